@@ -67,14 +67,14 @@ fn seed() -> u64 {
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_on_sqlite() {
+async fn acknowledged_writes_survive_kills_on_sqlite() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
     assert_none(&Box::pin(killed_on_sqlite(&mut choices, None)).await, "SQLite, server killed", seed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_on_postgres() {
+async fn acknowledged_writes_survive_kills_on_postgres() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
     let history = Box::pin(killed_on_postgres(&mut choices)).await;
@@ -91,7 +91,7 @@ async fn two_replicas_keep_one_order() {
 /// The previous release and this version serve side by side during a rolling restart under load.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the release before: ./test upgrade REVISION"]
-async fn an_upgrade_loses_nothing() {
+async fn upgrade_loses_nothing() {
     let _alone = ALONE.lock().await;
     let previous = std::env::var("TEST_PREVIOUS_BINARY").expect("TEST_PREVIOUS_BINARY names the program of the release before");
     let (seed, mut choices) = choices();
@@ -105,7 +105,7 @@ async fn an_upgrade_loses_nothing() {
 /// This version migrates and serves data of the last release, and that release serves the data again after this version wrote to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the release before: ./test upgrade REVISION"]
-async fn an_upgrade_serves_what_was_stored_before() {
+async fn upgrade_serves_previously_stored_data() {
     let _alone = ALONE.lock().await;
     let previous = std::env::var("TEST_PREVIOUS_BINARY").expect("TEST_PREVIOUS_BINARY names the program of the release before");
     for backend in [Backend::Sqlite, Backend::Postgres] {
@@ -128,7 +128,7 @@ async fn recorded_databases_of_every_release_are_served() {
 /// Every attack that needs no credentials, one after another and then all together, while ordinary clients are served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "attacks a server for as long as PARLEY_SIEGE_SECONDS says: ./test nightly"]
-async fn a_siege_is_withstood() {
+async fn siege_does_not_disturb_ordinary_clients() {
     let _alone = ALONE.lock().await;
     Box::pin(siege::withstand()).await;
 }
@@ -143,7 +143,7 @@ async fn slices_of_work_stay_short() {
 
 /// Three replicas are drained and replaced one after another, as in a rolling deployment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rolling_restart_loses_nothing() {
+async fn rolling_restart_loses_nothing() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
     let history = Box::pin(upgrade::rolling(
@@ -165,9 +165,9 @@ async fn every_fault_in_sequence_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_partition_loses_nothing() {
+async fn network_partition_loses_nothing() {
     let _alone = ALONE.lock().await;
-    let inside = tokio::task::spawn_blocking(|| namespace::runs_inside("a_partition_loses_nothing", "--net"));
+    let inside = tokio::task::spawn_blocking(|| namespace::runs_inside("network_partition_loses_nothing", "--net"));
     if inside.await.expect("no panic") {
         return;
     }
@@ -177,20 +177,20 @@ async fn a_partition_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_clients_come_back_at_once() {
+async fn thousand_clients_reconnect_at_once() {
     let _alone = ALONE.lock().await;
     Box::pin(herd::comes_back(Backend::Postgres)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_that_stop_cost_little() {
+async fn stalled_readers_take_bounded_memory() {
     let _alone = ALONE.lock().await;
     Box::pin(herd::stops_reading(Backend::Sqlite, None)).await;
 }
 
 /// So few events are kept that trimming overtakes readers and a suspended replica.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_at_the_edge_of_what_is_kept_are_told() {
+async fn readers_overtaken_by_trimming_are_refused() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
     let history = Box::pin(edge::overtaken(&mut choices, duration() / 2)).await;
@@ -198,9 +198,9 @@ async fn readers_at_the_edge_of_what_is_kept_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_loses_nothing() {
+async fn full_disk_under_traffic_loses_nothing() {
     let _alone = ALONE.lock().await;
-    let inside = tokio::task::spawn_blocking(|| namespace::runs_inside("a_full_disk_loses_nothing", "--mount"));
+    let inside = tokio::task::spawn_blocking(|| namespace::runs_inside("full_disk_under_traffic_loses_nothing", "--mount"));
     if inside.await.expect("no panic") {
         return;
     }

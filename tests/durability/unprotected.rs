@@ -38,7 +38,7 @@ async fn goes_red(switch: &'static str, statements: &[u8], run: impl AsyncFn(&mu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_counters_lock_events_are_missed() {
+async fn without_the_counter_lock_events_are_missed() {
     goes_red("counter_lock", &[1, 2, 6], async |choices| {
         replicas(choices, Some("counter_lock")).await
     })
@@ -48,7 +48,7 @@ async fn without_the_counters_lock_events_are_missed() {
 /// A server is killed while writers retry calls that got no reply.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "shown in seconds by tests/it/protections.rs: ./test durability --minutes N"]
-async fn without_the_idempotency_key_messages_stand_twice() {
+async fn without_the_idempotency_key_messages_are_duplicated() {
     goes_red("idempotency_key", &[3, 5], async |choices| {
         killed_on_sqlite(choices, Some("idempotency_key")).await
     })
@@ -64,7 +64,7 @@ async fn without_credit_sessions_are_flooded() {
 /// Servers are suspended until the sessions of their workers are taken over, and are then resumed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "shown in seconds by tests/it/protections.rs: ./test durability --minutes N"]
-async fn without_fencing_places_of_consumers_go_back() {
+async fn without_fencing_consumer_positions_go_back() {
     let plan = Plan {
         count: 5,
         named: Some(Kind::Stop),
@@ -79,7 +79,7 @@ async fn without_fencing_places_of_consumers_go_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a gigabyte of memory: ./test durability --minutes N"]
-async fn without_bounded_buffers_readers_that_stop_cost_much() {
+async fn without_bounded_buffers_stalled_readers_exhaust_memory() {
     let _alone = ALONE.lock().await;
     Box::pin(herd::stops_reading(Backend::Sqlite, Some("buffers"))).await;
 }
@@ -87,7 +87,7 @@ async fn without_bounded_buffers_readers_that_stop_cost_much() {
 /// Each kind of fault alone, one after another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes some minutes: ./test durability --minutes N"]
-async fn each_fault_on_its_own_loses_nothing() {
+async fn each_fault_alone_loses_nothing() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
     let kinds = u32::try_from(Kind::ALL.len()).expect("a few");

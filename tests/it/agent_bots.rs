@@ -23,15 +23,15 @@ use crate::support::{
 };
 
 on_both!(
-    a_bot_is_kept_by_its_account,
-    a_bot_of_the_installation_is_the_operators,
-    a_bot_makes_a_few_calls_only,
-    a_bot_is_told_what_is_wrong,
-    an_inbox_with_a_bot_begins_pending,
-    a_message_may_be_sent_in_a_bots_name,
-    a_deleted_bot_leaves_its_inboxes,
-    a_bot_follows_its_inboxes_and_nothing_else,
-    a_bot_has_one_consumer
+    account_manages_its_own_bots,
+    only_the_operator_manages_installation_wide_bots,
+    bot_may_make_only_some_calls,
+    bot_receives_validation_errors,
+    conversations_start_pending_in_an_inbox_with_a_bot,
+    message_can_be_sent_on_behalf_of_a_bot,
+    deleting_a_bot_disconnects_it_from_its_inboxes,
+    bot_receives_events_of_its_inboxes_only,
+    bot_may_open_only_its_own_consumer
 );
 
 /// Creates a bot.
@@ -71,7 +71,7 @@ async fn token(clients: &Clients, bot: i64) -> String {
     answer.into_inner().secret
 }
 
-async fn a_bot_is_kept_by_its_account(backend: Backend) {
+async fn account_manages_its_own_bots(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let mut bots = clients.agent_bots.clone();
@@ -113,7 +113,7 @@ async fn a_bot_is_kept_by_its_account(backend: Backend) {
     assert_eq!(kinds, [EventKind::AgentBotCreated, EventKind::AgentBotUpdated]);
 }
 
-async fn a_bot_of_the_installation_is_the_operators(backend: Backend) {
+async fn only_the_operator_manages_installation_wide_bots(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let made = bot(&app.platform(), None, "For all").await;
@@ -156,7 +156,7 @@ async fn a_bot_of_the_installation_is_the_operators(backend: Backend) {
     assert_eq!(left.agent_bot, None);
 }
 
-async fn a_bot_makes_a_few_calls_only(backend: Backend) {
+async fn bot_may_make_only_some_calls(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
@@ -192,7 +192,7 @@ async fn a_bot_makes_a_few_calls_only(backend: Backend) {
 }
 
 /// The REST gateway refuses some requests itself. A caller that may use the route receives the reason.
-async fn a_bot_is_told_what_is_wrong(backend: Backend) {
+async fn bot_receives_validation_errors(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
@@ -249,7 +249,7 @@ async fn a_bot_is_told_what_is_wrong(backend: Backend) {
     }
 }
 
-async fn an_inbox_with_a_bot_begins_pending(backend: Backend) {
+async fn conversations_start_pending_in_an_inbox_with_a_bot(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
@@ -296,7 +296,7 @@ async fn an_inbox_with_a_bot_begins_pending(backend: Backend) {
     assert_eq!(reopened.count(), 1);
 }
 
-async fn a_message_may_be_sent_in_a_bots_name(backend: Backend) {
+async fn message_can_be_sent_on_behalf_of_a_bot(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
@@ -311,7 +311,7 @@ async fn a_message_may_be_sent_in_a_bots_name(backend: Backend) {
     assert_eq!(said.sender.expect("the caller").r#type(), SenderType::User);
 }
 
-async fn a_deleted_bot_leaves_its_inboxes(backend: Backend) {
+async fn deleting_a_bot_disconnects_it_from_its_inboxes(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
@@ -365,7 +365,7 @@ async fn of_its_inbox(app: &TestApp) -> Vec<u64> {
     reader.until(head).await.iter().map(|delivery| event(delivery).seq).collect()
 }
 
-async fn a_bot_follows_its_inboxes_and_nothing_else(backend: Backend) {
+async fn bot_receives_events_of_its_inboxes_only(backend: Backend) {
     for switch in ["", "bot_scope"] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let (machine, _) = connected(&app).await;
@@ -383,7 +383,7 @@ async fn a_bot_follows_its_inboxes_and_nothing_else(backend: Backend) {
     }
 }
 
-async fn a_bot_has_one_consumer(backend: Backend) {
+async fn bot_may_open_only_its_own_consumer(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (machine, id) = connected(&app).await;
     let refused = Session::try_open(&machine, plenty(1, "worker")).await;

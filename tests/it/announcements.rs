@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-on_both!(a_change_is_told_once, a_bots_change_is_told_once);
+on_both!(user_update_is_published_once_per_account, bot_update_is_published_once_per_account);
 
 async fn told(app: &TestApp, kind: EventKind) -> usize {
     let log = whole_log(&app.clients(), 1).await;
@@ -36,7 +36,7 @@ fn mask(path: &str) -> FieldMask {
     }
 }
 
-async fn a_change_is_told_once(backend: Backend) {
+async fn user_update_is_published_once_per_account(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let agent = worker(&app, 1, Role::Agent, "Ravi").await;
     let change = |request_id: Uuid, name: &str| UpdateUserRequest {
@@ -69,7 +69,7 @@ async fn a_change_is_told_once(backend: Backend) {
     assert_eq!(told(&app, EventKind::AgentUpdated).await, 2);
 }
 
-async fn a_bots_change_is_told_once(backend: Backend) {
+async fn bot_update_is_published_once_per_account(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let helper = bot(&app.platform(), None, "For all").await;
     connect(&app.clients(), 1, Some(helper.id)).await;
@@ -131,7 +131,7 @@ async fn assert_told_over_a_crash(mut app: TestApp, kind: EventKind, change: imp
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_users_change_is_told_over_a_crash_on_postgres() {
+async fn user_update_is_published_after_a_crash_on_postgres() {
     let app = TestApp::builder(Backend::Postgres).platform().start().await;
     let agent = worker(&app, 1, Role::Agent, "Ravi").await;
     let request = UpdateUserRequest {
@@ -148,7 +148,7 @@ async fn a_users_change_is_told_over_a_crash_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bots_change_is_told_over_a_crash_on_postgres() {
+async fn bot_update_is_published_after_a_crash_on_postgres() {
     let app = TestApp::builder(Backend::Postgres).platform().start().await;
     let helper = bot(&app.platform(), None, "For all").await;
     connect(&app.clients(), 1, Some(helper.id)).await;

@@ -13,7 +13,7 @@ use crate::support::{
     told::Told as _,
 };
 
-on_both!(the_three_steps_arrive_in_order, the_three_steps_arrive_again_after_a_restart);
+on_both!(events_of_the_three_steps_arrive_in_order, log_is_identical_after_a_restart);
 
 /// The keys of `contact_inboxes[].inbox` in the samples of the article.
 const INBOX_KEYS: [&str; 13] = [
@@ -88,7 +88,7 @@ async fn three_steps(app: &TestApp) -> Steps {
     }
 }
 
-async fn the_three_steps_arrive_in_order(backend: Backend) {
+async fn events_of_the_three_steps_arrive_in_order(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let before = log_info(&clients, 1).await.head_seq;
@@ -127,7 +127,7 @@ async fn the_three_steps_arrive_in_order(backend: Backend) {
     }
 }
 
-async fn the_three_steps_arrive_again_after_a_restart(backend: Backend) {
+async fn log_is_identical_after_a_restart(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     three_steps(&app).await;
     let bytes = raw_log(&app.clients(), 1).await;

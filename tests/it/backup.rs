@@ -18,10 +18,10 @@ use crate::support::{
 };
 
 on_both!(
-    a_backup_under_load_is_whole_and_its_restore_is_told,
-    an_archive_under_load_is_restored_with_its_files,
-    restore_refuses_what_is_in_use_or_holds_data,
-    restore_leaves_the_database_alone_if_the_archive_is_damaged
+    backup_under_load_restores_and_changes_the_epoch,
+    archive_taken_under_load_restores_with_its_files,
+    restore_refuses_a_database_in_use_or_with_data,
+    restore_of_a_damaged_archive_changes_nothing
 );
 
 async fn run(mut command: Command) {
@@ -75,7 +75,7 @@ pub async fn back_up_and_restore(database: &Database, backend: Backend) -> Datab
     restored
 }
 
-async fn a_backup_under_load_is_whole_and_its_restore_is_told(backend: Backend) {
+async fn backup_under_load_restores_and_changes_the_epoch(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = Arc::new(app.scene());
     let talk = scene.talk().await;
@@ -149,7 +149,7 @@ pub async fn messages_of(database: &Database) -> i64 {
     Database::number(&database.url(), "SELECT CAST(count(*) AS bigint) FROM messages").await
 }
 
-async fn an_archive_under_load_is_restored_with_its_files(backend: Backend) {
+async fn archive_taken_under_load_restores_with_its_files(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = Arc::new(app.scene());
     let talk = scene.talk().await;
@@ -220,7 +220,7 @@ async fn an_archive_under_load_is_restored_with_its_files(backend: Backend) {
 /// The number of tables in a copy of a PostgreSQL database, without the list of migrations.
 const OWN_TABLES: i64 = 43;
 
-async fn restore_refuses_what_is_in_use_or_holds_data(backend: Backend) {
+async fn restore_refuses_a_database_in_use_or_with_data(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let talk = scene.talk().await;
@@ -263,7 +263,7 @@ async fn restore_refuses_what_is_in_use_or_holds_data(backend: Backend) {
     app.scene().say(talk, "as it was when it was backed up").await;
 }
 
-async fn restore_leaves_the_database_alone_if_the_archive_is_damaged(backend: Backend) {
+async fn restore_of_a_damaged_archive_changes_nothing(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let talk = scene.talk().await;

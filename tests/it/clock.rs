@@ -16,7 +16,7 @@ use crate::support::{
     server::limited,
 };
 
-on_both!(a_clock_that_jumps_ahead_removes_nothing);
+on_both!(clock_that_jumps_ahead_removes_nothing);
 
 /// Sets the offset of the server's clock, such as `+365d`.
 fn set(clock: &Path, offset: &str) {
@@ -26,7 +26,7 @@ fn set(clock: &Path, offset: &str) {
     std::fs::rename(next, clock).expect("it can be moved");
 }
 
-async fn a_clock_that_jumps_ahead_removes_nothing(backend: Backend) {
+async fn clock_that_jumps_ahead_removes_nothing(backend: Backend) {
     let home = tempfile::tempdir().expect("a folder");
     let clock = home.path().join("clock");
     set(&clock, "+0");

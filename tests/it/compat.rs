@@ -158,7 +158,7 @@ fn prints_a_table_and_a_conclusion() {
 }
 
 #[test]
-fn prints_nothing_of_what_callers_sent() {
+fn prints_no_data_of_callers() {
     for name in [
         "combined.log",
         "nginx.json.log",
@@ -178,7 +178,7 @@ fn prints_nothing_of_what_callers_sent() {
 }
 
 #[test]
-fn reads_every_format_plain_packed_and_from_standard_input() {
+fn reads_every_format_compressed_or_from_standard_input() {
     for (name, format, totals) in [
         ("nginx.json.log", "json", [3, 1, 1, 1, 0]),
         ("rails.log", "rails", [3, 1, 1, 0, 1]),
@@ -232,7 +232,7 @@ fn judges_bodies_of_a_har_file() {
 }
 
 #[test]
-fn keeps_to_a_prefix() {
+fn strips_a_path_prefix() {
     let log = "10.0.0.1 - - [x] \"GET /chat/api/v1/accounts/1/labels HTTP/1.1\" 200 1\n\
                10.0.0.1 - - [x] \"GET /shop/api/v1/orders HTTP/1.1\" 200 1\n";
     let report = compat(&["-", "--json", "--strip-prefix", "/chat"], log.as_bytes()).json();
@@ -241,7 +241,7 @@ fn keeps_to_a_prefix() {
 }
 
 #[test]
-fn ends_with_the_codes_of_the_table() {
+fn exit_codes_match_the_documented_table() {
     let served = b"10.0.0.1 - - [x] \"GET /api/v1/accounts/1/labels HTTP/1.1\" 200 1\n";
     let different = b"10.0.0.1 - - [x] \"GET /api/v1/profile HTTP/1.1\" 200 1\n";
     let absent = b"10.0.0.1 - - [x] \"GET /api/v1/accounts/1/captain/preferences HTTP/1.1\" 200 1\n";
@@ -318,7 +318,7 @@ fn hostile_logs_are_bounded() {
 }
 
 #[test]
-fn a_har_file_that_breaks_off_is_judged_so_far() {
+fn truncated_har_file_is_judged_up_to_its_end() {
     let text = std::fs::read(fixture("traffic.har")).expect("a fixture");
     let ended = compat(&["-", "--json"], &text[..text.len() / 2]);
     let report = ended.json();

@@ -126,7 +126,7 @@ fn judge(scenario: &Scenario, ended: &Ended) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscriber_ends_as_each_scenario_says() {
+async fn subscriber_ends_as_each_scenario_expects() {
     let scenarios = SCENARIOS.iter().filter(|scenario| !scenario.consumers_only);
     let all = scenarios.map(|scenario| {
         tokio::spawn(async move {
@@ -145,7 +145,7 @@ async fn a_subscriber_ends_as_each_scenario_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_consumer_ends_as_each_scenario_says() {
+async fn consumer_ends_as_each_scenario_expects() {
     // A consumer keeps no position across sessions: the server stores it, and the first event of a session sets it. So these scenarios do
     // not apply.
     let knows = |scenario: &&Scenario| !scenario.name.ends_with("-after-a-break");
@@ -160,9 +160,9 @@ async fn a_consumer_ends_as_each_scenario_says() {
     }
 }
 
-on_both!(a_consumer_stands_by_until_its_shard_is_free);
+on_both!(standby_consumer_waits_until_its_shard_is_free);
 
-async fn a_consumer_stands_by_until_its_shard_is_free(backend: Backend) {
+async fn standby_consumer_waits_until_its_shard_is_free(backend: Backend) {
     let app = TestApp::start(backend).await;
     app.scene().talk().await;
     let server = Server::connect(&format!("http://{}", app.server.doors.grpc), ADMINISTRATOR).expect("an address");

@@ -10,7 +10,7 @@ use crate::support::{
 
 /// Idle connections end, by a proxy that drops them or by a restart of the database. The first writes afterwards must succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_after_a_pause_do_not_meet_connections_that_ended_on_postgres() {
+async fn writes_after_a_pause_skip_closed_connections_on_postgres() {
     let app = TestApp::start(Backend::Postgres).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -32,7 +32,7 @@ async fn writes_after_a_pause_do_not_meet_connections_that_ended_on_postgres() {
 /// A body is refused before all of it has arrived. The client must receive the response instead of a connection reset, and must learn that
 /// the connection closes, so that the next request is not lost either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_large_is_told() {
+async fn refusal_of_a_large_body_reaches_the_client() {
     let app = TestApp::start(Backend::Sqlite).await;
     let http = app.http();
     let contacts = "/api/v1/accounts/1/contacts";

@@ -13,11 +13,11 @@ use crate::support::{
 };
 
 on_both!(
-    an_address_is_taken_once,
-    an_identifier_is_taken_once,
-    a_phone_number_is_taken_once,
-    a_source_id_is_taken_once,
-    a_contact_is_taken_in_once
+    concurrent_creations_use_an_email_address_once,
+    concurrent_creations_use_an_identifier_once,
+    concurrent_creations_use_a_phone_number_once,
+    concurrent_creations_use_a_source_id_once,
+    concurrent_merges_merge_a_contact_once
 );
 
 /// The number of concurrent callers.
@@ -65,19 +65,19 @@ async fn taken_once(backend: Backend, key: &str, value: &str, sentence: &str) {
     assert_eq!(contacts(&app).await["meta"]["count"], 1);
 }
 
-async fn an_address_is_taken_once(backend: Backend) {
+async fn concurrent_creations_use_an_email_address_once(backend: Backend) {
     taken_once(backend, "email", "ana@example.org", "Email has already been taken").await;
 }
 
-async fn an_identifier_is_taken_once(backend: Backend) {
+async fn concurrent_creations_use_an_identifier_once(backend: Backend) {
     taken_once(backend, "identifier", "crm-7", "Identifier has already been taken").await;
 }
 
-async fn a_phone_number_is_taken_once(backend: Backend) {
+async fn concurrent_creations_use_a_phone_number_once(backend: Backend) {
     taken_once(backend, "phone_number", "+351912345678", "Phone number has already been taken").await;
 }
 
-async fn a_source_id_is_taken_once(backend: Backend) {
+async fn concurrent_creations_use_a_source_id_once(backend: Backend) {
     let app = app(backend).await;
     let body = |nth: usize| json!({"name": "caller", "identifier": format!("caller-{nth}"), "inbox_id": 1, "source_id": "ana"});
     let answers = at_once(&app, "/contacts", body).await;
@@ -91,7 +91,7 @@ async fn a_source_id_is_taken_once(backend: Backend) {
     assert_eq!(contacts(&app).await["meta"]["count"], 1, "a refused call leaves no contact behind");
 }
 
-async fn a_contact_is_taken_in_once(backend: Backend) {
+async fn concurrent_merges_merge_a_contact_once(backend: Backend) {
     let app = app(backend).await;
     let scene = app.scene();
     let (base, other) = (scene.person("Ana").await.contact, scene.person("Maria").await.contact);

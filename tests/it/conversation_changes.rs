@@ -17,10 +17,10 @@ use crate::support::{
 };
 
 on_both!(
-    a_contact_that_writes_reopens,
-    changes_leave_activity_lines,
-    seen_counts_unread_messages_down,
-    typing_is_told_and_stored_nowhere
+    incoming_message_reopens_a_conversation,
+    changes_leave_activity_messages,
+    marking_as_seen_resets_the_unread_count,
+    typing_is_published_but_not_stored
 );
 
 async fn get(scene: &Scene, conversation_id: i64) -> Conversation {
@@ -55,7 +55,7 @@ async fn resolve(scene: &Scene, conversation_id: i64) -> Conversation {
     answer.into_inner().conversation.expect("always set")
 }
 
-async fn a_contact_that_writes_reopens(backend: Backend) {
+async fn incoming_message_reopens_a_conversation(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -77,7 +77,7 @@ async fn a_contact_that_writes_reopens(backend: Backend) {
     assert_eq!(changes, 2, "resolved, and opened again");
 }
 
-async fn changes_leave_activity_lines(backend: Backend) {
+async fn changes_leave_activity_messages(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation_id = scene.talk().await;
@@ -159,7 +159,7 @@ async fn changes_leave_activity_lines(backend: Backend) {
     assert_eq!(changed, 1);
 }
 
-async fn seen_counts_unread_messages_down(backend: Backend) {
+async fn marking_as_seen_resets_the_unread_count(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation_id = scene.talk().await;
@@ -187,7 +187,7 @@ async fn seen_counts_unread_messages_down(backend: Backend) {
     assert_eq!(get(&scene, conversation_id).await.unread_count, 1);
 }
 
-async fn typing_is_told_and_stored_nowhere(backend: Backend) {
+async fn typing_is_published_but_not_stored(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation_id = scene.talk().await;

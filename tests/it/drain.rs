@@ -121,12 +121,12 @@ async fn drains(app: Builder, way: Way) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_connections_do_not_hold_up_a_drain() {
+async fn silent_connections_do_not_delay_a_drain() {
     drains(TestApp::builder(Backend::Sqlite), Way(None)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_connections_over_tls_do_not_hold_up_a_drain() {
+async fn silent_tls_connections_do_not_delay_a_drain() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     let (certificate, key) = authority.sign("parley.test");
@@ -146,7 +146,7 @@ async fn silent_connections_over_tls_do_not_hold_up_a_drain() {
 
 /// Streams without events end with UNAVAILABLE and a retry delay, after they have delivered what was pending.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_streams_end_with_a_status_when_a_drain_begins() {
+async fn server_streams_end_with_a_status_on_drain() {
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_SHUTDOWN_GRACE_SECONDS", "40")
         .start()
@@ -230,7 +230,7 @@ async fn server_streams_end_with_a_status_when_a_drain_begins() {
 /// A client that never reads its response, and one that sends its request byte by byte, keep the grace period. Then their connections are
 /// cut and counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_open_after_the_grace_period_is_cut_and_counted() {
+async fn connections_are_cut_and_counted_after_the_grace_period() {
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_SHUTDOWN_GRACE_SECONDS", "3")
         .start()
@@ -259,7 +259,7 @@ async fn what_is_open_after_the_grace_period_is_cut_and_counted() {
 
 /// An incomplete request, with the protection and without it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_a_request_holds_up_a_drain_without_its_protection() {
+async fn incomplete_request_delays_a_drain_only_without_protection() {
     for (is_on, switch) in [(true, ""), (false, "drained_connections")] {
         let mut app = TestApp::builder(Backend::Sqlite)
             .env("PARLEY_SHUTDOWN_GRACE_SECONDS", "4")

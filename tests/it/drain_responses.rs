@@ -100,7 +100,7 @@ impl Narrow {
 
 /// The window ends within the last chunk, so the whole response has been passed to the HTTP server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_last_piece_of_a_response_waits_for_a_slow_client() {
+async fn last_chunk_of_a_response_waits_for_a_slow_client() {
     for (is_on, switch) in [(true, ""), (false, "drained_responses")] {
         let (mut app, path) = server("40", switch).await;
         let length = Narrow::open(&app, &path, 1 << 20).await.length;
@@ -192,7 +192,7 @@ fn whole(mut bytes: &[u8]) -> (usize, bool) {
 
 /// The part of a response that does not fit into the socket buffer is not lost either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_response_that_waits_in_a_full_buffer_is_written_to_its_end() {
+async fn response_in_a_full_buffer_is_written_completely() {
     for (is_on, switch) in [(true, ""), (false, "drained_responses")] {
         let (mut app, path) = server("40", switch).await;
         let mut stream = fill(&app, &path).await;
@@ -210,7 +210,7 @@ async fn a_response_that_waits_in_a_full_buffer_is_written_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_read_nothing_hold_up_a_drain_for_the_grace_period() {
+async fn clients_that_do_not_read_delay_a_drain_by_the_grace_period() {
     let (mut app, path) = server("4", "").await;
     let length = Narrow::open(&app, &path, 1 << 20).await.length;
     let window = (length - 1) / PIECE * PIECE + 1;
@@ -226,7 +226,7 @@ async fn clients_that_read_nothing_hold_up_a_drain_for_the_grace_period() {
 
 /// A download whose client keeps reading completes. One whose client is slow ends with a status and can be resumed at its offset.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn downloads_end_with_a_drain() {
+async fn slow_downloads_end_with_a_status_on_drain() {
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_SHUTDOWN_GRACE_SECONDS", "40")
         .start()

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_of_events_is_that_of_the_contract() {
+    fn events_page_is_generated_from_the_contract() {
         let page = page();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
         if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_events_names_every_kind_as_events_do() {
+    fn events_page_uses_the_names_of_event_kinds() {
         let named = kinds(&contract(), "enum EventKind");
         let known: Vec<EventKind> = (1..).map_while(|number| EventKind::try_from(number).ok()).collect();
         assert_eq!(named.len(), known.len());

@@ -10,7 +10,7 @@ use crate::support::{
     reader::{event, whole_log},
 };
 
-on_both!(ids_and_times_of_changes_keep_their_type);
+on_both!(ids_and_times_in_changes_keep_their_types);
 
 /// The exact values of a change, before and after.
 fn sides(event: &Event, field: &str) -> [Option<Kind>; 2] {
@@ -19,7 +19,7 @@ fn sides(event: &Event, field: &str) -> [Option<Kind>; 2] {
     [kind(&change.exact_before), kind(&change.exact_after)]
 }
 
-async fn ids_and_times_of_changes_keep_their_type(backend: Backend) {
+async fn ids_and_times_in_changes_keep_their_types(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let (base, gone) = (scene.person("Base").await, scene.person("Other").await);

@@ -24,8 +24,8 @@ use crate::support::{
 };
 
 on_both!(
-    a_configured_platform_token_is_created_at_any_start,
-    a_lost_token_is_replaced_offline
+    configured_platform_token_is_created_on_any_start,
+    lost_token_can_be_replaced_offline
 );
 
 /// Runs a command of the program in a folder, with listeners on free ports.
@@ -48,7 +48,7 @@ fn sentence(ended: &Ended) -> &str {
 /// For each setting that makes a start fail, the failed start leaves no database behind, and `parley doctor` reports the same error. The
 /// start that succeeds then prints the token.
 #[tokio::test]
-async fn a_start_that_fails_loses_no_token() {
+async fn failed_start_loses_no_token() {
     let home = tempfile::tempdir().expect("a folder");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").to_string();
@@ -142,7 +142,7 @@ impl Drop for Started {
 
 /// Each kind of wrong database URL has an error message that says what to change and contains no password.
 #[tokio::test]
-async fn a_database_url_that_is_wrong_says_what_to_change() {
+async fn wrong_database_url_error_says_what_to_change() {
     let home = tempfile::tempdir().expect("a folder");
     std::fs::write(
         home.path().join("text.db"),
@@ -187,7 +187,7 @@ async fn a_database_url_that_is_wrong_says_what_to_change() {
 }
 
 #[tokio::test]
-async fn a_missing_database_is_named_on_postgres() {
+async fn missing_database_is_named_on_postgres() {
     let database = Database::create(Backend::Postgres).await;
     let url = database.url();
     let (server, _) = url.rsplit_once('/').expect("a database in the URL");
@@ -204,7 +204,7 @@ async fn a_missing_database_is_named_on_postgres() {
 
 /// A password that PostgreSQL refuses, and a user that it does not know.
 #[tokio::test]
-async fn a_wrong_password_says_what_to_change_on_postgres() {
+async fn wrong_password_error_says_what_to_change_on_postgres() {
     let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::None))
         .await
         .expect("it starts");
@@ -251,7 +251,7 @@ async fn accounts(clients: &Clients) -> Result<(), tonic::Status> {
         .map(drop)
 }
 
-async fn a_configured_platform_token_is_created_at_any_start(backend: Backend) {
+async fn configured_platform_token_is_created_on_any_start(backend: Backend) {
     let TestApp { server, database, .. } = TestApp::start(backend).await;
     drop(server);
     let app = TestApp::builder(backend).database(database).platform().start().await;
@@ -287,7 +287,7 @@ async fn a_configured_platform_token_is_created_at_any_start(backend: Backend) {
     }
 }
 
-async fn a_lost_token_is_replaced_offline(backend: Backend) {
+async fn lost_token_can_be_replaced_offline(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let url = [("PARLEY_DATABASE_URL", app.database.url())];
     let home = tempfile::tempdir().expect("a folder");
@@ -332,7 +332,7 @@ async fn a_lost_token_is_replaced_offline(backend: Backend) {
 
 /// Commands that need an existing database do not create one, and `parley doctor` says that a start would create it.
 #[tokio::test]
-async fn commands_about_a_database_create_none() {
+async fn database_commands_create_no_database() {
     let home = tempfile::tempdir().expect("a folder");
     let database = || -> Vec<String> {
         let names = std::fs::read_dir(home.path()).expect("the folder is ours");
@@ -363,7 +363,7 @@ async fn commands_about_a_database_create_none() {
 
 /// A port that a Parley listens on is fine; a port that another program uses is an error.
 #[tokio::test]
-async fn the_doctor_asks_a_port_who_listens_there() {
+async fn doctor_identifies_the_program_on_a_port() {
     let app = TestApp::start(Backend::Sqlite).await;
     let doors = &app.server.doors;
     let settings = [

@@ -68,7 +68,7 @@ impl Drop for Small {
 
 /// Writes are refused until space is available again, reads continue, and no acknowledged message is missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_takes_nothing_and_loses_nothing_on_postgres() {
+async fn full_disk_refuses_writes_and_loses_nothing_on_postgres() {
     let (small, cluster) = tokio::task::spawn_blocking(|| (Small::of_megabytes(28), Cluster::start(Durability::None)))
         .await
         .expect("both are there");
@@ -124,7 +124,7 @@ async fn a_full_disk_takes_nothing_and_loses_nothing_on_postgres() {
 
 /// A start that finds no space for its database has its own exit code, and a later start continues from there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_without_room_for_its_database_has_an_exit_code() {
+async fn start_on_a_full_disk_has_its_own_exit_code() {
     let small = tokio::task::spawn_blocking(|| Small::of_megabytes(1)).await.expect("it is there");
     let start = || {
         let mut command = program();

@@ -13,7 +13,7 @@ use crate::support::{
     reader::everything,
 };
 
-on_both!(a_page_subscribes_and_resumes, a_page_of_another_origin_is_let_in);
+on_both!(page_subscribes_and_resumes, preflight_from_another_origin_is_allowed);
 
 const SUBSCRIBE: &str = "/parley.v1.EventsService/Subscribe";
 const ORIGIN: &str = "https://desk.example.org";
@@ -92,7 +92,7 @@ impl Web {
     }
 }
 
-async fn a_page_subscribes_and_resumes(backend: Backend) {
+async fn page_subscribes_and_resumes(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -124,7 +124,7 @@ async fn a_page_subscribes_and_resumes(backend: Backend) {
     assert_eq!(seqs, [head + 1], "with the very next event");
 }
 
-async fn a_page_of_another_origin_is_let_in(backend: Backend) {
+async fn preflight_from_another_origin_is_allowed(backend: Backend) {
     let app = TestApp::start(backend).await;
     let asked = client()
         .request(Method::OPTIONS, format!("http://{}{SUBSCRIBE}", app.server.doors.grpc))

@@ -25,7 +25,7 @@ async fn until_done<T, F: Future<Output = Result<T, Status>>>(what: &str, ask: i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lanes_give_up_connections_that_nobody_answers_on_postgres() {
+async fn writers_abandon_dead_connections_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_WRITE_TIMEOUT_SECONDS", "2")]).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -62,7 +62,7 @@ async fn lanes_give_up_connections_that_nobody_answers_on_postgres() {
 
 /// An idle connection is tested before use, so this connection is cut off while a query waits for its result.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn upkeep_gives_up_connections_that_nobody_answers_on_postgres() {
+async fn background_jobs_abandon_dead_connections_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_WRITE_TIMEOUT_SECONDS", "5")]).await;
     let scene = app.scene();
     let soon = std::time::SystemTime::now() + Duration::from_secs(1);

@@ -19,8 +19,8 @@ use crate::{
 };
 
 on_both!(
-    a_stream_with_pairs_of_ids_makes_a_message_each,
-    batches_at_once_under_one_id_are_made_once_an_account
+    repeated_ids_in_a_stream_create_one_message_per_account,
+    concurrent_batches_with_one_id_run_once_per_account
 );
 
 /// The administrator in the first account and in another. A single writer shard serves both, so that their messages are stored together.
@@ -42,7 +42,7 @@ async fn two_accounts(backend: Backend) -> (TestApp, Scene, Scene) {
 /// More ids than one batch of the writer holds, all in flight at once.
 const IDS: usize = 150;
 
-async fn a_stream_with_pairs_of_ids_makes_a_message_each(backend: Backend) {
+async fn repeated_ids_in_a_stream_create_one_message_per_account(backend: Backend) {
     let (_app, scene, other) = two_accounts(backend).await;
     let (here, there) = (scene.talk().await, other.talk().await);
     let heads = [
@@ -84,7 +84,7 @@ async fn a_stream_with_pairs_of_ids_makes_a_message_each(backend: Backend) {
     }
 }
 
-async fn batches_at_once_under_one_id_are_made_once_an_account(backend: Backend) {
+async fn concurrent_batches_with_one_id_run_once_per_account(backend: Backend) {
     let (_app, scene, other) = two_accounts(backend).await;
     let places = [(&scene, scene.talk().await), (&other, other.talk().await)];
     let request_id = Uuid::new_v4().to_string();

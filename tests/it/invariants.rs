@@ -86,7 +86,7 @@ fn sources(folders: &[&str]) -> Vec<PathBuf> {
 }
 
 #[test]
-fn invariants_name_code_and_tests_that_exist() {
+fn invariants_name_existing_code_and_tests() {
     let tests: Vec<String> = sources(&["tests", "crates"]).iter().map(|path| read(path)).collect();
     let rows = rows();
     assert!(rows.len() > 30, "the rows were not found");

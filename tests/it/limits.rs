@@ -20,9 +20,9 @@ use crate::support::{
 };
 
 on_both!(
-    a_token_has_a_rate,
-    streams_of_a_token_are_counted,
-    streams_of_a_pubsub_token_are_counted
+    token_has_a_rate_limit,
+    streams_of_a_token_are_limited,
+    streams_of_a_pubsub_token_are_limited
 );
 
 fn reason(status: &Status) -> String {
@@ -37,7 +37,7 @@ async fn labels(clients: &Clients) -> Result<tonic::Response<parley_proto::ListL
     LabelsServiceClient::new(clients.service.clone()).list_labels(request).await
 }
 
-async fn a_token_has_a_rate(backend: Backend) {
+async fn token_has_a_rate_limit(backend: Backend) {
     let app = TestApp::builder(backend)
         .platform()
         .env("PARLEY_LIMITS_CALLS_PER_SECOND_PER_TOKEN", "1")
@@ -106,7 +106,7 @@ async fn a_token_has_a_rate(backend: Backend) {
     labels(&clients).await.expect("there is room again");
 }
 
-async fn streams_of_a_token_are_counted(backend: Backend) {
+async fn streams_of_a_token_are_limited(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_LIMITS_STREAMS_PER_TOKEN", "2").start().await;
     let request = || SubscribeRequest {
         account_id: 1,
@@ -134,7 +134,7 @@ async fn streams_of_a_token_are_counted(backend: Backend) {
 }
 
 /// Contact sessions and users have pubsub tokens; none of them can take all stream slots.
-async fn streams_of_a_pubsub_token_are_counted(backend: Backend) {
+async fn streams_of_a_pubsub_token_are_limited(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_STREAMS_PER_TOKEN", "2")
         .env("PARLEY_EVENTS_MAX_STREAM_AGE_SECONDS", "10")
@@ -191,7 +191,7 @@ async fn streams_of_a_pubsub_token_are_counted(backend: Backend) {
 /// Two calls are admitted at once. Of many concurrent calls, the rest are refused immediately with a retry delay, and nothing of theirs is
 /// stored.
 #[tokio::test]
-async fn what_is_too_much_is_refused_before_anything_is_done() {
+async fn excess_calls_are_refused_before_any_work() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_LIMITS_CONCURRENT_CALLS", "2")
         .start()
@@ -221,7 +221,7 @@ async fn what_is_too_much_is_refused_before_anything_is_done() {
 
 /// A stream that reaches its maximum age ends with its cursor, and resumes after it.
 #[tokio::test]
-async fn an_old_stream_is_rotated() {
+async fn old_stream_is_rotated() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_EVENTS_MAX_STREAM_AGE_SECONDS", "1")
         .start()

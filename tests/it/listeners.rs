@@ -64,7 +64,7 @@ fn seconds(count: u64) -> Duration {
 /// Half a request head, half a body, and no data at all, on as many connections as are allowed: each is closed after its timeout, and then
 /// others are served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_a_request_does_not_keep_its_place() {
+async fn incomplete_request_times_out() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_HTTP_IDLE_TIMEOUT_SECONDS", "1")
         .env("PARLEY_LIMITS_CONNECTIONS", "3")
@@ -90,7 +90,7 @@ async fn half_a_request_does_not_keep_its_place() {
 
 /// The first bytes decide between HTTP/1 and HTTP/2, and both APIs wait for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silence_does_not_keep_its_place() {
+async fn silent_connection_times_out() {
     let app = TestApp::start(Backend::Sqlite).await;
     let doors = [&app.server.doors.grpc, &app.server.doors.http, &app.server.doors.admin];
     let mut silent = Vec::new();
@@ -111,7 +111,7 @@ async fn silence_does_not_keep_its_place() {
 
 /// Half a request head on the gRPC listener, which also serves gRPC-Web over HTTP/1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_a_head_does_not_keep_its_place_at_the_grpc_door() {
+async fn incomplete_head_times_out_on_the_grpc_listener() {
     let app = TestApp::start(Backend::Sqlite).await;
     let mut half = Raw::to(&app.server.doors.grpc).await;
     half.say(b"POST /parley.v1.AccountsService/GetProfile HTTP/1.1\r\nhost: p").await;
@@ -147,7 +147,7 @@ async fn connections_beyond_the_limit_wait() {
 
 /// A client that does not answer pings is disconnected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_answers_no_ping_is_cut() {
+async fn client_that_ignores_pings_is_disconnected() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_GRPC_KEEPALIVE_INTERVAL_SECONDS", "1")
         .env("PARLEY_GRPC_KEEPALIVE_TIMEOUT_SECONDS", "1")
@@ -165,7 +165,7 @@ async fn a_client_that_answers_no_ping_is_cut() {
 
 /// A connection that reaches its maximum age accepts no new requests, and its open streams continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_connection_ends_and_its_streams_go_on() {
+async fn old_connection_closes_after_its_streams_complete() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_HTTP_MAX_CONNECTION_AGE_SECONDS", "1")
         .env("PARLEY_GRPC_MAX_CONNECTION_AGE_SECONDS", "1")
@@ -194,7 +194,7 @@ async fn an_old_connection_ends_and_its_streams_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_large_is_refused_at_either_door() {
+async fn oversized_requests_are_refused_by_both_listeners() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_GRPC_MAX_MESSAGE_BYTES", "4096")
         .start()
@@ -232,7 +232,7 @@ async fn what_is_too_large_is_refused_at_either_door() {
 
 /// A client may ask for a shorter deadline than the server's, but not for a longer one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_call_takes_longer_than_it_may() {
+async fn calls_end_at_the_server_deadline() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "2")
         .start()

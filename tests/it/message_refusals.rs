@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use crate::support::{app::TestApp, database::Backend, on_both};
 
-on_both!(every_row_of_the_table);
+on_both!(every_row_of_the_error_table_holds);
 
 fn with(content_type: &str, items: &Value) -> Value {
     json!({"content": "a", "content_type": content_type, "content_attributes": {"items": items}})
 }
 
-async fn every_row_of_the_table(backend: Backend) {
+async fn every_row_of_the_error_table_holds(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     let talk = app.scene().talk().await;

@@ -31,7 +31,7 @@ fn crates_have_no_import_cycles() {
 }
 
 #[test]
-fn routes_are_registered_at_the_door_alone() {
+fn routes_are_registered_only_in_the_route_table() {
     for (file, text) in sources(&root().join("crates/rest/src")) {
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         let code = lines.join("\n");

@@ -35,7 +35,7 @@ async fn stored(nats: &Nats) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_hear_of_commits_by_nats() {
+async fn replicas_receive_commits_over_nats() {
     let nats = Nats::start().await;
     let app = start(&nats).await;
     let scene = app.scene();
@@ -60,7 +60,7 @@ async fn replicas_hear_of_commits_by_nats() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_nats_the_stream_goes_on_and_nothing_is_lost_when_it_comes_back() {
+async fn stream_continues_through_a_nats_outage() {
     let mut nats = Nats::start().await;
     let app = start(&nats).await;
     let here = app.scene();

@@ -53,7 +53,7 @@ async fn health(app: &TestApp, service: &str) -> ServingStatus {
 }
 
 #[tokio::test]
-async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
+async fn server_survives_a_database_outage_on_postgres() {
     let (app, proxy, address) = behind_a_proxy(&[]).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -132,7 +132,7 @@ async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
 /// While the database is known to be unavailable, no call waits for it, neither a new one nor one that was waiting already. Calls are
 /// admitted again with the first successful probe.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_fail_at_once_while_the_database_is_known_to_be_away_on_postgres() {
+async fn calls_fail_fast_during_a_known_outage_on_postgres() {
     for (is_on, switch) in [(true, ""), (false, "outage")] {
         let settings = [
             // Longer than this test lasts.
@@ -192,7 +192,7 @@ async fn calls_fail_at_once_while_the_database_is_known_to_be_away_on_postgres()
 
 /// A distant database, and then a narrow connection: everything takes longer, and nothing is refused for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_database_is_waited_for_on_postgres() {
+async fn slow_database_causes_no_refusals_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "10")]).await;
     let scene = app.scene();
     let mut stream = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
@@ -231,7 +231,7 @@ async fn a_slow_database_is_waited_for_on_postgres() {
 /// Existing connections die without being closed while new ones can be made, as after a failover or when a firewall drops its state. Calls
 /// that wait for such connections are late, and soon none waits for them any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_died_without_a_word_are_replaced_on_postgres() {
+async fn dead_connections_are_replaced_on_postgres() {
     // Three of them are for reads.
     let settings = [
         ("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "2"),
@@ -275,7 +275,7 @@ async fn connections_that_died_without_a_word_are_replaced_on_postgres() {
 }
 
 #[tokio::test]
-async fn a_database_that_stands_still_holds_nobody_up_on_postgres() {
+async fn suspended_database_does_not_block_callers_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[]).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -300,7 +300,7 @@ async fn a_database_that_stands_still_holds_nobody_up_on_postgres() {
 
 /// In a mount namespace, the server sees its own hosts file and name servers, and its database has a host name.
 #[tokio::test]
-async fn without_names_what_is_connected_goes_on_on_postgres() {
+async fn connections_survive_a_dns_outage_on_postgres() {
     let database = Database::create(Backend::Postgres).await;
     let url = database.url();
     let (credentials, rest) = url.split_once('@').expect("a name before the host");
@@ -361,7 +361,7 @@ fn message_of(delivery: &EventDelivery) -> Option<i64> {
 
 /// A file size limit simulates a full disk: in both cases a write fails in the middle.
 #[tokio::test]
-async fn a_full_disk_takes_nothing_and_loses_nothing() {
+async fn full_disk_refuses_writes_and_loses_nothing() {
     let home = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite://{}/parley.db?mode=rwc", home.path().display());
     // The shell ignores SIGXFSZ and the server inherits that, so a write beyond the limit fails instead of killing the process.
@@ -416,7 +416,7 @@ async fn a_full_disk_takes_nothing_and_loses_nothing() {
 
 /// Without free descriptors no new client is served. Existing clients are, and new ones are again once descriptors are free.
 #[tokio::test]
-async fn without_free_descriptors_a_server_waits_for_some() {
+async fn server_recovers_from_a_lack_of_descriptors() {
     let app = TestApp::start(Backend::Sqlite).await;
     let scene = app.scene();
     let conversation = scene.talk().await;

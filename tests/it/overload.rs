@@ -192,7 +192,7 @@ async fn server(limit: u32) -> (TestApp, Proxy, Arc<Doors>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_times_too_much_does_no_harm_on_postgres() {
+async fn fourfold_overload_keeps_goodput_on_postgres() {
     let (app, _proxy, doors) = Box::pin(server(LIMIT)).await;
     let capacity_before = capacity(&doors).await;
     let held = resident(&app);
@@ -211,7 +211,7 @@ async fn four_times_too_much_does_no_harm_on_postgres() {
 
 /// Shows what the limit is for: without it, every call waits for all calls before it, however long that takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_limit_all_wait_for_all_on_postgres() {
+async fn without_the_limit_latency_grows_on_postgres() {
     let (app, _proxy, doors) = Box::pin(server(0)).await;
     let capacity = capacity(&doors).await;
     let long = Duration::from_secs(2);

@@ -16,7 +16,7 @@ fn tree(arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn client_pulls_in_nothing_of_the_server() {
+fn client_does_not_depend_on_server_crates() {
     let packages = tree(&["--package", "parley-client", "--edges", "normal"]);
     let named = |name: &str| packages.iter().any(|line| line.split(' ').next() == Some(name));
     assert!(named("parley-proto") && named("tonic"), "{packages:?}");

@@ -19,11 +19,11 @@ use crate::{
 };
 
 on_both!(
-    pages_of_contacts_are_the_whole,
-    pages_of_conversations_are_the_whole,
-    pages_by_priority_and_wait_are_in_order,
-    pages_of_messages_are_the_whole,
-    a_page_token_goes_with_its_request
+    pages_of_contacts_are_complete,
+    pages_of_conversations_are_complete,
+    pages_by_priority_and_waiting_time_are_in_order,
+    pages_of_messages_are_complete,
+    page_token_is_bound_to_its_request
 );
 
 /// Reads all pages of a given size. `page` returns the ids of one page and the next token.
@@ -70,7 +70,7 @@ async fn named_people(scene: &Scene, count: usize) -> Vec<i64> {
     ids
 }
 
-async fn pages_of_contacts_are_the_whole(backend: Backend) {
+async fn pages_of_contacts_are_complete(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let ids = named_people(&scene, 23).await;
@@ -142,7 +142,7 @@ async fn conversations(scene: &Scene, order: &str, size: i32) -> Vec<i64> {
     .concat()
 }
 
-async fn pages_of_conversations_are_the_whole(backend: Backend) {
+async fn pages_of_conversations_are_complete(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Asha").await;
@@ -157,7 +157,7 @@ async fn pages_of_conversations_are_the_whole(backend: Backend) {
 }
 
 /// Conversations with a priority come first, and so do those that are waiting.
-async fn pages_by_priority_and_wait_are_in_order(backend: Backend) {
+async fn pages_by_priority_and_waiting_time_are_in_order(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Asha").await;
@@ -198,7 +198,7 @@ async fn pages_by_priority_and_wait_are_in_order(backend: Backend) {
     }
 }
 
-async fn pages_of_messages_are_the_whole(backend: Backend) {
+async fn pages_of_messages_are_complete(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation_id = scene.talk().await;
@@ -234,7 +234,7 @@ async fn pages_of_messages_are_the_whole(backend: Backend) {
     assert_eq!(read(Some(ids[2])).await.concat(), ids[3..], "with after towards the newest");
 }
 
-async fn a_page_token_goes_with_its_request(backend: Backend) {
+async fn page_token_is_bound_to_its_request(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     named_people(&scene, 3).await;

@@ -17,7 +17,13 @@ use crate::support::{
     scene::incoming,
 };
 
-on_both!(gap_check, epoch_check, idempotency_key, credit, erasure);
+on_both!(
+    gap_check_reports_trimmed_events,
+    epoch_check_refuses_cursors_of_another_epoch,
+    idempotency_key_prevents_duplicate_messages,
+    credit_bounds_events_in_flight,
+    redaction_hides_events_of_an_erased_contact
+);
 
 /// A server with a protection turned on, and one with it turned off.
 async fn both(backend: Backend, protection: &str, replicas: usize) -> [(bool, TestApp); 2] {
@@ -37,7 +43,7 @@ async fn both(backend: Backend, protection: &str, replicas: usize) -> [(bool, Te
 
 /// With two replicas, because within one process an older session is notified at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fencing() {
+async fn fencing_refuses_commits_of_an_older_session() {
     for (on, app) in both(Backend::Postgres, "fencing", 1).await {
         app.scene().talk().await;
         let mut older = Session::open(&app.clients(), plenty(1, "worker")).await;
@@ -63,7 +69,7 @@ async fn fencing() {
     }
 }
 
-async fn gap_check(backend: Backend) {
+async fn gap_check_reports_trimmed_events(backend: Backend) {
     for (on, app) in both(backend, "gap_check", 0).await {
         let scene = app.scene();
         let talk = scene.talk().await;
@@ -113,7 +119,7 @@ async fn gap_check(backend: Backend) {
     }
 }
 
-async fn epoch_check(backend: Backend) {
+async fn epoch_check_refuses_cursors_of_another_epoch(backend: Backend) {
     for (on, app) in both(backend, "epoch_check", 0).await {
         app.scene().talk().await;
         let cursor = log_info(&app.clients(), 1).await.head_cursor;
@@ -123,7 +129,7 @@ async fn epoch_check(backend: Backend) {
     }
 }
 
-async fn idempotency_key(backend: Backend) {
+async fn idempotency_key_prevents_duplicate_messages(backend: Backend) {
     for (on, app) in both(backend, "idempotency_key", 0).await {
         let scene = app.scene();
         let talk = scene.talk().await;
@@ -143,7 +149,7 @@ async fn idempotency_key(backend: Backend) {
     }
 }
 
-async fn credit(backend: Backend) {
+async fn credit_bounds_events_in_flight(backend: Backend) {
     for (on, app) in both(backend, "credit", 0).await {
         app.scene().talk().await;
         let open = ConsumeOpen {
@@ -156,7 +162,7 @@ async fn credit(backend: Backend) {
     }
 }
 
-async fn erasure(backend: Backend) {
+async fn redaction_hides_events_of_an_erased_contact(backend: Backend) {
     for (on, app) in both(backend, "erasure", 0).await {
         let person = app.scene().person("Asha Rao").await;
         let request = DeleteContactRequest {

@@ -34,7 +34,7 @@ async fn run(backend: Backend, mut command: Command, script: &str) {
     assert_eq!(ended.code, Some(0), "{}", ended.output);
 }
 
-mod from_another_language {
+mod reflection_client_works {
     use super::{Backend, client};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,7 +50,7 @@ mod from_another_language {
     }
 }
 
-mod from_generated_code {
+mod generated_clients_work {
     use std::process::Command;
 
     use super::{Backend, NODE_MODULES, python, run};

@@ -11,7 +11,7 @@ use crate::support::{
     told::Told as _,
 };
 
-on_both!(late_receipts_are_ignored, a_failed_message_waits_for_its_retry);
+on_both!(late_receipts_are_ignored, failed_message_ignores_receipts_until_its_retry);
 
 /// Reports a status. Returns the stored status.
 async fn report(app: &TestApp, talk: i64, message: i64, status: MessageStatus, over_grpc: bool) -> String {
@@ -73,7 +73,7 @@ async fn late_receipts_are_ignored(backend: Backend) {
     }
 }
 
-async fn a_failed_message_waits_for_its_retry(backend: Backend) {
+async fn failed_message_ignores_receipts_until_its_retry(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     let message = app.scene().say(talk, "It left today.").await.id;

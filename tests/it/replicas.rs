@@ -34,7 +34,7 @@ enum Idle {
 
 /// Every combination of a write on the other replica and a call here that leaves no event, each followed by a message here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_without_an_event_does_not_hide_what_another_replica_wrote() {
+async fn calls_without_events_do_not_hide_writes_of_another_replica() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
     let here = app.scene();
     let there = here.through(app.clients_of_replica(0));

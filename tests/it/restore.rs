@@ -26,11 +26,11 @@ use crate::{
 };
 
 on_both!(
-    a_damaged_file_is_left_out_of_a_backup,
-    a_backup_with_other_migrations_is_refused,
-    a_restore_that_fails_removes_what_it_created,
-    a_restore_that_is_stopped_removes_what_it_created,
-    a_restore_leaves_equal_files_in_place
+    damaged_files_are_omitted_from_a_backup,
+    backup_with_other_migrations_is_refused,
+    failed_restore_removes_what_it_created,
+    interrupted_restore_removes_what_it_created,
+    restore_leaves_identical_files_in_place
 );
 
 /// A server with one message per content, each with a file of that content.
@@ -88,7 +88,7 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-async fn a_damaged_file_is_left_out_of_a_backup(backend: Backend) {
+async fn damaged_files_are_omitted_from_a_backup(backend: Backend) {
     let contents: [&[u8]; 3] = [b"whole, and so in the backup", b"this one grows", b"and this one shrinks"];
     let app = server_with_files(backend, &contents).await;
     let files = app.home().join("files");
@@ -143,7 +143,7 @@ fn with_migrations(archive: &Path, change: impl Fn(&mut Vec<Value>)) -> PathBuf 
     })
 }
 
-async fn a_backup_with_other_migrations_is_refused(backend: Backend) {
+async fn backup_with_other_migrations_is_refused(backend: Backend) {
     let app = server_with_files(backend, &[]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
@@ -204,7 +204,7 @@ async fn a_backup_with_other_migrations_is_refused(backend: Backend) {
 /// The size of an archive after its last file, in bytes: the entry that marks it as complete, and the end of a tar file.
 const END: usize = 2048;
 
-async fn a_restore_that_fails_removes_what_it_created(backend: Backend) {
+async fn failed_restore_removes_what_it_created(backend: Backend) {
     let app = server_with_files(backend, &[b"the first file", &vec![7; 300_000]]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
@@ -249,7 +249,7 @@ async fn a_restore_that_fails_removes_what_it_created(backend: Backend) {
 }
 
 /// A file that the store already has with the same content is not copied again. One that differs is, wherever it differs.
-async fn a_restore_leaves_equal_files_in_place(backend: Backend) {
+async fn restore_leaves_identical_files_in_place(backend: Backend) {
     let app = server_with_files(backend, &[b"small", &vec![7; 300_000], &vec![8; 1_000_000]]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
@@ -317,7 +317,7 @@ impl Piped {
     }
 }
 
-async fn a_restore_that_is_stopped_removes_what_it_created(backend: Backend) {
+async fn interrupted_restore_removes_what_it_created(backend: Backend) {
     let app = server_with_files(backend, &[b"the first file", b"the second file"]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
@@ -400,7 +400,7 @@ const LOADING: &str = "mode = 'ShareRowExclusiveLock' AND granted
 
 /// During a restore, another one is refused even with `--force`, and a server that starts waits for its end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restore_keeps_others_out_on_postgres() {
+async fn restore_excludes_other_programs_on_postgres() {
     let app = server_with_files(Backend::Postgres, &[b"a file", b"another"]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
@@ -438,7 +438,7 @@ async fn a_restore_keeps_others_out_on_postgres() {
 
 /// A restore waits for connections that are closing when it begins, such as those of a command that has just exited.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restore_waits_for_connections_that_close_on_postgres() {
+async fn restore_waits_for_closing_connections_on_postgres() {
     let app = server_with_files(Backend::Postgres, &[]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
@@ -478,7 +478,7 @@ async fn a_restore_waits_for_connections_that_close_on_postgres() {
 
 /// A connection that opens between the first check of the database and the locks on its tables is found by the second check.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restore_looks_again_behind_its_locks_on_postgres() {
+async fn restore_checks_again_after_locking_on_postgres() {
     let app = server_with_files(Backend::Postgres, &[]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;

@@ -21,9 +21,9 @@ use crate::{
 };
 
 on_both!(
-    a_batch_is_all_or_none,
-    a_stream_answers_in_order_and_outlives_a_bad_message,
-    a_flood_of_one_conversation_is_refused,
+    batch_is_atomic,
+    stream_replies_in_order_and_survives_an_invalid_message,
+    messages_beyond_the_conversation_limit_are_refused,
     each_message_of_a_stream_counts_as_a_call
 );
 
@@ -41,7 +41,7 @@ fn batch(messages: Vec<(i64, MessageDraft)>) -> BatchCreateMessagesRequest {
     }
 }
 
-async fn a_batch_is_all_or_none(backend: Backend) {
+async fn batch_is_atomic(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let (one, other) = (scene.talk().await, scene.talk().await);
@@ -108,7 +108,7 @@ pub async fn send_all(scene: &Scene, requests: Vec<SendMessagesRequest>) -> Vec<
     results
 }
 
-async fn a_stream_answers_in_order_and_outlives_a_bad_message(backend: Backend) {
+async fn stream_replies_in_order_and_survives_an_invalid_message(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let (one, other) = (scene.talk().await, scene.talk().await);
@@ -186,7 +186,7 @@ fn reason_of(error: &tonic_types::Status) -> String {
     fault(&status).reason
 }
 
-async fn a_flood_of_one_conversation_is_refused(backend: Backend) {
+async fn messages_beyond_the_conversation_limit_are_refused(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "5")
         .start()

@@ -55,7 +55,7 @@ async fn ask(scene: &Scene, rows: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_list_asks_for_each_row_on_postgres() {
+async fn lists_run_no_statement_per_row_on_postgres() {
     let mut app = TestApp::start(Backend::Postgres).await;
     let scene = app.scene();
     for nth in 0..ROWS {

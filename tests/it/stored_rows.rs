@@ -14,8 +14,8 @@ use crate::support::{
 };
 
 on_both!(
-    a_message_is_stored_alike_alone_and_in_a_batch,
-    the_index_of_messages_follows_many_without_a_search
+    message_is_stored_identically_alone_and_in_a_batch,
+    message_index_follows_without_a_search
 );
 
 fn drafts() -> Vec<MessageDraft> {
@@ -49,7 +49,7 @@ async fn batch(scene: &Scene, conversation_id: i64, messages: Vec<MessageDraft>)
 }
 
 /// SQLite stores any type in any column, and rows that differ only in a type are distinct.
-async fn a_message_is_stored_alike_alone_and_in_a_batch(backend: Backend) {
+async fn message_is_stored_identically_alone_and_in_a_batch(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, url) = (app.scene(), app.database.url());
     let conversation = scene.talk().await;
@@ -81,7 +81,7 @@ async fn a_message_is_stored_alike_alone_and_in_a_batch(backend: Backend) {
     }
 }
 
-async fn the_index_of_messages_follows_many_without_a_search(backend: Backend) {
+async fn message_index_follows_without_a_search(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;

@@ -21,12 +21,12 @@ use crate::support::{
 };
 
 on_both!(
-    a_team_lives_and_dies_on_the_stream,
-    members_come_and_go,
-    agents_are_found_or_made,
-    a_new_name_shows_in_its_account_alone,
-    conversations_can_be_assigned_to_these,
-    a_team_works_on_a_conversation
+    team_changes_leave_events,
+    team_members_can_be_added_and_removed,
+    agents_are_found_or_created,
+    new_member_name_is_visible_in_its_account_only,
+    assignable_agents_are_administrators_and_inbox_members,
+    team_can_be_assigned_to_a_conversation
 );
 
 async fn team(clients: &Clients, name: &str) -> Team {
@@ -62,7 +62,7 @@ async fn kinds(clients: &Clients, of: &[EventKind]) -> Vec<EventKind> {
         .collect()
 }
 
-async fn a_team_lives_and_dies_on_the_stream(backend: Backend) {
+async fn team_changes_leave_events(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let made = team(&clients, "Billing").await;
@@ -118,7 +118,7 @@ async fn a_team_lives_and_dies_on_the_stream(backend: Backend) {
     assert_eq!(kinds(&clients, &of).await, of);
 }
 
-async fn members_come_and_go(backend: Backend) {
+async fn team_members_can_be_added_and_removed(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let (made, mina) = (team(&clients, "billing").await, agent(&clients, "mina@okafor.example").await);
@@ -192,7 +192,7 @@ async fn members_come_and_go(backend: Backend) {
     assert_eq!(kinds(&clients, &[EventKind::TeamUpdated]).await.len(), 2);
 }
 
-async fn agents_are_found_or_made(backend: Backend) {
+async fn agents_are_found_or_created(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let mina = agent(&clients, "Mina@Okafor.example").await;
@@ -226,7 +226,7 @@ async fn agents_are_found_or_made(backend: Backend) {
     assert_eq!(kinds(&clients, &[EventKind::AgentAdded]).await.len(), 2);
 }
 
-async fn a_new_name_shows_in_its_account_alone(backend: Backend) {
+async fn new_member_name_is_visible_in_its_account_only(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let mina = agent(&clients, "mina@okafor.example").await;
@@ -269,7 +269,7 @@ async fn a_new_name_shows_in_its_account_alone(backend: Backend) {
     assert_ne!(here.name, "Mina O.");
 }
 
-async fn conversations_can_be_assigned_to_these(backend: Backend) {
+async fn assignable_agents_are_administrators_and_inbox_members(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let mina = agent(&clients, "mina@okafor.example").await;
@@ -325,7 +325,7 @@ async fn conversations_can_be_assigned_to_these(backend: Backend) {
     assert_refused(refused, Code::NotFound, "NOT_FOUND");
 }
 
-async fn a_team_works_on_a_conversation(backend: Backend) {
+async fn team_can_be_assigned_to_a_conversation(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let (clients, scene) = (app.clients(), app.scene());
     let conversation = scene.talk().await;

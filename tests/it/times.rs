@@ -22,7 +22,11 @@ use crate::support::{
     told::Told as _,
 };
 
-on_both!(times_of_grpc_calls, times_of_the_json_api, stored_times_are_sent_within_the_range);
+on_both!(
+    grpc_calls_refuse_times_out_of_range,
+    json_api_refuses_times_out_of_range,
+    stored_times_are_clamped_to_the_range
+);
 
 const FIRST: i64 = -62_135_596_800;
 const LAST: i64 = 253_402_300_799;
@@ -120,7 +124,7 @@ async fn ask(app: &TestApp, talk: i64, seconds: i64) -> Vec<(&'static str, Vec<S
     asked
 }
 
-async fn times_of_grpc_calls(backend: Backend) {
+async fn grpc_calls_refuse_times_out_of_range(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "time_range")] {
         let app = TestApp::builder(backend)
             .platform()
@@ -162,7 +166,7 @@ async fn times_of_grpc_calls(backend: Backend) {
     }
 }
 
-async fn times_of_the_json_api(backend: Backend) {
+async fn json_api_refuses_times_out_of_range(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     let snooze = async |until: Json| {
@@ -191,7 +195,7 @@ async fn times_of_the_json_api(backend: Backend) {
     }
 }
 
-async fn stored_times_are_sent_within_the_range(backend: Backend) {
+async fn stored_times_are_clamped_to_the_range(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, talk) = (app.scene(), app.scene().talk().await);
     app.database

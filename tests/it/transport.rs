@@ -69,7 +69,7 @@ fn at(client: &reqwest::Client, address: &str, path: &str) -> reqwest::RequestBu
 }
 
 #[tokio::test]
-async fn every_door_speaks_tls_and_nothing_else() {
+async fn every_listener_accepts_only_tls() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     write(folder.path(), &authority.sign("parley.test"));
     let app = secured(folder.path(), false).await;
@@ -97,7 +97,7 @@ async fn every_door_speaks_tls_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn clients_show_a_certificate_where_one_is_asked_for() {
+async fn client_certificates_are_required_if_configured() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     write(folder.path(), &authority.sign("parley.test"));
     fs::write(folder.path().join("ca.crt"), &authority.pem).expect("written");
@@ -117,7 +117,7 @@ async fn clients_show_a_certificate_where_one_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_used_is_named() {
+async fn unusable_certificate_is_named() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     let ((certificate, _), (_, key)) = (authority.sign("a"), authority.sign("b"));
     write(folder.path(), &(certificate, key));
@@ -154,7 +154,7 @@ async fn check(app: &TestApp, folder: &Path, options: &[&str]) -> Ended {
 }
 
 #[tokio::test]
-async fn the_health_check_of_a_container_follows_the_configuration() {
+async fn container_health_check_follows_the_configuration() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     write(folder.path(), &authority.sign("parley.test"));
     let ca = folder.path().join("ca.crt").display().to_string();

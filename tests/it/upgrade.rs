@@ -11,7 +11,7 @@ use crate::support::{
     server::{Ended, program, run_to_end},
 };
 
-on_both!(an_older_program_starts_where_it_works);
+on_both!(older_program_starts_on_a_compatible_schema);
 
 /// A migration that no current program knows.
 const FUTURE: &str = "m20991231_000001_future";
@@ -30,7 +30,7 @@ async fn run(arguments: &[&str], url: &str, migrate: bool) -> Ended {
     run_to_end(command).await
 }
 
-async fn an_older_program_starts_where_it_works(backend: Backend) {
+async fn older_program_starts_on_a_compatible_schema(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let url = app.database.url();
     let kept = match backend {
@@ -70,7 +70,7 @@ async fn an_older_program_starts_where_it_works(backend: Backend) {
 /// Replicas that start together on an empty database, or on one whose migration was interrupted: one migrates and the others wait, without
 /// blocking an index that is built concurrently.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_starts_together_migrates_once_on_postgres() {
+async fn concurrent_starts_migrate_once_on_postgres() {
     let database = Database::create(Backend::Postgres).await;
     let url = database.url();
     for round in ["empty", "stopped halfway"] {
@@ -147,7 +147,7 @@ fn taken(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_a_migration_takes_is_found() {
+fn removals_in_a_migration_are_found() {
     let found = |text: &str| taken(text).len();
     assert_eq!(found("create index concurrently a on b (c)"), 0);
     assert_eq!(found("drop index concurrently if exists a"), 1);

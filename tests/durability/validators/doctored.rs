@@ -417,12 +417,12 @@ const DOCTORED: &[(u8, &str, Doctor)] = &[
 ];
 
 #[test]
-fn a_good_history_is_taken() {
+fn valid_history_is_accepted() {
     assert_eq!(good().problems(), []);
 }
 
 #[test]
-fn every_statement_refuses_what_breaks_it() {
+fn every_validator_refuses_its_violations() {
     for (statement, what, doctor) in DOCTORED {
         let mut history = good();
         doctor(&mut history);

@@ -14,7 +14,7 @@ use crate::support::{
     on_both,
 };
 
-on_both!(dashboards_hear_of_a_changed_availability);
+on_both!(dashboards_receive_availability_changes);
 
 /// An agent with `auto_offline` off, who stays online without presence updates: the presence window may elapse during a test.
 async fn ola(app: &TestApp) -> Worker {
@@ -47,7 +47,7 @@ async fn lists(cable: &mut Cable) -> Vec<Json> {
     }
 }
 
-async fn dashboards_hear_of_a_changed_availability(backend: Backend) {
+async fn dashboards_receive_availability_changes(backend: Backend) {
     // On PostgreSQL the dashboards are connected to another replica.
     let app = TestApp::builder(backend)
         .platform()
@@ -86,7 +86,7 @@ async fn dashboards_hear_of_a_changed_availability(backend: Backend) {
 
 /// Each dashboard reads its own presence list, so an agent who toggles the availability must not cause one read per dashboard and change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_of_who_is_there_have_a_pace() {
+async fn presence_lists_are_rate_limited() {
     const CHANGES: usize = 60;
     for switch in ["", "presence_pace"] {
         let app = TestApp::builder(Backend::Sqlite)

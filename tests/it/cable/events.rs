@@ -16,13 +16,13 @@ use crate::support::{
 };
 
 on_both!(
-    what_happens_to_a_conversation_is_told_to_agents,
-    what_happens_to_contacts_is_told_to_agents,
-    who_types_and_who_is_there_is_told_to_agents,
-    verified_sessions_of_a_contact_hear_each_other
+    agents_receive_conversation_events,
+    agents_receive_contact_events,
+    agents_receive_typing_and_presence,
+    verified_sessions_of_a_contact_receive_each_others_events
 );
 
-async fn what_happens_to_a_conversation_is_told_to_agents(backend: Backend) {
+async fn agents_receive_conversation_events(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let (scene, http) = (app.scene(), app.http());
     let ravi = worker(&app, 1, Role::Administrator, "Ravi").await;
@@ -91,7 +91,7 @@ async fn cable_source(http: &Http, talk: i64) -> String {
         .to_owned()
 }
 
-async fn what_happens_to_contacts_is_told_to_agents(backend: Backend) {
+async fn agents_receive_contact_events(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, http) = (app.scene(), app.http());
     let mut cable = Cable::open(&app).await;
@@ -132,7 +132,7 @@ async fn what_happens_to_contacts_is_told_to_agents(backend: Backend) {
     );
 }
 
-async fn who_types_and_who_is_there_is_told_to_agents(backend: Backend) {
+async fn agents_receive_typing_and_presence(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     let public = http.with_token("");
@@ -173,7 +173,7 @@ async fn who_types_and_who_is_there_is_told_to_agents(backend: Backend) {
     assert_eq!((&present["contacts"], &present["users"]), (&json!({}), &json!({"1": "online"})));
 }
 
-async fn verified_sessions_of_a_contact_hear_each_other(backend: Backend) {
+async fn verified_sessions_of_a_contact_receive_each_others_events(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, http) = (app.scene(), app.http());
     let contact = scene.person("Asha").await.contact;

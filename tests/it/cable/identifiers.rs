@@ -9,7 +9,7 @@ use crate::support::{app::TestApp, database::Backend, on_both};
 
 on_both!(
     ids_may_be_numbers_or_strings,
-    a_blank_user_is_a_contact_whose_account_is_ignored,
+    blank_user_id_means_a_contact_and_ignores_the_account,
     data_may_be_a_string_an_object_or_absent
 );
 
@@ -55,7 +55,7 @@ async fn session(app: &TestApp) -> Json {
     made.body["pubsub_token"].clone()
 }
 
-async fn a_blank_user_is_a_contact_whose_account_is_ignored(backend: Backend) {
+async fn blank_user_id_means_a_contact_and_ignores_the_account(backend: Backend) {
     let app = TestApp::start(backend).await;
     let token = session(&app).await;
     let mut cable = Cable::open(&app).await;

@@ -21,9 +21,9 @@ use crate::support::{
 };
 
 on_both!(
-    a_visitor_goes_on_after_its_contact_is_merged,
-    a_subscription_ends_when_what_it_may_hear_changes,
-    a_visitors_subscription_ends_with_its_session
+    visitor_stream_continues_after_a_merge,
+    subscription_ends_when_its_permissions_change,
+    visitor_subscription_ends_with_its_session
 );
 
 /// What a visitor receives over gRPC.
@@ -117,7 +117,7 @@ async fn contacts_path(app: &TestApp) -> String {
     format!("/public/api/v1/inboxes/{}/contacts", inbox.as_str().expect("an identifier"))
 }
 
-async fn a_visitor_goes_on_after_its_contact_is_merged(backend: Backend) {
+async fn visitor_stream_continues_after_a_merge(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "followed_merges")] {
         let app = TestApp::builder(backend)
             .replicas(usize::from(backend == Backend::Postgres))
@@ -175,7 +175,7 @@ async fn a_visitor_goes_on_after_its_contact_is_merged(backend: Backend) {
     }
 }
 
-async fn a_subscription_ends_when_what_it_may_hear_changes(backend: Backend) {
+async fn subscription_ends_when_its_permissions_change(backend: Backend) {
     let app = TestApp::builder(backend)
         .platform()
         .env("PARLEY_AUTH_CACHE_SECONDS", "1")
@@ -216,7 +216,7 @@ async fn a_subscription_ends_when_what_it_may_hear_changes(backend: Backend) {
     assert!(matches!(end.code(), Code::PermissionDenied | Code::Unauthenticated), "{end:?}");
 }
 
-async fn a_visitors_subscription_ends_with_its_session(backend: Backend) {
+async fn visitor_subscription_ends_with_its_session(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "1").start().await;
     let (public, contacts) = (app.http().with_token(""), contacts_path(&app).await);
     let deleted = Visitor::begin(&public, &contacts, json!({})).await;

@@ -23,9 +23,9 @@ use crate::{
 };
 
 on_both!(
-    an_agent_hears_the_account,
-    a_contact_hears_its_own_conversations,
-    whoever_shows_no_good_token_is_rejected
+    agent_receives_events_of_the_account,
+    contact_receives_only_its_own_conversations,
+    subscription_without_a_valid_token_is_rejected
 );
 
 /// A WebSocket connection.
@@ -124,7 +124,7 @@ pub async fn agent(http: &Http) -> Json {
     json!({"channel": "RoomChannel", "pubsub_token": profile["pubsub_token"], "account_id": 1, "user_id": profile["id"]})
 }
 
-async fn an_agent_hears_the_account(backend: Backend) {
+async fn agent_receives_events_of_the_account(backend: Backend) {
     let app = TestApp::builder(backend)
         .replicas(usize::from(backend == Backend::Postgres))
         .start()
@@ -242,7 +242,7 @@ impl Cable {
     }
 }
 
-async fn a_contact_hears_its_own_conversations(backend: Backend) {
+async fn contact_receives_only_its_own_conversations(backend: Backend) {
     let app = TestApp::builder(backend)
         .replicas(usize::from(backend == Backend::Postgres))
         .start()
@@ -308,7 +308,7 @@ async fn a_contact_hears_its_own_conversations(backend: Backend) {
     assert_eq!(cable.until("message.created").await["content"], "from the contact");
 }
 
-async fn whoever_shows_no_good_token_is_rejected(backend: Backend) {
+async fn subscription_without_a_valid_token_is_rejected(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let mut accounts = app.platform().accounts;
     let request = CreateUserRequest {
@@ -383,7 +383,7 @@ async fn whoever_shows_no_good_token_is_rejected(backend: Backend) {
 
 /// If a new request replaced the report in progress, no report would ever complete while a client asks faster than the database responds.
 #[tokio::test]
-async fn who_asks_faster_than_it_is_answered_is_answered_on_postgres() {
+async fn presence_reports_complete_under_rapid_requests_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[]).await;
     let identifier = agent(&app.http()).await;
     let mut cable = Cable::open(&app).await;
@@ -402,7 +402,7 @@ async fn who_asks_faster_than_it_is_answered_is_answered_on_postgres() {
 
 /// A server that shuts down asks clients to reconnect, and open connections do not delay the shutdown.
 #[tokio::test]
-async fn a_server_that_goes_asks_clients_to_come_back() {
+async fn draining_server_asks_clients_to_reconnect() {
     let mut app = TestApp::start(Backend::Sqlite).await;
     let identifier = agent(&app.http()).await;
     let (mut hearing, mut idle) = (Cable::open(&app).await, Cable::open(&app).await);

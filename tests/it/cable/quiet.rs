@@ -14,9 +14,9 @@ use crate::support::{
 };
 
 on_both!(
-    dashboards_that_answer_frames_go_quiet,
-    a_view_without_unread_messages_writes_nothing,
-    the_assignee_has_its_own_unread_messages
+    dashboards_do_not_trigger_each_other_endlessly,
+    view_without_unread_messages_writes_nothing,
+    assignee_has_a_separate_read_state
 );
 
 /// More frames than any of these causes sends to one dashboard.
@@ -65,7 +65,7 @@ async fn visitor(app: &TestApp) -> (String, i64) {
     (format!("{path}/{talk}"), talk)
 }
 
-async fn dashboards_that_answer_frames_go_quiet(backend: Backend) {
+async fn dashboards_do_not_trigger_each_other_endlessly(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "quiet_views")] {
         let app = TestApp::builder(backend)
             .platform()
@@ -107,7 +107,7 @@ async fn dashboards_that_answer_frames_go_quiet(backend: Backend) {
     }
 }
 
-async fn a_view_without_unread_messages_writes_nothing(backend: Backend) {
+async fn view_without_unread_messages_writes_nothing(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, http, talk) = (app.scene(), app.http(), app.scene().talk().await);
     let look = async |over_grpc: bool| {
@@ -153,7 +153,7 @@ async fn a_view_without_unread_messages_writes_nothing(backend: Backend) {
     assert_eq!(state().await, (updated_at, json!(0), head + 1));
 }
 
-async fn the_assignee_has_its_own_unread_messages(backend: Backend) {
+async fn assignee_has_a_separate_read_state(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let (scene, http, talk) = (app.scene(), app.http(), app.scene().talk().await);
     let assignee = worker(&app, 1, Role::Administrator, "Ravi").await;

@@ -19,12 +19,12 @@ use crate::support::{
 };
 
 on_both!(
-    a_file_goes_in_and_out_by_grpc,
-    an_upload_is_taken_once,
-    links_end_and_cannot_be_made_up
+    file_is_uploaded_and_downloaded_over_grpc,
+    upload_is_used_by_one_message_only,
+    file_links_expire_and_cannot_be_forged
 );
 
-async fn a_file_goes_in_and_out_by_grpc(backend: Backend) {
+async fn file_is_uploaded_and_downloaded_over_grpc(backend: Backend) {
     Box::pin(goes_in_and_out(&TestApp::start(backend).await)).await;
 }
 
@@ -100,7 +100,7 @@ pub async fn goes_in_and_out(app: &TestApp) {
     assert_bad_fields(answer, &["header: REQUIRED"]);
 }
 
-async fn an_upload_is_taken_once(backend: Backend) {
+async fn upload_is_used_by_one_message_only(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let scene = app.scene();
@@ -150,7 +150,7 @@ async fn an_upload_is_taken_once(backend: Backend) {
     assert_eq!(content, b"b");
 }
 
-async fn links_end_and_cannot_be_made_up(backend: Backend) {
+async fn file_links_expire_and_cannot_be_forged(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let talk = scene.talk().await;

@@ -20,12 +20,12 @@ use crate::support::{
 };
 
 on_both!(
-    a_large_file_stays_out_of_memory,
-    what_breaks_off_leaves_nothing,
-    what_goes_takes_its_files_along
+    large_file_is_streamed_with_bounded_memory,
+    incomplete_uploads_leave_nothing,
+    deletions_remove_their_files
 );
 
-async fn a_large_file_stays_out_of_memory(backend: Backend) {
+async fn large_file_is_streamed_with_bounded_memory(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_FILES_MAX_BYTES", "400000000").start().await;
     stays_out_of_memory(&app).await;
 }
@@ -55,7 +55,7 @@ pub async fn stays_out_of_memory(app: &TestApp) {
     assert!(grown < 80 * 1024, "grew by {grown} kB");
 }
 
-async fn what_breaks_off_leaves_nothing(backend: Backend) {
+async fn incomplete_uploads_leave_nothing(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_FILES_MAX_BYTES", "10000000").start().await;
     let place = Place::folder(&app);
     Box::pin(leaves_nothing(&app, &place)).await;
@@ -135,7 +135,7 @@ async fn endless(app: &TestApp, milliseconds: u64) -> HeaderValue {
     answer.headers()["grpc-status"].clone()
 }
 
-async fn what_goes_takes_its_files_along(backend: Backend) {
+async fn deletions_remove_their_files(backend: Backend) {
     let app = TestApp::start(backend).await;
     let place = Place::folder(&app);
     Box::pin(takes_its_files_along(&app, &place)).await;

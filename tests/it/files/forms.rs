@@ -12,14 +12,14 @@ use super::{fetch, part, path, png, post_form};
 use crate::support::{app::TestApp, database::Backend, fault::assert_bad_fields, on_both};
 
 on_both!(
-    files_go_in_and_out_by_forms,
-    a_repeated_form_makes_one_message,
-    what_has_no_file_hangs_on_messages_too,
-    contacts_send_files,
-    pictures_of_contacts_and_inboxes
+    files_are_uploaded_by_form_and_downloaded,
+    repeated_form_creates_one_message,
+    attachments_may_have_no_file,
+    contacts_can_send_files,
+    contacts_and_inboxes_have_avatars
 );
 
-async fn files_go_in_and_out_by_forms(backend: Backend) {
+async fn files_are_uploaded_by_form_and_downloaded(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     let messages = format!("/api/v1/accounts/1/conversations/{talk}/messages");
@@ -83,7 +83,7 @@ async fn files_go_in_and_out_by_forms(backend: Backend) {
     assert_eq!(app.http().answer(stranger).await.status, 401);
 }
 
-async fn a_repeated_form_makes_one_message(backend: Backend) {
+async fn repeated_form_creates_one_message(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     let messages = format!("/api/v1/accounts/1/conversations/{talk}/messages");
@@ -97,7 +97,7 @@ async fn a_repeated_form_makes_one_message(backend: Backend) {
     assert_eq!(post_form(&app, &messages, form("other"), "order-1").await.status, 409);
 }
 
-async fn what_has_no_file_hangs_on_messages_too(backend: Backend) {
+async fn attachments_may_have_no_file(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let talk = scene.talk().await;
@@ -158,7 +158,7 @@ async fn what_has_no_file_hangs_on_messages_too(backend: Backend) {
     );
 }
 
-async fn contacts_send_files(backend: Backend) {
+async fn contacts_can_send_files(backend: Backend) {
     let app = TestApp::start(backend).await;
     let identifier = app.http().ask("/inboxes/1").await.1["inbox_identifier"].clone();
     let identifier = identifier.as_str().expect("an API inbox has one");
@@ -218,7 +218,7 @@ async fn contacts_send_files(backend: Backend) {
     );
 }
 
-async fn pictures_of_contacts_and_inboxes(backend: Backend) {
+async fn contacts_and_inboxes_have_avatars(backend: Backend) {
     let app = TestApp::start(backend).await;
     let contacts = "/api/v1/accounts/1/contacts";
     let form = |kind: &str, content: Vec<u8>| {

@@ -91,7 +91,7 @@ impl Store {
 
 #[tokio::test]
 #[ignore = "./test runs it, with PARLEY_TEST_PYTHON"]
-async fn in_a_store_files_go_in_and_out() {
+async fn s3_files_are_uploaded_and_downloaded() {
     let store = Store::anywhere().await;
     let app = store.server("400000000").await;
     Box::pin(calls::goes_in_and_out(&app)).await;
@@ -102,7 +102,7 @@ async fn in_a_store_files_go_in_and_out() {
 
 #[tokio::test]
 #[ignore = "./test runs it, with PARLEY_TEST_PYTHON"]
-async fn in_a_store_nothing_is_left() {
+async fn s3_files_are_cleaned_up() {
     let store = Store::anywhere().await;
     let app = store.server("10000000").await;
     Box::pin(ends::leaves_nothing(&app, &store.place())).await;
@@ -111,7 +111,7 @@ async fn in_a_store_nothing_is_left() {
 
 #[tokio::test]
 #[ignore = "./test runs it, with PARLEY_TEST_PYTHON"]
-async fn in_a_store_that_is_away_files_wait() {
+async fn s3_outage_refuses_uploads_until_the_store_returns() {
     let mut store = Store::anywhere().await;
     let app = store.server("10000000").await;
     upload(&app.clients(), "a.txt", b"before").await;
@@ -156,7 +156,7 @@ async fn command(args: &[&str], settings: &[(&'static str, String)], input: Stdi
 /// As in a container with a read-only root: from one bucket and database to another, through a pipe.
 #[tokio::test]
 #[ignore = "./test runs it, with PARLEY_TEST_PYTHON"]
-async fn in_a_store_files_are_backed_up_and_restored_through_a_pipe() {
+async fn s3_files_are_backed_up_and_restored_through_a_pipe() {
     let mut store = Store::anywhere().await;
     let mut builder = TestApp::builder(Backend::Postgres);
     for (name, value) in store.settings() {

@@ -98,7 +98,7 @@ async fn assert_same_both_ways(http: &Http, noun: &str) {
     assert!(found_some > 60, "only {found_some} filters found any of the {noun}");
 }
 
-pub async fn what_is_looked_up_is_what_a_walk_finds(backend: Backend) {
+pub async fn indexed_attribute_filters_match_a_scan(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     for model in [0, 1] {

@@ -49,7 +49,7 @@ pub async fn opposite_operators_partition_the_contacts(backend: Backend) {
     }
 }
 
-pub async fn labels_are_found_whatever_their_case(backend: Backend) {
+pub async fn label_filters_ignore_case(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "label_case")] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let (scene, http) = (app.scene(), app.http());

@@ -17,10 +17,10 @@ use crate::{
 };
 
 on_both!(
-    keys_follow_their_lists,
-    keys_follow_what_their_caller_sees,
-    frames_have_the_keys_of_the_lists,
-    keys_change_while_the_clock_goes_back
+    cache_keys_change_with_their_lists,
+    cache_keys_follow_what_the_caller_sees,
+    cable_frames_contain_the_cache_keys,
+    cache_keys_change_while_the_clock_goes_back
 );
 
 /// The three keys, read from every replica, which must agree.
@@ -91,7 +91,7 @@ async fn start(backend: Backend) -> TestApp {
     TestApp::builder(backend).platform().replicas(replicas).start().await
 }
 
-async fn keys_follow_their_lists(backend: Backend) {
+async fn cache_keys_change_with_their_lists(backend: Backend) {
     let app = start(backend).await;
     let mut keys = Keys::of(&app, ADMINISTRATOR).await;
     let label = keys.send("POST", "/labels", json!({"title": "vip"})).await;
@@ -137,7 +137,7 @@ async fn keys_follow_their_lists(backend: Backend) {
     keys.changed("a team less", &["team"]).await;
 }
 
-async fn keys_follow_what_their_caller_sees(backend: Backend) {
+async fn cache_keys_follow_what_the_caller_sees(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let (ola, ravi) = (
@@ -198,7 +198,7 @@ async fn keys_follow_what_their_caller_sees(backend: Backend) {
     );
 }
 
-async fn frames_have_the_keys_of_the_lists(backend: Backend) {
+async fn cable_frames_contain_the_cache_keys(backend: Backend) {
     let app = start(backend).await;
     let mut keys = Keys::of(&app, ADMINISTRATOR).await;
     let mut cable = Cable::open(&app).await;
@@ -236,7 +236,7 @@ async fn ahead(backend: Backend, switch: &str) -> (Json, Json) {
     (seen[0].clone(), seen[1].clone())
 }
 
-async fn keys_change_while_the_clock_goes_back(backend: Backend) {
+async fn cache_keys_change_while_the_clock_goes_back(backend: Backend) {
     let (before, after) = ahead(backend, "").await;
     assert_ne!(before, after);
     let (before, after) = ahead(backend, "rising_stamps").await;

@@ -57,7 +57,7 @@ fn is_empty(body: &Json) -> bool {
 }
 
 #[tokio::test]
-async fn the_page_says_how_each_call_is_answered() {
+async fn front_ends_page_matches_the_routes() {
     let app = TestApp::builder(Backend::Sqlite).platform().start().await;
     let http = app.http();
     let description = http.description().await;
@@ -96,7 +96,7 @@ async fn the_page_says_how_each_call_is_answered() {
 
 /// Nothing can be created in a list that is always empty; for webhooks, the error names the alternative.
 #[tokio::test]
-async fn nothing_is_created_under_an_empty_list() {
+async fn always_empty_lists_refuse_creation() {
     let app = TestApp::start(Backend::Sqlite).await;
     let http = app.http();
     for Row { path, .. } in rows().iter().filter(|row| row.answer == "empty") {
@@ -116,7 +116,7 @@ async fn nothing_is_created_under_an_empty_list() {
 
 /// `GET /api` returns the version that the coverage page documents.
 #[tokio::test]
-async fn the_version_is_that_of_the_coverage_page() {
+async fn api_version_matches_the_coverage_page() {
     let app = TestApp::start(Backend::Sqlite).await;
     let answer = app.http().with_token("").send("GET", "/api", None).await;
     let version = answer.body["version"].as_str().expect("a version");

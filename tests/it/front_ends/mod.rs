@@ -14,7 +14,7 @@ use crate::support::{
     scene::Scene,
 };
 
-on_both!(a_dashboard_starts, the_mobile_app_starts);
+on_both!(dashboard_start_calls_succeed, mobile_app_start_calls_succeed);
 
 const ACCOUNT: &str = "/api/v1/accounts/1";
 
@@ -137,7 +137,7 @@ async fn conversation(scene: &Scene) -> i64 {
     conversation
 }
 
-async fn a_dashboard_starts(backend: Backend) {
+async fn dashboard_start_calls_succeed(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (http, conversation) = (app.http(), conversation(&app.scene()).await);
     sign_in(&http).await;
@@ -154,7 +154,7 @@ async fn a_dashboard_starts(backend: Backend) {
     assert_ne!(Database::number(&app.database.url(), STORED).await, stored);
 }
 
-async fn the_mobile_app_starts(backend: Backend) {
+async fn mobile_app_start_calls_succeed(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (http, conversation) = (app.http(), conversation(&app.scene()).await);
     // Before sign-in, without a token.

@@ -24,12 +24,12 @@ use crate::{
 };
 
 on_both!(
-    an_agent_changes_its_own_availability,
-    availability_decides_who_is_assigned,
-    limits_of_tokens_are_kept,
-    the_active_account_comes_first,
-    a_user_changes_itself,
-    what_cannot_be_changed_is_refused_or_named
+    agent_updates_its_own_availability,
+    only_available_agents_are_assigned,
+    self_service_respects_token_limits,
+    active_account_is_listed_first,
+    user_updates_its_own_profile,
+    unchangeable_profile_fields_are_refused_or_reported
 );
 
 const PROFILE: &str = "/api/v1/profile";
@@ -70,7 +70,7 @@ async fn listed(app: &TestApp, user: i64) -> Json {
     found.expect("the member is listed").clone()
 }
 
-async fn an_agent_changes_its_own_availability(backend: Backend) {
+async fn agent_updates_its_own_availability(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let http = app.http().with_token(&ola.token);
@@ -138,7 +138,7 @@ async fn assignee(scene: &Scene) -> Option<i64> {
     conversation.assignee.map(|assignee| assignee.id)
 }
 
-async fn availability_decides_who_is_assigned(backend: Backend) {
+async fn only_available_agents_are_assigned(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let http = app.http().with_token(&ola.token);
@@ -173,7 +173,7 @@ fn of_user(worker: &Worker) -> CreateTokenRequest {
     }
 }
 
-async fn limits_of_tokens_are_kept(backend: Backend) {
+async fn self_service_respects_token_limits(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let elsewhere = other_account(&app, "Other").await.account;
@@ -219,7 +219,7 @@ async fn limits_of_tokens_are_kept(backend: Backend) {
     }
 }
 
-async fn the_active_account_comes_first(backend: Backend) {
+async fn active_account_is_listed_first(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let elsewhere = other_account(&app, "Other").await.account;
@@ -267,7 +267,7 @@ async fn app_profile(http: &Http) -> (u16, Json) {
     (answer.status, answer.body)
 }
 
-async fn a_user_changes_itself(backend: Backend) {
+async fn user_updates_its_own_profile(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let http = app.http().with_token(&ola.token);
@@ -304,7 +304,7 @@ async fn a_user_changes_itself(backend: Backend) {
     assert_eq!((status, &profile["available_name"]), (200, &json!("O.")));
 }
 
-async fn what_cannot_be_changed_is_refused_or_named(backend: Backend) {
+async fn unchangeable_profile_fields_are_refused_or_reported(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let http = app.http().with_token(&ola.token);

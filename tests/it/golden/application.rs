@@ -12,14 +12,14 @@ use crate::support::{
 pub(super) const ACCOUNT: &str = "/api/v1/accounts/1";
 
 on_both!(
-    callers,
-    refusals,
-    inboxes,
-    contacts,
-    contact_relations,
-    conversations,
-    conversation_changes,
-    messages
+    caller_exchanges_match_the_snapshot,
+    common_errors_match_the_snapshot,
+    inbox_exchanges_match_the_snapshot,
+    contact_exchanges_match_the_snapshot,
+    contact_relation_exchanges_match_the_snapshot,
+    conversation_exchanges_match_the_snapshot,
+    conversation_change_exchanges_match_the_snapshot,
+    message_exchanges_match_the_snapshot
 );
 
 pub(super) async fn begin(backend: Backend) -> (TestApp, Exchanges) {
@@ -43,7 +43,7 @@ pub(super) async fn a_conversation(golden: &Exchanges) -> String {
     format!("{ACCOUNT}/conversations/{}", conversation["id"])
 }
 
-async fn callers(backend: Backend) {
+async fn caller_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     golden.exchange("GET", "/api/v1/profile", Json::Null).await;
     let (nobody, stranger) = (golden.http.with_token(""), golden.http.with_token("a-token-nobody-was-given"));
@@ -58,7 +58,7 @@ async fn callers(backend: Backend) {
 }
 
 /// Errors that any route may return.
-async fn refusals(backend: Backend) {
+async fn common_errors_match_the_snapshot(backend: Backend) {
     let app = TestApp::builder(backend)
         .platform()
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "1")
@@ -94,7 +94,7 @@ async fn a_conversation_of(golden: &Exchanges, contact: i64) -> String {
     format!("{ACCOUNT}/conversations/{}", made["id"])
 }
 
-async fn inboxes(backend: Backend) {
+async fn inbox_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let inboxes = format!("{ACCOUNT}/inboxes");
     let body = json!({"name": "Shop", "channel": {"type": "api", "webhook_url": "https://shop.example/hook"}, "greeting_enabled": true});
@@ -118,7 +118,7 @@ async fn inboxes(backend: Backend) {
     golden.end("inboxes");
 }
 
-async fn contacts(backend: Backend) {
+async fn contact_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let contacts = format!("{ACCOUNT}/contacts");
     let body = json!({
@@ -172,7 +172,7 @@ async fn contacts(backend: Backend) {
     golden.end("contacts");
 }
 
-async fn contact_relations(backend: Backend) {
+async fn contact_relation_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     a_conversation(&golden).await;
     let (one, other) = (format!("{ACCOUNT}/contacts/1"), format!("{ACCOUNT}/contacts/99"));
@@ -194,7 +194,7 @@ async fn contact_relations(backend: Backend) {
     golden.end("contact_relations");
 }
 
-async fn conversations(backend: Backend) {
+async fn conversation_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let one = a_conversation(&golden).await;
     let conversations = format!("{ACCOUNT}/conversations");
@@ -224,7 +224,7 @@ async fn conversations(backend: Backend) {
     golden.end("conversations");
 }
 
-async fn conversation_changes(backend: Backend) {
+async fn conversation_change_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let one = a_conversation(&golden).await;
     let missing = format!("{ACCOUNT}/conversations/99");
@@ -250,7 +250,7 @@ async fn conversation_changes(backend: Backend) {
     golden.end("conversation_changes");
 }
 
-async fn messages(backend: Backend) {
+async fn message_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let conversation = a_conversation(&golden).await;
     let messages = format!("{conversation}/messages");

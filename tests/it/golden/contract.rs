@@ -54,7 +54,7 @@ async fn every_route_of_the_contract_is_served() {
 }
 
 #[tokio::test]
-async fn the_table_of_the_documents_is_that_of_the_door() {
+async fn documented_route_table_matches_the_served_routes() {
     let app = TestApp::start(Backend::Sqlite).await;
     let http = app.http();
     let table = table(http.description().await);

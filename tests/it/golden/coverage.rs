@@ -37,7 +37,7 @@ fn listed() -> BTreeSet<Operation> {
 }
 
 #[tokio::test]
-async fn every_operation_of_chatwoot_is_served_or_listed() {
+async fn every_chatwoot_operation_is_served_or_listed() {
     let app = TestApp::start(Backend::Sqlite).await;
     let http = app.http();
     let served: BTreeSet<Operation> = http

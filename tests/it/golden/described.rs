@@ -124,7 +124,7 @@ async fn every_operation_has_examples_and_errors() {
 }
 
 #[tokio::test]
-async fn examples_have_the_described_shape() {
+async fn examples_match_their_schemas() {
     let description = described().await;
     let mut wrong = Vec::new();
     let mut count = 0;
@@ -156,7 +156,7 @@ async fn examples_have_the_described_shape() {
 }
 
 #[tokio::test]
-async fn no_text_belongs_to_nothing() {
+async fn no_description_text_is_unused() {
     let description = described().await;
     let ids: BTreeSet<String> = operations(description).into_iter().map(|(id, _)| id).collect();
     let schemas = description.document()["components"]["schemas"]

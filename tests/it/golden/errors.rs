@@ -15,13 +15,13 @@ use crate::support::{
 };
 
 on_both!(
-    errors_of_callers,
-    errors_of_limits,
-    errors_of_filters_and_pages,
-    errors_of_messages,
-    errors_of_records,
-    errors_of_the_client_side,
-    forms
+    errors_of_callers_match_the_snapshot,
+    errors_of_limits_match_the_snapshot,
+    errors_of_filters_and_pages_match_the_snapshot,
+    errors_of_messages_match_the_snapshot,
+    errors_of_records_match_the_snapshot,
+    errors_of_the_client_api_match_the_snapshot,
+    errors_of_forms_match_the_snapshot
 );
 
 /// Makes a platform call that returns an access token. Returns the body, and a client that uses the token.
@@ -31,7 +31,7 @@ async fn with_token(operator: &Http, method: &str, path: &str, body: Option<&Jso
     (answer.body, operator.with_token(&token))
 }
 
-async fn errors_of_callers(backend: Backend) {
+async fn errors_of_callers_match_the_snapshot(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let mut golden = Exchanges::new(&app, app.http());
     let one = a_conversation(&golden).await;
@@ -67,7 +67,7 @@ async fn errors_of_callers(backend: Backend) {
     golden.end("errors_of_callers");
 }
 
-async fn errors_of_limits(backend: Backend) {
+async fn errors_of_limits_match_the_snapshot(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_CALLS_PER_SECOND_PER_TOKEN", "1")
         .env("PARLEY_LIMITS_BURST_PER_TOKEN", "3")
@@ -88,7 +88,7 @@ async fn errors_of_limits(backend: Backend) {
     golden.end("errors_of_limits");
 }
 
-async fn errors_of_filters_and_pages(backend: Backend) {
+async fn errors_of_filters_and_pages_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     a_conversation(&golden).await;
     let filter = |key: &str, values: Json, joined: Json| {
@@ -110,7 +110,7 @@ async fn errors_of_filters_and_pages(backend: Backend) {
     golden.end("errors_of_filters_and_pages");
 }
 
-async fn errors_of_messages(backend: Backend) {
+async fn errors_of_messages_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let one = a_conversation(&golden).await;
     let messages = format!("{one}/messages");
@@ -143,7 +143,7 @@ async fn errors_of_messages(backend: Backend) {
     golden.end("errors_of_messages");
 }
 
-async fn errors_of_records(backend: Backend) {
+async fn errors_of_records_match_the_snapshot(backend: Backend) {
     let (app, mut golden) = begin(backend).await;
     let one = a_conversation(&golden).await;
     let inboxes = format!("{ACCOUNT}/inboxes");
@@ -191,7 +191,7 @@ async fn errors_of_records(backend: Backend) {
     golden.end("errors_of_records");
 }
 
-async fn errors_of_the_client_side(backend: Backend) {
+async fn errors_of_the_client_api_match_the_snapshot(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "the-first-inbox")
         .start()
@@ -223,7 +223,7 @@ async fn errors_of_the_client_side(backend: Backend) {
     golden.end("errors_of_the_client_side");
 }
 
-async fn forms(backend: Backend) {
+async fn errors_of_forms_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let one = a_conversation(&golden).await;
     let messages = format!("{one}/messages");

@@ -27,7 +27,7 @@ pub fn file() -> PathBuf {
 }
 
 #[tokio::test]
-async fn examples_are_recorded_answers() {
+async fn examples_are_recorded_responses() {
     let app = TestApp::start(Backend::Sqlite).await;
     let http = app.http();
     let mut examples = Examples::new(http.description().await).derived();

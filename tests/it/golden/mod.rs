@@ -7,6 +7,7 @@
 //! of `/openapi.json` from the snapshots, and `described` checks that every operation has texts.
 
 mod application;
+mod client_and_platform;
 mod complete;
 mod contract;
 mod coverage;
@@ -14,7 +15,6 @@ mod described;
 mod errors;
 mod examples;
 mod front_ends;
-mod outside;
 mod records;
 mod sharing;
 

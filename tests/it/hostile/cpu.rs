@@ -23,16 +23,16 @@ use crate::support::{
 
 on_both!(
     stores_nested_templates_unrendered,
-    renders_a_template_behind_long_white_space,
-    a_stream_stores_templates_in_order,
-    checks_templates_of_settings,
-    renders_automatic_texts_off_the_writer,
-    bounds_texts_that_feed_an_index,
+    renders_a_template_after_long_white_space,
+    stream_stores_templates_in_order,
+    validates_templates_in_settings,
+    renders_automatic_texts_outside_the_writer,
+    limits_the_length_of_indexed_texts,
     indexes_accept_values_of_any_length,
     search_reads_a_bounded_number_of_bytes,
     refused_and_replayed_messages_leave_no_attachment_rows,
-    bounds_what_the_events_of_a_batch_repeat,
-    a_full_batch_with_large_attributes_is_stored_in_order
+    limits_attributes_repeated_by_events_of_a_batch,
+    full_batch_with_large_attributes_is_stored_in_order
 );
 
 /// A template with nested brackets, each of which costs the template library a level of the stack.
@@ -68,7 +68,7 @@ async fn nested_templates_end_the_process_without_limits() {
 }
 
 /// The grammar of the template library is quadratic in white space: this text took it minutes.
-async fn renders_a_template_behind_long_white_space(backend: Backend) {
+async fn renders_a_template_after_long_white_space(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -78,7 +78,7 @@ async fn renders_a_template_behind_long_white_space(backend: Backend) {
 }
 
 /// A template is rendered before it is queued, and later messages of the stream must not overtake it.
-async fn a_stream_stores_templates_in_order(backend: Backend) {
+async fn stream_stores_templates_in_order(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -130,7 +130,7 @@ async fn set(scene: &Scene, inbox: Inbox, paths: &[&str]) -> Result<(), tonic::S
     scene.clients.inboxes.clone().update_inbox(request).await.map(drop)
 }
 
-async fn checks_templates_of_settings(backend: Backend) {
+async fn validates_templates_in_settings(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let greeting = |text: &str| Inbox {
@@ -170,7 +170,7 @@ async fn checks_templates_of_settings(backend: Backend) {
     kept.expect("a template that can be rendered is saved");
 }
 
-async fn renders_automatic_texts_off_the_writer(backend: Backend) {
+async fn renders_automatic_texts_outside_the_writer(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let inbox = Inbox {
@@ -215,7 +215,7 @@ async fn renders_automatic_texts_off_the_writer(backend: Backend) {
     assert_eq!(greeting(conversation).await, nested());
 }
 
-async fn bounds_texts_that_feed_an_index(backend: Backend) {
+async fn limits_the_length_of_indexed_texts(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let long = "x".repeat(256);
@@ -432,7 +432,7 @@ async fn heavy(app: &TestApp) -> i64 {
     conversation
 }
 
-async fn bounds_what_the_events_of_a_batch_repeat(backend: Backend) {
+async fn limits_attributes_repeated_by_events_of_a_batch(backend: Backend) {
     let app = TestApp::start(backend).await;
     let conversation = heavy(&app).await;
     let batch = |count: usize| BatchCreateMessagesRequest {
@@ -453,7 +453,7 @@ async fn bounds_what_the_events_of_a_batch_repeat(backend: Backend) {
 }
 
 /// A batch larger than one transaction may be: the rest is stored in the next one, in order.
-async fn a_full_batch_with_large_attributes_is_stored_in_order(backend: Backend) {
+async fn full_batch_with_large_attributes_is_stored_in_order(backend: Backend) {
     let app = TestApp::start(backend).await;
     let conversation = heavy(&app).await;
     let texts: Vec<String> = (0..300).map(|nth| format!("message {nth}")).collect();

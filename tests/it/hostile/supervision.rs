@@ -15,7 +15,7 @@ use crate::support::{
     scene::{Scene, incoming, outgoing},
 };
 
-on_both!(a_dead_writer_shard_ends_the_process, a_panic_fails_one_write);
+on_both!(dead_writer_shard_ends_the_process, panic_fails_only_one_write);
 
 async fn panicking(backend: Backend, place: &str) -> TestApp {
     start(TestApp::builder(backend), place).await
@@ -36,13 +36,13 @@ async fn assert_exits(app: &mut TestApp, place: &str) {
     );
 }
 
-async fn a_dead_writer_shard_ends_the_process(backend: Backend) {
+async fn dead_writer_shard_ends_the_process(backend: Backend) {
     let mut app = panicking(backend, "writer shard").await;
     assert_exits(&mut app, "writer shard").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_a_task_ends_the_process() {
+async fn end_of_a_task_ends_the_process() {
     let places = [
         "gRPC listener",
         "gRPC accept loop",
@@ -64,7 +64,7 @@ async fn the_end_of_a_task_ends_the_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_the_relay_ends_the_process() {
+async fn end_of_the_nats_task_ends_the_process() {
     let nats = Nats::start().await;
     let builder = TestApp::builder(Backend::Postgres).env("PARLEY_NATS_URL", &nats.url());
     let mut app = start(builder, "relay").await;
@@ -72,7 +72,7 @@ async fn the_end_of_the_relay_ends_the_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_what_follows_the_certificate_ends_the_process() {
+async fn end_of_the_certificate_watcher_ends_the_process() {
     let folder = tempfile::tempdir().expect("a folder");
     let (certificate, key) = Authority::new().sign("parley.test");
     let mut builder = TestApp::builder(Backend::Sqlite).env("PARLEY_TLS_LISTENERS", "grpc");
@@ -119,7 +119,7 @@ async fn background_jobs_are_restarted_after_a_panic() {
     .await;
 }
 
-async fn a_panic_fails_one_write(backend: Backend) {
+async fn panic_fails_only_one_write(backend: Backend) {
     let app = panicking(backend, "plan").await;
     let scene = app.scene();
     let conversation = scene.talk().await;

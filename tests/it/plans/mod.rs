@@ -18,7 +18,7 @@ use crate::support::{
 use asks::{Ask, asks};
 use spans::Spans;
 
-on_both!(indexes_answer_the_lists);
+on_both!(lists_use_indexes);
 
 /// Contacts with one conversation each: enough that no planner prefers a scan.
 const CONTACTS: i64 = 3000;
@@ -26,7 +26,7 @@ const CONTACTS: i64 = 3000;
 /// Tables that grow without bound.
 const BIG: [&str; 4] = ["contacts", "contact_inboxes", "conversations", "messages"];
 
-async fn indexes_answer_the_lists(backend: Backend) {
+async fn lists_use_indexes(backend: Backend) {
     let (spans, address) = Spans::start().await;
     let mut app = TestApp::builder(backend)
         .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &address)

@@ -8,7 +8,7 @@ use crate::support::{
     on_both,
 };
 
-on_both!(the_schema_is_the_recorded_one);
+on_both!(schema_matches_the_snapshot);
 
 /// Everything in the file except for what SQLite creates itself.
 const SQLITE: &str = "SELECT type || ' ' || name || char(10) || COALESCE(sql, '') FROM sqlite_master \
@@ -30,7 +30,7 @@ const POSTGRES: [&str; 5] = [
         AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e') ORDER BY p.proname",
 ];
 
-async fn the_schema_is_the_recorded_one(backend: Backend) {
+async fn schema_matches_the_snapshot(backend: Backend) {
     let database = Database::migrated(backend).await;
     let parts = match backend {
         Backend::Sqlite => {

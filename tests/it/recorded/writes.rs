@@ -10,7 +10,7 @@ use crate::{
     support::{app::TestApp, database::Backend, http::Http, on_both},
 };
 
-on_both!(the_statements_of_writes_are_the_recorded_ones);
+on_both!(write_statements_match_the_snapshot);
 
 /// Makes calls one after another, and records what each writes.
 struct Recorder {
@@ -39,7 +39,7 @@ impl Recorder {
     }
 }
 
-async fn the_statements_of_writes_are_the_recorded_ones(backend: Backend) {
+async fn write_statements_match_the_snapshot(backend: Backend) {
     let (spans, address) = Spans::start().await;
     let app = TestApp::builder(backend)
         .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &address)

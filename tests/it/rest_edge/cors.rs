@@ -63,7 +63,7 @@ fn assert_allowed(response: &Response, origin: &str, method: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn every_route_of_the_client_api_answers_preflights() {
+async fn every_client_api_route_answers_preflights() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
         .start()
@@ -93,7 +93,7 @@ async fn every_route_of_the_client_api_answers_preflights() {
 }
 
 #[tokio::test]
-async fn refusals_of_the_client_api_can_be_read_by_a_page() {
+async fn pages_can_read_refusals_of_the_client_api() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
         .env("PARLEY_HTTP_MAX_BODY_BYTES", "1024")
@@ -140,7 +140,7 @@ async fn refusals_of_the_client_api_can_be_read_by_a_page() {
 }
 
 #[tokio::test]
-async fn configured_origins_may_call_the_apis_that_take_a_token() {
+async fn configured_origins_may_call_token_apis() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_HTTP_CORS_ALLOWED_ORIGINS", &format!("http://localhost:3000, {DESK}"))
         .start()

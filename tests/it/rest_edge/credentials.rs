@@ -15,7 +15,7 @@ use crate::support::{
     on_both,
 };
 
-on_both!(every_api_accepts_every_form);
+on_both!(every_api_accepts_every_token_form);
 
 const WRONG: &str = "not-a-token-of-anybody";
 
@@ -54,7 +54,7 @@ fn headers(form: &[(&'static str, String)]) -> HeaderMap {
         .collect()
 }
 
-async fn every_api_accepts_every_form(backend: Backend) {
+async fn every_api_accepts_every_token_form(backend: Backend) {
     let app = TestApp::start(backend).await;
     let channel = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc))
         .expect("a URI")
@@ -122,7 +122,7 @@ async fn every_api_accepts_every_form(backend: Backend) {
 
 /// The client API needs no token, so an invalid one is not refused there, whatever its form.
 #[tokio::test]
-async fn the_client_api_refuses_nobody_for_a_wrong_token() {
+async fn client_api_ignores_invalid_tokens() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
         .start()

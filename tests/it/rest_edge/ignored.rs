@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::{
-    door::{body_schema, plain},
+    routes::{body_schema, plain},
     support::{
         app::TestApp,
         database::Backend,
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-on_both!(an_update_that_changes_nothing_is_refused, what_is_not_understood_is_named);
+on_both!(update_with_only_unknown_names_is_refused, unknown_names_are_reported);
 
 fn ignored(answer: &HttpAnswer) -> &str {
     answer
@@ -36,7 +36,7 @@ async fn conversation(http: &Http) -> (String, i64) {
     (path, message.expect("an id"))
 }
 
-async fn an_update_that_changes_nothing_is_refused(backend: Backend) {
+async fn update_with_only_unknown_names_is_refused(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     let (conversation, message) = conversation(&http).await;
@@ -89,7 +89,7 @@ async fn an_update_that_changes_nothing_is_refused(backend: Backend) {
     assert_eq!(other.status, 401, "{}", other.body);
 }
 
-async fn what_is_not_understood_is_named(backend: Backend) {
+async fn unknown_names_are_reported(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     let made = send(
@@ -121,7 +121,7 @@ async fn what_is_not_understood_is_named(backend: Backend) {
 
 /// Names that the description lists for a route are never reported as unknown, whatever the response is.
 #[tokio::test]
-async fn what_is_described_is_understood() {
+async fn described_names_are_never_reported_as_unknown() {
     let app = TestApp::builder(Backend::Sqlite).platform().start().await;
     let http = app.http();
     let description = http.description().await;

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::support::{app::TestApp, database::Backend, http::Http, on_both};
 
-on_both!(lists_are_narrowed_by_contact, searches_are_narrowed);
+on_both!(lists_are_narrowed_by_contact, searches_are_narrowed_by_parameters);
 
 /// A contact with a conversation in an inbox, with one message from the contact and one from an agent.
 async fn talk(http: &Http, inbox: i64, name: &str) -> (i64, i64) {
@@ -66,7 +66,7 @@ async fn lists_are_narrowed_by_contact(backend: Backend) {
     assert_eq!(http.send("GET", path, None).await.headers["parley-ignored"], "created_after");
 }
 
-async fn searches_are_narrowed(backend: Backend) {
+async fn searches_are_narrowed_by_parameters(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     let inbox = http.post("/inboxes", &json!({"name": "Second", "channel": {"type": "api"}})).await["id"]

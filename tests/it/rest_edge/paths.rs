@@ -4,8 +4,8 @@ use reqwest::{Client, Method};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    client_side::identifier,
-    door::{body_schema, plain},
+    client_api::identifier,
+    routes::{body_schema, plain},
     support::{
         app::{ADMINISTRATOR, TestApp},
         database::Backend,
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-on_both!(changes_and_bodies_survive_each_spelling, percent_encoded_segments_stay_data);
+on_both!(every_spelling_of_a_path_accepts_bodies, percent_encoded_segments_are_data);
 
 /// A client that sends paths without normalizing them.
 struct Raw {
@@ -127,7 +127,7 @@ async fn every_route_is_found_in_each_spelling() {
     }
 }
 
-async fn changes_and_bodies_survive_each_spelling(backend: Backend) {
+async fn every_spelling_of_a_path_accepts_bodies(backend: Backend) {
     let app = TestApp::start(backend).await;
     let raw = Raw::new(&app, ADMINISTRATOR);
     let read = |answer: (u16, String)| -> Json {
@@ -169,7 +169,7 @@ async fn changes_and_bodies_survive_each_spelling(backend: Backend) {
     assert_eq!((&made["inbox_id"], &made["meta"]["assignee"]["id"]), (&json!(2), &json!(1)));
 }
 
-async fn percent_encoded_segments_stay_data(backend: Backend) {
+async fn percent_encoded_segments_are_data(backend: Backend) {
     let app = TestApp::start(backend).await;
     let contacts = format!("/public/api/v1/inboxes/{}/contacts", identifier(&app.clients(), 1).await);
     let raw = Raw::new(&app, "");

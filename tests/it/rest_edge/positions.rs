@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use crate::support::{app::TestApp, database::Backend, http::Http, on_both, reader::log_info};
 
-on_both!(positions_of_other_logs_are_refused);
+on_both!(cursors_of_other_logs_are_refused);
 
 /// A read that waits for the cursor, and a stream that starts after it. Returns the status and the body of each.
 async fn named(http: &Http, cursor: &[u8]) -> [(u16, Json); 2] {
@@ -19,7 +19,7 @@ async fn named(http: &Http, cursor: &[u8]) -> [(u16, Json); 2] {
     [(read.status, read.body), (stream.status, stream.body)]
 }
 
-async fn positions_of_other_logs_are_refused(backend: Backend) {
+async fn cursors_of_other_logs_are_refused(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = TestApp::start(backend).await;
     let http = app.http();

@@ -19,14 +19,14 @@ use crate::support::{
 };
 
 on_both!(
-    statement_12_the_server_keeps_the_cursor,
-    statement_12_a_consumer_has_one_filter,
+    statement_12_server_stores_the_cursor,
+    statement_12_consumer_has_one_filter,
     statement_13_commits_are_cumulative,
-    statement_13_a_newer_session_takes_over,
-    statement_14_credit_bounds_what_is_in_flight,
-    consumers_are_looked_after,
-    who_may_consume,
-    the_lag_is_visible
+    statement_13_newer_session_takes_over,
+    statement_14_credit_bounds_events_in_flight,
+    consumers_can_be_listed_reset_and_deleted,
+    invalid_consumer_requests_are_refused,
+    consumer_lag_is_reported
 );
 
 pub(super) async fn consumer(clients: &Clients, name: &str) -> pb::Consumer {
@@ -43,7 +43,7 @@ pub(super) async fn consumer(clients: &Clients, name: &str) -> pb::Consumer {
     answer.into_inner().consumer.expect("always set")
 }
 
-async fn statement_12_the_server_keeps_the_cursor(backend: Backend) {
+async fn statement_12_server_stores_the_cursor(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -72,7 +72,7 @@ async fn statement_12_the_server_keeps_the_cursor(backend: Backend) {
     assert_eq!(all.len() as u64, head);
 }
 
-async fn statement_12_a_consumer_has_one_filter(backend: Backend) {
+async fn statement_12_consumer_has_one_filter(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -164,7 +164,7 @@ async fn statement_13_commits_are_cumulative(backend: Backend) {
     assert_eq!(consumer(&app.clients(), "starved").await.shards[0].seq, 0);
 }
 
-async fn statement_13_a_newer_session_takes_over(backend: Backend) {
+async fn statement_13_newer_session_takes_over(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).replicas(replicas).start().await;
     let scene = app.scene();
@@ -196,7 +196,7 @@ async fn statement_13_a_newer_session_takes_over(backend: Backend) {
     scene.hear(conversation, "goes on").await;
 }
 
-async fn statement_14_credit_bounds_what_is_in_flight(backend: Backend) {
+async fn statement_14_credit_bounds_events_in_flight(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -245,7 +245,7 @@ async fn statement_14_credit_bounds_what_is_in_flight(backend: Backend) {
     assert_eq!(rest.len() as u64, head - 1);
 }
 
-async fn consumers_are_looked_after(backend: Backend) {
+async fn consumers_can_be_listed_reset_and_deleted(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     scene.talk().await;
@@ -321,7 +321,7 @@ async fn consumers_are_looked_after(backend: Backend) {
     assert_eq!(fault(&status).code, Code::NotFound);
 }
 
-async fn the_lag_is_visible(backend: Backend) {
+async fn consumer_lag_is_reported(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     app.scene().hear(talk, "hello").await;
@@ -376,7 +376,7 @@ async fn the_lag_is_visible(backend: Backend) {
     .await;
 }
 
-async fn who_may_consume(backend: Backend) {
+async fn invalid_consumer_requests_are_refused(backend: Backend) {
     let app = TestApp::start(backend).await;
     let status = Session::try_open(&app.clients_with("a-token-nobody-was-given"), plenty(1, "x")).await;
     assert_eq!(fault(&status.expect_err("the token is unknown")).code, Code::Unauthenticated);

@@ -15,10 +15,7 @@ use crate::support::{
     reader::{event, whole_log},
 };
 
-on_both!(
-    statement_13_shards_split_by_conversation,
-    statement_13_another_number_of_shards_loses_nothing
-);
+on_both!(statement_13_shards_split_by_conversation, statement_13_resharding_loses_nothing);
 
 fn shard(name: &str, shard: u32, shard_count: u32) -> ConsumeOpen {
     ConsumeOpen {
@@ -84,7 +81,7 @@ async fn statement_13_shards_split_by_conversation(backend: Backend) {
     );
 }
 
-async fn statement_13_another_number_of_shards_loses_nothing(backend: Backend) {
+async fn statement_13_resharding_loses_nothing(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     for _ in 0..4 {

@@ -11,7 +11,7 @@ use crate::support::{
     reader::{Reader, everything, log_info, whole_log},
 };
 
-on_both!(statement_21_ephemeral_events_are_marked_lossy_and_without_seq);
+on_both!(statement_21_ephemeral_events_have_no_sequence_number);
 
 async fn open(clients: &Clients, ephemeral: bool) -> Streaming<SubscribeResponse> {
     let request = SubscribeRequest {
@@ -26,7 +26,7 @@ async fn open(clients: &Clients, ephemeral: bool) -> Streaming<SubscribeResponse
     stream
 }
 
-async fn statement_21_ephemeral_events_are_marked_lossy_and_without_seq(backend: Backend) {
+async fn statement_21_ephemeral_events_have_no_sequence_number(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).replicas(replicas).start().await;
     let talk = app.scene().talk().await;

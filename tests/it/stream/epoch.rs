@@ -13,12 +13,12 @@ use crate::support::{
 };
 
 on_both!(
-    statement_19_a_head_that_goes_back_is_noticed,
-    statement_23_another_event_at_a_known_seq_is_noticed,
-    statement_19_a_restore_is_told_by_a_command
+    statement_19_head_that_goes_back_changes_the_epoch,
+    statement_23_replaced_event_changes_the_epoch,
+    statement_19_restored_command_changes_the_epoch
 );
 
-async fn statement_19_a_head_that_goes_back_is_noticed(backend: Backend) {
+async fn statement_19_head_that_goes_back_changes_the_epoch(backend: Backend) {
     if backend == Backend::Sqlite {
         // On SQLite a single process owns the file, so the log cannot go back while it runs; the command below covers it.
         return;
@@ -61,7 +61,7 @@ async fn statement_19_a_head_that_goes_back_is_noticed(backend: Backend) {
 }
 
 /// A failover to a standby that lagged behind, whose log has grown to the same head or further before a replica polls it.
-async fn statement_23_another_event_at_a_known_seq_is_noticed(backend: Backend) {
+async fn statement_23_replaced_event_changes_the_epoch(backend: Backend) {
     if backend == Backend::Sqlite {
         // On SQLite a single process owns the file, so events cannot be replaced while it runs.
         return;
@@ -106,7 +106,7 @@ async fn statement_23_another_event_at_a_known_seq_is_noticed(backend: Backend) 
     }
 }
 
-async fn statement_19_a_restore_is_told_by_a_command(backend: Backend) {
+async fn statement_19_restored_command_changes_the_epoch(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     app.scene().talk().await;
     let before = log_info(&app.clients(), 1).await;

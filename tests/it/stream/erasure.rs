@@ -14,9 +14,9 @@ use crate::support::{
 };
 
 on_both!(
-    statement_22_erasure,
-    statement_22_a_deleted_message_is_erased_with_its_contact,
-    statement_22_what_was_merged_goes_too
+    statement_22_erasure_leaves_tombstones,
+    statement_22_deleted_message_is_erased_with_its_contact,
+    statement_22_merged_contacts_are_erased_too
 );
 
 /// Whether any of these events contains a text.
@@ -45,7 +45,7 @@ async fn rewritten(app: &TestApp) {
 }
 
 /// Deleting a message hides it. Its text stays in earlier events until its contact is erased.
-async fn statement_22_a_deleted_message_is_erased_with_its_contact(backend: Backend) {
+async fn statement_22_deleted_message_is_erased_with_its_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let asha = scene.person("Asha Rao").await;
@@ -70,7 +70,7 @@ async fn statement_22_a_deleted_message_is_erased_with_its_contact(backend: Back
     assert!(!holds(&log, "a secret of hers"));
 }
 
-async fn statement_22_erasure(backend: Backend) {
+async fn statement_22_erasure_leaves_tombstones(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend)
         .replicas(replicas)
@@ -143,7 +143,7 @@ async fn statement_22_erasure(backend: Backend) {
     assert_eq!(Database::number(&url, left).await, 0, "the rows hold nothing of it");
 }
 
-async fn statement_22_what_was_merged_goes_too(backend: Backend) {
+async fn statement_22_merged_contacts_are_erased_too(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let mut ids = Vec::new();

@@ -18,7 +18,7 @@ use crate::support::{
     told::Told as _,
 };
 
-on_both!(statement_11_filters, statement_11_a_bad_filter_is_named);
+on_both!(statement_11_filters_select_matching_events, statement_11_invalid_filter_is_reported);
 
 /// Reads the whole log with a filter, and compares the events with those that `matches` selects.
 async fn check(clients: &Clients, log: &[EventDelivery], filter: EventFilter, matches: impl Fn(&Event) -> bool) {
@@ -54,7 +54,7 @@ async fn second_inbox(clients: &Clients) -> i64 {
     answer.into_inner().inbox.expect("always set").id
 }
 
-async fn statement_11_filters(backend: Backend) {
+async fn statement_11_filters_select_matching_events(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let inbox = second_inbox(&clients).await;
@@ -144,7 +144,7 @@ async fn statement_11_filters(backend: Backend) {
     .await;
 }
 
-async fn statement_11_a_bad_filter_is_named(backend: Backend) {
+async fn statement_11_invalid_filter_is_reported(backend: Backend) {
     let app = TestApp::start(backend).await;
     let cases = [
         (

@@ -28,11 +28,11 @@ use crate::{
 };
 
 on_both!(
-    statement_23_a_cursor_of_another_history_is_refused,
-    statement_23_two_servers_on_copies_of_a_database_have_two_histories,
-    statement_23_a_consumer_goes_on_in_the_restored_history,
-    statement_23_the_event_before_the_oldest_kept_is_remembered,
-    statement_23_an_erased_event_keeps_its_identity,
+    statement_23_cursor_of_another_history_is_refused,
+    statement_23_copies_of_a_database_have_separate_histories,
+    statement_23_consumer_continues_in_the_restored_history,
+    statement_23_last_trimmed_event_is_remembered,
+    statement_23_erased_event_keeps_its_identity,
     statement_23_one_position_has_one_cursor,
     cursors_have_no_marks_while_the_last_release_may_run
 );
@@ -105,7 +105,7 @@ fn ids(log: &[EventDelivery]) -> HashSet<String> {
     log.iter().map(|delivery| event(delivery).event_id.clone()).collect()
 }
 
-async fn statement_23_a_cursor_of_another_history_is_refused(backend: Backend) {
+async fn statement_23_cursor_of_another_history_is_refused(backend: Backend) {
     for (is_on, switch) in [(true, ""), (false, "cursor_mark")] {
         let app = TestApp::start(backend).await;
         let talk = app.scene().talk().await;
@@ -200,7 +200,7 @@ async fn every_call_refuses(app: &TestApp, talk: i64, lost: &Bytes) {
     assert_eq!(http.answer(request).await.status, 410);
 }
 
-async fn statement_23_two_servers_on_copies_of_a_database_have_two_histories(backend: Backend) {
+async fn statement_23_copies_of_a_database_have_separate_histories(backend: Backend) {
     let mut one = TestApp::start(backend).await;
     let talk = one.scene().talk().await;
     let shared = log_info(&one.clients(), 1).await.head_cursor;
@@ -226,7 +226,7 @@ async fn statement_23_two_servers_on_copies_of_a_database_have_two_histories(bac
     assert_eq!(both, common, "what both have is what was there before the copy");
 }
 
-async fn statement_23_a_consumer_goes_on_in_the_restored_history(backend: Backend) {
+async fn statement_23_consumer_continues_in_the_restored_history(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     let backed_up = write_to(&app, talk, 12).await;
@@ -285,7 +285,7 @@ async fn trim(app: &TestApp) -> u64 {
     before
 }
 
-async fn statement_23_the_event_before_the_oldest_kept_is_remembered(backend: Backend) {
+async fn statement_23_last_trimmed_event_is_remembered(backend: Backend) {
     let start = |database: Option<Database>| {
         let builder = TestApp::builder(backend).env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1");
         match database {
@@ -324,7 +324,7 @@ async fn statement_23_the_event_before_the_oldest_kept_is_remembered(backend: Ba
     assert_eq!(refused(&other, edge).await.as_deref(), Some(EPOCH_CHANGED));
 }
 
-async fn statement_23_an_erased_event_keeps_its_identity(backend: Backend) {
+async fn statement_23_erased_event_keeps_its_identity(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
         .start()

@@ -15,10 +15,10 @@ use crate::support::{
 };
 
 on_both!(
-    statement_01_ordered,
-    statement_02_dense,
-    statement_02_dense_with_a_filter,
-    statement_03_unique
+    statement_01_events_are_ordered,
+    statement_02_sequence_numbers_are_dense,
+    statement_02_filtered_stream_names_the_previous_match,
+    statement_03_event_ids_are_unique
 );
 
 /// Concurrent writers, each in its own conversation. Returns the message ids of each writer in the order of the responses.
@@ -51,7 +51,7 @@ async fn traffic(scene: &Scene, writers: usize, messages: usize) -> Vec<Vec<i64>
     written
 }
 
-async fn statement_01_ordered(backend: Backend) {
+async fn statement_01_events_are_ordered(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let mut live = Reader::open(&clients, everything(1, Start::Latest(()))).await;
@@ -82,7 +82,7 @@ async fn statement_01_ordered(backend: Backend) {
     }
 }
 
-async fn statement_02_dense(backend: Backend) {
+async fn statement_02_sequence_numbers_are_dense(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let mut live = Reader::open(&clients, everything(1, Start::Earliest(()))).await;
@@ -110,7 +110,7 @@ async fn statement_02_dense(backend: Backend) {
     }
 }
 
-async fn statement_02_dense_with_a_filter(backend: Backend) {
+async fn statement_02_filtered_stream_names_the_previous_match(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     traffic(&scene, 3, 9).await;
@@ -149,7 +149,7 @@ async fn statement_02_dense_with_a_filter(backend: Backend) {
     assert_filtered(&events, &log, before, matches);
 }
 
-async fn statement_03_unique(backend: Backend) {
+async fn statement_03_event_ids_are_unique(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;

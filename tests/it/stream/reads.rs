@@ -8,8 +8,8 @@ use tonic::{Code, Request, metadata::MetadataValue};
 use crate::support::{app::TestApp, clients::Clients, database::Backend, fault::fault, on_both, reader::log_info, scene::incoming};
 
 on_both!(
-    statement_18_a_read_waits_for_a_position,
-    statement_18_a_read_does_not_wait_for_what_never_comes
+    statement_18_read_waits_for_its_minimum_cursor,
+    statement_18_read_stops_waiting_at_its_deadline
 );
 
 fn after<T>(cursor: &Bytes, request: T) -> Request<T> {
@@ -41,7 +41,7 @@ fn ahead(clients: &Clients, head: &Bytes, by: u64) -> Bytes {
         .encode()
 }
 
-async fn statement_18_a_read_waits_for_a_position(backend: Backend) {
+async fn statement_18_read_waits_for_its_minimum_cursor(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).replicas(replicas).start().await;
     let scene = app.scene();
@@ -105,7 +105,7 @@ async fn statement_18_a_read_waits_for_a_position(backend: Backend) {
     assert_eq!(http.answer(request).await.status, 422);
 }
 
-async fn statement_18_a_read_does_not_wait_for_what_never_comes(backend: Backend) {
+async fn statement_18_read_stops_waiting_at_its_deadline(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let talk = app.scene().talk().await;
     let clients = app.clients();

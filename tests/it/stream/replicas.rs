@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_show_each_others_writes_in_order() {
+async fn replicas_deliver_each_others_writes_in_order() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
     let scenes = [app.scene(), app.scene().through(app.clients_of_replica(0))];
     let conversation = scenes[0].talk().await;
@@ -47,7 +47,7 @@ async fn replicas_show_each_others_writes_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cursor_of_one_replica_is_good_at_the_other() {
+async fn cursor_of_one_replica_is_valid_on_another() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
     let scene = app.scene();
     let conversation = scene.talk().await;

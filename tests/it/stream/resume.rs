@@ -16,13 +16,13 @@ use crate::support::{
 };
 
 on_both!(
-    statement_06_resumable,
-    statement_06_a_foreign_cursor_is_refused,
-    statement_07_loud_when_the_cursor_is_ahead,
-    statement_07_loud_when_the_history_is_another
+    statement_06_cursor_resumes_with_the_next_event,
+    statement_06_cursor_of_another_account_is_refused,
+    statement_07_cursor_ahead_of_the_log_is_refused,
+    statement_07_cursor_of_another_epoch_is_refused
 );
 
-async fn statement_06_resumable(backend: Backend) {
+async fn statement_06_cursor_resumes_with_the_next_event(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -57,7 +57,7 @@ async fn statement_06_resumable(backend: Backend) {
     assert_eq!(message.expect("message.created comes first").id, next.id);
 }
 
-async fn statement_06_a_foreign_cursor_is_refused(backend: Backend) {
+async fn statement_06_cursor_of_another_account_is_refused(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let made = app
         .platform()
@@ -90,7 +90,7 @@ async fn statement_06_a_foreign_cursor_is_refused(backend: Backend) {
     }
 }
 
-async fn statement_07_loud_when_the_cursor_is_ahead(backend: Backend) {
+async fn statement_07_cursor_ahead_of_the_log_is_refused(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let conversation = app.scene().talk().await;
     app.server.terminate();
@@ -125,7 +125,7 @@ async fn statement_07_loud_when_the_cursor_is_ahead(backend: Backend) {
     }
 }
 
-async fn statement_07_loud_when_the_history_is_another(backend: Backend) {
+async fn statement_07_cursor_of_another_epoch_is_refused(backend: Backend) {
     let (one, other) = (TestApp::start(backend).await, TestApp::start(backend).await);
     let (epoch, cursor) = {
         let info = log_info(&one.clients(), 1).await;

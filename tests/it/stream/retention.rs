@@ -15,9 +15,9 @@ use crate::support::{
 };
 
 on_both!(
-    statement_17_old_events_go_by_whole_writes,
-    statement_17_a_durable_consumer_holds_the_log_up_to_a_cap,
-    statement_17_a_reader_at_the_edge_is_told
+    statement_17_trimming_removes_whole_writes,
+    statement_17_durable_consumer_retains_the_log_up_to_a_cap,
+    statement_17_reader_overtaken_by_trimming_is_refused
 );
 
 /// A day in microseconds.
@@ -51,7 +51,7 @@ async fn begins_at(app: &TestApp, seq: u64) {
     assert_eq!(log_info(&app.clients(), 1).await.earliest_seq, seq);
 }
 
-async fn statement_17_old_events_go_by_whole_writes(backend: Backend) {
+async fn statement_17_trimming_removes_whole_writes(backend: Backend) {
     let app = start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -87,7 +87,7 @@ async fn statement_17_old_events_go_by_whole_writes(backend: Backend) {
     assert_eq!(fault.metadata["head_seq"], log.len().to_string());
 }
 
-async fn statement_17_a_durable_consumer_holds_the_log_up_to_a_cap(backend: Backend) {
+async fn statement_17_durable_consumer_retains_the_log_up_to_a_cap(backend: Backend) {
     let app = start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -126,7 +126,7 @@ async fn statement_17_a_durable_consumer_holds_the_log_up_to_a_cap(backend: Back
     Session::open(&app.clients(), ConsumeOpen { ..plenty(1, "fresh") }).await;
 }
 
-async fn statement_17_a_reader_at_the_edge_is_told(backend: Backend) {
+async fn statement_17_reader_overtaken_by_trimming_is_refused(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
         // Pages and frames of a few events and no tail in memory, so that the reader reads from the log in small steps.

@@ -16,11 +16,11 @@ use crate::support::{
 };
 
 on_both!(
-    events_come_as_server_sent_events,
-    who_comes_back_goes_on_with_the_next_event,
-    what_cannot_be_continued_is_gone,
-    a_drain_says_when_to_come_back,
-    the_position_of_a_write_is_a_place_to_go_on_from
+    events_are_delivered_as_server_sent_events,
+    reconnecting_client_resumes_with_the_next_event,
+    unresumable_position_returns_410_gone,
+    drain_sends_a_retry_delay,
+    stream_resumes_from_the_cursor_of_a_write
 );
 
 /// One event as a browser parses it.
@@ -97,7 +97,7 @@ impl Stream {
     }
 }
 
-async fn events_come_as_server_sent_events(backend: Backend) {
+async fn events_are_delivered_as_server_sent_events(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let talk = scene.talk().await;
@@ -180,7 +180,7 @@ async fn events_come_as_server_sent_events(backend: Backend) {
     }
 }
 
-async fn who_comes_back_goes_on_with_the_next_event(backend: Backend) {
+async fn reconnecting_client_resumes_with_the_next_event(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let talk = scene.talk().await;
@@ -207,7 +207,7 @@ async fn who_comes_back_goes_on_with_the_next_event(backend: Backend) {
     assert_eq!(event(&reader.next().await).seq, 5);
 }
 
-async fn what_cannot_be_continued_is_gone(backend: Backend) {
+async fn unresumable_position_returns_410_gone(backend: Backend) {
     let app = TestApp::start(backend).await;
     app.scene().talk().await;
     let id = URL_SAFE_NO_PAD.encode(log_info(&app.clients(), 1).await.head_cursor);
@@ -221,7 +221,7 @@ async fn what_cannot_be_continued_is_gone(backend: Backend) {
     assert_eq!(status, 401);
 }
 
-async fn a_drain_says_when_to_come_back(backend: Backend) {
+async fn drain_sends_a_retry_delay(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     app.scene().talk().await;
     let mut stream = Stream::open(&app.http(), "?start=latest", None).await;
@@ -235,7 +235,7 @@ async fn a_drain_says_when_to_come_back(backend: Backend) {
     assert!(app.server.wait().await.success());
 }
 
-async fn the_position_of_a_write_is_a_place_to_go_on_from(backend: Backend) {
+async fn stream_resumes_from_the_cursor_of_a_write(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, http) = (app.scene(), app.http());
     let talk = scene.talk().await;

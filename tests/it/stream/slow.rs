@@ -11,12 +11,12 @@ use crate::support::{
     scene::outgoing,
 };
 
-on_both!(statement_15_slow_reader, statement_14_pages_end_where_their_bytes_do);
+on_both!(statement_15_slow_reader_misses_nothing, statement_14_pages_are_limited_by_bytes);
 
 /// More than flow-control windows, buffers and the tail in memory hold together.
 const MESSAGES: usize = 5_000;
 
-async fn statement_15_slow_reader(backend: Backend) {
+async fn statement_15_slow_reader_misses_nothing(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let conversation = scene.talk().await;
@@ -68,7 +68,7 @@ async fn statement_15_slow_reader(backend: Backend) {
 
 /// Small and large messages in turn: a reader that catches up receives pages limited by bytes, and no message is omitted at a page
 /// boundary.
-async fn statement_14_pages_end_where_their_bytes_do(backend: Backend) {
+async fn statement_14_pages_are_limited_by_bytes(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_EVENTS_TAIL_BYTES", "65536")
         .env("PARLEY_EVENTS_FRAME_BYTES", "65536")

@@ -16,9 +16,9 @@ use crate::{
     },
 };
 
-on_both!(statement_09_a_snapshot_of_a_bot_holds_no_contact_that_would_become_stale);
+on_both!(statement_09_bot_snapshot_contains_no_contacts);
 
-async fn statement_09_a_snapshot_of_a_bot_holds_no_contact_that_would_become_stale(backend: Backend) {
+async fn statement_09_bot_snapshot_contains_no_contacts(backend: Backend) {
     for switch in ["", "snapshot_filter"] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let (machine, _) = connected(&app).await;

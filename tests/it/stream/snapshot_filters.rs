@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-on_both!(statement_09_a_filtered_snapshot_and_its_tail_agree);
+on_both!(statement_09_filtered_snapshot_and_tail_agree);
 
 /// Versions of resources, by type and id.
 pub(super) type Copy = BTreeMap<(&'static str, i64), u64>;
@@ -195,7 +195,7 @@ fn filters(scenery: &Scenery) -> Vec<EventFilter> {
     filters
 }
 
-async fn statement_09_a_filtered_snapshot_and_its_tail_agree(backend: Backend) {
+async fn statement_09_filtered_snapshot_and_tail_agree(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "snapshot_filter")] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let clients = app.clients();

@@ -18,8 +18,8 @@ use crate::support::{
 };
 
 on_both!(
-    statement_09_a_snapshot_is_cut_by_bytes,
-    statement_09_half_a_snapshot_cannot_be_resumed
+    statement_09_snapshot_responses_are_limited_by_bytes,
+    statement_09_partial_snapshot_cannot_be_resumed
 );
 
 /// The size at which a response is sent.
@@ -117,7 +117,7 @@ impl Present {
     }
 }
 
-async fn statement_09_a_snapshot_is_cut_by_bytes(backend: Backend) {
+async fn statement_09_snapshot_responses_are_limited_by_bytes(backend: Backend) {
     let app = start(backend).await;
     long_conversations(&app.scene()).await;
     let mut present = Present::default();
@@ -137,7 +137,7 @@ async fn statement_09_a_snapshot_is_cut_by_bytes(backend: Backend) {
     assert!(full.count() > 2, "one response does not hold the conversations, nor the messages");
 }
 
-async fn statement_09_half_a_snapshot_cannot_be_resumed(backend: Backend) {
+async fn statement_09_partial_snapshot_cannot_be_resumed(backend: Backend) {
     let mut app = start(backend).await;
     let scene = app.scene();
     long_conversations(&scene).await;

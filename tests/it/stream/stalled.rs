@@ -27,7 +27,10 @@ use crate::support::{
     scene::{Scene, outgoing},
 };
 
-on_both!(statement_15_stalled_reader, statement_15_stalled_server_sent_events);
+on_both!(
+    statement_15_stalled_reader_is_released,
+    statement_15_stalled_server_sent_events_are_released
+);
 
 /// One stream per token, and a short stall timeout.
 async fn impatient(backend: Backend) -> TestApp {
@@ -85,7 +88,7 @@ async fn given_back(channel: &Channel) -> Streaming<SubscribeResponse> {
     .await
 }
 
-async fn statement_15_stalled_reader(backend: Backend) {
+async fn statement_15_stalled_reader_is_released(backend: Backend) {
     let app = impatient(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -145,7 +148,7 @@ async fn statement_15_stalled_reader(backend: Backend) {
     );
 }
 
-async fn statement_15_stalled_server_sent_events(backend: Backend) {
+async fn statement_15_stalled_server_sent_events_are_released(backend: Backend) {
     let app = impatient(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;

@@ -19,7 +19,7 @@ fn is_audit(line: &Json) -> bool {
 
 /// Every change of permissions leaves a line that says who made it, and so does a refused attempt.
 #[tokio::test]
-async fn administering_leaves_a_line() {
+async fn administration_leaves_an_audit_line() {
     let app = TestApp::builder(Backend::Sqlite).platform().start().await;
     let mut request = CreateTokenRequest {
         kind: TokenKind::Service.into(),
@@ -64,7 +64,7 @@ async fn administering_leaves_a_line() {
 
 /// With both APIs, a line contains the client's address and the target of the call.
 #[tokio::test]
-async fn a_line_says_from_where_and_about_what() {
+async fn audit_line_contains_address_and_target() {
     let app = TestApp::builder(Backend::Sqlite).start().await;
     let made = app.http().post("/labels", &json!({"title": "vip"})).await;
     let id = made["id"].as_i64().unwrap_or_else(|| panic!("{made:?}"));
@@ -94,7 +94,7 @@ async fn a_line_says_from_where_and_about_what() {
 
 /// A caller that disconnects before the response leaves a line too, because its request may be executed all the same.
 #[tokio::test]
-async fn who_does_not_wait_is_told_as_well_on_postgres() {
+async fn audit_line_is_written_for_cancelled_calls_on_postgres() {
     const CALLS: usize = 3;
     let app = TestApp::builder(Backend::Postgres).env("PARLEY_WRITER_LANES", "1").start().await;
     let mut keeper = PgConnection::connect(&app.database.url()).await.expect("the database is there");

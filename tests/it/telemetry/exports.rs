@@ -20,7 +20,7 @@ use crate::support::{
 
 /// With a single endpoint, set by the standard variable, a collector receives traces, metrics and logs.
 #[tokio::test]
-async fn a_collector_gets_traces_metrics_and_logs() {
+async fn collector_receives_traces_metrics_and_logs() {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
@@ -111,7 +111,7 @@ async fn a_collector_gets_traces_metrics_and_logs() {
 
 /// Resource attributes distinguish replicas, and instruments have the kinds and units of the semantic conventions.
 #[tokio::test]
-async fn replicas_and_instruments_are_told_apart_by_the_conventions() {
+async fn replicas_and_instruments_follow_semantic_conventions() {
     use opentelemetry_proto::tonic::metrics::v1::metric::Data;
     let mut ids = Vec::new();
     for attributes in ["", "", "service.instance.id=the-id-of-the-pod,other=1"] {
@@ -155,7 +155,7 @@ async fn replicas_and_instruments_are_told_apart_by_the_conventions() {
 }
 
 #[tokio::test]
-async fn the_standard_switch_turns_everything_off() {
+async fn standard_variable_disables_all_exports() {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
@@ -172,7 +172,7 @@ async fn the_standard_switch_turns_everything_off() {
 
 /// Over TLS: with the machine's trust store, with an authority from the variable, and with a client certificate.
 #[tokio::test]
-async fn a_collector_is_reached_by_tls() {
+async fn collector_is_reached_over_tls() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     let file = |name: &str, pem: &str| {
         let path = folder.path().join(name);
@@ -217,7 +217,7 @@ async fn a_collector_is_reached_by_tls() {
 
 /// Export failures are logged at a limited rate, and are not exported themselves.
 #[tokio::test]
-async fn an_exporter_that_fails_says_so() {
+async fn failed_export_is_logged() {
     let (collector, address) = Collector::start().await;
     let app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", &address)
@@ -248,7 +248,7 @@ async fn an_exporter_that_fails_says_so() {
 
 /// The log filter does not affect which spans are exported.
 #[tokio::test]
-async fn a_quiet_log_takes_no_span_away() {
+async fn log_filter_does_not_affect_spans() {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)

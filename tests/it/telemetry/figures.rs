@@ -16,12 +16,12 @@ use crate::support::{
 };
 
 on_both!(
-    figures_tell_what_happened,
-    streams_that_do_not_begin_are_counted,
-    the_size_of_the_log_is_told
+    metrics_count_calls_events_and_streams,
+    refused_streams_are_counted,
+    log_size_is_reported
 );
 
-async fn figures_tell_what_happened(backend: Backend) {
+async fn metrics_count_calls_events_and_streams(backend: Backend) {
     let app = TestApp::start(backend).await;
     let request = SubscribeRequest {
         account_id: 1,
@@ -83,7 +83,7 @@ async fn figures_tell_what_happened(backend: Backend) {
 }
 
 /// The size is queried from the database at intervals.
-async fn the_size_of_the_log_is_told(backend: Backend) {
+async fn log_size_is_reported(backend: Backend) {
     let app = TestApp::start(backend).await;
     in_time("bytes", async {
         while sample(&metrics(&app).await, "parley_log_size_bytes", &[]).is_none_or(|bytes| bytes < 8192.0) {
@@ -93,7 +93,7 @@ async fn the_size_of_the_log_is_told(backend: Backend) {
     .await;
 }
 
-async fn streams_that_do_not_begin_are_counted(backend: Backend) {
+async fn refused_streams_are_counted(backend: Backend) {
     let app = TestApp::start(backend).await;
     // A cursor of an epoch that never existed.
     let elsewhere = Cursor {
@@ -121,7 +121,7 @@ async fn streams_that_do_not_begin_are_counted(backend: Backend) {
 }
 
 #[tokio::test]
-async fn calls_that_a_limit_refuses_are_counted() {
+async fn calls_refused_by_a_limit_are_counted() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_LIMITS_CALLS_PER_SECOND_PER_TOKEN", "1")
         .env("PARLEY_LIMITS_BURST_PER_TOKEN", "1")
@@ -141,7 +141,7 @@ async fn calls_that_a_limit_refuses_are_counted() {
 
 /// A request whose client does not wait for the response is measured as well.
 #[tokio::test]
-async fn requests_whose_client_goes_are_counted() {
+async fn cancelled_requests_are_counted() {
     let app = TestApp::start(Backend::Sqlite).await;
     let request = GetLogInfoRequest { account_id: 1 };
     let head = app

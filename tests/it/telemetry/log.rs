@@ -10,7 +10,7 @@ use crate::support::{
 
 /// At any log level, the log contains no message text and no token, and lines of a sampled trace contain its id.
 #[tokio::test]
-async fn the_log_holds_no_message_and_no_token() {
+async fn log_contains_no_message_text_and_no_token() {
     let (_collector, address) = Collector::start().await;
     // An empty database, so that the statements that create the tables are logged too.
     let app = TestApp::builder(Backend::Sqlite)

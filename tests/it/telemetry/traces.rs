@@ -20,7 +20,7 @@ use crate::support::{
     in_time, on_both,
 };
 
-on_both!(a_trace_leads_from_the_request_to_the_consumers_work);
+on_both!(trace_connects_the_request_and_the_consumer);
 
 /// The stored form of a span's context.
 fn context(span: &Span) -> String {
@@ -32,7 +32,7 @@ fn named<'s>(spans: &'s [Span], name: &str) -> &'s Span {
     found.unwrap_or_else(|| panic!("no {name} among {:?}", spans.iter().map(|span| &span.name).collect::<Vec<_>>()))
 }
 
-async fn a_trace_leads_from_the_request_to_the_consumers_work(backend: Backend) {
+async fn trace_connects_the_request_and_the_consumer(backend: Backend) {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(backend).env("OTEL_EXPORTER_OTLP_ENDPOINT", &address).start().await;
     speak(&app).await;
@@ -89,7 +89,7 @@ async fn a_trace_leads_from_the_request_to_the_consumers_work(backend: Backend) 
 
 /// Without a trace from the caller, Parley's own is stored; on a stream, that of the stream.
 #[tokio::test]
-async fn a_trace_that_parley_begins_is_stored() {
+async fn trace_started_by_parley_is_stored() {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
@@ -148,7 +148,7 @@ async fn a_trace_that_parley_begins_is_stored() {
 
 /// Without a collector no spans are created: the caller's context is stored as it is, and log lines contain it.
 #[tokio::test]
-async fn the_callers_trace_is_known_where_none_is_sent() {
+async fn trace_of_the_caller_is_kept_without_a_collector() {
     let app = TestApp::builder(Backend::Sqlite).env("PARLEY_LOG_FILTER", "debug").start().await;
     speak(&app).await;
     assert_eq!(told(&app).await.traceparent, format!("00-{TRACE}-{PARENT}-01"));
@@ -165,7 +165,7 @@ async fn the_callers_trace_is_known_where_none_is_sent() {
 
 /// The span has an error status exactly if the server is at fault.
 #[tokio::test]
-async fn a_fault_is_an_error_of_the_span() {
+async fn server_fault_sets_the_span_status_to_error() {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)

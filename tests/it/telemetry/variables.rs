@@ -46,7 +46,7 @@ async fn samplers_decide_what_is_recorded() {
 }
 
 #[tokio::test]
-async fn propagators_say_whose_traces_go_on() {
+async fn propagators_decide_which_traces_continue() {
     for (propagators, goes_on) in [
         ("tracecontext", true),
         ("baggage,tracecontext", true),
@@ -71,7 +71,7 @@ async fn propagators_say_whose_traces_go_on() {
 
 /// Warnings of the SDK during its setup are logged.
 #[tokio::test]
-async fn a_variable_that_is_not_understood_is_told() {
+async fn invalid_variable_is_logged() {
     let (app, _collector) = with(&[
         ("OTEL_TRACES_SAMPLER", "sometimes"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),

@@ -24,10 +24,10 @@ use crate::support::{
 
 on_both!(
     every_attribute_map_is_limited,
-    attributes_do_not_accumulate,
+    attributes_do_not_accumulate_beyond_the_limit,
     without_the_limits_attributes_accumulate,
-    a_merge_leaves_out_what_does_not_fit,
-    events_of_the_largest_fields_are_received
+    merge_omits_attributes_beyond_the_limit,
+    events_with_the_largest_fields_are_received
 );
 
 fn mask(path: &str) -> FieldMask {
@@ -263,7 +263,7 @@ async fn every_attribute_map_is_limited(backend: Backend) {
     assert_eq!(status, 422, "{body}");
 }
 
-async fn attributes_do_not_accumulate(backend: Backend) {
+async fn attributes_do_not_accumulate_beyond_the_limit(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (visitors, session) = visitor(&app, "m").await;
     let piece = |key: &str, bytes: usize| json!({ key: "x".repeat(bytes) });
@@ -376,7 +376,7 @@ async fn without_the_limits_attributes_accumulate(backend: Backend) {
     assert_eq!(contact.truncated_fields, ["custom_attributes"]);
 }
 
-async fn a_merge_leaves_out_what_does_not_fit(backend: Backend) {
+async fn merge_omits_attributes_beyond_the_limit(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let base = contact(&clients, "base", &json!({"a": "x".repeat(60_000), "shared": {"x": 1}}))
@@ -405,7 +405,7 @@ async fn a_merge_leaves_out_what_does_not_fit(backend: Backend) {
     );
 }
 
-async fn events_of_the_largest_fields_are_received(backend: Backend) {
+async fn events_with_the_largest_fields_are_received(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (clients, scene) = (app.clients(), app.scene());
     let (visitors, session) = visitor(&app, "m").await;

@@ -39,7 +39,7 @@ fn keys(count: usize) -> Json {
 
 /// A visitor's session in the first inbox.
 async fn visitor(app: &TestApp, source_id: &str) -> (Clients, ClientSession) {
-    let inbox_identifier = crate::client_side::identifier(&app.clients(), 1).await;
+    let inbox_identifier = crate::client_api::identifier(&app.clients(), 1).await;
     let clients = Clients::new(&app.server.doors.grpc, None);
     let request = CreateClientSessionRequest {
         inbox_identifier: inbox_identifier.clone(),

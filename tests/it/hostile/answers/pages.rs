@@ -23,10 +23,10 @@ use crate::support::{
 };
 
 on_both!(
-    every_list_of_the_largest_rows_is_received,
-    without_the_cut_a_list_is_not_received,
-    a_visitors_conversation_list_is_bounded,
-    without_the_cut_a_visitors_list_is_not_received
+    lists_of_the_largest_rows_are_received,
+    without_page_cuts_a_list_cannot_be_received,
+    conversation_list_of_a_visitor_is_bounded,
+    without_page_cuts_a_visitor_list_cannot_be_received
 );
 
 /// Reads a list page by page with the default client and checks each page. Returns all ids, which must be distinct.
@@ -51,7 +51,7 @@ macro_rules! pages {
 }
 
 #[allow(clippy::too_many_lines)] // every list in turn
-async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
+async fn lists_of_the_largest_rows_are_received(backend: Backend) {
     const TALKS: usize = 5;
     let app = TestApp::start(backend).await;
     let (clients, scene) = (app.clients(), app.scene());
@@ -214,7 +214,7 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
     assert_eq!(body["data"]["meta"]["has_more"], json!(true));
 }
 
-async fn without_the_cut_a_list_is_not_received(backend: Backend) {
+async fn without_page_cuts_a_list_cannot_be_received(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", "page_bytes").start().await;
     let scene = app.scene();
     let talk = scene.talk().await;
@@ -259,7 +259,7 @@ async fn talkative(app: &TestApp) -> (Clients, ClientSession, Vec<i64>) {
     (visitors, session, talks)
 }
 
-async fn without_the_cut_a_visitors_list_is_not_received(backend: Backend) {
+async fn without_page_cuts_a_visitor_list_cannot_be_received(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", "page_bytes").start().await;
     let (visitors, session, _) = talkative(&app).await;
     let list = ListClientConversationsRequest {
@@ -270,7 +270,7 @@ async fn without_the_cut_a_visitors_list_is_not_received(backend: Backend) {
     assert_eq!(refused.expect_err("it is too large").code(), Code::OutOfRange);
 }
 
-async fn a_visitors_conversation_list_is_bounded(backend: Backend) {
+async fn conversation_list_of_a_visitor_is_bounded(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (visitors, session, talks) = talkative(&app).await;
     let list = ListClientConversationsRequest {

@@ -36,7 +36,7 @@ async fn counted(app: &TestApp, name: &str, label: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn steps_of_large_requests_and_answers_leave_the_workers() {
+async fn large_requests_and_responses_are_processed_off_the_workers() {
     for (switch, leaves) in [("", true), ("heavy_steps", false)] {
         let app = start(switch).await;
         let (scene, http, clients) = (app.scene(), app.http(), app.clients());
@@ -72,7 +72,7 @@ async fn steps_of_large_requests_and_answers_leave_the_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_of_an_address_without_a_token_are_read_at_its_rate() {
+async fn bodies_without_a_token_are_read_at_the_rate_of_the_address() {
     for (switch, waits) in [("", true), ("anonymous_turns", false)] {
         let app = start(switch).await;
         let paced = async || counted(&app, "parley_calls_delayed_total", "parley_reason=\"pace\"").await;

@@ -15,8 +15,8 @@ use crate::support::{
 };
 
 on_both!(
-    without_the_limit_any_text_feeds_an_index,
-    an_index_entry_has_a_bounded_number_of_pieces,
+    without_the_limit_long_texts_are_indexed,
+    index_entry_has_a_bounded_number_of_ngrams,
     without_the_budget_a_search_reads_everything,
     searches_beyond_the_limit_are_refused,
     without_idempotency_keys_replays_leave_attachment_rows
@@ -26,7 +26,7 @@ async fn start(backend: Backend, switch: &str) -> TestApp {
     TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await
 }
 
-async fn without_the_limit_any_text_feeds_an_index(backend: Backend) {
+async fn without_the_limit_long_texts_are_indexed(backend: Backend) {
     for (switch, is_taken) in [("", false), ("indexed_texts", true)] {
         let app = start(backend, switch).await;
         let request = CreateContactRequest {
@@ -47,7 +47,7 @@ const PIECES: i64 = 2000;
 
 /// This bound has no fault switch, because it is SQL of a released migration. So the test compares it with the SQL that it replaced, whose
 /// work and entries grew with the text.
-async fn an_index_entry_has_a_bounded_number_of_pieces(backend: Backend) {
+async fn index_entry_has_a_bounded_number_of_ngrams(backend: Backend) {
     let app = TestApp::start(backend).await;
     app.scene().person("Quentin").await;
     let (now, before) = match backend {

@@ -18,8 +18,8 @@ use crate::support::{
 };
 
 on_both!(
-    nothing_of_an_erased_contact_is_left_in_any_table_or_file,
-    without_the_protection_copies_are_left
+    erased_contact_leaves_nothing_in_tables_and_files,
+    without_the_protection_erasure_leaves_copies
 );
 
 /// In every text of the contact that is erased, and in its files.
@@ -227,7 +227,7 @@ async fn erase(app: &TestApp, contact_id: i64) {
     .await;
 }
 
-async fn nothing_of_an_erased_contact_is_left_in_any_table_or_file(backend: Backend) {
+async fn erased_contact_leaves_nothing_in_tables_and_files(backend: Backend) {
     let app = start(backend, "").await;
     plant(&app, KEPT, None).await;
     let contact = plant(&app, MARK, Some(PHONE)).await;
@@ -275,7 +275,7 @@ async fn nothing_of_an_erased_contact_is_left_in_any_table_or_file(backend: Back
     assert!(!files_with(&folder, KEPT).is_empty());
 }
 
-async fn without_the_protection_copies_are_left(backend: Backend) {
+async fn without_the_protection_erasure_leaves_copies(backend: Backend) {
     let app = start(backend, "erased_copies").await;
     let contact = plant(&app, MARK, Some(PHONE)).await;
     erase(&app, contact).await;
@@ -287,7 +287,7 @@ async fn without_the_protection_copies_are_left(backend: Backend) {
 
 /// A retry of a request whose stored response was erased is refused, and is not executed again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reply_about_an_erased_contact_is_not_replayed() {
+async fn response_about_an_erased_contact_is_not_replayed() {
     let app = start(Backend::Sqlite, "").await;
     let http = app.http();
     let key = "0b8a7f0e-58a4-4d53-8b6e-3b4cf3e0a2b1";

@@ -48,7 +48,7 @@ fn part(part: Part) -> UploadFileRequest {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_program_creates_is_its_owners_alone_whatever_the_umask() {
+async fn created_files_are_private_whatever_the_umask() {
     let app = TestApp::builder(Backend::Sqlite)
         .database(Database::create(Backend::Sqlite).await)
         .program(limited("umask 000"))
@@ -93,7 +93,7 @@ async fn what_the_program_creates_is_its_owners_alone_whatever_the_umask() {
 }
 
 #[tokio::test]
-async fn the_doctor_reports_files_that_others_may_read() {
+async fn doctor_reports_files_that_others_can_read() {
     let home = tempfile::tempdir().expect("a folder");
     let doctor = async || {
         let mut command = program();

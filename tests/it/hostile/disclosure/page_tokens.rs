@@ -20,9 +20,9 @@ use crate::{
 };
 
 on_both!(
-    a_page_token_with_values_of_the_wrong_type_is_refused_by_every_list,
-    without_the_check_a_list_answers_something_else,
-    a_cursor_that_no_server_wrote_is_refused
+    every_list_refuses_page_tokens_with_wrong_types,
+    without_the_check_forged_page_tokens_are_not_refused,
+    forged_cursor_is_refused
 );
 
 /// A value in a page token, encoded as in `crates/grpc/src/validation/page_token.rs`.
@@ -137,7 +137,7 @@ async fn page(clients: [&Clients; 2], call: &MethodDescriptor, request: &Dynamic
     .map_err(|status| status.code())
 }
 
-async fn a_page_token_with_values_of_the_wrong_type_is_refused_by_every_list(backend: Backend) {
+async fn every_list_refuses_page_tokens_with_wrong_types(backend: Backend) {
     let app = start(backend, "").await;
     let (clients, platform) = (app.clients(), app.platform());
     let (mut refused, mut taken) = (0, 0);
@@ -166,7 +166,7 @@ async fn a_page_token_with_values_of_the_wrong_type_is_refused_by_every_list(bac
     );
 }
 
-async fn without_the_check_a_list_answers_something_else(backend: Backend) {
+async fn without_the_check_forged_page_tokens_are_not_refused(backend: Backend) {
     let app = start(backend, "typed_page_tokens").await;
     let (clients, platform) = (app.clients(), app.platform());
     let mut wrong = 0;
@@ -179,7 +179,7 @@ async fn without_the_check_a_list_answers_something_else(backend: Backend) {
     assert!(wrong > 5, "{wrong}");
 }
 
-async fn a_cursor_that_no_server_wrote_is_refused(backend: Backend) {
+async fn forged_cursor_is_refused(backend: Backend) {
     let app = start(backend, "").await;
     let good = crate::support::reader::log_info(&app.clients(), 1).await.head_cursor;
     let mut forged: Vec<Vec<u8>> = vec![vec![0], vec![1], vec![0xff; 40], good[..good.len() - 1].to_vec()];

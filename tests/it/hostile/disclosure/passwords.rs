@@ -82,7 +82,7 @@ const ADDRESSES: &[(&str, &[&str])] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_password_of_an_address_is_shown_by_the_doctor_or_a_start() {
+async fn url_passwords_are_not_shown_by_doctor_or_start() {
     join_all(ADDRESSES.iter().map(|(variable, addresses)| async move {
         let home = tempfile::tempdir().expect("a folder");
         let encoded = addresses.first().map(|address| address.replace("{}", ENCODED));
@@ -121,7 +121,7 @@ async fn run(command: &str, home: &Path, variable: &str, address: &str) -> Strin
 
 /// The same for what a running server logs about URLs that it keeps trying.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_password_of_an_address_is_logged_while_it_is_tried() {
+async fn url_passwords_are_not_logged_while_connecting() {
     let mut nats = Nats::start_for("ana", PASSWORD).await;
     let with_password = nats.url().replace("nats://", &format!("nats://ana:{ENCODED}@"));
     // NATS accepts no other credentials.

@@ -42,7 +42,7 @@ fn assert_none(secrets: &[(&str, String)], place: &str, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_secret_is_in_output_logs_metrics_exports_or_the_list_of_processes() {
+async fn secrets_appear_in_no_output_export_or_process_list() {
     let (collector, collector_url) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .program(limited("exec >stdout.txt"))
@@ -238,7 +238,7 @@ impl Drop for FirstStart {
 }
 
 #[tokio::test]
-async fn a_configured_token_is_not_printed() {
+async fn configured_token_is_not_printed() {
     for format in ["text", "json"] {
         let started = FirstStart::run(&[
             ("PARLEY_LOG_FORMAT", format),
@@ -256,7 +256,7 @@ async fn a_configured_token_is_not_printed() {
 }
 
 #[tokio::test]
-async fn a_token_in_a_file_is_read_and_not_printed() {
+async fn token_from_a_file_is_not_printed() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
     std::fs::write(&file, format!("{ADMINISTRATOR}\n")).expect("the folder is ours");
@@ -266,7 +266,7 @@ async fn a_token_in_a_file_is_read_and_not_printed() {
 }
 
 #[tokio::test]
-async fn a_generated_token_is_printed_once_for_people() {
+async fn generated_token_is_printed_once_with_text_logs() {
     let started = FirstStart::run(&[("PARLEY_LOG_FORMAT", "text")]).await;
     let output = started.output();
     let token = output
@@ -280,7 +280,7 @@ async fn a_generated_token_is_printed_once_for_people() {
 }
 
 #[tokio::test]
-async fn a_generated_token_is_stored_in_a_file_where_logs_are_json() {
+async fn generated_token_is_stored_in_a_file_with_json_logs() {
     let mut started = FirstStart::run(&[("PARLEY_LOG_FORMAT", "json")]).await;
     let lines = started.json_lines();
     let told: Vec<&Json> = lines.iter().filter(|line| line.get("token_file").is_some()).collect();
@@ -313,7 +313,7 @@ async fn a_generated_token_is_stored_in_a_file_where_logs_are_json() {
 
 /// A token that cannot be stored would lock the operator out. So the database stays empty, and the program says what to do.
 #[tokio::test]
-async fn a_database_is_not_filled_when_its_token_cannot_be_stored() {
+async fn database_stays_empty_if_its_token_cannot_be_stored() {
     let home = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(home.path().join("parley.db.token")).expect("the folder is ours");
     let start = |token: &'static str, address: &'static str| {

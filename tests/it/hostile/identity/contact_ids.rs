@@ -18,7 +18,7 @@ use crate::{
 
 on_both!(
     ids_do_not_reveal_whether_a_contact_exists,
-    the_id_of_a_session_survives_its_move_to_another_contact
+    session_id_survives_a_move_to_another_contact
 );
 
 /// The last message of a session.
@@ -219,7 +219,7 @@ async fn without_the_protection_a_known_address_has_an_old_id() {
     assert!(stored[0] < stored[1] && !known.versions.is_empty());
 }
 
-async fn the_id_of_a_session_survives_its_move_to_another_contact(backend: Backend) {
+async fn session_id_survives_a_move_to_another_contact(backend: Backend) {
     let app = start(backend, "").await;
     let alice = contact(
         &app,

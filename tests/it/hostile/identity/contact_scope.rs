@@ -18,9 +18,9 @@ use crate::support::{
 };
 
 on_both!(
-    a_limited_service_reaches_contacts_of_its_inboxes_only,
-    a_limited_service_makes_contacts_in_its_inboxes,
-    events_tell_a_limited_service_nothing_of_other_contacts
+    limited_service_reaches_contacts_of_its_inboxes_only,
+    limited_service_creates_contacts_in_its_inboxes_only,
+    limited_service_receives_no_events_of_other_contacts
 );
 
 async fn elsewhere(app: &TestApp) -> (i64, i64) {
@@ -51,7 +51,7 @@ fn requests(contact: i64, talk: i64) -> Vec<(Method, String, Option<Json>)> {
     ]
 }
 
-async fn a_limited_service_reaches_contacts_of_its_inboxes_only(backend: Backend) {
+async fn limited_service_reaches_contacts_of_its_inboxes_only(backend: Backend) {
     let app = start(backend, "").await;
     let (hidden, third) = elsewhere(&app).await;
     let own = contact(&app, 1, json!({"name": "Own Person", "email": "own@x.org"})).await;
@@ -99,7 +99,7 @@ async fn a_limited_service_reaches_contacts_of_its_inboxes_only(backend: Backend
         .expect("agents see all contacts");
 }
 
-async fn a_limited_service_makes_contacts_in_its_inboxes(backend: Backend) {
+async fn limited_service_creates_contacts_in_its_inboxes_only(backend: Backend) {
     let app = start(backend, "").await;
     let (hidden, third) = elsewhere(&app).await;
     let service = Service::limited(&app, &[1]).await;
@@ -175,7 +175,7 @@ async fn streamed(app: &TestApp) -> (i64, Vec<parley_proto::Event>) {
     (hidden, about.collect())
 }
 
-async fn events_tell_a_limited_service_nothing_of_other_contacts(backend: Backend) {
+async fn limited_service_receives_no_events_of_other_contacts(backend: Backend) {
     use parley_proto::event::Resource;
     let app = start(backend, "").await;
     let (hidden, events) = streamed(&app).await;
@@ -197,7 +197,7 @@ async fn events_tell_a_limited_service_nothing_of_other_contacts(backend: Backen
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_limited_service_sees_every_contact() {
+async fn without_the_protection_a_limited_service_sees_all_contacts() {
     let app = start(Backend::Sqlite, "contact_scope").await;
     let (hidden, events) = streamed(&app).await;
     assert!(format!("{events:?}").contains("Hidden note"));

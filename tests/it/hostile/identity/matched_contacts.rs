@@ -23,9 +23,9 @@ use crate::support::{
 };
 
 on_both!(
-    an_anonymous_session_opens_no_contact_to_a_limited_service,
-    a_session_of_a_member_opens_its_contact,
-    a_merge_takes_no_session_of_a_member_along
+    anonymous_session_grants_no_access_to_a_limited_service,
+    session_created_by_a_member_grants_access_to_its_contact,
+    attaching_a_session_leaves_member_sessions_in_place
 );
 
 /// Data stored about the contact that the session did not submit.
@@ -195,7 +195,7 @@ async fn streamed(service: &Service, all: &mut String) {
     }
 }
 
-async fn an_anonymous_session_opens_no_contact_to_a_limited_service(backend: Backend) {
+async fn anonymous_session_grants_no_access_to_a_limited_service(backend: Backend) {
     let app = start(backend, "").await;
     let received = guess(&app).await;
     for stored in STORED {
@@ -219,7 +219,7 @@ async fn an_anonymous_session_opens_no_contact_to_a_limited_service(backend: Bac
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_guessed_address_opens_the_contact() {
+async fn without_the_protection_a_guessed_address_grants_access() {
     let app = start(Backend::Sqlite, "matched_sessions").await;
     let received = guess(&app).await;
     for stored in STORED {
@@ -228,7 +228,7 @@ async fn without_the_protection_a_guessed_address_opens_the_contact() {
     assert!(received.codes.iter().all(|code| *code == Code::Ok), "{:?}", received.codes);
 }
 
-async fn a_session_of_a_member_opens_its_contact(backend: Backend) {
+async fn session_created_by_a_member_grants_access_to_its_contact(backend: Backend) {
     let app = start(backend, "").await;
     let elsewhere = inbox(&app.clients(), 1, "Elsewhere").await;
     let alice = contact(
@@ -260,7 +260,7 @@ async fn a_session_of_a_member_opens_its_contact(backend: Backend) {
 }
 
 /// A service creates two sessions of its own contact, and one of them submits the address.
-async fn a_merge_takes_no_session_of_a_member_along(backend: Backend) {
+async fn attaching_a_session_leaves_member_sessions_in_place(backend: Backend) {
     let app = start(backend, "").await;
     let elsewhere = inbox(&app.clients(), 1, "Elsewhere").await;
     let alice = contact(&app, elsewhere, json!({"name": "Alice Stored", "email": "alice@x.org"})).await;

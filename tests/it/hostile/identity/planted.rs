@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Public, begin, start, visitors::first_received};
 use crate::support::{app::TestApp, clients::Clients, database::Backend, office::inbox, on_both};
 
-on_both!(a_named_identifier_plants_no_conversation);
+on_both!(submitted_identifier_plants_no_conversation);
 
 /// What the verified session of a user reaches.
 #[derive(Debug, PartialEq)]
@@ -61,7 +61,7 @@ async fn plant(app: &TestApp) -> (Reached, [i64; 2], [i64; 2], i64) {
     (reached, [early, late], [own, members], first)
 }
 
-async fn a_named_identifier_plants_no_conversation(backend: Backend) {
+async fn submitted_identifier_plants_no_conversation(backend: Backend) {
     let app = start(backend, "").await;
     let (reached, _, own, first) = plant(&app).await;
     let expected = Reached {
@@ -74,7 +74,7 @@ async fn a_named_identifier_plants_no_conversation(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_named_identifier_plants_conversations() {
+async fn without_the_protection_a_stranger_plants_conversations() {
     let app = start(Backend::Sqlite, "identity_proof").await;
     let (reached, planted, own, first) = plant(&app).await;
     assert!(

@@ -20,7 +20,7 @@ use crate::support::{
     reader::{Reader, everything, log_info},
 };
 
-on_both!(sessions_of_other_inboxes_are_shown_nowhere);
+on_both!(sessions_of_other_inboxes_are_never_visible);
 
 /// The source id of a session in an inbox that the caller cannot see.
 const SECRET: &str = "the-session-of-another-inbox";
@@ -128,7 +128,7 @@ async fn with_two_sessions(app: &TestApp) -> i64 {
     asha
 }
 
-async fn sessions_of_other_inboxes_are_shown_nowhere(backend: Backend) {
+async fn sessions_of_other_inboxes_are_never_visible(backend: Backend) {
     let app = start(backend, "").await;
     let asha = with_two_sessions(&app).await;
     let agent = worker(&app, 1, Role::Agent, "Agent").await;
@@ -162,7 +162,7 @@ async fn sessions_of_other_inboxes_are_shown_nowhere(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_limited_service_is_shown_all_sessions() {
+async fn without_the_protection_a_limited_service_sees_all_sessions() {
     let app = start(Backend::Sqlite, "session_scope").await;
     let asha = with_two_sessions(&app).await;
     let service = Service::limited(&app, &[1]).await;

@@ -9,8 +9,8 @@ use super::{Public, contact, start};
 use crate::support::{app::TestApp, clients::Clients, database::Backend, on_both};
 
 on_both!(
-    texts_for_an_unverified_session_hold_what_it_submitted,
-    texts_for_a_verified_session_hold_what_is_stored
+    texts_for_an_unverified_session_use_submitted_data,
+    texts_for_a_verified_session_use_stored_data
 );
 
 const TEXT: &str = "{{contact.name}}|{{contact.first_name}}|{{contact.email}}|{{contact.phone_number}}|{{contact.custom_attribute.plan}}|\
@@ -94,7 +94,7 @@ async fn alice(app: &TestApp) {
     contact(app, 1, body).await;
 }
 
-async fn texts_for_an_unverified_session_hold_what_it_submitted(backend: Backend) {
+async fn texts_for_an_unverified_session_use_submitted_data(backend: Backend) {
     let app = start(backend, "").await;
     alice(&app).await;
     let public = Public::of(&app, 1).await;
@@ -114,7 +114,7 @@ async fn texts_for_an_unverified_session_hold_what_it_submitted(backend: Backend
     assert_eq!(said.content.as_deref(), Some("Olga|Olga|olga@x.org|||Olga"));
 }
 
-async fn texts_for_a_verified_session_hold_what_is_stored(backend: Backend) {
+async fn texts_for_a_verified_session_use_stored_data(backend: Backend) {
     let app = start(backend, "").await;
     alice(&app).await;
     let public = Public::of(&app, 1).await;
@@ -127,7 +127,7 @@ async fn texts_for_a_verified_session_hold_what_is_stored(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_texts_hand_out_the_stored_contact() {
+async fn without_the_protection_texts_reveal_stored_data() {
     let app = start(Backend::Sqlite, "visitor_view").await;
     alice(&app).await;
     let public = Public::of(&app, 1).await;

@@ -24,10 +24,7 @@ use crate::{
     },
 };
 
-on_both!(
-    visitors_are_shown_what_the_client_api_shows,
-    a_verified_visitor_is_shown_no_more_of_the_members
-);
+on_both!(visitors_see_the_same_over_every_transport, verified_visitor_sees_no_internal_data);
 
 /// A mark in everything that is internal to members.
 const PLANT: &str = "planted";
@@ -227,7 +224,7 @@ fn assert_own(received: &Received) {
     }
 }
 
-async fn visitors_are_shown_what_the_client_api_shows(backend: Backend) {
+async fn visitors_see_the_same_over_every_transport(backend: Backend) {
     let app = start(backend, "").await;
     let received = listen(&app, false).await;
     assert_own(&received);
@@ -237,7 +234,7 @@ async fn visitors_are_shown_what_the_client_api_shows(backend: Backend) {
     insta::assert_snapshot!("visitor_view_unverified", received.shapes());
 }
 
-async fn a_verified_visitor_is_shown_no_more_of_the_members(backend: Backend) {
+async fn verified_visitor_sees_no_internal_data(backend: Backend) {
     let app = start(backend, "").await;
     let received = listen(&app, true).await;
     assert_own(&received);
@@ -246,7 +243,7 @@ async fn a_verified_visitor_is_shown_no_more_of_the_members(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_visitors_are_shown_labels_and_addresses() {
+async fn without_the_protection_visitors_see_labels_and_addresses() {
     let app = start(Backend::Sqlite, "visitor_view").await;
     let received = listen(&app, false).await;
     for shown in [PLANT, "@example.org", "urgent", STORED] {

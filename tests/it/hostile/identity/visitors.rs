@@ -7,13 +7,13 @@ use super::{Public, begin, contact, shown, start};
 use crate::support::{app::TestApp, database::Backend, in_time, office::inbox, on_both};
 
 on_both!(
-    a_proof_of_one_identity_reaches_no_other_contact,
-    an_address_on_a_proved_contact_collects_no_conversations,
-    an_unverified_session_learns_and_changes_nothing,
-    a_session_keeps_its_own_contact_up_to_date,
-    an_anonymous_contact_joins_the_one_with_the_address,
-    an_inbox_may_attach_no_unverified_session,
-    a_proof_ends_with_its_identifier
+    signature_of_one_identity_reaches_no_other_contact,
+    address_on_a_verified_contact_collects_no_conversations,
+    unverified_session_reads_and_changes_no_stored_data,
+    session_keeps_its_own_contact_up_to_date,
+    anonymous_contact_joins_the_contact_with_its_address,
+    inbox_can_refuse_to_attach_unverified_sessions,
+    signature_is_invalid_once_its_identifier_changes
 );
 
 async fn require_signatures(app: &TestApp) {
@@ -80,7 +80,7 @@ pub(super) async fn first_received(app: &TestApp, session: &Json, conversations:
     }
 }
 
-async fn a_proof_of_one_identity_reaches_no_other_contact(backend: Backend) {
+async fn signature_of_one_identity_reaches_no_other_contact(backend: Backend) {
     // With an identifier of its own and without one: a signature verifies no address.
     for (victim, stolen) in [
         (
@@ -109,7 +109,7 @@ async fn a_proof_of_one_identity_reaches_no_other_contact(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_proof_reaches_another_contact() {
+async fn without_the_protection_a_signature_reaches_other_contacts() {
     let app = start(Backend::Sqlite, "identity_proof").await;
     let victim = json!({"name": "Victim", "identifier": "victim-1", "email": "victim@bank.org"});
     let stolen = steal(&app, &victim, &json!({"email": "victim@bank.org"})).await;
@@ -132,7 +132,7 @@ async fn wait_for_the_victim(app: &TestApp) -> (bool, bool, (u16, u16)) {
     (attached, listed, public.reach("m1", theirs).await)
 }
 
-async fn an_address_on_a_proved_contact_collects_no_conversations(backend: Backend) {
+async fn address_on_a_verified_contact_collects_no_conversations(backend: Backend) {
     let app = start(backend, "").await;
     assert_eq!(wait_for_the_victim(&app).await, (true, false, (404, 404)));
 }
@@ -165,7 +165,7 @@ async fn pretend(app: &TestApp) -> (Json, Json, Json, Json) {
     (made, changed, shown(app, alice).await, shown(app, bob).await)
 }
 
-async fn an_unverified_session_learns_and_changes_nothing(backend: Backend) {
+async fn unverified_session_reads_and_changes_no_stored_data(backend: Backend) {
     let app = start(backend, "").await;
     let (made, changed, alice, bob) = pretend(&app).await;
     for known in [
@@ -221,13 +221,13 @@ async fn an_unverified_session_learns_and_changes_nothing(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_stranger_is_shown_the_stored_contact() {
+async fn without_the_protection_a_stranger_sees_the_stored_contact() {
     let app = start(Backend::Sqlite, "visitor_view").await;
     let (made, ..) = pretend(&app).await;
     assert_eq!((&made["name"], &made["phone_number"]), (&json!("Alice"), &json!("+351912345678")));
 }
 
-async fn a_session_keeps_its_own_contact_up_to_date(backend: Backend) {
+async fn session_keeps_its_own_contact_up_to_date(backend: Backend) {
     let app = start(backend, "").await;
     let public = Public::of(&app, 1).await;
     public.create("s", json!({"email": "asha@x.org"})).await;
@@ -271,7 +271,7 @@ async fn a_session_keeps_its_own_contact_up_to_date(backend: Backend) {
     assert_eq!(public.update("v", json!({"name": "V. Cruz"})).await["name"], "V. Cruz");
 }
 
-async fn an_anonymous_contact_joins_the_one_with_the_address(backend: Backend) {
+async fn anonymous_contact_joins_the_contact_with_its_address(backend: Backend) {
     let app = start(backend, "").await;
     let public = Public::of(&app, 1).await;
     let alice = contact(&app, 1, json!({"name": "Alice", "email": "alice@x.org"})).await;
@@ -315,7 +315,7 @@ async fn an_anonymous_contact_joins_the_one_with_the_address(backend: Backend) {
     );
 }
 
-async fn an_inbox_may_attach_no_unverified_session(backend: Backend) {
+async fn inbox_can_refuse_to_attach_unverified_sessions(backend: Backend) {
     let app = start(backend, "").await;
     let public = Public::of(&app, 1).await;
     let change = json!({"channel": {"attach_unverified_sessions": false}});
@@ -352,7 +352,7 @@ async fn an_inbox_may_attach_no_unverified_session(backend: Backend) {
     assert_eq!(channel.attach_unverified_sessions, Some(false));
 }
 
-async fn a_proof_ends_with_its_identifier(backend: Backend) {
+async fn signature_is_invalid_once_its_identifier_changes(backend: Backend) {
     let app = start(backend, "").await;
     let second = inbox(&app.clients(), 1, "Second").await;
     let public = Public::of(&app, 1).await;

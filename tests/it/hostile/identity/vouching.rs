@@ -20,8 +20,8 @@ use crate::{
 };
 
 on_both!(
-    only_who_sees_everything_vouches_for_an_identity,
-    a_session_of_a_limited_caller_reaches_no_further_than_its_maker
+    only_callers_with_full_access_can_verify_identities,
+    session_reaches_no_further_than_its_limited_creator
 );
 
 /// A contact with sessions in the first inbox and in another one.
@@ -133,7 +133,7 @@ async fn bot_clients(app: &TestApp) -> Clients {
     app.clients_with(&secret)
 }
 
-async fn only_who_sees_everything_vouches_for_an_identity(backend: Backend) {
+async fn only_callers_with_full_access_can_verify_identities(backend: Backend) {
     let app = start(backend, "").await;
     let known = known(&app).await;
     let agent = worker(&app, 1, Role::Agent, "Agent").await;
@@ -178,7 +178,7 @@ async fn vouched(app: &TestApp, known: &Known) -> (u16, Option<(u16, u16)>) {
     (made.status, reach)
 }
 
-async fn a_session_of_a_limited_caller_reaches_no_further_than_its_maker(backend: Backend) {
+async fn session_reaches_no_further_than_its_limited_creator(backend: Backend) {
     let app = start(backend, "").await;
     let known = known(&app).await;
     assert_eq!(vouched(&app, &known).await, (401, None));
@@ -204,7 +204,7 @@ async fn a_session_of_a_limited_caller_reaches_no_further_than_its_maker(backend
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_limited_service_reads_other_inboxes() {
+async fn without_the_protection_a_limited_service_reads_all_inboxes() {
     let app = start(Backend::Sqlite, "vouching").await;
     let known = known(&app).await;
     assert_eq!(vouched(&app, &known).await, (200, Some((200, 200))));

@@ -81,7 +81,7 @@ async fn forms_take_memory_in_proportion_to_their_size(backend: Backend) {
 
 /// Shows that the tests above measure something: without the limits, the smaller body of the report takes more memory than a request may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_limits_a_small_body_takes_more_than_a_request_may() {
+async fn without_the_limits_a_small_body_exceeds_the_memory_bound() {
     let app = server(Backend::Sqlite, "request_tree").await;
     let http = app.http().with_token("");
     let body = format!("{{\"{}\":[{}]}}", "k".repeat(20_000), vec!["1e999"; 10_000].join(","));
@@ -114,7 +114,7 @@ async fn in_single_bytes(address: &str, size: usize) -> String {
 
 /// A body is charged 8 bytes per byte, however it is split into chunks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_of_single_bytes_takes_no_more_than_another() {
+async fn body_in_single_byte_chunks_takes_no_extra_memory() {
     let size = 640 * 1024;
     for (is_on, switch) in [(true, ""), (false, "body_pieces")] {
         let app = server(Backend::Sqlite, switch).await;

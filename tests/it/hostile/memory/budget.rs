@@ -20,8 +20,8 @@ use crate::support::{
 };
 
 on_both!(
-    requests_beyond_the_memory_are_refused,
-    requests_that_would_grow_when_decoded_are_refused
+    requests_beyond_the_memory_budget_are_refused,
+    requests_that_expand_when_decoded_are_refused
 );
 
 const MIB: usize = 1024 * 1024;
@@ -61,7 +61,7 @@ fn session(bytes: usize) -> CreateClientSessionRequest {
     }
 }
 
-async fn requests_beyond_the_memory_are_refused(backend: Backend) {
+async fn requests_beyond_the_memory_budget_are_refused(backend: Backend) {
     let app = small(backend, "").await;
     let mut anonymous = Clients::new(&app.server.doors.grpc, None).client;
     // The first request holds almost the whole budget while its body is incomplete, so the second is refused. If the server happens to
@@ -98,7 +98,7 @@ async fn requests_beyond_the_memory_are_refused(backend: Backend) {
     .await;
 }
 
-async fn requests_that_would_grow_when_decoded_are_refused(backend: Backend) {
+async fn requests_that_expand_when_decoded_are_refused(backend: Backend) {
     let app = server(backend, "").await;
     let value = |kind| Value { kind: Some(kind) };
     let list = |values| value(Kind::ListValue(ListValue { values }));
@@ -134,7 +134,7 @@ async fn without_the_budget_every_request_is_read() {
 
 /// Shows that counting before decoding enforces the bound.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_count_a_request_takes_more_than_it_may() {
+async fn without_the_count_a_request_exceeds_the_memory_bound() {
     let app = server(Backend::Sqlite, "wire_budget").await;
     let values = vec![Value::default(); 1_900_000];
     let list = Value {

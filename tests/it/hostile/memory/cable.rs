@@ -11,7 +11,7 @@ use crate::support::{app::TestApp, database::Backend, in_time, on_both};
 on_both!(
     at_most_16_subscriptions_are_kept,
     rejected_subscriptions_are_removed,
-    clients_that_flood_are_disconnected
+    flooding_clients_are_disconnected
 );
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -93,7 +93,7 @@ async fn rejected_subscriptions_are_removed(backend: Backend) {
     assert_eq!(next(&mut socket).await.expect("no end")["type"], "confirm_subscription");
 }
 
-async fn clients_that_flood_are_disconnected(backend: Backend) {
+async fn flooding_clients_are_disconnected(backend: Backend) {
     let app = server(backend, "").await;
     for message in [
         Message::text("x"),
@@ -146,7 +146,7 @@ async fn attack(app: &TestApp, frame: impl Fn(usize) -> Message, reads: bool, fr
 
 /// Without the rate limit of frames, which would end each attack at once, memory is bounded anyway.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_connection_keeps_is_bounded() {
+async fn memory_of_a_connection_is_bounded() {
     let app = server(Backend::Sqlite, "cable_frames").await;
     let rejected = json!({"channel": "another", "p": "x".repeat(1400)});
     for reads in [true, false] {
@@ -169,7 +169,7 @@ async fn what_a_connection_keeps_is_bounded() {
 
 /// Each connection is charged to the shared budget. Once it is exhausted, no connection is opened until another ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_beyond_the_memory_are_refused() {
+async fn connections_beyond_the_memory_budget_are_refused() {
     for (switch, most) in [("", 16), ("request_memory", 40)] {
         // The smallest budget: one body of the largest size for callers without a token, which is 16 connections.
         let app = TestApp::builder(Backend::Sqlite)

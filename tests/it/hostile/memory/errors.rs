@@ -15,7 +15,7 @@ use tonic::{
 use super::{CONTACTS, server};
 use crate::support::{app::ADMINISTRATOR, clients::Clients, database::Backend, fault::assert_refused, in_time, on_both};
 
-on_both!(every_refusal_fits_into_metadata, names_of_any_length_are_not_found);
+on_both!(every_refusal_fits_into_metadata, unknown_names_of_any_length_are_not_found);
 
 /// The metadata that gRPC clients accept by default, in bytes.
 const METADATA: usize = 8 * 1024;
@@ -159,7 +159,7 @@ async fn call(channel: &Channel, method: &MethodDescriptor, request: Vec<u8>) ->
 }
 
 /// The original report: a long name over gRPC, and the same name over the JSON API.
-async fn names_of_any_length_are_not_found(backend: Backend) {
+async fn unknown_names_of_any_length_are_not_found(backend: Backend) {
     let app = server(backend, "").await;
     let long = "x".repeat(LONG);
     let mut client = Clients::new(&app.server.doors.grpc, None).client;

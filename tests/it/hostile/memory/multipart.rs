@@ -13,9 +13,9 @@ use crate::support::{app::TestApp, database::Backend, in_time, on_both};
 on_both!(
     unbounded_preambles_and_part_headers_are_refused,
     bodies_of_refused_callers_are_not_read,
-    no_file_is_stored_for_a_conversation_that_does_not_exist,
+    no_file_is_stored_for_a_missing_conversation,
     many_parts_are_not_read_far_ahead,
-    files_that_nothing_takes_are_counted
+    unexpected_files_are_limited_in_number
 );
 
 const HEADER: &str = "--x\r\nContent-Disposition: form-data; name=\"";
@@ -104,7 +104,7 @@ async fn many_parts_are_not_read_far_ahead(backend: Backend) {
     assert!(grown < REQUEST / 4, "grew by {grown}");
 }
 
-async fn files_that_nothing_takes_are_counted(backend: Backend) {
+async fn unexpected_files_are_limited_in_number(backend: Backend) {
     let app = server(backend, "").await;
     let messages = visitor(&app).await;
     let visitors = app.http().with_token("");
@@ -120,7 +120,7 @@ async fn files_that_nothing_takes_are_counted(backend: Backend) {
 
 /// For an unexpected file, the name of its field is kept. It has the limit of all names, both on routes that take files and on others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_of_files_that_nothing_takes_are_limited() {
+async fn names_of_unexpected_files_are_limited() {
     for switch in ["", "request_tree"] {
         let app = server(Backend::Sqlite, switch).await;
         let visitors = app.http().with_token("");
@@ -192,7 +192,7 @@ async fn without_the_check_bodies_of_refused_callers_are_read() {
 }
 
 /// Nothing is stored before the check that refuses the request.
-async fn no_file_is_stored_for_a_conversation_that_does_not_exist(backend: Backend) {
+async fn no_file_is_stored_for_a_missing_conversation(backend: Backend) {
     let app = server(backend, "").await;
     let messages = visitor(&app).await;
     let elsewhere = messages.replace("/conversations/1/", "/conversations/999/");
@@ -226,7 +226,7 @@ fn stored(folder: &std::path::Path) -> usize {
 
 /// Shows that the tests above measure something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_meter_a_part_header_takes_more_than_a_request_may() {
+async fn without_the_meter_a_part_header_exceeds_the_memory_bound() {
     let app = server(Backend::Sqlite, "multipart_ahead").await;
     let messages = visitor(&app).await;
     let head = head(&messages, "");

@@ -119,7 +119,7 @@ async fn idle(app: &TestApp, is_grpc: bool) -> (Vec<TcpStream>, usize) {
 
 /// The declared bodies would fill the budget, but never arrive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_never_come_take_no_memory() {
+async fn bodies_that_never_arrive_take_no_memory() {
     for switch in ["", "memory_shares"] {
         // The extra bytes cover memory that an earlier request has not released yet, and are fewer than a request needs whose refusal is
         // expected.
@@ -200,7 +200,7 @@ async fn held(app: &TestApp, last: u8) -> (TcpStream, [bool; 4]) {
 
 /// Bodies that lack their last byte fill the share of their address, and then that of all callers without a token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_of_strangers_leave_room_for_others() {
+async fn bodies_of_anonymous_callers_leave_memory_for_others() {
     let app = server("", 0).await;
     let (first, refused) = held(&app, 20).await;
     assert_eq!(refused, [false; 4], "one address has one share");

@@ -52,7 +52,7 @@ fn message() -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_come_a_byte_at_a_time_are_given_up() {
+async fn bodies_that_arrive_byte_by_byte_time_out() {
     let app = server("").await;
     let (answer, _) = in_time("an end", trickle(&app.server.doors.http, &json(), b" "))
         .await
@@ -65,7 +65,7 @@ async fn bodies_that_come_a_byte_at_a_time_are_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_limit_they_go_on() {
+async fn without_the_limit_slow_bodies_do_not_time_out() {
     let app = server("body_time").await;
     let (http, grpc) = (app.server.doors.http.clone(), app.server.doors.grpc.clone());
     let (head, message) = (json(), message());
@@ -75,7 +75,7 @@ async fn without_the_limit_they_go_on() {
 
 /// For a request head, the total time is limited, not the pause between two bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heads_that_come_a_byte_at_a_time_are_given_up() {
+async fn request_heads_that_arrive_byte_by_byte_time_out() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_HTTP_IDLE_TIMEOUT_SECONDS", "1")
         .start()

@@ -24,7 +24,7 @@ use crate::support::{
 on_both!(
     audited_calls_are_stored,
     audit_events_are_bounded,
-    refused_calls_of_strangers_are_stored_up_to_a_bound
+    refused_anonymous_calls_are_stored_up_to_a_bound
 );
 
 async fn list(clients: &Clients, account_id: Option<i64>) -> Vec<AuditEvent> {
@@ -210,7 +210,7 @@ async fn audit_events_are_bounded(backend: Backend) {
 
 /// The call succeeds, and the log reports that its audit event is missing.
 #[tokio::test]
-async fn event_that_cannot_be_stored_is_logged() {
+async fn audit_event_that_cannot_be_stored_is_logged() {
     let app = TestApp::start(Backend::Sqlite).await;
     app.database.run("DROP TABLE audit_events").await;
     label(&app.clients(), "vip").await;
@@ -227,7 +227,7 @@ async fn event_that_cannot_be_stored_is_logged() {
 }
 
 /// Anyone can make such calls, so a bounded number of them is stored, outside of accounts. The rest is counted.
-async fn refused_calls_of_strangers_are_stored_up_to_a_bound(backend: Backend) {
+async fn refused_anonymous_calls_are_stored_up_to_a_bound(backend: Backend) {
     const STORED: &str = "SELECT CAST(count(*) AS bigint) FROM audit_events WHERE account_id = 0 AND refused AND actor_type = 0";
     const CALLS: usize = 300;
     let app = TestApp::builder(backend).platform().start().await;

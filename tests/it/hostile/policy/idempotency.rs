@@ -17,9 +17,9 @@ use crate::support::{
 on_both!(
     key_belongs_to_caller,
     key_outlives_token,
-    visitors_share_no_key,
-    visitors_behind_a_proxy_share_no_key,
-    a_visitor_occupies_nobodys_key,
+    visitors_do_not_share_keys,
+    visitors_behind_a_proxy_do_not_share_keys,
+    visitor_cannot_occupy_the_key_of_another_caller,
     rows_without_owner_are_honoured
 );
 
@@ -123,7 +123,7 @@ async fn key_outlives_token(backend: Backend) {
 }
 
 /// The same key and body from another visitor create another session: the stored response contains the credential of the first session.
-async fn visitors_share_no_key(backend: Backend) {
+async fn visitors_do_not_share_keys(backend: Backend) {
     let app = app(backend).await;
     let (one, other) = (from(&app, "127.0.0.2"), from(&app, "127.0.0.3"));
     let body = json!({"name": "x"});
@@ -192,7 +192,7 @@ async fn without_owners_a_stranger_blocks_a_key() {
 }
 
 /// Without `limits.trusted_proxies`, all callers behind a proxy share an address. A response to one of them is not replayed to another.
-async fn visitors_behind_a_proxy_share_no_key(backend: Backend) {
+async fn visitors_behind_a_proxy_do_not_share_keys(backend: Backend) {
     let app = app(backend).await;
     let http = app.http().with_token("");
     let mut sources = Vec::new();
@@ -212,7 +212,7 @@ async fn visitors_behind_a_proxy_share_no_key(backend: Backend) {
 /// The id under which a response to user 1 for the key `order-7` is stored if another caller already uses the key. Anyone can compute it.
 const STORED_FOR_USER_1: &str = "45b7d137-23c4-8db9-9b6a-58fbfd1a89b2";
 
-async fn a_visitor_occupies_nobodys_key(backend: Backend) {
+async fn visitor_cannot_occupy_the_key_of_another_caller(backend: Backend) {
     let app = app(backend).await;
     let http = app.http();
     let visitor = http.with_token("");

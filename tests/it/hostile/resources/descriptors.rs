@@ -28,7 +28,7 @@ async fn connect(app: &TestApp) -> Vec<TcpStream> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s29_admin_answers_while_clients_take_all_connections() {
+async fn admin_listener_responds_while_clients_take_all_connections() {
     let app = TestApp::builder(Backend::Sqlite).program(limited("ulimit -n 256")).start().await;
     let scene = app.scene();
     let talk = scene.talk().await;

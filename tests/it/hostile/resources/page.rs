@@ -27,7 +27,7 @@ fn covered() -> Vec<&'static str> {
 }
 
 #[test]
-fn each_rpc_has_a_row() {
+fn limits_page_covers_every_rpc() {
     let covered = covered();
     let set = prost_types::FileDescriptorSet::decode(DESCRIPTORS).expect("descriptors");
     let mut missing = Vec::new();
@@ -51,7 +51,7 @@ fn each_rpc_has_a_row() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_route_has_a_row() {
+async fn limits_page_covers_every_route() {
     let app = TestApp::start(Backend::Sqlite).await;
     let covered = covered();
     let document = app.http().send("GET", "/openapi.json", None).await.body;
@@ -68,7 +68,7 @@ async fn each_route_has_a_row() {
 }
 
 #[test]
-fn numbers_are_those_of_the_configuration() {
+fn limits_page_has_the_configured_numbers() {
     let defaults: toml::Table = include_str!("../../../../src/config.default.toml")
         .parse()
         .expect("the defaults are TOML");

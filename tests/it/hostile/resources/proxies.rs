@@ -105,7 +105,7 @@ async fn member_uploads(app: &TestApp) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forwarding_header_buys_no_open_uploads() {
+async fn forwarding_header_does_not_raise_the_upload_limit() {
     for (switch, refusals) in [("", 6), ("proxy_limits", 0)] {
         let app = builder(switch).env("PARLEY_LIMITS_UPLOADS_PER_ADDRESS", "2").start().await;
         let session = session(&app).await;
@@ -124,7 +124,7 @@ async fn a_forwarding_header_buys_no_open_uploads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_leave_upload_slots_to_members() {
+async fn sessions_leave_upload_slots_for_members() {
     for (switch, refusals, is_served) in [("", 2, true), ("upload_share", 0, false)] {
         let app = builder(switch).env("PARLEY_FILES_CONCURRENT_UPLOADS", "4").start().await;
         let session = session(&app).await;

@@ -20,11 +20,11 @@ use crate::support::{
 };
 
 on_both!(
-    s28_defaults_limit_new_sessions,
+    default_limits_bound_new_sessions,
     rates_are_per_address_and_per_inbox,
     rates_cover_conversations_messages_bytes_and_files,
-    service_token_pays_for_its_visitors,
-    trusted_proxies_name_the_client,
+    sessions_are_charged_to_the_service_token,
+    trusted_proxies_identify_the_client,
     failed_authentication_is_limited
 );
 
@@ -41,7 +41,7 @@ fn passed(statuses: &[u16]) -> usize {
 }
 
 /// The original report: a hundred calls from one address created a hundred sessions.
-async fn s28_defaults_limit_new_sessions(backend: Backend) {
+async fn default_limits_bound_new_sessions(backend: Backend) {
     for switch in ["", "anonymous_limits"] {
         let builder = with_product_limits(TestApp::builder(backend)).env("PARLEY_FAULT_SWITCH", switch);
         let app = builder.start().await;
@@ -138,7 +138,7 @@ async fn rates_cover_conversations_messages_bytes_and_files(backend: Backend) {
     assert!((1..=most).contains(&count), "more bytes than the inbox takes: {statuses:?}");
 }
 
-async fn service_token_pays_for_its_visitors(backend: Backend) {
+async fn sessions_are_charged_to_the_service_token(backend: Backend) {
     let app = sessions(backend, 2, 4).start().await;
     let service = service_token(&app).await;
     let integrator = Visitor::at(&app, 1).with("api_access_token", &service);
@@ -154,7 +154,7 @@ async fn service_token_pays_for_its_visitors(backend: Backend) {
     assert_eq!(integrator.sessions(3).await, 3);
 }
 
-async fn trusted_proxies_name_the_client(backend: Backend) {
+async fn trusted_proxies_identify_the_client(backend: Backend) {
     let app = sessions(backend, 2, 0)
         .env("PARLEY_LIMITS_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8")
         .start()
@@ -232,7 +232,7 @@ async fn failed_authentication_is_limited(backend: Backend) {
 
 /// Anyone can call an administrative method without a token, and each call used to leave a line in the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unauthenticated_administration_fills_no_log() {
+async fn unauthenticated_administration_does_not_fill_the_log() {
     let app = TestApp::start(Backend::Sqlite).await;
     let clients = Clients::new(&app.server.doors.grpc, None);
     for _ in 0..600 {
@@ -248,7 +248,7 @@ const TRIES: usize = 12;
 
 /// Each entry point without authentication counts as a call of the address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_entry_without_a_token_has_a_rate() {
+async fn every_entry_point_without_a_token_has_a_rate() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
         .env("PARLEY_LIMITS_ANONYMOUS_CALLS_PER_MINUTE_PER_ADDRESS", "6")
@@ -321,7 +321,7 @@ async fn each_entry_without_a_token_has_a_rate() {
 
 /// A body that cannot be parsed causes no call, so nothing looks up its token. It is charged to the address nevertheless.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bad_tokens_do_not_keep_requests_from_being_charged() {
+async fn requests_with_invalid_tokens_are_charged_to_the_address() {
     for switch in ["", "anonymous_limits"] {
         let app = TestApp::builder(Backend::Sqlite)
             .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
@@ -351,7 +351,7 @@ async fn bad_tokens_do_not_keep_requests_from_being_charged() {
 
 /// Each call of a session that writes or publishes has a rate per address and per inbox, also behind an undeclared proxy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_call_of_a_session_that_announces_something_has_a_rate() {
+async fn every_write_of_a_session_has_a_rate() {
     for switch in ["", "anonymous_limits"] {
         let app = TestApp::builder(Backend::Sqlite)
             .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)

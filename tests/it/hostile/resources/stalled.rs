@@ -24,9 +24,9 @@ use crate::support::{
 };
 
 on_both!(
-    s29_downloads_without_window,
+    downloads_without_a_window_are_released,
     without_permits_downloads_are_unlimited,
-    streams_without_window_are_given_back
+    streams_without_a_window_are_released
 );
 
 /// Sends a file of this size in a message. Returns its permanent link.
@@ -84,7 +84,7 @@ async fn download(app: &TestApp, link: &str) -> Result<usize, Status> {
     Ok(count)
 }
 
-async fn s29_downloads_without_window(backend: Backend) {
+async fn downloads_without_a_window_are_released(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_EVENTS_STALL_TIMEOUT_SECONDS", "10")
         .env("PARLEY_LIMITS_DOWNLOADS_PER_ADDRESS", "20")
@@ -173,7 +173,7 @@ async fn without_the_timeout_a_stream_keeps_its_permit() {
 }
 
 /// Each kind of stream, with one permit per caller: a client without a window holds the permit, and the server releases it.
-async fn streams_without_window_are_given_back(backend: Backend) {
+async fn streams_without_a_window_are_released(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
         .env("PARLEY_EVENTS_STALL_TIMEOUT_SECONDS", "4")
@@ -247,7 +247,7 @@ async fn given_back(what: &str, open: impl AsyncFn() -> Open) {
 
 /// On both listeners, HTTP/2 announces how many streams a connection may have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_announce_their_streams() {
+async fn connections_announce_their_stream_limit() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_GRPC_MAX_CONCURRENT_STREAMS", "7")
         .env("PARLEY_HTTP_MAX_CONCURRENT_STREAMS", "9")

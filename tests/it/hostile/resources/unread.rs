@@ -82,7 +82,7 @@ async fn is_busy(app: &TestApp, request: &ListMessagesRequest) -> [bool; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unread_answers_are_charged_and_given_back() {
+async fn unread_responses_are_charged_and_released() {
     let (app, request) = server("").await;
     for is_grpc in [true, false] {
         let listener = if is_grpc { &app.server.doors.grpc } else { &app.server.doors.http };
@@ -102,7 +102,7 @@ async fn unread_answers_are_charged_and_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_charge_unread_answers_take_any_memory() {
+async fn without_the_charge_unread_responses_are_unbounded() {
     let (app, request) = server("unread_answers").await;
     for is_grpc in [true, false] {
         let listener = if is_grpc { &app.server.doors.grpc } else { &app.server.doors.http };
@@ -115,7 +115,7 @@ async fn without_the_charge_unread_answers_take_any_memory() {
 
 /// The first chunk of a response cannot be taken back from the connection, so many unread responses cost the client its connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_with_many_unread_answers_is_closed() {
+async fn connection_with_many_unread_responses_is_closed() {
     let (app, _) = server("").await;
     let message = GetClientInboxRequest {
         inbox_identifier: INBOX.to_owned(),

@@ -25,7 +25,7 @@ on_both!(
     files_of_refused_forms_are_removed,
     files_of_repeated_forms_are_removed,
     unattached_uploads_have_quotas,
-    unattached_uploads_have_lifetimes
+    unattached_uploads_expire
 );
 
 fn builder(backend: Backend) -> Builder {
@@ -204,7 +204,7 @@ async fn unattached_uploads_have_quotas(backend: Backend) {
     upload(&app, None, 300_000).await.expect("there is room again");
 }
 
-async fn unattached_uploads_have_lifetimes(backend: Backend) {
+async fn unattached_uploads_expire(backend: Backend) {
     let app = builder(backend).start().await;
     let place = Place::folder(&app);
     let visitor = session(&app).await;

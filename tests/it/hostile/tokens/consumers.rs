@@ -16,8 +16,8 @@ use crate::support::{
 };
 
 on_both!(
-    statement_13_only_callers_who_see_everything_open_or_move_a_consumer,
-    consumer_scope_protection
+    statement_13_consumers_require_full_access,
+    without_the_protection_a_limited_token_takes_over_a_consumer
 );
 
 async fn position(app: &TestApp) -> u64 {
@@ -48,7 +48,7 @@ async fn delete(clients: &Clients) -> Result<(), tonic::Status> {
     clients.consumers.clone().delete_consumer(request).await.map(drop)
 }
 
-async fn statement_13_only_callers_who_see_everything_open_or_move_a_consumer(backend: Backend) {
+async fn statement_13_consumers_require_full_access(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     app.scene().talk().await;
     let mut owner = Session::open(&app.clients(), plenty(1, "crm-sync")).await;
@@ -80,7 +80,7 @@ async fn statement_13_only_callers_who_see_everything_open_or_move_a_consumer(ba
 }
 
 /// With the protection turned off, the owner loses events of an inbox that the token cannot see.
-async fn consumer_scope_protection(backend: Backend) {
+async fn without_the_protection_a_limited_token_takes_over_a_consumer(backend: Backend) {
     for (switch, opens) in [("", false), ("consumer_scope", true)] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let other = inbox(&app.clients(), 1, "Other").await;

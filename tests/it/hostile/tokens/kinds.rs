@@ -19,9 +19,9 @@ use crate::{
 };
 
 on_both!(
-    expired_and_revoked_tokens_open_nothing,
-    a_token_of_one_account_opens_nothing_of_another,
-    a_service_creates_no_token_for_a_person
+    expired_and_revoked_tokens_give_no_access,
+    token_of_one_account_gives_no_access_to_another,
+    service_cannot_create_a_user_token
 );
 
 /// Whether a method needs a token in its metadata.
@@ -47,7 +47,7 @@ async fn not_refused(clients: &Clients, calls: Vec<MethodDescriptor>, codes: &[C
     answers.buffer_unordered(8).filter_map(std::future::ready).collect().await
 }
 
-async fn expired_and_revoked_tokens_open_nothing(backend: Backend) {
+async fn expired_and_revoked_tokens_give_no_access(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     app.scene().talk().await;
     let request = CreateTokenRequest {
@@ -75,7 +75,7 @@ async fn expired_and_revoked_tokens_open_nothing(backend: Backend) {
     }
 }
 
-async fn a_token_of_one_account_opens_nothing_of_another(backend: Backend) {
+async fn token_of_one_account_gives_no_access_to_another(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     app.scene().talk().await;
     let other = other_account(&app, "Other").await;
@@ -106,7 +106,7 @@ async fn a_token_of_one_account_opens_nothing_of_another(backend: Backend) {
 }
 
 /// A service may do what an administrator may do in the account, but it cannot act as a person.
-async fn a_service_creates_no_token_for_a_person(backend: Backend) {
+async fn service_cannot_create_a_user_token(backend: Backend) {
     for switch in ["", "token_limits"] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let member = add_agent(&app, "member@example.org", "Member").await.id;

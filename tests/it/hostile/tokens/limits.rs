@@ -23,12 +23,12 @@ use crate::{
 };
 
 on_both!(
-    a_token_creates_none_that_reaches_further,
-    a_token_sees_and_revokes_only_what_is_within_its_limits,
-    a_login_ends_with_the_token_that_made_its_link,
-    an_administrator_creates_tokens_for_the_account_alone,
-    a_token_that_may_only_read_changes_nothing,
-    limits_of_tokens_protection
+    token_cannot_create_a_token_with_more_access,
+    token_sees_and_revokes_only_tokens_within_its_limits,
+    login_expires_with_the_token_that_created_its_link,
+    administrator_creates_tokens_limited_to_the_account,
+    read_only_token_changes_nothing,
+    without_the_protection_a_limited_token_gains_access
 );
 
 async fn list(by: &Clients, account_id: Option<i64>) -> Result<Vec<Token>, Status> {
@@ -60,7 +60,7 @@ async fn limited(app: &TestApp, user: i64, account: i64) -> (Clients, Token, Tim
     (app.clients_with(&made.secret), made.token.expect("always set"), end)
 }
 
-async fn a_token_creates_none_that_reaches_further(backend: Backend) {
+async fn token_cannot_create_a_token_with_more_access(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = other_account(&app, "Other").await;
     let user = worker(&app, other.account, Role::Administrator, "Both").await.user;
@@ -119,7 +119,7 @@ async fn a_token_creates_none_that_reaches_further(backend: Backend) {
     }
 }
 
-async fn a_token_sees_and_revokes_only_what_is_within_its_limits(backend: Backend) {
+async fn token_sees_and_revokes_only_tokens_within_its_limits(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = other_account(&app, "Other").await;
     let user = worker(&app, other.account, Role::Agent, "Somebody").await.user;
@@ -135,7 +135,7 @@ async fn a_token_sees_and_revokes_only_what_is_within_its_limits(backend: Backen
     assert_refused(list(&clients, None).await, Code::Unauthenticated, "TOKEN_INVALID");
 }
 
-async fn a_login_ends_with_the_token_that_made_its_link(backend: Backend) {
+async fn login_expires_with_the_token_that_created_its_link(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let user = worker(&app, 1, Role::Agent, "Somebody").await;
     let end = from_now(120);
@@ -169,7 +169,7 @@ async fn a_login_ends_with_the_token_that_made_its_link(backend: Backend) {
     assert_eq!(token.expires_at.expect("a login ends").seconds, end.seconds);
 }
 
-async fn an_administrator_creates_tokens_for_the_account_alone(backend: Backend) {
+async fn administrator_creates_tokens_limited_to_the_account(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = other_account(&app, "Other").await;
     let member = CreateAgentRequest {
@@ -319,7 +319,7 @@ async fn accepted(app: &TestApp) -> Vec<String> {
     accepted
 }
 
-async fn a_token_that_may_only_read_changes_nothing(backend: Backend) {
+async fn read_only_token_changes_nothing(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let accepted = accepted(&app).await;
     assert!(accepted.is_empty(), "{accepted:#?}");
@@ -332,7 +332,7 @@ async fn a_token_that_may_only_read_changes_nothing(backend: Backend) {
 }
 
 /// With a protection turned off, a limited token extends its own access, and a read-only token revokes another.
-async fn limits_of_tokens_protection(backend: Backend) {
+async fn without_the_protection_a_limited_token_gains_access(backend: Backend) {
     for (switch, widens) in [("", false), ("token_limits", true)] {
         let app = TestApp::builder(backend)
             .platform()

@@ -21,15 +21,15 @@ use crate::support::{
 };
 
 on_both!(
-    adding_by_address_tells_nothing_about_the_user,
-    membership_by_id_is_the_operators,
-    a_name_belongs_to_one_account,
-    an_active_member_goes_by_its_own_name,
-    a_former_member_keeps_the_name_that_the_account_knew,
-    addresses_of_users_cannot_be_tried,
+    adding_by_address_reveals_nothing_about_the_user,
+    only_the_operator_adds_members_by_id,
+    member_name_belongs_to_one_account,
+    active_member_has_its_own_name,
+    former_member_keeps_the_name_known_to_the_account,
+    addresses_of_users_cannot_be_probed,
     without_the_view_an_account_reads_any_user,
-    a_token_by_an_administrator_is_not_the_user,
-    ids_of_users_do_not_say_who_was_there_before
+    administrator_token_does_not_activate_the_member,
+    user_ids_do_not_reveal_the_order_of_creation
 );
 
 /// The ids of all users except the first: exact in JavaScript, and in random order.
@@ -89,7 +89,7 @@ async fn be_active(clients: &Clients, account_id: i64) {
     presence.report_presence(request).await.expect("the presence is noted");
 }
 
-async fn adding_by_address_tells_nothing_about_the_user(backend: Backend) {
+async fn adding_by_address_reveals_nothing_about_the_user(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let known = stranger(&app, "known@example.org").await;
     let other = other_account(&app, "Other").await;
@@ -157,7 +157,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-async fn membership_by_id_is_the_operators(backend: Backend) {
+async fn only_the_operator_adds_members_by_id(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let known = stranger(&app, "known@example.org").await;
     let mut answers = Vec::new();
@@ -175,7 +175,7 @@ async fn membership_by_id_is_the_operators(backend: Backend) {
     join(&app, 1, known.id, Role::Agent).await;
 }
 
-async fn a_name_belongs_to_one_account(backend: Backend) {
+async fn member_name_belongs_to_one_account(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = other_account(&app, "Other").await;
     let known = stranger(&app, "known@example.org").await;
@@ -232,7 +232,7 @@ async fn a_name_belongs_to_one_account(backend: Backend) {
     assert_eq!(created.actor.as_ref().expect("the user").name, "RENAMED BY STRANGER");
 }
 
-async fn an_active_member_goes_by_its_own_name(backend: Backend) {
+async fn active_member_has_its_own_name(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let added = add_agent(&app, "new@example.org", "Typed Name").await;
     let token = secret(&app.platform(), of_user(added.id)).await;
@@ -256,7 +256,7 @@ async fn an_active_member_goes_by_its_own_name(backend: Backend) {
     assert_eq!(member(&app.clients(), 1, added.id).await.name, "Second");
 }
 
-async fn a_former_member_keeps_the_name_that_the_account_knew(backend: Backend) {
+async fn former_member_keeps_the_name_known_to_the_account(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let known = stranger(&app, "known@example.org").await;
     let added = add_agent(&app, "known@example.org", "Typed Name").await;
@@ -321,7 +321,7 @@ async fn ids_of_users(app: &TestApp) -> Vec<i64> {
     ids
 }
 
-async fn ids_of_users_do_not_say_who_was_there_before(backend: Backend) {
+async fn user_ids_do_not_reveal_the_order_of_creation(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ids = ids_of_users(&app).await;
     assert!(ids.iter().all(|id| RANDOM.contains(id)), "{ids:?}");
@@ -336,7 +336,7 @@ async fn ids_of_users_do_not_say_who_was_there_before(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_ids_of_users_count_up() {
+async fn without_the_protection_user_ids_are_sequential() {
     let app = TestApp::builder(Backend::Sqlite)
         .platform()
         .env("PARLEY_FAULT_SWITCH", "user_ids")
@@ -347,7 +347,7 @@ async fn without_the_protection_ids_of_users_count_up() {
 }
 
 /// Otherwise a user could probe one address after another, and take an address before its owner does.
-async fn addresses_of_users_cannot_be_tried(backend: Backend) {
+async fn addresses_of_users_cannot_be_probed(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let known = stranger(&app, "known@example.org").await;
     let user = stranger(&app, "user@example.org").await;
@@ -365,7 +365,7 @@ async fn addresses_of_users_cannot_be_tried(backend: Backend) {
 
 /// An administrator may add any user by email address and create a token for the member. The token shows no more of the user than the
 /// account knows, and its use does not make the user an active member.
-async fn a_token_by_an_administrator_is_not_the_user(backend: Backend) {
+async fn administrator_token_does_not_activate_the_member(backend: Backend) {
     for switch in ["", "token_limits"] {
         let app = TestApp::builder(backend)
             .platform()

@@ -22,13 +22,13 @@ use crate::support::{
 };
 
 on_both!(
-    a_pubsub_token_has_the_limits_of_its_token,
-    a_pubsub_token_ends_with_its_token,
-    a_pubsub_token_is_rotated,
-    a_sessions_pubsub_token_is_rotated_and_ends_with_it,
-    a_pubsub_token_cannot_be_forged,
+    pubsub_token_has_the_limits_of_its_token,
+    pubsub_token_ends_with_its_token,
+    pubsub_token_can_be_rotated,
+    pubsub_token_of_a_session_rotates_and_ends_with_it,
+    pubsub_token_cannot_be_forged,
     without_the_signature_any_id_is_a_pubsub_token,
-    pubsub_tokens_are_rotated_by_json
+    pubsub_tokens_can_be_rotated_over_json
 );
 
 type Stream = Streaming<SubscribePubsubResponse>;
@@ -91,7 +91,7 @@ async fn key(clients: &Clients, user: i64, account: i64) -> PubsubKey {
     }
 }
 
-async fn a_pubsub_token_has_the_limits_of_its_token(backend: Backend) {
+async fn pubsub_token_has_the_limits_of_its_token(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = other_account(&app, "Other").await;
     let user = worker(&app, other.account, Role::Administrator, "Both").await;
@@ -118,7 +118,7 @@ async fn a_pubsub_token_has_the_limits_of_its_token(backend: Backend) {
     assert_eq!(report(&app, &whole).await.get(&user.user).map(String::as_str), Some("online"));
 }
 
-async fn a_pubsub_token_ends_with_its_token(backend: Backend) {
+async fn pubsub_token_ends_with_its_token(backend: Backend) {
     let app = TestApp::builder(backend)
         .platform()
         .env("PARLEY_AUTH_CACHE_SECONDS", "1")
@@ -147,7 +147,7 @@ async fn a_pubsub_token_ends_with_its_token(backend: Backend) {
     assert_refused(subscribe(&app, &key).await, Code::Unauthenticated, "TOKEN_INVALID");
 }
 
-async fn a_pubsub_token_is_rotated(backend: Backend) {
+async fn pubsub_token_can_be_rotated(backend: Backend) {
     let app = TestApp::builder(backend)
         .platform()
         .env("PARLEY_AUTH_CACHE_SECONDS", "1")
@@ -168,7 +168,7 @@ async fn a_pubsub_token_is_rotated(backend: Backend) {
     subscribe(&app, &another).await.expect("that of another token stays");
 }
 
-async fn a_sessions_pubsub_token_is_rotated_and_ends_with_it(backend: Backend) {
+async fn pubsub_token_of_a_session_rotates_and_ends_with_it(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
         .start()
@@ -207,7 +207,7 @@ async fn a_sessions_pubsub_token_is_rotated_and_ends_with_it(backend: Backend) {
 }
 
 /// Tokens stored by earlier releases are no longer valid, and a signature is valid for its own token only.
-async fn a_pubsub_token_cannot_be_forged(backend: Backend) {
+async fn pubsub_token_cannot_be_forged(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let limited = CreateTokenRequest {
         read_only: true,
@@ -251,7 +251,7 @@ async fn without_the_signature_any_id_is_a_pubsub_token(backend: Backend) {
     }
 }
 
-async fn pubsub_tokens_are_rotated_by_json(backend: Backend) {
+async fn pubsub_tokens_can_be_rotated_over_json(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
         .start()

@@ -14,7 +14,7 @@ use crate::{
     support::{app::TestApp, clients::Clients, database::Backend, office::other_account, on_both, reader::log_info},
 };
 
-on_both!(nothing_of_another_tenant_is_read_or_changed_by_its_ids);
+on_both!(ids_of_another_tenant_give_no_access);
 
 /// Ids that belong to another tenant.
 #[derive(Clone, Copy)]
@@ -74,7 +74,7 @@ async fn state(clients: &Clients, account: i64, user: &Clients, bot: i64) -> Str
     )
 }
 
-async fn nothing_of_another_tenant_is_read_or_changed_by_its_ids(backend: Backend) {
+async fn ids_of_another_tenant_give_no_access(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let talk = app.scene().talk().await;
     app.scene().say(talk, "hello").await;

@@ -7,9 +7,9 @@ use prost_types::Timestamp;
 use super::{add_agent, of_user, secret, stranger};
 use crate::support::{app::TestApp, database::Backend, on_both};
 
-on_both!(a_member_added_by_address_is_as_old_as_its_membership);
+on_both!(member_added_by_address_is_as_old_as_its_membership);
 
-async fn a_member_added_by_address_is_as_old_as_its_membership(backend: Backend) {
+async fn member_added_by_address_is_as_old_as_its_membership(backend: Backend) {
     for switch in ["", "member_view"] {
         let app = TestApp::builder(backend)
             .platform()

@@ -53,7 +53,7 @@ const HOLDING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = cur
 
 /// A batch that was planned under a lock is not stored without the lock, and the caller is asked to retry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_lost_the_lock_stores_nothing_on_postgres() {
+async fn batch_is_not_stored_after_losing_the_lock_on_postgres() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
     let (here, url) = (app.scene(), app.database.url());
     let there = here.through(app.clients_of_replica(0));
@@ -104,7 +104,7 @@ async fn who_lost_the_lock_stores_nothing_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_stands_still_in_a_write_holds_nobody_up() {
+async fn replica_suspended_in_a_write_loses_its_lock() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
     let (scene, url) = (app.scene(), app.database.url());
     let conversation = scene.talk().await;

@@ -23,7 +23,7 @@ use crate::support::{
 use bodies::dressed;
 use values::{anything, value};
 
-on_both!(whatever_comes_is_answered_as_described);
+on_both!(generated_requests_are_answered_as_described);
 
 /// The default number of rounds over all routes. `./test nightly` sets a larger one.
 const ROUNDS: u64 = 12;
@@ -89,7 +89,7 @@ fn file_field(schema: &Json, components: &Json) -> Option<&'static str> {
     Some(if field == "avatar" { field } else { "attachments[]" })
 }
 
-async fn whatever_comes_is_answered_as_described(backend: Backend) {
+async fn generated_requests_are_answered_as_described(backend: Backend) {
     let rounds = setting("PARLEY_FUZZ_ROUNDS").unwrap_or(ROUNDS);
     let seed = setting("PARLEY_FUZZ_SEED").unwrap_or_else(rand::random);
     println!("seed {seed}, {rounds} rounds");

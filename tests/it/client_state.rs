@@ -7,10 +7,10 @@ use sha2::Sha256;
 use crate::support::{app::TestApp, database::Backend, on_both};
 
 on_both!(
-    what_the_office_changes_is_told_at_once,
-    a_verified_session_follows_its_contact,
-    a_word_that_is_none_needs_a_session,
-    a_key_makes_the_clients_writes_repeatable
+    changes_by_agents_are_visible_at_once,
+    verified_session_follows_its_contact_through_a_merge,
+    unknown_typing_status_still_requires_a_session,
+    idempotency_key_makes_client_writes_repeatable
 );
 
 /// The public identifier and the HMAC key of an inbox.
@@ -26,7 +26,7 @@ async fn ask(app: &TestApp, method: &str, path: &str, body: Value) -> (u16, Valu
     (answer.status, answer.body)
 }
 
-async fn what_the_office_changes_is_told_at_once(backend: Backend) {
+async fn changes_by_agents_are_visible_at_once(backend: Backend) {
     let app = TestApp::builder(backend).start().await;
     let (door, key) = door(&app, 1).await;
     let made = json!({"source_id": "one", "name": "Asha", "identifier": "asha-7"});
@@ -61,7 +61,7 @@ async fn what_the_office_changes_is_told_at_once(backend: Backend) {
     assert_eq!(ask(&app, "GET", &me, Value::Null).await.0, 404);
 }
 
-async fn a_verified_session_follows_its_contact(backend: Backend) {
+async fn verified_session_follows_its_contact_through_a_merge(backend: Backend) {
     let app = TestApp::builder(backend).start().await;
     let (door, key) = door(&app, 1).await;
     let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any length is a key");
@@ -94,7 +94,7 @@ async fn a_verified_session_follows_its_contact(backend: Backend) {
     assert_eq!(ask(&app, "GET", &query, Value::Null).await.0, 401);
 }
 
-async fn a_word_that_is_none_needs_a_session(backend: Backend) {
+async fn unknown_typing_status_still_requires_a_session(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (door, _) = door(&app, 1).await;
     ask(&app, "POST", &format!("{door}/contacts"), json!({"source_id": "one"})).await;
@@ -111,7 +111,7 @@ async fn a_word_that_is_none_needs_a_session(backend: Backend) {
     }
 }
 
-async fn a_key_makes_the_clients_writes_repeatable(backend: Backend) {
+async fn idempotency_key_makes_client_writes_repeatable(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (door, _) = door(&app, 1).await;
     ask(&app, "POST", &format!("{door}/contacts"), json!({"source_id": "one"})).await;

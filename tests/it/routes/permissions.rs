@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-on_both!(every_route_refuses_whom_it_must);
+on_both!(every_route_refuses_unauthorized_callers);
 
 /// The callers, each with a token of its kind.
 struct Callers {
@@ -93,7 +93,7 @@ async fn callers(app: &TestApp) -> Callers {
     }
 }
 
-async fn every_route_refuses_whom_it_must(backend: Backend) {
+async fn every_route_refuses_unauthorized_callers(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let conversation = app.scene().talk().await;
     app.scene().hear(conversation, "hello").await;
