@@ -1,4 +1,4 @@
-//! The log as the database holds it, copied out of it while it grows, so that what is trimmed later is known too.
+//! Copies the event log out of the database while it grows, so that the validators also know the events that are trimmed later.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,55 +14,52 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// How often the log is looked at.
+/// The polling interval of the log.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long what was erased may take to be rewritten.
+/// How long the rewrite of erased events may take.
 const REWRITING: Duration = Duration::from_secs(90);
-/// Rows that are read at once.
+/// The page size of queries.
 const ROWS: usize = 5000;
 
-/// An event as its row has it.
+/// An event, decoded from its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
-    /// Its place.
+    /// The sequence number.
     pub seq: u64,
-    /// The place of the first event of its write.
+    /// The sequence number of the first event of its write.
     pub transaction_id: u64,
-    /// It is the last event of its write.
+    /// Whether it is the last event of its write.
     pub transaction_end: bool,
-    /// Identifies it for good.
+    /// The permanent id of the event.
     pub event_id: String,
-    /// Its kind.
     pub kind: i32,
-    /// The kind's name.
     pub kind_name: String,
-    /// When it happened, in microseconds.
+    /// When the event occurred, in microseconds since 1970.
     pub occurred_at: i64,
-    /// What filters look at.
+    /// The inbox. The columns from here to `private` are those that filters compare.
     pub inbox: Option<i64>,
-    /// The conversation it is about.
+    /// The conversation that the event is about.
     pub conversation: Option<i64>,
-    /// The contact it is about.
+    /// The contact that the event is about.
     pub contact: Option<i64>,
-    /// The type of the message it is about, as the contract counts them.
+    /// The type of the message that the event is about, with the numbering of the contract.
     pub message_type: Option<i32>,
     /// Whether that message is private.
     pub private: Option<bool>,
-    /// What it holds: the resource's type and id.
+    /// The type and id of the resource that the event holds.
     pub resource: Option<(&'static str, i64)>,
-    /// Number and text of a message.
+    /// The number and text, if the event holds a message.
     pub message: Option<(u64, String)>,
-    /// A hash of the whole event.
+    /// A hash of the encoded event.
     pub fingerprint: u64,
-    /// Its personal data was erased.
+    /// Whether erasure replaced the event by a tombstone.
     pub tombstone: bool,
-    /// Everything that the envelope promises is there.
+    /// Whether every field that the envelope promises is set and agrees with the columns.
     pub whole: bool,
-    /// The encoded event.
     pub payload: Vec<u8>,
 }
 
-/// A hash of an event, which two have in common only if they are the same.
+/// A 64-bit hash of the encoded event, used to compare events for equality.
 pub fn fingerprint(event: &Event) -> u64 {
     use std::hash::{DefaultHasher, Hasher as _};
     let mut hasher = DefaultHasher::new();
@@ -70,7 +67,7 @@ pub fn fingerprint(event: &Event) -> u64 {
     hasher.finish()
 }
 
-/// Type and id of what an event holds.
+/// The type and id of the resource that an event holds.
 pub fn resource(event: &Event) -> Option<(&'static str, i64)> {
     Some(match event.resource.as_ref()? {
         Resource::Message(it) => ("message", it.message.as_ref()?.id),
@@ -144,7 +141,7 @@ impl Logged {
         }
     }
 
-    /// Whether a filter lets it through: AND between the fields, OR inside one.
+    /// Whether the event matches a filter: AND between fields, OR within one field.
     pub fn passes(&self, filter: &EventFilter) -> bool {
         fn one_of<T: PartialEq>(wanted: &[T], value: Option<T>) -> bool {
             wanted.is_empty() || value.is_some_and(|value| wanted.contains(&value))
@@ -158,47 +155,47 @@ impl Logged {
     }
 }
 
-/// What one look at the log saw.
+/// One page of events that were new to the copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// The last event that was known before.
+    /// The last sequence number that was known before.
     pub after: u64,
-    /// The first that was new.
+    /// The first new sequence number.
     pub first: u64,
-    /// The last that was new.
+    /// The last new sequence number.
     pub last: u64,
-    /// The last one ends its write, or more are there than one look takes.
+    /// Whether the last event ends its write. Also true for a full page, which may stop inside a write.
     pub ended: bool,
 }
 
 /// The log of one account.
 #[derive(Clone, Debug, Default)]
 pub struct Archive {
-    /// Every event there ever was, by its place.
+    /// Every event that was ever in the log, by sequence number.
     pub events: BTreeMap<u64, Logged>,
-    /// Looks that saw something.
+    /// The non-empty pages, in the order in which they were read.
     pub looks: Vec<Look>,
-    /// The oldest event that is kept in the end.
+    /// The sequence number of the oldest event that is kept at the end of the run.
     pub earliest: u64,
-    /// The newest one.
+    /// The sequence number of the newest event at the end of the run.
     pub head: u64,
-    /// The rows as they are in the end.
+    /// The rows that are in the table at the end of the run, by sequence number.
     pub rows: BTreeMap<u64, Logged>,
-    /// By conversation: number and id of each message's row.
+    /// The number and id of each message row, by conversation.
     pub messages: BTreeMap<i64, Vec<(u64, i64)>>,
-    /// Contacts' rows.
+    /// The ids in the contacts table.
     pub contacts: BTreeSet<i64>,
-    /// Conversations' rows.
+    /// The ids in the conversations table.
     pub conversations: BTreeSet<i64>,
 }
 
-/// A connection to either database, again and again.
+/// A connection to either database. The archivist reopens it after each failure.
 enum Connection {
     Postgres(PgConnection),
     Sqlite(SqliteConnection),
 }
 
-/// Runs a query with these numbers on either database.
+/// Runs a query on either database with these numbers bound.
 macro_rules! fetch {
     ($connection:expr, $query:expr $(, $value:expr)*) => {
         match $connection {
@@ -291,18 +288,18 @@ impl Connection {
     }
 }
 
-/// Copies the logs of all accounts until it is told to end.
+/// Copies the logs of all accounts until the traffic ends.
 #[derive(Debug)]
 pub struct Archivist {
     url: String,
     end: watch::Sender<bool>,
-    /// By account, how far it has come: what is older may be trimmed.
+    /// The last copied sequence number of each account. Events up to it may be trimmed without being lost to the validators.
     pub reached: watch::Receiver<BTreeMap<i64, u64>>,
     task: JoinHandle<BTreeMap<i64, Archive>>,
 }
 
 impl Archivist {
-    /// Begins, at a database's own address.
+    /// Starts the copy. `url` is the address of the database itself, not of a proxy.
     pub fn start(url: String) -> Self {
         let (end, ended) = watch::channel(false);
         let (told, reached) = watch::channel(BTreeMap::new());
@@ -320,7 +317,7 @@ impl Archivist {
                 match looked {
                     Ok(()) if ending && archives.values().any(|archive: &Archive| archive.head > 0) => return archives,
                     Ok(()) => {}
-                    // The database is down, by intent.
+                    // The test has taken the database down.
                     Err(_) => connection = None,
                 }
                 let place = |archive: &Archive| archive.events.keys().next_back().copied().unwrap_or_default();
@@ -333,9 +330,7 @@ impl Archivist {
         Self { url, end, reached, task }
     }
 
-    /// The logs and the rows as they are in the end, once everybody else is done.
-    ///
-    /// What was erased is rewritten at leisure: rows that still name somebody are waited for, for a while.
+    /// Returns the logs and the rows as they are at the end. Call it once all writers have stopped.
     pub async fn finish(self, erased: &[(i64, i64, String)]) -> BTreeMap<i64, Archive> {
         let url = self.url.clone();
         self.end.send_replace(true);
@@ -357,7 +352,7 @@ impl Archivist {
     }
 }
 
-/// Credentials that the database holds.
+/// All credentials that the database stores.
 pub async fn secrets(url: &str) -> Vec<String> {
     const SECRETS: &str =
         "SELECT pubsub_token FROM users UNION SELECT hmac_token FROM api_channels UNION SELECT pubsub_token FROM contact_inboxes";
@@ -371,7 +366,7 @@ pub async fn secrets(url: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether an encoded event has this text in it.
+/// Whether an encoded event contains this text.
 pub fn names(payload: &[u8], name: &str) -> bool {
     payload.windows(name.len()).any(|window| window == name.as_bytes())
 }

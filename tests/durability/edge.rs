@@ -1,5 +1,5 @@
-//! Trimming at the very edge: so few events of an account are kept that readers who pause for a moment, and a whole replica that stands still,
-//! are overtaken by it. Nobody may pass over what is gone without a word, and everybody goes on.
+//! Trimming close to the head: the server keeps so few events of an account that trimming overtakes readers that pause briefly, and a whole
+//! replica that is suspended. No reader may skip a trimmed event silently, and all readers must continue.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,13 @@ use crate::{
     traffic::{Load, Traffic},
 };
 
-/// Events of an account that are kept: a few seconds' worth. The copy of the log is made in much less.
+/// The number of events kept per account, a few seconds' worth. The archivist copies them in much less time.
 const KEPT: u64 = 4000;
 
-/// Longer than the database waits for a server that stands still with the account's lock in its hands.
+/// Longer than the database waits for a suspended server that holds the lock of the account.
 const PATIENCE: Duration = Duration::from_secs(14);
 
-/// Runs traffic while one of two replicas stands still again and again, until all that its readers know is gone.
+/// Runs traffic while one of two replicas is suspended repeatedly, each time until all events that its readers know are trimmed.
 pub async fn overtaken(choices: &mut StdRng, time: Duration) -> History {
     let app = served(Backend::Postgres, None)
         .env("PARLEY_EVENTS_KEEP_EVENTS", &KEPT.to_string())
@@ -46,13 +46,13 @@ pub async fn overtaken(choices: &mut StdRng, time: Duration) -> History {
         while traffic.copied() < from + 2 * KEPT && begun.elapsed() < PATIENCE {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        // Once more for what trims.
+        // One more run of the trimming job, whose interval is one second.
         tokio::time::sleep(Duration::from_millis(1200)).await;
         signal(other.id(), false);
         times += usize::from(traffic.copied() >= from + 2 * KEPT);
     }
     let mut history = traffic.finish(true).await;
-    // Readers were not given every event, and so not every cursor.
+    // Some events were delivered to no reader, so the cursors of readers do not cover the whole log.
     history.place_whole_logs();
     say(&format!("  a replica was overtaken {times} times"));
     history

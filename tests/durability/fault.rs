@@ -1,4 +1,4 @@
-//! When something is broken, and what: seeded, so that a run can be repeated.
+//! Chooses which fault is injected when. The choices are seeded, so that a run can be repeated.
 
 use std::{
     collections::BTreeSet,
@@ -11,17 +11,17 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::server::Server;
 
-/// The faults of one run.
+/// The schedule of faults of one run.
 #[derive(Debug)]
 pub struct Faults {
     /// How long traffic runs before each fault.
     pub pauses: Vec<Duration>,
-    /// Which of the faults is the database's, where it is a server.
+    /// The index of the fault that crashes the database, if the database is a server.
     pub database_crash: usize,
 }
 
 impl Faults {
-    /// This many faults, spread unevenly over about this time.
+    /// Spreads `count` faults unevenly over about `time`.
     pub fn spread(choices: &mut StdRng, time: Duration, count: usize) -> Self {
         let mean = time.div_f64(f64::from(u32::try_from(count).expect("a few")));
         Self {
@@ -31,7 +31,7 @@ impl Faults {
     }
 }
 
-/// What can break, each kind by its name. Most of them break one of the servers.
+/// Defines the kinds of faults, each with its name. Most of them affect one of the servers.
 macro_rules! faults {
     ($($(#[$text:meta])* $kind:ident = $name:literal,)+) => {
         /// A kind of fault.
@@ -41,10 +41,10 @@ macro_rules! faults {
         }
 
         impl Kind {
-            /// All there are.
+            /// All kinds.
             pub const ALL: &[Self] = &[$(Self::$kind,)+];
 
-            /// What `PARLEY_DURABILITY_FAULT` calls it.
+            /// The name that `PARLEY_DURABILITY_FAULT` uses.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$kind => $name,)+
@@ -55,59 +55,58 @@ macro_rules! faults {
 }
 
 faults! {
-    /// A server dies (SIGKILL) and is started again.
+    /// A server is killed (SIGKILL) and restarted.
     Kill = "kill",
-    /// A server stands still (SIGSTOP) for a while.
+    /// A server is suspended (SIGSTOP) for a while.
     Stop = "stop",
-    /// A server drains (SIGTERM) and is started again.
+    /// A server drains (SIGTERM) and is restarted.
     Restart = "restart",
     /// The database crashes (SIGQUIT to its first process) and recovers.
     DatabaseCrash = "database-crash",
-    /// All processes of the database die (SIGKILL), and it recovers.
+    /// All processes of the database are killed (SIGKILL), and it recovers.
     DatabaseKill = "database-kill",
-    /// The database stands still for a while.
+    /// The database is suspended for a while.
     DatabaseStop = "database-stop",
-    /// All connections of clients to a server are cut.
+    /// All connections between clients and a server are cut.
     Cut = "cut",
-    /// The line between clients and a server stands still.
+    /// The network between clients and a server stalls.
     Stall = "stall",
-    /// The line between clients and a server becomes slow.
+    /// The network between clients and a server becomes slow.
     Slow = "slow",
-    /// All connections of a server to the database are cut.
+    /// All connections between a server and the database are cut.
     CutDatabase = "cut-database",
-    /// The line between a server and the database stands still: the server is alone.
+    /// The network between a server and the database stalls, which isolates the server.
     StallDatabase = "stall-database",
-    /// The line between a server and the database becomes slow.
+    /// The network between a server and the database becomes slow.
     SlowDatabase = "slow-database",
-    /// NATS dies (SIGKILL) and comes back after a while.
+    /// NATS is killed (SIGKILL) and restarted after a while.
     NatsKill = "nats-kill",
-    /// NATS stands still for a while.
+    /// NATS is suspended for a while.
     NatsStop = "nats-stop",
-    /// All connections of a server to NATS are cut.
+    /// All connections between a server and NATS are cut.
     CutNats = "cut-nats",
-    /// The line between a server and NATS stands still.
+    /// The network between a server and NATS stalls.
     StallNats = "stall-nats",
-    /// The line between a server and NATS becomes slow.
+    /// The network between a server and NATS becomes slow.
     SlowNats = "slow-nats",
-    /// Subscribers that are processes die (SIGKILL).
+    /// Subscriber processes are killed (SIGKILL).
     SubscriberKill = "subscriber-kill",
-    /// Subscribers that are processes stand still for a while.
+    /// Subscriber processes are suspended for a while.
     SubscriberStop = "subscriber-stop",
-    /// What was written becomes old, up to where readers are: it is trimmed under them.
+    /// Events are aged up to the positions of readers, so that they are trimmed while being read.
     Age = "age",
 }
 
-/// One thing that breaks.
+/// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What.
     pub kind: Kind,
-    /// Of which of the servers, where it is one of theirs.
+    /// The index of the affected server. Faults of the database, NATS and subscribers ignore it.
     pub server: usize,
 }
 
 impl Fault {
-    /// So many faults: each kind once before any comes again, in an order that the seed says. Where one is named, that one alone.
+    /// A sequence of `count` faults in a seeded order. Each kind occurs once before any repeats; if a kind is named, only that kind occurs.
     pub fn sequence(choices: &mut StdRng, servers: usize, count: usize, named: Option<Kind>) -> Vec<Self> {
         let mut faults = Vec::with_capacity(count);
         while faults.len() < count {
@@ -123,7 +122,7 @@ impl Fault {
     }
 }
 
-/// The kind that `PARLEY_DURABILITY_FAULT` names.
+/// The kind that `PARLEY_DURABILITY_FAULT` names, or `None` if it is not set.
 pub fn named() -> Option<Kind> {
     let name = std::env::var("PARLEY_DURABILITY_FAULT").ok()?;
     let named = Kind::ALL.iter().copied().find(|kind| kind.name() == name);
@@ -131,21 +130,22 @@ pub fn named() -> Option<Kind> {
     Some(named.unwrap_or_else(|| panic!("PARLEY_DURABILITY_FAULT={name}: it is one of {}", known())))
 }
 
-/// Lets a process stand still, or go on.
+/// Suspends a process, or resumes it.
 pub fn signal(process: u32, still: bool) {
     let signal = if still { Signal::STOP } else { Signal::CONT };
     let process = i32::try_from(process).ok().and_then(Pid::from_raw).expect("a process has a number");
     kill_process(process, signal).expect("the process runs");
 }
 
-/// Lets a server stand still for a while.
+/// Suspends a server for a while.
 pub async fn stand_still(server: &Server, time: Duration) {
     signal(server.id(), true);
     tokio::time::sleep(time).await;
     signal(server.id(), false);
 }
 
-/// Processes of which one may end at any time: whoever ends one takes it out first.
+/// Processes of which any may end at any time. Whoever waits for one removes it from the set first, because its number may be reused
+/// afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct Processes(Arc<Mutex<BTreeSet<u32>>>);
 
@@ -154,24 +154,23 @@ impl Processes {
         self.0.lock().expect("nobody panics with it")
     }
 
-    /// One more runs.
     pub fn add(&self, process: u32) {
         self.all().insert(process);
     }
 
-    /// From now on it may be waited for, and its number may become another's.
+    /// Removes a process. From now on it may be waited for, and its number may be reused.
     pub fn remove(&self, process: u32) {
         self.all().remove(&process);
     }
 
-    /// Sends all of them a signal.
+    /// Sends a signal to all of them.
     pub fn signal(&self, signal: Signal) {
         for process in self.all().iter() {
             let process = i32::try_from(*process)
                 .ok()
                 .and_then(Pid::from_raw)
                 .expect("a process has a number");
-            // One that has ended meanwhile was not waited for yet.
+            // A process that has ended has not been waited for yet, so its number still belongs to it.
             let _ = kill_process(process, signal);
         }
     }

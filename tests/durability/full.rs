@@ -1,4 +1,4 @@
-//! A disk that is full under traffic: the file of SQLite lies on a small one, which shrinks to what is on it, and grows again.
+//! A full disk under traffic: the SQLite file lies on a small tmpfs, which shrinks to its used size and grows again.
 
 use std::{
     path::Path,
@@ -20,10 +20,10 @@ use crate::{
     traffic::{Load, Traffic},
 };
 
-/// How long writes may go on that find room in what the database had taken before.
+/// How long writes may still succeed in space that the database had allocated before.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A disk in memory, seen by this program and its children alone.
+/// A tmpfs that only this process and its children see.
 struct Disk(tempfile::TempDir);
 
 impl Disk {
@@ -47,18 +47,18 @@ impl Disk {
         mount.output().expect("mount is there").status.success()
     }
 
-    /// Takes away all room that is left.
+    /// Shrinks the disk to its used size, so that no space is left.
     fn fill(&self) {
-        // What is written between looking and shrinking makes it too small, which the system refuses.
+        // The kernel refuses a size below what is used, so a write between measuring and shrinking makes the remount fail: retry.
         while !self.tried(&format!("remount,size={}k", self.used())) {}
     }
 
-    /// Gives it back.
+    /// Grows the disk again.
     fn empty(&self) {
         self.mount("remount,size=8g");
     }
 
-    /// Kilobytes.
+    /// The used size in kilobytes.
     fn used(&self) -> u64 {
         let df = Command::new("df")
             .args(["-k", "--output=used"])
@@ -77,7 +77,7 @@ impl Drop for Disk {
     }
 }
 
-/// Runs traffic while the disk is full again and again, once with the death of the server, and hands over what everybody saw.
+/// Runs traffic while the disk fills up repeatedly, once with a kill of the server. Returns the history that all clients recorded.
 pub async fn filled(choices: &mut StdRng, time: Duration) -> History {
     let disk = Disk::new();
     let database = Database::at(format!("sqlite://{}/parley.db?mode=rwc", disk.path().display()));

@@ -1,4 +1,4 @@
-//! A thousand clients at once: they come back when the server died, and those that stop reading cost little.
+//! A thousand clients at once: all of them reconnect after the server is killed, and those that stop reading cost little memory.
 
 use std::{
     fs,
@@ -27,20 +27,20 @@ use crate::{
     },
 };
 
-/// Clients.
+/// The number of clients.
 pub const HERD: usize = 1000;
 
-/// Readers that stop while much is written.
+/// Readers that stop reading while much is written.
 const STALLED: usize = 100;
 
-/// Readers that ask for all of it afterwards and stop.
+/// Readers that request the whole log afterwards and stop reading.
 const LATE: usize = 20;
 
-/// What one of them may hold in the server: a frame of 256 kB in its hands, one that is encoded for the connection, and what HTTP/2 and
-/// the kernel buffer for it.
+/// The server memory that one stalled reader may take: a frame of 256 kB that the stream holds, one that is encoded for the connection, and
+/// the buffers of HTTP/2 and the kernel.
 const EACH: u64 = 2_000_000;
 
-/// Bytes that a process holds.
+/// The resident memory of a process, in bytes.
 fn resident(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the server runs");
     let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("Linux tells it");
@@ -52,7 +52,7 @@ fn resident(process: u32) -> u64 {
     kilobytes * 1024
 }
 
-/// As many open files as this process and its children may have at all: a thousand connections are more than the usual limit.
+/// Raises the limit on open files of this process and its children to the hard limit: a thousand connections exceed the usual soft limit.
 fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -77,10 +77,11 @@ async fn batch(scene: &Scene, conversation: i64, count: usize, text: &str) {
     call.clone().batch_create_messages(request).await.expect("writers wait for nobody");
 }
 
-/// Every client of the herd follows from the start; the server dies and comes back twice; each has seen everything once.
+/// Every client subscribes from the start of the log. The server is killed and restarted twice. Each client must receive every event
+/// exactly once.
 pub async fn comes_back(backend: Backend) {
     raise_limit();
-    // The usual limit is as many streams as there are clients, and some of those that broke may still be counted.
+    // The default limit equals the number of clients, and the server may still count streams that broke.
     let limit = (2 * HERD).to_string();
     let mut app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_STREAMS_PER_TOKEN", &limit)
@@ -94,7 +95,7 @@ pub async fn comes_back(backend: Backend) {
     let (end, ended) = watch::channel(None::<u64>);
     let mut tasks = Vec::new();
     for _ in 0..HERD {
-        // A connection each.
+        // One connection per client.
         let server = Server::connect(&format!("http://{}", proxy.address), ADMINISTRATOR).expect("an address");
         let mut subscriber =
             Subscriber::new(server, 1, Some(Start::Earliest(())), EventFilter::default()).heartbeat(Duration::from_secs(2));
@@ -160,8 +161,8 @@ pub async fn comes_back(backend: Backend) {
     assert!(breaks >= 2 * HERD, "each was broken twice");
 }
 
-/// Readers that take nothing while much is written, and others that come afterwards and take nothing either: what the server holds for them is
-/// bounded, and nobody else notices. Without the bounds it is not.
+/// Readers that stop reading while much is written, and others that connect afterwards and do not read either. What the server buffers for
+/// them must be bounded, and others must not be delayed. With the protection `without` turned off, the bound must break.
 pub async fn stops_reading(backend: Backend, without: Option<&str>) {
     let app = TestApp::builder(backend)
         .env("PARLEY_EVENTS_TAIL_BYTES", "1048576")
@@ -193,7 +194,7 @@ pub async fn stops_reading(backend: Backend, without: Option<&str>) {
     if without.is_none() {
         in_time("a reader that reads", quick.until(head)).await;
     }
-    // Until all that will be read for those who do not take it was read.
+    // Wait until the server has read all that it will read ahead for clients that do not receive.
     let mut kept = 0;
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,4 +1,4 @@
-//! What was recorded: what each client sent, was answered and received, and beside it the log as the database held it.
+//! The recorded history of a run: what each client sent, what the server replied and delivered, and the log as it was in the database.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,117 +9,116 @@ use tonic_types::StatusExt as _;
 
 use crate::{archive::Archive, traffic::cursor, validators};
 
-/// A message that the server said it had stored.
+/// A message that the server acknowledged.
 #[derive(Clone, Debug)]
 pub struct Acknowledged {
-    /// Its account.
     pub account: i64,
-    /// Its text, unlike all others.
+    /// Its text, which is unique.
     pub text: String,
-    /// The conversation's number.
+    /// The number of the conversation.
     pub conversation: i64,
-    /// Its id.
+    /// The id of the message.
     pub message: i64,
-    /// Its place in the conversation, where the door tells it.
+    /// Its number in the conversation, if the API returns it.
     pub number: Option<u64>,
-    /// The cursor of its write, where the door tells it.
+    /// The cursor of its write, if the API returns it.
     pub cursor: Option<Bytes>,
-    /// It stands after what its writer was told before. A message that was repeated on a stream may stand after later ones.
+    /// Whether it must follow the message that its writer was acknowledged before. False for a message that was resent on a stream, which
+    /// may follow later ones.
     pub in_order: bool,
 }
 
-/// Another change that the server said it had made.
+/// Any other change that the server acknowledged.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// The account.
     pub account: i64,
-    /// Its name, for people.
+    /// The name of the command, for reports.
     pub verb: &'static str,
-    /// The kind of event that it must have left.
+    /// The kind of event that the change must have left.
     pub kind: &'static str,
-    /// What of: the type of the event's resource and its id.
+    /// The type and id of the resource of that event.
     pub resource: (&'static str, i64),
     /// The cursor of its write.
     pub cursor: Bytes,
 }
 
-/// A read that asked for what was just written, elsewhere.
+/// A read on another replica of what was just written, with a minimum cursor.
 #[derive(Clone, Debug)]
 pub struct ReadBack {
-    /// What was written.
+    /// The text that was written.
     pub text: String,
-    /// It was there.
+    /// Whether the read returned it.
     pub found: bool,
 }
 
-/// By which door a reader came.
+/// The API that a reader used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// `Subscribe`.
+    /// gRPC `Subscribe`.
     Grpc,
     /// Server-Sent Events.
     ServerSent,
-    /// `parley tail`, a process of its own.
+    /// `parley tail`, in a separate process.
     Program,
     /// gRPC-Web over HTTP/1.1.
     Web,
 }
 
-/// Where a reader began.
+/// Where a reader started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// With the oldest event that was kept.
+    /// At the oldest kept event.
     Earliest,
-    /// With what came next; the head as it was before the stream was opened.
+    /// After the head. `head` was read before the stream was opened.
     Latest { head: u64 },
-    /// After this event.
+    /// After this sequence number.
     After(u64),
-    /// With the first event at or after this time, in microseconds; the head as it was before the stream was opened. What was being committed then
-    /// may come though it says an earlier time.
+    /// At the first event at or after this time, in microseconds. `head` was read before the stream was opened. An event that was being
+    /// committed at that time may arrive although its own time is earlier.
     At { micros: i64, head: u64 },
-    /// With the present state.
+    /// With a snapshot.
     Snapshot,
 }
 
-/// An event as a reader was given it.
+/// An event as a reader received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
-    /// Its place in the log.
+    /// The sequence number.
     pub seq: u64,
-    /// What the delivery called the event before.
+    /// The `prev_seq` of the delivery.
     pub prev_seq: u64,
-    /// Identifies it for good.
+    /// The permanent id of the event.
     pub event_id: String,
-    /// A hash of the whole event, where the door gives it whole.
+    /// A hash of the encoded event, if the API delivers the whole event.
     pub fingerprint: Option<u64>,
-    /// The position after it.
+    /// The cursor after the event.
     pub cursor: Bytes,
-    /// Its personal data was erased.
+    /// Whether the event was a tombstone.
     pub tombstone: bool,
 }
 
 /// How a stream ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Without a status of the server's: the line or the process broke.
+    /// Without a status from the server: the connection or the process broke.
     Broken,
-    /// It was silent for longer than bookmarks allow.
+    /// It was silent for longer than the bookmark interval allows.
     Silent,
-    /// It ended well, without a status: that is never promised.
+    /// It ended with OK, which the contract never promises.
     Well,
-    /// With a status: code, reason, whether it says when to come back, and its metadata.
+    /// With a status from the server.
     Status {
         code: Code,
         reason: String,
         retry: bool,
         metadata: BTreeMap<String, String>,
-        /// The last cursor was in the trailers.
+        /// Whether the trailers contained the last cursor.
         cursor: bool,
     },
 }
 
 impl Ending {
-    /// What a status says.
+    /// Classifies a status. Without `ErrorInfo` it does not come from the server.
     pub fn of(status: &Status) -> Self {
         let details = status.get_error_details();
         let Some(info) = details.error_info() else { return Self::Broken };
@@ -132,7 +131,7 @@ impl Ending {
         }
     }
 
-    /// Whether the position cannot be continued.
+    /// Whether the reader's position cannot be resumed.
     pub fn is_lost(&self) -> bool {
         matches!(
             self,
@@ -144,49 +143,47 @@ impl Ending {
     }
 }
 
-/// One thing that a reader saw.
+/// One step of what a reader saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// An event.
+    /// A delivered event.
     Event(Delivered),
-    /// Everything at or below this place was sent.
+    /// A bookmark: everything at or below this sequence number was sent.
     Bookmark(u64),
-    /// The stream ended; what follows was read after the last cursor.
+    /// The stream ended. The steps that follow were read by resuming after the last cursor.
     Ended(Ending),
-    /// Something ephemeral, about this conversation.
+    /// An ephemeral event of this conversation.
     Ephemeral(i64),
 }
 
-/// What one reader saw from one beginning on, over as many streams as it took.
+/// What one reader saw from one starting point on, across all streams that it needed.
 #[derive(Clone, Debug)]
 pub struct Section {
-    /// Whose.
+    /// The name of the reader.
     pub reader: String,
-    /// The account.
     pub account: i64,
-    /// The door.
     pub door: Door,
-    /// What it asked for.
+    /// The filter of the subscription.
     pub filter: EventFilter,
-    /// Where it began.
+    /// Where it started.
     pub begin: Begin,
-    /// An event that it may not have passed over: the oldest that was kept, or the first after the head, once its first stream had answered.
-    /// 0: nobody could say.
+    /// A lower bound on the sequence numbers that it must not skip: the oldest kept event, or the first after the head, determined after
+    /// its first stream had responded. 0 if unknown.
     pub floor: u64,
-    /// It began when everything else had ended.
+    /// Whether it started after all writers had stopped.
     pub late: bool,
-    /// What it saw.
+    /// What it saw, in order.
     pub steps: Vec<Step>,
-    /// The state it was given first: type, id and version.
+    /// The snapshot that it received first: type, id and version of each resource.
     pub upserts: Vec<(&'static str, i64, u64)>,
-    /// The cursor of the snapshot, once it was complete.
+    /// The cursor of the snapshot, once the snapshot was complete.
     pub complete: Option<Bytes>,
-    /// It had to read to the end, and did not come there.
+    /// Whether it failed to reach the end of the log although it had to.
     pub stuck: bool,
 }
 
 impl Section {
-    /// Nothing yet.
+    /// An empty section.
     pub fn new(reader: &str, account: i64, door: Door, filter: EventFilter, begin: Begin) -> Self {
         Self {
             reader: reader.to_owned(),
@@ -203,7 +200,7 @@ impl Section {
         }
     }
 
-    /// The events, in the order they came.
+    /// The delivered events, in order.
     pub fn events(&self) -> impl Iterator<Item = &Delivered> {
         self.steps.iter().filter_map(|step| match step {
             Step::Event(delivered) => Some(delivered),
@@ -211,7 +208,7 @@ impl Section {
         })
     }
 
-    /// How far events and bookmarks reach.
+    /// The sequence number that events and bookmarks have reached.
     pub fn position(&self) -> u64 {
         let places = self.steps.iter().rev().filter_map(|step| match step {
             Step::Event(delivered) => Some(delivered.seq),
@@ -221,104 +218,101 @@ impl Section {
         places.max().unwrap_or_default()
     }
 
-    /// The position after the last event.
+    /// The cursor after the last event.
     pub fn cursor(&self) -> Option<&Bytes> {
         self.events().last().map(|delivered| &delivered.cursor)
     }
 
-    /// Nothing is filtered.
+    /// Whether the subscription had no filter.
     pub fn is_whole(&self) -> bool {
         self.filter == EventFilter::default()
     }
 }
 
-/// What a front end at `/cable` heard, over all its connections. It has no cursor.
+/// What a front end at `/cable` received over all its connections. This protocol has no cursors.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
-    /// The account.
     pub account: i64,
-    /// Connections.
+    /// The number of connections.
     pub connections: usize,
-    /// Ids of messages that were new, in the order in which they came.
+    /// The ids of created messages, in the order of arrival.
     pub messages: Vec<i64>,
-    /// What all events said.
+    /// The names of all events that arrived.
     pub said: BTreeSet<String>,
 }
 
 /// A session of a durable consumer of account 1.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
-    /// Which consumer.
+    /// The name of the consumer.
     pub consumer: &'static str,
-    /// Which shard.
     pub shard: u32,
-    /// Its fencing number.
+    /// The fencing number.
     pub fence: u64,
-    /// In order: what was granted, given and committed.
+    /// Granted credit, deliveries and commits, in order.
     pub steps: Vec<Work>,
 }
 
-/// What happened in a session.
+/// A step of a session.
 #[derive(Clone, Debug)]
 pub enum Work {
-    /// So many more events may be in flight.
+    /// The client granted credit for this many more events.
     Granted(u64),
-    /// An event was given: seq, id and hash.
+    /// An event was delivered: seq, id and hash.
     Given(u64, String, u64),
-    /// A commit was answered with a position that reaches this far, in the order of commits.
+    /// A commit was acknowledged with this cursor. Commits are recorded in the order of their requests.
     Committed(Bytes),
 }
 
-/// Something that was promised and does not hold.
+/// A violated promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The number of the statement; 0: outside the contract of the stream.
+    /// The number of the contract's statement; 0 for a promise outside the contract of the stream.
     pub statement: u8,
-    /// What.
     pub text: String,
 }
 
-/// All that was recorded in one run.
+/// Everything that was recorded in one run.
 #[derive(Debug, Default)]
 pub struct History {
-    /// The log of each account, as the database held it.
+    /// The log of each account, copied from the database.
     pub archives: BTreeMap<i64, Archive>,
-    /// What each writer was told, in its order.
+    /// The acknowledged messages of each writer, in order.
     pub writers: Vec<Vec<Acknowledged>>,
-    /// How many writers were told of nothing at all.
+    /// How many writers received no acknowledgement at all.
     pub idle: usize,
-    /// Other changes.
+    /// Other acknowledged changes.
     pub done: Vec<Done>,
-    /// Good requests that were refused.
+    /// Valid requests that were refused.
     pub refused: Vec<String>,
     /// Reads of what was just written.
     pub read_backs: Vec<ReadBack>,
     /// What readers saw.
     pub sections: Vec<Section>,
-    /// What front ends heard.
+    /// What front ends received.
     pub heard: Vec<Heard>,
     /// What durable consumers did.
     pub sessions: Vec<Session>,
-    /// What was found where it was recorded: sessions of workers check their own order.
+    /// Problems found while recording: the sessions of worker processes check their own order.
     pub found: Vec<Problem>,
-    /// Epochs of each account, whenever somebody asked.
+    /// The epochs of each account that were observed.
     pub epochs: BTreeMap<i64, BTreeSet<String>>,
-    /// Conversations in which somebody typed.
+    /// Conversations in which a user typed: account and conversation.
     pub typed: BTreeSet<(i64, i64)>,
-    /// Contacts that were erased, with a name that nobody else has.
+    /// Erased contacts: account, id and a name that no other contact has.
     pub erased: Vec<(i64, i64, String)>,
-    /// How cursors that must be refused were: what it was, the code and the reason.
+    /// How cursors that must be refused were refused: a description, the code and the reason.
     pub refusals: Vec<(&'static str, Code, String)>,
-    /// Credentials, which no event may hold.
+    /// Credentials, which no event may contain.
     pub secrets: Vec<String>,
-    /// Workers had to be given everything of account 1.
+    /// Whether durable consumers had to receive every event of account 1.
     pub worked: bool,
-    /// Where each cursor stands: [`Self::place_cursors`].
+    /// The sequence number of each cursor, set by [`Self::place_cursors`].
     pub places: HashMap<(i64, Vec<u8>), u64>,
 }
 
 impl History {
-    /// Notes where each cursor stands, as readers were given them.
+    /// Records the sequence number of each cursor that a reader received.
     pub fn place_cursors(&mut self) {
         for section in &self.sections {
             for delivered in section.events() {
@@ -327,8 +321,8 @@ impl History {
         }
     }
 
-    /// Notes where the cursor of every event stands, whether anybody was given it or not. A cursor is made of the account, the epoch and the
-    /// place.
+    /// Records the cursor of every event, whether or not a reader received it. A cursor is encoded from the account, the epoch and the
+    /// sequence number.
     pub fn place_whole_logs(&mut self) {
         for (account, archive) in &self.archives {
             let Some(epoch) = self
@@ -346,7 +340,7 @@ impl History {
         }
     }
 
-    /// Every promise that does not hold.
+    /// All violated promises.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = self.found.clone();
         problems.extend(self.refused.iter().map(|text| Problem {

@@ -1,14 +1,13 @@
-//! The kill test: writers and subscribers at full speed, the server killed under them, and then every promise counted after.
-//!
-//! `PARLEY_DURABILITY_SECONDS` says how long the traffic of all tests lasts together, `PARLEY_DURABILITY_SEED` repeats the choices of a run.
+//! The kill test: writers and subscribers run at full speed while the server is killed, and afterwards every promise of the contract is
+//! checked against the recorded history.
 
-// A test that cannot go on says why and ends.
+// A failed `expect` is how a test reports that it cannot continue.
 #![allow(clippy::expect_used)]
-// A test makes its future once, and what a test starts is large.
+// A test creates its future once, and the futures that start servers are large.
 #![allow(clippy::large_futures)]
 
 #[path = "../it/support/mod.rs"]
-#[allow(dead_code, unused_imports, unused_macros)] // the other test program uses the rest
+#[allow(dead_code, unused_imports, unused_macros)] // used by the other test program
 mod support;
 
 mod archive;
@@ -50,10 +49,10 @@ use crate::{
     traffic::{Load, Traffic},
 };
 
-/// How long the traffic of one test lasts, where nobody says otherwise.
+/// The default duration of the traffic of one test.
 const IN_CI: Duration = Duration::from_secs(14);
 
-/// How long the traffic of one test lasts.
+/// The duration of the traffic of one test.
 fn duration() -> Duration {
     let seconds: Option<u64> = std::env::var("PARLEY_DURABILITY_SECONDS").ok().and_then(|text| text.parse().ok());
     seconds.map_or(IN_CI, |seconds| Duration::from_secs(seconds / 5))
@@ -64,18 +63,18 @@ fn seed() -> u64 {
     seed.unwrap_or_else(|| rand::rng().random())
 }
 
-/// Each test wants the machine for itself.
+/// Tests run one at a time: each needs the whole machine.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_on_sqlite() {
+async fn acknowledged_writes_survive_kills_on_sqlite() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
     assert_none(&Box::pin(killed_on_sqlite(&mut choices, None)).await, "SQLite, server killed", seed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_on_postgres() {
+async fn acknowledged_writes_survive_kills_on_postgres() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
     let history = Box::pin(killed_on_postgres(&mut choices)).await;
@@ -89,10 +88,10 @@ async fn two_replicas_keep_one_order() {
     assert_none(&Box::pin(replicas(&mut choices, None)).await, "two replicas", seed);
 }
 
-/// The release before and this one side by side, through a rolling restart under load.
+/// The previous release and this version serve side by side during a rolling restart under load.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the release before: ./test upgrade REVISION"]
-async fn an_upgrade_loses_nothing() {
+async fn upgrade_loses_nothing() {
     let _alone = ALONE.lock().await;
     let previous = std::env::var("TEST_PREVIOUS_BINARY").expect("TEST_PREVIOUS_BINARY names the program of the release before");
     let (seed, mut choices) = choices();
@@ -103,10 +102,10 @@ async fn an_upgrade_loses_nothing() {
     );
 }
 
-/// Data of the last release is migrated and served, and that release serves it again after this version wrote to it.
+/// This version migrates and serves data of the last release, and that release serves the data again after this version wrote to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the release before: ./test upgrade REVISION"]
-async fn an_upgrade_serves_what_was_stored_before() {
+async fn upgrade_serves_previously_stored_data() {
     let _alone = ALONE.lock().await;
     let previous = std::env::var("TEST_PREVIOUS_BINARY").expect("TEST_PREVIOUS_BINARY names the program of the release before");
     for backend in [Backend::Sqlite, Backend::Postgres] {
@@ -126,15 +125,15 @@ async fn recorded_databases_of_every_release_are_served() {
     }
 }
 
-/// Every attack of a caller without credentials, in turn and together, while ordinary clients are served.
+/// Every attack that needs no credentials, one after another and then all together, while ordinary clients are served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "attacks a server for as long as PARLEY_SIEGE_SECONDS says: ./test nightly"]
-async fn a_siege_is_withstood() {
+async fn siege_does_not_disturb_ordinary_clients() {
     let _alone = ALONE.lock().await;
     Box::pin(siege::withstand()).await;
 }
 
-/// The largest requests that are accepted keep neither a writer shard nor a runtime worker from others.
+/// The largest accepted requests block neither a writer shard nor a runtime worker for long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a release build that measures itself: ./test nightly"]
 async fn slices_of_work_stay_short() {
@@ -142,9 +141,9 @@ async fn slices_of_work_stay_short() {
     Box::pin(slices::stay_short()).await;
 }
 
-/// Three replicas are drained and replaced one after another, as a deployment does.
+/// Three replicas are drained and replaced one after another, as in a rolling deployment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rolling_restart_loses_nothing() {
+async fn rolling_restart_loses_nothing() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
     let history = Box::pin(upgrade::rolling(
@@ -156,7 +155,7 @@ async fn a_rolling_restart_loses_nothing() {
     assert_none(&history, "three replicas, rolling restart", seed);
 }
 
-/// Every kind of fault, one after another, between three replicas, their database, writers, subscribers and durable consumers.
+/// Every kind of fault in sequence, on three replicas and their database, with writers, subscribers and durable consumers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_in_sequence_loses_nothing() {
     let _alone = ALONE.lock().await;
@@ -166,9 +165,9 @@ async fn every_fault_in_sequence_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_partition_loses_nothing() {
+async fn network_partition_loses_nothing() {
     let _alone = ALONE.lock().await;
-    let inside = tokio::task::spawn_blocking(|| namespace::runs_inside("a_partition_loses_nothing", "--net"));
+    let inside = tokio::task::spawn_blocking(|| namespace::runs_inside("network_partition_loses_nothing", "--net"));
     if inside.await.expect("no panic") {
         return;
     }
@@ -178,20 +177,20 @@ async fn a_partition_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_clients_come_back_at_once() {
+async fn thousand_clients_reconnect_at_once() {
     let _alone = ALONE.lock().await;
     Box::pin(herd::comes_back(Backend::Postgres)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_that_stop_cost_little() {
+async fn stalled_readers_take_bounded_memory() {
     let _alone = ALONE.lock().await;
     Box::pin(herd::stops_reading(Backend::Sqlite, None)).await;
 }
 
-/// So few events are kept that readers, and a replica that stands still, are overtaken by what trims.
+/// So few events are kept that trimming overtakes readers and a suspended replica.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_at_the_edge_of_what_is_kept_are_told() {
+async fn readers_overtaken_by_trimming_are_refused() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
     let history = Box::pin(edge::overtaken(&mut choices, duration() / 2)).await;
@@ -199,9 +198,9 @@ async fn readers_at_the_edge_of_what_is_kept_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_loses_nothing() {
+async fn full_disk_under_traffic_loses_nothing() {
     let _alone = ALONE.lock().await;
-    let inside = tokio::task::spawn_blocking(|| namespace::runs_inside("a_full_disk_loses_nothing", "--mount"));
+    let inside = tokio::task::spawn_blocking(|| namespace::runs_inside("full_disk_under_traffic_loses_nothing", "--mount"));
     if inside.await.expect("no panic") {
         return;
     }
@@ -210,7 +209,7 @@ async fn a_full_disk_loses_nothing() {
     assert_none(&history, "SQLite, disk full", seed);
 }
 
-/// The seed of a run, which is told before anything can go wrong, and its choices.
+/// The choices of a run. Prints the seed first, so that it is known if the run fails.
 fn choices() -> (u64, StdRng) {
     let seed = seed();
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
@@ -228,7 +227,7 @@ fn assert_none(history: &History, name: &str, seed: u64) {
     );
 }
 
-/// A server whose upkeep is at work all the time, without a protection perhaps.
+/// A server whose trimming job runs every second, with one protection turned off if `without` names it.
 fn served(backend: Backend, without: Option<&str>) -> Builder {
     let builder = TestApp::builder(backend).env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1").platform();
     match without {

@@ -1,4 +1,4 @@
-//! A test in a namespace of its own: what it does to the network or to mounts there is seen by nobody else.
+//! Runs a test in a Linux namespace of its own, so that its changes to the network or to mounts are invisible outside.
 
 use std::{
     collections::VecDeque,
@@ -6,13 +6,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Set inside of a namespace.
+/// Set inside a namespace.
 const INSIDE: &str = "PARLEY_TEST_NAMESPACE";
 
-/// Lines of servers' logs that a failure shows.
+/// The number of server log lines that a failure shows.
 const LOG_LINES: usize = 200;
 
-/// Runs a test of this program once more, in a namespace of this kind (`--net`, `--mount`). False: this is that run.
+/// Runs a test of this program again in a new namespace of this kind (`--net`, `--mount`). Returns false if this process is that run.
 pub fn runs_inside(test: &str, kind: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return false;
@@ -35,14 +35,14 @@ pub fn runs_inside(test: &str, kind: &str) -> bool {
     true
 }
 
-/// Shows what the run inside counts while it goes on, and keeps what a failure is understood by: all that the test said, and the end of what
-/// servers logged.
+/// Prints the progress of the inner run while it goes on. Returns what explains a failure: all output of the test, and the last lines of
+/// the server logs.
 fn listen(output: impl BufRead) -> String {
     let (mut said, mut logged) = (Vec::new(), VecDeque::new());
     for line in output.split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line).into_owned();
         if line.starts_with("durability:") {
-            // Not by `println!`, which the test program keeps to itself while tests hold.
+            // `println!` would be captured by the test harness until the test fails.
             let _ = writeln!(std::io::stderr(), "{line}");
         }
         if line.starts_with('{') {

@@ -1,7 +1,5 @@
-//! Replicas on hosts of their own, as far as the network goes: each in a network namespace, with a cable to PostgreSQL, NATS and all clients
-//! that can be pulled at either end. Packets vanish then, and nobody is told.
-//!
-//! Everything happens inside of a namespace that the test makes for itself: nothing of it can be reached from outside.
+//! Each replica runs on a host of its own as far as the network is concerned: in a network namespace with a cable to PostgreSQL, NATS and
+//! all clients, which can be unplugged at either end. Packets are dropped then, and no connection is reset.
 
 use std::{process::Command, time::Duration};
 
@@ -21,17 +19,17 @@ use crate::{
     traffic::{Load, Traffic},
 };
 
-/// Replicas.
+/// The number of replicas.
 const SERVERS: usize = 3;
 
-/// Runs one of iproute2's commands.
+/// Runs a command of iproute2.
 fn ip(arguments: &str) {
     let done = Command::new("ip").args(arguments.split(' ')).output().expect("iproute2 is there");
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "ip {arguments}: {said}");
 }
 
-/// A host with a cable.
+/// A network namespace with a virtual cable.
 struct Host {
     name: String,
     index: usize,
@@ -56,7 +54,7 @@ impl Host {
         format!("host{}", self.index)
     }
 
-    /// Pulls the cable, or plugs it in again: at the host's end, or at everybody else's.
+    /// Unplugs the cable or plugs it in again, at the host's own end or at the far end.
     fn cable(&self, own_end: bool, plugged: bool) {
         let state = if plugged { "up" } else { "down" };
         if own_end {
@@ -73,7 +71,7 @@ impl Drop for Host {
     }
 }
 
-/// A replica on its host, with the ways it has to the others.
+/// A replica on its host, with the proxies through which it reaches the database and NATS.
 struct Replica {
     app: TestApp,
     _database: Proxy,
@@ -121,7 +119,7 @@ impl Replica {
     }
 }
 
-/// Runs traffic while cables are pulled, one at a time, and hands over what everybody saw.
+/// Runs traffic while one cable at a time is unplugged. Returns the history that all clients recorded.
 pub async fn pulled(choices: &mut StdRng, time: Duration) -> History {
     ip("link set lo up");
     let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Full))
@@ -135,10 +133,10 @@ pub async fn pulled(choices: &mut StdRng, time: Duration) -> History {
     }
     let doors: Vec<Doors> = replicas.iter().map(|replica| replica.app.server.doors.clone()).collect();
     let traffic = Traffic::start(doors, cluster.url("parley"), Load::full(), choices).await;
-    // Everybody says something first.
+    // Let every client make its first calls.
     tokio::time::sleep(Duration::from_secs_f64(choices.random_range(1.0..2.0))).await;
     let mut left = time.as_secs_f64();
-    // One is longer than anybody waits for a peer that says nothing.
+    // The first partition lasts longer than any timeout for a silent peer.
     let mut lasts = 13.0;
     while left > 0.0 {
         let (replica, own_end) = (choices.random_range(0..SERVERS), choices.random_bool(0.5));

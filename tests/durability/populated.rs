@@ -1,8 +1,5 @@
-//! A database that an earlier release filled, migrated and served by this version. `efb66ab` stored data beyond today's limits; later releases store
-//! the largest data that they accept.
-//!
-//! `tests/releases` has such a database for each release and backend, as that release's program left it. `./test upgrade` fills another one by the
-//! last release's program, and with `PARLEY_RECORD=1` replaces the recorded one.
+//! Databases filled by earlier releases, migrated and served by this version. `efb66ab` stored data beyond today's limits; later releases
+//! store the largest data that they accept.
 
 mod additions;
 
@@ -40,20 +37,19 @@ use crate::{
     },
 };
 
-/// The identifier of the public inbox.
 const INBOX: &str = "inbox-a";
 
-/// A name of a session, and a key of a request.
+/// The name of a session, and an idempotency key.
 const VISITOR: &str = "visitor-of-the-release-before";
 const KEY: &str = "4f6c1c39-3df5-4a0e-8a3c-1f1f6f1f9b11";
 
-/// A text larger than a map of attributes may hold since 0.1.0.
+/// A text larger than an attribute map has been allowed to be since 0.1.0.
 const LARGE: usize = 200 << 10;
 
-/// What was stored, and how it is asked for.
+/// What was stored, and how it is requested.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
-    /// When it was, in seconds since 1970.
+    /// When the data was stored, in seconds since 1970.
     recorded_at: u64,
     contact: i64,
     conversation: i64,
@@ -68,8 +64,8 @@ struct Stored {
     additions: Option<Additions>,
 }
 
-/// The program of an earlier release fills a database, this version migrates, serves and writes to it, and the earlier program serves it again, as
-/// after a rollback.
+/// The program of an earlier release fills a database. This version migrates it, serves it and writes to it. The earlier program then
+/// serves it again, as after a rollback.
 pub async fn is_served(previous: &str, release: &Release, backend: Backend) {
     let mut app = previous_server(previous, release, backend).start().await;
     let stored = fill(&app, release).await;
@@ -131,7 +127,7 @@ pub async fn recorded_is_served(release: &Release, backend: Backend) {
     }
     let home = tempfile::tempdir().expect("a temporary directory");
     copy(&folder.join("home"), home.path());
-    // As if it were a minute later: what was promised for a day is not over.
+    // Set the clock to a minute after the recording, so that what is kept for a day has not expired.
     let clock = home.path().join("clock");
     fs::write(
         &clock,
@@ -157,7 +153,7 @@ fn now() -> u64 {
     now.expect("it is after 1970").as_secs()
 }
 
-/// Puts what a stopped server left into the repository.
+/// Stores what a stopped server left behind in the repository.
 fn record(app: &TestApp, release: &Release, backend: Backend, stored: &Stored) {
     let folder = release.database(backend);
     let _ = fs::remove_dir_all(&folder);
@@ -180,12 +176,12 @@ fn record(app: &TestApp, release: &Release, backend: Backend, stored: &Stored) {
     copy(app.home(), &folder.join("home"));
 }
 
-/// The address without parameters, which are not for PostgreSQL's own programs.
+/// The URL without its parameters, which PostgreSQL's own tools do not accept.
 fn plain(url: &str) -> &str {
     url.split('?').next().unwrap_or(url)
 }
 
-/// Runs a dump by the client program of PostgreSQL.
+/// Loads a dump with PostgreSQL's command line client.
 fn load(url: &str, dump: &[u8]) {
     let mut file = tempfile::tempfile().expect("a temporary file");
     file.write_all(dump).expect("there is room");
@@ -199,7 +195,7 @@ fn load(url: &str, dump: &[u8]) {
     assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
 }
 
-/// Copies a folder and what is in it.
+/// Copies a folder recursively.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("there is room");
     for entry in fs::read_dir(from).expect("the folder is there") {
@@ -217,13 +213,13 @@ fn keys(count: usize) -> Json {
     (0..count).map(|nth| (format!("key_{nth}"), json!(nth))).collect()
 }
 
-/// An object in objects.
+/// An object nested this deep.
 fn nested(depth: usize) -> Json {
     (0..depth).fold(json!("end"), |inner, _| json!({ "a": inner }))
 }
 
 async fn request(http: &Http, key: Option<&str>, method: &str, path: &str, body: &Json) -> (u16, Json) {
-    // Not by `Http::send`, which holds answers against the description of this version.
+    // `Http::send` validates responses against the OpenAPI description of this version, which an older program does not follow.
     let mut request = http.request(method, path).json(body);
     if let Some(key) = key {
         request = request.header("idempotency-key", key);
@@ -234,7 +230,7 @@ async fn request(http: &Http, key: Option<&str>, method: &str, path: &str, body:
     (status, serde_json::from_str(&text).unwrap_or(Json::String(text)))
 }
 
-/// Sends the request whose reply is stored under [`KEY`].
+/// Sends the request whose response is stored under [`KEY`].
 async fn repeated(http: &Http) -> (u16, Json) {
     let body = json!({"name": "Repeated", "email": "repeated@example.org"});
     request(http, Some(KEY), "POST", "/api/v1/accounts/1/contacts", &body).await
@@ -281,7 +277,7 @@ async fn fill(app: &TestApp, release: &Release) -> Stored {
         )
         .await;
     }
-    // A text of a conversation's attributes has 1,500 characters at most.
+    // A string among the attributes of a conversation has at most 1,500 characters.
     let texts: serde_json::Map<String, Json> = (0..texts).map(|nth| (format!("key_{nth}"), json!("y".repeat(1400)))).collect();
     let talk = json!({
         "inbox_id": 1, "contact_id": contact, "source_id": VISITOR,
@@ -310,7 +306,7 @@ async fn fill(app: &TestApp, release: &Release) -> Stored {
         None
     };
 
-    // A consumer that has not committed everything, and a cursor in the middle.
+    // A consumer with uncommitted events, and a cursor in the middle of the log.
     let mut session = Session::open(&app.clients(), plenty(1, "crm")).await;
     let (first, second) = (session.next().await, session.next().await);
     session.commit(&second.cursor).await.expect("it is committed");
@@ -329,7 +325,7 @@ async fn fill(app: &TestApp, release: &Release) -> Stored {
     }
 }
 
-/// Uploads a file that nothing has taken yet; its name.
+/// Uploads a file that no message has taken yet. Returns its name.
 async fn upload(app: &TestApp) -> String {
     let header = FileHeader {
         file_name: "a.txt".to_owned(),
@@ -360,11 +356,11 @@ async fn check(app: &TestApp, stored: &Stored) {
     }
 }
 
-/// Checks that can run again on the same database.
+/// Checks that can be repeated on the same database.
 async fn check_again(app: &TestApp, stored: &Stored) {
     let http = app.http();
     let account = "/api/v1/accounts/1";
-    // What is larger than it may be now is read, by both APIs, alone and in lists.
+    // Data beyond today's limits can still be read, by both APIs, alone and in lists.
     for path in [
         format!("{account}/contacts/{}", stored.contact),
         format!("{account}/contacts?page=1"),
@@ -390,7 +386,7 @@ async fn check_again(app: &TestApp, stored: &Stored) {
         .expect("it is received")
         .into_inner();
     assert_eq!(contact.contact.expect("always set").email(), "large@example.org");
-    // A write that does not touch what is too large leaves it alone; one that shrinks it is taken.
+    // A write that does not touch an oversized value leaves it unchanged; one that shrinks it is accepted.
     done(
         &http,
         "PATCH",
@@ -407,7 +403,7 @@ async fn check_again(app: &TestApp, stored: &Stored) {
     )
     .await;
 
-    // Tokens, a session, a stored reply.
+    // Tokens, a session and a stored response.
     let limited = Clients::new(&app.server.doors.grpc, Some(&stored.service_token));
     let conversation = pb::GetConversationRequest {
         account_id: 1,
@@ -435,7 +431,7 @@ async fn check_again(app: &TestApp, stored: &Stored) {
         additions.check(app, stored.contact, &stored.service_token).await;
     }
 
-    // The cursor and the consumer go on where they were, through events of the release before.
+    // The cursor and the consumer resume where they were, through events of the previous release.
     let mut reader = Reader::open(&clients, everything(1, Start::After(stored.cursor.clone().into()))).await;
     let read = reader.until(stored.events).await;
     assert_eq!(read.len() as u64, stored.events - stored.committed, "every event is received");

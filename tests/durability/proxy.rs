@@ -1,4 +1,4 @@
-//! A TCP proxy between any two: it passes bytes on, stands still, slows down, or cuts every connection.
+//! A TCP proxy that forwards bytes, stalls, slows down, or cuts every connection.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,17 +12,17 @@ use tokio::{
     time::sleep,
 };
 
-/// What the line does.
+/// How the proxy treats data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// Passes bytes on.
+    /// Forwards everything.
     Open,
-    /// Takes and passes nothing; nobody is told.
+    /// Reads and forwards nothing, without closing any connection.
     Stalled,
-    /// A few kilobytes a second.
+    /// Forwards a few kilobytes per second.
     Slow,
-    /// Everything arrives so much later, each way.
-    #[allow(dead_code)] // for tests of behaviour alone
+    /// Delays everything by this much in each direction.
+    #[allow(dead_code)] // used only by the behaviour tests
     Late(Duration),
 }
 
@@ -30,16 +30,16 @@ pub enum Line {
 struct Shared {
     target: watch::Sender<String>,
     line: watch::Sender<Line>,
-    /// Rises with every cut: connections of an older number end.
+    /// Increases with every cut. A connection ends when the number exceeds that at which it was opened.
     cuts: watch::Sender<u64>,
-    /// The same for connections that are left to themselves.
+    /// The same for connections that are abandoned without being closed.
     strands: watch::Sender<u64>,
 }
 
-/// A proxy, until it is dropped.
+/// A running proxy, which ends when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Where it listens, for good.
+    /// The address that it listens at, which never changes.
     pub address: String,
     shared: Arc<Shared>,
     accepting: tokio::task::JoinHandle<()>,
@@ -53,12 +53,12 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// A proxy in front of `target` (`host:port`).
+    /// Starts a proxy in front of `target` (`host:port`).
     pub async fn before(target: &str) -> Self {
         Self::at("127.0.0.1:0", target).await
     }
 
-    /// The same at an address of this machine.
+    /// The same, listening at a given local address.
     pub async fn at(own: &str, target: &str) -> Self {
         let listener = TcpListener::bind(own).await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound").to_string();
@@ -76,25 +76,24 @@ impl Proxy {
         }
     }
 
-    /// New connections go there; those that are open end.
+    /// Sends new connections to `target` and cuts those that are open.
     pub fn lead_to(&self, target: &str) {
         self.shared.target.send_replace(target.to_owned());
         self.cut();
     }
 
-    /// Ends all connections.
+    /// Cuts all connections.
     pub fn cut(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// From now on nothing passes over the connections that are open, and neither end is told: as when a machine on the way dies. New ones are
-    /// served.
-    #[allow(dead_code)] // for tests of behaviour alone
+    /// Stops forwarding on the open connections without closing either end, as when a router on the path fails. New connections are served.
+    #[allow(dead_code)] // used only by the behaviour tests
     pub fn strand(&self) {
         self.shared.strands.send_modify(|strands| *strands += 1);
     }
 
-    /// Lets the line do this from now on.
+    /// Changes how the proxy treats data from now on.
     pub fn set(&self, line: Line) {
         self.shared.line.send_replace(line);
     }
@@ -127,7 +126,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::
         let most = if now == Line::Slow { 256 } else { buffer.len() };
         let read = tokio::select! {
             biased;
-            // An error: the proxy has ended, and so has everything.
+            // `changed` fails once the proxy is dropped, which cuts this connection anyway.
             Ok(()) = strands.changed() => std::future::pending().await,
             read = from.read(&mut buffer[..most]) => read,
         };
@@ -135,7 +134,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::
         if let Line::Late(by) = now {
             sleep(by).await;
         }
-        // What was on its way when the line stopped waits with it.
+        // Data in transit when the line stalls is held back too.
         if line.wait_for(|line| *line != Line::Stalled).await.is_err() || to.write_all(&buffer[..count]).await.is_err() {
             return;
         }

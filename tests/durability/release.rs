@@ -1,4 +1,4 @@
-//! Recorded releases, which this version upgrades from: a folder each in `tests/releases`.
+//! The recorded releases that this version upgrades from, one folder each in `tests/releases`.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ pub struct Release {
 }
 
 impl Release {
-    /// Every recorded release, by name.
+    /// Every recorded release, sorted by name.
     pub fn all() -> Vec<Self> {
         let folders = fs::read_dir(root().join("releases")).expect("releases are recorded");
         let folders = folders.map(|entry| entry.expect("an entry").path());
@@ -27,8 +27,8 @@ impl Release {
         all
     }
 
-    /// The release of the program that `TEST_PREVIOUS_BINARY` names: the one with the revision `TEST_PREVIOUS_REVISION`. The last release if that is
-    /// not set, or names a revision that is not recorded.
+    /// The release of the program that `TEST_PREVIOUS_BINARY` names, identified by `TEST_PREVIOUS_REVISION`. The last release if that
+    /// variable is not set or names a revision that is not recorded.
     pub fn previous() -> Self {
         let last = fs::read_to_string(root().join("durability/released")).expect("it names a revision");
         let last = last
@@ -43,7 +43,7 @@ impl Release {
             .expect("the last release has a folder in tests/releases")
     }
 
-    /// The version, or `efb66ab` for the last release without one.
+    /// The version, or `efb66ab` for the last release without a version.
     pub fn name(&self) -> String {
         self.folder.file_name().expect("a folder has a name").to_string_lossy().into_owned()
     }
@@ -53,7 +53,7 @@ impl Release {
         self.text("revision").trim().to_owned()
     }
 
-    /// Those of the limits that tests turn off which this release knows. It does not start with settings that it does not know.
+    /// The limits that tests turn off and that this release knows. A release does not start with settings that it does not know.
     pub fn limits_off(&self) -> Vec<String> {
         self.text("limits_off.txt").lines().map(ToOwned::to_owned).collect()
     }

@@ -1,4 +1,4 @@
-//! Three replicas on one PostgreSQL and one NATS, a proxy on every line, and one fault after another.
+//! Three replicas on one PostgreSQL and one NATS, with a proxy on every connection, and one fault after another.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ use crate::{
     {IN_CI, served},
 };
 
-/// Replicas.
+/// The number of replicas.
 const SERVERS: usize = 3;
 
-/// A replica with the lines that lead to it and from it.
+/// A replica with the proxies on its incoming and outgoing connections.
 struct Replica {
     app: TestApp,
     clients: Proxy,
@@ -45,7 +45,7 @@ impl Replica {
         let app = served(Backend::Postgres, without)
             .database(through)
             .env("PARLEY_NATS_URL", &format!("nats://{}", nats.address))
-            // It bounds a start as well, which takes long on a busy machine.
+            // This timeout also bounds the start, which is slow on a busy machine.
             .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "20")
             .start()
             .await;
@@ -60,7 +60,7 @@ impl Replica {
         }
     }
 
-    /// Where clients find it, for good.
+    /// The addresses at which clients reach it; a restart does not change them.
     fn doors(&self) -> Doors {
         Doors {
             grpc: self.clients.address.clone(),
@@ -76,24 +76,24 @@ impl Replica {
     }
 }
 
-/// What breaks, how often, and what does not protect.
+/// Which faults are injected, how often, and which protection is off.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// This many faults.
+    /// The number of faults.
     pub count: usize,
-    /// One kind alone. None: every kind, each once before any comes again.
+    /// The only kind to inject. `None` injects every kind, each once before any repeats.
     pub named: Option<Kind>,
-    /// How long one lasts, in milliseconds.
+    /// The range of the duration of a fault, in milliseconds.
     pub lasts: (u64, u64),
-    /// A protection that is off.
+    /// The protection that is turned off, if any.
     pub without: Option<&'static str>,
 }
 
 impl Plan {
-    /// For about this time.
+    /// A plan that takes about `time`.
     pub fn lasting(time: Duration) -> Self {
         let count = usize::try_from(time.as_secs() / 2).expect("a few");
-        // Who has more time than CI sees every kind.
+        // Runs longer than the default inject every kind.
         let least = if time > IN_CI { Kind::ALL.len() } else { 1 };
         Self {
             count: count.max(least),
@@ -104,7 +104,7 @@ impl Plan {
     }
 }
 
-/// Runs traffic under a sequence of faults, and hands over what everybody saw.
+/// Runs traffic during a sequence of faults. Returns the history that all clients recorded.
 pub async fn under_faults(choices: &mut StdRng, plan: Plan) -> History {
     let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Full))
         .await
@@ -150,7 +150,7 @@ pub async fn under_faults(choices: &mut StdRng, plan: Plan) -> History {
     history
 }
 
-/// Makes events of the busy account older than what is kept, so that they are trimmed under those who read them.
+/// Makes events of the busy account older than the retention period, so that they are trimmed while being read.
 async fn age(url: &str, seq: u64) {
     const EIGHT_DAYS: i64 = 8 * 86_400_000_000;
     let recent = "SELECT max(occurred_at) - 86400000000 FROM events WHERE account_id = 1";
@@ -163,7 +163,7 @@ async fn age(url: &str, seq: u64) {
     .await;
 }
 
-/// Everything that can break.
+/// Everything that faults are injected into.
 struct Site {
     replicas: Vec<Replica>,
     cluster: Option<Cluster>,
@@ -171,7 +171,7 @@ struct Site {
 }
 
 impl Site {
-    /// Breaks something and mends it. Of what becomes old, so many events are kept that everybody has.
+    /// Injects a fault and repairs it. `Kind::Age` spares the last `kept` of the copied events.
     async fn strike(&mut self, fault: Fault, lasts: Duration, traffic: &Traffic, kept: u64) {
         let replica = &mut self.replicas[fault.server];
         match fault.kind {
@@ -239,7 +239,7 @@ impl Site {
     }
 }
 
-/// Lets lines do this for a while.
+/// Sets proxies to `what` for a while.
 async fn during(lines: &[&Proxy], what: Line, time: Duration) {
     for line in lines {
         line.set(what);

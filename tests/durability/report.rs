@@ -1,4 +1,4 @@
-//! What a run prints: its counts, also when everything holds, and what does not hold.
+//! What a run prints: its counts, even if all promises hold, and the violations.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,35 +8,34 @@ use std::{
 
 use crate::history::{History, Problem, Section, Step, Work};
 
-/// Prints a line. Not by `println!`, which the test program keeps to itself while tests hold.
+/// Prints a line to stderr. `println!` would be captured by the test harness until the test fails.
 pub fn say(text: &str) {
     let _ = std::io::stderr().write_all(format!("durability: {text}\n").as_bytes());
 }
 
-/// Problems of one statement that are shown.
+/// How many violations of one statement are shown.
 const SHOWN: usize = 3;
 
-/// What was counted in a history.
+/// The figures of a history.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Messages that writers were told of.
+    /// Messages that were acknowledged to writers.
     pub acknowledged: usize,
-    /// Events that readers were given.
+    /// Events that were delivered to readers.
     pub delivered: usize,
-    /// How often readings broke off and went on.
+    /// How often a stream broke and was resumed.
     pub breaks: usize,
-    /// Events that came again in a reading that went on after its last cursor.
+    /// Events that were delivered again after a section resumed from its last cursor.
     pub duplicates: usize,
-    /// Events that were due to a reading, up to where it came, and did not come; and places of logs that stayed empty.
+    /// Events that a section should have received up to its position and did not, and sequence numbers missing from logs.
     pub holes: usize,
-    /// Readings that were told that their place is gone.
+    /// Sections that were refused because their cursor had expired.
     pub expired: usize,
-    /// Events that a durable consumer was given again, because they were not committed.
+    /// Uncommitted events that were redelivered to a durable consumer.
     pub redelivered: usize,
 }
 
 impl Counts {
-    /// Counts.
     pub fn of(history: &History) -> Self {
         let steps = || history.sections.iter().flat_map(|section| &section.steps);
         let empty = history.archives.values().map(|archive| {
@@ -57,13 +56,13 @@ impl Counts {
     }
 }
 
-/// Events that a reading was given more than once.
+/// Events that were delivered more than once to a section.
 fn again(section: &Section) -> usize {
     let mut ids = BTreeSet::new();
     section.events().filter(|delivered| !ids.insert(&delivered.event_id)).count()
 }
 
-/// Events that were due to a reading and did not come.
+/// Events that a section should have received and did not.
 fn missing(history: &History, section: &Section) -> usize {
     let given: BTreeSet<u64> = section.events().map(|delivered| delivered.seq).collect();
     history.due(section).iter().filter(|event| !given.contains(&event.seq)).count()
@@ -79,7 +78,7 @@ fn redelivered(history: &History) -> usize {
 }
 
 impl History {
-    /// Prints lines of counts, also when the test holds, and what problems there are.
+    /// Prints the counts, even if the test passes, and the problems.
     pub fn report(&self, name: &str, seed: u64, problems: &[Problem]) {
         let counts = Counts::of(self);
         let events: usize = self.archives.values().map(|archive| archive.events.len()).sum();

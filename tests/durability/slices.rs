@@ -1,4 +1,4 @@
-//! How much CPU one slice of work takes: the largest requests that are accepted, by both APIs, while the server measures each poll of its tasks.
+//! The CPU time of one slice of work: sends the largest accepted requests over both APIs while the server measures each poll of its tasks.
 //!
 //! `PARLEY_SLICES_BINARY` names the program: a release build with the feature `faults`, which compiles the measurement in.
 
@@ -19,16 +19,16 @@ use crate::{
     },
 };
 
-/// Microseconds of CPU that a slice of a writer shard may take.
+/// The bound on a slice of a writer shard, in microseconds of CPU time.
 const SHARD: u64 = 50_000;
 
-/// Microseconds of CPU that a slice of anything else on the runtime may take.
+/// The bound on any other slice on the runtime, in microseconds of CPU time.
 const WORKER: u64 = 20_000;
 
-/// Texts of messages may have 150,000 characters.
+/// The length of long message texts; the limit is 150,000 characters.
 const TEXT: usize = 149_000;
 
-/// Sends the largest requests that are accepted, and panics when a slice of work was longer than its bound.
+/// Sends the largest accepted requests. Panics if a slice of work exceeded its bound.
 pub async fn stay_short() {
     let program = std::env::var("PARLEY_SLICES_BINARY").expect("PARLEY_SLICES_BINARY names a release build with the feature faults");
     let app = TestApp::builder(Backend::Sqlite)
@@ -62,7 +62,7 @@ pub async fn stay_short() {
     assert!(late.is_empty(), "too long: {late:?}");
 }
 
-/// The longest slice of each kind of task, from the server's log.
+/// The longest slice of each kind of task, from the server log.
 fn longest(log: &str) -> BTreeMap<String, u64> {
     let mut longest = BTreeMap::new();
     for line in log.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok()) {
@@ -73,12 +73,12 @@ fn longest(log: &str) -> BTreeMap<String, u64> {
     longest
 }
 
-/// Messages as long as they may be, by both APIs; the conversation.
+/// Creates messages of the maximum length over both APIs. Returns the conversation.
 async fn large_texts(app: &TestApp) -> i64 {
     let (scene, http) = (app.scene(), app.http());
     let conversation = scene.talk().await;
     let path = format!("/conversations/{conversation}/messages");
-    // Escapes in JSON, and characters of four bytes.
+    // Characters that are escaped in JSON, and characters of four bytes.
     for text in ["x".repeat(TEXT), "\u{1}".repeat(TEXT), "\u{1F600}".repeat(TEXT)] {
         for _ in 0..10 {
             http.post(&path, &json!({"content": text})).await;
@@ -88,7 +88,7 @@ async fn large_texts(app: &TestApp) -> i64 {
     conversation
 }
 
-/// Attribute maps as large as they may be, and merges of contacts that have them.
+/// Updates contacts with attribute maps of the maximum size, and merges such contacts.
 async fn large_attributes(app: &TestApp, conversation: i64) {
     let http = app.http();
     let narrow: Json = (0..250)
@@ -121,7 +121,7 @@ async fn large_attributes(app: &TestApp, conversation: i64) {
     }
 }
 
-/// Bodies of four megabytes, as wide and as deep as they may be, whether or not what they say is accepted.
+/// Bodies of four megabytes, as wide and as deep as possible, whether or not their content is accepted.
 async fn wide_bodies(app: &TestApp, conversation: i64) {
     let http = app.http();
     let long = "x".repeat(4_000_000);
@@ -157,7 +157,7 @@ async fn wide_bodies(app: &TestApp, conversation: i64) {
     http.answer(http.request("POST", &path).multipart(parts)).await;
 }
 
-/// Templates that compute as much as they may.
+/// Templates that compute as much as they are allowed to.
 async fn templates(app: &TestApp, conversation: i64) {
     let scene = app.scene();
     for text in [
@@ -169,13 +169,13 @@ async fn templates(app: &TestApp, conversation: i64) {
         ),
         format!("{{{{ {}a{} }}}}", "a[".repeat(3_187), "]".repeat(3_187)),
     ] {
-        // Stored as it is or rendered: each is accepted.
+        // Accepted in any case: stored as it is, or rendered.
         let sent = scene.send(conversation, outgoing(&text)).await;
         assert!(sent.is_ok(), "{sent:?}");
     }
 }
 
-/// Large files, and a picture of many points.
+/// Large files, and an image with many pixels.
 async fn files(app: &TestApp, conversation: i64) {
     let http = app.http();
     let path = format!("/api/v1/accounts/1/conversations/{conversation}/messages");
@@ -193,7 +193,7 @@ async fn files(app: &TestApp, conversation: i64) {
     }
 }
 
-/// A bitmap of one bit a point, so that it is small on the wire and large in memory.
+/// A bitmap with one bit per pixel, which is small on the wire and large in memory.
 fn bitmap(side: u32) -> Vec<u8> {
     let stride = side.div_ceil(32) * 4;
     let length = 62 + stride * side;
@@ -210,7 +210,7 @@ fn bitmap(side: u32) -> Vec<u8> {
     bytes
 }
 
-/// Batches of the writer: many messages at once, long ones among them, and changes beside them.
+/// Batches of the writer: many messages at once, some of them long, with other changes in between.
 async fn many_at_once(app: &TestApp, conversation: i64) {
     let scene = app.scene();
     let (long, short) = ("x".repeat(TEXT), "hello".to_owned());
@@ -225,7 +225,7 @@ async fn many_at_once(app: &TestApp, conversation: i64) {
     }
 }
 
-/// The largest answers: lists, searches, the log from its beginning, descriptions.
+/// The largest responses: lists, searches, the log from its beginning, API descriptions.
 async fn reads(app: &TestApp, conversation: i64) {
     let (http, clients) = (app.http(), app.clients());
     for path in [

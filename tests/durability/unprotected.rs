@@ -1,6 +1,7 @@
-//! The same traffic and the same validators without one protection at a time: they must see it.
+//! The same traffic and validators with one protection turned off at a time: the validators must notice.
 //!
-//! `tests/it/protections.rs` shows each in a scenario of its own, in seconds; here it has to show by itself among everything else.
+//! `tests/it/protections.rs` demonstrates each protection in a scenario of its own within seconds; here the failure has to occur by itself
+//! in ordinary traffic.
 
 use std::time::Duration;
 
@@ -17,10 +18,10 @@ use crate::{
     support::database::Backend,
 };
 
-/// How often a run is tried: what goes wrong has to happen at the wrong moment, which it need not do in the first seconds.
+/// The maximum number of runs: the failure needs unlucky timing, which may not occur in the first run.
 const TRIES: usize = 5;
 
-/// Runs until a complaint about one of these statements is made.
+/// Repeats a run until a validator of one of these statements complains.
 async fn goes_red(switch: &'static str, statements: &[u8], run: impl AsyncFn(&mut StdRng) -> History) {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
@@ -37,17 +38,17 @@ async fn goes_red(switch: &'static str, statements: &[u8], run: impl AsyncFn(&mu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_counters_lock_events_are_missed() {
+async fn without_the_counter_lock_events_are_missed() {
     goes_red("counter_lock", &[1, 2, 6], async |choices| {
         replicas(choices, Some("counter_lock")).await
     })
     .await;
 }
 
-/// A server dies while writers repeat what was not answered.
+/// A server is killed while writers retry calls that got no reply.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "shown in seconds by tests/it/protections.rs: ./test durability --minutes N"]
-async fn without_the_idempotency_key_messages_stand_twice() {
+async fn without_the_idempotency_key_messages_are_duplicated() {
     goes_red("idempotency_key", &[3, 5], async |choices| {
         killed_on_sqlite(choices, Some("idempotency_key")).await
     })
@@ -60,10 +61,10 @@ async fn without_credit_sessions_are_flooded() {
     goes_red("credit", &[14], async |choices| replicas(choices, Some("credit")).await).await;
 }
 
-/// Servers stand still for so long that the sessions of their workers are taken over, and then go on.
+/// Servers are suspended until the sessions of their workers are taken over, and are then resumed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "shown in seconds by tests/it/protections.rs: ./test durability --minutes N"]
-async fn without_fencing_places_of_consumers_go_back() {
+async fn without_fencing_consumer_positions_go_back() {
     let plan = Plan {
         count: 5,
         named: Some(Kind::Stop),
@@ -78,7 +79,7 @@ async fn without_fencing_places_of_consumers_go_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a gigabyte of memory: ./test durability --minutes N"]
-async fn without_bounded_buffers_readers_that_stop_cost_much() {
+async fn without_bounded_buffers_stalled_readers_exhaust_memory() {
     let _alone = ALONE.lock().await;
     Box::pin(herd::stops_reading(Backend::Sqlite, Some("buffers"))).await;
 }
@@ -86,7 +87,7 @@ async fn without_bounded_buffers_readers_that_stop_cost_much() {
 /// Each kind of fault alone, one after another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes some minutes: ./test durability --minutes N"]
-async fn each_fault_on_its_own_loses_nothing() {
+async fn each_fault_alone_loses_nothing() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
     let kinds = u32::try_from(Kind::ALL.len()).expect("a few");

@@ -1,7 +1,7 @@
-//! From the release before to this one, while everybody goes on: three replicas are replaced one after another on one database.
+//! A rolling upgrade from the previous release under traffic: three replicas are replaced one after another on one database.
 //!
-//! The program of the release before is named by `TEST_PREVIOUS_BINARY`, its revision by `TEST_PREVIOUS_REVISION`; `./test upgrade REVISION` builds
-//! it and comes here.
+//! `TEST_PREVIOUS_BINARY` names the program of the previous release and `TEST_PREVIOUS_REVISION` its revision; `./test upgrade REVISION`
+//! builds it and runs this test.
 
 use std::time::Duration;
 
@@ -19,13 +19,14 @@ use crate::{
     traffic::{Load, Traffic},
 };
 
-/// Replicas.
+/// The number of replicas.
 const SERVERS: usize = 3;
 
-/// How long each step lasts under traffic.
+/// The duration of traffic in each step.
 const STEP: Duration = Duration::from_secs(4);
 
-/// Runs traffic while replicas of an earlier program, which knows these limits, are replaced by this one; returns what clients and readers saw.
+/// Runs traffic while replicas of an earlier program are replaced by this one. `limits` are the limits that the earlier program knows and
+/// that are turned off. Returns the recorded history.
 pub async fn rolling(previous: &str, limits: &[String], choices: &mut StdRng) -> History {
     let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Full))
         .await
@@ -40,7 +41,7 @@ pub async fn rolling(previous: &str, limits: &[String], choices: &mut StdRng) ->
             .platform()
             .start()
             .await;
-        // Clients keep their address while what is behind it changes, as with a service of Kubernetes.
+        // Clients keep their address while the server behind it changes, as with a Kubernetes Service.
         let grpc = Proxy::before(&app.server.doors.grpc).await;
         let http = Proxy::before(&app.server.doors.http).await;
         replicas.push((app, grpc, http));
@@ -53,7 +54,7 @@ pub async fn rolling(previous: &str, limits: &[String], choices: &mut StdRng) ->
     let traffic = Traffic::start(doors.collect(), cluster.url("parley"), Load::full(), choices).await;
     tokio::time::sleep(STEP).await;
     for (app, grpc, http) in &mut replicas {
-        // As a pod ends and another one comes. The first one migrates while the others serve.
+        // As when a pod is replaced. The first new replica migrates while the others serve.
         app.server.terminate();
         app.server.wait().await;
         app.start_again().await;

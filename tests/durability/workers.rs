@@ -1,4 +1,4 @@
-//! Durable consumers under faults: two workers for each shard, of which one works and one stands by, and now and then one dies.
+//! Durable consumers under faults: two workers per shard, one active and one standby, which die now and then.
 
 use std::{
     collections::BTreeMap,
@@ -20,25 +20,25 @@ use crate::{
     support::{app::ADMINISTRATOR, reader::event},
 };
 
-/// How many share the work.
+/// The number of shards.
 const SHARDS: u32 = 2;
 
 /// What all workers did.
 #[derive(Debug, Default)]
 pub struct Work {
-    /// By seq: how often it was worked on.
+    /// How often each event was processed, by sequence number.
     done: BTreeMap<u64, usize>,
-    /// By shard: how far it has come.
+    /// The last processed sequence number of each shard.
     reached: BTreeMap<u32, u64>,
     sessions: Vec<Session>,
     problems: Vec<Problem>,
-    /// How many sessions were lost, and how many workers died.
+    /// The number of lost sessions, and the number of workers that died.
     breaks: usize,
     deaths: usize,
 }
 
 impl Work {
-    /// What a session did so far; the client keeps its own credit.
+    /// The record of the consumer's current session. Credit is not recorded, because the client library manages it.
     fn session(&mut self, shard: u32, consumer: &Consumer) -> &mut Session {
         let fence = consumer.fence().unwrap_or_default();
         let known = self
@@ -58,7 +58,7 @@ impl Work {
     }
 }
 
-/// Running workers.
+/// The running workers.
 #[derive(Debug)]
 pub struct Workers {
     work: Arc<Mutex<Work>>,
@@ -67,7 +67,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts two workers a shard, spread over these servers.
+    /// Starts two workers per shard, spread over these servers.
     pub fn start(addresses: &[String], choices: &mut StdRng) -> Self {
         let work = Arc::new(Mutex::new(Work::default()));
         let end = watch::Sender::new(None);
@@ -85,7 +85,7 @@ impl Workers {
         Self { work, end, tasks }
     }
 
-    /// Waits until every shard has come to the head, and adds what they did to the history.
+    /// Waits until every shard has reached the head, and adds what the workers did to the history.
     pub async fn finish(self, history: &mut History, patience: Duration) -> String {
         let head = history.archives.get(&1).map_or(0, |archive| archive.head);
         self.end.send_replace(Some(head));
@@ -126,7 +126,7 @@ impl Worker {
             let turn = usize::try_from(TURN.fetch_add(1, Ordering::Relaxed)).expect("a few");
             let server = format!("http://{}", self.servers[turn % self.servers.len()]);
             let server = Server::connect(&server, ADMINISTRATOR).expect("an address");
-            // It dies after so many events, in the middle of whatever it does.
+            // The worker dies after this many events, whatever it is doing.
             let life = self.choices.random_range(200..3000);
             self.live(server, life).await;
             let mut work = self.work.lock().expect("nobody panics");
@@ -177,7 +177,7 @@ impl Worker {
                                 let reached = work.reached.entry(self.shard).or_default();
                                 *reached = at.max(*reached);
                             }
-                            // It broke, or somebody else works now; the next step says which.
+                            // The session broke or was taken over; the next step says which.
                             Ok(None) | Err(Error::TakenOver) => {}
                             Err(error) => self.complain(&error),
                         }

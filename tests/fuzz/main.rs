@@ -1,11 +1,12 @@
-//! Fuzz targets: every reader of what strangers send, with a ceiling of memory.
+//! Fuzz targets for every reader of untrusted input, with a ceiling on memory.
 //!
-//! A target is fed its corpus (`corpus/TARGET`), and then mutations of it for some seconds. No input may take more than 8 times its size and
-//! 8 MiB, panic, overflow the stack, or hang. Inputs that take more memory for their size than those before join the pool. What fails is
-//! written into the corpus, so that it is tried first from then on.
+//! A target receives its corpus (`corpus/TARGET`), and then mutations of it for some seconds. No input may take more memory than 8 times
+//! its size plus 8 MiB, panic, overflow the stack, or hang. An input that takes more memory relative to its size than all earlier ones
+//! joins the pool. A failing input is written to the corpus, so that it is tried first from then on.
 //!
-//! Each target runs in a process of its own, all at once: the memory of one must not be counted for another. `PARLEY_FUZZ_SECONDS` says for
-//! how long (1 by default; `./test` says 10, `./test nightly` more), `PARLEY_FUZZ_SEED` repeats a run, `PARLEY_FUZZ_TARGET` names one target.
+//! Each target runs in a process of its own, all at the same time, so that the memory of one is not attributed to another.
+//! `PARLEY_FUZZ_SECONDS` sets the duration (1 by default; `./test` uses 10, `./test nightly` more), `PARLEY_FUZZ_SEED` repeats a run, and
+//! `PARLEY_FUZZ_TARGET` selects one target.
 
 #![allow(clippy::expect_used)]
 
@@ -26,13 +27,13 @@ use targets::{TARGETS, Target};
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// What an input may take beside 8 times its size.
+/// The memory that an input may take in addition to 8 times its size.
 const BASE: usize = 8 * 1024 * 1024;
 
-/// Inputs that mutations start from, at most.
+/// The maximum number of inputs that mutations start from.
 const POOL: usize = 256;
 
-/// How much longer than its time a target may take before it counts as hanging.
+/// How much longer than its duration a target may run before it counts as hanging.
 const GRACE: Duration = Duration::from_mins(1);
 
 fn main() -> ExitCode {
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     match std::env::var("PARLEY_FUZZ_CHILD") {
         Ok(name) => {
             let target = TARGETS.iter().find(|target| target.name == name).expect("a target");
-            // As much as a worker of the runtime has.
+            // The stack size of a runtime worker.
             let run = std::thread::Builder::new()
                 .stack_size(2 * 1024 * 1024)
                 .spawn(move || fuzz(target, seconds));
@@ -100,12 +101,12 @@ fn corpus(target: &Target) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target.name)
 }
 
-/// Where a process writes each input before it tries it: an overflow of the stack leaves nothing else.
+/// The file to which a process writes each input before trying it: after a stack overflow nothing else is left.
 fn last(target: &Target) -> PathBuf {
     std::env::temp_dir().join(format!("parley-fuzz-{}", target.name))
 }
 
-/// Keeps the last input in the corpus.
+/// Copies the last input to the corpus.
 fn keep(target: &Target) -> PathBuf {
     let input = std::fs::read(last(target)).unwrap_or_default();
     let kept = corpus(target).join(format!("failed-{:08x}", crc32fast::hash(&input)));
@@ -124,7 +125,7 @@ fn fuzz(target: &Target, seconds: u64) {
         .collect();
     assert!(!pool.is_empty(), "{}: the corpus is empty", target.name);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    // What is made once, at the first use, is not the first input's.
+    // Initialize lazy statics first, so that their memory is not attributed to the first input.
     std::sync::LazyLock::force(&parley_proto::description::POOL);
     run(target, &runtime, &pool[0]);
     for input in &pool {
@@ -136,7 +137,7 @@ fn fuzz(target: &Target, seconds: u64) {
         let input = mutate::mutated(&mut random, &pool, target.words);
         let taken = check(target, &runtime, &input);
         tried += 1;
-        #[allow(clippy::cast_precision_loss)] // a figure to compare by
+        #[allow(clippy::cast_precision_loss)] // only used for comparison
         let density = taken as f64 / (input.len() + 1024) as f64;
         if density > densest || random.random_ratio(1, 1000) {
             densest = densest.max(density);
@@ -150,7 +151,7 @@ fn fuzz(target: &Target, seconds: u64) {
     println!("fuzz: {}: {tried} inputs; at most {densest:.1} bytes for a byte", target.name);
 }
 
-/// Tries an input: how much memory it took. Fails beyond the ceiling.
+/// Tries an input. Returns the memory that it took, and fails above the ceiling.
 fn check(target: &Target, runtime: &tokio::runtime::Runtime, input: &[u8]) -> usize {
     std::fs::write(last(target), input).expect("the input is written");
     let taken = run(target, runtime, input);

@@ -1,11 +1,11 @@
-//! Mutations: what a stranger would do to a good request.
+//! Mutations that an attacker might apply to a valid request.
 
 use rand::{Rng, seq::IndexedRandom as _};
 
-/// Bytes of an input, at most.
+/// The maximum size of an input, in bytes.
 const LONGEST: usize = 512 * 1024;
 
-/// An input made of those in the pool and of words of the format.
+/// An input made from those in the pool and from tokens of the format.
 pub fn mutated(random: &mut impl Rng, pool: &[Vec<u8>], words: &[&[u8]]) -> Vec<u8> {
     let mut input = pool.choose(random).cloned().unwrap_or_default();
     for _ in 0..random.random_range(1..8) {
@@ -18,7 +18,7 @@ pub fn mutated(random: &mut impl Rng, pool: &[Vec<u8>], words: &[&[u8]]) -> Vec<
                 let word: &[u8] = words.choose(random).copied().unwrap_or(b"x");
                 splice(&mut input, at, word);
             }
-            // Many times the same: most of what takes memory or depth looks so.
+            // Many repetitions, which is how most inputs that exhaust memory or the stack look.
             4 => {
                 let word: &[u8] = words.choose(random).copied().unwrap_or(b"x");
                 let repeated = word.repeat(1 << random.random_range(0..14));

@@ -1,15 +1,15 @@
-//! The targets: what is read, and the words of its format.
+//! The targets: a parser and the tokens of its format each.
 
 use parley::cli;
 use tokio::runtime::Runtime;
 
-/// A reader of what strangers send.
+/// A parser of untrusted input.
 pub struct Target {
-    /// Its name, and that of its corpus.
+    /// The name of the target and of its corpus folder.
     pub name: &'static str,
-    /// Reads an input.
+    /// Parses an input.
     pub run: fn(&Runtime, &[u8]),
-    /// Words that mutations put in.
+    /// Tokens of the format, which mutations insert.
     pub words: &'static [&'static [u8]],
 }
 

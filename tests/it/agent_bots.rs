@@ -1,4 +1,4 @@
-//! Agent bots: what they are, what they may call, and what an inbox does that has one.
+//! Agent bots: managing them, what they may call, and how an inbox with a bot behaves.
 
 use parley_proto::{
     AgentBot, ConversationStatus, CreateAgentBotRequest, CreateTokenRequest, DeleteAgentBotRequest, EventFilter, EventKind,
@@ -23,18 +23,18 @@ use crate::support::{
 };
 
 on_both!(
-    a_bot_is_kept_by_its_account,
-    a_bot_of_the_installation_is_the_operators,
-    a_bot_makes_a_few_calls_only,
-    a_bot_is_told_what_is_wrong,
-    an_inbox_with_a_bot_begins_pending,
-    a_message_may_be_sent_in_a_bots_name,
-    a_deleted_bot_leaves_its_inboxes,
-    a_bot_follows_its_inboxes_and_nothing_else,
-    a_bot_has_one_consumer
+    account_manages_its_own_bots,
+    only_the_operator_manages_installation_wide_bots,
+    bot_may_make_only_some_calls,
+    bot_receives_validation_errors,
+    conversations_start_pending_in_an_inbox_with_a_bot,
+    message_can_be_sent_on_behalf_of_a_bot,
+    deleting_a_bot_disconnects_it_from_its_inboxes,
+    bot_receives_events_of_its_inboxes_only,
+    bot_may_open_only_its_own_consumer
 );
 
-/// Makes a bot.
+/// Creates a bot.
 pub async fn bot(clients: &Clients, account_id: Option<i64>, name: &str) -> AgentBot {
     let request = CreateAgentBotRequest {
         account_id,
@@ -45,7 +45,7 @@ pub async fn bot(clients: &Clients, account_id: Option<i64>, name: &str) -> Agen
     answer.into_inner().agent_bot.expect("always set")
 }
 
-/// Gives an inbox a bot.
+/// Connects a bot to an inbox, or disconnects it.
 pub async fn connect(clients: &Clients, inbox_id: i64, agent_bot_id: Option<i64>) {
     let request = SetInboxAgentBotRequest {
         account_id: 1,
@@ -71,7 +71,7 @@ async fn token(clients: &Clients, bot: i64) -> String {
     answer.into_inner().secret
 }
 
-async fn a_bot_is_kept_by_its_account(backend: Backend) {
+async fn account_manages_its_own_bots(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let mut bots = clients.agent_bots.clone();
@@ -113,7 +113,7 @@ async fn a_bot_is_kept_by_its_account(backend: Backend) {
     assert_eq!(kinds, [EventKind::AgentBotCreated, EventKind::AgentBotUpdated]);
 }
 
-async fn a_bot_of_the_installation_is_the_operators(backend: Backend) {
+async fn only_the_operator_manages_installation_wide_bots(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let made = bot(&app.platform(), None, "For all").await;
@@ -156,7 +156,7 @@ async fn a_bot_of_the_installation_is_the_operators(backend: Backend) {
     assert_eq!(left.agent_bot, None);
 }
 
-async fn a_bot_makes_a_few_calls_only(backend: Backend) {
+async fn bot_may_make_only_some_calls(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
@@ -191,8 +191,8 @@ async fn a_bot_makes_a_few_calls_only(backend: Backend) {
     );
 }
 
-/// The JSON door refuses some requests itself; whoever may call a route is told why.
-async fn a_bot_is_told_what_is_wrong(backend: Backend) {
+/// The REST gateway refuses some requests itself. A caller that may use the route receives the reason.
+async fn bot_receives_validation_errors(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
@@ -241,7 +241,7 @@ async fn a_bot_is_told_what_is_wrong(backend: Backend) {
     let path = format!("/api/v1/accounts/1{one}");
     let same = http.send("PATCH", &path, Some(&json!({}))).await;
     assert_eq!((same.status, &same.body["id"]), (200, &json!(conversation)), "{}", same.body);
-    // What is not for bots stays closed to them, well asked or not.
+    // Routes that bots may not call refuse them, whether or not the request is valid.
     let closed = error("Access to this endpoint is not authorized for bots");
     assert_eq!(http.ask(&one).await, closed);
     for path in ["/labels".to_owned(), format!("{one}/labels"), format!("{one}/participants")] {
@@ -249,7 +249,7 @@ async fn a_bot_is_told_what_is_wrong(backend: Backend) {
     }
 }
 
-async fn an_inbox_with_a_bot_begins_pending(backend: Backend) {
+async fn conversations_start_pending_in_an_inbox_with_a_bot(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
@@ -288,7 +288,7 @@ async fn an_inbox_with_a_bot_begins_pending(backend: Backend) {
     conversations.update_conversation_status(resolve).await.expect("it is resolved");
     scene.hear(conversation.id, "and another").await;
     assert_eq!(status().await, ConversationStatus::Open);
-    // A line tells of what was opened, not of what went back to the bot.
+    // An activity message reports the reopened conversation, but not its return to the bot.
     let lines = whole_log(&scene.clients, 1).await;
     let reopened = lines
         .iter()
@@ -296,7 +296,7 @@ async fn an_inbox_with_a_bot_begins_pending(backend: Backend) {
     assert_eq!(reopened.count(), 1);
 }
 
-async fn a_message_may_be_sent_in_a_bots_name(backend: Backend) {
+async fn message_can_be_sent_on_behalf_of_a_bot(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
@@ -311,7 +311,7 @@ async fn a_message_may_be_sent_in_a_bots_name(backend: Backend) {
     assert_eq!(said.sender.expect("the caller").r#type(), SenderType::User);
 }
 
-async fn a_deleted_bot_leaves_its_inboxes(backend: Backend) {
+async fn deleting_a_bot_disconnects_it_from_its_inboxes(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
@@ -337,8 +337,8 @@ async fn a_deleted_bot_leaves_its_inboxes(backend: Backend) {
     assert_eq!(scene.conversation(&person).await.status(), ConversationStatus::Open);
 }
 
-/// A bot that is connected to the first inbox, beside a second one that it is not connected to. Both have conversations, and the account has
-/// events about no inbox. Returns the clients of the bot, and its id.
+/// A bot that is connected to the first of two inboxes. Both inboxes have conversations, and the account has events that belong to no
+/// inbox. Returns the bot's clients and its id.
 pub async fn connected(app: &TestApp) -> (Clients, i64) {
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
@@ -353,7 +353,7 @@ pub async fn connected(app: &TestApp) -> (Clients, i64) {
     (app.clients_with(&token(&scene.clients, made.id).await), made.id)
 }
 
-/// The seqs of the events about the first inbox, as somebody receives them who sees all and asks for those.
+/// The sequence numbers of the events of the first inbox, as received by an administrator who filters for that inbox.
 async fn of_its_inbox(app: &TestApp) -> Vec<u64> {
     let clients = app.clients();
     let filter = EventFilter {
@@ -365,7 +365,7 @@ async fn of_its_inbox(app: &TestApp) -> Vec<u64> {
     reader.until(head).await.iter().map(|delivery| event(delivery).seq).collect()
 }
 
-async fn a_bot_follows_its_inboxes_and_nothing_else(backend: Backend) {
+async fn bot_receives_events_of_its_inboxes_only(backend: Backend) {
     for switch in ["", "bot_scope"] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let (machine, _) = connected(&app).await;
@@ -383,7 +383,7 @@ async fn a_bot_follows_its_inboxes_and_nothing_else(backend: Backend) {
     }
 }
 
-async fn a_bot_has_one_consumer(backend: Backend) {
+async fn bot_may_open_only_its_own_consumer(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (machine, id) = connected(&app).await;
     let refused = Session::try_open(&machine, plenty(1, "worker")).await;

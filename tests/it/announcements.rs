@@ -1,5 +1,5 @@
-//! Users, and bots of the installation, stand outside of accounts: what changes of one is told to its accounts once, also when it is asked for
-//! again, and when whoever made the change dies before it tells.
+//! Users and installation-wide bots do not belong to an account: a change of one is published to each of its accounts exactly once, even if
+//! the change is requested again or the server crashes before it publishes.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-on_both!(a_change_is_told_once, a_bots_change_is_told_once);
+on_both!(user_update_is_published_once_per_account, bot_update_is_published_once_per_account);
 
 async fn told(app: &TestApp, kind: EventKind) -> usize {
     let log = whole_log(&app.clients(), 1).await;
@@ -36,7 +36,7 @@ fn mask(path: &str) -> FieldMask {
     }
 }
 
-async fn a_change_is_told_once(backend: Backend) {
+async fn user_update_is_published_once_per_account(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let agent = worker(&app, 1, Role::Agent, "Ravi").await;
     let change = |request_id: Uuid, name: &str| UpdateUserRequest {
@@ -69,7 +69,7 @@ async fn a_change_is_told_once(backend: Backend) {
     assert_eq!(told(&app, EventKind::AgentUpdated).await, 2);
 }
 
-async fn a_bots_change_is_told_once(backend: Backend) {
+async fn bot_update_is_published_once_per_account(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let helper = bot(&app.platform(), None, "For all").await;
     connect(&app.clients(), 1, Some(helper.id)).await;
@@ -99,7 +99,7 @@ fn renamed(id: i64, name: &str) -> UpdateAgentBotRequest {
     }
 }
 
-/// That a change is told once by whoever comes after the one that made it, and died.
+/// Checks that a change is published once by the next server after the one that made it was killed.
 async fn assert_told_over_a_crash(mut app: TestApp, kind: EventKind, change: impl AsyncFnOnce(Clients) -> Result<(), Status>) {
     let url = app.database.url();
     let mut keeper = PgConnection::connect(&url).await.expect("the database is there");
@@ -131,7 +131,7 @@ async fn assert_told_over_a_crash(mut app: TestApp, kind: EventKind, change: imp
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_users_change_is_told_over_a_crash_on_postgres() {
+async fn user_update_is_published_after_a_crash_on_postgres() {
     let app = TestApp::builder(Backend::Postgres).platform().start().await;
     let agent = worker(&app, 1, Role::Agent, "Ravi").await;
     let request = UpdateUserRequest {
@@ -148,7 +148,7 @@ async fn a_users_change_is_told_over_a_crash_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bots_change_is_told_over_a_crash_on_postgres() {
+async fn bot_update_is_published_after_a_crash_on_postgres() {
     let app = TestApp::builder(Backend::Postgres).platform().start().await;
     let helper = bot(&app.platform(), None, "For all").await;
     connect(&app.clients(), 1, Some(helper.id)).await;

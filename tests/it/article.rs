@@ -1,4 +1,4 @@
-//! The three steps of the help article that this project grew from, by plain HTTP, and what the stream tells of them.
+//! The three steps of the help article that this project started from, over plain HTTP, and the events that they produce.
 
 use parley_proto::{EventKind, MessageType, subscribe_request::Start};
 use serde_json::{Value, json};
@@ -13,9 +13,9 @@ use crate::support::{
     told::Told as _,
 };
 
-on_both!(the_three_steps_arrive_in_order, the_three_steps_arrive_again_after_a_restart);
+on_both!(events_of_the_three_steps_arrive_in_order, log_is_identical_after_a_restart);
 
-/// What the article's samples show inside `contact_inboxes[].inbox`.
+/// The keys of `contact_inboxes[].inbox` in the samples of the article.
 const INBOX_KEYS: [&str; 13] = [
     "id",
     "name",
@@ -32,7 +32,7 @@ const INBOX_KEYS: [&str; 13] = [
     "greeting_message",
 ];
 
-/// What the steps were answered with.
+/// Values from the responses to the steps.
 struct Steps {
     contact: i64,
     source: String,
@@ -88,7 +88,7 @@ async fn three_steps(app: &TestApp) -> Steps {
     }
 }
 
-async fn the_three_steps_arrive_in_order(backend: Backend) {
+async fn events_of_the_three_steps_arrive_in_order(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let before = log_info(&clients, 1).await.head_seq;
@@ -127,7 +127,7 @@ async fn the_three_steps_arrive_in_order(backend: Backend) {
     }
 }
 
-async fn the_three_steps_arrive_again_after_a_restart(backend: Backend) {
+async fn log_is_identical_after_a_restart(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     three_steps(&app).await;
     let bytes = raw_log(&app.clients(), 1).await;

@@ -1,4 +1,5 @@
-//! Liquid in what is said, and texts that Parley says by itself: greeting, out of office, survey; and what is read when the contact looks.
+//! Liquid templates in messages, the messages that Parley sends itself (greeting, out of office, survey), and the read status after a
+//! contact views a conversation.
 
 use parley_proto::{
     ContentType, ConversationStatus, EventKind, Inbox, ListMessagesRequest, MarkConversationSeenRequest, Message, MessageDraft,
@@ -19,16 +20,16 @@ use crate::support::{
 };
 
 on_both!(
-    outgoing_texts_are_filled_in,
-    a_new_contact_is_greeted_once,
-    out_of_office_is_told_once_a_day,
-    a_survey_follows_the_first_resolution,
-    what_the_contact_saw_is_read,
-    rules_and_campaigns_reply_to_nobody,
-    a_failed_message_is_sent_again
+    templates_in_outgoing_messages_are_rendered,
+    new_contact_is_greeted_once,
+    out_of_office_message_is_sent_once_a_day,
+    survey_follows_the_first_resolution,
+    messages_seen_by_the_contact_are_marked_as_read,
+    automated_messages_do_not_count_as_a_reply,
+    failed_message_can_be_retried
 );
 
-async fn outgoing_texts_are_filled_in(backend: Backend) {
+async fn templates_in_outgoing_messages_are_rendered(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -81,7 +82,7 @@ async fn templates(scene: &Scene, conversation: i64) -> Vec<String> {
     templates.filter_map(|message| message.content).collect()
 }
 
-async fn a_new_contact_is_greeted_once(backend: Backend) {
+async fn new_contact_is_greeted_once(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let inbox = Inbox {
@@ -106,7 +107,7 @@ async fn a_new_contact_is_greeted_once(backend: Backend) {
     assert!(templates(&scene, answered).await.is_empty(), "who was spoken to is not greeted");
 }
 
-async fn out_of_office_is_told_once_a_day(backend: Backend) {
+async fn out_of_office_message_is_sent_once_a_day(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let closed = |day_of_week| WorkingHours {
@@ -150,7 +151,7 @@ async fn resolve(scene: &Scene, conversation_id: i64, status: ConversationStatus
     answer.expect("the status is set");
 }
 
-async fn a_survey_follows_the_first_resolution(backend: Backend) {
+async fn survey_follows_the_first_resolution(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let rules =
@@ -188,7 +189,7 @@ async fn a_survey_follows_the_first_resolution(backend: Backend) {
     assert!(templates(&scene, spam).await.is_empty());
 }
 
-async fn what_the_contact_saw_is_read(backend: Backend) {
+async fn messages_seen_by_the_contact_are_marked_as_read(backend: Backend) {
     use MessageStatus::{Read, Sent};
     let app = TestApp::start(backend).await;
     let scene = app.scene();
@@ -209,12 +210,12 @@ async fn what_the_contact_saw_is_read(backend: Backend) {
     let log = whole_log(&scene.clients, 1).await;
     let told = log.iter().filter(|frame| event(frame).kind() == EventKind::MessageUpdated);
     assert_eq!(told.count(), 3);
-    // The lane's copy is not older than what was stored.
+    // The copy cached by the writer shard is not stale.
     let next = scene.say(conversation, "e").await;
     assert_eq!(next.number, 5);
 }
 
-async fn rules_and_campaigns_reply_to_nobody(backend: Backend) {
+async fn automated_messages_do_not_count_as_a_reply(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -240,7 +241,7 @@ async fn rules_and_campaigns_reply_to_nobody(backend: Backend) {
     assert_eq!(waits().await, (false, true));
 }
 
-async fn a_failed_message_is_sent_again(backend: Backend) {
+async fn failed_message_can_be_retried(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;

@@ -1,5 +1,5 @@
-//! What docs/backup.md says: a backup is made while messages are written, restored elsewhere, and cursors from before are refused. By the
-//! program's own commands, and by the databases' own programs.
+//! The procedures of docs/backup.md: a backup is made during writes and restored elsewhere, and cursors from before are refused. Covers the
+//! program's own commands and the tools of the databases.
 
 use std::{path::Path, process::Command, sync::Arc};
 
@@ -18,10 +18,10 @@ use crate::support::{
 };
 
 on_both!(
-    a_backup_under_load_is_whole_and_its_restore_is_told,
-    an_archive_under_load_is_restored_with_its_files,
-    restore_refuses_what_is_in_use_or_holds_data,
-    restore_leaves_the_database_alone_if_the_archive_is_damaged
+    backup_under_load_restores_and_changes_the_epoch,
+    archive_taken_under_load_restores_with_its_files,
+    restore_refuses_a_database_in_use_or_with_data,
+    restore_of_a_damaged_archive_changes_nothing
 );
 
 async fn run(mut command: Command) {
@@ -32,13 +32,13 @@ async fn run(mut command: Command) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// An address as PostgreSQL's own programs take it.
+/// The database URL in the form that PostgreSQL's own tools accept.
 fn plain(database: &Database) -> String {
     let url = database.url();
     url.split('?').next().unwrap_or_default().to_owned()
 }
 
-/// Backs a database up as the page says, by the databases' own programs, and restores it into an empty one.
+/// Backs up a database with the database's own tools, as documented, and restores it into an empty one.
 pub async fn back_up_and_restore(database: &Database, backend: Backend) -> Database {
     let folder = tempfile::tempdir().expect("a folder");
     let restored = Database::create(backend).await;
@@ -60,7 +60,7 @@ pub async fn back_up_and_restore(database: &Database, backend: Backend) -> Datab
         }
         Backend::Sqlite => {
             let file = folder.path().join("backup.db");
-            // The program of the system, which may be much older than the library in here. ./test installs it.
+            // The system's program, which may be much older than the library in this binary. `./test` installs it.
             let mut sqlite = Command::new("sqlite3");
             sqlite.arg(database.file()).arg(format!("VACUUM INTO '{}'", file.display()));
             run(sqlite).await;
@@ -75,7 +75,7 @@ pub async fn back_up_and_restore(database: &Database, backend: Backend) -> Datab
     restored
 }
 
-async fn a_backup_under_load_is_whole_and_its_restore_is_told(backend: Backend) {
+async fn backup_under_load_restores_and_changes_the_epoch(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = Arc::new(app.scene());
     let talk = scene.talk().await;
@@ -132,7 +132,7 @@ async fn a_backup_under_load_is_whole_and_its_restore_is_told(backend: Backend) 
     app.scene().say(talk, "and on it goes").await;
 }
 
-/// A command of the program on a database, with files in a folder.
+/// Runs a command of the program on a database, with files in a folder.
 async fn command(args: &[&str], database: &Database, files: &Path) -> Ended {
     let mut command = program();
     let files = format!("files.url=file:{}", files.display());
@@ -144,12 +144,12 @@ pub fn done(ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{}", ended.output);
 }
 
-/// How many messages a database holds.
+/// The number of messages in a database.
 pub async fn messages_of(database: &Database) -> i64 {
     Database::number(&database.url(), "SELECT CAST(count(*) AS bigint) FROM messages").await
 }
 
-async fn an_archive_under_load_is_restored_with_its_files(backend: Backend) {
+async fn archive_taken_under_load_restores_with_its_files(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = Arc::new(app.scene());
     let talk = scene.talk().await;
@@ -178,7 +178,7 @@ async fn an_archive_under_load_is_restored_with_its_files(backend: Backend) {
     let folder = tempfile::tempdir().expect("a folder");
     let archive = folder.path().join("backup.tar").display().to_string();
     let files = app.home().join("files");
-    // Twice to the same name: the second replaces the first.
+    // Twice to the same name: the second backup replaces the first.
     for _ in 0..2 {
         done(&command(&["backup", &archive], &app.database, &files).await);
     }
@@ -205,7 +205,7 @@ async fn an_archive_under_load_is_restored_with_its_files(backend: Backend) {
     assert!(bytes == content, "it is what was uploaded");
     let refused = Reader::refusal(&app.clients(), everything(1, Start::After(held.head_cursor))).await;
     assert_eq!(fault(&refused).reason, "EPOCH_CHANGED");
-    // Ids and sequences go on where they were.
+    // Ids and sequence numbers continue.
     let scene = app.scene();
     scene.say(talk, "and on it goes").await;
     scene.talk().await;
@@ -217,10 +217,10 @@ async fn an_archive_under_load_is_restored_with_its_files(backend: Backend) {
     );
 }
 
-/// Tables that a copy of a PostgreSQL database has. The list of migrations is not among them.
+/// The number of tables in a copy of a PostgreSQL database, without the list of migrations.
 const OWN_TABLES: i64 = 43;
 
-async fn restore_refuses_what_is_in_use_or_holds_data(backend: Backend) {
+async fn restore_refuses_a_database_in_use_or_with_data(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let talk = scene.talk().await;
@@ -263,7 +263,7 @@ async fn restore_refuses_what_is_in_use_or_holds_data(backend: Backend) {
     app.scene().say(talk, "as it was when it was backed up").await;
 }
 
-async fn restore_leaves_the_database_alone_if_the_archive_is_damaged(backend: Backend) {
+async fn restore_of_a_damaged_archive_changes_nothing(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let talk = scene.talk().await;

@@ -1,14 +1,14 @@
-//! The client side as JSON: what contacts' own programs ask of `/public/api/v1`.
+//! The client API as JSON: the calls of contacts' clients to `/public/api/v1`.
 
 use parley_proto::ListMessagesRequest;
 use serde_json::{Value, json};
 
 use crate::{
-    client_side::identifier,
+    client_api::identifier,
     support::{app::TestApp, database::Backend, on_both},
 };
 
-on_both!(the_json_of_the_client_side);
+on_both!(client_api_returns_the_documented_json);
 
 async fn ask(app: &TestApp, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, Value) {
     let http = app.http().with_token("");
@@ -27,7 +27,7 @@ fn keys(object: &Value) -> Vec<&str> {
     keys
 }
 
-async fn the_json_of_the_client_side(backend: Backend) {
+async fn client_api_returns_the_documented_json(backend: Backend) {
     use reqwest::Method;
     let app = TestApp::start(backend).await;
     let door = identifier(&app.clients(), 1).await;

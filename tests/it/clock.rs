@@ -1,6 +1,7 @@
-//! A machine whose clock jumps: what is old is not removed for it, what is promised for a while is kept, and times never go back.
+//! A system clock that jumps: data is not removed because it suddenly looks old, what is kept for a period is kept, and times never go
+//! back.
 //!
-//! libfaketime stands between the server and its clock; how much time passes is left as it is.
+//! libfaketime runs between the server and the clock. It changes the wall clock but not the monotonic clock.
 
 use std::path::Path;
 
@@ -15,17 +16,17 @@ use crate::support::{
     server::limited,
 };
 
-on_both!(a_clock_that_jumps_ahead_removes_nothing);
+on_both!(clock_that_jumps_ahead_removes_nothing);
 
-/// What the clock shows, against the right time, such as `+365d`.
+/// Sets the offset of the server's clock, such as `+365d`.
 fn set(clock: &Path, offset: &str) {
-    // As a whole: the server reads it whenever it asks for the time.
+    // Replace the file atomically: the server reads it on every query of the clock.
     let next = clock.with_extension("next");
     std::fs::write(&next, offset).expect("it can be written");
     std::fs::rename(next, clock).expect("it can be moved");
 }
 
-async fn a_clock_that_jumps_ahead_removes_nothing(backend: Backend) {
+async fn clock_that_jumps_ahead_removes_nothing(backend: Backend) {
     let home = tempfile::tempdir().expect("a folder");
     let clock = home.path().join("clock");
     set(&clock, "+0");
@@ -54,7 +55,7 @@ async fn a_clock_that_jumps_ahead_removes_nothing(backend: Backend) {
     set(&clock, "+365d");
     scene.say(conversation, "ahead").await;
     stream.until(log_info(&app.clients(), 1).await.head_seq).await;
-    // Each second it looks whether there is something to remove.
+    // The server checks every second whether there is something to trim.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert_eq!(log_info(&app.clients(), 1).await.earliest_seq, 1);
     in_time("a line of the log", async {
@@ -76,7 +77,7 @@ async fn a_clock_that_jumps_ahead_removes_nothing(backend: Backend) {
         .collect();
     assert!(times.is_sorted_by_key(|time| (time.seconds, time.nanos)), "{times:?}");
 
-    // What is really old goes, as before.
+    // Events that are really old are still trimmed.
     let day = 86_400_000_000_i64;
     let sql = format!(
         "UPDATE events SET occurred_at = occurred_at - {} WHERE account_id = 1 AND seq <= 3",

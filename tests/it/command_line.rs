@@ -1,4 +1,4 @@
-//! The commands of a client: where options stand, what errors say, what lists look like, and which spellings of a cursor are read.
+//! The client commands: positions of options, error messages, the output of lists, and accepted forms of a cursor.
 
 use std::{fs, path::Path, process::Command};
 
@@ -18,7 +18,7 @@ use crate::support::{
     server::{Ended, program, run_to_end},
 };
 
-/// A client command against a server, as the administrator.
+/// A client command against a server, with the administrator's token.
 fn client(app: &TestApp, arguments: &[&str]) -> Command {
     let mut command = program();
     command
@@ -29,7 +29,7 @@ fn client(app: &TestApp, arguments: &[&str]) -> Command {
 }
 
 #[tokio::test]
-async fn options_of_the_target_stand_before_and_after_the_verb() {
+async fn connection_options_may_precede_or_follow_the_command() {
     let app = TestApp::start(Backend::Sqlite).await;
     let server = format!("http://{}", app.server.doors.grpc);
     let target = ["--server", server.as_str(), "--token", ADMINISTRATOR];
@@ -54,7 +54,7 @@ async fn options_of_the_target_stand_before_and_after_the_verb() {
 }
 
 #[tokio::test]
-async fn errors_name_options_and_lists_say_that_they_are_empty() {
+async fn errors_name_options_and_empty_lists_are_reported() {
     let app = TestApp::start(Backend::Sqlite).await;
     for (arguments, option) in [
         (&["token", "create", "--name", "x"][..], "--account"),
@@ -73,7 +73,7 @@ async fn errors_name_options_and_lists_say_that_they_are_empty() {
         assert!(ended.output.contains(option), "{arguments:?}: {}", ended.output);
         assert!(!ended.output.contains("_id"), "a field of the API: {}", ended.output);
     }
-    // Standard output has rows for scripts, and standard error the remark.
+    // Standard output contains rows for scripts, and standard error the remark.
     for (arguments, remark) in [(["consumers", "list"], "no consumers\n"), (["bot", "list"], "no agent bots\n")] {
         let ended = run_to_end(client(&app, &arguments)).await;
         assert_eq!((ended.code, ended.output.as_str()), (Some(0), remark));
@@ -88,9 +88,9 @@ async fn errors_name_options_and_lists_say_that_they_are_empty() {
     assert!(lines[0].starts_with("ID  KIND"), "{}", ended.output);
 }
 
-/// What cannot succeed ends a command at once, and says what to change.
+/// A connection that cannot succeed ends a command at once with a hint.
 #[tokio::test]
-async fn a_first_connection_that_cannot_succeed_ends_with_a_hint() {
+async fn failed_first_connection_prints_a_hint() {
     let app = TestApp::start(Backend::Sqlite).await;
     let doors = app.server.doors.clone();
     let unused = std::net::TcpListener::bind("127.0.0.1:0")
@@ -129,7 +129,7 @@ async fn a_first_connection_that_cannot_succeed_ends_with_a_hint() {
 }
 
 #[tokio::test]
-async fn certificates_that_cannot_be_used_are_explained() {
+async fn certificate_errors_are_explained() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     let path = |name: &str| folder.path().join(name).display().to_string();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
@@ -165,7 +165,7 @@ async fn certificates_that_cannot_be_used_are_explained() {
     assert_eq!(well.code, Some(0), "{}", well.output);
 }
 
-/// Runs `parley tail` until it has printed so many lines, then interrupts it. Returns the lines of standard output, and standard error.
+/// Runs `parley tail` until it has printed this many lines, then interrupts it. Returns the lines of standard output, and standard error.
 async fn tail(app: &TestApp, arguments: &[&str], lines: usize) -> (Vec<String>, String) {
     use std::io::{BufRead as _, BufReader, Read as _};
     let mut command = client(app, &[&["tail"], arguments].concat());
@@ -196,9 +196,9 @@ async fn tail(app: &TestApp, arguments: &[&str], lines: usize) -> (Vec<String>, 
     in_time("the lines", reading).await.expect("reading does not panic")
 }
 
-/// A cursor that any output gave is read by any input.
+/// Every form in which a cursor is printed is accepted as input.
 #[tokio::test]
-async fn a_cursor_is_read_in_every_spelling() {
+async fn cursor_is_accepted_in_every_printed_form() {
     let app = TestApp::start(Backend::Sqlite).await;
     let talk = app.scene().talk().await;
     app.scene().hear(talk, "hello").await;
@@ -239,7 +239,7 @@ async fn a_cursor_is_read_in_every_spelling() {
 }
 
 #[tokio::test]
-async fn tail_shows_the_date_and_how_to_continue() {
+async fn tail_prints_the_date_and_the_command_to_resume() {
     let app = TestApp::start(Backend::Sqlite).await;
     app.scene().talk().await;
     let head = log_info(&app.clients(), 1).await.head_seq;
@@ -253,7 +253,7 @@ async fn tail_shows_the_date_and_how_to_continue() {
         "{resume}"
     );
     assert!(!resume.contains(ADMINISTRATOR), "{resume}");
-    // The command does continue: with what comes next, and nothing before it.
+    // The suggested command continues with the next event and repeats none.
     app.scene().talk().await;
     let (lines, _) = tail(&app, &["--json", "--from", from], 1).await;
     let line: Json = serde_json::from_str(&lines[0]).expect("JSON");
@@ -261,7 +261,7 @@ async fn tail_shows_the_date_and_how_to_continue() {
 }
 
 #[tokio::test]
-async fn the_settings_in_force_are_shown_with_their_source_and_without_secrets() {
+async fn effective_settings_are_shown_with_sources_but_no_secrets() {
     let home = tempfile::tempdir().expect("a folder");
     fs::write(home.path().join("parley.toml"), "[writer]\nlanes = 3\n").expect("written");
     let mut command = program();
@@ -293,7 +293,7 @@ async fn the_settings_in_force_are_shown_with_their_source_and_without_secrets()
 }
 
 #[tokio::test]
-async fn shells_get_their_completions() {
+async fn completions_are_generated_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let mut command = program();
         command.args(["completions", shell]);
@@ -303,9 +303,9 @@ async fn shells_get_their_completions() {
     }
 }
 
-/// The README as it is written: every principal gets a credential, from an empty database.
+/// The commands of the README as written: every principal gets a credential, starting from an empty database.
 #[tokio::test]
-async fn every_command_of_the_readme_works_as_written() {
+async fn every_readme_command_works_as_written() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readme.sh");
     let mut command = Command::new(script);
     command.arg(env!("CARGO_BIN_EXE_parley"));

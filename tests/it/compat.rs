@@ -1,4 +1,4 @@
-//! `parley compat`: logs and HAR files of a Chatwoot, judged by the real program. Neither a server nor a database is there.
+//! `parley compat`: the program judges logs and HAR files of a Chatwoot installation, without a server or a database.
 
 use std::{
     io::{Read as _, Write as _},
@@ -27,7 +27,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/compat").join(name)
 }
 
-/// Runs the command in an empty folder, with this standard input.
+/// Runs the command in an empty folder with this standard input.
 fn compat(arguments: &[&str], input: &[u8]) -> Ended {
     let folder = tempfile::tempdir().expect("a folder");
     let mut child = program()
@@ -41,7 +41,7 @@ fn compat(arguments: &[&str], input: &[u8]) -> Ended {
         .expect("the program starts");
     let mut stdin = child.stdin.take().expect("standard input is piped");
     let input = input.to_vec();
-    // A program that ends early takes no more.
+    // A program that exits early closes its standard input.
     let writing = std::thread::spawn(move || drop(stdin.write_all(&input)));
     let mut stderr = child.stderr.take().expect("standard error is piped");
     let complaints = std::thread::spawn(move || {
@@ -64,7 +64,7 @@ fn of_file(name: &str, arguments: &[&str]) -> Ended {
     compat(&[&[path.as_str()], arguments].concat(), b"")
 }
 
-/// The row of a route, with a verdict.
+/// The row of a route with this verdict.
 fn row<'a>(report: &'a Json, method: &str, route: &str, verdict: &str) -> &'a Json {
     let rows = report["routes"].as_array().expect("rows");
     let wanted = |row: &&Json| row["method"] == method && row["route"] == route && row["verdict"] == verdict;
@@ -158,7 +158,7 @@ fn prints_a_table_and_a_conclusion() {
 }
 
 #[test]
-fn prints_nothing_of_what_callers_sent() {
+fn prints_no_data_of_callers() {
     for name in [
         "combined.log",
         "nginx.json.log",
@@ -178,7 +178,7 @@ fn prints_nothing_of_what_callers_sent() {
 }
 
 #[test]
-fn reads_every_format_plain_packed_and_from_standard_input() {
+fn reads_every_format_compressed_or_from_standard_input() {
     for (name, format, totals) in [
         ("nginx.json.log", "json", [3, 1, 1, 1, 0]),
         ("rails.log", "rails", [3, 1, 1, 0, 1]),
@@ -232,7 +232,7 @@ fn judges_bodies_of_a_har_file() {
 }
 
 #[test]
-fn keeps_to_a_prefix() {
+fn strips_a_path_prefix() {
     let log = "10.0.0.1 - - [x] \"GET /chat/api/v1/accounts/1/labels HTTP/1.1\" 200 1\n\
                10.0.0.1 - - [x] \"GET /shop/api/v1/orders HTTP/1.1\" 200 1\n";
     let report = compat(&["-", "--json", "--strip-prefix", "/chat"], log.as_bytes()).json();
@@ -241,7 +241,7 @@ fn keeps_to_a_prefix() {
 }
 
 #[test]
-fn ends_with_the_codes_of_the_table() {
+fn exit_codes_match_the_documented_table() {
     let served = b"10.0.0.1 - - [x] \"GET /api/v1/accounts/1/labels HTTP/1.1\" 200 1\n";
     let different = b"10.0.0.1 - - [x] \"GET /api/v1/profile HTTP/1.1\" 200 1\n";
     let absent = b"10.0.0.1 - - [x] \"GET /api/v1/accounts/1/captain/preferences HTTP/1.1\" 200 1\n";
@@ -268,8 +268,8 @@ fn ends_with_the_codes_of_the_table() {
     assert!(missing.stderr.contains("no-such-file.log"), "{}", missing.stderr);
 }
 
-/// What a log may hold that somebody else wrote: lines without an end, bytes that are no text, JSON without a bottom, packed data that
-/// unpacks to gigabytes, more paths than anybody has routes.
+/// A hostile log: a line without an end, bytes that are not text, deeply nested JSON, compressed data that expands to gigabytes, and more
+/// paths than there are routes.
 #[test]
 fn hostile_logs_are_bounded() {
     let line = |path: &str| format!("10.0.0.1 - - [x] \"GET {path} HTTP/1.1\" 200 1\n");
@@ -318,12 +318,12 @@ fn hostile_logs_are_bounded() {
 }
 
 #[test]
-fn a_har_file_that_breaks_off_is_judged_so_far() {
+fn truncated_har_file_is_judged_up_to_its_end() {
     let text = std::fs::read(fixture("traffic.har")).expect("a fixture");
     let ended = compat(&["-", "--json"], &text[..text.len() / 2]);
     let report = ended.json();
     assert_eq!(report["input"]["complete"], false);
-    // It does not pass, unless nothing is to fail.
+    // An incomplete file fails the command unless `--fail-on never` is set.
     assert_ne!(ended.code, Some(0));
     let never = compat(&["-", "--fail-on", "never"], &text[..text.len() / 2]);
     assert_eq!(never.code, Some(0), "{}", never.stderr);

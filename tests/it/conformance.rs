@@ -1,4 +1,4 @@
-//! The client of the crate against the server that misbehaves: each scenario, by `Subscriber` and by `Consumer`.
+//! The client library against the misbehaving server: each scenario with `Subscriber` and with `Consumer`.
 
 use std::{
     sync::{Arc, Mutex},
@@ -20,9 +20,9 @@ use crate::support::{
 /// How a client ended.
 #[derive(Debug)]
 struct Ended {
-    /// The events it gave, each once per time.
+    /// The events that it returned, without repetitions within a session.
     given: Vec<u64>,
-    /// None: it has everything.
+    /// `None` if it received everything.
     error: Option<Error>,
 }
 
@@ -74,7 +74,7 @@ async fn consume(server: Server) -> Ended {
         on_takeover: OnTakeover::End,
     };
     let mut consumer = Consumer::new(server, open, options);
-    // What was given before a break and not committed comes again: effects are keyed.
+    // Uncommitted events are redelivered after a break. Ignore repetitions, as an idempotent handler would.
     let mut given: Vec<u64> = Vec::new();
     loop {
         let error = match consumer.next().await {
@@ -126,7 +126,7 @@ fn judge(scenario: &Scenario, ended: &Ended) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscriber_ends_as_each_scenario_says() {
+async fn subscriber_ends_as_each_scenario_expects() {
     let scenarios = SCENARIOS.iter().filter(|scenario| !scenario.consumers_only);
     let all = scenarios.map(|scenario| {
         tokio::spawn(async move {
@@ -139,14 +139,15 @@ async fn a_subscriber_ends_as_each_scenario_says() {
     for played in all.collect::<Vec<_>>() {
         streams.push(played.await.expect("the scenario ends as it should"));
     }
-    // Each went on exactly where it stood.
+    // Each client resumed exactly after its last event.
     let cut = SCENARIOS.iter().position(|scenario| scenario.name == "cut").expect("it is there");
     assert_eq!(streams[cut], [0, 3, 3, 5]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_consumer_ends_as_each_scenario_says() {
-    // What it forgets across sessions it cannot know: there the server keeps the place, and the first event sets it.
+async fn consumer_ends_as_each_scenario_expects() {
+    // A consumer keeps no position across sessions: the server stores it, and the first event of a session sets it. So these scenarios do
+    // not apply.
     let knows = |scenario: &&Scenario| !scenario.name.ends_with("-after-a-break");
     let all = SCENARIOS.iter().filter(knows).map(|scenario| {
         tokio::spawn(async move {
@@ -159,9 +160,9 @@ async fn a_consumer_ends_as_each_scenario_says() {
     }
 }
 
-on_both!(a_consumer_stands_by_until_its_shard_is_free);
+on_both!(standby_consumer_waits_until_its_shard_is_free);
 
-async fn a_consumer_stands_by_until_its_shard_is_free(backend: Backend) {
+async fn standby_consumer_waits_until_its_shard_is_free(backend: Backend) {
     let app = TestApp::start(backend).await;
     app.scene().talk().await;
     let server = Server::connect(&format!("http://{}", app.server.doors.grpc), ADMINISTRATOR).expect("an address");

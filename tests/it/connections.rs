@@ -1,4 +1,4 @@
-//! What callers notice when connections to PostgreSQL end under the server.
+//! What callers notice when the server's connections to PostgreSQL are closed.
 
 use std::time::Duration;
 
@@ -8,30 +8,31 @@ use crate::support::{
     scene::outgoing,
 };
 
-/// A proxy that forgets idle connections, a database that was restarted at night: the first writes after it are taken.
+/// Idle connections end, by a proxy that drops them or by a restart of the database. The first writes afterwards must succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_after_a_pause_do_not_meet_connections_that_ended_on_postgres() {
+async fn writes_after_a_pause_skip_closed_connections_on_postgres() {
     let app = TestApp::start(Backend::Postgres).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
     for text in ["the lane has a connection", "the lane has the rows at hand"] {
         scene.say(conversation, text).await;
     }
-    // Longer than the pause after which a connection is tried.
+    // Longer than the idle time after which the server tests a connection before use.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     execute(&app.database.url(), end).await;
-    // By the lane's own connection, with a look at kept answers by the pool; then by a transaction of the pool.
+    // The message uses the writer shard's own connection, and the pool for the lookup of stored responses. The conversation uses a
+    // transaction of the pool.
     let taken = scene.send(conversation, outgoing("good morning")).await;
     assert!(taken.is_ok(), "a message after the connections ended: {taken:?}");
     let other = scene.talk().await;
     assert_ne!(other, conversation, "a verb after the connections ended");
 }
 
-/// The answer to a body that is refused before all of it came is not lost in a reset of the connection, and neither is the request after
-/// it: the client is told that the connection ends.
+/// A body is refused before all of it has arrived. The client must receive the response instead of a connection reset, and must learn that
+/// the connection closes, so that the next request is not lost either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_large_is_told() {
+async fn refusal_of_a_large_body_reaches_the_client() {
     let app = TestApp::start(Backend::Sqlite).await;
     let http = app.http();
     let contacts = "/api/v1/accounts/1/contacts";

@@ -1,4 +1,4 @@
-//! Contacts: changed and deleted.
+//! Updating and deleting contacts.
 
 use parley_proto::{Contact, DeleteContactRequest, EventKind};
 use prost_types::value::Kind;
@@ -19,8 +19,8 @@ use crate::{
 
 on_both!(
     only_fields_in_the_mask_change,
-    single_attributes_change_by_path,
-    a_deleted_contact_takes_all_with_it
+    single_attributes_are_updated_by_path,
+    deleting_a_contact_deletes_its_conversations
 );
 
 async fn only_fields_in_the_mask_change(backend: Backend) {
@@ -78,7 +78,7 @@ async fn only_fields_in_the_mask_change(backend: Backend) {
     assert_refused(update(&scene, nobody, &["name"]).await, Code::NotFound, "NOT_FOUND");
 }
 
-async fn single_attributes_change_by_path(backend: Backend) {
+async fn single_attributes_are_updated_by_path(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let made = create(&scene, ana()).await.expect("the contact is made");
@@ -103,7 +103,7 @@ async fn single_attributes_change_by_path(backend: Backend) {
     assert_eq!(changed.custom_attributes, change.custom_attributes, "replaced as a whole");
 }
 
-async fn a_deleted_contact_takes_all_with_it(backend: Backend) {
+async fn deleting_a_contact_deletes_its_conversations(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Ana").await;

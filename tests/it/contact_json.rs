@@ -1,4 +1,4 @@
-//! Contacts through the JSON door: filters, merging, sessions, pages by cursor.
+//! Contacts over the JSON API: filters, merging, sessions, pages by cursor.
 
 use proptest::{
     prelude::*,
@@ -11,11 +11,11 @@ use serde_json::{Value as Json, json};
 use crate::support::{app::TestApp, database::Backend, http::Http, on_both};
 
 on_both!(
-    filters_answer_as_documented,
-    any_filter_is_refused_or_answered,
-    merging_answers_the_base,
-    sessions_lead_to_contacts,
-    lists_go_on_by_cursor,
+    filters_respond_as_documented,
+    arbitrary_filters_never_cause_a_server_error,
+    merge_returns_the_base_contact,
+    contact_is_found_by_its_session,
+    lists_continue_by_cursor,
     lists_sort_by_several_keys
 );
 
@@ -26,7 +26,7 @@ impl Door {
         Self(app.http())
     }
 
-    /// Status and body; null for an empty one.
+    /// Sends a request. Returns the status and the body, which is null if empty.
     async fn send(&self, method: Method, path: &str, body: &Json) -> (u16, Json) {
         let path = format!("/api/v1/accounts/1{path}");
         let answer = self.0.send(method.as_str(), &path, Some(body).filter(|body| !body.is_null())).await;
@@ -57,7 +57,7 @@ fn ids(payload: &Json) -> Vec<i64> {
         .collect()
 }
 
-async fn filters_answer_as_documented(backend: Backend) {
+async fn filters_respond_as_documented(backend: Backend) {
     let app = TestApp::start(backend).await;
     let door = Door::of(&app);
     let ana = door
@@ -115,7 +115,7 @@ async fn filters_answer_as_documented(backend: Backend) {
     assert_eq!(door.post("/conversations/filter", json!({"payload": 7})).await, missing);
 }
 
-/// JSON of all sorts in the places of a filter.
+/// Arbitrary JSON in the fields of a filter.
 fn payloads() -> impl Strategy<Value = Json> {
     let keys = prop::sample::select(vec![
         "name",
@@ -187,7 +187,7 @@ fn payloads() -> impl Strategy<Value = Json> {
     })
 }
 
-async fn any_filter_is_refused_or_answered(backend: Backend) {
+async fn arbitrary_filters_never_cause_a_server_error(backend: Backend) {
     let app = TestApp::start(backend).await;
     let door = Door::of(&app);
     let ana = door
@@ -218,7 +218,7 @@ async fn any_filter_is_refused_or_answered(backend: Backend) {
     assert!(answered > 40, "only {answered} of them made sense");
 }
 
-async fn merging_answers_the_base(backend: Backend) {
+async fn merge_returns_the_base_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
     let door = Door::of(&app);
     let base = door.contact(json!({"name": "Ana", "custom_attributes": {"plan": "gold"}})).await;
@@ -248,7 +248,7 @@ async fn merging_answers_the_base(backend: Backend) {
     assert_eq!((status, same), (200, merged));
 }
 
-async fn sessions_lead_to_contacts(backend: Backend) {
+async fn contact_is_found_by_its_session(backend: Backend) {
     let app = TestApp::start(backend).await;
     let door = Door::of(&app);
     let ana = door.contact(json!({"name": "Ana", "inbox_id": 1, "source_id": "ana-1"})).await;
@@ -279,7 +279,7 @@ async fn sessions_lead_to_contacts(backend: Backend) {
     assert_eq!(door.get("/contacts/999999/contactable_inboxes").await.0, 404);
 }
 
-async fn lists_go_on_by_cursor(backend: Backend) {
+async fn lists_continue_by_cursor(backend: Backend) {
     let app = TestApp::start(backend).await;
     let door = Door::of(&app);
     let mut made = Vec::new();

@@ -1,4 +1,4 @@
-//! Two contacts become one.
+//! Merging two contacts.
 
 use parley_proto::{
     CreateContactRequest, EventKind, GetContactBySessionRequest, GetConversationRequest, ListContactableInboxesRequest,
@@ -22,12 +22,12 @@ use crate::{
 };
 
 on_both!(
-    what_hung_on_the_one_hangs_on_the_other,
-    what_the_base_lacks_it_gets,
-    merging_with_itself_changes_nothing,
-    messages_after_a_merge_are_the_bases,
-    a_session_finds_its_contact,
-    every_inbox_can_reach_a_contact
+    merge_moves_sessions_and_conversations_to_the_base,
+    merge_fills_missing_fields_of_the_base,
+    merging_a_contact_with_itself_changes_nothing,
+    messages_after_a_merge_belong_to_the_base,
+    contact_is_found_by_its_session,
+    contactable_inboxes_list_every_inbox
 );
 
 async fn merge(scene: &Scene, base: i64, other: i64) -> Result<MergeContactsResponse, Status> {
@@ -40,7 +40,7 @@ async fn merge(scene: &Scene, base: i64, other: i64) -> Result<MergeContactsResp
     Ok(scene.clients.contacts.clone().merge_contacts(request).await?.into_inner())
 }
 
-async fn what_hung_on_the_one_hangs_on_the_other(backend: Backend) {
+async fn merge_moves_sessions_and_conversations_to_the_base(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let (base, other) = (scene.person("Ana").await, scene.person("Maria").await);
@@ -116,7 +116,7 @@ async fn what_hung_on_the_one_hangs_on_the_other(backend: Backend) {
     assert_refused(merge(&scene, base.contact, other.contact).await, Code::NotFound, "NOT_FOUND");
 }
 
-async fn what_the_base_lacks_it_gets(backend: Backend) {
+async fn merge_fills_missing_fields_of_the_base(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let text = |text: &str| Kind::StringValue(text.to_owned());
@@ -154,7 +154,7 @@ async fn what_the_base_lacks_it_gets(backend: Backend) {
     assert_eq!(get(&scene, base.id).await.expect("it is there"), merged);
 }
 
-async fn merging_with_itself_changes_nothing(backend: Backend) {
+async fn merging_a_contact_with_itself_changes_nothing(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Ana").await;
@@ -168,8 +168,8 @@ async fn merging_with_itself_changes_nothing(backend: Backend) {
     assert_refused(merge(&scene, 999_999, person.contact).await, Code::NotFound, "NOT_FOUND");
 }
 
-/// What the writer keeps at hand must not outlive the merge.
-async fn messages_after_a_merge_are_the_bases(backend: Backend) {
+/// The writer's cached rows must not survive the merge.
+async fn messages_after_a_merge_belong_to_the_base(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let (base, other) = (scene.person("Ana").await, scene.person("Maria").await);
@@ -182,7 +182,7 @@ async fn messages_after_a_merge_are_the_bases(backend: Backend) {
     assert!(get(&scene, base.contact).await.expect("it is there").last_activity_at.is_some());
 }
 
-async fn a_session_finds_its_contact(backend: Backend) {
+async fn contact_is_found_by_its_session(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Ana").await;
@@ -201,7 +201,7 @@ async fn a_session_finds_its_contact(backend: Backend) {
     assert_refused(find(1, " ").await, Code::InvalidArgument, "INVALID_FIELD");
 }
 
-async fn every_inbox_can_reach_a_contact(backend: Backend) {
+async fn contactable_inboxes_list_every_inbox(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let nobody = create(

@@ -1,4 +1,5 @@
-//! Many callers make the same contact at once: one row, and every answer is right. On PostgreSQL half of them call another replica.
+//! Many callers create the same contact concurrently: there is one row, and every response is correct. On PostgreSQL half of the callers
+//! use another replica.
 
 use std::sync::Arc;
 
@@ -12,23 +13,23 @@ use crate::support::{
 };
 
 on_both!(
-    an_address_is_taken_once,
-    an_identifier_is_taken_once,
-    a_phone_number_is_taken_once,
-    a_source_id_is_taken_once,
-    a_contact_is_taken_in_once
+    concurrent_creations_use_an_email_address_once,
+    concurrent_creations_use_an_identifier_once,
+    concurrent_creations_use_a_phone_number_once,
+    concurrent_creations_use_a_source_id_once,
+    concurrent_merges_merge_a_contact_once
 );
 
-/// Callers at once.
+/// The number of concurrent callers.
 const CALLERS: usize = 64;
 
 async fn app(backend: Backend) -> TestApp {
-    // SQLite has one server.
+    // SQLite supports one server only.
     let replicas = usize::from(backend == Backend::Postgres);
     TestApp::builder(backend).replicas(replicas).start().await
 }
 
-/// Posts the same to a path of account 1 from all callers at once; the statuses and bodies.
+/// Posts the same body to a path of account 1 from all callers concurrently. Returns the statuses and bodies.
 async fn at_once(app: &TestApp, path: &str, body: impl Fn(usize) -> Json) -> Vec<(u16, Json)> {
     let mut doors = vec![app.server.doors.http.clone()];
     doors.extend(app.replicas.iter().map(|replica| replica.doors.http.clone()));
@@ -50,7 +51,7 @@ async fn contacts(app: &TestApp) -> Json {
     app.http().post("/contacts/filter", &json!({"payload": []})).await
 }
 
-/// One made it; the others are told that it is taken, and by whom.
+/// One caller creates the contact. The others receive an error that names it.
 async fn taken_once(backend: Backend, key: &str, value: &str, sentence: &str) {
     let app = app(backend).await;
     let answers = at_once(&app, "/contacts", |nth| json!({"name": format!("caller {nth}"), key: value})).await;
@@ -64,19 +65,19 @@ async fn taken_once(backend: Backend, key: &str, value: &str, sentence: &str) {
     assert_eq!(contacts(&app).await["meta"]["count"], 1);
 }
 
-async fn an_address_is_taken_once(backend: Backend) {
+async fn concurrent_creations_use_an_email_address_once(backend: Backend) {
     taken_once(backend, "email", "ana@example.org", "Email has already been taken").await;
 }
 
-async fn an_identifier_is_taken_once(backend: Backend) {
+async fn concurrent_creations_use_an_identifier_once(backend: Backend) {
     taken_once(backend, "identifier", "crm-7", "Identifier has already been taken").await;
 }
 
-async fn a_phone_number_is_taken_once(backend: Backend) {
+async fn concurrent_creations_use_a_phone_number_once(backend: Backend) {
     taken_once(backend, "phone_number", "+351912345678", "Phone number has already been taken").await;
 }
 
-async fn a_source_id_is_taken_once(backend: Backend) {
+async fn concurrent_creations_use_a_source_id_once(backend: Backend) {
     let app = app(backend).await;
     let body = |nth: usize| json!({"name": "caller", "identifier": format!("caller-{nth}"), "inbox_id": 1, "source_id": "ana"});
     let answers = at_once(&app, "/contacts", body).await;
@@ -90,7 +91,7 @@ async fn a_source_id_is_taken_once(backend: Backend) {
     assert_eq!(contacts(&app).await["meta"]["count"], 1, "a refused call leaves no contact behind");
 }
 
-async fn a_contact_is_taken_in_once(backend: Backend) {
+async fn concurrent_merges_merge_a_contact_once(backend: Backend) {
     let app = app(backend).await;
     let scene = app.scene();
     let (base, other) = (scene.person("Ana").await.contact, scene.person("Maria").await.contact);

@@ -1,4 +1,4 @@
-//! Searching contacts by a piece of what is known of them, whatever index answers it.
+//! Searching contacts by a substring of their fields, with every kind of index.
 
 use parley_proto::{Contact, CreateContactRequest, DeleteContactRequest, SearchContactsRequest};
 use prost_types::value::Kind;
@@ -8,7 +8,7 @@ use crate::{
     support::{app::TestApp, database::Backend, on_both, scene::Scene},
 };
 
-on_both!(a_piece_finds_whoever_holds_it, what_changes_is_found_anew);
+on_both!(substring_finds_every_matching_contact, search_follows_updates_and_deletions);
 
 async fn person(scene: &Scene, name: &str, email: &str, identifier: &str, company: &str) -> Contact {
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
@@ -23,7 +23,7 @@ async fn person(scene: &Scene, name: &str, email: &str, identifier: &str, compan
     create(scene, request).await.expect("made")
 }
 
-/// The names of those that are found, in the order of their making.
+/// The names of matching contacts, in the order of creation.
 async fn found(scene: &Scene, query: &str) -> Vec<String> {
     let request = SearchContactsRequest {
         account_id: 1,
@@ -43,7 +43,7 @@ async fn found(scene: &Scene, query: &str) -> Vec<String> {
     answer.contacts.into_iter().map(|contact| contact.name).collect()
 }
 
-async fn a_piece_finds_whoever_holds_it(backend: Backend) {
+async fn substring_finds_every_matching_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     person(&scene, "Ana Sousa", "ana@example.org", "", "").await;
@@ -77,7 +77,7 @@ async fn a_piece_finds_whoever_holds_it(backend: Backend) {
     }
 }
 
-async fn what_changes_is_found_anew(backend: Backend) {
+async fn search_follows_updates_and_deletions(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let ana = person(&scene, "Ana Sousa", "ana@example.org", "", "Acme").await;

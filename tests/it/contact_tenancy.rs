@@ -1,4 +1,4 @@
-//! Filters, merges and sessions end where the account does, and where an agent's inboxes do.
+//! Filters, merges and sessions do not cross accounts, and show agents only what belongs to their inboxes.
 
 use parley_proto::{
     FilterContactsRequest, FilterConversationsRequest, GetContactBySessionRequest, ListContactableInboxesRequest, MergeContactsRequest,
@@ -15,9 +15,9 @@ use crate::support::{
     scene::Scene,
 };
 
-on_both!(nothing_of_another_account_is_reached, agents_see_their_inboxes);
+on_both!(other_accounts_are_unreachable, agents_see_only_their_inboxes);
 
-async fn nothing_of_another_account_is_reached(backend: Backend) {
+async fn other_accounts_are_unreachable(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let (ours, theirs) = (app.scene(), other_account(&app, "Other").await);
     let (mine, foreign) = (ours.person("Ana").await, theirs.person("Theirs").await);
@@ -59,7 +59,7 @@ async fn nothing_of_another_account_is_reached(backend: Backend) {
     assert_refused(refused, Code::PermissionDenied, "NOT_A_MEMBER");
 }
 
-async fn agents_see_their_inboxes(backend: Backend) {
+async fn agents_see_only_their_inboxes(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let administrator = app.scene();
     let second = Scene::new(app.clients(), 1, inbox(&app.clients(), 1, "Second").await);

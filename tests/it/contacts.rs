@@ -1,4 +1,4 @@
-//! Contacts and their sessions: made, found, refused. What changes one stands in `contact_changes`.
+//! Contacts and their sessions: creation, lookup and validation. `contact_changes` has the tests of updates.
 
 use parley_proto::{
     Contact, CreateContactRequest, CreateContactSessionRequest, EventKind, GetContactRequest, ListContactSessionsRequest,
@@ -18,12 +18,12 @@ use crate::support::{
 };
 
 on_both!(
-    a_contact_comes_back_as_it_was_made,
-    a_taken_value_names_the_existing_contact,
-    creations_at_once_of_one_address_make_one_contact,
-    every_bad_field_is_named_at_once,
-    a_session_is_made_once,
-    search_finds_by_a_piece
+    contact_is_returned_as_created,
+    duplicate_value_names_the_existing_contact,
+    concurrent_creations_with_one_address_create_one_contact,
+    every_invalid_field_is_reported_at_once,
+    concurrent_calls_create_one_session,
+    search_finds_substrings
 );
 
 pub fn ana() -> CreateContactRequest {
@@ -72,7 +72,7 @@ pub async fn update(scene: &Scene, contact: Contact, paths: &[&str]) -> Result<U
     Ok(scene.clients.contacts.clone().update_contact(request).await?.into_inner())
 }
 
-async fn a_contact_comes_back_as_it_was_made(backend: Backend) {
+async fn contact_is_returned_as_created(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let made = create(&scene, ana()).await.expect("the contact is made");
@@ -93,7 +93,7 @@ async fn a_contact_comes_back_as_it_was_made(backend: Backend) {
     assert_eq!(fault.metadata["id"], (made.id + 1).to_string());
 }
 
-async fn a_taken_value_names_the_existing_contact(backend: Backend) {
+async fn duplicate_value_names_the_existing_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let made = create(&scene, ana()).await.expect("the contact is made");
@@ -148,7 +148,7 @@ async fn a_taken_value_names_the_existing_contact(backend: Backend) {
     assert_eq!(fault.metadata["existing_id"], made.id.to_string());
 }
 
-async fn creations_at_once_of_one_address_make_one_contact(backend: Backend) {
+async fn concurrent_creations_with_one_address_create_one_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let before = log_info(&scene.clients, 1).await.head_seq;
@@ -183,7 +183,7 @@ async fn creations_at_once_of_one_address_make_one_contact(backend: Backend) {
     assert_eq!(log_info(&scene.clients, 1).await.head_seq, before + 1, "one event");
 }
 
-async fn every_bad_field_is_named_at_once(backend: Backend) {
+async fn every_invalid_field_is_reported_at_once(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let before = log_info(&scene.clients, 1).await.head_seq;
@@ -228,7 +228,7 @@ async fn every_bad_field_is_named_at_once(backend: Backend) {
     assert_eq!(log_info(&scene.clients, 1).await.head_seq, before, "nothing half-written");
 }
 
-async fn a_session_is_made_once(backend: Backend) {
+async fn concurrent_calls_create_one_session(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let (ana, bruno) = (scene.person("Ana").await, scene.person("Bruno").await);
@@ -277,7 +277,7 @@ async fn a_session_is_made_once(backend: Backend) {
     assert_eq!(names, [ana.source, "device-1".to_owned()], "oldest first");
 }
 
-async fn search_finds_by_a_piece(backend: Backend) {
+async fn search_finds_substrings(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let made = create(&scene, ana()).await.expect("the contact is made");

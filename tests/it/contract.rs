@@ -1,9 +1,9 @@
-//! What every call of the contract has in common, read from its description.
+//! Conventions that all methods of the contract follow, checked on its descriptors.
 
 use parley_proto as pb;
 use prost_reflect::{DescriptorPool, Kind, MessageDescriptor, MethodDescriptor};
 
-/// Calls that change nothing, by the first word of their name.
+/// The prefixes of methods that change nothing.
 const READS: [&str; 9] = [
     "Get",
     "List",
@@ -16,7 +16,7 @@ const READS: [&str; 9] = [
     "Read",
 ];
 
-/// Calls that change something and yet are made otherwise, with the reason.
+/// Methods that change something and deviate from the conventions, each with the reason.
 const OTHERWISE: &[(&str, &str)] = &[
     ("SendMessages", "a stream: each of its results has a cursor"),
     (
@@ -45,7 +45,7 @@ fn kind(message: &MessageDescriptor, field: &str) -> Option<(u32, Kind)> {
 }
 
 #[test]
-fn every_change_can_be_repeated_and_waited_for() {
+fn every_write_has_a_request_id_and_returns_a_cursor() {
     let (calls, mut missing) = (calls(), Vec::new());
     assert!(calls.len() > 40, "only {} calls were found", calls.len());
     for call in calls.iter().filter(|call| !reads(call)) {
@@ -64,7 +64,7 @@ fn every_change_can_be_repeated_and_waited_for() {
 }
 
 #[test]
-fn requests_begin_with_their_account() {
+fn account_id_is_the_first_field_of_requests() {
     let mut odd = Vec::new();
     for call in calls() {
         if let Some((number, _)) = kind(&call.input(), "account_id")
@@ -77,7 +77,7 @@ fn requests_begin_with_their_account() {
 }
 
 #[test]
-fn lists_come_in_pages() {
+fn lists_are_paged() {
     let mut endless = Vec::new();
     for call in calls() {
         let list = call

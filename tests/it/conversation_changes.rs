@@ -1,4 +1,4 @@
-//! What happens to conversations: status, priority, assignee, labels, looks, typing.
+//! Changes of conversations: status, priority, assignee, labels, read state, typing.
 
 use parley_proto::{
     Conversation, ConversationPriority, ConversationStatus, EventKind, GetConversationRequest, MarkConversationSeenRequest,
@@ -17,10 +17,10 @@ use crate::support::{
 };
 
 on_both!(
-    a_contact_that_writes_reopens,
-    changes_leave_activity_lines,
-    seen_counts_unread_messages_down,
-    typing_is_told_and_stored_nowhere
+    incoming_message_reopens_a_conversation,
+    changes_leave_activity_messages,
+    marking_as_seen_resets_the_unread_count,
+    typing_is_published_but_not_stored
 );
 
 async fn get(scene: &Scene, conversation_id: i64) -> Conversation {
@@ -55,7 +55,7 @@ async fn resolve(scene: &Scene, conversation_id: i64) -> Conversation {
     answer.into_inner().conversation.expect("always set")
 }
 
-async fn a_contact_that_writes_reopens(backend: Backend) {
+async fn incoming_message_reopens_a_conversation(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -77,7 +77,7 @@ async fn a_contact_that_writes_reopens(backend: Backend) {
     assert_eq!(changes, 2, "resolved, and opened again");
 }
 
-async fn changes_leave_activity_lines(backend: Backend) {
+async fn changes_leave_activity_messages(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation_id = scene.talk().await;
@@ -159,7 +159,7 @@ async fn changes_leave_activity_lines(backend: Backend) {
     assert_eq!(changed, 1);
 }
 
-async fn seen_counts_unread_messages_down(backend: Backend) {
+async fn marking_as_seen_resets_the_unread_count(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation_id = scene.talk().await;
@@ -187,7 +187,7 @@ async fn seen_counts_unread_messages_down(backend: Backend) {
     assert_eq!(get(&scene, conversation_id).await.unread_count, 1);
 }
 
-async fn typing_is_told_and_stored_nowhere(backend: Backend) {
+async fn typing_is_published_but_not_stored(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation_id = scene.talk().await;
@@ -205,7 +205,7 @@ async fn typing_is_told_and_stored_nowhere(backend: Backend) {
         .await
         .expect("the stream opens")
         .into_inner();
-    // The first bookmark says that the stream is at the head: from here on typing is heard.
+    // The first bookmark shows that the stream has reached the head, so it receives typing events from here on.
     let first = in_time("a bookmark", stream.message())
         .await
         .expect("the stream goes on")

@@ -1,4 +1,4 @@
-//! Conversations: made, found, listed.
+//! Conversations: creation, lookup and lists.
 
 use parley_proto::{
     ApiChannel, Contact, Conversation, ConversationStatus, CreateContactRequest, CreateConversationRequest, CreateConversationResponse,
@@ -18,12 +18,12 @@ use crate::support::{
 };
 
 on_both!(
-    numbers_count_from_one_without_a_hole,
-    a_session_is_found_by_its_name_or_made,
-    a_locked_inbox_has_one_conversation_a_session,
-    a_first_message_comes_with_it_or_nothing_does,
-    a_blocked_contact_starts_resolved,
-    conversations_are_listed_by_what_they_are
+    conversation_numbers_are_dense_from_one,
+    session_is_found_by_source_id_or_created,
+    locked_inbox_has_one_conversation_per_session,
+    conversation_and_first_message_are_created_atomically,
+    conversation_of_a_blocked_contact_starts_resolved,
+    conversations_are_filtered_and_sorted
 );
 
 async fn create(scene: &Scene, request: CreateConversationRequest) -> Result<CreateConversationResponse, Status> {
@@ -75,7 +75,7 @@ async fn resolve(scene: &Scene, conversation_id: i64) -> Conversation {
     answer.into_inner().conversation.expect("always set")
 }
 
-async fn numbers_count_from_one_without_a_hole(backend: Backend) {
+async fn conversation_numbers_are_dense_from_one(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Asha").await;
@@ -101,7 +101,7 @@ async fn numbers_count_from_one_without_a_hole(backend: Backend) {
     assert_refused(missing, Code::NotFound, "NOT_FOUND");
 }
 
-async fn a_session_is_found_by_its_name_or_made(backend: Backend) {
+async fn session_is_found_by_source_id_or_created(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Asha").await;
@@ -159,7 +159,7 @@ async fn a_session_is_found_by_its_name_or_made(backend: Backend) {
     assert_refused(create(&scene, no_inbox).await, Code::NotFound, "NOT_FOUND");
 }
 
-async fn a_locked_inbox_has_one_conversation_a_session(backend: Backend) {
+async fn locked_inbox_has_one_conversation_per_session(backend: Backend) {
     let app = TestApp::start(backend).await;
     let request = CreateInboxRequest {
         account_id: 1,
@@ -195,7 +195,7 @@ async fn a_locked_inbox_has_one_conversation_a_session(backend: Backend) {
     assert_eq!(numbers.len(), 1, "sixteen at once make one conversation: {numbers:?}");
 }
 
-async fn a_first_message_comes_with_it_or_nothing_does(backend: Backend) {
+async fn conversation_and_first_message_are_created_atomically(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Asha").await;
@@ -217,7 +217,7 @@ async fn a_first_message_comes_with_it_or_nothing_does(backend: Backend) {
     assert_eq!(made.message.expect("one was given").content.as_deref(), Some("hello"));
 }
 
-async fn a_blocked_contact_starts_resolved(backend: Backend) {
+async fn conversation_of_a_blocked_contact_starts_resolved(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Asha").await;
@@ -250,7 +250,7 @@ async fn a_blocked_contact_starts_resolved(backend: Backend) {
     );
 }
 
-async fn conversations_are_listed_by_what_they_are(backend: Backend) {
+async fn conversations_are_filtered_and_sorted(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let people = [scene.person("Asha").await, scene.person("Bruno").await];

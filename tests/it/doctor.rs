@@ -1,4 +1,4 @@
-//! What `parley doctor` says of files that the configuration and the environment name, and of proxies.
+//! What `parley doctor` reports about files that the configuration and the environment name, and about proxies.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -23,7 +23,7 @@ fn write(file: &Path, text: &str, mode: u32) {
 }
 
 #[tokio::test]
-async fn the_doctor_looks_at_certificates_for_telemetry() {
+async fn doctor_checks_telemetry_certificates() {
     let home = tempfile::tempdir().expect("a folder");
     let (certificate, key) = Authority::new().sign("parley.test");
     write(&home.path().join("client.crt"), &certificate, 0o600);
@@ -61,7 +61,7 @@ async fn the_doctor_looks_at_certificates_for_telemetry() {
 }
 
 #[tokio::test]
-async fn the_doctor_looks_at_files_with_secrets() {
+async fn doctor_checks_files_with_secrets() {
     let home = tempfile::tempdir().expect("a folder");
     let (token, nats) = (home.path().join("token"), home.path().join("nats"));
     let settings = [
@@ -84,7 +84,7 @@ async fn the_doctor_looks_at_files_with_secrets() {
 }
 
 #[tokio::test]
-async fn the_doctor_says_what_a_proxy_must_let_through() {
+async fn doctor_reports_proxy_requirements() {
     let home = tempfile::tempdir().expect("a folder");
     let url = ("PARLEY_HTTP_BASE_URL", "https://desk.example.org");
     let without = doctor(home.path(), &[]).await;
@@ -96,9 +96,9 @@ async fn the_doctor_says_what_a_proxy_must_let_through() {
     }
 }
 
-/// A folder of files that is missing is not created, and one that cannot be created is wrong.
+/// A missing folder for files is not created, and one that could not be created is an error.
 #[tokio::test]
-async fn the_doctor_creates_no_folder() {
+async fn doctor_creates_no_folder() {
     let home = tempfile::tempdir().expect("a folder");
     let missing = doctor(home.path(), &[("PARLEY_FILES_URL", "file:not/there/yet")]).await;
     assert_eq!(missing.code, Some(0), "{}", missing.output);

@@ -1,5 +1,5 @@
-//! SIGTERM with every kind of open connection on every listener: none that has no complete request holds up the drain, streams end with a status,
-//! and the program ends with success.
+//! SIGTERM with every kind of open connection on every listener: a connection without a complete request does not delay the drain, streams
+//! end with a status, and the process exits successfully.
 
 use std::{fs, pin::Pin, sync::Arc};
 
@@ -30,10 +30,10 @@ use crate::support::{
     scene::outgoing,
 };
 
-/// What the log says when connections had to be cut.
+/// The log line about connections that had to be cut.
 const CUT: &str = "aborted open connections";
 
-/// The preface of HTTP/2, and empty settings.
+/// The HTTP/2 connection preface and an empty SETTINGS frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -41,7 +41,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
 type Connection = Pin<Box<dyn Bytes>>;
 
-/// How to reach a listener.
+/// How to connect to a listener: with TLS or without.
 struct Way(Option<TlsConnector>);
 
 impl Way {
@@ -67,7 +67,7 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: parley.test\r\napi_access_token: {ADMINISTRATOR}\r\n\r\n")
 }
 
-/// What a client may have sent before it fell silent.
+/// What a client may have sent before it stops sending.
 fn beginnings() -> Vec<Vec<u8>> {
     vec![
         Vec::new(),
@@ -77,7 +77,7 @@ fn beginnings() -> Vec<Vec<u8>> {
         b"POST /parley.v1.AccountsService/GetProfile HTTP/1.1\r\nhost: p".to_vec(),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
         PREFACE.to_vec(),
-        // Half of the header of a frame.
+        // Half of a frame header.
         [PREFACE, b"\0\0\x20\x01"].concat(),
         // HEADERS without END_HEADERS, and no CONTINUATION.
         [PREFACE, b"\0\0\x01\x01\x01\0\0\0\x01\x82"].concat(),
@@ -89,7 +89,7 @@ fn beginnings() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Opens one connection of every kind to every listener, drains, and expects success without a cut.
+/// Opens one connection of every kind to every listener, drains, and expects a successful exit without cut connections.
 async fn drains(app: Builder, way: Way) {
     let mut app = app.env("PARLEY_SHUTDOWN_GRACE_SECONDS", "40").start().await;
     let doors = [&app.server.doors.grpc, &app.server.doors.http, &app.server.doors.admin];
@@ -102,7 +102,7 @@ async fn drains(app: Builder, way: Way) {
             open.push((connection, beginning));
         }
     }
-    // The last of each listener was answered, so the ones before it were read.
+    // The last connection of each listener got a response, so the server has read the earlier ones.
     for (connection, beginning) in &mut open {
         if beginning.starts_with(b"GET /readyz") {
             let mut byte = [0];
@@ -112,7 +112,7 @@ async fn drains(app: Builder, way: Way) {
     app.server.terminate();
     for (connection, beginning) in &mut open {
         let mut rest = Vec::new();
-        // A reset is an end too.
+        // A reset ends the connection as well.
         let _ = in_time(&String::from_utf8_lossy(beginning), connection.read_to_end(&mut rest)).await;
     }
     let status = app.server.wait().await;
@@ -121,12 +121,12 @@ async fn drains(app: Builder, way: Way) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_connections_do_not_hold_up_a_drain() {
+async fn silent_connections_do_not_delay_a_drain() {
     drains(TestApp::builder(Backend::Sqlite), Way(None)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_connections_over_tls_do_not_hold_up_a_drain() {
+async fn silent_tls_connections_do_not_delay_a_drain() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     let (certificate, key) = authority.sign("parley.test");
@@ -144,9 +144,9 @@ async fn silent_connections_over_tls_do_not_hold_up_a_drain() {
     drains(app, Way(Some(TlsConnector::from(Arc::new(client))))).await;
 }
 
-/// Streams that deliver no events end with UNAVAILABLE and when to come back, after what they had to deliver.
+/// Streams without events end with UNAVAILABLE and a retry delay, after they have delivered what was pending.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_streams_end_with_a_status_when_a_drain_begins() {
+async fn server_streams_end_with_a_status_on_drain() {
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_SHUTDOWN_GRACE_SECONDS", "40")
         .start()
@@ -227,9 +227,10 @@ async fn server_streams_end_with_a_status_when_a_drain_begins() {
     assert!(!app.server.log().contains(CUT), "{}", app.server.log());
 }
 
-/// A client that never takes its response, and one that sends its request byte by byte, have the grace period; then they are cut, and counted.
+/// A client that never reads its response, and one that sends its request byte by byte, keep the grace period. Then their connections are
+/// cut and counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_open_after_the_grace_period_is_cut_and_counted() {
+async fn connections_are_cut_and_counted_after_the_grace_period() {
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_SHUTDOWN_GRACE_SECONDS", "3")
         .start()
@@ -256,9 +257,9 @@ async fn what_is_open_after_the_grace_period_is_cut_and_counted() {
     trickle.abort();
 }
 
-/// The same half of a request, with the protection and without it.
+/// An incomplete request, with the protection and without it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_a_request_holds_up_a_drain_without_its_protection() {
+async fn incomplete_request_delays_a_drain_only_without_protection() {
     for (is_on, switch) in [(true, ""), (false, "drained_connections")] {
         let mut app = TestApp::builder(Backend::Sqlite)
             .env("PARLEY_SHUTDOWN_GRACE_SECONDS", "4")
@@ -267,7 +268,7 @@ async fn half_a_request_holds_up_a_drain_without_its_protection() {
             .await;
         let mut half = TcpStream::connect(&app.server.doors.http).await.expect("the system accepts it");
         half.write_all(b"GET / HTTP/1.1\r\n").await.expect("the other end is there");
-        // Answered over another connection: the half was read.
+        // A response on another connection shows that the server has read the incomplete request.
         assert_eq!(app.http().send("GET", "/api/v1/profile", None).await.status, 200);
         app.server.terminate();
         assert_eq!(app.server.wait().await.code(), Some(0));

@@ -1,5 +1,5 @@
-//! SIGTERM while responses are on their way: a client that reads slowly gets the rest of a complete one, and one that reads nothing holds up the
-//! drain for the grace period and no longer.
+//! SIGTERM while responses are being sent: a client that reads slowly gets the rest of a complete response, and one that reads nothing
+//! delays the drain for the grace period only.
 
 use std::time::Duration;
 
@@ -24,16 +24,16 @@ use crate::{
     },
 };
 
-/// What the log says when connections had to be cut.
+/// The log line about connections that had to be cut.
 const CUT: &str = "aborted open connections";
 
-/// How long clients read nothing: longer than a drain waits for a connection that owes nothing.
+/// How long clients read nothing: longer than a drain waits for a connection without a pending response.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// The size of the pieces in which responses are handed to the server of HTTP.
+/// The size of the chunks in which response bodies are passed to the HTTP server.
 const PIECE: usize = 16 * 1024;
 
-/// A server, and the path of a response of some 40 KiB that is complete at once.
+/// Starts a server. Returns it with the path of a response of about 40 KiB whose body is produced in one piece.
 async fn server(grace: &str, switch: &str) -> (TestApp, String) {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_SHUTDOWN_GRACE_SECONDS", grace)
@@ -46,7 +46,7 @@ async fn server(grace: &str, switch: &str) -> (TestApp, String) {
     (app, format!("/api/v1/accounts/1/contacts/{id}"))
 }
 
-/// A response over HTTP/2 of which `window` bytes can be sent.
+/// An HTTP/2 response with a flow-control window of `window` bytes.
 struct Narrow {
     body: h2::RecvStream,
     length: usize,
@@ -76,7 +76,7 @@ impl Narrow {
         }
     }
 
-    /// Takes so many bytes, and makes no room for others.
+    /// Reads this many bytes without extending the window.
     async fn take(&mut self, bytes: usize) {
         let mut taken = 0;
         while taken < bytes {
@@ -86,9 +86,9 @@ impl Narrow {
         assert_eq!(taken, bytes);
     }
 
-    /// Makes room for everything and takes the rest; how many bytes that are, if the response comes to its end.
+    /// Extends the window by `room` and reads the rest. Returns its size, or `None` if the response was cut.
     async fn rest(mut self, room: usize) -> Option<usize> {
-        // A stream that was reset has no window.
+        // A reset stream has no window.
         let _ = self.body.flow_control().release_capacity(room);
         let mut rest = 0;
         while let Some(data) = in_time("the response", self.body.data()).await {
@@ -98,9 +98,9 @@ impl Narrow {
     }
 }
 
-/// The window ends within the last piece, so all of the response was handed to the server of HTTP.
+/// The window ends within the last chunk, so the whole response has been passed to the HTTP server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_last_piece_of_a_response_waits_for_a_slow_client() {
+async fn last_chunk_of_a_response_waits_for_a_slow_client() {
     for (is_on, switch) in [(true, ""), (false, "drained_responses")] {
         let (mut app, path) = server("40", switch).await;
         let length = Narrow::open(&app, &path, 1 << 20).await.length;
@@ -117,7 +117,7 @@ async fn the_last_piece_of_a_response_waits_for_a_slow_client() {
     }
 }
 
-/// How many requests of the JSON API were answered so far.
+/// The counters of completed requests, as text.
 async fn answered(app: &TestApp) -> String {
     let url = format!("http://{}/metrics", app.server.doors.admin);
     let answer = crate::support::http::client().get(url).send().await.expect("metrics");
@@ -126,14 +126,14 @@ async fn answered(app: &TestApp) -> String {
     counts.collect::<Vec<_>>().join("\n")
 }
 
-/// Sends requests one after the other and reads nothing, until the server can write no more.
+/// Pipelines requests and reads nothing, until the server cannot write any more.
 async fn fill(app: &TestApp, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("small");
     let address: std::net::SocketAddr = app.server.doors.http.parse().expect("an address");
     let mut stream = socket.connect(address).await.expect("the listener is there");
     let request = format!("GET {path} HTTP/1.1\r\nhost: parley.test\r\napi_access_token: {ADMINISTRATOR}\r\n\r\n");
-    // More than the buffers of the system hold responses, and less than they hold requests.
+    // The responses exceed what the socket buffers hold; the requests do not.
     in_time("room for requests", stream.write_all(request.repeat(300).as_bytes()))
         .await
         .expect("they are sent");
@@ -144,7 +144,7 @@ async fn fill(app: &TestApp, path: &str) -> TcpStream {
         while same < SAME {
             sleep(Duration::from_millis(200)).await;
             let now = (answered(app).await, unacknowledged(address.port(), client));
-            // The client's system takes no more, and the server has stopped to write into the buffers of its own.
+            // The client's receive buffer is full, and the server has stopped writing to its send buffer.
             same = if now.1 > 0 && now == before { same + 1 } else { 0 };
             before = now;
         }
@@ -153,10 +153,10 @@ async fn fill(app: &TestApp, path: &str) -> TcpStream {
     stream
 }
 
-/// How many looks after each other must find a server where it was.
+/// How many consecutive polls must find the server unchanged.
 const SAME: u32 = 10;
 
-/// Bytes that the server at one port of this machine has written to the client at another, and that the client's system has not taken.
+/// The bytes that the server at one local port has sent to the client at another, and that the client's kernel has not acknowledged.
 fn unacknowledged(server: u16, client: u16) -> u64 {
     let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
     let table = std::fs::read_to_string("/proc/self/net/tcp").expect("Linux has the table");
@@ -171,7 +171,7 @@ fn unacknowledged(server: u16, client: u16) -> u64 {
     queue.expect("the connection is open")
 }
 
-/// How many whole responses there are, and whether there is a part of another.
+/// The number of complete responses, and whether an incomplete one follows.
 fn whole(mut bytes: &[u8]) -> (usize, bool) {
     let mut count = 0;
     while let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -190,16 +190,16 @@ fn whole(mut bytes: &[u8]) -> (usize, bool) {
     (count, !bytes.is_empty())
 }
 
-/// What the system does not take of a response is not lost either.
+/// The part of a response that does not fit into the socket buffer is not lost either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_response_that_waits_in_a_full_buffer_is_written_to_its_end() {
+async fn response_in_a_full_buffer_is_written_completely() {
     for (is_on, switch) in [(true, ""), (false, "drained_responses")] {
         let (mut app, path) = server("40", switch).await;
         let mut stream = fill(&app, &path).await;
         app.server.terminate();
         sleep(PAUSE).await;
         let mut bytes = Vec::new();
-        // A reset is an end too.
+        // A reset ends the connection as well.
         let _ = in_time("the responses", stream.read_to_end(&mut bytes)).await;
         let (count, has_part) = whole(&bytes);
         assert_eq!(has_part, !is_on, "after {count} responses");
@@ -210,7 +210,7 @@ async fn a_response_that_waits_in_a_full_buffer_is_written_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_read_nothing_hold_up_a_drain_for_the_grace_period() {
+async fn clients_that_do_not_read_delay_a_drain_by_the_grace_period() {
     let (mut app, path) = server("4", "").await;
     let length = Narrow::open(&app, &path, 1 << 20).await.length;
     let window = (length - 1) / PIECE * PIECE + 1;
@@ -224,9 +224,9 @@ async fn clients_that_read_nothing_hold_up_a_drain_for_the_grace_period() {
     drop((narrow, full));
 }
 
-/// A download that is read on is whole; one whose reader takes its time ends with a status, from whose offset it can go on.
+/// A download whose client keeps reading completes. One whose client is slow ends with a status and can be resumed at its offset.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn downloads_end_with_a_drain() {
+async fn slow_downloads_end_with_a_status_on_drain() {
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_SHUTDOWN_GRACE_SECONDS", "40")
         .start()

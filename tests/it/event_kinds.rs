@@ -1,11 +1,11 @@
-//! `docs/events.md`: every kind of event, when it occurs and what it holds, made from the contract.
+//! Generates `docs/events.md` from the contract: every kind of event, when it occurs and what it contains.
 
 use std::{fmt::Write as _, fs, path::Path};
 
-/// Where the page is.
+/// The path of the page.
 pub const DOCUMENT: &str = "docs/events.md";
 
-/// The contract's files that the page is made from.
+/// The source files of the contract, concatenated.
 fn contract() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/parley/v1");
     let mut files: Vec<_> = fs::read_dir(folder)
@@ -17,10 +17,10 @@ fn contract() -> String {
     texts.concat()
 }
 
-/// A field or a value with its comment.
+/// A field or an enum value with its comment.
 struct Item {
     comment: String,
-    /// The line without its semicolon, such as `int64 id = 1`.
+    /// The declaration without its semicolon, such as `int64 id = 1`.
     line: String,
 }
 
@@ -32,7 +32,7 @@ impl Item {
     }
 }
 
-/// What is between the braces of `head`, such as `enum EventKind`: fields of a oneof are fields of their message.
+/// The items between the braces of `head`, such as `enum EventKind`. Fields of a oneof count as fields of their message.
 fn block(contract: &str, head: &str) -> Vec<Item> {
     let opening = format!("\n{head} {{\n");
     let start = contract.find(&opening).unwrap_or_else(|| panic!("the contract has no {head}")) + opening.len();
@@ -55,7 +55,7 @@ fn block(contract: &str, head: &str) -> Vec<Item> {
     items
 }
 
-/// A kind's name, its number, and when it occurs.
+/// The name, the number and the description of each kind.
 fn kinds(contract: &str, head: &str) -> Vec<(String, String, String)> {
     let named = |item: &Item| {
         let (name, when) = item.comment.strip_prefix('"')?.split_once("\": ")?;
@@ -66,7 +66,7 @@ fn kinds(contract: &str, head: &str) -> Vec<(String, String, String)> {
     block(contract, head).iter().filter_map(named).collect()
 }
 
-/// The field of `Event.resource` that an event of this kind has, and its type.
+/// The field of `Event.resource` that events of this kind set, with its type.
 fn resource<'a>(fields: &'a [Item], kind: &str) -> &'a Item {
     let of = |item: &&Item| {
         let Some(kinds) = item.comment.strip_prefix("Of the ") else {
@@ -80,13 +80,13 @@ fn resource<'a>(fields: &'a [Item], kind: &str) -> &'a Item {
                 None => kind == pattern,
             })
     };
-    // The team of a conversation is the conversation's.
+    // An event about the team of a conversation contains the conversation.
     let conversation = |item: &&Item| item.field().1 == "conversation";
     let found = fields.iter().find(of).or_else(|| fields.iter().find(conversation));
     found.unwrap_or_else(|| panic!("no resource of {kind}"))
 }
 
-/// The page.
+/// The text of the page.
 pub fn page() -> String {
     let contract = contract();
     let fields = block(&contract, "message Event");
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_of_events_is_that_of_the_contract() {
+    fn events_page_is_generated_from_the_contract() {
         let page = page();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
         if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_events_names_every_kind_as_events_do() {
+    fn events_page_uses_the_names_of_event_kinds() {
         let named = kinds(&contract(), "enum EventKind");
         let known: Vec<EventKind> = (1..).map_while(|number| EventKind::try_from(number).ok()).collect();
         assert_eq!(named.len(), known.len());

@@ -1,4 +1,4 @@
-//! Ids and times keep their type in the changes of events.
+//! Ids and times keep their types in the changes of events.
 
 use parley_proto::{Event, EventKind, MergeContactsRequest, exact_value::Kind};
 use serde_json::json;
@@ -10,16 +10,16 @@ use crate::support::{
     reader::{event, whole_log},
 };
 
-on_both!(ids_and_times_of_changes_keep_their_type);
+on_both!(ids_and_times_in_changes_keep_their_types);
 
-/// Both sides of a change.
+/// The exact values of a change, before and after.
 fn sides(event: &Event, field: &str) -> [Option<Kind>; 2] {
     let change = event.changes.iter().find(|change| change.field == field).expect(field);
     let kind = |value: &Option<parley_proto::ExactValue>| value.as_ref().and_then(|value| value.kind.clone());
     [kind(&change.exact_before), kind(&change.exact_after)]
 }
 
-async fn ids_and_times_of_changes_keep_their_type(backend: Backend) {
+async fn ids_and_times_in_changes_keep_their_types(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let (base, gone) = (scene.person("Base").await, scene.person("Other").await);
@@ -58,6 +58,6 @@ async fn ids_and_times_of_changes_keep_their_type(backend: Backend) {
     let [before, after] = sides(snoozed, "snoozed_until");
     let Some(Kind::Time(at)) = after else { panic!("{after:?}") };
     assert_eq!((before, at.seconds), (None, 1_931_000_100));
-    // The status is a text, which needs no other form.
+    // The status is a string, which needs no exact form.
     assert_eq!(sides(snoozed, "status"), [None, None]);
 }

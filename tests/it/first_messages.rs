@@ -1,4 +1,4 @@
-//! The first message of a conversation that is made with it: it is asked for what every message is asked for.
+//! The first message of a new conversation is validated like every other message.
 
 use parley_proto::{
     self as pb, ApiChannel, ConversationStatus, CreateConversationRequest, CreateInboxRequest, Inbox, MessageDraft, ReportPresenceRequest,
@@ -18,13 +18,13 @@ use crate::support::{
 };
 
 on_both!(
-    a_unique_source_id_is_taken_once,
-    it_replies_within_its_conversation_alone,
-    a_locked_conversation_is_not_flooded_by_it,
-    a_locked_conversation_that_it_opens_gets_an_agent
+    first_message_respects_a_unique_source_id,
+    first_message_cannot_reply_to_another_conversation,
+    first_message_counts_against_the_conversation_limit,
+    first_message_that_reopens_a_conversation_assigns_an_agent
 );
 
-/// A conversation of a session, with a first message.
+/// Creates a conversation of a session with a first message.
 async fn begin(scene: &Scene, person: &Person, message: MessageDraft) -> Result<pb::CreateConversationResponse, Status> {
     let request = CreateConversationRequest {
         account_id: 1,
@@ -54,7 +54,7 @@ async fn locked(app: &TestApp, assigns: bool) -> Scene {
     Scene::new(app.clients(), 1, made.inbox.expect("always set").id)
 }
 
-async fn a_unique_source_id_is_taken_once(backend: Backend) {
+async fn first_message_respects_a_unique_source_id(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Asha").await;
@@ -72,7 +72,7 @@ async fn a_unique_source_id_is_taken_once(backend: Backend) {
     assert_eq!(log_info(&scene.clients, 1).await.head_seq, head, "nothing of it was stored");
 }
 
-async fn it_replies_within_its_conversation_alone(backend: Backend) {
+async fn first_message_cannot_reply_to_another_conversation(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let elsewhere = scene.talk().await;
@@ -94,7 +94,7 @@ async fn it_replies_within_its_conversation_alone(backend: Backend) {
     }
 }
 
-async fn a_locked_conversation_is_not_flooded_by_it(backend: Backend) {
+async fn first_message_counts_against_the_conversation_limit(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "3")
         .start()
@@ -111,7 +111,7 @@ async fn a_locked_conversation_is_not_flooded_by_it(backend: Backend) {
     );
 }
 
-async fn a_locked_conversation_that_it_opens_gets_an_agent(backend: Backend) {
+async fn first_message_that_reopens_a_conversation_assigns_an_agent(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let scene = locked(&app, true).await;
     let agent = worker(&app, 1, Role::Agent, "Ravi").await;

@@ -1,4 +1,4 @@
-//! The first start: nothing is created before it can succeed, what is shown once is shown, and what was lost is created again.
+//! The first start: nothing is created before the start can succeed, the token is printed once, and a lost token can be replaced.
 
 use std::{
     fs::File,
@@ -24,8 +24,8 @@ use crate::support::{
 };
 
 on_both!(
-    a_configured_platform_token_is_created_at_any_start,
-    a_lost_token_is_replaced_offline
+    configured_platform_token_is_created_on_any_start,
+    lost_token_can_be_replaced_offline
 );
 
 /// Runs a command of the program in a folder, with listeners on free ports.
@@ -39,16 +39,16 @@ async fn run(home: &Path, arguments: &[&str], settings: &[(&str, String)]) -> En
     run_to_end(command).await
 }
 
-/// What `parley doctor` and the start agree on: the sentence after `parley: `.
+/// The error message, which `parley doctor` and the start share: the text after `parley: `.
 fn sentence(ended: &Ended) -> &str {
     let mut lines = ended.output.lines().filter_map(|line| line.strip_prefix("parley: "));
     lines.next_back().unwrap_or_else(|| panic!("no sentence in: {}", ended.output))
 }
 
-/// A start that fails, for each setting that can make it fail, leaves no database behind, and `parley doctor` says the same. The start that
-/// succeeds then shows the token.
+/// For each setting that makes a start fail, the failed start leaves no database behind, and `parley doctor` reports the same error. The
+/// start that succeeds then prints the token.
 #[tokio::test]
-async fn a_start_that_fails_loses_no_token() {
+async fn failed_start_loses_no_token() {
     let home = tempfile::tempdir().expect("a folder");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").to_string();
@@ -91,7 +91,7 @@ async fn a_start_that_fails_loses_no_token() {
     assert!(started.token().len() >= 24);
 }
 
-/// A server that was started as a person starts it, with standard output in a file.
+/// A server that was started from a shell, with its standard output in a file.
 struct Started {
     child: Child,
     output: String,
@@ -140,9 +140,9 @@ impl Drop for Started {
     }
 }
 
-/// Each way in which the URL of a database is wrong has a sentence that says what to change; no password is in it.
+/// Each kind of wrong database URL has an error message that says what to change and contains no password.
 #[tokio::test]
-async fn a_database_url_that_is_wrong_says_what_to_change() {
+async fn wrong_database_url_error_says_what_to_change() {
     let home = tempfile::tempdir().expect("a folder");
     std::fs::write(
         home.path().join("text.db"),
@@ -180,14 +180,14 @@ async fn a_database_url_that_is_wrong_says_what_to_change() {
             ended.output
         );
     }
-    // A file is created without being asked for.
+    // The database file is created by default.
     let ended = run(home.path(), &["migrate", "--database-url", "sqlite://new.db"], &[]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     assert!(home.path().join("new.db").exists());
 }
 
 #[tokio::test]
-async fn a_missing_database_is_named_on_postgres() {
+async fn missing_database_is_named_on_postgres() {
     let database = Database::create(Backend::Postgres).await;
     let url = database.url();
     let (server, _) = url.rsplit_once('/').expect("a database in the URL");
@@ -202,9 +202,9 @@ async fn a_missing_database_is_named_on_postgres() {
     );
 }
 
-/// A password that PostgreSQL does not take, and a user that it does not know.
+/// A password that PostgreSQL refuses, and a user that it does not know.
 #[tokio::test]
-async fn a_wrong_password_says_what_to_change_on_postgres() {
+async fn wrong_password_error_says_what_to_change_on_postgres() {
     let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::None))
         .await
         .expect("it starts");
@@ -215,7 +215,7 @@ async fn a_wrong_password_says_what_to_change_on_postgres() {
     execute(&postgres, "SELECT pg_reload_conf()").await;
     let home = tempfile::tempdir().expect("a folder");
     let of = |user: &str, password: &str| postgres.replacen("postgres@", &format!("{user}:{password}@"), 1);
-    // Signals reach the server in their time.
+    // PostgreSQL reloads its rules asynchronously after the signal.
     in_time("the rules", async {
         while PgConnection::connect(&of("ana", "a-wrong-one")).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -241,7 +241,7 @@ async fn a_wrong_password_says_what_to_change_on_postgres() {
     assert!(!well.output.contains("password"), "{}", well.output);
 }
 
-/// Tokens of the database are found by one who may list all of them.
+/// Lists all accounts, which requires a platform token.
 async fn accounts(clients: &Clients) -> Result<(), tonic::Status> {
     clients
         .accounts
@@ -251,7 +251,7 @@ async fn accounts(clients: &Clients) -> Result<(), tonic::Status> {
         .map(drop)
 }
 
-async fn a_configured_platform_token_is_created_at_any_start(backend: Backend) {
+async fn configured_platform_token_is_created_on_any_start(backend: Backend) {
     let TestApp { server, database, .. } = TestApp::start(backend).await;
     drop(server);
     let app = TestApp::builder(backend).database(database).platform().start().await;
@@ -267,7 +267,7 @@ async fn a_configured_platform_token_is_created_at_any_start(backend: Backend) {
     app.platform().accounts.revoke_token(revoke).await.expect("revoked");
     let TestApp { server, database, .. } = app;
     drop(server);
-    // What was revoked stays so, and the log says that the setting is not applied.
+    // A revoked token stays revoked, and the log says that the setting is not applied.
     let app = TestApp::builder(backend)
         .database(database)
         .platform()
@@ -287,7 +287,7 @@ async fn a_configured_platform_token_is_created_at_any_start(backend: Backend) {
     }
 }
 
-async fn a_lost_token_is_replaced_offline(backend: Backend) {
+async fn lost_token_can_be_replaced_offline(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let url = [("PARLEY_DATABASE_URL", app.database.url())];
     let home = tempfile::tempdir().expect("a folder");
@@ -324,15 +324,15 @@ async fn a_lost_token_is_replaced_offline(backend: Backend) {
         .into_inner();
     assert_eq!(profile.user.expect("always set").id, 1);
     accounts(&app.clients_with(&secrets[1])).await.expect("the operator's");
-    // Nothing is created where there is no database.
+    // Without a database, nothing is created.
     let missing = run(home.path(), &["token", "create", "--offline", "--kind", "user"], &[]).await;
     assert_eq!(missing.code, Some(69), "{}", missing.output);
     assert!(!home.path().join("parley.db").exists());
 }
 
-/// What is of use only where there is a database creates none, and the doctor says that a start would.
+/// Commands that need an existing database do not create one, and `parley doctor` says that a start would create it.
 #[tokio::test]
-async fn commands_about_a_database_create_none() {
+async fn database_commands_create_no_database() {
     let home = tempfile::tempdir().expect("a folder");
     let database = || -> Vec<String> {
         let names = std::fs::read_dir(home.path()).expect("the folder is ours");
@@ -349,7 +349,7 @@ async fn commands_about_a_database_create_none() {
     assert_eq!(doctor.code, Some(0), "{}", doctor.output);
     assert!(doctor.output.contains("the first start creates the file"), "{}", doctor.output);
     assert_eq!(database(), [""; 0], "the doctor");
-    // One that the URL does not let a start create is missing.
+    // With `mode=rw` a start would not create the database, so it counts as missing.
     let existing = [("PARLEY_DATABASE_URL", "sqlite://parley.db?mode=rw".to_owned())];
     let doctor = run(home.path(), &["doctor"], &existing).await;
     assert_eq!(doctor.code, Some(1), "{}", doctor.output);
@@ -361,9 +361,9 @@ async fn commands_about_a_database_create_none() {
     assert!(doctor.output.contains("its schema is that of this version"), "{}", doctor.output);
 }
 
-/// A port that a Parley has is fine, one that something else has is not.
+/// A port that a Parley listens on is fine; a port that another program uses is an error.
 #[tokio::test]
-async fn the_doctor_asks_a_port_who_listens_there() {
+async fn doctor_identifies_the_program_on_a_port() {
     let app = TestApp::start(Backend::Sqlite).await;
     let doors = &app.server.doors;
     let settings = [
@@ -381,7 +381,7 @@ async fn the_doctor_asks_a_port_who_listens_there() {
         "{}",
         well.output
     );
-    // The port of another listener is not the right one.
+    // The port of a different listener is an error.
     let mixed = [settings[0].clone(), ("PARLEY_HTTP_ADDR", doors.admin.clone())];
     let ill = run(home.path(), &["doctor"], &mixed).await;
     assert_eq!(ill.code, Some(1), "{}", ill.output);

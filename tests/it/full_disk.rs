@@ -1,4 +1,4 @@
-//! PostgreSQL without room on its disk.
+//! PostgreSQL on a full disk.
 
 use std::{
     os::unix::fs::{MetadataExt as _, chown},
@@ -21,14 +21,14 @@ use crate::support::{
     server::{program, run_to_end},
 };
 
-/// A small file system. It is gone once the pipe to its keeper breaks: also when this program is killed.
+/// A small tmpfs. A keeper process unmounts it when the pipe from this program closes, also if this program is killed.
 struct Small {
     home: tempfile::TempDir,
     keeper: Child,
 }
 
 impl Small {
-    /// Needs root.
+    /// Requires root.
     fn of_megabytes(size: u32) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         let script = r#"trap '' INT TERM HUP; mount -t tmpfs -o "size=$1m" parley "$0"; echo mounted; cat >/dev/null; umount -l "$0""#;
@@ -66,9 +66,9 @@ impl Drop for Small {
     }
 }
 
-/// Writes are refused until there is room again, reads go on, and nothing that was acknowledged is missing.
+/// Writes are refused until space is available again, reads continue, and no acknowledged message is missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_takes_nothing_and_loses_nothing_on_postgres() {
+async fn full_disk_refuses_writes_and_loses_nothing_on_postgres() {
     let (small, cluster) = tokio::task::spawn_blocking(|| (Small::of_megabytes(28), Cluster::start(Durability::None)))
         .await
         .expect("both are there");
@@ -84,7 +84,7 @@ async fn a_full_disk_takes_nothing_and_loses_nothing_on_postgres() {
         .await;
     let scene = app.scene();
     let conversation = scene.talk().await;
-    // Nothing that could be made smaller.
+    // Random text, which cannot be compressed.
     let text = || {
         rand::rng()
             .sample_iter(Alphanumeric)
@@ -122,9 +122,9 @@ async fn a_full_disk_takes_nothing_and_loses_nothing_on_postgres() {
     drop(cluster);
 }
 
-/// A start that finds no room for its database says so with a code of its own, and one after it goes on from there.
+/// A start that finds no space for its database has its own exit code, and a later start continues from there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_without_room_for_its_database_has_an_exit_code() {
+async fn start_on_a_full_disk_has_its_own_exit_code() {
     let small = tokio::task::spawn_blocking(|| Small::of_megabytes(1)).await.expect("it is there");
     let start = || {
         let mut command = program();
@@ -137,7 +137,7 @@ async fn a_start_without_room_for_its_database_has_an_exit_code() {
         }
         command
     };
-    // No room for all tables, and none to open the file at all.
+    // First no space for all tables, then none to open the file at all.
     for filler in [900_000, 1_020_000] {
         std::fs::write(small.path().join("filler"), vec![0; filler]).expect("there is room for it");
         let ended = run_to_end(start()).await;

@@ -1,4 +1,4 @@
-//! What clients of gRPC expect beside the calls: error details that can be decoded, a reason in plain text, and compressed requests.
+//! What gRPC clients expect besides the calls: error details that can be decoded, a plain-text reason, and compressed requests.
 
 use std::io::Write as _;
 
@@ -29,7 +29,7 @@ fn named(name: &str) -> CreateContactRequest {
     }
 }
 
-/// The refusals of a few calls.
+/// The errors of a few calls.
 async fn refusals(app: &TestApp) -> Vec<Status> {
     let mut contacts = app.clients().contacts;
     let bad = CreateContactRequest {
@@ -47,7 +47,7 @@ async fn refusals(app: &TestApp) -> Vec<Status> {
 }
 
 #[tokio::test]
-async fn the_reason_of_a_refusal_is_a_trailer_too() {
+async fn error_reason_is_also_a_trailer() {
     let app = TestApp::start(Backend::Sqlite).await;
     let reasons = ["INVALID_FIELD", "NOT_FOUND", "TOKEN_INVALID"];
     for (status, reason) in refusals(&app).await.iter().zip(reasons) {
@@ -83,7 +83,7 @@ async fn is_reflected(client: &mut ServerReflectionClient<Channel>, symbol: &str
 }
 
 #[tokio::test]
-async fn the_types_of_error_details_are_in_the_contract_and_reflected() {
+async fn error_detail_types_are_in_the_contract_and_reflected() {
     let app = TestApp::start(Backend::Sqlite).await;
     let channel = Channel::from_shared(format!("http://{}", app.server.doors.grpc))
         .expect("an address")
@@ -115,7 +115,7 @@ async fn the_types_of_error_details_are_in_the_contract_and_reflected() {
 }
 
 #[tokio::test]
-async fn compressed_requests_are_accepted_up_to_the_size_of_a_message() {
+async fn compressed_requests_are_limited_by_message_size() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_GRPC_MAX_MESSAGE_BYTES", "65536")
         .start()
@@ -132,7 +132,7 @@ async fn compressed_requests_are_accepted_up_to_the_size_of_a_message() {
 }
 
 #[tokio::test]
-async fn an_encoding_that_is_not_known_names_the_one_that_is() {
+async fn unknown_encoding_error_names_the_supported_one() {
     let app = TestApp::start(Backend::Sqlite).await;
     let mut request = Request::new(named("Asha"));
     request.metadata_mut().insert("grpc-encoding", "deflate".parse().expect("ASCII"));
@@ -142,7 +142,7 @@ async fn an_encoding_that_is_not_known_names_the_one_that_is() {
     assert!(accepted.to_str().expect("ASCII").contains("gzip"), "{accepted:?}");
 }
 
-/// A call by gRPC-Web with one message that is compressed.
+/// Makes a gRPC-Web call with one compressed message.
 async fn web(app: &TestApp, message: &CreateContactRequest) -> (BytesMut, String) {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(&message.encode_to_vec()).expect("it is in memory");
@@ -170,7 +170,7 @@ async fn web(app: &TestApp, message: &CreateContactRequest) -> (BytesMut, String
 }
 
 #[tokio::test]
-async fn compressed_requests_are_accepted_by_grpc_web() {
+async fn compressed_requests_are_accepted_over_grpc_web() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_GRPC_MAX_MESSAGE_BYTES", "65536")
         .start()

@@ -1,4 +1,4 @@
-//! gRPC-Web: a page of anybody subscribes over HTTP/1.1, and is told at the end how it ended and where it stands.
+//! gRPC-Web: a page from any origin subscribes over HTTP/1.1, and the trailers tell it the status and the last cursor.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -13,7 +13,7 @@ use crate::support::{
     reader::everything,
 };
 
-on_both!(a_page_subscribes_and_resumes, a_page_of_another_origin_is_let_in);
+on_both!(page_subscribes_and_resumes, preflight_from_another_origin_is_allowed);
 
 const SUBSCRIBE: &str = "/parley.v1.EventsService/Subscribe";
 const ORIGIN: &str = "https://desk.example.org";
@@ -22,7 +22,7 @@ fn client() -> Client {
     Client::builder().http1_only().build().expect("a client")
 }
 
-/// What comes of a stream, frame by frame: messages, then the trailers.
+/// The frames of a stream: messages, then the trailers.
 struct Web {
     response: Response,
     read: BytesMut,
@@ -74,7 +74,7 @@ impl Web {
         }
     }
 
-    /// The seqs up to one, and the cursor after it.
+    /// The sequence numbers up to `seq`, and the cursor of the last one.
     async fn until(&mut self, seq: u64) -> (Vec<u64>, Bytes) {
         let mut seqs = Vec::new();
         loop {
@@ -92,7 +92,7 @@ impl Web {
     }
 }
 
-async fn a_page_subscribes_and_resumes(backend: Backend) {
+async fn page_subscribes_and_resumes(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -124,7 +124,7 @@ async fn a_page_subscribes_and_resumes(backend: Backend) {
     assert_eq!(seqs, [head + 1], "with the very next event");
 }
 
-async fn a_page_of_another_origin_is_let_in(backend: Backend) {
+async fn preflight_from_another_origin_is_allowed(backend: Backend) {
     let app = TestApp::start(backend).await;
     let asked = client()
         .request(Method::OPTIONS, format!("http://{}{SUBSCRIBE}", app.server.doors.grpc))
@@ -136,7 +136,7 @@ async fn a_page_of_another_origin_is_let_in(backend: Backend) {
     for (name, value) in [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", "POST"),
-        // Echoed: a wildcard would not cover `Authorization`.
+        // Echoed, because a wildcard would not cover `Authorization`.
         ("access-control-allow-headers", "authorization,content-type,x-grpc-web"),
     ] {
         assert_eq!(told.headers()[name], value, "{name}");

@@ -1,5 +1,5 @@
-//! Connections to PostgreSQL whose other end went away without a word: nobody is told, and nothing ever comes. Who writes gives
-//! them up, and so does what goes on behind the doors.
+//! Connections to PostgreSQL whose other end disappears without closing them: no error is reported and no data arrives. Writes and
+//! background jobs must time out and abandon such connections.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 
 use crate::support::{database::Database, in_time, link::behind_a_proxy, scene::outgoing};
 
-/// Asks until it is done; whatever is said before is that one should try again.
+/// Retries until success. Every error before that must ask for a retry.
 async fn until_done<T, F: Future<Output = Result<T, Status>>>(what: &str, ask: impl Fn() -> F) {
     in_time(what, async {
         while let Err(status) = ask().await {
@@ -25,7 +25,7 @@ async fn until_done<T, F: Future<Output = Result<T, Status>>>(what: &str, ask: i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lanes_give_up_connections_that_nobody_answers_on_postgres() {
+async fn writers_abandon_dead_connections_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_WRITE_TIMEOUT_SECONDS", "2")]).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -46,7 +46,7 @@ async fn lanes_give_up_connections_that_nobody_answers_on_postgres() {
         scene.clients.contacts.clone().update_contact(request).await
     };
     for round in 0..2 {
-        // All connections were used a moment ago, so that nobody tries them first.
+        // All connections were used a moment ago, so none is tested before its next use.
         scene.say(conversation, "before").await;
         rename().await.expect("changed");
         proxy.strand();
@@ -60,9 +60,9 @@ async fn lanes_give_up_connections_that_nobody_answers_on_postgres() {
     }
 }
 
-/// What is idle is tried before it is used; so the connection goes while an answer is waited for.
+/// An idle connection is tested before use, so this connection is cut off while a query waits for its result.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn upkeep_gives_up_connections_that_nobody_answers_on_postgres() {
+async fn background_jobs_abandon_dead_connections_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_WRITE_TIMEOUT_SECONDS", "5")]).await;
     let scene = app.scene();
     let soon = std::time::SystemTime::now() + Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! A request with a `request_id` is repeated without a second effect.
+//! A request with a `request_id` can be repeated without a second effect.
 
 use parley_proto::{CreateContactRequest, CreateMessageResponse, SendMessagesRequest};
 use tonic::Code;
@@ -14,15 +14,15 @@ use crate::support::{
 };
 
 on_both!(
-    a_repeated_call_gets_the_first_answer,
-    another_request_under_the_same_id_is_refused,
-    calls_at_once_under_one_id_make_one_message,
-    a_refused_call_may_be_repeated,
-    a_stream_repeats_what_a_stream_made,
-    a_request_id_is_a_uuid
+    repeated_call_returns_the_first_response,
+    different_request_with_the_same_id_is_refused,
+    concurrent_calls_with_one_id_create_one_message,
+    refused_call_can_be_retried,
+    repeated_stream_messages_return_the_stored_result,
+    request_id_must_be_a_uuid
 );
 
-async fn a_repeated_call_gets_the_first_answer(backend: Backend) {
+async fn repeated_call_returns_the_first_response(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -58,7 +58,7 @@ async fn a_repeated_call_gets_the_first_answer(backend: Backend) {
     assert_eq!(log_info(&app.clients(), 1).await.head_seq, head, "one effect");
 }
 
-async fn another_request_under_the_same_id_is_refused(backend: Backend) {
+async fn different_request_with_the_same_id_is_refused(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -87,7 +87,7 @@ async fn another_request_under_the_same_id_is_refused(backend: Backend) {
     assert_refused(result, Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
 }
 
-async fn calls_at_once_under_one_id_make_one_message(backend: Backend) {
+async fn concurrent_calls_with_one_id_create_one_message(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -110,7 +110,7 @@ async fn calls_at_once_under_one_id_make_one_message(backend: Backend) {
     assert_eq!(after.number, 2, "one message was made from {head}");
 }
 
-async fn a_refused_call_may_be_repeated(backend: Backend) {
+async fn refused_call_can_be_retried(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let request = scene.request(1, incoming("too early"));
@@ -126,7 +126,7 @@ async fn a_refused_call_may_be_repeated(backend: Backend) {
         .expect("a refusal stores no answer");
 }
 
-async fn a_stream_repeats_what_a_stream_made(backend: Backend) {
+async fn repeated_stream_messages_return_the_stored_result(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -157,7 +157,7 @@ async fn a_stream_repeats_what_a_stream_made(backend: Backend) {
     assert_eq!(scene.hear(conversation, "next").await.number, 2, "one message was made");
 }
 
-async fn a_request_id_is_a_uuid(backend: Backend) {
+async fn request_id_must_be_a_uuid(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;

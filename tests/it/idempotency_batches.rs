@@ -1,4 +1,4 @@
-//! One `request_id` more than once within what is stored together, in one account and in two.
+//! The same `request_id` several times within one batch of the writer, in one account and in two.
 
 use parley_proto::{
     BatchCreateMessagesRequest, BatchCreateMessagesResponse, BatchMessage, CreateMembershipRequest, EventKind, Role, SendMessagesRequest,
@@ -19,11 +19,11 @@ use crate::{
 };
 
 on_both!(
-    a_stream_with_pairs_of_ids_makes_a_message_each,
-    batches_at_once_under_one_id_are_made_once_an_account
+    repeated_ids_in_a_stream_create_one_message_per_account,
+    concurrent_batches_with_one_id_run_once_per_account
 );
 
-/// The administrator in the first account and in another. One lane writes for both, so that their messages are stored together.
+/// The administrator in the first account and in another. A single writer shard serves both, so that their messages are stored together.
 async fn two_accounts(backend: Backend) -> (TestApp, Scene, Scene) {
     let app = TestApp::builder(backend).env("PARLEY_WRITER_LANES", "1").platform().start().await;
     let other = other_account(&app, "The other one").await;
@@ -39,10 +39,10 @@ async fn two_accounts(backend: Backend) -> (TestApp, Scene, Scene) {
     (app, scene, other)
 }
 
-/// More than one batch of the writer, all of them on their way at once.
+/// More ids than one batch of the writer holds, all in flight at once.
 const IDS: usize = 150;
 
-async fn a_stream_with_pairs_of_ids_makes_a_message_each(backend: Backend) {
+async fn repeated_ids_in_a_stream_create_one_message_per_account(backend: Backend) {
     let (_app, scene, other) = two_accounts(backend).await;
     let (here, there) = (scene.talk().await, other.talk().await);
     let heads = [
@@ -84,7 +84,7 @@ async fn a_stream_with_pairs_of_ids_makes_a_message_each(backend: Backend) {
     }
 }
 
-async fn batches_at_once_under_one_id_are_made_once_an_account(backend: Backend) {
+async fn concurrent_batches_with_one_id_run_once_per_account(backend: Backend) {
     let (_app, scene, other) = two_accounts(backend).await;
     let places = [(&scene, scene.talk().await), (&other, other.talk().await)];
     let request_id = Uuid::new_v4().to_string();

@@ -20,11 +20,11 @@ use crate::support::{
 };
 
 on_both!(
-    an_inbox_comes_back_with_its_credentials,
-    bad_inboxes_name_their_fields,
+    inbox_is_returned_with_its_credentials,
+    invalid_inbox_fields_are_reported,
     only_fields_in_the_mask_change,
-    members_are_exactly_these,
-    a_deleted_inbox_takes_all_with_it
+    setting_inbox_members_replaces_them,
+    deleting_an_inbox_deletes_its_conversations
 );
 
 fn channel(inbox: &Inbox) -> &ApiChannel {
@@ -53,7 +53,7 @@ async fn update(clients: &Clients, inbox: Inbox, paths: &[&str]) -> Result<Inbox
     Ok(answer.into_inner().inbox.expect("always set"))
 }
 
-async fn an_inbox_comes_back_with_its_credentials(backend: Backend) {
+async fn inbox_is_returned_with_its_credentials(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let id = inbox(&clients, 1, "beta").await;
@@ -84,7 +84,7 @@ async fn an_inbox_comes_back_with_its_credentials(backend: Backend) {
     assert_refused(get(&clients, 999).await, Code::NotFound, "NOT_FOUND");
 }
 
-async fn bad_inboxes_name_their_fields(backend: Backend) {
+async fn invalid_inbox_fields_are_reported(backend: Backend) {
     let app = TestApp::start(backend).await;
     let create = async |inbox: Option<Inbox>| {
         let request = CreateInboxRequest {
@@ -144,7 +144,7 @@ async fn only_fields_in_the_mask_change(backend: Backend) {
     assert!(fault.fields.iter().any(|field| field.starts_with("update_mask")), "{fault:?}");
 }
 
-async fn members_are_exactly_these(backend: Backend) {
+async fn setting_inbox_members_replaces_them(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let first = worker(&app, 1, Role::Agent, "Zoe").await;
@@ -189,7 +189,7 @@ async fn members_are_exactly_these(backend: Backend) {
     assert_eq!(set(&[]).await.expect("set"), Vec::<i64>::new());
 }
 
-async fn a_deleted_inbox_takes_all_with_it(backend: Backend) {
+async fn deleting_an_inbox_deletes_its_conversations(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let id = inbox(&clients, 1, "short-lived").await;
@@ -206,6 +206,6 @@ async fn a_deleted_inbox_takes_all_with_it(backend: Backend) {
     let gone = scene.send(conversation, crate::support::scene::incoming("still there?")).await;
     assert_refused(gone, Code::NotFound, "NOT_FOUND");
     assert_whole_writes(&whole_log(&clients, 1).await);
-    // The number is not given out again.
+    // The number is not reused.
     assert_eq!(app.scene().talk().await, conversation + 1);
 }

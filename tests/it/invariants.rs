@@ -1,11 +1,11 @@
-//! The table of invariants names code and tests that exist.
+//! The code and the tests that the table of invariants names exist.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// A row: what enforces the rule, each with its file, and the tests.
+/// A row: what enforces the rule, each item with its file, and the tests.
 struct Row {
     rule: String,
     enforced_by: Vec<(String, String)>,
@@ -20,12 +20,12 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The texts between backticks.
+/// The code spans of a cell.
 fn code(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The rows of all tables of the page, without their heads.
+/// The rows of all tables of the page, without their headers.
 fn rows() -> Vec<Row> {
     let page = read(&root().join("docs/invariants.md"));
     let mut rows = Vec::new();
@@ -34,7 +34,7 @@ fn rows() -> Vec<Row> {
         let [rule, enforced_by, tests] = cells[..] else {
             panic!("three cells in a row: {line}");
         };
-        // Items come before the file that they are in.
+        // Items precede the file that they are in.
         let mut items = Vec::new();
         let mut enforced = Vec::new();
         for text in code(enforced_by) {
@@ -54,7 +54,7 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// Whether a name is defined in a text; anything else, such as a piece of SQL, only has to be in it.
+/// Whether a text defines an item. Anything that is not an identifier, such as a piece of SQL, only has to occur in it.
 fn has(text: &str, item: &str) -> bool {
     if !item.chars().all(|character| character.is_ascii_alphanumeric() || character == '_') {
         return text.contains(item);
@@ -64,7 +64,7 @@ fn has(text: &str, item: &str) -> bool {
         text.match_indices(&start)
             .any(|(at, _)| text[at + start.len()..].starts_with(['(', '<', ':', ' ', ';']))
     };
-    // A setting of the database is a text.
+    // A database setting appears as a string.
     ["fn", "const", "struct"].into_iter().any(defined) || text.contains(&format!("\"{item}\""))
 }
 
@@ -86,7 +86,7 @@ fn sources(folders: &[&str]) -> Vec<PathBuf> {
 }
 
 #[test]
-fn invariants_name_code_and_tests_that_exist() {
+fn invariants_name_existing_code_and_tests() {
     let tests: Vec<String> = sources(&["tests", "crates"]).iter().map(|path| read(path)).collect();
     let rows = rows();
     assert!(rows.len() > 30, "the rows were not found");

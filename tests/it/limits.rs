@@ -1,4 +1,4 @@
-//! What one token, and all together, may ask for at once, at both doors.
+//! The limits of one token and of all callers together, over both APIs.
 
 use std::time::{Duration, Instant};
 
@@ -20,9 +20,9 @@ use crate::support::{
 };
 
 on_both!(
-    a_token_has_a_rate,
-    streams_of_a_token_are_counted,
-    streams_of_a_pubsub_token_are_counted
+    token_has_a_rate_limit,
+    streams_of_a_token_are_limited,
+    streams_of_a_pubsub_token_are_limited
 );
 
 fn reason(status: &Status) -> String {
@@ -37,7 +37,7 @@ async fn labels(clients: &Clients) -> Result<tonic::Response<parley_proto::ListL
     LabelsServiceClient::new(clients.service.clone()).list_labels(request).await
 }
 
-async fn a_token_has_a_rate(backend: Backend) {
+async fn token_has_a_rate_limit(backend: Backend) {
     let app = TestApp::builder(backend)
         .platform()
         .env("PARLEY_LIMITS_CALLS_PER_SECOND_PER_TOKEN", "1")
@@ -45,7 +45,7 @@ async fn a_token_has_a_rate(backend: Backend) {
         .start()
         .await;
     let clients = app.clients();
-    // One comes back each second, so a slow machine gets a few more.
+    // One call is refilled each second, so a slow machine gets a few more.
     let full = Instant::now();
     let came_back = || full.elapsed().as_secs() + 1;
     for left in (0..5).rev() {
@@ -81,7 +81,7 @@ async fn a_token_has_a_rate(backend: Backend) {
         Some(&b"0"[..])
     );
 
-    // The JSON door says the same in its own words.
+    // The JSON API refuses the call as well.
     let answer = loop {
         let answer = app.http().send("GET", "/api/v1/accounts/1/labels", None).await;
         if answer.status != 200 {
@@ -106,7 +106,7 @@ async fn a_token_has_a_rate(backend: Backend) {
     labels(&clients).await.expect("there is room again");
 }
 
-async fn streams_of_a_token_are_counted(backend: Backend) {
+async fn streams_of_a_token_are_limited(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_LIMITS_STREAMS_PER_TOKEN", "2").start().await;
     let request = || SubscribeRequest {
         account_id: 1,
@@ -133,8 +133,8 @@ async fn streams_of_a_token_are_counted(backend: Backend) {
     panic!("a place that was left was not given again");
 }
 
-/// A contact's session has a pubsub token, and so has each user: neither can take the places of all.
-async fn streams_of_a_pubsub_token_are_counted(backend: Backend) {
+/// Contact sessions and users have pubsub tokens; none of them can take all stream slots.
+async fn streams_of_a_pubsub_token_are_limited(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_STREAMS_PER_TOKEN", "2")
         .env("PARLEY_EVENTS_MAX_STREAM_AGE_SECONDS", "10")
@@ -174,7 +174,7 @@ async fn streams_of_a_pubsub_token_are_counted(backend: Backend) {
             (Code::ResourceExhausted, "RATE_LIMITED".to_owned())
         );
     }
-    // They grow old as all streams do.
+    // They reach the maximum age like all streams.
     for mut stream in streams {
         let end = loop {
             match in_time("the end", stream.message()).await {
@@ -188,9 +188,10 @@ async fn streams_of_a_pubsub_token_are_counted(backend: Backend) {
     open(&keys[0]).await.expect("there is room again");
 }
 
-/// One call at a time is let in; of many at once the rest are refused at once, and told when to come again. Nothing of theirs is stored.
+/// Two calls are admitted at once. Of many concurrent calls, the rest are refused immediately with a retry delay, and nothing of theirs is
+/// stored.
 #[tokio::test]
-async fn what_is_too_much_is_refused_before_anything_is_done() {
+async fn excess_calls_are_refused_before_any_work() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_LIMITS_CONCURRENT_CALLS", "2")
         .start()
@@ -218,9 +219,9 @@ async fn what_is_too_much_is_refused_before_anything_is_done() {
     assert_eq!(usize::try_from(kept), Ok(stored));
 }
 
-/// A stream is not cut: it ends with its cursor, and goes on after it.
+/// A stream that reaches its maximum age ends with its cursor, and resumes after it.
 #[tokio::test]
-async fn an_old_stream_is_rotated() {
+async fn old_stream_is_rotated() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_EVENTS_MAX_STREAM_AGE_SECONDS", "1")
         .start()

@@ -1,4 +1,4 @@
-//! What the listeners do with connections that are slow, silent, old, too many or too large: others are served all the while.
+//! Slow, silent, old, excess and oversized connections: the listeners keep serving other clients.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::support::{
     scene::outgoing,
 };
 
-/// Bytes on a connection, by hand.
+/// A plain TCP connection.
 struct Raw(TcpStream);
 
 impl Raw {
@@ -34,14 +34,14 @@ impl Raw {
         self.0.write_all(text).await.expect("the other end is there");
     }
 
-    /// The head of an answer, and what came of its body with it.
+    /// Reads the head of a response, and what arrives of its body with it.
     async fn hear(&mut self) -> String {
         let mut heard = vec![0; 16 * 1024];
         let count = in_time("an answer", self.0.read(&mut heard)).await.expect("an answer");
         String::from_utf8_lossy(&heard[..count]).into_owned()
     }
 
-    /// How long it takes until the other end closes it.
+    /// The time until the other end closes the connection.
     async fn closed(&mut self) -> Duration {
         let begun = Instant::now();
         in_time("the end", async {
@@ -61,9 +61,10 @@ fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// Half a head, half a body, and nothing at all, at as many places as there are: each is cut after its time, and then others are served.
+/// Half a request head, half a body, and no data at all, on as many connections as are allowed: each is closed after its timeout, and then
+/// others are served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_a_request_does_not_keep_its_place() {
+async fn incomplete_request_times_out() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_HTTP_IDLE_TIMEOUT_SECONDS", "1")
         .env("PARLEY_LIMITS_CONNECTIONS", "3")
@@ -78,7 +79,7 @@ async fn half_a_request_does_not_keep_its_place() {
         .await;
     idle.say(get("/api/v1/profile").as_bytes()).await;
     assert!(idle.hear().await.starts_with("HTTP/1.1 200"));
-    // All places are taken: it waits in the system's queue until one is free, which none would ever be.
+    // All connections are taken, so this one waits in the listen queue until one is closed. Without the timeouts, none ever would be.
     let mut waiting = Raw::to(http).await;
     waiting.say(get("/api/v1/profile").as_bytes()).await;
     assert!(waiting.hear().await.starts_with("HTTP/1.1 200"));
@@ -87,9 +88,9 @@ async fn half_a_request_does_not_keep_its_place() {
     }
 }
 
-/// The choice between HTTP/1 and HTTP/2 is made by the first bytes, and waits for them at both doors.
+/// The first bytes decide between HTTP/1 and HTTP/2, and both APIs wait for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silence_does_not_keep_its_place() {
+async fn silent_connection_times_out() {
     let app = TestApp::start(Backend::Sqlite).await;
     let doors = [&app.server.doors.grpc, &app.server.doors.http, &app.server.doors.admin];
     let mut silent = Vec::new();
@@ -98,7 +99,7 @@ async fn silence_does_not_keep_its_place() {
         begun.say(b"PRI * HT").await;
         silent.extend([nothing, begun]);
     }
-    // The whole of it, and then nothing more: that is a connection at rest.
+    // The complete preface and nothing else is an idle connection.
     let mut resting = Raw::to(&app.server.doors.grpc).await;
     resting.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     for connection in &mut silent {
@@ -108,9 +109,9 @@ async fn silence_does_not_keep_its_place() {
     assert!(timeout(seconds(1), resting.closed()).await.is_err(), "it stays");
 }
 
-/// Half a head at the gRPC door, which serves gRPC-Web over HTTP/1.
+/// Half a request head on the gRPC listener, which also serves gRPC-Web over HTTP/1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_a_head_does_not_keep_its_place_at_the_grpc_door() {
+async fn incomplete_head_times_out_on_the_grpc_listener() {
     let app = TestApp::start(Backend::Sqlite).await;
     let mut half = Raw::to(&app.server.doors.grpc).await;
     half.say(b"POST /parley.v1.AccountsService/GetProfile HTTP/1.1\r\nhost: p").await;
@@ -144,9 +145,9 @@ async fn connections_beyond_the_limit_wait() {
     }
 }
 
-/// Whoever does not answer a ping is gone.
+/// A client that does not answer pings is disconnected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_answers_no_ping_is_cut() {
+async fn client_that_ignores_pings_is_disconnected() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_GRPC_KEEPALIVE_INTERVAL_SECONDS", "1")
         .env("PARLEY_GRPC_KEEPALIVE_TIMEOUT_SECONDS", "1")
@@ -162,9 +163,9 @@ async fn a_client_that_answers_no_ping_is_cut() {
     assert_eq!(event(&alive.next().await).seq, 1, "who answers stays");
 }
 
-/// A connection that is old takes nothing new, and what goes on over it goes on.
+/// A connection that reaches its maximum age accepts no new requests, and its open streams continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_connection_ends_and_its_streams_go_on() {
+async fn old_connection_closes_after_its_streams_complete() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_HTTP_MAX_CONNECTION_AGE_SECONDS", "1")
         .env("PARLEY_GRPC_MAX_CONNECTION_AGE_SECONDS", "1")
@@ -184,7 +185,7 @@ async fn an_old_connection_ends_and_its_streams_go_on() {
     let talk = app.scene().talk().await;
     assert_eq!(event(&stream.next().await).seq, 1, "the stream goes on");
     in_time("the event", async { while !following.hear().await.contains("contact.created") {} }).await;
-    // And a client of one connection finds another by itself.
+    // A client with a single connection opens another by itself.
     let scene = app.scene();
     for _ in 0..3 {
         scene.say(talk, "over which connection").await;
@@ -193,7 +194,7 @@ async fn an_old_connection_ends_and_its_streams_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_large_is_refused_at_either_door() {
+async fn oversized_requests_are_refused_by_both_listeners() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_GRPC_MAX_MESSAGE_BYTES", "4096")
         .start()
@@ -224,20 +225,20 @@ async fn what_is_too_large_is_refused_at_either_door() {
         "GET /api/v1/profile HTTP/1.1\r\nhost: parley.test\r\nx-large: {}\r\n\r\n",
         "x".repeat(100 * 1024)
     );
-    // It may be refused before all of it was said.
+    // The server may refuse the request before it has been sent completely.
     let _ = large.0.write_all(head.as_bytes()).await;
     assert!(large.hear().await.starts_with("HTTP/1.1 431"));
 }
 
-/// A client may ask for less than the server's deadline, and not for more.
+/// A client may ask for a shorter deadline than the server's, but not for a longer one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_call_takes_longer_than_it_may() {
+async fn calls_end_at_the_server_deadline() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "2")
         .start()
         .await;
     app.scene().talk().await;
-    // A position that the log does not reach.
+    // A position beyond the head of the log.
     let mut ahead = Cursor::decode("after", &log_info(&app.clients(), 1).await.head_cursor).expect("a cursor");
     ahead.seq = ahead.seq.next();
     let wait = async |asked: Option<Duration>| {
@@ -259,14 +260,14 @@ async fn no_call_takes_longer_than_it_may() {
         assert!(matches!(late.code(), Code::DeadlineExceeded | Code::Cancelled), "{late:?}");
         begun.elapsed()
     };
-    // As is a stream that does not begin.
+    // So is a stream that cannot start.
     let mut request = Request::new(everything(1, Start::Latest(())));
     request
         .metadata_mut()
         .insert_bin("parley-min-cursor-bin", MetadataValue::from_bytes(&ahead.encode()));
     let late = in_time("the deadline", app.clients().events.subscribe(request)).await.map(drop);
     assert_eq!(late.expect_err("it is not reached").code(), Code::DeadlineExceeded);
-    // By the JSON API the server is to blame, and says when to come again.
+    // Over the JSON API the error is the server's, with a retry delay.
     let http = app.http();
     let request = http.request("GET", "/api/v1/accounts/1/labels");
     let late = http

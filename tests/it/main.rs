@@ -1,8 +1,8 @@
-//! Behaviour, through the doors: every test starts the real program with a database of its own and speaks to it with real clients.
+//! Behaviour tests: every test starts the real program with its own database and uses it through the gRPC and REST APIs with real clients.
 
-// A test that cannot go on says why and ends.
+// A failed `expect` is how a test reports that it cannot continue.
 #![allow(clippy::expect_used)]
-// A test makes its future once, and what a test starts is large.
+// A test creates its future once, and the futures that start servers are large.
 #![allow(clippy::large_futures)]
 
 #[path = "../durability/proxy.rs"]
@@ -15,9 +15,9 @@ mod article;
 mod automatic_texts;
 mod backup;
 mod cable;
+mod client_api;
 mod client_json;
-mod client_now;
-mod client_side;
+mod client_state;
 mod clock;
 mod command_line;
 mod compat;
@@ -34,7 +34,6 @@ mod contract;
 mod conversation_changes;
 mod conversations;
 mod doctor;
-mod door;
 mod drain;
 mod drain_responses;
 mod event_kinds;
@@ -44,7 +43,6 @@ mod filters;
 mod first_messages;
 mod first_start;
 mod front_ends;
-mod frozen;
 mod full_disk;
 mod glossary;
 mod golden;
@@ -67,7 +65,7 @@ mod overload;
 mod packages;
 mod paging;
 mod plans;
-mod platform_side;
+mod platform_api;
 mod program;
 mod protections;
 mod python;
@@ -79,11 +77,13 @@ mod replicas;
 mod rest_edge;
 mod restore;
 mod roles;
+mod routes;
 mod search;
 mod sending;
 mod statements;
 mod stored_rows;
 mod stream;
+mod suspended_replica;
 mod teams;
 mod teamwork;
 mod teamwork_json;

@@ -1,16 +1,16 @@
-//! The table of refusals of a message's creation, section 8.5 of the JSON contract, row by row.
+//! The error table for creating messages in section 8.5 of the JSON contract, row by row.
 
 use serde_json::{Value, json};
 
 use crate::support::{app::TestApp, database::Backend, on_both};
 
-on_both!(every_row_of_the_table);
+on_both!(every_row_of_the_error_table_holds);
 
 fn with(content_type: &str, items: &Value) -> Value {
     json!({"content": "a", "content_type": content_type, "content_attributes": {"items": items}})
 }
 
-async fn every_row_of_the_table(backend: Backend) {
+async fn every_row_of_the_error_table_holds(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     let talk = app.scene().talk().await;
@@ -52,7 +52,7 @@ async fn every_row_of_the_table(backend: Backend) {
     }
     let missing = http.try_post("/conversations/99/messages", &json!({"content": "a"})).await;
     assert_eq!(missing, (404, json!({"error": "Resource could not be found"})));
-    // Nothing of it was stored, and what is right is.
+    // Nothing was stored, and valid items are accepted.
     assert_eq!(http.ask(&path).await.1["payload"], json!([]));
     for (content_type, items) in [
         ("input_select", json!([{"title": "Small", "value": "s"}])),

@@ -1,4 +1,4 @@
-//! Messages, one by one.
+//! Creating, reading, listing, updating and deleting messages.
 
 use parley_proto::{
     DeleteMessageRequest, EventKind, GetMessageRequest, ListMessagesRequest, MessageDraft, MessageStatus, MessageType, SenderType,
@@ -16,14 +16,14 @@ use crate::support::{
 };
 
 on_both!(
-    a_message_comes_back_as_it_was_made,
-    bad_messages_name_their_fields,
-    a_unique_source_id_is_taken_once,
-    messages_are_listed_before_and_after,
-    a_status_changes_and_a_deletion_keeps_the_place
+    message_is_returned_as_created,
+    invalid_message_fields_are_reported,
+    unique_source_id_is_used_once,
+    messages_are_listed_before_and_after_an_id,
+    deleted_message_keeps_its_number
 );
 
-async fn a_message_comes_back_as_it_was_made(backend: Backend) {
+async fn message_is_returned_as_created(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -72,7 +72,7 @@ async fn a_message_comes_back_as_it_was_made(backend: Backend) {
     assert_refused(elsewhere, Code::NotFound, "NOT_FOUND");
 }
 
-async fn bad_messages_name_their_fields(backend: Backend) {
+async fn invalid_message_fields_are_reported(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -109,7 +109,7 @@ async fn bad_messages_name_their_fields(backend: Backend) {
     );
 }
 
-async fn a_unique_source_id_is_taken_once(backend: Backend) {
+async fn unique_source_id_is_used_once(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversations = [scene.talk().await, scene.talk().await];
@@ -135,7 +135,7 @@ async fn a_unique_source_id_is_taken_once(backend: Backend) {
     }
     assert_eq!(made.len(), 1);
     assert!(named.iter().all(|id| *id == made[0].to_string()), "{named:?} for {made:?}");
-    // Who does not ask for uniqueness gets none.
+    // Uniqueness applies only to drafts that ask for it.
     let plain = MessageDraft {
         unique_source_id: false,
         ..unique
@@ -144,7 +144,7 @@ async fn a_unique_source_id_is_taken_once(backend: Backend) {
     scene.sent(conversations[0], plain).await;
 }
 
-async fn messages_are_listed_before_and_after(backend: Backend) {
+async fn messages_are_listed_before_and_after_an_id(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -194,7 +194,7 @@ async fn messages_are_listed_before_and_after(backend: Backend) {
     assert_eq!(list(None, None, 1_000, true).await, public);
 }
 
-async fn a_status_changes_and_a_deletion_keeps_the_place(backend: Backend) {
+async fn deleted_message_keeps_its_number(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;

@@ -1,4 +1,4 @@
-//! No import cycles between the source files of a crate. Cargo checks the direction between crates.
+//! The source files of a crate have no import cycles. Cargo enforces the direction between crates.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +31,7 @@ fn crates_have_no_import_cycles() {
 }
 
 #[test]
-fn routes_are_registered_at_the_door_alone() {
+fn routes_are_registered_only_in_the_route_table() {
     for (file, text) in sources(&root().join("crates/rest/src")) {
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         let code = lines.join("\n");
@@ -44,7 +44,7 @@ fn routes_are_registered_at_the_door_alone() {
     }
 }
 
-/// The edges of the library and of the program of a package.
+/// The edges of a package's library and program.
 fn edges_of_crate(sources: &Sources) -> Edges {
     let roots = ["lib.rs", "main.rs"].into_iter().filter(|root| sources.contains_key(*root));
     let mut edges = Edges::new();
@@ -67,7 +67,7 @@ fn cycles(edges: &Edges) -> Vec<BTreeSet<&str>> {
     cycles
 }
 
-/// The files that a file uses, directly or through others.
+/// The files that a file uses, directly or indirectly.
 fn reachable<'a>(from: &'a str, edges: &'a Edges) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut pending = vec![from];
@@ -78,7 +78,7 @@ fn reachable<'a>(from: &'a str, edges: &'a Edges) -> BTreeSet<&'a str> {
     found
 }
 
-/// The edges of a cycle, one a line.
+/// The edges of a cycle, one per line.
 fn describe(cycle: &BTreeSet<&str>, edges: &Edges) -> String {
     let mut text = format!("{} files\n", cycle.len());
     for file in cycle {
@@ -96,7 +96,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The source folders of all packages of the workspace, that of the service last.
+/// The source folders of all packages of the workspace; the service's is last.
 fn source_folders() -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join("crates")).expect("crates/ is readable");
     let mut folders: Vec<PathBuf> = entries

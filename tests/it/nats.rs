@@ -1,4 +1,4 @@
-//! Replicas that hear of each other's commits by NATS: the same stream, also while NATS is away.
+//! Replicas that receive each other's events through NATS: the stream is the same, also while NATS is unavailable.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ async fn start(nats: &Nats) -> TestApp {
     TestApp::builder(Backend::Postgres)
         .replicas(1)
         .env("PARLEY_NATS_URL", &nats.url())
-        // So rarely that what arrives did not come by it, except where nothing else is left.
+        // Polling is so rare that it delivers nothing, except where no other path is left.
         .env("PARLEY_EVENTS_POLL_INTERVAL_MILLISECONDS", "60000")
         .start()
         .await
 }
 
-/// How many events JetStream has stored, and how many messages of which account it was given.
+/// The number of messages that JetStream has stored.
 async fn stored(nats: &Nats) -> u64 {
     let client = async_nats::connect(nats.url()).await.expect("NATS is there");
     let jetstream = jetstream::new(client);
@@ -35,7 +35,7 @@ async fn stored(nats: &Nats) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_hear_of_commits_by_nats() {
+async fn replicas_receive_commits_over_nats() {
     let nats = Nats::start().await;
     let app = start(&nats).await;
     let scene = app.scene();
@@ -49,7 +49,7 @@ async fn replicas_hear_of_commits_by_nats() {
     let head = log_info(&app.clients(), 1).await.head_seq;
     all.extend(in_time("the other replica's subscriber", elsewhere.until(head)).await);
     assert_dense(&all, 1);
-    // Every event once, under its id.
+    // Every event is stored once, under its id.
     in_time("JetStream", async {
         while stored(&nats).await < head - 2 {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -60,7 +60,7 @@ async fn replicas_hear_of_commits_by_nats() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_nats_the_stream_goes_on_and_nothing_is_lost_when_it_comes_back() {
+async fn stream_continues_through_a_nats_outage() {
     let mut nats = Nats::start().await;
     let app = start(&nats).await;
     let here = app.scene();
@@ -77,7 +77,7 @@ async fn without_nats_the_stream_goes_on_and_nothing_is_lost_when_it_comes_back(
             "with it again" => nats.start_again().await,
             _ => {}
         }
-        // Both replicas write, so each has to hear of the other.
+        // Both replicas write, so each must receive the other's events.
         for index in 0..20 {
             here.hear(talk, &format!("{phase} {index}")).await;
             there.hear(talk, &format!("{phase} {index}, there")).await;
@@ -86,7 +86,7 @@ async fn without_nats_the_stream_goes_on_and_nothing_is_lost_when_it_comes_back(
         for (reader, seen) in readers.iter_mut().zip(&mut seen) {
             seen.extend(in_time(phase, reader.until(head)).await);
         }
-        // Long enough for clients to notice that it is there again.
+        // Long enough for the clients to notice that NATS is available again.
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     for seen in &seen {

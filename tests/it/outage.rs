@@ -1,5 +1,5 @@
-//! What a server does while what it needs is away: the database, names, room on the disk, file descriptors. It says so, loses nothing that it
-//! acknowledged, keeps streams open, and comes back by itself.
+//! How a server behaves while a resource is unavailable: the database, name resolution, disk space, file descriptors. It reports the
+//! outage, loses nothing that it acknowledged, keeps streams open, and recovers by itself.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ async fn ready(app: &TestApp) -> u16 {
     client().get(url).send().await.expect("the admin door answers").status().as_u16()
 }
 
-/// Waits until `/readyz` answers so.
+/// Waits until `/readyz` returns this status.
 async fn until(app: &TestApp, status: u16) {
     in_time("readiness", async {
         while ready(app).await != status {
@@ -53,7 +53,7 @@ async fn health(app: &TestApp, service: &str) -> ServingStatus {
 }
 
 #[tokio::test]
-async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
+async fn server_survives_a_database_outage_on_postgres() {
     let (app, proxy, address) = behind_a_proxy(&[]).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -88,7 +88,7 @@ async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
     assert_eq!((answer.status, answer.headers["retry-after"].as_bytes()), (503, &b"1"[..]));
     assert_eq!(answer.body, json!({"status": 503, "error": "Service Unavailable"}));
 
-    // A single miss is no outage; three are.
+    // One failed probe is not an outage; three are.
     until(&app, 503).await;
     assert_eq!(health(&app, "").await, ServingStatus::NotServing);
     assert_eq!(health(&app, "parley.v1.EventsService").await, ServingStatus::NotServing);
@@ -99,7 +99,7 @@ async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
         .await
         .expect("it lives");
     assert_eq!(live.status(), 200);
-    // For as long as a database takes to be restarted, and longer than any timeout here.
+    // As long as a restart of a database may take, and longer than any timeout here.
     let mut heartbeats = 0;
     while gone.elapsed() < Duration::from_secs(30) {
         let heard = in_time("a heartbeat", stream.message()).await.expect("the stream stays open");
@@ -129,9 +129,10 @@ async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
     .await;
 }
 
-/// Once the database is known to be away nobody waits for it: neither who calls then, nor who waited already. With the first answer calls are let in.
+/// While the database is known to be unavailable, no call waits for it, neither a new one nor one that was waiting already. Calls are
+/// admitted again with the first successful probe.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_fail_at_once_while_the_database_is_known_to_be_away_on_postgres() {
+async fn calls_fail_fast_during_a_known_outage_on_postgres() {
     for (is_on, switch) in [(true, ""), (false, "outage")] {
         let settings = [
             // Longer than this test lasts.
@@ -142,7 +143,7 @@ async fn calls_fail_at_once_while_the_database_is_known_to_be_away_on_postgres()
         let (app, proxy, address) = behind_a_proxy(&settings).await;
         let scene = app.scene();
         let talk = scene.talk().await;
-        // It accepts connections and says nothing.
+        // It accepts connections and never responds.
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         proxy.lead_to(&silent.local_addr().expect("an address").to_string());
         proxy.cut();
@@ -189,9 +190,9 @@ async fn calls_fail_at_once_while_the_database_is_known_to_be_away_on_postgres()
     }
 }
 
-/// Far away, and then by a thin line: everything takes longer, and nothing is refused for it.
+/// A distant database, and then a narrow connection: everything takes longer, and nothing is refused for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_database_is_waited_for_on_postgres() {
+async fn slow_database_causes_no_refusals_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "10")]).await;
     let scene = app.scene();
     let mut stream = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
@@ -222,16 +223,16 @@ async fn a_slow_database_is_waited_for_on_postgres() {
         let head = log_info(&app.clients(), 1).await.head_seq;
         stream.until(head).await;
     }
-    // Readiness is asked for every two seconds, and goes after three misses.
+    // Readiness is probed every two seconds and is lost after three failures.
     tokio::time::sleep(Duration::from_secs(8).saturating_sub(begun.elapsed())).await;
     assert_eq!(ready(&app).await, 200);
 }
 
-/// Connections whose other end died without a word, while others can be made: a failover, a firewall that forgot. What waits for them is late,
-/// and soon nobody waits for them any more.
+/// Existing connections die without being closed while new ones can be made, as after a failover or when a firewall drops its state. Calls
+/// that wait for such connections are late, and soon none waits for them any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_died_without_a_word_are_replaced_on_postgres() {
-    // Three of them are for reading.
+async fn dead_connections_are_replaced_on_postgres() {
+    // Three of them are for reads.
     let settings = [
         ("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "2"),
         ("PARLEY_DATABASE_MAX_CONNECTIONS", "8"),
@@ -252,7 +253,8 @@ async fn connections_that_died_without_a_word_are_replaced_on_postgres() {
     };
     assert!(together().await.iter().all(Result::is_ok));
     for _ in 0..4 {
-        // A connection is tried before it is used. It dies while its answer is waited for: between the first answer and the second.
+        // A connection is tested before it is used. It dies while a result is awaited: after the response to the test and before that to
+        // the query.
         proxy.set(Line::Late(Duration::from_millis(40)));
         let (answers, ()) = tokio::join!(together(), async {
             tokio::time::sleep(Duration::from_millis(120)).await;
@@ -273,7 +275,7 @@ async fn connections_that_died_without_a_word_are_replaced_on_postgres() {
 }
 
 #[tokio::test]
-async fn a_database_that_stands_still_holds_nobody_up_on_postgres() {
+async fn suspended_database_does_not_block_callers_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[]).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -287,7 +289,7 @@ async fn a_database_that_stands_still_holds_nobody_up_on_postgres() {
     until(&app, 503).await;
     proxy.set(Line::Open);
     until(&app, 200).await;
-    // Whether it was stored is not known: the same request_id tells.
+    // Whether the message was stored is unknown; a retry with the same request_id would tell.
     in_time("a message", async {
         while scene.send(conversation, outgoing("again")).await.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -296,9 +298,9 @@ async fn a_database_that_stands_still_holds_nobody_up_on_postgres() {
     .await;
 }
 
-/// The server sees hosts and name servers of its own, in a mount namespace, and knows its database by a name.
+/// In a mount namespace, the server sees its own hosts file and name servers, and its database has a host name.
 #[tokio::test]
-async fn without_names_what_is_connected_goes_on_on_postgres() {
+async fn connections_survive_a_dns_outage_on_postgres() {
     let database = Database::create(Backend::Postgres).await;
     let url = database.url();
     let (credentials, rest) = url.split_once('@').expect("a name before the host");
@@ -309,7 +311,7 @@ async fn without_names_what_is_connected_goes_on_on_postgres() {
     let (hosts, servers) = (home.path().join("hosts"), home.path().join("resolv.conf"));
     let known = "127.0.0.1 database.parley.test\n";
     std::fs::write(&hosts, known).expect("it can be written");
-    // Nothing answers there: 192.0.2.0/24 is for documents.
+    // Nothing responds there: 192.0.2.0/24 is reserved for documentation.
     std::fs::write(&servers, "nameserver 192.0.2.1\noptions timeout:1 attempts:1\n").expect("it can be written");
     let (hosts_at, servers_at) = (hosts.display(), servers.display());
     let app = TestApp::builder(Backend::Postgres)
@@ -325,7 +327,7 @@ async fn without_names_what_is_connected_goes_on_on_postgres() {
     let conversation = scene.talk().await;
     let mut stream = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
 
-    // The writer has a connection of its own from the first message on.
+    // The writer has its own connection from the first message on.
     let said = scene.say(conversation, "hello").await;
     assert_eq!(message_of(&stream.next().await), Some(said.id));
     let head = log_info(&app.clients(), 1).await.head_seq;
@@ -335,7 +337,7 @@ async fn without_names_what_is_connected_goes_on_on_postgres() {
     let said = scene.say(conversation, "what is connected stays so").await;
     assert_eq!(message_of(&stream.next().await), Some(said.id));
 
-    // New connections need the name.
+    // New connections require name resolution.
     proxy.cut();
     until(&app, 503).await;
     let refused = in_time("an answer", scene.send(conversation, outgoing("into the void")));
@@ -349,7 +351,7 @@ async fn without_names_what_is_connected_goes_on_on_postgres() {
     in_time("the event", async { while message_of(&stream.next().await) != Some(said.id) {} }).await;
 }
 
-/// The message whose making a delivery tells.
+/// The id of the message that a delivery contains.
 fn message_of(delivery: &EventDelivery) -> Option<i64> {
     match event(delivery).resource.as_ref()? {
         Resource::Message(told) => Some(told.message.as_ref()?.id),
@@ -357,12 +359,12 @@ fn message_of(delivery: &EventDelivery) -> Option<i64> {
     }
 }
 
-/// A file that may not grow stands for a full disk: the system refuses both in the middle of a write.
+/// A file size limit simulates a full disk: in both cases a write fails in the middle.
 #[tokio::test]
-async fn a_full_disk_takes_nothing_and_loses_nothing() {
+async fn full_disk_refuses_writes_and_loses_nothing() {
     let home = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite://{}/parley.db?mode=rwc", home.path().display());
-    // Ignored by the shell, the signal of a file that is too large is ignored by the server, and the write fails.
+    // The shell ignores SIGXFSZ and the server inherits that, so a write beyond the limit fails instead of killing the process.
     let limited = limited("trap '' XFSZ; ulimit -S -f 12000");
     let app = TestApp::builder(Backend::Sqlite)
         .database(Database::at(url.clone()))
@@ -387,7 +389,7 @@ async fn a_full_disk_takes_nothing_and_loses_nothing() {
         conversation_id: conversation,
     };
     info.clone().get_conversation(read).await.expect("what is there can be read");
-    // Room again, in the middle of it: what is taken from here on stays too, though this server dies.
+    // Space becomes available while writes fail. What is accepted from here on is durable too, although this server is killed.
     for _ in 0..3 {
         scene.send(conversation, outgoing(&text)).await.expect_err("still full");
     }
@@ -407,18 +409,18 @@ async fn a_full_disk_takes_nothing_and_loses_nothing() {
     let count = "SELECT CAST(count(*) AS bigint) FROM messages WHERE message_type = 1";
     assert_eq!(Database::number(&url, count).await, stored);
     app.scene().say(conversation, "there is room again").await;
-    // And every event is there, each after the one before.
+    // Every event is in the log, in sequence.
     let log = whole_log(&app.clients(), 1).await;
     assert!(i64::try_from(log.len()).is_ok_and(|events| events > stored));
 }
 
-/// Without descriptors nobody new comes in; who is there is served, and when some are free again so is everybody.
+/// Without free descriptors no new client is served. Existing clients are, and new ones are again once descriptors are free.
 #[tokio::test]
-async fn without_free_descriptors_a_server_waits_for_some() {
+async fn server_recovers_from_a_lack_of_descriptors() {
     let app = TestApp::start(Backend::Sqlite).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
-    // It counted its limit when it began, and keeps some back for itself. So they are taken from it now, all but a few.
+    // The server read its limit at the start and keeps descriptors in reserve, so lower the limit now to a few more than are open.
     let open = std::fs::read_dir(format!("/proc/{}/fd", app.server.id())).expect("it runs").count();
     let few = Some(u64::try_from(open).expect("small") + 16);
     let pid = Pid::from_raw(app.server.id().cast_signed());

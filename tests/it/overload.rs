@@ -1,5 +1,6 @@
-//! Four times as many calls as can be answered. What can be answered is set by the way to the database and not by the machine: a few messages a
-//! transaction, and a line on which each takes its time. So the figures are compared with those of the same server, moments before and after.
+//! Four times the load that the server can handle. Its capacity is determined by the connection to the database and not by the machine: few
+//! messages per transaction, and a proxy that delays everything. So the figures are compared with those of the same server immediately
+//! before and after.
 
 use std::{
     sync::Arc,
@@ -24,13 +25,14 @@ use crate::{
     },
 };
 
-/// Calls that may be in work.
+/// The limit of concurrent calls.
 const LIMIT: u32 = 16;
-/// Each way to the database. A transaction of four messages goes there and back a few times, so some tens of messages a second are answered.
+/// The delay to the database in each direction. A transaction of four messages needs a few round trips, so the server handles some tens of
+/// messages per second.
 const LATE: Duration = Duration::from_millis(20);
 const TIMES: f64 = 4.0;
 
-/// What asks: both doors, one call in four by JSON.
+/// The clients: both APIs, with every fourth call over JSON.
 struct Doors {
     scene: Scene,
     conversation: i64,
@@ -38,11 +40,11 @@ struct Doors {
     url: String,
 }
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Debug)]
 enum Outcome {
     Answered(Duration),
-    /// And told when to come again.
+    /// Refused with a retry delay.
     Refused,
 }
 
@@ -100,7 +102,7 @@ impl Doors {
     }
 }
 
-/// Messages a second when each of as many callers as may be in work waits for its answer.
+/// The messages per second when as many callers as the limit allows each wait for their responses.
 async fn capacity(doors: &Arc<Doors>) -> f64 {
     let (begun, long) = (Instant::now(), Duration::from_secs(3));
     let callers: JoinSet<u32> = (0..u64::from(LIMIT))
@@ -109,7 +111,7 @@ async fn capacity(doors: &Arc<Doors>) -> f64 {
             async move {
                 let mut answered = 0_u32;
                 while begun.elapsed() < long {
-                    // Right after too much, a caller may still be told to come again.
+                    // Immediately after the overload, a caller may still be refused.
                     match doors.call(number).await {
                         Outcome::Answered(_) => answered += 1,
                         Outcome::Refused => tokio::time::sleep(LATE).await,
@@ -123,18 +125,18 @@ async fn capacity(doors: &Arc<Doors>) -> f64 {
     f64::from(answered) / begun.elapsed().as_secs_f64()
 }
 
-/// What was seen while too much was asked for.
+/// The figures of an overload.
 #[derive(Debug)]
 struct Seen {
-    /// Answered a second.
+    /// Successful calls per second.
     goodput: f64,
     refused: usize,
     p99: Duration,
-    /// The most that the server held, in MB.
+    /// The peak memory of the server, in MB.
     peak: f64,
 }
 
-/// Asks at a pace that heeds no answer.
+/// Sends calls at a constant rate, whatever the responses are.
 async fn flood(app: &TestApp, doors: &Arc<Doors>, per_second: f64, long: Duration) -> Seen {
     let mut calls = JoinSet::new();
     let mut ticks = interval(Duration::from_millis(5));
@@ -150,7 +152,7 @@ async fn flood(app: &TestApp, doors: &Arc<Doors>, per_second: f64, long: Duratio
         peak = peak.max(resident(app));
     }
     let outcomes = calls.join_all().await;
-    // With those that were answered after the end: their callers waited for them.
+    // Includes responses that arrive after the last call was sent, because their callers waited for them.
     let took = begun.elapsed().as_secs_f64();
     let mut times: Vec<Duration> = outcomes
         .iter()
@@ -168,7 +170,7 @@ async fn flood(app: &TestApp, doors: &Arc<Doors>, per_second: f64, long: Duratio
     }
 }
 
-/// What a server holds, in MB.
+/// The resident memory of a server, in MB.
 fn resident(app: &TestApp) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", app.server.id())).expect("the server runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -190,7 +192,7 @@ async fn server(limit: u32) -> (TestApp, Proxy, Arc<Doors>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_times_too_much_does_no_harm_on_postgres() {
+async fn fourfold_overload_keeps_goodput_on_postgres() {
     let (app, _proxy, doors) = Box::pin(server(LIMIT)).await;
     let capacity_before = capacity(&doors).await;
     let held = resident(&app);
@@ -200,16 +202,16 @@ async fn four_times_too_much_does_no_harm_on_postgres() {
     println!("{told}");
     assert!(seen.goodput >= 0.8 * capacity_before, "{told}");
     assert!(seen.refused > 0, "{told}");
-    // Whoever is let in finds at most LIMIT - 1 others before it.
+    // An admitted call has at most LIMIT - 1 others before it.
     let bound = Duration::from_secs_f64(f64::from(LIMIT) / capacity_before);
     assert!(seen.p99 <= 4 * bound, "within four times {bound:?}: {told}");
     assert!(seen.peak <= held + 32.0, "{told}");
     assert!(capacity_after >= 0.8 * capacity_before, "{told}");
 }
 
-/// Why there is a limit: without it, everybody waits for all who came before, however long that is.
+/// Shows what the limit is for: without it, every call waits for all calls before it, however long that takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_limit_all_wait_for_all_on_postgres() {
+async fn without_the_limit_latency_grows_on_postgres() {
     let (app, _proxy, doors) = Box::pin(server(0)).await;
     let capacity = capacity(&doors).await;
     let long = Duration::from_secs(2);

@@ -1,8 +1,8 @@
-//! What a package pulls in: the client nothing of the server, and a release none of the switches that turn protections off.
+//! The dependencies of packages: the client depends on no server crate, and a release contains no switch that turns a protection off.
 
 use std::process::Command;
 
-/// The packages, or packages and features, that `cargo tree` lists without indentation.
+/// The packages, or packages and features, that `cargo tree` lists.
 fn tree(arguments: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -16,7 +16,7 @@ fn tree(arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn client_pulls_in_nothing_of_the_server() {
+fn client_does_not_depend_on_server_crates() {
     let packages = tree(&["--package", "parley-client", "--edges", "normal"]);
     let named = |name: &str| packages.iter().any(|line| line.split(' ').next() == Some(name));
     assert!(named("parley-proto") && named("tonic"), "{packages:?}");

@@ -1,4 +1,4 @@
-//! Lists come in pages: put together they are the whole, and nothing comes twice.
+//! Lists are paged: all pages together are the complete list, without duplicates.
 
 use parley_proto::{
     ConversationPriority, ListContactsRequest, ListConversationsRequest, ListMembersRequest, ListMessagesRequest,
@@ -19,14 +19,14 @@ use crate::{
 };
 
 on_both!(
-    pages_of_contacts_are_the_whole,
-    pages_of_conversations_are_the_whole,
-    pages_by_priority_and_wait_are_in_order,
-    pages_of_messages_are_the_whole,
-    a_page_token_goes_with_its_request
+    pages_of_contacts_are_complete,
+    pages_of_conversations_are_complete,
+    pages_by_priority_and_waiting_time_are_in_order,
+    pages_of_messages_are_complete,
+    page_token_is_bound_to_its_request
 );
 
-/// Reads all pages of a size; `page` gives the ids of one and the next token.
+/// Reads all pages of a given size. `page` returns the ids of one page and the next token.
 async fn pages(size: i32, mut page: impl AsyncFnMut(i32, String) -> (Vec<i64>, String)) -> Vec<Vec<i64>> {
     let (mut pages, mut token) = (Vec::new(), String::new());
     loop {
@@ -50,7 +50,7 @@ async fn named_people(scene: &Scene, count: usize) -> Vec<i64> {
     for index in 0..count {
         let request = parley_proto::CreateContactRequest {
             account_id: 1,
-            // Many share a name, so that the order needs more than the name.
+            // Many contacts share a name, so that the order needs more than the name.
             name: format!("name {}", index % 3),
             email: Some(format!("person{index}@example.org")),
             additional_attributes: (index % 5 > 0)
@@ -70,7 +70,7 @@ async fn named_people(scene: &Scene, count: usize) -> Vec<i64> {
     ids
 }
 
-async fn pages_of_contacts_are_the_whole(backend: Backend) {
+async fn pages_of_contacts_are_complete(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let ids = named_people(&scene, 23).await;
@@ -121,7 +121,7 @@ async fn pages_of_contacts_are_the_whole(backend: Backend) {
     }
 }
 
-/// All conversations in an order, read in pages of a size.
+/// All conversations in an order, read in pages of a given size.
 async fn conversations(scene: &Scene, order: &str, size: i32) -> Vec<i64> {
     pages(size, async |page_size, page_token| {
         let request = ListConversationsRequest {
@@ -142,7 +142,7 @@ async fn conversations(scene: &Scene, order: &str, size: i32) -> Vec<i64> {
     .concat()
 }
 
-async fn pages_of_conversations_are_the_whole(backend: Backend) {
+async fn pages_of_conversations_are_complete(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Asha").await;
@@ -156,8 +156,8 @@ async fn pages_of_conversations_are_the_whole(backend: Backend) {
     }
 }
 
-/// Those that have a priority come first, and those that wait.
-async fn pages_by_priority_and_wait_are_in_order(backend: Backend) {
+/// Conversations with a priority come first, and so do those that are waiting.
+async fn pages_by_priority_and_waiting_time_are_in_order(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Asha").await;
@@ -179,7 +179,7 @@ async fn pages_by_priority_and_wait_are_in_order(backend: Backend) {
         let changed = scene.clients.conversations.clone().update_conversation_priority(request).await;
         changed.expect("it has one");
     }
-    // Waiting from the beginning, until somebody replies; again from the next word on.
+    // A conversation waits from its first message until an agent replies, and again from the contact's next message on.
     for conversation in [1, 4, 6, 7] {
         scene.say(conversation, "an answer").await;
     }
@@ -198,7 +198,7 @@ async fn pages_by_priority_and_wait_are_in_order(backend: Backend) {
     }
 }
 
-async fn pages_of_messages_are_the_whole(backend: Backend) {
+async fn pages_of_messages_are_complete(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation_id = scene.talk().await;
@@ -234,7 +234,7 @@ async fn pages_of_messages_are_the_whole(backend: Backend) {
     assert_eq!(read(Some(ids[2])).await.concat(), ids[3..], "with after towards the newest");
 }
 
-async fn a_page_token_goes_with_its_request(backend: Backend) {
+async fn page_token_is_bound_to_its_request(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     named_people(&scene, 3).await;

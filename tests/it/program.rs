@@ -1,4 +1,4 @@
-//! The program itself: how it starts, refuses to start, is asked for its health, and speaks gRPC-Web.
+//! The program itself: starting, refusing to start, health, reflection and gRPC-Web.
 
 use std::process::Command;
 
@@ -20,13 +20,13 @@ use crate::support::{
 };
 
 on_both!(
-    health_says_serving,
+    health_reports_serving,
     reflection_lists_the_contract,
     grpc_web_works_over_http_1,
-    the_admin_door_answers
+    admin_listener_responds
 );
 
-/// The program on ports of its own, with these settings, in an empty directory.
+/// Runs the program with these settings on free ports in an empty directory.
 async fn run(settings: &[(&str, &str)]) -> Ended {
     let home = tempfile::tempdir().expect("a temporary directory");
     let mut command: Command = program();
@@ -41,7 +41,7 @@ async fn run(settings: &[(&str, &str)]) -> Ended {
     .await
 }
 
-/// Fails unless the program says why it ended in words, not in a trace.
+/// Asserts that the program reports why it ended in plain words, without a backtrace.
 #[track_caller]
 fn assert_plain(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.code, Some(code), "{}", ended.output);
@@ -56,17 +56,17 @@ fn assert_plain(ended: &Ended, code: i32, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_second_server_on_one_file_is_refused() {
+async fn second_server_on_one_file_is_refused() {
     let app = TestApp::start(Backend::Sqlite).await;
     let url = app.database.url();
     let ended = run(&[("PARLEY_DATABASE_URL", &url)]).await;
     assert_plain(&ended, 73, &["another parley"]);
-    // The first one is none the worse.
+    // The first server is unaffected.
     app.scene().talk().await;
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_reached_is_named() {
+async fn unreachable_database_is_named() {
     let settings = [
         ("PARLEY_DATABASE_URL", "postgres://postgres@127.0.0.1:1/parley"),
         ("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "1"),
@@ -76,7 +76,7 @@ async fn a_database_that_cannot_be_reached_is_named() {
 }
 
 #[tokio::test]
-async fn a_password_is_not_shown() {
+async fn password_is_not_shown() {
     let settings = [
         ("PARLEY_DATABASE_URL", "postgres://parley:hunter2@127.0.0.1:1/parley"),
         ("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "1"),
@@ -87,13 +87,13 @@ async fn a_password_is_not_shown() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_names_itself() {
+async fn unknown_setting_is_named() {
     let ended = run(&[("PARLEY_GRPC_COLOUR", "blue")]).await;
     assert_plain(&ended, 78, &["PARLEY_GRPC_COLOUR"]);
 }
 
 #[tokio::test]
-async fn a_bad_value_names_its_key() {
+async fn invalid_setting_names_its_key() {
     let ended = run(&[("PARLEY_WRITER_LANES", "many")]).await;
     assert_plain(&ended, 78, &["PARLEY_WRITER_LANES"]);
     let ended = run(&[("PARLEY_GRPC_ADDR", "nowhere")]).await;
@@ -102,7 +102,7 @@ async fn a_bad_value_names_its_key() {
     assert_plain(&ended, 78, &["PARLEY_BOOTSTRAP_TOKEN"]);
 }
 
-async fn health_says_serving(backend: Backend) {
+async fn health_reports_serving(backend: Backend) {
     let app = TestApp::start(backend).await;
     let mut health = HealthClient::new(app.clients().service);
     for service in ["", "parley.v1.MessagesService"] {
@@ -176,14 +176,14 @@ async fn grpc_web_works_over_http_1(backend: Backend) {
     assert!(trailers.contains("grpc-status:0"), "{trailers}");
 }
 
-async fn the_admin_door_answers(backend: Backend) {
+async fn admin_listener_responds(backend: Backend) {
     let app = TestApp::start(backend).await;
     let get = async |path: &str| {
         let url = format!("http://{}/{path}", app.server.doors.admin);
         client().get(url).send().await.expect("the door answers")
     };
     assert_eq!(get("livez").await.status(), 200);
-    // Doors open before everything behind them is ready; what is asked is that it becomes so.
+    // The listeners open before the server is ready; this test only checks that it becomes ready.
     in_time("readiness", async {
         while get("readyz").await.status() != 200 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -213,7 +213,7 @@ async fn purge_delay_of_the_allocator_is_bounded() {
 }
 
 #[tokio::test]
-async fn the_doctor_tells_what_is_wrong_in_plain_words() {
+async fn doctor_explains_problems_in_plain_words() {
     let home = tempfile::tempdir().expect("a folder");
     let doctor = async |settings: &[(&str, &str)]| {
         let mut command = program();
@@ -266,7 +266,7 @@ async fn the_doctor_tells_what_is_wrong_in_plain_words() {
 }
 
 #[tokio::test]
-async fn the_doctor_knows_its_database_on_postgres() {
+async fn doctor_reports_the_database_on_postgres() {
     let database = Database::create(Backend::Postgres).await;
     let mut command = program();
     command
@@ -286,9 +286,9 @@ async fn the_doctor_knows_its_database_on_postgres() {
     }
 }
 
-/// Where tables are somebody else's to change, a server that finds them behind says so and changes nothing.
+/// If migrations are run separately, a server that finds an outdated schema reports it and changes nothing.
 #[tokio::test]
-async fn a_server_that_may_not_migrate_does_not_on_postgres() {
+async fn server_without_migrations_changes_nothing_on_postgres() {
     let database = Database::create(Backend::Postgres).await;
     let url = database.url();
     let settings = [("PARLEY_DATABASE_URL", url.as_str()), ("PARLEY_DATABASE_MIGRATE", "false")];

@@ -1,4 +1,5 @@
-//! What each protection is for: the same scenario with it, where the promise holds, and with it turned off, where the promise breaks.
+//! Shows what each protection is for: a scenario with the protection, in which a promise holds, and the same scenario without it, in which
+//! the promise is broken.
 
 use parley_proto::{
     self as pb, ConsumeOpen, CreateMessageRequest, DeleteContactRequest, EventFilter, EventKind, GetConsumerRequest,
@@ -16,15 +17,21 @@ use crate::support::{
     scene::incoming,
 };
 
-on_both!(gap_check, epoch_check, idempotency_key, credit, erasure);
+on_both!(
+    gap_check_reports_trimmed_events,
+    epoch_check_refuses_cursors_of_another_epoch,
+    idempotency_key_prevents_duplicate_messages,
+    credit_bounds_events_in_flight,
+    redaction_hides_events_of_an_erased_contact
+);
 
-/// A server with a protection on, and one with it off.
+/// A server with a protection turned on, and one with it turned off.
 async fn both(backend: Backend, protection: &str, replicas: usize) -> [(bool, TestApp); 2] {
     let start = |switch: &str| {
         TestApp::builder(backend)
             .replicas(replicas)
             .env("PARLEY_FAULT_SWITCH", switch)
-            // What is erased is rewritten later than this test lasts, unless it is about trimming.
+            // Erased events are rewritten after the end of this test, unless the test is about trimming.
             .env(
                 "PARLEY_EVENTS_TRIM_INTERVAL_SECONDS",
                 if protection == "gap_check" { "1" } else { "3600" },
@@ -34,9 +41,9 @@ async fn both(backend: Backend, protection: &str, replicas: usize) -> [(bool, Te
     [(true, start("").await), (false, start(protection).await)]
 }
 
-/// Two replicas, because within one process an older session is told at once.
+/// With two replicas, because within one process an older session is notified at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fencing() {
+async fn fencing_refuses_commits_of_an_older_session() {
     for (on, app) in both(Backend::Postgres, "fencing", 1).await {
         app.scene().talk().await;
         let mut older = Session::open(&app.clients(), plenty(1, "worker")).await;
@@ -62,7 +69,7 @@ async fn fencing() {
     }
 }
 
-async fn gap_check(backend: Backend) {
+async fn gap_check_reports_trimmed_events(backend: Backend) {
     for (on, app) in both(backend, "gap_check", 0).await {
         let scene = app.scene();
         let talk = scene.talk().await;
@@ -77,7 +84,7 @@ async fn gap_check(backend: Backend) {
             credit: Some(pb::ConsumeCredit { events: 1, bytes: 0 }),
             ..plenty(1, "slow")
         };
-        // It holds the log, but not for that long.
+        // The consumer holds back trimming, but not for that long.
         let mut session = Session::open(&app.clients(), open).await;
         let first = event(&session.next().await).seq;
         let head = log_info(&app.clients(), 1).await.head_seq;
@@ -91,7 +98,7 @@ async fn gap_check(backend: Backend) {
             while log_info(&app.clients(), 1).await.earliest_seq < head - 4 {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
-            // The rows go after the counter.
+            // The rows are deleted after the counter is raised.
             tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
         })
         .await;
@@ -105,14 +112,14 @@ async fn gap_check(backend: Backend) {
         };
         match (on, next) {
             (true, Err(reason)) => assert_eq!(reason, "CURSOR_EXPIRED"),
-            // The chain looks whole, and a score of messages is missing.
+            // The chain looks intact, although about twenty messages are missing.
             (false, Ok((prev, seq))) => assert!(prev == first && seq >= head - 4, "{prev} {seq}"),
             (on, next) => panic!("{on}: {next:?}"),
         }
     }
 }
 
-async fn epoch_check(backend: Backend) {
+async fn epoch_check_refuses_cursors_of_another_epoch(backend: Backend) {
     for (on, app) in both(backend, "epoch_check", 0).await {
         app.scene().talk().await;
         let cursor = log_info(&app.clients(), 1).await.head_cursor;
@@ -122,7 +129,7 @@ async fn epoch_check(backend: Backend) {
     }
 }
 
-async fn idempotency_key(backend: Backend) {
+async fn idempotency_key_prevents_duplicate_messages(backend: Backend) {
     for (on, app) in both(backend, "idempotency_key", 0).await {
         let scene = app.scene();
         let talk = scene.talk().await;
@@ -142,7 +149,7 @@ async fn idempotency_key(backend: Backend) {
     }
 }
 
-async fn credit(backend: Backend) {
+async fn credit_bounds_events_in_flight(backend: Backend) {
     for (on, app) in both(backend, "credit", 0).await {
         app.scene().talk().await;
         let open = ConsumeOpen {
@@ -155,7 +162,7 @@ async fn credit(backend: Backend) {
     }
 }
 
-async fn erasure(backend: Backend) {
+async fn redaction_hides_events_of_an_erased_contact(backend: Backend) {
     for (on, app) in both(backend, "erasure", 0).await {
         let person = app.scene().person("Asha Rao").await;
         let request = DeleteContactRequest {
@@ -163,7 +170,7 @@ async fn erasure(backend: Backend) {
             contact_id: person.contact,
             ..DeleteContactRequest::default()
         };
-        // Before the rows are rewritten, only the cover stands between them and a reader.
+        // Until the rows are rewritten, only redaction hides their content from readers.
         app.database
             .run("UPDATE account_logs SET last_occurred_at = last_occurred_at")
             .await;

@@ -1,4 +1,5 @@
-//! Clients in other languages: one without generated code, which finds the services by reflection, and those that `docs/grpc.md` describes.
+//! Clients in other languages: one without generated code, which discovers the services by reflection, and those that `docs/grpc.md`
+//! describes.
 
 use std::{path::Path, process::Command};
 
@@ -8,10 +9,10 @@ use crate::support::{
     server::run_to_end,
 };
 
-/// `./test` sets the interpreter after it has installed what the client needs.
+/// The Python interpreter, which `./test` sets after it has installed the client's dependencies.
 const INTERPRETER: &str = "PARLEY_TEST_PYTHON";
 
-/// Where `./test` has installed the packages of grpc-js.
+/// The folder in which `./test` has installed the packages of grpc-js.
 const NODE_MODULES: &str = "PARLEY_TEST_NODE_MODULES";
 
 fn python() -> Command {
@@ -33,7 +34,7 @@ async fn run(backend: Backend, mut command: Command, script: &str) {
     assert_eq!(ended.code, Some(0), "{}", ended.output);
 }
 
-mod from_another_language {
+mod reflection_client_works {
     use super::{Backend, client};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,7 +50,7 @@ mod from_another_language {
     }
 }
 
-mod from_generated_code {
+mod generated_clients_work {
     use std::process::Command;
 
     use super::{Backend, NODE_MODULES, python, run};

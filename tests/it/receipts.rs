@@ -1,4 +1,4 @@
-//! Receipts of messages come at least once and in any order; the delivery only moves forward.
+//! Receipts of messages may arrive repeatedly and in any order; the delivery status only moves forward.
 
 use parley_proto::{EventKind, MessageStatus, RetryMessageRequest, UpdateMessageRequest};
 use serde_json::json;
@@ -11,9 +11,9 @@ use crate::support::{
     told::Told as _,
 };
 
-on_both!(late_receipts_are_ignored, a_failed_message_waits_for_its_retry);
+on_both!(late_receipts_are_ignored, failed_message_ignores_receipts_until_its_retry);
 
-/// Reports a status; the one that is stored then.
+/// Reports a status. Returns the stored status.
 async fn report(app: &TestApp, talk: i64, message: i64, status: MessageStatus, over_grpc: bool) -> String {
     if over_grpc {
         let request = UpdateMessageRequest {
@@ -37,7 +37,7 @@ fn name(status: MessageStatus) -> String {
     status.as_str_name().trim_start_matches("MESSAGE_STATUS_").to_lowercase()
 }
 
-/// The statuses of a message that the log reports, in order.
+/// The statuses of a message in the log, in order.
 async fn reported(app: &TestApp, message: i64) -> Vec<String> {
     let log = whole_log(&app.clients(), 1).await;
     let updates = log.iter().map(event).filter(|event| event.kind() == EventKind::MessageUpdated);
@@ -62,7 +62,7 @@ async fn late_receipts_are_ignored(backend: Backend) {
             let message = app.scene().say(talk, "It left today.").await.id;
             let mut stored = String::new();
             for (nth, receipt) in receipts.into_iter().enumerate() {
-                // Each twice, over both APIs.
+                // Each receipt twice, once over each API.
                 report(&app, talk, message, receipt, nth % 2 == 0).await;
                 stored = report(&app, talk, message, receipt, nth % 2 == 1).await;
             }
@@ -73,7 +73,7 @@ async fn late_receipts_are_ignored(backend: Backend) {
     }
 }
 
-async fn a_failed_message_waits_for_its_retry(backend: Backend) {
+async fn failed_message_ignores_receipts_until_its_retry(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     let message = app.scene().say(talk, "It left today.").await.id;

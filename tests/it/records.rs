@@ -1,4 +1,4 @@
-//! What an account writes down for its members: what a label's new name does, notes through a merge, root keys of the JSON door.
+//! Records that an account maintains for its members: renaming a label, notes after a merge, root keys in the JSON API.
 
 use parley_proto::{
     ContactNote, CreateContactNoteRequest, CreateContactRequest, CreateLabelRequest, EventKind, GetConversationRequest, Label,
@@ -16,12 +16,12 @@ use crate::support::{
 };
 
 on_both!(
-    a_label_is_renamed_wherever_it_stands,
-    notes_go_over_in_a_merge,
-    a_root_key_may_be_left_out_in_json_alone
+    renaming_a_label_renames_it_everywhere,
+    merge_moves_notes_to_the_base,
+    root_key_is_optional_in_json_only
 );
 
-async fn a_label_is_renamed_wherever_it_stands(backend: Backend) {
+async fn renaming_a_label_renames_it_everywhere(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (clients, scene) = (app.clients(), app.scene());
     let conversation = scene.talk().await;
@@ -67,7 +67,7 @@ async fn a_label_is_renamed_wherever_it_stands(backend: Backend) {
         ..UpdateLabelRequest::default()
     };
     labels.update_label(rename).await.expect("the call succeeds");
-    // What carried both names keeps one; a message afterwards does not bring the old name back.
+    // Whatever had both names keeps one, and a later message does not restore the old name.
     scene.say(conversation, "hello").await;
     let read = GetConversationRequest {
         account_id: 1,
@@ -100,7 +100,7 @@ async fn a_label_is_renamed_wherever_it_stands(backend: Backend) {
     assert!(!labels.contains(&"vip".to_owned()), "{labels:?}");
 }
 
-async fn notes_go_over_in_a_merge(backend: Backend) {
+async fn merge_moves_notes_to_the_base(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let mut notes = ContactNotesServiceClient::new(clients.service.clone());
@@ -161,12 +161,12 @@ async fn notes_go_over_in_a_merge(backend: Backend) {
     assert_eq!(texts, [format!("about {}", ids[1]), format!("about {}", ids[0])]);
 }
 
-async fn a_root_key_may_be_left_out_in_json_alone(backend: Backend) {
+async fn root_key_is_optional_in_json_only(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     let bare = http.send("POST", "/api/v1/accounts/1/labels", Some(&json!({"title": "one"}))).await;
     assert_eq!((bare.status, &bare.body["title"]), (200, &json!("one")));
-    // With the key only what lies under it counts.
+    // If the root key is present, only its content counts.
     let both = json!({"title": "ignored", "label": {"title": "two"}});
     let rooted = http.send("POST", "/api/v1/accounts/1/labels", Some(&both)).await;
     assert_eq!(rooted.body["title"], "two");

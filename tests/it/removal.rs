@@ -1,4 +1,4 @@
-//! The end of accounts and users: nobody finds them any more at once, and their rows and files go soon after.
+//! Deleting accounts and users: they disappear at once, and their rows and files are removed soon after.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::support::{
     reader::whole_log,
 };
 
-on_both!(a_deleted_account_is_gone, a_deleted_user_leaves_what_it_wrote);
+on_both!(deleted_account_leaves_no_rows_or_files, messages_of_a_deleted_user_remain);
 
 async fn rows(database: &Database, sql: &str) -> i64 {
     let sql = sqlx::AssertSqlSafe(sql.to_owned());
@@ -36,7 +36,7 @@ async fn rows(database: &Database, sql: &str) -> i64 {
     }
 }
 
-async fn a_deleted_account_is_gone(backend: Backend) {
+async fn deleted_account_leaves_no_rows_or_files(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = other_account(&app, "Acme").await;
     let account_id = other.account;
@@ -105,7 +105,7 @@ async fn a_deleted_account_is_gone(backend: Backend) {
     };
     assert!(other.clients.events.clone().subscribe(request).await.is_err());
 
-    // Everything of it goes, and nothing else.
+    // All rows of the account are removed, and no others.
     let of_it = |table: &str| format!("SELECT count(*) FROM {table} WHERE account_id = {account_id}");
     for _ in 0..300 {
         if rows(&app.database, &format!("SELECT count(*) FROM accounts WHERE id = {account_id}")).await == 0 {
@@ -127,7 +127,7 @@ async fn a_deleted_account_is_gone(backend: Backend) {
     assert_eq!(std::fs::read_dir(app.home().join("files")).map_or(0, Iterator::count), 0);
 }
 
-async fn a_deleted_user_leaves_what_it_wrote(backend: Backend) {
+async fn messages_of_a_deleted_user_remain(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let agent = worker(&app, 1, Role::Administrator, "Mina").await;
     let scene = app.scene();
@@ -160,7 +160,7 @@ async fn a_deleted_user_leaves_what_it_wrote(backend: Backend) {
 }
 
 #[tokio::test]
-async fn no_table_is_forgotten() {
+async fn account_deletion_covers_every_table() {
     let app = TestApp::start(Backend::Sqlite).await;
     let mut connection = SqliteConnection::connect(&app.database.url()).await.expect("the file is there");
     let sql = "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'account_id' WHERE m.type = 'table'";

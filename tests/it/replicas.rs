@@ -1,4 +1,4 @@
-//! Several servers on one PostgreSQL database: what one has at hand, another changes.
+//! Several servers on one PostgreSQL database: one changes what another has cached.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ enum Elsewhere {
     Hurries,
 }
 
-/// What leaves no event.
+/// A call that leaves no event.
 #[derive(Clone, Copy, Debug)]
 enum Idle {
     RepeatedContact,
@@ -32,9 +32,9 @@ enum Idle {
     UnchangedLabels,
 }
 
-/// Every pair of a write elsewhere and a call here that leaves no event, each followed by a message here.
+/// Every combination of a write on the other replica and a call here that leaves no event, each followed by a message here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_without_an_event_does_not_hide_what_another_replica_wrote() {
+async fn calls_without_events_do_not_hide_writes_of_another_replica() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
     let here = app.scene();
     let there = here.through(app.clients_of_replica(0));
@@ -62,7 +62,7 @@ async fn round(here: &Scene, there: &Scene, elsewhere: Elsewhere, idle: Idle) {
     let first = here.request(conversation, incoming("first"));
     let mut messages = here.clients.messages.clone();
     let answer = messages.create_message(first.clone()).await.expect("it is taken").into_inner();
-    // Now this server has the conversation at hand, and the other one changes it.
+    // This server has cached the conversation, and the other one changes it.
     match elsewhere {
         Elsewhere::Hears => assert_eq!(there.hear(conversation, "second").await.number, 2),
         Elsewhere::Looks => look(there, conversation).await,
@@ -105,7 +105,7 @@ async fn round(here: &Scene, there: &Scene, elsewhere: Elsewhere, idle: Idle) {
     );
 }
 
-/// Each counts what the other took, whether it reads that in the log or in the messages.
+/// Each replica counts the messages that the other accepted, whether it reads them in the log or in the table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_share_the_limit_of_a_conversation_on_postgres() {
     let app = TestApp::builder(Backend::Postgres)
@@ -128,7 +128,7 @@ async fn replicas_share_the_limit_of_a_conversation_on_postgres() {
     assert_eq!(taken, 30);
 }
 
-/// No event shows a conversation older than the one before did, and its messages are numbered without a hole.
+/// No event shows an older version of a conversation than the event before it, and the numbers of its messages have no gaps.
 fn assert_versions_rise(log: &[EventDelivery]) {
     let mut seen: HashMap<i64, (u64, u64)> = HashMap::new();
     for event in log.iter().map(event) {
@@ -182,7 +182,7 @@ async fn hurry(scene: &Scene, conversation_id: i64) {
     answer.expect("the priority changes");
 }
 
-/// Sets the labels that it has: none.
+/// Sets the empty list of labels that the conversation already has.
 async fn keep_labels(scene: &Scene, conversation_id: i64) {
     let request = UpdateConversationLabelsRequest {
         account_id: 1,

@@ -1,4 +1,4 @@
-//! What `parley restore` leaves when it fails, and who else may come to the database meanwhile.
+//! What `parley restore` leaves behind when it fails, and who else may access the database during a restore.
 
 use std::{
     collections::BTreeMap,
@@ -26,14 +26,14 @@ use crate::{
 };
 
 on_both!(
-    a_damaged_file_is_left_out_of_a_backup,
-    a_backup_with_other_migrations_is_refused,
-    a_restore_that_fails_removes_what_it_created,
-    a_restore_that_is_stopped_removes_what_it_created,
-    a_restore_leaves_equal_files_in_place
+    damaged_files_are_omitted_from_a_backup,
+    backup_with_other_migrations_is_refused,
+    failed_restore_removes_what_it_created,
+    interrupted_restore_removes_what_it_created,
+    restore_leaves_identical_files_in_place
 );
 
-/// A server that has one message with a file for each of these contents.
+/// A server with one message per content, each with a file of that content.
 async fn server_with_files(backend: Backend, contents: &[&[u8]]) -> TestApp {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
@@ -54,7 +54,7 @@ fn command(args: &[&str], database: &Database, files: &Path) -> Command {
     command
 }
 
-/// Backs a server up to a file in `folder`.
+/// Backs up a server to a file in `folder`.
 async fn back_up(app: &TestApp, folder: &Path) -> PathBuf {
     let archive = folder.join("backup.tar");
     let files = app.home().join("files");
@@ -72,7 +72,7 @@ async fn restore(archive: &Path, force: bool, database: &Database, files: &Path)
     run_to_end(command(&args, database, files)).await
 }
 
-/// The files below a folder, with what they hold.
+/// The files below a folder with their contents.
 fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let Ok(entries) = fs::read_dir(folder) else { return found };
@@ -88,7 +88,7 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-async fn a_damaged_file_is_left_out_of_a_backup(backend: Backend) {
+async fn damaged_files_are_omitted_from_a_backup(backend: Backend) {
     let contents: [&[u8]; 3] = [b"whole, and so in the backup", b"this one grows", b"and this one shrinks"];
     let app = server_with_files(backend, &contents).await;
     let files = app.home().join("files");
@@ -113,7 +113,7 @@ async fn a_damaged_file_is_left_out_of_a_backup(backend: Backend) {
     assert_eq!(messages_of(&database).await, 3);
 }
 
-/// An archive with another content of one entry.
+/// A copy of an archive with a different content of one entry.
 fn changed(archive: &Path, name: &str, mut change: impl FnMut(Vec<u8>) -> Vec<u8>) -> PathBuf {
     let mut source = tar::Archive::new(fs::File::open(archive).expect("ours"));
     let target = archive.with_extension("changed");
@@ -134,7 +134,7 @@ fn changed(archive: &Path, name: &str, mut change: impl FnMut(Vec<u8>) -> Vec<u8
     target
 }
 
-/// An archive whose manifest names other migrations.
+/// A copy of an archive whose manifest lists other migrations.
 fn with_migrations(archive: &Path, change: impl Fn(&mut Vec<Value>)) -> PathBuf {
     changed(archive, "manifest.json", |bytes| {
         let mut manifest: Value = serde_json::from_slice(&bytes).expect("JSON");
@@ -143,7 +143,7 @@ fn with_migrations(archive: &Path, change: impl Fn(&mut Vec<Value>)) -> PathBuf 
     })
 }
 
-async fn a_backup_with_other_migrations_is_refused(backend: Backend) {
+async fn backup_with_other_migrations_is_refused(backend: Backend) {
     let app = server_with_files(backend, &[]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
@@ -158,7 +158,7 @@ async fn a_backup_with_other_migrations_is_refused(backend: Backend) {
         "{}",
         ended.output
     );
-    // As many as a prefix has, but others.
+    // As many migrations as a prefix has, but different ones.
     let forked = with_migrations(&archive, |migrations| {
         migrations.remove(2);
     });
@@ -179,7 +179,7 @@ async fn a_backup_with_other_migrations_is_refused(backend: Backend) {
         assert!(ended.output.contains("the database lacks the migration"), "{}", ended.output);
     } else {
         assert!(!database.file().exists());
-        // What counts is what the database in the archive has seen.
+        // What counts is the migrations in the archived database itself.
         drop(app);
         let other = folder.path().join("other.db");
         changed(&archive, "database/parley.db", |bytes| {
@@ -201,17 +201,17 @@ async fn a_backup_with_other_migrations_is_refused(backend: Backend) {
     assert!(!files.exists());
 }
 
-/// Bytes of an archive after its last file: the entry that says that it is complete, and the end of a tar file.
+/// The size of an archive after its last file, in bytes: the entry that marks it as complete, and the end of a tar file.
 const END: usize = 2048;
 
-async fn a_restore_that_fails_removes_what_it_created(backend: Backend) {
+async fn failed_restore_removes_what_it_created(backend: Backend) {
     let app = server_with_files(backend, &[b"the first file", &vec![7; 300_000]]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
     let of_server = tree(&app.home().join("files"));
     let whole = fs::read(&archive).expect("ours");
     let damaged = folder.path().join("damaged.tar");
-    // Within the last file, and behind it.
+    // Truncated within the last file, and right after it.
     for length in [whole.len() - END - 1000, whole.len() - END] {
         fs::write(&damaged, &whole[..length]).expect("there is room");
         let (database, files) = (Database::create(backend).await, folder.path().join("not/there/yet"));
@@ -223,7 +223,7 @@ async fn a_restore_that_fails_removes_what_it_created(backend: Backend) {
             let names: Vec<_> = left.keys().filter_map(|path| path.file_name()?.to_str()).collect();
             assert_eq!(names, ["parley.db.lock"], "{length}");
         }
-        // What was there stays, also under the names of restored files.
+        // Existing files stay, even those with the names of restored files.
         let files = folder.path().join("files");
         let there: BTreeMap<PathBuf, Vec<u8>> = of_server
             .keys()
@@ -239,7 +239,7 @@ async fn a_restore_that_fails_removes_what_it_created(backend: Backend) {
         let ended = restore(&damaged, false, &database, &files).await;
         assert_eq!(ended.code, Some(65), "{length}: {}", ended.output);
         assert_eq!(tree(&files), there, "{length}");
-        // A restore that succeeds replaces it.
+        // A successful restore replaces them.
         done(&restore(&archive, false, &database, &files).await);
         let restored: Vec<Vec<u8>> = tree(&files).into_values().collect();
         assert_eq!(restored, of_server.values().cloned().collect::<Vec<_>>(), "{length}");
@@ -248,8 +248,8 @@ async fn a_restore_that_fails_removes_what_it_created(backend: Backend) {
     }
 }
 
-/// A file that the store has with the same bytes is not copied again; one that differs is, however late it does.
-async fn a_restore_leaves_equal_files_in_place(backend: Backend) {
+/// A file that the store already has with the same content is not copied again. One that differs is, wherever it differs.
+async fn restore_leaves_identical_files_in_place(backend: Backend) {
     let app = server_with_files(backend, &[b"small", &vec![7; 300_000], &vec![8; 1_000_000]]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
@@ -301,7 +301,7 @@ impl Piped {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
     }
 
-    /// Its end. The pipe stays open until then if `is_open`.
+    /// Waits for the restore to exit. The pipe stays open until then if `is_open`.
     async fn end(self, is_open: bool) -> Ended {
         let Self { child, pipe } = self;
         let pipe = pipe.filter(|_| is_open);
@@ -317,7 +317,7 @@ impl Piped {
     }
 }
 
-async fn a_restore_that_is_stopped_removes_what_it_created(backend: Backend) {
+async fn interrupted_restore_removes_what_it_created(backend: Backend) {
     let app = server_with_files(backend, &[b"the first file", b"the second file"]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
@@ -340,14 +340,14 @@ async fn a_restore_that_is_stopped_removes_what_it_created(backend: Backend) {
     if backend == Backend::Sqlite {
         assert!(!database.file().exists());
     }
-    // The same through a pipe as a whole.
+    // The complete archive through a pipe.
     let mut restoring = Piped::start(&["restore", "-"], &database, &files).await;
     restoring.feed(&whole).await;
     done(&restoring.end(false).await);
     assert_eq!((messages_of(&database).await, tree(&files).len()), (2, 2));
 }
 
-/// Where other databases of the same cluster are, and the name of this one.
+/// The URL prefix of databases in the same cluster, and the name of this database.
 fn cluster(database: &Database) -> (String, String) {
     let url = database.url();
     let (server, rest) = url.rsplit_once('/').expect("a database in the URL");
@@ -358,7 +358,7 @@ fn cluster(database: &Database) -> (String, String) {
     )
 }
 
-/// Waits until the connections of earlier commands are gone from PostgreSQL's list, which is a moment after their end.
+/// Waits until the connections of earlier commands have disappeared from PostgreSQL's list, which happens shortly after the commands exit.
 async fn until_free(database: &Database) {
     let Database::Postgres { .. } = database else { return };
     let (elsewhere, name) = cluster(database);
@@ -371,7 +371,8 @@ async fn until_free(database: &Database) {
     .await;
 }
 
-/// Waits until locks of a database are as a condition of `pg_locks` says. Not by a connection to it, which would count as one of its users.
+/// Waits until the locks of a database satisfy a condition on `pg_locks`. Uses a connection to another database, because one to this
+/// database would count as a user.
 async fn until_locks(database: &Database, condition: &str) {
     let (elsewhere, name) = cluster(database);
     let query =
@@ -392,14 +393,14 @@ async fn until_locks(database: &Database, condition: &str) {
     .await;
 }
 
-/// The locks of a restore that has looked at the database for the second time: it disables triggers, and holds the lock of servers that fill an
-/// empty database (the lower half of its number).
+/// The locks of a restore after its second check of the database: it has disabled triggers, and holds the advisory lock of servers that
+/// fill an empty database (the lower half of its number).
 const LOADING: &str = "mode = 'ShareRowExclusiveLock' AND granted
     AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 1919706488)";
 
-/// While a restore goes on another one is refused, also by force, and a server that starts waits for its end.
+/// During a restore, another one is refused even with `--force`, and a server that starts waits for its end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restore_keeps_others_out_on_postgres() {
+async fn restore_excludes_other_programs_on_postgres() {
     let app = server_with_files(Backend::Postgres, &[b"a file", b"another"]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
@@ -413,7 +414,7 @@ async fn a_restore_keeps_others_out_on_postgres() {
     assert!(second.output.contains("restoring a backup into it"), "{}", second.output);
     let url = database.url();
     let starting = tokio::spawn(async move { TestApp::builder(Backend::Postgres).database(Database::at(url)).start().await });
-    // It has tried the lock that the restore holds, and tries it again until it gets it.
+    // The server has tried to take the lock that the restore holds, and retries until it succeeds.
     in_time("a server that waits for the restore", async {
         let (elsewhere, name) = cluster(&database);
         let query = format!(
@@ -430,14 +431,14 @@ async fn a_restore_keeps_others_out_on_postgres() {
     done(&restoring.end(false).await);
     let served = in_time("the start of the server", starting).await.expect("it starts");
     assert_eq!(messages_of(&served.database).await, 2);
-    // It serves what was restored, and filled nothing.
+    // The server serves the restored data, and has not filled the database itself.
     let accounts = Database::number(&served.database.url(), "SELECT count(*) FROM accounts").await;
     assert_eq!(accounts, 1);
 }
 
-/// A connection that is closing when a restore begins, as that of a command which has just ended, is waited for.
+/// A restore waits for connections that are closing when it begins, such as those of a command that has just exited.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restore_waits_for_connections_that_close_on_postgres() {
+async fn restore_waits_for_closing_connections_on_postgres() {
     let app = server_with_files(Backend::Postgres, &[]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
@@ -448,7 +449,7 @@ async fn a_restore_waits_for_connections_that_close_on_postgres() {
         let restoring = tokio::spawn(run_to_end(command(&["restore", &archive], &database, &files)));
         in_time("a restore that has looked at the database", async {
             let (elsewhere, name) = cluster(&database);
-            // What a look asks after it has counted connections.
+            // The query that a check runs after it has counted connections.
             let query = format!(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND application_name LIKE 'parley restore%' AND query LIKE '%to_regclass%'"
             );
@@ -475,9 +476,9 @@ async fn a_restore_waits_for_connections_that_close_on_postgres() {
     assert_eq!(messages_of(&database).await, 0);
 }
 
-/// Who comes between the first look at the database and the locks of its tables is seen by the second look.
+/// A connection that opens between the first check of the database and the locks on its tables is found by the second check.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restore_looks_again_behind_its_locks_on_postgres() {
+async fn restore_checks_again_after_locking_on_postgres() {
     let app = server_with_files(Backend::Postgres, &[]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
@@ -486,7 +487,7 @@ async fn a_restore_looks_again_behind_its_locks_on_postgres() {
         let database = Database::create(Backend::Postgres).await;
         done(&run_to_end(command(&["migrate"], &database, &files)).await);
         until_free(&database).await;
-        // Another user holds up the locks: its connections are not counted.
+        // Another user delays the locks, because its connections are not counted.
         let role = format!("another_{}_{is_on}", std::process::id());
         let (elsewhere, _) = cluster(&database);
         execute(&elsewhere, &format!("CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'of-another'")).await;

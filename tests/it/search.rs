@@ -1,4 +1,4 @@
-//! Finding messages and conversations by a piece of text.
+//! Searching messages and conversations by text.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +17,13 @@ use crate::support::{
 };
 
 on_both!(
-    a_piece_of_text_is_found,
-    pages_show_each_message_once,
-    filters_narrow_and_inboxes_are_kept_apart,
-    what_is_gone_is_not_found,
-    the_json_door_finds_conversations_and_messages,
-    an_index_that_is_behind_catches_up,
-    a_search_tells_what_it_left_out
+    substring_of_a_message_is_found,
+    pages_contain_each_message_once,
+    filters_narrow_a_search_and_agents_search_their_inboxes,
+    deleted_messages_are_not_found,
+    json_api_finds_conversations_and_messages,
+    lagging_index_catches_up,
+    incomplete_search_is_reported
 );
 
 fn search(text: &str) -> SearchMessagesRequest {
@@ -49,7 +49,7 @@ async fn texts(clients: &Clients, request: SearchMessagesRequest) -> Vec<String>
     found.filter_map(|message| message.content).collect()
 }
 
-async fn a_piece_of_text_is_found(backend: Backend) {
+async fn substring_of_a_message_is_found(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -77,7 +77,7 @@ async fn a_piece_of_text_is_found(backend: Backend) {
     assert_bad_fields(refused, &["text: REQUIRED"]);
 }
 
-async fn pages_show_each_message_once(backend: Backend) {
+async fn pages_contain_each_message_once(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -110,7 +110,7 @@ async fn pages_show_each_message_once(backend: Backend) {
     assert_eq!(texts(&scene.clients, skipped).await, ["needle 1", "needle 0"]);
 }
 
-async fn filters_narrow_and_inboxes_are_kept_apart(backend: Backend) {
+async fn filters_narrow_a_search_and_agents_search_their_inboxes(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let scene = app.scene();
     let other = office::inbox(&scene.clients, 1, "Second").await;
@@ -150,7 +150,7 @@ async fn filters_narrow_and_inboxes_are_kept_apart(backend: Backend) {
     assert_eq!(texts(&scene.clients, search("elsewhere")).await, Vec::<String>::new());
 }
 
-async fn what_is_gone_is_not_found(backend: Backend) {
+async fn deleted_messages_are_not_found(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let person = scene.person("Asha Rao").await;
@@ -188,7 +188,7 @@ async fn what_is_gone_is_not_found(backend: Backend) {
     assert!(texts(&scene.clients, search("needle")).await.is_empty());
 }
 
-async fn the_json_door_finds_conversations_and_messages(backend: Backend) {
+async fn json_api_finds_conversations_and_messages(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let (one, two) = (scene.talk().await, scene.talk().await);
@@ -239,7 +239,7 @@ async fn the_json_door_finds_conversations_and_messages(backend: Backend) {
         }
         assert_eq!(seen, wanted, "{section}");
     }
-    // Lists of messages have no page numbers.
+    // Message lists ignore page numbers.
     let (_, listed) = http.ask(&format!("/conversations/{one}/messages?page=9999999&per_page=2")).await;
     assert_eq!(listed["payload"].as_array().map(Vec::len), Some(2));
 
@@ -272,8 +272,8 @@ async fn the_json_door_finds_conversations_and_messages(backend: Backend) {
     }
 }
 
-/// A batch of the index takes 500 messages: this needs several, and a crash in between changes nothing.
-async fn an_index_that_is_behind_catches_up(backend: Backend) {
+/// The index takes 500 messages per batch, so catching up needs several batches, and a crash in between must not change the result.
+async fn lagging_index_catches_up(backend: Backend) {
     let mut app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "0")
         .start()
@@ -307,8 +307,8 @@ async fn an_index_that_is_behind_catches_up(backend: Backend) {
     assert_eq!(found(&scene.clients, all).await.messages.len(), 1000);
 }
 
-/// What is not looked at to its end says so.
-async fn a_search_tells_what_it_left_out(backend: Backend) {
+/// A search that stopped early says so.
+async fn incomplete_search_is_reported(backend: Backend) {
     let mut app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "0")
         .start()
@@ -334,7 +334,7 @@ async fn a_search_tells_what_it_left_out(backend: Backend) {
     for _ in 0..41 {
         client.batch_create_messages(request.clone()).await.expect("they are taken");
     }
-    // Two characters stand for the newest messages alone, three for all of them.
+    // A text of two characters is searched in the newest messages only, one of three in all of them.
     assert_eq!(complete(&app, "ne").await, (json!(false), json!([])));
     app.restart().await;
     let mut told = complete(&app, "needle").await;

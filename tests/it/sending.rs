@@ -1,4 +1,4 @@
-//! Many messages: in a batch, in a stream, too fast.
+//! Sending many messages: in batches, over streams, and beyond the rate limit.
 
 use parley_proto::{BatchCreateMessagesRequest, BatchMessage, MessageDraft, SendMessagesRequest, SendResult};
 use tokio_stream::StreamExt as _;
@@ -21,9 +21,9 @@ use crate::{
 };
 
 on_both!(
-    a_batch_is_all_or_none,
-    a_stream_answers_in_order_and_outlives_a_bad_message,
-    a_flood_of_one_conversation_is_refused,
+    batch_is_atomic,
+    stream_replies_in_order_and_survives_an_invalid_message,
+    messages_beyond_the_conversation_limit_are_refused,
     each_message_of_a_stream_counts_as_a_call
 );
 
@@ -41,7 +41,7 @@ fn batch(messages: Vec<(i64, MessageDraft)>) -> BatchCreateMessagesRequest {
     }
 }
 
-async fn a_batch_is_all_or_none(backend: Backend) {
+async fn batch_is_atomic(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let (one, other) = (scene.talk().await, scene.talk().await);
@@ -94,7 +94,7 @@ async fn a_batch_is_all_or_none(backend: Backend) {
     assert_eq!(writes(tail).len(), 1, "one write");
 }
 
-/// Sends them over one stream, and returns the answer to each.
+/// Sends the messages over one stream. Returns the result of each.
 pub async fn send_all(scene: &Scene, requests: Vec<SendMessagesRequest>) -> Vec<SendResult> {
     let count = requests.len();
     let answer = scene.clients.messages.clone().send_messages(tokio_stream::iter(requests)).await;
@@ -108,7 +108,7 @@ pub async fn send_all(scene: &Scene, requests: Vec<SendMessagesRequest>) -> Vec<
     results
 }
 
-async fn a_stream_answers_in_order_and_outlives_a_bad_message(backend: Backend) {
+async fn stream_replies_in_order_and_survives_an_invalid_message(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let (one, other) = (scene.talk().await, scene.talk().await);
@@ -186,7 +186,7 @@ fn reason_of(error: &tonic_types::Status) -> String {
     fault(&status).reason
 }
 
-async fn a_flood_of_one_conversation_is_refused(backend: Backend) {
+async fn messages_beyond_the_conversation_limit_are_refused(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "5")
         .start()
@@ -224,7 +224,7 @@ async fn each_message_of_a_stream_counts_as_a_call(backend: Backend) {
     let conversation = scene.talk().await;
     let results = send_all(&scene, (0..20).map(|index| request(conversation, &format!("{index}"))).collect()).await;
     let stored = results.iter().filter(|result| result.error.is_none()).count();
-    // A contact, a conversation and the stream itself count too; a slow machine may earn a call or two meanwhile.
+    // The contact, the conversation and the stream itself count too. On a slow machine, a call or two may be refilled.
     assert!((5..15).contains(&stored), "{stored} of 20");
     for error in results.iter().filter_map(|result| result.error.as_ref()) {
         assert_eq!(
@@ -234,7 +234,7 @@ async fn each_message_of_a_stream_counts_as_a_call(backend: Backend) {
     }
 }
 
-/// A message whose answer does not come is answered for all that, and so is the next one.
+/// A message whose write does not complete in time gets an error all the same, and so does the next one.
 #[tokio::test]
 async fn each_message_of_a_stream_has_a_deadline_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "2")]).await;

@@ -1,14 +1,14 @@
-//! Lists take a fixed number of statements, however many rows they show. PostgreSQL counts the transactions of a session when it ends, and
-//! a statement that only reads is one.
+//! Lists use a fixed number of statements, regardless of how many rows they return. PostgreSQL counts the transactions of a session when it
+//! ends, and each statement that only reads is a transaction.
 
 use parley_proto::{ListContactsRequest, ListConversationsRequest};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::support::{app::TestApp, database::Backend, scene::Scene};
 
-/// Rows of a full page.
+/// The rows of a full page.
 const ROWS: i32 = 20;
-/// How often each list is asked for: what else happens meanwhile is little beside it.
+/// How often each list is requested: often enough that other activity is negligible.
 const TIMES: i64 = 100;
 
 async fn transactions(app: &TestApp) -> i64 {
@@ -19,7 +19,7 @@ async fn transactions(app: &TestApp) -> i64 {
         .expect("it is counted")
 }
 
-/// Transactions of a server that is asked for so many rows again and again, from its start to its end.
+/// The transactions of a server that repeatedly returns this many rows, from its start to its end.
 async fn cost(app: &mut TestApp, rows: i32) -> i64 {
     app.start_again().await;
     let scene = app.scene();
@@ -55,7 +55,7 @@ async fn ask(scene: &Scene, rows: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_list_asks_for_each_row_on_postgres() {
+async fn lists_run_no_statement_per_row_on_postgres() {
     let mut app = TestApp::start(Backend::Postgres).await;
     let scene = app.scene();
     for nth in 0..ROWS {
@@ -92,6 +92,6 @@ async fn no_list_asks_for_each_row_on_postgres() {
         one > 5 * TIMES,
         "{one} transactions for {TIMES} calls of each list: they are not counted"
     );
-    // A statement a row would be 1,900 more for each list.
+    // One statement per row would add 1,900 per list.
     assert!(many < one + 2 * TIMES, "{one} transactions for one row, {many} for {ROWS}");
 }

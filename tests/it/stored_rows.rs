@@ -1,4 +1,4 @@
-//! What a message leaves in the tables does not depend on how many messages are stored with it.
+//! The stored rows of a message do not depend on how many messages are stored with it.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::support::{
 };
 
 on_both!(
-    a_message_is_stored_alike_alone_and_in_a_batch,
-    the_index_of_messages_follows_many_without_a_search
+    message_is_stored_identically_alone_and_in_a_batch,
+    message_index_follows_without_a_search
 );
 
 fn drafts() -> Vec<MessageDraft> {
@@ -48,8 +48,8 @@ async fn batch(scene: &Scene, conversation_id: i64, messages: Vec<MessageDraft>)
     answer.expect("the batch is stored");
 }
 
-/// SQLite stores any type in any column, and keeps rows apart that differ in one.
-async fn a_message_is_stored_alike_alone_and_in_a_batch(backend: Backend) {
+/// SQLite stores any type in any column, and rows that differ only in a type are distinct.
+async fn message_is_stored_identically_alone_and_in_a_batch(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, url) = (app.scene(), app.database.url());
     let conversation = scene.talk().await;
@@ -81,12 +81,12 @@ async fn a_message_is_stored_alike_alone_and_in_a_batch(backend: Backend) {
     }
 }
 
-async fn the_index_of_messages_follows_many_without_a_search(backend: Backend) {
+async fn message_index_follows_without_a_search(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
     batch(&scene, conversation, vec![incoming("the parcel is late"); 200]).await;
-    // All accounts are looked after once a minute; one that misses so many is sooner.
+    // All accounts are indexed once a minute; one with so many new messages is indexed sooner.
     let indexed = tokio::time::timeout(Duration::from_secs(40), async {
         let whole = "SELECT COUNT(*) FROM account_logs l JOIN search_positions p ON p.account_id = l.account_id AND p.message_id >= 200";
         while Database::number(&app.database.url(), whole).await == 0 {

@@ -1,4 +1,4 @@
-//! Teams, agents and inbox members: who may change them, and what each change leaves on the stream.
+//! Teams, agents and inbox members: who may change them, and the events of each change.
 
 use parley_proto::{
     AddInboxMembersRequest, AddTeamMembersRequest, CreateAgentRequest, CreateAgentsRequest, CreateMembershipRequest, CreateTeamRequest,
@@ -21,12 +21,12 @@ use crate::support::{
 };
 
 on_both!(
-    a_team_lives_and_dies_on_the_stream,
-    members_come_and_go,
-    agents_are_found_or_made,
-    a_new_name_shows_in_its_account_alone,
-    conversations_can_be_assigned_to_these,
-    a_team_works_on_a_conversation
+    team_changes_leave_events,
+    team_members_can_be_added_and_removed,
+    agents_are_found_or_created,
+    new_member_name_is_visible_in_its_account_only,
+    assignable_agents_are_administrators_and_inbox_members,
+    team_can_be_assigned_to_a_conversation
 );
 
 async fn team(clients: &Clients, name: &str) -> Team {
@@ -53,7 +53,7 @@ async fn agent(clients: &Clients, email: &str) -> i64 {
     answer.into_inner().agent.expect("always set").id
 }
 
-/// The kinds of these among an account's events, in order.
+/// The events of these kinds in an account's log, in order.
 async fn kinds(clients: &Clients, of: &[EventKind]) -> Vec<EventKind> {
     let log = whole_log(clients, 1).await;
     log.iter()
@@ -62,7 +62,7 @@ async fn kinds(clients: &Clients, of: &[EventKind]) -> Vec<EventKind> {
         .collect()
 }
 
-async fn a_team_lives_and_dies_on_the_stream(backend: Backend) {
+async fn team_changes_leave_events(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let made = team(&clients, "Billing").await;
@@ -90,7 +90,7 @@ async fn a_team_lives_and_dies_on_the_stream(backend: Backend) {
         .expect("the call succeeds")
         .into_inner();
     assert_eq!(changed.team.as_ref().map(|team| team.name.as_str()), Some("sales"));
-    // The same again changes nothing, and leaves no event.
+    // Repeating the update changes nothing and leaves no event.
     let same = clients
         .teams
         .clone()
@@ -118,7 +118,7 @@ async fn a_team_lives_and_dies_on_the_stream(backend: Backend) {
     assert_eq!(kinds(&clients, &of).await, of);
 }
 
-async fn members_come_and_go(backend: Backend) {
+async fn team_members_can_be_added_and_removed(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let (made, mina) = (team(&clients, "billing").await, agent(&clients, "mina@okafor.example").await);
@@ -169,7 +169,7 @@ async fn members_come_and_go(backend: Backend) {
     };
     let refused = clients.teams.clone().add_team_members(stranger).await;
     assert_refused(refused, Code::InvalidArgument, "INVALID_FIELD");
-    // Who leaves the account leaves its teams.
+    // A user who leaves the account also leaves its teams.
     let leave = DeleteMembershipRequest {
         account_id: 1,
         user_id: mina,
@@ -192,7 +192,7 @@ async fn members_come_and_go(backend: Backend) {
     assert_eq!(kinds(&clients, &[EventKind::TeamUpdated]).await.len(), 2);
 }
 
-async fn agents_are_found_or_made(backend: Backend) {
+async fn agents_are_found_or_created(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let mina = agent(&clients, "Mina@Okafor.example").await;
@@ -226,7 +226,7 @@ async fn agents_are_found_or_made(backend: Backend) {
     assert_eq!(kinds(&clients, &[EventKind::AgentAdded]).await.len(), 2);
 }
 
-async fn a_new_name_shows_in_its_account_alone(backend: Backend) {
+async fn new_member_name_is_visible_in_its_account_only(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let mina = agent(&clients, "mina@okafor.example").await;
@@ -269,7 +269,7 @@ async fn a_new_name_shows_in_its_account_alone(backend: Backend) {
     assert_ne!(here.name, "Mina O.");
 }
 
-async fn conversations_can_be_assigned_to_these(backend: Backend) {
+async fn assignable_agents_are_administrators_and_inbox_members(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let mina = agent(&clients, "mina@okafor.example").await;
@@ -325,7 +325,7 @@ async fn conversations_can_be_assigned_to_these(backend: Backend) {
     assert_refused(refused, Code::NotFound, "NOT_FOUND");
 }
 
-async fn a_team_works_on_a_conversation(backend: Backend) {
+async fn team_can_be_assigned_to_a_conversation(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let (clients, scene) = (app.clients(), app.scene());
     let conversation = scene.talk().await;
@@ -353,7 +353,7 @@ async fn a_team_works_on_a_conversation(backend: Backend) {
         ..UpdateAgentRequest::default()
     };
     clients.accounts.clone().update_agent(there).await.expect("the call succeeds");
-    // The assignee is not in the team and leaves; the one of the team who is there gets it.
+    // The assignee is not a member of the team and is unassigned; the available member of the team is assigned.
     let hand = UpdateConversationTeamRequest {
         account_id: 1,
         conversation_id: conversation,
@@ -408,7 +408,7 @@ async fn a_team_works_on_a_conversation(backend: Backend) {
             .is_some_and(|line| line.starts_with("Assigned to Mina via billing by ")),
         "{line:?}"
     );
-    // With the team its conversations lose it; what comes next shows it so, also from what a lane had at hand.
+    // Deleting the team removes it from its conversations. Later messages show that, even if a writer shard had the conversation cached.
     scene.hear(conversation, "hello").await;
     let delete = DeleteTeamRequest {
         account_id: 1,

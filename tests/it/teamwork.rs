@@ -1,4 +1,4 @@
-//! How people share conversations: who is there, whose turn it is, who takes part, what sleeps and wakes.
+//! How members share conversations: presence, round-robin assignment, participants, snoozing and unsnoozing.
 
 use parley_proto::{
     self as pb, AddParticipantsRequest, Availability, Conversation, ConversationStatus, CreateConversationRequest,
@@ -22,13 +22,13 @@ use crate::support::{
 };
 
 on_both!(
-    those_who_are_there_take_turns,
-    nobody_is_there_and_nobody_is_assigned,
-    snoozed_ones_wake_once,
-    a_lock_holds_against_many_at_once,
-    participants_are_those_who_could_be_assigned,
-    mentions_and_parts_can_be_listed,
-    mute_unread_and_delete
+    online_agents_are_assigned_round_robin,
+    no_agent_is_assigned_when_none_is_online,
+    snoozed_conversation_reopens_once,
+    locked_inbox_holds_under_concurrent_creation,
+    participants_must_be_assignable_agents,
+    mentions_and_participations_can_be_listed,
+    conversation_can_be_muted_marked_unread_and_deleted
 );
 
 async fn there(clients: &Clients, contact_id: Option<i64>) {
@@ -64,7 +64,7 @@ async fn set_status(scene: &Scene, conversation_id: i64, status: ConversationSta
     answer.expect("the status is set");
 }
 
-/// Opens a conversation anew and says whose it is.
+/// Creates a conversation. Returns its assignee.
 async fn assignee_of_new(scene: &Scene) -> Option<i64> {
     let id = scene.talk().await;
     get(scene, id).await.assignee.map(|agent| agent.id)
@@ -88,7 +88,7 @@ async fn change_inbox(scene: &Scene, path: &str, inbox: Inbox) {
         .expect("the inbox changes");
 }
 
-async fn those_who_are_there_take_turns(backend: Backend) {
+async fn online_agents_are_assigned_round_robin(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let scene = app.scene();
     let enabled = Inbox {
@@ -110,7 +110,7 @@ async fn those_who_are_there_take_turns(backend: Backend) {
     let taken = get(&scene, id).await.assignee.expect("it is assigned");
     assert_eq!((taken.id, taken.availability_status()), (ana.user, Availability::Online));
 
-    // A message that opens a conversation looks for somebody too, after the batch.
+    // A message that opens a conversation triggers automatic assignment too, after the batch.
     let person = scene.person("Asha Rao").await;
     let request = CreateConversationRequest {
         account_id: 1,
@@ -147,7 +147,7 @@ async fn those_who_are_there_take_turns(backend: Backend) {
     assert_eq!(get(&scene, resolved.id).await.assignee.map(|agent| agent.id), Some(bea.user));
 }
 
-async fn nobody_is_there_and_nobody_is_assigned(backend: Backend) {
+async fn no_agent_is_assigned_when_none_is_online(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let scene = app.scene();
     let ana = worker(&app, 1, Role::Agent, "Ana").await;
@@ -168,7 +168,7 @@ async fn nobody_is_there_and_nobody_is_assigned(backend: Backend) {
     assert_refused(service, Code::NotFound, "NOT_FOUND");
 }
 
-async fn snoozed_ones_wake_once(backend: Backend) {
+async fn snoozed_conversation_reopens_once(backend: Backend) {
     let app = TestApp::builder(backend)
         .replicas(usize::from(backend == Backend::Postgres))
         .start()
@@ -201,7 +201,7 @@ async fn snoozed_ones_wake_once(backend: Backend) {
     assert_eq!(woken.count(), 1);
 }
 
-async fn a_lock_holds_against_many_at_once(backend: Backend) {
+async fn locked_inbox_holds_under_concurrent_creation(backend: Backend) {
     let app = TestApp::builder(backend)
         .replicas(usize::from(backend == Backend::Postgres))
         .start()
@@ -228,7 +228,7 @@ async fn a_lock_holds_against_many_at_once(backend: Backend) {
     assert_eq!(created.count(), 1);
 }
 
-async fn participants_are_those_who_could_be_assigned(backend: Backend) {
+async fn participants_must_be_assignable_agents(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let scene = app.scene();
     let (inside, outside) = (worker(&app, 1, Role::Agent, "Ana").await, worker(&app, 1, Role::Agent, "Bea").await);
@@ -286,7 +286,7 @@ async fn participants_are_those_who_could_be_assigned(backend: Backend) {
     );
 }
 
-async fn mentions_and_parts_can_be_listed(backend: Backend) {
+async fn mentions_and_participations_can_be_listed(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let (mentioned, part, neither) = (scene.talk().await, scene.talk().await, scene.talk().await);
@@ -325,7 +325,7 @@ async fn mentions_and_parts_can_be_listed(backend: Backend) {
     assert_eq!(list(true, true).await, (vec![], 0));
 }
 
-async fn mute_unread_and_delete(backend: Backend) {
+async fn conversation_can_be_muted_marked_unread_and_deleted(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let scene = app.scene();
     let conversation_id = scene.talk().await;

@@ -1,4 +1,4 @@
-//! Shared conversations through the JSON door: assignments, participants, marks, and what they answer.
+//! Shared conversations over the JSON API: assignments, participants, read state, and their responses.
 
 use parley_proto::{
     CreateAgentBotRequest, CreateMembershipRequest, CreateTokenRequest, EventKind, ReportPresenceRequest, Role, SetInboxAgentBotRequest,
@@ -16,15 +16,15 @@ use crate::support::{
 };
 
 on_both!(
-    assignments_answer_the_agent_or_null,
-    participants_answer_agents,
-    marks_answer_as_documented,
-    snoozing_and_handing_off_are_told_apart,
-    a_profile_tells_who_is_there_and_where_last,
-    who_is_online_is_listed_and_stays
+    assignments_return_the_agent_or_null,
+    participants_are_returned_as_agents,
+    read_state_calls_respond_as_documented,
+    snoozing_and_hand_off_are_distinguished,
+    profile_contains_availability_and_active_account,
+    online_contacts_are_listed
 );
 
-/// Status and body of one request; null for an empty body.
+/// Sends a request. Returns the status and the body, which is null if empty.
 async fn send(app: &TestApp, method: Method, path: &str, body: Option<Json>) -> (u16, Json) {
     let path = format!("/api/v1/accounts/1{path}");
     let answer = app.http().send(method.as_str(), &path, body.as_ref()).await;
@@ -40,7 +40,7 @@ fn ids(agents: &Json) -> Vec<i64> {
     agents.iter().map(|agent| agent["id"].as_i64().expect("an id")).collect()
 }
 
-async fn assignments_answer_the_agent_or_null(backend: Backend) {
+async fn assignments_return_the_agent_or_null(backend: Backend) {
     let app = TestApp::start(backend).await;
     let id = app.scene().talk().await;
     let path = format!("/conversations/{id}/assignments");
@@ -60,7 +60,7 @@ async fn assignments_answer_the_agent_or_null(backend: Backend) {
     assert_eq!(post(&app, "/conversations/999/assignments", json!({"assignee_id": 1})).await.0, 404);
 }
 
-async fn participants_answer_agents(backend: Backend) {
+async fn participants_are_returned_as_agents(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let scene = app.scene();
     let (inside, outside) = (
@@ -86,7 +86,7 @@ async fn participants_answer_agents(backend: Backend) {
     assert_eq!(send(&app, Method::GET, &path, None).await, (200, json!([])));
 }
 
-async fn marks_answer_as_documented(backend: Backend) {
+async fn read_state_calls_respond_as_documented(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let id = scene.talk().await;
@@ -129,7 +129,7 @@ async fn marks_answer_as_documented(backend: Backend) {
     }
 }
 
-async fn snoozing_and_handing_off_are_told_apart(backend: Backend) {
+async fn snoozing_and_hand_off_are_distinguished(backend: Backend) {
     let app = TestApp::start(backend).await;
     let id = app.scene().talk().await;
     let path = format!("/conversations/{id}/toggle_status");
@@ -198,7 +198,7 @@ async fn snoozing_and_handing_off_are_told_apart(backend: Backend) {
     );
 }
 
-async fn who_is_online_is_listed_and_stays(backend: Backend) {
+async fn online_contacts_are_listed(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let (there, away) = (scene.person("aNA").await, scene.person("Bea").await);
@@ -220,7 +220,7 @@ async fn who_is_online_is_listed_and_stays(backend: Backend) {
     assert_eq!(gone, (200, Json::Null));
 }
 
-async fn a_profile_tells_who_is_there_and_where_last(backend: Backend) {
+async fn profile_contains_availability_and_active_account(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = other_account(&app, "Another").await;
     let request = CreateMembershipRequest {
@@ -242,7 +242,7 @@ async fn a_profile_tells_who_is_there_and_where_last(backend: Backend) {
         ..ReportPresenceRequest::default()
     };
     presence.report_presence(report).await.expect("presence is noted");
-    // Where somebody never was comes first, as in the product.
+    // An account that was never active sorts first, as in Chatwoot.
     let after = profile().await;
     assert_eq!((&after["account_id"], &after["role"]), (&json!(other.account), &json!("agent")));
     let told: Vec<_> = ["availability_status", "active_at"]

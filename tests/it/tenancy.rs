@@ -1,4 +1,4 @@
-//! Who may see and do what: accounts do not exist for each other, agents work in their inboxes, tokens reach as far as they say.
+//! Access control: accounts are invisible to each other, agents work in their inboxes, and tokens have limits.
 
 use parley_proto::{
     AccountStatus, CreateAccountRequest, CreateContactRequest, CreateTokenRequest, DeleteContactRequest, GetAccountRequest,
@@ -21,17 +21,17 @@ use crate::support::{
 };
 
 on_both!(
-    another_accounts_things_do_not_exist,
-    accounts_count_for_themselves,
-    an_agent_works_in_its_inboxes,
-    an_agent_hears_of_its_inboxes_only,
-    a_service_token_reaches_as_far_as_it_says,
-    a_token_may_come_in_three_spellings,
-    a_suspended_account_is_closed,
-    only_the_platform_makes_accounts
+    resources_of_another_account_are_not_found,
+    accounts_have_separate_numbers_and_unique_values,
+    agent_works_in_its_inboxes_only,
+    agent_receives_events_of_its_inboxes_only,
+    service_token_respects_its_limits,
+    token_is_accepted_in_three_headers,
+    suspended_account_is_inaccessible,
+    only_the_platform_creates_accounts
 );
 
-async fn another_accounts_things_do_not_exist(backend: Backend) {
+async fn resources_of_another_account_are_not_found(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let (ours, theirs) = (app.scene(), other_account(&app, "Other").await);
     let person = theirs.person("Theirs").await;
@@ -87,7 +87,7 @@ async fn another_accounts_things_do_not_exist(backend: Backend) {
     assert_refused::<()>(Err(stream), Code::PermissionDenied, "NOT_A_MEMBER");
 }
 
-async fn accounts_count_for_themselves(backend: Backend) {
+async fn accounts_have_separate_numbers_and_unique_values(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let (ours, theirs) = (app.scene(), other_account(&app, "Other").await);
     let made = |scene: Scene| async move {
@@ -115,7 +115,7 @@ async fn accounts_count_for_themselves(backend: Backend) {
     }
 }
 
-async fn an_agent_works_in_its_inboxes(backend: Backend) {
+async fn agent_works_in_its_inboxes_only(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let administrator = app.scene();
     let second = Scene::new(app.clients(), 1, inbox(&app.clients(), 1, "Second").await);
@@ -209,7 +209,7 @@ async fn an_agent_works_in_its_inboxes(backend: Backend) {
     );
 }
 
-async fn an_agent_hears_of_its_inboxes_only(backend: Backend) {
+async fn agent_receives_events_of_its_inboxes_only(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let administrator = app.scene();
     let second = Scene::new(app.clients(), 1, inbox(&app.clients(), 1, "Second").await);
@@ -234,7 +234,7 @@ async fn an_agent_hears_of_its_inboxes_only(backend: Backend) {
     assert!(events.iter().any(|delivery| event(delivery).conversation_id() == Some(open)));
 }
 
-async fn a_service_token_reaches_as_far_as_it_says(backend: Backend) {
+async fn service_token_respects_its_limits(backend: Backend) {
     let app = TestApp::start(backend).await;
     let second = inbox(&app.clients(), 1, "Second").await;
     let token = async |read_only: bool, inbox_ids: Vec<i64>| {
@@ -302,7 +302,7 @@ async fn a_service_token_reaches_as_far_as_it_says(backend: Backend) {
     assert!(fault.fields.iter().any(|field| field.starts_with("expires_at: ")), "{fault:?}");
 }
 
-async fn a_token_may_come_in_three_spellings(backend: Backend) {
+async fn token_is_accepted_in_three_headers(backend: Backend) {
     let app = TestApp::start(backend).await;
     let nobody = Clients::new(&app.server.doors.grpc, None);
     let with = |name: &'static str, value: String| {
@@ -335,7 +335,7 @@ async fn a_token_may_come_in_three_spellings(backend: Backend) {
     }
 }
 
-async fn a_suspended_account_is_closed(backend: Backend) {
+async fn suspended_account_is_inaccessible(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let theirs = other_account(&app, "Other").await;
     let conversation = theirs.talk().await;
@@ -362,7 +362,7 @@ async fn a_suspended_account_is_closed(backend: Backend) {
     app.scene().talk().await;
 }
 
-async fn only_the_platform_makes_accounts(backend: Backend) {
+async fn only_the_platform_creates_accounts(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let request = CreateAccountRequest {
         name: "Mine".to_owned(),

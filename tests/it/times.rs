@@ -1,5 +1,5 @@
-//! Times lie within the years 1 to 9999, which `google.protobuf.Timestamp` and its JSON form are limited to: all others are refused with the name
-//! of their field, and those stored before they were limited are sent as the nearest time within.
+//! Times lie within the years 1 to 9999, the limits of `google.protobuf.Timestamp` and its JSON form. All others are refused with the name
+//! of their field, and those stored before the limit existed are sent as the nearest time within the range.
 
 use parley_proto::{
     self as pb, ConsumeOpen, ConversationStatus, CreateConversationRequest, CreateTokenRequest, GetConversationRequest,
@@ -22,14 +22,18 @@ use crate::support::{
     told::Told as _,
 };
 
-on_both!(times_of_grpc_calls, times_of_the_json_api, stored_times_are_sent_within_the_range);
+on_both!(
+    grpc_calls_refuse_times_out_of_range,
+    json_api_refuses_times_out_of_range,
+    stored_times_are_clamped_to_the_range
+);
 
 const FIRST: i64 = -62_135_596_800;
 const LAST: i64 = 253_402_300_799;
-/// What JavaScript calls now.
+/// The current time in milliseconds, as in JavaScript.
 const MILLISECONDS: i64 = 1_795_988_101_000;
 
-/// The fields that a call is refused for.
+/// The fields for which a call is refused.
 fn fields(refusal: &Status) -> Vec<String> {
     if refusal.code() != tonic::Code::InvalidArgument {
         return Vec::new();
@@ -38,7 +42,7 @@ fn fields(refusal: &Status) -> Vec<String> {
     named.map(|field| field.split(':').next().unwrap_or_default().to_owned()).collect()
 }
 
-/// Each call that takes a time: the field, and for what it was refused.
+/// Makes each call that takes a time. Returns the name of the time's field, and the fields for which the call was refused.
 async fn ask(app: &TestApp, talk: i64, seconds: i64) -> Vec<(&'static str, Vec<String>)> {
     let (clients, at) = (app.clients(), Some(Timestamp { seconds, nanos: 0 }));
     let mut asked = Vec::new();
@@ -120,7 +124,7 @@ async fn ask(app: &TestApp, talk: i64, seconds: i64) -> Vec<(&'static str, Vec<S
     asked
 }
 
-async fn times_of_grpc_calls(backend: Backend) {
+async fn grpc_calls_refuse_times_out_of_range(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "time_range")] {
         let app = TestApp::builder(backend)
             .platform()
@@ -140,12 +144,12 @@ async fn times_of_grpc_calls(backend: Backend) {
         }
         for within in [FIRST, LAST] {
             for (field, refused) in ask(&app, talk, within).await {
-                // A token must not have expired before it is made.
+                // A token must not have expired before it is created.
                 let past = field == "expires_at" && within < 0;
                 assert_eq!(refused.is_empty(), !past, "{within}: {field} {refused:?}");
             }
         }
-        // Of a message, which keeps what it was sent.
+        // The attribute of a message, which is stored as it was sent.
         for (seconds, is_taken) in [(LAST, true), (LAST + 1, !on), (MILLISECONDS, !on)] {
             let draft = pb::MessageDraft {
                 content_attributes: Some(prost_types::Struct {
@@ -162,7 +166,7 @@ async fn times_of_grpc_calls(backend: Backend) {
     }
 }
 
-async fn times_of_the_json_api(backend: Backend) {
+async fn json_api_refuses_times_out_of_range(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     let snooze = async |until: Json| {
@@ -191,7 +195,7 @@ async fn times_of_the_json_api(backend: Backend) {
     }
 }
 
-async fn stored_times_are_sent_within_the_range(backend: Backend) {
+async fn stored_times_are_clamped_to_the_range(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, talk) = (app.scene(), app.scene().talk().await);
     app.database
@@ -236,7 +240,7 @@ async fn stored_times_are_sent_within_the_range(backend: Backend) {
         doctor.env(format!("PARLEY_{api}_ADDR"), "127.0.0.1:0");
     }
     let report = run_to_end(doctor).await.output;
-    // A SQLite file that a server has open cannot be looked at.
+    // `parley doctor` cannot inspect a SQLite file that a server has open.
     if backend == Backend::Postgres {
         let line = format!("conversations.snoozed_until is outside the years 1 to 9999 in {talk} of account 1");
         assert!(report.contains(&line), "{line} is not in\n{report}");

@@ -1,4 +1,4 @@
-//! Transcripts: a mail that arrives, also when the server of mails is away at first.
+//! Transcripts: the email arrives, even if the mail server is unavailable at first.
 
 use parley_proto::SendTranscriptRequest;
 use serde_json::json;
@@ -19,13 +19,13 @@ use crate::support::{
 };
 
 on_both!(
-    what_was_said_arrives_by_mail,
-    a_mail_waits_for_its_server,
-    without_a_server_nobody_is_fooled,
-    thirty_an_hour
+    transcript_arrives_by_email,
+    email_waits_for_the_mail_server,
+    transcript_is_refused_without_a_mail_server,
+    transcripts_are_limited_to_thirty_per_hour
 );
 
-/// Takes mails as SMTP has it, and hands on the text of each.
+/// An SMTP server that sends the text of each email it receives to `mails`.
 async fn post_office(listener: TcpListener, mails: mpsc::Sender<String>) {
     while let Ok((stream, _)) = listener.accept().await {
         let (read, mut write) = stream.into_split();
@@ -65,7 +65,7 @@ fn request(conversation_id: i64, email: &str) -> SendTranscriptRequest {
     }
 }
 
-async fn what_was_said_arrives_by_mail(backend: Backend) {
+async fn transcript_arrives_by_email(backend: Backend) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("smtp://{}", listener.local_addr().expect("bound"));
     let (sender, mut mails) = mpsc::channel(8);
@@ -88,7 +88,7 @@ async fn what_was_said_arrives_by_mail(backend: Backend) {
     assert!(asked.is_some() && asked < answered, "{mail}");
     assert!(!mail.contains("difficult"), "{mail}");
 
-    // The same request twice is one mail.
+    // The same request twice sends one email.
     let clients = app.clients();
     let once = SendTranscriptRequest {
         request_id: Uuid::new_v4().to_string(),
@@ -124,7 +124,7 @@ async fn what_was_said_arrives_by_mail(backend: Backend) {
     assert_refused(missing, Code::NotFound, "NOT_FOUND");
 }
 
-async fn a_mail_waits_for_its_server(backend: Backend) {
+async fn email_waits_for_the_mail_server(backend: Backend) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     drop(listener);
@@ -150,7 +150,7 @@ async fn a_mail_waits_for_its_server(backend: Backend) {
     assert!(mail.contains("hello"), "{mail}");
 }
 
-async fn without_a_server_nobody_is_fooled(backend: Backend) {
+async fn transcript_is_refused_without_a_mail_server(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     let refused = app
@@ -162,7 +162,7 @@ async fn without_a_server_nobody_is_fooled(backend: Backend) {
     assert_refused(refused, Code::FailedPrecondition, "FAILED_PRECONDITION");
 }
 
-async fn thirty_an_hour(backend: Backend) {
+async fn transcripts_are_limited_to_thirty_per_hour(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_MAIL_URL", "smtp://127.0.0.1:9").start().await;
     let talk = app.scene().talk().await;
     let http = app.http();

@@ -1,4 +1,4 @@
-//! TLS at the doors: with a certificate of the server's, with clients' own, and with one that changes while it runs.
+//! TLS on all listeners: with a server certificate, with client certificates, and with a certificate that changes while the server runs.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -63,13 +63,13 @@ fn browser(authority: &Authority, identity: Option<&(String, String)>) -> reqwes
     client.build().expect("a client")
 }
 
-/// By name, as the certificate has it, at the listener's address.
+/// Uses the name in the certificate, resolved to the address of the listener.
 fn at(client: &reqwest::Client, address: &str, path: &str) -> reqwest::RequestBuilder {
     client.get(format!("https://{address}{path}"))
 }
 
 #[tokio::test]
-async fn every_door_speaks_tls_and_nothing_else() {
+async fn every_listener_accepts_only_tls() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     write(folder.path(), &authority.sign("parley.test"));
     let app = secured(folder.path(), false).await;
@@ -82,7 +82,7 @@ async fn every_door_speaks_tls_and_nothing_else() {
 
     write(folder.path(), &authority.sign("127.0.0.1"));
     let client = browser(&authority, None);
-    // The files are looked at every few seconds; connections that are open stay as they are.
+    // The server checks the files every few seconds. Open connections stay as they are.
     for _ in 0..100 {
         if at(&client, &app.server.doors.http, "/api/v1/profile").send().await.is_ok() {
             let http = Http::through(client.clone(), format!("https://{}", app.server.doors.http), ADMINISTRATOR);
@@ -97,7 +97,7 @@ async fn every_door_speaks_tls_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn clients_show_a_certificate_where_one_is_asked_for() {
+async fn client_certificates_are_required_if_configured() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     write(folder.path(), &authority.sign("parley.test"));
     fs::write(folder.path().join("ca.crt"), &authority.pem).expect("written");
@@ -117,7 +117,7 @@ async fn clients_show_a_certificate_where_one_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_used_is_named() {
+async fn unusable_certificate_is_named() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     let ((certificate, _), (_, key)) = (authority.sign("a"), authority.sign("b"));
     write(folder.path(), &(certificate, key));
@@ -139,7 +139,7 @@ async fn a_certificate_that_cannot_be_used_is_named() {
     );
 }
 
-/// `parley healthcheck` with the settings of the server.
+/// Runs `parley healthcheck` with the settings of the server.
 async fn check(app: &TestApp, folder: &Path, options: &[&str]) -> Ended {
     let mut command = program();
     command
@@ -154,13 +154,13 @@ async fn check(app: &TestApp, folder: &Path, options: &[&str]) -> Ended {
 }
 
 #[tokio::test]
-async fn the_health_check_of_a_container_follows_the_configuration() {
+async fn container_health_check_follows_the_configuration() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     write(folder.path(), &authority.sign("parley.test"));
     let ca = folder.path().join("ca.crt").display().to_string();
     fs::write(&ca, &authority.pem).expect("written");
     let app = secured(folder.path(), false).await;
-    // As HEALTHCHECK runs it: without options, at an address that the certificate does not name.
+    // As HEALTHCHECK runs it: without options, at an address that is not in the certificate.
     let plain = check(&app, folder.path(), &[]).await;
     assert_eq!(plain.code, Some(0), "{}", plain.output);
     let verified = check(&app, folder.path(), &["--ca-file", &ca, "--server-name", "parley.test"]).await;

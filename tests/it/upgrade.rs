@@ -1,4 +1,4 @@
-//! Programs and databases of different versions: who starts where, and that migrations only add.
+//! Programs and databases of different versions: which program starts on which database, and that migrations only add.
 
 use std::{fs, path::Path, process::Command};
 
@@ -11,9 +11,9 @@ use crate::support::{
     server::{Ended, program, run_to_end},
 };
 
-on_both!(an_older_program_starts_where_it_works);
+on_both!(older_program_starts_on_a_compatible_schema);
 
-/// A migration that no program of today knows.
+/// A migration that no current program knows.
 const FUTURE: &str = "m20991231_000001_future";
 
 async fn run(arguments: &[&str], url: &str, migrate: bool) -> Ended {
@@ -30,7 +30,7 @@ async fn run(arguments: &[&str], url: &str, migrate: bool) -> Ended {
     run_to_end(command).await
 }
 
-async fn an_older_program_starts_where_it_works(backend: Backend) {
+async fn older_program_starts_on_a_compatible_schema(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let url = app.database.url();
     let kept = match backend {
@@ -39,7 +39,7 @@ async fn an_older_program_starts_where_it_works(backend: Backend) {
     };
     assert_eq!(Database::number(&url, kept).await, 1, "the database names the oldest program");
 
-    // A newer program was here, and what it added disturbs nobody.
+    // A newer program was here, and its additions affect nothing.
     let newer = format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ('{FUTURE}', 0)");
     app.database.run(&newer).await;
     app.server.terminate();
@@ -53,7 +53,7 @@ async fn an_older_program_starts_where_it_works(backend: Backend) {
     app.server.terminate();
     app.server.wait().await;
 
-    // It takes something away that this program needs, or says nothing of what it does.
+    // The newer migration removes something that this program needs, or does not say what it does.
     for word in [
         format!("UPDATE schema_floor SET migration = '{FUTURE}'"),
         "DELETE FROM schema_floor".to_owned(),
@@ -67,10 +67,10 @@ async fn an_older_program_starts_where_it_works(backend: Backend) {
     }
 }
 
-/// Replicas that start together on an empty database, or one that stopped halfway: one migrates, the others wait for it, and for an index that
-/// is built beside writes nobody who waits is in the way.
+/// Replicas that start together on an empty database, or on one whose migration was interrupted: one migrates and the others wait, without
+/// blocking an index that is built concurrently.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_starts_together_migrates_once_on_postgres() {
+async fn concurrent_starts_migrate_once_on_postgres() {
     let database = Database::create(Backend::Postgres).await;
     let url = database.url();
     for round in ["empty", "stopped halfway"] {
@@ -78,14 +78,14 @@ async fn who_starts_together_migrates_once_on_postgres() {
         for ended in all {
             assert_eq!(ended.code, Some(0), "{round}: {}", ended.output);
         }
-        // As if those that are no transaction had not come to their ends.
+        // Simulates an interruption of the migrations that do not run in a transaction.
         database
             .run("DELETE FROM seaql_migrations WHERE version IN ('m20261127_000022_conversation_lists', 'm20261127_000023_contact_pieces')")
             .await;
     }
 }
 
-/// Older programs go on while a newer one migrates, down to the one that `FLOOR` names.
+/// Older programs, down to the one that `FLOOR` names, keep running while a newer one migrates.
 #[test]
 fn migrations_only_add_above_the_floor() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/storage/src/migration");
@@ -107,7 +107,7 @@ fn migrations_only_add_above_the_floor() {
     assert!(seen > 0, "no migration is above {FLOOR}");
 }
 
-/// What the text of a migration takes away or changes, but for what it makes itself.
+/// What a migration removes or changes according to its text, except for what it creates itself.
 fn taken(text: &str) -> Vec<String> {
     let words: Vec<&str> = text
         .split(|char: char| !(char.is_alphanumeric() || char == '_'))
@@ -123,7 +123,7 @@ fn taken(text: &str) -> Vec<String> {
     let mut taken = Vec::new();
     for verb in ["drop", "truncate", "alter"] {
         let others = after(verb).filter(|(_, name)| !made.contains(name));
-        // A column more is nothing less. By a number go the columns of an index.
+        // An added column removes nothing. A column given by number belongs to an index.
         let others = others.filter(|(kind, name)| verb != "alter" || (*kind != "table" && name.parse::<u32>().is_err()));
         taken.extend(others.map(|(kind, name)| format!("{verb} {kind} {name}")));
     }
@@ -147,7 +147,7 @@ fn taken(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_a_migration_takes_is_found() {
+fn removals_in_a_migration_are_found() {
     let found = |text: &str| taken(text).len();
     assert_eq!(found("create index concurrently a on b (c)"), 0);
     assert_eq!(found("drop index concurrently if exists a"), 1);

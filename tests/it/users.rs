@@ -1,4 +1,4 @@
-//! Users stand outside of accounts, and are made once, also when many ask at once.
+//! Users do not belong to an account, and are created once even by concurrent calls.
 
 use parley_proto::{self as pb, CreateUserRequest, GetUserRequest};
 use prost_types::{Struct, Value, value::Kind};
@@ -15,11 +15,11 @@ use crate::support::{
 };
 
 on_both!(
-    calls_at_once_under_one_id_make_one_user,
-    a_user_comes_with_its_attributes_or_not_at_all
+    concurrent_calls_with_one_id_create_one_user,
+    user_and_attributes_are_created_atomically
 );
 
-async fn calls_at_once_under_one_id_make_one_user(backend: Backend) {
+async fn concurrent_calls_with_one_id_create_one_user(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).platform().replicas(replicas).start().await;
     let mut doors = vec![app.server.doors.grpc.clone()];
@@ -54,7 +54,7 @@ async fn calls_at_once_under_one_id_make_one_user(backend: Backend) {
     assert_refused(refused, Code::AlreadyExists, "ALREADY_TAKEN");
 }
 
-async fn a_user_comes_with_its_attributes_or_not_at_all(backend: Backend) {
+async fn user_and_attributes_are_created_atomically(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ask = |attributes: serde_json::Value| {
         let url = format!("http://{}/platform/api/v1/users", app.server.doors.http);

@@ -1,5 +1,5 @@
-//! A private PostgreSQL cluster, removed when the program that started it ends, however it ends. Tests and benchmarks share this file;
-//! it uses nothing of theirs.
+//! A private PostgreSQL cluster, which is removed when the process that started it ends, however it ends. Tests and benchmarks share this
+//! file, so it uses nothing of either.
 
 use std::{
     fs,
@@ -12,15 +12,15 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a start may take; a guard against hanging.
+/// How long a start may take; prevents hanging.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Whether the cluster keeps its promises through a crash.
+/// Whether the cluster's data survives a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Nothing is synced: fast, and lost with the machine. Room for the connections of many tests at once.
+    /// Nothing is synced: fast, but lost in a crash of the machine. Allows the connections of many concurrent tests.
     None,
-    /// Everything as PostgreSQL sets it.
+    /// PostgreSQL's defaults.
     Full,
 }
 
@@ -33,12 +33,11 @@ pub struct Cluster {
     port: u16,
     durability: Durability,
     process: Child,
-    /// Ends the cluster and removes its directory once the pipe to it breaks: also when this program is killed, since
-    /// statics are not dropped.
+    /// Stops the cluster and removes its directory when the pipe to it closes, also if this process is killed: statics are not dropped.
     _guardian: Child,
 }
 
-/// As whom the server programs run: they refuse root.
+/// The user that runs the server programs, which refuse to run as root.
 #[derive(Clone, Copy, Debug)]
 struct Owner(Option<(u32, u32)>);
 
@@ -72,14 +71,14 @@ impl Owner {
     }
 }
 
-/// One of PostgreSQL's client programs, to be given an address.
-#[allow(dead_code)] // for tests of behaviour alone
+/// A client program of PostgreSQL; the caller adds the address.
+#[allow(dead_code)] // used only by the behaviour tests
 pub fn client_program(name: &str) -> Command {
     Command::new(programs().join(name))
 }
 
 impl Cluster {
-    /// Makes and starts a cluster.
+    /// Creates and starts a cluster.
     pub fn start(durability: Durability) -> Self {
         let programs = programs();
         let owner = Owner::find();
@@ -114,31 +113,31 @@ impl Cluster {
         cluster
     }
 
-    /// The address of one of its databases.
+    /// The URL of one of its databases.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Where it keeps its data.
+    /// Its data directory.
     pub fn directory(&self) -> &Path {
         &self.home
     }
 
-    /// One of the client programs that came with it.
+    /// A client program of the same version, connected to the cluster.
     pub fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres"]);
         command
     }
 
-    /// Stops it as a crash would: no checkpoint, no farewell to clients (`pg_ctl stop -m immediate`).
+    /// Stops the cluster like a crash: without a checkpoint and without notifying clients (`pg_ctl stop -m immediate`).
     pub fn crash(&mut self) {
         let pid = Pid::from_child(&self.process);
         kill_process(pid, Signal::QUIT).expect("the cluster runs");
         self.process.wait().expect("the cluster is our child");
     }
 
-    /// Ends all of its processes without warning (SIGKILL).
+    /// Kills all its processes (SIGKILL).
     pub fn kill(&mut self) {
         self.stand_still(true);
         let children = self.children();
@@ -146,7 +145,7 @@ impl Cluster {
             let _ = kill_process(process, Signal::KILL);
         }
         self.process.wait().expect("the cluster is our child");
-        // Another cluster may not start while one of them still has the memory that they shared.
+        // Another cluster cannot start while one of them still has the shared memory attached.
         let begun = Instant::now();
         while children.iter().any(|child| stat(*child).is_some_and(|(state, _)| state != "Z")) {
             assert!(begun.elapsed() < PATIENCE, "PostgreSQL does not die");
@@ -154,13 +153,13 @@ impl Cluster {
         }
     }
 
-    /// Lets all of its processes stand still (SIGSTOP), or go on.
+    /// Suspends all its processes (SIGSTOP), or resumes them.
     pub fn stand_still(&self, still: bool) {
         let signal = if still { Signal::STOP } else { Signal::CONT };
-        // The first one first: standing still, it has no more children.
+        // The first process first: once suspended, it starts no more children.
         let _ = kill_process(Pid::from_child(&self.process), signal);
         for process in self.children() {
-            // One that ended meanwhile is as still as can be.
+            // A process that has ended needs no signal.
             let _ = kill_process(process, signal);
         }
     }
@@ -176,7 +175,7 @@ impl Cluster {
             .collect()
     }
 
-    /// Starts it again on the same port, which recovers what was committed.
+    /// Restarts the cluster on the same port, which recovers what was committed.
     pub fn start_again(&mut self) {
         self.process = launch(&self.programs, &self.home, self.owner, self.port, self.durability);
         self.wait_until_ready();
@@ -207,10 +206,10 @@ impl Drop for Cluster {
     }
 }
 
-/// A process's state and its parent.
+/// The state and the parent of a process.
 fn stat(process: Pid) -> Option<(String, i32)> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
-    // After the name, which may hold anything.
+    // Skip the process name, which may contain any character.
     let mut rest = stat.rsplit(')').next()?.split_whitespace();
     Some((rest.next()?.to_owned(), rest.next()?.parse().ok()?))
 }
@@ -275,8 +274,8 @@ fn guard(home: &Path) -> Child {
         .expect("sh runs")
 }
 
-/// A free port below those that the system gives to whoever connects: while a server is down one of these would soon be a client's, or a
-/// client that tries again and again would be connected with itself.
+/// A free port below the ephemeral range. A port in that range could be taken by a client while a server is down, and a client that retries
+/// could even be connected to itself.
 pub fn free_port() -> u16 {
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let mut tries = (0..1000).map(|_| rand::random_range(12_000..32_000));

@@ -19,11 +19,11 @@ use crate::support::{
     scene::Scene,
 };
 
-/// Characters of the longest text that fits into an attribute map under the key `large`: the limit is 64 KiB as a `google.protobuf.Struct`, in
-/// which the key, tags and lengths take 19 bytes.
+/// The length of the longest text that fits into an attribute map under the key `large`: the limit is 64 KiB as a `google.protobuf.Struct`,
+/// in which the key, tags and lengths take 19 bytes.
 pub const TEXT: usize = (64 << 10) - 19;
 
-/// The limits on keys and levels of an attribute map, and on characters of a message.
+/// The limits on keys and levels of an attribute map, and on the characters of a message.
 const KEYS: usize = 250;
 const LEVELS: usize = 24;
 const CONTENT: usize = 150_000;
@@ -34,13 +34,13 @@ const SUBMITTED: &str = "session-that-submitted";
 /// The same in an inbox with `attach_unverified_sessions` off, so it has a contact of its own.
 const UNATTACHED: &str = "session-unattached";
 
-/// Names that the account gave to a member and to a former member.
+/// The names that the account gave to a member and to a former member.
 const MEMBER: &str = "Member Name";
 const FORMER: &str = "Former Member Name";
 
 const ACCOUNT: &str = "/api/v1/accounts/1";
 
-/// Microseconds of a day.
+/// A day in microseconds.
 const DAY: i64 = 86_400_000_000;
 
 /// Ids and values that the checks compare with.
@@ -56,7 +56,7 @@ pub struct Additions {
     unattached: i64,
     /// The contact that a second caller created with the key of another caller's stored reply.
     second_caller: i64,
-    /// An upload of [`SUBMITTED`] that no message has taken.
+    /// An upload of [`SUBMITTED`] that no message has taken yet.
     upload: String,
     pubsub_token: Json,
     audit_events: Vec<i64>,
@@ -74,7 +74,7 @@ struct Trimmed {
     seq: u64,
 }
 
-/// Fills the database. `contact` has the address that the sessions submit, `service` is the second caller's token.
+/// Fills the database. `contact` has the address that the sessions submit; `service` is the token of the second caller.
 pub async fn fill(app: &TestApp, contact: i64, service: &str) -> Additions {
     let http = app.http();
     assert_at_limits(app, contact).await;
@@ -119,7 +119,7 @@ pub async fn fill(app: &TestApp, contact: i64, service: &str) -> Additions {
     }
 }
 
-/// Asserts that the stored maps are the largest: one byte, key or level more is refused.
+/// Asserts that the stored maps are the largest possible: one more byte, key or level is refused.
 async fn assert_at_limits(app: &TestApp, contact: i64) {
     for more in [json!({"large": "x".repeat(TEXT + 1)}), keys(KEYS + 1), nested(LEVELS + 1)] {
         let body = json!({"inbox_id": 1, "name": "More", "custom_attributes": more});
@@ -130,7 +130,7 @@ async fn assert_at_limits(app: &TestApp, contact: i64) {
     assert_eq!(stored["custom_attributes"]["large"].as_str().map(str::len), Some(TEXT));
 }
 
-/// Creates a contact as a second caller, with an idempotency key that another caller used; its id.
+/// Creates a contact as a second caller, with an idempotency key that another caller used. Returns its id.
 async fn second_caller(app: &TestApp, service: &str) -> i64 {
     let body = json!({"name": "Second", "email": "second@example.org", "inbox_id": 1});
     let http = app.http().with_token(service);
@@ -139,7 +139,7 @@ async fn second_caller(app: &TestApp, service: &str) -> i64 {
     contact_id(&answer)
 }
 
-/// Creates the session [`UNATTACHED`]; its contact.
+/// Creates the session [`UNATTACHED`]. Returns its contact.
 async fn unattached(app: &TestApp) -> i64 {
     let http = app.http();
     let inbox = json!({"name": "Unattached", "channel": {"type": "api"}});
@@ -154,7 +154,7 @@ async fn unattached(app: &TestApp) -> i64 {
     Scene::new(app.clients(), 1, id).contact_of(UNATTACHED).await
 }
 
-/// Adds two members under names of the account. One of them sends a message and is removed.
+/// Adds two members whose names the account chose. One of them sends a message and is removed.
 async fn members(app: &TestApp, conversation: i64) {
     let http = app.http();
     let mut ids = Vec::new();
@@ -183,7 +183,7 @@ fn session() -> ClientSession {
     }
 }
 
-/// Uploads a file as the session [`SUBMITTED`]; its `upload_id`.
+/// Uploads a file as the session [`SUBMITTED`]. Returns its `upload_id`.
 async fn upload(app: &TestApp) -> String {
     let header = FileHeader {
         file_name: "session.txt".to_owned(),
@@ -199,7 +199,7 @@ async fn upload(app: &TestApp) -> String {
     stored.into_inner().file.expect("always set").upload_id
 }
 
-/// The audit events of the account.
+/// The ids of the account's audit events.
 async fn audit_events(app: &TestApp) -> Vec<i64> {
     let request = ListAuditEventsRequest {
         account_id: Some(1),
@@ -256,7 +256,7 @@ async fn shown(app: &TestApp, contact: i64) -> Json {
 }
 
 impl Additions {
-    /// Checks that can run again on the same database.
+    /// Checks that can be repeated on the same database.
     pub async fn check(&self, app: &TestApp, contact: i64, service: &str) {
         let http = app.http();
         let stored = shown(app, contact).await;
@@ -268,7 +268,7 @@ impl Additions {
         let found = done(&http, "POST", &format!("{ACCOUNT}/contacts/filter"), &filtered).await;
         assert_eq!(found["payload"][0]["id"], self.keys, "labels are matched without case: {found}");
 
-        // An unverified session is shown what it submitted. One that was not attached names its possible duplicate.
+        // An unverified session sees what it submitted. A session that was not attached names its possible duplicate.
         let session = format!("/public/api/v1/inboxes/{INBOX}/contacts/{SUBMITTED}");
         let submitted = done(&http.with_token(""), "GET", &session, &Json::Null).await;
         assert_eq!(submitted["name"], "Submitted", "{submitted}");
@@ -302,7 +302,7 @@ impl Additions {
         self.trimmed.check(app).await;
     }
 
-    /// Checks that use up what they check: a message takes the session's upload.
+    /// Checks that consume what they check: a message takes the session's upload.
     pub async fn check_once(&self, app: &TestApp) {
         let request = CreateClientMessageRequest {
             session: Some(session()),

@@ -1,4 +1,4 @@
-//! What callers without any credential do, each bounded in rate. The inbox identifier is public, so a visitor's calls count.
+//! The attacks of callers without any credentials, each bounded in rate. The inbox identifier is public, so the calls of visitors count.
 
 use std::{
     collections::VecDeque,
@@ -30,34 +30,30 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{INBOX, Target};
 
-/// How long an attacker waits for an answer before it goes on.
+/// How long an attacker waits for a response before it continues.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Attackers at once, in every attack.
+/// The number of concurrent attackers in every attack.
 const WORKERS: u8 = 4;
 
-/// What an attacker does until the end of its attack.
+/// The work of an attacker until the end of its attack.
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// One attack.
 pub struct Attack {
-    /// Its name.
     pub name: &'static str,
     work: fn(Attacker) -> Work,
 }
 
-/// One of the attackers.
 #[derive(Clone, Debug)]
 struct Attacker {
     target: Target,
-    /// Where it calls from.
+    /// The source address of its calls.
     address: IpAddr,
     number: u8,
     tried: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
 }
 
-/// All attacks.
 pub fn all() -> Vec<Attack> {
     macro_rules! attacks {
         ($($work:ident),+ $(,)?) => { vec![$(Attack { name: stringify!($work), work: |attacker| Box::pin($work(attacker)) }),+] };
@@ -83,7 +79,7 @@ pub fn all() -> Vec<Attack> {
     ]
 }
 
-/// Runs attacks at once until the target's end, and says how often something was tried.
+/// Runs attacks concurrently until the deadline of the target. Returns how many attempts were made and refused.
 pub async fn run(attacks: &[Attack], target: &Target) -> String {
     let (tried, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut workers = JoinSet::new();
@@ -98,7 +94,7 @@ pub async fn run(attacks: &[Attack], target: &Target) -> String {
             }));
         }
     }
-    // What hangs on an answer that never comes ends with its attack.
+    // A worker that waits for a response that never arrives ends with its attack.
     let rest = target.until.saturating_duration_since(std::time::Instant::now()) + PATIENCE;
     let _ = tokio::time::timeout(rest, async { while workers.join_next().await.is_some() {} }).await;
     workers.shutdown().await;
@@ -130,7 +126,7 @@ impl Attacker {
         socket.connect(to.parse().ok()?).await.ok()
     }
 
-    /// Connects, and sends the beginning of a request.
+    /// Connects and sends the beginning of a request.
     async fn begin(&self, to: &str, request: &[u8]) -> Option<TcpStream> {
         let mut stream = self.connect(to).await?;
         stream.write_all(request).await.ok()?;
@@ -142,7 +138,7 @@ impl Attacker {
         format!("http://{}/public/api/v1/inboxes/{INBOX}/contacts", self.target.http)
     }
 
-    /// Sends a request and reads its answer; the answer's text if it was taken.
+    /// Sends a request and reads the response. Returns its body if the request succeeded.
     async fn send(&self, request: reqwest::RequestBuilder) -> Option<String> {
         self.tried.fetch_add(1, Ordering::Relaxed);
         let answered = request.send().await;
@@ -155,7 +151,7 @@ impl Attacker {
         None
     }
 
-    /// Notes how a call ended.
+    /// Counts a call and whether it was refused.
     fn note<T>(&self, answered: Result<T, tonic::Status>) -> Option<T> {
         self.tried.fetch_add(1, Ordering::Relaxed);
         if answered.is_err() {
@@ -164,17 +160,17 @@ impl Attacker {
         answered.ok()
     }
 
-    /// A session, as a visitor makes one: its URL and name.
+    /// Creates a session, as a visitor does. Returns its URL and source id.
     async fn session(&self, http: &reqwest::Client) -> (String, String) {
         let made = self.send(http.post(self.contacts()).json(&json!({"name": "Visitor"}))).await;
         let made: Option<Json> = made.and_then(|text| serde_json::from_str(&text).ok());
-        // Where sessions are refused, an invented name is as good.
+        // If sessions are refused, an invented source id serves as well.
         let source = made.and_then(|made| Some(made["source_id"].as_str()?.to_owned()));
         let source = source.unwrap_or_else(|| format!("invented-{}", self.number));
         (format!("{}/{source}", self.contacts()), source)
     }
 
-    /// Does something this many times a second, at most, until the attack ends.
+    /// Repeats an attempt at most this many times per second, until the attack ends.
     async fn every<F: Future<Output = ()>>(&self, per_second: u32, mut attempt: impl FnMut() -> F) {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -185,7 +181,7 @@ impl Attacker {
     }
 }
 
-/// S-01: a long key before many numbers that a double cannot hold.
+/// A long key followed by many numbers that a double cannot represent.
 async fn inexact_numbers(attacker: Attacker) {
     let http = attacker.http();
     let body = Bytes::from(format!("{{\"{}\":[{}0]}}", "k".repeat(1_000_000), "1e999,".repeat(400_000)));
@@ -209,7 +205,7 @@ async fn many_json_values(attacker: Attacker) {
         .await;
 }
 
-/// A form whose keys nest deeper and deeper.
+/// A form whose keys are nested ever deeper.
 async fn nested_form_keys(attacker: Attacker) {
     let http = attacker.http();
     let mut body = String::new();
@@ -227,7 +223,7 @@ async fn nested_form_keys(attacker: Attacker) {
         .await;
 }
 
-/// S-02: a part header that does not end.
+/// A part header that never ends.
 async fn multipart_preamble(attacker: Attacker) {
     let http = attacker.http();
     let url = format!("{}/nobody/conversations/1/messages", attacker.contacts());
@@ -260,7 +256,7 @@ fn subscription(nth: usize) -> Message {
     Message::text(json!({"command": "subscribe", "identifier": identifier}).to_string())
 }
 
-/// S-03: subscriptions that are rejected, on a socket that reads.
+/// Rejected subscriptions on a WebSocket whose client reads.
 async fn rejected_subscriptions(attacker: Attacker) {
     while attacker.target.goes_on() {
         let Some(mut socket) = websocket(&attacker).await else {
@@ -276,7 +272,7 @@ async fn rejected_subscriptions(attacker: Attacker) {
     }
 }
 
-/// S-03: the same on a socket that never reads.
+/// The same on a WebSocket whose client never reads.
 async fn unread_websocket(attacker: Attacker) {
     while attacker.target.goes_on() {
         let Some(mut socket) = websocket(&attacker).await else {
@@ -295,7 +291,7 @@ async fn unread_websocket(attacker: Attacker) {
     }
 }
 
-/// S-04: names of 100 kB that are looked up and echoed.
+/// Names of 100 kB that are looked up and echoed.
 async fn long_names(attacker: Attacker) {
     let client = ClientServiceClient::new(attacker.channel());
     let session = || pb::ClientSession {
@@ -313,7 +309,7 @@ async fn long_names(attacker: Attacker) {
         .await;
 }
 
-/// S-28: sessions without end.
+/// An unlimited number of sessions.
 async fn new_sessions(attacker: Attacker) {
     let http = attacker.http();
     attacker
@@ -325,7 +321,7 @@ async fn new_sessions(attacker: Attacker) {
         .await;
 }
 
-/// S-28: guesses of tokens.
+/// Guessed tokens.
 async fn unknown_tokens(attacker: Attacker) {
     let http = attacker.http();
     let url = format!("http://{}/api/v1/accounts/1/conversations", attacker.target.http);
@@ -337,7 +333,7 @@ async fn unknown_tokens(attacker: Attacker) {
         .await;
 }
 
-/// S-22 and S-25: attributes that grow, and are embedded in every event.
+/// Growing attributes, which are embedded in every event.
 async fn growing_attributes(attacker: Attacker) {
     let http = attacker.http();
     let (session, _) = attacker.session(&http).await;
@@ -385,13 +381,13 @@ async fn update_attributes(attacker: Attacker, per_second: u32, attributes: impl
         .await;
 }
 
-/// S-24: objects in objects.
+/// Deeply nested objects.
 async fn deep_structs(attacker: Attacker) {
     let depth = 31 + usize::from(attacker.number);
     update_attributes(attacker, 20, move || nested(depth)).await;
 }
 
-/// A message of 4 MB whose many small values take much more once they are decoded.
+/// A message of 4 MB with many small values, which take much more memory once they are decoded.
 async fn wide_structs(attacker: Attacker) {
     let value = || Value {
         kind: Some(Kind::NullValue(0)),
@@ -401,7 +397,7 @@ async fn wide_structs(attacker: Attacker) {
     update_attributes(attacker, 2, move || wide.clone()).await;
 }
 
-/// S-26: a long history, and then lists of it that nobody reads.
+/// A long history, and then lists of it whose responses are not read.
 async fn long_conversations(attacker: Attacker) {
     let http = attacker.http();
     let (session, _) = attacker.session(&http).await;
@@ -431,7 +427,7 @@ async fn long_conversations(attacker: Attacker) {
     }
 }
 
-/// S-27: files for a conversation that does not exist.
+/// Files for a conversation that does not exist.
 async fn files_for_nothing(attacker: Attacker) {
     let http = attacker.http();
     let (session, _) = attacker.session(&http).await;
@@ -447,7 +443,7 @@ async fn files_for_nothing(attacker: Attacker) {
         .await;
 }
 
-/// S-29: downloads whose readers never open their window, and answer pings.
+/// Downloads whose clients never open their flow-control window but answer pings.
 async fn downloads_without_window(attacker: Attacker) {
     let channel = attacker.grpc().initial_stream_window_size(0).connect_lazy();
     let link = attacker.target.file.split('/').nth(2).unwrap_or_default().to_owned();
@@ -469,8 +465,8 @@ async fn downloads_without_window(attacker: Attacker) {
     }
 }
 
-/// S-30: bodies that arrive a byte a second, and bodies and messages of the largest size that are declared and never sent: enough of them at
-/// once to fill any budget that held what they declare.
+/// Bodies that arrive at one byte per second, and bodies and messages of the largest size that are declared and never sent: enough of them
+/// at once to exhaust any budget that reserves the declared size.
 async fn slow_bodies(attacker: Attacker) {
     let json = |length: usize| {
         let path = format!("/public/api/v1/inboxes/{INBOX}/contacts");
@@ -489,7 +485,7 @@ async fn slow_bodies(attacker: Attacker) {
         for stream in &mut open {
             let _ = stream.write_all(b" ").await;
         }
-        // The server gives them up in time, so new ones take the place of the oldest.
+        // The server times them out, so new ones replace the oldest.
         for _ in 0..4 {
             unsent.extend(attacker.begin(&attacker.target.http, &largest).await);
             unsent.extend(attacker.begin(&attacker.target.grpc, &prefix).await);
@@ -501,7 +497,7 @@ async fn slow_bodies(attacker: Attacker) {
     }
 }
 
-/// Connections that say nothing, to both listeners.
+/// Idle connections to both listeners.
 async fn idle_connections(attacker: Attacker) {
     let mut open = Vec::new();
     while attacker.target.goes_on() {

@@ -1,4 +1,4 @@
-//! The good clients: ten of them, each at an address of its own, 500 calls a second together, half by gRPC and half by JSON.
+//! The ordinary clients: ten of them, each at its own address, 500 calls per second together, half over gRPC and half over JSON.
 
 use std::{
     net::IpAddr,
@@ -25,24 +25,25 @@ use tonic::{
 
 use crate::support::{app::TestApp, scene::outgoing};
 
-/// Clients, and calls of each within a second. The debug build takes about ten times the processor for a call, so it gets a tenth of them.
+/// The number of clients, and the calls per second of each. The debug build takes about ten times the CPU per call, so it gets a tenth of
+/// the calls.
 const CLIENTS: usize = 10;
 const EACH_PER_SECOND: u32 = 50;
 const EACH_PER_SECOND_OF_DEBUG: u32 = 5;
 
-/// Conversations of each client, so that none has more messages than a conversation may have.
+/// The conversations of each client: enough that none exceeds the limit on messages per conversation.
 const CONVERSATIONS: usize = 20;
 
-/// How long a call may take before it has failed.
+/// After this long a call counts as failed.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Calls of a client that may be under way.
+/// The number of calls that one client may have in flight.
 const UNDER_WAY: usize = 200;
 
-/// The size of the file that is downloaded.
+/// The size of the downloaded file, in bytes.
 const FILE: usize = 3 << 20;
 
-/// Uploads a file and hands out its lasting link's path, as a visitor sees it.
+/// Uploads a file. Returns the path of its permanent link, as a visitor sees it.
 pub async fn prepare_file(app: &TestApp) -> String {
     let talk = app.scene().talk().await;
     let part = reqwest::multipart::Part::bytes(vec![7; FILE]).file_name("large.bin");
@@ -62,28 +63,26 @@ pub async fn prepare_file(app: &TestApp) -> String {
     format!("/files/{}", link.split_once("/files/").expect("a link of the server").1)
 }
 
-/// Whether the admin port answers that the server is ready.
+/// Whether the admin listener reports the server as ready.
 pub async fn is_ready(app: &TestApp) -> bool {
     let url = format!("http://{}/readyz", app.server.doors.admin);
     let answer = tokio::time::timeout(TIMEOUT, crate::support::http::client().get(url).send()).await;
     matches!(answer, Ok(Ok(answer)) if answer.status() == 200)
 }
 
-/// How a call is made.
+/// The API that a client uses.
 enum Way {
     Grpc(Channel),
     Json(reqwest::Client, String),
 }
 
-/// One client.
 struct Client {
     way: Way,
     token: String,
-    /// Conversations and their contacts.
+    /// The ids of conversations and their contacts.
     talks: Vec<(i64, i64)>,
 }
 
-/// All clients.
 pub struct Crowd {
     clients: Vec<Arc<Client>>,
     tally: Mutex<Tally>,
@@ -91,15 +90,15 @@ pub struct Crowd {
     per_second: u32,
 }
 
-/// What was counted.
+/// The figures of all clients.
 pub struct Tally {
-    /// Calls that were made.
+    /// The number of calls that were made.
     pub calls: u64,
     good: u64,
     latencies: Histogram<u64>,
-    /// Of the attack that is under way.
+    /// The latencies since the last call of [`Crowd::lately`].
     lately: Histogram<u64>,
-    /// Messages that the server said it had stored.
+    /// The ids of messages that the server acknowledged.
     pub acknowledged: Vec<i64>,
     first_failures: Vec<String>,
 }
@@ -111,12 +110,12 @@ impl Tally {
         self.good as f64 / self.calls.max(1) as f64
     }
 
-    /// How long all but the slowest hundredth took, those that failed included.
+    /// The 99th percentile of latency, including failed calls.
     pub fn p99(&self) -> Duration {
         Duration::from_micros(self.latencies.value_at_quantile(0.99))
     }
 
-    /// In words.
+    /// Formats the figures.
     pub fn report(&self) -> String {
         let at = |quantile| Duration::from_micros(self.latencies.value_at_quantile(quantile));
         format!(
@@ -133,7 +132,7 @@ impl Tally {
 }
 
 impl Crowd {
-    /// Makes the clients, their tokens and conversations. `full`: they call as often as a release build has to serve.
+    /// Creates the clients with their tokens and conversations. `full` selects the rate that a release build has to serve.
     pub async fn prepare(app: &TestApp, full: bool) -> Self {
         let mut clients = Vec::new();
         for nth in 0..CLIENTS {
@@ -184,12 +183,12 @@ impl Crowd {
         }
     }
 
-    /// Calls that failed so far.
+    /// The number of calls that have failed so far.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// How long all but the slowest hundredth took since this was asked before.
+    /// The 99th percentile of latency since the last call of this method.
     pub fn lately(&self) -> Duration {
         let mut tally = self.tally.lock().expect("no panic");
         let lately = Duration::from_micros(tally.lately.value_at_quantile(0.99));
@@ -197,7 +196,7 @@ impl Crowd {
         lately
     }
 
-    /// Calls at an even rate, whether or not the server keeps up, until told to stop; what was counted.
+    /// Makes calls at a constant rate, whether or not the server keeps up, until `ended` is cancelled. Returns the figures.
     pub async fn call_until(self: Arc<Self>, ended: CancellationToken) -> Tally {
         let mut clients = JoinSet::new();
         for client in &self.clients {
@@ -226,7 +225,7 @@ impl Crowd {
         while ended.run_until_cancelled(ticks.tick()).await.is_some() {
             while calls.try_join_next().is_some() {}
             if calls.len() >= UNDER_WAY {
-                // The server does not answer: a call that cannot be made has failed.
+                // The server does not respond: a call that cannot be started counts as failed.
                 self.count(TIMEOUT, Err("too many calls are under way".to_owned()));
                 continue;
             }
@@ -263,7 +262,8 @@ impl Crowd {
 }
 
 impl Client {
-    /// Makes one of five calls: two messages, and a message list, a conversation and a contact. The id of the message that it made.
+    /// Makes one of five calls: two create a message, the others read a message list, a conversation and a contact. Returns the id of a
+    /// created message.
     async fn call(&self, number: usize) -> Result<Option<i64>, String> {
         let (conversation_id, contact_id) = self.talks[number % self.talks.len()];
         let text = format!("message {number}");

@@ -1,23 +1,23 @@
-//! The server's memory limit: a cgroup (version 1 or 2) where one can be made, else a limit of the process.
+//! The memory limit of the server: a cgroup (version 1 or 2) if one can be created, otherwise a limit of the process.
 
 use std::{fs, path::PathBuf};
 
 /// The limit in bytes.
 const BYTES: u64 = 512 << 20;
 
-/// How the server is limited.
+/// The mechanism of the limit.
 #[derive(Debug)]
 pub enum Limit {
-    /// By the memory controller of cgroups, version 1.
+    /// The memory controller of cgroups, version 1.
     Version1(PathBuf),
-    /// By the memory controller of cgroups, version 2.
+    /// The memory controller of cgroups, version 2.
     Version2(PathBuf),
-    /// By `ulimit -d`: writable private mappings of the process (`RLIMIT_DATA`).
+    /// `ulimit -d`: writable private mappings of the process (`RLIMIT_DATA`).
     Process,
 }
 
 impl Limit {
-    /// Makes a limit.
+    /// Creates the limit.
     pub fn take() -> Self {
         let name = format!("parley-siege-{}", std::process::id());
         let v1 = PathBuf::from("/sys/fs/cgroup/memory").join(&name);
@@ -37,7 +37,7 @@ impl Limit {
         Self::Process
     }
 
-    /// What a shell runs before it becomes the server.
+    /// The shell command that applies the limit before the shell executes the server.
     pub fn command(&self) -> String {
         match self {
             Self::Version1(group) | Self::Version2(group) => format!("echo $$ >{}/cgroup.procs", group.display()),
@@ -45,7 +45,7 @@ impl Limit {
         }
     }
 
-    /// In words.
+    /// Describes the mechanism.
     pub fn describe(&self) -> String {
         let by = match self {
             Self::Version1(_) => "a cgroup (version 1)",
@@ -56,18 +56,18 @@ impl Limit {
     }
 
     /// Whether the process still runs.
-    #[allow(clippy::unused_self)] // reads like the rest
+    #[allow(clippy::unused_self)] // called like the other methods
     pub fn alive(&self, process: u32) -> bool {
         status(process, "State").is_some_and(|state| !state.starts_with('Z'))
     }
 
-    /// What it holds now.
-    #[allow(clippy::unused_self)] // reads like the rest
+    /// The current memory use.
+    #[allow(clippy::unused_self)] // called like the other methods
     pub fn used(&self, process: u32) -> String {
         format!("resident {}", status(process, "VmRSS").unwrap_or_default())
     }
 
-    /// The most that it held.
+    /// The peak memory use.
     pub fn peak(&self, process: u32) -> String {
         let resident = status(process, "VmHWM").unwrap_or_default();
         let group = match self {
@@ -91,7 +91,7 @@ impl Drop for Limit {
     }
 }
 
-/// A line of `/proc/PID/status`.
+/// A field of `/proc/PID/status`.
 fn status(process: u32, name: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

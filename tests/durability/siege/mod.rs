@@ -1,10 +1,11 @@
-//! The siege: every attack of a caller without credentials, one after another and then all together, while ordinary clients are served.
+//! The siege: every attack that needs no credentials, one after another and then all together, while ordinary clients are served.
 //!
-//! All traffic stays on loopback (clients on 127.0.1.1 to 127.0.1.10, attackers on 127.0.3.1 to 127.0.3.4), is bounded in rate and
-//! number, and ends by itself. The server has 512 MiB of memory.
+//! All traffic stays on loopback (clients on 127.0.1.1 to 127.0.1.10, attackers on 127.0.3.1 to 127.0.3.4), is bounded in rate and number,
+//! and ends by itself. The server has 512 MiB of memory.
 //!
-//! `PARLEY_SIEGE_BINARY` names the program, a release build where latency is to be judged; without it the debug build of the tests is
-//! besieged with a tenth of the good calls, and only its life, its answers and its events are judged. `PARLEY_SIEGE_SECONDS` says how long all of it lasts.
+//! `PARLEY_SIEGE_BINARY` names the program, which must be a release build if latency is to be judged. Without it, the debug build of the
+//! tests serves a tenth of the ordinary calls, and only its survival, its responses and its events are judged. `PARLEY_SIEGE_SECONDS` sets
+//! the total duration.
 
 mod attacks;
 mod clients;
@@ -31,47 +32,47 @@ use crate::{
 /// The identifier of the public inbox that is attacked.
 const INBOX: &str = "siege-inbox";
 
-/// How long everything lasts where nobody says otherwise.
+/// The default duration of the whole siege.
 const SMOKE: Duration = Duration::from_secs(20);
 
-/// The share of good calls that must succeed.
+/// The share of ordinary calls that must succeed.
 const SUCCEED: f64 = 0.99;
 
-/// The slowest hundredth of good calls may take this long.
+/// The bound on the 99th percentile of latency of ordinary calls.
 const SLOWEST: Duration = Duration::from_secs(1);
 
-/// Where the server is, and how long an attack lasts.
+/// The addresses of the server, and when the attack ends.
 #[derive(Clone, Debug)]
 struct Target {
     grpc: String,
     http: String,
-    /// A link to a file of some megabytes, as a visitor has it.
+    /// A link to a file of a few megabytes, as a visitor has it.
     file: String,
     until: Instant,
 }
 
 impl Target {
-    /// Whether the attack goes on.
+    /// Whether the attack continues.
     fn goes_on(&self) -> bool {
         Instant::now() < self.until
     }
 }
 
-/// The server under its memory limit, with the limits that an operator gets without configuration.
+/// The server under its memory limit, with the default configuration.
 fn defended(program: &str, memory: &limit::Limit) -> Builder {
     let mut builder = TestApp::builder(Backend::Sqlite)
         .program(limited_at(program, &memory.command()))
         .platform()
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
         .env("PARLEY_LOG_FILTER", "warn,parley::server=info,parley::cli=info");
-    // Other tests raise limits; here the defaults must hold.
+    // The test harness raises limits; here the defaults must hold.
     for (key, value) in defaults("limits") {
         builder = builder.env(&format!("PARLEY_LIMITS_{}", key.to_uppercase()), &value);
     }
     builder
 }
 
-/// The keys of a table of the default configuration, as text.
+/// The keys and values of a table of the default configuration, as text.
 fn defaults(table: &str) -> Vec<(String, String)> {
     let text = include_str!("../../../src/config.default.toml");
     let mut found = Vec::new();
@@ -86,7 +87,7 @@ fn defaults(table: &str) -> Vec<(String, String)> {
     found
 }
 
-/// What a process takes of the processors.
+/// Measures the CPU time of a process.
 struct Processor {
     process: u32,
     before: Duration,
@@ -102,10 +103,11 @@ impl Processor {
         this
     }
 
-    /// What it took since this was asked before; nothing once it has ended.
+    /// The CPU time since the last call; zero once the process has ended.
     fn spent(&mut self) -> Duration {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.process)).unwrap_or_default();
-        // After the name, which may hold anything: the 12th and 13th field, in hundredths of a second.
+        // Skip the process name, which may contain any character. User and system time are fields 14 and 15 of the line, in hundredths of a
+        // second.
         let fields = text.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
         let hundredths: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
         let now = Duration::from_millis(10 * hundredths);
@@ -115,7 +117,7 @@ impl Processor {
     }
 }
 
-/// Besieges a server; panics when it does not withstand.
+/// Attacks a server. Panics if it does not withstand.
 pub async fn withstand() {
     let released = std::env::var("PARLEY_SIEGE_BINARY").ok();
     let program = released.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_parley").to_owned());
@@ -133,7 +135,7 @@ pub async fn withstand() {
     let calls = tokio::spawn(Arc::clone(&crowd).call_until(ended.clone()));
 
     let attacks = attacks::all();
-    // Each in turn, then twice as long all together.
+    // Each attack in turn, then all together for twice as long.
     let each = total / (u32::try_from(attacks.len()).expect("few attacks") + 2);
     let target = |lasting: Duration| Target {
         grpc: app.server.doors.grpc.clone(),

@@ -1,4 +1,5 @@
-//! Two subscribers that follow the log during the siege. The client library checks the chain; here is checked that nothing is missing.
+//! Two subscribers that follow the log during the siege. The client library checks the chain; this module checks that no acknowledged
+//! message is missing.
 
 use std::{
     collections::HashSet,
@@ -12,28 +13,28 @@ use tokio::task::JoinHandle;
 
 use crate::support::app::{ADMINISTRATOR, TestApp};
 
-/// How many there are.
+/// The number of subscribers.
 const SUBSCRIBERS: usize = 2;
 
-/// How long what is late may take after the siege.
+/// How long delayed events may take after the siege.
 const LATE: Duration = Duration::from_mins(1);
 
-/// The ids of messages that a subscriber was told of.
+/// The ids of messages that a subscriber received.
 type Seen = Arc<Mutex<HashSet<i64>>>;
 
-/// Subscribers at work.
+/// Running subscribers.
 #[derive(Debug)]
 pub struct Subscribers {
     tasks: Vec<(Seen, JoinHandle<()>)>,
 }
 
-/// Starts them at the head.
+/// Starts them at the beginning of the log.
 pub async fn start(app: &TestApp) -> Subscribers {
     let mut tasks = Vec::new();
     for _ in 0..SUBSCRIBERS {
         let server = Server::connect(&format!("http://{}", app.server.doors.grpc), ADMINISTRATOR).expect("an address");
         let mut subscriber = Subscriber::new(server, 1, Some(Start::Earliest(())), EventFilter::default());
-        // Open before the first call is made.
+        // The stream must be open before the first call is made.
         subscriber.next().await.expect("the stream opens");
         let seen = Seen::default();
         let task = tokio::spawn(follow(subscriber, Arc::clone(&seen)));
@@ -44,7 +45,7 @@ pub async fn start(app: &TestApp) -> Subscribers {
 
 async fn follow(mut subscriber: Subscriber, seen: Seen) {
     loop {
-        // A chain that does not hold is an error, and no reason to go on.
+        // A broken chain is an error, after which the subscriber must not continue.
         let Step::Response(response) = subscriber.next().await.expect("the chain holds") else {
             continue;
         };
@@ -60,7 +61,7 @@ async fn follow(mut subscriber: Subscriber, seen: Seen) {
 }
 
 impl Subscribers {
-    /// Acknowledged messages that a subscriber is not told of, or how it ended.
+    /// Acknowledged messages that a subscriber did not receive, or the error with which it ended.
     pub async fn missing(self, acknowledged: &[i64]) -> Vec<String> {
         let mut missing = Vec::new();
         for (nth, (seen, task)) in self.tasks.into_iter().enumerate() {

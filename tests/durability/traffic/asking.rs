@@ -1,4 +1,4 @@
-//! Calls that are repeated until they are answered, and calls that must be refused.
+//! Calls that are retried until they get a definite reply, and calls that must be refused.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use parley_proto::{GetLogInfoRequest, GetLogInfoResponse, subscribe_request::Start};
@@ -11,7 +11,7 @@ use crate::{
     support::{clients::Clients, reader::everything},
 };
 
-/// Whether a call must be repeated: nobody knows what became of it, or it was told to come again.
+/// Whether a call must be retried: its outcome is unknown, or the server asked for a retry.
 pub fn repeat(status: &Status) -> bool {
     let broken = status.code() == Code::Unknown || status.code() == Code::Internal && status.details().is_empty();
     let again = matches!(
@@ -21,7 +21,7 @@ pub fn repeat(status: &Status) -> bool {
     broken || again
 }
 
-/// Makes a call again and again until it is answered for good; what is refused is noted.
+/// Retries a call until it gets a definite reply. Refusals are recorded.
 pub async fn insist<T, F>(post: &Post, what: &str, call: impl Fn(Clients) -> F) -> Option<T>
 where
     F: Future<Output = Result<Response<T>, Status>>,
@@ -38,7 +38,7 @@ where
     }
 }
 
-/// A cursor of the only form there is.
+/// Encodes a cursor in the only format that exists.
 pub fn cursor(account: i64, epoch: &str, seq: u64) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u8(1);
@@ -50,7 +50,7 @@ pub fn cursor(account: i64, epoch: &str, seq: u64) -> Bytes {
     out.freeze()
 }
 
-/// How far the log of an account reaches. A line that was broken a moment ago may need a while.
+/// The range of an account's log. Retries, because a connection that was just cut may need a while.
 pub async fn log_info(post: &Post, account: i64) -> GetLogInfoResponse {
     let request = GetLogInfoRequest { account_id: account };
     let answer = insist(post, "get_log_info", |clients| async move {
@@ -59,7 +59,7 @@ pub async fn log_info(post: &Post, account: i64) -> GetLogInfoResponse {
     answer.await.expect("everybody may ask")
 }
 
-/// How a cursor is refused. Code OK: it was not.
+/// The status with which a cursor is refused; code OK if it is accepted.
 async fn refusal(post: &Post, cursor: &Bytes) -> Status {
     loop {
         let request = everything(1, Start::After(cursor.clone()));
@@ -74,7 +74,7 @@ async fn refusal(post: &Post, cursor: &Bytes) -> Status {
     }
 }
 
-/// How cursors are refused that cannot be continued.
+/// The refusals of cursors that cannot be resumed.
 pub async fn impossible(post: &Post, accounts: &[i64]) -> Vec<(&'static str, Code, String)> {
     let info = log_info(post, 1).await;
     let mut wrong = vec![

@@ -1,4 +1,4 @@
-//! A front end at the WebSocket: it hears what happens while it is there, and nothing of what happens while it is away.
+//! A front end on the WebSocket: it receives what happens while it is connected, and nothing of what happens while it is not.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     support::{app::ADMINISTRATOR, http::client},
 };
 
-/// How long a connection may be silent: a ping comes every three seconds.
+/// How long a connection may be silent: the server sends a ping every three seconds.
 const SILENCE: Duration = Duration::from_secs(8);
 
 /// Listens until the traffic ends.
@@ -29,7 +29,8 @@ pub async fn listen(post: Post) {
     post.note(|history| history.heard.push(heard));
 }
 
-/// What it shows to be heard: the administrator's `pubsub_token`, as the server at `address` returns it. Servers of the release before refuse it.
+/// The channel identifier with the administrator's `pubsub_token`, as the server at `address` returns it. Servers of the previous release
+/// refuse tokens of this version.
 async fn identifier(post: &Post, address: &str) -> Option<Json> {
     let url = format!("http://{address}/api/v1/profile");
     let asked = client().get(url).header("api_access_token", ADMINISTRATOR).timeout(GIVE_UP);

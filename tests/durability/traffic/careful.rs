@@ -1,4 +1,4 @@
-//! A durable consumer that grants little at a time, and writes down what it granted and what it was given.
+//! A durable consumer that grants little credit at a time, and records its grants and deliveries.
 
 use bytes::Bytes;
 use parley_proto::{ConsumeCommit, ConsumeCredit, ConsumeOpen, ConsumeRequest, consume_open::Start, consume_request, consume_response};
@@ -13,7 +13,7 @@ use crate::{
     support::reader::event,
 };
 
-/// Takes until the traffic ends.
+/// Consumes until the traffic ends.
 pub async fn take(post: Post) {
     let mut choices = post.choices();
     while post.due().is_none() {
@@ -34,7 +34,7 @@ fn say(request: consume_request::Request) -> ConsumeRequest {
     ConsumeRequest { request: Some(request) }
 }
 
-/// One session. None: it did not open.
+/// One session. `None` if it did not open.
 async fn session(post: &Post, choices: &mut StdRng) -> Option<Session> {
     let granted = credit(choices);
     let open = ConsumeOpen {
@@ -82,7 +82,7 @@ async fn session(post: &Post, choices: &mut StdRng) -> Option<Session> {
                 }
                 if left == 0 {
                     let more = credit(choices);
-                    // Written down first: what is granted may be used before the call returns.
+                    // Record the grant first: the server may use it before the call returns.
                     session.steps.push(Work::Granted(more.events.into()));
                     left = more.events.into();
                     drop(said.send(say(consume_request::Request::Credit(more))).await);

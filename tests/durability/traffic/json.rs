@@ -1,4 +1,4 @@
-//! Writers through the JSON door, each request under an `Idempotency-Key` until it is answered.
+//! Writers over the JSON API. Each request is retried under its `Idempotency-Key` until it gets a response.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -11,11 +11,11 @@ use crate::{
     support::{app::ADMINISTRATOR, http::client},
 };
 
-/// Sends one message after another, each until it is answered.
+/// Sends one message after another, each until it gets a response.
 pub async fn write(post: Post) -> Writing {
     let (client, mut acknowledged) = (client(), Vec::new());
     for number in 0.. {
-        // Each writes once at least: its first answer may take as long as the traffic lasts.
+        // Each writer writes at least once: its first response may take as long as the traffic lasts.
         if post.stopped() && number > 0 {
             break;
         }
@@ -54,21 +54,21 @@ pub async fn write(post: Post) -> Writing {
     acknowledged
 }
 
-/// What was answered.
+/// A successful response.
 pub struct Answer {
-    /// The body; null if it was empty.
+    /// The body, or null if it was empty.
     pub body: Value,
-    /// Where the write stands.
+    /// The cursor of the write.
     pub cursor: Option<Bytes>,
 }
 
-/// A cursor as text. The release before writes standard base64 with padding.
+/// Decodes the text form of a cursor. The previous release uses standard base64 with padding.
 fn decoded(cursor: &str) -> Vec<u8> {
     let cursor = cursor.trim_end_matches('=').replace('+', "-").replace('/', "_");
     URL_SAFE_NO_PAD.decode(cursor).expect("it is base64")
 }
 
-/// An answer; a refusal; or nothing that could be relied on.
+/// Sends a request. Returns the response, the error text of a refusal, or `None` if the outcome is unknown and the request must be retried.
 pub async fn answer(request: reqwest::RequestBuilder) -> Option<Result<Answer, String>> {
     let response = request.send().await.ok()?;
     let status = response.status().as_u16();

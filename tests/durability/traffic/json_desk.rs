@@ -1,4 +1,4 @@
-//! A writer of all verbs through the JSON door, each request under an `Idempotency-Key` until it is answered.
+//! A writer that uses all commands of the JSON API. Each request is retried under its `Idempotency-Key` until it gets a response.
 
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
@@ -12,7 +12,6 @@ use crate::{
     support::{app::ADMINISTRATOR, http::client},
 };
 
-/// The writer.
 struct Desk {
     post: Post,
     client: reqwest::Client,
@@ -22,17 +21,17 @@ struct Desk {
 pub async fn work(post: Post) -> Writing {
     let desk = Desk { post, client: client() };
     let mut number = 0;
-    // One round at least: its first answer may take as long as the traffic lasts.
+    // At least one round: its first response may take as long as the traffic lasts.
     while !desk.post.stopped() || number == 0 {
         number += 1;
-        // A refusal was noted.
+        // A refusal has already been recorded.
         let _ = desk.round(number).await;
     }
     Vec::new()
 }
 
 impl Desk {
-    /// Somebody comes, is spoken of, and leaves.
+    /// One round: creates a contact with a conversation, changes both, and adds a note. Every third round deletes the contact.
     async fn round(&self, number: usize) -> Option<()> {
         let name = format!("Person {}", Uuid::new_v4());
         let person = json!({ "name": name, "inbox_id": self.post.inbox });

@@ -1,5 +1,5 @@
-//! Everybody at once: writers through both doors that repeat what was not answered, and readers of every kind that resume, while servers
-//! come and go.
+//! The traffic of a run: writers over both APIs that retry calls without a reply, and readers of every kind that resume, while servers are
+//! killed and restarted.
 
 mod asking;
 mod cable;
@@ -41,36 +41,36 @@ use crate::{
     },
 };
 
-/// How long an answer may take before the call is repeated.
+/// How long a response may take before the call is retried.
 const GIVE_UP: Duration = Duration::from_secs(20);
-/// How long everybody waits before they try again.
+/// The delay before a retry.
 const AGAIN: Duration = Duration::from_millis(50);
-/// How long everything may take to come to rest after the last fault.
+/// How long writers and readers may take to finish after the last fault.
 pub const REST: Duration = Duration::from_secs(90);
-/// How long a subscriber without protection is waited for: it may never arrive.
+/// How long to wait for readers when a protection is turned off: they may never finish.
 pub const UNPROTECTED_REST: Duration = Duration::from_secs(8);
 
-/// How much is going on at once.
+/// The amount of traffic.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Conversations of the busy account that are spoken in.
+    /// Conversations of the busy account that messages are sent to.
     pub conversations: usize,
-    /// Writers of the busy account that send one message and wait for the answer.
+    /// Writers of the busy account that send one message at a time and wait for the response.
     pub callers: usize,
-    /// Writers of the busy account with a stream.
+    /// Writers of the busy account that use a stream.
     pub streams: usize,
-    /// Messages of a stream that wait for an answer.
+    /// The number of unacknowledged messages on a stream.
     pub window: usize,
-    /// Writers of each account through the JSON door.
+    /// Writers per account that use the JSON API.
     pub json: usize,
-    /// Accounts with little to do, beside the busy one.
+    /// The number of accounts with little traffic, in addition to the busy one.
     pub quiet: usize,
-    /// Readers of each account that come and go, with another filter, start and speed each time.
+    /// Readers per account that come and go, each time with a different filter, starting point and speed.
     pub visitors: usize,
 }
 
 impl Load {
-    /// As much as keeps two processors busy.
+    /// Enough traffic to keep two processors busy.
     pub fn full() -> Self {
         Self {
             conversations: 5,
@@ -84,25 +84,25 @@ impl Load {
     }
 }
 
-/// Where the logs end, once nobody writes any more, and until when readers may read on.
+/// The heads of the logs, set once all writers have stopped, and the deadline for readers to reach them.
 type End = Option<(BTreeMap<i64, u64>, Instant)>;
 
-/// What one writer did, in its order.
+/// What one writer was acknowledged, in order.
 type Writing = Vec<Acknowledged>;
 
-/// Where everybody notes what happened.
+/// The history to which all tasks of the traffic add.
 pub type Records = Arc<Mutex<History>>;
 
-/// What each of them knows.
+/// What each task of the traffic knows.
 #[derive(Clone, Debug)]
 struct Post {
-    /// Who it is.
+    /// The name of the task, for reports.
     name: String,
     account: i64,
     inbox: i64,
     conversations: Arc<Vec<i64>>,
     servers: Vec<watch::Receiver<Doors>>,
-    /// Which of the servers it speaks with.
+    /// The index of the server that it uses.
     own: usize,
     stop: Arc<AtomicBool>,
     end: watch::Receiver<End>,
@@ -124,7 +124,7 @@ impl Post {
         Clients::new(&self.doors().grpc, Some(ADMINISTRATOR))
     }
 
-    /// Clients of another server, where there is one.
+    /// Clients of another server, if there is one.
     fn clients_elsewhere(&self) -> Clients {
         let other = self.servers[(self.own + 1) % self.servers.len()].borrow().clone();
         Clients::new(&other.grpc, Some(ADMINISTRATOR))
@@ -138,7 +138,7 @@ impl Post {
         what(&mut self.records.lock().expect("nobody panics with it"));
     }
 
-    /// Where the log of its account ends and until when it may be read, once that is known.
+    /// The head of its account's log and the deadline for reading up to it, once all writers have stopped.
     fn due(&self) -> Option<(u64, Instant)> {
         let end = self.end.borrow();
         let (heads, until) = end.as_ref()?;
@@ -150,7 +150,7 @@ impl Post {
     }
 }
 
-/// Running writers and readers.
+/// The running writers and readers.
 #[derive(Debug)]
 pub struct Traffic {
     servers: Vec<watch::Sender<Doors>>,
@@ -164,12 +164,13 @@ pub struct Traffic {
     records: Records,
     archivist: Archivist,
     posts: Vec<Post>,
-    /// Subscribers that are processes.
+    /// Subscribers that run in separate processes.
     pub subscribers: Processes,
 }
 
 impl Traffic {
-    /// Starts writers and readers, spread over these servers; `database` is where the truth is read, and must not be broken.
+    /// Starts writers and readers, spread over these servers. `database` is the address from which the log is copied, so no fault may
+    /// affect it.
     pub async fn start(servers: Vec<Doors>, database: String, load: Load, choices: &mut StdRng) -> Self {
         let archivist = Archivist::start(database.clone());
         let mut scenes = vec![Scene::new(Clients::new(&servers[0].grpc, Some(ADMINISTRATOR)), 1, 1)];
@@ -241,7 +242,7 @@ impl Traffic {
         desk.own = (self.desks.len() + 1) % self.servers.len();
         self.json_desks.push(tokio::spawn(json_desk::work(desk)));
         let mut desk = post("writer of all verbs");
-        // Each at another server.
+        // Spread over the servers.
         desk.own = self.desks.len() % self.servers.len();
         self.desks.push(tokio::spawn(verbs::work(desk)));
         let messages = EventFilter {
@@ -270,17 +271,17 @@ impl Traffic {
         self.posts.push(post("a reader afterwards"));
     }
 
-    /// Tells everybody that a server has other addresses now.
+    /// Announces the new addresses of a server to all tasks.
     pub fn moved(&self, server: usize, doors: &Doors) {
         self.servers[server].send_replace(doors.clone());
     }
 
-    /// How far the copy of the busy account's log has come: what is older may be trimmed.
+    /// The sequence number up to which the busy account's log has been copied. Older events may be trimmed.
     pub fn copied(&self) -> u64 {
         self.archivist.reached.borrow().get(&1).copied().unwrap_or_default()
     }
 
-    /// Lets the writers finish what they began and the readers read to the end, and hands over what all of them saw.
+    /// Waits until the writers have completed their last calls and the readers have reached the head. Returns the recorded history.
     pub async fn finish(self, protected: bool) -> History {
         self.stop.store(true, Ordering::Relaxed);
         let mut writers = Vec::new();
@@ -310,7 +311,7 @@ impl Traffic {
         let mut history = std::mem::take(&mut *self.records.lock().expect("nobody panics with it"));
         history.refusals = asking::impossible(&self.posts[0], &self.accounts).await;
         history.writers.extend(writers);
-        // These make contacts and conversations before their first message, for which there may be no time.
+        // These create contacts and conversations before their first message, so they may have acknowledged no message in a short run.
         let done: BTreeSet<i64> = history.done.iter().map(|done| done.account).collect();
         idle += self.accounts.iter().filter(|account| !done.contains(account)).count();
         history.idle = idle;
@@ -320,7 +321,7 @@ impl Traffic {
     }
 }
 
-/// Another account, with an inbox, whose administrator is that of the first one.
+/// Creates another account with an inbox. The administrator of the first account is a member.
 async fn quiet_account(doors: &Doors) -> Scene {
     use parley_proto::{CreateAccountRequest, CreateMembershipRequest, Role};
     let mut platform = Clients::new(&doors.grpc, Some(PLATFORM)).accounts;

@@ -1,4 +1,4 @@
-//! A subscriber as a process: `parley tail`, killed again and again, and started where it was.
+//! A subscriber in a separate process: `parley tail`, killed repeatedly and resumed from its last cursor.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -19,11 +19,11 @@ use crate::{
     support::{app::ADMINISTRATOR, server::program},
 };
 
-/// Reads the whole log of an account to its end, over as many processes as it takes.
+/// Reads the whole log of an account, across as many processes as it takes.
 pub async fn follow(post: Post) {
     let mut choices = post.choices();
     let mut section = Section::new(&post.name, post.account, Door::Program, EventFilter::default(), Begin::Earliest);
-    // Nothing is trimmed in the accounts that are read this way.
+    // Nothing is trimmed in the accounts that these readers follow.
     section.floor = 1;
     loop {
         let from = section
@@ -63,7 +63,7 @@ pub async fn follow(post: Post) {
     }
 }
 
-/// Reads lines for a while. True: that was all.
+/// Reads lines for a while. Returns true once the whole log has been read.
 async fn read(post: &Post, mut lines: mpsc::Receiver<String>, section: &mut Section, lifetime: Duration) -> bool {
     let (mut end, mut server) = (post.end.clone(), post.servers[post.own].clone());
     end.borrow_and_update();
@@ -81,13 +81,13 @@ async fn read(post: &Post, mut lines: mpsc::Receiver<String>, section: &mut Sect
         tokio::select! {
             line = lines.recv() => {
                 let Some(line) = line else { return false };
-                // A line that was cut off by the death of its writer is no event.
+                // A line truncated by the death of the process is not a complete event.
                 let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
                 let cursor = event["cursor"].as_str().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
                 section.steps.extend(cursor.and_then(|cursor| delivered(&event, Bytes::from(cursor))).map(Step::Event));
             }
             _ = end.changed() => {}
-            // It was told another address.
+            // The server has a new address, so the process must be restarted.
             _ = server.changed() => return false,
             () = &mut death, if due.is_none() => return false,
             () = tokio::time::sleep(Duration::from_secs(1)) => {}

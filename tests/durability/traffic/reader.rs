@@ -1,4 +1,4 @@
-//! Readers by `Subscribe`, over as many streams as it takes.
+//! Readers that use `Subscribe`, across as many streams as it takes.
 
 use std::time::{Duration, Instant};
 
@@ -16,21 +16,21 @@ use crate::{
     },
 };
 
-/// How long a stream that sends a bookmark every second may be silent before it is opened again.
+/// How long a stream with a bookmark interval of one second may be silent before it is reopened.
 pub const SILENCE: Duration = Duration::from_secs(5);
 
 /// How a reader behaves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Manner {
-    /// It leaves after so many events. None: it reads to the end.
+    /// The number of events after which it leaves. `None` reads to the head.
     pub leaves_after: Option<usize>,
-    /// How long it does something else after each response.
+    /// The pause after each response.
     pub pause: Duration,
-    /// It wants ephemeral things too.
+    /// Whether it also subscribes to ephemeral events.
     pub ephemeral: bool,
 }
 
-/// Reads the whole log from its beginning to its end, and begins anew when it is told that its place is gone.
+/// Reads the whole log to its head, and starts over whenever its cursor has expired.
 pub async fn to_the_end(post: Post, filter: EventFilter) {
     loop {
         let section = Section::new(&post.name, post.account, Door::Grpc, filter.clone(), Begin::Earliest);
@@ -40,7 +40,7 @@ pub async fn to_the_end(post: Post, filter: EventFilter) {
     }
 }
 
-/// Reads a section to its end, and notes it. False: its place is gone.
+/// Reads a section to its end and records it. Returns false if its position was lost.
 pub async fn keep(post: &Post, section: Section) -> bool {
     let section = read(post, section, None, Manner::default()).await;
     let lost = section
@@ -51,7 +51,7 @@ pub async fn keep(post: &Post, section: Section) -> bool {
     !lost
 }
 
-/// Reads a section until it leaves, its place is gone, or the end is reached.
+/// Reads a section until the reader leaves, its position is lost, or the head is reached.
 pub async fn read(post: &Post, mut section: Section, mut cursor: Option<Bytes>, manner: Manner) -> Section {
     loop {
         let start = match (&cursor, &section.begin) {
@@ -65,7 +65,7 @@ pub async fn read(post: &Post, mut section: Section, mut cursor: Option<Bytes>, 
             (None, Begin::Earliest | Begin::After(_)) => Start::Earliest(()),
         };
         if start == Start::Snapshot(()) {
-            // Half a snapshot is of no use to anybody.
+            // A partial snapshot is useless; the next stream starts a new one.
             section.upserts.clear();
         }
         let clients = post.clients();
@@ -94,7 +94,7 @@ pub async fn read(post: &Post, mut section: Section, mut cursor: Option<Bytes>, 
     }
 }
 
-/// Follows one stream. None: the reader leaves by itself.
+/// Follows one stream. `None` if the reader left by itself.
 async fn follow(
     post: &Post,
     clients: &Clients,
@@ -133,14 +133,14 @@ async fn follow(
         if manner.leaves_after.is_some_and(|most| section.events().count() >= most) {
             return None;
         }
-        // Once nothing is written any more it hurries: what is on its way to it came piece by piece.
+        // Stop pausing once all writers have stopped: the backlog is many small responses.
         if !manner.pause.is_zero() && post.due().is_none() {
             tokio::time::sleep(manner.pause).await;
         }
     }
 }
 
-/// What a reader that has begun may not pass over any more.
+/// Sets the first event that a reader must not skip once its stream is open.
 async fn floor(post: &Post, clients: &Clients, section: &mut Section) {
     let request = parley_proto::GetLogInfoRequest { account_id: post.account };
     let mut events = clients.events.clone();
@@ -157,7 +157,7 @@ async fn floor(post: &Post, clients: &Clients, section: &mut Section) {
     });
 }
 
-/// Notes what a response holds.
+/// Records the content of a response.
 pub fn take(section: &mut Section, cursor: &mut Option<Bytes>, response: &SubscribeResponse) {
     for upsert in &response.upserts {
         let about = match &upsert.resource {

@@ -1,4 +1,4 @@
-//! A reader by Server-Sent Events, which comes back with the id of what it saw last.
+//! A reader that uses Server-Sent Events and resumes with the id of its last event.
 
 use std::time::Instant;
 
@@ -13,12 +13,12 @@ use crate::{
     support::{app::ADMINISTRATOR, http::client},
 };
 
-/// What a whole event says.
+/// The fields of one event of the stream.
 #[derive(Debug, Default)]
 struct Said {
     id: Option<Bytes>,
     data: Option<Value>,
-    /// The place that a bookmark is for.
+    /// The position of a bookmark.
     bookmark: Option<u64>,
 }
 
@@ -38,7 +38,7 @@ impl Said {
     }
 }
 
-/// An event as the doors for scripts spell it.
+/// Parses an event in the JSON form of `parley tail` and Server-Sent Events.
 pub fn delivered(data: &Value, cursor: Bytes) -> Option<Delivered> {
     Some(Delivered {
         seq: data["seq"].as_u64()?,
@@ -50,11 +50,11 @@ pub fn delivered(data: &Value, cursor: Bytes) -> Option<Delivered> {
     })
 }
 
-/// Reads the whole log of an account to its end.
+/// Reads the whole log of an account.
 pub async fn read(post: Post) {
     let (client, mut last) = (client(), None::<Bytes>);
     let mut section = Section::new(&post.name, post.account, Door::ServerSent, EventFilter::default(), Begin::Earliest);
-    // Nothing is trimmed in the accounts that are read this way.
+    // Nothing is trimmed in the accounts that these readers follow.
     section.floor = 1;
     loop {
         let path = format!("/api/v1/accounts/{}/events?start=earliest&heartbeat=1", post.account);
@@ -87,7 +87,7 @@ pub async fn read(post: Post) {
     }
 }
 
-/// Follows one stream. None: everything was read.
+/// Follows one stream. `None` once the whole log has been read.
 async fn follow(post: &Post, mut response: reqwest::Response, section: &mut Section, last: &mut Option<Bytes>) -> Option<Ending> {
     let (mut end, mut rest) = (post.end.clone(), Vec::new());
     end.borrow_and_update();

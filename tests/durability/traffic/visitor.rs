@@ -1,4 +1,4 @@
-//! Readers that come and go: each time with another filter, another start and another speed.
+//! Readers that come and go, each time with a different filter, starting point and speed.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ const KINDS: [EventKind; 8] = [
 
 const TYPES: [MessageType; 3] = [MessageType::Incoming, MessageType::Outgoing, MessageType::Activity];
 
-/// Visits until the traffic ends. The last visit is to the end of the log.
+/// Visits until the traffic ends. The last visit reads to the head of the log.
 pub async fn come_and_go(mut post: Post) {
     let mut choices = post.choices();
     let mut known: Vec<(u64, Bytes)> = Vec::new();
@@ -65,7 +65,7 @@ pub async fn come_and_go(mut post: Post) {
     }
 }
 
-/// A visit lasts a while at most: a filter may let nothing through for long.
+/// Bounds the duration of a visit: a filter may match no event for a long time.
 async fn visit(post: &Post, section: Section, cursor: Option<Bytes>, manner: Manner, choices: &mut StdRng) -> Section {
     let mut short = post.clone();
     let (told, end) = tokio::sync::watch::channel(None);
@@ -116,7 +116,7 @@ fn filter(post: &Post, choices: &mut StdRng) -> EventFilter {
     filter
 }
 
-/// Where the log ends now.
+/// The head of the log.
 async fn head(post: &Post) -> Option<u64> {
     let request = GetLogInfoRequest { account_id: post.account };
     let mut events = post.clients().events;
@@ -124,7 +124,7 @@ async fn head(post: &Post) -> Option<u64> {
     Some(info.into_inner().head_seq)
 }
 
-/// Where it begins, and by which cursor. None: nobody says now where the log ends.
+/// Chooses a starting point and its cursor. `None` if the head of the log is unavailable at the moment.
 async fn begin(post: &Post, known: &[(u64, Bytes)], choices: &mut StdRng) -> Option<(Begin, Option<Bytes>)> {
     let kind = choices.random_range(0..5);
     Some(match kind {
@@ -132,7 +132,8 @@ async fn begin(post: &Post, known: &[(u64, Bytes)], choices: &mut StdRng) -> Opt
             let head = head(post).await?;
             (Begin::Latest { head }, None)
         }
-        // What made the busy account's events older in their rows made their times unlike what they say.
+        // In the busy account, the fault `Age` changes times in the rows but not in the encoded events, so a start by time cannot be
+        // checked.
         1 if post.account != 1 => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later");
             let back = Duration::from_millis(choices.random_range(0..4000));

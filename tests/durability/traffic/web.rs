@@ -1,4 +1,4 @@
-//! A reader by gRPC-Web over HTTP/1.1, as browsers are.
+//! A reader that uses gRPC-Web over HTTP/1.1, as browsers do.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::{
     support::{app::ADMINISTRATOR, http::client, reader::everything},
 };
 
-/// A message with its length before it.
+/// A message with its gRPC-Web frame header.
 fn framed(request: &SubscribeRequest) -> Bytes {
     let encoded = request.encode_to_vec();
     let mut body = BytesMut::new();
@@ -27,7 +27,7 @@ fn framed(request: &SubscribeRequest) -> Bytes {
     body.freeze()
 }
 
-/// The next whole frame: whether it holds trailers, and what it holds.
+/// Takes the next complete frame: whether it holds trailers, and its content.
 fn frame(rest: &mut BytesMut) -> Option<(bool, Bytes)> {
     let mut head = rest.get(..5)?;
     let (flags, length) = (head.get_u8(), usize::try_from(head.get_u32()).expect("32 bits fit"));
@@ -38,7 +38,7 @@ fn frame(rest: &mut BytesMut) -> Option<(bool, Bytes)> {
     Some((flags & 0x80 != 0, rest.split_to(length).freeze()))
 }
 
-/// How a stream ended, by its trailers.
+/// How a stream ended, according to its trailers.
 fn ending(trailers: &[u8]) -> Ending {
     let mut headers = HeaderMap::new();
     for line in String::from_utf8_lossy(trailers).lines() {
@@ -51,7 +51,7 @@ fn ending(trailers: &[u8]) -> Ending {
     told(&headers).unwrap_or(Ending::Well)
 }
 
-/// How a stream ended, by headers that have a status.
+/// How a stream ended, according to headers that contain a status.
 fn told(headers: &HeaderMap) -> Option<Ending> {
     let status = Status::from_header_map(headers)?;
     Some(if status.code() == tonic::Code::Ok {
@@ -61,11 +61,11 @@ fn told(headers: &HeaderMap) -> Option<Ending> {
     })
 }
 
-/// Reads the whole log of an account to its end.
+/// Reads the whole log of an account.
 pub async fn read(post: Post) {
     let (client, mut cursor) = (client(), None::<Bytes>);
     let mut section = Section::new(&post.name, post.account, Door::Web, EventFilter::default(), Begin::Earliest);
-    // Nothing is trimmed in the accounts that are read this way.
+    // Nothing is trimmed in the accounts that these readers follow.
     section.floor = 1;
     loop {
         let request = SubscribeRequest {
@@ -101,7 +101,7 @@ pub async fn read(post: Post) {
     }
 }
 
-/// Follows one stream. None: everything was read.
+/// Follows one stream. `None` once the whole log has been read.
 async fn follow(post: &Post, mut response: reqwest::Response, section: &mut Section, cursor: &mut Option<Bytes>) -> Option<Ending> {
     let (mut end, mut rest) = (post.end.clone(), BytesMut::new());
     end.borrow_and_update();

@@ -1,4 +1,4 @@
-//! Writers of messages through the gRPC door: by calls, and by a stream.
+//! Writers of messages over the gRPC API, by unary calls and by a stream.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ use crate::{
     support::scene::{Scene, incoming},
 };
 
-/// The nth message: its text says who wrote it, so that each is unlike all others.
+/// Composes the nth message. Its text names the writer, so that it is unique.
 fn compose(post: &Post, scene: &Scene, number: usize) -> (String, CreateMessageRequest) {
     let text = format!("{} message {number}", post.name);
     let conversation = post.conversations[number % post.conversations.len()];
@@ -25,12 +25,12 @@ fn compose(post: &Post, scene: &Scene, number: usize) -> (String, CreateMessageR
     (text, request)
 }
 
-/// Sends one message after another, each until it is answered.
+/// Sends one message after another, each until it gets a response.
 pub async fn call(post: Post) -> Writing {
     let mut acknowledged = Vec::new();
     let scene = post.scene();
     for number in 0.. {
-        // Each writes once at least: its first answer may take as long as the traffic lasts.
+        // Each writer writes at least once: its first response may take as long as the traffic lasts.
         if post.stopped() && number > 0 {
             break;
         }
@@ -54,23 +54,23 @@ pub async fn call(post: Post) -> Writing {
     acknowledged
 }
 
-/// A message of a stream that was not answered yet.
+/// A message on a stream that has not been acknowledged yet.
 struct Open {
     text: String,
     request: SendMessagesRequest,
     repeated: bool,
 }
 
-/// Keeps a window of messages open on a stream, and repeats what was not answered on the next one.
+/// Keeps a window of unacknowledged messages on a stream, and resends them on the next stream.
 pub async fn stream(post: Post, window: usize) -> Writing {
     let mut acknowledged = Vec::new();
     let mut open: VecDeque<Open> = VecDeque::new();
     let mut number = 0;
-    // Each writes once at least: its first stream may take as long to open as the traffic lasts.
+    // Each writer writes at least once: opening its first stream may take as long as the traffic lasts.
     while !post.stopped() || !open.is_empty() || number == 0 {
         let mut scene = post.scene();
         let (sender, receiver) = mpsc::channel(window);
-        // Whatever was not answered goes first, in its order and under its own request_id.
+        // Resend unacknowledged messages first, in their order and with the same `request_id`.
         for unanswered in &mut open {
             unanswered.repeated = true;
             sender.send(unanswered.request.clone()).await.expect("there is room for a window");
@@ -98,7 +98,7 @@ pub async fn stream(post: Post, window: usize) -> Writing {
                     repeated: false,
                 });
                 match &sender {
-                    // A receiver that is gone shows as a broken answer below.
+                    // A closed stream shows as a failed read of responses below.
                     Some(sender) => drop(sender.try_send(request)),
                     None => break,
                 }
@@ -120,7 +120,8 @@ pub async fn stream(post: Post, window: usize) -> Writing {
     acknowledged
 }
 
-/// Takes answers off the front of what is open. False: one must be repeated, and all after it, to keep the order.
+/// Removes acknowledged messages from the front of the window. Returns false if a message must be resent, and with it all later ones, to
+/// keep the order.
 fn settle(post: &Post, results: Vec<SendResult>, open: &mut VecDeque<Open>, acknowledged: &mut Writing) -> bool {
     let refused = |text: String| post.note(|history| history.refused.push(text));
     for result in results {

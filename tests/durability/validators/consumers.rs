@@ -12,7 +12,7 @@ fn given(session: &Session) -> impl Iterator<Item = (u64, &str, u64)> {
     })
 }
 
-/// What the server keeps the place of is the same log: every event as it stands there, and, where workers had to, all of them.
+/// Durable consumers receive the same log: every event as it is in the log, and all of them where required.
 pub fn statement_12_two_calls(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     let archive = history.archive(1);
@@ -40,8 +40,8 @@ pub fn statement_12_two_calls(history: &History) -> Complaints {
     complaints
 }
 
-/// An event belongs to one shard, sessions have fencing numbers of their own, commits go forward, and what a session of an older number
-/// committed does not come again to one of a newer.
+/// Each event belongs to one shard, fencing numbers of sessions are unique, committed positions only increase, and a session receives
+/// nothing that an older session has committed.
 pub fn statement_13_consume_commits_cumulatively(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     let mut shards: BTreeMap<(&str, u64), u32> = BTreeMap::new();
@@ -80,7 +80,7 @@ pub fn statement_13_consume_commits_cumulatively(history: &History) -> Complaint
     complaints
 }
 
-/// Never was more in flight than had been granted.
+/// The number of delivered events never exceeds the granted credit.
 pub fn statement_14_credit(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for session in &history.sessions {

@@ -1,4 +1,4 @@
-//! For each statement a history that breaks it: a validator that cannot refuse anything proves nothing.
+//! For each statement, histories that violate it: a validator that refuses nothing proves nothing.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ fn cursor(seq: u64) -> Bytes {
     Bytes::from(format!("at {seq}"))
 }
 
-/// An event of a small log: contact 1 with conversation 1 and three messages, and contact 2, who was erased.
+/// An event of a small log: contact 1 with conversation 1 and three messages, and contact 2, which was erased.
 fn logged(seq: u64) -> Logged {
     let (name, kind, transaction_id) = EVENTS[usize::try_from(seq).expect("small") - 1];
     let number = [3, 5, 6].iter().position(|at| *at == seq).map(|index| index as u64 + 1);
@@ -70,8 +70,8 @@ fn delivered(seq: u64, prev_seq: u64) -> Step {
     })
 }
 
-/// A reader of everything with a break, one of messages, one that went on after a cursor, one at a time, one of what came next, one of the
-/// present state, and one afterwards.
+/// Sections of seven readers, in this order: all events with a broken stream in between, message events only, resumed after a cursor,
+/// started at a time, started at the head, started with a snapshot, and started after all writers had stopped.
 fn sections() -> Vec<Section> {
     let messages = EventFilter {
         kinds: vec![EventKind::MessageCreated.into()],
@@ -109,7 +109,7 @@ fn sections() -> Vec<Section> {
     ]
 }
 
-/// A history in which everything holds.
+/// A history without violations.
 fn good() -> History {
     let rows: BTreeMap<u64, Logged> = (1..=8).map(|seq| (seq, logged(seq))).collect();
     let archive = Archive {
@@ -233,10 +233,10 @@ fn ended(code: Code, reason: &str, retry: bool, cursor: bool) -> Step {
     })
 }
 
-/// Something that breaks one statement.
+/// A change of a history that violates one statement.
 type Doctor = fn(&mut History);
 
-/// For each statement one history or more that it must refuse.
+/// For each statement, at least one violation that its validator must detect.
 const DOCTORED: &[(u8, &str, Doctor)] = &[
     (1, "two events come the other way round", |history| {
         history.sections[2].steps.swap(1, 2);
@@ -417,12 +417,12 @@ const DOCTORED: &[(u8, &str, Doctor)] = &[
 ];
 
 #[test]
-fn a_good_history_is_taken() {
+fn valid_history_is_accepted() {
     assert_eq!(good().problems(), []);
 }
 
 #[test]
-fn every_statement_refuses_what_breaks_it() {
+fn every_validator_refuses_its_violations() {
     for (statement, what, doctor) in DOCTORED {
         let mut history = good();
         doctor(&mut history);

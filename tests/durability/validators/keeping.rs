@@ -1,4 +1,4 @@
-//! Statements 17, 19 and 22: what is kept, of which history, and what is erased.
+//! Statements 17, 19 and 22: retention, epochs and erasure.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,8 @@ use crate::{
     history::{History, Work},
 };
 
-/// What is trimmed are whole writes from the beginning, nothing else is missing, and no durable consumer lost what it had not committed.
+/// Trimming removes whole writes from the beginning of the log, nothing else is missing, and no durable consumer lost events that it had
+/// not committed.
 pub fn statement_17_retention(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for (account, archive) in &history.archives {
@@ -18,7 +19,7 @@ pub fn statement_17_retention(history: &History) -> Complaints {
             complaints.push(format!("account {account}: the log begins at {}, inside of a write", first.seq));
         }
         let kept: Vec<&u64> = archive.events.range(archive.earliest..).map(|(seq, _)| seq).collect();
-        // Rows below may still be there: they go after the beginning was raised.
+        // Rows below may still exist: they are deleted after `earliest_seq` was raised.
         let rows: Vec<&u64> = archive.rows.range(archive.earliest..).map(|(seq, _)| seq).collect();
         if kept != rows {
             let (kept, rows) = (kept.len(), rows.len());
@@ -41,7 +42,7 @@ pub fn statement_17_retention(history: &History) -> Complaints {
     complaints
 }
 
-/// Nothing was restored, so every account had one history.
+/// Nothing was restored, so every account had exactly one epoch.
 pub fn statement_19_epoch(history: &History) -> Complaints {
     let several = history.epochs.iter().filter(|(_, epochs)| epochs.len() != 1);
     several
@@ -49,7 +50,8 @@ pub fn statement_19_epoch(history: &History) -> Complaints {
         .collect()
 }
 
-/// Whoever reads after a contact was erased is given tombstones, and in the end no row names it; places and counts stay.
+/// Readers that start after an erasure receive tombstones, and at the end no row contains the erased name. Sequence numbers and counts are
+/// unchanged.
 pub fn statement_22_erasure(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for section in history.sections.iter().filter(|section| section.late) {

@@ -1,6 +1,7 @@
-//! The contract of the stream, a validator a statement: each reads a recorded history and says what does not hold.
+//! The validators of the stream's contract, one per statement: each reads a recorded history and returns the violations.
 //!
-//! The truth is the log as the database held it ([`crate::archive`]). `doctored` shows for each of them a history that it refuses.
+//! The reference is the log as it was in the database ([`crate::archive`]). `doctored` contains, for each validator, a history that it must
+//! refuse.
 
 mod consumers;
 mod doctored;
@@ -17,10 +18,10 @@ use crate::{
     history::{Begin, History, Section},
 };
 
-/// What does not hold.
+/// Descriptions of violations.
 pub type Complaints = Vec<String>;
 
-/// All of them; the first is statement 1.
+/// All validators; the first is that of statement 1.
 pub const ALL: [fn(&History) -> Complaints; 22] = [
     order::statement_01_ordered,
     order::statement_02_dense,
@@ -47,19 +48,19 @@ pub const ALL: [fn(&History) -> Complaints; 22] = [
 ];
 
 impl History {
-    /// The log that a section is about. An account whose log was never seen has an empty one.
+    /// The log that a section follows, or an empty one if the log was never copied.
     fn archive(&self, account: i64) -> &Archive {
         static NONE: std::sync::LazyLock<Archive> = std::sync::LazyLock::new(Archive::default);
         self.archives.get(&account).unwrap_or(&NONE)
     }
 
-    /// Contacts of an account that were erased.
+    /// The erased contacts of an account.
     fn erased_contacts(&self, account: i64) -> BTreeSet<i64> {
         let own = self.erased.iter().filter(|(of, ..)| *of == account);
         own.map(|(_, contact, _)| *contact).collect()
     }
 
-    /// The first event that a section had to be given, if it passes the filter; none where the history cannot say.
+    /// The first sequence number that a section had to receive if it matches the filter, or `None` if the history does not determine it.
     fn first_due(&self, section: &Section) -> Option<u64> {
         let archive = self.archive(section.account);
         let given = section.events().next().map(|delivered| delivered.seq);
@@ -80,12 +81,12 @@ impl History {
         }
     }
 
-    /// Where a cursor stands, as events and the heads of snapshots are written with it.
+    /// The sequence number of a cursor.
     fn place(&self, account: i64, cursor: &[u8]) -> Option<u64> {
         self.places.get(&(account, cursor.to_vec())).copied()
     }
 
-    /// What a section had to be given, up to where it came.
+    /// The events that a section had to receive up to its position.
     pub fn due<'a>(&'a self, section: &'a Section) -> Vec<&'a Logged> {
         let (Some(first), position) = (self.first_due(section), section.position()) else {
             return Vec::new();
@@ -101,7 +102,7 @@ impl History {
     }
 }
 
-/// A section's name, for complaints.
+/// The name of a section in complaints.
 fn called(section: &Section) -> String {
     format!(
         "{} of account {} ({:?} from {:?})",

@@ -1,12 +1,12 @@
-//! Statements 1 to 4: order, density, uniqueness, whole writes.
+//! Statements 1 to 4: order, density, uniqueness and atomic writes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Complaints, called};
 use crate::history::{Delivered, History, Section};
 
-/// seq rises strictly for every reader; nothing became visible behind what was visible before; and what one writer was told in order
-/// stands in that order.
+/// Sequence numbers strictly increase for every reader, no event becomes visible before an earlier one, and the log has the messages of a
+/// writer in the order of their acknowledgements.
 pub fn statement_01_ordered(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for section in &history.sections {
@@ -52,7 +52,7 @@ pub fn statement_01_ordered(history: &History) -> Complaints {
     complaints
 }
 
-/// Where each text was written down first.
+/// For each text, the sequence number of the first message with it.
 fn texts(history: &History) -> HashMap<(i64, &str), u64> {
     let mut places = HashMap::new();
     for (account, archive) in &history.archives {
@@ -65,8 +65,8 @@ fn texts(history: &History) -> HashMap<(i64, &str), u64> {
     places
 }
 
-/// The log has no holes, unfiltered readers count along, filtered ones are told what came before by the log, and the messages of a
-/// conversation count 1, 2, 3 ….
+/// The log has no gaps. `prev_seq` is the previous sequence number for unfiltered readers and the previous match in the log for filtered
+/// ones. The messages of a conversation are numbered 1, 2, 3 …
 pub fn statement_02_dense(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for (account, archive) in &history.archives {
@@ -87,7 +87,7 @@ pub fn statement_02_dense(history: &History) -> Complaints {
         for event in archive.events.values().filter(|event| event.kind_name == "message.created") {
             let Some(conversation) = event.conversation else { continue };
             let last = numbers.entry(conversation).or_default();
-            // What was erased keeps its place and says no number.
+            // A tombstone keeps its sequence number but has no message number.
             let number = event.message.as_ref().map_or(*last + 1, |(number, _)| *number);
             if number != *last + 1 {
                 complaints.push(format!(
@@ -112,7 +112,7 @@ fn chain(history: &History, section: &Section, complaints: &mut Complaints) {
         while let Some(event) = matching.next_if(|event| event.seq < delivered.seq) {
             before = event.seq;
         }
-        // What is trimmed now may have been kept then, and the other way round.
+        // The previous match may have been trimmed before or after the delivery. If it is trimmed by now, 0 is correct as well.
         let trimmed = delivered.prev_seq == 0 && before < archive.earliest;
         if delivered.prev_seq != before && !trimmed {
             let (at, told) = (delivered.seq, delivered.prev_seq);
@@ -132,7 +132,7 @@ fn chain(history: &History, section: &Section, complaints: &mut Complaints) {
     }
 }
 
-/// An id stands for one event, everywhere and for good; and nobody was given one twice where cursors were kept.
+/// An event id identifies one event permanently, and readers that resumed with their cursors received no event twice.
 pub fn statement_03_unique(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for (account, archive) in &history.archives {
@@ -158,8 +158,8 @@ pub fn statement_03_unique(history: &History) -> Complaints {
     complaints
 }
 
-/// The events of one write stand together, under the seq of the first of them, only the last says so, and no look at the log ever saw a
-/// part of a write.
+/// The events of one write are consecutive and share the first one's sequence number as `transaction_id`, only the last has
+/// `transaction_end`, and no query of the log ever saw part of a write.
 pub fn statement_04_atomic(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for (account, archive) in &history.archives {

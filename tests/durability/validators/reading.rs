@@ -1,4 +1,4 @@
-//! Statements 6 to 11: where readers begin and go on, what they are told, and what filters let through.
+//! Statements 6 to 11: where readers start and resume, expired cursors, bookmarks, snapshots and filters.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::{
     history::{Begin, Ending, History, Section, Step},
 };
 
-/// The first difference between what a section was due and what it was given.
+/// The first difference between the events that a section had to receive and those that it received.
 fn difference(history: &History, section: &Section) -> Option<String> {
     let due = history.due(section);
     let given: Vec<u64> = section.events().map(|delivered| delivered.seq).collect();
@@ -28,8 +28,8 @@ fn breaks(section: &Section) -> usize {
     section.steps.iter().filter(ends).count()
 }
 
-/// Who gives a cursor goes on with the very next event, on any replica and after any restart. A foreign cursor is refused, and so is what
-/// is none.
+/// A reader that resumes with a cursor receives the very next event, on any replica and after any restart. Cursors of other accounts and
+/// malformed cursors are refused.
 pub fn statement_06_resumable(history: &History) -> Complaints {
     let resumed = history
         .sections
@@ -49,7 +49,7 @@ pub fn statement_06_resumable(history: &History) -> Complaints {
     complaints
 }
 
-/// A position that cannot be continued is told as such, with how far the log reaches, and only where it is true.
+/// A position that cannot be resumed is refused as such, with the range of the log, and only if it is really lost.
 pub fn statement_07_an_expired_cursor_is_loud(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for section in &history.sections {
@@ -86,7 +86,7 @@ fn is_true(ending: &Ending, position: u64, archive: &Archive) -> bool {
     reason == "CURSOR_EXPIRED" && metadata.contains_key("epoch") && expired
 }
 
-/// At each bookmark everything matching at or below it had been given, and bookmarks do not go back.
+/// At each bookmark, the reader has received every match at or below it, and bookmarks never go back.
 pub fn statement_08_bookmarks_tell_the_truth(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for section in &history.sections {
@@ -115,8 +115,8 @@ pub fn statement_08_bookmarks_tell_the_truth(history: &History) -> Complaints {
     complaints
 }
 
-/// A snapshot and its tail leave nothing out: what was made before its cursor is an upsert unless it was deleted, what came after it is an
-/// event, and a version is the place of a change of that very thing.
+/// A snapshot and the events after it are complete: what was created before the snapshot's cursor is an upsert unless it was deleted, later
+/// changes are events, and a version is the sequence number of a change of that resource.
 pub fn statement_09_snapshot_then_tail(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for section in history.sections.iter().filter(|section| section.begin == Begin::Snapshot) {
@@ -139,7 +139,7 @@ pub fn statement_09_snapshot_then_tail(history: &History) -> Complaints {
             }
         }
         if !section.is_whole() {
-            // Which objects a filter of events lets through is for the tests of behaviour.
+            // The behaviour tests check which resources a filter of events selects.
             continue;
         }
         let given: HashSet<_> = section.upserts.iter().map(|(what, id, _)| (*what, *id)).collect();
@@ -152,7 +152,7 @@ pub fn statement_09_snapshot_then_tail(history: &History) -> Complaints {
     complaints
 }
 
-/// What was made at or before a place, and is there in the end.
+/// The resources that were created at or before a sequence number and still exist at the end.
 fn standing(archive: &Archive, place: u64) -> Vec<(&'static str, i64)> {
     let before = archive.events.range(..=place).map(|(_, event)| event);
     before
@@ -169,7 +169,7 @@ fn standing(archive: &Archive, place: u64) -> Vec<(&'static str, i64)> {
         .collect()
 }
 
-/// A reader begins where it asked to: with the oldest event that is kept, with what comes next, after a cursor, at a time.
+/// A reader starts where it asked to: at the oldest kept event, after the head, after a cursor, or at a time.
 pub fn statement_10_start_anywhere(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for section in &history.sections {
@@ -188,7 +188,7 @@ pub fn statement_10_start_anywhere(history: &History) -> Complaints {
     complaints
 }
 
-/// A filter lets through what it names, and nothing else.
+/// A reader receives exactly the events that match its filter.
 pub fn statement_11_filters(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for section in history.sections.iter().filter(|section| !section.is_whole()) {

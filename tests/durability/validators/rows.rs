@@ -1,4 +1,4 @@
-//! Statements 5, 18 and 20: events and rows, what writers were told, and what an envelope holds.
+//! Statements 5, 18 and 20: events and rows, acknowledged writes, and the envelope.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,7 +8,7 @@ use crate::{
     history::{Acknowledged, History},
 };
 
-/// Rows and events are there together; what was acknowledged is there once, as it was told; nothing is there that nobody asked for.
+/// Rows and events exist together, an acknowledged write exists exactly once and as acknowledged, and nothing exists that nobody requested.
 pub fn statement_05_no_phantom_no_orphan(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for (account, archive) in &history.archives {
@@ -22,7 +22,7 @@ pub fn statement_05_no_phantom_no_orphan(history: &History) -> Complaints {
         let there: BTreeSet<i64> = created(archive, "message.created")
             .filter_map(|event| event.resource.map(|(_, id)| id))
             .collect();
-        // What was erased says no id in the log.
+        // Tombstones contain no resource id, so an erased message cannot be recognized.
         let erased = created(archive, "message.created").any(|event| event.tombstone);
         for message in heard.messages.iter().filter(|message| !erased && !there.contains(message)) {
             complaints.push(format!("/cable of account {}: message {message} is nowhere", heard.account));
@@ -36,7 +36,7 @@ fn created<'a>(archive: &'a Archive, kind: &str) -> impl Iterator<Item = &'a Log
     archive.events.values().filter(move |event| event.kind_name == kind)
 }
 
-/// Conversations that are gone, and with them their messages: their own deletion, or their contact's.
+/// Conversations that were deleted together with their messages, by themselves or with their contact.
 fn gone(archive: &Archive) -> BTreeSet<i64> {
     let contacts: BTreeSet<i64> = created(archive, "contact.deleted").filter_map(|event| event.contact).collect();
     let by_contact = archive
@@ -110,7 +110,7 @@ fn acknowledged(history: &History, complaints: &mut Complaints) {
     for told in history.writers.iter().flatten() {
         asked.insert((told.account, told.text.as_str()));
         match places.get(&(told.account, told.text.as_str())).map(Vec::as_slice) {
-            // What was erased soon after says its text to nobody.
+            // The message was erased before its event was copied, so its text is unknown.
             None if gone.get(&told.account).is_some_and(|gone| gone.contains(&told.conversation)) => {}
             None => complaints.push(format!("{:?} was acknowledged and is not there", told.text)),
             Some([event]) if !as_told(told, event) => {
@@ -134,8 +134,8 @@ fn as_told(told: &Acknowledged, event: &Logged) -> bool {
         && (told.number.is_none() || told.number == number)
 }
 
-/// The cursor of a reply is that of the last event of its write, which holds what was asked for; and who asks elsewhere with that cursor
-/// finds it.
+/// The cursor of a reply is that of the last event of its write, which holds the requested change; a read with that cursor on another
+/// replica returns the write.
 pub fn statement_18_read_your_writes(history: &History) -> Complaints {
     let missed = history.read_backs.iter().filter(|read| !read.found);
     let mut complaints: Complaints = missed.map(|read| format!("{:?} was not there", read.text)).collect();
@@ -164,7 +164,7 @@ pub fn statement_18_read_your_writes(history: &History) -> Complaints {
         };
         let mut write = archive.events.range(last.transaction_id..=last.seq).map(|(_, event)| event);
         let of = |event: &Logged| match done.resource {
-            // An erased event says by its columns alone what it was about.
+            // Only the columns of a tombstone say what the event was about.
             ("contact", id) => event.contact == Some(id),
             ("conversation", id) => event.conversation == Some(id),
             resource => event.resource == Some(resource) || event.tombstone,
@@ -179,7 +179,8 @@ pub fn statement_18_read_your_writes(history: &History) -> Complaints {
     complaints
 }
 
-/// Every event has all that the envelope promises, holds no credential, and is the same for everybody at every time, but for erasure.
+/// Every event has all fields that the envelope promises, contains no credential, and is identical for all readers at all times, except
+/// after erasure.
 pub fn statement_20_one_envelope(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for (account, archive) in &history.archives {

@@ -1,11 +1,11 @@
-//! Statements 15, 16 and 21: slow readers, how streams end, and what is true for a moment only.
+//! Statements 15, 16 and 21: slow readers, the ends of streams, and ephemeral events.
 
 use tonic::Code;
 
 use super::{Complaints, called};
 use crate::history::{Ending, History, Step};
 
-/// Nobody who keeps reading is cut for being slow: each came to the end, or left by itself.
+/// A reader that keeps reading is never disconnected for being slow: each one reached the head or left by itself.
 pub fn statement_15_a_slow_reader_is_never_cut(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for section in &history.sections {
@@ -32,7 +32,7 @@ pub fn statement_15_a_slow_reader_is_never_cut(history: &History) -> Complaints 
     complaints
 }
 
-/// A stream ends with a status that says what to do, or because the line or the process broke; never well by itself.
+/// A stream ends with a status that says what to do, or because the connection or the process broke. It never ends with OK.
 pub fn statement_16_streams_end_with_a_status(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for section in &history.sections {
@@ -72,7 +72,7 @@ fn is_good(ending: &Ending, seen: bool) -> bool {
     }
 }
 
-/// What is ephemeral is about something that happened, and stands in no log.
+/// An ephemeral event is about something that happened, and is not in the log.
 pub fn statement_21_ephemeral_things(history: &History) -> Complaints {
     let mut complaints = Vec::new();
     for section in &history.sections {

@@ -1,4 +1,4 @@
-//! What dashboards receive when the availability of a member changes: who is there, at once, and nothing where nothing changed.
+//! What dashboards receive when a member's availability changes: the presence list at once, and nothing if nothing changed.
 
 use std::time::Instant;
 
@@ -14,9 +14,9 @@ use crate::support::{
     on_both,
 };
 
-on_both!(dashboards_hear_of_a_changed_availability);
+on_both!(dashboards_receive_availability_changes);
 
-/// An agent who stays listed without a sign of life: the window of presence may pass while a test runs.
+/// An agent with `auto_offline` off, who stays online without presence updates: the presence window may elapse during a test.
 async fn ola(app: &TestApp) -> Worker {
     let ola = worker(app, 1, Role::Agent, "Ola").await;
     let answer = by_administrator(app, &ola, json!({"auto_offline": false})).await;
@@ -35,7 +35,7 @@ async fn choose(http: &Http, availability: &str) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// The lists of who is there that come before the frame about a label, which the caller makes after everything else.
+/// The presence lists that arrive before the event about a label. The caller creates the label after everything else.
 async fn lists(cable: &mut Cable) -> Vec<Json> {
     let mut lists = Vec::new();
     loop {
@@ -47,8 +47,8 @@ async fn lists(cable: &mut Cable) -> Vec<Json> {
     }
 }
 
-async fn dashboards_hear_of_a_changed_availability(backend: Backend) {
-    // On PostgreSQL the dashboards are at another replica.
+async fn dashboards_receive_availability_changes(backend: Backend) {
+    // On PostgreSQL the dashboards are connected to another replica.
     let app = TestApp::builder(backend)
         .platform()
         .replicas(usize::from(backend == Backend::Postgres))
@@ -74,7 +74,7 @@ async fn dashboards_hear_of_a_changed_availability(backend: Backend) {
     for cable in &mut cables {
         assert_eq!(cable.until("presence.update").await["users"][ola.user.to_string()], "offline");
     }
-    // Nothing changes by these.
+    // None of these changes the availability.
     choose(&own, "offline").await;
     assert_eq!(by_administrator(&app, &ola, json!({"availability": "offline"})).await, 200);
     assert_eq!(by_administrator(&app, &ola, json!({"name": "Ola Nordmann"})).await, 200);
@@ -84,9 +84,9 @@ async fn dashboards_hear_of_a_changed_availability(backend: Backend) {
     }
 }
 
-/// Each dashboard reads its own list, so an agent that flips its availability must not make a read for each of them each time.
+/// Each dashboard reads its own presence list, so an agent who toggles the availability must not cause one read per dashboard and change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_of_who_is_there_have_a_pace() {
+async fn presence_lists_are_rate_limited() {
     const CHANGES: usize = 60;
     for switch in ["", "presence_pace"] {
         let app = TestApp::builder(Backend::Sqlite)
@@ -101,19 +101,19 @@ async fn lists_of_who_is_there_have_a_pace() {
         let begun = Instant::now();
         for number in 0..CHANGES {
             choose(&own, if number % 2 == 0 { "busy" } else { "online" }).await;
-            // One that is delivered before the next begins: otherwise several are one in any case.
+            // Wait for delivery before the next change: otherwise several changes are combined in any case.
             if !switch.is_empty() {
                 cable.until("presence.update").await;
             }
         }
-        // With the pace there are no more lists than this. Without it each change had one.
+        // Upper bound with rate limiting. Without it, each change caused a list.
         let most = usize::try_from(begun.elapsed().as_secs()).expect("not that long") + 3;
         assert!(most < CHANGES, "the changes came too slowly to say anything: {:?}", begun.elapsed());
         if !switch.is_empty() {
             continue;
         }
         choose(&own, "offline").await;
-        // The last list has the last change, and there is one each second at most.
+        // The last list has the last change, and there is at most one list per second.
         let mut count = 1;
         while cable.until("presence.update").await["users"][ola.user.to_string()] != "offline" {
             count += 1;

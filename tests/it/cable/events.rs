@@ -1,4 +1,4 @@
-//! Each kind of event as the WebSocket tells it, to agents and to contacts' sessions.
+//! Each kind of event as the WebSocket delivers it, to agents and to contact sessions.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::support::{
 };
 
 on_both!(
-    what_happens_to_a_conversation_is_told_to_agents,
-    what_happens_to_contacts_is_told_to_agents,
-    who_types_and_who_is_there_is_told_to_agents,
-    verified_sessions_of_a_contact_hear_each_other
+    agents_receive_conversation_events,
+    agents_receive_contact_events,
+    agents_receive_typing_and_presence,
+    verified_sessions_of_a_contact_receive_each_others_events
 );
 
-async fn what_happens_to_a_conversation_is_told_to_agents(backend: Backend) {
+async fn agents_receive_conversation_events(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let (scene, http) = (app.scene(), app.http());
     let ravi = worker(&app, 1, Role::Administrator, "Ravi").await;
@@ -66,7 +66,7 @@ async fn what_happens_to_a_conversation_is_told_to_agents(backend: Backend) {
     public.send("POST", &seen, None).await;
     assert_eq!(cable.until("conversation.read").await["id"], talk);
 
-    // A note that mentions whoever listens, and one that mentions somebody else.
+    // A note that mentions another user, and one that mentions the subscriber.
     let profile = http.send("GET", "/api/v1/profile", None).await.body["id"]
         .as_i64()
         .expect("a number");
@@ -91,7 +91,7 @@ async fn cable_source(http: &Http, talk: i64) -> String {
         .to_owned()
 }
 
-async fn what_happens_to_contacts_is_told_to_agents(backend: Backend) {
+async fn agents_receive_contact_events(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, http) = (app.scene(), app.http());
     let mut cable = Cable::open(&app).await;
@@ -122,7 +122,7 @@ async fn what_happens_to_contacts_is_told_to_agents(backend: Backend) {
     };
     assert_eq!((&moved["id"], &moved["meta"]["sender"]["id"]), (&json!(talk), &json!(base.contact)));
     http.send("DELETE", &path(base.contact), None).await;
-    // The one that was merged in went first.
+    // The contact that was merged into the other was deleted first.
     let gone = [cable.until("contact.deleted").await, cable.until("contact.deleted").await];
     assert_eq!([&gone[0]["id"], &gone[1]["id"]], [&json!(other.contact), &json!(base.contact)]);
     let deleted = &gone[1];
@@ -132,7 +132,7 @@ async fn what_happens_to_contacts_is_told_to_agents(backend: Backend) {
     );
 }
 
-async fn who_types_and_who_is_there_is_told_to_agents(backend: Backend) {
+async fn agents_receive_typing_and_presence(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     let public = http.with_token("");
@@ -166,14 +166,14 @@ async fn who_types_and_who_is_there_is_told_to_agents(backend: Backend) {
             (&json!(talk), &json!("contact"), &contact)
         );
     }
-    // The contact says nothing more, and is there no longer than twenty seconds.
+    // The contact sends nothing more, so its presence expires after twenty seconds.
     tokio::time::sleep(Duration::from_secs(21)).await;
     cable.say("message", &identifier, Some(&json!({"action": "update_presence"}))).await;
     let present = cable.until("presence.update").await;
     assert_eq!((&present["contacts"], &present["users"]), (&json!({}), &json!({"1": "online"})));
 }
 
-async fn verified_sessions_of_a_contact_hear_each_other(backend: Backend) {
+async fn verified_sessions_of_a_contact_receive_each_others_events(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, http) = (app.scene(), app.http());
     let contact = scene.person("Asha").await.contact;

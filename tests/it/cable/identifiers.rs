@@ -9,7 +9,7 @@ use crate::support::{app::TestApp, database::Backend, on_both};
 
 on_both!(
     ids_may_be_numbers_or_strings,
-    a_blank_user_is_a_contact_whose_account_is_ignored,
+    blank_user_id_means_a_contact_and_ignores_the_account,
     data_may_be_a_string_an_object_or_absent
 );
 
@@ -18,7 +18,7 @@ async fn answer(cable: &mut Cable, identifier: &Json) -> Json {
     let text = identifier.to_string();
     loop {
         let frame = cable.told().await;
-        // The first report of presence of a subscription before it.
+        // Skip the first presence update of an earlier subscription.
         if frame["identifier"] == text && frame.get("type").is_some() {
             return frame["type"].clone();
         }
@@ -41,7 +41,7 @@ async fn ids_may_be_numbers_or_strings(backend: Backend) {
         (with(json!("one"), json!(user)), "reject_subscription"),
         (with(json!(""), json!(user)), "reject_subscription"),
         (with(json!(1), json!("99999999999999999999")), "reject_subscription"),
-        // A user's token without a user is no session's.
+        // A user's token without a user id is not a session's token.
         (with(json!("1"), json!("")), "reject_subscription"),
     ] {
         assert_eq!(answer(&mut cable, &identifier).await, kind, "{identifier}");
@@ -55,7 +55,7 @@ async fn session(app: &TestApp) -> Json {
     made.body["pubsub_token"].clone()
 }
 
-async fn a_blank_user_is_a_contact_whose_account_is_ignored(backend: Backend) {
+async fn blank_user_id_means_a_contact_and_ignores_the_account(backend: Backend) {
     let app = TestApp::start(backend).await;
     let token = session(&app).await;
     let mut cable = Cable::open(&app).await;
@@ -79,7 +79,7 @@ async fn data_may_be_a_string_an_object_or_absent(backend: Backend) {
     let mut cable = Cable::open(&app).await;
     cable.subscribe(&identifier).await;
     for data in [json!("{\"action\":\"update_presence\"}"), json!({"action": "update_presence"})] {
-        // These ask for nothing, and are no fault.
+        // Data without an action is ignored, and is not an error.
         for idle in [
             Json::Null,
             json!(""),

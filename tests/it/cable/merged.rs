@@ -1,4 +1,5 @@
-//! Open subscriptions whose subject moves: the contact of a visitor's session is merged, what an agent may see changes, or a session ends.
+//! Open subscriptions whose subject changes: the contact of a visitor's session is merged, an agent's permissions change, or a session
+//! ends.
 
 use parley_proto::{
     DeleteContactRequest, DeleteInboxRequest, MergeContactsRequest, PubsubKey, Role, SubscribePubsubRequest, SubscribePubsubResponse,
@@ -20,9 +21,9 @@ use crate::support::{
 };
 
 on_both!(
-    a_visitor_goes_on_after_its_contact_is_merged,
-    a_subscription_ends_when_what_it_may_hear_changes,
-    a_visitors_subscription_ends_with_its_session
+    visitor_stream_continues_after_a_merge,
+    subscription_ends_when_its_permissions_change,
+    visitor_subscription_ends_with_its_session
 );
 
 /// What a visitor receives over gRPC.
@@ -47,7 +48,7 @@ impl Stream {
         Ok(next.expect("a stream ends with a status"))
     }
 
-    /// The texts of created messages up to one of them, or the status that ends the stream before it comes.
+    /// The texts of created messages up to `last`, or the status that ends the stream before it.
     async fn texts_until(&mut self, last: &str) -> Result<Vec<String>, Status> {
         let mut texts = Vec::new();
         while texts.last().is_none_or(|text| text != last) {
@@ -98,7 +99,7 @@ impl Visitor {
         Self { path, record, talk }
     }
 
-    /// Its contact, which visitors are not shown.
+    /// The id of its contact, which visitors do not receive.
     async fn contact(&self, app: &TestApp) -> i64 {
         app.scene().contact_of(self.record["source_id"].as_str().expect("a session")).await
     }
@@ -116,7 +117,7 @@ async fn contacts_path(app: &TestApp) -> String {
     format!("/public/api/v1/inboxes/{}/contacts", inbox.as_str().expect("an identifier"))
 }
 
-async fn a_visitor_goes_on_after_its_contact_is_merged(backend: Backend) {
+async fn visitor_stream_continues_after_a_merge(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "followed_merges")] {
         let app = TestApp::builder(backend)
             .replicas(usize::from(backend == Backend::Postgres))
@@ -135,7 +136,7 @@ async fn a_visitor_goes_on_after_its_contact_is_merged(backend: Backend) {
         assert_eq!(stream.texts_until("before").await.expect("open"), ["before"]);
         assert_eq!(cable.texts_until("before").await, ["before"]);
 
-        // The ordinary case: an address in the middle of a chat.
+        // The common case: the visitor submits an address during a chat.
         let given = json!({"email": "known@example.org"});
         assert_eq!(public.send("PATCH", &visitor.path, Some(&given)).await.status, 200);
         let shown = app.http().ask(&format!("/conversations/{}", visitor.talk)).await.1;
@@ -148,7 +149,7 @@ async fn a_visitor_goes_on_after_its_contact_is_merged(backend: Backend) {
         assert_eq!(received, ["merged"]);
         assert_eq!(cable.texts_until("merged").await, ["merged"]);
 
-        // Members merge that contact into a third one, and the conversation goes on at once.
+        // Members merge that contact into a third one, and the conversation continues at once.
         let third = scene.person("Third").await;
         let request = MergeContactsRequest {
             account_id: 1,
@@ -174,7 +175,7 @@ async fn a_visitor_goes_on_after_its_contact_is_merged(backend: Backend) {
     }
 }
 
-async fn a_subscription_ends_when_what_it_may_hear_changes(backend: Backend) {
+async fn subscription_ends_when_its_permissions_change(backend: Backend) {
     let app = TestApp::builder(backend)
         .platform()
         .env("PARLEY_AUTH_CACHE_SECONDS", "1")
@@ -215,7 +216,7 @@ async fn a_subscription_ends_when_what_it_may_hear_changes(backend: Backend) {
     assert!(matches!(end.code(), Code::PermissionDenied | Code::Unauthenticated), "{end:?}");
 }
 
-async fn a_visitors_subscription_ends_with_its_session(backend: Backend) {
+async fn visitor_subscription_ends_with_its_session(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "1").start().await;
     let (public, contacts) = (app.http().with_token(""), contacts_path(&app).await);
     let deleted = Visitor::begin(&public, &contacts, json!({})).await;

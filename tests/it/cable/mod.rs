@@ -23,18 +23,18 @@ use crate::{
 };
 
 on_both!(
-    an_agent_hears_the_account,
-    a_contact_hears_its_own_conversations,
-    whoever_shows_no_good_token_is_rejected
+    agent_receives_events_of_the_account,
+    contact_receives_only_its_own_conversations,
+    subscription_without_a_valid_token_is_rejected
 );
 
-/// A connection.
+/// A WebSocket connection.
 pub struct Cable {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Cable {
-    /// Connects to the JSON door of the server that clients elsewhere use.
+    /// Connects to the REST gateway of the replica if there is one, otherwise of the server.
     pub async fn open(app: &TestApp) -> Self {
         let doors = app.replicas.first().map_or(&app.server.doors, |replica| &replica.doors);
         let mut request = format!("ws://{}/cable", doors.http).into_client_request().expect("an address");
@@ -55,7 +55,7 @@ impl Cable {
         self.socket.send(Message::text(said.to_string())).await.expect("the server listens");
     }
 
-    /// The next frame, whatever it is.
+    /// The next frame of any kind.
     async fn next(&mut self) -> Json {
         loop {
             let frame = in_time("a frame", self.socket.next()).await.expect("no end").expect("a frame");
@@ -65,7 +65,7 @@ impl Cable {
         }
     }
 
-    /// The next frame that is no ping.
+    /// The next frame that is not a ping.
     async fn told(&mut self) -> Json {
         loop {
             let frame = self.next().await;
@@ -75,7 +75,7 @@ impl Cable {
         }
     }
 
-    /// Subscribes, and takes the confirmation and the first news of who is there.
+    /// Subscribes, and receives the confirmation and the first presence update.
     pub async fn subscribe(&mut self, identifier: &Json) -> Json {
         self.say("subscribe", identifier, None).await;
         let confirmed = self.told().await;
@@ -98,9 +98,9 @@ impl Cable {
         )
     }
 
-    /// The next event of this name; others are passed over.
+    /// The data of the next event with this name. Other events are skipped.
     pub async fn until(&mut self, name: &str) -> Json {
-        // Pings come for ever.
+        // Pings never stop, so reading alone would not time out.
         in_time(name, async {
             loop {
                 let (event, data) = self.event().await;
@@ -124,7 +124,7 @@ pub async fn agent(http: &Http) -> Json {
     json!({"channel": "RoomChannel", "pubsub_token": profile["pubsub_token"], "account_id": 1, "user_id": profile["id"]})
 }
 
-async fn an_agent_hears_the_account(backend: Backend) {
+async fn agent_receives_events_of_the_account(backend: Backend) {
     let app = TestApp::builder(backend)
         .replicas(usize::from(backend == Backend::Postgres))
         .start()
@@ -217,12 +217,12 @@ async fn an_agent_hears_the_account(backend: Backend) {
     let keys = cable.until("account.cache_invalidated").await;
     assert_eq!(keys["cache_keys"], app.http().ask("/cache_keys").await.1["cache_keys"]);
 
-    // Pings come by themselves; presence when it is asked for.
+    // Pings arrive by themselves; presence arrives on request.
     while cable.next().await["type"] != "ping" {}
     cable.say("message", &identifier, Some(&json!({"action": "update_presence"}))).await;
     assert_eq!(cable.until("presence.update").await["users"], json!({"1": "online"}));
     cable.say("unsubscribe", &identifier, None).await;
-    // Its answer says that what was said before was heard.
+    // Commands are handled in order, so the rejection shows that the unsubscribe has been handled.
     let again = agent(&app.http().with_token("nobody's")).await;
     cable.say("subscribe", &again, None).await;
     assert_eq!(cable.until_type("reject_subscription").await["identifier"], again.to_string());
@@ -231,7 +231,7 @@ async fn an_agent_hears_the_account(backend: Backend) {
 }
 
 impl Cable {
-    /// The next frame of this type; others are passed over.
+    /// The next frame of this type. Other frames are skipped.
     async fn until_type(&mut self, kind: &str) -> Json {
         loop {
             let frame = self.next().await;
@@ -242,7 +242,7 @@ impl Cable {
     }
 }
 
-async fn a_contact_hears_its_own_conversations(backend: Backend) {
+async fn contact_receives_only_its_own_conversations(backend: Backend) {
     let app = TestApp::builder(backend)
         .replicas(usize::from(backend == Backend::Postgres))
         .start()
@@ -266,7 +266,7 @@ async fn a_contact_hears_its_own_conversations(backend: Backend) {
     let identifier = json!({"channel": "RoomChannel", "pubsub_token": token});
     let present = cable.subscribe(&identifier).await;
     assert_eq!(keys(&present), ["account_id", "users"], "contacts are not told who else is there");
-    // What is not its own, what is a note, what it types itself: none of it is heard before the answer.
+    // Messages of other contacts, notes and its own typing: none of them reaches the contact before the reply does.
     scene.say(elsewhere, "to somebody else").await;
     let note = parley_proto::MessageDraft {
         private: true,
@@ -308,7 +308,7 @@ async fn a_contact_hears_its_own_conversations(backend: Backend) {
     assert_eq!(cable.until("message.created").await["content"], "from the contact");
 }
 
-async fn whoever_shows_no_good_token_is_rejected(backend: Backend) {
+async fn subscription_without_a_valid_token_is_rejected(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let mut accounts = app.platform().accounts;
     let request = CreateUserRequest {
@@ -341,7 +341,7 @@ async fn whoever_shows_no_good_token_is_rejected(backend: Backend) {
     other_channel["channel"] = json!("Secrets");
     for identifier in [
         json!({"channel": "RoomChannel", "pubsub_token": "nobody's"}),
-        // A user's token without the user, and one that is no member.
+        // A user's token without the user id, and the token of a user who is not a member.
         json!({"channel": "RoomChannel", "pubsub_token": good["pubsub_token"]}),
         outside.clone(),
         other_user,
@@ -355,10 +355,10 @@ async fn whoever_shows_no_good_token_is_rejected(backend: Backend) {
             json!({"identifier": identifier.to_string(), "type": "reject_subscription"})
         );
     }
-    // Nonsense is passed over, and the connection is good for more.
+    // An invalid frame is ignored, and the connection remains usable.
     cable.socket.send(Message::text("{nonsense")).await.expect("the server listens");
     cable.subscribe(&good).await;
-    // A member from now on, and with a connection of its own.
+    // The user becomes a member and opens a connection.
     let request = CreateMembershipRequest {
         account_id: 1,
         user_id: user,
@@ -368,7 +368,7 @@ async fn whoever_shows_no_good_token_is_rejected(backend: Backend) {
     accounts.create_membership(request).await.expect("a member");
     let mut theirs = Cable::open(&app).await;
     theirs.subscribe(&outside).await;
-    // An agent outside of the inbox hears nothing of it.
+    // An agent who is not a member of the inbox receives nothing about it.
     app.scene().talk().await;
     cable.until("conversation.created").await;
     theirs.say("message", &outside, Some(&json!({"action": "update_presence"}))).await;
@@ -381,15 +381,15 @@ async fn whoever_shows_no_good_token_is_rejected(backend: Backend) {
     }
 }
 
-/// A report that another one takes the place of would never be done where clients ask faster than the database answers.
+/// If a new request replaced the report in progress, no report would ever complete while a client asks faster than the database responds.
 #[tokio::test]
-async fn who_asks_faster_than_it_is_answered_is_answered_on_postgres() {
+async fn presence_reports_complete_under_rapid_requests_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[]).await;
     let identifier = agent(&app.http()).await;
     let mut cable = Cable::open(&app).await;
     cable.subscribe(&identifier).await;
     proxy.set(Line::Late(Duration::from_millis(100)));
-    // As fast as a client may send for long.
+    // The fastest rate that a client may sustain.
     for _ in 0..1000 {
         cable.say("message", &identifier, Some(&json!({"action": "update_presence"}))).await;
         let heard = tokio::time::timeout(Duration::from_millis(50), cable.next()).await;
@@ -400,9 +400,9 @@ async fn who_asks_faster_than_it_is_answered_is_answered_on_postgres() {
     panic!("nobody told in {:?}", Duration::from_millis(50) * 1000);
 }
 
-/// A server that goes says so, and takes no longer for it than without anybody.
+/// A server that shuts down asks clients to reconnect, and open connections do not delay the shutdown.
 #[tokio::test]
-async fn a_server_that_goes_asks_clients_to_come_back() {
+async fn draining_server_asks_clients_to_reconnect() {
     let mut app = TestApp::start(Backend::Sqlite).await;
     let identifier = agent(&app.http()).await;
     let (mut hearing, mut idle) = (Cable::open(&app).await, Cable::open(&app).await);

@@ -1,4 +1,4 @@
-//! Frames that make a client write. Dashboards report a view after each frame of the conversation that they show.
+//! Frames that make a client write: a dashboard marks the shown conversation as seen after each of its frames.
 
 use parley_proto::{EventKind, MarkConversationSeenRequest, Role};
 use serde_json::{Value as Json, json};
@@ -14,9 +14,9 @@ use crate::support::{
 };
 
 on_both!(
-    dashboards_that_answer_frames_go_quiet,
-    a_view_without_unread_messages_writes_nothing,
-    the_assignee_has_its_own_unread_messages
+    dashboards_do_not_trigger_each_other_endlessly,
+    view_without_unread_messages_writes_nothing,
+    assignee_has_a_separate_read_state
 );
 
 /// More frames than any of these causes sends to one dashboard.
@@ -36,7 +36,8 @@ impl Dashboard {
         Self { cable, http, shown }
     }
 
-    /// Answers frames until two pings come with nothing but presence between them: how many frames came. Stops at [`ENDLESS`].
+    /// Responds to frames until two pings arrive with nothing but presence between them. Returns how many frames arrived, at most
+    /// [`ENDLESS`].
     async fn settle(&mut self) -> usize {
         let (mut frames, mut pings) = (0, 0);
         while pings < 2 && frames < ENDLESS {
@@ -53,7 +54,7 @@ impl Dashboard {
     }
 }
 
-/// The session of a visitor: where its calls go, and its conversation.
+/// Creates a visitor's session. Returns the path of its calls and its conversation.
 async fn visitor(app: &TestApp) -> (String, i64) {
     let public = app.http().with_token("");
     let inbox = app.http().ask("/inboxes/1").await.1["inbox_identifier"].clone();
@@ -64,7 +65,7 @@ async fn visitor(app: &TestApp) -> (String, i64) {
     (format!("{path}/{talk}"), talk)
 }
 
-async fn dashboards_that_answer_frames_go_quiet(backend: Backend) {
+async fn dashboards_do_not_trigger_each_other_endlessly(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "quiet_views")] {
         let app = TestApp::builder(backend)
             .platform()
@@ -93,11 +94,11 @@ async fn dashboards_that_answer_frames_go_quiet(backend: Backend) {
         if !on {
             continue;
         }
-        // Open and idle: nothing but pings and presence, and no write.
+        // Open and idle: nothing but pings and presence arrives, and nothing is written.
         let head = log_info(&app.clients(), 1).await.head_seq;
         assert_eq!(tokio::join!(first.settle(), second.settle()), (0, 0));
         assert_eq!(log_info(&app.clients(), 1).await.head_seq, head);
-        // Each view of what was unread left an event, and there was one unread message.
+        // Each view of unread messages leaves an event, and there was one unread message.
         let log = whole_log(&app.clients(), 1).await;
         let views = log.iter().map(event).filter(|event| {
             event.kind() == EventKind::ConversationRead && event.changes.iter().all(|change| change.field != "contact_last_seen_at")
@@ -106,7 +107,7 @@ async fn dashboards_that_answer_frames_go_quiet(backend: Backend) {
     }
 }
 
-async fn a_view_without_unread_messages_writes_nothing(backend: Backend) {
+async fn view_without_unread_messages_writes_nothing(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, http, talk) = (app.scene(), app.http(), app.scene().talk().await);
     let look = async |over_grpc: bool| {
@@ -152,7 +153,7 @@ async fn a_view_without_unread_messages_writes_nothing(backend: Backend) {
     assert_eq!(state().await, (updated_at, json!(0), head + 1));
 }
 
-async fn the_assignee_has_its_own_unread_messages(backend: Backend) {
+async fn assignee_has_a_separate_read_state(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let (scene, http, talk) = (app.scene(), app.http(), app.scene().talk().await);
     let assignee = worker(&app, 1, Role::Administrator, "Ravi").await;

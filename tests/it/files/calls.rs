@@ -1,4 +1,4 @@
-//! Files by gRPC: in and out, taken once, by links that end.
+//! Files over gRPC: upload and download, use in a single message, and links that expire.
 
 use bytes::Bytes;
 use parley_proto::{
@@ -19,12 +19,12 @@ use crate::support::{
 };
 
 on_both!(
-    a_file_goes_in_and_out_by_grpc,
-    an_upload_is_taken_once,
-    links_end_and_cannot_be_made_up
+    file_is_uploaded_and_downloaded_over_grpc,
+    upload_is_used_by_one_message_only,
+    file_links_expire_and_cannot_be_forged
 );
 
-async fn a_file_goes_in_and_out_by_grpc(backend: Backend) {
+async fn file_is_uploaded_and_downloaded_over_grpc(backend: Backend) {
     Box::pin(goes_in_and_out(&TestApp::start(backend).await)).await;
 }
 
@@ -100,7 +100,7 @@ pub async fn goes_in_and_out(app: &TestApp) {
     assert_bad_fields(answer, &["header: REQUIRED"]);
 }
 
-async fn an_upload_is_taken_once(backend: Backend) {
+async fn upload_is_used_by_one_message_only(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let scene = app.scene();
@@ -129,7 +129,7 @@ async fn an_upload_is_taken_once(backend: Backend) {
         other.send(elsewhere, with_uploads(&[&twice])).await,
         &["message.attachments[0]: UNKNOWN"],
     );
-    // What was refused is still there to be taken, with a conversation too.
+    // The refused upload can still be used, also in the first message of a new conversation.
     let person = scene.person("Asha").await;
     let request = CreateConversationRequest {
         account_id: 1,
@@ -150,14 +150,14 @@ async fn an_upload_is_taken_once(backend: Backend) {
     assert_eq!(content, b"b");
 }
 
-async fn links_end_and_cannot_be_made_up(backend: Backend) {
+async fn file_links_expire_and_cannot_be_forged(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let talk = scene.talk().await;
     let file = upload(&app.clients(), "a.txt", b"content").await;
     let (message, _) = scene.sent(talk, with_uploads(&[&file.upload_id])).await;
     let lasting = path(&json!(message.attachments[0].data_url));
-    // The key is the database's, and so outlives the program.
+    // The signing key is stored in the database, so links remain valid after a restart.
     app.crash_and_restart().await;
     assert_eq!(fetch(&app, &lasting, None).await.text().await.expect("it arrives"), "content");
     let clients = app.clients_with("");

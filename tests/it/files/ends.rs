@@ -1,4 +1,4 @@
-//! What files cost while they pass, and what is left when they go or never came whole.
+//! Resources that files use during a transfer, and cleanup after deletions and incomplete uploads.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ use crate::support::{
 };
 
 on_both!(
-    a_large_file_stays_out_of_memory,
-    what_breaks_off_leaves_nothing,
-    what_goes_takes_its_files_along
+    large_file_is_streamed_with_bounded_memory,
+    incomplete_uploads_leave_nothing,
+    deletions_remove_their_files
 );
 
-async fn a_large_file_stays_out_of_memory(backend: Backend) {
+async fn large_file_is_streamed_with_bounded_memory(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_FILES_MAX_BYTES", "400000000").start().await;
     stays_out_of_memory(&app).await;
 }
@@ -51,22 +51,22 @@ pub async fn stays_out_of_memory(app: &TestApp) {
     assert_eq!(size, SIZE);
     let grown = peak(app) - before;
     println!("a file of {} kB made the server grow by {grown} kB at most", SIZE / 1024);
-    // A few pieces of 5 MiB on their way, and what the allocator keeps of them.
+    // A few chunks of 5 MiB in transit, and what the allocator retains of them.
     assert!(grown < 80 * 1024, "grew by {grown} kB");
 }
 
-async fn what_breaks_off_leaves_nothing(backend: Backend) {
+async fn incomplete_uploads_leave_nothing(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_FILES_MAX_BYTES", "10000000").start().await;
     let place = Place::folder(&app);
     Box::pin(leaves_nothing(&app, &place)).await;
 }
 
-/// With files of 10 MB at most.
+/// Expects a server with a file size limit of 10 MB.
 pub async fn leaves_nothing(app: &TestApp, place: &Place) {
     let clients = app.clients();
     let refused = try_upload(&clients, 1, "a.bin", "", &vec![1; 10_000_001]).await;
     assert_bad_fields(refused, &["file: OUT_OF_RANGE"]);
-    // The sender hangs up in the middle.
+    // The client disconnects in the middle of the upload.
     let (sender, chunks) = tokio::sync::mpsc::channel(4);
     let stream = tokio_stream::wrappers::ReceiverStream::new(chunks);
     let mut files = FilesServiceClient::new(clients.service.clone());
@@ -93,7 +93,8 @@ pub async fn leaves_nothing(app: &TestApp, place: &Place) {
     place.empties().await;
 }
 
-/// Uploads that go on and on end at their deadlines, so many at once that the server is late. By gRPC-Web, whose client here keeps none itself.
+/// Endless uploads end at their deadlines, with so many at once that the server is late. They use gRPC-Web, because this client does not
+/// enforce deadlines itself.
 #[tokio::test]
 async fn uploads_end_at_their_deadlines() {
     let app = TestApp::builder(Backend::Sqlite)
@@ -107,7 +108,7 @@ async fn uploads_end_at_their_deadlines() {
     place.empties().await;
 }
 
-/// How an upload ends that would trickle on for ever.
+/// Uploads one small chunk after another without end. Returns the `grpc-status` with which the upload ends.
 async fn endless(app: &TestApp, milliseconds: u64) -> HeaderValue {
     let frame = |piece: &UploadFileRequest| {
         let mut frame = vec![0];
@@ -134,7 +135,7 @@ async fn endless(app: &TestApp, milliseconds: u64) -> HeaderValue {
     answer.headers()["grpc-status"].clone()
 }
 
-async fn what_goes_takes_its_files_along(backend: Backend) {
+async fn deletions_remove_their_files(backend: Backend) {
     let app = TestApp::start(backend).await;
     let place = Place::folder(&app);
     Box::pin(takes_its_files_along(&app, &place)).await;
@@ -166,7 +167,7 @@ pub async fn takes_its_files_along(app: &TestApp, place: &Place) {
     place.empties().await;
 
     let waiting = upload(&clients, "b.txt", b"b").await;
-    // A day goes by.
+    // Simulate that a day passes.
     app.database
         .run("UPDATE attachments SET created_at = created_at - 86401000000")
         .await;

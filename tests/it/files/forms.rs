@@ -1,4 +1,4 @@
-//! Files through the JSON door.
+//! Files over the JSON API.
 
 use parley_proto::{
     AttachmentDraft, ContactCardDraft, CreateClientMessageRequest, CreateClientSessionRequest, FallbackDraft, LocationDraft, MessageDraft,
@@ -12,14 +12,14 @@ use super::{fetch, part, path, png, post_form};
 use crate::support::{app::TestApp, database::Backend, fault::assert_bad_fields, on_both};
 
 on_both!(
-    files_go_in_and_out_by_forms,
-    a_repeated_form_makes_one_message,
-    what_has_no_file_hangs_on_messages_too,
-    contacts_send_files,
-    pictures_of_contacts_and_inboxes
+    files_are_uploaded_by_form_and_downloaded,
+    repeated_form_creates_one_message,
+    attachments_may_have_no_file,
+    contacts_can_send_files,
+    contacts_and_inboxes_have_avatars
 );
 
-async fn files_go_in_and_out_by_forms(backend: Backend) {
+async fn files_are_uploaded_by_form_and_downloaded(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     let messages = format!("/api/v1/accounts/1/conversations/{talk}/messages");
@@ -83,7 +83,7 @@ async fn files_go_in_and_out_by_forms(backend: Backend) {
     assert_eq!(app.http().answer(stranger).await.status, 401);
 }
 
-async fn a_repeated_form_makes_one_message(backend: Backend) {
+async fn repeated_form_creates_one_message(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     let messages = format!("/api/v1/accounts/1/conversations/{talk}/messages");
@@ -97,7 +97,7 @@ async fn a_repeated_form_makes_one_message(backend: Backend) {
     assert_eq!(post_form(&app, &messages, form("other"), "order-1").await.status, 409);
 }
 
-async fn what_has_no_file_hangs_on_messages_too(backend: Backend) {
+async fn attachments_may_have_no_file(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let talk = scene.talk().await;
@@ -158,7 +158,7 @@ async fn what_has_no_file_hangs_on_messages_too(backend: Backend) {
     );
 }
 
-async fn contacts_send_files(backend: Backend) {
+async fn contacts_can_send_files(backend: Backend) {
     let app = TestApp::start(backend).await;
     let identifier = app.http().ask("/inboxes/1").await.1["inbox_identifier"].clone();
     let identifier = identifier.as_str().expect("an API inbox has one");
@@ -196,7 +196,7 @@ async fn contacts_send_files(backend: Backend) {
             .expect("they arrive"),
         png(400, 400)
     );
-    // A stranger may not even upload.
+    // Without a valid session, uploading is refused as well.
     let form = multipart::Form::new().part("attachments[]", part("a.txt", "text/plain", vec![b'a']));
     let elsewhere = root.replace(&source, &Uuid::new_v4().to_string());
     let answer = http
@@ -218,7 +218,7 @@ async fn contacts_send_files(backend: Backend) {
     );
 }
 
-async fn pictures_of_contacts_and_inboxes(backend: Backend) {
+async fn contacts_and_inboxes_have_avatars(backend: Backend) {
     let app = TestApp::start(backend).await;
     let contacts = "/api/v1/accounts/1/contacts";
     let form = |kind: &str, content: Vec<u8>| {
@@ -245,7 +245,7 @@ async fn pictures_of_contacts_and_inboxes(backend: Backend) {
     let strange = multipart::Form::new().part("name", part("a.txt", "text/plain", vec![b'a']));
     assert_eq!(post_form(&app, contacts, strange, "").await.status, 422);
 
-    // Another contact cannot have the same file, and so cannot take it away.
+    // Another contact cannot use the same file and take it away.
     let other = json!({"name": "Ravi", "avatar_url": contact["thumbnail"]});
     let stolen = app.http().try_post("/contacts", &other).await;
     assert_eq!(stolen.0, 422, "{}", stolen.1);
@@ -255,7 +255,7 @@ async fn pictures_of_contacts_and_inboxes(backend: Backend) {
         .send("PUT", &one, Some(&json!({"avatar_url": contact["thumbnail"], "name": "Asha Rao"})))
         .await;
     assert_eq!(kept.body["payload"]["thumbnail"], contact["thumbnail"]);
-    // The picture that was uploaded for nobody is small: it is its own thumbnail, and the old one goes.
+    // The new picture is small, so it serves as its own thumbnail, and the old picture is deleted.
     let next = app.http().request("PUT", &one).multipart(form("image/png", png(50, 50)));
     let next = app.http().answer(next).await;
     assert_ne!(next.body["payload"]["thumbnail"], contact["thumbnail"]);
@@ -267,7 +267,7 @@ async fn pictures_of_contacts_and_inboxes(backend: Backend) {
     assert_eq!(inbox.status, 200, "{}", inbox.body);
     let shown = fetch(&app, &path(&inbox.body["avatar_url"]), None).await;
     assert_eq!(shown.bytes().await.expect("they arrive"), png(50, 50));
-    // Who is merged into another leaves no picture behind.
+    // The picture of a contact that was merged into another is deleted.
     let merged = post_form(&app, contacts, form("image/png", png(60, 60)), "").await;
     let merged = &merged.body["payload"]["contact"];
     let merge = json!({"base_contact_id": contact["id"], "mergee_contact_id": merged["id"]});

@@ -1,4 +1,4 @@
-//! Files: in and out through both doors, taken once, and gone when nothing needs them.
+//! Files: transfer over both APIs, use in a single message, and cleanup once nothing needs them.
 
 mod calls;
 mod ends;
@@ -96,7 +96,7 @@ pub fn path(link: &Value) -> String {
     format!("/files/{}", link.split_once("/files/").expect("a link of ours").1)
 }
 
-/// Follows a lasting link to the bytes.
+/// Follows a permanent link to the content.
 async fn fetch(app: &TestApp, lasting: &str, range: Option<&str>) -> reqwest::Response {
     let http = app.http().with_token("");
     let led = http.send("GET", lasting, None).await;
@@ -127,7 +127,7 @@ fn part(name: &str, kind: &str, content: Vec<u8>) -> multipart::Part {
         .expect("a media type")
 }
 
-/// The most memory that the server ever had, in kB.
+/// The peak memory of the server, in kB.
 fn peak(app: &TestApp) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", app.server.id())).expect("the server runs");
     let line = status.lines().find(|line| line.starts_with("VmHWM")).expect("Linux tells it");

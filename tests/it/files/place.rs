@@ -1,4 +1,4 @@
-//! The places where files lie, as their tests see them.
+//! Blob locations as the tests see them.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::support::{app::TestApp, http::client, in_time};
 
-/// A place where files lie.
+/// Where blobs are stored.
 #[derive(Debug)]
 pub enum Place {
     Folder(PathBuf),
@@ -16,12 +16,12 @@ pub enum Place {
 }
 
 impl Place {
-    /// The folder of a server that was told nothing else.
+    /// The default folder of a server.
     pub fn folder(app: &TestApp) -> Self {
         Self::Folder(app.home().join("files"))
     }
 
-    /// How many files lie there, with those that are not whole yet.
+    /// The number of stored objects, including incomplete ones.
     pub async fn objects(&self) -> usize {
         match self {
             Self::Folder(folder) => files_in(folder),
@@ -38,7 +38,7 @@ impl Place {
         }
     }
 
-    /// Waits until nothing lies there.
+    /// Waits until nothing is stored.
     pub async fn empties(&self) {
         in_time("an empty place", async {
             while self.objects().await > 0 {

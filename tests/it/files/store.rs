@@ -1,6 +1,6 @@
-//! Files in a store that speaks S3: the same behaviour, and what happens while the store is away.
+//! Files in an S3-compatible store: the same behaviour, and an unavailable store.
 //!
-//! moto stands for the store; it speaks S3 over HTTP, with uploads in parts. `./test` installs it.
+//! The store is moto, which serves S3 over HTTP with multipart uploads. `./test` installs it.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -19,7 +19,7 @@ use crate::support::{
     server::{program, run_to_end},
 };
 
-/// A store as a process.
+/// A running store.
 struct Store {
     process: Child,
     port: u16,
@@ -48,7 +48,7 @@ impl Store {
         store
     }
 
-    /// On a port that is free now.
+    /// Starts a store on a free port.
     async fn anywhere() -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = free.local_addr().expect("it is bound").port();
@@ -83,7 +83,7 @@ impl Store {
     }
 
     fn end(&mut self) {
-        // It may have ended already.
+        // The process may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -91,18 +91,18 @@ impl Store {
 
 #[tokio::test]
 #[ignore = "./test runs it, with PARLEY_TEST_PYTHON"]
-async fn in_a_store_files_go_in_and_out() {
+async fn s3_files_are_uploaded_and_downloaded() {
     let store = Store::anywhere().await;
     let app = store.server("400000000").await;
     Box::pin(calls::goes_in_and_out(&app)).await;
-    // A picture, its small one, and a text.
+    // An image, its thumbnail, and a text file.
     assert_eq!(store.place().objects().await, 3);
     ends::stays_out_of_memory(&app).await;
 }
 
 #[tokio::test]
 #[ignore = "./test runs it, with PARLEY_TEST_PYTHON"]
-async fn in_a_store_nothing_is_left() {
+async fn s3_files_are_cleaned_up() {
     let store = Store::anywhere().await;
     let app = store.server("10000000").await;
     Box::pin(ends::leaves_nothing(&app, &store.place())).await;
@@ -111,7 +111,7 @@ async fn in_a_store_nothing_is_left() {
 
 #[tokio::test]
 #[ignore = "./test runs it, with PARLEY_TEST_PYTHON"]
-async fn in_a_store_that_is_away_files_wait() {
+async fn s3_outage_refuses_uploads_until_the_store_returns() {
     let mut store = Store::anywhere().await;
     let app = store.server("10000000").await;
     upload(&app.clients(), "a.txt", b"before").await;
@@ -121,7 +121,7 @@ async fn in_a_store_that_is_away_files_wait() {
     let refused = refused.await.expect_err("there is no store");
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
-    // Messages need no store.
+    // Messages without files do not need the store.
     let talk = app.scene().talk().await;
     app.scene().say(talk, "without a file").await;
     let mut doctor = program();
@@ -134,7 +134,7 @@ async fn in_a_store_that_is_away_files_wait() {
     assert_eq!(store.place().objects().await, 1);
 }
 
-/// The settings of a command whose files are below a prefix of the bucket.
+/// The settings of a command that stores its files under a prefix of the bucket.
 fn below(store: &Store, prefix: &str, database: &Database) -> Vec<(&'static str, String)> {
     let mut settings = store.settings().to_vec();
     settings[0].1 = format!("s3://files/{prefix}");
@@ -142,7 +142,7 @@ fn below(store: &Store, prefix: &str, database: &Database) -> Vec<(&'static str,
     settings
 }
 
-/// Runs a command in a folder that nobody can write to, with its input and output in files.
+/// Runs a command in a folder that nobody can write to, with files as its input and output.
 async fn command(args: &[&str], settings: &[(&'static str, String)], input: Stdio, output: Stdio) -> (Option<i32>, String) {
     let mut command = program();
     command.args(args).envs(settings.iter().map(|(name, value)| (name, value)));
@@ -153,10 +153,10 @@ async fn command(args: &[&str], settings: &[(&'static str, String)], input: Stdi
     (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
 }
 
-/// As in a container on a read-only root: from one bucket and database to others, through a pipe.
+/// As in a container with a read-only root: from one bucket and database to another, through a pipe.
 #[tokio::test]
 #[ignore = "./test runs it, with PARLEY_TEST_PYTHON"]
-async fn in_a_store_files_are_backed_up_and_restored_through_a_pipe() {
+async fn s3_files_are_backed_up_and_restored_through_a_pipe() {
     let mut store = Store::anywhere().await;
     let mut builder = TestApp::builder(Backend::Postgres);
     for (name, value) in store.settings() {
@@ -174,7 +174,7 @@ async fn in_a_store_files_are_backed_up_and_restored_through_a_pipe() {
     let (from, restored) = (below(&store, "of/parley", &app.database), Database::create(Backend::Postgres).await);
     let to = below(&store, "restored", &restored);
 
-    // An archive that breaks off leaves nothing in the bucket.
+    // A truncated archive leaves nothing in the bucket.
     let folder = tempfile::tempdir().expect("a folder");
     let archive = folder.path().join("backup.tar");
     let output = std::fs::File::create(&archive).expect("there is room");
@@ -189,7 +189,7 @@ async fn in_a_store_files_are_backed_up_and_restored_through_a_pipe() {
     assert_ne!(code, Some(0), "{said}");
     assert_eq!(store.place().objects().await, 2, "{said}");
 
-    // Both at once.
+    // Backup and restore at the same time.
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let (written, read) = tokio::join!(
         command(&["backup", "-"], &from, Stdio::null(), writer.into()),
@@ -206,7 +206,7 @@ async fn in_a_store_files_are_backed_up_and_restored_through_a_pipe() {
         let (_, bytes) = download(&elsewhere.clients(), link, 0, 0).await.expect("the file came along");
         assert!(bytes == content, "{} bytes", bytes.len());
     }
-    // A store that is away ends a backup: its files are not damaged.
+    // An unavailable store fails the backup, but is not reported as damaged files.
     store.end();
     let (code, said) = command(&["backup", "-"], &from, Stdio::null(), Stdio::null()).await;
     assert_ne!(code, Some(0), "{said}");

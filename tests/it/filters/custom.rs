@@ -1,12 +1,12 @@
-//! Custom attributes: what few have is looked up by an index, and that finds what going through the list finds.
+//! Custom attributes: a selective filter uses an index, which must find the same rows as a scan of the list.
 
 use serde_json::{Value as Json, json};
 
 use crate::support::{app::TestApp, database::Backend, http::Http};
 
-/// What is stored under `plan`, `seats`, `since` and `happy`: of the kind that was defined, and of others.
+/// Stored values of `plan`, `seats`, `since` and `happy`: some of the defined type, some of another.
 fn stored() -> Vec<Json> {
-    // One with more than an index takes, the last of which is asked for.
+    // One object with more keys than the index covers; a filter asks for its last key.
     let mut many: Json = (0..150).map(|nth| (format!("a{nth:03}"), json!(nth))).collect();
     many["plan"] = json!("silver");
     vec![
@@ -25,7 +25,7 @@ fn stored() -> Vec<Json> {
     ]
 }
 
-/// Keys with values that are asked for by every operator that takes them.
+/// Keys with values to query with every operator that accepts them.
 fn asked() -> Vec<(&'static str, Json)> {
     let mut all = vec![
         ("plan", json!("GOLD")),
@@ -61,7 +61,7 @@ const OPERATORS: [&str; 10] = [
     "starts_with",
 ];
 
-/// The ids that a filter lets through; none: it is refused.
+/// The ids that match a filter, or `None` if the filter is refused.
 async fn found(http: &Http, noun: &str, conditions: &[Json]) -> Option<Vec<i64>> {
     let body = json!({"payload": conditions});
     let (status, answer) = http.try_post(&format!("/{noun}/filter"), &body).await;
@@ -73,7 +73,7 @@ async fn found(http: &Http, noun: &str, conditions: &[Json]) -> Option<Vec<i64>>
     Some(ids)
 }
 
-/// That each condition finds the same by its index as beside another that has none and that nothing matches.
+/// Asserts that each condition finds the same rows by index as when it is combined with a condition that has no index and matches nothing.
 async fn assert_same_both_ways(http: &Http, noun: &str) {
     let never = match noun {
         "contacts" => json!({"attribute_key": "name", "filter_operator": "contains", "values": ["nobody has this"]}),
@@ -98,7 +98,7 @@ async fn assert_same_both_ways(http: &Http, noun: &str) {
     assert!(found_some > 60, "only {found_some} filters found any of the {noun}");
 }
 
-pub async fn what_is_looked_up_is_what_a_walk_finds(backend: Backend) {
+pub async fn indexed_attribute_filters_match_a_scan(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     for model in [0, 1] {
@@ -127,7 +127,7 @@ pub async fn what_is_looked_up_is_what_a_walk_finds(backend: Backend) {
     for noun in ["contacts", "conversations"] {
         assert_same_both_ways(&http, noun).await;
     }
-    // They change, are put together, and go.
+    // Update, merge and delete contacts with indexed attributes.
     let gold = json!({"attribute_key": "plan", "filter_operator": "equal_to", "values": ["gold"]});
     assert_eq!(found(&http, "contacts", std::slice::from_ref(&gold)).await, Some(vec![1]));
     let patch = json!({"custom_attributes": {"plan": "basic"}});

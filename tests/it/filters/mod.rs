@@ -1,4 +1,4 @@
-//! Filters find what a plain reading of their rules finds, and say what is wrong in the order that clients know.
+//! Filters find what a direct evaluation of their rules finds, and report errors in the order that clients expect.
 
 mod custom;
 mod partition;
@@ -12,8 +12,8 @@ use serde_json::{Value as Json, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use custom::what_is_looked_up_is_what_a_walk_finds;
-use partition::{labels_are_found_whatever_their_case, opposite_operators_partition_the_contacts};
+use custom::indexed_attribute_filters_match_a_scan;
+use partition::{label_filters_ignore_case, opposite_operators_partition_the_contacts};
 use plain::{Case, contact_row, conversation_row, matches};
 use sample::{CONTACT_KEYS, CONVERSATION_KEYS, filters, sampled};
 
@@ -23,14 +23,14 @@ use crate::{
 };
 
 on_both!(
-    contacts_are_those_of_a_plain_reading,
-    conversations_are_those_of_a_plain_reading,
-    the_first_fault_is_the_one_that_clients_know,
-    filtered_lists_come_in_pages,
-    what_is_looked_up_is_what_a_walk_finds,
+    contact_filters_match_a_direct_evaluation,
+    conversation_filters_match_a_direct_evaluation,
+    first_reported_filter_error_matches_chatwoot,
+    filtered_lists_are_paged,
+    indexed_attribute_filters_match_a_scan,
     opposite_operators_partition_the_contacts,
-    labels_are_found_whatever_their_case,
-    values_are_never_statements
+    label_filters_ignore_case,
+    filter_values_are_not_executed_as_sql
 );
 
 use FilterOperator::{Contains, EqualTo, IsLessThan, IsPresent};
@@ -129,7 +129,7 @@ async fn filtered_contacts(scene: &Scene, filter: Option<Filter>) -> Result<Vec<
     Ok(answer.contacts)
 }
 
-async fn contacts_are_those_of_a_plain_reading(backend: Backend) {
+async fn contact_filters_match_a_direct_evaluation(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     people(&scene).await;
@@ -232,7 +232,7 @@ async fn filtered_conversations(scene: &Scene, filter: Option<Filter>) -> Result
         .into_inner())
 }
 
-async fn conversations_are_those_of_a_plain_reading(backend: Backend) {
+async fn conversation_filters_match_a_direct_evaluation(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     talks(&scene).await;
@@ -264,7 +264,7 @@ async fn conversations_are_those_of_a_plain_reading(backend: Backend) {
     assert!(found_some > 50, "only {found_some} filters told some from others");
 }
 
-/// The sentence that the JSON API tells.
+/// The error message of the JSON API.
 fn sentence<T: std::fmt::Debug>(result: Result<T, Status>) -> String {
     let status = result.expect_err("it must be refused");
     let details = status.get_error_details();
@@ -272,7 +272,7 @@ fn sentence<T: std::fmt::Debug>(result: Result<T, Status>) -> String {
     bad.field_violations[0].description.clone()
 }
 
-async fn the_first_fault_is_the_one_that_clients_know(backend: Backend) {
+async fn first_reported_filter_error_matches_chatwoot(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let contacts = async |cases: &[Case]| sentence(filtered_contacts(&scene, Some(filter(cases))).await);
@@ -333,7 +333,7 @@ async fn the_first_fault_is_the_one_that_clients_know(backend: Backend) {
     }
 }
 
-async fn filtered_lists_come_in_pages(backend: Backend) {
+async fn filtered_lists_are_paged(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     people(&scene).await;
@@ -371,7 +371,7 @@ async fn filtered_lists_come_in_pages(backend: Backend) {
     assert_eq!(found, wanted, "each once");
 }
 
-async fn values_are_never_statements(backend: Backend) {
+async fn filter_values_are_not_executed_as_sql(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     people(&scene).await;

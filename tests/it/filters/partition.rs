@@ -1,4 +1,4 @@
-//! Each operator and its opposite share the contacts out between them.
+//! Each operator and its opposite partition the contacts.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ fn read(spelled: &str) -> Json {
     serde_json::from_str(spelled).unwrap_or_else(|_| json!(spelled))
 }
 
-/// Of a standard attribute those without a value are in neither, as in Chatwoot. Labels are a list, which everybody has.
+/// For a standard attribute, contacts without a value match neither operator, as in Chatwoot. Labels are a list, which every contact has.
 pub async fn opposite_operators_partition_the_contacts(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
@@ -49,11 +49,11 @@ pub async fn opposite_operators_partition_the_contacts(backend: Backend) {
     }
 }
 
-pub async fn labels_are_found_whatever_their_case(backend: Backend) {
+pub async fn label_filters_ignore_case(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "label_case")] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let (scene, http) = (app.scene(), app.http());
-        // Without an address or a number nobody is in a list that is filtered.
+        // A filtered list omits contacts that have neither an email address nor a phone number.
         let known = async |name: &str| -> i64 {
             let made = http
                 .post("/contacts", &json!({"name": name, "email": format!("{name}@example.org")}))

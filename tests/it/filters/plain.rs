@@ -1,4 +1,4 @@
-//! A plain reading of the rules of filters, for the attributes that the tests use.
+//! A direct evaluation of the filter rules, for the attributes that the tests use.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,17 @@ use parley_proto::{
 use prost_types::value::Kind;
 use serde_json::{Value as Json, json};
 
-/// A condition of the tests: its key, operator and values, and whether OR follows.
+/// A condition: its key, operator and values, and whether OR follows.
 pub type Case = (&'static str, FilterOperator, Vec<Json>, bool);
 
-/// A row as its filters see it: texts, numbers, booleans; labels as a list; what is missing is not there.
+/// A row as filters see it: strings, numbers and booleans, labels as a list. Absent values have no entry.
 pub type Row = BTreeMap<&'static str, Json>;
 
 fn text(value: &Json) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A plain reading of the rules, for attributes that the tests use. `first`: equality looks at the first value alone.
+/// Whether a row matches one condition. If `first`, equality compares the first value only.
 fn holds(row: &Row, (key, operator, values, _): &Case, first: bool) -> bool {
     let compared = if first && !values.is_empty() {
         &values[..1]
@@ -37,7 +37,7 @@ fn holds(row: &Row, (key, operator, values, _): &Case, first: bool) -> bool {
             .any(|value| stored.contains(text(value).trim().to_lowercase().as_str()))
     };
     let Some(stored) = row.get(key) else {
-        // Labels are a list, and an empty one has none of them.
+        // Labels are a list, and an empty list contains none of them.
         return *operator == IsNotPresent || (*key == "labels" && *operator == NotEqualTo);
     };
     let equal = || match (*key, stored) {
@@ -63,7 +63,7 @@ fn holds(row: &Row, (key, operator, values, _): &Case, first: bool) -> bool {
     }
 }
 
-/// AND binds tighter.
+/// Whether a row matches all conditions. AND binds tighter than OR.
 pub fn matches(row: &Row, cases: &[Case], first: bool) -> bool {
     let (mut any, mut all) = (false, true);
     for case in cases {
@@ -73,17 +73,17 @@ pub fn matches(row: &Row, cases: &[Case], first: bool) -> bool {
             all = true;
         }
     }
-    // What follows the last OR, or all of it without one.
+    // The group after the last OR, or all conditions if there is no OR.
     let open = cases.last().is_some_and(|last| !last.3);
     any || (open && all)
 }
 
-/// A contact.
+/// A contact as filters see it.
 pub fn contact_row(contact: &Contact) -> Row {
     let mut row = Row::from([
         ("name", json!(contact.name)),
         ("blocked", json!(contact.blocked)),
-        // Today, as far as these tests look.
+        // Stands in for today, which is later than all dates in these tests.
         ("created_at", json!("2500-01-01")),
     ]);
     for (key, stored) in [
@@ -105,7 +105,7 @@ pub fn contact_row(contact: &Contact) -> Row {
     row
 }
 
-/// A conversation.
+/// A conversation as filters see it.
 pub fn conversation_row(conversation: &Conversation) -> Row {
     let mut row = Row::from([
         (

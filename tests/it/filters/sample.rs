@@ -1,4 +1,4 @@
-//! Filters by chance, the same at every run.
+//! Generated filters, the same in every run.
 
 use parley_proto::FilterOperator::{
     self, Contains, DoesNotContain, EqualTo, IsGreaterThan, IsLessThan, IsNotPresent, IsPresent, NotEqualTo, StartsWith,
@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::plain::Case;
 
-/// Filters out of these, each a key with its operators and values.
+/// Generates filters from these keys, each with its operators and values.
 pub fn filters(keys: &'static [(&'static str, &'static [FilterOperator], &'static [&'static str])]) -> impl Strategy<Value = Vec<Case>> {
     let case = prop::sample::select(keys).prop_flat_map(|(key, operators, values)| {
         let values = prop::collection::vec(prop::sample::select(values).prop_map(read), 1..3);
@@ -26,12 +26,12 @@ pub fn filters(keys: &'static [(&'static str, &'static [FilterOperator], &'stati
     })
 }
 
-/// `7`, `true` and texts.
+/// Parses `7` and `true` as JSON; everything else is a string.
 fn read(spelled: &str) -> Json {
     serde_json::from_str(spelled).unwrap_or_else(|_| json!(spelled))
 }
 
-/// The same filters at every run.
+/// Samples a strategy with a fixed seed, so that every run uses the same values.
 pub fn sampled<S: Strategy>(strategy: &S, count: usize) -> Vec<S::Value> {
     let config = Config {
         rng_seed: RngSeed::Fixed(7),
@@ -48,7 +48,7 @@ const EQUALITY: &[FilterOperator] = &[EqualTo, NotEqualTo];
 const PRESENCE: &[FilterOperator] = &[EqualTo, NotEqualTo, IsPresent, IsNotPresent];
 const TIMES: &[FilterOperator] = &[IsGreaterThan, IsLessThan];
 
-/// Keys of contacts, with values that tell some from others.
+/// Keys of contacts, with values that match some contacts and not others.
 pub const CONTACT_KEYS: &[(&str, &[FilterOperator], &[&str])] = &[
     ("name", PIECES, &["ana", "Ana 3", " NA ", "%", "a_a", "!", "\\", "'"]),
     ("email", PIECES, &["p1@example.org", "P2@EXAMPLE.ORG", "p", "example.org "]),
@@ -63,7 +63,7 @@ pub const CONTACT_KEYS: &[(&str, &[FilterOperator], &[&str])] = &[
     ("blocked", EQUALITY, &["true", "false"]),
 ];
 
-/// Keys of conversations, with values that tell some from others.
+/// Keys of conversations, with values that match some conversations and not others.
 pub const CONVERSATION_KEYS: &[(&str, &[FilterOperator], &[&str])] = &[
     ("status", EQUALITY, &["open", "resolved", "pending", "snoozed", "all"]),
     ("priority", EQUALITY, &["low", "urgent"]),

@@ -1,4 +1,4 @@
-//! Cache keys: each changes when its list does and only then, whichever replica is asked, and frames at /cable have the same ones.
+//! Cache keys: each key changes exactly when its list does, on every replica, and `/cable` frames contain the same keys.
 
 use std::collections::HashMap;
 
@@ -17,22 +17,22 @@ use crate::{
 };
 
 on_both!(
-    keys_follow_their_lists,
-    keys_follow_what_their_caller_sees,
-    frames_have_the_keys_of_the_lists,
-    keys_change_while_the_clock_goes_back
+    cache_keys_change_with_their_lists,
+    cache_keys_follow_what_the_caller_sees,
+    cable_frames_contain_the_cache_keys,
+    cache_keys_change_while_the_clock_goes_back
 );
 
-/// The three keys, read anew from every replica: they agree.
+/// The three keys, read from every replica, which must agree.
 struct Keys<'a> {
     replicas: Vec<Http>,
     app: &'a TestApp,
     last: Json,
-    /// The list that each key stood for.
+    /// The list that belonged to each observed key.
     seen: HashMap<String, Json>,
 }
 
-/// The lists by the names of their keys, and where they are read.
+/// The names of the keys, and the paths of their lists.
 const LISTS: [(&str, &str); 3] = [("label", "/labels"), ("inbox", "/inboxes"), ("team", "/teams")];
 
 impl<'a> Keys<'a> {
@@ -59,7 +59,7 @@ impl<'a> Keys<'a> {
         all.swap_remove(0)
     }
 
-    /// Holds that the keys of these lists changed since the last look and no others, and that no key ever stood for two lists.
+    /// Asserts that exactly the keys of these lists have changed since the last call, and that no key ever belonged to two different lists.
     async fn changed(&mut self, what: &str, lists: &[&str]) {
         let now = self.read().await;
         for (list, path) in LISTS {
@@ -91,7 +91,7 @@ async fn start(backend: Backend) -> TestApp {
     TestApp::builder(backend).platform().replicas(replicas).start().await
 }
 
-async fn keys_follow_their_lists(backend: Backend) {
+async fn cache_keys_change_with_their_lists(backend: Backend) {
     let app = start(backend).await;
     let mut keys = Keys::of(&app, ADMINISTRATOR).await;
     let label = keys.send("POST", "/labels", json!({"title": "vip"})).await;
@@ -137,7 +137,7 @@ async fn keys_follow_their_lists(backend: Backend) {
     keys.changed("a team less", &["team"]).await;
 }
 
-async fn keys_follow_what_their_caller_sees(backend: Backend) {
+async fn cache_keys_follow_what_the_caller_sees(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let (ola, ravi) = (
@@ -198,7 +198,7 @@ async fn keys_follow_what_their_caller_sees(backend: Backend) {
     );
 }
 
-async fn frames_have_the_keys_of_the_lists(backend: Backend) {
+async fn cable_frames_contain_the_cache_keys(backend: Backend) {
     let app = start(backend).await;
     let mut keys = Keys::of(&app, ADMINISTRATOR).await;
     let mut cable = Cable::open(&app).await;
@@ -216,7 +216,7 @@ async fn frames_have_the_keys_of_the_lists(backend: Backend) {
     }
 }
 
-/// The label's key before and after a change, once the last event of the account lies an hour ahead of the clock.
+/// The key of the labels before and after a change, when the last event of the account is an hour ahead of the clock.
 async fn ahead(backend: Backend, switch: &str) -> (Json, Json) {
     let mut app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
     let label = app.http().post("/labels", &json!({"title": "vip"})).await;
@@ -236,7 +236,7 @@ async fn ahead(backend: Backend, switch: &str) -> (Json, Json) {
     (seen[0].clone(), seen[1].clone())
 }
 
-async fn keys_change_while_the_clock_goes_back(backend: Backend) {
+async fn cache_keys_change_while_the_clock_goes_back(backend: Backend) {
     let (before, after) = ahead(backend, "").await;
     assert_ne!(before, after);
     let (before, after) = ahead(backend, "rising_stamps").await;

@@ -1,5 +1,5 @@
-//! The table of docs/front-ends.md against the routes: what it says is served is a route, what it says is empty is an empty list for every
-//! member, and what it says is 404 is no route.
+//! The table of docs/front-ends.md against the routes: calls that it lists as served have a route, calls that it lists as empty return an
+//! empty list to every member, and calls that it lists as 404 have no route.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use serde_json::Value as Json;
 use crate::support::{app::TestApp, database::Backend, office::worker};
 
 const PAGE: &str = include_str!("../../../docs/front-ends.md");
-/// The heading of routes that answer with empty lists.
+/// The heading of the routes that return empty lists.
 const ABSENT: &str = "Absent features";
 
-/// Call, who makes it, and how it is answered here.
+/// A row: the call, its caller, and the documented response.
 struct Row {
     method: &'static str,
     path: &'static str,
@@ -36,13 +36,13 @@ fn rows() -> Vec<Row> {
         .collect()
 }
 
-/// A path with 1 for each parameter, which nothing needs to have.
+/// A path with 1 for each parameter; no such resource needs to exist.
 fn filled(path: &str) -> String {
     let parts = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// Whether a body holds nothing: no list in it has an entry, and no number but pages and ids is above 0.
+/// Whether a body is empty: no list in it has an entry, and every number other than page numbers and ids is 0.
 fn is_empty(body: &Json) -> bool {
     match body {
         Json::Array(items) => items.is_empty(),
@@ -57,7 +57,7 @@ fn is_empty(body: &Json) -> bool {
 }
 
 #[tokio::test]
-async fn the_page_says_how_each_call_is_answered() {
+async fn front_ends_page_matches_the_routes() {
     let app = TestApp::builder(Backend::Sqlite).platform().start().await;
     let http = app.http();
     let description = http.description().await;
@@ -94,9 +94,9 @@ async fn the_page_says_how_each_call_is_answered() {
     );
 }
 
-/// Nothing can be created where a list is always empty, and for webhooks the refusal says what there is instead.
+/// Nothing can be created in a list that is always empty; for webhooks, the error names the alternative.
 #[tokio::test]
-async fn nothing_is_created_under_an_empty_list() {
+async fn always_empty_lists_refuse_creation() {
     let app = TestApp::start(Backend::Sqlite).await;
     let http = app.http();
     for Row { path, .. } in rows().iter().filter(|row| row.answer == "empty") {
@@ -114,9 +114,9 @@ async fn nothing_is_created_under_an_empty_list() {
     assert!(text.starts_with("Not Found") && text.contains("events"), "{refused}");
 }
 
-/// The version at `GET /api` is the release that the coverage page holds for.
+/// `GET /api` returns the version that the coverage page documents.
 #[tokio::test]
-async fn the_version_is_that_of_the_coverage_page() {
+async fn api_version_matches_the_coverage_page() {
     let app = TestApp::start(Backend::Sqlite).await;
     let answer = app.http().with_token("").send("GET", "/api", None).await;
     let version = answer.body["version"].as_str().expect("a version");

@@ -1,4 +1,4 @@
-//! What dashboards and the mobile app call at their start, and what members change of themselves by them.
+//! The calls that dashboards and the mobile app make when they start, and the changes that members make to themselves with them.
 
 mod cache_keys;
 mod calls;
@@ -14,17 +14,17 @@ use crate::support::{
     scene::Scene,
 };
 
-on_both!(a_dashboard_starts, the_mobile_app_starts);
+on_both!(dashboard_start_calls_succeed, mobile_app_start_calls_succeed);
 
 const ACCOUNT: &str = "/api/v1/accounts/1";
 
-/// What is stored of an account and its members, as one number: it rises or falls with each write.
+/// A checksum of the stored state of all accounts and members, which changes with every write.
 const STORED: &str = "SELECT CAST((SELECT coalesce(sum(head_seq), 0) FROM account_logs) + (SELECT count(*) FROM idempotency_keys) \
                       + (SELECT count(*) FROM audit_events) + (SELECT coalesce(sum(active_at), 0) FROM memberships) \
                       + (SELECT coalesce(sum(updated_at), 0) FROM memberships) + (SELECT coalesce(sum(updated_at), 0) FROM users) \
                       + (SELECT count(*) FROM presences) + (SELECT count(*) FROM tokens) AS bigint)";
 
-/// Reads what a front end calls: 200, and the body.
+/// Makes a read call of a front end, which must return 200. Returns the body.
 async fn read(http: &Http, path: &str) -> Json {
     let answer = http.send("GET", path, None).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.body);
@@ -32,10 +32,10 @@ async fn read(http: &Http, path: &str) -> Json {
     answer.body
 }
 
-/// A field that a front end reads, as a JSON pointer, and whether a value is of the kind that it takes.
+/// A field that a front end reads, as a JSON pointer, and a check of its value.
 type Field = (&'static str, fn(&Json) -> bool);
 
-/// Holds that a body has these fields.
+/// Asserts that a body has these fields.
 fn has(body: &Json, pointers: &[Field]) {
     for (pointer, is_right) in pointers {
         let found = body.pointer(pointer).unwrap_or_else(|| panic!("no {pointer} in {body}"));
@@ -43,7 +43,7 @@ fn has(body: &Json, pointers: &[Field]) {
     }
 }
 
-/// The calls of a dashboard that shows its list of conversations and one of them.
+/// The calls of a dashboard that shows its list of conversations and one conversation.
 async fn dashboard(http: &Http, conversation: i64) {
     let account = read(http, ACCOUNT).await;
     has(
@@ -93,7 +93,7 @@ async fn dashboard(http: &Http, conversation: i64) {
             "notifications?page=1&sort_order=desc&includes[]=read",
             &[("/data/payload", Json::is_array), ("/data/meta/unread_count", Json::is_i64)],
         ),
-        // A list without entries makes the page ask again and again.
+        // With an empty list, the page would repeat the request endlessly.
         (
             "integrations/apps",
             &[
@@ -111,7 +111,7 @@ async fn dashboard(http: &Http, conversation: i64) {
     read(http, &format!("{ACCOUNT}/assignable_agents?inbox_ids[]=1")).await;
 }
 
-/// What every front end does first, and what the answer must have.
+/// The first calls of every front end, and what their responses must contain.
 async fn sign_in(http: &Http) {
     let profile = read(http, "/api/v1/profile").await;
     has(
@@ -137,27 +137,27 @@ async fn conversation(scene: &Scene) -> i64 {
     conversation
 }
 
-async fn a_dashboard_starts(backend: Backend) {
+async fn dashboard_start_calls_succeed(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (http, conversation) = (app.http(), conversation(&app.scene()).await);
     sign_in(&http).await;
     dashboard(&http, conversation).await;
-    // A page that nobody touches reads, and nothing is written for it.
+    // An idle page only reads, so nothing is written.
     let stored = Database::number(&app.database.url(), STORED).await;
     for _ in 0..3 {
         sign_in(&http).await;
         dashboard(&http, conversation).await;
     }
     assert_eq!(Database::number(&app.database.url(), STORED).await, stored, "a poll writes nothing");
-    // The sum sees writes.
+    // The checksum does detect writes.
     http.post("/labels", &json!({"title": "vip"})).await;
     assert_ne!(Database::number(&app.database.url(), STORED).await, stored);
 }
 
-async fn the_mobile_app_starts(backend: Backend) {
+async fn mobile_app_start_calls_succeed(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (http, conversation) = (app.http(), conversation(&app.scene()).await);
-    // Before anybody has signed in, without a token.
+    // Before sign-in, without a token.
     let installation = http.with_token("").send("GET", "/api", None).await;
     assert_eq!(installation.status, 200);
     let version = installation.body["version"].as_str().expect("a version");

@@ -1,4 +1,4 @@
-//! What members change of themselves: availability, the account that they work in, and their own user.
+//! What members may change of themselves: availability, the active account, and their own user.
 
 use parley_proto::{
     ConversationStatus, CreateTokenRequest, EventKind, ReportPresenceRequest, Role, SetActiveAccountRequest, TokenKind,
@@ -24,12 +24,12 @@ use crate::{
 };
 
 on_both!(
-    an_agent_changes_its_own_availability,
-    availability_decides_who_is_assigned,
-    limits_of_tokens_are_kept,
-    the_active_account_comes_first,
-    a_user_changes_itself,
-    what_cannot_be_changed_is_refused_or_named
+    agent_updates_its_own_availability,
+    only_available_agents_are_assigned,
+    self_service_respects_token_limits,
+    active_account_is_listed_first,
+    user_updates_its_own_profile,
+    unchangeable_profile_fields_are_refused_or_reported
 );
 
 const PROFILE: &str = "/api/v1/profile";
@@ -63,14 +63,14 @@ async fn report_presence(clients: &Clients) {
         .expect("presence is noted");
 }
 
-/// What the list of agents says of a member.
+/// A member's entry in the list of agents.
 async fn listed(app: &TestApp, user: i64) -> Json {
     let (_, agents) = app.http().ask("/agents").await;
     let found = agents.as_array().into_iter().flatten().find(|agent| agent["id"] == user);
     found.expect("the member is listed").clone()
 }
 
-async fn an_agent_changes_its_own_availability(backend: Backend) {
+async fn agent_updates_its_own_availability(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let http = app.http().with_token(&ola.token);
@@ -96,13 +96,13 @@ async fn an_agent_changes_its_own_availability(backend: Backend) {
     let actor = last.actor.as_ref().expect("somebody did it");
     assert_eq!((actor.id, last.changes[0].field.as_str()), (ola.user, "availability"));
 
-    // Connected or not, it does not go offline by itself any more.
+    // With `auto_offline` off, the member stays online without a connection.
     let body = json!({"profile": {"account_id": 1, "auto_offline": false}});
     let (status, profile) = send(&http, "POST", "/auto_offline", body).await;
     assert_eq!((status, &profile["accounts"][0]["auto_offline"]), (200, &json!(false)));
     assert_eq!(listed(&app, ola.user).await["auto_offline"], false);
 
-    // The same over gRPC, once for each request id; role and others stay as they are.
+    // The same over gRPC, once per request id. The role and other fields keep their values.
     let request = UpdateOwnAvailabilityRequest {
         request_id: Uuid::new_v4().to_string(),
         availability: parley_proto::Availability::Offline.into(),
@@ -121,7 +121,7 @@ async fn an_agent_changes_its_own_availability(backend: Backend) {
     assert_eq!(listed(&app, ola.user).await["availability_status"], "offline");
     assert_eq!(listed(&app, 1).await["role"], "administrator");
 
-    // Each change is audited, with the member that it is about.
+    // Each change is audited with the member that it concerns.
     let (_, audit) = app.http().ask("/audit_logs").await;
     let entries = audit["audit_logs"].as_array().expect("a list");
     let own = entries
@@ -130,7 +130,7 @@ async fn an_agent_changes_its_own_availability(backend: Backend) {
     assert!(own.count() >= 3, "{audit}");
 }
 
-/// A new conversation of the inbox, and who got it.
+/// The assignee of a new conversation in the inbox.
 async fn assignee(scene: &Scene) -> Option<i64> {
     let person = scene.person("Asha").await;
     let conversation = scene.conversation(&person).await;
@@ -138,7 +138,7 @@ async fn assignee(scene: &Scene) -> Option<i64> {
     conversation.assignee.map(|assignee| assignee.id)
 }
 
-async fn availability_decides_who_is_assigned(backend: Backend) {
+async fn only_available_agents_are_assigned(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let http = app.http().with_token(&ola.token);
@@ -173,7 +173,7 @@ fn of_user(worker: &Worker) -> CreateTokenRequest {
     }
 }
 
-async fn limits_of_tokens_are_kept(backend: Backend) {
+async fn self_service_respects_token_limits(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let elsewhere = other_account(&app, "Other").await.account;
@@ -208,7 +208,7 @@ async fn limits_of_tokens_are_kept(backend: Backend) {
     let (_, agents) = app.http().ask("/agents").await;
     assert!(!agents.to_string().contains("busy"), "{agents}");
 
-    // A token of one account changes the availability there, and not the user, who may be a member of others.
+    // A token of one account changes the availability there, but not the user, who may be a member of other accounts.
     let http = app.http().with_token(&limited);
     assert_eq!(availability(&http, 1, "busy").await.0, 200);
     assert_eq!(send(&http, "PUT", "", json!({"profile": {"name": "Olga"}})).await.0, 401);
@@ -219,7 +219,7 @@ async fn limits_of_tokens_are_kept(backend: Backend) {
     }
 }
 
-async fn the_active_account_comes_first(backend: Backend) {
+async fn active_account_is_listed_first(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let elsewhere = other_account(&app, "Other").await.account;
@@ -250,7 +250,7 @@ async fn the_active_account_comes_first(backend: Backend) {
             .expect("a list")
             .iter()
             .all(|account| !account["active_at"].is_null());
-        // One that was never active comes before all others, as in Chatwoot.
+        // An account that was never active sorts before all others, as in Chatwoot.
         if active {
             assert_eq!(profile["account_id"], account);
         }
@@ -267,7 +267,7 @@ async fn app_profile(http: &Http) -> (u16, Json) {
     (answer.status, answer.body)
 }
 
-async fn a_user_changes_itself(backend: Backend) {
+async fn user_updates_its_own_profile(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let http = app.http().with_token(&ola.token);
@@ -290,7 +290,7 @@ async fn a_user_changes_itself(backend: Backend) {
         (&json!("Olga Petrova"), &json!("Olga"), &json!("Kind regards"), &settings)
     );
     assert_eq!(app_profile(&http).await.1, profile);
-    // As a form, and without the key around the body.
+    // As a form, and without the root key around the body.
     let form = http
         .request("PUT", PROFILE)
         .header("content-type", "application/x-www-form-urlencoded")
@@ -304,7 +304,7 @@ async fn a_user_changes_itself(backend: Backend) {
     assert_eq!((status, &profile["available_name"]), (200, &json!("O.")));
 }
 
-async fn what_cannot_be_changed_is_refused_or_named(backend: Backend) {
+async fn unchangeable_profile_fields_are_refused_or_reported(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let http = app.http().with_token(&ola.token);

@@ -1,4 +1,4 @@
-//! The application side, route by route: what it answers, and what it refuses.
+//! The golden exchanges of the application API, route by route: successful responses and errors.
 
 use serde_json::{Value as Json, json};
 
@@ -12,24 +12,24 @@ use crate::support::{
 pub(super) const ACCOUNT: &str = "/api/v1/accounts/1";
 
 on_both!(
-    callers,
-    refusals,
-    inboxes,
-    contacts,
-    contact_relations,
-    conversations,
-    conversation_changes,
-    messages
+    caller_exchanges_match_the_snapshot,
+    common_errors_match_the_snapshot,
+    inbox_exchanges_match_the_snapshot,
+    contact_exchanges_match_the_snapshot,
+    contact_relation_exchanges_match_the_snapshot,
+    conversation_exchanges_match_the_snapshot,
+    conversation_change_exchanges_match_the_snapshot,
+    message_exchanges_match_the_snapshot
 );
 
 pub(super) async fn begin(backend: Backend) -> (TestApp, Exchanges) {
-    // Mails are taken on; that nobody takes them off is not seen here.
+    // Emails are only queued: nothing listens on port 9, which these tests do not observe.
     let app = TestApp::builder(backend).env("PARLEY_MAIL_URL", "smtp://127.0.0.1:9").start().await;
     let exchanges = Exchanges::new(&app, app.http());
     (app, exchanges)
 }
 
-/// A contact with a session in the first inbox, and a conversation of it.
+/// A contact with a session in the first inbox and a conversation. Returns the path of the conversation.
 pub(super) async fn a_conversation(golden: &Exchanges) -> String {
     let contact = golden
         .http
@@ -43,7 +43,7 @@ pub(super) async fn a_conversation(golden: &Exchanges) -> String {
     format!("{ACCOUNT}/conversations/{}", conversation["id"])
 }
 
-async fn callers(backend: Backend) {
+async fn caller_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     golden.exchange("GET", "/api/v1/profile", Json::Null).await;
     let (nobody, stranger) = (golden.http.with_token(""), golden.http.with_token("a-token-nobody-was-given"));
@@ -57,8 +57,8 @@ async fn callers(backend: Backend) {
     golden.end("callers");
 }
 
-/// Those that any route may answer with.
-async fn refusals(backend: Backend) {
+/// Errors that any route may return.
+async fn common_errors_match_the_snapshot(backend: Backend) {
     let app = TestApp::builder(backend)
         .platform()
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "1")
@@ -85,7 +85,7 @@ async fn refusals(backend: Backend) {
     golden.end("refusals");
 }
 
-/// A conversation of a contact in the first inbox.
+/// A conversation of a contact in the first inbox. Returns its path.
 async fn a_conversation_of(golden: &Exchanges, contact: i64) -> String {
     let made = golden
         .http
@@ -94,7 +94,7 @@ async fn a_conversation_of(golden: &Exchanges, contact: i64) -> String {
     format!("{ACCOUNT}/conversations/{}", made["id"])
 }
 
-async fn inboxes(backend: Backend) {
+async fn inbox_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let inboxes = format!("{ACCOUNT}/inboxes");
     let body = json!({"name": "Shop", "channel": {"type": "api", "webhook_url": "https://shop.example/hook"}, "greeting_enabled": true});
@@ -118,7 +118,7 @@ async fn inboxes(backend: Backend) {
     golden.end("inboxes");
 }
 
-async fn contacts(backend: Backend) {
+async fn contact_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let contacts = format!("{ACCOUNT}/contacts");
     let body = json!({
@@ -172,7 +172,7 @@ async fn contacts(backend: Backend) {
     golden.end("contacts");
 }
 
-async fn contact_relations(backend: Backend) {
+async fn contact_relation_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     a_conversation(&golden).await;
     let (one, other) = (format!("{ACCOUNT}/contacts/1"), format!("{ACCOUNT}/contacts/99"));
@@ -194,7 +194,7 @@ async fn contact_relations(backend: Backend) {
     golden.end("contact_relations");
 }
 
-async fn conversations(backend: Backend) {
+async fn conversation_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let one = a_conversation(&golden).await;
     let conversations = format!("{ACCOUNT}/conversations");
@@ -224,7 +224,7 @@ async fn conversations(backend: Backend) {
     golden.end("conversations");
 }
 
-async fn conversation_changes(backend: Backend) {
+async fn conversation_change_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let one = a_conversation(&golden).await;
     let missing = format!("{ACCOUNT}/conversations/99");
@@ -250,7 +250,7 @@ async fn conversation_changes(backend: Backend) {
     golden.end("conversation_changes");
 }
 
-async fn messages(backend: Backend) {
+async fn message_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let conversation = a_conversation(&golden).await;
     let messages = format!("{conversation}/messages");

@@ -1,4 +1,4 @@
-//! No route of the table is without a golden success and a golden refusal.
+//! Every route has a golden success and a golden error.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -14,7 +14,7 @@ async fn every_route_has_golden_exchanges() {
     let seen = recorded(description);
     let mut lacking = Vec::new();
     for (method, path) in description.operations() {
-        // PUT is PATCH, what describes the API is refused to nobody, and the stream of events has no end to be written down.
+        // PUT is an alias of PATCH, the routes of the API description refuse nobody, and the response of the event stream never ends.
         if method == "PUT" || !path.contains("/api/v1/") || path.ends_with("/events") {
             continue;
         }
@@ -27,7 +27,7 @@ async fn every_route_has_golden_exchanges() {
     assert!(lacking.is_empty(), "{}", lacking.join("\n"));
 }
 
-/// Method, template and whether it succeeded, of every exchange in a snapshot.
+/// The method, the path template and the success of every recorded exchange.
 fn recorded(description: &Description) -> BTreeSet<(String, String, bool)> {
     let mut seen = BTreeSet::new();
     for exchange in exchanges() {
@@ -41,7 +41,7 @@ fn recorded(description: &Description) -> BTreeSet<(String, String, bool)> {
     seen
 }
 
-/// Every exchange in a snapshot, by the names of the snapshots.
+/// Every recorded exchange, sorted by the file names of the snapshots.
 pub fn exchanges() -> Vec<Json> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/snapshots");
     let files = fs::read_dir(folder).expect("there are snapshots");

@@ -1,11 +1,11 @@
-//! The routes of the contract against those that are served, and the table of the documents that tells it.
+//! The routes of the contract against those that are served, and the table in the documentation.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 use crate::roles::policy;
 use crate::support::{app::TestApp, database::Backend, description::Description};
 
-/// Section, method and path of every route of the contract, a line each; sections of its second document begin with `client`.
+/// The section, method and path of every route in the contract, one per line. Sections of its second document begin with `client`.
 const CONTRACT: &str = include_str!("contract.txt");
 
 const TABLE: &str = "docs/json-api.md";
@@ -29,7 +29,7 @@ fn promised() -> Vec<Promised> {
     lines.collect()
 }
 
-/// A path whatever its parameters are called.
+/// A path without the names of its parameters.
 pub fn shape(path: &str) -> String {
     let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
     parts.collect::<Vec<_>>().join("/")
@@ -54,7 +54,7 @@ async fn every_route_of_the_contract_is_served() {
 }
 
 #[tokio::test]
-async fn the_table_of_the_documents_is_that_of_the_door() {
+async fn documented_route_table_matches_the_served_routes() {
     let app = TestApp::start(Backend::Sqlite).await;
     let http = app.http();
     let table = table(http.description().await);
@@ -98,7 +98,7 @@ fn table(description: &Description) -> String {
     text
 }
 
-/// The tokens that may call a route: those of its description, and bots where the policy of its method names them.
+/// The kinds of tokens that may call a route: those in its description, and bots if the policy of its method names them.
 fn callers(operation: &serde_json::Value) -> String {
     let caller = operation["x-parley-caller"].as_str().unwrap_or_default();
     let for_bots = operation["x-parley-rpc"].as_str().is_some_and(|rpc| policy::named(rpc).bots);

@@ -1,25 +1,26 @@
-//! The operations of Chatwoot's description against those that are served: each is served, or listed as not served with what to use instead.
+//! The operations of Chatwoot's API description against those that are served: each is served, or is listed as not served with an
+//! alternative.
 
 use std::collections::BTreeSet;
 
 use super::contract::shape;
 use crate::support::{app::TestApp, database::Backend};
 
-/// Method and path of every operation, a line each.
+/// The method and path of every operation, one per line.
 const OPERATIONS: &str = include_str!("chatwoot_operations.txt");
-/// Has the table of what is not served.
+/// The page with the table of what is not served.
 const PAGE: &str = include_str!("../../../docs/json-api-coverage.md");
 
 type Operation = (String, String);
 
-/// An operation as `METHOD path` spells it. A slash at the end makes no difference.
+/// Parses `METHOD path`. A trailing slash makes no difference.
 fn operation(text: &str) -> Option<Operation> {
     let (method, path) = text.split_once(' ')?;
     let is_operation = method.bytes().all(|byte| byte.is_ascii_uppercase()) && path.starts_with('/');
     is_operation.then(|| (method.to_owned(), shape(path.trim_end_matches('/'))))
 }
 
-/// The operations of the table: resource, operations, what to use instead.
+/// The operations in the table, whose columns are resource, operations and alternative.
 fn listed() -> BTreeSet<Operation> {
     let mut listed = BTreeSet::new();
     let (_, after) = PAGE.split_once("\n## Not served\n").expect("the page has the table");
@@ -36,7 +37,7 @@ fn listed() -> BTreeSet<Operation> {
 }
 
 #[tokio::test]
-async fn every_operation_of_chatwoot_is_served_or_listed() {
+async fn every_chatwoot_operation_is_served_or_listed() {
     let app = TestApp::start(Backend::Sqlite).await;
     let http = app.http();
     let served: BTreeSet<Operation> = http

@@ -1,5 +1,5 @@
-//! The document is complete: every operation, parameter and schema has its texts, its errors and its examples, and each example has the shape
-//! that is described. No text belongs to nothing.
+//! The OpenAPI document is complete: every operation, parameter and schema has its texts, errors and examples, and each example matches its
+//! schema. No text is unused.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -9,7 +9,7 @@ use crate::support::{app::TestApp, database::Backend, description::Description};
 
 const TEXTS: &str = "crates/rest/src/openapi/texts";
 
-/// Its body is a proof that most sessions do not need.
+/// The prefix of the operation whose body is a signature that most sessions do not need, so it has no example request.
 const WITHOUT_REQUEST: &str = "rotateClientPubsubToken";
 
 async fn described() -> &'static Description {
@@ -17,7 +17,7 @@ async fn described() -> &'static Description {
     app.http().description().await
 }
 
-/// The operations as their ids, in one of the two spellings of an update.
+/// The operations by id; of the two methods of an update, only one.
 fn operations(description: &Description) -> Vec<(String, &Json)> {
     let named = |(method, path): (String, String)| {
         let operation = &description.document()["paths"][&path][method.to_ascii_lowercase()];
@@ -26,7 +26,7 @@ fn operations(description: &Description) -> Vec<(String, &Json)> {
     description.operations().into_iter().map(named).collect()
 }
 
-/// Whether a text is there; a description is a sentence.
+/// Whether a description exists and is a sentence.
 fn is_sentence(text: &Json) -> bool {
     text.as_str().is_some_and(|text| text.len() > 5 && text.ends_with('.'))
 }
@@ -53,7 +53,7 @@ async fn every_operation_has_its_texts() {
         }
         let body = &operation["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"];
         let fields = match body["properties"].as_object() {
-            // Under its root key.
+            // The fields under the root key.
             Some(wrapped) if wrapped.len() == 1 && wrapped.values().all(|inner| inner["properties"].is_object()) => {
                 wrapped.values().next().and_then(|inner| inner["properties"].as_object())
             }
@@ -86,7 +86,7 @@ async fn every_operation_has_examples_and_errors() {
     let description = described().await;
     let mut lacking = Vec::new();
     for (id, operation) in operations(description) {
-        // The document and its page: they are their own example, and refuse nobody.
+        // The document and its page need no example, and refuse nobody.
         if operation["tags"][0] == "Description" {
             continue;
         }
@@ -124,7 +124,7 @@ async fn every_operation_has_examples_and_errors() {
 }
 
 #[tokio::test]
-async fn examples_have_the_described_shape() {
+async fn examples_match_their_schemas() {
     let description = described().await;
     let mut wrong = Vec::new();
     let mut count = 0;
@@ -156,7 +156,7 @@ async fn examples_have_the_described_shape() {
 }
 
 #[tokio::test]
-async fn no_text_belongs_to_nothing() {
+async fn no_description_text_is_unused() {
     let description = described().await;
     let ids: BTreeSet<String> = operations(description).into_iter().map(|(id, _)| id).collect();
     let schemas = description.document()["components"]["schemas"]
@@ -197,7 +197,7 @@ async fn no_text_belongs_to_nothing() {
     assert!(unused.is_empty(), "texts of nothing:\n{}", unused.join("\n"));
 }
 
-/// The files of texts by their names.
+/// The names and contents of the files with texts.
 fn files() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(TEXTS);
     let entries = fs::read_dir(folder).expect("there are texts");

@@ -1,4 +1,4 @@
-//! Refusals that need more than a wrong word: callers of another kind, limits, times that have passed, services that are away.
+//! Golden errors that need special conditions: other callers, limits, expired times, unavailable services.
 
 use parley_proto::{ReportPresenceRequest, presence_service_client::PresenceServiceClient};
 use serde_json::{Value as Json, json};
@@ -15,23 +15,23 @@ use crate::support::{
 };
 
 on_both!(
-    errors_of_callers,
-    errors_of_limits,
-    errors_of_filters_and_pages,
-    errors_of_messages,
-    errors_of_records,
-    errors_of_the_client_side,
-    forms
+    errors_of_callers_match_the_snapshot,
+    errors_of_limits_match_the_snapshot,
+    errors_of_filters_and_pages_match_the_snapshot,
+    errors_of_messages_match_the_snapshot,
+    errors_of_records_match_the_snapshot,
+    errors_of_the_client_api_match_the_snapshot,
+    errors_of_forms_match_the_snapshot
 );
 
-/// A client that shows the token which the operator is given at `path`.
+/// Makes a platform call that returns an access token. Returns the body, and a client that uses the token.
 async fn with_token(operator: &Http, method: &str, path: &str, body: Option<&Json>) -> (Json, Http) {
     let answer = operator.send(method, &format!("/platform/api/v1/{path}"), body).await;
     let token = answer.body["access_token"].as_str().expect("a token is made").to_owned();
     (answer.body, operator.with_token(&token))
 }
 
-async fn errors_of_callers(backend: Backend) {
+async fn errors_of_callers_match_the_snapshot(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let mut golden = Exchanges::new(&app, app.http());
     let one = a_conversation(&golden).await;
@@ -67,7 +67,7 @@ async fn errors_of_callers(backend: Backend) {
     golden.end("errors_of_callers");
 }
 
-async fn errors_of_limits(backend: Backend) {
+async fn errors_of_limits_match_the_snapshot(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_CALLS_PER_SECOND_PER_TOKEN", "1")
         .env("PARLEY_LIMITS_BURST_PER_TOKEN", "3")
@@ -77,7 +77,7 @@ async fn errors_of_limits(backend: Backend) {
     let one = a_conversation(&golden).await;
     golden.exchange("GET", &format!("{ACCOUNT}/labels"), Json::Null).await;
     golden.exchange("GET", &format!("{ACCOUNT}/labels"), Json::Null).await;
-    // The place where files lie is away.
+    // The storage of files is unavailable.
     let files = app.home().join("files");
     let _ = std::fs::remove_dir_all(&files);
     std::fs::write(&files, "in the way").expect("the directory is ours");
@@ -88,7 +88,7 @@ async fn errors_of_limits(backend: Backend) {
     golden.end("errors_of_limits");
 }
 
-async fn errors_of_filters_and_pages(backend: Backend) {
+async fn errors_of_filters_and_pages_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     a_conversation(&golden).await;
     let filter = |key: &str, values: Json, joined: Json| {
@@ -110,7 +110,7 @@ async fn errors_of_filters_and_pages(backend: Backend) {
     golden.end("errors_of_filters_and_pages");
 }
 
-async fn errors_of_messages(backend: Backend) {
+async fn errors_of_messages_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let one = a_conversation(&golden).await;
     let messages = format!("{one}/messages");
@@ -143,7 +143,7 @@ async fn errors_of_messages(backend: Backend) {
     golden.end("errors_of_messages");
 }
 
-async fn errors_of_records(backend: Backend) {
+async fn errors_of_records_match_the_snapshot(backend: Backend) {
     let (app, mut golden) = begin(backend).await;
     let one = a_conversation(&golden).await;
     let inboxes = format!("{ACCOUNT}/inboxes");
@@ -191,7 +191,7 @@ async fn errors_of_records(backend: Backend) {
     golden.end("errors_of_records");
 }
 
-async fn errors_of_the_client_side(backend: Backend) {
+async fn errors_of_the_client_api_match_the_snapshot(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "the-first-inbox")
         .start()
@@ -205,7 +205,7 @@ async fn errors_of_the_client_side(backend: Backend) {
     let answer = json!({"submitted_values": {"csat_survey_response": {"rating": 5}}});
     let path = format!("{inbox}/contacts/asha/conversations/1/messages/1");
     golden.exchange_by(&nobody, "PATCH", &path, answer.clone()).await;
-    // Fifteen days go by.
+    // Simulate that fifteen days pass.
     app.database
         .run("UPDATE messages SET created_at = created_at - 1296000000000")
         .await;
@@ -223,7 +223,7 @@ async fn errors_of_the_client_side(backend: Backend) {
     golden.end("errors_of_the_client_side");
 }
 
-async fn forms(backend: Backend) {
+async fn errors_of_forms_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let one = a_conversation(&golden).await;
     let messages = format!("{one}/messages");

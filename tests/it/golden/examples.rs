@@ -1,7 +1,7 @@
-//! The examples of the document: recorded exchanges, with plausible values in place of what the snapshots mask.
+//! The examples in the OpenAPI document: recorded exchanges, with plausible values in place of masked ones.
 //!
-//! The snapshots are held against live answers by the other tests of this module; here they become `examples.json`. Of several exchanges of
-//! an operation the one that shows most wins, unless it is long.
+//! The other tests of this module compare the snapshots with live responses; this one generates `examples.json` from them. If an operation
+//! has several exchanges, the most informative one is used, unless it is long.
 
 use std::{
     collections::BTreeMap,
@@ -14,12 +14,12 @@ use serde_json::{Map, Value as Json, json};
 use super::{application::ACCOUNT, complete};
 use crate::support::{app::TestApp, database::Backend, description::Description, http::Http};
 
-/// A request and an answer of more bytes are an example only where there is no shorter one.
+/// A longer exchange, in bytes of request and response, is used only if there is no shorter one.
 const LONG: usize = 4096;
 
 /// 2026-01-01T00:00:00Z.
 const SECONDS: i64 = 1_767_225_600;
-/// In the range of random ids.
+/// An id in the range of random ids.
 const ID: i64 = 281_474_976_710_657;
 
 pub fn file() -> PathBuf {
@@ -27,7 +27,7 @@ pub fn file() -> PathBuf {
 }
 
 #[tokio::test]
-async fn examples_are_recorded_answers() {
+async fn examples_are_recorded_responses() {
     let app = TestApp::start(Backend::Sqlite).await;
     let http = app.http();
     let mut examples = Examples::new(http.description().await).derived();
@@ -41,7 +41,7 @@ async fn examples_are_recorded_answers() {
     assert!(written == text, "examples.json is not what UPDATE_SNAPSHOTS=1 would write");
 }
 
-/// An event as the stream sends it, which no snapshot has: with a cursor, an id and times that do not change.
+/// An event as the stream sends it, which no snapshot contains: with a fixed cursor, id and times.
 async fn an_event(http: &Http) -> String {
     http.post("/contacts", &json!({"name": "Asha Rao"})).await;
     let request = http.request("GET", &format!("{ACCOUNT}/events?start=earliest&kinds=contact.created"));
@@ -78,14 +78,14 @@ fn without_times(value: Json) -> Json {
     }
 }
 
-/// Derives examples by the description of their operations.
+/// Derives examples with the help of the descriptions of operations.
 #[derive(Debug)]
 struct Examples<'a> {
     description: &'a Description,
 }
 
-/// How well an exchange serves as an example: whether it has a request where one is taken, whether it shows anything, whether it is short,
-/// and how much it shows.
+/// The rank of an exchange as an example: whether it has a request if the operation takes one, whether it shows any data, whether it is
+/// short, and how much it shows.
 type Merit = (bool, bool, bool, usize);
 
 impl<'a> Examples<'a> {
@@ -93,7 +93,7 @@ impl<'a> Examples<'a> {
         Self { description }
     }
 
-    /// The examples of all operations by their ids.
+    /// The examples of all operations, by id.
     fn derived(&self) -> Json {
         let mut best: BTreeMap<String, (Merit, Map<String, Json>)> = BTreeMap::new();
         let mut errors: BTreeMap<String, Map<String, Json>> = BTreeMap::new();
@@ -114,7 +114,7 @@ impl<'a> Examples<'a> {
                 continue;
             }
             let sent = &exchange["sent"];
-            // Forms in parts, and texts of which the snapshot has only the length.
+            // Skip multipart forms, and bodies with texts of which the snapshot contains only the length.
             if !(sent.is_object() || sent.is_null()) || sent.to_string().contains(" characters]") {
                 continue;
             }
@@ -148,7 +148,7 @@ impl<'a> Examples<'a> {
         json!(examples)
     }
 
-    /// The example of an error that the operation shares with others.
+    /// An example of an error that all operations share.
     fn common(&self, status: &str) -> Json {
         let name = match status {
             "400" => "BadRequest",
@@ -173,7 +173,7 @@ impl<'a> Examples<'a> {
         self.unmasked("", body, &[schema])
     }
 
-    /// The parameters of the path and the query, each as its schema says.
+    /// The parameters of the path and the query, each converted to the type in its schema.
     fn parameters(&self, operation: &Json, template: &str, path: &str) -> Json {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let in_path = template.split('/').zip(path.split('/'));
@@ -204,7 +204,7 @@ impl<'a> Examples<'a> {
         Json::Object(values)
     }
 
-    /// The value with something plausible in place of each mask: for a time what the schemas take there.
+    /// Replaces masks in a value by something plausible; for a time, in the form that the schemas allow.
     fn unmasked(&self, key: &str, value: &Json, schemas: &[&Json]) -> Json {
         let schemas = self.alternatives(schemas);
         let within = |name: &str| -> Vec<&Json> { schemas.iter().filter_map(|schema| schema["properties"].get(name)).collect() };
@@ -233,7 +233,7 @@ impl<'a> Examples<'a> {
         }
     }
 
-    /// The schemas with references followed and alternatives listed one by one.
+    /// The schemas with references resolved and alternatives flattened.
     fn alternatives<'b>(&'b self, schemas: &[&'b Json]) -> Vec<&'b Json> {
         let mut all = Vec::new();
         for schema in schemas {
@@ -247,7 +247,7 @@ impl<'a> Examples<'a> {
     }
 }
 
-/// Whether any of the schemas takes a value of this type.
+/// Whether any of the schemas accepts a value of this type.
 fn is_of(schemas: &[&Json], kind: &str) -> bool {
     schemas.iter().any(|schema| match &schema["type"] {
         Json::Array(kinds) => kinds.iter().any(|one| one == kind),
@@ -255,7 +255,7 @@ fn is_of(schemas: &[&Json], kind: &str) -> bool {
     })
 }
 
-/// Whether there is any value in it, besides an empty list that it wraps.
+/// Whether a body contains any data, not just an empty wrapped list.
 fn shows_anything(body: &Json) -> bool {
     match body {
         Json::Array(items) => !items.is_empty(),

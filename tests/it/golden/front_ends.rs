@@ -1,4 +1,4 @@
-//! What front ends call first: the account, cache keys, the caller's own things, and lists that are always empty.
+//! What front ends call first: the account, cache keys, the caller's own profile, and lists that are always empty.
 
 use serde_json::{Value as Json, json};
 
@@ -8,9 +8,13 @@ use super::{
 };
 use crate::support::{database::Backend, on_both};
 
-on_both!(account, own_profile, absent_features);
+on_both!(
+    account_exchanges_match_the_snapshot,
+    own_profile_exchanges_match_the_snapshot,
+    absent_features_match_the_snapshot
+);
 
-async fn account(backend: Backend) {
+async fn account_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let keys = format!("{ACCOUNT}/cache_keys");
     let change = json!({"name": "Okafor & Daughters", "locale": "de", "domain": "okafor.example", "support_email": null});
@@ -35,7 +39,7 @@ async fn account(backend: Backend) {
     golden.end("account");
 }
 
-async fn own_profile(backend: Backend) {
+async fn own_profile_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let profile = "/api/v1/profile".to_owned();
     let at = |path: &str| format!("{profile}/{path}");
@@ -73,7 +77,7 @@ async fn own_profile(backend: Backend) {
     golden.end("own_profile");
 }
 
-async fn absent_features(backend: Backend) {
+async fn absent_features_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let lists = [
         "custom_filters?filter_type=conversation",

@@ -1,12 +1,13 @@
-//! Golden exchanges: what was sent and what was answered, as snapshots that both databases share.
+//! Golden exchanges: requests and responses as snapshots, which both databases share.
 //!
-//! What differs from run to run (times, random identifiers, tokens) is masked by rule. `INSTA_UPDATE=always` writes the snapshots anew.
-//! The exchanges themselves stand in a file per side; `complete` sees to it that no route is without, `contract` that none is missing.
-//! `errors` has the refusals that need more than a wrong word. The contract's 403 (a message's status changed in an inbox that is none of an
-//! API) has no exchange: Parley's inboxes are all of an API, so it cannot arise.
-//! `examples` makes the examples of `/openapi.json` of the snapshots, and `described` sees to it that no operation is without texts.
+//! Values that differ between runs (times, random ids, tokens) are masked by rules. `INSTA_UPDATE=always` rewrites the snapshots. The
+//! exchanges are grouped into files by API. `complete` checks that every route has exchanges, and `contract` that every route of the
+//! contract exists. `errors` has the errors that need special conditions. The contract's 403 (changing the status of a message in an inbox
+//! that is not an API inbox) has no exchange: all inboxes of Parley are API inboxes, so it cannot occur. `examples` generates the examples
+//! of `/openapi.json` from the snapshots, and `described` checks that every operation has texts.
 
 mod application;
+mod client_and_platform;
 mod complete;
 mod contract;
 mod coverage;
@@ -14,7 +15,6 @@ mod described;
 mod errors;
 mod examples;
 mod front_ends;
-mod outside;
 mod records;
 mod sharing;
 
@@ -28,7 +28,7 @@ use crate::support::{
     http::{Http, HttpAnswer},
 };
 
-/// Exchanges of one test, in their order.
+/// The exchanges of one test, in order.
 #[derive(Debug)]
 pub struct Exchanges {
     http: Http,
@@ -37,7 +37,7 @@ pub struct Exchanges {
 }
 
 impl Exchanges {
-    /// None so far, of a client of this server.
+    /// No exchanges yet, with a client of this server.
     pub fn new(app: &TestApp, http: Http) -> Self {
         Self {
             http,
@@ -46,13 +46,13 @@ impl Exchanges {
         }
     }
 
-    /// Sends `body` (null: none) to `path`, writes the exchange down, and gives the body of the answer.
+    /// Sends `body` (no body if null) to `path` and records the exchange. Returns the body of the response.
     pub async fn exchange(&mut self, method: &str, path: &str, body: Json) -> Json {
         let http = self.http.clone();
         self.exchange_by(&http, method, path, body).await
     }
 
-    /// As [`Self::exchange`], in the name of another.
+    /// Like [`Self::exchange`], with another caller.
     pub async fn exchange_by(&mut self, http: &Http, method: &str, path: &str, body: Json) -> Json {
         let answer = if http.description().await.takes_key(method, path) {
             self.twice(http, method, path, &body).await
@@ -62,8 +62,8 @@ impl Exchanges {
         self.note(method, path, &body, answer)
     }
 
-    /// Sends what changes something under an `Idempotency-Key`, and if it succeeded, once more: the answer is the same, it was kept in the
-    /// database, and nothing happens again.
+    /// Sends a request that changes something under an `Idempotency-Key` and, if it succeeds, repeats it: the response must be the same,
+    /// stored in the database, and without a second effect.
     async fn twice(&self, http: &Http, method: &str, path: &str, body: &Json) -> HttpAnswer {
         let key = uuid::Uuid::new_v4().to_string();
         let send = || {
@@ -81,7 +81,7 @@ impl Exchanges {
             ];
             assert!(after[0] > before, "{method} {path} keeps no answer to its Idempotency-Key");
             let second = send().await;
-            // A secret that is shown once is kept nowhere, so the repetition shows another one.
+            // A secret that is shown once is not stored, so the replayed response contains another one.
             let told = |answer: &HttpAnswer| (answer.status, without(&answer.body, "access_token"));
             assert_eq!(told(&second), told(&first), "{method} {path}, repeated");
             let later = [
@@ -93,17 +93,17 @@ impl Exchanges {
         first
     }
 
-    /// As [`Self::exchange`], with a header of its own, and the body as it is written.
+    /// Like [`Self::exchange`], with an additional header and a body that is sent verbatim.
     pub async fn exchange_raw(&mut self, method: &str, path: &str, (header, value): (&str, &str), body: String) -> Json {
         let http = self.http.clone();
-        // What is long tells nothing by its length.
+        // Large bodies are replaced by a placeholder.
         let sent = if body.len() > 1000 { json!("[long]") } else { json!(body) };
         let request = http.request(method, path).header("content-type", "application/json");
         let answer = http.answer(request.header(header, value).body(body)).await;
         self.note(method, path, &sent, answer)
     }
 
-    /// Posts a form in parts: name, file name (empty: no file), media type of the file and content of each.
+    /// Posts a multipart form: the name, file name (empty for a text field), media type and content of each part.
     pub async fn exchange_parts(&mut self, path: &str, parts: &[[&str; 4]]) -> Json {
         const WRITTEN: &str = "a String takes everything";
         let mut body = String::new();
@@ -139,7 +139,7 @@ impl Exchanges {
         }
         for name in ["content-type", "retry-after", "location"] {
             if let Some(value) = answer.headers.get(name).and_then(|value| value.to_str().ok()) {
-                // The rest of a minute.
+                // The rest of a minute, which differs between runs.
                 written[name] = if name == "retry-after" { json!("[seconds]") } else { json!(value) };
             }
         }
@@ -147,7 +147,7 @@ impl Exchanges {
         answer.body
     }
 
-    /// Holds all exchanges against the snapshot `name`.
+    /// Compares all exchanges with the snapshot `name`.
     pub fn end(self, name: &str) {
         let mut settings = insta::Settings::clone_current();
         settings.set_prepend_module_to_snapshot(false);
@@ -157,13 +157,13 @@ impl Exchanges {
     }
 }
 
-/// Keys whose values are random.
+/// Keys with random values.
 const RANDOM: [&str; 5] = ["inbox_identifier", "hmac_token", "pubsub_token", "pubsub_tokens", "access_token"];
 
-/// From here on ids are random: those of users, and those that unverified sessions are shown of their contact.
+/// Ids from here on are random: those of users, and those of contacts as shown to unverified sessions.
 const RANDOM_IDS: u64 = 1 << 48;
 
-/// The value without what differs from run to run.
+/// A value with placeholders for what differs between runs.
 fn masked(key: &str, json: &Json) -> Json {
     match json {
         Json::Object(map) => Json::Object(
@@ -184,14 +184,14 @@ fn masked(key: &str, json: &Json) -> Json {
     }
 }
 
-/// A cache key with another time in place of its own.
+/// A cache key with a fixed timestamp.
 fn unstamped(key: &str) -> String {
     let is_stamp = |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_digit());
     let parts = key.split('-').map(|part| if is_stamp(part) { "1767225600000000" } else { part });
     parts.collect::<Vec<_>>().join("-")
 }
 
-/// The value with texts whose length alone tells something shortened to that.
+/// A value with long texts replaced by their lengths.
 fn without_length(json: &Json) -> Json {
     match json {
         Json::Object(map) => map
@@ -205,7 +205,7 @@ fn without_length(json: &Json) -> Json {
     }
 }
 
-/// The value without what stands under `key`.
+/// A value without the entries under `key`.
 fn without(json: &Json, key: &str) -> Json {
     match json {
         Json::Object(map) => {

@@ -1,4 +1,4 @@
-//! Who works in an account, and what it writes down for them.
+//! The golden exchanges of the members of an account and the records that they maintain.
 
 use serde_json::{Value as Json, json};
 
@@ -9,17 +9,17 @@ use super::{
 use crate::support::{database::Backend, on_both};
 
 on_both!(
-    agents,
-    teams,
-    inbox_members,
-    labels,
-    definitions,
-    canned_responses,
-    notes,
-    audit_logs
+    agent_exchanges_match_the_snapshot,
+    team_exchanges_match_the_snapshot,
+    inbox_member_exchanges_match_the_snapshot,
+    label_exchanges_match_the_snapshot,
+    attribute_definition_exchanges_match_the_snapshot,
+    canned_response_exchanges_match_the_snapshot,
+    contact_note_exchanges_match_the_snapshot,
+    audit_log_exchanges_match_the_snapshot
 );
 
-async fn agents(backend: Backend) {
+async fn agent_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let agents = format!("{ACCOUNT}/agents");
     let made = golden
@@ -64,7 +64,7 @@ async fn agents(backend: Backend) {
     golden.end("agents");
 }
 
-async fn teams(backend: Backend) {
+async fn team_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let teams = format!("{ACCOUNT}/teams");
     let made = golden
@@ -105,7 +105,7 @@ async fn teams(backend: Backend) {
     golden.end("teams");
 }
 
-async fn inbox_members(backend: Backend) {
+async fn inbox_member_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let members = format!("{ACCOUNT}/inbox_members");
     let whom = json!({"inbox_id": 1, "user_ids": [1]});
@@ -129,7 +129,7 @@ async fn inbox_members(backend: Backend) {
     golden.end("inbox_members");
 }
 
-async fn labels(backend: Backend) {
+async fn label_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let conversation = a_conversation(&golden).await;
     let labels = format!("{ACCOUNT}/labels");
@@ -169,7 +169,7 @@ async fn labels(backend: Backend) {
     golden.end("labels");
 }
 
-async fn definitions(backend: Backend) {
+async fn attribute_definition_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let definitions = format!("{ACCOUNT}/custom_attribute_definitions");
     let body = json!({
@@ -211,7 +211,7 @@ async fn definitions(backend: Backend) {
     golden.end("custom_attribute_definitions");
 }
 
-async fn canned_responses(backend: Backend) {
+async fn canned_response_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let responses = format!("{ACCOUNT}/canned_responses");
     for (code, content) in [
@@ -248,7 +248,7 @@ async fn canned_responses(backend: Backend) {
     golden.end("canned_responses");
 }
 
-async fn notes(backend: Backend) {
+async fn contact_note_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     a_conversation(&golden).await;
     let notes = format!("{ACCOUNT}/contacts/1/notes");
@@ -274,7 +274,7 @@ async fn notes(backend: Backend) {
     golden.end("contact_notes");
 }
 
-async fn audit_logs(backend: Backend) {
+async fn audit_log_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let made = golden.exchange("POST", &format!("{ACCOUNT}/labels"), json!({"title": "vip"})).await;
     let missing = format!("{ACCOUNT}/labels/{}", made["id"].as_i64().expect("an id") + 99);

@@ -1,4 +1,4 @@
-//! Conversations that several people share, and what is found in them.
+//! The golden exchanges of shared conversations and of search.
 
 use serde_json::{Value as Json, json};
 
@@ -8,9 +8,14 @@ use super::{
 };
 use crate::support::{database::Backend, on_both};
 
-on_both!(shared_conversations, found, filtered_and_merged, bots_of_inboxes);
+on_both!(
+    shared_conversation_exchanges_match_the_snapshot,
+    search_exchanges_match_the_snapshot,
+    filter_and_merge_exchanges_match_the_snapshot,
+    inbox_bot_exchanges_match_the_snapshot
+);
 
-/// Each of these succeeds, and is refused to a caller without a token.
+/// Each of these calls succeeds, and is refused to a caller without a token.
 pub(super) async fn each(golden: &mut Exchanges, exchanges: &[(&str, String, Json)]) {
     let nobody = golden.http.with_token("");
     for (method, path, body) in exchanges {
@@ -19,7 +24,7 @@ pub(super) async fn each(golden: &mut Exchanges, exchanges: &[(&str, String, Jso
     }
 }
 
-async fn shared_conversations(backend: Backend) {
+async fn shared_conversation_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let one = a_conversation(&golden).await;
     let at = |path: &str| format!("{one}/{path}");
@@ -58,7 +63,7 @@ async fn shared_conversations(backend: Backend) {
     golden.end("shared_conversations");
 }
 
-async fn found(backend: Backend) {
+async fn search_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let one = a_conversation(&golden).await;
     let said = json!({"content": "A refund please", "message_type": "incoming"});
@@ -78,7 +83,7 @@ async fn found(backend: Backend) {
     golden.end("found");
 }
 
-async fn filtered_and_merged(backend: Backend) {
+async fn filter_and_merge_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     a_conversation(&golden).await;
     golden
@@ -128,7 +133,7 @@ async fn filtered_and_merged(backend: Backend) {
     golden.end("filtered_and_merged");
 }
 
-async fn bots_of_inboxes(backend: Backend) {
+async fn inbox_bot_exchanges_match_the_snapshot(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
     let at = |path: &str| format!("{ACCOUNT}/{path}");
     each(

@@ -1,6 +1,6 @@
-//! CPU that depends on a caller's text is bounded and stays off the writer and the runtime.
+//! CPU time that depends on a caller's text is bounded, and is spent neither on a writer shard nor on a runtime worker.
 //!
-//! Templates run on compute pools only: a debug build, which these tests run, ends a job with a panic where one is parsed elsewhere.
+//! Templates are rendered on compute pools only: a debug build, which these tests run, panics if one is parsed elsewhere.
 
 mod shared;
 mod unprotected;
@@ -23,19 +23,19 @@ use crate::support::{
 
 on_both!(
     stores_nested_templates_unrendered,
-    renders_a_template_behind_long_white_space,
-    a_stream_stores_templates_in_order,
-    checks_templates_of_settings,
-    renders_automatic_texts_off_the_writer,
-    bounds_texts_that_feed_an_index,
+    renders_a_template_after_long_white_space,
+    stream_stores_templates_in_order,
+    validates_templates_in_settings,
+    renders_automatic_texts_outside_the_writer,
+    limits_the_length_of_indexed_texts,
     indexes_accept_values_of_any_length,
     search_reads_a_bounded_number_of_bytes,
     refused_and_replayed_messages_leave_no_attachment_rows,
-    bounds_what_the_events_of_a_batch_repeat,
-    a_full_batch_with_large_attributes_is_stored_in_order
+    limits_attributes_repeated_by_events_of_a_batch,
+    full_batch_with_large_attributes_is_stored_in_order
 );
 
-/// S-05. In the library, each bracket is a level of the stack.
+/// A template with nested brackets, each of which costs the template library a level of the stack.
 fn nested() -> String {
     let count = 3187;
     format!("{{{{ {}a{} }}}}", "a[".repeat(count), "]".repeat(count))
@@ -55,7 +55,7 @@ async fn stores_nested_templates_unrendered(backend: Backend) {
     assert_eq!(made["messages"][0]["content"], nested());
 }
 
-/// What the limits are for: without them one message ends the process.
+/// Shows what the limits are for: without them, one message ends the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nested_templates_end_the_process_without_limits() {
     let builder = TestApp::builder(Backend::Sqlite).env("PARLEY_FAULT_SWITCH", "template_limits");
@@ -67,8 +67,8 @@ async fn nested_templates_end_the_process_without_limits() {
     assert!(!app.server.wait().await.success());
 }
 
-/// S-06. The library's grammar is quadratic in white space: this text took it minutes.
-async fn renders_a_template_behind_long_white_space(backend: Backend) {
+/// The grammar of the template library is quadratic in white space: this text took it minutes.
+async fn renders_a_template_after_long_white_space(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -77,8 +77,8 @@ async fn renders_a_template_behind_long_white_space(backend: Backend) {
     assert_eq!(said.content, Some(format!("{spaces}Asha Rao")));
 }
 
-/// A template is rendered before it is queued, and nothing behind it in the stream may overtake it.
-async fn a_stream_stores_templates_in_order(backend: Backend) {
+/// A template is rendered before it is queued, and later messages of the stream must not overtake it.
+async fn stream_stores_templates_in_order(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -130,7 +130,7 @@ async fn set(scene: &Scene, inbox: Inbox, paths: &[&str]) -> Result<(), tonic::S
     scene.clients.inboxes.clone().update_inbox(request).await.map(drop)
 }
 
-async fn checks_templates_of_settings(backend: Backend) {
+async fn validates_templates_in_settings(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let greeting = |text: &str| Inbox {
@@ -170,7 +170,7 @@ async fn checks_templates_of_settings(backend: Backend) {
     kept.expect("a template that can be rendered is saved");
 }
 
-async fn renders_automatic_texts_off_the_writer(backend: Backend) {
+async fn renders_automatic_texts_outside_the_writer(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let inbox = Inbox {
@@ -191,12 +191,12 @@ async fn renders_automatic_texts_off_the_writer(backend: Backend) {
     let conversation = scene.talk().await;
     scene.hear(conversation, "hi").await;
     assert_eq!(greeting(conversation).await, format!("Hello Asha of #{conversation}"));
-    // In the write that opens the conversation.
+    // In the write that creates the conversation.
     let first = json!({"inbox_id": 1, "contact_id": 1, "message": {"content": "hi", "message_type": "incoming"}});
     let made = http.post("/conversations", &first).await;
     let opened = made["id"].as_i64().expect("a number");
     assert_eq!(greeting(opened).await, format!("Hello Asha of #{opened}"));
-    // Saved before settings were checked.
+    // A text that was saved before settings were validated.
     app.database
         .run(&format!("UPDATE inboxes SET greeting_message = '{}'", nested()))
         .await;
@@ -215,8 +215,7 @@ async fn renders_automatic_texts_off_the_writer(backend: Backend) {
     assert_eq!(greeting(conversation).await, nested());
 }
 
-/// S-07.
-async fn bounds_texts_that_feed_an_index(backend: Backend) {
+async fn limits_the_length_of_indexed_texts(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let long = "x".repeat(256);
@@ -254,13 +253,13 @@ async fn bounds_texts_that_feed_an_index(backend: Backend) {
     assert_eq!(status, 422, "{body}");
 }
 
-/// S-07, for values that were stored before texts had limits: whatever writes such a row again must not fail, or take forever.
+/// For values that were stored before texts had limits: writing such a row again must neither fail nor take forever.
 async fn indexes_accept_values_of_any_length(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
     let long = match backend {
-        // Not the same letter again and again: PostgreSQL would compress it before it is put into an index.
+        // Not one repeated letter, which PostgreSQL would compress before it indexes it.
         Backend::Postgres => "(SELECT string_agg(md5(CAST(n AS text)), '') FROM generate_series(1, 32768) AS n)",
         Backend::Sqlite => "lower(hex(randomblob(524288)))",
     };
@@ -283,7 +282,7 @@ async fn indexes_accept_values_of_any_length(backend: Backend) {
     ] {
         app.database.run(&statement).await;
     }
-    // Three characters are found by trigrams, two by pieces, of which the long text has a bounded number.
+    // Three characters are found by trigrams, two by n-grams, of which the long text has a bounded number.
     for text in ["Quentin", "Qu", "uE"] {
         let request = SearchContactsRequest {
             account_id: 1,
@@ -305,7 +304,7 @@ async fn indexes_accept_values_of_any_length(backend: Backend) {
     }
 }
 
-/// The tools of the system must be able to open the file: Debian 12 has SQLite 3.40.
+/// The system's tools must be able to open the file: Debian 12 has SQLite 3.40.
 fn readable_by_older_sqlite(app: &TestApp) {
     let ran = std::process::Command::new("sqlite3")
         .arg(app.database.file())
@@ -323,13 +322,13 @@ fn readable_by_older_sqlite(app: &TestApp) {
     );
 }
 
-/// S-08. Two characters have no index, so the messages themselves are read: of each page at most so many bytes.
+/// No index covers two characters, so a search reads the messages themselves, up to a limit of bytes per page.
 async fn search_reads_a_bounded_number_of_bytes(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
-    // 66 messages of 149,000 bytes are more than the 8 MiB of one page, and less than those of two.
+    // 66 messages of 149,000 bytes exceed the 8 MiB of one page, but not those of two.
     assert_eq!(pages_until_found(&scene).await, 2);
-    // By the index it is found at once, however many bytes are in between.
+    // An indexed search finds the message at once, however many bytes are in between.
     let by_index = SearchMessagesRequest {
         account_id: 1,
         text: "the zq is".to_owned(),
@@ -338,7 +337,7 @@ async fn search_reads_a_bounded_number_of_bytes(backend: Backend) {
     let mut client = scene.clients.messages.clone();
     let mut found = Vec::new();
     for _ in 0..8 {
-        // A search waits for a bounded part of the index.
+        // A search indexes only a bounded part of the backlog before it runs.
         found = client
             .search_messages(by_index.clone())
             .await
@@ -354,7 +353,7 @@ async fn search_reads_a_bounded_number_of_bytes(backend: Backend) {
     assert_eq!(texts.0, 200, "{}", texts.1);
 }
 
-/// Writes a message and 66 long ones after it, and searches for the first by a text that no index has: the pages it takes.
+/// Sends a message and 66 long ones after it, and searches for the first by a text that no index covers. Returns the number of pages.
 async fn pages_until_found(scene: &Scene) -> usize {
     let conversation = scene.talk().await;
     scene.hear(conversation, "the zq is here").await;
@@ -385,7 +384,7 @@ async fn pages_until_found(scene: &Scene) -> usize {
     pages
 }
 
-/// A message with two attachments that have no file.
+/// A message with two attachments without files.
 fn places() -> MessageDraft {
     let place = AttachmentDraft {
         kind: Some(attachment_draft::Kind::Location(LocationDraft {
@@ -400,7 +399,6 @@ fn places() -> MessageDraft {
     }
 }
 
-/// S-39.
 async fn refused_and_replayed_messages_leave_no_attachment_rows(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
@@ -425,7 +423,7 @@ async fn refused_and_replayed_messages_leave_no_attachment_rows(backend: Backend
     assert_eq!(Database::number(&app.database.url(), stored).await, 4);
 }
 
-/// A conversation whose attributes have about 60,000 bytes.
+/// A conversation with about 60,000 bytes of attributes.
 async fn heavy(app: &TestApp) -> i64 {
     let conversation = app.scene().talk().await;
     let attributes: serde_json::Map<_, _> = (0..240).map(|nth| (format!("key-{nth}"), json!("v".repeat(235)))).collect();
@@ -434,7 +432,7 @@ async fn heavy(app: &TestApp) -> i64 {
     conversation
 }
 
-async fn bounds_what_the_events_of_a_batch_repeat(backend: Backend) {
+async fn limits_attributes_repeated_by_events_of_a_batch(backend: Backend) {
     let app = TestApp::start(backend).await;
     let conversation = heavy(&app).await;
     let batch = |count: usize| BatchCreateMessagesRequest {
@@ -454,8 +452,8 @@ async fn bounds_what_the_events_of_a_batch_repeat(backend: Backend) {
     assert_eq!(made.messages.len(), 60);
 }
 
-/// More than one transaction takes: what is left goes into the next, in order.
-async fn a_full_batch_with_large_attributes_is_stored_in_order(backend: Backend) {
+/// A batch larger than one transaction may be: the rest is stored in the next one, in order.
+async fn full_batch_with_large_attributes_is_stored_in_order(backend: Backend) {
     let app = TestApp::start(backend).await;
     let conversation = heavy(&app).await;
     let texts: Vec<String> = (0..300).map(|nth| format!("message {nth}")).collect();

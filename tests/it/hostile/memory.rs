@@ -1,4 +1,4 @@
-//! Memory that one request or connection can take, before anybody is authenticated.
+//! The memory that one request or connection can take before its caller is authenticated.
 
 mod bodies;
 mod budget;
@@ -13,13 +13,13 @@ use serde_json::json;
 
 use crate::support::{app::TestApp, database::Backend, server::Server};
 
-/// Bytes of one body, by default.
+/// The default size limit of a body.
 const BODY: usize = 4 * 1024 * 1024;
 
-/// What one request may take: 8 times its size limit and 8 MiB.
+/// The memory that one request may take: 8 times its size limit plus 8 MiB.
 const REQUEST: usize = 8 * BODY + 8 * 1024 * 1024;
 
-/// A figure of a process, in bytes.
+/// A field of `/proc/PID/status`, in bytes.
 fn figure(server: &Server, name: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).expect("the server runs");
     let line = status
@@ -34,7 +34,7 @@ fn figure(server: &Server, name: &str) -> usize {
     1024 * kilobytes
 }
 
-/// By how much the resident memory of the server grows at most while `attack` runs, with what it returns.
+/// The maximum growth of the server's resident memory while `attack` runs, and the result of `attack`.
 async fn growth<T>(server: &Server, attack: impl Future<Output = T>) -> (usize, T) {
     // Resets the peak.
     std::fs::write(format!("/proc/{}/clear_refs", server.id()), "5").expect("the peak is reset");
@@ -43,7 +43,7 @@ async fn growth<T>(server: &Server, attack: impl Future<Output = T>) -> (usize, 
     (figure(server, "VmHWM").saturating_sub(before), outcome)
 }
 
-/// A server with an inbox that every visitor knows by name, with one protection off if a name is given.
+/// A server with an inbox whose identifier every visitor knows, with one protection turned off if `without` names it.
 async fn server(backend: Backend, without: &str) -> TestApp {
     TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
@@ -52,10 +52,10 @@ async fn server(backend: Backend, without: &str) -> TestApp {
         .await
 }
 
-/// The contacts of that inbox, as visitors reach them.
+/// The path of that inbox's contacts in the client API.
 const CONTACTS: &str = "/public/api/v1/inboxes/inbox-a/contacts";
 
-/// The path of the messages of a fresh conversation of a fresh visitor.
+/// Creates a visitor with a conversation. Returns the path of its messages.
 async fn visitor(app: &TestApp) -> String {
     let http = app.http().with_token("");
     let made = http.send("POST", CONTACTS, Some(&json!({"name": "Asha"}))).await.body;

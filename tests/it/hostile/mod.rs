@@ -1,4 +1,4 @@
-//! What a hostile caller sends, and what bounds it: every case of the security review is a test here, by class.
+//! Attacks of hostile callers, and what bounds them: a test for every case of the security review, grouped by class.
 
 mod answers;
 mod cpu;

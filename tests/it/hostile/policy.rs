@@ -1,4 +1,4 @@
-//! Method policy, idempotency keys by caller and stored audit events.
+//! Method policies, owners of idempotency keys, and stored audit events.
 
 mod audit;
 #[path = "../../../crates/proto/build/policy.rs"]
@@ -26,7 +26,7 @@ fn is_named(message: &DynamicMessage, name: &str) -> bool {
     message.get_field_by_name("name").is_some_and(|value| value.as_str() == Some(name))
 }
 
-/// The descriptors with one method changed.
+/// The descriptors of the contract with one method changed.
 fn with_method(path: &str, change: impl Fn(&mut DynamicMessage)) -> DescriptorPool {
     let set = DescriptorPool::global()
         .get_message_by_name("google.protobuf.FileDescriptorSet")
@@ -46,7 +46,7 @@ fn with_method(path: &str, change: impl Fn(&mut DynamicMessage)) -> DescriptorPo
     DescriptorPool::decode(set.encode_to_vec().as_slice()).expect("descriptors")
 }
 
-/// S-21: the build script's check, on the contract as it is and with one method that declares nothing.
+/// Runs the check of the build script on the contract, and on the contract with a method that declares no policy.
 #[test]
 fn build_refuses_method_without_policy() {
     let whole = DescriptorPool::decode(pb::DESCRIPTORS).expect("the program carries its own description");
@@ -58,7 +58,7 @@ fn build_refuses_method_without_policy() {
     );
 }
 
-/// A policy that contradicts the method does not build either: this one is given the request of a method that writes.
+/// A policy that contradicts its method does not build either: this method gets the request of a method that writes.
 #[test]
 fn build_refuses_contradicting_policy() {
     let changed = with_method("LabelsService.ListLabels", |method| {
@@ -72,7 +72,7 @@ fn build_refuses_contradicting_policy() {
     );
 }
 
-/// S-21: paths that begin or end like a method without a token are asked for one.
+/// Paths that begin or end like a method without authentication require a token.
 #[tokio::test]
 async fn unknown_methods_need_a_token() {
     let app = TestApp::start(Backend::Sqlite).await;
@@ -89,7 +89,7 @@ async fn unknown_methods_need_a_token() {
     }
 }
 
-/// The code that a call with an empty message is answered with.
+/// The status code of a call with an empty message.
 async fn call(clients: &Clients, path: &str) -> Code {
     let mut grpc = Grpc::new(clients.service.clone());
     grpc.ready().await.expect("the server is there");
@@ -99,7 +99,8 @@ async fn call(clients: &Clients, path: &str) -> Code {
     answer.map_or_else(|status| status.code(), |_| Code::Ok)
 }
 
-/// S-18: a read-only token is refused by the policy of the method, whatever its handler looks at; without that protection it revokes a token.
+/// The policy of the method refuses a read-only token, whatever its handler checks. With that protection turned off, the token revokes
+/// another token.
 #[tokio::test]
 async fn read_only_token_revokes_nothing() {
     for (switch, is_refused) in [("", true), ("read_only", false)] {
@@ -127,7 +128,7 @@ async fn read_only_token_revokes_nothing() {
     }
 }
 
-/// What a JSON route says of its callers is what the method behind it declares, or less.
+/// The callers that a JSON route admits are those of the method behind it, or fewer.
 #[tokio::test]
 async fn routes_agree_with_methods() {
     use MethodCaller as Caller;
@@ -142,8 +143,8 @@ async fn routes_agree_with_methods() {
         let (method, caller) = (policy::named(rpc), operation["x-parley-caller"].as_str().expect("it is told"));
         let admitted: &[Caller] = match caller {
             "anyone" => &[Caller::CredentialHolder],
-            // The profile holds the credential that such a method takes.
-            // Members change their own availability: the account is in the body, not in the path.
+            // The profile holds the credential that such a method takes. Members change their own availability with the account in the body
+            // instead of the path.
             "user" => &[
                 Caller::Owner,
                 Caller::OwnerOrAdministrator,
@@ -151,9 +152,9 @@ async fn routes_agree_with_methods() {
                 Caller::Member,
             ],
             "member" => &[Caller::Member, Caller::MemberOrOperator, Caller::InboxMember],
-            // Only administrators delete conversations in Chatwoot; the method lets members of the inbox.
+            // As in Chatwoot, only administrators delete conversations over the JSON API; the method admits members of the inbox.
             "administrator" => &[Caller::Administrator, Caller::AdministratorOrOperator, Caller::InboxMember],
-            // Routes of the operator are a part of what others may call.
+            // The routes of operators are a subset of what other callers may use.
             "platform" => &[
                 Caller::Operator,
                 Caller::AdministratorOrOperator,
@@ -164,7 +165,7 @@ async fn routes_agree_with_methods() {
             other => panic!("{path}: {other} is no caller"),
         };
         let writes = operation["x-parley-writes"] == true;
-        // Chatwoot makes login links by GET; typing of a visitor is not kept, so its route takes no Idempotency-Key.
+        // Chatwoot creates login links with GET. A visitor's typing is not stored, so its route takes no Idempotency-Key.
         let differs = writes != (method.effect == MethodEffect::Write) && method.needs_token() && method.call != "CreateLoginLink";
         if !admitted.contains(&method.caller) || differs {
             wrong.push(format!(

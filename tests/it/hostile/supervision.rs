@@ -1,5 +1,5 @@
-//! Every task has an owner that notices its end: the process exits with an error, or the task is restarted. A panic in a write fails that
-//! write alone.
+//! Every task has an owner that notices its end: the process exits with an error, or the task is restarted. A panic in a write fails only
+//! that write.
 
 use futures_util::future::join_all;
 use tonic::Code;
@@ -15,7 +15,7 @@ use crate::support::{
     scene::{Scene, incoming, outgoing},
 };
 
-on_both!(a_dead_writer_shard_ends_the_process, a_panic_fails_one_write);
+on_both!(dead_writer_shard_ends_the_process, panic_fails_only_one_write);
 
 async fn panicking(backend: Backend, place: &str) -> TestApp {
     start(TestApp::builder(backend), place).await
@@ -25,7 +25,7 @@ async fn start(builder: Builder, place: &str) -> TestApp {
     builder.env("PARLEY_FAULT_SWITCH", &format!("panic:{place}")).start().await
 }
 
-/// Waits for the end of the first server, which must be an error that names the task.
+/// Waits for the first server to exit, which must be an error that names the task.
 async fn assert_exits(app: &mut TestApp, place: &str) {
     let status = app.server.wait().await;
     let log = app.server.log();
@@ -33,13 +33,13 @@ async fn assert_exits(app: &mut TestApp, place: &str) {
     assert!(log.contains("an essential task has ended") && log.contains(place), "{place}: {log}");
 }
 
-async fn a_dead_writer_shard_ends_the_process(backend: Backend) {
+async fn dead_writer_shard_ends_the_process(backend: Backend) {
     let mut app = panicking(backend, "writer shard").await;
     assert_exits(&mut app, "writer shard").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_a_task_ends_the_process() {
+async fn end_of_a_task_ends_the_process() {
     let places = [
         "gRPC listener",
         "gRPC accept loop",
@@ -61,7 +61,7 @@ async fn the_end_of_a_task_ends_the_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_the_relay_ends_the_process() {
+async fn end_of_the_nats_task_ends_the_process() {
     let nats = Nats::start().await;
     let builder = TestApp::builder(Backend::Postgres).env("PARLEY_NATS_URL", &nats.url());
     let mut app = start(builder, "relay").await;
@@ -69,7 +69,7 @@ async fn the_end_of_the_relay_ends_the_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_what_follows_the_certificate_ends_the_process() {
+async fn end_of_the_certificate_watcher_ends_the_process() {
     let folder = tempfile::tempdir().expect("a folder");
     let (certificate, key) = Authority::new().sign("parley.test");
     let mut builder = TestApp::builder(Backend::Sqlite).env("PARLEY_TLS_LISTENERS", "grpc");
@@ -98,7 +98,7 @@ async fn background_jobs_are_restarted_after_a_panic() {
         "mail",
     ];
     join_all(places.map(|place| async move {
-        // Nothing listens there: no mail is sent.
+        // Nothing listens at this address, so no email is sent.
         let builder = TestApp::builder(Backend::Sqlite).env("PARLEY_MAIL_URL", "smtp://127.0.0.1:1");
         let mut app = start(builder, place).await;
         in_time("the restart", async {
@@ -116,7 +116,7 @@ async fn background_jobs_are_restarted_after_a_panic() {
     .await;
 }
 
-async fn a_panic_fails_one_write(backend: Backend) {
+async fn panic_fails_only_one_write(backend: Backend) {
     let app = panicking(backend, "plan").await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -129,7 +129,7 @@ async fn a_panic_fails_one_write(backend: Backend) {
     };
     let refused = app.clients().contacts.create_contact(request).await;
     assert_refused(refused, Code::Internal, "INTERNAL");
-    // Its transaction was rolled back, and the shard goes on.
+    // The transaction was rolled back, and the writer shard continues.
     let person = app.scene().person("Asha Rao").await;
     assert_eq!(person.contact, 1);
     let conversation = app.scene().conversation(&person).await.id;

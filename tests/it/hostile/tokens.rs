@@ -1,4 +1,4 @@
-//! Scopes of tokens, users of other tenants, and secrets in replies.
+//! Scopes of tokens, users of other tenants, and secrets in responses.
 
 mod consumers;
 mod kinds;
@@ -23,12 +23,12 @@ async fn create(by: &Clients, request: CreateTokenRequest) -> Result<CreateToken
     made.map(tonic::Response::into_inner)
 }
 
-/// Creates a token with these clients, which must succeed, and returns its secret.
+/// Creates a token with these clients, which must succeed. Returns its secret.
 async fn secret(by: &Clients, request: CreateTokenRequest) -> String {
     create(by, request).await.expect("the token is created").secret
 }
 
-/// A service token of account 1, limited to inboxes unless the list is empty.
+/// A service token of account 1, limited to these inboxes unless the list is empty.
 fn service(read_only: bool, inbox_ids: Vec<i64>) -> CreateTokenRequest {
     CreateTokenRequest {
         kind: TokenKind::Service.into(),
@@ -49,12 +49,12 @@ fn of_user(user: i64) -> CreateTokenRequest {
     }
 }
 
-/// Clients that show a new service token of account 1.
+/// Clients with a new service token of account 1.
 async fn service_clients(app: &TestApp, read_only: bool, inbox_ids: Vec<i64>) -> Clients {
     app.clients_with(&secret(&app.clients(), service(read_only, inbox_ids)).await)
 }
 
-/// A point in time, so many seconds from now.
+/// The time this many seconds from now.
 fn from_now(seconds: i64) -> Timestamp {
     Timestamp {
         seconds: chrono::Utc::now().timestamp() + seconds,
@@ -62,7 +62,7 @@ fn from_now(seconds: i64) -> Timestamp {
     }
 }
 
-/// A user whom the operator creates, with something in every field that could leak.
+/// A user created by the operator, with a mark in every field that could leak.
 async fn stranger(app: &TestApp, email: &str) -> User {
     let planted = Value {
         kind: Some(Kind::StringValue("planted-attribute".to_owned())),
@@ -80,7 +80,7 @@ async fn stranger(app: &TestApp, email: &str) -> User {
     made.into_inner().user.expect("always set")
 }
 
-/// Adds somebody to account 1 by address, as its administrator.
+/// Adds a user to account 1 by email address, as its administrator.
 async fn add_agent(app: &TestApp, email: &str, name: &str) -> Agent {
     let request = CreateAgentRequest {
         account_id: 1,

@@ -1,45 +1,45 @@
-//! The import graph of one crate: which source file uses names that another file defines.
+//! The import graph of a crate: which source files use names that another file defines.
 //!
-//! The graph comes from the syntax alone. Method calls (`value.method()`) and names that a macro generates add no edges; an
-//! inherent method counts as defined where its type is. `#[cfg(test)]` items are left out.
+//! The graph is derived from syntax only. Method calls (`value.method()`) and names that a macro generates add no edges; an inherent method
+//! counts as defined in the file of its type. `#[cfg(test)]` items are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::syntax::{Import, Module, parse};
 
-/// Text of the source files of one crate, by path below `src`.
+/// The text of a crate's source files, by path below `src`.
 pub type Sources = BTreeMap<String, String>;
 
-/// File, file that it uses, names that it uses from there.
+/// For each file, the files that it uses and the names that it uses from them.
 pub type Edges = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-/// What a path leads to.
+/// What a path resolves to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
     Module(usize),
     Item { file: String, name: String },
 }
 
-/// The modules of one crate with their imports.
+/// The modules of a crate with their imports.
 #[derive(Debug)]
 pub struct ImportGraph {
     modules: Vec<Module>,
 }
 
 impl ImportGraph {
-    /// Reads the modules that `root` (`lib.rs` or `main.rs`) declares, and theirs.
+    /// Parses the modules that `root` (`lib.rs` or `main.rs`) declares, recursively.
     ///
     /// # Panics
-    /// When a file is missing or cannot be parsed.
+    /// Panics if a file is missing or cannot be parsed.
     pub fn parse(sources: &Sources, root: &str) -> Self {
         Self {
             modules: parse(sources, root),
         }
     }
 
-    /// The files that each file uses names from.
+    /// The files from which each file uses names.
     ///
-    /// An import of a module is no edge: the names that are used through it are. A re-export is no edge either, and a name that is used
+    /// An import of a module is not an edge; the uses of names through it are. A re-export is not an edge either, and a name that is used
     /// through it leads to the file that defines it.
     pub fn edges(&self) -> Edges {
         let mut edges = Edges::new();
@@ -63,7 +63,7 @@ impl ImportGraph {
         edges
     }
 
-    /// What a path means in a module. Empty for names of other crates, and for local names.
+    /// The targets of a path in a module. Empty for names of other crates and for local names.
     ///
     /// `open` holds the imports that are being resolved: `use name::name` must not resolve its own first segment.
     fn resolve(&self, module: usize, path: &[String], open: &mut Vec<(usize, String)>) -> BTreeSet<Target> {
@@ -86,7 +86,7 @@ impl ImportGraph {
             name => self.look_up(module, name, false, open),
         };
         for name in rest {
-            // Before `::`, a name means the module: a function of the same name is no path prefix.
+            // Before `::`, a name means the module: a function of the same name cannot be a path prefix.
             if targets.iter().any(|target| matches!(target, Target::Module(_))) {
                 targets.retain(|target| matches!(target, Target::Module(_)));
             }
@@ -100,7 +100,7 @@ impl ImportGraph {
         targets
     }
 
-    /// What a name means in a module: a name can be a module, an item and an import at once.
+    /// The targets of a name in a module. A name can be a module, an item and an import at once.
     fn look_up(&self, at: usize, name: &str, is_qualified: bool, open: &mut Vec<(usize, String)>) -> BTreeSet<Target> {
         let module = &self.modules[at];
         let item = || Target::Item {

@@ -1,4 +1,4 @@
-//! Reads the source files of a crate: modules, the names they define and import, and the paths in their code.
+//! Parses the source files of a crate: modules, the names that they define and import, and the paths in their code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,33 +11,33 @@ use syn::{
 
 use super::import_graph::Sources;
 
-/// A module: a file, or `mod name { … }` in one.
+/// A module: a file, or `mod name { … }` within a file.
 #[derive(Debug, Default)]
 pub struct Module {
     pub file: String,
-    /// Where files of child modules are, with a slash at the end unless it is empty.
+    /// The folder of child modules, with a trailing slash unless it is empty.
     folder: String,
     pub parent: Option<usize>,
     pub children: BTreeMap<String, usize>,
     pub items: BTreeSet<String>,
     pub imports: Vec<Import>,
-    /// Paths in code. Those in functions too: names that are local there resolve to nothing.
+    /// Paths in code, including those in functions. Local names in them resolve to nothing.
     pub paths: BTreeSet<Vec<String>>,
 }
 
-/// One name of a `use` declaration.
+/// A name in a `use` declaration.
 #[derive(Debug)]
 pub struct Import {
-    /// None: all names of the module at `path`.
+    /// `None` imports all names of the module at `path`.
     pub name: Option<String>,
     pub path: Vec<String>,
     pub is_reexport: bool,
 }
 
-/// The modules from `root` on, which is the first one.
+/// The modules that are reachable from `root`, which is the first one.
 ///
 /// # Panics
-/// When a file is missing or cannot be parsed.
+/// Panics if a file is missing or cannot be parsed.
 pub fn parse(sources: &Sources, root: &str) -> Vec<Module> {
     let mut reader = Reader {
         sources,
@@ -51,7 +51,7 @@ pub fn parse(sources: &Sources, root: &str) -> Vec<Module> {
     reader.modules
 }
 
-/// Visits the syntax of all files, and adds what it finds to the module it is in.
+/// Visits the syntax trees of all files, and adds what it finds to the current module.
 struct Reader<'a> {
     sources: &'a Sources,
     modules: Vec<Module>,
@@ -89,7 +89,7 @@ impl Reader<'_> {
         self.module().imports.push(Import { name, path, is_reexport });
     }
 
-    /// Adds the paths among the tokens of a macro call or an attribute; strings are paths in attributes alone.
+    /// Adds the paths among the tokens of a macro call or an attribute. Strings can be paths in attributes only.
     fn add_tokens(&mut self, mut cursor: Cursor<'_>, in_attribute: bool) {
         let mut after_dot = false;
         while !cursor.eof() {
@@ -222,7 +222,7 @@ fn separator(cursor: Cursor<'_>) -> Option<Cursor<'_>> {
     (first.as_char() == ':' && second.as_char() == ':').then_some(next)
 }
 
-/// Whether an item exists in tests alone: `#[cfg(test)]`, or `#[cfg(all(test, …))]`.
+/// Whether an item exists in tests only: `#[cfg(test)]` or `#[cfg(all(test, …))]`.
 fn is_test_only(attributes: &[Attribute]) -> bool {
     let requires_test = |meta: &Meta| match meta {
         Meta::Path(path) => path.is_ident("test"),
@@ -258,7 +258,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// The name that an item adds to its module; modules and imports are kept apart.
+/// The name that an item adds to its module. Modules and imports are handled elsewhere.
 fn defined_name(item: &Item) -> Option<String> {
     let name = match item {
         Item::Const(item) => &item.ident,

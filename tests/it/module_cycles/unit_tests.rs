@@ -1,4 +1,4 @@
-//! What the import graph makes of small crates.
+//! The import graphs of small crates.
 
 use std::collections::BTreeSet;
 
@@ -25,12 +25,12 @@ fn lines(files: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn declaring_a_module_is_no_edge() {
+fn declaring_a_module_adds_no_edge() {
     assert!(lines(&[("lib.rs", "mod a;"), ("a.rs", "pub fn f() {}")]).is_empty());
 }
 
 #[test]
-fn use_trees_lead_to_the_files_that_define_the_names() {
+fn use_trees_resolve_to_the_defining_files() {
     let lib = "mod a; mod b; pub struct Config;";
     let a = "use crate::{Config, b::{self, inner::{Two, Three as Four}, One}}; use std::{collections, sync::Arc};";
     let b = "pub mod inner; pub struct One;";
@@ -42,7 +42,7 @@ fn use_trees_lead_to_the_files_that_define_the_names() {
 }
 
 #[test]
-fn paths_in_code_lead_through_imported_modules() {
+fn paths_resolve_through_imported_modules() {
     let a = "use crate::b; use super::b as c; fn f(x: b::One) -> Vec<self::inner::Two> { c::g::<b::Three>(); super::b::Four::new() } mod inner { pub struct Two; fn h() { super::super::b::deep(); } }";
     let b = "pub struct One; pub struct Three; pub struct Four; pub fn g() {} pub fn deep() {}";
     assert_eq!(
@@ -52,7 +52,7 @@ fn paths_in_code_lead_through_imported_modules() {
 }
 
 #[test]
-fn children_are_found_in_both_layouts() {
+fn child_modules_are_found_in_both_layouts() {
     let files = [
         ("lib.rs", "mod a; mod b; fn f() { a::one::g(); b::two::g(); }"),
         ("a.rs", "pub mod one;"),
@@ -67,7 +67,7 @@ fn children_are_found_in_both_layouts() {
 }
 
 #[test]
-fn reexports_lead_to_the_defining_file() {
+fn reexports_resolve_to_the_defining_file() {
     let lib = "mod a; mod b; pub use a::inner::Deep as Name; use b::private;";
     let a = "mod inner; pub use inner::{Deep, Other};";
     let b = "use crate::{Name, a::Other}; pub fn private() {}";
@@ -83,7 +83,7 @@ fn reexports_lead_to_the_defining_file() {
 }
 
 #[test]
-fn a_function_and_a_module_of_one_name_are_told_apart() {
+fn functions_and_modules_with_one_name_are_distinguished() {
     let lib = "mod a; mod b; pub use a::a;";
     let b = "use crate::a::Other; fn f() { crate::a(); }";
     let files = [
@@ -96,7 +96,7 @@ fn a_function_and_a_module_of_one_name_are_told_apart() {
 }
 
 #[test]
-fn glob_imports_lead_to_the_names_that_are_used() {
+fn glob_imports_resolve_to_the_names_used() {
     let lib = "mod a; mod b; pub mod all { pub use super::b::*; }";
     let a = "use crate::all::*; fn f() { used(); } use crate::b::Kind::*;";
     let b = "pub fn used() {} pub fn unused() {} pub enum Kind { One }";
@@ -119,7 +119,7 @@ fn macros_and_attributes_are_read() {
 }
 
 #[test]
-fn names_that_macros_define_belong_to_the_module() {
+fn names_defined_by_macros_belong_to_the_module() {
     let a = "use crate::b::Entity; fn f() { crate::b::Column::Id; }";
     assert_eq!(
         lines(&[("lib.rs", "mod a; mod b;"), ("a.rs", a), ("b.rs", "entity!();")]),
@@ -128,7 +128,7 @@ fn names_that_macros_define_belong_to_the_module() {
 }
 
 #[test]
-fn names_of_other_crates_lead_nowhere() {
+fn names_of_other_crates_are_ignored() {
     let lib = "mod a; mod trace; pub use other::joined; pub use trace::trace;";
     let a = "use crate::joined; use tracing::trace; fn f() { joined::g(); trace(); ::trace::h(); tracing::info!(); }";
     let trace = "pub fn trace() {}";
@@ -136,7 +136,7 @@ fn names_of_other_crates_lead_nowhere() {
 }
 
 #[test]
-fn test_code_is_left_out() {
+fn test_code_is_ignored() {
     let a = r#"
         #[cfg(test)] mod tests { use crate::b; fn f() { b::g(); } }
         #[cfg(all(test, feature = "x"))] mod more;
@@ -152,7 +152,7 @@ fn test_code_is_left_out() {
 }
 
 #[test]
-fn cycles_are_listed_with_the_names_that_tie_them() {
+fn cycles_list_the_names_that_cause_them() {
     let files = [
         ("lib.rs", "mod a; mod b; mod c; mod d; mod e;"),
         ("a.rs", "use crate::b::B; pub struct A;"),

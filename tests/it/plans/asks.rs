@@ -1,4 +1,4 @@
-//! The calls, each with the indexes that answer it.
+//! The calls, each with the indexes that it must use.
 
 use parley_proto::{
     AssigneeFilter, ConversationStatus, Filter, FilterCondition, FilterContactsRequest, FilterConversationsRequest, FilterOperator,
@@ -9,14 +9,14 @@ use prost_types::{Value, value::Kind};
 use super::spans::Spans;
 use crate::support::clients::Clients;
 
-/// A call, and which index each database answers it by. Where several serve as well, `|` stands between them: which one is taken depends on
-/// what the last look at the table saw.
+/// A call, and the index that each database must use for it. `|` separates alternatives: the planner's choice depends on the latest
+/// statistics of the table.
 pub struct Ask {
     pub name: String,
     request: Request,
     pub on_sqlite: &'static str,
     pub on_postgres: &'static str,
-    /// The index finds few, which may be sorted.
+    /// The index finds few rows, which may be sorted.
     pub sorts_few: bool,
 }
 
@@ -32,7 +32,7 @@ enum Request {
 }
 
 impl Ask {
-    /// Makes the call under this trace; how many rows it was answered with.
+    /// Makes the call under this trace. Returns the number of rows in the response.
     pub async fn call(&self, clients: &Clients, number: u128) -> usize {
         const GOOD: &str = "the request is good";
         let clients = clients.clone();
@@ -92,12 +92,12 @@ fn compared(key: &str, operator: FilterOperator, value: &str) -> Filter {
     }
 }
 
-/// What is asked of an account of so many contacts.
+/// The calls for an account with this many contacts.
 pub fn asks(contacts: i64) -> Vec<Ask> {
     let mut asks = of_contacts();
     asks.extend(of_conversations(contacts));
     asks.extend(of_messages(contacts));
-    // Few rows on PostgreSQL, which are read as they are.
+    // A small table on PostgreSQL, which the planner may scan.
     asks.push(ask(
         "cache keys",
         Request::CacheKeys(GetCacheKeysRequest { account_id: 1 }),
@@ -198,7 +198,7 @@ fn of_contacts() -> Vec<Ask> {
                 ..FilterContactsRequest::default()
             }),
             "labelings_folded",
-            // All of these few labels are the same, so that the other index costs PostgreSQL no more.
+            // All these labels are the same, so PostgreSQL estimates the same cost for both indexes.
             "labelings_folded|labelings_account_id_subject_kind_name",
         )),
         filtered("plan", "gold", "attribute_values_by_value"),
@@ -318,7 +318,7 @@ fn of_messages(contacts: i64) -> Vec<Ask> {
         conversation_id: contacts / 2,
         ..ListMessagesRequest::default()
     };
-    // Beyond the newest, which are looked at one after another.
+    // A match beyond the newest messages, which are scanned one after another.
     let found = SearchMessagesRequest {
         account_id: 1,
         text: "zarathustra".to_owned(),

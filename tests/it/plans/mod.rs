@@ -1,6 +1,7 @@
-//! Lists, filters and searches are answered by indexes: the statements of each call, as its trace tells them, are explained by the database
-//! over tables that know their sizes. None reads one of the big tables from end to end or sorts it, so none takes time that grows with it.
-//! What is known to grow stands in `docs/benchmarks.md` and not here.
+//! Lists, filters and searches use indexes. The database explains the statements of each call, taken from its trace, with current table
+//! statistics. No statement may scan or sort a big table, because its time would grow with the table.
+//!
+//! `docs/benchmarks.md` lists what is known to grow.
 
 mod asks;
 #[path = "../../../benches/lists/generate.rs"]
@@ -17,20 +18,20 @@ use crate::support::{
 use asks::{Ask, asks};
 use spans::Spans;
 
-on_both!(indexes_answer_the_lists);
+on_both!(lists_use_indexes);
 
-/// Contacts, with a conversation each: enough that no planner would rather read them all.
+/// Contacts with one conversation each: enough that no planner prefers a scan.
 const CONTACTS: i64 = 3000;
 
 /// Tables that grow without bound.
 const BIG: [&str; 4] = ["contacts", "contact_inboxes", "conversations", "messages"];
 
-async fn indexes_answer_the_lists(backend: Backend) {
+async fn lists_use_indexes(backend: Backend) {
     let (spans, address) = Spans::start().await;
     let mut app = TestApp::builder(backend)
         .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &address)
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
-        // The default leaves out the spans of statements.
+        // The default filter excludes the spans of SQL statements.
         .env("PARLEY_LOG_FILTER", "info")
         .start()
         .await;
@@ -49,7 +50,7 @@ async fn indexes_answer_the_lists(backend: Backend) {
     .await;
     let mut wrong = Vec::new();
     for (number, ask) in (1..).zip(asks(CONTACTS)) {
-        // PostgreSQL rather looks at so few contacts one by one than into trigrams; its plan at size stands in `docs/benchmarks.md`.
+        // For so few contacts, PostgreSQL prefers a scan to the trigram index; `docs/benchmarks.md` has its plan at scale.
         if backend == Backend::Postgres && ask.on_postgres.is_empty() {
             continue;
         }
@@ -64,7 +65,7 @@ async fn indexes_answer_the_lists(backend: Backend) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
-/// What stands in contacts and conversations already is put into the table of attributes as what comes later is.
+/// The migration fills the attribute table from existing contacts and conversations with the same rows that later writes would add.
 async fn attributes_stand_as_before(app: &mut TestApp) {
     let url = app.database.url();
     let kept = "SELECT CAST(SUM(length(key) + length(value) + COALESCE(number, 0)) AS bigint) FROM attribute_values";
@@ -90,7 +91,7 @@ fn judged(ask: &Ask, backend: Backend, rows: usize, plans: &[String]) -> Vec<Str
         Backend::Sqlite => ask.on_sqlite,
         Backend::Postgres => ask.on_postgres,
     };
-    // Whether few have something is asked of the same index before.
+    // Skip selectivity probes, which use the same index.
     let mut lists = plans.iter().filter(|plan| !plan.starts_with("SELECT (SELECT COUNT(*)"));
     let Some(list) = lists.find(|plan| index.split('|').any(|index| plan.contains(index))) else {
         complaints.push(format!("{index} is not used"));
@@ -116,7 +117,7 @@ fn judged(ask: &Ask, backend: Backend, rows: usize, plans: &[String]) -> Vec<Str
     complaints
 }
 
-/// Each statement and its plan.
+/// Each statement with its plan.
 async fn explained(url: &str, statements: &[String]) -> Vec<String> {
     let mut plans = Vec::new();
     for statement in statements.iter().filter(|statement| statement.starts_with("SELECT")) {
@@ -138,7 +139,7 @@ async fn on_sqlite(url: &str, statement: &str) -> Vec<String> {
     rows.iter().map(|row| row.get::<String, _>("detail")).collect()
 }
 
-/// The plan for whatever values come, but for the size of the page, which says that few rows are wanted.
+/// The generic plan, which depends on no parameter except the page size; a small page tells the planner that few rows are wanted.
 async fn on_postgres(url: &str, statement: &str) -> Vec<String> {
     let mut connection = PgConnection::connect(url).await.expect("the server is there");
     let statement = paged(statement);
@@ -154,7 +155,7 @@ async fn on_postgres(url: &str, statement: &str) -> Vec<String> {
     rows.iter().map(|row| row.get::<String, _>(0)).collect()
 }
 
-/// With a page's size in place of the last parameters.
+/// The statement with a page size in place of its last parameters.
 fn paged(statement: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in statement.split(' ') {

@@ -1,4 +1,4 @@
-//! The statements of a call, as its trace tells them.
+//! The SQL statements of a call, taken from its trace.
 
 use std::{
     collections::HashMap,
@@ -18,10 +18,10 @@ use tonic::{Request, Response, Status};
 
 use crate::support::in_time;
 
-/// The parent of the spans that a call begins with.
+/// The parent span of each call.
 const PARENT: &str = "b7ad6b7169203331";
 
-/// Takes traces.
+/// A collector of traces.
 #[derive(Clone, Debug, Default)]
 pub struct Spans(Arc<Mutex<HashMap<Vec<u8>, Trace>>>);
 
@@ -32,7 +32,7 @@ struct Trace {
 }
 
 impl Spans {
-    /// A collector, and its address.
+    /// Starts a collector. Returns it with its address.
     pub async fn start() -> (Self, String) {
         let spans = Self::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -44,7 +44,7 @@ impl Spans {
         (spans, address)
     }
 
-    /// A request that is traced under this number.
+    /// A request with this trace id.
     pub fn traced<T>(number: u128, body: T) -> Request<T> {
         let mut request = Request::new(body);
         request
@@ -53,17 +53,17 @@ impl Spans {
         request
     }
 
-    /// The header `traceparent` of a request that is traced under this number.
+    /// The `traceparent` header of a request with this trace id.
     pub fn parent(number: u128) -> String {
         format!("00-{number:032x}-{PARENT}-01")
     }
 
-    /// The statements of a call that has been answered.
+    /// The statements of a completed call.
     pub async fn statements(&self, number: u128) -> Vec<String> {
         in_time("the spans of a call", async {
             loop {
                 let trace = self.0.lock().expect("no collector panics").get(&number.to_be_bytes()[..]).cloned();
-                // The first span of a call ends last.
+                // The root span of a call ends last.
                 match trace {
                     Some(trace) if trace.ended => return trace.statements,
                     _ => tokio::time::sleep(Duration::from_millis(20)).await,

@@ -1,12 +1,12 @@
-//! What a change of structure must leave as it is, and what another change shows in its diff: the schema of both databases, and the statements
-//! that writes make. `INSTA_UPDATE=always` records them anew.
+//! What a refactoring must not change, and what other changes show in their diff: the schema of both databases, and the statements of
+//! writes. `INSTA_UPDATE=always` records them again.
 
 mod schema;
 mod writes;
 
 use crate::support::database::Backend;
 
-/// Holds `text` against what was recorded under this name for this database.
+/// Compares `text` with the snapshot of this name and database.
 fn is_recorded(name: &str, backend: Backend, text: &str) {
     let database = match backend {
         Backend::Sqlite => "sqlite",

@@ -8,13 +8,13 @@ use crate::support::{
     on_both,
 };
 
-on_both!(the_schema_is_the_recorded_one);
+on_both!(schema_matches_the_snapshot);
 
-/// Everything that a file holds, but for what SQLite makes itself.
+/// Everything in the file except for what SQLite creates itself.
 const SQLITE: &str = "SELECT type || ' ' || name || char(10) || COALESCE(sql, '') FROM sqlite_master \
     WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name";
 
-/// Queries whose rows together describe a schema, in words that do not depend on the version of the server.
+/// Queries whose rows together describe a schema, independent of the server's version.
 const POSTGRES: [&str; 5] = [
     "SELECT 'column ' || table_name || '.' || column_name || ' ' || data_type || CASE is_nullable WHEN 'NO' THEN ' NOT NULL' ELSE '' END \
         || COALESCE(' DEFAULT ' || column_default, '') \
@@ -25,12 +25,12 @@ const POSTGRES: [&str; 5] = [
     "SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY tablename, indexname",
     "SELECT 'trigger ' || pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
         WHERE NOT t.tgisinternal AND c.relnamespace = 'public'::regnamespace ORDER BY c.relname, t.tgname",
-    // Those of extensions belong to them.
+    // Functions of extensions are not part of the schema.
     "SELECT pg_get_functiondef(p.oid) FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace \
         AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e') ORDER BY p.proname",
 ];
 
-async fn the_schema_is_the_recorded_one(backend: Backend) {
+async fn schema_matches_the_snapshot(backend: Backend) {
     let database = Database::migrated(backend).await;
     let parts = match backend {
         Backend::Sqlite => {

@@ -1,4 +1,4 @@
-//! The statements by which calls write, as their traces show them: those of the writer's store and what a unit of work adds.
+//! The SQL statements with which calls write, taken from their traces: those of the writer's store, and those that a unit of work adds.
 
 use std::fmt::Write as _;
 
@@ -10,9 +10,9 @@ use crate::{
     support::{app::TestApp, database::Backend, http::Http, on_both},
 };
 
-on_both!(the_statements_of_writes_are_the_recorded_ones);
+on_both!(write_statements_match_the_snapshot);
 
-/// Makes calls one after another, and keeps what each wrote.
+/// Makes calls one after another, and records what each writes.
 struct Recorder {
     spans: Spans,
     http: Http,
@@ -21,7 +21,7 @@ struct Recorder {
 }
 
 impl Recorder {
-    /// Makes a call of the first account, and records its statements under its name.
+    /// Makes a call on the first account, and records its statements under `name`.
     async fn call(&mut self, name: &str, method: &str, path: &str, body: Json) -> Json {
         self.calls += 1;
         let request = self.http.request(method, &format!("/api/v1/accounts/1/{path}")).json(&body);
@@ -30,7 +30,7 @@ impl Recorder {
         let _ = writeln!(self.text, "== {name}");
         for statement in self.spans.statements(self.calls).await {
             let words: Vec<&str> = statement.split_whitespace().collect();
-            // What is read depends on what the caches hold.
+            // Reads depend on the content of the caches.
             if words.first().is_some_and(|word| *word != "SELECT") {
                 let _ = writeln!(self.text, "{}", words.join(" "));
             }
@@ -39,12 +39,12 @@ impl Recorder {
     }
 }
 
-async fn the_statements_of_writes_are_the_recorded_ones(backend: Backend) {
+async fn write_statements_match_the_snapshot(backend: Backend) {
     let (spans, address) = Spans::start().await;
     let app = TestApp::builder(backend)
         .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &address)
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
-        // The default leaves out the spans of statements.
+        // The default filter excludes the spans of SQL statements.
         .env("PARLEY_LOG_FILTER", "info")
         .start()
         .await;

@@ -1,4 +1,4 @@
-//! Pages of other origins: preflights, and the headers on every answer.
+//! Pages from other origins: preflights, and the CORS headers of every response.
 
 use reqwest::{Client, Method, Response, header::HeaderMap};
 use serde_json::json;
@@ -63,7 +63,7 @@ fn assert_allowed(response: &Response, origin: &str, method: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn every_route_of_the_client_api_answers_preflights() {
+async fn every_client_api_route_answers_preflights() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
         .start()
@@ -83,7 +83,7 @@ async fn every_route_of_the_client_api_answers_preflights() {
         }
     }
     assert!(seen > 10, "{seen}");
-    // OPTIONS without what makes it a preflight is no route.
+    // An OPTIONS request that is not a preflight has no route.
     let plain = page
         .request("OPTIONS", &format!("/public/api/v1/inboxes/{INBOX}"))
         .send()
@@ -93,7 +93,7 @@ async fn every_route_of_the_client_api_answers_preflights() {
 }
 
 #[tokio::test]
-async fn refusals_of_the_client_api_can_be_read_by_a_page() {
+async fn pages_can_read_refusals_of_the_client_api() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
         .env("PARLEY_HTTP_MAX_BODY_BYTES", "1024")
@@ -135,12 +135,12 @@ async fn refusals_of_the_client_api_can_be_read_by_a_page() {
     let limited = last.expect("the limit of the address is reached");
     assert_eq!(header(limited.headers(), "access-control-allow-origin"), "*");
     assert!(limited.headers().contains_key("retry-after"));
-    // Preflights are not charged: the page has to learn why it is refused.
+    // Preflights are not charged: otherwise the page could not read the refusal.
     assert_allowed(&page.preflight(&contacts, "POST").await, "*", "POST", "limited");
 }
 
 #[tokio::test]
-async fn configured_origins_may_call_the_apis_that_take_a_token() {
+async fn configured_origins_may_call_token_apis() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_HTTP_CORS_ALLOWED_ORIGINS", &format!("http://localhost:3000, {DESK}"))
         .start()
@@ -158,7 +158,7 @@ async fn configured_origins_may_call_the_apis_that_take_a_token() {
         let refused = other.preflight(&path, method).await;
         assert!(!refused.headers().contains_key("access-control-allow-origin"), "{path}");
     }
-    // The operator's API is for servers.
+    // The platform API is for servers.
     for path in ["/platform/api/v1/users", "/openapi.json", "/files/a/b"] {
         let answer = desk.preflight(path, "GET").await;
         assert!(!answer.headers().contains_key("access-control-allow-origin"), "{path}");

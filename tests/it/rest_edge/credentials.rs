@@ -1,4 +1,4 @@
-//! A token in each accepted form, at each API.
+//! A token in each accepted form, with each API.
 
 use parley_proto::{
     GetProfileRequest, SubscribeRequest, accounts_service_client::AccountsServiceClient, events_service_client::EventsServiceClient,
@@ -15,11 +15,11 @@ use crate::support::{
     on_both,
 };
 
-on_both!(every_api_accepts_every_form);
+on_both!(every_api_accepts_every_token_form);
 
 const WRONG: &str = "not-a-token-of-anybody";
 
-/// Headers, and whether the administrator is let in with them. With several, the first form of the documentation counts.
+/// Headers, and whether they authenticate as the administrator. If there are several, the first form in the documentation counts.
 fn forms() -> Vec<(Vec<(&'static str, String)>, bool)> {
     let (good, bad) = (ADMINISTRATOR.to_owned(), WRONG.to_owned());
     let bearer = |token: &str| format!("Bearer {token}");
@@ -54,7 +54,7 @@ fn headers(form: &[(&'static str, String)]) -> HeaderMap {
         .collect()
 }
 
-async fn every_api_accepts_every_form(backend: Backend) {
+async fn every_api_accepts_every_token_form(backend: Backend) {
     let app = TestApp::start(backend).await;
     let channel = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc))
         .expect("a URI")
@@ -120,9 +120,9 @@ async fn every_api_accepts_every_form(backend: Backend) {
     }
 }
 
-/// The client API needs no token, so one that is wrong refuses nothing there, in whichever form it comes.
+/// The client API needs no token, so an invalid one is not refused there, whatever its form.
 #[tokio::test]
-async fn the_client_api_refuses_nobody_for_a_wrong_token() {
+async fn client_api_ignores_invalid_tokens() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
         .start()

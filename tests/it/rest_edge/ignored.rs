@@ -1,9 +1,9 @@
-//! Names that a route does not understand: named, and refused where an update holds nothing else.
+//! Names that a route does not know: they are reported, and an update that contains nothing else is refused.
 
 use serde_json::{Value as Json, json};
 
 use crate::{
-    door::{body_schema, plain},
+    routes::{body_schema, plain},
     support::{
         app::TestApp,
         database::Backend,
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-on_both!(an_update_that_changes_nothing_is_refused, what_is_not_understood_is_named);
+on_both!(update_with_only_unknown_names_is_refused, unknown_names_are_reported);
 
 fn ignored(answer: &HttpAnswer) -> &str {
     answer
@@ -36,7 +36,7 @@ async fn conversation(http: &Http) -> (String, i64) {
     (path, message.expect("an id"))
 }
 
-async fn an_update_that_changes_nothing_is_refused(backend: Backend) {
+async fn update_with_only_unknown_names_is_refused(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     let (conversation, message) = conversation(&http).await;
@@ -64,7 +64,7 @@ async fn an_update_that_changes_nothing_is_refused(backend: Backend) {
             assert_eq!((refused.status, &refused.body["attributes"]), (422, &json!(names)), "{path}");
         }
     }
-    // Without the root key the contract's own refusal names that.
+    // Without the root key, the contract's own error names the key.
     let bare = send(&http, "PATCH", "/agents/1", json!({"password": "secret"})).await;
     assert_eq!((bare.status, ignored(&bare)), (422, "password"));
     assert_eq!(bare.body["error"], "param is missing or the value is empty: agent");
@@ -73,14 +73,14 @@ async fn an_update_that_changes_nothing_is_refused(backend: Backend) {
         head,
         "nothing happened"
     );
-    // The contract: an unknown status is ignored, and so is an empty body.
+    // Defined by the contract: an unknown status is ignored, and so is an empty body.
     let unknown = send(&http, "PATCH", &message, json!({"status": "unknown"})).await;
     assert_eq!((unknown.status, ignored(&unknown)), (200, ""));
     assert_eq!(send(&http, "PATCH", &message, json!({})).await.status, 200);
-    // With something to change, the rest is named.
+    // If the update changes something, the unknown names are reported.
     let both = send(&http, "PATCH", "/inboxes/1", json!({"name": "Shop", "colour": "red"})).await;
     assert_eq!((both.status, ignored(&both), &both.body["name"]), (200, "colour", &json!("Shop")));
-    // Who may not call learns that first.
+    // Authorization is checked first.
     let stranger = send(&http.with_token("nobody"), "PATCH", &message, json!({"content": "x"})).await;
     assert_eq!(stranger.status, 401);
     let other = http
@@ -89,7 +89,7 @@ async fn an_update_that_changes_nothing_is_refused(backend: Backend) {
     assert_eq!(other.status, 401, "{}", other.body);
 }
 
-async fn what_is_not_understood_is_named(backend: Backend) {
+async fn unknown_names_are_reported(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     let made = send(
@@ -119,9 +119,9 @@ async fn what_is_not_understood_is_named(backend: Backend) {
     );
 }
 
-/// What the description says that a route takes is never named, whatever comes of the request.
+/// Names that the description lists for a route are never reported as unknown, whatever the response is.
 #[tokio::test]
-async fn what_is_described_is_understood() {
+async fn described_names_are_never_reported_as_unknown() {
     let app = TestApp::builder(Backend::Sqlite).platform().start().await;
     let http = app.http();
     let description = http.description().await;

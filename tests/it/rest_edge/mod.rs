@@ -1,4 +1,4 @@
-//! The edge of the JSON API: spellings of paths, credentials, pages of other origins, and names that a route does not understand.
+//! The edge of the JSON API: path normalization, credentials, cross-origin requests, and unknown names.
 
 mod cors;
 mod credentials;

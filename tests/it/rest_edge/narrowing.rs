@@ -1,12 +1,12 @@
-//! Parameters that narrow a list: they do, or they are named as ignored.
+//! Parameters that narrow a list have an effect, or are reported as ignored.
 
 use serde_json::{Value as Json, json};
 
 use crate::support::{app::TestApp, database::Backend, http::Http, on_both};
 
-on_both!(lists_are_narrowed_by_contact, searches_are_narrowed);
+on_both!(lists_are_narrowed_by_contact, searches_are_narrowed_by_parameters);
 
-/// A contact with a conversation in an inbox that holds one message of its own and one of an agent.
+/// A contact with a conversation in an inbox, with one message from the contact and one from an agent.
 async fn talk(http: &Http, inbox: i64, name: &str) -> (i64, i64) {
     let contact = http.post("/contacts", &json!({"name": name, "inbox_id": inbox})).await;
     let contact = contact["payload"]["contact"]["id"].as_i64().expect("an id");
@@ -61,12 +61,12 @@ async fn lists_are_narrowed_by_contact(backend: Backend) {
     assert_eq!(ids(&found["payload"]), [of_asha]);
     let found = http.post("/conversations/filter", &filtered("not_equal_to", asha)).await;
     assert_eq!(ids(&found["payload"]), [of_ravi]);
-    // What does not narrow is named.
+    // A parameter without an effect is reported.
     let path = "/api/v1/accounts/1/conversations?status=all&created_after=4102444800";
     assert_eq!(http.send("GET", path, None).await.headers["parley-ignored"], "created_after");
 }
 
-async fn searches_are_narrowed(backend: Backend) {
+async fn searches_are_narrowed_by_parameters(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
     let inbox = http.post("/inboxes", &json!({"name": "Second", "channel": {"type": "api"}})).await["id"]
@@ -103,7 +103,7 @@ async fn searches_are_narrowed(backend: Backend) {
     assert_eq!(ids(&conversations["payload"]["conversations"]), [of_ravi]);
     let conversations = ask(&http, &format!("/search/conversations?q=hello&contact_id={asha}")).await;
     assert_eq!(ids(&conversations["payload"]["conversations"]), [of_asha]);
-    // What cannot be honoured is refused or named, and never dropped silently.
+    // A parameter that cannot be honoured is refused or reported, never dropped silently.
     for wrong in ["from=agent:1", "from=contact:x", "since=yesterday"] {
         assert_eq!(http.ask(&format!("/search/messages?q=hello&{wrong}")).await.0, 422, "{wrong}");
     }

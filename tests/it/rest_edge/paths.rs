@@ -1,11 +1,11 @@
-//! What Rails would route the same is routed the same, in place.
+//! Paths that Rails routes to the same action are routed to the same route, without a redirect.
 
 use reqwest::{Client, Method};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    client_side::identifier,
-    door::{body_schema, plain},
+    client_api::identifier,
+    routes::{body_schema, plain},
     support::{
         app::{ADMINISTRATOR, TestApp},
         database::Backend,
@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-on_both!(changes_and_bodies_survive_each_spelling, percent_encoded_segments_stay_data);
+on_both!(every_spelling_of_a_path_accepts_bodies, percent_encoded_segments_are_data);
 
-/// A client that sends a path as it stands.
+/// A client that sends paths without normalizing them.
 struct Raw {
     client: Client,
     root: String,
@@ -47,7 +47,7 @@ impl Raw {
     }
 }
 
-/// The spellings that stand for the same path.
+/// Other spellings of the same path.
 fn spellings(path: &str) -> Vec<String> {
     let mut all = vec![
         format!("{path}/"),
@@ -75,7 +75,8 @@ fn filled(template: &str, inbox: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// Without a token, so that nothing changes between two spellings and every route refuses in its own way: 401, or the client API's answer.
+/// Without a token, so that no call changes anything between two spellings, and each route refuses in its own way: with 401, or with the
+/// client API's response.
 #[tokio::test]
 async fn every_route_is_found_in_each_spelling() {
     let app = TestApp::start(Backend::Sqlite).await;
@@ -90,7 +91,7 @@ async fn every_route_is_found_in_each_spelling() {
         let schema = body_schema(operation);
         let body = (!schema.is_null()).then(|| plain(schema, &description.document()["components"], false));
         let expected = raw.send(&method, &path, body.as_ref()).await;
-        // Creating a session answers with new identifiers each time, and the version comes with the time.
+        // Creating a session returns new identifiers each time, and the version contains the time.
         let is_other = expected.0 == 200 && (method == "POST" || template == "/api");
         for spelling in spellings(&path) {
             let answer = raw.send(&method, &spelling, body.as_ref()).await;
@@ -120,13 +121,13 @@ async fn every_route_is_found_in_each_spelling() {
     ] {
         assert_eq!(raw.send("GET", path, None).await, (404, unknown.clone()), "{path}");
     }
-    // A WebSocket in another spelling is refused for want of an upgrade, and not as an unknown route.
+    // A WebSocket path in another spelling is refused because the upgrade is missing, and not as an unknown route.
     for path in ["/cable", "/cable/", "//cable"] {
         assert_ne!(raw.send("GET", path, None).await.0, 404, "{path}");
     }
 }
 
-async fn changes_and_bodies_survive_each_spelling(backend: Backend) {
+async fn every_spelling_of_a_path_accepts_bodies(backend: Backend) {
     let app = TestApp::start(backend).await;
     let raw = Raw::new(&app, ADMINISTRATOR);
     let read = |answer: (u16, String)| -> Json {
@@ -162,13 +163,13 @@ async fn changes_and_bodies_survive_each_spelling(backend: Backend) {
     assert_eq!(found["payload"].as_array().map(Vec::len), Some(1));
     read(raw.send("DELETE", "/api/v1//accounts/1/inboxes/3.json/", None).await);
     assert_eq!(raw.send("GET", &format!("{inboxes}/3"), None).await.0, 404);
-    // Ids may be texts, in bodies as in paths.
+    // Ids may be strings, in bodies as in paths.
     let asked = json!({"inbox_id": "2", "contact_id": "1", "assignee_id": "1"});
     let made = read(raw.send("POST", "/api/v1/accounts/1/conversations/", Some(&asked)).await);
     assert_eq!((&made["inbox_id"], &made["meta"]["assignee"]["id"]), (&json!(2), &json!(1)));
 }
 
-async fn percent_encoded_segments_stay_data(backend: Backend) {
+async fn percent_encoded_segments_are_data(backend: Backend) {
     let app = TestApp::start(backend).await;
     let contacts = format!("/public/api/v1/inboxes/{}/contacts", identifier(&app.clients(), 1).await);
     let raw = Raw::new(&app, "");

@@ -1,4 +1,4 @@
-//! Positions that a request names and that the log cannot continue: of another log, or of another account.
+//! Cursors of another log or another account, which cannot be resumed.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parley_proto::CreateAccountRequest;
@@ -6,9 +6,9 @@ use serde_json::Value as Json;
 
 use crate::support::{app::TestApp, database::Backend, http::Http, on_both, reader::log_info};
 
-on_both!(positions_of_other_logs_are_refused);
+on_both!(cursors_of_other_logs_are_refused);
 
-/// A read that waits for the position, and a stream that begins after it: the status and the body of each.
+/// A read that waits for the cursor, and a stream that starts after it. Returns the status and the body of each.
 async fn named(http: &Http, cursor: &[u8]) -> [(u16, Json); 2] {
     let text = URL_SAFE_NO_PAD.encode(cursor);
     let read = http.request("GET", "/api/v1/accounts/1/labels").header("parley-min-cursor", &text);
@@ -19,7 +19,7 @@ async fn named(http: &Http, cursor: &[u8]) -> [(u16, Json); 2] {
     [(read.status, read.body), (stream.status, stream.body)]
 }
 
-async fn positions_of_other_logs_are_refused(backend: Backend) {
+async fn cursors_of_other_logs_are_refused(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = TestApp::start(backend).await;
     let http = app.http();
@@ -37,7 +37,7 @@ async fn positions_of_other_logs_are_refused(backend: Backend) {
     };
     let made = app.platform().accounts.clone().create_account(request).await.expect("it is made");
     let [read, stream] = named(&http, &made.into_inner().cursor).await;
-    // A read waits for positions of the caller's accounts only.
+    // A read only waits for cursors of the caller's accounts.
     assert_eq!(read.0, 401, "{}", read.1);
     assert_eq!(
         (stream.0, &stream.1["reason"]),

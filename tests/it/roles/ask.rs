@@ -1,4 +1,4 @@
-//! Any call of the contract, with a request that is well formed: ids are 1, texts are short, a mask names the first field that can change.
+//! Calls any method of the contract with a well-formed request: ids are 1, texts are short, and a mask names the first updatable field.
 
 use http::uri::PathAndQuery;
 use parley_proto as pb;
@@ -12,32 +12,32 @@ use tonic::{
 
 use crate::support::{clients::Clients, in_time};
 
-/// All calls.
+/// All methods of the contract.
 pub fn calls() -> Vec<MethodDescriptor> {
     let pool = DescriptorPool::decode(pb::DESCRIPTORS).expect("the program carries its own description");
     let services = pool.services().filter(|service| service.package_name() == "parley.v1");
     services.flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
 }
 
-/// As the table names a call.
+/// The name of a method as `Service.Method`.
 pub fn name(call: &MethodDescriptor) -> String {
     format!("{}.{}", call.parent_service().name(), call.name())
 }
 
-/// Which number a field of a message gets; none: the usual one.
+/// The number for a field of a message, or `None` for the usual one.
 pub type Numbers<'a> = &'a (dyn Fn(&MessageDescriptor, &str) -> Option<i64> + Sync);
 
-/// Makes a call: what it was refused with, if it was.
+/// Makes a call. Returns its error if it is refused.
 pub async fn ask(clients: &Clients, call: &MethodDescriptor) -> Result<(), Status> {
     send(clients, call, &filled(&call.input(), 0)).await
 }
 
-/// Makes a call about certain ids, and returns the encoded answer: of a stream, the first one.
+/// Makes a call about certain ids. Returns the encoded response; of a stream, the first one.
 pub async fn ask_about(clients: &Clients, call: &MethodDescriptor, numbers: Numbers<'_>) -> Result<Vec<u8>, Status> {
     answer(clients, call, &filled_with(&call.input(), numbers, 0)).await
 }
 
-/// Makes a call with a request: what it was refused with, if it was.
+/// Makes a call with this request. Returns its error if it is refused.
 pub async fn send(clients: &Clients, call: &MethodDescriptor, request: &DynamicMessage) -> Result<(), Status> {
     answer(clients, call, request).await.map(drop)
 }
@@ -48,14 +48,14 @@ async fn answer(clients: &Clients, call: &MethodDescriptor, request: &DynamicMes
     let request = request.encode_to_vec();
     let mut grpc = Grpc::new(clients.service.clone());
     in_time("the service", grpc.ready()).await.expect("the server is there");
-    // One message, then the end; whatever kind of call it is, it looks the same on the wire.
+    // One message and the end of the request, which is the same on the wire for all kinds of calls.
     let request = Request::new(futures_util::stream::iter([request]));
     let answered = async {
         let mut stream = grpc.streaming(request, path, Plain).await?.into_inner();
         stream.message().await
     };
     let answer: Option<Vec<u8>> = in_time("an answer", answered).await?;
-    // A stream of writes tells of each by itself.
+    // A stream of writes reports errors per message.
     let answer = answer.unwrap_or_default();
     if call.name() == "SendMessages" {
         let answer = pb::SendMessagesResponse::decode(answer.as_slice()).expect("its answer");
@@ -66,7 +66,7 @@ async fn answer(clients: &Clients, call: &MethodDescriptor, request: &DynamicMes
     Ok(answer)
 }
 
-/// A message with a value in each field that a call may need, `depth` messages deep already.
+/// A message with a value in each field that a call may need. `depth` is the nesting depth of the message itself.
 pub fn filled(message: &MessageDescriptor, depth: usize) -> DynamicMessage {
     filled_with(message, &|_, _| None, depth)
 }
@@ -74,7 +74,7 @@ pub fn filled(message: &MessageDescriptor, depth: usize) -> DynamicMessage {
 fn filled_with(message: &MessageDescriptor, numbers: Numbers<'_>, depth: usize) -> DynamicMessage {
     let mut made = DynamicMessage::new(message.clone());
     for field in message.fields() {
-        // Of alternatives, the first.
+        // The first alternative of a oneof.
         let skipped = field
             .containing_oneof()
             .is_some_and(|oneof| oneof.fields().next() != Some(field.clone()));
@@ -98,7 +98,7 @@ fn value(of: &MessageDescriptor, field: &FieldDescriptor, numbers: Numbers<'_>, 
     match field.kind() {
         Kind::String => text(name).map(|text| Value::String(text.to_owned())),
         Kind::Int64 if name.ends_with("_id") || name.ends_with("_ids") || name == "id" => {
-            // Two contacts are merged, and a bot and a user do not share a token.
+            // A merge needs two different contacts.
             let usual = if name == "mergee_contact_id" { 2 } else { 1 };
             Some(Value::I64(numbers(of, name).unwrap_or(usual)))
         }
@@ -106,7 +106,7 @@ fn value(of: &MessageDescriptor, field: &FieldDescriptor, numbers: Numbers<'_>, 
         Kind::Enum(_) if field.cardinality() != Cardinality::Repeated && !name.contains("order") => Some(Value::EnumNumber(1)),
         Kind::Message(nested) if nested.full_name() == "google.protobuf.FieldMask" => Some(Value::Message(mask(of))),
         Kind::Message(nested) if nested.full_name() == "google.protobuf.Struct" => Some(Value::Message(DynamicMessage::new(nested))),
-        // Lists may be empty, but for that of a batch.
+        // Lists may be empty, except for that of a batch.
         Kind::Message(_) if field.cardinality() == Cardinality::Repeated && name != "messages" => None,
         Kind::Message(nested) if nested.package_name() == "parley.v1" && depth < 3 => {
             Some(Value::Message(filled_with(&nested, numbers, depth + 1)))
@@ -115,7 +115,7 @@ fn value(of: &MessageDescriptor, field: &FieldDescriptor, numbers: Numbers<'_>, 
     }
 }
 
-/// A mask with the first text of the message that it is about.
+/// A field mask with the first string field of the message that the request updates.
 fn mask(request: &MessageDescriptor) -> DynamicMessage {
     let nested = request.fields().find_map(|field| match field.kind() {
         Kind::Message(nested) if nested.package_name() == "parley.v1" => Some(nested),
@@ -132,7 +132,7 @@ fn mask(request: &MessageDescriptor) -> DynamicMessage {
     mask
 }
 
-/// A text that fits a field; none for those that are better left out.
+/// A valid text for a field, or `None` for fields that are better left out.
 fn text(name: &str) -> Option<&'static str> {
     Some(match name {
         "email" | "emails" => "new@example.org",
@@ -149,7 +149,7 @@ fn text(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Messages as bytes.
+/// A codec that passes messages as bytes.
 #[derive(Clone, Copy, Debug)]
 struct Plain;
 

@@ -1,4 +1,5 @@
-//! Who may call what: the policy that each method declares, the page that is generated from it, and calls by everyone who may not make them.
+//! Authorization: the policy that each method declares, the page that is generated from it, and calls by every kind of caller that must be
+//! refused.
 
 pub mod ask;
 pub mod policy;
@@ -15,10 +16,10 @@ use tonic::Code;
 use crate::support::{app::TestApp, clients::Clients, database::Backend, scene::Scene};
 use policy::Who;
 
-/// Where users read it.
+/// The generated page.
 const DOCUMENT: &str = "docs/permissions.md";
 
-/// The table of the program is the contract's: every method of the descriptors, and nothing else.
+/// The compiled policy table contains exactly the methods of the contract's descriptors.
 #[test]
 fn every_method_has_a_policy() {
     let mut declared: Vec<_> = METHODS.iter().map(policy::name).collect();
@@ -60,7 +61,7 @@ async fn permissions_page_is_generated() {
     assert_eq!(written, text, "{DOCUMENT} is not what UPDATE_SNAPSHOTS=1 would write");
 }
 
-/// The rows of what is served without being a method.
+/// The rows of endpoints that are not methods.
 async fn endpoints(app: &TestApp) -> String {
     let mut text = String::from(
         "\n## Endpoints without a method\n\n\
@@ -84,7 +85,7 @@ async fn endpoints(app: &TestApp) -> String {
     text
 }
 
-/// A user with a role in an account, and a client of its own.
+/// Clients of a new user with a role in an account.
 async fn member(app: &TestApp, account: i64, email: &str, role: Role) -> Clients {
     let mut accounts = app.platform().accounts;
     let request = CreateUserRequest {
@@ -120,7 +121,7 @@ async fn with_token(app: &TestApp, request: CreateTokenRequest) -> Clients {
     app.clients_with(&made.secret)
 }
 
-/// A service of the first account.
+/// A service token of the first account.
 fn service(read_only: bool, inbox_ids: Vec<i64>) -> CreateTokenRequest {
     CreateTokenRequest {
         kind: TokenKind::Service.into(),
@@ -203,7 +204,7 @@ async fn callers(app: &TestApp) -> Vec<(Who, Clients)> {
     ]
 }
 
-/// One of everything that calls name by the id 1.
+/// Creates one of everything that calls refer to by the id 1.
 async fn furnish(scene: &Scene) {
     let conversation = scene.talk().await;
     scene.say(conversation, "hello").await;
@@ -223,7 +224,7 @@ async fn furnish(scene: &Scene) {
     }
 }
 
-/// Each method, by every kind of caller that its policy refuses. Streams are opened like calls, with one message.
+/// Each method with every kind of caller that its policy refuses. Streams are opened like calls, with one message.
 #[tokio::test]
 async fn policy_refuses_callers() {
     let app = TestApp::builder(Backend::Sqlite).platform().start().await;
@@ -243,7 +244,7 @@ async fn policy_refuses_callers() {
                 .await
                 .map_err(|status| (status.code(), status.message().to_owned()));
             let refused = match &answer {
-                // A resource that the caller may not see may be reported as missing.
+                // A resource that the caller cannot see may be reported as missing.
                 Err((code, _)) if known => matches!(code, Code::PermissionDenied | Code::NotFound),
                 Err((code, _)) => *code == Code::Unauthenticated,
                 Ok(()) => false,
@@ -270,7 +271,7 @@ async fn policy_admits_readers() {
                 who,
                 Who::ReadOnlyService | Who::ReadOnlyAdministrator | Who::Agent | Who::Administrator | Who::ReadOnlyOperator
             );
-            // What belongs to a user is not a service's.
+            // A user's own resources do not belong to a service.
             let owns =
                 method.caller == parley_proto::MethodCaller::Owner && !matches!(who, Who::Administrator | Who::ReadOnlyAdministrator);
             if !reads || !method.is_read() || !method.needs_token() || owns || policy::refuses(method, *who) {

@@ -1,16 +1,16 @@
-//! The policies of methods as the tests use them: by `Service.Call`, in words for the document, and whom they refuse.
+//! The policies of methods for the tests: lookup by `Service.Method`, descriptions for the page, and the callers that they refuse.
 
 use parley_proto::{
     MethodCaller, MethodCredential, MethodEffect,
     policy::{METHODS, Method},
 };
 
-/// The callers that the tests make each call as.
+/// The kinds of callers that the tests use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
     /// Without a token.
     Nobody,
-    /// With a token that was never made.
+    /// With a token that was never created.
     Unknown,
     /// A read-only service of the account.
     ReadOnlyService,
@@ -20,7 +20,7 @@ pub enum Who {
     ScopedService,
     /// An administrator of another account.
     Stranger,
-    /// An agent of the account who is no member of the inbox.
+    /// An agent of the account who is not a member of the inbox.
     Agent,
     /// An administrator of the account.
     Administrator,
@@ -28,23 +28,23 @@ pub enum Who {
     Bot,
     /// The operator.
     Operator,
-    /// The operator with a token that only reads.
+    /// The operator with a read-only token.
     ReadOnlyOperator,
 }
 
-/// `Service.Call`, as documents name a call.
+/// The name of a method as `Service.Method`, as the documentation uses it.
 pub fn name(method: &Method) -> String {
     let service = method.service.rsplit('.').next().unwrap_or_default();
     format!("{service}.{}", method.call)
 }
 
-/// The method of `Service.Call`.
+/// The method with this name.
 pub fn named(call: &str) -> &'static Method {
     let found = METHODS.iter().find(|method| name(method) == call);
     found.unwrap_or_else(|| panic!("the contract has no {call}"))
 }
 
-/// Who may call it, in words.
+/// A description of who may call the method.
 pub fn words(method: &Method) -> &'static str {
     match method.caller {
         MethodCaller::Unspecified => "nobody",
@@ -69,7 +69,7 @@ pub fn words(method: &Method) -> &'static str {
     }
 }
 
-/// Whether read-only tokens may call it, in words.
+/// A description of whether read-only tokens may call the method.
 pub fn effect(method: &Method) -> &'static str {
     match (method.needs_token(), method.effect) {
         (false, MethodEffect::Write) => "writes",
@@ -80,13 +80,13 @@ pub fn effect(method: &Method) -> &'static str {
     }
 }
 
-/// Whether the policy refuses a caller whatever the request says, where its ids are those of the account and the inbox.
+/// Whether the policy refuses a caller regardless of the request, for ids that belong to the account and the inbox.
 pub fn refuses(method: &Method, who: Who) -> bool {
     use MethodCaller as Caller;
     if !method.needs_token() {
         return false;
     }
-    // A request of CreateToken names both a user and a bot here, so it is refused for that.
+    // The generated request of CreateToken names both a user and a bot, so it is refused for that reason.
     let others_tokens = method.caller == Caller::OwnerOrAdministrator && method.call != "CreateToken";
     let administers = others_tokens || matches!(method.caller, Caller::Administrator | Caller::AdministratorOrOperator);
     match who {

@@ -1,4 +1,4 @@
-//! Statements 12 to 14: durable consumers, whose place the server keeps.
+//! Statements 12 to 14: durable consumers, whose positions the server stores.
 
 use parley_proto::{
     self as pb, ConsumeOpen, DeleteConsumerRequest, EventFilter, EventKind, GetConsumerRequest, ListConsumersRequest, ResetConsumerRequest,
@@ -19,14 +19,14 @@ use crate::support::{
 };
 
 on_both!(
-    statement_12_the_server_keeps_the_cursor,
-    statement_12_a_consumer_has_one_filter,
+    statement_12_server_stores_the_cursor,
+    statement_12_consumer_has_one_filter,
     statement_13_commits_are_cumulative,
-    statement_13_a_newer_session_takes_over,
-    statement_14_credit_bounds_what_is_in_flight,
-    consumers_are_looked_after,
-    who_may_consume,
-    the_lag_is_visible
+    statement_13_newer_session_takes_over,
+    statement_14_credit_bounds_events_in_flight,
+    consumers_can_be_listed_reset_and_deleted,
+    invalid_consumer_requests_are_refused,
+    consumer_lag_is_reported
 );
 
 pub(super) async fn consumer(clients: &Clients, name: &str) -> pb::Consumer {
@@ -43,7 +43,7 @@ pub(super) async fn consumer(clients: &Clients, name: &str) -> pb::Consumer {
     answer.into_inner().consumer.expect("always set")
 }
 
-async fn statement_12_the_server_keeps_the_cursor(backend: Backend) {
+async fn statement_12_server_stores_the_cursor(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -57,7 +57,7 @@ async fn statement_12_the_server_keeps_the_cursor(backend: Backend) {
     let middle = all[4].cursor.clone();
     assert_eq!(session.commit(&middle).await.expect("it is stored"), middle);
 
-    // A crash, and the next session begins after what was committed, whatever it asks for.
+    // After a crash, the next session starts after the committed position, whatever start it requests.
     app.crash_and_restart().await;
     let open = ConsumeOpen {
         start: Some(Start::Latest(())),
@@ -72,7 +72,7 @@ async fn statement_12_the_server_keeps_the_cursor(backend: Backend) {
     assert_eq!(all.len() as u64, head);
 }
 
-async fn statement_12_a_consumer_has_one_filter(backend: Backend) {
+async fn statement_12_consumer_has_one_filter(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -96,7 +96,7 @@ async fn statement_12_a_consumer_has_one_filter(backend: Backend) {
     assert_filtered(&events, &log, 0, wanted);
     drop(session);
 
-    // The same filter in another order, or none, is that of the consumer; another one is refused.
+    // The same filter in another order, or no filter, matches the consumer's; a different one is refused.
     for filter in [kinds(&[EventKind::ContactCreated, EventKind::MessageCreated]), None] {
         let open = ConsumeOpen { filter, ..made.clone() };
         let mut session = Session::open(&app.clients(), open).await;
@@ -127,14 +127,14 @@ async fn statement_13_commits_are_cumulative(backend: Backend) {
     let events = session.until(head).await;
     let (third, sixth) = (events[2].cursor.clone(), events[5].cursor.clone());
     assert_eq!(session.commit(&sixth).await.expect("it is stored"), sixth);
-    // What is behind it is covered already, and what is stored does not go back.
+    // A commit below the stored position succeeds without effect, so the position never goes back.
     assert_eq!(session.commit(&third).await.expect("it is covered"), sixth);
     let standing = consumer(&app.clients(), "worker").await;
     let shard = &standing.shards[0];
     assert_eq!((&shard.cursor, shard.seq, shard.lag), (&sixth, 6, head - 6));
     assert_eq!((standing.lag, standing.head_seq, shard.connected), (head - 6, head, true));
 
-    // Many at once may be answered by one, with the farthest.
+    // Many commits at once may get a single reply with the highest position.
     for delivery in &events {
         session.say_commit(&delivery.cursor).await;
     }
@@ -147,7 +147,7 @@ async fn statement_13_commits_are_cumulative(backend: Backend) {
     }
     assert_eq!(consumer(&app.clients(), "worker").await.lag, 0);
 
-    // What was not sent yet, or is of another log, is not taken, and nothing of it is stored.
+    // Cursors that were not delivered yet or belong to another log are refused, and nothing is stored.
     scene.hear(conversation, "one more").await;
     let mut starved = Session::open(
         &app.clients(),
@@ -164,14 +164,14 @@ async fn statement_13_commits_are_cumulative(backend: Backend) {
     assert_eq!(consumer(&app.clients(), "starved").await.shards[0].seq, 0);
 }
 
-async fn statement_13_a_newer_session_takes_over(backend: Backend) {
+async fn statement_13_newer_session_takes_over(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).replicas(replicas).start().await;
     let scene = app.scene();
     let conversation = scene.talk().await;
     let mut older = Session::open(&app.clients(), plenty(1, "worker")).await;
     let first = older.next().await;
-    // On PostgreSQL the newer one is at another replica.
+    // On PostgreSQL the newer session is on another replica.
     let elsewhere = app.clients_elsewhere();
     let mut newer = Session::open(&elsewhere, plenty(1, "worker")).await;
     assert!(newer.opened.fence > older.opened.fence);
@@ -179,7 +179,7 @@ async fn statement_13_a_newer_session_takes_over(backend: Backend) {
     let second = newer.next().await;
     let stored = newer.commit(&second.cursor).await.expect("the newer one commits");
 
-    // The older one is fenced at its next word at the latest, and says so by itself if it has nothing to say.
+    // The older session is fenced at its next commit at the latest. If it commits nothing, it learns about the takeover from the server.
     older.say_commit(&first.cursor).await;
     let status = older.end().await;
     let ended = fault(&status);
@@ -196,7 +196,7 @@ async fn statement_13_a_newer_session_takes_over(backend: Backend) {
     scene.hear(conversation, "goes on").await;
 }
 
-async fn statement_14_credit_bounds_what_is_in_flight(backend: Backend) {
+async fn statement_14_credit_bounds_events_in_flight(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -210,7 +210,7 @@ async fn statement_14_credit_bounds_what_is_in_flight(backend: Backend) {
     };
     let head = log_info(&app.clients(), 1).await.head_seq;
     let mut session = Session::open(&app.clients(), open.clone()).await;
-    // Without credit only bookmarks flow, and they tell how far behind it is.
+    // Without credit only bookmarks are sent, and they report the lag.
     for _ in 0..2 {
         let bookmark = session.bookmark().await;
         assert_eq!((bookmark.seq, bookmark.head_seq), (0, head));
@@ -231,7 +231,7 @@ async fn statement_14_credit_bounds_what_is_in_flight(backend: Backend) {
     assert_eq!(session.bookmark().await.seq, 3);
     drop(session);
 
-    // By bytes too: what is granted is overstepped by one event at most.
+    // Credit in bytes: a session receives at most one event beyond it.
     let open = ConsumeOpen {
         consumer: "narrow".to_owned(),
         credit: Some(pb::ConsumeCredit { events: 1000, bytes: 1 }),
@@ -245,7 +245,7 @@ async fn statement_14_credit_bounds_what_is_in_flight(backend: Backend) {
     assert_eq!(rest.len() as u64, head - 1);
 }
 
-async fn consumers_are_looked_after(backend: Backend) {
+async fn consumers_can_be_listed_reset_and_deleted(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     scene.talk().await;
@@ -277,7 +277,7 @@ async fn consumers_are_looked_after(backend: Backend) {
     }
     assert_eq!(names, ["audit", "billing", "search"]);
 
-    // Reset to the head: the session ends, and the next one begins there, with a higher number.
+    // A reset to the head ends the session, and the next one starts there with a higher fencing number.
     let mut session = Session::open(&clients, plenty(1, "audit")).await;
     let fence = session.opened.fence;
     let request = ResetConsumerRequest {
@@ -321,7 +321,7 @@ async fn consumers_are_looked_after(backend: Backend) {
     assert_eq!(fault(&status).code, Code::NotFound);
 }
 
-async fn the_lag_is_visible(backend: Backend) {
+async fn consumer_lag_is_reported(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     app.scene().hear(talk, "hello").await;
@@ -376,7 +376,7 @@ async fn the_lag_is_visible(backend: Backend) {
     .await;
 }
 
-async fn who_may_consume(backend: Backend) {
+async fn invalid_consumer_requests_are_refused(backend: Backend) {
     let app = TestApp::start(backend).await;
     let status = Session::try_open(&app.clients_with("a-token-nobody-was-given"), plenty(1, "x")).await;
     assert_eq!(fault(&status.expect_err("the token is unknown")).code, Code::Unauthenticated);

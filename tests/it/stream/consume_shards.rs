@@ -1,4 +1,4 @@
-//! Statement 13: the work of a consumer shared among sessions, by conversation.
+//! Statement 13: a consumer's work is divided among sessions by conversation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +15,7 @@ use crate::support::{
     reader::{event, whole_log},
 };
 
-on_both!(
-    statement_13_shards_split_by_conversation,
-    statement_13_another_number_of_shards_loses_nothing
-);
+on_both!(statement_13_shards_split_by_conversation, statement_13_resharding_loses_nothing);
 
 fn shard(name: &str, shard: u32, shard_count: u32) -> ConsumeOpen {
     ConsumeOpen {
@@ -84,7 +81,7 @@ async fn statement_13_shards_split_by_conversation(backend: Backend) {
     );
 }
 
-async fn statement_13_another_number_of_shards_loses_nothing(backend: Backend) {
+async fn statement_13_resharding_loses_nothing(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     for _ in 0..4 {
@@ -96,7 +93,7 @@ async fn statement_13_another_number_of_shards_loses_nothing(backend: Backend) {
     let events = first.until(head).await;
     let done = events.last().expect("there are events").cursor.clone();
     first.commit(&done).await.expect("it is stored");
-    // While it is alive, nobody splits the work anew.
+    // The shard count cannot change while a session is alive.
     let status = Session::try_open(&app.clients(), shard("grows", 2, 4))
         .await
         .expect_err("a session is alive");
@@ -112,7 +109,7 @@ async fn statement_13_another_number_of_shards_loses_nothing(backend: Backend) {
     let mut ended = first;
     app.database.run("UPDATE consumer_shards SET leased_until = 0").await;
 
-    // Shard 1 of 2 was never opened, so all four begin where it would have begun.
+    // Shard 1 of 2 was never opened, so all four shards begin where it would have begun.
     let mut seen = BTreeSet::new();
     for index in 0..4 {
         let mut session = Session::open(&app.clients(), shard("grows", index, 4)).await;

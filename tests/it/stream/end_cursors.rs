@@ -1,4 +1,4 @@
-//! Statement 16: every status that ends an opened stream has the stream's last cursor. One test for each reason that `docs/stream.md` lists.
+//! Statement 16: every status that ends an open stream contains the stream's last cursor. One test for each reason in `docs/stream.md`.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -33,7 +33,7 @@ fn cursor(status: &Status) -> Option<Bytes> {
         .and_then(|cursor| cursor.to_bytes().ok())
 }
 
-/// The reason, and that the stream goes on behind what was read of it.
+/// Asserts the code and the reason, and that the stream can be resumed after what was read of it.
 async fn assert_resumes(app: &TestApp, end: &Status, (code, reason): (Code, &str), read: u64) {
     assert_eq!((end.code(), fault(end).reason.as_str()), (code, reason), "{end:?}");
     let cursor = cursor(end).expect("the trailers hold the cursor");
@@ -49,7 +49,7 @@ async fn head(app: &TestApp) -> u64 {
     log_info(&app.clients(), 1).await.head_seq
 }
 
-/// A token of the administrator, and its id.
+/// Creates a token of the administrator. Returns it and its id.
 async fn another_token(app: &TestApp) -> (String, i64) {
     let request = CreateTokenRequest {
         kind: TokenKind::User.into(),
@@ -85,7 +85,7 @@ async fn statement_16_token_invalid_has_the_cursor(backend: Backend) {
         let request = SubscribePubsubRequest { key: Some(key) };
         let mut pubsub = PubsubServiceClient::new(Clients::new(&app.server.doors.grpc, None).service);
         let mut pubsub = pubsub.subscribe_pubsub(request).await.expect("open").into_inner();
-        // Its first bookmark says that it is open.
+        // The first bookmark shows that the stream is open.
         in_time("a bookmark", pubsub.message()).await.expect("open");
         let events = app
             .http()
@@ -159,7 +159,7 @@ async fn statement_16_invalid_field_of_a_session_has_the_cursor(backend: Backend
 
 async fn statement_16_epoch_changed_has_the_cursor(backend: Backend) {
     if backend == Backend::Sqlite {
-        // One process has the file alone, so nothing goes back under it.
+        // On SQLite a single process owns the file, so the log cannot go back while it runs.
         return;
     }
     let app = TestApp::builder(backend)
@@ -170,7 +170,7 @@ async fn statement_16_epoch_changed_has_the_cursor(backend: Backend) {
     let read = head(&app).await;
     let mut reader = Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await;
     let events = reader.until(read).await;
-    // What a failover to a replica that lagged behind does.
+    // Simulates a failover to a standby that lagged behind.
     let lost = read - 1;
     app.database
         .run(&format!(

@@ -1,4 +1,4 @@
-//! Statement 16: streams end with a status, not with a broken pipe.
+//! Statement 16: streams end with a status instead of a broken connection.
 
 use bytes::Bytes;
 use parley_proto::{CreateTokenRequest, RevokeTokenRequest, TokenKind, subscribe_request::Start};
@@ -14,19 +14,19 @@ use crate::support::{
 };
 
 on_both!(
-    statement_16_a_drain_ends_with_a_status_and_the_cursor,
-    statement_16_a_revoked_token_ends_with_a_status,
-    statement_16_an_open_stream_needs_a_token
+    statement_16_drain_ends_streams_with_a_cursor,
+    statement_16_revoked_token_ends_streams_with_a_status,
+    statement_16_stream_requires_a_token
 );
 
-async fn statement_16_a_drain_ends_with_a_status_and_the_cursor(backend: Backend) {
+async fn statement_16_drain_ends_streams_with_a_cursor(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
     let mut reader = Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await;
     let head = log_info(&app.clients(), 1).await.head_seq;
     let mut events = reader.until(head).await;
-    // One that only waits, and has been sent nothing.
+    // An idle reader that has received no event.
     let mut idle = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
     idle.until_bookmark().await;
 
@@ -68,7 +68,7 @@ async fn statement_16_a_drain_ends_with_a_status_and_the_cursor(backend: Backend
     assert_dense(&events, 1);
 }
 
-async fn statement_16_a_revoked_token_ends_with_a_status(backend: Backend) {
+async fn statement_16_revoked_token_ends_streams_with_a_status(backend: Backend) {
     let app = TestApp::start(backend).await;
     let made = app
         .clients()
@@ -100,7 +100,7 @@ async fn statement_16_a_revoked_token_ends_with_a_status(backend: Backend) {
     assert_refused::<()>(Err(again), Code::Unauthenticated, "TOKEN_INVALID");
 }
 
-async fn statement_16_an_open_stream_needs_a_token(backend: Backend) {
+async fn statement_16_stream_requires_a_token(backend: Backend) {
     let app = TestApp::start(backend).await;
     let nobody = crate::support::clients::Clients::new(&app.server.doors.grpc, None);
     let status = Reader::refusal(&nobody, everything(1, Start::Latest(()))).await;

@@ -1,4 +1,4 @@
-//! Statement 20: one envelope for every kind, fixed at the time of the event, without credentials.
+//! Statement 20: one envelope for all kinds of events, fixed at the time of the event, without credentials.
 
 use parley_proto::{
     ActorType, Contact, ConversationStatus, Event, EventKind, GetInboxRequest, GetProfileRequest, UpdateContactRequest,
@@ -17,9 +17,9 @@ use crate::support::{
 };
 
 on_both!(
-    statement_20_envelope,
-    statement_20_changes_before_and_after,
-    statement_20_no_credentials
+    statement_20_every_event_has_the_envelope,
+    statement_20_changes_have_before_and_after_values,
+    statement_20_events_contain_no_credentials
 );
 
 fn text(value: &str) -> Value {
@@ -67,7 +67,7 @@ fn assert_envelope(event: &Event) {
     }
 }
 
-async fn statement_20_envelope(backend: Backend) {
+async fn statement_20_every_event_has_the_envelope(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -102,7 +102,7 @@ async fn statement_20_envelope(backend: Backend) {
     );
 }
 
-async fn statement_20_changes_before_and_after(backend: Backend) {
+async fn statement_20_changes_have_before_and_after_values(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let person = scene.person("Asha").await;
@@ -166,7 +166,7 @@ async fn statement_20_changes_before_and_after(backend: Backend) {
     assert_eq!(resource.status(), ConversationStatus::Resolved, "the resource after the change");
 }
 
-async fn statement_20_no_credentials(backend: Backend) {
+async fn statement_20_events_contain_no_credentials(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let scene = app.scene();

@@ -1,4 +1,4 @@
-//! Statement 21: what is true for a moment travels as such, and spoils nothing.
+//! Statement 21: ephemeral events are marked as such, and do not affect the log.
 
 use parley_proto::{SetTypingRequest, SubscribeRequest, SubscribeResponse, subscribe_request::Start};
 use tonic::Streaming;
@@ -11,7 +11,7 @@ use crate::support::{
     reader::{Reader, everything, log_info, whole_log},
 };
 
-on_both!(statement_21_ephemeral_events_are_marked_lossy_and_without_seq);
+on_both!(statement_21_ephemeral_events_have_no_sequence_number);
 
 async fn open(clients: &Clients, ephemeral: bool) -> Streaming<SubscribeResponse> {
     let request = SubscribeRequest {
@@ -20,13 +20,13 @@ async fn open(clients: &Clients, ephemeral: bool) -> Streaming<SubscribeResponse
         ..everything(1, Start::Latest(()))
     };
     let mut stream = clients.events.clone().subscribe(request).await.expect("it opens").into_inner();
-    // The first bookmark says that the stream is at the head.
+    // The first bookmark shows that the stream has reached the head.
     let first = in_time("a bookmark", stream.message()).await.expect("it goes on").expect("no end");
     assert!(first.bookmark.is_some());
     stream
 }
 
-async fn statement_21_ephemeral_events_are_marked_lossy_and_without_seq(backend: Backend) {
+async fn statement_21_ephemeral_events_have_no_sequence_number(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).replicas(replicas).start().await;
     let talk = app.scene().talk().await;
@@ -43,7 +43,7 @@ async fn statement_21_ephemeral_events_are_marked_lossy_and_without_seq(backend:
     for stream in &mut asked {
         let mut heard = 0;
         let mut bookmarks = 0;
-        // Once on each replica, however it came.
+        // Delivered exactly once on each replica, whether it was sent there or on the other one.
         while bookmarks < 2 {
             let response = in_time("the moment", stream.message()).await.expect("it goes on").expect("no end");
             assert!(response.events.is_empty(), "it is no event of the log");
@@ -65,7 +65,7 @@ async fn statement_21_ephemeral_events_are_marked_lossy_and_without_seq(backend:
             .expect("no end");
         assert!(response.ephemeral.is_empty() && response.bookmark.is_some_and(|bookmark| bookmark.seq == before));
     }
-    // It is in no log, and comes again to nobody.
+    // It is not in the log, and is not delivered to later readers.
     assert_eq!(log_info(&app.clients(), 1).await.head_seq, before);
     assert_eq!(whole_log(&app.clients(), 1).await.len() as u64, before);
     let mut late = Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await;

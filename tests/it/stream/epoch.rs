@@ -1,4 +1,4 @@
-//! Statement 19: when history goes back, everybody is told.
+//! Statement 19: if the history goes back, every reader learns about it.
 
 use parley_proto::subscribe_request::Start;
 use tonic::Code;
@@ -13,14 +13,14 @@ use crate::support::{
 };
 
 on_both!(
-    statement_19_a_head_that_goes_back_is_noticed,
-    statement_23_another_event_at_a_known_seq_is_noticed,
-    statement_19_a_restore_is_told_by_a_command
+    statement_19_head_that_goes_back_changes_the_epoch,
+    statement_23_replaced_event_changes_the_epoch,
+    statement_19_restored_command_changes_the_epoch
 );
 
-async fn statement_19_a_head_that_goes_back_is_noticed(backend: Backend) {
+async fn statement_19_head_that_goes_back_changes_the_epoch(backend: Backend) {
     if backend == Backend::Sqlite {
-        // One process has the file alone, so nothing goes back under it; the command below is for it.
+        // On SQLite a single process owns the file, so the log cannot go back while it runs; the command below covers it.
         return;
     }
     let app = TestApp::builder(backend)
@@ -38,7 +38,7 @@ async fn statement_19_a_head_that_goes_back_is_noticed(backend: Backend) {
     let mut session = Session::open(&app.clients(), plenty(1, "worker")).await;
     session.until(before.head_seq).await;
 
-    // What a failover to a replica that lagged behind does.
+    // Simulates a failover to a standby that lagged behind.
     let lost = before.head_seq - 4;
     app.database
         .run(&format!(
@@ -60,10 +60,10 @@ async fn statement_19_a_head_that_goes_back_is_noticed(backend: Backend) {
     assert_ne!(log_info(&app.clients(), 1).await.epoch, before.epoch);
 }
 
-/// A failover to a standby that lagged behind, whose log has grown to the same head, or further, before anybody looked.
-async fn statement_23_another_event_at_a_known_seq_is_noticed(backend: Backend) {
+/// A failover to a standby that lagged behind, whose log has grown to the same head or further before a replica polls it.
+async fn statement_23_replaced_event_changes_the_epoch(backend: Backend) {
     if backend == Backend::Sqlite {
-        // One process has the file alone, so nothing is replaced under it.
+        // On SQLite a single process owns the file, so events cannot be replaced while it runs.
         return;
     }
     for (is_on, switch) in [(true, ""), (false, "cursor_mark")] {
@@ -77,7 +77,7 @@ async fn statement_23_another_event_at_a_known_seq_is_noticed(backend: Backend) 
         scene.hear(talk, "seen").await;
         let before = log_info(&app.clients(), 1).await;
         let mut readers = Vec::new();
-        // One that was there before the event came, and knows it from its tail, and one that came later.
+        // One reader received the event from the tail in memory, the other one started later.
         for _ in 0..2 {
             let mut reader = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
             scene.say(talk, "live").await;
@@ -97,7 +97,7 @@ async fn statement_23_another_event_at_a_known_seq_is_noticed(backend: Backend) 
             }
             assert_ne!(log_info(&app.clients(), 1).await.epoch, before.epoch);
         } else {
-            // Streams go on through other polls, which each bookmark comes after.
+            // Streams continue across further polls: each bookmark follows one.
             for reader in &mut readers {
                 reader.until_bookmark().await;
             }
@@ -106,7 +106,7 @@ async fn statement_23_another_event_at_a_known_seq_is_noticed(backend: Backend) 
     }
 }
 
-async fn statement_19_a_restore_is_told_by_a_command(backend: Backend) {
+async fn statement_19_restored_command_changes_the_epoch(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     app.scene().talk().await;
     let before = log_info(&app.clients(), 1).await;

@@ -1,4 +1,4 @@
-//! Statement 22: a deleted contact leaves tombstones, at the same places.
+//! Statement 22: deleting a contact replaces its events by tombstones with the same sequence numbers.
 
 use parley_proto::{
     self as pb, CreateContactRequest, DeleteContactRequest, EventKind, MergeContactsRequest, event::Resource, subscribe_request::Start,
@@ -14,12 +14,12 @@ use crate::support::{
 };
 
 on_both!(
-    statement_22_erasure,
-    statement_22_a_deleted_message_is_erased_with_its_contact,
-    statement_22_what_was_merged_goes_too
+    statement_22_erasure_leaves_tombstones,
+    statement_22_deleted_message_is_erased_with_its_contact,
+    statement_22_merged_contacts_are_erased_too
 );
 
-/// Whether a text stands anywhere in these events.
+/// Whether any of these events contains a text.
 fn holds(log: &[pb::EventDelivery], text: &str) -> bool {
     log.iter()
         .any(|delivery| String::from_utf8_lossy(&event(delivery).encode_to_vec()).contains(text))
@@ -45,7 +45,7 @@ async fn rewritten(app: &TestApp) {
 }
 
 /// Deleting a message hides it. Its text stays in earlier events until its contact is erased.
-async fn statement_22_a_deleted_message_is_erased_with_its_contact(backend: Backend) {
+async fn statement_22_deleted_message_is_erased_with_its_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let asha = scene.person("Asha Rao").await;
@@ -70,7 +70,7 @@ async fn statement_22_a_deleted_message_is_erased_with_its_contact(backend: Back
     assert!(!holds(&log, "a secret of hers"));
 }
 
-async fn statement_22_erasure(backend: Backend) {
+async fn statement_22_erasure_leaves_tombstones(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend)
         .replicas(replicas)
@@ -86,7 +86,7 @@ async fn statement_22_erasure(backend: Backend) {
         scene.say(talk, "secret answer").await;
     }
     let before = whole_log(&app.clients(), 1).await;
-    // Readers that hold the tail in memory, here and at another replica.
+    // Readers whose events are in the tail in memory, on this replica and on another.
     let elsewhere = app.clients_elsewhere();
     let mut live = Vec::new();
     for clients in [app.clients(), elsewhere.clone()] {
@@ -106,7 +106,7 @@ async fn statement_22_erasure(backend: Backend) {
         };
         assert_eq!(tombstone.contact_id, Some(asha.contact), "who is gone is told");
     }
-    // At once, on every replica, and after the rows were rewritten.
+    // Immediately, on every replica, and again after the rows were rewritten.
     for round in 0..2 {
         for clients in [app.clients(), elsewhere.clone()] {
             let log = whole_log(&clients, 1).await;
@@ -143,7 +143,7 @@ async fn statement_22_erasure(backend: Backend) {
     assert_eq!(Database::number(&url, left).await, 0, "the rows hold nothing of it");
 }
 
-async fn statement_22_what_was_merged_goes_too(backend: Backend) {
+async fn statement_22_merged_contacts_are_erased_too(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let mut ids = Vec::new();
@@ -162,7 +162,7 @@ async fn statement_22_what_was_merged_goes_too(backend: Backend) {
             .into_inner();
         ids.push(made.contact.expect("always set").id);
     }
-    // The third into the second, the second into the first.
+    // The third contact into the second, and the second into the first.
     for (base, mergee) in [(ids[1], ids[2]), (ids[0], ids[1])] {
         let request = MergeContactsRequest {
             account_id: 1,

@@ -1,4 +1,4 @@
-//! Statement 11: AND between kinds of filter, OR inside one, fixed for the life of the stream.
+//! Statement 11: AND between the fields of a filter, OR within a field, fixed for the life of the stream.
 
 use parley_proto::{
     ApiChannel, CreateInboxRequest, Event, EventDelivery, EventFilter, EventKind, Inbox, MessageType, inbox::Channel,
@@ -18,9 +18,9 @@ use crate::support::{
     told::Told as _,
 };
 
-on_both!(statement_11_filters, statement_11_a_bad_filter_is_named);
+on_both!(statement_11_filters_select_matching_events, statement_11_invalid_filter_is_reported);
 
-/// Reads what a filter lets through of the whole log, and compares it with what `matches` says of each event.
+/// Reads the whole log with a filter, and compares the events with those that `matches` selects.
 async fn check(clients: &Clients, log: &[EventDelivery], filter: EventFilter, matches: impl Fn(&Event) -> bool) {
     let matching: Vec<u64> = log
         .iter()
@@ -54,7 +54,7 @@ async fn second_inbox(clients: &Clients) -> i64 {
     answer.into_inner().inbox.expect("always set").id
 }
 
-async fn statement_11_filters(backend: Backend) {
+async fn statement_11_filters_select_matching_events(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let inbox = second_inbox(&clients).await;
@@ -144,7 +144,7 @@ async fn statement_11_filters(backend: Backend) {
     .await;
 }
 
-async fn statement_11_a_bad_filter_is_named(backend: Backend) {
+async fn statement_11_invalid_filter_is_reported(backend: Backend) {
     let app = TestApp::start(backend).await;
     let cases = [
         (

@@ -1,4 +1,4 @@
-//! Statements 13 to 15: what is handed out is bounded, and a session ends with what its client says last.
+//! Statements 13 to 15: frames are bounded, and a session ends after its client's last message.
 
 use parley_proto::{
     ConsumeCommit, ConsumeOpen, ConsumeRequest, MessageDraft, consume_request, consume_response::Response, subscribe_request::Start,
@@ -15,14 +15,14 @@ use crate::support::{
 };
 
 on_both!(
-    statement_14_a_live_reader_is_sent_no_more_than_a_frame_holds,
-    statement_13_a_session_ends_when_its_client_says_no_more
+    statement_14_frames_of_a_live_reader_are_bounded,
+    statement_13_session_ends_when_its_client_closes_the_stream
 );
 
-/// The size of a frame when nothing is set.
+/// The default size of a frame.
 const FRAME: usize = 262_144;
 
-async fn statement_14_a_live_reader_is_sent_no_more_than_a_frame_holds(backend: Backend) {
+async fn statement_14_frames_of_a_live_reader_are_bounded(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -36,7 +36,7 @@ async fn statement_14_a_live_reader_is_sent_no_more_than_a_frame_holds(backend: 
             content: Some("x".repeat(120_000)),
             ..incoming("")
         };
-        // Together they are more than one response may hold.
+        // Together they exceed what one response may hold.
         writers.spawn(async move { scene.send(conversation, draft).await.expect("taken") });
     }
     writers.join_all().await;
@@ -62,7 +62,7 @@ async fn statement_14_a_live_reader_is_sent_no_more_than_a_frame_holds(backend: 
     }
 }
 
-async fn statement_13_a_session_ends_when_its_client_says_no_more(backend: Backend) {
+async fn statement_13_session_ends_when_its_client_closes_the_stream(backend: Backend) {
     let app = TestApp::start(backend).await;
     app.scene().talk().await;
     let log = whole_log(&app.clients(), 1).await;

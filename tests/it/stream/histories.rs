@@ -1,5 +1,5 @@
-//! Statement 23: a cursor identifies one history. What a restore without `parley restored`, a failover that lost writes, or two servers on
-//! copies of one database do: one seq has another event in each history.
+//! Statement 23: a cursor identifies one history. After a restore without `parley restored`, a failover that lost writes, or two servers on
+//! copies of one database, the same sequence number belongs to a different event in each history.
 
 use std::collections::HashSet;
 
@@ -28,18 +28,18 @@ use crate::{
 };
 
 on_both!(
-    statement_23_a_cursor_of_another_history_is_refused,
-    statement_23_two_servers_on_copies_of_a_database_have_two_histories,
-    statement_23_a_consumer_goes_on_in_the_restored_history,
-    statement_23_the_event_before_the_oldest_kept_is_remembered,
-    statement_23_an_erased_event_keeps_its_identity,
+    statement_23_cursor_of_another_history_is_refused,
+    statement_23_copies_of_a_database_have_separate_histories,
+    statement_23_consumer_continues_in_the_restored_history,
+    statement_23_last_trimmed_event_is_remembered,
+    statement_23_erased_event_keeps_its_identity,
     statement_23_one_position_has_one_cursor,
     cursors_have_no_marks_while_the_last_release_may_run
 );
 
 const EPOCH_CHANGED: &str = "EPOCH_CHANGED";
 
-/// Writes until the log has at least so many events, and returns the conversation.
+/// Writes until the log has at least this many events. Returns the head.
 async fn write_to(app: &TestApp, talk: i64, seq: u64) -> u64 {
     let scene = app.scene();
     loop {
@@ -56,7 +56,7 @@ async fn stop(app: &mut TestApp) {
     assert!(app.server.wait().await.success());
 }
 
-/// A filter that lets nothing of a conversation through, so that a subscriber's position moves by bookmarks alone.
+/// A filter that matches nothing in a conversation, so that a subscriber's position advances by bookmarks only.
 fn nothing() -> EventFilter {
     EventFilter {
         kinds: vec![EventKind::TeamCreated.into()],
@@ -64,7 +64,7 @@ fn nothing() -> EventFilter {
     }
 }
 
-/// Cursors of the head, each by another way: of a write, of a delivery, of bookmarks, of the log.
+/// Cursors of the head from different sources: a write, a delivery, bookmarks, and the log.
 async fn cursors(app: &TestApp, talk: i64) -> (Vec<(&'static str, Bytes)>, u64) {
     let (_, written) = app.scene().sent(talk, outgoing("the last one")).await;
     let info = log_info(&app.clients(), 1).await;
@@ -90,7 +90,7 @@ async fn cursors(app: &TestApp, talk: i64) -> (Vec<(&'static str, Bytes)>, u64) 
     (all, head)
 }
 
-/// The reason for which a subscription after a cursor is refused; none if it opens.
+/// The reason with which a subscription after a cursor is refused, or `None` if it opens.
 async fn refused(app: &TestApp, cursor: &Bytes) -> Option<String> {
     let request = everything(1, Start::After(cursor.clone()));
     let opened = Reader::try_open(&app.clients(), request).await;
@@ -105,7 +105,7 @@ fn ids(log: &[EventDelivery]) -> HashSet<String> {
     log.iter().map(|delivery| event(delivery).event_id.clone()).collect()
 }
 
-async fn statement_23_a_cursor_of_another_history_is_refused(backend: Backend) {
+async fn statement_23_cursor_of_another_history_is_refused(backend: Backend) {
     for (is_on, switch) in [(true, ""), (false, "cursor_mark")] {
         let app = TestApp::start(backend).await;
         let talk = app.scene().talk().await;
@@ -148,7 +148,7 @@ async fn statement_23_a_cursor_of_another_history_is_refused(backend: Backend) {
     }
 }
 
-/// Whatever takes a cursor refuses one of another history.
+/// Every call that takes a cursor refuses one of another history.
 async fn every_call_refuses(app: &TestApp, talk: i64, lost: &Bytes) {
     let clients = app.clients();
     let read = GetConversationRequest {
@@ -200,7 +200,7 @@ async fn every_call_refuses(app: &TestApp, talk: i64, lost: &Bytes) {
     assert_eq!(http.answer(request).await.status, 410);
 }
 
-async fn statement_23_two_servers_on_copies_of_a_database_have_two_histories(backend: Backend) {
+async fn statement_23_copies_of_a_database_have_separate_histories(backend: Backend) {
     let mut one = TestApp::start(backend).await;
     let talk = one.scene().talk().await;
     let shared = log_info(&one.clients(), 1).await.head_cursor;
@@ -208,7 +208,7 @@ async fn statement_23_two_servers_on_copies_of_a_database_have_two_histories(bac
     let copy = one.database.copy().await;
     one.start_again().await;
     let other = TestApp::builder(backend).database(copy).start().await;
-    // At once, so that neither clock nor order tells them apart.
+    // Concurrently, so that neither the clock nor the order distinguishes the two.
     tokio::join!(write_to(&one, talk, 20), write_to(&other, talk, 20));
     let logs = [whole_log(&one.clients(), 1).await, whole_log(&other.clients(), 1).await];
     for (app, theirs) in [(&one, &logs[1]), (&other, &logs[0])] {
@@ -226,7 +226,7 @@ async fn statement_23_two_servers_on_copies_of_a_database_have_two_histories(bac
     assert_eq!(both, common, "what both have is what was there before the copy");
 }
 
-async fn statement_23_a_consumer_goes_on_in_the_restored_history(backend: Backend) {
+async fn statement_23_consumer_continues_in_the_restored_history(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     let backed_up = write_to(&app, talk, 12).await;
@@ -245,7 +245,8 @@ async fn statement_23_a_consumer_goes_on_in_the_restored_history(backend: Backen
     write_to(&app, talk, head + 5).await;
     let shard = consumer(&app.clients(), "worker").await;
     assert_eq!((shard.resumable, &shard.shards[0].cursor), (true, &done.cursor));
-    // Its position was restored with the log: it gets again what it had not committed then, and what took the place of what was lost.
+    // The consumer's position was restored with the log: it receives again what it had not committed at the time of the backup, and the
+    // events that replaced the lost ones.
     let mut session = Session::open(&app.clients(), plenty(1, "worker")).await;
     assert_eq!(session.opened.cursor, done.cursor);
     let again = session.until(head + 5).await;
@@ -264,7 +265,7 @@ async fn statement_23_a_consumer_goes_on_in_the_restored_history(backend: Backen
     assert_eq!(&session.commit(newest).await.expect("it is stored"), newest);
 }
 
-/// Makes all events but the newest write old enough to be trimmed, and waits until they are.
+/// Makes all events except the newest write old enough to be trimmed, and waits until they are.
 async fn trim(app: &TestApp) -> u64 {
     let log = whole_log(&app.clients(), 1).await;
     let last = event(log.last().expect("events")).transaction_id;
@@ -284,7 +285,7 @@ async fn trim(app: &TestApp) -> u64 {
     before
 }
 
-async fn statement_23_the_event_before_the_oldest_kept_is_remembered(backend: Backend) {
+async fn statement_23_last_trimmed_event_is_remembered(backend: Backend) {
     let start = |database: Option<Database>| {
         let builder = TestApp::builder(backend).env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1");
         match database {
@@ -310,20 +311,20 @@ async fn statement_23_the_event_before_the_oldest_kept_is_remembered(backend: Ba
         "its event is gone, and everything after it is kept"
     );
     assert_eq!(refused(&app, &log[at - 1].cursor).await.as_deref(), Some("CURSOR_EXPIRED"));
-    // A bookmark of a stream from the beginning, which nothing matched yet, is that cursor too.
+    // So is the bookmark of a stream from the beginning without any match yet.
     let mut reader = Reader::open(&app.clients(), filtered(1, Start::Earliest(()), nothing())).await;
     let bookmark = reader.until_bookmark().await.1;
     assert_eq!(refused(&app, &bookmark.cursor).await, None);
     drop(app);
 
-    // The same numbers in another history.
+    // The same sequence numbers in another history.
     let other = start(Some(copy)).await;
     write_to(&other, talk, 15).await;
     assert_eq!(trim(&other).await, before);
     assert_eq!(refused(&other, edge).await.as_deref(), Some(EPOCH_CHANGED));
 }
 
-async fn statement_23_an_erased_event_keeps_its_identity(backend: Backend) {
+async fn statement_23_erased_event_keeps_its_identity(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
         .start()
@@ -340,7 +341,7 @@ async fn statement_23_an_erased_event_keeps_its_identity(backend: Backend) {
     };
     app.clients().contacts.clone().delete_contact(request).await.expect("it is deleted");
     let url = app.database.url();
-    // First as tombstones that are made when they are read, then as rows that were rewritten.
+    // First as tombstones that are generated on read, then as rewritten rows.
     for _ in 0..2 {
         let erased = whole_log(&app.clients(), 1).await;
         for (before, after) in log.iter().zip(&erased) {
@@ -356,7 +357,7 @@ async fn statement_23_an_erased_event_keeps_its_identity(backend: Backend) {
     }
 }
 
-/// The cursors of a position are the same bytes whatever gave them out, so clients may compare them.
+/// The cursor of a position has the same bytes wherever it comes from, so clients may compare cursors.
 async fn statement_23_one_position_has_one_cursor(backend: Backend) {
     let app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
@@ -365,7 +366,7 @@ async fn statement_23_one_position_has_one_cursor(backend: Backend) {
     for (of, cursor) in &all {
         assert_eq!(cursor, &all[0].1, "{of}");
     }
-    // A write that changes nothing is at the head, too.
+    // The cursor of a write that changes nothing is that of the head.
     let unmute = pb::UnmuteConversationRequest {
         account_id: 1,
         conversation_id: talk,
@@ -390,17 +391,17 @@ async fn statement_23_one_position_has_one_cursor(backend: Backend) {
     assert_eq!(&bookmark.cursor, at(bookmark.seq));
 }
 
-/// Bytes of a cursor's mark.
+/// The size of a cursor's mark in bytes.
 const MARK: usize = 6;
 
-/// Before marks, programs refuse cursors that have one. While such a program may run on the database, none is given out.
+/// Programs from before cursor marks refuse cursors that have one. While such a program may run on the database, no marks are issued.
 async fn cursors_have_no_marks_while_the_last_release_may_run(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let talk = app.scene().talk().await;
     let marked = log_info(&app.clients(), 1).await.head_cursor;
     let seq = log_info(&app.clients(), 1).await.head_seq;
     stop(&mut app).await;
-    // What the migration notes in a database that it finds filled: here an hour ago.
+    // What the migration records in a database with existing data: here, an hour ago.
     let hour = 3_600_000_000_i64;
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -423,7 +424,7 @@ async fn cursors_have_no_marks_while_the_last_release_may_run(backend: Backend) 
     let unmarked = whole_log(&app.clients(), 1).await;
     drop(app);
 
-    // A day later, or when the operator says that no older program runs.
+    // A day later, or once the operator declares that no older program runs.
     let app = TestApp::builder(backend)
         .database(copy)
         .env("PARLEY_EVENTS_CURSOR_MARKS_AFTER_HOURS", "1")
@@ -433,7 +434,7 @@ async fn cursors_have_no_marks_while_the_last_release_may_run(backend: Backend) 
     let head = write_to(&app, talk, seq + 5).await;
     let log = whole_log(&app.clients(), 1).await;
     assert!(log.iter().all(|delivery| delivery.cursor[0] == 2));
-    // A cursor without a mark is taken by its numbers, as before.
+    // A cursor without a mark is still accepted for its sequence number.
     let at = usize::try_from(seq).expect("small");
     let mut reader = Reader::open(&app.clients(), everything(1, Start::After(unmarked[at].cursor.clone()))).await;
     let events = reader.until(head).await;

@@ -1,4 +1,4 @@
-//! The stream's contract: a validator for each numbered statement, with its number in its name.
+//! The contract of the stream: tests for each numbered statement, with the number in their names.
 
 mod consume;
 mod consume_shards;

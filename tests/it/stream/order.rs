@@ -15,13 +15,13 @@ use crate::support::{
 };
 
 on_both!(
-    statement_01_ordered,
-    statement_02_dense,
-    statement_02_dense_with_a_filter,
-    statement_03_unique
+    statement_01_events_are_ordered,
+    statement_02_sequence_numbers_are_dense,
+    statement_02_filtered_stream_names_the_previous_match,
+    statement_03_event_ids_are_unique
 );
 
-/// Writers at once, each in a conversation of its own; gives the message ids of each in the order they were answered.
+/// Concurrent writers, each in its own conversation. Returns the message ids of each writer in the order of the responses.
 async fn traffic(scene: &Scene, writers: usize, messages: usize) -> Vec<Vec<i64>> {
     let mut conversations = Vec::new();
     for _ in 0..writers {
@@ -51,7 +51,7 @@ async fn traffic(scene: &Scene, writers: usize, messages: usize) -> Vec<Vec<i64>
     written
 }
 
-async fn statement_01_ordered(backend: Backend) {
+async fn statement_01_events_are_ordered(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let mut live = Reader::open(&clients, everything(1, Start::Latest(()))).await;
@@ -82,7 +82,7 @@ async fn statement_01_ordered(backend: Backend) {
     }
 }
 
-async fn statement_02_dense(backend: Backend) {
+async fn statement_02_sequence_numbers_are_dense(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let mut live = Reader::open(&clients, everything(1, Start::Earliest(()))).await;
@@ -110,7 +110,7 @@ async fn statement_02_dense(backend: Backend) {
     }
 }
 
-async fn statement_02_dense_with_a_filter(backend: Backend) {
+async fn statement_02_filtered_stream_names_the_previous_match(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     traffic(&scene, 3, 9).await;
@@ -130,7 +130,8 @@ async fn statement_02_dense_with_a_filter(backend: Backend) {
     let events = replayed.until(last(&log).expect("something matches")).await;
     assert_filtered(&events, &log, 0, matches);
 
-    // The chain reaches over what another stream was sent: the first event after a cursor names one that this stream never saw.
+    // The chain includes events that another stream received: `prev_seq` of the first event after a cursor names an event that this stream
+    // never received.
     let middle = &events[events.len() / 2];
     let mut resumed = Reader::open(&clients, subscription(Start::After(middle.cursor.clone()))).await;
     let rest = resumed.until(last(&log).expect("something matches")).await;
@@ -148,7 +149,7 @@ async fn statement_02_dense_with_a_filter(backend: Backend) {
     assert_filtered(&events, &log, before, matches);
 }
 
-async fn statement_03_unique(backend: Backend) {
+async fn statement_03_event_ids_are_unique(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;

@@ -1,4 +1,4 @@
-//! Statement 18: a read that names a position waits for it.
+//! Statement 18: a read with a minimum cursor waits for it.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -8,8 +8,8 @@ use tonic::{Code, Request, metadata::MetadataValue};
 use crate::support::{app::TestApp, clients::Clients, database::Backend, fault::fault, on_both, reader::log_info, scene::incoming};
 
 on_both!(
-    statement_18_a_read_waits_for_a_position,
-    statement_18_a_read_does_not_wait_for_what_never_comes
+    statement_18_read_waits_for_its_minimum_cursor,
+    statement_18_read_stops_waiting_at_its_deadline
 );
 
 fn after<T>(cursor: &Bytes, request: T) -> Request<T> {
@@ -27,13 +27,13 @@ fn conversation(id: i64) -> GetConversationRequest {
     }
 }
 
-/// The cursor of the head, some events further.
+/// A cursor `by` events beyond the head.
 fn ahead(clients: &Clients, head: &Bytes, by: u64) -> Bytes {
     let _ = clients;
     parley_eventlog::cursor::Cursor::decode("head", head)
         .map(|cursor| parley_eventlog::cursor::Cursor {
             seq: parley_types::id::Seq(cursor.seq.0 + by.cast_signed()),
-            // Nobody knows yet which event that will be.
+            // The mark of a future event is unknown.
             mark: None,
             ..cursor
         })
@@ -41,7 +41,7 @@ fn ahead(clients: &Clients, head: &Bytes, by: u64) -> Bytes {
         .encode()
 }
 
-async fn statement_18_a_read_waits_for_a_position(backend: Backend) {
+async fn statement_18_read_waits_for_its_minimum_cursor(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).replicas(replicas).start().await;
     let scene = app.scene();
@@ -59,7 +59,7 @@ async fn statement_18_a_read_waits_for_a_position(backend: Backend) {
         let newest = &answer.expect("it is read").into_inner().messages[0];
         assert_eq!(newest.id, message.id, "the read sees what was written");
     }
-    // It waits for what is not there yet.
+    // The read waits for an event that does not exist yet.
     let head = log_info(&elsewhere, 1).await;
     let awaited = ahead(&elsewhere, &head.head_cursor, 1);
     let waiting = {
@@ -75,7 +75,7 @@ async fn statement_18_a_read_waits_for_a_position(backend: Backend) {
     let info = waiting.await.expect("it ends").expect("it is answered").into_inner();
     assert!(info.head_seq > head.head_seq);
 
-    // By HTTP as a text: the answer of a write says what a read sends back, also when the write is repeated.
+    // Over HTTP the cursor is text: the response to a write contains what a read sends back, also when the response is replayed.
     let http = app.http();
     let mut said = Vec::new();
     for _ in 0..2 {
@@ -105,7 +105,7 @@ async fn statement_18_a_read_waits_for_a_position(backend: Backend) {
     assert_eq!(http.answer(request).await.status, 422);
 }
 
-async fn statement_18_a_read_does_not_wait_for_what_never_comes(backend: Backend) {
+async fn statement_18_read_stops_waiting_at_its_deadline(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let talk = app.scene().talk().await;
     let clients = app.clients();
@@ -118,7 +118,7 @@ async fn statement_18_a_read_does_not_wait_for_what_never_comes(backend: Backend
         .get_conversation(request)
         .await
         .expect_err("it never comes");
-    // The client's own timer may be first.
+    // The client's own timer may fire first.
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
 
     let status = clients

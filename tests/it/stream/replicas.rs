@@ -1,4 +1,4 @@
-//! Several servers on one PostgreSQL database: a subscriber of any sees the writes of all, in order.
+//! Several servers on one PostgreSQL database: a subscriber of any server receives the writes of all, in order.
 
 use parley_proto::subscribe_request::Start;
 
@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_show_each_others_writes_in_order() {
+async fn replicas_deliver_each_others_writes_in_order() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
     let scenes = [app.scene(), app.scene().through(app.clients_of_replica(0))];
     let conversation = scenes[0].talk().await;
@@ -19,7 +19,7 @@ async fn replicas_show_each_others_writes_in_order() {
     for scene in &scenes {
         readers.push(Reader::open(&scene.clients, everything(1, Start::Latest(()))).await);
     }
-    // Both write at once, into one conversation and into their own.
+    // Both servers write concurrently, to a shared conversation and to their own.
     let mut tasks = Vec::new();
     for scene in scenes.clone() {
         for _ in 0..4 {
@@ -47,7 +47,7 @@ async fn replicas_show_each_others_writes_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cursor_of_one_replica_is_good_at_the_other() {
+async fn cursor_of_one_replica_is_valid_on_another() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
     let scene = app.scene();
     let conversation = scene.talk().await;

@@ -1,4 +1,4 @@
-//! Statements 6 and 7: a cursor continues with the very next event, or is refused aloud.
+//! Statements 6 and 7: a cursor resumes with the very next event, or is refused with a reason.
 
 use bytes::Bytes;
 use parley_proto::{CreateAccountRequest, EventFilter, subscribe_request::Start};
@@ -16,13 +16,13 @@ use crate::support::{
 };
 
 on_both!(
-    statement_06_resumable,
-    statement_06_a_foreign_cursor_is_refused,
-    statement_07_loud_when_the_cursor_is_ahead,
-    statement_07_loud_when_the_history_is_another
+    statement_06_cursor_resumes_with_the_next_event,
+    statement_06_cursor_of_another_account_is_refused,
+    statement_07_cursor_ahead_of_the_log_is_refused,
+    statement_07_cursor_of_another_epoch_is_refused
 );
 
-async fn statement_06_resumable(backend: Backend) {
+async fn statement_06_cursor_resumes_with_the_next_event(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -30,7 +30,7 @@ async fn statement_06_resumable(backend: Backend) {
     for index in 0..12 {
         scene.hear(conversation, &format!("message {index}")).await;
     }
-    // Two events, then the connection breaks: once by the client, once by a crash, once by a restart.
+    // The stream is interrupted every few events: first by the client, then by a crash, then by a restart.
     let mut all = reader.take(2).await;
     drop(reader);
     let mut resumed = Reader::open(&app.clients(), everything(1, Start::After(all[1].cursor.clone()))).await;
@@ -57,7 +57,7 @@ async fn statement_06_resumable(backend: Backend) {
     assert_eq!(message.expect("message.created comes first").id, next.id);
 }
 
-async fn statement_06_a_foreign_cursor_is_refused(backend: Backend) {
+async fn statement_06_cursor_of_another_account_is_refused(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let made = app
         .platform()
@@ -90,7 +90,7 @@ async fn statement_06_a_foreign_cursor_is_refused(backend: Backend) {
     }
 }
 
-async fn statement_07_loud_when_the_cursor_is_ahead(backend: Backend) {
+async fn statement_07_cursor_ahead_of_the_log_is_refused(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let conversation = app.scene().talk().await;
     app.server.terminate();
@@ -103,7 +103,7 @@ async fn statement_07_loud_when_the_cursor_is_ahead(backend: Backend) {
 
     let restored = TestApp::builder(backend).database(older).start().await;
     let info = log_info(&restored.clients(), 1).await;
-    // With a filter too: it must not hide the position.
+    // With a filter too, which must not hide the position.
     let nothing = EventFilter {
         conversation_ids: vec![999_999],
         ..EventFilter::default()
@@ -125,7 +125,7 @@ async fn statement_07_loud_when_the_cursor_is_ahead(backend: Backend) {
     }
 }
 
-async fn statement_07_loud_when_the_history_is_another(backend: Backend) {
+async fn statement_07_cursor_of_another_epoch_is_refused(backend: Backend) {
     let (one, other) = (TestApp::start(backend).await, TestApp::start(backend).await);
     let (epoch, cursor) = {
         let info = log_info(&one.clients(), 1).await;
@@ -142,6 +142,6 @@ async fn statement_07_loud_when_the_history_is_another(backend: Backend) {
     );
     assert_eq!(fault.metadata["epoch"], info.epoch);
     assert_eq!(fault.metadata["head_seq"], info.head_seq.to_string());
-    // What to do then: read again from the start.
+    // The client recovers by reading from the start.
     assert_dense(&whole_log(&other.clients(), 1).await, info.earliest_seq);
 }

@@ -1,4 +1,4 @@
-//! Statement 17: what is kept, for how long, and who is told.
+//! Statement 17: which events are kept, for how long, and how readers learn that events were trimmed.
 
 use parley_proto::{ConsumeOpen, subscribe_request::Start};
 use tonic::Code;
@@ -15,12 +15,12 @@ use crate::support::{
 };
 
 on_both!(
-    statement_17_old_events_go_by_whole_writes,
-    statement_17_a_durable_consumer_holds_the_log_up_to_a_cap,
-    statement_17_a_reader_at_the_edge_is_told
+    statement_17_trimming_removes_whole_writes,
+    statement_17_durable_consumer_retains_the_log_up_to_a_cap,
+    statement_17_reader_overtaken_by_trimming_is_refused
 );
 
-/// Microseconds of a day.
+/// A day in microseconds.
 const DAY: i64 = 86_400_000_000;
 
 async fn start(backend: Backend) -> TestApp {
@@ -30,7 +30,7 @@ async fn start(backend: Backend) -> TestApp {
         .await
 }
 
-/// Makes events at or below a seq older.
+/// Makes events at or below a sequence number older.
 async fn age(app: &TestApp, seq: u64, days: i64) {
     let by = days * DAY;
     app.database
@@ -40,7 +40,7 @@ async fn age(app: &TestApp, seq: u64, days: i64) {
         .await;
 }
 
-/// Waits until the log begins there.
+/// Waits until the log begins at this sequence number.
 async fn begins_at(app: &TestApp, seq: u64) {
     in_time("trimming", async {
         while log_info(&app.clients(), 1).await.earliest_seq < seq {
@@ -51,7 +51,7 @@ async fn begins_at(app: &TestApp, seq: u64) {
     assert_eq!(log_info(&app.clients(), 1).await.earliest_seq, seq);
 }
 
-async fn statement_17_old_events_go_by_whole_writes(backend: Backend) {
+async fn statement_17_trimming_removes_whole_writes(backend: Backend) {
     let app = start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -63,7 +63,7 @@ async fn statement_17_old_events_go_by_whole_writes(backend: Backend) {
         log_info(&app.clients(), 1).await.retention.expect("it is told").seconds,
         7 * 24 * 3600
     );
-    // The cut falls into the middle of a write of several events: that write stays whole.
+    // The retention limit falls into the middle of a write with several events: the whole write is kept.
     let inside = log
         .iter()
         .map(event)
@@ -87,7 +87,7 @@ async fn statement_17_old_events_go_by_whole_writes(backend: Backend) {
     assert_eq!(fault.metadata["head_seq"], log.len().to_string());
 }
 
-async fn statement_17_a_durable_consumer_holds_the_log_up_to_a_cap(backend: Backend) {
+async fn statement_17_durable_consumer_retains_the_log_up_to_a_cap(backend: Backend) {
     let app = start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -98,7 +98,7 @@ async fn statement_17_a_durable_consumer_holds_the_log_up_to_a_cap(backend: Back
     let log = whole_log(&app.clients(), 1).await;
     let head = log.len() as u64;
     session.until(head).await;
-    // Its own write: the log may begin right after it.
+    // The end of a write, so that the log may begin right after it.
     let kept = log
         .iter()
         .filter(|delivery| event(delivery).transaction_end && event(delivery).seq > 3)
@@ -113,7 +113,7 @@ async fn statement_17_a_durable_consumer_holds_the_log_up_to_a_cap(backend: Back
     assert!(consumer(&app.clients(), "slow").await.resumable);
     drop(session);
 
-    // Beyond the cap it holds nothing any more, and is told aloud.
+    // Beyond the cap the consumer no longer holds back trimming, and its next session is refused with a reason.
     age(&app, head, 7).await;
     begins_at(&app, head + 1).await;
     let status = Session::try_open(&app.clients(), plenty(1, "slow"))
@@ -122,14 +122,14 @@ async fn statement_17_a_durable_consumer_holds_the_log_up_to_a_cap(backend: Back
     let refused = fault(&status);
     assert_eq!((refused.code, refused.reason.as_str()), (Code::OutOfRange, "CURSOR_EXPIRED"));
     assert!(!consumer(&app.clients(), "slow").await.resumable);
-    // A new one is not hindered by what is gone.
+    // A new consumer is not affected by trimmed events.
     Session::open(&app.clients(), ConsumeOpen { ..plenty(1, "fresh") }).await;
 }
 
-async fn statement_17_a_reader_at_the_edge_is_told(backend: Backend) {
+async fn statement_17_reader_overtaken_by_trimming_is_refused(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
-        // Pages and frames of a few events, and no tail in memory: the reader goes on from the log, piece by piece.
+        // Pages and frames of a few events and no tail in memory, so that the reader reads from the log in small steps.
         .env("PARLEY_EVENTS_PAGE_EVENTS", "3")
         .env("PARLEY_EVENTS_FRAME_BYTES", "1024")
         .env("PARLEY_EVENTS_TAIL_EVENTS", "1")
@@ -145,7 +145,7 @@ async fn statement_17_a_reader_at_the_edge_is_told(backend: Backend) {
         kinds: vec![parley_proto::EventKind::MessageCreated.into()],
         ..parley_proto::EventFilter::default()
     };
-    // One with a filter, which has holes of its own, and one without.
+    // One reader with a filter, whose sequence numbers have gaps anyway, and one without.
     let mut readers = [
         Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await,
         Reader::open(&app.clients(), filtered(1, Start::Earliest(()), messages)).await,
@@ -162,7 +162,7 @@ async fn statement_17_a_reader_at_the_edge_is_told(backend: Backend) {
     })
     .await;
     for (reader, mut last) in readers.iter_mut().zip(last) {
-        // What was on its way still comes, without a hole; then the reader is told, and never passes over what is gone.
+        // Events in transit still arrive without a gap. Then the reader is refused, and never skips trimmed events silently.
         let (rest, status) = reader.until_the_end().await;
         for delivery in &rest {
             assert_eq!(delivery.prev_seq, last);

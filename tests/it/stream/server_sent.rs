@@ -1,4 +1,4 @@
-//! The same log by Server-Sent Events: same cursors, same order, same refusals.
+//! The same log as Server-Sent Events: the same cursors, order and refusals.
 
 use base64::{
     Engine as _,
@@ -16,14 +16,14 @@ use crate::support::{
 };
 
 on_both!(
-    events_come_as_server_sent_events,
-    who_comes_back_goes_on_with_the_next_event,
-    what_cannot_be_continued_is_gone,
-    a_drain_says_when_to_come_back,
-    the_position_of_a_write_is_a_place_to_go_on_from
+    events_are_delivered_as_server_sent_events,
+    reconnecting_client_resumes_with_the_next_event,
+    unresumable_position_returns_410_gone,
+    drain_sends_a_retry_delay,
+    stream_resumes_from_the_cursor_of_a_write
 );
 
-/// One event as a browser takes it.
+/// One event as a browser parses it.
 #[derive(Debug, Default, Clone)]
 struct Sent {
     id: Option<String>,
@@ -33,7 +33,7 @@ struct Sent {
     comment: bool,
 }
 
-/// A stream of them.
+/// A stream of Server-Sent Events.
 struct Stream {
     response: reqwest::Response,
     rest: String,
@@ -55,7 +55,7 @@ impl Stream {
         }
     }
 
-    /// The next event or comment; none at the end.
+    /// The next event or comment, or `None` at the end.
     async fn next(&mut self) -> Option<Sent> {
         loop {
             if let Some((whole, rest)) = self.rest.split_once("\n\n") {
@@ -81,7 +81,7 @@ impl Stream {
         }
     }
 
-    /// Events until one with this seq.
+    /// The events up to the one with this sequence number.
     async fn until(&mut self, seq: u64) -> Vec<Sent> {
         let mut events = Vec::new();
         loop {
@@ -97,7 +97,7 @@ impl Stream {
     }
 }
 
-async fn events_come_as_server_sent_events(backend: Backend) {
+async fn events_are_delivered_as_server_sent_events(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let talk = scene.talk().await;
@@ -130,7 +130,7 @@ async fn events_come_as_server_sent_events(backend: Backend) {
         message.data.as_ref().expect("data")["resource"]["message"]["content"],
         "Where is my parcel?"
     );
-    // A bookmark moves the id without an event.
+    // A bookmark updates the id without an event.
     let bookmark = stream.next().await.expect("the stream goes on");
     assert!(bookmark.comment && bookmark.data.is_none());
     assert_eq!(bookmark.id, events.last().expect("there are events").id);
@@ -152,7 +152,7 @@ async fn events_come_as_server_sent_events(backend: Backend) {
         }
     };
     assert_eq!(sent.data.expect("data")["resource"]["message"]["content"], "Thanks");
-    // The present state first.
+    // A snapshot first.
     let mut stream = Stream::open(&app.http(), "?start=snapshot", None).await;
     let mut upserts = 0;
     loop {
@@ -180,7 +180,7 @@ async fn events_come_as_server_sent_events(backend: Backend) {
     }
 }
 
-async fn who_comes_back_goes_on_with_the_next_event(backend: Backend) {
+async fn reconnecting_client_resumes_with_the_next_event(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let talk = scene.talk().await;
@@ -192,7 +192,7 @@ async fn who_comes_back_goes_on_with_the_next_event(backend: Backend) {
     let first = stream.until(4).await;
     drop(stream);
     let id = first.last().and_then(|sent| sent.id.clone()).expect("an event has an id");
-    // The address still says earliest, as a browser's does.
+    // The URL still says earliest, as a browser's does on reconnect.
     let mut stream = Stream::open(&app.http(), "?start=earliest", Some(&id)).await;
     let rest = stream.until(head).await;
     let seqs: Vec<u64> = first
@@ -201,13 +201,13 @@ async fn who_comes_back_goes_on_with_the_next_event(backend: Backend) {
         .filter_map(|sent| sent.data.as_ref()?["seq"].as_u64())
         .collect();
     assert_eq!(seqs, (1..=head).collect::<Vec<_>>());
-    // A cursor of the one door is one of the other.
+    // Both APIs accept each other's cursors.
     let cursor = URL_SAFE_NO_PAD.decode(&id).expect("it is base64");
     let mut reader = Reader::open(&app.clients(), everything(1, Start::After(cursor.into()))).await;
     assert_eq!(event(&reader.next().await).seq, 5);
 }
 
-async fn what_cannot_be_continued_is_gone(backend: Backend) {
+async fn unresumable_position_returns_410_gone(backend: Backend) {
     let app = TestApp::start(backend).await;
     app.scene().talk().await;
     let id = URL_SAFE_NO_PAD.encode(log_info(&app.clients(), 1).await.head_cursor);
@@ -221,7 +221,7 @@ async fn what_cannot_be_continued_is_gone(backend: Backend) {
     assert_eq!(status, 401);
 }
 
-async fn a_drain_says_when_to_come_back(backend: Backend) {
+async fn drain_sends_a_retry_delay(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     app.scene().talk().await;
     let mut stream = Stream::open(&app.http(), "?start=latest", None).await;
@@ -235,7 +235,7 @@ async fn a_drain_says_when_to_come_back(backend: Backend) {
     assert!(app.server.wait().await.success());
 }
 
-async fn the_position_of_a_write_is_a_place_to_go_on_from(backend: Backend) {
+async fn stream_resumes_from_the_cursor_of_a_write(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, http) = (app.scene(), app.http());
     let talk = scene.talk().await;
@@ -247,7 +247,7 @@ async fn the_position_of_a_write_is_a_place_to_go_on_from(backend: Backend) {
     scene.hear(talk, "two").await;
     let next = stream.until(head + 1).await;
     assert_eq!(next.len(), 1, "with the very next event: {next:?}");
-    // The alphabet of the header is not that of ids; each goes on here.
+    // The header uses another base64 alphabet than ids; both are accepted here.
     let cursor = STANDARD.encode([0xfb, 0xff]);
     let request = http.request("GET", "/api/v1/accounts/1/events").header("last-event-id", &cursor);
     let refused = http.answer(request).await;

@@ -1,4 +1,4 @@
-//! Statement 15: a slow reader is never cut while its position is kept, and nobody waits for it.
+//! Statement 15: a slow reader is never disconnected while its position is kept, and nobody waits for it.
 
 use parley_proto::{BatchCreateMessagesRequest, BatchMessage, subscribe_request::Start};
 
@@ -11,17 +11,17 @@ use crate::support::{
     scene::outgoing,
 };
 
-on_both!(statement_15_slow_reader, statement_14_pages_end_where_their_bytes_do);
+on_both!(statement_15_slow_reader_misses_nothing, statement_14_pages_are_limited_by_bytes);
 
-/// More than windows, buffers and the in-memory tail hold together.
+/// More than flow-control windows, buffers and the tail in memory hold together.
 const MESSAGES: usize = 5_000;
 
-async fn statement_15_slow_reader(backend: Backend) {
+async fn statement_15_slow_reader_misses_nothing(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let conversation = scene.talk().await;
     let start = log_info(&clients, 1).await.head_seq;
-    // Takes nothing while everything below happens. A connection of its own, so that it blocks no other stream's window.
+    // Reads nothing while everything below happens. It has its own connection, so that it does not block the window of another stream.
     let mut slow = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
     let mut quick = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
 
@@ -61,13 +61,14 @@ async fn statement_15_slow_reader(backend: Backend) {
     assert_dense(&seen, start + 1);
     assert_whole_writes(&seen);
     assert_eq!(seen.len() as u64, head - start, "the slow reader misses nothing");
-    // Back at the live end it hears what comes next.
+    // Back at the head, the reader receives live events.
     scene.say(conversation, "hello again").await;
     assert_dense(&slow.take(1).await, head + 1);
 }
 
-/// Small and big messages in turn: whoever catches up is given pages of so many bytes, and none is left out where one ends.
-async fn statement_14_pages_end_where_their_bytes_do(backend: Backend) {
+/// Small and large messages in turn: a reader that catches up receives pages limited by bytes, and no message is omitted at a page
+/// boundary.
+async fn statement_14_pages_are_limited_by_bytes(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_EVENTS_TAIL_BYTES", "65536")
         .env("PARLEY_EVENTS_FRAME_BYTES", "65536")
@@ -86,7 +87,7 @@ async fn statement_14_pages_end_where_their_bytes_do(backend: Backend) {
     assert_dense(&seen, 1);
     assert_eq!(seen.len() as u64, head);
     assert_whole_writes(&seen);
-    // The same behind a filter, by which most of a page's rows fall out.
+    // The same with a filter, which drops most rows of a page.
     let created = parley_proto::EventFilter {
         kinds: vec![parley_proto::EventKind::MessageCreated.into()],
         ..Default::default()

@@ -1,4 +1,4 @@
-//! Statement 9: the present state, then the tail, in one call and without a gap.
+//! Statement 9: a snapshot and then the tail, in one call and without a gap.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use crate::support::{
     reader::{everything, whole_log},
 };
 
-on_both!(statement_09_snapshot_then_tail);
+on_both!(statement_09_snapshot_and_tail_are_complete);
 
 /// Writes while the snapshot is read, and rebuilds every message from upserts and events: the higher version wins.
-async fn statement_09_snapshot_then_tail(backend: Backend) {
+async fn statement_09_snapshot_and_tail_are_complete(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let conversation = scene.talk().await;

@@ -1,4 +1,4 @@
-//! Statement 9 for agent bots: a snapshot holds nothing that the events of their inboxes do not keep current.
+//! Statement 9 for agent bots: a snapshot contains nothing that the events of the bot's inboxes do not keep current.
 
 use std::collections::BTreeSet;
 
@@ -16,9 +16,9 @@ use crate::{
     },
 };
 
-on_both!(statement_09_a_snapshot_of_a_bot_holds_no_contact_that_would_become_stale);
+on_both!(statement_09_bot_snapshot_contains_no_contacts);
 
-async fn statement_09_a_snapshot_of_a_bot_holds_no_contact_that_would_become_stale(backend: Backend) {
+async fn statement_09_bot_snapshot_contains_no_contacts(backend: Backend) {
     for switch in ["", "snapshot_filter"] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let (machine, _) = connected(&app).await;
@@ -43,7 +43,7 @@ async fn statement_09_a_snapshot_of_a_bot_holds_no_contact_that_would_become_sta
         let in_snapshot: BTreeSet<_> = copy.keys().map(|(kind, _)| *kind).collect();
         let mut wanted = BTreeSet::from(["conversation", "inbox", "message"]);
         if !switch.is_empty() {
-            // Without the protection it holds contacts that changed since.
+            // Without the protection, the snapshot contains contacts that have changed since.
             wanted.insert("contact");
         }
         assert_eq!(in_snapshot, wanted, "{switch}");

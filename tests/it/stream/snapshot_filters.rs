@@ -1,5 +1,5 @@
-//! Statement 9 with filters: a snapshot holds exactly the objects whose later events pass the filter, so snapshot and tail rebuild what an
-//! unfiltered copy says of them.
+//! Statement 9 with filters: a snapshot contains exactly the resources whose later events match the filter, so that snapshot and tail
+//! together equal an unfiltered copy of these resources.
 
 use std::collections::BTreeMap;
 
@@ -26,12 +26,12 @@ use crate::{
     },
 };
 
-on_both!(statement_09_a_filtered_snapshot_and_its_tail_agree);
+on_both!(statement_09_filtered_snapshot_and_tail_agree);
 
-/// Versions of objects, by what they are and their id.
+/// Versions of resources, by type and id.
 pub(super) type Copy = BTreeMap<(&'static str, i64), u64>;
 
-/// The snapshot that a filter leaves, and the cursor after it.
+/// The snapshot for a filter, and the cursor after it.
 pub(super) async fn snapshot(clients: &Clients, filter: EventFilter) -> (Copy, Bytes) {
     let request = filtered(1, Start::Snapshot(()), filter);
     let opened = in_time("Subscribe", clients.events.clone().subscribe(request)).await;
@@ -54,7 +54,7 @@ pub(super) async fn snapshot(clients: &Clients, filter: EventFilter) -> (Copy, B
     }
 }
 
-/// The object that an event reports.
+/// The resource of an event.
 pub(super) fn object(event: &Event) -> Option<(&'static str, i64)> {
     Some(match event.resource.as_ref()? {
         Resource::Inbox(about) => ("inbox", about.inbox.as_ref()?.id),
@@ -115,7 +115,7 @@ async fn furnish(scene: &Scene) -> Scenery {
     }
 }
 
-/// Changes every object, and adds some.
+/// Changes every resource, and adds some.
 async fn change(app: &TestApp, scenery: &Scenery, messages: impl Iterator<Item = i64>, conversation_of: &BTreeMap<i64, i64>) {
     let (scene, clients) = (app.scene(), app.clients());
     for id in scenery.inboxes {
@@ -160,7 +160,7 @@ async fn change(app: &TestApp, scenery: &Scenery, messages: impl Iterator<Item =
     }
 }
 
-/// Every combination of these.
+/// Every combination of these fields.
 fn filters(scenery: &Scenery) -> Vec<EventFilter> {
     let kinds: [&[EventKind]; 6] = [
         &[],
@@ -195,7 +195,7 @@ fn filters(scenery: &Scenery) -> Vec<EventFilter> {
     filters
 }
 
-async fn statement_09_a_filtered_snapshot_and_its_tail_agree(backend: Backend) {
+async fn statement_09_filtered_snapshot_and_tail_agree(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "snapshot_filter")] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let clients = app.clients();
@@ -208,7 +208,7 @@ async fn statement_09_a_filtered_snapshot_and_its_tail_agree(backend: Backend) {
             .collect();
         let (everything, cursor) = snapshot(&clients, EventFilter::default()).await;
         let mut copies = Vec::new();
-        // Without the protection a few are enough.
+        // Without the protection, a few filters suffice.
         for filter in filters(&scenery).into_iter().step_by(if on { 1 } else { 16 }) {
             let (copy, cursor) = snapshot(&clients, filter.clone()).await;
             copies.push((filter, copy, cursor));

@@ -1,4 +1,4 @@
-//! Statement 9 when the present state is large: it comes in responses that clients accept, and half of it cannot be resumed.
+//! Statement 9 with a large state: a snapshot arrives in responses that clients accept, and a partial snapshot cannot be resumed.
 
 use std::collections::BTreeMap;
 
@@ -18,18 +18,18 @@ use crate::support::{
 };
 
 on_both!(
-    statement_09_a_snapshot_is_cut_by_bytes,
-    statement_09_half_a_snapshot_cannot_be_resumed
+    statement_09_snapshot_responses_are_limited_by_bytes,
+    statement_09_partial_snapshot_cannot_be_resumed
 );
 
 /// The size at which a response is sent.
 const FRAME: usize = 262_144;
 
-/// Conversations, each with one long message. Their upserts repeat it, so together they are more than a client accepts at once (4 MiB), and
-/// with the messages more than the windows and buffers of a connection hold.
+/// Conversations with one long message each. Their upserts repeat the message, so together they exceed what a client accepts in one
+/// response (4 MiB), and with the messages they exceed the windows and buffers of a connection.
 const CONVERSATIONS: usize = 40;
 
-/// What an upsert is about.
+/// The resource of an upsert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Object {
     Inbox(i64),
@@ -65,19 +65,19 @@ fn object(upsert: &Upsert) -> Object {
     }
 }
 
-/// What a snapshot told.
+/// What a snapshot contained.
 #[derive(Debug, Default)]
 struct Present {
-    /// Every object with its version.
+    /// Every resource with its version.
     objects: BTreeMap<Object, u64>,
-    /// The responses that held upserts, each as the sizes of these.
+    /// The responses with upserts, each as the sizes of its upserts.
     responses: Vec<Vec<usize>>,
-    /// The cursor of its end.
+    /// The cursor at the end of the snapshot.
     cursor: Option<bytes::Bytes>,
 }
 
 impl Present {
-    /// Reads on until the snapshot is complete, or the stream ends with a status.
+    /// Reads until the snapshot is complete or the stream ends with a status.
     async fn read(&mut self, stream: &mut Streaming<SubscribeResponse>) -> Result<(), Status> {
         while self.cursor.is_none() {
             self.take(stream).await?;
@@ -107,7 +107,7 @@ impl Present {
         Ok(())
     }
 
-    /// Fails unless it told everything that `long_conversations` made: ids count from one.
+    /// Asserts that the snapshot contained everything that `long_conversations` created, with ids that count from one.
     fn assert_whole(&self) {
         let each = 1..=i64::try_from(CONVERSATIONS).expect("a small number");
         let made = each.flat_map(|id| [Object::Contact(id), Object::Conversation(id), Object::Message(id)]);
@@ -117,7 +117,7 @@ impl Present {
     }
 }
 
-async fn statement_09_a_snapshot_is_cut_by_bytes(backend: Backend) {
+async fn statement_09_snapshot_responses_are_limited_by_bytes(backend: Backend) {
     let app = start(backend).await;
     long_conversations(&app.scene()).await;
     let mut present = Present::default();
@@ -137,14 +137,15 @@ async fn statement_09_a_snapshot_is_cut_by_bytes(backend: Backend) {
     assert!(full.count() > 2, "one response does not hold the conversations, nor the messages");
 }
 
-async fn statement_09_half_a_snapshot_cannot_be_resumed(backend: Backend) {
+async fn statement_09_partial_snapshot_cannot_be_resumed(backend: Backend) {
     let mut app = start(backend).await;
     let scene = app.scene();
     long_conversations(&scene).await;
     let mut stream = open(&app.clients()).await;
     let mut half = Present::default();
     half.take(&mut stream).await.expect("the snapshot begins");
-    // Nothing more is taken until the drain has begun, which another stream tells; so the server cannot be at the snapshot's end.
+    // Nothing more is read until the drain has begun, which another stream shows, so the server cannot have reached the end of the
+    // snapshot.
     let mut other = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
     other.until_bookmark().await;
     app.server.terminate();

@@ -1,4 +1,5 @@
-//! Statement 15: a stream ends only without any progress, and then what it held is given back, though its reader is not there to be told.
+//! Statement 15: a stream ends only if it makes no progress at all. Then its resources are released, although its client does not read the
+//! status.
 
 use std::time::Duration;
 
@@ -26,9 +27,12 @@ use crate::support::{
     scene::{Scene, outgoing},
 };
 
-on_both!(statement_15_stalled_reader, statement_15_stalled_server_sent_events);
+on_both!(
+    statement_15_stalled_reader_is_released,
+    statement_15_stalled_server_sent_events_are_released
+);
 
-/// One stream for the token, and little patience.
+/// One stream per token, and a short stall timeout.
 async fn impatient(backend: Backend) -> TestApp {
     TestApp::builder(backend)
         .env("PARLEY_EVENTS_STALL_TIMEOUT_SECONDS", "3")
@@ -37,7 +41,7 @@ async fn impatient(backend: Backend) -> TestApp {
         .await
 }
 
-/// A connection over which a stream holds little that was not read.
+/// A connection that buffers little unread data per stream.
 async fn narrow(app: &TestApp) -> Channel {
     let address = format!("http://{}", app.server.doors.grpc);
     let endpoint = Endpoint::from_shared(address)
@@ -55,7 +59,7 @@ async fn subscribe(channel: &Channel) -> Result<Streaming<SubscribeResponse>, St
     answer.map(tonic::Response::into_inner)
 }
 
-/// Messages in one write.
+/// Sends messages in one write.
 async fn say(scene: &Scene, conversation: i64, count: usize, size: usize) {
     let message = BatchMessage {
         conversation_id: conversation,
@@ -70,7 +74,7 @@ async fn say(scene: &Scene, conversation: i64, count: usize, size: usize) {
     said.expect("writers do not wait for readers");
 }
 
-/// Waits until the token has room for another stream.
+/// Waits until the token may open another stream.
 async fn given_back(channel: &Channel) -> Streaming<SubscribeResponse> {
     in_time("the place of the stream", async {
         loop {
@@ -84,14 +88,14 @@ async fn given_back(channel: &Channel) -> Streaming<SubscribeResponse> {
     .await
 }
 
-async fn statement_15_stalled_reader(backend: Backend) {
+async fn statement_15_stalled_reader_is_released(backend: Backend) {
     let app = impatient(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
     let channel = narrow(&app).await;
     let mut stream = subscribe(&channel).await.expect("a stream");
 
-    // Whoever takes a little now and then goes on for as long as it likes.
+    // A reader that makes some progress may stay as long as it likes.
     for _ in 0..10 {
         say(&scene, conversation, 4, 40_000).await;
         sleep(Duration::from_millis(400)).await;
@@ -101,7 +105,7 @@ async fn statement_15_stalled_reader(backend: Backend) {
             .expect("it has no end");
     }
     say(&scene, conversation, 20, 40_000).await;
-    // Nobody reads, so nobody can be told; and other streams of the same connection are served.
+    // The client reads nothing, so it cannot receive the status; other streams of the same connection are served.
     let second = given_back(&channel).await;
     let mut last = 0;
     let end = in_time("the end", async {
@@ -144,7 +148,7 @@ async fn statement_15_stalled_reader(backend: Backend) {
     );
 }
 
-async fn statement_15_stalled_server_sent_events(backend: Backend) {
+async fn statement_15_stalled_server_sent_events_are_released(backend: Backend) {
     let app = impatient(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -159,12 +163,12 @@ async fn statement_15_stalled_server_sent_events(backend: Backend) {
     let count = in_time("an answer", reader.read(&mut heard)).await.expect("an answer");
     assert!(heard[..count].starts_with(b"HTTP/1.1 200"));
 
-    // More than the system keeps for a connection.
+    // More than the socket buffers hold.
     for _ in 0..9 {
         say(&scene, conversation, 10, 100_000).await;
     }
     given_back(&narrow(&app).await).await;
-    // Its connection ends too, with what the system had kept for it.
+    // The connection is closed as well, with what the socket buffers held.
     let mut rest = 0;
     let mut heard = vec![0; 64 * 1024];
     in_time("the end", async {

@@ -1,4 +1,4 @@
-//! Statements 8 and 10: bookmarks tell the truth, and a stream starts anywhere.
+//! Statements 8 and 10: bookmarks are true, and a stream can start anywhere.
 
 use parley_proto::{EventFilter, EventKind, SubscribeRequest, subscribe_request::Start};
 use prost_types::{Duration, Timestamp};
@@ -14,12 +14,12 @@ use crate::support::{
 };
 
 on_both!(
-    statement_08_bookmarks,
-    statement_08_bookmarks_come_through_a_filter_that_lets_nothing_through,
-    statement_08_the_heartbeat_has_bounds,
-    statement_10_start_anywhere,
-    statement_10_start_at_a_time,
-    statement_10_start_at_a_time_to_come
+    statement_08_bookmarks_cover_everything_before_them,
+    statement_08_bookmarks_advance_when_nothing_matches,
+    statement_08_heartbeat_interval_is_bounded,
+    statement_10_stream_starts_anywhere,
+    statement_10_stream_starts_at_a_time,
+    statement_10_stream_starts_at_a_future_time
 );
 
 fn every_second(request: SubscribeRequest) -> SubscribeRequest {
@@ -29,7 +29,7 @@ fn every_second(request: SubscribeRequest) -> SubscribeRequest {
     }
 }
 
-async fn statement_08_bookmarks(backend: Backend) {
+async fn statement_08_bookmarks_cover_everything_before_them(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let conversation = scene.talk().await;
@@ -84,7 +84,7 @@ async fn statement_08_bookmarks(backend: Backend) {
     );
 }
 
-async fn statement_08_bookmarks_come_through_a_filter_that_lets_nothing_through(backend: Backend) {
+async fn statement_08_bookmarks_advance_when_nothing_matches(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let nothing = EventFilter {
@@ -107,7 +107,7 @@ async fn statement_08_bookmarks_come_through_a_filter_that_lets_nothing_through(
     assert_eq!(reader.cursor, Some(info.head_cursor), "a bookmark's cursor is that of its place");
 }
 
-async fn statement_08_the_heartbeat_has_bounds(backend: Backend) {
+async fn statement_08_heartbeat_interval_is_bounded(backend: Backend) {
     let app = TestApp::start(backend).await;
     for seconds in [-1, 0, 61] {
         let request = SubscribeRequest {
@@ -120,7 +120,7 @@ async fn statement_08_the_heartbeat_has_bounds(backend: Backend) {
     }
 }
 
-async fn statement_10_start_anywhere(backend: Backend) {
+async fn statement_10_stream_starts_anywhere(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let conversation = scene.talk().await;
@@ -153,7 +153,7 @@ async fn statement_10_start_anywhere(backend: Backend) {
     }
 }
 
-async fn statement_10_start_at_a_time(backend: Backend) {
+async fn statement_10_stream_starts_at_a_time(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let conversation = scene.talk().await;
@@ -188,7 +188,7 @@ async fn statement_10_start_at_a_time(backend: Backend) {
     assert_eq!(bookmark.seq, log.len() as u64);
 }
 
-async fn statement_10_start_at_a_time_to_come(backend: Backend) {
+async fn statement_10_stream_starts_at_a_future_time(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let conversation = scene.talk().await;

@@ -1,4 +1,4 @@
-//! Statements 4 and 5: the events of a write come whole, and never without their rows.
+//! Statements 4 and 5: the events of a write arrive completely, and never without their rows.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,12 @@ use crate::support::{
 };
 
 on_both!(
-    statement_04_atomic,
-    statement_05_no_phantom,
-    statement_05_a_failed_write_leaves_no_event
+    statement_04_writes_are_delivered_atomically,
+    statement_05_delivered_events_have_their_rows,
+    statement_05_failed_write_leaves_no_event
 );
 
-async fn statement_04_atomic(backend: Backend) {
+async fn statement_04_writes_are_delivered_atomically(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let person = scene.person("Asha Rao").await;
@@ -77,7 +77,7 @@ async fn statement_04_atomic(backend: Backend) {
     assert_whole_writes(&whole_log(&clients, 1).await);
 }
 
-async fn statement_05_no_phantom(backend: Backend) {
+async fn statement_05_delivered_events_have_their_rows(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let mut tasks = Vec::new();
@@ -90,7 +90,7 @@ async fn statement_05_no_phantom(backend: Backend) {
             }
         }));
     }
-    // Read while it happens: an event that is sent has its rows already.
+    // Reads during the writes: the rows of a delivered event already exist.
     let mut live = Reader::open(&clients, everything(1, Start::Earliest(()))).await;
     let mut told: BTreeMap<i64, Message> = BTreeMap::new();
     while told.len() < 40 {
@@ -131,7 +131,7 @@ async fn statement_05_no_phantom(backend: Backend) {
     }
 }
 
-async fn statement_05_a_failed_write_leaves_no_event(backend: Backend) {
+async fn statement_05_failed_write_leaves_no_event(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, clients) = (app.scene(), app.clients());
     let conversation = scene.talk().await;

@@ -1,4 +1,4 @@
-//! A server with a database of its own: the first line of most tests.
+//! A server with its own database, which most tests start first.
 
 use std::{collections::BTreeMap, process::Command};
 
@@ -13,26 +13,26 @@ use super::{
 /// The administrator's token of every test server.
 pub const ADMINISTRATOR: &str = "administrator-of-the-tests-1";
 
-/// The platform token of those that ask for one.
+/// The platform token, if a test asks for one.
 pub const PLATFORM: &str = "the-operator-of-the-tests-1";
 
-/// Limits that are off unless a test sets them, one a line; the generated requests of `tests/openapi` read them too.
+/// The limits that are off unless a test sets them, one per line. The generated requests of `tests/openapi` use the file as well.
 const LIMITS_OFF: &str = include_str!("../../support/limits_off.txt");
 
-/// A server process, or several, on one database.
+/// One or more server processes on one database.
 #[derive(Debug)]
 pub struct TestApp {
-    /// The first of the servers.
+    /// The first server.
     pub server: Server,
-    /// Others on the same database.
+    /// Further servers on the same database.
     pub replicas: Vec<Server>,
-    /// What they keep their data in.
+    /// The database of all servers.
     pub database: Database,
     home: tempfile::TempDir,
     environment: BTreeMap<String, String>,
 }
 
-/// What a server is started with.
+/// The configuration with which servers are started.
 #[derive(Debug)]
 pub struct Builder {
     backend: Backend,
@@ -41,59 +41,59 @@ pub struct Builder {
     replicas: usize,
     platform: bool,
     program: Command,
-    /// Of an earlier release: those of [`LIMITS_OFF`] that it knows.
+    /// For a program of an earlier release: those of [`LIMITS_OFF`] that it knows.
     previous: Option<Vec<String>>,
     environment: BTreeMap<String, String>,
 }
 
 impl Builder {
-    /// Starts the first server by this command.
-    #[allow(dead_code)] // for tests of behaviour alone
+    /// Starts the first server with this command.
+    #[allow(dead_code)] // used only by the behaviour tests
     pub fn program(mut self, program: Command) -> Self {
         self.program = program;
         self
     }
 
-    /// Starts the first server by the program of an earlier release. It refuses settings that it does not know, so `limits` says which of the
-    /// limits that are off it knows. After a restart it is this release's program, with all settings.
-    #[allow(dead_code)] // for the tests of upgrades
+    /// Starts the first server with the program of an earlier release. It refuses unknown settings, so `limits` lists those of the
+    /// turned-off limits that it knows. After a restart, the server runs the current program with all settings.
+    #[allow(dead_code)] // used by the tests of upgrades
     pub fn previous(mut self, program: Command, limits: Vec<String>) -> Self {
         self.previous = Some(limits);
         self.program(program)
     }
 
-    /// Sets a variable of the server's environment.
+    /// Sets an environment variable of the server.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// Runs on this database instead of a fresh one.
+    /// Uses this database instead of an empty one.
     pub fn database(mut self, database: Database) -> Self {
         self.database = Some(database);
         self
     }
 
     /// Runs in this folder instead of an empty one.
-    #[allow(dead_code)] // for the tests of upgrades
+    #[allow(dead_code)] // used by the tests of upgrades
     pub fn home(mut self, home: tempfile::TempDir) -> Self {
         self.home = Some(home);
         self
     }
 
-    /// Starts this many further servers on the same database.
+    /// Starts this many additional servers on the same database.
     pub fn replicas(mut self, count: usize) -> Self {
         self.replicas = count;
         self
     }
 
-    /// Makes a platform token too, which may make accounts, users and tokens.
+    /// Also creates a platform token, which may create accounts, users and tokens.
     pub fn platform(mut self) -> Self {
         self.platform = true;
         self
     }
 
-    /// Starts the server.
+    /// Starts the servers.
     pub async fn start(self) -> TestApp {
         let home = self.home.unwrap_or_else(|| tempfile::tempdir().expect("a temporary directory"));
         let database = match self.database {
@@ -102,14 +102,14 @@ impl Builder {
             None => Database::migrated(self.backend).await,
         };
         let mut environment = self.environment;
-        // A test may lead a server to its database by a way of its own.
+        // A test may set its own URL, for example to connect through a proxy.
         environment
             .entry("PARLEY_DATABASE_URL".to_owned())
             .or_insert_with(|| database.url());
         environment
             .entry("PARLEY_BOOTSTRAP_TOKEN".to_owned())
             .or_insert_with(|| ADMINISTRATOR.to_owned());
-        // Whole test suites speak in one conversation and from one address; the limits have tests of their own.
+        // Many tests use one conversation and one address; the limits have their own tests.
         for limit in LIMITS_OFF.lines() {
             environment
                 .entry(format!("PARLEY_LIMITS_{limit}"))
@@ -140,7 +140,7 @@ impl Builder {
 }
 
 impl TestApp {
-    /// What to start with, beginning at the defaults.
+    /// A builder with the default configuration.
     pub fn builder(backend: Backend) -> Builder {
         Builder {
             backend,
@@ -154,27 +154,27 @@ impl TestApp {
         }
     }
 
-    /// A server as it is without any setting.
+    /// Starts a server with the default configuration.
     pub async fn start(backend: Backend) -> Self {
         Self::builder(backend).start().await
     }
 
-    /// Clients of the first server that show the administrator's token.
+    /// Clients of the first server with the administrator's token.
     pub fn clients(&self) -> Clients {
         self.clients_with(ADMINISTRATOR)
     }
 
-    /// Clients of the first server that show `token`.
+    /// Clients of the first server with `token`.
     pub fn clients_with(&self, token: &str) -> Clients {
         Clients::new(&self.server.doors.grpc, Some(token))
     }
 
-    /// Clients of a replica that show the administrator's token.
+    /// Clients of a replica with the administrator's token.
     pub fn clients_of_replica(&self, index: usize) -> Clients {
         Clients::new(&self.replicas[index].doors.grpc, Some(ADMINISTRATOR))
     }
 
-    /// Clients of another replica where there is one, else of the first server.
+    /// Clients of a replica if there is one, otherwise of the first server.
     pub fn clients_elsewhere(&self) -> Clients {
         if self.replicas.is_empty() {
             self.clients()
@@ -183,33 +183,33 @@ impl TestApp {
         }
     }
 
-    /// Clients that show the platform token. The test must have asked for one.
+    /// Clients with the platform token, which the test must have asked for.
     pub fn platform(&self) -> Clients {
         self.clients_with(PLATFORM)
     }
 
-    /// The first account and inbox, through the administrator's eyes.
+    /// The first account and inbox, with the administrator's token.
     pub fn scene(&self) -> Scene {
         Scene::new(self.clients(), 1, 1)
     }
 
-    /// Where the servers run: what they keep in files lies there.
+    /// The working directory of the servers, which contains their files.
     pub fn home(&self) -> &std::path::Path {
         self.home.path()
     }
 
-    /// The JSON API, with the administrator's token.
+    /// A client of the JSON API with the administrator's token.
     pub fn http(&self) -> Http {
         Http::new(&self.server.doors.http, ADMINISTRATOR)
     }
 
-    /// Ends the first server without warning, and starts it again on the same database, on other ports.
+    /// Kills the first server and restarts it on the same database, on other ports.
     pub async fn crash_and_restart(&mut self) {
         self.server.kill();
         self.start_again().await;
     }
 
-    /// Drains the first server, and starts it again on the same database, on other ports.
+    /// Drains the first server and restarts it on the same database, on other ports.
     pub async fn restart(&mut self) {
         self.server.terminate();
         let status = self.server.wait().await;
@@ -221,7 +221,7 @@ impl TestApp {
         self.start_again().await;
     }
 
-    /// Starts the first server again after it has ended.
+    /// Restarts the first server after it has exited.
     pub async fn start_again(&mut self) {
         self.server = Server::start(self.home.path(), &self.environment).await;
     }

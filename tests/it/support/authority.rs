@@ -1,8 +1,8 @@
-//! Certificates for the tests of TLS.
+//! Certificates for the TLS tests.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-/// Somebody who signs.
+/// A certificate authority.
 #[derive(Debug)]
 pub struct Authority {
     /// Its own certificate.
@@ -11,7 +11,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// With a key of its own.
+    /// Creates an authority with a new key.
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -23,7 +23,7 @@ impl Authority {
         }
     }
 
-    /// A certificate for a name, and its key.
+    /// Issues a certificate for a name. Returns the certificate and its key.
     pub fn sign(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");

@@ -1,4 +1,4 @@
-//! The contract's rules for a run of deliveries: dense, in order, unique, whole writes, the chain of `prev_seq`.
+//! The contract's rules for a sequence of deliveries: dense, ordered, unique, in whole writes, with a correct `prev_seq` chain.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,8 @@ use parley_proto::{Event, EventDelivery};
 
 use super::reader::event;
 
-/// Statements 1, 2 and 3 for a stream without a filter: seq is `first`, `first + 1` … and each names the one before.
+/// Statements 1, 2 and 3 for a stream without a filter: sequence numbers are `first`, `first + 1` …, and each `prev_seq` names the previous
+/// one.
 #[track_caller]
 pub fn assert_dense(deliveries: &[EventDelivery], first: u64) {
     let mut ids = BTreeSet::new();
@@ -23,7 +24,7 @@ pub fn assert_dense(deliveries: &[EventDelivery], first: u64) {
     }
 }
 
-/// Statement 2 for a stream with a filter: exactly the matching events of the log, each with the seq of the matching one before.
+/// Statement 2 for a stream with a filter: exactly the matching events of the log, each with the sequence number of the previous match.
 #[track_caller]
 pub fn assert_filtered(deliveries: &[EventDelivery], log: &[EventDelivery], after: u64, matches: impl Fn(&Event) -> bool) {
     let matching: Vec<u64> = log
@@ -45,7 +46,8 @@ pub fn assert_filtered(deliveries: &[EventDelivery], log: &[EventDelivery], afte
     );
 }
 
-/// Statement 4: the events of one write stand together, share the seq of the first as `transaction_id`, and the last one ends them.
+/// Statement 4: the events of one write are consecutive, share the first one's sequence number as `transaction_id`, and only the last has
+/// `transaction_end`.
 #[track_caller]
 pub fn assert_whole_writes(deliveries: &[EventDelivery]) {
     for write in writes(deliveries) {
@@ -62,7 +64,7 @@ pub fn assert_whole_writes(deliveries: &[EventDelivery]) {
     }
 }
 
-/// The deliveries by write. Panics when the run ends within a write.
+/// The deliveries grouped by write. Panics if they end within a write.
 #[track_caller]
 pub fn writes(deliveries: &[EventDelivery]) -> Vec<Vec<&EventDelivery>> {
     let mut writes = Vec::new();

@@ -14,7 +14,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// Puts the token into the metadata.
+/// An interceptor that adds the token to the metadata.
 #[derive(Clone, Debug)]
 pub struct Token(Option<MetadataValue<Ascii>>);
 
@@ -32,32 +32,26 @@ type Service = InterceptedService<Channel, Token>;
 /// A client of every service, over one connection. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    /// The connection and the token, for clients of another making.
+    /// The connection and the token, for creating other clients.
     pub service: Service,
     /// Accounts, users, memberships, tokens.
     pub accounts: AccountsServiceClient<Service>,
-    /// Agent bots.
     pub agent_bots: AgentBotsServiceClient<Service>,
-    /// What contacts themselves may do.
+    /// The client API, which contacts themselves use.
     pub client: ClientServiceClient<Service>,
     /// Durable consumers.
     pub consumers: ConsumersServiceClient<Service>,
-    /// Inboxes.
     pub inboxes: InboxesServiceClient<Service>,
-    /// Contacts.
     pub contacts: ContactsServiceClient<Service>,
-    /// Conversations.
     pub conversations: ConversationsServiceClient<Service>,
-    /// Messages.
     pub messages: MessagesServiceClient<Service>,
-    /// Teams.
     pub teams: TeamsServiceClient<Service>,
-    /// The stream.
+    /// The event stream.
     pub events: EventsServiceClient<Service>,
 }
 
 impl Clients {
-    /// Clients of the server at `address` (`host:port`) that show `token`, or none.
+    /// Clients of the server at `address` (`host:port`), with or without a token.
     pub fn new(address: &str, token: Option<&str>) -> Self {
         let channel = Endpoint::from_shared(format!("http://{address}"))
             .expect("an address is a URI")

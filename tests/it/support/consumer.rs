@@ -1,4 +1,4 @@
-//! A session of a durable consumer: opens, takes events, commits, grants.
+//! A session of a durable consumer: opens, receives events, commits, grants credit.
 
 use std::collections::VecDeque;
 
@@ -19,22 +19,21 @@ pub struct Session {
     said: mpsc::Sender<ConsumeRequest>,
     stream: Streaming<ConsumeResponse>,
     ready: VecDeque<Told>,
-    /// Where it began, and its fencing number.
+    /// The first response: the starting position and the fencing number.
     pub opened: ConsumeOpened,
 }
 
-/// What a session is told.
+/// An item that a session receives.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Told {
-    /// An event.
     Event(Box<EventDelivery>),
-    /// A promise about everything before.
+    /// A bookmark, which covers everything before it.
     Bookmark(Bookmark),
-    /// What was stored.
+    /// The stored position.
     Committed(Bytes),
 }
 
-/// Opens a consumer of an account from its beginning, with plenty of credit.
+/// A request that opens a consumer at the beginning of an account's log, with plenty of credit.
 pub fn plenty(account: i64, consumer: &str) -> ConsumeOpen {
     ConsumeOpen {
         account_id: account,
@@ -45,7 +44,7 @@ pub fn plenty(account: i64, consumer: &str) -> ConsumeOpen {
     }
 }
 
-/// Credit for so many events of any size.
+/// Credit for this many events of any size.
 pub fn credit(events: u32) -> ConsumeCredit {
     ConsumeCredit { events, bytes: 0 }
 }
@@ -55,12 +54,12 @@ fn say(request: consume_request::Request) -> ConsumeRequest {
 }
 
 impl Session {
-    /// Opens a session that must open.
+    /// Opens a session, which must succeed.
     pub async fn open(clients: &Clients, open: ConsumeOpen) -> Self {
         Self::try_open(clients, open).await.expect("the session opens")
     }
 
-    /// Opens a session, or says with which status it did not.
+    /// Opens a session. Returns its status if it is refused.
     pub async fn try_open(clients: &Clients, open: ConsumeOpen) -> Result<Self, Status> {
         let (said, saying) = mpsc::channel(64);
         said.send(say(consume_request::Request::Open(open))).await.expect("there is room");
@@ -82,7 +81,7 @@ impl Session {
         })
     }
 
-    /// What comes next, or the status that ends the session.
+    /// The next item, or the status that ends the session.
     pub async fn take_any(&mut self) -> Result<Told, Status> {
         loop {
             if let Some(told) = self.ready.pop_front() {
@@ -125,7 +124,7 @@ impl Session {
         }
     }
 
-    /// The next bookmark; no event may come before it.
+    /// The next bookmark. Panics if an event arrives before it.
     pub async fn bookmark(&mut self) -> Bookmark {
         match self.take_any().await {
             Ok(Told::Bookmark(bookmark)) => bookmark,
@@ -133,7 +132,7 @@ impl Session {
         }
     }
 
-    /// Commits, and gives what was stored.
+    /// Commits a cursor. Returns the stored position.
     pub async fn commit(&mut self, cursor: &Bytes) -> Result<Bytes, Status> {
         self.say_commit(cursor).await;
         let mut passed = Vec::new();
@@ -147,7 +146,7 @@ impl Session {
         Ok(stored)
     }
 
-    /// Commits without waiting for the answer.
+    /// Commits a cursor without waiting for the reply.
     pub async fn say_commit(&self, cursor: &Bytes) {
         let commit = ConsumeCommit { cursor: cursor.clone() };
         self.tell(consume_request::Request::Commit(commit)).await;
@@ -159,11 +158,11 @@ impl Session {
     }
 
     async fn tell(&self, request: consume_request::Request) {
-        // The session may have ended meanwhile; its end says why.
+        // The session may have ended already; its status says why.
         let _ = self.said.send(say(request)).await;
     }
 
-    /// The status that ends the session, whatever comes before.
+    /// The status that ends the session, skipping everything before it.
     pub async fn end(&mut self) -> Status {
         loop {
             if let Err(status) = self.take_any().await {

@@ -1,4 +1,4 @@
-//! A database for one test, empty when it is made, gone when it is dropped.
+//! A database for one test: created empty, removed when dropped.
 
 use std::{
     path::PathBuf,
@@ -18,39 +18,37 @@ use super::{
     server::program,
 };
 
-/// Which database a test runs on.
+/// The database that a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// A file.
     Sqlite,
-    /// A server.
     Postgres,
 }
 
-/// Where the PostgreSQL of ordinary tests is: `TEST_POSTGRES_URL`, or a cluster of this program's own that does not sync to disk.
+/// The PostgreSQL server of ordinary tests: `TEST_POSTGRES_URL`, or a private cluster of this process that does not sync to disk.
 ///
-/// The URL names a database that may be connected to in order to make others.
+/// The URL names a database that serves as the connection for creating others.
 fn shared_url() -> String {
     static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(Durability::None));
     std::env::var("TEST_POSTGRES_URL").unwrap_or_else(|_| CLUSTER.url("postgres"))
 }
 
-/// One database.
+/// The database of a test.
 #[derive(Debug)]
 pub enum Database {
-    /// A file in a directory of its own.
+    /// A file in its own directory.
     Sqlite(tempfile::TempDir),
     /// A database of a PostgreSQL cluster.
     Postgres {
-        /// Its own address.
+        /// The URL of the database.
         url: String,
-        /// Its name, and the address of the cluster that it is dropped from.
+        /// The name of the database and the URL of the cluster, for dropping it.
         drop: Option<(String, String)>,
     },
 }
 
 impl Database {
-    /// Makes an empty database.
+    /// Creates an empty database.
     pub async fn create(backend: Backend) -> Self {
         match backend {
             Backend::Sqlite => Self::Sqlite(tempfile::tempdir().expect("a temporary directory")),
@@ -61,8 +59,8 @@ impl Database {
         }
     }
 
-    /// Makes a database that has this program's tables, and nothing in them. It is a copy: on PostgreSQL, making the tables takes most of a
-    /// server's first start.
+    /// Creates a database with the current tables and no rows, by copying one: on PostgreSQL, creating the tables takes most of a server's
+    /// first start.
     pub async fn migrated(backend: Backend) -> Self {
         static FILE: OnceCell<Vec<u8>> = OnceCell::const_new();
         static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
@@ -76,7 +74,7 @@ impl Database {
                 std::fs::write(database.file(), file).expect("there is room");
                 database
             }
-            // Nothing would remove the template from a server that is not this program's own.
+            // Nothing would remove the template from an external server.
             Backend::Postgres if std::env::var_os("TEST_POSTGRES_URL").is_some() => Self::create(backend).await,
             Backend::Postgres => TEMPLATE.get_or_init(|| Self::create_and_migrate(backend)).await.copy().await,
         }
@@ -92,13 +90,13 @@ impl Database {
         database
     }
 
-    /// A database that somebody else made and removes.
-    #[allow(dead_code)] // for the kill test
+    /// An existing database, which the caller removes.
+    #[allow(dead_code)] // used by the durability tests
     pub fn at(url: String) -> Self {
         Self::Postgres { url, drop: None }
     }
 
-    /// A copy of it as it is now. No server may have it open.
+    /// A copy of the current state. No server may have the database open.
     pub async fn copy(&self) -> Self {
         match self {
             Self::Sqlite(home) => {
@@ -131,7 +129,7 @@ impl Database {
         }
     }
 
-    /// What the server is given as its address.
+    /// The URL for the server.
     pub fn url(&self) -> String {
         match self {
             Self::Sqlite(_) => format!("sqlite://{}?mode=rwc", self.file().display()),
@@ -139,7 +137,7 @@ impl Database {
         }
     }
 
-    /// Runs one statement, while servers may have it open.
+    /// Runs one statement, even while servers have the database open.
     pub async fn run(&self, statement: &str) {
         match self {
             Self::Postgres { url, .. } => execute(url, statement).await,
@@ -152,7 +150,7 @@ impl Database {
         }
     }
 
-    /// The number that a query gives, while servers may have it open.
+    /// The number that a query returns, even while servers have the database open.
     pub async fn number(url: &str, query: &'static str) -> i64 {
         let number = if url.starts_with("sqlite") {
             let mut connection = SqliteConnection::connect(url).await.expect("the file is there");
@@ -173,7 +171,7 @@ impl Database {
     }
 }
 
-/// Runs one statement at a PostgreSQL address.
+/// Runs one statement on a PostgreSQL database.
 pub async fn execute(url: &str, statement: &str) {
     let mut connection = PgConnection::connect(url)
         .await
@@ -191,7 +189,7 @@ impl Drop for Database {
         } = self
         {
             let (name, admin) = (name.clone(), admin.clone());
-            // A runtime of its own: the test's may be ending.
+            // Use a separate runtime, because the test's may be shutting down.
             let dropping = std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()

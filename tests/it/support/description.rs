@@ -1,4 +1,4 @@
-//! What the server says of its JSON API, and whether an answer is what it says.
+//! The server's OpenAPI description, and validation of responses against it.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 use jsonschema::Validator;
 use serde_json::{Value as Json, json};
 
-/// The description of one server, with what was compiled of it so far.
+/// The description of a server, with its compiled schemas.
 #[derive(Debug)]
 pub struct Description {
     document: Json,
@@ -16,14 +16,14 @@ pub struct Description {
 }
 
 impl Description {
-    /// Reads the description of the door at `root` (`http://host:port`).
+    /// Fetches the description of the REST gateway at `root` (`http://host:port`).
     pub async fn read(client: &reqwest::Client, root: &str) -> Self {
         let answer = client.get(format!("{root}/openapi.json")).send().await.expect("the door answers");
         let text = answer.text().await.expect("the description arrives");
         Self::new(serde_json::from_str(&text).expect("the description is JSON"))
     }
 
-    /// From the document itself.
+    /// Wraps a document.
     pub fn new(document: Json) -> Self {
         Self {
             document,
@@ -36,7 +36,8 @@ impl Description {
         &self.document
     }
 
-    /// The template of a path, such as `/api/v1/accounts/{account_id}/inboxes`, if it is described. Literal parts go before parameters.
+    /// The template of a path, such as `/api/v1/accounts/{account_id}/inboxes`, if it is described. Literal segments take precedence over
+    /// parameters.
     pub fn template(&self, path: &str) -> Option<&str> {
         let path = path.split('?').next().unwrap_or_default();
         let described = self.document["paths"].as_object().expect("the description has paths");
@@ -48,7 +49,7 @@ impl Description {
         fits(path).or_else(|| fits(plain))
     }
 
-    /// Whether a request is described as one that may be repeated under the same `Idempotency-Key`.
+    /// Whether a request may be repeated under the same `Idempotency-Key`, according to the description.
     pub fn takes_key(&self, method: &str, path: &str) -> bool {
         let operation = self
             .template(path)
@@ -57,7 +58,7 @@ impl Description {
         parameters.is_some_and(|parameters| parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key"))
     }
 
-    /// Every operation as its method in capitals and its path.
+    /// The method in capitals and the path template of every operation.
     pub fn operations(&self) -> Vec<(String, String)> {
         let paths = self.document["paths"].as_object().expect("the description has paths");
         let mut all = Vec::new();
@@ -69,20 +70,20 @@ impl Description {
         all
     }
 
-    /// What a reference within the document refers to; anything else as it is.
+    /// The target of a reference within the document, or the value itself.
     pub fn resolved<'a>(&'a self, value: &'a Json) -> &'a Json {
         let target = value["$ref"].as_str().and_then(|path| path.strip_prefix('#'));
         target.and_then(|path| self.document.pointer(path)).unwrap_or(value)
     }
 
-    /// What is wrong with the shape of a value, a line each.
+    /// The violations of a schema, one per line.
     pub fn errors(&self, schema: &Json, value: &Json) -> Vec<String> {
         let validator = self.validator(schema);
         let errors = validator.iter_errors(value);
         errors.map(|error| format!("{}: {error}", error.instance_path())).collect()
     }
 
-    /// Fails unless the answer is described: its route, status, content type and shape. `body` is none if it has no byte.
+    /// Asserts that a response is described: its route, status, content type and schema. `body` is `None` if it is empty.
     pub fn check(&self, method: &str, path: &str, status: u16, content_type: &str, body: Option<&str>) {
         let what = format!("{method} {path} was answered with {status} {content_type}: {body:?}");
         let template = self.template(path);
@@ -91,7 +92,7 @@ impl Description {
             assert_eq!(status, 404, "what is not described is no route; {what}");
             let fault = body.map(|body| serde_json::from_str::<Json>(body).expect("a fault is JSON"));
             let mut fault = fault.unwrap_or_default();
-            // Where a webhook would be created the text goes on with what there is instead.
+            // For creating a webhook, the text continues with the alternative.
             if method == "POST"
                 && path.ends_with("/webhooks")
                 && fault["error"].as_str().is_some_and(|text| text.starts_with("Not Found: "))
@@ -129,7 +130,7 @@ impl Description {
     fn validator(&self, schema: &Json) -> Arc<Validator> {
         let mut validators = self.validators.lock().expect("nobody panics while compiling");
         let made = validators.entry(schema.to_string()).or_insert_with(|| {
-            // References are to the components, so these come along.
+            // Schemas refer to the components, so include these.
             let whole = json!({
                 "$schema": "https://json-schema.org/draft/2020-12/schema",
                 "allOf": [schema],

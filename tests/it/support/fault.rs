@@ -1,29 +1,29 @@
-//! Reads a refusal: the canonical code and the details of `google.rpc`.
+//! Parses a refusal: the status code and the `google.rpc` error details.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// A refused call, taken apart.
+/// A parsed refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The canonical code.
+    /// The status code.
     pub code: Code,
     /// `ErrorInfo.reason`.
     pub reason: String,
     /// `ErrorInfo.metadata`.
     pub metadata: BTreeMap<String, String>,
-    /// The bad fields, each with its rule: `email: INVALID`.
+    /// The invalid fields, each with its rule: `email: INVALID`.
     pub fields: BTreeSet<String>,
-    /// `RetryInfo` is there.
+    /// Whether there is a `RetryInfo`.
     pub retry: bool,
     /// `ResourceInfo`, as `type/name`.
     pub resource: Option<String>,
 }
 
-/// Takes a status apart, and checks what holds for every refusal: exactly one `ErrorInfo` of our domain, and `RetryInfo` with the codes
-/// that call for a repetition.
+/// Parses a status, and checks what holds for every refusal: exactly one `ErrorInfo` of our domain, and a `RetryInfo` with the codes that
+/// ask for a retry.
 pub fn fault(status: &Status) -> Fault {
     let details = status.get_error_details_vec();
     let infos = details
@@ -69,7 +69,7 @@ pub fn refused<T: std::fmt::Debug>(result: Result<T, Status>) -> Fault {
     }
 }
 
-/// Fails unless the call is refused with this code and reason.
+/// Asserts that a call is refused with this code and reason.
 #[track_caller]
 pub fn assert_refused<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, reason: &str) -> Fault {
     let fault = refused(result);
@@ -77,7 +77,7 @@ pub fn assert_refused<T: std::fmt::Debug>(result: Result<T, Status>, code: Code,
     fault
 }
 
-/// Fails unless the call names exactly these bad fields, written `field: RULE`.
+/// Asserts that a call is refused for exactly these invalid fields, written `field: RULE`.
 #[track_caller]
 pub fn assert_bad_fields<T: std::fmt::Debug>(result: Result<T, Status>, fields: &[&str]) -> Fault {
     let fault = assert_refused(result, Code::InvalidArgument, "INVALID_FIELD");

@@ -1,4 +1,4 @@
-//! The JSON API as any HTTP client sees it. Every answer is held against the server's own description.
+//! The JSON API as any HTTP client sees it. Every response is validated against the server's own OpenAPI description.
 
 use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 
 use super::description::Description;
 
-/// A client of the JSON door that shows one token.
+/// A client of the JSON API with one token.
 #[derive(Clone, Debug)]
 pub struct Http {
     client: reqwest::Client,
@@ -14,24 +14,22 @@ pub struct Http {
     token: String,
 }
 
-/// What a request was answered.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct HttpAnswer {
-    /// The status.
     pub status: u16,
-    /// The headers.
     pub headers: HeaderMap,
-    /// The body: JSON as it is, another one as a text, none as null.
+    /// The body: JSON as it is, other content as a string, null if empty.
     pub body: Value,
 }
 
 impl Http {
-    /// A client of the door at `address` (`host:port`). Without a token if that is empty.
+    /// A client of the REST gateway at `address` (`host:port`), without a token if that is empty.
     pub fn new(address: &str, token: &str) -> Self {
         Self::through(client(), format!("http://{address}"), token)
     }
 
-    /// As [`Self::new`], by a client of the caller's and to the root of all paths, `https://host:port`.
+    /// Like [`Self::new`], with the caller's HTTP client and the root URL `https://host:port`.
     pub fn through(client: reqwest::Client, root: String, token: &str) -> Self {
         Self {
             client,
@@ -40,7 +38,7 @@ impl Http {
         }
     }
 
-    /// The same door with another token.
+    /// The same client with another token.
     pub fn with_token(&self, token: &str) -> Self {
         Self {
             token: token.to_owned(),
@@ -48,14 +46,14 @@ impl Http {
         }
     }
 
-    /// What the door says of itself: the same at every server of one program, whatever its settings, so one is asked and what was compiled
-    /// of it serves all tests.
+    /// The description of the REST gateway. It is the same for every server of one program, whatever its settings, so it is fetched once
+    /// and its compiled schemas serve all tests.
     pub async fn description(&self) -> &'static Description {
         static TOLD: OnceCell<Description> = OnceCell::const_new();
         TOLD.get_or_init(|| Description::read(&self.client, &self.root)).await
     }
 
-    /// A request to a whole path such as `/api/v1/profile`, with the token; [`Self::answer`] sends it.
+    /// A request to a complete path such as `/api/v1/profile`, with the token. Send it with [`Self::answer`].
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let request = self.client.request(method, format!("{}{path}", self.root));
@@ -66,7 +64,7 @@ impl Http {
         }
     }
 
-    /// Sends a request, and holds the answer against the description.
+    /// Sends a request, and validates the response against the description.
     pub async fn answer(&self, request: reqwest::RequestBuilder) -> HttpAnswer {
         let request = request.build().expect("the request can be built");
         let (method, url) = (request.method().clone(), request.url().clone());
@@ -84,7 +82,7 @@ impl Http {
         HttpAnswer { status, headers, body }
     }
 
-    /// Sends JSON, or nothing, to a whole path.
+    /// Sends JSON, or no body, to a complete path.
     pub async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> HttpAnswer {
         let request = self.request(method, path);
         self.answer(match body {
@@ -94,7 +92,7 @@ impl Http {
         .await
     }
 
-    /// Posts JSON to a path of account 1, and fails unless it is answered with 200.
+    /// Posts JSON to a path of account 1. Panics unless the status is 200.
     pub async fn post(&self, path: &str, body: &Value) -> Value {
         let path = format!("/api/v1/accounts/1{path}");
         let answer = self.send("POST", &path, Some(body)).await;
@@ -103,15 +101,15 @@ impl Http {
     }
 }
 
-/// Reads and plain refusals.
+/// Reads and requests that may be refused.
 impl Http {
-    /// Gets a path of account 1: the status and the body.
+    /// Reads a path of account 1. Returns the status and the body.
     pub async fn ask(&self, path: &str) -> (u16, Value) {
         let answer = self.send("GET", &format!("/api/v1/accounts/1{path}"), None).await;
         (answer.status, answer.body)
     }
 
-    /// Posts JSON to a path of account 1: the status and the body.
+    /// Posts JSON to a path of account 1. Returns the status and the body.
     pub async fn try_post(&self, path: &str, body: &Value) -> (u16, Value) {
         let answer = self.send("POST", &format!("/api/v1/accounts/1{path}"), Some(body)).await;
         (answer.status, answer.body)
@@ -120,12 +118,12 @@ impl Http {
 
 /// A plain HTTP client.
 pub fn client() -> reqwest::Client {
-    // An error says that another test was first.
+    // An error means that another test has already installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        // The system's roots take longer to read than most tests to run.
+        // Loading the system's root certificates takes longer than most tests.
         .tls_certs_only([])
         .build()
         .expect("a client without TLS roots is always made")

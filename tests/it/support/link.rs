@@ -1,4 +1,4 @@
-//! A server whose way to PostgreSQL leads through a proxy.
+//! A server that reaches PostgreSQL through a proxy.
 
 use super::{
     app::TestApp,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::proxy::Proxy;
 
-/// The server, the proxy, and where the database really is. `settings` are variables of the server's environment.
+/// Starts the server. Returns it with the proxy and the real address of the database. `settings` are environment variables of the server.
 pub async fn behind_a_proxy(settings: &[(&str, &str)]) -> (TestApp, Proxy, String) {
     let database = Database::create(Backend::Postgres).await;
     let url = database.url();

@@ -1,14 +1,14 @@
-//! What every test stands on: a real server process with a database of its own, and real clients.
+//! What the tests are built on: a real server process with its own database, and real clients.
 //!
-//! No behaviour is asserted here. Where a rule of the stream's contract is checked in more than one place, it stands in `chain`.
+//! This module asserts no behaviour. A rule of the stream's contract that several tests check is in `chain`.
 
 pub mod app;
-#[allow(dead_code)] // for tests of behaviour alone
+#[allow(dead_code)] // used only by the behaviour tests
 pub mod authority;
 pub mod chain;
 pub mod clients;
 #[path = "../../support/cluster.rs"]
-#[allow(dead_code)] // the kill test crashes its cluster, the benchmarks run its programs
+#[allow(dead_code)] // the durability tests crash the cluster, the benchmarks run its programs
 pub mod cluster;
 pub mod consumer;
 pub mod database;
@@ -26,16 +26,16 @@ pub mod told;
 
 use std::time::Duration;
 
-/// How long a test waits for something that must come. It guards against hanging; no test measures time.
+/// How long a test waits for something that must happen. It prevents hanging; no test measures time with it.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Waits for `future`, and fails with `what` when it does not come.
+/// Waits for `future`, and panics with `what` after [`PATIENCE`].
 pub async fn in_time<F: Future>(what: &str, future: F) -> F::Output {
     let output = tokio::time::timeout(PATIENCE, future).await;
     output.unwrap_or_else(|_| panic!("{what}: nothing within {PATIENCE:?}"))
 }
 
-/// Runs an `async fn(Backend)` as one test on each database: `on_both!(name)` makes `name::on_sqlite` and `name::on_postgres`.
+/// Runs an `async fn(Backend)` as one test per database: `on_both!(name)` defines `name::on_sqlite` and `name::on_postgres`.
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => {$(
         mod $name {

@@ -1,4 +1,4 @@
-//! A NATS server with JetStream of a test's own, from Debian's package.
+//! A private NATS server with JetStream, from Debian's package.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -7,7 +7,7 @@ use std::{
 
 use super::{cluster::free_port, in_time};
 
-/// A server, until it is dropped.
+/// A running server, which is stopped when it is dropped.
 #[derive(Debug)]
 pub struct Nats {
     home: tempfile::TempDir,
@@ -22,8 +22,8 @@ impl Nats {
         Self::with(&[]).await
     }
 
-    /// Starts a server that lets one user in.
-    #[allow(dead_code)] // for tests of behaviour alone
+    /// Starts a server that accepts only one user.
+    #[allow(dead_code)] // used only by the behaviour tests
     pub async fn start_for(user: &'static str, password: &'static str) -> Self {
         Self::with(&["--user", user, "--pass", password]).await
     }
@@ -42,24 +42,24 @@ impl Nats {
         nats
     }
 
-    /// Where it is.
+    /// The URL of the server.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Its process.
-    #[allow(dead_code)] // for the kill test
+    /// The process id.
+    #[allow(dead_code)] // used by the durability tests
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Ends it without warning (SIGKILL).
+    /// Kills the server (SIGKILL).
     pub fn kill(&mut self) {
         self.process.kill().expect("the server is our child");
         self.process.wait().expect("the server is our child");
     }
 
-    /// Starts it again at the same place.
+    /// Restarts the server on the same port with the same data.
     pub async fn start_again(&mut self) {
         self.process = launch(&self.home, self.port, &self.arguments);
         self.until_ready().await;
@@ -76,7 +76,7 @@ impl Nats {
 }
 
 fn launch(home: &tempfile::TempDir, port: u16, arguments: &[&str]) -> Child {
-    // Debian has it in a directory that not every user's path names.
+    // Debian installs it in a directory that is not on every user's path.
     let known = ["/usr/sbin/nats-server", "/usr/bin/nats-server"];
     let program = known
         .iter()

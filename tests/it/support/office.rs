@@ -1,4 +1,4 @@
-//! Makes accounts, users, members and tokens, as an operator with a platform token does.
+//! Creates accounts, users, members and tokens, as an operator with a platform token does.
 
 use parley_proto::{
     ApiChannel, CreateAccountRequest, CreateInboxRequest, CreateMembershipRequest, CreateTokenRequest, CreateUserRequest, Inbox, Role,
@@ -7,18 +7,18 @@ use parley_proto::{
 
 use super::{app::TestApp, clients::Clients, scene::Scene};
 
-/// A user with a token of its own.
+/// A user with a token.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// The user.
+    /// The id of the user.
     pub user: i64,
     /// The user's token.
     pub token: String,
-    /// Clients that show the user's token.
+    /// Clients with the user's token.
     pub clients: Clients,
 }
 
-/// A second account with an administrator and an inbox.
+/// Creates a second account with an administrator and an inbox.
 pub async fn other_account(app: &TestApp, name: &str) -> Scene {
     let request = CreateAccountRequest {
         name: name.to_owned(),
@@ -37,7 +37,7 @@ pub async fn other_account(app: &TestApp, name: &str) -> Scene {
     Scene::new(administrator.clients, account, inbox)
 }
 
-/// A new user who is a member of the account.
+/// Creates a user who is a member of the account.
 pub async fn worker(app: &TestApp, account: i64, role: Role, name: &str) -> Worker {
     let mut accounts = app.platform().accounts;
     let request = CreateUserRequest {
@@ -73,7 +73,7 @@ pub async fn worker(app: &TestApp, account: i64, role: Role, name: &str) -> Work
     }
 }
 
-/// A new API inbox.
+/// Creates an API inbox.
 pub async fn inbox(clients: &Clients, account: i64, name: &str) -> i64 {
     let request = CreateInboxRequest {
         account_id: account,
@@ -88,7 +88,7 @@ pub async fn inbox(clients: &Clients, account: i64, name: &str) -> i64 {
     answer.into_inner().inbox.expect("always set").id
 }
 
-/// Makes the members of an inbox exactly these.
+/// Sets the members of an inbox.
 pub async fn set_members(clients: &Clients, account: i64, inbox: i64, users: &[i64]) {
     let request = SetInboxMembersRequest {
         account_id: account,

@@ -1,4 +1,4 @@
-//! The log as bytes: what was stored is what is sent, so two readings must agree to the byte.
+//! The log as bytes: events are sent exactly as they are stored, so two readings must be identical.
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -18,7 +18,7 @@ pub struct RawDelivery {
     /// As in `EventDelivery`.
     #[prost(uint64, tag = "1")]
     pub prev_seq: u64,
-    /// The event as it came.
+    /// The encoded event.
     #[prost(bytes = "bytes", tag = "3")]
     pub event: Bytes,
 }
@@ -29,7 +29,7 @@ struct RawResponse {
     events: Vec<RawDelivery>,
 }
 
-/// The whole log of an account up to its present head, undecoded.
+/// The whole log of an account up to its current head, undecoded.
 pub async fn raw_log(clients: &Clients, account: i64) -> Vec<RawDelivery> {
     let head = log_info(clients, account).await.head_seq;
     let mut grpc = Grpc::new(clients.service.clone());

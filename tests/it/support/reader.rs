@@ -1,4 +1,4 @@
-//! A subscriber: reads a stream event by event.
+//! A subscriber that reads a stream event by event.
 
 use std::collections::VecDeque;
 
@@ -16,20 +16,19 @@ use super::{clients::Clients, in_time};
 pub struct Reader {
     stream: Streaming<SubscribeResponse>,
     ready: VecDeque<Taken>,
-    /// The position after the last event or bookmark that was taken.
+    /// The cursor of the last event or bookmark that was returned.
     pub cursor: Option<Bytes>,
 }
 
-/// What a subscriber takes from a stream.
+/// An item of a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Taken {
-    /// An event.
     Event(Box<EventDelivery>),
-    /// A promise about everything before.
+    /// A bookmark, which covers everything before it.
     Bookmark(Bookmark),
 }
 
-/// A subscription to everything of an account.
+/// A subscription to all events of an account.
 pub fn everything(account: i64, start: Start) -> SubscribeRequest {
     SubscribeRequest {
         account_id: account,
@@ -38,7 +37,7 @@ pub fn everything(account: i64, start: Start) -> SubscribeRequest {
     }
 }
 
-/// A subscription to what a filter lets through.
+/// A subscription with a filter.
 pub fn filtered(account: i64, start: Start, filter: EventFilter) -> SubscribeRequest {
     SubscribeRequest {
         filter: Some(filter),
@@ -46,7 +45,7 @@ pub fn filtered(account: i64, start: Start, filter: EventFilter) -> SubscribeReq
     }
 }
 
-/// How far an account's log reaches.
+/// The range of an account's log.
 pub async fn log_info(clients: &Clients, account: i64) -> GetLogInfoResponse {
     let answer = in_time(
         "GetLogInfo",
@@ -56,7 +55,7 @@ pub async fn log_info(clients: &Clients, account: i64) -> GetLogInfoResponse {
     answer.expect("GetLogInfo is answered").into_inner()
 }
 
-/// The whole log of an account, up to its present head.
+/// The whole log of an account, up to its current head.
 pub async fn whole_log(clients: &Clients, account: i64) -> Vec<EventDelivery> {
     let head = log_info(clients, account).await.head_seq;
     let mut reader = Reader::open(clients, everything(account, Start::Earliest(()))).await;
@@ -64,12 +63,12 @@ pub async fn whole_log(clients: &Clients, account: i64) -> Vec<EventDelivery> {
 }
 
 impl Reader {
-    /// Opens a stream that must open.
+    /// Opens a stream, which must succeed.
     pub async fn open(clients: &Clients, request: SubscribeRequest) -> Self {
         Self::try_open(clients, request).await.expect("the stream opens")
     }
 
-    /// Opens a stream, or says with which status it did not. A refusal may come as the answer or as the first thing of the stream.
+    /// Opens a stream. Returns its status if it is refused at once; a refusal may also be the first item of the stream.
     pub async fn try_open(clients: &Clients, request: SubscribeRequest) -> Result<Self, Status> {
         let stream = in_time("Subscribe", clients.events.clone().subscribe(request)).await?.into_inner();
         Ok(Self {
@@ -79,7 +78,7 @@ impl Reader {
         })
     }
 
-    /// How a stream that must not open is refused.
+    /// The status with which a stream is refused. Panics if it opens.
     pub async fn refusal(clients: &Clients, request: SubscribeRequest) -> Status {
         match Self::try_open(clients, request).await {
             Err(status) => status,
@@ -130,7 +129,7 @@ impl Reader {
         events
     }
 
-    /// All events up to the one with this seq, by events or by a bookmark that covers it.
+    /// All events up to this sequence number, which the last event or a bookmark has reached.
     pub async fn until(&mut self, seq: u64) -> Vec<EventDelivery> {
         let mut events = Vec::new();
         if seq == 0 {
@@ -164,7 +163,7 @@ impl Reader {
         }
     }
 
-    /// Everything that still comes, and the status that ends the stream.
+    /// The remaining events, and the status that ends the stream.
     pub async fn until_the_end(&mut self) -> (Vec<EventDelivery>, Status) {
         let mut events = Vec::new();
         loop {

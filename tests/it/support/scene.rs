@@ -1,4 +1,4 @@
-//! Makes contacts, sessions, conversations and messages in a line each, through the gRPC door.
+//! One-line helpers that create contacts, sessions, conversations and messages over the gRPC API.
 
 use parley_proto::{
     self as pb, CreateContactRequest, CreateConversationRequest, CreateMessageRequest, CreateMessageResponse, GetContactBySessionRequest,
@@ -9,38 +9,37 @@ use uuid::Uuid;
 
 use super::{clients::Clients, in_time};
 
-/// An account with an inbox, and the clients to work in it.
+/// An account and an inbox, with clients to use them.
 #[derive(Clone, Debug)]
 pub struct Scene {
     /// The clients.
     pub clients: Clients,
     /// The account.
     pub account: i64,
-    /// The inbox that sessions are made in.
+    /// The inbox in which sessions are created.
     pub inbox: i64,
 }
 
 /// A contact with its session.
 #[derive(Clone, Debug)]
 pub struct Person {
-    /// The contact.
+    /// The id of the contact.
     pub contact: i64,
-    /// The session's name.
+    /// The source id of the session.
     pub source: String,
 }
 
 impl Scene {
-    /// A scene in this account and inbox.
     pub fn new(clients: Clients, account: i64, inbox: i64) -> Self {
         Self { clients, account, inbox }
     }
 
-    /// The same scene through other clients.
+    /// The same account and inbox with other clients.
     pub fn through(&self, clients: Clients) -> Self {
         Self { clients, ..self.clone() }
     }
 
-    /// A contact with a session.
+    /// Creates a contact with a session.
     pub async fn person(&self, name: &str) -> Person {
         let request = CreateContactRequest {
             account_id: self.account,
@@ -56,7 +55,7 @@ impl Scene {
         }
     }
 
-    /// The contact of the session with this name. Visitors are not shown its id.
+    /// The id of the contact to whom the session belongs. Visitors do not receive it.
     pub async fn contact_of(&self, source: &str) -> i64 {
         let request = GetContactBySessionRequest {
             account_id: self.account,
@@ -67,7 +66,7 @@ impl Scene {
         found.expect("the session is there").into_inner().contact.expect("always set").id
     }
 
-    /// A conversation of that session.
+    /// Creates a conversation in the person's session.
     pub async fn conversation(&self, person: &Person) -> pb::Conversation {
         let request = CreateConversationRequest {
             account_id: self.account,
@@ -84,36 +83,36 @@ impl Scene {
             .expect("always set")
     }
 
-    /// The number of a conversation with somebody new.
+    /// Creates a contact with a conversation. Returns the number of the conversation.
     pub async fn talk(&self) -> i64 {
         let person = self.person("Asha Rao").await;
         self.conversation(&person).await.id
     }
 
-    /// A message, as the server answers it.
+    /// Sends a message. Returns the server's response.
     pub async fn send(&self, conversation: i64, draft: MessageDraft) -> Result<CreateMessageResponse, Status> {
         let request = self.request(conversation, draft);
         let answer = in_time("a message", self.clients.messages.clone().create_message(request)).await;
         answer.map(tonic::Response::into_inner)
     }
 
-    /// An incoming text.
+    /// Sends an incoming text message.
     pub async fn hear(&self, conversation: i64, text: &str) -> Message {
         self.sent(conversation, incoming(text)).await.0
     }
 
-    /// An outgoing text.
+    /// Sends an outgoing text message.
     pub async fn say(&self, conversation: i64, text: &str) -> Message {
         self.sent(conversation, outgoing(text)).await.0
     }
 
-    /// A message that must be taken, and the cursor of its last event.
+    /// Sends a message, which must succeed. Returns it with the cursor of its last event.
     pub async fn sent(&self, conversation: i64, draft: MessageDraft) -> (Message, bytes::Bytes) {
         let answer = self.send(conversation, draft).await.expect("the message is taken");
         (answer.message.expect("always set"), answer.cursor)
     }
 
-    /// The request for a message, with a `request_id` of its own.
+    /// The request for a message, with a new `request_id`.
     pub fn request(&self, conversation: i64, draft: MessageDraft) -> CreateMessageRequest {
         CreateMessageRequest {
             account_id: self.account,
@@ -124,7 +123,7 @@ impl Scene {
     }
 }
 
-/// A text from the contact.
+/// A text message from the contact.
 pub fn incoming(text: &str) -> MessageDraft {
     MessageDraft {
         r#type: MessageType::Incoming.into(),
@@ -133,7 +132,7 @@ pub fn incoming(text: &str) -> MessageDraft {
     }
 }
 
-/// A text from the caller.
+/// A text message from the caller.
 pub fn outgoing(text: &str) -> MessageDraft {
     MessageDraft {
         r#type: MessageType::Outgoing.into(),
@@ -142,7 +141,7 @@ pub fn outgoing(text: &str) -> MessageDraft {
     }
 }
 
-/// A note among agents.
+/// A private note.
 pub fn note(text: &str) -> MessageDraft {
     MessageDraft {
         private: true,

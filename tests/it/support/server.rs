@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 
 use super::in_time;
 
-/// The doors a server opens, each with the address it took.
+/// The addresses of a server's listeners.
 #[derive(Clone, Debug, Default)]
 pub struct Doors {
     /// The gRPC listener, `host:port`.
     pub grpc: String,
     /// The JSON API.
     pub http: String,
-    /// Health and metrics.
+    /// The admin listener, with health and metrics.
     pub admin: String,
 }
 
@@ -29,11 +29,11 @@ pub struct Doors {
 pub struct Server {
     child: Child,
     log: Log,
-    /// Where it listens.
+    /// The addresses of its listeners.
     pub doors: Doors,
 }
 
-/// What a server wrote to standard error, shown when a test fails.
+/// What a server wrote to standard error, printed if a test fails.
 #[derive(Clone, Debug, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -47,33 +47,33 @@ impl Log {
     }
 }
 
-/// The program under test, with nothing of the caller's environment that could configure it.
+/// The program under test, without environment variables of the caller that could configure it.
 pub fn program() -> Command {
     cleaned(Command::new(env!("CARGO_BIN_EXE_parley")))
 }
 
-/// Another program of ours, such as an older one.
-#[allow(dead_code)] // for the kill test
+/// Another build of the program, such as an older release.
+#[allow(dead_code)] // used by the durability tests
 pub fn program_at(path: &str) -> Command {
     cleaned(Command::new(path))
 }
 
-/// The program started by a shell, after a command that limits it, such as `ulimit -n 256`.
-#[allow(dead_code)] // for tests of behaviour alone
+/// The program started by a shell after a command that limits it, such as `ulimit -n 256`.
+#[allow(dead_code)] // used only by the behaviour tests
 pub fn limited(by: &str) -> Command {
     after(Command::new("sh"), by)
 }
 
-/// As [`limited`], another program of ours.
-#[allow(dead_code)] // for the siege
+/// Like [`limited`], with another build of the program.
+#[allow(dead_code)] // used by the siege
 pub fn limited_at(path: &str, by: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(format!("{by}; exec \"$0\" \"$@\"")).arg(path);
     cleaned(shell)
 }
 
-/// The program started after a command, such as `mount`, in a mount namespace of its own.
-#[allow(dead_code)] // for tests of behaviour alone
+/// The program started after a command such as `mount`, in its own mount namespace.
+#[allow(dead_code)] // used only by the behaviour tests
 pub fn in_a_namespace(first: &str) -> Command {
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "sh", "-e"]);
@@ -99,12 +99,12 @@ fn cleaned(mut command: Command) -> Command {
 }
 
 impl Server {
-    /// Starts a server in `home` and waits until its three doors are open.
+    /// Starts a server in `home`, and waits until its three listeners are open.
     pub async fn start(home: &Path, environment: &BTreeMap<String, String>) -> Self {
         Self::start_by(program(), home, environment).await
     }
 
-    /// As [`Self::start`], by a command of the test's own.
+    /// Like [`Self::start`], with a command of the test.
     pub async fn start_by(mut program: Command, home: &Path, environment: &BTreeMap<String, String>) -> Self {
         let mut child = program
             .arg("serve")
@@ -141,35 +141,35 @@ impl Server {
                 Some((door, address)) if door == "grpc" => server.doors.grpc = address,
                 Some((door, address)) if door == "http" => server.doors.http = address,
                 Some((_, address)) => server.doors.admin = address,
-                // Its standard error was closed: it has ended.
+                // Standard error was closed, so the server has exited.
                 None => panic!("the server ended with {}:\n{}", server.wait().await, server.log.text()),
             }
         }
         server
     }
 
-    /// Everything it has written to its log so far.
+    /// Everything that the server has logged so far.
     pub fn log(&self) -> String {
         self.log.text()
     }
 
-    /// Asks it to drain (SIGTERM).
+    /// Makes the server drain (SIGTERM).
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the server runs");
     }
 
-    /// Its process.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it without warning (SIGKILL).
+    /// Kills the server (SIGKILL).
     pub fn kill(&mut self) {
         self.child.kill().expect("the server is our child");
         self.child.wait().expect("the server is our child");
     }
 
-    /// Waits until it has ended.
+    /// Waits until the server has exited.
     pub async fn wait(&mut self) -> ExitStatus {
         in_time("the server's end", async {
             loop {
@@ -187,7 +187,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Where a test judges only after its servers are gone: a directory for their logs.
+        // A test that fails after its servers have exited cannot show their logs, so write them to this directory.
         if let Some(logs) = std::env::var_os("TEST_SERVER_LOGS") {
             let _ = std::fs::write(Path::new(&logs).join(format!("{}.log", self.child.id())), self.log.text());
         }
@@ -198,16 +198,16 @@ impl Drop for Server {
     }
 }
 
-/// What a program that is expected to end by itself left behind.
+/// The outcome of a program that exits by itself.
 #[derive(Debug)]
 pub struct Ended {
     /// The exit code.
     pub code: Option<i32>,
-    /// Standard output and standard error, one after the other.
+    /// Standard output, followed by standard error.
     pub output: String,
 }
 
-/// Runs the program to its end.
+/// Runs the program until it exits.
 pub async fn run_to_end(mut command: Command) -> Ended {
     let mut child = command
         .stdin(Stdio::null())
@@ -236,7 +236,7 @@ pub async fn run_to_end(mut command: Command) -> Ended {
     }
 }
 
-/// The name and the address of a listener in the line that announces it, in either format of the log.
+/// The name and the address of a listener, parsed from the log line that announces it in either log format.
 fn door(line: &str) -> Option<(String, String)> {
     if let Some((_, fields)) = line.split_once("listening door=\"") {
         let (name, address) = fields.split_once("\" address=")?;

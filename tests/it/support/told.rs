@@ -1,14 +1,14 @@
-//! What an event speaks of, as its filters see it.
+//! The subject of an event, as filters see it.
 
 use parley_proto::{self as pb, Event, event::Resource};
 
-/// Short ways into the `resource` of an event.
+/// Shortcuts into the `resource` of an event.
 pub trait Told {
-    /// The message, of the message kinds.
+    /// The message, for message kinds.
     fn message(&self) -> Option<&pb::MessageResource>;
-    /// The conversation, of the conversation kinds.
+    /// The conversation, for conversation kinds.
     fn conversation(&self) -> Option<&pb::ConversationResource>;
-    /// The contact, of the contact kinds.
+    /// The contact, for contact kinds.
     fn contact(&self) -> Option<&pb::ContactResource>;
     /// The inbox that the event is about.
     fn inbox_id(&self) -> Option<i64>;

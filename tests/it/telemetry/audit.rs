@@ -17,9 +17,9 @@ fn is_audit(line: &Json) -> bool {
     line["target"] == "parley::audit"
 }
 
-/// Every change of who may do what leaves a line that says who did it, and so does an attempt.
+/// Every change of permissions leaves a line that says who made it, and so does a refused attempt.
 #[tokio::test]
-async fn administering_leaves_a_line() {
+async fn administration_leaves_an_audit_line() {
     let app = TestApp::builder(Backend::Sqlite).platform().start().await;
     let mut request = CreateTokenRequest {
         kind: TokenKind::Service.into(),
@@ -62,9 +62,9 @@ async fn administering_leaves_a_line() {
     );
 }
 
-/// By either door, a line says from where and about what.
+/// With both APIs, a line contains the client's address and the target of the call.
 #[tokio::test]
-async fn a_line_says_from_where_and_about_what() {
+async fn audit_line_contains_address_and_target() {
     let app = TestApp::builder(Backend::Sqlite).start().await;
     let made = app.http().post("/labels", &json!({"title": "vip"})).await;
     let id = made["id"].as_i64().unwrap_or_else(|| panic!("{made:?}"));
@@ -92,9 +92,9 @@ async fn a_line_says_from_where_and_about_what() {
     }
 }
 
-/// A caller that goes before the answer leaves a line too: what it asked for may be done all the same.
+/// A caller that disconnects before the response leaves a line too, because its request may be executed all the same.
 #[tokio::test]
-async fn who_does_not_wait_is_told_as_well_on_postgres() {
+async fn audit_line_is_written_for_cancelled_calls_on_postgres() {
     const CALLS: usize = 3;
     let app = TestApp::builder(Backend::Postgres).env("PARLEY_WRITER_LANES", "1").start().await;
     let mut keeper = PgConnection::connect(&app.database.url()).await.expect("the database is there");
@@ -115,7 +115,8 @@ async fn who_does_not_wait_is_told_as_well_on_postgres() {
             labels.create_label(request).await
         })
     };
-    // One is in work, and only then come the others, which wait in the lane's queue: together the lane would take them.
+    // Wait until the first call is blocked on the lock before sending the others, which then wait in the writer shard's queue. Otherwise
+    // the shard would take all of them at once.
     let mut calls = vec![create("label0".to_owned())];
     let at_work = "SELECT CAST(count(*) AS bigint) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     in_time("one at work", async {

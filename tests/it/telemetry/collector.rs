@@ -1,4 +1,4 @@
-//! A collector of OpenTelemetry's signals.
+//! A collector of OpenTelemetry signals.
 
 use std::{
     net::SocketAddr,
@@ -29,7 +29,7 @@ use tonic::{
     transport::{Server, ServerTlsConfig},
 };
 
-/// What a collector was sent.
+/// What a collector has received.
 #[derive(Clone, Debug, Default)]
 pub struct Collector(Arc<Mutex<Collected>>);
 
@@ -41,13 +41,13 @@ pub struct Collected {
 }
 
 impl Collector {
-    /// One that takes what comes, and where it is.
+    /// Starts a collector. Returns it with its URL.
     pub async fn start() -> (Self, String) {
         let (collector, address) = Self::serve(Server::builder()).await;
         (collector, format!("http://{address}"))
     }
 
-    /// As before, by TLS.
+    /// The same with TLS.
     pub async fn start_secured(tls: ServerTlsConfig) -> (Self, SocketAddr) {
         Self::serve(Server::builder().tls_config(tls).expect("a certificate and its key")).await
     }
@@ -65,12 +65,12 @@ impl Collector {
         (collector, address)
     }
 
-    /// Looks at what it was sent.
+    /// Reads what it has received.
     pub fn look<T>(&self, read: impl FnOnce(&Collected) -> T) -> T {
         read(&self.0.lock().expect("no collector panics"))
     }
 
-    /// All spans that it was sent.
+    /// All spans that it has received.
     pub fn spans(&self) -> Vec<Span> {
         self.look(|collected| {
             let scopes = collected

@@ -1,4 +1,4 @@
-//! What a collector gets, and how it is reached.
+//! What a collector receives, and how it is connected.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use crate::support::{
     in_time,
 };
 
-/// One endpoint, by the standard variable alone, gets traces, metrics and logs.
+/// With a single endpoint, set by the standard variable, a collector receives traces, metrics and logs.
 #[tokio::test]
-async fn a_collector_gets_traces_metrics_and_logs() {
+async fn collector_receives_traces_metrics_and_logs() {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
@@ -30,7 +30,7 @@ async fn a_collector_gets_traces_metrics_and_logs() {
         .start()
         .await;
     speak(&app).await;
-    // Prometheus, too, is told which trace took how long.
+    // Prometheus receives exemplars with trace ids too.
     let request = client().get(format!("http://{}/metrics", app.server.doors.admin));
     let answer = request
         .header("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
@@ -109,9 +109,9 @@ async fn a_collector_gets_traces_metrics_and_logs() {
     }
 }
 
-/// Resources differ by process, and instruments are of the kind and the unit that the conventions name.
+/// Resource attributes distinguish replicas, and instruments have the kinds and units of the semantic conventions.
 #[tokio::test]
-async fn replicas_and_instruments_are_told_apart_by_the_conventions() {
+async fn replicas_and_instruments_follow_semantic_conventions() {
     use opentelemetry_proto::tonic::metrics::v1::metric::Data;
     let mut ids = Vec::new();
     for attributes in ["", "", "service.instance.id=the-id-of-the-pod,other=1"] {
@@ -155,7 +155,7 @@ async fn replicas_and_instruments_are_told_apart_by_the_conventions() {
 }
 
 #[tokio::test]
-async fn the_standard_switch_turns_everything_off() {
+async fn standard_variable_disables_all_exports() {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
@@ -170,9 +170,9 @@ async fn the_standard_switch_turns_everything_off() {
     assert_eq!(sent, 0);
 }
 
-/// By TLS: with what the machine trusts, with an authority of the variable's, and with a certificate of one's own.
+/// Over TLS: with the machine's trust store, with an authority from the variable, and with a client certificate.
 #[tokio::test]
-async fn a_collector_is_reached_by_tls() {
+async fn collector_is_reached_over_tls() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     let file = |name: &str, pem: &str| {
         let path = folder.path().join(name);
@@ -191,7 +191,7 @@ async fn a_collector_is_reached_by_tls() {
         ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.as_str()),
         ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.as_str()),
     ];
-    // The first is where the machine's own authorities are looked for.
+    // `SSL_CERT_FILE` replaces the machine's own trust store.
     let cases = [
         (server.clone(), vec![("SSL_CERT_FILE", ca.as_str())], true),
         (server.clone(), vec![named], true),
@@ -215,9 +215,9 @@ async fn a_collector_is_reached_by_tls() {
     }
 }
 
-/// What goes wrong with sending is logged, now and then, and not sent itself.
+/// Export failures are logged at a limited rate, and are not exported themselves.
 #[tokio::test]
-async fn an_exporter_that_fails_says_so() {
+async fn failed_export_is_logged() {
     let (collector, address) = Collector::start().await;
     let app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", &address)
@@ -233,7 +233,7 @@ async fn an_exporter_that_fails_says_so() {
     }
     let told = lines_in_time(&app, 1, failures).await;
     assert!(told[0].to_string().contains("BatchSpanProcessor.ExportError"), "{told:?}");
-    // A request after it, whose lines reach the collector.
+    // The listening lines have arrived, so lines logged before them have been exported.
     in_time("lines at the collector", async {
         while !collector.look(|collected| format!("{:?}", collected.logs).contains("listening")) {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -246,9 +246,9 @@ async fn an_exporter_that_fails_says_so() {
     assert_eq!(lines(&app, failures).len(), 1, "once in ten seconds");
 }
 
-/// What is logged has nothing to do with what is traced.
+/// The log filter does not affect which spans are exported.
 #[tokio::test]
-async fn a_quiet_log_takes_no_span_away() {
+async fn log_filter_does_not_affect_spans() {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)

@@ -1,4 +1,4 @@
-//! What `/metrics` tells.
+//! The content of `/metrics`.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use crate::support::{
 };
 
 on_both!(
-    figures_tell_what_happened,
-    streams_that_do_not_begin_are_counted,
-    the_size_of_the_log_is_told
+    metrics_count_calls_events_and_streams,
+    refused_streams_are_counted,
+    log_size_is_reported
 );
 
-async fn figures_tell_what_happened(backend: Backend) {
+async fn metrics_count_calls_events_and_streams(backend: Backend) {
     let app = TestApp::start(backend).await;
     let request = SubscribeRequest {
         account_id: 1,
@@ -41,7 +41,7 @@ async fn figures_tell_what_happened(backend: Backend) {
         {}
     })
     .await;
-    // Whatever paths people make up, they count together.
+    // Unknown paths are counted under one name.
     let stranger = format!("http://{}/parley.v1.LabelsService/MadeUp", app.server.doors.grpc);
     let _ = client()
         .post(stranger)
@@ -82,8 +82,8 @@ async fn figures_tell_what_happened(backend: Backend) {
     assert!((value("parley_log_keep_events", &[]) - 100_000_000.0).abs() < f64::EPSILON);
 }
 
-/// The database is asked now and then.
-async fn the_size_of_the_log_is_told(backend: Backend) {
+/// The size is queried from the database at intervals.
+async fn log_size_is_reported(backend: Backend) {
     let app = TestApp::start(backend).await;
     in_time("bytes", async {
         while sample(&metrics(&app).await, "parley_log_size_bytes", &[]).is_none_or(|bytes| bytes < 8192.0) {
@@ -93,9 +93,9 @@ async fn the_size_of_the_log_is_told(backend: Backend) {
     .await;
 }
 
-async fn streams_that_do_not_begin_are_counted(backend: Backend) {
+async fn refused_streams_are_counted(backend: Backend) {
     let app = TestApp::start(backend).await;
-    // Of a history that there never was.
+    // A cursor of an epoch that never existed.
     let elsewhere = Cursor {
         account: AccountId(1),
         epoch: Epoch(1),
@@ -121,7 +121,7 @@ async fn streams_that_do_not_begin_are_counted(backend: Backend) {
 }
 
 #[tokio::test]
-async fn calls_that_a_limit_refuses_are_counted() {
+async fn calls_refused_by_a_limit_are_counted() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_LIMITS_CALLS_PER_SECOND_PER_TOKEN", "1")
         .env("PARLEY_LIMITS_BURST_PER_TOKEN", "1")
@@ -139,9 +139,9 @@ async fn calls_that_a_limit_refuses_are_counted() {
     assert!(counted("busy").abs() < f64::EPSILON);
 }
 
-/// A request whose client does not wait for the answer is measured as well.
+/// A request whose client does not wait for the response is measured as well.
 #[tokio::test]
-async fn requests_whose_client_goes_are_counted() {
+async fn cancelled_requests_are_counted() {
     let app = TestApp::start(Backend::Sqlite).await;
     let request = GetLogInfoRequest { account_id: 1 };
     let head = app

@@ -1,4 +1,4 @@
-//! What the log holds, and what it does not.
+//! What the log contains and what it must not contain.
 
 use parley_proto::{CreateTokenRequest, TokenKind};
 
@@ -8,11 +8,11 @@ use crate::support::{
     database::{Backend, Database},
 };
 
-/// Nothing that anybody said, and no token, stands in the log, however much of it is wanted; and lines of a recorded trace name it.
+/// At any log level, the log contains no message text and no token, and lines of a sampled trace contain its id.
 #[tokio::test]
-async fn the_log_holds_no_message_and_no_token() {
+async fn log_contains_no_message_text_and_no_token() {
     let (_collector, address) = Collector::start().await;
-    // Empty: the statements that make the tables are logged too.
+    // An empty database, so that the statements that create the tables are logged too.
     let app = TestApp::builder(Backend::Sqlite)
         .database(Database::create(Backend::Sqlite).await)
         .platform()

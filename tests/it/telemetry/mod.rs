@@ -1,4 +1,4 @@
-//! What is told of a server while it runs: to a collector by OTLP, to Prometheus, and in its log.
+//! What a running server reports: to a collector over OTLP, to Prometheus, and in its log.
 
 mod audit;
 pub mod collector;
@@ -20,10 +20,10 @@ use crate::support::{
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
-/// What a message says that nobody but its readers may see.
+/// Message content that only its readers may see.
 const CONTENT: &str = "my card is 4111 1111 1111 1111";
 
-/// The request of an integrator, with a trace of its own, through the JSON door.
+/// Sends an integrator's request with its own trace over the JSON API.
 async fn speak(app: &TestApp) -> Json {
     let conversation = app.scene().talk().await;
     let url = format!(
@@ -42,7 +42,7 @@ async fn speak(app: &TestApp) -> Json {
     answer.json().await.expect("JSON")
 }
 
-/// The event of that request, as a consumer gets it.
+/// The event of that request, as a subscriber receives it.
 async fn told(app: &TestApp) -> Event {
     let server = Server::connect(&format!("http://{}", app.server.doors.grpc), ADMINISTRATOR).expect("an address");
     let filter = EventFilter {
@@ -65,14 +65,14 @@ async fn told(app: &TestApp) -> Event {
     .await
 }
 
-/// The lines of the log that a test asks for, as objects.
+/// The log lines that match, as JSON objects.
 fn lines(app: &TestApp, wanted: impl Fn(&Json) -> bool) -> Vec<Json> {
     let log = app.server.log();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
     lines.filter(wanted).collect()
 }
 
-/// As before, once there are so many: the answer may be here before the line has come through the pipe.
+/// The same, once there are at least `count`: the response may arrive before the line has passed through the pipe.
 async fn lines_in_time(app: &TestApp, count: usize, wanted: impl Fn(&Json) -> bool) -> Vec<Json> {
     in_time("lines of the log", async {
         loop {
@@ -86,18 +86,18 @@ async fn lines_in_time(app: &TestApp, count: usize, wanted: impl Fn(&Json) -> bo
     .await
 }
 
-/// What `/metrics` says.
+/// The content of `/metrics`.
 async fn metrics(app: &TestApp) -> String {
     let request = client().get(format!("http://{}/metrics", app.server.doors.admin));
     request.send().await.expect("metrics").text().await.expect("text")
 }
 
-/// The value of the first sample of that name with these labels, in what `/metrics` says.
+/// The value of the first sample in `/metrics` with this name and these labels.
 fn value(metrics: &str, name: &str, labels: &[&str]) -> f64 {
     sample(metrics, name, labels).unwrap_or_else(|| panic!("no {name} {labels:?} in\n{metrics}"))
 }
 
-/// As [`value`], if there is such a sample yet: what is measured now and then has none before the first time.
+/// Like [`value`], or `None` if there is no such sample yet: what is measured at intervals has none at first.
 fn sample(metrics: &str, name: &str, labels: &[&str]) -> Option<f64> {
     let mut lines = metrics.lines();
     let line = lines.find(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)))?;

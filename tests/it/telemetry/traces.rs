@@ -1,4 +1,4 @@
-//! A trace from the request of an integrator to the work of a consumer.
+//! A trace from an integrator's request to the work of a consumer.
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
@@ -20,7 +20,7 @@ use crate::support::{
     in_time, on_both,
 };
 
-on_both!(a_trace_leads_from_the_request_to_the_consumers_work);
+on_both!(trace_connects_the_request_and_the_consumer);
 
 /// The stored form of a span's context.
 fn context(span: &Span) -> String {
@@ -32,13 +32,13 @@ fn named<'s>(spans: &'s [Span], name: &str) -> &'s Span {
     found.unwrap_or_else(|| panic!("no {name} among {:?}", spans.iter().map(|span| &span.name).collect::<Vec<_>>()))
 }
 
-async fn a_trace_leads_from_the_request_to_the_consumers_work(backend: Backend) {
+async fn trace_connects_the_request_and_the_consumer(backend: Backend) {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(backend).env("OTEL_EXPORTER_OTLP_ENDPOINT", &address).start().await;
     speak(&app).await;
     let event = told(&app).await;
 
-    // The consumer, a program of its own, tells the same collector.
+    // The consumer is a separate program and exports to the same collector.
     let exporter = SpanExporter::builder()
         .with_tonic()
         .with_endpoint(&address)
@@ -87,9 +87,9 @@ async fn a_trace_leads_from_the_request_to_the_consumers_work(backend: Backend) 
     }
 }
 
-/// Where nobody sent a trace, Parley's own is stored; on a stream, the stream's.
+/// Without a trace from the caller, Parley's own is stored; on a stream, that of the stream.
 #[tokio::test]
-async fn a_trace_that_parley_begins_is_stored() {
+async fn trace_started_by_parley_is_stored() {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
@@ -146,9 +146,9 @@ async fn a_trace_that_parley_begins_is_stored() {
     }
 }
 
-/// Without a collector nobody makes spans: the caller's context is stored as it is, and lines of the log name it.
+/// Without a collector no spans are created: the caller's context is stored as it is, and log lines contain it.
 #[tokio::test]
-async fn the_callers_trace_is_known_where_none_is_sent() {
+async fn trace_of_the_caller_is_kept_without_a_collector() {
     let app = TestApp::builder(Backend::Sqlite).env("PARLEY_LOG_FILTER", "debug").start().await;
     speak(&app).await;
     assert_eq!(told(&app).await.traceparent, format!("00-{TRACE}-{PARENT}-01"));
@@ -163,9 +163,9 @@ async fn the_callers_trace_is_known_where_none_is_sent() {
     );
 }
 
-/// The span says when the server is at fault, and only then.
+/// The span has an error status exactly if the server is at fault.
 #[tokio::test]
-async fn a_fault_is_an_error_of_the_span() {
+async fn server_fault_sets_the_span_status_to_error() {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)

@@ -1,4 +1,4 @@
-//! OpenTelemetry's standard variables, as far as they are not the exporters': samplers and propagators.
+//! OpenTelemetry's standard variables, except for those of the exporters: samplers and propagators.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn with(settings: &[(&str, &str)]) -> (TestApp, Collector) {
     (app.start().await, collector)
 }
 
-/// The integrator's trace is recorded on its side, which is for the sampler to follow or not.
+/// The integrator's trace is sampled, which the server's sampler follows or ignores.
 #[tokio::test]
 async fn samplers_decide_what_is_recorded() {
     for (sampler, argument, traced, untraced) in [
@@ -40,13 +40,13 @@ async fn samplers_decide_what_is_recorded() {
         let spans = collector.spans();
         let is_traced = |span: &opentelemetry_proto::tonic::trace::v1::Span| hex::encode(&span.trace_id) == TRACE;
         assert_eq!(spans.iter().any(is_traced), traced, "{sampler} {argument}");
-        // The contact was made by a request without a trace.
+        // The contact was created by a request without a trace.
         assert_eq!(spans.iter().any(|span| !is_traced(span)), untraced, "{sampler} {argument}");
     }
 }
 
 #[tokio::test]
-async fn propagators_say_whose_traces_go_on() {
+async fn propagators_decide_which_traces_continue() {
     for (propagators, goes_on) in [
         ("tracecontext", true),
         ("baggage,tracecontext", true),
@@ -69,9 +69,9 @@ async fn propagators_say_whose_traces_go_on() {
     }
 }
 
-/// What the SDK complains of while it is set up is in the log.
+/// Warnings of the SDK during its setup are logged.
 #[tokio::test]
-async fn a_variable_that_is_not_understood_is_told() {
+async fn invalid_variable_is_logged() {
     let (app, _collector) = with(&[
         ("OTEL_TRACES_SAMPLER", "sometimes"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),

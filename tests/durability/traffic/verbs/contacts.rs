@@ -1,4 +1,4 @@
-//! What is done to contacts: with their sessions, labels, attributes and notes.
+//! Changes of contacts, with their sessions, labels, attributes and notes.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
@@ -31,7 +31,7 @@ impl Desk {
     pub(super) async fn rename(&mut self) -> Option<()> {
         let person = self.people.choose(&mut self.choices)?.clone();
         self.number += 1;
-        // Nobody is called as somebody else is: whose name stands in a row must be told.
+        // Names are unique, so that a name found in a row identifies its contact.
         let name = format!("{} the {}th", person.name, self.number);
         self.change(
             person.id,
@@ -85,7 +85,7 @@ impl Desk {
         Some(())
     }
 
-    /// Writes something down about a contact, which may be erased with it later.
+    /// Adds a note to a contact, which is erased together with the contact.
     pub(super) async fn note(&mut self) -> Option<()> {
         let contact = self.people.choose(&mut self.choices)?.clone();
         self.number += 1;
@@ -105,7 +105,7 @@ impl Desk {
     }
 
     pub(super) async fn merge(&mut self) -> Option<()> {
-        // Two that are made for it: whoever is taken in has no conversation that others speak in.
+        // Creates both contacts for the merge, so that the mergee has no conversation that other steps write to.
         self.meet().await?;
         self.meet().await?;
         let (mergee, base) = (self.people.pop()?, self.people.pop()?);

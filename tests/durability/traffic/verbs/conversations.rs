@@ -1,4 +1,4 @@
-//! What is done to conversations.
+//! Changes of conversations.
 
 use parley_proto::{self as pb, ConversationPriority, ConversationStatus};
 use rand::{Rng as _, seq::IndexedRandom as _};
@@ -97,7 +97,7 @@ impl Desk {
         Some(())
     }
 
-    /// Gives it to the administrator, or to nobody.
+    /// Assigns the conversation to the administrator, or unassigns it.
     pub(super) async fn assign(&mut self, index: usize) -> Option<()> {
         let id = self.talks[index].id;
         let assignee_id = (!self.talks[index].assigned).then_some(1);
@@ -113,7 +113,7 @@ impl Desk {
         Some(())
     }
 
-    /// Gives it to the desk's team, or to none.
+    /// Assigns the conversation to the writer's team, or removes the team.
     pub(super) async fn hand_over(&mut self, index: usize) -> Option<()> {
         let team = self.team().await?;
         let id = self.talks[index].id;
@@ -126,7 +126,7 @@ impl Desk {
         };
         let answer = call!(self, conversations.update_conversation_team, request)?;
         let conversation = answer.conversation?;
-        // Whoever is not in the team loses it.
+        // A team assignment unassigns an agent who is not a member of the team.
         self.talks[index].assigned = conversation.assignee.is_some();
         self.talks[index].of_team = conversation.team.is_some();
         self.done("update_team", "team.changed", ("conversation", id), answer.cursor);
@@ -140,7 +140,7 @@ impl Desk {
             conversation_id: self.talks[index].id,
             ..Default::default()
         };
-        // Whether there was anything to see depends on what was said, so no event is expected.
+        // Whether an event follows depends on whether messages were unread, so none is expected.
         call!(self, conversations.mark_conversation_seen, request).map(drop)
     }
 

@@ -1,4 +1,4 @@
-//! What is done to messages, and whether it is there at another server.
+//! Changes of messages, and reads of them on another server.
 
 use bytes::Bytes;
 use parley_proto::{self as pb, ConversationStatus, MessageStatus};
@@ -21,7 +21,7 @@ impl Desk {
     pub(super) async fn say(&mut self, index: usize) -> Option<()> {
         let text = self.text();
         let draft = match self.choices.random_range(0..3) {
-            // Whoever is spoken to again is open again; that would be another change.
+            // An incoming message reopens a conversation that is not open, which would be a second change.
             0 if self.talks[index].status == ConversationStatus::Open => incoming(&text),
             1 => crate::support::scene::note(&text),
             _ => outgoing(&text),
@@ -50,7 +50,7 @@ impl Desk {
         Some(())
     }
 
-    /// Reads at another server, which must not answer before it has what was written.
+    /// Reads on another server, which must not respond before it has received the write.
     pub(super) async fn look_elsewhere(&self, conversation_id: i64, message: i64, text: String, cursor: &Bytes) {
         let mut request = Request::new(pb::ListMessagesRequest {
             account_id: self.post.account,
@@ -68,7 +68,7 @@ impl Desk {
         }
     }
 
-    /// Several messages in one write.
+    /// Sends several messages in one write.
     pub(super) async fn say_much(&mut self, index: usize) -> Option<()> {
         let texts: Vec<String> = (0..self.choices.random_range(2..8)).map(|_| self.text()).collect();
         let conversation_id = self.talks[index].id;

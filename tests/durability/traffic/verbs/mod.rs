@@ -1,5 +1,5 @@
-//! A writer that does all that can be done to contacts, conversations, messages and the account's own things, one thing after another, and
-//! looks at another server whether what it wrote is there.
+//! A writer that issues every command on contacts, conversations, messages and account settings, one after another, and reads its writes
+//! back from another server.
 
 mod contacts;
 mod conversations;
@@ -17,16 +17,16 @@ use uuid::Uuid;
 use super::{Post, Writing};
 use crate::history::Done;
 
-/// A contact of its own.
+/// A contact that the writer created.
 #[derive(Clone, Debug)]
 struct Person {
     id: i64,
-    /// A name that nobody else ever has.
+    /// A name that no other contact ever has.
     name: String,
     source: String,
 }
 
-/// A conversation of its own.
+/// A conversation that the writer created.
 #[derive(Clone, Debug)]
 struct Talk {
     id: i64,
@@ -38,7 +38,7 @@ struct Talk {
     of_team: bool,
 }
 
-/// The writer, with what it has made.
+/// The writer and what it has created.
 struct Desk {
     post: Post,
     choices: StdRng,
@@ -46,20 +46,20 @@ struct Desk {
     talks: Vec<Talk>,
     told: Writing,
     number: usize,
-    /// A label that it made.
+    /// A label that it created.
     label: Option<i64>,
-    /// A team that it made.
+    /// A team that it created.
     team: Option<i64>,
-    /// Something was done: it does one thing at least.
+    /// Whether a command has succeeded: the writer does not stop before that.
     worked: bool,
 }
 
-/// A `request_id`, which all repetitions of a call have in common.
+/// A `request_id`. All retries of a call share it.
 fn key() -> String {
     Uuid::new_v4().to_string()
 }
 
-/// An object with one text in it.
+/// An object with one string.
 fn value(name: &str, text: &str) -> prost_types::Struct {
     let value = prost_types::Value {
         kind: Some(prost_types::value::Kind::StringValue(text.to_owned())),
@@ -69,7 +69,7 @@ fn value(name: &str, text: &str) -> prost_types::Struct {
     }
 }
 
-/// Calls a service until it answers: `call!(desk, contacts.create_contact, request)`, or by a client that is made for it:
+/// Retries a call until it gets a reply: `call!(desk, contacts.create_contact, request)`, or, for a client that is created for the call,
 /// `call!(desk, LabelsServiceClient::create_label, request)`.
 macro_rules! call {
     ($desk:expr, $service:ident.$method:ident, $request:expr) => {{
@@ -146,7 +146,7 @@ impl Desk {
             98..99 => self.label().await,
             _ => self.erase().await,
         };
-        // A refusal was noted.
+        // A refusal has already been recorded.
         let _ = done;
     }
 

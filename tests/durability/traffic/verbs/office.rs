@@ -1,4 +1,4 @@
-//! What is done to the account: labels, a team, an inbox of its own.
+//! Changes of account settings: labels, a team and an inbox.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
@@ -6,7 +6,7 @@ use prost_types::FieldMask;
 use super::{Desk, call, key};
 
 impl Desk {
-    /// Makes a label, or removes the last one.
+    /// Creates a label, or deletes the one that it created last.
     pub(super) async fn label(&mut self) -> Option<()> {
         if let Some(label_id) = self.label.take() {
             let request = pb::DeleteLabelRequest {
@@ -34,7 +34,7 @@ impl Desk {
         Some(())
     }
 
-    /// Its team, which has no members.
+    /// The writer's team, created on first use. It has no members.
     pub(super) async fn team(&mut self) -> Option<i64> {
         if self.team.is_none() {
             let request = pb::CreateTeamRequest {
@@ -53,7 +53,7 @@ impl Desk {
         self.team
     }
 
-    /// Changes the inbox that everybody writes in.
+    /// Renames the inbox that all traffic uses.
     pub(super) async fn inbox(&mut self) -> Option<()> {
         self.number += 1;
         let id = self.post.inbox;

@@ -1,4 +1,4 @@
-//! S-22, S-24, S-25: attribute maps have the same limits on every entry, and events have room for them.
+//! The limits of attribute maps are the same at every entry point, and events have room for maps at the limits.
 
 use parley_proto::{
     Account, ApiChannel, ContentType, CreateClientConversationRequest, CreateClientSessionRequest, CreateContactRequest,
@@ -24,10 +24,10 @@ use crate::support::{
 
 on_both!(
     every_attribute_map_is_limited,
-    attributes_do_not_accumulate,
+    attributes_do_not_accumulate_beyond_the_limit,
     without_the_limits_attributes_accumulate,
-    a_merge_leaves_out_what_does_not_fit,
-    events_of_the_largest_fields_are_received
+    merge_omits_attributes_beyond_the_limit,
+    events_with_the_largest_fields_are_received
 );
 
 fn mask(path: &str) -> FieldMask {
@@ -58,8 +58,8 @@ async fn update_inbox(clients: &Clients, path: &str, inbox: Inbox) -> Result<(),
     clients.inboxes.clone().update_inbox(request).await.map(drop)
 }
 
-/// Tries a map at every field that takes one, and says what came of it.
-#[allow(clippy::too_many_lines)] // one line of a list for each field
+/// Sends a map in every field that takes one. Returns the outcome per field.
+#[allow(clippy::too_many_lines)] // one entry of a list per field
 async fn everywhere(app: &TestApp, map: &Json) -> Vec<(&'static str, Result<(), Status>)> {
     let (clients, operator, scene) = (app.clients(), app.platform(), app.scene());
     let (visitors, session) = visitor(app, "m").await;
@@ -246,13 +246,13 @@ async fn every_attribute_map_is_limited(backend: Backend) {
             }
         }
     }
-    // What was accepted is read at the deepest places that embed it: events, lists, and the answers of a contact's own program.
+    // The accepted maps can be read where they are nested deepest: in events, in lists, and in responses of the client API.
     whole_log(&app.clients(), 1).await;
     let http = app.http();
     for path in ["/contacts", "/conversations?status=all", "/inboxes"] {
         assert_eq!(http.ask(path).await.0, 200, "{path}");
     }
-    // The same by the JSON API.
+    // The same over the JSON API.
     let (status, body) = http
         .try_post("/contacts", &json!({"name": "deep", "custom_attributes": nested(25)}))
         .await;
@@ -263,7 +263,7 @@ async fn every_attribute_map_is_limited(backend: Backend) {
     assert_eq!(status, 422, "{body}");
 }
 
-async fn attributes_do_not_accumulate(backend: Backend) {
+async fn attributes_do_not_accumulate_beyond_the_limit(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (visitors, session) = visitor(&app, "m").await;
     let piece = |key: &str, bytes: usize| json!({ key: "x".repeat(bytes) });
@@ -277,7 +277,7 @@ async fn attributes_do_not_accumulate(backend: Backend) {
     let many = Json::Object((0..248).map(|nth| (format!("n{nth}"), Json::from(1))).collect());
     let many = visitor_sets(&visitors, &session, &many).await;
     assert_eq!(refused("too many keys", many), ["custom_attributes"]);
-    // The last accepted state stays, and a write that shrinks it is taken.
+    // The last accepted state stays, and a write that shrinks it is accepted.
     visitor_sets(&visitors, &session, &piece("k0", 10)).await.expect("it shrinks");
     visitor_sets(&visitors, &session, &piece("k3", 20_000))
         .await
@@ -287,7 +287,7 @@ async fn attributes_do_not_accumulate(backend: Backend) {
         signature: None,
     };
     visitors.client.clone().get_client_session(request).await.expect("it is read");
-    // The answers of a visitor to a form accumulate in a message.
+    // A visitor's answers to a form accumulate in one message.
     let scene = app.scene();
     let request = CreateClientConversationRequest {
         session: Some(session.clone()),
@@ -360,7 +360,7 @@ async fn without_the_limits_attributes_accumulate(backend: Backend) {
     visitor_sets(&visitors, &session, &nested(26))
         .await
         .expect("nothing bounds its depth");
-    // The map is beyond what is sent, and every answer says so.
+    // The map exceeds what is sent, and every response says so.
     let request = parley_proto::GetClientSessionRequest {
         session: Some(session),
         signature: None,
@@ -376,7 +376,7 @@ async fn without_the_limits_attributes_accumulate(backend: Backend) {
     assert_eq!(contact.truncated_fields, ["custom_attributes"]);
 }
 
-async fn a_merge_leaves_out_what_does_not_fit(backend: Backend) {
+async fn merge_omits_attributes_beyond_the_limit(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let base = contact(&clients, "base", &json!({"a": "x".repeat(60_000), "shared": {"x": 1}}))
@@ -405,7 +405,7 @@ async fn a_merge_leaves_out_what_does_not_fit(backend: Backend) {
     );
 }
 
-async fn events_of_the_largest_fields_are_received(backend: Backend) {
+async fn events_with_the_largest_fields_are_received(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (clients, scene) = (app.clients(), app.scene());
     let (visitors, session) = visitor(&app, "m").await;
@@ -447,7 +447,7 @@ async fn events_of_the_largest_fields_are_received(backend: Backend) {
     let deleted = log.last().and_then(|delivery| delivery.event.as_ref()).expect("the deletion");
     let content = deleted.changes.iter().find(|change| change.field == "content").expect("it changed");
     assert_eq!(content.truncated_fields, ["before"], "a large value of a change is cut and marked");
-    // A snapshot of it is received too.
+    // A snapshot of the contact can be received as well.
     let mut stream = clients
         .events
         .clone()

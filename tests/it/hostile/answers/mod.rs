@@ -1,4 +1,4 @@
-//! Answers, events and pages stay within what a default client accepts: 4 MiB a message, 100 levels of nesting.
+//! Responses, events and pages stay within what a default client accepts: 4 MiB per message and 100 levels of nesting.
 
 mod attributes;
 mod pages;
@@ -11,35 +11,35 @@ use tonic::Status;
 
 use crate::support::{app::TestApp, clients::Clients};
 
-/// Four bytes and one character: what limits in characters allow most of.
+/// One character of four bytes, which makes the most of limits in characters.
 const WIDE: &str = "😀";
 
-/// What a client with default settings receives.
+/// The largest message that a client with default settings receives.
 const RECEIVED: usize = 4 * 1024 * 1024;
 
-/// A JSON object on the wire.
+/// A JSON object as a protobuf `Struct`.
 fn object(json: &Json) -> Struct {
     parley_proto::value::structure(json).expect("an object that is not empty")
 }
 
-/// An object nested so many levels, counting the outermost.
+/// An object with this many levels, including the outermost.
 fn nested(levels: usize) -> Json {
     (1..levels).fold(json!({"a": 1}), |inner, _| json!({ "a": inner }))
 }
 
-/// An object with a text of so many bytes.
+/// An object with a text of this many bytes.
 fn large(bytes: usize) -> Json {
     json!({ "a": "x".repeat(bytes) })
 }
 
-/// An object with so many keys.
+/// An object with this many keys.
 fn keys(count: usize) -> Json {
     Json::Object((0..count).map(|nth| (format!("k{nth}"), Json::from(1))).collect())
 }
 
 /// A visitor's session in the first inbox.
 async fn visitor(app: &TestApp, source_id: &str) -> (Clients, ClientSession) {
-    let inbox_identifier = crate::client_side::identifier(&app.clients(), 1).await;
+    let inbox_identifier = crate::client_api::identifier(&app.clients(), 1).await;
     let clients = Clients::new(&app.server.doors.grpc, None);
     let request = CreateClientSessionRequest {
         inbox_identifier: inbox_identifier.clone(),
@@ -59,7 +59,7 @@ async fn visitor(app: &TestApp, source_id: &str) -> (Clients, ClientSession) {
     (clients, session)
 }
 
-/// A visitor changes its attributes.
+/// Updates the custom attributes as a visitor.
 async fn visitor_sets(clients: &Clients, session: &ClientSession, attributes: &Json) -> Result<(), Status> {
     let request = UpdateClientSessionRequest {
         session: Some(session.clone()),
@@ -69,7 +69,7 @@ async fn visitor_sets(clients: &Clients, session: &ClientSession, attributes: &J
     clients.client.clone().update_client_session(request).await.map(drop)
 }
 
-/// A contact with these attributes.
+/// Creates a contact with these attributes.
 async fn contact(clients: &Clients, name: &str, custom: &Json) -> Result<Contact, Status> {
     let request = CreateContactRequest {
         account_id: 1,

@@ -1,4 +1,4 @@
-//! S-23, S-26: pages are cut by bytes and continued by their token, and JSON lists keep their row counts.
+//! Pages are cut by bytes and continued by their token, and JSON lists keep their row counts.
 
 use std::collections::BTreeSet;
 
@@ -23,13 +23,13 @@ use crate::support::{
 };
 
 on_both!(
-    every_list_of_the_largest_rows_is_received,
-    without_the_cut_a_list_is_not_received,
-    a_visitors_conversation_list_is_bounded,
-    without_the_cut_a_visitors_list_is_not_received
+    lists_of_the_largest_rows_are_received,
+    without_page_cuts_a_list_cannot_be_received,
+    conversation_list_of_a_visitor_is_bounded,
+    without_page_cuts_a_visitor_list_cannot_be_received
 );
 
-/// Reads a list page by page with the default client, and checks each page: its ids, without one twice, in all.
+/// Reads a list page by page with the default client and checks each page. Returns all ids, which must be distinct.
 macro_rules! pages {
     ($client:expr, $method:ident, $request:expr, $rows:ident) => {{
         let (mut request, mut ids, mut count) = ($request, Vec::new(), 0);
@@ -51,7 +51,7 @@ macro_rules! pages {
 }
 
 #[allow(clippy::too_many_lines)] // every list in turn
-async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
+async fn lists_of_the_largest_rows_are_received(backend: Backend) {
     const TALKS: usize = 5;
     let app = TestApp::start(backend).await;
     let (clients, scene) = (app.clients(), app.scene());
@@ -100,7 +100,7 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
     let labels = LabelsServiceClient::new(clients.service.clone());
     let notes = ContactNotesServiceClient::new(clients.service.clone());
     let canned = CannedResponsesServiceClient::new(clients.service.clone());
-    // Contacts, notes, canned responses, labels: the texts of lists that the product lists whole.
+    // Contacts, notes, canned responses and labels, whose lists the JSON API returns with all texts.
     for nth in 0..40 {
         contact(&clients, &format!("c{nth}"), &large(65_000))
             .await
@@ -164,7 +164,7 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
         ..ListCannedResponsesRequest::default()
     };
     assert_eq!(pages!(canned, list_canned_responses, list, canned_responses).0.len(), 4);
-    // The JSON API has the product's row counts for all of them, in one answer.
+    // The JSON API returns Chatwoot's row counts for all of them in one response.
     let http = app.http();
     let messages = format!("/conversations/{}/messages", talks[0]);
     let notes_path = format!("/contacts/{}/notes", person.contact);
@@ -184,7 +184,7 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
         let found = body.pointer(pointer).and_then(|rows| rows.as_array()).map(Vec::len);
         assert_eq!((status, found), (200, Some(rows)), "{path}");
     }
-    // Each section of the search over everything too.
+    // So does each section of the combined search.
     for (text, section, rows) in [
         (WIDE.repeat(4), "messages", 15),
         (WIDE.repeat(4), "conversations", TALKS),
@@ -208,13 +208,13 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
         ids.is_sorted(),
         "the oldest comes first, also when the answer is written page by page: {ids:?}"
     );
-    // Who asks for a cursor gets a shorter page, and how to go on.
+    // A caller that asks for a cursor gets a shorter page and the cursor of the next one.
     let (_, body) = http.ask("/conversations?status=all&per_page=25").await;
     assert!(body["data"]["payload"].as_array().expect("a list").len() < TALKS);
     assert_eq!(body["data"]["meta"]["has_more"], json!(true));
 }
 
-async fn without_the_cut_a_list_is_not_received(backend: Backend) {
+async fn without_page_cuts_a_list_cannot_be_received(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", "page_bytes").start().await;
     let scene = app.scene();
     let talk = scene.talk().await;
@@ -233,7 +233,7 @@ async fn without_the_cut_a_list_is_not_received(backend: Backend) {
 const TALKS: usize = 3;
 const EACH: usize = 8;
 
-/// A visitor with several conversations of several of the largest messages.
+/// A visitor with several conversations, each with several of the largest messages.
 async fn talkative(app: &TestApp) -> (Clients, ClientSession, Vec<i64>) {
     let (visitors, session) = visitor(app, "m").await;
     let mut talks = Vec::new();
@@ -259,7 +259,7 @@ async fn talkative(app: &TestApp) -> (Clients, ClientSession, Vec<i64>) {
     (visitors, session, talks)
 }
 
-async fn without_the_cut_a_visitors_list_is_not_received(backend: Backend) {
+async fn without_page_cuts_a_visitor_list_cannot_be_received(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", "page_bytes").start().await;
     let (visitors, session, _) = talkative(&app).await;
     let list = ListClientConversationsRequest {
@@ -270,7 +270,7 @@ async fn without_the_cut_a_visitors_list_is_not_received(backend: Backend) {
     assert_eq!(refused.expect_err("it is too large").code(), Code::OutOfRange);
 }
 
-async fn a_visitors_conversation_list_is_bounded(backend: Backend) {
+async fn conversation_list_of_a_visitor_is_bounded(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (visitors, session, talks) = talkative(&app).await;
     let list = ListClientConversationsRequest {
@@ -299,7 +299,7 @@ async fn a_visitors_conversation_list_is_bounded(backend: Backend) {
     let one = one.conversation.expect("always set");
     assert_eq!(one.truncated_fields, ["messages"]);
     assert!(one.messages.last().expect("the newest").content().starts_with('7'));
-    // The JSON list has every conversation, each with its newest message, and far less than all texts.
+    // The JSON list has every conversation with its newest message only, which is far less than all texts.
     let path = format!("/public/api/v1/inboxes/{}/contacts/m/conversations", session.inbox_identifier);
     let answer = app.http().with_token("").send("GET", &path, None).await;
     let rows = answer.body.as_array().expect("a list");

@@ -1,4 +1,5 @@
-//! Rows that were stored before the limits: delivered without the oversized fields, kept by updates, and named by the doctor.
+//! Rows that were stored before the limits existed: they are delivered without the oversized fields, preserved by updates, and reported by
+//! `parley doctor`.
 
 use parley_proto::{Contact, GetContactRequest, ListContactsRequest, ListConversationsRequest, ListMessagesRequest, UpdateContactRequest};
 use prost_types::FieldMask;
@@ -46,7 +47,7 @@ async fn oversized_rows_are_delivered_truncated(backend: Backend) {
     let fine = contact(&app.clients(), "fine", &json!({"plan": "gold"})).await.expect("made");
     let cast = if backend == Backend::Postgres { "::jsonb" } else { "" };
     let large = json!({"a": "x".repeat(200_000), "b": "y".repeat(5_000_000)});
-    // Few bytes, and more keys than a map may have.
+    // Few bytes, but more keys than a map may have.
     let many: serde_json::Map<String, serde_json::Value> = (0..251).map(|nth| (format!("k{nth}"), json!(nth))).collect();
     let many = serde_json::Value::Object(many);
     for (table, column, id, map) in [
@@ -61,7 +62,7 @@ async fn oversized_rows_are_delivered_truncated(backend: Backend) {
         let statement = format!("UPDATE {table} SET {column} = '{map}'{cast} WHERE id = {id}");
         app.database.run(&statement).await;
     }
-    // What the writer keeps in memory is from before.
+    // The rows in the writer's cache are from before the change.
     app.restart().await;
     let (clients, scene, http) = (app.clients(), app.scene(), app.http());
     let shown = get(&clients, person.contact).await;
@@ -107,7 +108,7 @@ async fn oversized_rows_are_delivered_truncated(backend: Backend) {
     let listed = clients.messages.clone().list_messages(list).await.expect("listed").into_inner();
     assert_eq!(listed.messages[0].truncated_fields, ["content_attributes"]);
     json_names_them(&http, talk, person.contact).await;
-    // The contact writes, and every event is received.
+    // The contact sends a message, and every event is received.
     scene.sent(talk, incoming("hi")).await;
     let named = Contact {
         id: person.contact,
@@ -124,7 +125,7 @@ async fn oversized_rows_are_delivered_truncated(backend: Backend) {
         "what was not set is kept"
     );
     doctor_names_them(&app, person.contact).await;
-    // A key that stays too large may be removed alone, and the rest is sent again once it fits.
+    // One oversized key may be removed even if the map remains too large. The rest is sent again once it fits.
     let one = Contact {
         id: person.contact,
         ..Contact::default()
@@ -142,7 +143,7 @@ async fn oversized_rows_are_delivered_truncated(backend: Backend) {
     assert_eq!(shown.truncated_fields, ["additional_attributes"]);
 }
 
-/// The JSON API names what is missing in each object, and only there.
+/// The JSON API names the omitted fields in each object that has some, and nowhere else.
 async fn json_names_them(http: &Http, talk: i64, contact: i64) {
     let messages = format!("/conversations/{talk}/messages");
     let (of_contact, of_conversation) = (
@@ -182,7 +183,7 @@ async fn doctor_names_them(app: &TestApp, contact: i64) {
         command.env(format!("PARLEY_{door}_ADDR"), "127.0.0.1:0");
     }
     let told = run_to_end(command).await;
-    // A SQLite file that a server has open cannot be looked at.
+    // `parley doctor` cannot inspect a SQLite file that a server has open.
     if app.database.url().starts_with("postgres") {
         for line in [
             format!("contacts.custom_attributes exceeds its limits in {contact} of account 1"),

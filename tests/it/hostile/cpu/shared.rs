@@ -1,4 +1,5 @@
-//! Large requests and callers without a token leave the processors to others. What is counted here is what left a worker, and what waited.
+//! Large requests and callers without a token must not monopolize the processors. The tests count the steps that were moved off the
+//! workers, and the calls that waited.
 
 use futures_util::future::join_all;
 use parley_proto::{GetClientInboxRequest, ListMessagesRequest, client_service_client::ClientServiceClient};
@@ -12,12 +13,12 @@ use crate::support::{
     scene::incoming,
 };
 
-/// A text of more bytes than stay on a worker, and as many characters as a message may have.
+/// A text with as many characters as a message may have, and with more bytes than a worker processes itself.
 fn large() -> String {
     "\u{1F600}".repeat(140_000)
 }
 
-/// The largest body.
+/// The size limit of a body.
 const BODY: usize = 4 * 1024 * 1024;
 
 async fn start(switch: &str) -> TestApp {
@@ -25,7 +26,7 @@ async fn start(switch: &str) -> TestApp {
     builder.env("PARLEY_FAULT_SWITCH", switch).start().await
 }
 
-/// A counter of `/metrics`, with something in its labels; 0 where nothing was counted yet.
+/// A counter of `/metrics` with this text in its labels, or 0 if it has not been incremented yet.
 async fn counted(app: &TestApp, name: &str, label: &str) -> f64 {
     let url = format!("http://{}/metrics", app.server.doors.admin);
     let text = client().get(url).send().await.expect("metrics").text().await.expect("text");
@@ -35,7 +36,7 @@ async fn counted(app: &TestApp, name: &str, label: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn steps_of_large_requests_and_answers_leave_the_workers() {
+async fn large_requests_and_responses_are_processed_off_the_workers() {
     for (switch, leaves) in [("", true), ("heavy_steps", false)] {
         let app = start(switch).await;
         let (scene, http, clients) = (app.scene(), app.http(), app.clients());
@@ -71,7 +72,7 @@ async fn steps_of_large_requests_and_answers_leave_the_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_of_an_address_without_a_token_are_read_at_its_rate() {
+async fn bodies_without_a_token_are_read_at_the_rate_of_the_address() {
     for (switch, waits) in [("", true), ("anonymous_turns", false)] {
         let app = start(switch).await;
         let paced = async || counted(&app, "parley_calls_delayed_total", "parley_reason=\"pace\"").await;
@@ -83,7 +84,7 @@ async fn bodies_of_an_address_without_a_token_are_read_at_its_rate() {
             let request = request.header("content-type", "application/json").body("[".repeat(BODY));
             request.send().await.expect("an answer").status().as_u16()
         };
-        // Its token is known to be good afterwards.
+        // Makes the server cache the token as valid.
         app.scene().talk().await;
         for _ in 0..6 {
             assert_eq!(send("/api/v1/accounts/1/contacts", Some(ADMINISTRATOR)).await, 400);
@@ -121,7 +122,7 @@ async fn calls_without_a_token_take_turns() {
             assert_eq!(now > delayed, waits, "{switch}, by JSON: {by_json}");
             delayed = now;
         }
-        // None is kept by a call that was answered: all of these would wait for it.
+        // A completed call releases its turn: otherwise this one would wait.
         assert_eq!(client().get(&url).send().await.expect("an answer").status(), 200);
     }
 }

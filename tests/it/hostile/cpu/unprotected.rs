@@ -1,4 +1,5 @@
-//! What the bounds of indexes and searches are for, and what makes replays leave no rows: without each of them the promise breaks.
+//! Shows what the bounds of indexes and searches and the replay of stored responses are for: without each of them, the corresponding
+//! promise is broken.
 
 use futures_util::future::join_all;
 use parley_proto::{CreateContactRequest, CreateMessageRequest, SearchMessagesRequest};
@@ -14,8 +15,8 @@ use crate::support::{
 };
 
 on_both!(
-    without_the_limit_any_text_feeds_an_index,
-    an_index_entry_has_a_bounded_number_of_pieces,
+    without_the_limit_long_texts_are_indexed,
+    index_entry_has_a_bounded_number_of_ngrams,
     without_the_budget_a_search_reads_everything,
     searches_beyond_the_limit_are_refused,
     without_idempotency_keys_replays_leave_attachment_rows
@@ -25,7 +26,7 @@ async fn start(backend: Backend, switch: &str) -> TestApp {
     TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await
 }
 
-async fn without_the_limit_any_text_feeds_an_index(backend: Backend) {
+async fn without_the_limit_long_texts_are_indexed(backend: Backend) {
     for (switch, is_taken) in [("", false), ("indexed_texts", true)] {
         let app = start(backend, switch).await;
         let request = CreateContactRequest {
@@ -38,15 +39,15 @@ async fn without_the_limit_any_text_feeds_an_index(backend: Backend) {
     }
 }
 
-/// Characters of a text that was stored before texts had limits; each is another one.
+/// The length of a text that was stored before texts had limits. All its characters are different.
 const CHARACTERS: i64 = 5000;
 
-/// A bound of the pieces of one contact: each of the first 255 characters of a text makes at most five.
+/// An upper bound on the n-grams of one contact: each of the first 255 characters of a text contributes at most five.
 const PIECES: i64 = 2000;
 
-/// The index has no switch: it is SQL of a released migration. So it is held against the SQL that it replaced, whose work and entries grew
-/// with the text.
-async fn an_index_entry_has_a_bounded_number_of_pieces(backend: Backend) {
+/// This bound has no fault switch, because it is SQL of a released migration. So the test compares it with the SQL that it replaced, whose
+/// work and entries grew with the text.
+async fn index_entry_has_a_bounded_number_of_ngrams(backend: Backend) {
     let app = TestApp::start(backend).await;
     app.scene().person("Quentin").await;
     let (now, before) = match backend {
@@ -57,7 +58,7 @@ async fn an_index_entry_has_a_bounded_number_of_pieces(backend: Backend) {
     assert!(before >= 2 * CHARACTERS - 1, "{before}: the SQL before had no bound");
 }
 
-/// The pieces that the triggers make of a contact, and those that the triggers before made of it too.
+/// The number of n-grams that the triggers create for a contact, and how many the previous triggers would have added.
 async fn sqlite_pieces(database: &Database) -> (i64, i64) {
     const COUNT: &str = "SELECT count(*) FROM contact_terms";
     let text = "(WITH RECURSIVE n(at) AS (SELECT 1 UNION ALL SELECT at + 1 FROM n WHERE at < 5000) \
@@ -80,7 +81,7 @@ async fn sqlite_pieces(database: &Database) -> (i64, i64) {
     (now, Database::number(&database.url(), COUNT).await)
 }
 
-/// The pieces that the function makes of a text, and those that the function before made of it.
+/// The number of n-grams that the function creates for a text, and how many the previous function created.
 async fn postgres_pieces(database: &Database) -> (i64, i64) {
     let before = "CREATE FUNCTION pieces_before(account bigint, texts text[]) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
         SELECT coalesce(array_agg(DISTINCT account || ':' || substr(folded, at, size)), '{}')
@@ -101,8 +102,6 @@ async fn without_the_budget_a_search_reads_everything(backend: Backend) {
     assert_eq!(pages_until_found(&app.scene()).await, 1);
 }
 
-/// No line alone keeps rows of attachments from being left behind: they are part of the message's plan, which is made only after a replay was
-/// answered and is stored in one transaction. So this turns off what answers replays.
 async fn searches_beyond_the_limit_are_refused(backend: Backend) {
     const SEARCHES: usize = 40;
     for (concurrent, waits) in [("1", 8), ("40", SEARCHES)] {
@@ -139,6 +138,8 @@ async fn searches_beyond_the_limit_are_refused(backend: Backend) {
     }
 }
 
+/// Attachment rows are part of the message's plan, which is made after the lookup of a stored response and is stored in one transaction, so no
+/// single check prevents leftover rows. The test therefore turns off the replay of stored responses.
 async fn without_idempotency_keys_replays_leave_attachment_rows(backend: Backend) {
     for (switch, rows) in [("", 2), ("idempotency_key", 6)] {
         let app = start(backend, switch).await;

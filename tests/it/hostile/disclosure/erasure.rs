@@ -1,5 +1,5 @@
-//! S-32: erasing a contact reaches every copy of what it was and said. Marks are planted in every text that a caller can give, and afterwards
-//! searched for in every column of every table, and in every file.
+//! Erasing a contact reaches every copy of its data. The test plants marks in every text that a caller can submit, and afterwards searches
+//! for them in every column of every table and in every file.
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
@@ -18,18 +18,18 @@ use crate::support::{
 };
 
 on_both!(
-    nothing_of_an_erased_contact_is_left_in_any_table_or_file,
-    without_the_protection_copies_are_left
+    erased_contact_leaves_nothing_in_tables_and_files,
+    without_the_protection_erasure_leaves_copies
 );
 
 /// In every text of the contact that is erased, and in its files.
 const MARK: &str = "zqxerased";
-/// Its phone number, which holds no letters.
+/// Its phone number, which cannot contain letters.
 const PHONE: &str = "15550001777";
-/// In the texts of the contact that stays: so it is known that the search finds.
+/// In the texts of a contact that stays, to show that the search finds marks.
 const KEPT: &str = "zqxkept";
 
-/// The columns, as `table.column`, that hold a text.
+/// The columns that contain a text, as `table.column`.
 async fn found(database: &Database, text: &str) -> BTreeSet<String> {
     let mut columns = Vec::new();
     match database {
@@ -44,7 +44,7 @@ async fn found(database: &Database, text: &str) -> BTreeSet<String> {
             .expect("the tables");
             for (table, column) in named {
                 let query = format!("SELECT count(*) FROM \"{table}\" WHERE instr(CAST(\"{column}\" AS BLOB), CAST('{text}' AS BLOB)) > 0");
-                // What a virtual table has besides its columns cannot be read.
+                // Hidden columns of virtual tables cannot be read.
                 let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(query)).fetch_one(&mut connection).await;
                 if count.unwrap_or_default() > 0 {
                     columns.push(format!("{table}.{column}"));
@@ -76,7 +76,7 @@ async fn found(database: &Database, text: &str) -> BTreeSet<String> {
     columns.into_iter().collect()
 }
 
-/// The files below a folder that hold a text, in their bytes or their names.
+/// The files below a folder that contain a text in their content or name.
 fn files_with(folder: &Path, text: &str) -> BTreeSet<String> {
     let mut holding = BTreeSet::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().map_while(Result::ok) {
@@ -92,12 +92,12 @@ fn files_with(folder: &Path, text: &str) -> BTreeSet<String> {
     holding
 }
 
-/// A mark of its own for each place, so that one that is found says where it was planted.
+/// A distinct mark for each place, so that a mark found later says where it was planted.
 fn mark(mark: &str, place: &str) -> String {
     format!("{mark}{place}")
 }
 
-/// Sends a JSON request under a request id of its own.
+/// Sends a JSON request with a new idempotency key.
 async fn keyed(http: &Http, method: &str, path: &str, body: &Json) -> Json {
     let request = http
         .request(method, path)
@@ -108,7 +108,7 @@ async fn keyed(http: &Http, method: &str, path: &str, body: &Json) -> Json {
     answer.body
 }
 
-/// A contact with a mark in everything that it and others can say of it; its id.
+/// Creates a contact with a mark in everything that it and others can submit about it. Returns its id.
 async fn plant(app: &TestApp, word: &str, phone: Option<&str>) -> i64 {
     let http = app.http();
     let account = "/api/v1/accounts/1";
@@ -159,7 +159,7 @@ async fn plant(app: &TestApp, word: &str, phone: Option<&str>) -> i64 {
         .part("attachments[]", part);
     let sent = http.answer(http.request("POST", &messages).multipart(form)).await;
     assert_eq!(sent.status, 200, "{}", sent.body);
-    // As a visitor, under request ids too: what such a session may do is told where it is tested.
+    // As a visitor, with idempotency keys too. What such a session may do is tested elsewhere.
     let visitor = http.with_token("");
     let session = format!("/public/api/v1/inboxes/inbox-a/contacts/{}", mark(word, "source"));
     keyed(
@@ -193,7 +193,7 @@ async fn plant(app: &TestApp, word: &str, phone: Option<&str>) -> i64 {
         .send_transcript(transcript)
         .await
         .expect("the mail waits");
-    // Brings the index up to date.
+    // The search brings the message index up to date.
     app.http().send("GET", &format!("{account}/search/messages?q={word}"), None).await;
     id
 }
@@ -202,7 +202,7 @@ async fn start(backend: Backend, switch: &str) -> TestApp {
     TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
         .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
-        // Nobody takes the mails, so they wait.
+        // Nothing accepts the emails, so they stay queued.
         .env("PARLEY_MAIL_URL", "smtp://127.0.0.1:1")
         .env("PARLEY_FAULT_SWITCH", switch)
         .start()
@@ -227,11 +227,11 @@ async fn erase(app: &TestApp, contact_id: i64) {
     .await;
 }
 
-async fn nothing_of_an_erased_contact_is_left_in_any_table_or_file(backend: Backend) {
+async fn erased_contact_leaves_nothing_in_tables_and_files(backend: Backend) {
     let app = start(backend, "").await;
     plant(&app, KEPT, None).await;
     let contact = plant(&app, MARK, Some(PHONE)).await;
-    // A contact that it took in had texts of its own.
+    // A contact that it absorbed in a merge had texts of its own.
     let taken_in = plant(&app, &format!("{MARK}too"), None).await;
     let merge = MergeContactsRequest {
         account_id: 1,
@@ -269,13 +269,13 @@ async fn nothing_of_an_erased_contact_is_left_in_any_table_or_file(backend: Back
         assert_eq!(files_with(app.home(), text), BTreeSet::new(), "{text} is left in files");
     }
     let mut still = found(&app.database, KEPT).await;
-    // Replies that cannot be told whose they are go along with anybody's.
+    // Stored responses that cannot be attributed to a contact are erased with any contact.
     still.extend(["idempotency_keys.response".to_owned()]);
     assert!(still.is_superset(&kept), "what is another contact's stays: {kept:?} {still:?}");
     assert!(!files_with(&folder, KEPT).is_empty());
 }
 
-async fn without_the_protection_copies_are_left(backend: Backend) {
+async fn without_the_protection_erasure_leaves_copies(backend: Backend) {
     let app = start(backend, "erased_copies").await;
     let contact = plant(&app, MARK, Some(PHONE)).await;
     erase(&app, contact).await;
@@ -285,9 +285,9 @@ async fn without_the_protection_copies_are_left(backend: Backend) {
     }
 }
 
-/// S-32 as it was reported: the repetition of a request whose reply was erased is told so, and is not executed again.
+/// A retry of a request whose stored response was erased is refused, and is not executed again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reply_about_an_erased_contact_is_not_replayed() {
+async fn response_about_an_erased_contact_is_not_replayed() {
     let app = start(Backend::Sqlite, "").await;
     let http = app.http();
     let key = "0b8a7f0e-58a4-4d53-8b6e-3b4cf3e0a2b1";

@@ -1,4 +1,4 @@
-//! Secrets, logs, files and erased data.
+//! Tests against the disclosure of secrets, logs, files and erased data.
 
 mod erasure;
 mod modes;

@@ -1,4 +1,4 @@
-//! S-36: whatever the umask, nobody but the owner reads what the program creates, and the doctor reports what is readable already.
+//! Whatever the umask, only the owner can read the files that the program creates, and `parley doctor` reports files that others can read.
 
 use std::{
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
@@ -32,7 +32,7 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
 }
 
-/// Fails when somebody else may read, write or enter any of these.
+/// Fails if the group or others may read, write or enter any of these.
 #[track_caller]
 fn assert_private(paths: &[PathBuf]) {
     for path in paths {
@@ -48,14 +48,14 @@ fn part(part: Part) -> UploadFileRequest {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_program_creates_is_its_owners_alone_whatever_the_umask() {
+async fn created_files_are_private_whatever_the_umask() {
     let app = TestApp::builder(Backend::Sqlite)
         .database(Database::create(Backend::Sqlite).await)
         .program(limited("umask 000"))
         .start()
         .await;
     app.scene().talk().await;
-    // An upload that is half way: its bytes are in a temporary file.
+    // An incomplete upload, whose bytes are in a temporary file.
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let header = FileHeader {
         file_name: "a.bin".to_owned(),
@@ -93,7 +93,7 @@ async fn what_the_program_creates_is_its_owners_alone_whatever_the_umask() {
 }
 
 #[tokio::test]
-async fn the_doctor_reports_files_that_others_may_read() {
+async fn doctor_reports_files_that_others_can_read() {
     let home = tempfile::tempdir().expect("a folder");
     let doctor = async || {
         let mut command = program();

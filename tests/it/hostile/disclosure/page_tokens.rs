@@ -1,5 +1,5 @@
-//! Page tokens carry a checksum and no signature, so anybody can write one. Values of the wrong type are refused as `INVALID_ARGUMENT` on
-//! both databases, by every list; so is every cursor that no server wrote.
+//! Page tokens have a checksum but no signature, so anyone can forge one. Every list refuses values of the wrong type as `INVALID_ARGUMENT`
+//! on both databases. Forged cursors are refused as well.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::BufMut as _;
@@ -20,12 +20,12 @@ use crate::{
 };
 
 on_both!(
-    a_page_token_with_values_of_the_wrong_type_is_refused_by_every_list,
-    without_the_check_a_list_answers_something_else,
-    a_cursor_that_no_server_wrote_is_refused
+    every_list_refuses_page_tokens_with_wrong_types,
+    without_the_check_forged_page_tokens_are_not_refused,
+    forged_cursor_is_refused
 );
 
-/// A value in a token, as `api/page.rs` writes it.
+/// A value in a page token, encoded as in `crates/grpc/src/validation/page_token.rs`.
 #[derive(Clone, Debug)]
 enum Part {
     Null,
@@ -58,7 +58,7 @@ impl Part {
     }
 }
 
-/// A token with a right checksum, for a request without its page fields.
+/// A forged token with a correct checksum, for a request without its page fields.
 fn forged(request: &DynamicMessage, value: &Part, id: i64) -> String {
     let mut bytes = Vec::new();
     bytes.put_u32(crc32fast::hash(&request.encode_to_vec()));
@@ -86,7 +86,7 @@ fn values() -> Vec<Part> {
     ]
 }
 
-/// Every list, some in several orders.
+/// A request for every list, for some in several orders.
 fn lists() -> Vec<(MethodDescriptor, DynamicMessage)> {
     let mut lists = Vec::new();
     for call in calls() {
@@ -94,7 +94,7 @@ fn lists() -> Vec<(MethodDescriptor, DynamicMessage)> {
             continue;
         }
         let mut request = filled(&call.input(), 0);
-        // A filter needs conditions, and a search a text; the forms of both have tests of their own.
+        // Filters need conditions and searches need a text; both have their own tests.
         request.clear_field_by_name("filter");
         if let Some(Value::Message(session)) = request.get_field_by_name("session").map(std::borrow::Cow::into_owned) {
             let mut session = session;
@@ -113,7 +113,7 @@ fn lists() -> Vec<(MethodDescriptor, DynamicMessage)> {
     lists
 }
 
-/// An account with one of what most lists are about.
+/// An account with one row of most kinds.
 async fn start(backend: Backend, switch: &str) -> TestApp {
     let app = TestApp::builder(backend)
         .platform()
@@ -126,7 +126,7 @@ async fn start(backend: Backend, switch: &str) -> TestApp {
     app
 }
 
-/// Sends a forged token with the right fingerprint: what it was refused with.
+/// Sends a forged token with a correct checksum. Returns the code of the refusal.
 async fn page(clients: [&Clients; 2], call: &MethodDescriptor, request: &DynamicMessage, value: &Part) -> Result<(), Code> {
     let mut asked = request.clone();
     asked.set_field_by_name("page_token", Value::String(forged(request, value, 1)));
@@ -137,7 +137,7 @@ async fn page(clients: [&Clients; 2], call: &MethodDescriptor, request: &Dynamic
     .map_err(|status| status.code())
 }
 
-async fn a_page_token_with_values_of_the_wrong_type_is_refused_by_every_list(backend: Backend) {
+async fn every_list_refuses_page_tokens_with_wrong_types(backend: Backend) {
     let app = start(backend, "").await;
     let (clients, platform) = (app.clients(), app.platform());
     let (mut refused, mut taken) = (0, 0);
@@ -154,7 +154,7 @@ async fn a_page_token_with_values_of_the_wrong_type_is_refused_by_every_list(bac
             codes.push(code);
         }
         refused += codes.iter().filter(|code| **code == Code::InvalidArgument).count();
-        // Otherwise the fingerprint would be wrong, and nothing would have been tried.
+        // At least one value must be accepted: otherwise the checksum is wrong and nothing was tested.
         taken += usize::from(codes.contains(&Code::Ok));
         if codes.contains(&Code::Ok) {
             assert!(codes.contains(&Code::InvalidArgument), "{} takes anything: {codes:?}", name(&call));
@@ -166,7 +166,7 @@ async fn a_page_token_with_values_of_the_wrong_type_is_refused_by_every_list(bac
     );
 }
 
-async fn without_the_check_a_list_answers_something_else(backend: Backend) {
+async fn without_the_check_forged_page_tokens_are_not_refused(backend: Backend) {
     let app = start(backend, "typed_page_tokens").await;
     let (clients, platform) = (app.clients(), app.platform());
     let mut wrong = 0;
@@ -179,7 +179,7 @@ async fn without_the_check_a_list_answers_something_else(backend: Backend) {
     assert!(wrong > 5, "{wrong}");
 }
 
-async fn a_cursor_that_no_server_wrote_is_refused(backend: Backend) {
+async fn forged_cursor_is_refused(backend: Backend) {
     let app = start(backend, "").await;
     let good = crate::support::reader::log_info(&app.clients(), 1).await.head_cursor;
     let mut forged: Vec<Vec<u8>> = vec![vec![0], vec![1], vec![0xff; 40], good[..good.len() - 1].to_vec()];
@@ -188,7 +188,7 @@ async fn a_cursor_that_no_server_wrote_is_refused(backend: Backend) {
         changed[byte] ^= 0x40;
         forged.push(changed);
     }
-    // Numbers beyond 63 bits, with a right checksum.
+    // Numbers beyond 63 bits, with a correct checksum.
     let mut wide = vec![1];
     for _ in 0..3 {
         wide.extend([0xff; 9]);

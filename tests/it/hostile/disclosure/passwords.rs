@@ -1,5 +1,5 @@
-//! Passwords in addresses: of the database, NATS, the store of files, the mail server and the collector. None is in what the program prints,
-//! logs or says of itself, whether the address is good, bad, or nobody answers there.
+//! Passwords in URLs: of the database, NATS, the blob store, the mail server and the collector. The program never prints, logs or exports
+//! them, whether the URL is valid, invalid, or unreachable.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use crate::support::{
     server::{program, run_to_end},
 };
 
-/// A password, and how it is written in a URL.
+/// A password, and its encoding in a URL.
 const PASSWORD: &str = "pass/word@of the+address";
 const ENCODED: &str = "pass%2Fword%40of%20the%2Baddress";
-/// One that needs no encoding, which is easier to repeat by mistake.
+/// A password that needs no encoding, which is easier to leak by mistake.
 const PLAIN: &str = "plain-password-of-the-address";
 
 #[track_caller]
@@ -27,7 +27,7 @@ fn assert_hidden(place: &str, text: &str) {
     }
 }
 
-/// The variable of an address, and addresses at which nobody answers, or that are none.
+/// The environment variable of a URL, with unreachable and invalid URLs.
 const ADDRESSES: &[(&str, &[&str])] = &[
     (
         "PARLEY_DATABASE_URL",
@@ -82,7 +82,7 @@ const ADDRESSES: &[(&str, &[&str])] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_password_of_an_address_is_shown_by_the_doctor_or_a_start() {
+async fn url_passwords_are_not_shown_by_doctor_or_start() {
     join_all(ADDRESSES.iter().map(|(variable, addresses)| async move {
         let home = tempfile::tempdir().expect("a folder");
         let encoded = addresses.first().map(|address| address.replace("{}", ENCODED));
@@ -98,7 +98,7 @@ async fn no_password_of_an_address_is_shown_by_the_doctor_or_a_start() {
     .await;
 }
 
-/// What a command prints that ends by itself: the listeners of a server that could start cannot be opened.
+/// The output of a command that exits by itself: `serve` cannot open its listeners at this address.
 async fn run(command: &str, home: &Path, variable: &str, address: &str) -> String {
     let (filter, listen) = if command == "serve" {
         ("trace", "192.0.2.1:1")
@@ -119,12 +119,12 @@ async fn run(command: &str, home: &Path, variable: &str, address: &str) -> Strin
     ended.output
 }
 
-/// As above for what a running server logs about addresses that it goes on trying.
+/// The same for what a running server logs about URLs that it keeps trying.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_password_of_an_address_is_logged_while_it_is_tried() {
+async fn url_passwords_are_not_logged_while_connecting() {
     let mut nats = Nats::start_for("ana", PASSWORD).await;
     let with_password = nats.url().replace("nats://", &format!("nats://ana:{ENCODED}@"));
-    // The server takes nobody else.
+    // NATS accepts no other credentials.
     let home = tempfile::tempdir().expect("a folder");
     let told = run("doctor", home.path(), "PARLEY_NATS_URL", &with_password).await;
     assert!(told.contains("it responds, and has JetStream"), "{told}");

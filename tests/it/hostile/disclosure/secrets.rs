@@ -1,4 +1,4 @@
-//! S-35: no secret, configured or generated, is in what the program prints, logs, exports or shows in the list of processes.
+//! No secret, configured or generated, appears in what the program prints, logs or exports, or in the list of processes.
 
 use std::{
     fs::File,
@@ -26,13 +26,13 @@ use crate::{
     telemetry::collector::Collector,
 };
 
-/// A password of the mail server, which no test mail needs.
+/// The mail server's password. The test sends no email.
 const MAIL_PASSWORD: &str = "the-password-of-the-mail-server";
 
-/// A token that nobody made.
+/// A token that was never created.
 const UNKNOWN: &str = "a-token-that-is-not-known-here-1";
 
-/// Fails when one of the secrets is in a text.
+/// Fails if a text contains one of the secrets.
 #[track_caller]
 fn assert_none(secrets: &[(&str, String)], place: &str, text: &str) {
     for (name, secret) in secrets {
@@ -42,7 +42,7 @@ fn assert_none(secrets: &[(&str, String)], place: &str, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_secret_is_in_output_logs_metrics_exports_or_the_list_of_processes() {
+async fn secrets_appear_in_no_output_export_or_process_list() {
     let (collector, collector_url) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .program(limited("exec >stdout.txt"))
@@ -78,11 +78,11 @@ async fn no_secret_is_in_output_logs_metrics_exports_or_the_list_of_processes() 
         format!("{collected:?}")
     });
     assert_none(&secrets, "what a collector was sent", &exported);
-    // What is searched did get what happened.
+    // The searched outputs do contain what happened.
     assert!(app.server.log().contains("CreateMessage") && exported.contains("CreateMessage"));
 }
 
-/// Has the server make, take and refuse every kind of secret; which they are.
+/// Makes the server create, accept and refuse every kind of secret. Returns the secrets.
 async fn use_every_secret(app: &TestApp) -> Vec<(&'static str, String)> {
     let scene = app.scene();
     let person = scene.person("Asha").await;
@@ -174,7 +174,7 @@ async fn use_every_secret(app: &TestApp) -> Vec<(&'static str, String)> {
     secrets
 }
 
-/// The program on an empty database, with standard output and error in files, until its listeners are open.
+/// The program on an empty database, with its output in files, once its listeners are open.
 struct FirstStart {
     home: tempfile::TempDir,
     child: Child,
@@ -207,7 +207,7 @@ impl FirstStart {
         started
     }
 
-    /// Whether it has said what it made, here or there.
+    /// Whether it has reported what it created, on standard output or standard error.
     fn has_told(&self) -> bool {
         self.read("stdout.txt").contains("parley tail") || self.read("stderr.txt").contains("initialized the empty database")
     }
@@ -238,7 +238,7 @@ impl Drop for FirstStart {
 }
 
 #[tokio::test]
-async fn a_configured_token_is_not_printed() {
+async fn configured_token_is_not_printed() {
     for format in ["text", "json"] {
         let started = FirstStart::run(&[
             ("PARLEY_LOG_FORMAT", format),
@@ -256,7 +256,7 @@ async fn a_configured_token_is_not_printed() {
 }
 
 #[tokio::test]
-async fn a_token_in_a_file_is_read_and_not_printed() {
+async fn token_from_a_file_is_not_printed() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
     std::fs::write(&file, format!("{ADMINISTRATOR}\n")).expect("the folder is ours");
@@ -266,7 +266,7 @@ async fn a_token_in_a_file_is_read_and_not_printed() {
 }
 
 #[tokio::test]
-async fn a_generated_token_is_printed_once_for_people() {
+async fn generated_token_is_printed_once_with_text_logs() {
     let started = FirstStart::run(&[("PARLEY_LOG_FORMAT", "text")]).await;
     let output = started.output();
     let token = output
@@ -280,7 +280,7 @@ async fn a_generated_token_is_printed_once_for_people() {
 }
 
 #[tokio::test]
-async fn a_generated_token_is_stored_in_a_file_where_logs_are_json() {
+async fn generated_token_is_stored_in_a_file_with_json_logs() {
     let mut started = FirstStart::run(&[("PARLEY_LOG_FORMAT", "json")]).await;
     let lines = started.json_lines();
     let told: Vec<&Json> = lines.iter().filter(|line| line.get("token_file").is_some()).collect();
@@ -291,7 +291,7 @@ async fn a_generated_token_is_stored_in_a_file_where_logs_are_json() {
     assert!(!started.output().contains(token.trim_end()));
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).expect("it is there").permissions());
     assert_eq!(mode & 0o777, 0o600);
-    // The operator takes it, and the file is gone.
+    // The operator retrieves the token, which deletes the file.
     let mut take = program();
     take.arg("initial-token").current_dir(started.home());
     let end = run_to_end(take).await;
@@ -311,9 +311,9 @@ async fn a_generated_token_is_stored_in_a_file_where_logs_are_json() {
     let _ = started.child.kill();
 }
 
-/// A token that cannot be stored would lock the operator out, so the database stays empty and the program says what to do.
+/// A token that cannot be stored would lock the operator out. So the database stays empty, and the program says what to do.
 #[tokio::test]
-async fn a_database_is_not_filled_when_its_token_cannot_be_stored() {
+async fn database_stays_empty_if_its_token_cannot_be_stored() {
     let home = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(home.path().join("parley.db.token")).expect("the folder is ours");
     let start = |token: &'static str, address: &'static str| {
@@ -331,7 +331,7 @@ async fn a_database_is_not_filled_when_its_token_cannot_be_stored() {
     let url = format!("sqlite://{}", home.path().join("parley.db").display());
     let accounts = "SELECT count(*) FROM accounts";
     assert_eq!(crate::support::database::Database::number(&url, accounts).await, 0);
-    // A configured token needs no file, and the listeners come before the database.
+    // A configured token needs no file, and the listeners are opened before the database is touched.
     let other = start(ADMINISTRATOR, "192.0.2.1:1").await;
     assert_eq!(other.code, Some(71), "{}", other.output);
     assert_eq!(crate::support::database::Database::number(&url, accounts).await, 0);

@@ -1,5 +1,4 @@
-//! Unverified sessions are shown an id of their own in place of their contact's: a low one would reveal that the contact with the address was
-//! there before.
+//! Unverified sessions see a substitute for the id of their contact: a low id would reveal that a contact with the address already existed.
 
 use std::collections::BTreeSet;
 
@@ -19,22 +18,22 @@ use crate::{
 
 on_both!(
     ids_do_not_reveal_whether_a_contact_exists,
-    the_id_of_a_session_survives_its_move_to_another_contact
+    session_id_survives_a_move_to_another_contact
 );
 
 /// The last message of a session.
 const END: &str = "the end";
 
-/// Ids that are shown to unverified sessions: above all ids that count up, and exact in JavaScript.
+/// The ids that unverified sessions see: above all sequential ids, and exact in JavaScript.
 const SHOWN: std::ops::Range<i64> = (1 << 52)..(1 << 53);
 
-/// Everything that a session was shown, by transport.
+/// Everything that a session saw, by transport.
 struct Shown {
-    /// Fields with a value.
+    /// The paths of fields with a value.
     paths: BTreeSet<String>,
-    /// What stands where a contact's id is expected, with its path.
+    /// The values of fields that hold a contact's id, with their paths.
     ids: Vec<(String, i64)>,
-    /// Paths of versions of contacts.
+    /// The paths of fields that hold a contact's version.
     versions: Vec<String>,
 }
 
@@ -72,7 +71,7 @@ impl Shown {
     }
 }
 
-/// A visitor names an address, talks, and looks at everything.
+/// A visitor submits an address, sends messages, and reads everything.
 async fn visit(app: &TestApp, public: &Public, source: &str, email: &str) -> Shown {
     let mut shown = Shown {
         paths: BTreeSet::new(),
@@ -177,9 +176,9 @@ async fn over_grpc(clients: &Clients, public: &Public, (source, talk): (&str, i6
     shown.note("gRPC messages", &as_json("parley.v1.ListClientMessagesResponse", &answer));
 }
 
-/// The one id that a session was shown, everywhere.
+/// The only contact id that a session saw anywhere.
 fn one_id(shown: &Shown) -> i64 {
-    // The answers to 7 calls over REST and 6 over gRPC, and the events of the conversation and its messages over two transports.
+    // The responses to 7 calls over REST and 6 over gRPC, and the events of the conversation and its messages over two transports.
     assert!(shown.ids.len() > 25, "{:?}", shown.ids);
     let first = shown.ids[0].1;
     let other: Vec<_> = shown.ids.iter().filter(|(_, id)| *id != first).collect();
@@ -220,7 +219,7 @@ async fn without_the_protection_a_known_address_has_an_old_id() {
     assert!(stored[0] < stored[1] && !known.versions.is_empty());
 }
 
-async fn the_id_of_a_session_survives_its_move_to_another_contact(backend: Backend) {
+async fn session_id_survives_a_move_to_another_contact(backend: Backend) {
     let app = start(backend, "").await;
     let alice = contact(
         &app,
@@ -235,7 +234,7 @@ async fn the_id_of_a_session_survives_its_move_to_another_contact(backend: Backe
     let unknown = public.create("t", json!({})).await["id"].clone();
     let stays = public.update("t", json!({"email": "nobody@x.org"})).await["id"].clone();
     assert_eq!(stays, unknown);
-    // A proof shows the contact.
+    // A valid signature reveals the contact's id.
     let before = public.create("v", public.signed("alice-identifier", json!({}))).await["id"].clone();
     assert_ne!(before, alice);
     assert_eq!(public.prove("v", "alice-identifier").await.body["id"], alice);

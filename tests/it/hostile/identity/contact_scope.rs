@@ -1,4 +1,4 @@
-//! S-16: a service that is limited to inboxes sees and changes only contacts with a session there.
+//! A service that is limited to some inboxes sees and changes only contacts with a session there.
 
 use parley_proto::{
     ContactNote, CreateContactNoteRequest, Role, contact_notes_service_client::ContactNotesServiceClient, subscribe_request::Start,
@@ -18,9 +18,9 @@ use crate::support::{
 };
 
 on_both!(
-    a_limited_service_reaches_contacts_of_its_inboxes_only,
-    a_limited_service_makes_contacts_in_its_inboxes,
-    events_tell_a_limited_service_nothing_of_other_contacts
+    limited_service_reaches_contacts_of_its_inboxes_only,
+    limited_service_creates_contacts_in_its_inboxes_only,
+    limited_service_receives_no_events_of_other_contacts
 );
 
 async fn elsewhere(app: &TestApp) -> (i64, i64) {
@@ -29,7 +29,7 @@ async fn elsewhere(app: &TestApp) -> (i64, i64) {
     (contact(app, third, hidden).await, third)
 }
 
-/// Requests about one contact, each with the status of a caller who may make it.
+/// Requests about one contact, which a caller with full access may make.
 fn requests(contact: i64, talk: i64) -> Vec<(Method, String, Option<Json>)> {
     let one = format!("/contacts/{contact}");
     vec![
@@ -51,7 +51,7 @@ fn requests(contact: i64, talk: i64) -> Vec<(Method, String, Option<Json>)> {
     ]
 }
 
-async fn a_limited_service_reaches_contacts_of_its_inboxes_only(backend: Backend) {
+async fn limited_service_reaches_contacts_of_its_inboxes_only(backend: Backend) {
     let app = start(backend, "").await;
     let (hidden, third) = elsewhere(&app).await;
     let own = contact(&app, 1, json!({"name": "Own Person", "email": "own@x.org"})).await;
@@ -99,7 +99,7 @@ async fn a_limited_service_reaches_contacts_of_its_inboxes_only(backend: Backend
         .expect("agents see all contacts");
 }
 
-async fn a_limited_service_makes_contacts_in_its_inboxes(backend: Backend) {
+async fn limited_service_creates_contacts_in_its_inboxes_only(backend: Backend) {
     let app = start(backend, "").await;
     let (hidden, third) = elsewhere(&app).await;
     let service = Service::limited(&app, &[1]).await;
@@ -113,7 +113,7 @@ async fn a_limited_service_makes_contacts_in_its_inboxes(backend: Backend) {
         assert_eq!(answer.status, status, "{body}: {}", answer.body);
         assert!(answer.body.get("existing_id").is_none(), "{}", answer.body);
     }
-    // That an address is taken is all that the service learns of a contact that it does not see.
+    // The service learns that an address is taken, and nothing else about a contact that it cannot see.
     let taken = json!({"message": "Email has already been taken", "attributes": ["email"]});
     let own = service
         .send(Method::POST, "/contacts", Some(&json!({"name": "Own", "inbox_id": 1})))
@@ -150,7 +150,7 @@ async fn a_limited_service_makes_contacts_in_its_inboxes(backend: Backend) {
     assert_eq!(taken.body["existing_id"], hidden, "{}", taken.body);
 }
 
-/// The contact events that a limited service receives about a contact of another inbox.
+/// Changes a contact of another inbox. Returns its id and the contact events that a limited service receives.
 async fn streamed(app: &TestApp) -> (i64, Vec<parley_proto::Event>) {
     let (hidden, _) = elsewhere(app).await;
     let path = format!("/api/v1/accounts/1/contacts/{hidden}");
@@ -175,7 +175,7 @@ async fn streamed(app: &TestApp) -> (i64, Vec<parley_proto::Event>) {
     (hidden, about.collect())
 }
 
-async fn events_tell_a_limited_service_nothing_of_other_contacts(backend: Backend) {
+async fn limited_service_receives_no_events_of_other_contacts(backend: Backend) {
     use parley_proto::event::Resource;
     let app = start(backend, "").await;
     let (hidden, events) = streamed(&app).await;
@@ -197,7 +197,7 @@ async fn events_tell_a_limited_service_nothing_of_other_contacts(backend: Backen
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_limited_service_sees_every_contact() {
+async fn without_the_protection_a_limited_service_sees_all_contacts() {
     let app = start(Backend::Sqlite, "contact_scope").await;
     let (hidden, events) = streamed(&app).await;
     assert!(format!("{events:?}").contains("Hidden note"));

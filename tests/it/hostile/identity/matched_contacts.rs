@@ -1,4 +1,5 @@
-//! A service that is limited to inboxes does not see a contact because an anonymous session in one of them named the contact's address.
+//! A service that is limited to some inboxes does not gain access to a contact when an anonymous session in one of them submits the
+//! contact's address.
 
 use std::fmt::Write as _;
 
@@ -22,15 +23,15 @@ use crate::support::{
 };
 
 on_both!(
-    an_anonymous_session_opens_no_contact_to_a_limited_service,
-    a_session_of_a_member_opens_its_contact,
-    a_merge_takes_no_session_of_a_member_along
+    anonymous_session_grants_no_access_to_a_limited_service,
+    session_created_by_a_member_grants_access_to_its_contact,
+    attaching_a_session_leaves_member_sessions_in_place
 );
 
-/// What is stored about the contact, and was not submitted by the session.
+/// Data stored about the contact that the session did not submit.
 const STORED: [&str; 5] = ["Alice Stored", "+351912345678", "alice-identifier", "platinum-plan", "Secret Ltd"];
 
-/// Everything that a limited service receives after a stranger named a contact's address in the service's inbox.
+/// Everything that a limited service receives after a stranger submitted a contact's address in the service's inbox.
 struct Received {
     statuses: Vec<(String, u16)>,
     codes: Vec<Code>,
@@ -174,7 +175,7 @@ async fn over_grpc(service: &Service, (alice, talk, message): (i64, i64, i64), r
     received.codes.push(noted(all, messages.batch_create_messages(request).await));
 }
 
-/// Everything in the log, and everything in a snapshot.
+/// All events in the log, and a snapshot.
 async fn streamed(service: &Service, all: &mut String) {
     let clients = &service.clients;
     let head = log_info(clients, 1).await.head_seq;
@@ -194,7 +195,7 @@ async fn streamed(service: &Service, all: &mut String) {
     }
 }
 
-async fn an_anonymous_session_opens_no_contact_to_a_limited_service(backend: Backend) {
+async fn anonymous_session_grants_no_access_to_a_limited_service(backend: Backend) {
     let app = start(backend, "").await;
     let received = guess(&app).await;
     for stored in STORED {
@@ -212,13 +213,13 @@ async fn an_anonymous_session_opens_no_contact_to_a_limited_service(backend: Bac
         };
         assert_eq!(*status, expected, "{what}");
     }
-    // Administrators see one person.
+    // Administrators see a single contact.
     let (_, shown) = app.http().ask("/conversations").await;
     assert!(shown.to_string().contains("Alice Stored"), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_guessed_address_opens_the_contact() {
+async fn without_the_protection_a_guessed_address_grants_access() {
     let app = start(Backend::Sqlite, "matched_sessions").await;
     let received = guess(&app).await;
     for stored in STORED {
@@ -227,7 +228,7 @@ async fn without_the_protection_a_guessed_address_opens_the_contact() {
     assert!(received.codes.iter().all(|code| *code == Code::Ok), "{:?}", received.codes);
 }
 
-async fn a_session_of_a_member_opens_its_contact(backend: Backend) {
+async fn session_created_by_a_member_grants_access_to_its_contact(backend: Backend) {
     let app = start(backend, "").await;
     let elsewhere = inbox(&app.clients(), 1, "Elsewhere").await;
     let alice = contact(
@@ -241,7 +242,7 @@ async fn a_session_of_a_member_opens_its_contact(backend: Backend) {
     let public = Public::of(&app, 1).await;
     public.create("s", json!({"email": "alice@x.org"})).await;
     assert_eq!(service.send(Method::GET, &path, None).await.status, 404);
-    // A proof opens it, and so does a member who makes a session.
+    // A valid signature grants access, and so does a session that a member creates.
     public.create("v", public.signed("alice-identifier", json!({}))).await;
     assert_eq!(service.send(Method::GET, &path, None).await.status, 404);
     public.prove("v", "alice-identifier").await;
@@ -252,14 +253,14 @@ async fn a_session_of_a_member_opens_its_contact(backend: Backend) {
     assert_eq!(service.send(Method::GET, &path, None).await.status, 404);
     app.http().post(&format!("{path}/contact_inboxes"), &json!({"inbox_id": 1})).await;
     assert_eq!(service.send(Method::GET, &path, None).await.status, 200);
-    // A contact that a session made is one of the inbox.
+    // A contact that a session created belongs to the inbox.
     public.create("new", json!({"email": "new@x.org"})).await;
     let listed: Json = service.send(Method::GET, "/contacts", None).await.body;
     assert!(listed.to_string().contains("new@x.org"), "{listed}");
 }
 
-/// A service gives its own contact two sessions, and lets one of them name the address.
-async fn a_merge_takes_no_session_of_a_member_along(backend: Backend) {
+/// A service creates two sessions of its own contact, and one of them submits the address.
+async fn attaching_a_session_leaves_member_sessions_in_place(backend: Backend) {
     let app = start(backend, "").await;
     let elsewhere = inbox(&app.clients(), 1, "Elsewhere").await;
     let alice = contact(&app, elsewhere, json!({"name": "Alice Stored", "email": "alice@x.org"})).await;

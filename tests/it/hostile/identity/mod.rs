@@ -1,4 +1,4 @@
-//! Visitors and sessions: what an unproved identity reaches, reads and changes.
+//! Visitors and sessions: what an unverified identity can reach, read and change.
 
 mod contact_ids;
 mod contact_scope;
@@ -28,7 +28,7 @@ async fn start(backend: Backend, off: &str) -> TestApp {
     TestApp::builder(backend).platform().env("PARLEY_FAULT_SWITCH", off).start().await
 }
 
-/// The public side of an inbox, as a visitor uses it over REST.
+/// The client API of an inbox, as a visitor uses it over REST.
 struct Public {
     http: Http,
     contacts: String,
@@ -52,7 +52,7 @@ impl Public {
         hex::encode(mac.finalize().into_bytes())
     }
 
-    /// `body` with a proof of this identifier.
+    /// `body` with an identifier and its signature.
     fn signed(&self, identifier: &str, mut body: Json) -> Json {
         body["identifier"] = json!(identifier);
         body["identifier_hash"] = json!(self.hash(identifier));
@@ -63,7 +63,7 @@ impl Public {
         self.http.send(method.as_str(), &format!("{}{path}", self.contacts), body).await
     }
 
-    /// Makes a session of this name.
+    /// Creates a session with this source id.
     async fn create(&self, source: &str, mut body: Json) -> Json {
         body["source_id"] = json!(source);
         let answer = self.ask(Method::POST, "", Some(&body)).await;
@@ -71,20 +71,20 @@ impl Public {
         answer.body
     }
 
-    /// Changes the session of this name.
+    /// Updates the session.
     async fn update(&self, source: &str, body: Json) -> Json {
         let answer = self.ask(Method::PATCH, &format!("/{source}"), Some(&body)).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.body
     }
 
-    /// Reads the session of this name, with a proof that marks it as verified.
+    /// Reads the session with a signature, which marks it as verified.
     async fn prove(&self, source: &str, identifier: &str) -> HttpAnswer {
         let query = format!("/{source}?identifier={identifier}&identifier_hash={}", self.hash(identifier));
         self.ask(Method::GET, &query, None).await
     }
 
-    /// A conversation of the session.
+    /// Creates a conversation of the session.
     async fn talk(&self, source: &str) -> i64 {
         let answer = self.ask(Method::POST, &format!("/{source}/conversations"), Some(&json!({}))).await;
         answer.body["id"].as_i64().expect("a number")
@@ -97,7 +97,7 @@ impl Public {
         rows.iter().filter_map(|row| row["id"].as_i64()).collect()
     }
 
-    /// The session of this name, as gRPC has it.
+    /// The session as gRPC requests identify it.
     fn session(&self, source: &str) -> ClientSession {
         ClientSession {
             inbox_identifier: self.contacts.split('/').nth(5).expect("an identifier").to_owned(),
@@ -105,7 +105,7 @@ impl Public {
         }
     }
 
-    /// The status of reading a conversation, and of writing into it.
+    /// The statuses of reading a conversation and of sending a message to it.
     async fn reach(&self, source: &str, conversation: i64) -> (u16, u16) {
         let one = format!("/{source}/conversations/{conversation}");
         let read = self.ask(Method::GET, &one, None).await;
@@ -115,7 +115,7 @@ impl Public {
     }
 }
 
-/// A contact that members made, with a session.
+/// Creates a contact with a session as a member.
 async fn contact(app: &TestApp, inbox: i64, mut body: Json) -> i64 {
     body["inbox_id"] = json!(inbox);
     let made = app.http().post("/contacts", &body).await;
@@ -127,7 +127,7 @@ async fn shown(app: &TestApp, contact: i64) -> Json {
     app.http().ask(&format!("/contacts/{contact}")).await.1["payload"].clone()
 }
 
-/// A conversation that members began with a contact.
+/// Starts a conversation with a contact as a member.
 async fn begin(app: &TestApp, inbox: i64, contact: i64) -> i64 {
     let body = json!({"inbox_id": inbox, "contact_id": contact});
     app.http().post("/conversations", &body).await["id"].as_i64().expect("a number")

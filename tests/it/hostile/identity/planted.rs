@@ -1,4 +1,4 @@
-//! A stranger who names a verified user's identifier does not put conversations into that user's list.
+//! A stranger who submits the identifier of a verified user cannot add conversations to that user's list.
 
 use parley_proto::ListClientConversationsRequest;
 use reqwest::Method;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Public, begin, start, visitors::first_received};
 use crate::support::{app::TestApp, clients::Clients, database::Backend, office::inbox, on_both};
 
-on_both!(a_named_identifier_plants_no_conversation);
+on_both!(submitted_identifier_plants_no_conversation);
 
 /// What the verified session of a user reaches.
 #[derive(Debug, PartialEq)]
@@ -16,16 +16,16 @@ struct Reached {
     rest: Vec<i64>,
     /// The conversations listed over gRPC.
     grpc: Vec<i64>,
-    /// Statuses of reading and writing those of the stranger.
+    /// The statuses of reading and writing the stranger's conversations.
     planted: Vec<(u16, u16)>,
 }
 
-/// Strangers name the identifier of a user before and after its contact exists, and the user signs it. What the user reaches, the
-/// conversations of the strangers, and those of the user: its own, and one that members began.
+/// Strangers submit a user's identifier before and after its contact exists, and the user signs it. Returns what the user reaches, the
+/// strangers' conversations, the user's own conversation and one that members started, and the contact.
 async fn plant(app: &TestApp) -> (Reached, [i64; 2], [i64; 2], i64) {
     let second = inbox(&app.clients(), 1, "Second").await;
     let public = Public::of(app, 1).await;
-    // It makes the contact that the user's signature finds afterwards.
+    // This creates the contact that the user's signature finds later.
     public.create("early", json!({"identifier": "victim"})).await;
     let early = public.talk("early").await;
     let made = public.create("v", public.signed("victim", json!({}))).await;
@@ -61,7 +61,7 @@ async fn plant(app: &TestApp) -> (Reached, [i64; 2], [i64; 2], i64) {
     (reached, [early, late], [own, members], first)
 }
 
-async fn a_named_identifier_plants_no_conversation(backend: Backend) {
+async fn submitted_identifier_plants_no_conversation(backend: Backend) {
     let app = start(backend, "").await;
     let (reached, _, own, first) = plant(&app).await;
     let expected = Reached {
@@ -74,7 +74,7 @@ async fn a_named_identifier_plants_no_conversation(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_named_identifier_plants_conversations() {
+async fn without_the_protection_a_stranger_plants_conversations() {
     let app = start(Backend::Sqlite, "identity_proof").await;
     let (reached, planted, own, first) = plant(&app).await;
     assert!(

@@ -1,4 +1,4 @@
-//! S-12: the name of a session is a credential, and is shown only to callers who see its inbox.
+//! The source id of a session is a credential, and only callers who can see the session's inbox see it.
 
 use std::fmt::Write as _;
 
@@ -20,12 +20,12 @@ use crate::support::{
     reader::{Reader, everything, log_info},
 };
 
-on_both!(sessions_of_other_inboxes_are_shown_nowhere);
+on_both!(sessions_of_other_inboxes_are_never_visible);
 
-/// The name of a session in an inbox that the caller does not see.
+/// The source id of a session in an inbox that the caller cannot see.
 const SECRET: &str = "the-session-of-another-inbox";
 
-/// The name of one in its own inbox.
+/// The source id of a session in the caller's own inbox.
 const OWN: &str = "the-session-of-its-own-inbox";
 
 async fn add_session(app: &TestApp, contact_id: i64, inbox_id: i64, source_id: &str) {
@@ -103,7 +103,7 @@ async fn all_received(clients: &Clients, contact_id: i64) -> String {
     all
 }
 
-/// The upserts of a snapshot, as they come.
+/// The upserts of a snapshot, in order.
 async fn snapshot(clients: &Clients) -> Vec<parley_proto::Upsert> {
     let request: SubscribeRequest = everything(1, Start::Snapshot(()));
     let mut stream = clients.events.clone().subscribe(request).await.expect("it opens").into_inner();
@@ -128,7 +128,7 @@ async fn with_two_sessions(app: &TestApp) -> i64 {
     asha
 }
 
-async fn sessions_of_other_inboxes_are_shown_nowhere(backend: Backend) {
+async fn sessions_of_other_inboxes_are_never_visible(backend: Backend) {
     let app = start(backend, "").await;
     let asha = with_two_sessions(&app).await;
     let agent = worker(&app, 1, Role::Agent, "Agent").await;
@@ -137,7 +137,7 @@ async fn sessions_of_other_inboxes_are_shown_nowhere(backend: Backend) {
     for clients in [&agent.clients, &service.clients] {
         let received = all_received(clients, asha).await;
         assert!(!received.contains(SECRET), "{received}");
-        // Six replies, its event, the two changes of the contact, and the snapshot.
+        // Six responses, the session's event, two changes of the contact, and the snapshot.
         assert!(received.matches(OWN).count() >= 9, "{received}");
         let foreign = GetContactBySessionRequest {
             account_id: 1,
@@ -152,9 +152,9 @@ async fn sessions_of_other_inboxes_are_shown_nowhere(backend: Backend) {
             .expect_err("not shown");
         assert_eq!(refused.code(), tonic::Code::NotFound);
     }
-    // The administrator sees all.
+    // The administrator sees both.
     assert!(all_received(&app.clients(), asha).await.contains(SECRET));
-    // By REST, and over the WebSocket's stream of the agent.
+    // Over REST.
     let shown = service.send(Method::GET, &format!("/contacts/{asha}"), None).await.body.to_string();
     assert!(shown.contains(OWN) && !shown.contains(SECRET), "{shown}");
     let listed = service.send(Method::GET, "/contacts", None).await.body.to_string();
@@ -162,7 +162,7 @@ async fn sessions_of_other_inboxes_are_shown_nowhere(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_limited_service_is_shown_all_sessions() {
+async fn without_the_protection_a_limited_service_sees_all_sessions() {
     let app = start(Backend::Sqlite, "session_scope").await;
     let asha = with_two_sessions(&app).await;
     let service = Service::limited(&app, &[1]).await;

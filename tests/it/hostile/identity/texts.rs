@@ -1,5 +1,5 @@
-//! Texts that are filled in for a session that nobody vouches for hold what it has submitted, and nothing that is stored about the contact
-//! whose address it named.
+//! Templates rendered for an unverified session contain what the session submitted, and nothing that is stored about the contact whose
+//! address it submitted.
 
 use parley_proto::{ListClientMessagesRequest, MessageType};
 use reqwest::Method;
@@ -9,14 +9,15 @@ use super::{Public, contact, start};
 use crate::support::{app::TestApp, clients::Clients, database::Backend, on_both};
 
 on_both!(
-    texts_for_an_unverified_session_hold_what_it_submitted,
-    texts_for_a_verified_session_hold_what_is_stored
+    texts_for_an_unverified_session_use_submitted_data,
+    texts_for_a_verified_session_use_stored_data
 );
 
 const TEXT: &str = "{{contact.name}}|{{contact.first_name}}|{{contact.email}}|{{contact.phone_number}}|{{contact.custom_attribute.plan}}|\
                     {{conversation.contact_name}}";
 
-/// What the session `source` is sent: the greeting, the words out of office, an agent's template, and the survey. Over REST and over gRPC.
+/// The messages that the session `source` receives over REST and over gRPC: the greeting, the out-of-office message, an agent's template,
+/// and the survey.
 async fn texts(app: &TestApp, public: &Public, source: &str) -> Vec<Vec<String>> {
     let change = json!({
         "greeting_enabled": true, "greeting_message": format!("greeting {TEXT}"),
@@ -93,7 +94,7 @@ async fn alice(app: &TestApp) {
     contact(app, 1, body).await;
 }
 
-async fn texts_for_an_unverified_session_hold_what_it_submitted(backend: Backend) {
+async fn texts_for_an_unverified_session_use_submitted_data(backend: Backend) {
     let app = start(backend, "").await;
     alice(&app).await;
     let public = Public::of(&app, 1).await;
@@ -102,7 +103,7 @@ async fn texts_for_an_unverified_session_hold_what_it_submitted(backend: Backend
         .await;
     let sent = texts(&app, &public, "s").await;
     assert_eq!(sent, all("Some One|Some||+351912345678||Some One"));
-    // What members write about a contact that a session made is theirs, too.
+    // Data that members add to a contact that a session created is not rendered for the session either.
     public.create("own", json!({"name": "Olga", "email": "olga@x.org"})).await;
     let stored = app.scene().contact_of("own").await;
     let path = format!("/api/v1/accounts/1/contacts/{stored}");
@@ -113,7 +114,7 @@ async fn texts_for_an_unverified_session_hold_what_it_submitted(backend: Backend
     assert_eq!(said.content.as_deref(), Some("Olga|Olga|olga@x.org|||Olga"));
 }
 
-async fn texts_for_a_verified_session_hold_what_is_stored(backend: Backend) {
+async fn texts_for_a_verified_session_use_stored_data(backend: Backend) {
     let app = start(backend, "").await;
     alice(&app).await;
     let public = Public::of(&app, 1).await;
@@ -126,7 +127,7 @@ async fn texts_for_a_verified_session_hold_what_is_stored(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_texts_hand_out_the_stored_contact() {
+async fn without_the_protection_texts_reveal_stored_data() {
     let app = start(Backend::Sqlite, "visitor_view").await;
     alice(&app).await;
     let public = Public::of(&app, 1).await;

@@ -1,4 +1,4 @@
-//! S-31: a contact's session is shown the same by every transport, and nothing that belongs to the members.
+//! A contact's session sees the same over every transport, and nothing that is internal to members.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,15 +24,12 @@ use crate::{
     },
 };
 
-on_both!(
-    visitors_are_shown_what_the_client_api_shows,
-    a_verified_visitor_is_shown_no_more_of_the_members
-);
+on_both!(visitors_see_the_same_over_every_transport, verified_visitor_sees_no_internal_data);
 
-/// In everything that belongs to the members.
+/// A mark in everything that is internal to members.
 const PLANT: &str = "planted";
 
-/// In what members stored about the contact, which a verified session may see.
+/// A mark in what members stored about the contact, which a verified session may see.
 const STORED: &str = "stored";
 
 /// The last message of a test.
@@ -40,7 +37,7 @@ const END: &str = "the end";
 
 /// What a session received, by transport and kind.
 struct Received {
-    /// The fields that are not empty.
+    /// The paths of fields that are not empty.
     shapes: BTreeMap<String, BTreeSet<String>>,
     text: String,
 }
@@ -48,7 +45,7 @@ struct Received {
 impl Received {
     fn note(&mut self, what: &str, json: &Json) {
         self.text += &json.to_string();
-        // Whether an ephemeral event comes before the end is not promised.
+        // An ephemeral event is not guaranteed to arrive before the end.
         if what.contains("typing") {
             return;
         }
@@ -90,7 +87,7 @@ async fn pubsub(app: &TestApp, token: &Json) -> Streaming<SubscribePubsubRespons
     opened.expect("it opens").into_inner()
 }
 
-/// Members work on a conversation of the session, which listens over both transports and reads by both.
+/// Members work on a conversation of the session, which subscribes over both transports and reads over both APIs.
 async fn listen(app: &TestApp, verified: bool) -> Received {
     let public = Public::of(app, 1).await;
     let made = public.create("me", public.signed("me-1", json!({"name": "Me"}))).await;
@@ -166,7 +163,7 @@ async fn listen(app: &TestApp, verified: bool) -> Received {
     received
 }
 
-/// What members and programs do to a conversation, with something planted wherever they can.
+/// What members and services do to a conversation, with a mark in every text.
 async fn work(app: &TestApp, session: &Json) -> i64 {
     let (scene, http) = (app.scene(), app.http());
     let Worker { user, clients, .. } = worker(app, 1, Role::Administrator, "Ravi").await;
@@ -213,21 +210,21 @@ async fn work(app: &TestApp, session: &Json) -> i64 {
     scene.through(program.clients.clone()).sent(talk, draft).await;
     scene.hear(talk, "from the contact").await;
     http.post(&path("toggle_typing_status"), &json!({"typing_status": "on"})).await;
-    // As a program whose name is the members' own.
+    // As a service whose name is internal to members.
     let status = format!("/conversations/{talk}/toggle_status");
     program.send(Method::POST, &status, Some(&json!({"status": "resolved"}))).await;
     agents.say(talk, END).await;
     talk
 }
 
-/// None of it belongs to the members.
+/// Asserts that nothing is internal to members.
 fn assert_own(received: &Received) {
     for hidden in [PLANT, "@example.org", "urgent", "limited", "traceparent"] {
         assert!(!received.text.contains(hidden), "{hidden} is in {}", received.text);
     }
 }
 
-async fn visitors_are_shown_what_the_client_api_shows(backend: Backend) {
+async fn visitors_see_the_same_over_every_transport(backend: Backend) {
     let app = start(backend, "").await;
     let received = listen(&app, false).await;
     assert_own(&received);
@@ -237,7 +234,7 @@ async fn visitors_are_shown_what_the_client_api_shows(backend: Backend) {
     insta::assert_snapshot!("visitor_view_unverified", received.shapes());
 }
 
-async fn a_verified_visitor_is_shown_no_more_of_the_members(backend: Backend) {
+async fn verified_visitor_sees_no_internal_data(backend: Backend) {
     let app = start(backend, "").await;
     let received = listen(&app, true).await;
     assert_own(&received);
@@ -246,7 +243,7 @@ async fn a_verified_visitor_is_shown_no_more_of_the_members(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_visitors_are_shown_labels_and_addresses() {
+async fn without_the_protection_visitors_see_labels_and_addresses() {
     let app = start(Backend::Sqlite, "visitor_view").await;
     let received = listen(&app, false).await;
     for shown in [PLANT, "@example.org", "urgent", STORED] {

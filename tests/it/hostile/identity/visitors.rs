@@ -1,4 +1,4 @@
-//! S-09 and S-10: what a visitor gains by an address, a number or a signature of its own.
+//! What a visitor gains by submitting an address, a phone number or a signature of its own identifier.
 
 use parley_proto::{EventKind, Inbox, PubsubKey, SubscribePubsubRequest, event::Resource, pubsub_service_client::PubsubServiceClient};
 use serde_json::{Value as Json, json};
@@ -7,13 +7,13 @@ use super::{Public, begin, contact, shown, start};
 use crate::support::{app::TestApp, database::Backend, in_time, office::inbox, on_both};
 
 on_both!(
-    a_proof_of_one_identity_reaches_no_other_contact,
-    an_address_on_a_proved_contact_collects_no_conversations,
-    an_unverified_session_learns_and_changes_nothing,
-    a_session_keeps_its_own_contact_up_to_date,
-    an_anonymous_contact_joins_the_one_with_the_address,
-    an_inbox_may_attach_no_unverified_session,
-    a_proof_ends_with_its_identifier
+    signature_of_one_identity_reaches_no_other_contact,
+    address_on_a_verified_contact_collects_no_conversations,
+    unverified_session_reads_and_changes_no_stored_data,
+    session_keeps_its_own_contact_up_to_date,
+    anonymous_contact_joins_the_contact_with_its_address,
+    inbox_can_refuse_to_attach_unverified_sessions,
+    signature_is_invalid_once_its_identifier_changes
 );
 
 async fn require_signatures(app: &TestApp) {
@@ -22,7 +22,7 @@ async fn require_signatures(app: &TestApp) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// Mallory has a session and a valid signature of its own identifier, and names the victim's address: what it reaches then.
+/// Mallory has a session and a valid signature of its own identifier, and submits the victim's address. Returns what Mallory reaches then.
 async fn steal(app: &TestApp, victim: &Json, stolen: &Json) -> Stolen {
     let second = inbox(&app.clients(), 1, "Second").await;
     require_signatures(app).await;
@@ -52,11 +52,11 @@ struct Stolen {
     /// Whether only its own conversation is listed.
     listed: bool,
     reach: (u16, u16),
-    /// Whether only its own conversation is received.
+    /// Whether it receives only its own conversation.
     isolated: bool,
 }
 
-/// The conversation of the first message that a session receives, when members write into these one after another.
+/// The conversation of the first message that a session receives while members write to these conversations in order.
 pub(super) async fn first_received(app: &TestApp, session: &Json, conversations: &[i64]) -> i64 {
     let clients = crate::support::clients::Clients::new(&app.server.doors.grpc, None);
     let request = SubscribePubsubRequest {
@@ -80,8 +80,8 @@ pub(super) async fn first_received(app: &TestApp, session: &Json, conversations:
     }
 }
 
-async fn a_proof_of_one_identity_reaches_no_other_contact(backend: Backend) {
-    // With an identifier of its own, and without any: a signature proves no address.
+async fn signature_of_one_identity_reaches_no_other_contact(backend: Backend) {
+    // With an identifier of its own and without one: a signature verifies no address.
     for (victim, stolen) in [
         (
             json!({"name": "Victim", "identifier": "victim-1", "email": "victim@bank.org"}),
@@ -109,7 +109,7 @@ async fn a_proof_of_one_identity_reaches_no_other_contact(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_proof_reaches_another_contact() {
+async fn without_the_protection_a_signature_reaches_other_contacts() {
     let app = start(Backend::Sqlite, "identity_proof").await;
     let victim = json!({"name": "Victim", "identifier": "victim-1", "email": "victim@bank.org"});
     let stolen = steal(&app, &victim, &json!({"email": "victim@bank.org"})).await;
@@ -117,8 +117,8 @@ async fn without_the_protection_a_proof_reaches_another_contact() {
     assert!(!stolen.listed);
 }
 
-/// Mallory stores the victim's address on its own, verified contact before the victim comes. Whether the victim is attached there, and what
-/// Mallory reaches of the victim's conversation.
+/// Mallory stores the victim's address on its own, verified contact before the victim arrives. Returns whether the victim is attached to
+/// that contact, and what Mallory reaches of the victim's conversation.
 async fn wait_for_the_victim(app: &TestApp) -> (bool, bool, (u16, u16)) {
     let public = Public::of(app, 1).await;
     public.create("m1", public.signed("mallory", json!({}))).await;
@@ -132,7 +132,7 @@ async fn wait_for_the_victim(app: &TestApp) -> (bool, bool, (u16, u16)) {
     (attached, listed, public.reach("m1", theirs).await)
 }
 
-async fn an_address_on_a_proved_contact_collects_no_conversations(backend: Backend) {
+async fn address_on_a_verified_contact_collects_no_conversations(backend: Backend) {
     let app = start(backend, "").await;
     assert_eq!(wait_for_the_victim(&app).await, (true, false, (404, 404)));
 }
@@ -143,7 +143,7 @@ async fn without_the_protection_an_address_collects_conversations() {
     assert_eq!(wait_for_the_victim(&app).await, (true, true, (200, 200)));
 }
 
-/// A stranger names Alice's address, and then Bob's with a name of its own. What it was answered, and the two contacts afterwards.
+/// A stranger submits Alice's address, and then Bob's with another name. Returns the responses, and both contacts afterwards.
 async fn pretend(app: &TestApp) -> (Json, Json, Json, Json) {
     let public = Public::of(app, 1).await;
     let alice = json!({
@@ -165,7 +165,7 @@ async fn pretend(app: &TestApp) -> (Json, Json, Json, Json) {
     (made, changed, shown(app, alice).await, shown(app, bob).await)
 }
 
-async fn an_unverified_session_learns_and_changes_nothing(backend: Backend) {
+async fn unverified_session_reads_and_changes_no_stored_data(backend: Backend) {
     let app = start(backend, "").await;
     let (made, changed, alice, bob) = pretend(&app).await;
     for known in [
@@ -202,13 +202,13 @@ async fn an_unverified_session_learns_and_changes_nothing(backend: Backend) {
         ),
         (&json!("s"), &json!(false), &bob["id"])
     );
-    // Neither the conversation nor the messages hold the stored record.
+    // Neither the conversation nor the messages contain the stored data.
     let public = Public::of(&app, 1).await;
     let listed = public.ask(reqwest::Method::GET, "/s/conversations", None).await.body.to_string();
     for known in ["Alice", "+351912345678", "alice-identifier", "platinum-plan", "Secret Ltd"] {
         assert!(!listed.contains(known), "{known}: {listed}");
     }
-    // A contact that only members gave a name is no more known than one that is new.
+    // A session sees no difference between a new contact and one to which only members gave a name.
     let new = public.create("n", json!({"email": "new@x.org"})).await;
     let keys = |json: &Json| {
         json.as_object()
@@ -221,13 +221,13 @@ async fn an_unverified_session_learns_and_changes_nothing(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_stranger_is_shown_the_stored_contact() {
+async fn without_the_protection_a_stranger_sees_the_stored_contact() {
     let app = start(Backend::Sqlite, "visitor_view").await;
     let (made, ..) = pretend(&app).await;
     assert_eq!((&made["name"], &made["phone_number"]), (&json!("Alice"), &json!("+351912345678")));
 }
 
-async fn a_session_keeps_its_own_contact_up_to_date(backend: Backend) {
+async fn session_keeps_its_own_contact_up_to_date(backend: Backend) {
     let app = start(backend, "").await;
     let public = Public::of(&app, 1).await;
     public.create("s", json!({"email": "asha@x.org"})).await;
@@ -244,7 +244,7 @@ async fn a_session_keeps_its_own_contact_up_to_date(backend: Backend) {
     let stored = shown(&app, id).await;
     assert_eq!((&stored["name"], &stored["email"]), (&json!("Asha Rao"), &json!("rao@x.org")));
     assert_eq!(stored["custom_attributes"], json!({"plan": "platinum-plan"}));
-    // What members set stays, and is not shown.
+    // Data that members set is kept, and the session does not see it.
     let path = format!("/api/v1/accounts/1/contacts/{id}");
     let change = json!({"name": "Asha (fraud?)", "custom_attributes": {"plan": "closed"}});
     app.http().send("PATCH", &path, Some(&change)).await;
@@ -261,7 +261,7 @@ async fn a_session_keeps_its_own_contact_up_to_date(backend: Backend) {
     let stored = shown(&app, id).await;
     assert_eq!(stored["name"], "Asha (fraud?)");
     assert_eq!(stored["custom_attributes"], json!({"plan": "closed", "size": "L"}));
-    // A verified session shows and changes the contact as it is stored.
+    // A verified session reads and updates the contact as it is stored.
     public.create("v", public.signed("v-1", json!({"name": "Vera"}))).await;
     public.update("v", public.signed("v-1", json!({}))).await;
     let id = public.prove("v", "v-1").await.body["id"].clone();
@@ -271,7 +271,7 @@ async fn a_session_keeps_its_own_contact_up_to_date(backend: Backend) {
     assert_eq!(public.update("v", json!({"name": "V. Cruz"})).await["name"], "V. Cruz");
 }
 
-async fn an_anonymous_contact_joins_the_one_with_the_address(backend: Backend) {
+async fn anonymous_contact_joins_the_contact_with_its_address(backend: Backend) {
     let app = start(backend, "").await;
     let public = Public::of(&app, 1).await;
     let alice = contact(&app, 1, json!({"name": "Alice", "email": "alice@x.org"})).await;
@@ -288,7 +288,7 @@ async fn an_anonymous_contact_joins_the_one_with_the_address(backend: Backend) {
         (&json!("Alice"), &json!({})),
         "nothing came along"
     );
-    // Its contact has an address now, so no other address moves it.
+    // The contact has an address now, so another address does not attach the session elsewhere.
     let bob = contact(&app, 1, json!({"name": "Bob", "email": "bob@x.org"})).await;
     public.update("s", json!({"email": "bob@x.org"})).await;
     assert_eq!(app.scene().contact_of("s").await, alice);
@@ -297,7 +297,7 @@ async fn an_anonymous_contact_joins_the_one_with_the_address(backend: Backend) {
         sessions.as_array().expect("a list").last().expect("a session")["possible_duplicate_contact_id"],
         bob
     );
-    // Members decide.
+    // Members decide whether to merge.
     app.http()
         .post(
             "/actions/contact_merge",
@@ -315,7 +315,7 @@ async fn an_anonymous_contact_joins_the_one_with_the_address(backend: Backend) {
     );
 }
 
-async fn an_inbox_may_attach_no_unverified_session(backend: Backend) {
+async fn inbox_can_refuse_to_attach_unverified_sessions(backend: Backend) {
     let app = start(backend, "").await;
     let public = Public::of(&app, 1).await;
     let change = json!({"channel": {"attach_unverified_sessions": false}});
@@ -337,7 +337,7 @@ async fn an_inbox_may_attach_no_unverified_session(backend: Backend) {
     let made = app.scene().contact_of("bare").await;
     public.update("bare", json!({"email": "alice@x.org"})).await;
     assert_eq!(app.scene().contact_of("bare").await, made);
-    // A proof is no matter of attaching.
+    // A valid signature attaches a session regardless of this setting.
     public.create("p", public.signed("alice-identifier", json!({}))).await;
     assert_eq!(app.scene().contact_of("p").await, alice);
     let mut inboxes = app.clients().inboxes;
@@ -352,7 +352,7 @@ async fn an_inbox_may_attach_no_unverified_session(backend: Backend) {
     assert_eq!(channel.attach_unverified_sessions, Some(false));
 }
 
-async fn a_proof_ends_with_its_identifier(backend: Backend) {
+async fn signature_is_invalid_once_its_identifier_changes(backend: Backend) {
     let app = start(backend, "").await;
     let second = inbox(&app.clients(), 1, "Second").await;
     let public = Public::of(&app, 1).await;
@@ -367,7 +367,7 @@ async fn a_proof_ends_with_its_identifier(backend: Backend) {
     assert_eq!(public.prove("s", "s-1").await.status, 401);
     public.prove("s", "s-2").await;
     assert_eq!(public.reach("s", elsewhere).await, (200, 200));
-    // A merge by members keeps a proof of the identifier that remains, and ends that of the other one.
+    // After a merge by members, a signature of the identifier that remains stays valid, and one of the other identifier does not.
     public.create("o", public.signed("o-1", json!({}))).await;
     public.prove("o", "o-1").await;
     let other = app.scene().contact_of("o").await;

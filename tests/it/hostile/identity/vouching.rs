@@ -1,4 +1,4 @@
-//! S-11: the fields by which a caller grants trust, and who may set each.
+//! The fields by which a caller grants trust, and who may set each.
 
 use parley_proto::{
     self as pb, CreateContactSessionRequest, CreateConversationRequest, CreateTokenRequest, MergeContactsRequest, Role, SetTypingRequest,
@@ -20,11 +20,11 @@ use crate::{
 };
 
 on_both!(
-    only_who_sees_everything_vouches_for_an_identity,
-    a_session_of_a_limited_caller_reaches_no_further_than_its_maker
+    only_callers_with_full_access_can_verify_identities,
+    session_reaches_no_further_than_its_limited_creator
 );
 
-/// A contact with sessions in the first and in another inbox.
+/// A contact with sessions in the first inbox and in another one.
 struct Known {
     contact: i64,
     talk: i64,
@@ -41,7 +41,7 @@ async fn known(app: &TestApp) -> Known {
     }
 }
 
-/// Whether each of the fields is accepted from a caller, in the order of [`FIELDS`].
+/// Whether a caller may set each of the fields, in the order of [`FIELDS`].
 async fn accepted(clients: &Clients, known: &Known) -> Vec<bool> {
     let session = CreateContactSessionRequest {
         account_id: 1,
@@ -133,7 +133,7 @@ async fn bot_clients(app: &TestApp) -> Clients {
     app.clients_with(&secret)
 }
 
-async fn only_who_sees_everything_vouches_for_an_identity(backend: Backend) {
+async fn only_callers_with_full_access_can_verify_identities(backend: Backend) {
     let app = start(backend, "").await;
     let known = known(&app).await;
     let agent = worker(&app, 1, Role::Agent, "Agent").await;
@@ -159,7 +159,8 @@ async fn only_who_sees_everything_vouches_for_an_identity(backend: Backend) {
     }
 }
 
-/// What a session that an inbox-limited service vouched for reaches of a conversation in another inbox, if it could be made.
+/// A service that is limited to an inbox creates a verified session. Returns the status, and what the session reaches of a conversation in
+/// another inbox if it was created.
 async fn vouched(app: &TestApp, known: &Known) -> (u16, Option<(u16, u16)>) {
     let body = json!({"inbox_id": 1, "source_id": "evil", "hmac_verified": true});
     let service = Service::limited(app, &[1]).await;
@@ -177,7 +178,7 @@ async fn vouched(app: &TestApp, known: &Known) -> (u16, Option<(u16, u16)>) {
     (made.status, reach)
 }
 
-async fn a_session_of_a_limited_caller_reaches_no_further_than_its_maker(backend: Backend) {
+async fn session_reaches_no_further_than_its_limited_creator(backend: Backend) {
     let app = start(backend, "").await;
     let known = known(&app).await;
     assert_eq!(vouched(&app, &known).await, (401, None));
@@ -203,7 +204,7 @@ async fn a_session_of_a_limited_caller_reaches_no_further_than_its_maker(backend
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_a_limited_service_reads_other_inboxes() {
+async fn without_the_protection_a_limited_service_reads_all_inboxes() {
     let app = start(Backend::Sqlite, "vouching").await;
     let known = known(&app).await;
     assert_eq!(vouched(&app, &known).await, (200, Some((200, 200))));

@@ -1,4 +1,4 @@
-//! S-01: JSON and forms whose trees or reports are many times their size.
+//! JSON bodies and forms whose parsed trees or error reports are many times their size.
 
 use reqwest::header::CONTENT_TYPE;
 
@@ -18,7 +18,7 @@ on_both!(
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Repeats `item` until the body is nearly as large as a body may be.
+/// Repeats `item` until the body almost reaches the size limit.
 fn filled(before: &str, item: &str, after: &str) -> String {
     let count = (BODY - before.len() - after.len()) / item.len() - 1;
     format!("{before}{}{after}", item.repeat(count))
@@ -31,7 +31,7 @@ async fn json_takes_memory_in_proportion_to_its_size(backend: Backend) {
     let keys: Vec<String> = (0..300_000).map(|key| format!("\"{key:x}\":0,")).collect();
     let keys = keys.concat();
     let bodies = [
-        // The two of the report.
+        // The two bodies of the original report.
         numbers(20_000, 10_000),
         numbers(1_000_000, 400_000),
         numbers(500, 400_000),
@@ -79,9 +79,9 @@ async fn forms_take_memory_in_proportion_to_their_size(backend: Backend) {
     assert_eq!(http.send("POST", &query, None).await.status, 400);
 }
 
-/// Shows that the tests above measure something: without the limits the smaller body of the report takes more than a request may.
+/// Shows that the tests above measure something: without the limits, the smaller body of the report takes more memory than a request may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_limits_a_small_body_takes_more_than_a_request_may() {
+async fn without_the_limits_a_small_body_exceeds_the_memory_bound() {
     let app = server(Backend::Sqlite, "request_tree").await;
     let http = app.http().with_token("");
     let body = format!("{{\"{}\":[{}]}}", "k".repeat(20_000), vec!["1e999"; 10_000].join(","));
@@ -90,7 +90,7 @@ async fn without_the_limits_a_small_body_takes_more_than_a_request_may() {
     assert!(grown > REQUEST, "grew by {grown}");
 }
 
-/// Sends a body of so many single bytes, each a chunk of its own; the status of the answer.
+/// Sends a body in chunks of one byte each. Returns the status line.
 async fn in_single_bytes(address: &str, size: usize) -> String {
     let body = format!("{{\"name\":\"{}\"}}", "x".repeat(size));
     let chunks: Vec<u8> = body.bytes().flat_map(|byte| [b'1', b'\r', b'\n', byte, b'\r', b'\n']).collect();
@@ -106,19 +106,19 @@ async fn in_single_bytes(address: &str, size: usize) -> String {
         stream.read_to_end(&mut answer).await?;
         std::io::Result::Ok(answer)
     };
-    // A debug build takes long for so many chunks.
+    // A debug build is slow with so many chunks.
     let answer = tokio::time::timeout(std::time::Duration::from_mins(4), sent).await;
     let answer = answer.expect("an answer comes").expect("it arrives");
     String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
 }
 
-/// A body is charged 8 bytes for each of its own, however it is cut.
+/// A body is charged 8 bytes per byte, however it is split into chunks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_of_single_bytes_takes_no_more_than_another() {
+async fn body_in_single_byte_chunks_takes_no_extra_memory() {
     let size = 640 * 1024;
     for (is_on, switch) in [(true, ""), (false, "body_pieces")] {
         let app = server(Backend::Sqlite, switch).await;
-        // Whatever a first request takes once.
+        // Allocations that only a first request makes.
         in_single_bytes(&app.server.doors.http, 10_000).await;
         let (grown, status) = growth(&app.server, in_single_bytes(&app.server.doors.http, size)).await;
         assert_eq!(status, "HTTP/1.1 422 Unprocessable Entity");

@@ -1,4 +1,4 @@
-//! The memory that all requests in flight share.
+//! The memory budget that all requests in flight share.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use crate::support::{
 };
 
 on_both!(
-    requests_beyond_the_memory_are_refused,
-    requests_that_would_grow_when_decoded_are_refused
+    requests_beyond_the_memory_budget_are_refused,
+    requests_that_expand_when_decoded_are_refused
 );
 
 const MIB: usize = 1024 * 1024;
 
-/// A server whose requests share the least that there can be: callers without a token have one body of the largest size.
+/// A server with the smallest possible budget: callers without a token share one body of the largest size.
 async fn small(backend: Backend, without: &str) -> TestApp {
     TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
@@ -36,17 +36,17 @@ async fn small(backend: Backend, without: &str) -> TestApp {
         .await
 }
 
-/// Begins a request of `bytes`, and sends all of its body but the last byte, as far as that is read.
+/// Starts a request of `bytes` and sends its body except for the last byte, as far as the server reads it.
 async fn begun(app: &TestApp, bytes: usize) -> TcpStream {
     let mut stream = TcpStream::connect(&app.server.doors.http).await.expect("the server listens");
     let head = format!("POST {CONTACTS} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {bytes}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.expect("the head is sent");
-    // An error says that it was refused before it was read.
+    // An error means that the request was refused before its body was read.
     let _ = in_time("the body", stream.write_all(&vec![b' '; bytes - 1])).await;
     stream
 }
 
-/// The head of the answer to a request that was begun.
+/// The head of the response to a started request.
 async fn answered(stream: &mut TcpStream) -> String {
     let mut answer = vec![0; 4096];
     let read = in_time("an answer", stream.read(&mut answer)).await.expect("an answer");
@@ -61,10 +61,11 @@ fn session(bytes: usize) -> CreateClientSessionRequest {
     }
 }
 
-async fn requests_beyond_the_memory_are_refused(backend: Backend) {
+async fn requests_beyond_the_memory_budget_are_refused(backend: Backend) {
     let app = small(backend, "").await;
     let mut anonymous = Clients::new(&app.server.doors.grpc, None).client;
-    // It waits for its body, which holds nearly all that there is. The server may have met the second one first: then both are tried again.
+    // The first request holds almost the whole budget while its body is incomplete, so the second is refused. If the server happens to
+    // handle the second one first, try both again.
     let waiting = in_time("a refusal before the body is read", async {
         loop {
             let waiting = begun(&app, 7 * MIB / 2).await;
@@ -80,13 +81,13 @@ async fn requests_beyond_the_memory_are_refused(backend: Backend) {
     .await;
     let fault = assert_refused(anonymous.create_client_session(session(MIB)).await, Code::ResourceExhausted, "BUSY");
     assert!(fault.retry, "{fault:?}");
-    // Without a declared length, as soon as too much came.
+    // Without a declared length, the request is refused once too much has arrived.
     let http = app.http().with_token("");
     let pieces = futures_util::stream::iter((0..16).map(|_| Ok::<_, std::io::Error>(vec![b' '; MIB / 16])));
     let request = http.request("POST", CONTACTS).header("content-type", "application/json");
     let answer = http.answer(request.body(reqwest::Body::wrap_stream(pieces))).await;
     assert_eq!(answer.status, 503);
-    // Small ones still have room, and all have once the others are gone.
+    // Small requests still fit, and all requests do once the others have ended.
     assert_eq!(http.send("POST", CONTACTS, None).await.status, 200);
     drop(waiting);
     in_time("room again", async {
@@ -97,7 +98,7 @@ async fn requests_beyond_the_memory_are_refused(backend: Backend) {
     .await;
 }
 
-async fn requests_that_would_grow_when_decoded_are_refused(backend: Backend) {
+async fn requests_that_expand_when_decoded_are_refused(backend: Backend) {
     let app = server(backend, "").await;
     let value = |kind| Value { kind: Some(kind) };
     let list = |values| value(Kind::ListValue(ListValue { values }));
@@ -131,9 +132,9 @@ async fn without_the_budget_every_request_is_read() {
     assert_eq!(http.answer(request.body(" ".repeat(MIB))).await.status, 200);
 }
 
-/// Shows that counting before decoding is what bounds it.
+/// Shows that counting before decoding enforces the bound.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_count_a_request_takes_more_than_it_may() {
+async fn without_the_count_a_request_exceeds_the_memory_bound() {
     let app = server(Backend::Sqlite, "wire_budget").await;
     let values = vec![Value::default(); 1_900_000];
     let list = Value {

@@ -1,4 +1,4 @@
-//! S-03: what a connection at `/cable` keeps of what it is sent.
+//! The memory that a connection at `/cable` keeps for what it receives.
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value as Json, json};
@@ -11,15 +11,15 @@ use crate::support::{app::TestApp, database::Backend, in_time, on_both};
 on_both!(
     at_most_16_subscriptions_are_kept,
     rejected_subscriptions_are_removed,
-    clients_that_flood_are_disconnected
+    flooding_clients_are_disconnected
 );
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Frames of an attack.
+/// The number of frames of an attack.
 const FRAMES: usize = 100_000;
 
-/// What an attack may take: queues and buffers of one connection, and what its tasks need for a while.
+/// The memory that an attack may take: queues and buffers of one connection, and temporary allocations of its tasks.
 const CONNECTION: usize = 16 * 1024 * 1024;
 
 async fn open(app: &TestApp) -> Socket {
@@ -31,12 +31,12 @@ fn subscribe(identifier: &Json) -> Message {
     Message::text(json!({"command": "subscribe", "identifier": identifier.to_string()}).to_string())
 }
 
-/// An identifier whose token nobody has, of about 1.5 kB.
+/// An identifier of about 1.5 kB with an unknown token.
 fn unknown(number: usize) -> Json {
     json!({"channel": "RoomChannel", "pubsub_token": format!("nobody's {number}"), "p": "x".repeat(1400)})
 }
 
-/// The next frame that is no ping and no welcome; none at the end.
+/// The next frame that is neither a ping nor the welcome, or `None` at the end.
 async fn next(socket: &mut Socket) -> Option<Json> {
     loop {
         match in_time("a frame", socket.next()).await?.ok()? {
@@ -52,11 +52,11 @@ async fn next(socket: &mut Socket) -> Option<Json> {
     }
 }
 
-/// What becomes of 20 subscriptions of one connection: how many are confirmed and how many rejected.
+/// Subscribes 20 times on one connection. Returns how many subscriptions were confirmed and how many rejected.
 async fn subscribe_20(app: &TestApp) -> (usize, usize) {
     let token = app.http().send("GET", "/api/v1/profile", None).await.body["pubsub_token"].clone();
     let mut socket = open(app).await;
-    // Each is another identifier of the same key.
+    // Each is a different identifier with the same key.
     let own = |number: usize| json!({"channel": "RoomChannel", "pubsub_token": token, "account_id": 1, "user_id": 1, "n": number});
     for number in 0..20 {
         socket.send(subscribe(&own(number))).await.expect("the server listens");
@@ -82,7 +82,7 @@ async fn at_most_16_subscriptions_are_kept(backend: Backend) {
 async fn rejected_subscriptions_are_removed(backend: Backend) {
     let app = server(backend, "").await;
     let mut socket = open(&app).await;
-    // More, one after another, than a connection may have at once: each makes room for the next.
+    // More subscriptions in sequence than a connection may have at once: each rejection frees its place.
     for number in 0..40 {
         socket.send(subscribe(&unknown(number))).await.expect("the server listens");
         assert_eq!(next(&mut socket).await.expect("no end")["type"], "reject_subscription");
@@ -93,7 +93,7 @@ async fn rejected_subscriptions_are_removed(backend: Backend) {
     assert_eq!(next(&mut socket).await.expect("no end")["type"], "confirm_subscription");
 }
 
-async fn clients_that_flood_are_disconnected(backend: Backend) {
+async fn flooding_clients_are_disconnected(backend: Backend) {
     let app = server(backend, "").await;
     for message in [
         Message::text("x"),
@@ -109,7 +109,7 @@ async fn clients_that_flood_are_disconnected(backend: Backend) {
         while let Some(frame) = next(&mut socket).await {
             last = frame;
         }
-        // The farewell may be lost in the reset that closing an unread connection makes.
+        // The last frame may be lost, because closing a connection with unread data resets it.
         assert!(
             last["type"] == "disconnect" || last["type"] == "reject_subscription" || last.is_null(),
             "{last}"
@@ -125,7 +125,7 @@ async fn clients_that_flood_are_disconnected(backend: Backend) {
     );
 }
 
-/// Sends up to 100,000 frames, as many as the server takes, and lets the client read or not.
+/// Sends up to `frames` frames, as many as the server accepts. The client reads responses if `reads`.
 async fn attack(app: &TestApp, frame: impl Fn(usize) -> Message, reads: bool, frames: usize) {
     let (mut sink, mut stream) = open(app).await.split();
     let reading = tokio::spawn(async move {
@@ -135,7 +135,7 @@ async fn attack(app: &TestApp, frame: impl Fn(usize) -> Message, reads: bool, fr
         while let Some(Ok(_)) = stream.next().await {}
     });
     for number in 0..frames {
-        // A client that takes nothing is not read from either, once the buffers in between are full.
+        // If a client does not read, the server stops reading from it once the buffers are full.
         let sending = tokio::time::timeout(std::time::Duration::from_secs(2), sink.send(frame(number))).await;
         if !matches!(sending, Ok(Ok(()))) {
             break;
@@ -144,9 +144,9 @@ async fn attack(app: &TestApp, frame: impl Fn(usize) -> Message, reads: bool, fr
     reading.abort();
 }
 
-/// Without the limit of frames a second, which would end each attack at once: what is kept is bounded by itself.
+/// Without the rate limit of frames, which would end each attack at once, memory is bounded anyway.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_connection_keeps_is_bounded() {
+async fn memory_of_a_connection_is_bounded() {
     let app = server(Backend::Sqlite, "cable_frames").await;
     let rejected = json!({"channel": "another", "p": "x".repeat(1400)});
     for reads in [true, false] {
@@ -160,18 +160,18 @@ async fn what_a_connection_keeps_is_bounded() {
         };
         let (grown, ()) = growth(&app.server, attack(&app, distinct, reads, FRAMES)).await;
         assert!(grown < CONNECTION, "distinct, reads: {reads}: grew by {grown}");
-        // Each asks the service, so fewer.
+        // Each of these causes a call of the service, so send fewer.
         let asked = |number| subscribe(&unknown(number));
         let (grown, ()) = growth(&app.server, attack(&app, asked, reads, FRAMES / 20)).await;
         assert!(grown < CONNECTION, "rejected by the service, reads: {reads}: grew by {grown}");
     }
 }
 
-/// Each connection is charged to the memory of all requests: beyond it none is opened, until one ends.
+/// Each connection is charged to the shared budget. Once it is exhausted, no connection is opened until another ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_beyond_the_memory_are_refused() {
+async fn connections_beyond_the_memory_budget_are_refused() {
     for (switch, most) in [("", 16), ("request_memory", 40)] {
-        // The least budget: one body of the largest size for callers without a token, which is 16 connections.
+        // The smallest budget: one body of the largest size for callers without a token, which is 16 connections.
         let app = TestApp::builder(Backend::Sqlite)
             .env("PARLEY_LIMITS_REQUEST_MEMORY_BYTES", "1")
             .env("PARLEY_GRPC_MAX_MESSAGE_BYTES", "65536")

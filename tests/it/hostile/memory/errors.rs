@@ -1,4 +1,4 @@
-//! S-04: whatever a request holds, its refusal fits into what clients take of metadata, 8 KiB by default.
+//! Whatever a request contains, its refusal fits into the metadata that clients accept, 8 KiB by default.
 
 use http::uri::PathAndQuery;
 use parley_proto as pb;
@@ -15,29 +15,29 @@ use tonic::{
 use super::{CONTACTS, server};
 use crate::support::{app::ADMINISTRATOR, clients::Clients, database::Backend, fault::assert_refused, in_time, on_both};
 
-on_both!(every_refusal_fits_into_metadata, names_of_any_length_are_not_found);
+on_both!(every_refusal_fits_into_metadata, unknown_names_of_any_length_are_not_found);
 
-/// Bytes of metadata that gRPC clients take by default.
+/// The metadata that gRPC clients accept by default, in bytes.
 const METADATA: usize = 8 * 1024;
 
-/// Characters of every text.
+/// The length of every text, in characters.
 const LONG: usize = 100_000;
 
-/// As HTTP/2 counts a list of headers.
+/// The size of a status as HTTP/2 counts header lists.
 fn header_bytes(status: &Status) -> usize {
     let plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'%';
     let message: usize = status.message().bytes().map(|byte| if plain(byte) { 1 } else { 3 }).sum();
     let details = status.details().len().div_ceil(3) * 4;
     let others = status.metadata().as_ref();
     let others: usize = others.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
-    // `grpc-status`, `grpc-message`, `grpc-status-details-bin`, with what each counts besides.
+    // The names of `grpc-status`, `grpc-message` and `grpc-status-details-bin`, with the overhead of 32 bytes each.
     message + details + others + 3 * 32 + 48
 }
 
 async fn every_refusal_fits_into_metadata(backend: Backend) {
     let app = server(backend, "").await;
     app.scene().talk().await;
-    // Takes any metadata, so that what is too large is seen.
+    // This client accepts any metadata, so that oversized metadata is measured instead of failing.
     let channel = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc))
         .expect("an address")
         .http2_max_header_list_size(64 * 1024 * 1024)
@@ -48,7 +48,7 @@ async fn every_refusal_fits_into_metadata(backend: Backend) {
     for method in services.flat_map(|service| service.methods().collect::<Vec<_>>()) {
         let mut texts = Vec::new();
         collect(&method.input(), &mut Vec::new(), &mut texts);
-        // Each by itself, because the first bad one may hide the others; and all at once.
+        // Each text alone, because the first invalid one may hide the others, and all at once.
         let all = texts.clone();
         let requests = texts.iter().map(std::slice::from_ref).chain(std::iter::once(all.as_slice()));
         for paths in requests {
@@ -68,7 +68,7 @@ async fn every_refusal_fits_into_metadata(backend: Backend) {
     assert!(refused > 300, "only {refused} requests were refused");
 }
 
-/// The paths of all texts of a message, four levels down.
+/// The paths of all string fields of a message, down to four levels.
 fn collect(message: &MessageDescriptor, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
     for field in message.fields() {
         path.push(field.name().to_owned());
@@ -84,7 +84,7 @@ fn collect(message: &MessageDescriptor, path: &mut Vec<String>, found: &mut Vec<
     }
 }
 
-/// A request whose texts at these paths are long, and whose other fields name what there is.
+/// A request with long texts at these paths, whose other fields refer to existing rows.
 fn filled(message: &MessageDescriptor, paths: &[Vec<String>], level: usize) -> DynamicMessage {
     let mut made = DynamicMessage::new(message.clone());
     for field in message.fields() {
@@ -117,7 +117,7 @@ fn long(field: &FieldDescriptor, inside: &[Vec<String>], level: usize) -> Option
                 return None;
             };
             let mut number = DynamicMessage::new(value);
-            // Not finite: refused, by the path of its key.
+            // Not finite, so it is refused with the path of its key.
             number.set_field_by_name("number_value", Value::F64(f64::INFINITY));
             let key = prost_reflect::MapKey::String("é".repeat(LONG));
             made.set_field(&fields, Value::Map([(key, Value::Message(number))].into()));
@@ -152,14 +152,14 @@ async fn call(channel: &Channel, method: &MethodDescriptor, request: Vec<u8>) ->
         .insert("api_access_token", ADMINISTRATOR.parse().expect("a token"));
     in_time("an answer", async {
         let mut stream = grpc.streaming(request, path, Plain).await?.into_inner();
-        // The first message is enough: streams do not end by themselves.
+        // The first message suffices: streams do not end by themselves.
         stream.message().await.map(drop)
     })
     .await
 }
 
-/// S-04 as it was reported, and the same name through the JSON API.
-async fn names_of_any_length_are_not_found(backend: Backend) {
+/// The original report: a long name over gRPC, and the same name over the JSON API.
+async fn unknown_names_of_any_length_are_not_found(backend: Backend) {
     let app = server(backend, "").await;
     let long = "x".repeat(LONG);
     let mut client = Clients::new(&app.server.doors.grpc, None).client;
@@ -206,7 +206,7 @@ async fn without_the_limit_a_refusal_cannot_be_received() {
     assert_ne!(refused.code(), Code::NotFound);
 }
 
-/// Messages as bytes.
+/// A codec that sends messages as bytes.
 #[derive(Clone, Copy, Debug)]
 struct Plain;
 
@@ -239,7 +239,7 @@ impl Encoder for Plain {
     }
 }
 
-/// An answer that nobody looks at.
+/// A response whose content is ignored.
 #[derive(Debug)]
 struct Ignored;
 

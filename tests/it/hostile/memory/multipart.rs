@@ -1,4 +1,4 @@
-//! S-02: preambles and part headers without an end; bodies of callers who are refused anyway.
+//! Preambles and part headers without an end, and bodies of callers that are refused anyway.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,17 +13,17 @@ use crate::support::{app::TestApp, database::Backend, in_time, on_both};
 on_both!(
     unbounded_preambles_and_part_headers_are_refused,
     bodies_of_refused_callers_are_not_read,
-    no_file_is_stored_for_a_conversation_that_does_not_exist,
+    no_file_is_stored_for_a_missing_conversation,
     many_parts_are_not_read_far_ahead,
-    files_that_nothing_takes_are_counted
+    unexpected_files_are_limited_in_number
 );
 
 const HEADER: &str = "--x\r\nContent-Disposition: form-data; name=\"";
 
-/// Bytes that an attack sends at most.
+/// The maximum number of bytes that an attack sends.
 const FLOOD: usize = 64 * 1024 * 1024;
 
-/// The head of a form in parts that is sent in chunks.
+/// The head of a chunked multipart request.
 fn head(path: &str, token: &str) -> String {
     let token = if token.is_empty() {
         String::new()
@@ -39,7 +39,7 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
-/// Sends a head and then `filler` without an end, until an answer comes: the status, and the bytes that were taken.
+/// Sends a head and then `filler` endlessly, until a response arrives. Returns the status and the number of bytes that the server accepted.
 async fn flood(address: &str, head: &str, start: &str, filler: u8) -> (u16, usize) {
     let mut stream = TcpStream::connect(address).await.expect("the server listens");
     let (mut reader, mut writer) = stream.split();
@@ -89,7 +89,7 @@ async fn unbounded_preambles_and_part_headers_are_refused(backend: Backend) {
     }
 }
 
-/// Each part that was parsed let the parser read further ahead: of the file behind them, as much as the client sent.
+/// Each parsed part used to let the parser read further ahead: as much of the file that follows as the client sent.
 async fn many_parts_are_not_read_far_ahead(backend: Backend) {
     let app = server(backend, "").await;
     let messages = visitor(&app).await;
@@ -104,7 +104,7 @@ async fn many_parts_are_not_read_far_ahead(backend: Backend) {
     assert!(grown < REQUEST / 4, "grew by {grown}");
 }
 
-async fn files_that_nothing_takes_are_counted(backend: Backend) {
+async fn unexpected_files_are_limited_in_number(backend: Backend) {
     let app = server(backend, "").await;
     let messages = visitor(&app).await;
     let visitors = app.http().with_token("");
@@ -118,9 +118,9 @@ async fn files_that_nothing_takes_are_counted(backend: Backend) {
     }
 }
 
-/// Of a file that nothing takes, the name of its field is kept: it has the limit of all names, on routes that take files and on others.
+/// For an unexpected file, the name of its field is kept. It has the limit of all names, both on routes that take files and on others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_of_files_that_nothing_takes_are_limited() {
+async fn names_of_unexpected_files_are_limited() {
     for switch in ["", "request_tree"] {
         let app = server(Backend::Sqlite, switch).await;
         let visitors = app.http().with_token("");
@@ -138,7 +138,7 @@ async fn names_of_files_that_nothing_takes_are_limited() {
     }
 }
 
-/// Only the head and the beginning of a body are sent: an answer shows that the rest was not waited for.
+/// Only the head and the beginning of a body are sent, so a response shows that the server did not wait for the rest.
 async fn bodies_of_refused_callers_are_not_read(backend: Backend) {
     let app = server(backend, "").await;
     let account = "/api/v1/accounts/1";
@@ -156,7 +156,7 @@ async fn bodies_of_refused_callers_are_not_read(backend: Backend) {
     ] {
         for kind in ["multipart/form-data; boundary=x", "application/json"] {
             if kind == "application/json" && path.ends_with("999/messages") {
-                // What is not a form is small enough to be read first.
+                // A body that is not multipart is small enough to be read first.
                 continue;
             }
             let head = head(path, token).replace("multipart/form-data; boundary=x", kind);
@@ -165,7 +165,7 @@ async fn bodies_of_refused_callers_are_not_read(backend: Backend) {
     }
 }
 
-/// The status that a head without its body is answered with.
+/// The status of the response to a head without its body.
 async fn answered(app: &TestApp, head: &str) -> u16 {
     let mut stream = TcpStream::connect(&app.server.doors.http).await.expect("the server listens");
     stream.write_all(head.as_bytes()).await.expect("the head is sent");
@@ -177,7 +177,7 @@ async fn answered(app: &TestApp, head: &str) -> u16 {
     String::from_utf8_lossy(&answer[9..]).parse().expect("a status")
 }
 
-/// Shows that the test above measures something: the body is waited for, until its time is up.
+/// Shows that the test above measures something: the server waits for the body until it times out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_check_bodies_of_refused_callers_are_read() {
     for (switch, status) in [("", 401), ("early_check", 400)] {
@@ -191,8 +191,8 @@ async fn without_the_check_bodies_of_refused_callers_are_read() {
     }
 }
 
-/// S-27: nothing is stored before the check that refuses it.
-async fn no_file_is_stored_for_a_conversation_that_does_not_exist(backend: Backend) {
+/// Nothing is stored before the check that refuses the request.
+async fn no_file_is_stored_for_a_missing_conversation(backend: Backend) {
     let app = server(backend, "").await;
     let messages = visitor(&app).await;
     let elsewhere = messages.replace("/conversations/1/", "/conversations/999/");
@@ -215,7 +215,7 @@ async fn no_file_is_stored_for_a_conversation_that_does_not_exist(backend: Backe
     assert!(stored(&app.home().join("files")) > 0, "the test looks where files lie");
 }
 
-/// Files in a folder and the folders in it.
+/// The number of files below a folder.
 fn stored(folder: &std::path::Path) -> usize {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
     entries
@@ -226,7 +226,7 @@ fn stored(folder: &std::path::Path) -> usize {
 
 /// Shows that the tests above measure something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_meter_a_part_header_takes_more_than_a_request_may() {
+async fn without_the_meter_a_part_header_exceeds_the_memory_bound() {
     let app = server(Backend::Sqlite, "multipart_ahead").await;
     let messages = visitor(&app).await;
     let head = head(&messages, "");

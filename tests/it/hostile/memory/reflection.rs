@@ -1,4 +1,4 @@
-//! Streams of reflection, which anybody may open: few for each address, and charged for what their connections read ahead.
+//! Reflection streams, which anyone may open: limited per address, and charged for what their connections read ahead.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -22,10 +22,10 @@ use tonic_reflection::pb::v1::{
 use super::growth;
 use crate::support::{app::TestApp, database::Backend, fault::assert_refused, http::client, in_time};
 
-/// Reflection streams of one address, by default.
+/// The default limit of reflection streams per address.
 const MOST: usize = 16;
 
-/// An open stream: it lasts until its sender is dropped.
+/// An open stream, which lasts until its sender is dropped.
 type Open = (Sender<ServerReflectionRequest>, Streaming<ServerReflectionResponse>);
 
 async fn server(without: &str) -> TestApp {
@@ -58,7 +58,7 @@ async fn reflection_streams_of_an_address_are_limited() {
     for switch in ["", "reflection_streams"] {
         let app = server(switch).await;
         let mut streams = Vec::new();
-        // Four to a connection: the limit is that of their address.
+        // Four per connection: the limit applies to the address.
         for _ in 0..MOST / 4 {
             let channel = channel(&app, 40);
             for _ in 0..4 {
@@ -79,7 +79,7 @@ async fn reflection_streams_of_an_address_are_limited() {
         let metrics = metrics.expect("metrics").text().await.expect("text");
         let counted = |line: &str| line.starts_with("parley_calls_rejected_total") && line.contains("\"quota\"") && line.ends_with(" 1");
         assert!(metrics.lines().any(counted), "{metrics}");
-        // What is open goes on; so do health watches of the address, and reflection of another one.
+        // Open streams continue. So do health watches of the address, and reflection from another address.
         let (requests, answers) = &mut streams[0];
         requests.send(list_services(String::new())).await.expect("it is open");
         in_time("an answer", answers.message()).await.expect("open").expect("an answer");
@@ -98,7 +98,7 @@ async fn reflection_streams_of_an_address_are_limited() {
     }
 }
 
-/// However many an address may open, they take no more than its quarter of the memory of requests, 640 KiB each.
+/// However many streams an address may open, they take no more than its quarter of the request memory, 640 KiB each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reflection_streams_use_the_share_of_their_address() {
     const TRIES: usize = 60;
@@ -127,7 +127,7 @@ async fn reflection_streams_use_the_share_of_their_address() {
     }
 }
 
-/// Bytes of a DATA frame with one request: as many frames of this size as fit the window take most memory.
+/// The size of a DATA frame with one request. As many frames of this size as fit into the window take the most memory.
 const FRAME: usize = 256;
 
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
@@ -137,7 +137,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Kinds and flags of frames, see RFC 9113.
+/// Types and flags of frames, see RFC 9113.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
@@ -147,7 +147,7 @@ const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// Headers that open a stream of reflection: literals, after the static table of RFC 7541.
+/// The headers that open a reflection stream: literals and entries of the static table of RFC 7541.
 fn headers() -> Vec<u8> {
     let mut block = vec![0x83, 0x86];
     let mut literal = |name: &[u8], value: &str| {
@@ -177,7 +177,7 @@ fn request() -> Vec<u8> {
     framed
 }
 
-/// The next frame: its kind, flags and stream.
+/// The type, flags and stream of the next frame.
 async fn next(socket: &mut TcpStream) -> (u8, u8, u8) {
     let mut head = [0; 9];
     in_time("a frame", socket.read_exact(&mut head))
@@ -191,8 +191,8 @@ async fn next(socket: &mut TcpStream) -> (u8, u8, u8) {
     (head[3], head[4], head[8])
 }
 
-/// Fills the window of a connection from 127.0.0.43 with requests of one stream whose answers have no window: the connection, once the server
-/// has read all of it, and whether the stream is open.
+/// Fills the window of a connection from 127.0.0.43 with requests on one stream, whose responses have no window. Returns the connection
+/// once the server has read everything, and whether the stream is open.
 async fn filled(address: &str) -> (TcpStream, bool) {
     let socket = TcpSocket::new_v4().expect("a socket");
     let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 43), 0));
@@ -205,7 +205,7 @@ async fn filled(address: &str) -> (TcpStream, bool) {
     socket.write_all(&said).await.expect("it is sent");
     while !matches!(next(&mut socket).await, (SETTINGS, flags, _) if flags & ACK == 0) {}
     socket.write_all(&frame(SETTINGS, ACK, 0, &[])).await.expect("it is sent");
-    // Until then the connection has a window of 64 KiB.
+    // Before the WINDOW_UPDATE, the connection has a window of 64 KiB.
     while !matches!(next(&mut socket).await, (WINDOW_UPDATE, _, 0)) {}
     said.clear();
     said.extend(frame(HEADERS, END_HEADERS, 1, &headers()));
@@ -226,14 +226,14 @@ async fn filled(address: &str) -> (TcpStream, bool) {
     (socket, is_open.expect("it was answered"))
 }
 
-/// What one address makes the server read ahead, on connections of which each has a stream that takes no answers.
+/// The memory that one address makes the server read ahead, on connections with one stream each whose client does not accept responses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn read_ahead_of_reflection_is_bounded() {
     const CONNECTIONS: usize = 100;
     const BOUND: usize = 36 << 20;
     for switch in ["", "reflection_streams"] {
         let app = server(switch).await;
-        // What is allocated once.
+        // One-time allocations.
         drop(filled(&app.server.doors.grpc).await);
         let (grown, open) = growth(&app.server, async {
             let mut sockets = Vec::new();

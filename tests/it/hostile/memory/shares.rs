@@ -1,4 +1,5 @@
-//! Neither one address nor all callers without a token can take the memory of requests from others, and bodies that never come take none.
+//! Neither one address nor all callers without a token together can exhaust the request memory, and declared bodies that never arrive take
+//! none.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -14,7 +15,8 @@ use crate::support::{app::TestApp, clients::Clients, database::Backend, fault::r
 
 const MIB: usize = 1024 * 1024;
 
-/// A server whose memory of requests is four of the largest bodies, and `more` bytes: an address has one, all without a token have two.
+/// A server whose request memory is four bodies of the largest size plus `more` bytes. One address may use one of them, all callers without
+/// a token two.
 async fn server(without: &str, more: usize) -> TestApp {
     TestApp::builder(Backend::Sqlite)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
@@ -24,7 +26,8 @@ async fn server(without: &str, more: usize) -> TestApp {
         .await
 }
 
-/// Sends the head of a request from 127.0.0.`last`: the connection and the status of its first answer, which is 100 when its body is read.
+/// Sends the head of a request from 127.0.0.`last`. Returns the connection and the first response status, which is 100 if the server reads
+/// the body.
 async fn begun(listener: &str, last: u8, path: &str, content_type: &str, length: usize) -> (TcpStream, String) {
     let socket = TcpSocket::new_v4().expect("a socket");
     let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
@@ -41,12 +44,12 @@ async fn begun(listener: &str, last: u8, path: &str, content_type: &str, length:
     (stream, status)
 }
 
-/// A request of the JSON API with the largest body, of which nothing came yet.
+/// A request of the JSON API that declares a body of the largest size and has not sent any of it.
 async fn by_json(app: &TestApp, last: u8) -> (TcpStream, String) {
     begun(&app.server.doors.http, last, CONTACTS, "application/json", BODY).await
 }
 
-/// A call with the prefix of the largest message.
+/// A gRPC call with the length prefix of the largest message.
 async fn by_grpc(app: &TestApp, last: u8) -> (TcpStream, String) {
     let path = "/parley.v1.ClientService/CreateClientSession";
     let (mut stream, status) = begun(&app.server.doors.grpc, last, path, "application/grpc-web+proto", BODY + 5).await;
@@ -55,7 +58,7 @@ async fn by_grpc(app: &TestApp, last: u8) -> (TcpStream, String) {
     (stream, status)
 }
 
-/// Whether others are refused: from another address without a token, and with one, by the JSON API and then by gRPC.
+/// Whether other requests are refused: from another address without a token and with one, over the JSON API and then over gRPC.
 async fn refusals(app: &TestApp) -> [bool; 4] {
     let mut refusals = Vec::new();
     for (http, path) in [(app.http().with_token(""), CONTACTS), (app.http(), "/api/v1/accounts/1/contacts")] {
@@ -66,7 +69,7 @@ async fn refusals(app: &TestApp) -> [bool; 4] {
         }
         refusals.push(answer.status == 503);
     }
-    // A name that is far too long, which is said unless there is no room to read it.
+    // The name is far too long, which the server reports if it has memory to read the request.
     let name = "x".repeat(MIB);
     let session = CreateClientSessionRequest {
         inbox_identifier: "inbox-a".to_owned(),
@@ -98,8 +101,8 @@ async fn until(app: &TestApp, what: &str, expected: [bool; 4]) {
     .await;
 }
 
-/// Four requests whose bodies never come, and how many of them were to be read. Each is from an address of its own: the share of one has room for
-/// one such body, so its second one would be refused at once.
+/// Four requests whose bodies never arrive, and how many of them the server was ready to read. Each is from its own address: the share of
+/// an address holds one such body, so a second one would be refused at once.
 async fn idle(app: &TestApp, is_grpc: bool) -> (Vec<TcpStream>, usize) {
     let (mut streams, mut begun) = (Vec::new(), 0);
     for last in 20..24 {
@@ -114,11 +117,12 @@ async fn idle(app: &TestApp, is_grpc: bool) -> (Vec<TcpStream>, usize) {
     (streams, begun)
 }
 
-/// As many bodies as fill the budget are declared, and never come.
+/// The declared bodies would fill the budget, but never arrive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_never_come_take_no_memory() {
+async fn bodies_that_never_arrive_take_no_memory() {
     for switch in ["", "memory_shares"] {
-        // Room for what an earlier request has not given back yet, and less than a request needs that would be refused.
+        // The extra bytes cover memory that an earlier request has not released yet, and are fewer than a request needs whose refusal is
+        // expected.
         let app = server(switch, 4 * MIB).await;
         for is_grpc in [false, true] {
             let idle = in_time("bodies that never come", async {
@@ -129,7 +133,8 @@ async fn bodies_that_never_come_take_no_memory() {
                         assert_eq!((begun, refusals), (4, [false; 4]), "gRPC: {is_grpc}");
                         return idle;
                     }
-                    // Without the protection they need all that is left, and one is refused where an earlier request has not given back what it had.
+                    // Without the protection the bodies need everything that is left, so one of them is refused if an earlier request has
+                    // not released its memory yet: try again.
                     if refusals == [true; 4] {
                         return idle;
                     }
@@ -144,7 +149,7 @@ async fn bodies_that_never_come_take_no_memory() {
     }
 }
 
-/// An address as `/proc/net/tcp` writes it.
+/// An address in the notation of `/proc/net/tcp`.
 fn written(address: SocketAddr) -> String {
     let SocketAddr::V4(address) = address else {
         unreachable!("the listeners of tests are at 127.0.0.1")
@@ -153,7 +158,7 @@ fn written(address: SocketAddr) -> String {
     format!("{ip:08X}:{:04X}", address.port())
 }
 
-/// Waits until the server has read all that was sent to it.
+/// Waits until the server has read everything that was sent to it.
 async fn is_read(stream: &TcpStream) {
     let ours = written(stream.local_addr().expect("it is connected"));
     in_time("the server to read", async {
@@ -172,7 +177,7 @@ async fn is_read(stream: &TcpStream) {
     .await;
 }
 
-/// Sends a body but for its last byte, and sees who is refused while the server holds it.
+/// Sends a body except for its last byte, and checks who is refused while the server holds it.
 async fn held(app: &TestApp, last: u8) -> (TcpStream, [bool; 4]) {
     in_time("a body that is held", async {
         loop {
@@ -181,7 +186,8 @@ async fn held(app: &TestApp, last: u8) -> (TcpStream, [bool; 4]) {
                 is_read(&stream).await;
                 let refusals = refusals(app).await;
                 let own = by_json(app, last).await.1;
-                // A request of the test may have had the room that the rest of the body needed: then the body was refused.
+                // Another request of the test may have held the memory that the rest of the body needed, so that the body was refused: try
+                // again.
                 if own == "503" && stream.try_read(&mut [0; 16]).is_err() {
                     return (stream, refusals);
                 }
@@ -192,9 +198,9 @@ async fn held(app: &TestApp, last: u8) -> (TcpStream, [bool; 4]) {
     .await
 }
 
-/// Bodies that come but for their last byte fill the share of their address, and then that of all callers without a token.
+/// Bodies that lack their last byte fill the share of their address, and then that of all callers without a token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_of_strangers_leave_room_for_others() {
+async fn bodies_of_anonymous_callers_leave_memory_for_others() {
     let app = server("", 0).await;
     let (first, refused) = held(&app, 20).await;
     assert_eq!(refused, [false; 4], "one address has one share");

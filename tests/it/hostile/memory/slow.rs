@@ -1,4 +1,4 @@
-//! S-30: bodies and heads that come a byte at a time.
+//! Bodies and request heads that arrive one byte at a time.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::{
 use super::CONTACTS;
 use crate::support::{app::TestApp, database::Backend, in_time};
 
-/// Bytes that come before a connection is given up on: with one each fifth of a second, far fewer than a pause between two allows.
+/// The number of bytes after which the attack gives up. At one byte every 200 ms, no pause between two bytes reaches the idle timeout.
 const BYTES: usize = 100;
 
 async fn server(without: &str) -> TestApp {
@@ -22,15 +22,15 @@ async fn server(without: &str) -> TestApp {
         .await
 }
 
-/// Sends `head`, and then one byte after another until the server answers or closes: what it answered, and after how many bytes. None if it
-/// takes all of [`BYTES`].
+/// Sends `head`, and then one byte after another until the server responds or closes the connection. Returns the response and the number of
+/// bytes, or `None` if the server accepts all [`BYTES`].
 async fn trickle(address: &str, head: &[u8], byte: &[u8]) -> Option<(String, usize)> {
     let mut stream = TcpStream::connect(address).await.expect("the server listens");
     stream.write_all(head).await.expect("the head is sent");
     let (mut reader, mut writer) = stream.split();
     let mut answer = vec![0; 4096];
     for sent in 0..BYTES {
-        // An error says that the server closed it; so does the end of what can be read.
+        // An error or the end of the stream means that the server closed the connection.
         let _ = writer.write_all(byte).await;
         let pause = Duration::from_millis(200);
         if let Ok(read) = tokio::time::timeout(pause, reader.read(&mut answer)).await {
@@ -44,7 +44,7 @@ fn json() -> Vec<u8> {
     format!("POST {CONTACTS} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n").into_bytes()
 }
 
-/// A message of 1,000 bytes by gRPC-Web, which a socket can speak, up to its first byte.
+/// A gRPC-Web message of 1,000 bytes, up to its first byte. The test uses gRPC-Web because it can be written to a plain socket.
 fn message() -> Vec<u8> {
     let head = "POST /parley.v1.ClientService/GetClientInbox HTTP/1.1\r\nhost: test\r\ncontent-type: application/grpc-web+proto\r\n\
                 content-length: 1005\r\n\r\n";
@@ -52,7 +52,7 @@ fn message() -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_come_a_byte_at_a_time_are_given_up() {
+async fn bodies_that_arrive_byte_by_byte_time_out() {
     let app = server("").await;
     let (answer, _) = in_time("an end", trickle(&app.server.doors.http, &json(), b" "))
         .await
@@ -65,7 +65,7 @@ async fn bodies_that_come_a_byte_at_a_time_are_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_limit_they_go_on() {
+async fn without_the_limit_slow_bodies_do_not_time_out() {
     let app = server("body_time").await;
     let (http, grpc) = (app.server.doors.http.clone(), app.server.doors.grpc.clone());
     let (head, message) = (json(), message());
@@ -73,9 +73,9 @@ async fn without_the_limit_they_go_on() {
     assert_eq!((body, message), (None, None));
 }
 
-/// Of a head, the whole time is limited, and not the pause between two bytes.
+/// For a request head, the total time is limited, not the pause between two bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heads_that_come_a_byte_at_a_time_are_given_up() {
+async fn request_heads_that_arrive_byte_by_byte_time_out() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_HTTP_IDLE_TIMEOUT_SECONDS", "1")
         .start()

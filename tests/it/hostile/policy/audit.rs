@@ -1,4 +1,4 @@
-//! Audited calls are stored, bounded, listed to those who may administer, and still logged.
+//! Audited calls are stored up to a bound, listed to callers who may administer, and still logged.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::support::{
 on_both!(
     audited_calls_are_stored,
     audit_events_are_bounded,
-    refused_calls_of_strangers_are_stored_up_to_a_bound
+    refused_anonymous_calls_are_stored_up_to_a_bound
 );
 
 async fn list(clients: &Clients, account_id: Option<i64>) -> Vec<AuditEvent> {
@@ -107,7 +107,7 @@ async fn audited_calls_are_stored(backend: Backend) {
         assert_eq!((event.account_id, event.peer_address.as_str()), (Some(1), "127.0.0.1"), "{event:?}");
     }
 
-    // Chatwoot's route shows the same.
+    // Chatwoot's route returns the same events.
     let (status, logs) = app.http().ask("/audit_logs").await;
     assert_eq!(
         (status, &logs["current_page"], &logs["per_page"]),
@@ -130,7 +130,7 @@ async fn audited_calls_are_stored(backend: Backend) {
     only_those_who_administer_list(&app, &reader).await;
 }
 
-/// Read-only tokens of administrators list, agents and other accounts do not, and the operator sees all.
+/// Administrators list audit events, also with read-only tokens. Agents and other accounts do not, and operators see all events.
 async fn only_those_who_administer_list(app: &TestApp, reader: &Clients) {
     assert!(!list(reader, Some(1)).await.is_empty(), "an auditor needs no token that writes");
     let agent = worker(app, 1, Role::Agent, "Ola").await;
@@ -208,9 +208,9 @@ async fn audit_events_are_bounded(backend: Backend) {
     .await;
 }
 
-/// The call is answered, and the log tells that its event is missing.
+/// The call succeeds, and the log reports that its audit event is missing.
 #[tokio::test]
-async fn event_that_cannot_be_stored_is_logged() {
+async fn audit_event_that_cannot_be_stored_is_logged() {
     let app = TestApp::start(Backend::Sqlite).await;
     app.database.run("DROP TABLE audit_events").await;
     label(&app.clients(), "vip").await;
@@ -226,8 +226,8 @@ async fn event_that_cannot_be_stored_is_logged() {
     );
 }
 
-/// Anybody can make them, so they are stored outside of accounts, a bounded number; what is left out is counted.
-async fn refused_calls_of_strangers_are_stored_up_to_a_bound(backend: Backend) {
+/// Anyone can make such calls, so a bounded number of them is stored, outside of accounts. The rest is counted.
+async fn refused_anonymous_calls_are_stored_up_to_a_bound(backend: Backend) {
     const STORED: &str = "SELECT CAST(count(*) AS bigint) FROM audit_events WHERE account_id = 0 AND refused AND actor_type = 0";
     const CALLS: usize = 300;
     let app = TestApp::builder(backend).platform().start().await;
@@ -270,6 +270,6 @@ async fn refused_calls_of_strangers_are_stored_up_to_a_bound(backend: Backend) {
             .clone()
             .all(|event| event.actor.is_none() && event.peer_address == "127.0.0.1")
     );
-    // Nothing of it is among the events of the account.
+    // None of them is among the audit events of the account.
     assert!(list(&app.clients(), Some(1)).await.iter().all(|event| event.code == 0));
 }

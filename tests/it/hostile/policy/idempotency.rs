@@ -1,4 +1,4 @@
-//! S-14: an idempotency key belongs to the caller that used it.
+//! An idempotency key belongs to the caller that used it.
 
 use std::net::IpAddr;
 
@@ -17,9 +17,9 @@ use crate::support::{
 on_both!(
     key_belongs_to_caller,
     key_outlives_token,
-    visitors_share_no_key,
-    visitors_behind_a_proxy_share_no_key,
-    a_visitor_occupies_nobodys_key,
+    visitors_do_not_share_keys,
+    visitors_behind_a_proxy_do_not_share_keys,
+    visitor_cannot_occupy_the_key_of_another_caller,
     rows_without_owner_are_honoured
 );
 
@@ -30,7 +30,7 @@ async fn app(backend: Backend) -> TestApp {
     builder.env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a").start().await
 }
 
-/// A client of the JSON API that connects from an address of the loopback network.
+/// A client of the JSON API that connects from a loopback address.
 fn from(app: &TestApp, address: &str) -> Http {
     let address: IpAddr = address.parse().expect("an address");
     let client = reqwest::Client::builder()
@@ -75,7 +75,7 @@ async fn create(clients: &Clients, request: CreateContactRequest) -> Contact {
     made.into_inner().contact.expect("always set")
 }
 
-/// The case of the review, and the same among callers with tokens: a stranger's key blocks nobody, and replays nothing of anybody else.
+/// A visitor's key does not block callers with tokens, and does not replay their responses. The same holds among callers with tokens.
 async fn key_belongs_to_caller(backend: Backend) {
     let app = app(backend).await;
     let http = app.http();
@@ -106,7 +106,7 @@ async fn key_belongs_to_caller(backend: Backend) {
     }
 }
 
-/// The key goes by the user or the service, so a rotated token repeats what the one before it began.
+/// Keys belong to the user or service and not to the token, so a retry with a rotated token gets the stored response.
 async fn key_outlives_token(backend: Backend) {
     let app = app(backend).await;
     let of_user = CreateTokenRequest {
@@ -122,8 +122,8 @@ async fn key_outlives_token(backend: Backend) {
     }
 }
 
-/// The same key and body from another visitor makes another session: the reply holds the credential of the first one.
-async fn visitors_share_no_key(backend: Backend) {
+/// The same key and body from another visitor create another session: the stored response contains the credential of the first session.
+async fn visitors_do_not_share_keys(backend: Backend) {
     let app = app(backend).await;
     let (one, other) = (from(&app, "127.0.0.2"), from(&app, "127.0.0.3"));
     let body = json!({"name": "x"});
@@ -136,7 +136,7 @@ async fn visitors_share_no_key(backend: Backend) {
     assert_ne!(second["source_id"], first["source_id"]);
     assert_ne!(second["pubsub_token"], first["pubsub_token"]);
 
-    // Once there is a session, it owns its keys, from wherever it calls.
+    // A session owns its keys, wherever it calls from.
     let session = |contact: &Json| format!("{CONTACTS}/{}/conversations", contact["source_id"].as_str().expect("a name"));
     let (_, talk) = keyed(&one, &session(&first), "talk-1", &json!({})).await;
     let (_, again) = keyed(&other, &session(&first), "talk-1", &json!({})).await;
@@ -146,7 +146,7 @@ async fn visitors_share_no_key(backend: Backend) {
     assert_ne!(different["id"], talk["id"]);
 }
 
-/// Programs of the release before store no owner: their rows are honoured for callers that are known, and never for visitors.
+/// The previous release stores no owner. Its rows are honoured for callers with a token, and never for visitors.
 async fn rows_without_owner_are_honoured(backend: Backend) {
     let app = app(backend).await;
     let id = Uuid::new_v4().to_string();
@@ -158,7 +158,7 @@ async fn rows_without_owner_are_honoured(backend: Backend) {
         Backend::Sqlite => format!("x'{}'", id.replace('-', "")),
         Backend::Postgres => format!("'{id}'::uuid"),
     };
-    // Those programs store each reply under the key itself.
+    // The previous release stores each response under the key itself.
     let (kept, visitors) = (literal(&id), literal(&key.to_string()));
     let downgrade = format!(
         "UPDATE idempotency_keys SET owner = NULL, contact_id = NULL, \
@@ -170,12 +170,12 @@ async fn rows_without_owner_are_honoured(backend: Backend) {
     let (status, other) = keyed(&visitor, CONTACTS, &key.to_string(), &json!({"name": "x"})).await;
     assert_eq!(status, 200);
     assert_ne!(other["source_id"], session["source_id"]);
-    // Another request under the key is the owner's first one: nobody can tell whose the row is.
+    // A different request under the key is executed as the owner's first one, because the owner of the row is unknown.
     let different = create(&app.clients(), contact(&id, "different")).await;
     assert_ne!(different.id, made.id);
 }
 
-/// Without the protection, the case of the review is what happens: a stranger's key blocks the integrator.
+/// With the protection turned off, a visitor's key blocks an integration.
 #[tokio::test]
 async fn without_owners_a_stranger_blocks_a_key() {
     let builder = TestApp::builder(Backend::Sqlite).env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a");
@@ -191,8 +191,8 @@ async fn without_owners_a_stranger_blocks_a_key() {
     assert_eq!(status, 409);
 }
 
-/// Without `limits.trusted_proxies` all callers behind a proxy have one address: what one of them was answered is not replayed to another.
-async fn visitors_behind_a_proxy_share_no_key(backend: Backend) {
+/// Without `limits.trusted_proxies`, all callers behind a proxy share an address. A response to one of them is not replayed to another.
+async fn visitors_behind_a_proxy_do_not_share_keys(backend: Backend) {
     let app = app(backend).await;
     let http = app.http().with_token("");
     let mut sources = Vec::new();
@@ -209,10 +209,10 @@ async fn visitors_behind_a_proxy_share_no_key(backend: Backend) {
     assert_eq!(sources.len(), 3, "{sources:?}");
 }
 
-/// The id under which a reply to user 1 for the key `order-7` is stored where somebody else holds the key. Everybody can compute it.
+/// The id under which a response to user 1 for the key `order-7` is stored if another caller already uses the key. Anyone can compute it.
 const STORED_FOR_USER_1: &str = "45b7d137-23c4-8db9-9b6a-58fbfd1a89b2";
 
-async fn a_visitor_occupies_nobodys_key(backend: Backend) {
+async fn visitor_cannot_occupy_the_key_of_another_caller(backend: Backend) {
     let app = app(backend).await;
     let http = app.http();
     let visitor = http.with_token("");

@@ -1,4 +1,4 @@
-//! Connections of one client address: counted on both public listeners together, and closed beyond the limit.
+//! The limit of connections per client address: counted across both public listeners, and enforced by closing further connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,10 +10,10 @@ use tokio::{
 use super::Visitor;
 use crate::support::{app::TestApp, database::Backend, http::client, in_time};
 
-/// Connections that the server allows.
+/// The limit of connections.
 const MOST: usize = 5;
 
-/// Connects from 127.0.0.`last`, and asks for something: the connection, if it is answered.
+/// Connects from 127.0.0.`last` and sends a request. Returns the connection if it gets a response.
 async fn connected(address: &str, last: u8) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket
@@ -21,14 +21,14 @@ async fn connected(address: &str, last: u8) -> Option<TcpStream> {
         .expect("an address of this machine");
     let address = address.parse().expect("an address");
     let mut stream = in_time("a connection", socket.connect(address)).await.expect("the queue takes it");
-    // An error says that it was closed meanwhile.
+    // An error means that the server has closed the connection.
     let _ = stream.write_all(b"GET /nowhere HTTP/1.1\r\nhost: test\r\n\r\n").await;
     let mut head = [0; 9];
     let read = in_time("an answer, or the end", stream.read_exact(&mut head)).await;
     (read.is_ok() && head == *b"HTTP/1.1 ").then_some(stream)
 }
 
-/// How many of `tries` connections are answered, on the two listeners in turn; all of them are held.
+/// Opens `tries` connections, alternating between the two listeners, and returns those that got a response.
 async fn held(app: &TestApp, last: u8, tries: usize) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for number in 0..tries {
@@ -56,7 +56,7 @@ async fn connections_of_an_address_are_limited() {
         if !switch.is_empty() {
             continue;
         }
-        // Others are served, operators and trusted proxies without a limit.
+        // Other addresses are served; operators and trusted proxies have no limit.
         let other = Visitor::at(&app, 21).send("GET", "/openapi.json", None).await;
         assert_eq!(other.status(), 200);
         let admin = client().get(format!("http://{}/livez", app.server.doors.admin)).send().await;
@@ -64,7 +64,7 @@ async fn connections_of_an_address_are_limited() {
         assert_eq!(held(&app, 30, 3 * MOST).await.len(), 3 * MOST);
         let log = app.server.log();
         assert_eq!(log.matches("limits.connections_per_address").count(), 1, "one line a minute: {log}");
-        // One that ends makes room.
+        // A closed connection frees its place.
         drop(open.pop());
         in_time("room for a connection", async {
             while connected(&app.server.doors.http, 20).await.is_none() {

@@ -1,13 +1,13 @@
-//! S-29: descriptors for the admin listener are kept free, whatever clients connect.
+//! File descriptors for the admin listener are reserved, however many clients connect.
 
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::support::{app::TestApp, database::Backend, http::client, in_time, scene::outgoing, server::limited};
 
-/// Connections that begin and say nothing more: more than there are descriptors.
+/// Opens more connections than there are file descriptors, and sends nothing on them after the preface.
 async fn connect(app: &TestApp) -> Vec<TcpStream> {
     let mut clients = Vec::new();
-    // More than there are descriptors; what is not accepted waits in the queues of the listeners.
+    // What the server does not accept stays in the listen queues.
     for number in 0..250 {
         let address = if number % 2 == 0 {
             &app.server.doors.grpc
@@ -17,7 +17,7 @@ async fn connect(app: &TestApp) -> Vec<TcpStream> {
         let mut client = in_time("a connection", TcpStream::connect(address))
             .await
             .expect("the queue takes it");
-        // It counts as begun, so it is not cut for its silence while this test lasts.
+        // With the preface, the connection counts as started, so its silence does not end it during this test.
         client
             .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
             .await
@@ -28,7 +28,7 @@ async fn connect(app: &TestApp) -> Vec<TcpStream> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s29_admin_answers_while_clients_take_all_connections() {
+async fn admin_listener_responds_while_clients_take_all_connections() {
     let app = TestApp::builder(Backend::Sqlite).program(limited("ulimit -n 256")).start().await;
     let scene = app.scene();
     let talk = scene.talk().await;
@@ -38,7 +38,7 @@ async fn s29_admin_answers_while_clients_take_all_connections() {
         let answer = in_time(path, client().get(format!("http://{}/{path}", app.server.doors.admin)).send()).await;
         assert_eq!(answer.expect("an answer").status(), 200, "{path}");
     }
-    // Who was connected before is served, and the database and the files have descriptors too.
+    // Existing connections are served, and descriptors are left for the database and for files.
     scene.sent(talk, outgoing("beside them")).await;
     let log = app.server.log();
     assert!(!log.contains("Too many open files"), "{log}");
@@ -46,7 +46,7 @@ async fn s29_admin_answers_while_clients_take_all_connections() {
     scene.say(talk, "after").await;
 }
 
-/// What the shares are for: without them clients take every descriptor.
+/// Shows what the reservation is for: without it, clients take every descriptor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_shares_clients_take_all_descriptors() {
     let app = TestApp::builder(Backend::Sqlite)

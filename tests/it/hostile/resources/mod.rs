@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 
 use crate::support::app::{Builder, TestApp};
 
-/// The public name of the inbox in these tests.
+/// The public identifier of the inbox in these tests.
 const INBOX: &str = "inbox-a";
 
-/// A server whose limits are those of the product.
+/// A server with the default limits.
 fn with_product_limits(mut builder: Builder) -> Builder {
     let defaults: toml::Table = include_str!("../../../../src/config.default.toml")
         .parse()
@@ -34,7 +34,7 @@ fn with_product_limits(mut builder: Builder) -> Builder {
     builder.env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
 }
 
-/// A visitor's browser at an address of its own.
+/// A visitor's browser with its own address.
 #[derive(Clone)]
 struct Visitor {
     client: reqwest::Client,
@@ -43,9 +43,9 @@ struct Visitor {
 }
 
 impl Visitor {
-    /// At 127.0.0.`last`.
+    /// A visitor at 127.0.0.`last`.
     fn at(app: &TestApp, last: u8) -> Self {
-        // An error says that another test was first.
+        // An error means that another test has already installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().local_address(IpAddr::from([127, 0, 0, last]));
         Self {
@@ -55,7 +55,7 @@ impl Visitor {
         }
     }
 
-    /// The same with one more header.
+    /// The same visitor with one more header.
     fn with(&self, name: &'static str, value: &str) -> Self {
         let mut visitor = self.clone();
         visitor.headers.insert(name, value.parse().expect("a header"));
@@ -80,7 +80,7 @@ impl Visitor {
             .await
     }
 
-    /// A new session: its source id and its pubsub token.
+    /// Creates a session. Returns its source id and its pubsub token.
     async fn session(&self) -> (String, String) {
         let answer = self.post("", json!({})).await;
         assert_eq!(answer.status(), 200);
@@ -89,7 +89,7 @@ impl Visitor {
         (text("source_id"), text("pubsub_token"))
     }
 
-    /// How many of `tries` new sessions are made; the others are refused with a time to wait.
+    /// How many of `tries` new sessions are created; the others are refused with a retry delay.
     async fn sessions(&self, tries: usize) -> usize {
         let mut made = 0;
         for _ in 0..tries {

@@ -1,4 +1,4 @@
-//! `docs/limits.md` names every entry, and the numbers of the configuration.
+//! `docs/limits.md` lists every entry point with the numbers of the configuration.
 
 use parley_proto::DESCRIPTORS;
 use prost::Message as _;
@@ -7,13 +7,13 @@ use crate::support::{app::TestApp, database::Backend};
 
 const PAGE: &str = include_str!("../../../../docs/limits.md");
 
-/// The rows of a table below a heading, by their cells.
+/// The rows of the table below a heading, as cells.
 fn rows(heading: &str) -> Vec<Vec<&'static str>> {
     let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).expect("the page has this section");
     let section = section.split("\n## ").next().unwrap_or_default();
     let lines = section.lines().filter(|line| line.starts_with('|'));
     let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
-    // The first two lines are the head.
+    // The first two lines are the header.
     lines.skip(2).map(cells).collect()
 }
 
@@ -27,7 +27,7 @@ fn covered() -> Vec<&'static str> {
 }
 
 #[test]
-fn each_rpc_has_a_row() {
+fn limits_page_covers_every_rpc() {
     let covered = covered();
     let set = prost_types::FileDescriptorSet::decode(DESCRIPTORS).expect("descriptors");
     let mut missing = Vec::new();
@@ -39,7 +39,7 @@ fn each_rpc_has_a_row() {
                 let name = format!("{}.{}", service.name(), method.name());
                 let all = format!("{}.*", service.name());
                 let is_stream = method.client_streaming() || method.server_streaming();
-                // A stream has limits of its own, so it has a row of its own.
+                // A stream has its own limits, so it needs its own row.
                 if !covered.contains(&name.as_str()) && (is_stream || !covered.contains(&all.as_str())) {
                     missing.push(name);
                 }
@@ -51,7 +51,7 @@ fn each_rpc_has_a_row() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_route_has_a_row() {
+async fn limits_page_covers_every_route() {
     let app = TestApp::start(Backend::Sqlite).await;
     let covered = covered();
     let document = app.http().send("GET", "/openapi.json", None).await.body;
@@ -68,7 +68,7 @@ async fn each_route_has_a_row() {
 }
 
 #[test]
-fn numbers_are_those_of_the_configuration() {
+fn limits_page_has_the_configured_numbers() {
     let defaults: toml::Table = include_str!("../../../../src/config.default.toml")
         .parse()
         .expect("the defaults are TOML");

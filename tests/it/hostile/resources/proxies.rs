@@ -1,4 +1,4 @@
-//! What a forwarding header buys a client of a server without `limits.trusted_proxies`: nothing that others need.
+//! Without `limits.trusted_proxies`, a client gains nothing by sending a forwarding header that others would need.
 
 use futures_util::stream;
 use parley_proto::{
@@ -29,13 +29,13 @@ fn header() -> FileHeader {
     }
 }
 
-/// An upload that goes on until its end is dropped.
+/// An upload that lasts until `_end` is dropped.
 struct Upload {
     _end: oneshot::Sender<()>,
     call: tokio::task::JoinHandle<Result<(), Status>>,
 }
 
-/// Begins an upload of a session from 127.0.0.`last`, with a forwarding header.
+/// Starts an upload of a session from 127.0.0.`last`, with a forwarding header.
 fn begin(app: &TestApp, last: u8, session: &ClientSession) -> Upload {
     let channel = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc)).expect("an address");
     let channel = channel.local_address(Some([127, 0, 0, last].into())).connect_lazy();
@@ -48,7 +48,7 @@ fn begin(app: &TestApp, last: u8, session: &ClientSession) -> Upload {
         if let Some(first) = first {
             return Some((first, (None, ended)));
         }
-        // An error says that the upload was ended.
+        // An error means that `_end` was dropped.
         let _ = ended?.await;
         None
     });
@@ -90,7 +90,7 @@ async fn held(mut uploads: Vec<Upload>, refusals: usize) -> Vec<Upload> {
     open
 }
 
-/// Whether the administrator uploads a file.
+/// Whether the administrator can upload a file.
 async fn member_uploads(app: &TestApp) -> bool {
     let part = |part| UploadFileRequest {
         account_id: 1,
@@ -105,7 +105,7 @@ async fn member_uploads(app: &TestApp) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forwarding_header_buys_no_open_uploads() {
+async fn forwarding_header_does_not_raise_the_upload_limit() {
     for (switch, refusals) in [("", 6), ("proxy_limits", 0)] {
         let app = builder(switch).env("PARLEY_LIMITS_UPLOADS_PER_ADDRESS", "2").start().await;
         let session = session(&app).await;
@@ -113,10 +113,10 @@ async fn a_forwarding_header_buys_no_open_uploads() {
         let open = held(uploads, refusals).await;
         if switch.is_empty() {
             assert_eq!(open.len(), 2);
-            // Another address has uploads of its own.
+            // Another address has its own limit.
             assert_eq!(held(vec![begin(&app, 21, &session)], 0).await.len(), 1);
         } else {
-            // One more than the ten times of the limit would have to be refused; these eight are not.
+            // Only uploads beyond ten times the limit would be refused, so these eight are not.
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;
             assert_eq!(held(open, 0).await.len(), 8);
         }
@@ -124,7 +124,7 @@ async fn a_forwarding_header_buys_no_open_uploads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_leave_upload_slots_to_members() {
+async fn sessions_leave_upload_slots_for_members() {
     for (switch, refusals, is_served) in [("", 2, true), ("upload_share", 0, false)] {
         let app = builder(switch).env("PARLEY_FILES_CONCURRENT_UPLOADS", "4").start().await;
         let session = session(&app).await;
@@ -133,7 +133,7 @@ async fn sessions_leave_upload_slots_to_members() {
         in_time("the member's outcome", async {
             while member_uploads(&app).await != is_served {
                 assert!(!is_served, "a member has a slot of its own");
-                // The member's upload had a slot when a session asked for it.
+                // A session's upload was refused because the member's upload held the slot at that moment: replace it.
                 for (upload, last) in open.iter_mut().zip(20..).filter(|(upload, _)| upload.call.is_finished()) {
                     let ended = std::mem::replace(upload, begin(&app, last, &session));
                     assert_eq!(refused(ended.call.await.expect("the call ends")).code, Code::ResourceExhausted);

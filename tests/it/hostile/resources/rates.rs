@@ -1,4 +1,4 @@
-//! S-28: what callers without a token, and without a good one, may do within a minute.
+//! What callers without a token, and with an invalid one, may do within a minute.
 
 use std::{ops::RangeInclusive, time::Instant};
 
@@ -20,28 +20,28 @@ use crate::support::{
 };
 
 on_both!(
-    s28_defaults_limit_new_sessions,
+    default_limits_bound_new_sessions,
     rates_are_per_address_and_per_inbox,
     rates_cover_conversations_messages_bytes_and_files,
-    service_token_pays_for_its_visitors,
-    trusted_proxies_name_the_client,
+    sessions_are_charged_to_the_service_token,
+    trusted_proxies_identify_the_client,
     failed_authentication_is_limited
 );
 
-/// How many calls of a quota may have passed since it was full: all of it, and what came back meanwhile. A slow machine gets a few more.
+/// How many calls may have passed since the quota was full: the quota, plus what has been refilled. A slow machine gets a few more.
 fn allowed(quota: usize, full: Instant) -> RangeInclusive<usize> {
     let seconds = usize::try_from(full.elapsed().as_secs()).expect("not that long") + 1;
     quota..=quota + seconds * quota / 60
 }
 
-/// How many of the answers were let through; the others were refused for their rate.
+/// How many of the responses were successful; the others were refused for their rate.
 fn passed(statuses: &[u16]) -> usize {
     assert!(statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
     statuses.iter().filter(|status| **status == 200).count()
 }
 
-/// The case as it was found: a hundred calls of one address made a hundred sessions.
-async fn s28_defaults_limit_new_sessions(backend: Backend) {
+/// The original report: a hundred calls from one address created a hundred sessions.
+async fn default_limits_bound_new_sessions(backend: Backend) {
     for switch in ["", "anonymous_limits"] {
         let builder = with_product_limits(TestApp::builder(backend)).env("PARLEY_FAULT_SWITCH", switch);
         let app = builder.start().await;
@@ -66,13 +66,13 @@ async fn rates_are_per_address_and_per_inbox(backend: Backend) {
     assert!(allowed(3, full).contains(&first), "{first}");
     let of_inbox = first + Visitor::at(&app, 2).sessions(6).await;
     assert!(allowed(5, full).contains(&of_inbox), "the inbox had two left: {of_inbox}");
-    // The gRPC API says the same in its own words.
+    // The gRPC API refuses the call as well.
     let clients = Clients::new(&app.server.doors.grpc, None);
     let request = parley_proto::CreateClientSessionRequest {
         inbox_identifier: INBOX.to_owned(),
         ..Default::default()
     };
-    // One may have come back meanwhile.
+    // One call may have been refilled in the meantime.
     let mut refused = clients.client.clone().create_client_session(request.clone()).await;
     for _ in 0..5 {
         if refused.is_err() {
@@ -132,18 +132,18 @@ async fn rates_cover_conversations_messages_bytes_and_files(backend: Backend) {
     for last in 3..6 {
         statuses.push(upload(&Visitor::at(&app, last), 200_000).await);
     }
-    // Of 300,000 bytes a minute most are left, and 5,000 a second come back.
+    // Most of the 300,000 bytes per minute are left, and 5,000 per second are refilled.
     let most = (300_000 + 5_000 * (full.elapsed().as_secs() + 1)) / 200_000;
     let count = passed(&statuses) as u64;
     assert!((1..=most).contains(&count), "more bytes than the inbox takes: {statuses:?}");
 }
 
-async fn service_token_pays_for_its_visitors(backend: Backend) {
+async fn sessions_are_charged_to_the_service_token(backend: Backend) {
     let app = sessions(backend, 2, 4).start().await;
     let service = service_token(&app).await;
     let integrator = Visitor::at(&app, 1).with("api_access_token", &service);
     assert_eq!(integrator.sessions(10).await, 10, "charged to its token, which has no rate");
-    // Neither a user's token nor a bad one pays.
+    // Calls with a user's token or an invalid one are charged to the address.
     let full = Instant::now();
     let user = Visitor::at(&app, 1).with("api_access_token", ADMINISTRATOR).sessions(3).await;
     assert!(allowed(2, full).contains(&user), "{user}");
@@ -154,13 +154,14 @@ async fn service_token_pays_for_its_visitors(backend: Backend) {
     assert_eq!(integrator.sessions(3).await, 3);
 }
 
-async fn trusted_proxies_name_the_client(backend: Backend) {
+async fn trusted_proxies_identify_the_client(backend: Backend) {
     let app = sessions(backend, 2, 0)
         .env("PARLEY_LIMITS_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8")
         .start()
         .await;
     let proxy = Visitor::at(&app, 1);
-    // Both headers of each pair name one client: what it wrote itself is not believed, and an IPv6 /64 is one address.
+    // Both headers of each pair identify the same client: entries that the client wrote itself are ignored, and an IPv6 /64 counts as one
+    // address.
     for (client, same) in [
         ("192.0.2.1", "8.8.8.8, 192.0.2.1"),
         ("1.1.1.1, 192.0.2.2, 10.1.1.1", "192.0.2.2"),
@@ -172,14 +173,14 @@ async fn trusted_proxies_name_the_client(backend: Backend) {
         let all = count + proxy.with("x-forwarded-for", same).sessions(4).await;
         assert!(allowed(2, full).contains(&all), "{client} and {same}: {all}");
     }
-    // A stranger that is no proxy is charged as itself.
+    // A stranger that is not a trusted proxy is charged as itself.
     let (stranger, full) = (Visitor::at(&app, 9), Instant::now());
     let count = stranger.with("x-forwarded-for", "192.0.2.50").sessions(2).await;
     assert_eq!(count, 2);
     let all = count + stranger.with("x-forwarded-for", "192.0.2.51").sessions(4).await;
     assert!(allowed(2, full).contains(&all), "{all}");
 
-    // Without the setting only the inbox limits requests with the header, and the log says so once.
+    // Without the setting, requests with the header are limited by the inbox only, and the log says so once.
     let app = sessions(backend, 2, 5).start().await;
     let proxy = Visitor::at(&app, 1).with("x-forwarded-for", "192.0.2.1");
     let full = Instant::now();
@@ -207,11 +208,11 @@ async fn failed_authentication_is_limited(backend: Backend) {
     if refused.status() == 429 {
         assert!(retry_after(&refused) >= 1);
     }
-    // Whoever shares the address and was known before is let in; and another address has tries of its own.
+    // A caller at the same address whose token was cached before is served, and another address has its own attempts.
     assert_eq!(good.send("GET", "/api/v1/profile", None).await.status(), 200);
     let elsewhere = Visitor::at(&app, 2).with("api_access_token", "guess");
     assert_eq!(elsewhere.send("GET", "/api/v1/profile", None).await.status(), 401);
-    // A wrong login is a failed authentication as well, though the call needs no token.
+    // An invalid login counts as a failed authentication, although the call needs no token.
     let channel = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc)).expect("an address");
     let channel = channel.local_address(Some([127, 0, 0, 3].into())).connect_lazy();
     let mut codes = Vec::new();
@@ -229,9 +230,9 @@ async fn failed_authentication_is_limited(backend: Backend) {
     assert!(codes[5..].iter().any(|reason| reason == "RATE_LIMITED"), "{codes:?}");
 }
 
-/// Anybody can call an administrative method without a token; each call left a line in the log.
+/// Anyone can call an administrative method without a token, and each call used to leave a line in the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unauthenticated_administration_fills_no_log() {
+async fn unauthenticated_administration_does_not_fill_the_log() {
     let app = TestApp::start(Backend::Sqlite).await;
     let clients = Clients::new(&app.server.doors.grpc, None);
     for _ in 0..600 {
@@ -242,12 +243,12 @@ async fn unauthenticated_administration_fills_no_log() {
     assert!((50..400).contains(&lines), "{lines} lines");
 }
 
-/// Calls of each entry, of which six pass at once.
+/// The number of calls per entry point, of which six pass at once.
 const TRIES: usize = 12;
 
-/// Each way in that asks for no token is one call of its address.
+/// Each entry point without authentication counts as a call of the address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_entry_without_a_token_has_a_rate() {
+async fn every_entry_point_without_a_token_has_a_rate() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
         .env("PARLEY_LIMITS_ANONYMOUS_CALLS_PER_MINUTE_PER_ADDRESS", "6")
@@ -265,7 +266,7 @@ async fn each_entry_without_a_token_has_a_rate() {
         }
         statuses
     };
-    // Those of the quota pass, and of the rest at least one is refused: a slow machine gets one more each ten seconds.
+    // The calls of the quota pass, and at least one of the rest is refused: a slow machine gets one more every ten seconds.
     let is_limited = |statuses: &[u16]| !statuses[..6].contains(&429) && statuses[6..].contains(&429);
     for (last, path) in [
         (10, "/files/nothing/a.txt"),
@@ -276,7 +277,7 @@ async fn each_entry_without_a_token_has_a_rate() {
         let statuses = http(last, path).await;
         assert!(is_limited(&statuses), "{path}: {statuses:?}");
     }
-    // A WebSocket that would be opened.
+    // A WebSocket handshake.
     let upgrade = Visitor::at(&app, 14)
         .with("connection", "upgrade")
         .with("upgrade", "websocket")
@@ -312,15 +313,15 @@ async fn each_entry_without_a_token_has_a_rate() {
         assert!(codes[..6].iter().all(|code| *code != Code::ResourceExhausted), "{codes:?}");
         assert!(codes[6..].contains(&Code::ResourceExhausted), "{codes:?}");
     }
-    // Calls with a good token are not counted.
+    // Calls with a valid token are not counted.
     for _ in 0..10 {
         app.scene().talk().await;
     }
 }
 
-/// A body that cannot be read leads to no call, so nothing looks its token up; it is a request of its address nevertheless.
+/// A body that cannot be parsed causes no call, so nothing looks up its token. It is charged to the address nevertheless.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bad_tokens_do_not_keep_requests_from_being_charged() {
+async fn requests_with_invalid_tokens_are_charged_to_the_address() {
     for switch in ["", "anonymous_limits"] {
         let app = TestApp::builder(Backend::Sqlite)
             .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
@@ -343,14 +344,14 @@ async fn bad_tokens_do_not_keep_requests_from_being_charged() {
         };
         let of_junk = statuses("junk", &format!("/public/api/v1/inboxes/{INBOX}/contacts")).await;
         assert_eq!(of_junk.contains(&429), switch.is_empty(), "{of_junk:?}");
-        // Who shares the address and has a good token, which was not used before, is not held up.
+        // A caller at the same address with a valid token is not delayed, even if the token was not used before.
         assert_eq!(statuses(ADMINISTRATOR, "/api/v1/accounts/1/contacts").await, [400; TRIES]);
     }
 }
 
-/// Each call of a session that writes or announces something has a rate of its address and of its inbox, also behind an undeclared proxy.
+/// Each call of a session that writes or publishes has a rate per address and per inbox, also behind an undeclared proxy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_call_of_a_session_that_announces_something_has_a_rate() {
+async fn every_write_of_a_session_has_a_rate() {
     for switch in ["", "anonymous_limits"] {
         let app = TestApp::builder(Backend::Sqlite)
             .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)

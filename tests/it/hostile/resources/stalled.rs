@@ -1,4 +1,5 @@
-//! S-29: what a reader that never opens its window can hold: counted, without open files, and given back after the stall timeout.
+//! The resources of a client that never opens its flow-control window: they are counted, hold no files open, and are released after the
+//! stall timeout.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -23,12 +24,12 @@ use crate::support::{
 };
 
 on_both!(
-    s29_downloads_without_window,
+    downloads_without_a_window_are_released,
     without_permits_downloads_are_unlimited,
-    streams_without_window_are_given_back
+    streams_without_a_window_are_released
 );
 
-/// A file of this size in a message: its lasting link.
+/// Sends a file of this size in a message. Returns its permanent link.
 async fn file(app: &TestApp, size: usize) -> String {
     use parley_proto::{AttachmentDraft, MessageDraft, attachment_draft::Kind};
     let header = FileHeader {
@@ -61,7 +62,7 @@ async fn file(app: &TestApp, size: usize) -> String {
     scene.sent(talk, draft).await.0.attachments[0].data_url.clone()
 }
 
-/// Descriptors of the server that are open on files below `files/`, and all of them.
+/// The descriptors of the server that are open on files below `files/`, and all its descriptors.
 fn descriptors(app: &TestApp) -> (usize, usize) {
     let open = std::fs::read_dir(format!("/proc/{}/fd", app.server.id())).expect("the server runs");
     let targets: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
@@ -83,7 +84,7 @@ async fn download(app: &TestApp, link: &str) -> Result<usize, Status> {
     Ok(count)
 }
 
-async fn s29_downloads_without_window(backend: Backend) {
+async fn downloads_without_a_window_are_released(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_EVENTS_STALL_TIMEOUT_SECONDS", "10")
         .env("PARLEY_LIMITS_DOWNLOADS_PER_ADDRESS", "20")
@@ -112,7 +113,7 @@ async fn s29_downloads_without_window(backend: Backend) {
     assert!(all < before + 40, "{before} descriptors before, {all} now");
     let fault = assert_refused(download(&app, &link).await, Code::ResourceExhausted, "RATE_LIMITED");
     assert_eq!(fault.metadata["limit"], "20 open downloads");
-    // Its connection is alive, and answers pings; what it held is given back all the same.
+    // The connection is alive and answers pings, but its permit is released nevertheless.
     in_time("a permit", async {
         while download(&app, &link).await.is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -123,7 +124,7 @@ async fn s29_downloads_without_window(backend: Backend) {
     drop(open);
 }
 
-/// What the permits are for.
+/// Shows what the permits are for.
 async fn without_permits_downloads_are_unlimited(backend: Backend) {
     for (switch, wanted) in [("", 5), ("download_permits", 30)] {
         let app = TestApp::builder(backend)
@@ -146,7 +147,7 @@ async fn without_permits_downloads_are_unlimited(backend: Backend) {
     }
 }
 
-/// What the timeout is for: without it a reader that takes nothing keeps its permit.
+/// Shows what the timeout is for: without it, a client that reads nothing keeps its permit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_timeout_a_stream_keeps_its_permit() {
     let app = TestApp::builder(Backend::Sqlite)
@@ -171,8 +172,8 @@ async fn without_the_timeout_a_stream_keeps_its_permit() {
     drop(first);
 }
 
-/// Each kind of stream, with one permit for its caller: held by a reader without window, and given back.
-async fn streams_without_window_are_given_back(backend: Backend) {
+/// Each kind of stream, with one permit per caller: a client without a window holds the permit, and the server releases it.
+async fn streams_without_a_window_are_released(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
         .env("PARLEY_EVENTS_STALL_TIMEOUT_SECONDS", "4")
@@ -223,11 +224,11 @@ async fn streams_without_window_are_given_back(backend: Backend) {
         .await
     })
     .await;
-    // The REST gateway's connections are watched equally: both go on.
+    // Connections of the REST gateway are monitored in the same way: both stay open.
     assert!(!grpc.has_ended() && !http.has_ended());
 }
 
-/// Opens a stream, sees a second one refused, and waits until one is let in again while the first is still there.
+/// Opens a stream, checks that a second one is refused, and waits until another is admitted while the first is still open.
 async fn given_back(what: &str, open: impl AsyncFn() -> Open) {
     let refused = |head: &http::Response<h2::RecvStream>| is_refused(head) || head.status() == 429;
     let let_in = async || loop {
@@ -237,16 +238,16 @@ async fn given_back(what: &str, open: impl AsyncFn() -> Open) {
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     };
-    // What the stream before held is given back as soon as the server hears of its reset.
+    // The permit of the previous stream is released as soon as the server receives its reset.
     let first = in_time(what, let_in()).await;
     assert!(refused(&open().await.head().await), "{what}: a second one");
     let again = in_time(what, let_in()).await;
     drop((first, again));
 }
 
-/// HTTP/2 announces how many streams a connection may have, on both listeners.
+/// On both listeners, HTTP/2 announces how many streams a connection may have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_announce_their_streams() {
+async fn connections_announce_their_stream_limit() {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_GRPC_MAX_CONCURRENT_STREAMS", "7")
         .env("PARLEY_HTTP_MAX_CONCURRENT_STREAMS", "9")
@@ -257,7 +258,7 @@ async fn connections_announce_their_streams() {
         let (requests, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
         let connection = tokio::spawn(connection);
         let mut requests: h2::client::SendRequest<Bytes> = requests;
-        // The settings came with the answer to a first request at the latest.
+        // The settings arrive with the response to the first request at the latest.
         let request = http::Request::get(format!("http://{address}/nowhere")).body(()).expect("a request");
         requests = requests.ready().await.expect("there is room");
         let (answer, _) = requests.send_request(request, true).expect("it is sent");

@@ -1,4 +1,4 @@
-//! S-29: answers of unary calls and requests whose client never opens its window: their bytes count, their time is limited.
+//! Responses and requests of unary calls whose client never opens its window: their bytes are charged and their time is limited.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -14,10 +14,10 @@ use crate::support::{
     scene::outgoing,
 };
 
-/// Answers that are left unread: together more than the budget holds, which is 32 MiB of answers with these settings.
+/// The number of unread responses: together more than the budget, which is 32 MiB of responses with these settings.
 const ANSWERS: usize = 30;
 
-/// A server with the least memory for requests, and a conversation whose messages are an answer of more than 1.2 MiB.
+/// A server with the smallest request memory, and a conversation whose message list is a response of more than 1.2 MiB.
 async fn server(without: &str) -> (TestApp, ListMessagesRequest) {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
@@ -44,7 +44,7 @@ fn path(request: &ListMessagesRequest) -> String {
     format!("/api/v1/accounts/1/conversations/{}/messages", request.conversation_id)
 }
 
-/// Asks for the messages on a connection without window, and leaves the answers there.
+/// Requests the messages on a connection without a window, and leaves the responses unread.
 async fn leave_unread(connection: &Closed, request: &ListMessagesRequest, is_grpc: bool) -> Vec<http::Response<h2::RecvStream>> {
     let mut headers = HeaderMap::new();
     headers.insert("api_access_token", ADMINISTRATOR.parse().expect("a header"));
@@ -60,7 +60,7 @@ async fn leave_unread(connection: &Closed, request: &ListMessagesRequest, is_grp
     open
 }
 
-/// Whether a caller that reads is refused for lack of memory, by each API.
+/// Whether a caller that reads is refused for lack of memory, over each API.
 async fn is_busy(app: &TestApp, request: &ListMessagesRequest) -> [bool; 2] {
     let by_grpc = match app.clients().messages.list_messages(request.clone()).await {
         Ok(_) => false,
@@ -82,7 +82,7 @@ async fn is_busy(app: &TestApp, request: &ListMessagesRequest) -> [bool; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unread_answers_are_charged_and_given_back() {
+async fn unread_responses_are_charged_and_released() {
     let (app, request) = server("").await;
     for is_grpc in [true, false] {
         let listener = if is_grpc { &app.server.doors.grpc } else { &app.server.doors.http };
@@ -95,14 +95,14 @@ async fn unread_answers_are_charged_and_given_back() {
             }
         })
         .await;
-        // The streams and their connection are still there: the answers alone were dropped.
+        // The streams and their connection still exist; only the responses were dropped.
         assert!(!connection.has_ended(), "gRPC: {is_grpc}");
         drop(open);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_charge_unread_answers_take_any_memory() {
+async fn without_the_charge_unread_responses_are_unbounded() {
     let (app, request) = server("unread_answers").await;
     for is_grpc in [true, false] {
         let listener = if is_grpc { &app.server.doors.grpc } else { &app.server.doors.http };
@@ -113,9 +113,9 @@ async fn without_the_charge_unread_answers_take_any_memory() {
     }
 }
 
-/// The first piece of an answer is out of reach, so many of them cost the client its connection.
+/// The first chunk of a response cannot be taken back from the connection, so many unread responses cost the client its connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_with_many_unread_answers_is_closed() {
+async fn connection_with_many_unread_responses_is_closed() {
     let (app, _) = server("").await;
     let message = GetClientInboxRequest {
         inbox_identifier: INBOX.to_owned(),

@@ -1,4 +1,4 @@
-//! S-27: uploads that nothing takes: those of refused forms, how many bytes there may be of them, and how long they live.
+//! Uploads that no message takes: those of refused forms, their quota of bytes, and their lifetime.
 
 use bytes::Bytes;
 use parley_proto::{
@@ -25,7 +25,7 @@ on_both!(
     files_of_refused_forms_are_removed,
     files_of_repeated_forms_are_removed,
     unattached_uploads_have_quotas,
-    unattached_uploads_have_lifetimes
+    unattached_uploads_expire
 );
 
 fn builder(backend: Backend) -> Builder {
@@ -36,12 +36,12 @@ fn file(size: usize) -> Part {
     Part::bytes(vec![7; size]).file_name("a.bin")
 }
 
-/// Rows of files, whatever their state.
+/// The number of rows of files in any state.
 async fn rows(app: &TestApp) -> i64 {
     Database::number(&app.database.url(), "SELECT count(*) FROM attachments").await
 }
 
-/// A contact session and the path of the messages of its conversation.
+/// A contact session, and the path of the messages of its conversation.
 async fn session(app: &TestApp) -> (ClientSession, String) {
     let visitor = Visitor::at(app, 1);
     let (source_id, _) = visitor.session().await;
@@ -58,7 +58,7 @@ async fn session(app: &TestApp) -> (ClientSession, String) {
     (session, messages)
 }
 
-/// Sends a form with the administrator's token, or without one on the client side.
+/// Posts a form with the administrator's token, or without a token to the client API.
 async fn post(app: &TestApp, path: &str, form: Form) -> u16 {
     let http = if path.starts_with("/public/") {
         app.http().with_token("")
@@ -79,7 +79,7 @@ async fn files_of_refused_forms_are_removed(backend: Backend) {
         let (_, messages) = session(&app).await;
         let mut statuses = Vec::new();
         for _ in 0..3 {
-            // The content is read after the file, and is too long.
+            // The content, which follows the file, is too long.
             let form = Form::new()
                 .part("attachments[]", file(100_000))
                 .text("content", "x".repeat(160_000));
@@ -96,7 +96,7 @@ async fn files_of_refused_forms_are_removed(backend: Backend) {
         assert_eq!(post(&app, &messages, too_many).await, 422);
         let no_picture = Form::new().text("name", "Asha").part("avatar", file(100));
         assert_eq!(post(&app, "/api/v1/accounts/1/contacts", no_picture).await, 422);
-        // The first file is whole when the form breaks off within a header.
+        // The first file is complete when the form breaks off within a header.
         let part = "--x\r\nContent-Disposition: form-data; name=\"attachments[]\"; filename=\"a.txt\"\r\n\r\na file\r\n--x\r\nContent-";
         let broken = app
             .http()
@@ -131,7 +131,7 @@ async fn files_of_repeated_forms_are_removed(backend: Backend) {
     assert_eq!((rows(&app).await, Place::folder(&app).objects().await), (1, 1));
 }
 
-/// Uploads a file of a contact session, or of the administrator: its name.
+/// Uploads a file as a contact session or as the administrator. Returns its name.
 async fn upload(app: &TestApp, session: Option<&ClientSession>, size: usize) -> Result<String, Status> {
     let header = FileHeader {
         file_name: "a.bin".to_owned(),
@@ -161,7 +161,7 @@ async fn upload(app: &TestApp, session: Option<&ClientSession>, size: usize) -> 
     Ok(file.expect("always set").upload_id)
 }
 
-/// Sends a message of a contact session with an upload.
+/// Sends a message with an upload as a contact session.
 async fn attach(app: &TestApp, (session, messages): &(ClientSession, String), upload_id: String) -> Result<(), Status> {
     let conversation = messages.split('/').rev().nth(1).and_then(|id| id.parse().ok());
     let request = CreateClientMessageRequest {
@@ -192,11 +192,11 @@ async fn unattached_uploads_have_quotas(backend: Backend) {
     exceeded(upload(&app, Some(&first.0), 1).await, "session");
     upload(&app, Some(&second.0), 100_000).await.expect("another session");
     exceeded(upload(&app, Some(&third.0), 1).await, "account");
-    // What was refused counts no more, and what a message takes neither.
+    // Neither refused uploads nor those that a message has taken count any more.
     attach(&app, &first, taken).await.expect("a message takes it");
     upload(&app, Some(&third.0), 100_000).await.expect("there is room again");
     exceeded(upload(&app, Some(&third.0), 1).await, "account");
-    // Members have a quota of their own.
+    // Members have their own quota.
     let of_member = upload(&app, None, 300_000).await.expect("within the quota");
     exceeded(upload(&app, None, 100_000).await, "account");
     let talk = app.scene().talk().await;
@@ -204,7 +204,7 @@ async fn unattached_uploads_have_quotas(backend: Backend) {
     upload(&app, None, 300_000).await.expect("there is room again");
 }
 
-async fn unattached_uploads_have_lifetimes(backend: Backend) {
+async fn unattached_uploads_expire(backend: Backend) {
     let app = builder(backend).start().await;
     let place = Place::folder(&app);
     let visitor = session(&app).await;
@@ -225,7 +225,7 @@ async fn unattached_uploads_have_lifetimes(backend: Backend) {
     let late = upload(&app, Some(&visitor.0), 10).await.expect("it is stored");
     let of_member = upload(&app, None, 10).await.expect("it is stored");
     assert_eq!(rows(&app).await, 3);
-    // Not removed before 10 minutes: a message that took it in time may still be on its way.
+    // Uploads are kept for 10 minutes, because a message that took one in time may still be in flight.
     app.database
         .run("UPDATE attachments SET created_at = created_at - 570000000 WHERE state = 0")
         .await;
@@ -245,7 +245,7 @@ async fn unattached_uploads_have_lifetimes(backend: Backend) {
     assert_eq!(place.objects().await, 2, "the files of both messages");
 }
 
-/// Waits for the sweep that leaves so many rows.
+/// Waits until the cleanup has left this many rows.
 async fn in_time_rows(app: &TestApp, count: i64) {
     crate::support::in_time("a sweep", async {
         while rows(app).await != count {

@@ -1,4 +1,5 @@
-//! A client of HTTP/2 that never opens its window and answers pings: nothing of what it asked for can be sent, and its connection looks alive.
+//! An HTTP/2 client that never opens its flow-control window but answers pings: nothing that it requested can be sent, and its connection
+//! looks alive.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
@@ -8,14 +9,14 @@ use tokio::{net::TcpStream, task::JoinHandle};
 
 use crate::support::in_time;
 
-/// A connection on which no stream has any window.
+/// A connection on which no stream has a window.
 pub struct Closed {
     requests: SendRequest<Bytes>,
     address: String,
     connection: JoinHandle<()>,
 }
 
-/// A request that was sent, and stays open.
+/// A request that was sent and stays open.
 pub struct Open {
     _body: h2::SendStream<Bytes>,
     answer: ResponseFuture,
@@ -31,19 +32,19 @@ impl Closed {
         Self {
             requests,
             address: address.to_owned(),
-            // It answers pings for as long as it is polled.
+            // Polling the connection answers pings.
             connection: tokio::spawn(async move {
                 let _ = connection.await;
             }),
         }
     }
 
-    /// Whether the server closed it.
+    /// Whether the server closed the connection.
     pub fn has_ended(&self) -> bool {
         self.connection.is_finished()
     }
 
-    /// Sends a request, and leaves its body open for `ends == false`.
+    /// Sends a request. Its body stays open if `ends` is false.
     pub async fn send(&self, method: &str, path: &str, headers: HeaderMap, body: Bytes, ends: bool) -> Open {
         let mut request = Request::builder()
             .method(method)
@@ -55,7 +56,7 @@ impl Closed {
             .await
             .expect("the connection goes on");
         let (answer, mut sender) = requests.send_request(request, false).expect("it is sent");
-        // The server may have answered and reset the stream already; then the answer says so.
+        // The server may have responded and reset the stream already, which the response shows.
         let _ = sender.send_data(body, ends);
         Open { _body: sender, answer }
     }
@@ -73,7 +74,7 @@ impl Closed {
     }
 }
 
-/// A message as gRPC frames it.
+/// A message with its gRPC frame header.
 pub fn framed(message: &impl Message) -> Bytes {
     let mut frame = BytesMut::new();
     frame.put_u8(0);
@@ -83,13 +84,13 @@ pub fn framed(message: &impl Message) -> Bytes {
 }
 
 impl Open {
-    /// The head of its answer.
+    /// The head of the response.
     pub async fn head(self) -> Response<h2::RecvStream> {
         in_time("an answer", self.answer).await.expect("an answer")
     }
 }
 
-/// Whether a gRPC call was refused at once, which the head of its answer says.
+/// Whether the head of the response says that the gRPC call was refused.
 pub fn is_refused(head: &Response<h2::RecvStream>) -> bool {
     head.headers().get("grpc-status").is_some_and(|status| status != "0")
 }

@@ -1,4 +1,4 @@
-//! Durable consumers belong to callers who may see everything they deliver.
+//! Durable consumers are reserved for callers who may see everything that a consumer delivers.
 
 use parley_proto::{DeleteConsumerRequest, GetConsumerRequest, ResetConsumerRequest, Role, reset_consumer_request::Start};
 use tonic::Code;
@@ -16,8 +16,8 @@ use crate::support::{
 };
 
 on_both!(
-    statement_13_only_callers_who_see_everything_open_or_move_a_consumer,
-    consumer_scope_protection
+    statement_13_consumers_require_full_access,
+    without_the_protection_a_limited_token_takes_over_a_consumer
 );
 
 async fn position(app: &TestApp) -> u64 {
@@ -48,7 +48,7 @@ async fn delete(clients: &Clients) -> Result<(), tonic::Status> {
     clients.consumers.clone().delete_consumer(request).await.map(drop)
 }
 
-async fn statement_13_only_callers_who_see_everything_open_or_move_a_consumer(backend: Backend) {
+async fn statement_13_consumers_require_full_access(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     app.scene().talk().await;
     let mut owner = Session::open(&app.clients(), plenty(1, "crm-sync")).await;
@@ -71,7 +71,7 @@ async fn statement_13_only_callers_who_see_everything_open_or_move_a_consumer(ba
         }
     }
     assert_eq!(position(&app).await, before);
-    // The session of the owner goes on: nobody has taken the shard over.
+    // The owner's session continues: nobody has taken over the shard.
     let next = owner.next().await;
     owner.commit(&next.cursor).await.expect("the owner still holds the shard");
     let whole = service_clients(&app, false, vec![]).await;
@@ -79,8 +79,8 @@ async fn statement_13_only_callers_who_see_everything_open_or_move_a_consumer(ba
     reset(&whole).await.expect("a service without a list of inboxes moves it");
 }
 
-/// With the protection off, events of an inbox that the token does not see are lost to the owner.
-async fn consumer_scope_protection(backend: Backend) {
+/// With the protection turned off, the owner loses events of an inbox that the token cannot see.
+async fn without_the_protection_a_limited_token_takes_over_a_consumer(backend: Backend) {
     for (switch, opens) in [("", false), ("consumer_scope", true)] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let other = inbox(&app.clients(), 1, "Other").await;

@@ -1,4 +1,4 @@
-//! Tokens that are no longer good, or not for this account, through every call of the contract, streams included.
+//! Invalid tokens, and tokens of other accounts, with every method of the contract, including streams.
 
 use futures_util::StreamExt as _;
 use parley_proto::{CreateTokenRequest, RevokeTokenRequest, Role};
@@ -19,12 +19,12 @@ use crate::{
 };
 
 on_both!(
-    expired_and_revoked_tokens_open_nothing,
-    a_token_of_one_account_opens_nothing_of_another,
-    a_service_creates_no_token_for_a_person
+    expired_and_revoked_tokens_give_no_access,
+    token_of_one_account_gives_no_access_to_another,
+    service_cannot_create_a_user_token
 );
 
-/// Whether a call shows a token.
+/// Whether a method needs a token in its metadata.
 fn needs_token(call: &MethodDescriptor) -> bool {
     let name = ask::name(call);
     let by_itself = [
@@ -47,7 +47,7 @@ async fn not_refused(clients: &Clients, calls: Vec<MethodDescriptor>, codes: &[C
     answers.buffer_unordered(8).filter_map(std::future::ready).collect().await
 }
 
-async fn expired_and_revoked_tokens_open_nothing(backend: Backend) {
+async fn expired_and_revoked_tokens_give_no_access(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     app.scene().talk().await;
     let request = CreateTokenRequest {
@@ -56,7 +56,7 @@ async fn expired_and_revoked_tokens_open_nothing(backend: Backend) {
     };
     let expired = app.clients_with(&secret(&app.platform(), request).await);
     let revoked = create(&app.platform(), service(false, vec![])).await.expect("a token");
-    // Looked up once, so that a cache holds both.
+    // Use both once, so that they are cached.
     for clients in [&expired, &app.clients_with(&revoked.secret)] {
         let list = parley_proto::ListAccountsRequest::default();
         clients.accounts.clone().list_accounts(list).await.expect("it is good for now");
@@ -75,7 +75,7 @@ async fn expired_and_revoked_tokens_open_nothing(backend: Backend) {
     }
 }
 
-async fn a_token_of_one_account_opens_nothing_of_another(backend: Backend) {
+async fn token_of_one_account_gives_no_access_to_another(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     app.scene().talk().await;
     let other = other_account(&app, "Other").await;
@@ -89,14 +89,14 @@ async fn a_token_of_one_account_opens_nothing_of_another(backend: Backend) {
     let names_account = |call: &MethodDescriptor| {
         let input = call.input();
         let account = input.get_field_by_name("account_id");
-        // The request of CreateToken is read before its account: what is filled in names both a user and a bot.
+        // CreateToken validates its request before the account, and the generated request names both a user and a bot.
         account.is_some() && needs_token(call) && call.name() != "CreateToken"
     };
     let calls: Vec<_> = ask::calls().into_iter().filter(names_account).collect();
     assert!(calls.len() > 80);
     let open = not_refused(&limited, calls.clone(), &[Code::PermissionDenied, Code::NotFound]).await;
     assert!(open.is_empty(), "{open:#?}");
-    // Without the limit the same user is let in.
+    // Without the limit, the same user has access.
     let whole = app.clients_with(&secret(&app.platform(), of_user(both)).await);
     assert!(
         !not_refused(&whole, calls, &[Code::PermissionDenied, Code::NotFound])
@@ -105,8 +105,8 @@ async fn a_token_of_one_account_opens_nothing_of_another(backend: Backend) {
     );
 }
 
-/// A service does what an administrator may do in the account, and becomes nobody by it.
-async fn a_service_creates_no_token_for_a_person(backend: Backend) {
+/// A service may do what an administrator may do in the account, but it cannot act as a person.
+async fn service_cannot_create_a_user_token(backend: Backend) {
     for switch in ["", "token_limits"] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let member = add_agent(&app, "member@example.org", "Member").await.id;

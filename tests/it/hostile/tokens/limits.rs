@@ -1,4 +1,4 @@
-//! A token creates, sees and revokes nothing beyond itself, and one that may only read changes nothing.
+//! A token cannot create, see or revoke anything beyond its own limits, and a read-only token changes nothing.
 
 use futures_util::StreamExt as _;
 use parley_proto::{
@@ -23,12 +23,12 @@ use crate::{
 };
 
 on_both!(
-    a_token_creates_none_that_reaches_further,
-    a_token_sees_and_revokes_only_what_is_within_its_limits,
-    a_login_ends_with_the_token_that_made_its_link,
-    an_administrator_creates_tokens_for_the_account_alone,
-    a_token_that_may_only_read_changes_nothing,
-    limits_of_tokens_protection
+    token_cannot_create_a_token_with_more_access,
+    token_sees_and_revokes_only_tokens_within_its_limits,
+    login_expires_with_the_token_that_created_its_link,
+    administrator_creates_tokens_limited_to_the_account,
+    read_only_token_changes_nothing,
+    without_the_protection_a_limited_token_gains_access
 );
 
 async fn list(by: &Clients, account_id: Option<i64>) -> Result<Vec<Token>, Status> {
@@ -48,7 +48,7 @@ async fn revoke(by: &Clients, token_id: i64) -> Result<RevokeTokenResponse, Stat
     by.accounts.clone().revoke_token(request).await.map(tonic::Response::into_inner)
 }
 
-/// A token of the user that is limited to an account, and until when it is good.
+/// A token of the user that is limited to an account, and its expiry.
 async fn limited(app: &TestApp, user: i64, account: i64) -> (Clients, Token, Timestamp) {
     let end = from_now(3600);
     let request = CreateTokenRequest {
@@ -60,7 +60,7 @@ async fn limited(app: &TestApp, user: i64, account: i64) -> (Clients, Token, Tim
     (app.clients_with(&made.secret), made.token.expect("always set"), end)
 }
 
-async fn a_token_creates_none_that_reaches_further(backend: Backend) {
+async fn token_cannot_create_a_token_with_more_access(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = other_account(&app, "Other").await;
     let user = worker(&app, other.account, Role::Administrator, "Both").await.user;
@@ -101,7 +101,7 @@ async fn a_token_creates_none_that_reaches_further(backend: Backend) {
     ] {
         assert_refused(create(&clients, wider).await, Code::PermissionDenied, "NOT_ALLOWED");
     }
-    // A token limited to inboxes, or one that may only read, creates none at all.
+    // A token that is limited to inboxes or read-only creates no tokens at all.
     let only_reads = app.clients_with(
         &secret(
             &app.platform(),
@@ -119,7 +119,7 @@ async fn a_token_creates_none_that_reaches_further(backend: Backend) {
     }
 }
 
-async fn a_token_sees_and_revokes_only_what_is_within_its_limits(backend: Backend) {
+async fn token_sees_and_revokes_only_tokens_within_its_limits(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = other_account(&app, "Other").await;
     let user = worker(&app, other.account, Role::Agent, "Somebody").await.user;
@@ -135,7 +135,7 @@ async fn a_token_sees_and_revokes_only_what_is_within_its_limits(backend: Backen
     assert_refused(list(&clients, None).await, Code::Unauthenticated, "TOKEN_INVALID");
 }
 
-async fn a_login_ends_with_the_token_that_made_its_link(backend: Backend) {
+async fn login_expires_with_the_token_that_created_its_link(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let user = worker(&app, 1, Role::Agent, "Somebody").await;
     let end = from_now(120);
@@ -169,7 +169,7 @@ async fn a_login_ends_with_the_token_that_made_its_link(backend: Backend) {
     assert_eq!(token.expires_at.expect("a login ends").seconds, end.seconds);
 }
 
-async fn an_administrator_creates_tokens_for_the_account_alone(backend: Backend) {
+async fn administrator_creates_tokens_limited_to_the_account(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = other_account(&app, "Other").await;
     let member = CreateAgentRequest {
@@ -180,7 +180,7 @@ async fn an_administrator_creates_tokens_for_the_account_alone(backend: Backend)
     };
     let added = app.clients().accounts.create_agent(member).await.expect("a member");
     let added = added.into_inner().agent.expect("always set").id;
-    // A member's token is limited to the account, whether the request says so or not.
+    // A member's token is limited to the account, whether or not the request says so.
     for request in [
         of_user(added),
         CreateTokenRequest {
@@ -249,7 +249,7 @@ async fn an_administrator_creates_tokens_for_the_account_alone(backend: Backend)
     assert_eq!(made.token.expect("always set").account_id, Some(1));
 }
 
-/// Whether a call changes something, and shows a token.
+/// Whether a method changes something and needs a token.
 fn changes(call: &str) -> bool {
     let (service, name) = call.split_once('.').expect("a service and a call");
     let reads = ["Get", "List", "Search", "Filter", "Subscribe", "Download"];
@@ -257,7 +257,7 @@ fn changes(call: &str) -> bool {
     !by_itself && !reads.iter().any(|read| name.starts_with(read))
 }
 
-/// Which changing calls a token that may only read gets through, by kind of token.
+/// The changing calls that a read-only token of any kind may make.
 async fn accepted(app: &TestApp) -> Vec<String> {
     let talk = app.scene().talk().await;
     app.scene().say(talk, "hello").await;
@@ -313,13 +313,13 @@ async fn accepted(app: &TestApp) -> Vec<String> {
         accepted.extend(answers.buffer_unordered(8).filter_map(std::future::ready).collect::<Vec<_>>().await);
     }
     if accepted.is_empty() {
-        // The administrator's token has the id 1, which each call named that could.
+        // The administrator's token has the id 1, which every call with a token id used.
         assert_eq!(log_info(&app.clients(), 1).await.head_seq, head, "nothing was written");
     }
     accepted
 }
 
-async fn a_token_that_may_only_read_changes_nothing(backend: Backend) {
+async fn read_only_token_changes_nothing(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let accepted = accepted(&app).await;
     assert!(accepted.is_empty(), "{accepted:#?}");
@@ -331,8 +331,8 @@ async fn a_token_that_may_only_read_changes_nothing(backend: Backend) {
     assert_refused(revoke(&clients, 1).await, Code::PermissionDenied, "NOT_ALLOWED");
 }
 
-/// With a protection off, a limited token widens itself, and one that may only read revokes another.
-async fn limits_of_tokens_protection(backend: Backend) {
+/// With a protection turned off, a limited token extends its own access, and a read-only token revokes another.
+async fn without_the_protection_a_limited_token_gains_access(backend: Backend) {
     for (switch, widens) in [("", false), ("token_limits", true)] {
         let app = TestApp::builder(backend)
             .platform()

@@ -1,4 +1,4 @@
-//! Links of files: the permanent one is a credential, and the others end.
+//! Links of files: the permanent link is a credential, and the other links expire.
 
 use parley_proto::{GetFileLinkRequest, GetMessageRequest, files_service_client::FilesServiceClient};
 use tonic::{Code, Status};
@@ -9,9 +9,9 @@ use crate::{
 };
 
 on_both!(
-    a_link_that_expires_is_not_exchanged_for_another,
-    links_are_not_handed_on_by_the_referrer,
-    a_new_key_ends_links_and_keeps_files
+    expiring_link_cannot_be_exchanged,
+    links_do_not_leak_through_the_referrer,
+    rotating_the_link_key_invalidates_links_but_keeps_files
 );
 
 async fn exchange(app: &TestApp, link: &str) -> Result<String, Status> {
@@ -29,7 +29,7 @@ async fn permanent(app: &TestApp) -> String {
     message.attachments[0].data_url.clone()
 }
 
-async fn a_link_that_expires_is_not_exchanged_for_another(backend: Backend) {
+async fn expiring_link_cannot_be_exchanged(backend: Backend) {
     for (switch, renews) in [("", false), ("link_expiry", true)] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let expiring = exchange(&app, &permanent(&app).await).await.expect("a link that expires");
@@ -44,7 +44,7 @@ async fn a_link_that_expires_is_not_exchanged_for_another(backend: Backend) {
     }
 }
 
-async fn links_are_not_handed_on_by_the_referrer(backend: Backend) {
+async fn links_do_not_leak_through_the_referrer(backend: Backend) {
     let app = TestApp::start(backend).await;
     let link = permanent(&app).await;
     let expiring = exchange(&app, &link).await.expect("a link that expires");
@@ -57,7 +57,7 @@ async fn links_are_not_handed_on_by_the_referrer(backend: Backend) {
     }
 }
 
-async fn a_new_key_ends_links_and_keeps_files(backend: Backend) {
+async fn rotating_the_link_key_invalidates_links_but_keeps_files(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let file = upload(&app.clients(), "a.txt", b"hello").await;
     let talk = app.scene().talk().await;

@@ -1,4 +1,4 @@
-//! Users of other accounts are neither read nor changed: each account has names of its own.
+//! Users of other accounts can neither be read nor changed: each account has its own names for its members.
 
 use parley_proto::{
     Agent, CreateAgentsRequest, CreateMembershipRequest, DeleteMembershipRequest, EventKind, GetProfileRequest, ListMembersRequest,
@@ -21,18 +21,18 @@ use crate::support::{
 };
 
 on_both!(
-    adding_by_address_tells_nothing_about_the_user,
-    membership_by_id_is_the_operators,
-    a_name_belongs_to_one_account,
-    an_active_member_goes_by_its_own_name,
-    a_former_member_keeps_the_name_that_the_account_knew,
-    addresses_of_users_cannot_be_tried,
+    adding_by_address_reveals_nothing_about_the_user,
+    only_the_operator_adds_members_by_id,
+    member_name_belongs_to_one_account,
+    active_member_has_its_own_name,
+    former_member_keeps_the_name_known_to_the_account,
+    addresses_of_users_cannot_be_probed,
     without_the_view_an_account_reads_any_user,
-    a_token_by_an_administrator_is_not_the_user,
-    ids_of_users_do_not_say_who_was_there_before
+    administrator_token_does_not_activate_the_member,
+    user_ids_do_not_reveal_the_order_of_creation
 );
 
-/// The ids of users other than the first: exact in JavaScript, and in no order.
+/// The ids of all users except the first: exact in JavaScript, and in random order.
 const RANDOM: std::ops::Range<i64> = (1 << 48)..(1 << 53);
 
 async fn members(clients: &Clients, account_id: i64) -> Vec<Agent> {
@@ -54,7 +54,7 @@ async fn member(clients: &Clients, account_id: i64, user: i64) -> Agent {
     members.into_iter().find(|agent| agent.id == user).expect("a member")
 }
 
-/// Lets the operator make a user a member.
+/// Adds a user to an account, as the operator.
 pub async fn join(app: &TestApp, account_id: i64, user_id: i64, role: Role) {
     let request = CreateMembershipRequest {
         account_id,
@@ -79,7 +79,7 @@ fn change_user(user: User, path: &str) -> UpdateUserRequest {
     }
 }
 
-/// Reports that the user of these clients is there: it is active in the account from now on.
+/// Reports the presence of the user of these clients, which makes the user an active member from now on.
 async fn be_active(clients: &Clients, account_id: i64) {
     let request = ReportPresenceRequest {
         account_id,
@@ -89,7 +89,7 @@ async fn be_active(clients: &Clients, account_id: i64) {
     presence.report_presence(request).await.expect("the presence is noted");
 }
 
-async fn adding_by_address_tells_nothing_about_the_user(backend: Backend) {
+async fn adding_by_address_reveals_nothing_about_the_user(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let known = stranger(&app, "known@example.org").await;
     let other = other_account(&app, "Other").await;
@@ -117,7 +117,7 @@ async fn adding_by_address_tells_nothing_about_the_user(backend: Backend) {
         ("known@example.org", "Typed Name")
     );
     assert_eq!(member(&app.clients(), 1, known.id).await, added);
-    // A change of what the account does not see leaves no event there.
+    // A change of a field that the account cannot see leaves no event there.
     let renamed = User {
         display_name: Some("Planted Again".to_owned()),
         ..known.clone()
@@ -136,7 +136,7 @@ async fn adding_by_address_tells_nothing_about_the_user(backend: Backend) {
             assert!(!contains(&bytes, planted), "{planted} in {delivery:?}");
         }
     }
-    // The user's own account saw what the operator did, and nothing of what account 1 did.
+    // The user's own account received the operator's changes, and none of those of account 1.
     let log = whole_log(&other.clients, other.account).await;
     let after = log
         .iter()
@@ -157,7 +157,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-async fn membership_by_id_is_the_operators(backend: Backend) {
+async fn only_the_operator_adds_members_by_id(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let known = stranger(&app, "known@example.org").await;
     let mut answers = Vec::new();
@@ -175,7 +175,7 @@ async fn membership_by_id_is_the_operators(backend: Backend) {
     join(&app, 1, known.id, Role::Agent).await;
 }
 
-async fn a_name_belongs_to_one_account(backend: Backend) {
+async fn member_name_belongs_to_one_account(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = other_account(&app, "Other").await;
     let known = stranger(&app, "known@example.org").await;
@@ -201,7 +201,7 @@ async fn a_name_belongs_to_one_account(backend: Backend) {
     assert_eq!(member(&other.clients, other.account, known.id).await, theirs);
     assert_eq!(log_info(&other.clients, other.account).await.head_seq, head);
 
-    // What the user writes carries the name of the account that it writes in.
+    // Messages of the user carry the name that belongs to their account.
     let token = secret(&app.platform(), of_user(known.id)).await;
     let user = app.clients_with(&token);
     let profile = user.accounts.clone().get_profile(GetProfileRequest {}).await.expect("a profile");
@@ -232,7 +232,7 @@ async fn a_name_belongs_to_one_account(backend: Backend) {
     assert_eq!(created.actor.as_ref().expect("the user").name, "RENAMED BY STRANGER");
 }
 
-async fn an_active_member_goes_by_its_own_name(backend: Backend) {
+async fn active_member_has_its_own_name(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let added = add_agent(&app, "new@example.org", "Typed Name").await;
     let token = secret(&app.platform(), of_user(added.id)).await;
@@ -256,7 +256,7 @@ async fn an_active_member_goes_by_its_own_name(backend: Backend) {
     assert_eq!(member(&app.clients(), 1, added.id).await.name, "Second");
 }
 
-async fn a_former_member_keeps_the_name_that_the_account_knew(backend: Backend) {
+async fn former_member_keeps_the_name_known_to_the_account(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let known = stranger(&app, "known@example.org").await;
     let added = add_agent(&app, "known@example.org", "Typed Name").await;
@@ -281,7 +281,7 @@ async fn a_former_member_keeps_the_name_that_the_account_knew(backend: Backend) 
     assert_eq!(sender.available_name(), "Typed Name");
 }
 
-/// What the view is for: without it an address is enough to read whose it is.
+/// Shows what the view is for: without it, an email address suffices to read its user.
 async fn without_the_view_an_account_reads_any_user(backend: Backend) {
     for (switch, name) in [("", "Typed Name"), ("member_view", "Planted Name")] {
         let app = TestApp::builder(backend)
@@ -296,8 +296,8 @@ async fn without_the_view_an_account_reads_any_user(backend: Backend) {
     }
 }
 
-/// The ids of users in the order in which they were made: every other one by the operator, and the others by account 1, one by one and many at
-/// once.
+/// The ids of users in the order of creation, alternating between users that the operator created and users that account 1 created, one at
+/// a time and concurrently.
 async fn ids_of_users(app: &TestApp) -> Vec<i64> {
     let mut ids = Vec::new();
     for nth in 0..8 {
@@ -321,11 +321,11 @@ async fn ids_of_users(app: &TestApp) -> Vec<i64> {
     ids
 }
 
-async fn ids_of_users_do_not_say_who_was_there_before(backend: Backend) {
+async fn user_ids_do_not_reveal_the_order_of_creation(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ids = ids_of_users(&app).await;
     assert!(ids.iter().all(|id| RANDOM.contains(id)), "{ids:?}");
-    // One in 24! is in order by chance.
+    // The probability of an ordered list is 1 in 24!.
     assert!(!ids.is_sorted(), "{ids:?}");
     let administrator = app.clients().accounts.get_profile(GetProfileRequest {}).await.expect("a profile");
     assert_eq!(
@@ -336,7 +336,7 @@ async fn ids_of_users_do_not_say_who_was_there_before(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_protection_ids_of_users_count_up() {
+async fn without_the_protection_user_ids_are_sequential() {
     let app = TestApp::builder(Backend::Sqlite)
         .platform()
         .env("PARLEY_FAULT_SWITCH", "user_ids")
@@ -346,8 +346,8 @@ async fn without_the_protection_ids_of_users_count_up() {
     assert!(ids.is_sorted() && ids.iter().all(|id| *id < 100), "{ids:?}");
 }
 
-/// A user could otherwise ask for one address after the other, and take one before its owner comes.
-async fn addresses_of_users_cannot_be_tried(backend: Backend) {
+/// Otherwise a user could probe one address after another, and take an address before its owner does.
+async fn addresses_of_users_cannot_be_probed(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let known = stranger(&app, "known@example.org").await;
     let user = stranger(&app, "user@example.org").await;
@@ -363,9 +363,9 @@ async fn addresses_of_users_cannot_be_tried(backend: Backend) {
     }
 }
 
-/// An administrator may add anybody by address and create a token for the member. It shows no more of the user than the account knows, and
-/// the user does not count as having joined.
-async fn a_token_by_an_administrator_is_not_the_user(backend: Backend) {
+/// An administrator may add any user by email address and create a token for the member. The token shows no more of the user than the
+/// account knows, and its use does not make the user an active member.
+async fn administrator_token_does_not_activate_the_member(backend: Backend) {
     for switch in ["", "token_limits"] {
         let app = TestApp::builder(backend)
             .platform()
@@ -409,7 +409,7 @@ async fn a_token_by_an_administrator_is_not_the_user(backend: Backend) {
     }
 }
 
-/// Whether a token reaches the log of an account.
+/// Whether a token can read the log of an account.
 async fn log_reaches(clients: &Clients, account_id: i64) -> bool {
     let request = parley_proto::GetLogInfoRequest { account_id };
     clients.events.clone().get_log_info(request).await.is_ok()

@@ -1,4 +1,4 @@
-//! Names that would forge lines of the log or steer a terminal.
+//! Names that would forge log lines or control a terminal.
 
 use parley_proto::{
     AgentBot, ApiChannel, CreateAgentBotRequest, CreateInboxRequest, CreateTokenRequest, Inbox, UpdateAgentBotRequest, UpdateInboxRequest,
@@ -16,11 +16,11 @@ use crate::support::{
     in_time, on_both,
 };
 
-on_both!(names_hold_no_control_characters, a_stored_name_begins_no_line_of_the_log);
+on_both!(names_with_control_characters_are_refused, stored_name_cannot_forge_a_log_line);
 
 const FORGED: &str = "x\n2026-11-29T00:00:00Z INFO parley::audit: administered call=forged";
 
-async fn names_hold_no_control_characters(backend: Backend) {
+async fn names_with_control_characters_are_refused(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     for name in [FORGED, "\u{1b}[2J", "a\rb", "a\tb", "\u{9b}2J", "\u{202e}gnp.exe", "a\u{2028}b"] {
         let token = CreateTokenRequest {
@@ -83,7 +83,7 @@ fn bad<T: std::fmt::Debug>(result: Result<T, Status>) {
     );
 }
 
-/// The line of the log that holds the name of a token which was stored before names were checked.
+/// The log line with the name of a token that was stored before names were validated.
 async fn line_of_forged_name(backend: Backend, switch: &str) -> String {
     let app = TestApp::builder(backend)
         .env("PARLEY_LOG_FORMAT", "text")
@@ -110,11 +110,11 @@ async fn line_of_forged_name(backend: Backend, switch: &str) -> String {
     .await
 }
 
-async fn a_stored_name_begins_no_line_of_the_log(backend: Backend) {
+async fn stored_name_cannot_forge_a_log_line(backend: Backend) {
     let line = line_of_forged_name(backend, "").await;
     assert!(line.contains("parley.v1.AccountsService/CreateToken"), "a line of its own: {line}");
     assert!(line.contains(r"service x\n2026"), "{line}");
-    // What the escapes are for: without them the rest of the name is a line of its own.
+    // Shows what the escapes are for: without them, the rest of the name is a separate line.
     let forged = line_of_forged_name(backend, "escaped_fields").await;
     assert!(
         forged.starts_with("2026-11-29T00:00:00Z INFO parley::audit: administered"),

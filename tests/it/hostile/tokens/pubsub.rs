@@ -1,4 +1,4 @@
-//! Pubsub tokens reach as far as what they belong to, and end with it.
+//! Pubsub tokens have the limits of what they belong to, and end with it.
 
 use std::collections::BTreeMap;
 
@@ -22,13 +22,13 @@ use crate::support::{
 };
 
 on_both!(
-    a_pubsub_token_has_the_limits_of_its_token,
-    a_pubsub_token_ends_with_its_token,
-    a_pubsub_token_is_rotated,
-    a_sessions_pubsub_token_is_rotated_and_ends_with_it,
-    a_pubsub_token_cannot_be_forged,
+    pubsub_token_has_the_limits_of_its_token,
+    pubsub_token_ends_with_its_token,
+    pubsub_token_can_be_rotated,
+    pubsub_token_of_a_session_rotates_and_ends_with_it,
+    pubsub_token_cannot_be_forged,
     without_the_signature_any_id_is_a_pubsub_token,
-    pubsub_tokens_are_rotated_by_json
+    pubsub_tokens_can_be_rotated_over_json
 );
 
 type Stream = Streaming<SubscribePubsubResponse>;
@@ -40,7 +40,7 @@ async fn subscribe(app: &TestApp, key: &PubsubKey) -> Result<Stream, Status> {
         .subscribe_pubsub(request)
         .await?
         .into_inner();
-    // A refusal may come as the first thing of the stream; an open one begins with a bookmark at the latest after a heartbeat.
+    // A refusal may arrive as the first item of the stream. An open stream begins with a bookmark, at the latest after a heartbeat.
     match tokio::time::timeout(std::time::Duration::from_millis(300), stream.message()).await {
         Ok(Err(status)) => Err(status),
         _ => Ok(stream),
@@ -67,7 +67,7 @@ async fn rotate(app: &TestApp, key: &PubsubKey) -> Result<String, Status> {
     Ok(answer.into_inner().pubsub_token)
 }
 
-/// How a stream ends that must end by itself.
+/// The status of a stream that must end by itself.
 async fn end(mut stream: Stream) -> Status {
     in_time("the end of the stream", async {
         loop {
@@ -81,7 +81,7 @@ async fn end(mut stream: Stream) -> Status {
     .await
 }
 
-/// The key of the token that these clients show.
+/// The pubsub key that belongs to the token of these clients.
 async fn key(clients: &Clients, user: i64, account: i64) -> PubsubKey {
     let profile = clients.accounts.clone().get_profile(GetProfileRequest {}).await.expect("a profile");
     PubsubKey {
@@ -91,7 +91,7 @@ async fn key(clients: &Clients, user: i64, account: i64) -> PubsubKey {
     }
 }
 
-async fn a_pubsub_token_has_the_limits_of_its_token(backend: Backend) {
+async fn pubsub_token_has_the_limits_of_its_token(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let other = other_account(&app, "Other").await;
     let user = worker(&app, other.account, Role::Administrator, "Both").await;
@@ -109,7 +109,7 @@ async fn a_pubsub_token_has_the_limits_of_its_token(backend: Backend) {
         ..key.clone()
     };
     assert_refused(subscribe(&app, &elsewhere).await, Code::PermissionDenied, "NOT_A_MEMBER");
-    // It may only read, so it does not appear as present; that of a token that may write does.
+    // The token is read-only, so its user does not appear as present. The user of a token that may write does.
     assert_eq!(report(&app, &key).await.get(&user.user), None);
     assert_refused(rotate(&app, &key).await, Code::PermissionDenied, "NOT_ALLOWED");
     let whole = self::key(&user.clients, user.user, 1).await;
@@ -118,7 +118,7 @@ async fn a_pubsub_token_has_the_limits_of_its_token(backend: Backend) {
     assert_eq!(report(&app, &whole).await.get(&user.user).map(String::as_str), Some("online"));
 }
 
-async fn a_pubsub_token_ends_with_its_token(backend: Backend) {
+async fn pubsub_token_ends_with_its_token(backend: Backend) {
     let app = TestApp::builder(backend)
         .platform()
         .env("PARLEY_AUTH_CACHE_SECONDS", "1")
@@ -135,7 +135,7 @@ async fn a_pubsub_token_ends_with_its_token(backend: Backend) {
     app.platform().accounts.revoke_token(revoke).await.expect("revoked");
     assert_eq!(end(stream).await.code(), Code::Unauthenticated);
     assert_refused(subscribe(&app, &key).await, Code::Unauthenticated, "TOKEN_INVALID");
-    // One that expires takes its pubsub token along.
+    // The pubsub token of an expired token ends with it.
     let request = CreateTokenRequest {
         expires_at: Some(from_now(3)),
         ..of_user(user.user)
@@ -147,7 +147,7 @@ async fn a_pubsub_token_ends_with_its_token(backend: Backend) {
     assert_refused(subscribe(&app, &key).await, Code::Unauthenticated, "TOKEN_INVALID");
 }
 
-async fn a_pubsub_token_is_rotated(backend: Backend) {
+async fn pubsub_token_can_be_rotated(backend: Backend) {
     let app = TestApp::builder(backend)
         .platform()
         .env("PARLEY_AUTH_CACHE_SECONDS", "1")
@@ -168,7 +168,7 @@ async fn a_pubsub_token_is_rotated(backend: Backend) {
     subscribe(&app, &another).await.expect("that of another token stays");
 }
 
-async fn a_sessions_pubsub_token_is_rotated_and_ends_with_it(backend: Backend) {
+async fn pubsub_token_of_a_session_rotates_and_ends_with_it(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
         .start()
@@ -206,8 +206,8 @@ async fn a_sessions_pubsub_token_is_rotated_and_ends_with_it(backend: Backend) {
     assert_refused(subscribe(&app, &new).await, Code::Unauthenticated, "TOKEN_INVALID");
 }
 
-/// What earlier releases stored is no longer good, and a signature is good for its own token alone.
-async fn a_pubsub_token_cannot_be_forged(backend: Backend) {
+/// Tokens stored by earlier releases are no longer valid, and a signature is valid for its own token only.
+async fn pubsub_token_cannot_be_forged(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let limited = CreateTokenRequest {
         read_only: true,
@@ -240,7 +240,7 @@ async fn a_pubsub_token_cannot_be_forged(backend: Backend) {
     subscribe(&app, &whole).await.expect("the real one is good");
 }
 
-/// What the signature is for: without it, an id of a token is enough.
+/// Shows what the signature is for: without it, the id of a token suffices.
 async fn without_the_signature_any_id_is_a_pubsub_token(backend: Backend) {
     for switch in ["", "pubsub_signature"] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
@@ -251,7 +251,7 @@ async fn without_the_signature_any_id_is_a_pubsub_token(backend: Backend) {
     }
 }
 
-async fn pubsub_tokens_are_rotated_by_json(backend: Backend) {
+async fn pubsub_tokens_can_be_rotated_over_json(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
         .start()

@@ -1,4 +1,4 @@
-//! Secrets are shown to callers who may administer them, and never in events.
+//! Secrets are visible to callers who may administer them, and never in events.
 
 use parley_proto::{
     ApiChannel, ClientSession, GetClientSessionRequest, GetInboxRequest, Inbox, ListInboxesRequest, Role, UpdateInboxRequest,
@@ -19,10 +19,7 @@ use crate::support::{
     reader::{everything, whole_log},
 };
 
-on_both!(
-    secrets_are_shown_to_those_who_may_administer_them,
-    events_and_snapshots_hold_no_secret
-);
+on_both!(secrets_are_visible_to_administrators_only, events_and_snapshots_contain_no_secret);
 
 fn key(inbox: Option<Inbox>) -> Option<String> {
     match inbox.expect("always set").channel {
@@ -46,7 +43,7 @@ async fn shown(clients: &Clients) -> [Option<String>; 2] {
     [key(one), key(listed.into_iter().next())]
 }
 
-async fn secrets_are_shown_to_those_who_may_administer_them(backend: Backend) {
+async fn secrets_are_visible_to_administrators_only(backend: Backend) {
     for switch in ["", "read_only"] {
         let app = TestApp::builder(backend)
             .platform()
@@ -90,7 +87,7 @@ async fn secrets_are_shown_to_those_who_may_administer_them(backend: Backend) {
     }
 }
 
-async fn events_and_snapshots_hold_no_secret(backend: Backend) {
+async fn events_and_snapshots_contain_no_secret(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
         .start()

@@ -1,4 +1,4 @@
-//! Every call that takes the id of a user, a bot or a token, made by one tenant about another's.
+//! Every method that takes the id of a user, a bot or a token, called by one tenant with another tenant's id.
 
 use futures_util::StreamExt as _;
 use parley_proto::{
@@ -14,9 +14,9 @@ use crate::{
     support::{app::TestApp, clients::Clients, database::Backend, office::other_account, on_both, reader::log_info},
 };
 
-on_both!(nothing_of_another_tenant_is_read_or_changed_by_its_ids);
+on_both!(ids_of_another_tenant_give_no_access);
 
-/// What another tenant has.
+/// Ids that belong to another tenant.
 #[derive(Clone, Copy)]
 struct Foreign {
     user: i64,
@@ -25,7 +25,7 @@ struct Foreign {
 }
 
 impl Foreign {
-    /// The number for a field that names a user, a bot or a token; none for other fields.
+    /// The id for a field that names a user, a bot or a token; `None` for other fields.
     fn number(self, message: &MessageDescriptor, field: &str) -> Option<i64> {
         match (message.full_name(), field) {
             (_, "user_id" | "user_ids" | "assignee_id" | "inviter_id") | ("parley.v1.User" | "parley.v1.Agent", "id") => Some(self.user),
@@ -35,7 +35,7 @@ impl Foreign {
         }
     }
 
-    /// Whether a request names one.
+    /// Whether a request contains such a field.
     fn is_named_in(self, message: &MessageDescriptor, depth: usize) -> bool {
         message.fields().any(|field| match field.kind() {
             Kind::Message(nested) => depth < 3 && nested.package_name() == "parley.v1" && self.is_named_in(&nested, depth + 1),
@@ -44,7 +44,7 @@ impl Foreign {
     }
 }
 
-/// Everything that the other tenant sees of its own.
+/// Everything that the other tenant sees of its own data.
 async fn state(clients: &Clients, account: i64, user: &Clients, bot: i64) -> String {
     let members = ListMembersRequest {
         account_id: account,
@@ -74,7 +74,7 @@ async fn state(clients: &Clients, account: i64, user: &Clients, bot: i64) -> Str
     )
 }
 
-async fn nothing_of_another_tenant_is_read_or_changed_by_its_ids(backend: Backend) {
+async fn ids_of_another_tenant_give_no_access(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let talk = app.scene().talk().await;
     app.scene().say(talk, "hello").await;

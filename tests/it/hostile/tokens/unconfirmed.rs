@@ -1,4 +1,5 @@
-//! What an administrator reads with a token of somebody whom the account added by address: nothing that says whether there was a user before.
+//! What an administrator reads with a token of a user whom the account added by email address does not reveal whether the user already
+//! existed.
 
 use parley_proto::{GetProfileRequest, GetUserRequest, User};
 use prost_types::Timestamp;
@@ -6,9 +7,9 @@ use prost_types::Timestamp;
 use super::{add_agent, of_user, secret, stranger};
 use crate::support::{app::TestApp, database::Backend, on_both};
 
-on_both!(a_member_added_by_address_is_as_old_as_its_membership);
+on_both!(member_added_by_address_is_as_old_as_its_membership);
 
-async fn a_member_added_by_address_is_as_old_as_its_membership(backend: Backend) {
+async fn member_added_by_address_is_as_old_as_its_membership(backend: Backend) {
     for switch in ["", "member_view"] {
         let app = TestApp::builder(backend)
             .platform()

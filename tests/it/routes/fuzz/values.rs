@@ -1,9 +1,9 @@
-//! JSON that nobody would write.
+//! Random JSON values.
 
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 use serde_json::{Map, Value as Json, json};
 
-/// Any value at all; ids are never 1, which is the account, the user and the inbox that the test stands on.
+/// An arbitrary value. Ids are never 1, which is the account, the user and the inbox that the test needs.
 pub fn anything(rng: &mut StdRng, depth: u32) -> Json {
     let texts = [
         "",
@@ -50,7 +50,7 @@ pub fn anything(rng: &mut StdRng, depth: u32) -> Json {
     }
 }
 
-/// Something near to what a schema asks for, or anything.
+/// A value close to what a schema expects, or an arbitrary one.
 pub fn value(rng: &mut StdRng, schema: &Json, components: &Json, depth: u32) -> Json {
     if let Some(name) = schema["$ref"].as_str() {
         let name = name.rsplit('/').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The platform side as JSON, and what bots are answered by the JSON door.
+//! The platform API over JSON, and responses of the REST gateway to bots.
 
 use parley_proto::{RedeemLoginRequest, logins_service_client::LoginsServiceClient};
 use reqwest::Method;
@@ -11,10 +11,10 @@ use crate::support::{
 };
 
 on_both!(
-    only_the_operator_comes_in,
-    accounts_users_and_members,
-    bots_come_with_a_token_and_speak,
-    a_login_link_is_good_once
+    platform_api_admits_only_the_operator,
+    platform_api_manages_accounts_users_and_members,
+    bot_is_created_with_a_token_and_sends_messages,
+    login_link_is_valid_once
 );
 
 async fn ask(app: &TestApp, token: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
@@ -27,7 +27,7 @@ async fn operate(app: &TestApp, method: Method, path: &str, body: Value) -> (u16
     ask(app, PLATFORM, method, &format!("/platform/api/v1{path}"), body).await
 }
 
-async fn only_the_operator_comes_in(backend: Backend) {
+async fn platform_api_admits_only_the_operator(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     for token in ["", "nobody's", ADMINISTRATOR] {
         for path in ["/accounts/1", "/users/1", "/agent_bots", "/accounts/1/account_users"] {
@@ -44,7 +44,7 @@ async fn only_the_operator_comes_in(backend: Backend) {
     );
 }
 
-async fn accounts_users_and_members(backend: Backend) {
+async fn platform_api_manages_accounts_users_and_members(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let (status, account) = operate(&app, Method::POST, "/accounts", json!({"name": "Acme", "locale": "pt"})).await;
     assert_eq!(
@@ -130,7 +130,7 @@ async fn accounts_users_and_members(backend: Backend) {
     assert_eq!(minted["access_token"].as_str().map(str::len), Some(24));
 }
 
-async fn a_login_link_is_good_once(backend: Backend) {
+async fn login_link_is_valid_once(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let link = async |id: i64| {
         let (status, made) = operate(&app, Method::GET, &format!("/users/{id}/login"), Value::Null).await;
@@ -184,7 +184,7 @@ async fn a_login_link_is_good_once(backend: Backend) {
     assert_eq!(Database::number(&app.database.url(), left).await, 0, "links go with their user");
 }
 
-async fn bots_come_with_a_token_and_speak(backend: Backend) {
+async fn bot_is_created_with_a_token_and_sends_messages(backend: Backend) {
     let app = TestApp::builder(backend)
         .platform()
         .env("PARLEY_AUTH_CACHE_SECONDS", "0")

@@ -1,4 +1,4 @@
-//! A replica that stands still, or that the network has cut off, in the middle of a write: what it has locked must not hold up the others.
+//! A replica that is suspended or disconnected in the middle of a write: its locks must not block the other replicas for long.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::{
     scene::{Scene, outgoing},
 };
 
-/// Sessions that have begun a write and do nothing.
+/// The number of sessions that have begun a transaction and are idle.
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'";
 
 fn signal(process: u32, signal: Signal) {
@@ -23,7 +23,7 @@ fn signal(process: u32, signal: Signal) {
     kill_process(process, signal).expect("the process runs");
 }
 
-/// Changes a contact again and again, each time in a transaction with several statements.
+/// Updates a contact repeatedly, each time in a transaction with several statements.
 async fn rename(scene: Scene, contact: i64) {
     for number in 0.. {
         let request = UpdateContactRequest {
@@ -38,22 +38,22 @@ async fn rename(scene: Scene, contact: i64) {
             }),
             ..UpdateContactRequest::default()
         };
-        // Whoever stands still answers nothing.
+        // A suspended server does not respond.
         let _ = scene.clients.contacts.clone().update_contact(request).await;
     }
 }
 
-/// Ends the session that holds the lock of an account.
+/// Terminates the session that holds the lock of an account.
 const END: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() \
                    AND state = 'idle in transaction' AND query LIKE '%FOR UPDATE'";
 
-/// Sessions that hold the lock of an account and do nothing.
+/// The number of idle sessions that hold the lock of an account.
 const HOLDING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction' \
                        AND query LIKE '%FOR UPDATE'";
 
-/// What was planned under a lock is not stored without it, and the caller is told to try again.
+/// A batch that was planned under a lock is not stored without the lock, and the caller is asked to retry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_lost_the_lock_stores_nothing_on_postgres() {
+async fn batch_is_not_stored_after_losing_the_lock_on_postgres() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
     let (here, url) = (app.scene(), app.database.url());
     let there = here.through(app.clients_of_replica(0));
@@ -61,7 +61,8 @@ async fn who_lost_the_lock_stores_nothing_on_postgres() {
     here.send(conversation, outgoing("at hand here")).await.expect("sent");
     there.send(conversation, outgoing("at hand there")).await.expect("sent");
     for ended in [true, false] {
-        // Here what is at hand is old, so this takes the lock and reads the conversation with its inbox, for which it must wait.
+        // The cache of this replica is stale, so this write locks the account and reads the conversation with its inbox, which waits for
+        // the table lock.
         let mut keeper = PgConnection::connect(&url).await.expect("the database is there");
         for sql in ["BEGIN", "LOCK TABLE inboxes IN ACCESS EXCLUSIVE MODE"] {
             sqlx::query(sql).execute(&mut keeper).await.expect("it is locked");
@@ -76,7 +77,7 @@ async fn who_lost_the_lock_stores_nothing_on_postgres() {
             }
         })
         .await;
-        // Long enough to be tried before it is used again.
+        // Longer than the idle time after which a connection is tested before it is used.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         if ended {
             assert_eq!(Database::number(&url, END).await, 1);
@@ -103,7 +104,7 @@ async fn who_lost_the_lock_stores_nothing_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_stands_still_in_a_write_holds_nobody_up() {
+async fn replica_suspended_in_a_write_loses_its_lock() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
     let (scene, url) = (app.scene(), app.database.url());
     let conversation = scene.talk().await;
@@ -117,7 +118,7 @@ async fn a_replica_that_stands_still_in_a_write_holds_nobody_up() {
     in_time("a replica that stands still inside of a write", async {
         loop {
             signal(replica, Signal::STOP);
-            // What it had sent is done by now.
+            // Statements that it had already sent have completed by then.
             tokio::time::sleep(Duration::from_millis(50)).await;
             if Database::number(&url, WAITING).await > 0 {
                 return;

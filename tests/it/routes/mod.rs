@@ -1,12 +1,12 @@
-//! The whole JSON door at once: who may use which route, and what becomes of requests that nobody would write. Both go over every route
-//! that the door describes, so a new route is in them by itself.
+//! The whole REST gateway: who may call which route, and how arbitrary requests are handled. Both tests iterate over the routes in the
+//! OpenAPI description, so they cover new routes automatically.
 
 mod fuzz;
 mod permissions;
 
 use serde_json::{Value as Json, json};
 
-/// A value that a schema of the description allows, as plain as can be, with what may be left out if `whole`.
+/// The simplest value that a schema allows, including optional fields if `whole`.
 pub fn plain(schema: &Json, components: &Json, whole: bool) -> Json {
     if let Some(name) = schema["$ref"].as_str() {
         let name = name.rsplit('/').next().unwrap_or_default();
@@ -38,7 +38,7 @@ pub fn plain(schema: &Json, components: &Json, whole: bool) -> Json {
     }
 }
 
-/// The schema of an operation's JSON body, null if it takes none.
+/// The schema of an operation's JSON body, or null if it takes none.
 pub fn body_schema(operation: &Json) -> &Json {
     &operation["requestBody"]["content"]["application/json"]["schema"]
 }

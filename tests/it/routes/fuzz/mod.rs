@@ -1,7 +1,7 @@
-//! Requests that nobody would write, at every route: whatever comes, the door answers what it describes, and never with a fault. At the end
-//! the database is whole: nothing of what was refused is left.
+//! Generated requests to every route: the REST gateway must respond as its OpenAPI description says, and never with a server error.
+//! Afterwards the database is checked: refused requests must not leave anything behind.
 //!
-//! `PARLEY_FUZZ_ROUNDS` makes it longer, `PARLEY_FUZZ_SEED` repeats a run; the seed is printed with what was found.
+//! `PARLEY_FUZZ_ROUNDS` sets the number of rounds and `PARLEY_FUZZ_SEED` repeats a run; the test prints the seed.
 
 mod bodies;
 mod values;
@@ -23,29 +23,29 @@ use crate::support::{
 use bodies::dressed;
 use values::{anything, value};
 
-on_both!(whatever_comes_is_answered_as_described);
+on_both!(generated_requests_are_answered_as_described);
 
-/// Rounds over all routes, unless the environment says otherwise, as `./test nightly` does.
+/// The default number of rounds over all routes. `./test nightly` sets a larger one.
 const ROUNDS: u64 = 12;
 
-/// After so many, something has taken a file.
+/// After this many rounds, at least one request must have stored a file.
 const ROUNDS_FOR_A_FILE: u64 = 40;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// A contact at the client's door.
+/// A contact that uses the client API.
 struct Visitor {
     inbox_identifier: String,
     person: Person,
 }
 
-/// A path with ids filled in, and a query now and then.
+/// A path with ids filled in, sometimes with a query.
 fn path(rng: &mut StdRng, template: &str, operation: &Json, nth: usize, visitor: &Visitor) -> String {
     let parts = template.split('/').map(|part| match part {
         "{account_id}" if template.starts_with("/api/") && !rng.random_bool(0.02) => "1".to_owned(),
-        // What the test itself stands on is left alone.
+        // Spare the account, the user and the inbox that the test itself needs.
         "{account_id}" | "{user_id}" | "{agent_id}" => (*["2", "99", "x"].choose(rng).expect("there are some")).to_owned(),
         "{inbox_id}" if operation["x-parley-writes"] == true => "2".to_owned(),
         "{inbox_identifier}" if !rng.random_bool(0.1) => visitor.inbox_identifier.clone(),
@@ -79,7 +79,7 @@ fn path(rng: &mut StdRng, template: &str, operation: &Json, nth: usize, visitor:
     path
 }
 
-/// The field of a body that takes files.
+/// The name of the body field that takes files, if there is one.
 fn file_field(schema: &Json, components: &Json) -> Option<&'static str> {
     let name = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next());
     let text = name.map_or(schema, |name| &components["schemas"][name]).to_string();
@@ -89,7 +89,7 @@ fn file_field(schema: &Json, components: &Json) -> Option<&'static str> {
     Some(if field == "avatar" { field } else { "attachments[]" })
 }
 
-async fn whatever_comes_is_answered_as_described(backend: Backend) {
+async fn generated_requests_are_answered_as_described(backend: Backend) {
     let rounds = setting("PARLEY_FUZZ_ROUNDS").unwrap_or(ROUNDS);
     let seed = setting("PARLEY_FUZZ_SEED").unwrap_or_else(rand::random);
     println!("seed {seed}, {rounds} rounds");
@@ -112,7 +112,7 @@ async fn whatever_comes_is_answered_as_described(backend: Backend) {
         };
         for (method, template) in &operations {
             let operation = &document["paths"][template][method.to_ascii_lowercase()];
-            // It ends only with its reader.
+            // This response ends only when the client disconnects.
             if operation["operationId"] == "followEvents" {
                 continue;
             }
@@ -128,7 +128,7 @@ async fn whatever_comes_is_answered_as_described(backend: Backend) {
                 let body = value(&mut rng, schema, &document["components"], 4);
                 request = dressed(&mut rng, request, &body, file_field(schema, &document["components"]));
             }
-            // Holds the answer against the description, too.
+            // Also validates the response against the OpenAPI description.
             let answer = by.answer(request).await;
             *answers.entry(answer.status).or_default() += 1;
             assert!(

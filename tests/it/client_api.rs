@@ -1,4 +1,4 @@
-//! The client side: what contacts' own programs do through their sessions, over gRPC.
+//! The client API over gRPC: what contacts' clients do through their sessions.
 
 use std::collections::HashSet;
 
@@ -25,12 +25,12 @@ use crate::support::{
 };
 
 on_both!(
-    a_session_is_found_or_made,
-    a_signature_binds_a_session_to_its_contact,
-    a_session_reaches_its_own_conversations_only,
-    looking_marks_messages_as_read,
-    the_one_who_has_the_address_takes_the_other_in,
-    many_at_once_make_one_session_and_one_contact
+    session_is_found_or_created,
+    signature_binds_a_session_to_its_contact,
+    session_reaches_its_own_conversations_only,
+    viewing_a_conversation_marks_messages_as_read,
+    submitting_an_address_attaches_to_its_contact,
+    concurrent_calls_create_one_session_and_one_contact
 );
 
 async fn channel(clients: &Clients, inbox_id: i64) -> ApiChannel {
@@ -42,7 +42,7 @@ async fn channel(clients: &Clients, inbox_id: i64) -> ApiChannel {
     channel
 }
 
-/// The public name of an inbox.
+/// The public identifier of an inbox.
 pub async fn identifier(clients: &Clients, inbox_id: i64) -> String {
     channel(clients, inbox_id).await.identifier.expect("administrators see it")
 }
@@ -112,7 +112,7 @@ async fn write(clients: &Clients, session: &ClientSession, conversation_id: i64,
     Ok(message.id)
 }
 
-async fn a_session_is_found_or_made(backend: Backend) {
+async fn session_is_found_or_created(backend: Backend) {
     let app = TestApp::start(backend).await;
     let door = identifier(&app.clients(), 1).await;
     let clients = stranger(&app);
@@ -168,7 +168,7 @@ async fn a_session_is_found_or_made(backend: Backend) {
     assert_eq!(actor.r#type(), ActorType::Contact);
 }
 
-async fn a_signature_binds_a_session_to_its_contact(backend: Backend) {
+async fn signature_binds_a_session_to_its_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
     let channel = channel(&app.clients(), 1).await;
     let (door, key) = (
@@ -218,11 +218,11 @@ async fn a_signature_binds_a_session_to_its_contact(backend: Backend) {
         .await
         .expect("it is hers");
     assert!(shown.into_inner().session.expect("always set").hmac_verified);
-    // Conversations ask for no signature.
+    // Conversations require no signature.
     talk(&clients, &at(&door, "asha")).await;
 }
 
-async fn a_session_reaches_its_own_conversations_only(backend: Backend) {
+async fn session_reaches_its_own_conversations_only(backend: Backend) {
     let app = TestApp::start(backend).await;
     let office = app.clients();
     let elsewhere = inbox(&office, 1, "Other").await;
@@ -267,7 +267,7 @@ async fn a_session_reaches_its_own_conversations_only(backend: Backend) {
             "a verified session reaches those of the contact's other verified sessions"
         );
     }
-    // What is among agents is not shown.
+    // Private notes are not visible to the contact.
     let scene = app.scene();
     scene.sent(conversation, note("between us")).await;
     let request = ListClientMessagesRequest {
@@ -280,7 +280,7 @@ async fn a_session_reaches_its_own_conversations_only(backend: Backend) {
     assert_eq!(texts, ["mine", "mine too"]);
 }
 
-async fn looking_marks_messages_as_read(backend: Backend) {
+async fn viewing_a_conversation_marks_messages_as_read(backend: Backend) {
     let app = TestApp::start(backend).await;
     let door = identifier(&app.clients(), 1).await;
     let clients = stranger(&app);
@@ -318,14 +318,14 @@ async fn looking_marks_messages_as_read(backend: Backend) {
     let statuses: Vec<MessageStatus> = listed.messages.iter().map(parley_proto::Message::status).collect();
     assert_eq!(statuses, [MessageStatus::Sent, MessageStatus::Read, MessageStatus::Read]);
     assert!(listed.conversation.expect("always set").contact_last_seen_at.is_some());
-    // Nothing at hand is older than what is stored.
+    // No cached row is older than the stored one.
     scene.say(conversation, "and now?").await;
     let log = whole_log(&scene.clients, 1).await;
     assert_dense(&log, 1);
     assert_whole_writes(&log);
 }
 
-async fn the_one_who_has_the_address_takes_the_other_in(backend: Backend) {
+async fn submitting_an_address_attaches_to_its_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
     let office = app.clients();
     let door = identifier(&office, 1).await;
@@ -370,7 +370,7 @@ async fn the_one_who_has_the_address_takes_the_other_in(backend: Backend) {
     assert_whole_writes(&log);
 }
 
-async fn many_at_once_make_one_session_and_one_contact(backend: Backend) {
+async fn concurrent_calls_create_one_session_and_one_contact(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).replicas(replicas).start().await;
     let door = identifier(&app.clients(), 1).await;

@@ -1,4 +1,4 @@
-//! What must hold of a database whatever was asked of its server: each row has its event, each event its rows, and nothing is half.
+//! Consistency of the database after arbitrary requests: every row has its event, every event has its rows, and no write is stored in part.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,7 +14,8 @@ use crate::support::{
     reader::{event, whole_log},
 };
 
-/// What is wrong, and how to count it. Deleted accounts, which are being emptied, are left out by the accounts that stand behind `live`.
+/// Inconsistencies, each with the query that counts it. `live` is replaced by the accounts that are not being deleted, because a deletion
+/// removes the rows of its account step by step.
 const WRONG: [(&str, &str); 19] = [
     (
         "logs with a hole, or without their end",
@@ -22,13 +23,13 @@ const WRONG: [(&str, &str); 19] = [
          l.account_id AND e.seq BETWEEN 1 AND l.head_seq) OR EXISTS (SELECT 1 FROM events e WHERE e.account_id = l.account_id AND e.seq > l.head_seq)",
     ),
     (
-        // Or that of a label, which tells for all that have it.
+        // Or the event of a label's change, which is one event for all contacts with the label.
         "contacts whose last change has no event",
         "SELECT COUNT(*) FROM contacts r WHERE account_id IN live AND NOT EXISTS (SELECT 1 FROM events e WHERE e.account_id = r.account_id \
          AND e.seq = r.version AND (e.contact_id = r.id AND e.kind BETWEEN 12 AND 15 OR e.kind IN (28, 29)))",
     ),
     (
-        // Or that of an agent, a team or a label that went, which tells for all that had it.
+        // Or the event of an agent, team or label that was removed, which is one event for all conversations that had it.
         "conversations whose last change has no event",
         "SELECT COUNT(*) FROM conversations r WHERE account_id IN live AND NOT EXISTS (SELECT 1 FROM events e WHERE e.account_id = r.account_id \
          AND e.seq = r.version AND (e.conversation_id = r.id OR e.kind IN (23, 26, 28, 29)))",
@@ -123,7 +124,7 @@ const WRONG: [(&str, &str); 19] = [
     ),
 ];
 
-/// What holds on PostgreSQL besides, by tables that are there alone.
+/// Additional checks of tables that exist on PostgreSQL only.
 const WRONG_ON_POSTGRES: [(&str, &str); 2] = [
     (
         "waits that their conversations do not tell of, or the other way round",
@@ -142,7 +143,7 @@ const WRONG_ON_POSTGRES: [(&str, &str); 2] = [
     ),
 ];
 
-/// What holds on SQLite besides, said with functions that it alone has.
+/// Additional checks that use functions of SQLite.
 const WRONG_ON_SQLITE: [(&str, &str); 1] = [(
     "attributes that do not stand in their table as they are, or the other way round",
     "WITH told AS (SELECT c.account_id, 1 AS kind, c.id, j.key, j.type, j.value FROM contacts c, json_each(c.custom_attributes) j \
@@ -155,7 +156,7 @@ const WRONG_ON_SQLITE: [(&str, &str); 1] = [(
      AND told.kind = a.subject_kind AND told.id = a.subject_id AND told.key = a.key))",
 )];
 
-/// Nouns that the log makes and deletes, with the queries of those that are there.
+/// Resources whose creation and deletion leave events, each with the query of the existing ids.
 const NOUNS: [(&str, &str); 7] = [
     ("inbox", "SELECT id FROM inboxes WHERE account_id = 1"),
     ("agent", "SELECT user_id FROM memberships WHERE account_id = 1"),
@@ -181,7 +182,7 @@ async fn ids(url: &str, query: &str) -> Vec<i64> {
     ids.expect("the query is good")
 }
 
-/// Fails if something is half, or there without the other half of it; how many files are left that something has.
+/// Fails if anything is stored in part or lacks its counterpart. Returns the number of stored files that are referenced.
 pub async fn assert_whole(app: &TestApp, what: &str) -> i64 {
     let url = app.database.url();
     let mut wrong = Vec::new();
@@ -200,7 +201,7 @@ pub async fn assert_whole(app: &TestApp, what: &str) -> i64 {
     assert_dense(&log, 1);
     assert_whole_writes(&log);
     for (noun, query) in NOUNS {
-        // The first inbox and its administrator are there before the log begins.
+        // The first inbox and its administrator were created before the log began.
         let mut told: BTreeSet<i64> = ["inbox", "agent"].contains(&noun).then_some(1).into_iter().collect();
         for event in log.iter().map(event) {
             let Some((id, kind)) = record(event.resource.as_ref()) else {
@@ -234,7 +235,7 @@ fn record(resource: Option<&Resource>) -> Option<(i64, &'static str)> {
     })
 }
 
-/// What belongs to nobody is gone after its day, and the folder holds what has a row and no more.
+/// Unused uploads are removed after a day, and the folder contains exactly the files that have a row.
 async fn uploads_go(app: &TestApp, what: &str) -> i64 {
     let url = app.database.url();
     let left = async || Database::number(&url, "SELECT COUNT(*) FROM attachments WHERE state <> 1").await;

@@ -1,9 +1,9 @@
-//! Bodies around what was made up: JSON, whole and broken, forms, and parts with files.
+//! Request bodies for generated values: JSON, valid and broken, forms, and multipart with files.
 
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 use serde_json::Value as Json;
 
-/// Fields that take files, and others.
+/// Names of fields that take files, and other names.
 const FIELDS: [&str; 10] = [
     "attachments[]",
     "attachments[]",
@@ -51,7 +51,7 @@ const TYPES: [&str; 12] = [
     "no type",
 ];
 
-/// The request, its body as JSON, as broken JSON, as a form or in parts; mostly in parts where the route takes files.
+/// Adds the body to the request as JSON, as broken JSON, as a form or as multipart; mostly as multipart if the route takes files.
 pub fn dressed(rng: &mut StdRng, request: reqwest::RequestBuilder, body: &Json, file_field: Option<&str>) -> reqwest::RequestBuilder {
     let text = body.to_string();
     let kind = if file_field.is_some() && rng.random_bool(0.6) {
@@ -79,7 +79,7 @@ pub fn dressed(rng: &mut StdRng, request: reqwest::RequestBuilder, body: &Json, 
     }
 }
 
-/// A form that is taken if the service likes the file, whatever its name, its type and its bytes.
+/// A well-formed form, which succeeds if the service accepts the file with its random name, type and content.
 fn well_made(rng: &mut StdRng, field: &str) -> Vec<u8> {
     let text = if field == "avatar" { "name" } else { "content" };
     let mut whole = format!("--x\r\nContent-Disposition: form-data; name=\"{text}\"\r\n\r\nwith a file\r\n").into_bytes();
@@ -93,11 +93,11 @@ fn well_made(rng: &mut StdRng, field: &str) -> Vec<u8> {
     whole
 }
 
-/// The fields of a body in parts, with files among them, and now and then torn off.
+/// The fields of a body as multipart, with files among them, and sometimes truncated.
 fn parts(rng: &mut StdRng, body: &Json) -> Vec<u8> {
     let mut whole = Vec::new();
     for (name, value) in body.as_object().into_iter().flatten() {
-        // A file may stand where a text would name one.
+        // A file replaces a text field of the same name.
         if ["attachments", "avatar"].contains(&name.as_str()) && rng.random_bool(0.8) {
             continue;
         }
@@ -119,7 +119,7 @@ fn parts(rng: &mut StdRng, body: &Json) -> Vec<u8> {
 /// A part with a file.
 fn file(rng: &mut StdRng) -> Vec<u8> {
     let mut field = (*FIELDS.choose(rng).expect("there are some")).to_owned();
-    // Half of them where messages look for them.
+    // Half of the files use the field in which messages expect them.
     if rng.random_bool(0.5) {
         "attachments[]".clone_into(&mut field);
     }
@@ -145,7 +145,7 @@ fn file(rng: &mut StdRng) -> Vec<u8> {
     part
 }
 
-/// Bytes of a file: a picture, half of one, what claims to be one, or anything.
+/// Random file content: an image, a truncated image, a file that only claims to be an image, or arbitrary bytes.
 fn content(rng: &mut StdRng) -> Vec<u8> {
     match rng.random_range(0..8) {
         0 => Vec::new(),
@@ -155,10 +155,10 @@ fn content(rng: &mut StdRng) -> Vec<u8> {
             half.truncate(rng.random_range(0..half.len()));
             half
         }
-        // A picture of its own word: far larger than any.
+        // A PNG header that declares an image larger than any real one.
         3 => b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\xff\xff\xff\xff\xff\xff\xff\xff\x08\x06\0\0\0".to_vec(),
         4 => b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>".to_vec(),
-        // The boundary, nearly.
+        // Almost the boundary.
         5 => b"--x\r\n\r\n--y--\r\n-\r\n--".to_vec(),
         6 => (0..rng.random_range(0..20_000)).map(|_| rng.random::<u8>()).collect(),
         _ => b"GIF89a and no more".to_vec(),

@@ -1,4 +1,4 @@
-//! What a contact's program is told is what stands, whoever changed it.
+//! Responses to a contact's client reflect the current state, whoever changed it.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -7,13 +7,13 @@ use sha2::Sha256;
 use crate::support::{app::TestApp, database::Backend, on_both};
 
 on_both!(
-    what_the_office_changes_is_told_at_once,
-    a_verified_session_follows_its_contact,
-    a_word_that_is_none_needs_a_session,
-    a_key_makes_the_clients_writes_repeatable
+    changes_by_agents_are_visible_at_once,
+    verified_session_follows_its_contact_through_a_merge,
+    unknown_typing_status_still_requires_a_session,
+    idempotency_key_makes_client_writes_repeatable
 );
 
-/// The public name and the key of an inbox.
+/// The public identifier and the HMAC key of an inbox.
 async fn door(app: &TestApp, inbox: i64) -> (String, String) {
     let (_, inbox) = app.http().ask(&format!("/inboxes/{inbox}")).await;
     let text = |key: &str| inbox[key].as_str().expect("administrators see it").to_owned();
@@ -26,7 +26,7 @@ async fn ask(app: &TestApp, method: &str, path: &str, body: Value) -> (u16, Valu
     (answer.status, answer.body)
 }
 
-async fn what_the_office_changes_is_told_at_once(backend: Backend) {
+async fn changes_by_agents_are_visible_at_once(backend: Backend) {
     let app = TestApp::builder(backend).start().await;
     let (door, key) = door(&app, 1).await;
     let made = json!({"source_id": "one", "name": "Asha", "identifier": "asha-7"});
@@ -61,7 +61,7 @@ async fn what_the_office_changes_is_told_at_once(backend: Backend) {
     assert_eq!(ask(&app, "GET", &me, Value::Null).await.0, 404);
 }
 
-async fn a_verified_session_follows_its_contact(backend: Backend) {
+async fn verified_session_follows_its_contact_through_a_merge(backend: Backend) {
     let app = TestApp::builder(backend).start().await;
     let (door, key) = door(&app, 1).await;
     let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any length is a key");
@@ -74,7 +74,7 @@ async fn a_verified_session_follows_its_contact(backend: Backend) {
     assert_eq!(ask(&app, "PATCH", &me, proof.clone()).await.0, 200);
     let all = format!("{me}/conversations");
     assert_eq!(ask(&app, "GET", &all, Value::Null).await, (200, json!([])));
-    // Another contact, with a conversation of its own in a session of its own, takes this one in.
+    // Another contact, with its own session and conversation, absorbs this one in a merge.
     let base = app.http().post("/contacts", &json!({"name": "Base"})).await["payload"]["contact"]["id"].clone();
     let theirs = json!({"inbox_id": 1, "contact_id": base});
     let theirs = app.http().post("/conversations", &theirs).await["id"].clone();
@@ -83,7 +83,7 @@ async fn a_verified_session_follows_its_contact(backend: Backend) {
     let (_, listed) = ask(&app, "GET", &all, Value::Null).await;
     assert_eq!(listed[0]["id"], theirs, "{listed}");
     assert_eq!(ask(&app, "GET", &format!("{all}/{theirs}"), Value::Null).await.0, 200);
-    // The base took over the identifier, so the proof holds on, until the office gives it another.
+    // The base contact took over the identifier, so the signature stays valid until an agent changes the identifier.
     assert_eq!(ask(&app, "PATCH", &me, proof.clone()).await.0, 200);
     let path = format!("/api/v1/accounts/1/contacts/{base}");
     app.http().send("PATCH", &path, Some(&json!({"identifier": "asha-8"}))).await;
@@ -94,7 +94,7 @@ async fn a_verified_session_follows_its_contact(backend: Backend) {
     assert_eq!(ask(&app, "GET", &query, Value::Null).await.0, 401);
 }
 
-async fn a_word_that_is_none_needs_a_session(backend: Backend) {
+async fn unknown_typing_status_still_requires_a_session(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (door, _) = door(&app, 1).await;
     ask(&app, "POST", &format!("{door}/contacts"), json!({"source_id": "one"})).await;
@@ -111,7 +111,7 @@ async fn a_word_that_is_none_needs_a_session(backend: Backend) {
     }
 }
 
-async fn a_key_makes_the_clients_writes_repeatable(backend: Backend) {
+async fn idempotency_key_makes_client_writes_repeatable(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (door, _) = door(&app, 1).await;
     ask(&app, "POST", &format!("{door}/contacts"), json!({"source_id": "one"})).await;

@@ -1,4 +1,4 @@
-//! The client side and the platform side, route by route.
+//! The golden exchanges of the client API and the platform API, route by route.
 
 use serde_json::{Value as Json, json};
 
@@ -9,9 +9,9 @@ use crate::support::{
     on_both,
 };
 
-on_both!(client_side, platform_side);
+on_both!(client_api_exchanges_match_the_snapshot, platform_api_exchanges_match_the_snapshot);
 
-async fn client_side(backend: Backend) {
+async fn client_api_exchanges_match_the_snapshot(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "the-first-inbox")
         .start()
@@ -68,7 +68,7 @@ async fn client_side(backend: Backend) {
     golden.end("client_side");
 }
 
-async fn platform_side(backend: Backend) {
+async fn platform_api_exchanges_match_the_snapshot(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let user = app.http();
     let mut golden = Exchanges::new(&app, user.with_token(PLATFORM));

@@ -1,4 +1,4 @@
-//! Every route, by everybody who may not use it.
+//! Calls every route as each caller that may not use it.
 
 use parley_proto::{CreateAgentBotRequest, CreateTokenRequest, Role, SetInboxAgentBotRequest, TokenKind};
 use serde_json::{Value as Json, json};
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-on_both!(every_route_refuses_whom_it_must);
+on_both!(every_route_refuses_unauthorized_callers);
 
 /// The callers, each with a token of its kind.
 struct Callers {
@@ -93,7 +93,7 @@ async fn callers(app: &TestApp) -> Callers {
     }
 }
 
-async fn every_route_refuses_whom_it_must(backend: Backend) {
+async fn every_route_refuses_unauthorized_callers(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let conversation = app.scene().talk().await;
     app.scene().hear(conversation, "hello").await;
@@ -122,14 +122,14 @@ async fn every_route_refuses_whom_it_must(backend: Backend) {
             operation["x-parley-writes"] == true,
         );
         let body = Some(plain(body_schema(operation), &document["components"], method != "POST")).filter(Json::is_object);
-        // What these say with an empty body is nothing, which anybody may say.
+        // With an empty body these routes do nothing, which any caller may do.
         let body = match path.rsplit('/').next() {
             Some("destroy_custom_attributes") => Some(json!({"custom_attributes": ["x"]})),
             Some("assignments") => Some(json!({"assignee_id": 1})),
             Some("toggle_typing_status") => Some(json!({"typing_status": "on"})),
             _ => body,
         };
-        // All ids are of things that are there, so nothing is refused for another reason.
+        // All ids exist, so that no request is refused for another reason.
         let url: String = path
             .split('/')
             .map(|part| if part.starts_with('{') { "1" } else { part })
@@ -151,7 +151,7 @@ async fn every_route_refuses_whom_it_must(backend: Backend) {
         wrong.join("\n")
     );
     assert!(asked > 500, "only {asked} requests were made");
-    // Nothing of all that was done.
+    // None of the requests had an effect.
     assert_eq!(
         http.send("GET", &format!("/api/v1/accounts/1/conversations/{conversation}"), None)
             .await
@@ -160,7 +160,7 @@ async fn every_route_refuses_whom_it_must(backend: Backend) {
     );
 }
 
-/// Who is refused by a route of a kind, and how.
+/// The callers that a kind of route refuses, each with the expected response.
 fn expected<'a>(callers: &'a Callers, caller: &str, writes: bool, for_bots: bool) -> Vec<(&'static str, &'a Http, Json)> {
     let error = |text: &str| json!({ "error": text });
     let (bots, role) = (
