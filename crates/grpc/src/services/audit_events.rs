@@ -1,4 +1,4 @@
-//! `AuditService`: what was administered.
+//! `AuditService`: the audit log of administrative calls.
 
 use parley_domain::audit::AuditRow;
 use parley_proto::{self as pb, audit_service_server::AuditService, value::timestamp};
@@ -11,7 +11,7 @@ use crate::{
     validation::{fields::Fields, page},
 };
 
-/// How many events a page has unless the request says otherwise.
+/// The default page size.
 const PAGE: i32 = 100;
 
 #[tonic::async_trait]
@@ -32,7 +32,7 @@ impl AuditService for Api {
         let mut fields = Fields::default();
         let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
         fields.done().or_status()?;
-        // What this replica has recorded is in the list.
+        // Events that this replica has recorded but not stored yet must be in the list.
         self.chat.audit.flush().await;
         let account = asked.account_id.map(AccountId);
         let (found, total) = self

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Characters in a text.
+/// Maximum characters of the content.
 const TEXT: usize = 20_000;
 
 #[tonic::async_trait]

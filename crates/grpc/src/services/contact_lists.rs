@@ -1,4 +1,4 @@
-//! Lists of contacts for `ContactsService`: all, searched, filtered.
+//! Lists of contacts for `ContactsService`: all, search results, filter results.
 
 use parley_domain::{
     Chat,
@@ -18,10 +18,10 @@ use crate::validation::{
     filters, page,
 };
 
-/// How many contacts a page has unless it is said.
+/// The default page size.
 const PAGE: i32 = 15;
 
-/// Contacts that can be named.
+/// Lists the contacts that have a name, an e-mail address, a phone number or an identifier.
 pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRequest) -> Result<Response<pb::ListContactsResponse>> {
     let account = AccountId(asked.account_id);
     caller.access(account)?;
@@ -53,7 +53,7 @@ pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRe
     }))
 }
 
-/// Contacts that hold a text.
+/// Lists the contacts that contain a text.
 pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContactsRequest) -> Result<Response<pb::SearchContactsResponse>> {
     let account = AccountId(asked.account_id);
     caller.access(account)?;
@@ -84,7 +84,7 @@ pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContac
     }))
 }
 
-/// Contacts that a filter lets through.
+/// Lists the contacts that match a filter.
 pub(super) async fn filter(chat: &Chat, caller: &Caller, asked: pb::FilterContactsRequest) -> Result<Response<pb::FilterContactsResponse>> {
     let account = AccountId(asked.account_id);
     caller.access(account)?;
@@ -114,7 +114,7 @@ pub(super) async fn filter(chat: &Chat, caller: &Caller, asked: pb::FilterContac
     }))
 }
 
-/// The orders of a list, each with whether it descends.
+/// Parses `order_by`. Each order comes with whether it is descending.
 fn orders(fields: &mut Fields, order_by: &str) -> Vec<(ContactOrder, bool)> {
     let mut orders: Vec<(ContactOrder, bool)> = Vec::new();
     for part in order_by.split(',') {

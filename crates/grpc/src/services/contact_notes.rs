@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Characters in a note.
+/// Maximum characters of a note.
 const TEXT: usize = 20_000;
 
 #[tonic::async_trait]
