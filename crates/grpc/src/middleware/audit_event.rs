@@ -53,7 +53,7 @@ impl AuditEvent {
         })
     }
 
-    /// Sets the caller after authentication. An event without this is never written, regardless of how the call ends.
+    /// Sets the caller after authentication. An event whose caller was never set is not written, however the call ends.
     pub fn set_caller(&self, caller: Option<Arc<Caller>>) {
         // Only the authentication layer calls this, once per call.
         let _ = self.caller.set(caller);

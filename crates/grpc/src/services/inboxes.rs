@@ -257,7 +257,7 @@ impl InboxesService for Api {
     }
 }
 
-/// Starts a call that changes members, and returns the users that it names.
+/// Creates the call of a membership change, and returns the users that the request names.
 fn members<R: Keyed, M: Message + 'static>(
     request: &Request<R>,
     account: i64,

@@ -40,8 +40,8 @@ pub(super) fn caller<R>(request: &Request<R>) -> Result<Arc<Caller>> {
     identity(request).map(|identity| identity.caller)
 }
 
-/// Starts a call that changes something. `respond` builds its response, both now and when the request is repeated. A `request_id` that is
-/// not a UUID is reported in `fields`.
+/// Creates the [`Call`] of a request that changes something. `respond` builds its response, which is also stored for retries of an
+/// idempotent request. A `request_id` that is not a UUID is reported in `fields`.
 ///
 /// # Errors
 /// Returns [`Error::Internal`] if the service runs without its middleware.

@@ -278,7 +278,7 @@ pub fn listed_attachment_schema() -> Schema {
         .named("ListedAttachment")
 }
 
-/// An attachment in the list of a conversation's attachments, which has no ids.
+/// An attachment in the format of a conversation's attachment list, which omits the attachment's id.
 pub fn listed_attachment(listed: &pb::ConversationAttachment) -> Json {
     let row = listed.attachment.clone().unwrap_or_default();
     let message = listed.message.clone().unwrap_or_default();

@@ -48,11 +48,11 @@ pub struct Endpoint {
 pub(super) enum Success {
     /// 200 without a body.
     Empty,
-    /// 200 with JSON.
+    /// 200 with a JSON body.
     Json(Schema),
     /// 200 with a body of this content type.
     Bytes(&'static str),
-    /// 204.
+    /// 204 without a body.
     NoContent,
     /// 302 to the location of the resource.
     Elsewhere,

@@ -263,7 +263,7 @@ pub(crate) struct TextWeight {
 }
 
 impl TextWeight {
-    /// Creates the counter of a request. `position` marks the request as heavy.
+    /// Creates the counter of a request. With `position`, the request can become heavy.
     pub(crate) fn new(position: Option<Position>) -> Self {
         Self { position, bytes: 0 }
     }

@@ -196,7 +196,7 @@ async fn update_user(call: Call, params: Params) -> Answer {
         changed.display_name = fields.text("display_name");
     }
     if let Some(added) = fields.object("custom_attributes") {
-        // Merge at the top level.
+        // Merge key by key: stored keys that were not sent are unchanged.
         paths.extend(added.fields.keys().map(|key| format!("custom_attributes.{key}")));
         changed.custom_attributes = Some(added);
     }
