@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::{
     errors::Failure,
-    layers::position::{Noting, Position},
+    layers::response_metadata::{Noting, Position},
 };
 
 /// The metadata key of the token, regardless of the header it arrived in.

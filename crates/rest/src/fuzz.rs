@@ -18,7 +18,7 @@ use crate::{
 /// Parses a JSON body.
 pub fn json(body: &[u8]) {
     if let Ok(text) = std::str::from_utf8(body) {
-        let _ = exact::parse(text);
+        let _ = lossless_json::parse(text);
     }
 }
 

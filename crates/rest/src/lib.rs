@@ -4,9 +4,9 @@
 //! JSON is converted to a Protobuf request, the generated client passes it through the same middleware as a call from the network, and the
 //! response is converted to JSON. Authorization, validation and storage are decided by the services; this crate only converts.
 
+mod api_router;
 mod call;
 mod config;
-mod door;
 mod errors;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
@@ -37,7 +37,7 @@ use tower::{Layer as _, util::MapRequestLayer};
 pub use config::Config;
 pub use params::form_files::DiscardUploads;
 
-use door::Door;
+use api_router::Door;
 use errors::Answer;
 
 /// Paths of Chatwoot that Parley does not implement. They must be listed so that `import` is not taken for a contact's id.
@@ -65,8 +65,8 @@ fn routes() -> Door {
         .merge(resources::conversations::routes())
         .merge(resources::conversation_list::routes())
         .merge(resources::conversation_changes::routes())
-        .merge(resources::conversation_marks::routes())
-        .merge(resources::teamwork::routes())
+        .merge(resources::conversation_state::routes())
+        .merge(resources::assignments::routes())
         .merge(resources::messages::routes())
         .merge(resources::search::routes())
         .merge(realtime::server_sent_events::routes())
@@ -79,7 +79,7 @@ fn routes() -> Door {
         .merge(resources::custom_attribute_definitions::routes())
         .merge(resources::canned_responses::routes())
         .merge(resources::contact_notes::routes())
-        .merge(resources::absent_features::routes())
+        .merge(resources::unsupported_features::routes())
 }
 
 /// Builds the REST gateway. `services` are the same gRPC services, with their middleware, that the gRPC listener serves.

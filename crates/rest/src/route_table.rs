@@ -12,7 +12,7 @@ use crate::{
     ABSENT,
     layers::paths,
     openapi,
-    params::understood::{Ignored, Names, is_id},
+    params::known_params::{Ignored, Names, is_id},
     routes,
     routing::CABLE,
 };

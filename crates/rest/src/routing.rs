@@ -12,11 +12,11 @@ use bytes::Bytes;
 use tonic::service::Routes;
 
 use crate::{
+    api_router::Door,
     call::Behind,
     config::Config,
-    door::Door,
     errors::Failure,
-    layers::{admission, early, position},
+    layers::{admission, early_authorization, response_metadata},
     openapi::{self, Caller, Endpoint},
     params::{
         ignored::{self, Understood},
@@ -42,7 +42,7 @@ pub fn router(door: Door, services: Routes, config: &Config, absent: &[&str]) ->
     let services = services.prepare();
     let mut router = Router::new();
     for route in all {
-        let early = axum::middleware::from_fn_with_state((services.clone(), route.about.required_caller()), early::check);
+        let early = axum::middleware::from_fn_with_state((services.clone(), route.about.required_caller()), early_authorization::check);
         let report = axum::middleware::from_fn_with_state(Understood::of(&route, &services), ignored::report);
         let charge = axum::middleware::from_fn_with_state((Arc::clone(&config.anonymous), config.memory.clone()), admission::charge);
         let methods = route
@@ -66,7 +66,7 @@ pub fn router(door: Door, services: Routes, config: &Config, absent: &[&str]) ->
         .method_not_allowed_fallback(unknown_route)
         .layer(DefaultBodyLimit::max(config.max_body_bytes))
         .layer(Extension(TextLimit(config.max_body_bytes)))
-        .layer(axum::middleware::from_fn(position::say))
+        .layer(axum::middleware::from_fn(response_metadata::say))
         .with_state(services)
 }
 

@@ -1,10 +1,10 @@
-//! The only place that creates error responses of the JSON API. The shapes are defined here; `refusal` maps each gRPC status to one.
+//! The only place that creates error responses of the JSON API. The shapes are defined here; `from_status` maps each gRPC status to one.
 //!
 //! As in Chatwoot, missing permission is 401 and invalid input 422. The shapes are A `{"error"}`, B `{"message","attributes"}`, C
 //! `{"errors"}` and D `{"status","error"}`. Message creation uses shape A for everything that is wrong with the message.
 
-mod refusal;
-pub(crate) mod sentence;
+pub(crate) mod field_error;
+mod from_status;
 
 use axum::{
     http::{
@@ -16,7 +16,7 @@ use axum::{
 use serde_json::{Value as Json, json};
 
 use crate::{
-    errors::sentence::{Complaint, echo},
+    errors::field_error::{Complaint, echo},
     json::respond,
     params::tree_budget::TooLarge,
 };

@@ -12,7 +12,7 @@ use super::{
     unread::unread,
 };
 use crate::{
-    lists::paging,
+    lists::pagination,
     openapi::schema::{self, Schema, attributes, flag, id, integer, list, names, null, number, text},
     params::{
         attributes::object,
@@ -183,7 +183,7 @@ pub fn messages_schema() -> Schema {
         .keys(&["agent_last_seen_at", "assignee_last_seen_at"], &schema::iso().or_null())
         .optional("assignee", agent::user_event_schema());
     schema::object()
-        .key("meta", paging::told(meta))
+        .key("meta", pagination::told(meta))
         .key("payload", list(message::schema()))
         .named("MessageList")
 }

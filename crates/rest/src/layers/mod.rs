@@ -2,7 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod cors;
-pub(crate) mod early;
+pub(crate) mod early_authorization;
 pub(crate) mod paths;
-pub(crate) mod position;
+pub(crate) mod response_metadata;
 pub(crate) mod trace;

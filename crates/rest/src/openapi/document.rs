@@ -6,14 +6,14 @@ use axum::http::Method;
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    about::{About, Caller, Endpoint, Parameter},
     responses,
+    route_description::{About, Caller, Endpoint, Parameter},
     schema::{self, object, text},
     texts::{Example, INTRODUCTION, Operation, Texts, describe_fields},
 };
 use crate::{
-    door::Route,
-    params::understood::{is_id, parameters as in_path},
+    api_router::Route,
+    params::known_params::{is_id, parameters as in_path},
 };
 
 /// Generates the document as JSON. Without a base URL, its server is the one that it was read from.

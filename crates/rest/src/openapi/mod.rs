@@ -1,8 +1,8 @@
 //! The description of the REST gateway: how routes are described, the generated `OpenAPI` document, and a page to read it.
 
-pub mod about;
 mod document;
 mod responses;
+pub mod route_description;
 pub mod schema;
 mod texts;
 
@@ -17,10 +17,10 @@ use axum::{
 };
 use bytes::Bytes;
 
-pub use about::{About, Caller, Endpoint, about};
 pub use document::document;
+pub use route_description::{About, Caller, Endpoint, about};
 
-use crate::door::Door;
+use crate::api_router::Door;
 use schema::attributes;
 
 /// The Content-Security-Policy of the page: nothing is loaded from other origins, and only our own script files run.

@@ -6,11 +6,11 @@ use axum::http::Method;
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    about::{About, Caller, Success},
+    route_description::{About, Caller, Success},
     schema::{self, Schema, choice, integer, list, object, text},
     texts::{Example, Texts},
 };
-use crate::door::Route;
+use crate::api_router::Route;
 
 /// The common errors, with the names of their components.
 const COMMON: [(&str, &str); 10] = [

@@ -29,7 +29,7 @@ use parley_admission::{
 
 use crate::{
     errors::Failure,
-    params::{held_memory::Held, multipart},
+    params::{memory_charge::Held, multipart},
 };
 
 /// Charges the body of a request until the response. A body larger than `max` bytes is rejected by its parser. Bodies of callers without a

@@ -6,7 +6,7 @@ use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    errors::{Failure, sentence::Complaint},
+    errors::{Failure, field_error::Complaint},
     params::{Params, attributes, timestamps},
 };
 

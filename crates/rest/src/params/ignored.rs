@@ -1,7 +1,7 @@
 //! Reports parameters that a route does not know. They are accepted, as in Chatwoot, and named in the response header `Parley-Ignored`. An
 //! update of an account's resource without a single known parameter is rejected instead: its caller would take a 200 for a change.
 //!
-//! The known parameters of a route are those of its description (`understood`).
+//! The known parameters of a route are those of its description (`known_params`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,8 +16,8 @@ use serde_json::{Map, Value as Json};
 use tonic::service::Routes;
 
 use crate::{
-    door::Route,
-    params::understood::{Ignored, Names},
+    api_router::Route,
+    params::known_params::{Ignored, Names},
 };
 
 const HEADER: HeaderName = HeaderName::from_static("parley-ignored");
@@ -140,7 +140,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::params::understood::NAMES;
+    use crate::params::known_params::NAMES;
 
     fn comparison(root: Option<&'static str>, refuses: bool) -> Comparison {
         let understood = Understood {

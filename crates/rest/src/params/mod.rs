@@ -4,18 +4,18 @@
 
 pub(crate) mod attributes;
 pub(crate) mod body_memory;
-pub(crate) mod draft;
-pub(crate) mod exact;
 pub(crate) mod fields;
 pub(crate) mod form_files;
-pub(crate) mod held_memory;
 pub(crate) mod ignored;
+pub(crate) mod known_params;
+pub(crate) mod lossless_json;
+pub(crate) mod memory_charge;
+pub(crate) mod message_draft;
 pub(crate) mod multipart;
-pub(crate) mod narrowing;
-pub(crate) mod nested;
+pub(crate) mod rails_params;
+pub(crate) mod search_scope;
 pub(crate) mod timestamps;
 pub(crate) mod tree_budget;
-pub(crate) mod understood;
 pub(crate) mod uploads;
 pub(crate) mod whole_body;
 
@@ -34,11 +34,11 @@ use serde_json::{Map, Value as Json};
 use crate::{
     call::Call,
     errors::Failure,
-    layers::position::Position,
+    layers::response_metadata::Position,
     params::{
         ignored::Comparison,
         multipart::{Parts, TextLimit},
-        nested::FormBudget,
+        rails_params::FormBudget,
     },
 };
 
@@ -90,9 +90,9 @@ impl Params {
     /// # Errors
     /// Returns 400 if the name contradicts another one or the form exceeds a limit.
     pub(crate) fn put(&mut self, name: &str, value: String) -> Result<(), Failure> {
-        nested::put(&mut self.budget, &mut self.map, name, Json::String(value)).map_err(|unfit| match unfit {
-            nested::Unfit::Contradiction => Failure::fault(StatusCode::BAD_REQUEST),
-            nested::Unfit::TooLarge(limit) => Failure::beyond(limit),
+        rails_params::put(&mut self.budget, &mut self.map, name, Json::String(value)).map_err(|unfit| match unfit {
+            rails_params::Unfit::Contradiction => Failure::fault(StatusCode::BAD_REQUEST),
+            rails_params::Unfit::TooLarge(limit) => Failure::beyond(limit),
         })
     }
 
@@ -102,9 +102,9 @@ impl Params {
         }
         let malformed = || Failure::fault(StatusCode::BAD_REQUEST);
         let text = std::str::from_utf8(body).map_err(|_| malformed())?;
-        let (value, inexact) = exact::parse(text).map_err(|unreadable| match unreadable {
-            exact::Unreadable::Malformed => malformed(),
-            exact::Unreadable::TooLarge(limit) => Failure::beyond(limit),
+        let (value, inexact) = lossless_json::parse(text).map_err(|unreadable| match unreadable {
+            lossless_json::Unreadable::Malformed => malformed(),
+            lossless_json::Unreadable::TooLarge(limit) => Failure::beyond(limit),
         })?;
         // A body that is not an object has no named parameters.
         if let Json::Object(map) = value {
@@ -154,7 +154,7 @@ impl Params {
     /// # Errors
     /// Returns 400 if the name is too long.
     pub(crate) fn refuse_file(&mut self, name: &str) -> Result<(), Failure> {
-        nested::check_name(name).map_err(Failure::beyond)?;
+        rails_params::check_name(name).map_err(Failure::beyond)?;
         self.files.insert(name.split('[').next().unwrap_or_default().to_owned());
         Ok(())
     }
@@ -263,7 +263,7 @@ pub(crate) struct TextWeight {
 }
 
 impl TextWeight {
-    /// Creates the counter of a request. With `position`, the request can become heavy.
+    /// Creates the counter of a request. With `response_metadata`, the request can become heavy.
     pub(crate) fn new(position: Option<Position>) -> Self {
         Self { position, bytes: 0 }
     }

@@ -26,7 +26,7 @@ use parley_fault::Protection;
 
 use crate::{
     errors::Failure,
-    params::{held_memory::Held, tree_budget::TooLarge},
+    params::{memory_charge::Held, tree_budget::TooLarge},
 };
 
 /// Bytes that the parser is given at a time.

@@ -18,9 +18,9 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
-    errors::sentence::Complaint,
+    errors::field_error::Complaint,
     openapi::{
         about,
         schema::{choice, flag, integer, text},

@@ -4,8 +4,8 @@ use parley_proto::{self as pb, Availability, Role};
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     json,
     lists::rows,
     openapi::{

@@ -7,9 +7,9 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
-    lists::{paging::Window, rows},
+    lists::{pagination::Window, rows},
     openapi::{
         Caller, about,
         schema::{Schema, integer, list as list_of, object, text, unix},

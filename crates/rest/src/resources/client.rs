@@ -5,8 +5,8 @@ use tonic::Status;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     errors::Failure,
     json,
     openapi::{

@@ -12,12 +12,12 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     json,
     lists::rows,
     openapi::schema::{anything, attributes, choice, files, integer, list as list_of, text},
-    params::{Params, draft::upload_ids, fields::Fields, uploads::WithFiles},
+    params::{Params, fields::Fields, message_draft::upload_ids, uploads::WithFiles},
     resources::client::{CONTACTS, refused, session, told},
 };
 

@@ -5,12 +5,12 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     errors::Failure,
     json,
     lists::{
-        paging::{self, Window},
+        pagination::{self, Window},
         rows,
     },
     openapi::{
@@ -60,13 +60,13 @@ pub fn paged(about: About) -> About {
     let meta = object()
         .key("count", integer().or_null())
         .key("current_page", anything().note("As it was sent."));
-    paging::taken(about)
+    pagination::taken(about)
         .query(
             "sort",
             text().note("Keys joined by commas, each with a minus before it for the other way round."),
         )
         .query("include_contact_inboxes", flag())
-        .answers(object().key("meta", paging::told(meta)).key("payload", list_of(shown_schema())))
+        .answers(object().key("meta", pagination::told(meta)).key("payload", list_of(shown_schema())))
 }
 
 /// The schema of [`shown`].

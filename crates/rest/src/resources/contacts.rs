@@ -7,8 +7,8 @@ use tonic::Code;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     json,
     openapi::{
         About, Caller, about,

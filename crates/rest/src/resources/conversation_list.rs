@@ -5,12 +5,12 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     errors::Failure,
     json::{self, conversation::STATUSES},
     lists::{
-        paging::{self, Window},
+        pagination::{self, Window},
         rows,
     },
     openapi::{
@@ -30,14 +30,14 @@ pub fn routes() -> Door {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
     let meta = json::conversation::counts_schema;
     let page = object()
-        .key("meta", paging::told_found(meta()))
+        .key("meta", pagination::told_found(meta()))
         .key("payload", list_of(json::conversation::schema()));
     let call = "ConversationsService.ListConversations";
     Door::new("Conversations")
         .get(
             CONVERSATIONS,
             list,
-            paging::taken(filtered(about("listConversations", call)))
+            pagination::taken(filtered(about("listConversations", call)))
                 .query("sort_by", text())
                 .query("updated_within", integer().note("Seconds; shows all that changed since then."))
                 .answers(within("data", page)),

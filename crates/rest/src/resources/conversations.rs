@@ -6,14 +6,14 @@ use prost_types::{Struct, Value, value::Kind};
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     json::{self, conversation::STATUSES},
     openapi::{
         Caller, about,
         schema::{attributes, flag, id, iso, names, object, text},
     },
-    params::{Params, draft, fields::Fields, timestamps, uploads::WithFiles},
+    params::{Params, fields::Fields, message_draft, timestamps, uploads::WithFiles},
     resources::{
         conversation_changes, conversation_marks,
         conversation_response::{answer, read},
@@ -40,7 +40,7 @@ pub fn routes() -> Door {
                 .body("hmac_verified", flag())
                 .body(
                     "message",
-                    draft::keys()
+                    message_draft::keys()
                         .into_iter()
                         .fold(object(), |all, (key, shape)| all.optional(key, shape))
                         .open(),
@@ -61,7 +61,7 @@ pub fn routes() -> Door {
         )
         .delete(
             CONVERSATION,
-            conversation_marks::delete,
+            conversation_state::delete,
             about("deleteConversation", "ConversationsService.DeleteConversation").caller(Caller::Administrator),
         )
 }
@@ -69,7 +69,7 @@ pub fn routes() -> Door {
 async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
     let mut fields = params.fields();
     let message = fields.inside("message").map(|mut inner| {
-        let draft = draft::read(&mut inner);
+        let draft = message_draft::read(&mut inner);
         fields.join(inner);
         draft
     });

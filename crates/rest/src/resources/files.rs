@@ -19,8 +19,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     errors::Failure,
     json,
     openapi::{Caller, about},

@@ -5,12 +5,12 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     errors::Failure,
     json,
     lists::{
-        paging::{self, Window},
+        pagination::{self, Window},
         rows,
     },
     openapi::{
@@ -41,7 +41,7 @@ const EXACT: u64 = 9_007_199_254_740_992;
 pub fn routes() -> Door {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     let page = object()
-        .key("meta", paging::told(json::conversation::counts_without_assigned_schema()))
+        .key("meta", pagination::told(json::conversation::counts_without_assigned_schema()))
         .key("payload", list(json::conversation::schema()));
     Door::new("Filters")
         .post(
@@ -54,7 +54,7 @@ pub fn routes() -> Door {
         .post(
             &format!("{ACCOUNT}/conversations/filter"),
             filter_conversations,
-            paging::taken(about("filterConversations", "ConversationsService.FilterConversations"))
+            pagination::taken(about("filterConversations", "ConversationsService.FilterConversations"))
                 .needs("payload", list(condition()))
                 .reads()
                 .answers(page),

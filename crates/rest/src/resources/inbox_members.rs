@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     errors::Failure,
     json,
     lists::rows,

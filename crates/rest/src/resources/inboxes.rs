@@ -7,8 +7,8 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     json,
     lists::rows,
     openapi::{

@@ -5,7 +5,7 @@ use chrono::Utc;
 use serde_json::json;
 
 use crate::{
-    door::Door,
+    api_router::Door,
     json,
     openapi::{
         Caller, about,

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     json,
     lists::rows,
     openapi::{

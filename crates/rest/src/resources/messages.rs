@@ -6,19 +6,19 @@ use serde_json::Value as Json;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     errors::Failure,
     json::{self, message::STATUSES},
     lists::{
-        paging::{self, Window},
+        pagination::{self, Window},
         rows,
     },
     openapi::{
         about,
         schema::{flag, integer, names, text},
     },
-    params::{Params, draft, fields::Fields, uploads::WithFiles},
+    params::{Params, fields::Fields, message_draft, uploads::WithFiles},
 };
 
 pub fn routes() -> Door {
@@ -30,7 +30,7 @@ pub fn routes() -> Door {
         .get(
             MESSAGES,
             list,
-            paging::taken_unnumbered(about("listMessages", "MessagesService.ListMessages"))
+            pagination::taken_unnumbered(about("listMessages", "MessagesService.ListMessages"))
                 .query("before", integer())
                 .query("after", integer())
                 .query("filter_internal_messages", flag())
@@ -39,7 +39,9 @@ pub fn routes() -> Door {
         .post(
             MESSAGES,
             create,
-            draft::keys().into_iter().fold(made, |about, (key, shape)| about.body(key, shape)),
+            message_draft::keys()
+                .into_iter()
+                .fold(made, |about, (key, shape)| about.body(key, shape)),
         )
         .update(
             MESSAGE,
@@ -122,7 +124,7 @@ async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
         account_id: fields.account(),
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
-        message: Some(draft::read(&mut fields)),
+        message: Some(message_draft::read(&mut fields)),
     };
     call.admit(request.account_id, fields.message_verdict()).await?;
     let made = call.messages().create_message(call.request(request)).await;

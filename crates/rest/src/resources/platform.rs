@@ -7,8 +7,8 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     errors::Failure,
     json,
     lists::rows,

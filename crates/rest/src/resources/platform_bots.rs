@@ -5,8 +5,8 @@ use prost_types::FieldMask;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     errors::Failure,
     json,
     lists::rows,

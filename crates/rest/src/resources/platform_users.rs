@@ -7,9 +7,9 @@ use tonic::Code;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
-    errors::{Failure, sentence::Complaint},
+    errors::{Failure, field_error::Complaint},
     json,
     openapi::{
         About,

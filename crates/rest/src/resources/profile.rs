@@ -6,9 +6,9 @@ use prost_types::FieldMask;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
-    errors::{Failure, sentence::Complaint},
+    errors::{Failure, field_error::Complaint},
     json,
     openapi::{
         About, Caller, about,

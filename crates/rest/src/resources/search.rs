@@ -9,12 +9,12 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     errors::Failure,
     json,
     lists::{
-        paging::{self, Window},
+        pagination::{self, Window},
         rows,
     },
     openapi::{
@@ -24,7 +24,7 @@ use crate::{
     params::{
         Params,
         fields::Fields,
-        narrowing::{self, Narrowing},
+        search_scope::{self, Narrowing},
     },
     resources::conversation_list,
 };
@@ -52,27 +52,27 @@ pub fn routes() -> Door {
         ("conversations", json::search::conversation_schema()),
         ("messages", json::search::message_schema()),
     );
-    let asked = |id, rpc| paging::taken(about(id, rpc).query("q", text()));
-    let told = |section| found(&[section]).optional("meta", paging::told(object()));
-    let told_found = |section| found(&[section]).optional("meta", paging::told_found(object()));
+    let asked = |id, rpc| pagination::taken(about(id, rpc).query("q", text()));
+    let told = |section| found(&[section]).optional("meta", pagination::told(object()));
+    let told_found = |section| found(&[section]).optional("meta", pagination::told_found(object()));
     Door::new("Search")
         .get(
             "/api/v1/accounts/{account_id}/conversations/search",
             conversations_of_messages,
-            paging::taken(conversation_list::filtered(about(
+            pagination::taken(conversation_list::filtered(about(
                 "searchConversations",
                 "ConversationsService.ListConversations",
             )))
             .answers(
                 object()
-                    .key("meta", paging::told_found(json::conversation::counts_without_assigned_schema()))
+                    .key("meta", pagination::told_found(json::conversation::counts_without_assigned_schema()))
                     .key("payload", list_of(json::search::conversation_schema())),
             ),
         )
         .get(
             SEARCH,
             everything,
-            narrowing::of_messages(about("search", ""))
+            search_scope::of_messages(about("search", ""))
                 .query("q", text())
                 .query("page", integer())
                 .answers(found(&[contacts.clone(), conversations.clone(), messages.clone()])),
@@ -85,13 +85,13 @@ pub fn routes() -> Door {
         .get(
             &format!("{SEARCH}/conversations"),
             conversations_alone,
-            narrowing::of_conversations(asked("searchForConversations", "ConversationsService.ListConversations"))
+            search_scope::of_conversations(asked("searchForConversations", "ConversationsService.ListConversations"))
                 .answers(told_found(conversations)),
         )
         .get(
             &format!("{SEARCH}/messages"),
             messages_alone,
-            narrowing::of_messages(asked("searchForMessages", "MessagesService.SearchMessages")).answers(told_found(messages)),
+            search_scope::of_messages(asked("searchForMessages", "MessagesService.SearchMessages")).answers(told_found(messages)),
         )
 }
 

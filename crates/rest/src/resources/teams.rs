@@ -8,8 +8,8 @@ use tonic::Status;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     errors::Failure,
     json,
     lists::rows,

@@ -7,8 +7,8 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     json,
     openapi::{
         About, about,

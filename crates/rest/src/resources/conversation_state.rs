@@ -6,12 +6,12 @@ use serde_json::json;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
     errors::Failure,
     json,
     lists::{
-        paging::{self, Window},
+        pagination::{self, Window},
         rows,
     },
     openapi::{
@@ -52,13 +52,13 @@ pub fn routes() -> Door {
         .get(
             &format!("{CONVERSATION}/attachments"),
             attachments,
-            paging::taken(about(
+            pagination::taken(about(
                 "listConversationAttachments",
                 "ConversationsService.ListConversationAttachments",
             ))
             .answers(
                 object()
-                    .key("meta", paging::told(object().key("total_count", integer())))
+                    .key("meta", pagination::told(object().key("total_count", integer())))
                     .key("payload", list(json::message::listed_attachment_schema())),
             ),
         )

@@ -5,10 +5,10 @@ use prost_types::Struct;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    errors::sentence::Complaint,
+    errors::field_error::Complaint,
     json::message::CONTENT_TYPES,
     openapi::schema::{Schema, anything, attributes, either, files, flag, id, names, text},
-    params::{exact, fields::Fields},
+    params::{fields::Fields, lossless_json},
 };
 
 /// The message types that clients can create.
@@ -86,7 +86,7 @@ fn content_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
     let mut inexact: Vec<String> = fields.rounded_inside(KEY).into_iter().map(str::to_owned).collect();
     let mut sent = match fields.raw(KEY) {
         Some(Json::Object(map)) => map.clone(),
-        Some(Json::String(text)) => match exact::parse(text) {
+        Some(Json::String(text)) => match lossless_json::parse(text) {
             Ok((Json::Object(map), paths)) => {
                 inexact.extend(paths);
                 map
@@ -155,7 +155,7 @@ mod tests {
     };
 
     fn draft(text: &str) -> Result<pb::MessageDraft, Failure> {
-        let (value, inexact) = exact::parse(text).unwrap();
+        let (value, inexact) = lossless_json::parse(text).unwrap();
         let Json::Object(map) = value else { panic!("an object") };
         let params = Params {
             map,

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::{
-    errors::sentence::Complaint,
+    errors::field_error::Complaint,
     openapi::{
         About,
         schema::{Schema, flag, integer, text},

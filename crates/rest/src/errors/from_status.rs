@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{Body, Failure};
-use crate::errors::sentence::Complaint;
+use crate::errors::field_error::Complaint;
 
 impl Failure {
     /// 410 for a cursor that the log cannot resume from, with the range of the log. An `EventSource` does not reconnect after 410.

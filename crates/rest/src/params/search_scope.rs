@@ -4,7 +4,7 @@ use parley_proto::{self as pb, MessageType};
 use prost_types::Timestamp;
 
 use crate::{
-    errors::sentence::Complaint,
+    errors::field_error::Complaint,
     openapi::{
         About,
         schema::{id, text, unix},

@@ -7,9 +7,9 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     Answer,
+    api_router::Door,
     call::Call,
-    door::Door,
-    errors::{Failure, sentence::Complaint},
+    errors::{Failure, field_error::Complaint},
     json::{self, agent::agent},
     lists::rows,
     openapi::{

@@ -9,7 +9,7 @@ use axum::{
 };
 use tonic::service::Routes;
 
-use crate::openapi::about::{About, Caller};
+use crate::openapi::route_description::{About, Caller};
 
 const UPDATES: &[Method] = &[Method::PATCH, Method::PUT];
 
