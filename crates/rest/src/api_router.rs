@@ -9,7 +9,7 @@ use axum::{
 };
 use tonic::service::Routes;
 
-use crate::openapi::route_description::{About, Caller};
+use crate::openapi::route_description::{Caller, RouteDescription};
 
 const UPDATES: &[Method] = &[Method::PATCH, Method::PUT];
 
@@ -23,25 +23,25 @@ pub struct Route {
     /// The `OpenAPI` tag.
     pub tag: &'static str,
     /// The `OpenAPI` description.
-    pub about: About,
+    pub description: RouteDescription,
     pub(crate) methods_router: MethodRouter<Routes>,
 }
 
 impl Route {
     /// Whether the route updates a resource of an account.
     pub fn is_account_update(&self) -> bool {
-        self.methods == UPDATES && matches!(self.about.required_caller(), Caller::Member | Caller::Administrator)
+        self.methods == UPDATES && matches!(self.description.required_caller(), Caller::Member | Caller::Administrator)
     }
 }
 
 /// The routes of one tag, or of the whole API.
 #[derive(Debug)]
-pub struct Door {
+pub struct ApiRouter {
     tag: &'static str,
     routes: Vec<Route>,
 }
 
-impl Door {
+impl ApiRouter {
     /// Creates an empty table. Routes added to it get the tag `tag`.
     pub fn new(tag: &'static str) -> Self {
         Self { tag, routes: Vec::new() }
@@ -49,27 +49,27 @@ impl Door {
 
     /// Adds a route that reads.
     #[must_use]
-    pub fn get<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
-        self.add(path, &[Method::GET], on(MethodFilter::GET, handler), about)
+    pub fn get<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, description: RouteDescription) -> Self {
+        self.add(path, &[Method::GET], on(MethodFilter::GET, handler), description)
     }
 
     /// Adds a route that creates a resource or performs an action.
     #[must_use]
-    pub fn post<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
-        self.add(path, &[Method::POST], on(MethodFilter::POST, handler), about)
+    pub fn post<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, description: RouteDescription) -> Self {
+        self.add(path, &[Method::POST], on(MethodFilter::POST, handler), description)
     }
 
     /// Adds a route that updates a resource, by PATCH or PUT, which are equivalent.
     #[must_use]
-    pub fn update<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
+    pub fn update<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, description: RouteDescription) -> Self {
         let filter = MethodFilter::PATCH.or(MethodFilter::PUT);
-        self.add(path, UPDATES, on(filter, handler), about)
+        self.add(path, UPDATES, on(filter, handler), description)
     }
 
     /// Adds a route that deletes a resource.
     #[must_use]
-    pub fn delete<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
-        self.add(path, &[Method::DELETE], on(MethodFilter::DELETE, handler), about)
+    pub fn delete<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, description: RouteDescription) -> Self {
+        self.add(path, &[Method::DELETE], on(MethodFilter::DELETE, handler), description)
     }
 
     /// Returns the routes.
@@ -77,12 +77,12 @@ impl Door {
         self.routes
     }
 
-    fn add(mut self, path: &str, methods: &'static [Method], methods_router: MethodRouter<Routes>, about: About) -> Self {
+    fn add(mut self, path: &str, methods: &'static [Method], methods_router: MethodRouter<Routes>, description: RouteDescription) -> Self {
         self.routes.push(Route {
             path: path.to_owned(),
             methods,
             tag: self.tag,
-            about,
+            description,
             methods_router,
         });
         self

@@ -27,8 +27,8 @@ use tonic::{
 use uuid::Uuid;
 
 use crate::{
-    errors::Failure,
-    layers::response_metadata::{Noting, Position},
+    errors::ApiError,
+    layers::response_metadata::{CursorRecorder, ResponseMetadata},
 };
 
 /// The metadata key of the token, regardless of the header it arrived in.
@@ -54,15 +54,15 @@ pub struct Call {
     address: Option<ClientAddress>,
     /// Present if the request has already been charged to its address.
     charged: Option<Charged>,
-    position: Position,
-    behind: Behind,
+    response_metadata: ResponseMetadata,
+    rpc_method: RpcMethod,
 }
 
 /// The method of the contract that a route calls, as named in its description: `Service.Method`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Behind(pub &'static str);
+pub struct RpcMethod(pub &'static str);
 
-impl Behind {
+impl RpcMethod {
     fn method(self) -> &'static str {
         self.0.rsplit('.').next().unwrap_or_default()
     }
@@ -81,8 +81,8 @@ where
             from: parts.extensions.get().copied(),
             address: parts.extensions.get().copied(),
             charged: parts.extensions.get().copied(),
-            position: parts.extensions.get().cloned().unwrap_or_default(),
-            behind: parts.extensions.get().copied().unwrap_or_default(),
+            response_metadata: parts.extensions.get().cloned().unwrap_or_default(),
+            rpc_method: parts.extensions.get().copied().unwrap_or_default(),
         })
     }
 }
@@ -90,11 +90,11 @@ where
 macro_rules! clients {
     ($($(#[$doc:meta])* $name:ident: $client:ident),+ $(,)?) => {$(
         $(#[$doc])*
-        pub fn $name(&self) -> $client<Noting> {
+        pub fn $name(&self) -> $client<CursorRecorder> {
             // The response comes from this process, and its size is bounded where it is created.
-            let services = Noting {
+            let services = CursorRecorder {
                 routes: self.routes.clone(),
-                position: self.position.clone(),
+                response_metadata: self.response_metadata.clone(),
             };
             $client::new(services).max_decoding_message_size(usize::MAX)
         }
@@ -200,7 +200,7 @@ impl Call {
     ///
     /// # Errors
     /// Returns the error of the access check, or else that of `verdict`.
-    pub async fn admit<T>(&self, account_id: i64, verdict: Result<T, Failure>) -> Result<T, Failure> {
+    pub async fn admit<T>(&self, account_id: i64, verdict: Result<T, ApiError>) -> Result<T, ApiError> {
         if verdict.is_err() {
             self.enter(account_id).await?;
         }
@@ -212,7 +212,7 @@ impl Call {
     ///
     /// # Errors
     /// Returns the error of the access check.
-    pub async fn enter(&self, account_id: i64) -> Result<(), Failure> {
+    pub async fn enter(&self, account_id: i64) -> Result<(), ApiError> {
         Ok(self.access(account_id).await?)
     }
 
@@ -223,7 +223,7 @@ impl Call {
     pub async fn access(&self, account_id: i64) -> Result<(), Status> {
         let request = pb::GetAccessRequest {
             account_id,
-            method: self.behind.method().to_owned(),
+            method: self.rpc_method.method().to_owned(),
         };
         self.accounts().get_access(self.request(request)).await?;
         Ok(())
@@ -248,11 +248,11 @@ mod tests {
     fn call(headers: &[(&'static str, &'static str)]) -> Call {
         Call {
             routes: Routes::default(),
-            position: Position::default(),
+            response_metadata: ResponseMetadata::default(),
             from: None,
             address: None,
             charged: None,
-            behind: Behind::default(),
+            rpc_method: RpcMethod::default(),
             headers: headers
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))

@@ -37,8 +37,8 @@ use tower::{Layer as _, util::MapRequestLayer};
 pub use config::Config;
 pub use params::form_files::DiscardUploads;
 
-use api_router::Door;
-use errors::Answer;
+use api_router::ApiRouter;
+use errors::ApiResult;
 
 /// Paths of Chatwoot that Parley does not implement. They must be listed so that `import` is not taken for a contact's id.
 const ABSENT: [&str; 2] = [
@@ -47,7 +47,7 @@ const ABSENT: [&str; 2] = [
 ];
 
 /// All routes with their descriptions, except those that serve the description itself.
-fn routes() -> Door {
+fn routes() -> ApiRouter {
     resources::profile::routes()
         .merge(resources::installation::routes())
         .merge(resources::accounts::routes())

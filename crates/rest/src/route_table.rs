@@ -12,7 +12,7 @@ use crate::{
     ABSENT,
     layers::paths,
     openapi,
-    params::known_params::{Ignored, Names, is_id},
+    params::known_params::{Ignored, KnownNames, is_id},
     routes,
     routing::CABLE,
 };
@@ -35,7 +35,7 @@ struct Entry {
     path: String,
     /// Empty if the route accepts any method.
     methods: &'static [Method],
-    names: Names,
+    names: KnownNames,
     /// Whether a body without known parameters is rejected.
     refuses_no_change: bool,
 }
@@ -88,13 +88,13 @@ impl RouteTable {
     pub fn new() -> Self {
         let described = routes().merge(openapi::routes(&openapi::Document::default())).into_routes();
         let described = described.into_iter().map(|route| Entry {
-            names: Names::of(&route.path, &route.about),
+            names: KnownNames::of(&route.path, &route.description),
             refuses_no_change: route.is_account_update(),
             path: route.path,
             methods: route.methods,
         });
         let cable = Entry {
-            names: Names::of(CABLE.path, &openapi::about("", "")),
+            names: KnownNames::of(CABLE.path, &openapi::describe("", "")),
             refuses_no_change: false,
             path: CABLE.path.to_owned(),
             methods: &[],

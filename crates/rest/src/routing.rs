@@ -1,4 +1,4 @@
-//! Builds the router from the routes of a [`Door`], with their middleware and their description. No other file registers routes.
+//! Builds the router from the routes of an [`ApiRouter`], with their middleware and their description. No other file registers routes.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use bytes::Bytes;
 use tonic::service::Routes;
 
 use crate::{
-    api_router::Door,
-    call::Behind,
+    api_router::ApiRouter,
+    call::RpcMethod,
     config::Config,
-    errors::Failure,
+    errors::ApiError,
     layers::{admission, early_authorization, response_metadata},
     openapi::{self, Caller, Endpoint},
     params::{
-        ignored::{self, Understood},
+        ignored::{self, KnownParams},
         multipart::TextLimit,
     },
     realtime::cable,
@@ -33,23 +33,24 @@ pub(crate) const CABLE: Endpoint = Endpoint {
 };
 
 /// Builds the router. The paths in `absent` are not routes, even though a route with an id in that segment matches them.
-pub fn router(door: Door, services: Routes, config: &Config, absent: &[&str]) -> Router {
+pub fn router(api_router: ApiRouter, services: Routes, config: &Config, absent: &[&str]) -> Router {
     let document = openapi::Document::default();
-    let all = door.merge(openapi::routes(&document)).into_routes();
+    let all = api_router.merge(openapi::routes(&document)).into_routes();
     let described = openapi::document(&all, &[CABLE], &config.base_url);
     // `set` fails only if the document is already set, and it was created above.
     let _ = document.set(Bytes::from(described));
     let services = services.prepare();
     let mut router = Router::new();
     for route in all {
-        let early = axum::middleware::from_fn_with_state((services.clone(), route.about.required_caller()), early_authorization::check);
-        let report = axum::middleware::from_fn_with_state(Understood::of(&route, &services), ignored::report);
+        let early =
+            axum::middleware::from_fn_with_state((services.clone(), route.description.required_caller()), early_authorization::check);
+        let report = axum::middleware::from_fn_with_state(KnownParams::of(&route, &services), ignored::report);
         let charge = axum::middleware::from_fn_with_state((Arc::clone(&config.anonymous), config.memory.clone()), admission::charge);
         let methods = route
             .methods_router
             .route_layer(report)
             .route_layer(early)
-            .route_layer(Extension(Behind(route.about.rpc())))
+            .route_layer(Extension(RpcMethod(route.description.rpc())))
             .route_layer(charge);
         router = router.route(&route.path, methods);
     }
@@ -70,9 +71,9 @@ pub fn router(door: Door, services: Routes, config: &Config, absent: &[&str]) ->
         .with_state(services)
 }
 
-async fn unknown_route(method: Method, uri: Uri) -> Failure {
+async fn unknown_route(method: Method, uri: Uri) -> ApiError {
     if method == Method::POST && uri.path().ends_with("/webhooks") {
-        return Failure::no_webhooks();
+        return ApiError::no_webhooks();
     }
-    Failure::unknown_route()
+    ApiError::unknown_route()
 }

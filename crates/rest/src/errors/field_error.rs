@@ -15,7 +15,7 @@ pub fn echo(text: &str) -> std::borrow::Cow<'_, str> {
 
 /// A violation of a rule by a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Complaint {
+pub struct FieldError {
     /// The attribute, as the JSON API names it.
     pub attribute: String,
     /// The message, which begins with the humanized attribute.
@@ -24,7 +24,7 @@ pub struct Complaint {
     pub alone: bool,
 }
 
-impl Complaint {
+impl FieldError {
     /// Creates a violation from an attribute and what is wrong with it.
     pub fn new(attribute: &str, text: &str) -> Self {
         Self {
@@ -163,7 +163,7 @@ mod tests {
     fn said(field: &str, rule: &str, limit: Option<&str>) -> (String, String) {
         let mut violation = FieldViolation::new(field, "must be better");
         violation.reason = rule.to_owned();
-        let complaint = Complaint::of(&violation, limit);
+        let complaint = FieldError::of(&violation, limit);
         (complaint.attribute, complaint.sentence)
     }
 
@@ -243,9 +243,9 @@ mod tests {
         ] {
             assert_eq!(said(field, rule, limit), (attribute.to_owned(), sentence.to_owned()), "{field}");
         }
-        assert_eq!(Complaint::no_such_name("status", "foo").sentence, "'foo' is not a valid status");
+        assert_eq!(FieldError::no_such_name("status", "foo").sentence, "'foo' is not a valid status");
         assert_eq!(
-            Complaint::inexact("custom_attributes.a.0").sentence,
+            FieldError::inexact("custom_attributes.a.0").sentence,
             "Custom attributes a.0 is a number that cannot be kept exactly"
         );
     }

@@ -7,10 +7,10 @@ use serde_json::{Value as Json, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{Body, Failure};
-use crate::errors::field_error::Complaint;
+use super::{ApiError, Body};
+use crate::errors::field_error::FieldError;
 
-impl Failure {
+impl ApiError {
     /// 410 for a cursor that the log cannot resume from, with the range of the log. An `EventSource` does not reconnect after 410.
     fn gone(reason: &str, status: &Status) -> Self {
         let details = status.get_error_details();
@@ -94,7 +94,7 @@ impl Failure {
             .map(str::to_owned)
     }
 
-    fn of(status: &Status, invalid: fn(&[Complaint]) -> Self) -> Self {
+    fn of(status: &Status, invalid: fn(&[FieldError]) -> Self) -> Self {
         let details = status.get_error_details();
         let unauthorized = |text| Self::error(StatusCode::UNAUTHORIZED, text);
         match reason(&details) {
@@ -125,7 +125,7 @@ impl Failure {
                 json!({ "error": status.message(), "reason": foreign }),
             ),
             "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::later(&details),
-            "RATE_LIMITED" => invalid(&[Complaint::whole("Too many messages")]).retry(&details),
+            "RATE_LIMITED" => invalid(&[FieldError::whole("Too many messages")]).retry(&details),
             "BUSY" => Self::later(&details),
             // The server did not respond in time. As during an outage, a retry may succeed.
             "UNAVAILABLE" | "STREAM_ROTATED" | "DEADLINE_EXCEEDED" => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&details),
@@ -146,7 +146,7 @@ impl Failure {
         }
     }
 
-    fn taken(details: &ErrorDetails, status: &Status, invalid: fn(&[Complaint]) -> Self) -> Self {
+    fn taken(details: &ErrorDetails, status: &Status, invalid: fn(&[FieldError]) -> Self) -> Self {
         let fields: Vec<_> = details
             .bad_request()
             .map(|bad| bad.field_violations.iter().map(|v| v.field.as_str()).collect())
@@ -195,7 +195,7 @@ fn whole_seconds(delay: Duration) -> u64 {
     (delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1)
 }
 
-impl From<Status> for Failure {
+impl From<Status> for ApiError {
     fn from(status: Status) -> Self {
         Self::of(&status, Self::record)
     }
@@ -209,14 +209,14 @@ fn metadata<'a>(details: &'a ErrorDetails, key: &str) -> Option<&'a str> {
     details.error_info()?.metadata.get(key).map(String::as_str)
 }
 
-fn complaints(details: &ErrorDetails, status: &Status) -> Vec<Complaint> {
+fn complaints(details: &ErrorDetails, status: &Status) -> Vec<FieldError> {
     let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
     if violations.is_empty() {
-        return vec![Complaint::whole(status.message())];
+        return vec![FieldError::whole(status.message())];
     }
     violations
         .iter()
-        .map(|violation| Complaint::of(violation, metadata(details, &format!("limit.{}", violation.field))))
+        .map(|violation| FieldError::of(violation, metadata(details, &format!("limit.{}", violation.field))))
         .collect()
 }
 
@@ -249,7 +249,7 @@ mod tests {
         Status::with_error_details(code, "said so", details)
     }
 
-    fn answer(failure: Failure) -> (u16, Json) {
+    fn answer(failure: ApiError) -> (u16, Json) {
         match failure.body {
             Body::Json(json) => (failure.status.as_u16(), json),
             Body::Text(text) => (failure.status.as_u16(), json!(text)),
@@ -353,7 +353,7 @@ mod tests {
             (422, json!({"error": "source_id should be unique", "existing_id": 41}))
         );
         assert_eq!(
-            answer(Failure::of_message(&taken("message.source_id"))),
+            answer(ApiError::of_message(&taken("message.source_id"))),
             (
                 422,
                 json!({"error": "Validation failed: Source has already been taken", "existing_id": 41})
@@ -370,7 +370,7 @@ mod tests {
             &[("message.content", "TOO_LONG")],
         );
         assert_eq!(
-            answer(Failure::of_message(&long)),
+            answer(ApiError::of_message(&long)),
             (
                 422,
                 json!({"error": "Validation failed: Content is too long (maximum is 150000 characters)"})
@@ -378,19 +378,19 @@ mod tests {
         );
         let flood = refusal(Code::ResourceExhausted, "RATE_LIMITED", &[], &[]);
         assert_eq!(
-            answer(Failure::of_message(&flood)),
+            answer(ApiError::of_message(&flood)),
             (422, json!({"error": "Validation failed: Too many messages"}))
         );
         assert_eq!(
-            answer(Failure::message(&[
-                Complaint::new("content", "x"),
-                Complaint::no_such_name("message_type", "foo")
+            answer(ApiError::message(&[
+                FieldError::new("content", "x"),
+                FieldError::no_such_name("message_type", "foo")
             ])),
             (422, json!({"error": "'foo' is not a valid message_type"}))
         );
         let wrong_inbox = refusal(Code::FailedPrecondition, "FAILED_PRECONDITION", &[], &[]);
         assert_eq!(
-            answer(Failure::of_message_status(&wrong_inbox)),
+            answer(ApiError::of_message_status(&wrong_inbox)),
             (403, json!({"error": "Message status update is only allowed for API inboxes"}))
         );
     }
@@ -399,7 +399,7 @@ mod tests {
     fn a_full_queue_says_when_to_come_again() {
         let mut details = ErrorDetails::with_error_info("BUSY", "parley", HashMap::<String, String>::new());
         details.set_retry_info(Some(Duration::from_millis(1200)));
-        let response = Failure::from(Status::with_error_details(Code::ResourceExhausted, "busy", details)).into_response();
+        let response = ApiError::from(Status::with_error_details(Code::ResourceExhausted, "busy", details)).into_response();
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()[RETRY_AFTER], "2");
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");

@@ -16,7 +16,7 @@ use axum::{
 use serde_json::{Value as Json, json};
 
 use crate::{
-    errors::field_error::{Complaint, echo},
+    errors::field_error::{FieldError, echo},
     json::respond,
     params::tree_budget::TooLarge,
 };
@@ -26,14 +26,14 @@ const SENTENCES: usize = 50;
 
 /// An error response.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
+pub struct ApiError {
     status: StatusCode,
     body: Body,
     retry_after: Option<u64>,
 }
 
 /// The result of a handler.
-pub type Answer = Result<Response, Failure>;
+pub type ApiResult = Result<Response, ApiError>;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Body {
@@ -42,7 +42,7 @@ enum Body {
     Empty,
 }
 
-impl Failure {
+impl ApiError {
     fn new(status: StatusCode, body: Json) -> Self {
         Self {
             status,
@@ -117,7 +117,7 @@ impl Failure {
     }
 
     /// 422 of shape B for invalid fields.
-    pub fn record(complaints: &[Complaint]) -> Self {
+    pub fn record(complaints: &[FieldError]) -> Self {
         let mut attributes: Vec<&str> = Vec::new();
         for complaint in complaints.iter().take(SENTENCES) {
             if !attributes.contains(&complaint.attribute.as_str()) {
@@ -131,7 +131,7 @@ impl Failure {
     }
 
     /// 422 of shape A, as for message creation.
-    pub fn message(complaints: &[Complaint]) -> Self {
+    pub fn message(complaints: &[FieldError]) -> Self {
         let text = match complaints.iter().find(|complaint| complaint.alone) {
             Some(complaint) => complaint.sentence.clone(),
             None => format!("Validation failed: {}", joined(complaints)),
@@ -172,7 +172,7 @@ impl Failure {
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = match self.body {
             Body::Json(json) => respond(self.status, &json),
@@ -187,7 +187,7 @@ impl IntoResponse for Failure {
 }
 
 /// Joins the first [`SENTENCES`] messages, followed by the number of the remaining ones.
-fn joined(complaints: &[Complaint]) -> String {
+fn joined(complaints: &[FieldError]) -> String {
     let text = complaints
         .iter()
         .take(SENTENCES)

@@ -14,7 +14,7 @@ use parley_admission::{
     request_memory::{Holder, RequestMemory, Sender},
 };
 
-use crate::{errors::Failure, params::INLINE_BYTES};
+use crate::{errors::ApiError, params::INLINE_BYTES};
 
 /// Charges a request that has no token, or one that was not recently valid. A request with a valid token is charged by the gRPC call that
 /// it makes, where the token is looked up; if its body cannot be parsed, it makes no call.
@@ -31,7 +31,7 @@ pub async fn charge(State((limits, memory)): State<(Arc<AnonymousLimits>, Reques
             // The address has used up its limit, perhaps by other clients that share it. Look up the token, which counts against the failed
             // authentications of the address.
             Err(_) if memory.has_good_token(&sender).await => {}
-            Err(exceeded) => return Failure::from(exceeded).into_response(),
+            Err(exceeded) => return ApiError::from(exceeded).into_response(),
         }
     }
     next.run(request).await
@@ -43,7 +43,7 @@ fn is_large(body: &Body) -> bool {
     length.is_none_or(|bytes| bytes > INLINE_BYTES as u64)
 }
 
-impl From<Exceeded> for Failure {
+impl From<Exceeded> for ApiError {
     fn from(exceeded: Exceeded) -> Self {
         Self::too_many(exceeded.retry_after.max(Duration::from_secs(1)))
     }

@@ -16,7 +16,7 @@ use parley_proto as pb;
 use tonic::{Code, Status, service::Routes};
 use tonic_types::StatusExt as _;
 
-use crate::{call::Call, errors::Failure, openapi::Caller, params::multipart};
+use crate::{call::Call, errors::ApiError, openapi::Caller, params::multipart};
 
 /// Maximum bytes of a body that is read before the caller is authorized.
 const SMALL: u64 = 64 * 1024;
@@ -72,11 +72,14 @@ impl Resource {
         resource
     }
 
-    async fn check(self, call: &Call, caller: Caller, is_form: bool) -> Result<(), Failure> {
+    async fn check(self, call: &Call, caller: Caller, is_form: bool) -> Result<(), ApiError> {
         match caller {
             Caller::Anyone => self.check_session(call).await,
-            Caller::Platform => self.check_access(call, false).await.map_err(|status| Failure::of_platform(&status)),
-            Caller::User => self.check_access(call, false).await.map_err(Failure::from),
+            Caller::Platform => self
+                .check_access(call, false)
+                .await
+                .map_err(|status| ApiError::of_platform(&status)),
+            Caller::User => self.check_access(call, false).await.map_err(ApiError::from),
             Caller::Member | Caller::Administrator => {
                 self.check_access(call, true).await?;
                 if is_form { Ok(self.check_exists(call).await?) } else { Ok(()) }
@@ -124,7 +127,7 @@ impl Resource {
     }
 
     /// Checks that the inbox, the session and the conversation of a client API path exist.
-    async fn check_session(self, call: &Call) -> Result<(), Failure> {
+    async fn check_session(self, call: &Call) -> Result<(), ApiError> {
         let Some(inbox_identifier) = self.inbox_identifier else {
             return Ok(());
         };
@@ -156,7 +159,7 @@ impl Resource {
                 }
             }
         };
-        checked.map_err(|status| Failure::of_client(&status))
+        checked.map_err(|status| ApiError::of_client(&status))
     }
 }
 

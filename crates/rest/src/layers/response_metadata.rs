@@ -50,21 +50,21 @@ const TOLD: [(HeaderName, HeaderName); 4] = [
 
 /// The latest headers that the services returned during one request, and whether the request is heavy.
 #[derive(Clone, Debug, Default)]
-pub struct Position(Arc<Noted>);
+pub struct ResponseMetadata(Arc<RecordedMetadata>);
 
 #[derive(Debug, Default)]
-struct Noted {
+struct RecordedMetadata {
     headers: Mutex<HeaderMap>,
     weight: Weight,
 }
 
-impl Weighed for Position {
+impl Weighed for ResponseMetadata {
     fn weight(&self) -> &Weight {
         &self.0.weight
     }
 }
 
-impl Position {
+impl ResponseMetadata {
     fn note(&self, headers: &HeaderMap) {
         for (told, said) in &TOLD {
             if let Some(value) = headers.get(told) {
@@ -81,11 +81,11 @@ impl Position {
 
 /// Adds the headers to the response.
 pub async fn say(mut request: Request, next: Next) -> Response {
-    let position = Position::default();
-    request.extensions_mut().insert(position.clone());
-    let mut response = position.weight().run(next.run(request)).await;
-    response.headers_mut().extend(position.take());
-    if position.weight().is_heavy() {
+    let response_metadata = ResponseMetadata::default();
+    request.extensions_mut().insert(response_metadata.clone());
+    let mut response = response_metadata.weight().run(next.run(request)).await;
+    response.headers_mut().extend(response_metadata.take());
+    if response_metadata.weight().is_heavy() {
         // Lists continue to be written page by page, after the response headers.
         response = response.map(|body| axum::body::Body::new(HeavyBody::new(body)));
     }
@@ -94,13 +94,13 @@ pub async fn say(mut request: Request, next: Next) -> Response {
 
 /// The services, wrapped to record their response headers.
 #[derive(Clone, Debug)]
-pub struct Noting {
+pub struct CursorRecorder {
     pub routes: Routes,
-    pub position: Position,
+    pub response_metadata: ResponseMetadata,
 }
 
-impl Service<http::Request<Body>> for Noting {
-    type Response = http::Response<WeighedBody<Body, Position>>;
+impl Service<http::Request<Body>> for CursorRecorder {
+    type Response = http::Response<WeighedBody<Body, ResponseMetadata>>;
     type Error = <Routes as Service<http::Request<Body>>>::Error;
     type Future = futures_util::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -110,11 +110,11 @@ impl Service<http::Request<Body>> for Noting {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let answer = self.routes.call(request);
-        let position = self.position.clone();
+        let response_metadata = self.response_metadata.clone();
         Box::pin(async move {
             let response = answer.await?;
-            position.note(response.headers());
-            Ok(response.map(|body| WeighedBody::new(body, position)))
+            response_metadata.note(response.headers());
+            Ok(response.map(|body| WeighedBody::new(body, response_metadata)))
         })
     }
 }

@@ -3,12 +3,12 @@
 use serde_json::{Value as Json, json};
 
 use crate::{
-    errors::field_error::Complaint,
+    errors::field_error::FieldError,
     openapi::{
-        About,
+        RouteDescription,
         schema::{Schema, flag, integer, text},
     },
-    params::fields::Fields,
+    params::fields::ParamReader,
 };
 
 /// The maximum value of `per_page`.
@@ -18,7 +18,7 @@ const FARTHEST: i64 = 1_000_000;
 
 /// The requested rows of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct PageWindow {
     /// Number of rows to skip.
     pub skip: i32,
     /// Number of rows to request.
@@ -31,21 +31,21 @@ pub struct Window {
     told: bool,
 }
 
-impl Window {
+impl PageWindow {
     /// Parses `page`, `cursor` and `per_page`. `usual` is the default page size; 0 selects that of the service. If `cursor` is present,
     /// even if empty, the page number is ignored.
-    pub fn read(fields: &mut Fields<'_>, usual: i32) -> Self {
+    pub fn read(fields: &mut ParamReader<'_>, usual: i32) -> Self {
         let window = Self::unnumbered(fields, usual);
         if by_cursor(fields) { window } else { window.at(fields.page()) }
     }
 
     /// Like [`Self::read`], for a list without page numbers.
-    pub fn unnumbered(fields: &mut Fields<'_>, usual: i32) -> Self {
+    pub fn unnumbered(fields: &mut ParamReader<'_>, usual: i32) -> Self {
         let mut size = usual;
         if fields.filled("per_page") {
             match fields.integer("per_page").filter(|size| (1..=MOST).contains(size)) {
                 Some(asked) => size = i32::try_from(asked).unwrap_or(usual),
-                None => fields.complain(Complaint::new("per_page", &format!("must be between 1 and {MOST}"))),
+                None => fields.complain(FieldError::new("per_page", &format!("must be between 1 and {MOST}"))),
             }
         }
         Self {
@@ -56,7 +56,7 @@ impl Window {
     }
 
     /// Like [`Self::read`], for a list with page numbers only.
-    pub fn numbered(fields: &Fields<'_>, usual: i32) -> Self {
+    pub fn numbered(fields: &ParamReader<'_>, usual: i32) -> Self {
         Self::first(usual).at(fields.page())
     }
 
@@ -127,18 +127,18 @@ impl Window {
     }
 }
 
-fn by_cursor(fields: &Fields<'_>) -> bool {
+fn by_cursor(fields: &ParamReader<'_>) -> bool {
     fields.given("cursor") && fields.raw("cursor") != Some(&Json::Null)
 }
 
-/// Describes the parameters that [`Window::read`] parses.
-pub fn taken(about: About) -> About {
-    taken_unnumbered(about.query("page", integer().note("From 1.")))
+/// Describes the parameters that [`PageWindow::read`] parses.
+pub fn taken(description: RouteDescription) -> RouteDescription {
+    taken_unnumbered(description.query("page", integer().note("From 1.")))
 }
 
-/// Describes the parameters that [`Window::unnumbered`] parses.
-pub fn taken_unnumbered(about: About) -> About {
-    about
+/// Describes the parameters that [`PageWindow::unnumbered`] parses.
+pub fn taken_unnumbered(description: RouteDescription) -> RouteDescription {
+    description
         .query("per_page", integer().note("1 to 100. The answer then tells how to go on."))
         .query(
             "cursor",
@@ -146,7 +146,7 @@ pub fn taken_unnumbered(about: About) -> About {
         )
 }
 
-/// Describes the keys that [`Window::tell_found`] adds.
+/// Describes the keys that [`PageWindow::tell_found`] adds.
 pub fn told_found(meta: Schema) -> Schema {
     told(meta).optional(
         "complete",
@@ -154,7 +154,7 @@ pub fn told_found(meta: Schema) -> Schema {
     )
 }
 
-/// Describes the keys that [`Window::tell`] adds.
+/// Describes the keys that [`PageWindow::tell`] adds.
 pub fn told(meta: Schema) -> Schema {
     meta.optional("has_more", flag()).optional("next_cursor", text().or_null())
 }
@@ -164,11 +164,11 @@ mod tests {
     use super::*;
     use crate::params::Params;
 
-    fn window(json: Json) -> Result<Window, String> {
+    fn window(json: Json) -> Result<PageWindow, String> {
         let Json::Object(map) = json else { panic!("an object") };
         let params = Params { map, ..Default::default() };
         let mut fields = params.fields();
-        let window = Window::read(&mut fields, 15);
+        let window = PageWindow::read(&mut fields, 15);
         fields.verdict().map(|()| window).map_err(|failure| format!("{failure:?}"))
     }
 

@@ -17,7 +17,7 @@ use futures_util::{
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use crate::{Answer, errors::Failure, json};
+use crate::{ApiResult, errors::ApiError, json};
 
 /// The rows of one page, and the token of the next page (empty if there is none).
 pub type Page = (Vec<Json>, String);
@@ -29,9 +29,9 @@ const AT_ONCE: usize = 1000;
 ///
 /// # Errors
 /// Returns the error of the first page.
-pub async fn whole<R>(frame: impl FnOnce(Json) -> Json, mut fetch: impl FnMut(String) -> R + Send + 'static) -> Answer
+pub async fn whole<R>(frame: impl FnOnce(Json) -> Json, mut fetch: impl FnMut(String) -> R + Send + 'static) -> ApiResult
 where
-    R: Future<Output = Result<Page, Failure>> + Send + 'static,
+    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
 {
     let first = fetch(String::new()).await?;
     Ok(go_on(first, usize::MAX, frame, move |token, _| fetch(token)))
@@ -46,7 +46,7 @@ pub fn go_on<R>(
     fetch: impl FnMut(String, usize) -> R + Send + 'static,
 ) -> Response
 where
-    R: Future<Output = Result<Page, Failure>> + Send + 'static,
+    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
 {
     if token.is_empty() || rows.len() >= limit {
         let rows = rows.into_iter().take(limit).collect();
@@ -66,9 +66,9 @@ pub async fn backwards<R>(
     limit: usize,
     frame: impl FnOnce(Json) -> Json,
     mut fetch: impl FnMut(String, usize) -> R + Send + 'static,
-) -> Answer
+) -> ApiResult
 where
-    R: Future<Output = Result<Page, Failure>> + Send + 'static,
+    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
 {
     if token.is_empty() || rows.len() >= limit {
         return Ok(json::ok(&frame(Json::Array(rows))));
@@ -82,7 +82,7 @@ where
         left = left.saturating_sub(page.0.len());
         token = page.1;
     }
-    let source = Back {
+    let source = BackwardPages {
         pages,
         newest: Some(rows),
         fetch,
@@ -93,7 +93,7 @@ where
 /// The source of further rows.
 trait Source: Send + 'static {
     /// The rows of the next page; `None` at the end.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Json>>, Failure>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Json>>, ApiError>> + Send;
 }
 
 struct Pages<F> {
@@ -105,9 +105,9 @@ struct Pages<F> {
 impl<F, R> Source for Pages<F>
 where
     F: FnMut(String, usize) -> R + Send + 'static,
-    R: Future<Output = Result<Page, Failure>> + Send + 'static,
+    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
 {
-    async fn next(&mut self) -> Result<Option<Vec<Json>>, Failure> {
+    async fn next(&mut self) -> Result<Option<Vec<Json>>, ApiError> {
         if self.token.is_empty() || self.left == 0 {
             return Ok(None);
         }
@@ -120,19 +120,19 @@ where
     }
 }
 
-struct Back<F> {
+struct BackwardPages<F> {
     /// The token and number of requested rows of each page; the page with the oldest rows is the last one.
     pages: Vec<(String, usize)>,
     newest: Option<Vec<Json>>,
     fetch: F,
 }
 
-impl<F, R> Source for Back<F>
+impl<F, R> Source for BackwardPages<F>
 where
     F: FnMut(String, usize) -> R + Send + 'static,
-    R: Future<Output = Result<Page, Failure>> + Send + 'static,
+    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
 {
-    async fn next(&mut self) -> Result<Option<Vec<Json>>, Failure> {
+    async fn next(&mut self) -> Result<Option<Vec<Json>>, ApiError> {
         match self.pages.pop() {
             Some((token, size)) => Ok(Some((self.fetch)(token, size).await?.0)),
             None => Ok(self.newest.take()),
@@ -151,7 +151,7 @@ impl Section {
     /// A list of at most `limit` rows whose first page has been fetched.
     pub fn new<R>((rows, token): Page, limit: usize, fetch: impl FnMut(String, usize) -> R + Send + 'static) -> Self
     where
-        R: Future<Output = Result<Page, Failure>> + Send + 'static,
+        R: Future<Output = Result<Page, ApiError>> + Send + 'static,
     {
         let first: Vec<Json> = rows.into_iter().take(limit).collect();
         let left = limit - first.len();
@@ -173,7 +173,7 @@ pub fn sections<const N: usize>(sections: [Section; N], frame: impl FnOnce([Json
 }
 
 /// Pages of rows, each fetched when it is polled.
-type Rows = BoxStream<'static, Result<Vec<Json>, Failure>>;
+type Rows = BoxStream<'static, Result<Vec<Json>, ApiError>>;
 
 fn further(source: impl Source) -> Rows {
     let pages = stream::unfold(source, |mut source| async move {
@@ -311,7 +311,7 @@ mod tests {
             first,
             usize::MAX,
             |rows| rows,
-            |_, _| std::future::ready(Err(Failure::fault(StatusCode::SERVICE_UNAVAILABLE))),
+            |_, _| std::future::ready(Err(ApiError::fault(StatusCode::SERVICE_UNAVAILABLE))),
         );
         assert_eq!(answer.status(), StatusCode::OK);
         assert!(run(read(answer)).is_err());
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_refused_first_page_is_the_answer() {
-        let refused = || std::future::ready(Err(Failure::fault(StatusCode::FORBIDDEN)));
+        let refused = || std::future::ready(Err(ApiError::fault(StatusCode::FORBIDDEN)));
         assert!(run(whole(|rows| rows, move |_| refused())).is_err());
     }
 }

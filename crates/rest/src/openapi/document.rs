@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     responses,
-    route_description::{About, Caller, Endpoint, Parameter},
+    route_description::{Caller, Endpoint, Parameter, RouteDescription},
     schema::{self, object, text},
     texts::{Example, INTRODUCTION, Operation, Texts, describe_fields},
 };
@@ -105,40 +105,40 @@ fn braced(entries: &[String]) -> String {
 }
 
 fn operation(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Json {
-    let about = &route.about;
-    let writes = about.writes(method);
+    let route_description = &route.description;
+    let writes = route_description.writes(method);
     // Operation ids are unique, so the PUT of an update needs one of its own.
     let id = if method == Method::PUT {
-        format!("{}ByPut", about.operation)
+        format!("{}ByPut", route_description.operation)
     } else {
-        about.operation.to_owned()
+        route_description.operation.to_owned()
     };
-    let needs_token = about.caller != Caller::Anyone;
+    let needs_token = route_description.caller != Caller::Anyone;
     let mut operation = json!({
         "operationId": id,
         "tags": [route.tag],
         "parameters": parameters(route, method, texts, components),
         "responses": responses::responses(route, method, texts, components),
         "security": if needs_token { json!([{ "token": [] }, { "dashed_token": [] }, { "bearer": [] }]) } else { json!([]) },
-        "x-parley-caller": about.caller.name(),
+        "x-parley-caller": route_description.caller.name(),
         "x-parley-writes": writes,
     });
-    if !about.rpc.is_empty() {
-        operation["x-parley-rpc"] = json!(about.rpc);
+    if !route_description.rpc.is_empty() {
+        operation["x-parley-rpc"] = json!(route_description.rpc);
     }
-    if let Some(text) = texts.operation(route.tag, about.operation) {
+    if let Some(text) = texts.operation(route.tag, route_description.operation) {
         operation["summary"] = json!(text.summary);
         operation["description"] = json!(text.description);
     }
-    if !about.body.is_empty() {
+    if !route_description.body.is_empty() {
         operation["requestBody"] = request_body(route, texts, components);
     }
     operation
 }
 
 fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Vec<Json> {
-    let own = texts.operation(route.tag, route.about.operation);
-    let example = texts.example(route.about.operation);
+    let own = texts.operation(route.tag, route.description.operation);
+    let example = texts.example(route.description.operation);
     let complete = |mut parameter: Json, name: &str| {
         if let Some(text) = description(own, texts, name) {
             parameter["description"] = json!(text);
@@ -157,7 +157,7 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Ma
             )
         })
         .collect();
-    for Parameter { name, schema, required } in &route.about.query {
+    for Parameter { name, schema, required } in &route.description.query {
         let schema = schema.put(components);
         let shown = if schema["type"] == "array" {
             format!("{name}[]")
@@ -169,11 +169,11 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Ma
             name,
         ));
     }
-    let header = match (route.about.writes(method), route.about.takes_key(method)) {
+    let header = match (route.description.writes(method), route.description.takes_key(method)) {
         (true, true) => Some("Idempotency-Key"),
         // Add an optional parameter: code generators handle an operation badly that has several body formats and no optional parameter.
         (true, false) => Some("traceparent"),
-        (false, _) if !route.about.rpc.is_empty() => Some("Parley-Min-Cursor"),
+        (false, _) if !route.description.rpc.is_empty() => Some("Parley-Min-Cursor"),
         _ => None,
     };
     if let Some(name) = header {
@@ -191,10 +191,10 @@ fn description<'a>(own: Option<&'a Operation>, texts: &'a Texts, name: &str) -> 
 }
 
 fn request_body(route: &Route, texts: &Texts, components: &mut Map<String, Json>) -> Json {
-    let about: &About = &route.about;
-    let own = texts.operation(route.tag, about.operation);
+    let route_description: &RouteDescription = &route.description;
+    let own = texts.operation(route.tag, route_description.operation);
     let mut fields = object();
-    for Parameter { name, schema, required } in &about.body {
+    for Parameter { name, schema, required } in &route_description.body {
         let schema = schema.clone();
         fields = if *required {
             fields.key(name, schema)
@@ -204,14 +204,14 @@ fn request_body(route: &Route, texts: &Texts, components: &mut Map<String, Json>
     }
     // Unknown parameters are ignored.
     let fields = fields.open();
-    let (json, form) = match about.root {
+    let (json, form) = match route_description.root {
         None => (fields.clone(), fields),
         Some(root) => {
             let wrapped = object().key(root, fields.clone()).open();
             (schema::either([wrapped.clone(), fields]), wrapped)
         }
     };
-    let required = about.body.iter().any(|parameter| parameter.required);
+    let required = route_description.body.iter().any(|parameter| parameter.required);
     let put = |schema: &schema::Schema, components: &mut Map<String, Json>| {
         let mut schema = schema.put(components);
         describe_fields(&mut schema, &|name| description(own, texts, name));
@@ -221,7 +221,7 @@ fn request_body(route: &Route, texts: &Texts, components: &mut Map<String, Json>
     let mut json = json!({ "schema": put(&json, components) });
     if let Some(Example {
         request: Some(request), ..
-    }) = texts.example(about.operation)
+    }) = texts.example(route_description.operation)
     {
         json["example"] = request.clone();
     }

@@ -18,9 +18,9 @@ use axum::{
 use bytes::Bytes;
 
 pub use document::document;
-pub use route_description::{About, Caller, Endpoint, about};
+pub use route_description::{Caller, Endpoint, RouteDescription, describe};
 
-use crate::api_router::Door;
+use crate::api_router::ApiRouter;
 use schema::attributes;
 
 /// The Content-Security-Policy of the page: nothing is loaded from other origins, and only our own script files run.
@@ -35,19 +35,19 @@ const STYLE: &str = include_str!("page.css");
 pub type Document = Arc<OnceLock<Bytes>>;
 
 /// The routes that serve the description. They are part of it themselves.
-pub fn routes(document: &Document) -> Door {
+pub fn routes(document: &Document) -> ApiRouter {
     let document = Arc::clone(document);
     let shown = move || {
         let bytes = document.get().cloned().unwrap_or_default();
         async move { served("application/json; charset=utf-8", bytes) }
     };
     let page = |kind: &'static str, text: &'static str| move || async move { served(kind, Bytes::from_static(text.as_bytes())) };
-    let file = |id, kind| about(id, "").caller(Caller::Anyone).answers_bytes(kind);
-    Door::new("Description")
+    let file = |id, kind| describe(id, "").caller(Caller::Anyone).answers_bytes(kind);
+    ApiRouter::new("Description")
         .get(
             "/openapi.json",
             shown,
-            about("showDescription", "").caller(Caller::Anyone).answers(attributes()),
+            describe("showDescription", "").caller(Caller::Anyone).answers(attributes()),
         )
         .get("/", page("text/html; charset=utf-8", PAGE), file("showRoot", "text/html"))
         .get("/docs", page("text/html; charset=utf-8", PAGE), file("showPage", "text/html"))

@@ -6,7 +6,7 @@ use axum::http::Method;
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    route_description::{About, Caller, Success},
+    route_description::{Caller, RouteDescription, Success},
     schema::{self, Schema, choice, integer, list, object, text},
     texts::{Example, Texts},
 };
@@ -76,15 +76,15 @@ fn media_type(status: &str) -> &'static str {
 /// Whether the error is possible for the route. Parsing parameters can fail on every route that has any. A route whose path and query have
 /// no ids cannot respond with 404; a nonexistent account is treated like an account of others (401).
 fn occurs(status: &str, route: &Route, method: &Method) -> bool {
-    let about = &route.about;
+    let route_description = &route.description;
     let changes = method != Method::GET;
-    let is_static = about.rpc.is_empty() && about.caller == Caller::Anyone;
+    let is_static = route_description.rpc.is_empty() && route_description.caller == Caller::Anyone;
     match status {
-        "401" => about.caller != Caller::Anyone,
+        "401" => route_description.caller != Caller::Anyone,
         "404" => !is_static && (changes || names_something(route)),
-        "409" => about.takes_key(method),
+        "409" => route_description.takes_key(method),
         // `Parley-Min-Cursor` may be rejected with 410.
-        "410" => !is_static && !about.writes(method) && about.caller != Caller::Anyone,
+        "410" => !is_static && !route_description.writes(method) && route_description.caller != Caller::Anyone,
         "413" => changes,
         "400" | "422" | "500" => !is_static,
         _ => true,
@@ -93,12 +93,12 @@ fn occurs(status: &str, route: &Route, method: &Method) -> bool {
 
 /// Whether a path or query contains an id other than the caller's account.
 fn names_something(route: &Route) -> bool {
-    let of_members = matches!(route.about.caller, Caller::Member | Caller::Administrator);
+    let of_members = matches!(route.description.caller, Caller::Member | Caller::Administrator);
     let in_path = route.path.split('/').filter(|part| part.starts_with('{'));
     let mut others = in_path.filter(|part| !of_members || *part != "{account_id}");
     others.next().is_some()
         || route
-            .about
+            .description
             .query_names()
             .any(|name| name.ends_with("_id") || name.ends_with("_ids"))
 }
@@ -136,11 +136,11 @@ pub fn headers(texts: &Texts) -> Json {
 
 /// Generates all responses of an operation.
 pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Json {
-    let about = &route.about;
-    let example = texts.example(about.operation);
+    let route_description = &route.description;
+    let example = texts.example(route_description.operation);
     let mut responses = Map::new();
-    let (status, mut success) = success(about, texts, components);
-    let headers = success_headers(about, method);
+    let (status, mut success) = success(route_description, texts, components);
+    let headers = success_headers(route_description, method);
     if !headers.is_empty() {
         success["headers"] = referred(&headers);
     }
@@ -157,7 +157,7 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut
         };
         responses.insert(status.to_owned(), answer);
     }
-    for (status, when) in &about.refusals {
+    for (status, when) in &route_description.refusals {
         let plain = json!({ "status": status.as_u16(), "error": status.canonical_reason() });
         let status = status.as_str();
         // The common example of 401 is a missing token, but these are other causes, such as a missing signature. Statuses outside of
@@ -171,7 +171,7 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut
         };
         responses.insert(status.to_owned(), response(status, when, &shape, example, components));
     }
-    if about.finds_nothing {
+    if route_description.finds_nothing {
         // The body is not described, because it may be empty.
         let description = texts.error("404").map_or("", |text| &text.description);
         responses.insert(
@@ -186,9 +186,11 @@ fn own_example<'a>(example: Option<&'a Example>, status: &str) -> Option<&'a Jso
     example?.errors.get(status)
 }
 
-fn success(about: &About, texts: &Texts, components: &mut Map<String, Json>) -> (&'static str, Json) {
-    let example = texts.example(about.operation).and_then(|example| example.response.as_ref());
-    match &about.success {
+fn success(route_description: &RouteDescription, texts: &Texts, components: &mut Map<String, Json>) -> (&'static str, Json) {
+    let example = texts
+        .example(route_description.operation)
+        .and_then(|example| example.response.as_ref());
+    match &route_description.success {
         Success::Empty => ("200", json!({ "description": "Done. The body is empty." })),
         Success::Json(schema) => {
             let mut schema = schema.put(components);
@@ -207,21 +209,21 @@ fn success(about: &About, texts: &Texts, components: &mut Map<String, Json>) -> 
             ("200", json!({ "description": "Done.", "content": { *kind: content } }))
         }
         Success::NoContent => ("204", json!({ "description": "Done. There is no body." })),
-        Success::Elsewhere => ("302", json!({ "description": "Redirects to the bytes of the file." })),
+        Success::Redirect => ("302", json!({ "description": "Redirects to the bytes of the file." })),
     }
 }
 
-fn success_headers(about: &About, method: &Method) -> Vec<&'static str> {
+fn success_headers(route_description: &RouteDescription, method: &Method) -> Vec<&'static str> {
     let mut names = Vec::new();
-    if matches!(about.success, Success::Elsewhere) {
+    if matches!(route_description.success, Success::Redirect) {
         names.push("Location");
     }
-    if !about.rpc.is_empty() || about.caller != Caller::Anyone {
-        if about.writes(method) {
+    if !route_description.rpc.is_empty() || route_description.caller != Caller::Anyone {
+        if route_description.writes(method) {
             names.push("Parley-Cursor");
         }
         names.push("Parley-Ignored");
-        if about.caller != Caller::Anyone {
+        if route_description.caller != Caller::Anyone {
             names.extend(["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]);
         }
     }
@@ -244,7 +246,7 @@ fn response(status: &str, description: &str, schema: &Schema, example: &Json, co
     response
 }
 
-impl About {
+impl RouteDescription {
     /// Whether a call with this method changes anything.
     pub(super) fn writes(&self, method: &Method) -> bool {
         !self.reads && method != Method::GET

@@ -55,7 +55,7 @@ pub(super) enum Success {
     /// 204 without a body.
     NoContent,
     /// 302 to the location of the resource.
-    Elsewhere,
+    Redirect,
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ pub(super) struct Parameter {
 /// The description of a route. Path parameters, and the errors implied by the route's shape (see `responses`), are added when the document
 /// is generated.
 #[derive(Clone, Debug)]
-pub struct About {
+pub struct RouteDescription {
     pub(super) operation: &'static str,
     pub(super) caller: Caller,
     pub(super) query: Vec<Parameter>,
@@ -85,8 +85,8 @@ pub struct About {
 ///
 /// By default, members of the account may call the route, and it returns 200 without a body. The summary, the description and those of the
 /// parameters are stored under the operation id in the tag's file in `texts/`; the examples are in `examples.json`.
-pub fn about(operation: &'static str, rpc: &'static str) -> About {
-    About {
+pub fn describe(operation: &'static str, rpc: &'static str) -> RouteDescription {
+    RouteDescription {
         operation,
         caller: Caller::Member,
         query: Vec::new(),
@@ -100,7 +100,7 @@ pub fn about(operation: &'static str, rpc: &'static str) -> About {
     }
 }
 
-impl About {
+impl RouteDescription {
     /// The gRPC method, `Service.Method`; empty if there is none.
     pub fn rpc(&self) -> &'static str {
         self.rpc
@@ -158,7 +158,7 @@ impl About {
     /// Adds several optional parameters of the body with the same schema.
     #[must_use]
     pub fn bodies(self, names: &[&'static str], schema: &Schema) -> Self {
-        names.iter().fold(self, |about, name| about.body(name, schema.clone()))
+        names.iter().fold(self, |description, name| description.body(name, schema.clone()))
     }
 
     /// Adds a required parameter of the body.
@@ -203,7 +203,7 @@ impl About {
     /// Sets a 302 response.
     #[must_use]
     pub fn leads_elsewhere(mut self) -> Self {
-        self.success = Success::Elsewhere;
+        self.success = Success::Redirect;
         self
     }
 

@@ -28,8 +28,8 @@ use parley_admission::{
 };
 
 use crate::{
-    errors::Failure,
-    params::{memory_charge::Held, multipart},
+    errors::ApiError,
+    params::{memory_charge::MemoryCharge, multipart},
 };
 
 /// Charges the body of a request until the response. A body larger than `max` bytes is rejected by its parser. Bodies of callers without a
@@ -55,19 +55,19 @@ pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max
     if begin(holder).is_err() {
         // The token was not used recently. Look it up before rejecting the request: the share of known callers may have room.
         if holder == Holder::Known || !memory.has_good_token(&sender).await {
-            return Failure::no_memory().into_response();
+            return ApiError::no_memory().into_response();
         }
         holder = Holder::Known;
         charge.transfer(holder);
         if begin(holder).is_err() {
-            return Failure::no_memory().into_response();
+            return ApiError::no_memory().into_response();
         }
     }
     if !has_body {
         return next.run(request).await;
     }
     if declared.is_none() || is_form {
-        request.extensions_mut().insert(Held(Arc::clone(&charge)));
+        request.extensions_mut().insert(MemoryCharge(Arc::clone(&charge)));
     }
     let unknown = (holder != Holder::Known).then_some((memory, sender));
     let slowed = unknown.as_ref().map(|(_, sender)| (limits, sender.address(), Pace::default()));
@@ -84,7 +84,7 @@ pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max
     let response = next.run(request).await;
     drop(charge);
     if is_exhausted.load(Ordering::Acquire) {
-        return Failure::no_memory().into_response();
+        return ApiError::no_memory().into_response();
     }
     response
 }

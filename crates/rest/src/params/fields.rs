@@ -6,7 +6,7 @@ use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    errors::{Failure, field_error::Complaint},
+    errors::{ApiError, field_error::FieldError},
     params::{Params, attributes, timestamps},
 };
 
@@ -15,33 +15,33 @@ const NOBODY: i64 = i64::MAX;
 
 /// Reads the parameters of one object, and collects their violations.
 #[derive(Debug)]
-pub struct Fields<'a> {
+pub struct ParamReader<'a> {
     map: &'a Map<String, Json>,
     params: &'a Params,
     prefix: String,
-    complaints: Vec<Complaint>,
+    complaints: Vec<FieldError>,
 }
 
 impl Params {
     /// Reads the parameters of the request.
-    pub fn fields(&self) -> Fields<'_> {
-        Fields::new(self)
+    pub fn fields(&self) -> ParamReader<'_> {
+        ParamReader::new(self)
     }
 
     /// Reads the object under a root key. A JSON body may omit the key if it has at least one of the attributes at the top level.
     ///
     /// # Errors
     /// Returns 422, naming the key, if neither is present.
-    pub fn root(&self, key: &str, attributes: &[&str]) -> Result<Fields<'_>, Failure> {
+    pub fn root(&self, key: &str, attributes: &[&str]) -> Result<ParamReader<'_>, ApiError> {
         match self.map.get(key) {
-            Some(Json::Object(map)) if !map.is_empty() => Ok(Fields::of(self, key, map)),
-            None if !self.form && attributes.iter().any(|name| self.map.contains_key(*name)) => Ok(Fields::new(self)),
-            _ => Err(Failure::missing(key)),
+            Some(Json::Object(map)) if !map.is_empty() => Ok(ParamReader::of(self, key, map)),
+            None if !self.form && attributes.iter().any(|name| self.map.contains_key(*name)) => Ok(ParamReader::new(self)),
+            _ => Err(ApiError::missing(key)),
         }
     }
 }
 
-impl<'a> Fields<'a> {
+impl<'a> ParamReader<'a> {
     /// Reads the parameters of the request.
     pub fn new(params: &'a Params) -> Self {
         Self {
@@ -63,15 +63,15 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads the object at `key`; `None` if it is absent or empty. Any other value is a violation.
-    pub fn inside(&mut self, key: &str) -> Option<Fields<'a>> {
+    pub fn inside(&mut self, key: &str) -> Option<ParamReader<'a>> {
         if !self.filled(key) {
             return None;
         }
         let Some(Json::Object(map)) = self.map.get(key) else {
-            self.complaints.push(Complaint::new(key, "must be an object"));
+            self.complaints.push(FieldError::new(key, "must be an object"));
             return None;
         };
-        Some(Fields {
+        Some(ParamReader {
             map,
             params: self.params,
             prefix: format!("{}{key}.", self.prefix),
@@ -80,12 +80,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Adds the violations of a nested object.
-    pub fn join(&mut self, inner: Fields<'_>) {
+    pub fn join(&mut self, inner: ParamReader<'_>) {
         self.complaints.extend(inner.complaints);
     }
 
     /// Adds a violation.
-    pub fn complain(&mut self, complaint: Complaint) {
+    pub fn complain(&mut self, complaint: FieldError) {
         self.complaints.push(complaint);
     }
 
@@ -93,21 +93,21 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// Returns 422, of shape A for files, of shape B for fields.
-    pub fn verdict(&self) -> Result<(), Failure> {
-        self.judge(Failure::record)
+    pub fn verdict(&self) -> Result<(), ApiError> {
+        self.judge(ApiError::record)
     }
 
     /// Like [`Self::verdict`], in the format of message creation.
     ///
     /// # Errors
     /// Returns 422 of shape A.
-    pub fn message_verdict(&self) -> Result<(), Failure> {
-        self.judge(Failure::message)
+    pub fn message_verdict(&self) -> Result<(), ApiError> {
+        self.judge(ApiError::message)
     }
 
-    fn judge(&self, failure: fn(&[Complaint]) -> Failure) -> Result<(), Failure> {
+    fn judge(&self, failure: fn(&[FieldError]) -> ApiError) -> Result<(), ApiError> {
         if let Some(field) = self.params.files.first() {
-            return Err(Failure::no_files(field));
+            return Err(ApiError::no_files(field));
         }
         if self.complaints.is_empty() {
             Ok(())
@@ -145,11 +145,11 @@ impl<'a> Fields<'a> {
             Json::Bool(bool) => Some(bool.to_string()),
             Json::Number(number) if number.is_i64() || !self.rounded(key) => Some(number.to_string()),
             Json::Number(_) => {
-                self.complaints.push(Complaint::inexact(key));
+                self.complaints.push(FieldError::inexact(key));
                 None
             }
             Json::Array(_) | Json::Object(_) => {
-                self.complaints.push(Complaint::new(key, "must be a text"));
+                self.complaints.push(FieldError::new(key, "must be a text"));
                 None
             }
         }
@@ -211,8 +211,8 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// Returns 422 if `user_ids` is missing.
-    pub fn users(&self) -> Result<Vec<i64>, Failure> {
-        self.ids("user_ids").ok_or_else(|| Failure::missing("user_ids"))
+    pub fn users(&self) -> Result<Vec<i64>, ApiError> {
+        self.ids("user_ids").ok_or_else(|| ApiError::missing("user_ids"))
     }
 
     /// The keys that are present, even if their value is null.
@@ -236,7 +236,7 @@ impl<'a> Fields<'a> {
             Json::Object(map) => self.attributes(key, map),
             _ if !self.filled(key) => None,
             _ => {
-                self.complaints.push(Complaint::new(key, "must be an object"));
+                self.complaints.push(FieldError::new(key, "must be an object"));
                 None
             }
         }
@@ -266,10 +266,10 @@ impl<'a> Fields<'a> {
     ) -> Option<Struct> {
         let before = self.complaints.len();
         for path in inexact {
-            self.complaints.push(Complaint::inexact(&format!("{key}.{path}")));
+            self.complaints.push(FieldError::inexact(&format!("{key}.{path}")));
         }
         if !map.values().all(attributes::shallow) {
-            self.complaints.push(Complaint::new(key, "is nested too deeply"));
+            self.complaints.push(FieldError::new(key, "is nested too deeply"));
         }
         (self.complaints.len() == before).then(|| attributes::to_struct(map))
     }
@@ -288,7 +288,7 @@ impl<'a> Fields<'a> {
                 Json::Number(number) => texts.push(number.to_string()),
                 Json::Null => {}
                 _ => {
-                    self.complaints.push(Complaint::new(key, "must be a list of texts"));
+                    self.complaints.push(FieldError::new(key, "must be a list of texts"));
                     return None;
                 }
             }
@@ -307,19 +307,19 @@ impl<'a> Fields<'a> {
         };
         let found = choices.iter().find(|(choice, _)| *choice == name).map(|(_, value)| *value);
         if found.is_none() {
-            self.complaints.push(Complaint::no_such_name(key, &name));
+            self.complaints.push(FieldError::no_such_name(key, &name));
         }
         found
     }
 
     /// A point in time, parsed by `read`. `None` if absent, null or blank.
-    pub fn time(&mut self, key: &str, read: timestamps::Reading) -> Option<Timestamp> {
+    pub fn time(&mut self, key: &str, read: timestamps::ParseTime) -> Option<Timestamp> {
         if !self.filled(key) {
             return None;
         }
         let at = read(self.map.get(key)?);
         if at.is_none() {
-            self.complaints.push(Complaint::new(key, "is not a time"));
+            self.complaints.push(FieldError::new(key, "is not a time"));
         }
         at
     }

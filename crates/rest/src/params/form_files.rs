@@ -86,22 +86,22 @@ pub async fn discard_unused(discard: DiscardUploads, mut request: Request, next:
     let files = FormFiles::default();
     request.extensions_mut().insert(files.clone());
     // Dropped together with this future if the client disconnects.
-    let abandoned = Abandoned { files, discard };
+    let guard = DiscardOnDrop { files, discard };
     let response = next.run(request).await;
-    let unused = abandoned.files.take_unused(Some(response.status()));
+    let unused = guard.files.take_unused(Some(response.status()));
     if !unused.is_empty() {
-        (abandoned.discard.0)(unused).await;
+        (guard.discard.0)(unused).await;
     }
     response
 }
 
 /// Deletes the files if the client disconnects.
-struct Abandoned {
+struct DiscardOnDrop {
     files: FormFiles,
     discard: DiscardUploads,
 }
 
-impl Drop for Abandoned {
+impl Drop for DiscardOnDrop {
     fn drop(&mut self) {
         let unused = self.files.take_unused(None);
         if !unused.is_empty()

@@ -17,7 +17,7 @@ use tonic::service::Routes;
 
 use crate::{
     api_router::Route,
-    params::known_params::{Ignored, Names},
+    params::known_params::{Ignored, KnownNames},
 };
 
 const HEADER: HeaderName = HeaderName::from_static("parley-ignored");
@@ -32,17 +32,17 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'
 
 /// The known parameters of one route.
 #[derive(Debug)]
-pub struct Understood {
-    names: Names,
+pub struct KnownParams {
+    names: KnownNames,
     /// The services, if updates without known parameters are rejected: the caller is authorized first.
     refusing: Option<Routes>,
 }
 
-impl Understood {
+impl KnownParams {
     /// Creates it from the route's description.
     pub fn of(route: &Route, services: &Routes) -> Arc<Self> {
         Arc::new(Self {
-            names: Names::of(&route.path, &route.about),
+            names: KnownNames::of(&route.path, &route.description),
             refusing: route.is_account_update().then(|| services.clone()),
         })
     }
@@ -78,7 +78,7 @@ fn header(ignored: &Ignored) -> Option<HeaderValue> {
 /// Compares a request with its route's known parameters. Stored in the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    understood: Arc<Understood>,
+    understood: Arc<KnownParams>,
     /// `None` until the parameters are parsed.
     ignored: Arc<Mutex<Option<Ignored>>>,
 }
@@ -98,7 +98,7 @@ impl Comparison {
     }
 
     /// The known parameters of the route.
-    pub fn understood(&self) -> &Understood {
+    pub fn understood(&self) -> &KnownParams {
         &self.understood
     }
 
@@ -119,7 +119,7 @@ impl Comparison {
 }
 
 /// Adds the header to the response.
-pub async fn report(State(understood): State<Arc<Understood>>, mut request: Request, next: Next) -> Response {
+pub async fn report(State(understood): State<Arc<KnownParams>>, mut request: Request, next: Next) -> Response {
     let comparison = Comparison {
         understood,
         ignored: Arc::default(),
@@ -143,8 +143,8 @@ mod tests {
     use crate::params::known_params::NAMES;
 
     fn comparison(root: Option<&'static str>, refuses: bool) -> Comparison {
-        let understood = Understood {
-            names: Names {
+        let understood = KnownParams {
+            names: KnownNames {
                 body: vec!["status", "name"],
                 query: vec!["page"],
                 path: BTreeSet::from(["id".to_owned()]),

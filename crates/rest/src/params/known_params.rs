@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json};
 
-use crate::openapi::About;
+use crate::openapi::RouteDescription;
 
 /// Maximum number of unknown names kept per request.
 pub(crate) const NAMES: usize = 20;
 
 /// The known parameter names of one route.
 #[derive(Debug)]
-pub(crate) struct Names {
+pub(crate) struct KnownNames {
     /// Parameters of the body, which are accepted in the query too.
     pub body: Vec<&'static str>,
     pub query: Vec<&'static str>,
@@ -50,14 +50,14 @@ pub(crate) struct Compared {
     pub changes_nothing: bool,
 }
 
-impl Names {
+impl KnownNames {
     /// Creates them from the path and the description of a route.
-    pub fn of(path: &str, about: &About) -> Self {
+    pub fn of(path: &str, description: &RouteDescription) -> Self {
         Self {
-            body: about.body_names().collect(),
-            query: about.query_names().collect(),
+            body: description.body_names().collect(),
+            query: description.query_names().collect(),
             path: parameters(path).map(str::to_owned).collect(),
-            root: about.root_key(),
+            root: description.root_key(),
         }
     }
 

@@ -33,16 +33,16 @@ const PATH_BYTES: usize = 256;
 
 /// Why a text was rejected.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Unreadable {
+pub enum ParseError {
     /// It is not valid JSON.
     Malformed,
     /// It exceeds a limit.
     TooLarge(TooLarge),
 }
 
-use Unreadable::Malformed;
+use ParseError::Malformed;
 
-impl From<TooLarge> for Unreadable {
+impl From<TooLarge> for ParseError {
     fn from(limit: TooLarge) -> Self {
         Self::TooLarge(limit)
     }
@@ -53,10 +53,10 @@ impl From<TooLarge> for Unreadable {
 /// bytes are truncated.
 ///
 /// # Errors
-/// Returns [`Unreadable::Malformed`] if the text is not valid JSON or nested more than 128 levels deep. Returns [`Unreadable::TooLarge`] if
+/// Returns [`ParseError::Malformed`] if the text is not valid JSON or nested more than 128 levels deep. Returns [`ParseError::TooLarge`] if
 /// the text exceeds [`TreeBudget`], a key or number is too long, there are more than 16 inexact numbers, or the long integers exceed 16 KiB
 /// in total.
-pub fn parse(text: &str) -> Result<(Json, BTreeSet<String>), Unreadable> {
+pub fn parse(text: &str) -> Result<(Json, BTreeSet<String>), ParseError> {
     let mut reader = Reader {
         text,
         at: 0,
@@ -112,7 +112,7 @@ impl Reader<'_> {
         there
     }
 
-    fn word(&mut self, word: &str, value: Json) -> Result<Json, Unreadable> {
+    fn word(&mut self, word: &str, value: Json) -> Result<Json, ParseError> {
         if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             self.at += word.len();
             Ok(value)
@@ -121,7 +121,7 @@ impl Reader<'_> {
         }
     }
 
-    fn value(&mut self) -> Result<Json, Unreadable> {
+    fn value(&mut self) -> Result<Json, ParseError> {
         self.budget.value()?;
         self.space();
         match self.peek().ok_or(Malformed)? {
@@ -136,7 +136,7 @@ impl Reader<'_> {
     }
 
     /// Parses the value at `step` of the current one.
-    fn inner(&mut self, step: Step) -> Result<Json, Unreadable> {
+    fn inner(&mut self, step: Step) -> Result<Json, ParseError> {
         if self.path.len() == DEPTH {
             return Err(Malformed);
         }
@@ -146,7 +146,7 @@ impl Reader<'_> {
         value
     }
 
-    fn object(&mut self) -> Result<Json, Unreadable> {
+    fn object(&mut self) -> Result<Json, ParseError> {
         self.at += 1;
         let mut map = Map::new();
         if self.eat(b'}') {
@@ -175,7 +175,7 @@ impl Reader<'_> {
         }
     }
 
-    fn list(&mut self) -> Result<Json, Unreadable> {
+    fn list(&mut self) -> Result<Json, ParseError> {
         self.at += 1;
         let mut items = Vec::new();
         if self.eat(b']') {
@@ -192,7 +192,7 @@ impl Reader<'_> {
         }
     }
 
-    fn string(&mut self) -> Result<String, Unreadable> {
+    fn string(&mut self) -> Result<String, ParseError> {
         let bytes = self.text.as_bytes();
         let start = self.at;
         if self.peek() != Some(b'"') {
@@ -210,7 +210,7 @@ impl Reader<'_> {
         serde_json::from_str(&self.text[start..self.at]).map_err(|_| Malformed)
     }
 
-    fn number(&mut self) -> Result<Json, Unreadable> {
+    fn number(&mut self) -> Result<Json, ParseError> {
         let rest = &self.text[self.at..];
         let length = rest
             .bytes()

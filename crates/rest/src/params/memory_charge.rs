@@ -6,4 +6,4 @@ use parley_admission::request_memory::Charge;
 
 /// The memory charge of a request's body, stored in its extensions.
 #[derive(Clone, Debug)]
-pub struct Held(pub Arc<Charge>);
+pub struct MemoryCharge(pub Arc<Charge>);

@@ -5,10 +5,10 @@ use prost_types::Struct;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    errors::field_error::Complaint,
+    errors::field_error::FieldError,
     json::message::CONTENT_TYPES,
     openapi::schema::{Schema, anything, attributes, either, files, flag, id, names, text},
-    params::{fields::Fields, lossless_json},
+    params::{fields::ParamReader, lossless_json},
 };
 
 /// The message types that clients can create.
@@ -42,7 +42,7 @@ pub fn keys() -> Vec<(&'static str, Schema)> {
 }
 
 /// Parses a message. Violations are collected in `fields`.
-pub fn read(fields: &mut Fields<'_>) -> pb::MessageDraft {
+pub fn read(fields: &mut ParamReader<'_>) -> pb::MessageDraft {
     let kind = fields.choice("message_type", &TYPES).unwrap_or_default();
     let content_type = fields.choice("content_type", &CONTENT_TYPES).unwrap_or_default();
     pb::MessageDraft {
@@ -61,7 +61,7 @@ pub fn read(fields: &mut Fields<'_>) -> pb::MessageDraft {
 }
 
 /// Files of the request, and upload ids of files that were uploaded before.
-fn attachments(fields: &mut Fields<'_>) -> Vec<pb::AttachmentDraft> {
+fn attachments(fields: &mut ParamReader<'_>) -> Vec<pb::AttachmentDraft> {
     let draft = |upload_id| pb::AttachmentDraft {
         kind: Some(pb::attachment_draft::Kind::UploadId(upload_id)),
     };
@@ -69,19 +69,19 @@ fn attachments(fields: &mut Fields<'_>) -> Vec<pb::AttachmentDraft> {
 }
 
 /// The upload ids of the files to attach. Blank ones are skipped.
-pub fn upload_ids(fields: &mut Fields<'_>) -> Vec<String> {
+pub fn upload_ids(fields: &mut ParamReader<'_>) -> Vec<String> {
     let names = fields.texts("attachments").unwrap_or_default();
     names.into_iter().filter(|name| !name.trim().is_empty()).collect()
 }
 
 /// The agent bot that sends the message. Other sender types are ignored.
-fn speaker(fields: &mut Fields<'_>) -> Option<i64> {
+fn speaker(fields: &mut ParamReader<'_>) -> Option<i64> {
     let bot = fields.text("sender_type").is_some_and(|kind| kind == "AgentBot");
     fields.id("sender_id").filter(|_| bot)
 }
 
 /// Parses an object, or a text that contains one, as forms send it. Any other text counts as `{}`.
-fn content_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
+fn content_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
     const KEY: &str = "content_attributes";
     let mut inexact: Vec<String> = fields.rounded_inside(KEY).into_iter().map(str::to_owned).collect();
     let mut sent = match fields.raw(KEY) {
@@ -104,7 +104,7 @@ fn content_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
     inexact.retain(|path| sent.contains_key(path.split('.').next().unwrap_or(path)));
     if let Some(at) = fields.raw("external_created_at").filter(|at| !at.is_null()) {
         if is_beyond_times(at) {
-            fields.complain(Complaint::new("external_created_at", "is not a time"));
+            fields.complain(FieldError::new("external_created_at", "is not a time"));
         }
         if fields.rounded("external_created_at") {
             inexact.push("external_created_at".to_owned());
@@ -124,7 +124,7 @@ fn content_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
 }
 
 /// `template_params` if present, otherwise `campaign_id`.
-fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
+fn additional_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
     if let Some(Json::Object(sent)) = fields.raw("template_params") {
         let mut params = sent.clone();
         params.retain(|key, value| match key.as_str() {
@@ -132,7 +132,7 @@ fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
             key => TEMPLATE_TEXTS.contains(&key) && value.is_string(),
         });
         if params.get("name").and_then(Json::as_str).is_none_or(|name| name.trim().is_empty()) {
-            fields.complain(Complaint::new("name", "is required"));
+            fields.complain(FieldError::new("name", "is required"));
         }
         fields.attributes("template_params", &params)?;
         let whole = Map::from_iter([("template_params".to_owned(), Json::Object(params))]);
@@ -140,7 +140,7 @@ fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
     }
     let campaign_id = fields.id("campaign_id")?;
     if fields.rounded("campaign_id") {
-        fields.complain(Complaint::inexact("campaign_id"));
+        fields.complain(FieldError::inexact("campaign_id"));
     }
     let whole = Map::from_iter([("campaign_id".to_owned(), json!(campaign_id))]);
     Some(crate::params::attributes::to_struct(&whole))
@@ -150,11 +150,11 @@ fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
 mod tests {
     use super::*;
     use crate::{
-        errors::Failure,
+        errors::ApiError,
         params::{Params, attributes::object},
     };
 
-    fn draft(text: &str) -> Result<pb::MessageDraft, Failure> {
+    fn draft(text: &str) -> Result<pb::MessageDraft, ApiError> {
         let (value, inexact) = lossless_json::parse(text).unwrap();
         let Json::Object(map) = value else { panic!("an object") };
         let params = Params {
@@ -208,7 +208,7 @@ mod tests {
         ] {
             assert_eq!(
                 draft(text).unwrap_err(),
-                Failure::message(&[Complaint::inexact("content_attributes.items.0.value")])
+                ApiError::message(&[FieldError::inexact("content_attributes.items.0.value")])
             );
         }
     }
@@ -228,7 +228,7 @@ mod tests {
         );
         assert_eq!(
             draft(r#"{"template_params": {"language": "en"}}"#).unwrap_err(),
-            Failure::message(&[Complaint::new("name", "is required")])
+            ApiError::message(&[FieldError::new("name", "is required")])
         );
     }
 
@@ -248,7 +248,7 @@ mod tests {
         ] {
             assert_eq!(
                 draft(text).unwrap_err(),
-                Failure::error(axum::http::StatusCode::UNPROCESSABLE_ENTITY, sentence)
+                ApiError::error(axum::http::StatusCode::UNPROCESSABLE_ENTITY, sentence)
             );
         }
     }

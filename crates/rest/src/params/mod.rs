@@ -33,8 +33,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     call::Call,
-    errors::Failure,
-    layers::response_metadata::Position,
+    errors::ApiError,
+    layers::response_metadata::ResponseMetadata,
     params::{
         ignored::Comparison,
         multipart::{Parts, TextLimit},
@@ -78,7 +78,7 @@ impl Params {
         }
     }
 
-    pub(crate) fn form(&mut self, encoded: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn form(&mut self, encoded: &[u8]) -> Result<(), ApiError> {
         for (name, value) in form_urlencoded::parse(encoded) {
             self.put(&name, value.into_owned())?;
         }
@@ -89,22 +89,22 @@ impl Params {
     ///
     /// # Errors
     /// Returns 400 if the name contradicts another one or the form exceeds a limit.
-    pub(crate) fn put(&mut self, name: &str, value: String) -> Result<(), Failure> {
-        rails_params::put(&mut self.budget, &mut self.map, name, Json::String(value)).map_err(|unfit| match unfit {
-            rails_params::Unfit::Contradiction => Failure::fault(StatusCode::BAD_REQUEST),
-            rails_params::Unfit::TooLarge(limit) => Failure::beyond(limit),
+    pub(crate) fn put(&mut self, name: &str, value: String) -> Result<(), ApiError> {
+        rails_params::put(&mut self.budget, &mut self.map, name, Json::String(value)).map_err(|rejected| match rejected {
+            rails_params::RejectedField::Contradiction => ApiError::fault(StatusCode::BAD_REQUEST),
+            rails_params::RejectedField::TooLarge(limit) => ApiError::beyond(limit),
         })
     }
 
-    pub(crate) fn json(&mut self, body: &Bytes) -> Result<(), Failure> {
+    pub(crate) fn json(&mut self, body: &Bytes) -> Result<(), ApiError> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
-        let malformed = || Failure::fault(StatusCode::BAD_REQUEST);
+        let malformed = || ApiError::fault(StatusCode::BAD_REQUEST);
         let text = std::str::from_utf8(body).map_err(|_| malformed())?;
-        let (value, inexact) = lossless_json::parse(text).map_err(|unreadable| match unreadable {
-            lossless_json::Unreadable::Malformed => malformed(),
-            lossless_json::Unreadable::TooLarge(limit) => Failure::beyond(limit),
+        let (value, inexact) = lossless_json::parse(text).map_err(|error| match error {
+            lossless_json::ParseError::Malformed => malformed(),
+            lossless_json::ParseError::TooLarge(limit) => ApiError::beyond(limit),
         })?;
         // A body that is not an object has no named parameters.
         if let Json::Object(map) = value {
@@ -118,7 +118,13 @@ impl Params {
     ///
     /// # Errors
     /// Returns 400 if the body is invalid or exceeds a limit, and 503 if the queue of the pool is full.
-    async fn read(mut self, kind: String, body: Bytes, position: Option<Position>, is_anonymous: bool) -> Result<Self, Failure> {
+    async fn read(
+        mut self,
+        kind: String,
+        body: Bytes,
+        response_metadata: Option<ResponseMetadata>,
+        is_anonymous: bool,
+    ) -> Result<Self, ApiError> {
         if body.len() <= INLINE_BYTES {
             self.text(&kind, &body)?;
             return Ok(self);
@@ -126,8 +132,8 @@ impl Params {
         let job = move |_: &Cancel| {
             self.text(&kind, &body)?;
             // Processing the parameters takes as long as parsing them, so the request becomes heavy. An error response takes no time.
-            if let Some(position) = position {
-                position.weight().add();
+            if let Some(response_metadata) = response_metadata {
+                response_metadata.weight().add();
             }
             Ok(self)
         };
@@ -136,10 +142,10 @@ impl Params {
         } else {
             &READING
         };
-        pool.run(READING_BUDGET, job).await.map_err(|_| Failure::no_memory())?
+        pool.run(READING_BUDGET, job).await.map_err(|_| ApiError::no_memory())?
     }
 
-    fn text(&mut self, kind: &str, body: &Bytes) -> Result<(), Failure> {
+    fn text(&mut self, kind: &str, body: &Bytes) -> Result<(), ApiError> {
         match kind {
             "application/x-www-form-urlencoded" => self.form(body),
             // A body without a content type is parsed as JSON, the default of this API.
@@ -153,20 +159,20 @@ impl Params {
     ///
     /// # Errors
     /// Returns 400 if the name is too long.
-    pub(crate) fn refuse_file(&mut self, name: &str) -> Result<(), Failure> {
-        rails_params::check_name(name).map_err(Failure::beyond)?;
+    pub(crate) fn refuse_file(&mut self, name: &str) -> Result<(), ApiError> {
+        rails_params::check_name(name).map_err(ApiError::beyond)?;
         self.files.insert(name.split('[').next().unwrap_or_default().to_owned());
         Ok(())
     }
 
-    async fn multipart(&mut self, mut parts: Parts, position: Option<Position>) -> Result<(), Failure> {
-        let (mut files_left, mut texts) = (multipart::FILES, TextWeight::new(position));
+    async fn multipart(&mut self, mut parts: Parts, response_metadata: Option<ResponseMetadata>) -> Result<(), ApiError> {
+        let (mut files_left, mut texts) = (multipart::FILES, TextWeight::new(response_metadata));
         while let Some(mut part) = parts.next().await? {
             // One chunk of the body may contain thousands of small parts.
             tokio::task::coop::consume_budget().await;
             let name = part.name();
             if part.is_file() {
-                let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+                let too_many = || ApiError::fault(StatusCode::PAYLOAD_TOO_LARGE);
                 files_left = files_left.checked_sub(1).ok_or_else(too_many)?;
                 self.refuse_file(&name)?;
                 part.skip().await?;
@@ -195,7 +201,7 @@ impl Params {
 }
 
 /// The parts of a request other than its body.
-pub(crate) struct Surroundings {
+pub(crate) struct OuterParams {
     path: RawPathParams,
     query: Params,
     /// The known parameters of the route, if it reports unknown ones.
@@ -204,15 +210,15 @@ pub(crate) struct Surroundings {
     call: Option<Call>,
 }
 
-impl Surroundings {
+impl OuterParams {
     /// Parses the path and the query.
     ///
     /// # Errors
     /// Returns 400 if names in the query contradict each other.
-    pub(crate) async fn read<S: Send + Sync>(parts: &mut Head, state: &S) -> Result<Self, Failure> {
+    pub(crate) async fn read<S: Send + Sync>(parts: &mut Head, state: &S) -> Result<Self, ApiError> {
         let path = RawPathParams::from_request_parts(parts, state)
             .await
-            .map_err(|_| Failure::unknown_route())?;
+            .map_err(|_| ApiError::unknown_route())?;
         let mut query = Params::default();
         query.form(parts.uri.query().unwrap_or_default().as_bytes())?;
         let comparison: Option<Comparison> = parts.extensions.get().cloned();
@@ -238,7 +244,7 @@ impl Surroundings {
     ///
     /// # Errors
     /// Returns 422 for an update without known parameters; if its caller may not make the update, returns the authorization error instead.
-    pub(crate) async fn complete(self, mut params: Params) -> Result<Params, Failure> {
+    pub(crate) async fn complete(self, mut params: Params) -> Result<Params, ApiError> {
         if let Some(comparison) = &self.comparison
             && let Some(names) = comparison.compare(&params.map, !params.files.is_empty(), &self.query.map)
         {
@@ -246,7 +252,7 @@ impl Surroundings {
                 let account = self.of_path("account_id").and_then(|id| id.parse().ok());
                 call.enter(account.unwrap_or(i64::MAX)).await?;
             }
-            return Err(Failure::unsupported(&names, comparison.understood().body()));
+            return Err(ApiError::unsupported(&names, comparison.understood().body()));
         }
         params.beneath(self.query);
         for (name, value) in &self.path {
@@ -258,14 +264,17 @@ impl Surroundings {
 
 /// Counts the bytes of a form's texts.
 pub(crate) struct TextWeight {
-    position: Option<Position>,
+    response_metadata: Option<ResponseMetadata>,
     bytes: usize,
 }
 
 impl TextWeight {
     /// Creates the counter of a request. With `response_metadata`, the request can become heavy.
-    pub(crate) fn new(position: Option<Position>) -> Self {
-        Self { position, bytes: 0 }
+    pub(crate) fn new(response_metadata: Option<ResponseMetadata>) -> Self {
+        Self {
+            response_metadata,
+            bytes: 0,
+        }
     }
 
     /// Counts a text.
@@ -275,8 +284,8 @@ impl TextWeight {
 
     /// Marks the request as heavy if its texts are large. Yields then, because only the next poll runs as a heavy step.
     pub(crate) async fn complete(self) {
-        if let Some(position) = self.position.filter(|_| self.bytes > INLINE_BYTES) {
-            position.weight().add();
+        if let Some(response_metadata) = self.response_metadata.filter(|_| self.bytes > INLINE_BYTES) {
+            response_metadata.weight().add();
             tokio::task::yield_now().await;
         }
     }
@@ -292,15 +301,15 @@ fn content_type(parts: &Head) -> String {
 }
 
 impl<S: Send + Sync> FromRequest<S> for Params {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
-        let around = Surroundings::read(&mut parts, state).await?;
+        let outer_params = OuterParams::read(&mut parts, state).await?;
         let kind = content_type(&parts);
         let boundary = multipart::boundary(&parts.headers);
         let limit = TextLimit::of(&parts);
-        let position = parts.extensions.get().cloned();
+        let response_metadata = parts.extensions.get().cloned();
         let request = Request::from_parts(parts, body);
 
         let mut params = Params {
@@ -308,15 +317,17 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             ..Params::default()
         };
         if kind == "multipart/form-data" {
-            let boundary = boundary.ok_or_else(|| Failure::fault(StatusCode::BAD_REQUEST))?;
+            let boundary = boundary.ok_or_else(|| ApiError::fault(StatusCode::BAD_REQUEST))?;
             params
-                .multipart(Parts::whole(request.into_body(), &boundary, limit), position)
+                .multipart(Parts::whole(request.into_body(), &boundary, limit), response_metadata)
                 .await?;
         } else {
             let is_anonymous = request.extensions().get::<Charged>().is_some();
-            params = params.read(kind, whole_body::read(request).await?, position, is_anonymous).await?;
+            params = params
+                .read(kind, whole_body::read(request).await?, response_metadata, is_anonymous)
+                .await?;
         }
-        around.complete(params).await
+        outer_params.complete(params).await
     }
 }
 

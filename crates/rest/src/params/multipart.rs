@@ -25,8 +25,8 @@ use futures_util::Stream;
 use parley_fault::Protection;
 
 use crate::{
-    errors::Failure,
-    params::{memory_charge::Held, tree_budget::TooLarge},
+    errors::ApiError,
+    params::{memory_charge::MemoryCharge, tree_budget::TooLarge},
 };
 
 /// Bytes that the parser is given at a time.
@@ -63,14 +63,14 @@ pub struct Parts {
     multipart: multer::Multipart<'static>,
     meter: Arc<Meter>,
     texts_left: usize,
-    held: Option<Held>,
+    memory_charge: Option<MemoryCharge>,
 }
 
 impl Parts {
-    /// Parses a form whose texts share one limit. The consumer limits the files, and releases their memory in `held`.
-    pub fn with_files(body: Body, boundary: &str, TextLimit(texts): TextLimit, held: Option<Held>) -> Self {
+    /// Parses a form whose texts share one limit. The consumer limits the files, and releases their memory in `memory_charge`.
+    pub fn with_files(body: Body, boundary: &str, TextLimit(texts): TextLimit, memory_charge: Option<MemoryCharge>) -> Self {
         Self {
-            held,
+            memory_charge,
             ..Self::metered(body, boundary, texts, usize::MAX)
         }
     }
@@ -92,7 +92,7 @@ impl Parts {
             multipart: multer::Multipart::new(stream, boundary),
             meter,
             texts_left,
-            held: None,
+            memory_charge: None,
         }
     }
 
@@ -100,14 +100,14 @@ impl Parts {
     ///
     /// # Errors
     /// Returns 400 if the body is not a valid form or a part's header is too long, and 413 if the form exceeds its limit.
-    pub async fn next(&mut self) -> Result<Option<Part<'_>>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<Part<'_>>, ApiError> {
         self.meter.begin_result();
         let field = self.multipart.next_field().await.map_err(|error| refused(&error))?;
         Ok(field.map(|field| Part {
             field,
             meter: Arc::clone(&self.meter),
             texts_left: &mut self.texts_left,
-            held: self.held.as_ref(),
+            memory_charge: self.memory_charge.as_ref(),
         }))
     }
 }
@@ -118,7 +118,7 @@ pub struct Part<'a> {
     field: multer::Field<'static>,
     meter: Arc<Meter>,
     texts_left: &'a mut usize,
-    held: Option<&'a Held>,
+    memory_charge: Option<&'a MemoryCharge>,
 }
 
 impl Part<'_> {
@@ -146,14 +146,14 @@ impl Part<'_> {
     ///
     /// # Errors
     /// As for [`Parts::next`].
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
         self.meter.begin_result();
         self.field.chunk().await.map_err(|error| refused(&error))
     }
 
     /// Releases the memory of a chunk that was stored or dropped.
     pub fn release(&self, bytes: usize) {
-        if let Some(Held(charge)) = self.held {
+        if let Some(MemoryCharge(charge)) = self.memory_charge {
             charge.release(bytes);
         }
     }
@@ -162,7 +162,7 @@ impl Part<'_> {
     ///
     /// # Errors
     /// As for [`Parts::next`].
-    pub async fn skip(&mut self) -> Result<(), Failure> {
+    pub async fn skip(&mut self) -> Result<(), ApiError> {
         while let Some(chunk) = self.chunk().await? {
             self.release(chunk.len());
         }
@@ -173,14 +173,14 @@ impl Part<'_> {
     ///
     /// # Errors
     /// As for [`Parts::next`]; also 413 if the form's texts exceed their limit, and 400 if the content is not UTF-8.
-    pub async fn text(&mut self) -> Result<String, Failure> {
+    pub async fn text(&mut self) -> Result<String, ApiError> {
         let mut text = Vec::new();
         while let Some(chunk) = self.chunk().await? {
-            let too_long = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+            let too_long = || ApiError::fault(StatusCode::PAYLOAD_TOO_LARGE);
             *self.texts_left = self.texts_left.checked_sub(chunk.len()).ok_or_else(too_long)?;
             text.extend_from_slice(&chunk);
         }
-        String::from_utf8(text).map_err(|_| Failure::fault(StatusCode::BAD_REQUEST))
+        String::from_utf8(text).map_err(|_| ApiError::fault(StatusCode::BAD_REQUEST))
     }
 }
 
@@ -207,7 +207,7 @@ impl Default for Meter {
 }
 
 /// How the stream responds to a poll of the parser.
-enum Turn {
+enum PollAction {
     /// Return at most this many bytes.
     Give(usize),
     /// Return `Pending` so that the parser searches its buffer first.
@@ -223,23 +223,23 @@ impl Meter {
         self.is_granted.store(false, Ordering::Relaxed);
     }
 
-    fn turn(&self) -> Turn {
+    fn poll_action(&self) -> PollAction {
         let left = self.left.load(Ordering::Relaxed);
         if left > 0 {
-            return Turn::Give(left);
+            return PollAction::Give(left);
         }
         if !parley_fault::is_on(Protection::MultipartAhead) {
-            return Turn::Give(AHEAD);
+            return PollAction::Give(AHEAD);
         }
         if !self.has_had_turn.swap(true, Ordering::Relaxed) {
-            return Turn::Wait;
+            return PollAction::Wait;
         }
         if self.is_granted.swap(true, Ordering::Relaxed) {
-            return Turn::Refuse;
+            return PollAction::Refuse;
         }
         self.has_had_turn.store(false, Ordering::Relaxed);
         self.left.store(AHEAD, Ordering::Relaxed);
-        Turn::Give(AHEAD)
+        PollAction::Give(AHEAD)
     }
 
     fn given(&self, bytes: usize) {
@@ -257,27 +257,27 @@ struct Metered {
 }
 
 impl Stream for Metered {
-    type Item = Result<Bytes, Refusal>;
+    type Item = Result<Bytes, StreamError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let most = match this.meter.turn() {
-            Turn::Give(most) => most,
-            Turn::Wait => {
+        let most = match this.meter.poll_action() {
+            PollAction::Give(most) => most,
+            PollAction::Wait => {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Turn::Refuse => return Poll::Ready(Some(Err(Refusal::Header))),
+            PollAction::Refuse => return Poll::Ready(Some(Err(StreamError::Header))),
         };
         while this.rest.is_empty() {
             match ready!(Pin::new(&mut this.body).poll_next(cx)) {
                 Some(Ok(chunk)) => this.rest = chunk,
-                Some(Err(error)) => return Poll::Ready(Some(Err(Refusal::Body(error)))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(StreamError::Body(error)))),
                 None => return Poll::Ready(None),
             }
             match this.body_left.checked_sub(this.rest.len()) {
                 Some(left) => this.body_left = left,
-                None => return Poll::Ready(Some(Err(Refusal::Size))),
+                None => return Poll::Ready(Some(Err(StreamError::Size))),
             }
         }
         let piece = this.rest.split_to(this.rest.len().min(most));
@@ -288,13 +288,13 @@ impl Stream for Metered {
 
 /// Why the stream fails.
 #[derive(Debug)]
-enum Refusal {
+enum StreamError {
     Header,
     Size,
     Body(axum::Error),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header => f.write_str(TooLarge::PART_HEADER.0),
@@ -304,18 +304,18 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for StreamError {}
 
-fn refused(error: &multer::Error) -> Failure {
+fn refused(error: &multer::Error) -> ApiError {
     if let multer::Error::StreamReadFailed(source) = error {
         match source.downcast_ref() {
-            Some(Refusal::Header) => return Failure::beyond(TooLarge::PART_HEADER),
-            Some(Refusal::Size) => return Failure::fault(StatusCode::PAYLOAD_TOO_LARGE),
+            Some(StreamError::Header) => return ApiError::beyond(TooLarge::PART_HEADER),
+            Some(StreamError::Size) => return ApiError::fault(StatusCode::PAYLOAD_TOO_LARGE),
             _ => {}
         }
     }
     tracing::debug!(%error, "a form could not be read");
-    Failure::fault(StatusCode::BAD_REQUEST)
+    ApiError::fault(StatusCode::BAD_REQUEST)
 }
 
 #[cfg(test)]

@@ -15,16 +15,16 @@ const NAME_BYTES: usize = 1024;
 
 /// Why a field was rejected.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Unfit {
+pub enum RejectedField {
     /// The name contradicts another one (`a=1&a[b]=2`) or is nested too deeply.
     Contradiction,
     /// The form exceeds a limit.
     TooLarge(TooLarge),
 }
 
-use Unfit::Contradiction;
+use RejectedField::Contradiction;
 
-impl From<TooLarge> for Unfit {
+impl From<TooLarge> for RejectedField {
     fn from(limit: TooLarge) -> Self {
         Self::TooLarge(limit)
     }
@@ -56,8 +56,8 @@ enum Step<'a> {
 /// Inserts a value at the path that its name describes.
 ///
 /// # Errors
-/// Returns [`Unfit`]. The map may then contain part of the path.
-pub fn put(budget: &mut FormBudget, map: &mut Map<String, Json>, name: &str, value: Json) -> Result<(), Unfit> {
+/// Returns [`RejectedField`]. The map may then contain part of the path.
+pub fn put(budget: &mut FormBudget, map: &mut Map<String, Json>, name: &str, value: Json) -> Result<(), RejectedField> {
     budget.fields = take(budget.fields, TooLarge::FIELDS)?;
     check_name(name)?;
     let Some((key, steps)) = split(name) else {
@@ -98,7 +98,7 @@ fn split(name: &str) -> Option<(&str, Vec<Step<'_>>)> {
     Some((key, steps))
 }
 
-fn descend(budget: &mut TreeBudget, slot: &mut Json, steps: &[Step<'_>], value: Json) -> Result<(), Unfit> {
+fn descend(budget: &mut TreeBudget, slot: &mut Json, steps: &[Step<'_>], value: Json) -> Result<(), RejectedField> {
     budget.value()?;
     let Some((step, rest)) = steps.split_first() else {
         if slot.is_object() || slot.is_array() {
@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    fn read(query: &str) -> Result<Json, Unfit> {
+    fn read(query: &str) -> Result<Json, RejectedField> {
         let (mut map, mut budget) = (Map::new(), FormBudget::default());
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             put(&mut budget, &mut map, &name, Json::String(value.into_owned()))?;

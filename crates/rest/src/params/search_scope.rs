@@ -4,22 +4,22 @@ use parley_proto::{self as pb, MessageType};
 use prost_types::Timestamp;
 
 use crate::{
-    errors::field_error::Complaint,
+    errors::field_error::FieldError,
     openapi::{
-        About,
+        RouteDescription,
         schema::{id, text, unix},
     },
-    params::{fields::Fields, timestamps},
+    params::{fields::ParamReader, timestamps},
 };
 
 /// Adds the parameters that narrow a search for conversations.
-pub fn of_conversations(about: About) -> About {
-    about.query("inbox_id", id()).query("contact_id", id())
+pub fn of_conversations(description: RouteDescription) -> RouteDescription {
+    description.query("inbox_id", id()).query("contact_id", id())
 }
 
 /// Adds the parameters that narrow a search for messages.
-pub fn of_messages(about: About) -> About {
-    of_conversations(about)
+pub fn of_messages(description: RouteDescription) -> RouteDescription {
+    of_conversations(description)
         .query("from", text().note("Only what this contact wrote: contact:ID."))
         .query("since", unix())
         .query("until", unix())
@@ -27,7 +27,7 @@ pub fn of_messages(about: About) -> About {
 
 /// Restricts which conversations and messages are searched.
 #[derive(Clone, Debug, Default)]
-pub struct Narrowing {
+pub struct SearchScope {
     pub inbox_ids: Vec<i64>,
     pub contact_id: Option<i64>,
     /// The author of the messages, always a contact.
@@ -37,13 +37,13 @@ pub struct Narrowing {
     before: Option<Timestamp>,
 }
 
-impl Narrowing {
+impl SearchScope {
     /// Parses the parameters. Violations are collected in `fields`.
-    pub fn read(fields: &mut Fields<'_>) -> Self {
+    pub fn read(fields: &mut ParamReader<'_>) -> Self {
         let from = fields.text("from").filter(|from| !from.trim().is_empty());
         let contact = from.as_deref().and_then(|from| from.trim().strip_prefix("contact:")?.parse().ok());
         if from.is_some() && contact.is_none() {
-            fields.complain(Complaint::new("from", "must be contact:ID"));
+            fields.complain(FieldError::new("from", "must be contact:ID"));
         }
         Self {
             inbox_ids: fields.id("inbox_id").into_iter().collect(),

@@ -6,7 +6,7 @@ use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 
 /// Parses a time of a parameter; `None` if it is invalid.
-pub type Reading = fn(&Json) -> Option<Timestamp>;
+pub type ParseTime = fn(&Json) -> Option<Timestamp>;
 
 /// Whole seconds since 1970; 0 if absent.
 pub fn unix(at: Option<&Timestamp>) -> i64 {

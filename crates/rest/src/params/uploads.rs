@@ -14,9 +14,9 @@ use tonic::{Status, service::Routes};
 
 use crate::{
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     params::{
-        Params, Surroundings, TextWeight,
+        OuterParams, Params, TextWeight,
         form_files::FormFiles,
         multipart::{self, Part, Parts, TextLimit},
     },
@@ -30,41 +30,41 @@ const WAITING: usize = 2;
 
 /// The parameters of a request whose body may contain files.
 #[derive(Debug)]
-pub struct WithFiles(pub Params);
+pub struct ParamsWithFiles(pub Params);
 
-impl<S: Send + Sync> FromRequest<S> for WithFiles
+impl<S: Send + Sync> FromRequest<S> for ParamsWithFiles
 where
     Routes: FromRef<S>,
 {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
         let Some(boundary) = multipart::boundary(&parts.headers) else {
             return Params::from_request(Request::from_parts(parts, body), state).await.map(Self);
         };
         let Ok(call) = Call::from_request_parts(&mut parts, state).await;
         let limit = TextLimit::of(&parts);
-        let held = parts.extensions.get().cloned();
-        let position = parts.extensions.get().cloned();
+        let memory_charge = parts.extensions.get().cloned();
+        let response_metadata = parts.extensions.get().cloned();
         let files: FormFiles = parts.extensions.get().cloned().unwrap_or_default();
-        let around = Surroundings::read(&mut parts, state).await?;
+        let outer_params = OuterParams::read(&mut parts, state).await?;
         let mut form = Form {
-            owner: Owner::of(&around),
+            owner: Owner::of(&outer_params),
             call,
             params: Params::of_form(),
             files: files.clone(),
             files_left: multipart::FILES,
-            texts: TextWeight::new(position),
+            texts: TextWeight::new(response_metadata),
         };
-        let mut parts = Parts::with_files(body, &boundary, limit, held);
+        let mut parts = Parts::with_files(body, &boundary, limit, memory_charge);
         while let Some(part) = parts.next().await? {
             // One chunk of the body may contain thousands of small parts.
             tokio::task::coop::consume_budget().await;
             form.take(part).await?;
         }
         form.texts.complete().await;
-        let params = around.complete(form.params).await?;
+        let params = outer_params.complete(form.params).await?;
         files.complete();
         Ok(Self(params))
     }
@@ -80,14 +80,19 @@ enum Owner {
 }
 
 impl Owner {
-    fn of(around: &Surroundings) -> Self {
-        if let Some(inbox_identifier) = around.of_path("inbox_identifier") {
+    fn of(outer_params: &OuterParams) -> Self {
+        if let Some(inbox_identifier) = outer_params.of_path("inbox_identifier") {
             return Self::Client(pb::ClientSession {
                 inbox_identifier: inbox_identifier.to_owned(),
-                source_id: around.of_path("contact_identifier").unwrap_or_default().to_owned(),
+                source_id: outer_params.of_path("contact_identifier").unwrap_or_default().to_owned(),
             });
         }
-        Self::Account(around.of_path("account_id").and_then(|id| id.parse().ok()).unwrap_or_default())
+        Self::Account(
+            outer_params
+                .of_path("account_id")
+                .and_then(|id| id.parse().ok())
+                .unwrap_or_default(),
+        )
     }
 }
 
@@ -101,7 +106,7 @@ struct Form {
 }
 
 impl Form {
-    async fn take(&mut self, mut part: Part<'_>) -> Result<(), Failure> {
+    async fn take(&mut self, mut part: Part<'_>) -> Result<(), ApiError> {
         let name = part.name();
         if !part.is_file() {
             let text = part.text().await?;
@@ -109,7 +114,7 @@ impl Form {
             return self.params.put(&name, text);
         }
         // Unaccepted files count too: the name of each is kept, and a form can consist of nothing else.
-        let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+        let too_many = || ApiError::fault(StatusCode::PAYLOAD_TOO_LARGE);
         self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
         if !TAKEN.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
             // Rejected like a file on a route that accepts none.
@@ -122,7 +127,7 @@ impl Form {
     }
 
     /// Streams a file to the service. If the client breaks off, the upload is cancelled.
-    async fn upload(&self, part: Part<'_>) -> Result<pb::File, Failure> {
+    async fn upload(&self, part: Part<'_>) -> Result<pb::File, ApiError> {
         let header = pb::FileHeader {
             file_name: part.file_name(),
             content_type: part.content_type(),
@@ -157,7 +162,7 @@ impl Form {
                 let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks);
                 let mut client = self.call.client();
                 let storing = client.upload_client_file(self.call.request(pieces));
-                let storing = storing.map_err(|status| Failure::of_client(&status));
+                let storing = storing.map_err(|status| ApiError::of_client(&status));
                 tokio::try_join!(biased; pour, storing)?.1.into_inner().file
             }
         };
@@ -165,12 +170,12 @@ impl Form {
     }
 }
 
-fn refused(status: &Status) -> Failure {
-    Failure::of_message(status)
+fn refused(status: &Status) -> ApiError {
+    ApiError::of_message(status)
 }
 
 /// Forwards the chunks of a file until the service stops reading; the call then returns the reason.
-async fn pour(mut part: Part<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), Failure> {
+async fn pour(mut part: Part<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), ApiError> {
     while let Some(chunk) = part.chunk().await? {
         let bytes = chunk.len();
         if sender.send(chunk).await.is_err() {

@@ -17,21 +17,21 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError};
 use parley_fault::Protection;
 
-use crate::errors::Failure;
+use crate::errors::ApiError;
 
 /// Reads the body of a request, up to the limit of its route.
 ///
 /// # Errors
 /// Returns 413 if the body exceeds the limit, and 400 if it breaks off or times out.
-pub async fn read(request: Request) -> Result<Bytes, Failure> {
+pub async fn read(request: Request) -> Result<Bytes, ApiError> {
     if !parley_fault::is_on(Protection::BodyPieces) {
         let collected = Bytes::from_request(request, &()).await;
-        return collected.map_err(|rejection| Failure::fault(rejection.into_response().status()));
+        return collected.map_err(|rejection| ApiError::fault(rejection.into_response().status()));
     }
     let mut body = request.with_limited_body().into_body();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Failure::fault(status(&error)))?;
+        let frame = frame.map_err(|error| ApiError::fault(status(&error)))?;
         let Ok(data) = frame.into_data() else { continue };
         // Most bodies have one chunk and need no copy.
         if whole.is_empty() && body.is_end_stream() {

@@ -24,7 +24,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{call::Call, errors::Failure};
+use crate::{call::Call, errors::ApiError};
 use outbox::{Outbox, Outgoing};
 use subscription::Subscription;
 
@@ -59,7 +59,7 @@ pub struct Drain(pub CancellationToken);
 
 /// A command of the client.
 #[derive(Debug, Deserialize)]
-struct Said {
+struct Command {
     #[serde(rename = "command")]
     verb: String,
     identifier: String,
@@ -68,7 +68,7 @@ struct Said {
     data: Json,
 }
 
-impl Said {
+impl Command {
     fn action(&self) -> Option<String> {
         let read = |data: &Json| data["action"].as_str().map(str::to_owned);
         match &self.data {
@@ -87,12 +87,12 @@ pub async fn open(
     headers: HeaderMap,
     extensions: Extensions,
     upgrade: WebSocketUpgrade,
-) -> Result<Response, Failure> {
+) -> Result<Response, ApiError> {
     let address = call.address();
     limits.call(address)?;
     let permit = limits.open(address, Resource::Stream)?;
     let charge = Arc::new(memory.charge(memory.holder(&Sender::of(&headers, &extensions))));
-    charge.add(CONNECTION_BYTES / FACTOR).map_err(|_| Failure::no_memory())?;
+    charge.add(CONNECTION_BYTES / FACTOR).map_err(|_| ApiError::no_memory())?;
     Ok(upgrade
         .protocols([PROTOCOL])
         .max_message_size(FRAME_BYTES)
@@ -104,7 +104,7 @@ pub async fn open(
                 call: Arc::new(call),
                 socket,
                 subscriptions: HashMap::new(),
-                allowance: Allowance::new(),
+                frame_budget: FrameBudget::new(),
                 outbox,
             };
             connection.run(drain, &mut outgoing).await;
@@ -117,7 +117,7 @@ struct Connection {
     socket: WebSocket,
     /// By identifier, compared byte for byte. At most [`SUBSCRIPTIONS`]. A rejected subscription is removed before the client is notified.
     subscriptions: HashMap<String, Subscription>,
-    allowance: Allowance,
+    frame_budget: FrameBudget,
     outbox: Outbox,
 }
 
@@ -157,7 +157,7 @@ impl Connection {
                 },
                 received = self.socket.recv() => {
                     let next = match received {
-                        Some(Ok(_)) if !self.allowance.take() => Next::Refuse,
+                        Some(Ok(_)) if !self.frame_budget.take() => Next::Refuse,
                         Some(Ok(Message::Text(text))) => self.obey(text.as_str()),
                         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_))) => Next::Continue,
                         Some(Ok(Message::Close(_)) | Err(_)) | None => return,
@@ -193,7 +193,7 @@ impl Connection {
 
     /// Handles a command. Invalid commands are ignored, as in Action Cable.
     fn obey(&mut self, text: &str) -> Next {
-        let Ok(command) = serde_json::from_str::<Said>(text) else {
+        let Ok(command) = serde_json::from_str::<Command>(text) else {
             return Next::Continue;
         };
         if command.identifier.len() > IDENTIFIER_BYTES {
@@ -233,19 +233,19 @@ pub fn read_frame(text: &str) {
     if text.len() > FRAME_BYTES {
         return;
     }
-    if let Ok(command) = serde_json::from_str::<Said>(text) {
+    if let Ok(command) = serde_json::from_str::<Command>(text) {
         let _ = subscription::key(&command.identifier);
         let _ = command.action();
     }
 }
 
 /// The remaining number of frames that a client may send (a token bucket).
-struct Allowance {
+struct FrameBudget {
     left: f64,
     at: Instant,
 }
 
-impl Allowance {
+impl FrameBudget {
     fn new() -> Self {
         Self {
             left: FRAMES_AT_ONCE,

@@ -17,15 +17,15 @@ use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::field_error::Complaint,
+    errors::field_error::FieldError,
     openapi::{
-        about,
+        describe,
         schema::{choice, flag, integer, text},
     },
-    params::{Params, fields::Fields, timestamps},
+    params::{Params, fields::ParamReader, timestamps},
 };
 
 /// The cursor of a reconnecting client, by the standard of Server-Sent Events.
@@ -34,10 +34,10 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Disables response buffering in nginx.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-const STARTS: [(&str, Begin); 3] = [
-    ("earliest", Begin::Earliest),
-    ("latest", Begin::Latest),
-    ("snapshot", Begin::Snapshot),
+const STARTS: [(&str, StartPosition); 3] = [
+    ("earliest", StartPosition::Earliest),
+    ("latest", StartPosition::Latest),
+    ("snapshot", StartPosition::Snapshot),
 ];
 
 const MESSAGE_TYPES: [(&str, pb::MessageType); 4] = [
@@ -48,18 +48,18 @@ const MESSAGE_TYPES: [(&str, pb::MessageType); 4] = [
 ];
 
 #[derive(Clone, Copy)]
-enum Begin {
+enum StartPosition {
     Earliest,
     Latest,
     Snapshot,
 }
 
 /// The routes of the event stream.
-pub fn routes() -> Door {
-    Door::new("Events").get(
+pub fn routes() -> ApiRouter {
+    ApiRouter::new("Events").get(
         "/api/v1/accounts/{account_id}/events",
         follow,
-        about("followEvents", "EventsService.Subscribe")
+        describe("followEvents", "EventsService.Subscribe")
             .query("from", text())
             .query("start", choice(&["earliest", "latest", "snapshot"]))
             .query("after", text())
@@ -80,7 +80,7 @@ pub fn routes() -> Door {
     )
 }
 
-async fn follow(call: Call, headers: HeaderMap, params: Params) -> Answer {
+async fn follow(call: Call, headers: HeaderMap, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     refuse_unknown(&mut fields, &params);
@@ -113,13 +113,13 @@ const PARAMETERS: [&str; 13] = [
 
 /// Rejects unknown parameters: a misspelt start would silently begin somewhere else. Names that begin with `_` are accepted, because
 /// scripts add them to bypass caches.
-fn refuse_unknown(fields: &mut Fields<'_>, params: &Params) {
+fn refuse_unknown(fields: &mut ParamReader<'_>, params: &Params) {
     let unknown = params
         .map
         .keys()
         .find(|name| !PARAMETERS.contains(&name.as_str()) && !name.starts_with('_'));
     if let Some(name) = unknown {
-        fields.complain(Complaint::new(
+        fields.complain(FieldError::new(
             name,
             "is no parameter of the stream: it has from, start, after, at, kinds, inbox_ids, conversation_ids, contact_ids, message_types, \
              private, ephemeral and heartbeat",
@@ -127,7 +127,7 @@ fn refuse_unknown(fields: &mut Fields<'_>, params: &Params) {
     }
 }
 
-fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::SubscribeRequest {
+fn read(fields: &mut ParamReader<'_>, headers: &HeaderMap, account_id: i64) -> pb::SubscribeRequest {
     // A reconnecting client continues at `Last-Event-ID`, even though its URL still has the original start.
     let resumed = headers
         .get(LAST_EVENT_ID)
@@ -135,16 +135,16 @@ fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::Su
         .filter(|id| !id.is_empty());
     let after = resumed.map(str::to_owned).or_else(|| fields.text("after"));
     let begin = fields.choice("start", &STARTS).map(|begin| match begin {
-        Begin::Earliest => Start::Earliest(()),
-        Begin::Latest => Start::Latest(()),
-        Begin::Snapshot => Start::Snapshot(()),
+        StartPosition::Earliest => Start::Earliest(()),
+        StartPosition::Latest => Start::Latest(()),
+        StartPosition::Snapshot => Start::Snapshot(()),
     });
     let at = fields.time("at", timestamps::from_iso).map(Start::At);
     let from = from(fields);
     let after = after.map(|text| {
         let cursor = cursor_text::decode(&text).unwrap_or_default();
         if cursor.is_empty() {
-            fields.complain(Complaint::new("after", "must be the id of an event of this stream"));
+            fields.complain(FieldError::new("after", "must be the id of an event of this stream"));
         }
         Start::After(cursor)
     });
@@ -179,7 +179,7 @@ fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::Su
 }
 
 /// Parses `from` in the syntax of `parley tail --from`: a keyword, a cursor or a time.
-fn from(fields: &mut Fields<'_>) -> Option<Start> {
+fn from(fields: &mut ParamReader<'_>) -> Option<Start> {
     let text = fields.text("from").filter(|text| !text.is_empty())?;
     let start = match text.as_str() {
         "earliest" => Some(Start::Earliest(())),
@@ -191,13 +191,13 @@ fn from(fields: &mut Fields<'_>) -> Option<Start> {
         },
     };
     if start.is_none() {
-        fields.complain(Complaint::new("from", "must be earliest, latest, snapshot, a cursor or a time"));
+        fields.complain(FieldError::new("from", "must be earliest, latest, snapshot, a cursor or a time"));
     }
     start
 }
 
 /// Parses a comma-separated list.
-fn many<T>(fields: &mut Fields<'_>, key: &'static str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
+fn many<T>(fields: &mut ParamReader<'_>, key: &'static str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
     let text = fields.text(key).unwrap_or_default();
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let (mut known, mut unknown) = (Vec::new(), false);
@@ -208,7 +208,7 @@ fn many<T>(fields: &mut Fields<'_>, key: &'static str, read: impl Fn(&str) -> Op
         }
     }
     if unknown {
-        fields.complain(Complaint::new(key, "is not included in the list"));
+        fields.complain(FieldError::new(key, "is not included in the list"));
     }
     known
 }

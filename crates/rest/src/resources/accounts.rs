@@ -5,13 +5,13 @@ use prost_types::FieldMask;
 use serde_json::json;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json,
     openapi::{
-        Caller, about,
+        Caller, describe,
         schema::{text, within},
     },
     params::Params,
@@ -20,15 +20,19 @@ use crate::{
 /// The attributes of an account that administrators may change.
 const ATTRIBUTES: [&str; 4] = ["name", "locale", "domain", "support_email"];
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     let shape = json::account::schema;
-    Door::new("Account")
-        .get(ACCOUNT, show, about("showAccount", "AccountsService.GetAccount").answers(shape()))
+    ApiRouter::new("Account")
+        .get(
+            ACCOUNT,
+            show,
+            describe("showAccount", "AccountsService.GetAccount").answers(shape()),
+        )
         .update(
             ACCOUNT,
             update,
-            about("updateAccount", "AccountsService.UpdateAccount")
+            describe("updateAccount", "AccountsService.UpdateAccount")
                 .caller(Caller::Administrator)
                 .bodies(&["name", "locale"], &text())
                 .bodies(&["domain", "support_email"], &text().or_null())
@@ -37,17 +41,17 @@ pub fn routes() -> Door {
         .get(
             &format!("{ACCOUNT}/cache_keys"),
             cache_keys,
-            about("showCacheKeys", "AccountsService.GetCacheKeys").answers(within("cache_keys", json::account::cache_keys_schema())),
+            describe("showCacheKeys", "AccountsService.GetCacheKeys").answers(within("cache_keys", json::account::cache_keys_schema())),
         )
 }
 
-async fn keys(call: &Call, account_id: i64) -> Result<pb::CacheKeys, Failure> {
+async fn keys(call: &Call, account_id: i64) -> Result<pb::CacheKeys, ApiError> {
     let request = pb::GetCacheKeysRequest { account_id };
     let found = call.accounts().get_cache_keys(call.request(request)).await?.into_inner();
     Ok(found.cache_keys.unwrap_or_default())
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     // The operator may call the gRPC method, but not this route.
     call.enter(account_id).await?;
@@ -57,7 +61,7 @@ async fn show(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::account::account(&found.account.unwrap_or_default(), &keys)))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     call.enter(account_id).await?;
@@ -84,7 +88,7 @@ async fn update(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::account::account(&changed.account.unwrap_or_default(), &keys)))
 }
 
-async fn cache_keys(call: Call, params: Params) -> Answer {
+async fn cache_keys(call: Call, params: Params) -> ApiResult {
     let keys = keys(&call, params.fields().account()).await?;
     Ok(json::ok(&json!({ "cache_keys": json::account::cache_keys(&keys) })))
 }

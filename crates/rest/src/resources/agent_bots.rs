@@ -5,42 +5,42 @@ use parley_proto as pb;
 use serde_json::json;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::rows,
     openapi::{
-        Caller, about,
+        Caller, describe,
         schema::{attributes, id, list as list_of, object},
     },
     params::Params,
 };
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
-    Door::new("Agent bots")
+    ApiRouter::new("Agent bots")
         .get(
             &format!("{ACCOUNT}/inboxes/{{inbox_id}}/agent_bot"),
             of_inbox,
-            about("showInboxAgentBot", "AgentBotsService.GetInboxAgentBot").answers(object().key("agent_bot", attributes())),
+            describe("showInboxAgentBot", "AgentBotsService.GetInboxAgentBot").answers(object().key("agent_bot", attributes())),
         )
         .post(
             &format!("{ACCOUNT}/inboxes/{{inbox_id}}/set_agent_bot"),
             set,
-            about("setInboxAgentBot", "AgentBotsService.SetInboxAgentBot")
+            describe("setInboxAgentBot", "AgentBotsService.SetInboxAgentBot")
                 .caller(Caller::Administrator)
                 .body("agent_bot", id().or_null()),
         )
         .get(
             &format!("{ACCOUNT}/agent_bots"),
             list,
-            about("listAgentBots", "AgentBotsService.ListAgentBots").answers(list_of(attributes())),
+            describe("listAgentBots", "AgentBotsService.ListAgentBots").answers(list_of(attributes())),
         )
 }
 
-async fn of_inbox(call: Call, params: Params) -> Answer {
+async fn of_inbox(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::GetInboxAgentBotRequest {
         account_id: fields.account(),
@@ -52,11 +52,11 @@ async fn of_inbox(call: Call, params: Params) -> Answer {
     ))
 }
 
-async fn set(call: Call, params: Params) -> Answer {
+async fn set(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     if fields.filled("agent_bot") && fields.id("agent_bot").is_none() {
         call.enter(fields.account()).await?;
-        return Err(Failure::error(StatusCode::NOT_FOUND, "Resource could not be found"));
+        return Err(ApiError::error(StatusCode::NOT_FOUND, "Resource could not be found"));
     }
     let request = pb::SetInboxAgentBotRequest {
         account_id: fields.account(),
@@ -69,7 +69,7 @@ async fn set(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     // The operator may call the gRPC method, but not this route.
     let account_id = params.fields().account();
     call.enter(account_id).await?;

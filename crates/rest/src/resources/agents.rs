@@ -3,16 +3,16 @@
 use parley_proto::{self as pb, Availability, Role};
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
     json,
     lists::rows,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{flag, list as list_of, names, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
 /// The attributes of an agent that clients can set.
@@ -24,12 +24,12 @@ pub(crate) const AVAILABILITIES: [(&str, Availability); 3] = [
     ("busy", Availability::Busy),
 ];
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const AGENTS: &str = "/api/v1/accounts/{account_id}/agents";
     const AGENT: &str = "/api/v1/accounts/{account_id}/agents/{agent_id}";
     let shape = json::agent::schema;
-    let settings = |about: About| {
-        about
+    let settings = |description: RouteDescription| {
+        description
             .caller(Caller::Administrator)
             .root("agent")
             .body("role", names(&ROLES))
@@ -37,39 +37,39 @@ pub fn routes() -> Door {
             .body("auto_offline", flag())
             .answers(shape())
     };
-    Door::new("Agents")
+    ApiRouter::new("Agents")
         .get(
             AGENTS,
             list,
-            about("listAgents", "AccountsService.ListMembers").answers(list_of(shape())),
+            describe("listAgents", "AccountsService.ListMembers").answers(list_of(shape())),
         )
         .post(
             AGENTS,
             create,
-            settings(about("createAgent", "AccountsService.CreateAgent"))
+            settings(describe("createAgent", "AccountsService.CreateAgent"))
                 .needs("email", text())
                 .needs("name", text()),
         )
         .post(
             &format!("{AGENTS}/bulk_create"),
             create_many,
-            about("createAgents", "AccountsService.CreateAgents")
+            describe("createAgents", "AccountsService.CreateAgents")
                 .caller(Caller::Administrator)
                 .needs("emails", list_of(text())),
         )
         .update(
             AGENT,
             update,
-            settings(about("updateAgent", "AccountsService.UpdateAgent")).body("name", text()),
+            settings(describe("updateAgent", "AccountsService.UpdateAgent")).body("name", text()),
         )
         .delete(
             AGENT,
             delete,
-            about("deleteAgent", "AccountsService.DeleteMembership").caller(Caller::Administrator),
+            describe("deleteAgent", "AccountsService.DeleteMembership").caller(Caller::Administrator),
         )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     // The operator may call the gRPC methods for listing and deleting, but not these routes.
     call.enter(account_id).await?;
@@ -92,7 +92,7 @@ async fn list(call: Call, params: Params) -> Answer {
 }
 
 /// Role, availability and `auto_offline`. Unspecified ones are 0 or `None`.
-fn settings(fields: &mut Fields<'_>) -> (i32, i32, Option<bool>) {
+fn settings(fields: &mut ParamReader<'_>) -> (i32, i32, Option<bool>) {
     (
         fields.choice("role", &ROLES).map_or(0, i32::from),
         fields.choice("availability", &AVAILABILITIES).map_or(0, i32::from),
@@ -100,7 +100,7 @@ fn settings(fields: &mut Fields<'_>) -> (i32, i32, Option<bool>) {
     )
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     let mut fields = call.admit(account_id, params.root("agent", &ATTRIBUTES)).await?;
     let (role, availability, auto_offline) = settings(&mut fields);
@@ -118,7 +118,7 @@ async fn create(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::agent::agent(&made.agent.unwrap_or_default())))
 }
 
-async fn create_many(call: Call, params: Params) -> Answer {
+async fn create_many(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateAgentsRequest {
         account_id: fields.account(),
@@ -130,7 +130,7 @@ async fn create_many(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let mut fields = call.admit(account_id, params.root("agent", &ATTRIBUTES)).await?;
@@ -149,7 +149,7 @@ async fn update(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::agent::agent(&changed.agent.unwrap_or_default())))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::DeleteMembershipRequest {
         account_id: fields.account(),

@@ -6,29 +6,29 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::{Failure, field_error::Complaint},
+    errors::{ApiError, field_error::FieldError},
     json::{self, agent::agent},
     lists::rows,
     openapi::{
-        about,
+        describe,
         schema::{either, id, list, null},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
     resources::conversation_changes,
 };
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const ASSIGNMENTS: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/assignments";
     const PARTICIPANTS: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/participants";
     let agents = || list(json::agent::schema());
-    Door::new("Conversations")
+    ApiRouter::new("Conversations")
         .post(
             ASSIGNMENTS,
             assign,
-            about("assignConversation", "ConversationsService.UpdateConversationAssignee")
+            describe("assignConversation", "ConversationsService.UpdateConversationAssignee")
                 .body("assignee_id", id().or_null())
                 .body("team_id", id().or_null())
                 .answers(either([json::agent::schema(), json::team::raw_schema(), null()])),
@@ -36,31 +36,31 @@ pub fn routes() -> Door {
         .get(
             PARTICIPANTS,
             participants,
-            about("listParticipants", "ParticipantsService.ListParticipants").answers(agents()),
+            describe("listParticipants", "ParticipantsService.ListParticipants").answers(agents()),
         )
         .post(
             PARTICIPANTS,
             add_participants,
-            about("addParticipants", "ParticipantsService.AddParticipants")
+            describe("addParticipants", "ParticipantsService.AddParticipants")
                 .needs("user_ids", list(id()))
                 .answers(agents()),
         )
         .update(
             PARTICIPANTS,
             set_participants,
-            about("setParticipants", "ParticipantsService.SetParticipants")
+            describe("setParticipants", "ParticipantsService.SetParticipants")
                 .needs("user_ids", list(id()))
                 .answers(agents()),
         )
         .delete(
             PARTICIPANTS,
             remove_participants,
-            about("removeParticipants", "ParticipantsService.RemoveParticipants").needs("user_ids", list(id())),
+            describe("removeParticipants", "ParticipantsService.RemoveParticipants").needs("user_ids", list(id())),
         )
 }
 
 /// If both parameters are present, only the assignee is changed.
-async fn assign(call: Call, params: Params) -> Answer {
+async fn assign(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     if fields.given("assignee_id") {
         return assign_user(&call, &fields).await;
@@ -73,7 +73,7 @@ async fn assign(call: Call, params: Params) -> Answer {
 }
 
 /// An id that is not a team of the account removes the team.
-async fn assign_team(call: &Call, fields: &Fields<'_>) -> Answer {
+async fn assign_team(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
     let request = pb::UpdateConversationTeamRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
@@ -95,7 +95,7 @@ async fn assign_team(call: &Call, fields: &Fields<'_>) -> Answer {
 }
 
 /// An id that is not a member of the account removes the assignee.
-async fn assign_user(call: &Call, fields: &Fields<'_>) -> Answer {
+async fn assign_user(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
     let request = pb::UpdateConversationAssigneeRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
@@ -124,7 +124,7 @@ fn refuses(status: &Status, field: &str) -> bool {
         .is_some_and(|bad| bad.field_violations.iter().any(|violation| violation.field == field))
 }
 
-async fn participants(call: Call, params: Params) -> Answer {
+async fn participants(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, conversation_id) = (fields.account(), fields.path_id("conversation_id"));
     rows::whole(
@@ -146,7 +146,7 @@ async fn participants(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn add_participants(call: Call, params: Params) -> Answer {
+async fn add_participants(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::AddParticipantsRequest {
         account_id: fields.account(),
@@ -163,7 +163,7 @@ async fn add_participants(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!(added.iter().map(agent).collect::<Vec<_>>())))
 }
 
-async fn set_participants(call: Call, params: Params) -> Answer {
+async fn set_participants(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::SetParticipantsRequest {
         account_id: fields.account(),
@@ -175,7 +175,7 @@ async fn set_participants(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!(set.participants.iter().map(agent).collect::<Vec<_>>())))
 }
 
-async fn remove_participants(call: Call, params: Params) -> Answer {
+async fn remove_participants(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::RemoveParticipantsRequest {
         account_id: fields.account(),
@@ -188,9 +188,9 @@ async fn remove_participants(call: Call, params: Params) -> Answer {
 }
 
 /// Parses `user_ids`, which is required but may be empty.
-async fn user_ids(call: &Call, fields: &mut Fields<'_>) -> Result<Vec<i64>, Failure> {
+async fn user_ids(call: &Call, fields: &mut ParamReader<'_>) -> Result<Vec<i64>, ApiError> {
     let Some(raw) = fields.raw("user_ids") else {
-        call.admit(fields.account(), Err(Failure::missing("user_ids"))).await?;
+        call.admit(fields.account(), Err(ApiError::missing("user_ids"))).await?;
         return Ok(Vec::new());
     };
     let one = |value: &Json| value.as_i64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|id| *id > 0);
@@ -199,7 +199,7 @@ async fn user_ids(call: &Call, fields: &mut Fields<'_>) -> Result<Vec<i64>, Fail
         single => one(single).map(|id| vec![id]),
     };
     if ids.is_none() {
-        fields.complain(Complaint::new("user_ids", "must be ids of users"));
+        fields.complain(FieldError::new("user_ids", "must be ids of users"));
     }
     call.admit(fields.account(), fields.verdict()).await?;
     Ok(ids.unwrap_or_default())

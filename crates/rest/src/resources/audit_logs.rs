@@ -6,12 +6,12 @@ use parley_proto as pb;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    lists::{pagination::Window, rows},
+    lists::{pagination::PageWindow, rows},
     openapi::{
-        Caller, about,
+        Caller, describe,
         schema::{Schema, integer, list as list_of, object, text, unix},
     },
     params::{Params, timestamps},
@@ -20,11 +20,11 @@ use crate::{
 /// Entries per page, as in Chatwoot.
 const PAGE: i32 = 15;
 
-pub fn routes() -> Door {
-    Door::new("Audit logs").get(
+pub fn routes() -> ApiRouter {
+    ApiRouter::new("Audit logs").get(
         "/api/v1/accounts/{account_id}/audit_logs",
         list,
-        about("listAuditLogs", "AuditService.ListAuditEvents")
+        describe("listAuditLogs", "AuditService.ListAuditEvents")
             .caller(Caller::Administrator)
             .query("page", integer().note("From 1."))
             .answers(
@@ -37,9 +37,9 @@ pub fn routes() -> Door {
     )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
-    let window = Window::numbered(&fields, PAGE);
+    let window = PageWindow::numbered(&fields, PAGE);
     // The operator may call the gRPC method, but not the routes of accounts.
     call.enter(fields.account()).await?;
     let request = pb::ListAuditEventsRequest {

@@ -4,54 +4,54 @@ use parley_proto as pb;
 use prost_types::FieldMask;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
     json,
     lists::rows,
     openapi::{
-        About, about,
+        RouteDescription, describe,
         schema::{list as list_of, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
 /// The attributes of a canned response.
 const ATTRIBUTES: [&str; 2] = ["short_code", "content"];
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/canned_responses";
     const ONE: &str = "/api/v1/accounts/{account_id}/canned_responses/{id}";
     let shape = json::record::canned_response_schema;
-    let settings = |about: About| about.root("canned_response").answers(shape());
-    Door::new("Canned responses")
+    let settings = |description: RouteDescription| description.root("canned_response").answers(shape());
+    ApiRouter::new("Canned responses")
         .get(
             LIST,
             list,
-            about("listCannedResponses", "CannedResponsesService.ListCannedResponses")
+            describe("listCannedResponses", "CannedResponsesService.ListCannedResponses")
                 .query("search", text())
                 .answers(list_of(shape())),
         )
         .post(
             LIST,
             create,
-            settings(about("createCannedResponse", "CannedResponsesService.CreateCannedResponse"))
+            settings(describe("createCannedResponse", "CannedResponsesService.CreateCannedResponse"))
                 .needs("short_code", text())
                 .needs("content", text()),
         )
         .update(
             ONE,
             update,
-            settings(about("updateCannedResponse", "CannedResponsesService.UpdateCannedResponse")).bodies(&ATTRIBUTES, &text()),
+            settings(describe("updateCannedResponse", "CannedResponsesService.UpdateCannedResponse")).bodies(&ATTRIBUTES, &text()),
         )
         .delete(
             ONE,
             delete,
-            about("deleteCannedResponse", "CannedResponsesService.DeleteCannedResponse"),
+            describe("deleteCannedResponse", "CannedResponsesService.DeleteCannedResponse"),
         )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let mut outer = params.fields();
     let account_id = outer.account();
     let query = outer.text("search").unwrap_or_default();
@@ -78,7 +78,7 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let mut fields = call.admit(account_id, params.root("canned_response", &ATTRIBUTES)).await?;
@@ -97,7 +97,7 @@ async fn create(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::canned_response(&made.canned_response.unwrap_or_default())))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let request = pb::GetCannedResponseRequest {
@@ -112,7 +112,7 @@ async fn show(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::canned_response(&found.canned_response.unwrap_or_default())))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let mut fields = call.admit(account_id, params.root("canned_response", &ATTRIBUTES)).await?;
@@ -138,7 +138,7 @@ async fn update(call: Call, params: Params) -> Answer {
     )))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let request = pb::DeleteCannedResponseRequest {
@@ -151,7 +151,7 @@ async fn delete(call: Call, params: Params) -> Answer {
 }
 
 /// Parses a canned response. Also returns the names of the attributes that were sent.
-fn read(fields: &mut Fields<'_>) -> (pb::CannedResponse, Vec<String>) {
+fn read(fields: &mut ParamReader<'_>) -> (pb::CannedResponse, Vec<String>) {
     let response = pb::CannedResponse {
         short_code: fields.text("short_code").unwrap_or_default(),
         content: fields.text("content").unwrap_or_default(),

@@ -4,25 +4,25 @@ use parley_proto as pb;
 use tonic::Status;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{attributes, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
 /// The base path of contact sessions.
 pub(crate) const CONTACTS: &str = "/public/api/v1/inboxes/{inbox_identifier}/contacts";
 
 /// The routes of inboxes and sessions. Pages of any origin may call them.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     let one = format!("{CONTACTS}/{{contact_identifier}}");
-    Door::new("Client side")
+    ApiRouter::new("Client side")
         .get(
             "/public/api/v1/inboxes/{inbox_identifier}",
             inbox,
@@ -56,38 +56,38 @@ pub fn routes() -> Door {
 }
 
 /// Describes a route that requires no token.
-pub(crate) fn told(operation: &'static str, rpc: &'static str) -> About {
-    about(operation, rpc).caller(Caller::Anyone).refuses(
+pub(crate) fn told(operation: &'static str, rpc: &'static str) -> RouteDescription {
+    describe(operation, rpc).caller(Caller::Anyone).refuses(
         axum::http::StatusCode::UNAUTHORIZED,
         "The hash does not sign the identifier of the session's contact.",
     )
 }
 
-fn signed(about: About) -> About {
-    about.bodies(&["identifier", "identifier_hash"], &text().or_null())
+fn signed(description: RouteDescription) -> RouteDescription {
+    description.bodies(&["identifier", "identifier_hash"], &text().or_null())
 }
 
-fn person(about: About) -> About {
-    about
+fn person(description: RouteDescription) -> RouteDescription {
+    description
         .bodies(&["email", "name", "phone_number", "avatar_url"], &text().or_null())
         .body("custom_attributes", attributes())
 }
 
 /// Converts an error of a client API call.
 #[allow(clippy::needless_pass_by_value)] // the signature that `map_err` requires
-pub(crate) fn refused(status: Status) -> Failure {
-    Failure::of_client(&status)
+pub(crate) fn refused(status: Status) -> ApiError {
+    ApiError::of_client(&status)
 }
 
 /// The session in the path.
-pub(crate) fn session(fields: &mut Fields<'_>) -> pb::ClientSession {
+pub(crate) fn session(fields: &mut ParamReader<'_>) -> pb::ClientSession {
     pb::ClientSession {
         inbox_identifier: fields.text("inbox_identifier").unwrap_or_default(),
         source_id: fields.text("contact_identifier").unwrap_or_default(),
     }
 }
 
-fn signature(fields: &mut Fields<'_>) -> Option<pb::ClientSignature> {
+fn signature(fields: &mut ParamReader<'_>) -> Option<pb::ClientSignature> {
     let (identifier, hash) = (fields.text("identifier"), fields.text("identifier_hash"));
     (identifier.is_some() || hash.is_some()).then(|| pb::ClientSignature {
         identifier: identifier.unwrap_or_default(),
@@ -95,7 +95,7 @@ fn signature(fields: &mut Fields<'_>) -> Option<pb::ClientSignature> {
     })
 }
 
-async fn inbox(call: Call, params: Params) -> Answer {
+async fn inbox(call: Call, params: Params) -> ApiResult {
     let request = pb::GetClientInboxRequest {
         inbox_identifier: params.fields().text("inbox_identifier").unwrap_or_default(),
     };
@@ -108,7 +108,7 @@ async fn inbox(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::client::inbox(&found.inbox.unwrap_or_default())))
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateClientSessionRequest {
         inbox_identifier: fields.text("inbox_identifier").unwrap_or_default(),
@@ -127,7 +127,7 @@ async fn create(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::client::session(&made.session.unwrap_or_default())))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::GetClientSessionRequest {
         session: Some(session(&mut fields)),
@@ -143,7 +143,7 @@ async fn show(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::client::session(&found.session.unwrap_or_default())))
 }
 
-async fn rotate(call: Call, params: Params) -> Answer {
+async fn rotate(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::GetClientSessionRequest {
         session: Some(session(&mut fields)),
@@ -164,7 +164,7 @@ async fn rotate(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::client::session(&session)))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::UpdateClientSessionRequest {
         session: Some(session(&mut fields)),

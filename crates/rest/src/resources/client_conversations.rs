@@ -11,13 +11,13 @@ use prost::Message as _;
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
     json,
     lists::rows,
     openapi::schema::{anything, attributes, choice, files, integer, list as list_of, text},
-    params::{Params, fields::Fields, message_draft::upload_ids, uploads::WithFiles},
+    params::{Params, fields::ParamReader, message_draft::upload_ids, uploads::ParamsWithFiles},
     resources::client::{CONTACTS, refused, session, told},
 };
 
@@ -30,11 +30,11 @@ const MESSAGES: usize = 20;
 /// Once a response exceeds this number of bytes, its remaining conversations are listed without messages.
 const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     let all = format!("{CONTACTS}/{{contact_identifier}}/conversations");
     let one = format!("{all}/{{conversation_id}}");
     let (talk, said) = (json::client::conversation_schema, json::client::message_schema);
-    Door::new("Client side")
+    ApiRouter::new("Client side")
         .get(
             &all,
             list,
@@ -101,11 +101,11 @@ fn said(message: Option<pb::Message>) -> Response {
     json::ok(&json::client::message(&message.unwrap_or_default()))
 }
 
-fn conversation(fields: &Fields<'_>) -> i64 {
+fn conversation(fields: &ParamReader<'_>) -> i64 {
     fields.path_id("conversation_id")
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let session = session(&mut params.fields());
     let written = Arc::new(AtomicUsize::new(0));
     let fetch = move |page_token, size: usize| {
@@ -128,7 +128,7 @@ async fn list(call: Call, params: Params) -> Answer {
     Ok(rows::go_on(first, CONVERSATIONS, |rows| rows, fetch))
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateClientConversationRequest {
         session: Some(session(&mut fields)),
@@ -140,7 +140,7 @@ async fn create(call: Call, params: Params) -> Answer {
     Ok(answer(made.map_err(refused)?.into_inner().conversation))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::GetClientConversationRequest {
         session: Some(session(&mut fields)),
@@ -151,7 +151,7 @@ async fn show(call: Call, params: Params) -> Answer {
 }
 
 /// Only resolves a conversation, although the path is `toggle_status`.
-async fn resolve(call: Call, params: Params) -> Answer {
+async fn resolve(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::ResolveClientConversationRequest {
         session: Some(session(&mut fields)),
@@ -162,7 +162,7 @@ async fn resolve(call: Call, params: Params) -> Answer {
     Ok(answer(resolved.map_err(refused)?.into_inner().conversation))
 }
 
-async fn toggle_typing(call: Call, params: Params) -> Answer {
+async fn toggle_typing(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let typing = match fields.raw("typing_status").and_then(Json::as_str) {
         Some("on") => true,
@@ -189,7 +189,7 @@ async fn toggle_typing(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn look(call: Call, params: Params) -> Answer {
+async fn look(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::MarkClientConversationSeenRequest {
         session: Some(session(&mut fields)),
@@ -201,7 +201,7 @@ async fn look(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn messages(call: Call, params: Params) -> Answer {
+async fn messages(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::ListClientMessagesRequest {
         session: Some(session(&mut fields)),
@@ -226,7 +226,7 @@ async fn messages(call: Call, params: Params) -> Answer {
     rows::backwards(first, MESSAGES, |rows| rows, fetch).await
 }
 
-async fn write(call: Call, WithFiles(params): WithFiles) -> Answer {
+async fn write(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateClientMessageRequest {
         session: Some(session(&mut fields)),
@@ -241,7 +241,7 @@ async fn write(call: Call, WithFiles(params): WithFiles) -> Answer {
     Ok(said(made.map_err(refused)?.into_inner().message))
 }
 
-async fn submit(call: Call, params: Params) -> Answer {
+async fn submit(call: Call, params: Params) -> ApiResult {
     const KEY: &str = "submitted_values";
     let mut fields = params.fields();
     let given = Map::from_iter([(KEY.to_owned(), fields.raw(KEY).cloned().unwrap_or_default())]);

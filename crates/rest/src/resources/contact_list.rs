@@ -4,20 +4,20 @@ use parley_proto as pb;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::{
-        pagination::{self, Window},
+        pagination::{self, PageWindow},
         rows,
     },
     openapi::{
-        About, about,
+        RouteDescription, describe,
         schema::{Schema, anything, either, flag, integer, list as list_of, object, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
 /// Contacts per page.
@@ -35,32 +35,32 @@ const ORDERS: [&str; 8] = [
     "country",
 ];
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const CONTACTS: &str = "/api/v1/accounts/{account_id}/contacts";
-    Door::new("Contacts")
+    ApiRouter::new("Contacts")
         .get(
             CONTACTS,
             list,
-            paged(about("listContacts", "ContactsService.ListContacts")).query("labels", list_of(text())),
+            paged(describe("listContacts", "ContactsService.ListContacts")).query("labels", list_of(text())),
         )
         .get(
             &format!("{CONTACTS}/search"),
             search,
-            paged(about("searchContacts", "ContactsService.SearchContacts")).query("q", text()),
+            paged(describe("searchContacts", "ContactsService.SearchContacts")).query("q", text()),
         )
         .get(
             &format!("{CONTACTS}/active"),
             active,
-            paged(about("listActiveContacts", "ContactsService.ListContacts")),
+            paged(describe("listActiveContacts", "ContactsService.ListContacts")),
         )
 }
 
 /// Describes the parameters and the response of a page of contacts.
-pub fn paged(about: About) -> About {
+pub fn paged(description: RouteDescription) -> RouteDescription {
     let meta = object()
         .key("count", integer().or_null())
         .key("current_page", anything().note("As it was sent."));
-    pagination::taken(about)
+    pagination::taken(description)
         .query(
             "sort",
             text().note("Keys joined by commas, each with a minus before it for the other way round."),
@@ -74,18 +74,18 @@ pub fn shown_schema() -> Schema {
     either([json::contact::with_sessions_schema(), json::contact::schema()])
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     listed(call, &params, false).await
 }
 
 /// Lists the contacts that are online.
-async fn active(call: Call, params: Params) -> Answer {
+async fn active(call: Call, params: Params) -> ApiResult {
     listed(call, &params, true).await
 }
 
-async fn listed(call: Call, params: &Params, online_only: bool) -> Answer {
+async fn listed(call: Call, params: &Params, online_only: bool) -> ApiResult {
     let mut fields = params.fields();
-    let window = Window::read(&mut fields, PAGE);
+    let window = PageWindow::read(&mut fields, PAGE);
     let request = pb::ListContactsRequest {
         account_id: fields.account(),
         page_size: window.size,
@@ -115,11 +115,11 @@ async fn listed(call: Call, params: &Params, online_only: bool) -> Answer {
     }))
 }
 
-async fn search(call: Call, params: Params) -> Answer {
+async fn search(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     let query = fields.text("q").unwrap_or_default().trim().to_owned();
-    let window = Window::read(&mut fields, PAGE);
+    let window = PageWindow::read(&mut fields, PAGE);
     let order_by = order(&mut fields);
     call.admit(account_id, fields.verdict()).await?;
     if query.is_empty() {
@@ -156,7 +156,7 @@ async fn search(call: Call, params: Params) -> Answer {
 }
 
 /// Parses `sort`: known sort keys, each at most once. Unknown ones are ignored, as in Chatwoot.
-pub fn order(fields: &mut Fields<'_>) -> String {
+pub fn order(fields: &mut ParamReader<'_>) -> String {
     let sort = fields.text("sort").unwrap_or_default();
     let name = |order: &str| order.strip_prefix('-').unwrap_or(order).to_owned();
     let mut orders: Vec<&str> = Vec::new();
@@ -170,14 +170,14 @@ pub fn order(fields: &mut Fields<'_>) -> String {
 
 /// Responds with a list of contacts whose first page has been fetched. `count` is null if the contacts were not counted.
 pub fn page<R>(
-    fields: &Fields<'_>,
-    window: &Window,
+    fields: &ParamReader<'_>,
+    window: &PageWindow,
     count: Option<i64>,
     (contacts, next): (Vec<pb::Contact>, String),
     mut fetch: impl FnMut(String, i32) -> R + Send + 'static,
 ) -> axum::response::Response
 where
-    R: Future<Output = Result<(Vec<pb::Contact>, String), Failure>> + Send + 'static,
+    R: Future<Output = Result<(Vec<pb::Contact>, String), ApiError>> + Send + 'static,
 {
     // Chatwoot returns the page number as it was sent: text from a query, a number from a JSON body.
     let current = fields.raw("page").filter(|page| !page.is_null()).cloned().unwrap_or(json!(1));
@@ -196,7 +196,7 @@ where
 }
 
 /// How contacts are converted: with their sessions, unless the client has declined them.
-fn shape(fields: &Fields<'_>) -> fn(&pb::Contact) -> Json {
+fn shape(fields: &ParamReader<'_>) -> fn(&pb::Contact) -> Json {
     match fields.raw("include_contact_inboxes") {
         None | Some(Json::Null | Json::Bool(true)) => json::contact::with_sessions,
         Some(Json::String(text)) if text == "true" => json::contact::with_sessions,
@@ -205,7 +205,7 @@ fn shape(fields: &Fields<'_>) -> fn(&pb::Contact) -> Json {
 }
 
 /// Converts a contact: with its sessions, unless the client has declined them.
-pub fn shown(fields: &Fields<'_>, contact: &pb::Contact) -> Json {
+pub fn shown(fields: &ParamReader<'_>, contact: &pb::Contact) -> Json {
     shape(fields)(contact)
 }
 

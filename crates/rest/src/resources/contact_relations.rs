@@ -4,14 +4,14 @@ use parley_proto as pb;
 use serde_json::json;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::rows,
     openapi::{
-        Caller, about,
+        Caller, describe,
         schema::{flag, id, list, text, within},
     },
     params::Params,
@@ -21,15 +21,15 @@ use crate::{
 /// Maximum conversations of a contact in one response.
 const CONVERSATIONS: i32 = 20;
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
     let names = || within("payload", list(text()));
-    Door::new("Contacts")
+    ApiRouter::new("Contacts")
         .post(
             &format!("{CONTACT}/contact_inboxes"),
             create_session,
-            about("createContactSession", "ContactsService.CreateContactSession")
+            describe("createContactSession", "ContactsService.CreateContactSession")
                 .needs("inbox_id", id())
                 .body("source_id", text())
                 .body("hmac_verified", flag())
@@ -38,31 +38,31 @@ pub fn routes() -> Door {
         .get(
             &format!("{CONTACT}/labels"),
             labels,
-            about("listContactLabels", "ContactsService.GetContact").answers(names()),
+            describe("listContactLabels", "ContactsService.GetContact").answers(names()),
         )
         .post(
             &format!("{CONTACT}/labels"),
             set_labels,
-            about("setContactLabels", "ContactsService.UpdateContact")
+            describe("setContactLabels", "ContactsService.UpdateContact")
                 .body("labels", list(text()))
                 .answers(names()),
         )
         .get(
             &format!("{CONTACT}/conversations"),
             conversations,
-            about("listContactConversations", "ConversationsService.ListConversations")
+            describe("listContactConversations", "ConversationsService.ListConversations")
                 .answers(within("payload", list(json::conversation::schema()))),
         )
         .get(
             &format!("{CONTACT}/contactable_inboxes"),
             contactable_inboxes,
-            about("listContactableInboxes", "ContactsService.ListContactableInboxes")
+            describe("listContactableInboxes", "ContactsService.ListContactableInboxes")
                 .answers(within("payload", list(json::contact::contactable_schema()))),
         )
         .post(
             &format!("{ACCOUNT}/contact_inboxes/filter"),
             find_by_session,
-            about("findContactBySession", "ContactsService.GetContactBySession")
+            describe("findContactBySession", "ContactsService.GetContactBySession")
                 .needs("inbox_id", id())
                 .needs("source_id", text())
                 .reads()
@@ -72,7 +72,7 @@ pub fn routes() -> Door {
         .post(
             &format!("{ACCOUNT}/actions/contact_merge"),
             merge,
-            about("mergeContacts", "ContactsService.MergeContacts")
+            describe("mergeContacts", "ContactsService.MergeContacts")
                 .caller(Caller::Administrator)
                 .needs("base_contact_id", id())
                 .needs("mergee_contact_id", id())
@@ -80,7 +80,7 @@ pub fn routes() -> Door {
         )
 }
 
-async fn create_session(call: Call, params: Params) -> Answer {
+async fn create_session(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateContactSessionRequest {
         account_id: fields.account(),
@@ -96,7 +96,7 @@ async fn create_session(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::contact::lone_session(&made.contact_inbox.unwrap_or_default())))
 }
 
-async fn contactable_inboxes(call: Call, params: Params) -> Answer {
+async fn contactable_inboxes(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, contact_id) = (fields.account(), fields.path_id("contact_id"));
     rows::whole(
@@ -120,7 +120,7 @@ async fn contactable_inboxes(call: Call, params: Params) -> Answer {
 }
 
 /// Unlike other routes, responds with 404 and no body if there is no such session.
-async fn find_by_session(call: Call, params: Params) -> Answer {
+async fn find_by_session(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::GetContactBySessionRequest {
         account_id: fields.account(),
@@ -130,22 +130,22 @@ async fn find_by_session(call: Call, params: Params) -> Answer {
     call.admit(request.account_id, fields.verdict()).await?;
     if request.source_id.trim().is_empty() {
         call.enter(request.account_id).await?;
-        return Err(Failure::nothing());
+        return Err(ApiError::nothing());
     }
     let found = call
         .contacts()
         .get_contact_by_session(call.request(request))
         .await
         .map_err(|status| {
-            let failure = Failure::from(status);
-            if failure.is_not_found() { Failure::nothing() } else { failure }
+            let failure = ApiError::from(status);
+            if failure.is_not_found() { ApiError::nothing() } else { failure }
         })?;
     Ok(json::ok(&json::contact::with_sessions(
         &found.into_inner().contact.unwrap_or_default(),
     )))
 }
 
-async fn merge(call: Call, params: Params) -> Answer {
+async fn merge(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::MergeContactsRequest {
         account_id: fields.account(),
@@ -158,13 +158,13 @@ async fn merge(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::contact::contact(&merged.contact.unwrap_or_default())))
 }
 
-async fn labels(call: Call, params: Params) -> Answer {
+async fn labels(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let contact = contacts::read(&call, fields.account(), fields.path_id("contact_id")).await?;
     Ok(json::ok(&json!({ "payload": contact.labels })))
 }
 
-async fn set_labels(call: Call, params: Params) -> Answer {
+async fn set_labels(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     let contact = pb::Contact {
@@ -177,7 +177,7 @@ async fn set_labels(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!({ "payload": contact.labels })))
 }
 
-async fn conversations(call: Call, params: Params) -> Answer {
+async fn conversations(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let contact = contacts::read(&call, fields.account(), fields.path_id("contact_id")).await?;
     let request = pb::ListConversationsRequest {

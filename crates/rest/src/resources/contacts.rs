@@ -6,27 +6,27 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
     json,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{Schema, attributes, avatar, flag, id, list as list_of, object, text, within},
     },
-    params::{Params, fields::Fields, uploads::WithFiles},
+    params::{Params, fields::ParamReader, uploads::ParamsWithFiles},
     resources::contact_list::{shown, shown_schema},
 };
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const CONTACTS: &str = "/api/v1/accounts/{account_id}/contacts";
     const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
     let one = || within("payload", json::contact::with_sessions_schema());
-    Door::new("Contacts")
+    ApiRouter::new("Contacts")
         .post(
             CONTACTS,
             create,
-            written(about("createContact", "ContactsService.CreateContact"))
+            written(describe("createContact", "ContactsService.CreateContact"))
                 .body("inbox_id", id())
                 .body("source_id", text())
                 .answers(within("payload", made_schema())),
@@ -34,32 +34,32 @@ pub fn routes() -> Door {
         .get(
             CONTACT,
             show,
-            about("showContact", "ContactsService.GetContact")
+            describe("showContact", "ContactsService.GetContact")
                 .query("include_contact_inboxes", flag())
                 .answers(within("payload", shown_schema())),
         )
         .update(
             CONTACT,
             update,
-            written(about("updateContact", "ContactsService.UpdateContact")).answers(one()),
+            written(describe("updateContact", "ContactsService.UpdateContact")).answers(one()),
         )
         .delete(
             CONTACT,
             delete,
-            about("deleteContact", "ContactsService.DeleteContact").caller(Caller::Administrator),
+            describe("deleteContact", "ContactsService.DeleteContact").caller(Caller::Administrator),
         )
         .post(
             &format!("{CONTACT}/destroy_custom_attributes"),
             destroy_custom_attributes,
-            about("removeContactAttributes", "ContactsService.UpdateContact")
+            describe("removeContactAttributes", "ContactsService.UpdateContact")
                 .body("custom_attributes", list_of(text()))
                 .answers(one()),
         )
 }
 
 /// Describes the parameters of creating and updating a contact.
-fn written(about: About) -> About {
-    about
+fn written(description: RouteDescription) -> RouteDescription {
+    description
         .bodies(&["name", "email", "phone_number", "identifier", "avatar_url"], &text().or_null())
         .body("avatar", avatar())
         .body("blocked", flag())
@@ -76,7 +76,7 @@ fn made_schema() -> Schema {
     )
 }
 
-async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
+async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateContactRequest {
         account_id: fields.account(),
@@ -104,7 +104,7 @@ async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
     } })))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let contact = read(&call, fields.account(), fields.path_id("contact_id")).await?;
     Ok(json::ok(&json!({ "payload": shown(&fields, &contact) })))
@@ -114,7 +114,7 @@ async fn show(call: Call, params: Params) -> Answer {
 ///
 /// # Errors
 /// Returns the error of the service.
-pub async fn read(call: &Call, account_id: i64, contact_id: i64) -> Result<pb::Contact, crate::errors::Failure> {
+pub async fn read(call: &Call, account_id: i64, contact_id: i64) -> Result<pb::Contact, crate::errors::ApiError> {
     let request = pb::GetContactRequest { account_id, contact_id };
     let found = call.contacts().get_contact(call.request(request)).await?.into_inner();
     Ok(found.contact.unwrap_or_default())
@@ -124,7 +124,7 @@ pub async fn read(call: &Call, account_id: i64, contact_id: i64) -> Result<pb::C
 ///
 /// # Errors
 /// Returns the error of the service.
-pub async fn change(call: &Call, account_id: i64, contact: pb::Contact, mask: Vec<String>) -> Result<pb::Contact, crate::errors::Failure> {
+pub async fn change(call: &Call, account_id: i64, contact: pb::Contact, mask: Vec<String>) -> Result<pb::Contact, crate::errors::ApiError> {
     if mask.is_empty() {
         return read(call, account_id, contact.id).await;
     }
@@ -138,7 +138,7 @@ pub async fn change(call: &Call, account_id: i64, contact: pb::Contact, mask: Ve
     Ok(changed.contact.unwrap_or_default())
 }
 
-async fn update(call: Call, WithFiles(params): WithFiles) -> Answer {
+async fn update(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     let (contact, mask) = patch(&mut fields);
@@ -151,7 +151,7 @@ async fn update(call: Call, WithFiles(params): WithFiles) -> Answer {
 type PutText = fn(&mut pb::Contact, Option<String>);
 
 /// Parses the fields that were sent. Attributes are merged into the stored ones, key by key.
-fn patch(fields: &mut Fields<'_>) -> (pb::Contact, Vec<String>) {
+fn patch(fields: &mut ParamReader<'_>) -> (pb::Contact, Vec<String>) {
     let mut mask = Vec::new();
     let mut contact = pb::Contact {
         id: fields.path_id("contact_id"),
@@ -182,13 +182,13 @@ fn patch(fields: &mut Fields<'_>) -> (pb::Contact, Vec<String>) {
     (contact, mask)
 }
 
-fn merged(fields: &mut Fields<'_>, key: &str, mask: &mut Vec<String>) -> Option<Struct> {
+fn merged(fields: &mut ParamReader<'_>, key: &str, mask: &mut Vec<String>) -> Option<Struct> {
     let attributes = fields.object(key)?;
     mask.extend(attributes.fields.keys().map(|inner| format!("{key}.{inner}")));
     Some(attributes)
 }
 
-async fn destroy_custom_attributes(call: Call, params: Params) -> Answer {
+async fn destroy_custom_attributes(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     let contact = pb::Contact {
@@ -207,7 +207,7 @@ async fn destroy_custom_attributes(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::DeleteContactRequest {
         account_id: fields.account(),
@@ -221,9 +221,9 @@ async fn delete(call: Call, params: Params) -> Answer {
     match call.contacts().delete_contact(call.request(request)).await {
         Err(status) if status.code() == Code::FailedPrecondition => {
             let contact = call.contacts().get_contact(call.request(contact)).await?.into_inner().contact;
-            Err(crate::errors::Failure::online(&contact.unwrap_or_default().name))
+            Err(crate::errors::ApiError::online(&contact.unwrap_or_default().name))
         }
-        other => other.map(|_| json::empty()).map_err(crate::errors::Failure::from),
+        other => other.map(|_| json::empty()).map_err(crate::errors::ApiError::from),
     }
 }
 

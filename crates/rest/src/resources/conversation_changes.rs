@@ -4,32 +4,32 @@ use parley_proto::{self as pb, ConversationPriority};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json::{
         self,
         conversation::{PRIORITIES, STATUSES},
     },
     openapi::{
-        about,
+        describe,
         schema::{Schema, attributes, choice, flag, id, iso, list, names, object, text, unix, within},
     },
-    params::{Params, fields::Fields, timestamps},
+    params::{Params, fields::ParamReader, timestamps},
     resources::conversation_response,
 };
 
 /// The routes of changes, except the update, which shares a path with reading the conversation and is registered in `conversations`.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
     let one = |path: &str| format!("{CONVERSATION}/{path}");
     let of_labels = || within("payload", list(text()));
-    Door::new("Conversations")
+    ApiRouter::new("Conversations")
         .post(
             &one("toggle_status"),
             toggle_status,
-            about("toggleConversationStatus", "ConversationsService.UpdateConversationStatus")
+            describe("toggleConversationStatus", "ConversationsService.UpdateConversationStatus")
                 .body("status", names(&STATUSES))
                 .body("snoozed_until", unix())
                 .answers(within("payload", toggled())),
@@ -37,37 +37,37 @@ pub fn routes() -> Door {
         .post(
             &one("toggle_priority"),
             toggle_priority,
-            about("toggleConversationPriority", "ConversationsService.UpdateConversationPriority")
+            describe("toggleConversationPriority", "ConversationsService.UpdateConversationPriority")
                 .body("priority", names(&PRIORITIES).or_null()),
         )
         .post(
             &one("toggle_typing_status"),
             toggle_typing_status,
-            about("toggleTyping", "ConversationsService.SetTyping")
+            describe("toggleTyping", "ConversationsService.SetTyping")
                 .body("typing_status", choice(&["on", "off"]))
                 .body("is_private", flag()),
         )
         .post(
             &one("update_last_seen"),
             update_last_seen,
-            about("markConversationSeen", "ConversationsService.MarkConversationSeen").answers(json::conversation::schema()),
+            describe("markConversationSeen", "ConversationsService.MarkConversationSeen").answers(json::conversation::schema()),
         )
         .post(
             &one("custom_attributes"),
             set_custom_attributes,
-            about("setConversationAttributes", "ConversationsService.UpdateConversationAttributes")
+            describe("setConversationAttributes", "ConversationsService.UpdateConversationAttributes")
                 .needs("custom_attributes", attributes())
                 .answers(within("custom_attributes", attributes())),
         )
         .get(
             &one("labels"),
             labels,
-            about("listConversationLabels", "ConversationsService.GetConversation").answers(of_labels()),
+            describe("listConversationLabels", "ConversationsService.GetConversation").answers(of_labels()),
         )
         .post(
             &one("labels"),
             set_labels,
-            about("setConversationLabels", "ConversationsService.UpdateConversationLabels")
+            describe("setConversationLabels", "ConversationsService.UpdateConversationLabels")
                 .body("labels", list(text()))
                 .answers(of_labels()),
         )
@@ -82,7 +82,7 @@ fn toggled() -> Schema {
         .key("snoozed_until", iso().or_null())
 }
 
-async fn toggle_status(call: Call, params: Params) -> Answer {
+async fn toggle_status(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::UpdateConversationStatusRequest {
         account_id: fields.account(),
@@ -107,7 +107,7 @@ async fn toggle_status(call: Call, params: Params) -> Answer {
 }
 
 /// `PATCH /conversations/{id}`, which changes only the priority.
-pub async fn update(call: Call, params: Params) -> Answer {
+pub async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     if !fields.given("priority") {
         return Ok(conversation_response::answer(unchanged(&call, &fields).await?));
@@ -120,7 +120,7 @@ pub async fn update(call: Call, params: Params) -> Answer {
 ///
 /// # Errors
 /// Returns the error of the service.
-pub async fn unchanged(call: &Call, fields: &Fields<'_>) -> Result<Option<pb::Conversation>, Failure> {
+pub async fn unchanged(call: &Call, fields: &ParamReader<'_>) -> Result<Option<pb::Conversation>, ApiError> {
     let request = pb::UpdateConversationAttributesRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
@@ -132,12 +132,12 @@ pub async fn unchanged(call: &Call, fields: &Fields<'_>) -> Result<Option<pb::Co
     Ok(same.into_inner().conversation)
 }
 
-async fn toggle_priority(call: Call, params: Params) -> Answer {
+async fn toggle_priority(call: Call, params: Params) -> ApiResult {
     set_priority(&call, &mut params.fields()).await?;
     Ok(json::empty())
 }
 
-async fn set_priority(call: &Call, fields: &mut Fields<'_>) -> Result<Option<pb::Conversation>, Failure> {
+async fn set_priority(call: &Call, fields: &mut ParamReader<'_>) -> Result<Option<pb::Conversation>, ApiError> {
     let priority: ConversationPriority = fields.choice("priority", &PRIORITIES).unwrap_or_default();
     let request = pb::UpdateConversationPriorityRequest {
         account_id: fields.account(),
@@ -150,7 +150,7 @@ async fn set_priority(call: &Call, fields: &mut Fields<'_>) -> Result<Option<pb:
     Ok(changed.into_inner().conversation)
 }
 
-async fn toggle_typing_status(call: Call, params: Params) -> Answer {
+async fn toggle_typing_status(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let typing = match fields.text("typing_status").as_deref() {
         Some("on") => true,
@@ -173,7 +173,7 @@ async fn toggle_typing_status(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn update_last_seen(call: Call, params: Params) -> Answer {
+async fn update_last_seen(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::MarkConversationSeenRequest {
         account_id: fields.account(),
@@ -189,13 +189,13 @@ async fn update_last_seen(call: Call, params: Params) -> Answer {
     Ok(conversation_response::answer(seen.conversation))
 }
 
-async fn set_custom_attributes(call: Call, params: Params) -> Answer {
+async fn set_custom_attributes(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     let attributes = fields.object_or_empty("custom_attributes");
     call.admit(account_id, fields.verdict()).await?;
     if attributes.is_none() {
-        call.admit(account_id, Err(Failure::missing("custom_attributes"))).await?;
+        call.admit(account_id, Err(ApiError::missing("custom_attributes"))).await?;
     }
     let request = pb::UpdateConversationAttributesRequest {
         account_id,
@@ -214,7 +214,7 @@ async fn set_custom_attributes(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!({ "custom_attributes": attributes })))
 }
 
-async fn labels(call: Call, params: Params) -> Answer {
+async fn labels(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::GetConversationRequest {
         account_id: fields.account(),
@@ -224,7 +224,7 @@ async fn labels(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!({ "payload": found.conversation.unwrap_or_default().labels })))
 }
 
-async fn set_labels(call: Call, params: Params) -> Answer {
+async fn set_labels(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::UpdateConversationLabelsRequest {
         account_id: fields.account(),

@@ -4,20 +4,20 @@ use parley_proto::{self as pb, AssigneeFilter};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json::{self, conversation::STATUSES},
     lists::{
-        pagination::{self, Window},
+        pagination::{self, PageWindow},
         rows,
     },
     openapi::{
-        About, about,
+        RouteDescription, describe,
         schema::{choice, id, integer, list as list_of, object, text, within},
     },
-    params::{Params, fields::Fields, timestamps},
+    params::{Params, fields::ParamReader, timestamps},
 };
 
 /// Conversations per page.
@@ -26,18 +26,18 @@ pub const PAGE: i32 = 25;
 const ONE_PAGE: i32 = 1000;
 const ROWS_OF_ONE_PAGE: usize = 1000;
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
     let meta = json::conversation::counts_schema;
     let page = object()
         .key("meta", pagination::told_found(meta()))
         .key("payload", list_of(json::conversation::schema()));
     let call = "ConversationsService.ListConversations";
-    Door::new("Conversations")
+    ApiRouter::new("Conversations")
         .get(
             CONVERSATIONS,
             list,
-            pagination::taken(filtered(about("listConversations", call)))
+            pagination::taken(filtered(describe("listConversations", call)))
                 .query("sort_by", text())
                 .query("updated_within", integer().note("Seconds; shows all that changed since then."))
                 .answers(within("data", page)),
@@ -45,13 +45,13 @@ pub fn routes() -> Door {
         .get(
             &format!("{CONVERSATIONS}/meta"),
             counts,
-            filtered(about("countConversations", call)).answers(within("meta", meta())),
+            filtered(describe("countConversations", call)).answers(within("meta", meta())),
         )
 }
 
 /// Describes the parameters that filter conversations.
-pub(crate) fn filtered(about: About) -> About {
-    about
+pub(crate) fn filtered(description: RouteDescription) -> RouteDescription {
+    description
         .query("status", text().note("open without it; all for every one."))
         .query("assignee_type", choice(&["me", "unassigned", "assigned", "all"]))
         .query("inbox_id", id())
@@ -63,7 +63,7 @@ pub(crate) fn filtered(about: About) -> About {
         .query("source_id", text())
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let (found, window, request) = find(&call, &params, true).await?;
     let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
     let mut meta = json::conversation::counts(found.counts.as_ref());
@@ -91,7 +91,7 @@ async fn list(call: Call, params: Params) -> Answer {
     }))
 }
 
-async fn counts(call: Call, params: Params) -> Answer {
+async fn counts(call: Call, params: Params) -> ApiResult {
     let (found, ..) = find(&call, &params, false).await?;
     Ok(json::ok(&json!({ "meta": json::conversation::counts(found.counts.as_ref()) })))
 }
@@ -101,11 +101,11 @@ pub(crate) async fn find(
     call: &Call,
     params: &Params,
     with_rows: bool,
-) -> Result<(pb::ListConversationsResponse, Window, pb::ListConversationsRequest), Failure> {
+) -> Result<(pb::ListConversationsResponse, PageWindow, pb::ListConversationsRequest), ApiError> {
     let mut fields = params.fields();
     let filter = filter(&mut fields);
     let account_id = fields.account();
-    let mut window = Window::read(&mut fields, PAGE);
+    let mut window = PageWindow::read(&mut fields, PAGE);
     call.admit(account_id, fields.verdict()).await?;
     let mut request = match filter {
         Filter::Some(request) => request,
@@ -145,7 +145,7 @@ enum Filter {
     Nothing,
 }
 
-fn filter(fields: &mut Fields<'_>) -> Filter {
+fn filter(fields: &mut ParamReader<'_>) -> Filter {
     let text = fields.text("q").unwrap_or_default().trim().to_owned();
     let kind = fields.text("conversation_type").unwrap_or_default();
     // A text search covers all statuses.

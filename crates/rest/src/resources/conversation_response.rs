@@ -3,13 +3,13 @@
 use axum::response::Response;
 use parley_proto as pb;
 
-use crate::{Answer, call::Call, json, params::fields::Fields};
+use crate::{ApiResult, call::Call, json, params::fields::ParamReader};
 
 /// Reads the conversation in the path.
 ///
 /// # Errors
 /// Returns the error of the service.
-pub async fn read(call: &Call, fields: &Fields<'_>) -> Answer {
+pub async fn read(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
     let request = pb::GetConversationRequest {
         account_id: fields.account(),
         conversation_id: fields.path_id("conversation_id"),

@@ -5,17 +5,17 @@ use parley_proto as pb;
 use serde_json::json;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::{
-        pagination::{self, Window},
+        pagination::{self, PageWindow},
         rows,
     },
     openapi::{
-        about,
+        describe,
         schema::{integer, list, object, text},
     },
     params::Params,
@@ -26,33 +26,33 @@ use crate::{
 const ATTACHMENTS: i32 = 100;
 
 /// The routes of this module, except the deletion, which shares a path with reading the conversation.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
-    Door::new("Conversations")
+    ApiRouter::new("Conversations")
         .post(
             &format!("{CONVERSATION}/mute"),
             mute,
-            about("muteConversation", "ConversationsService.MuteConversation"),
+            describe("muteConversation", "ConversationsService.MuteConversation"),
         )
         .post(
             &format!("{CONVERSATION}/unmute"),
             unmute,
-            about("unmuteConversation", "ConversationsService.UnmuteConversation"),
+            describe("unmuteConversation", "ConversationsService.UnmuteConversation"),
         )
         .post(
             &format!("{CONVERSATION}/unread"),
             unread,
-            about("markConversationUnread", "ConversationsService.MarkConversationUnread").answers(json::conversation::schema()),
+            describe("markConversationUnread", "ConversationsService.MarkConversationUnread").answers(json::conversation::schema()),
         )
         .post(
             &format!("{CONVERSATION}/transcript"),
             transcript,
-            about("sendTranscript", "ConversationsService.SendTranscript").needs("email", text()),
+            describe("sendTranscript", "ConversationsService.SendTranscript").needs("email", text()),
         )
         .get(
             &format!("{CONVERSATION}/attachments"),
             attachments,
-            pagination::taken(about(
+            pagination::taken(describe(
                 "listConversationAttachments",
                 "ConversationsService.ListConversationAttachments",
             ))
@@ -64,7 +64,7 @@ pub fn routes() -> Door {
         )
 }
 
-async fn mute(call: Call, params: Params) -> Answer {
+async fn mute(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::MuteConversationRequest {
         account_id: fields.account(),
@@ -75,7 +75,7 @@ async fn mute(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn unmute(call: Call, params: Params) -> Answer {
+async fn unmute(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::UnmuteConversationRequest {
         account_id: fields.account(),
@@ -86,7 +86,7 @@ async fn unmute(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn unread(call: Call, params: Params) -> Answer {
+async fn unread(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::MarkConversationUnreadRequest {
         account_id: fields.account(),
@@ -97,9 +97,9 @@ async fn unread(call: Call, params: Params) -> Answer {
     Ok(conversation_response::answer(marked.into_inner().conversation))
 }
 
-async fn attachments(call: Call, params: Params) -> Answer {
+async fn attachments(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
-    let window = Window::read(&mut fields, ATTACHMENTS);
+    let window = PageWindow::read(&mut fields, ATTACHMENTS);
     let request = pb::ListConversationAttachmentsRequest {
         account_id: fields.account(),
         conversation_id: fields.path_id("conversation_id"),
@@ -135,7 +135,7 @@ async fn attachments(call: Call, params: Params) -> Answer {
     }))
 }
 
-async fn transcript(call: Call, params: Params) -> Answer {
+async fn transcript(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::SendTranscriptRequest {
         account_id: fields.account(),
@@ -143,7 +143,7 @@ async fn transcript(call: Call, params: Params) -> Answer {
         conversation_id: fields.path_id("conversation_id"),
         email: fields.text("email").unwrap_or_default(),
     };
-    let missing = Failure::error(StatusCode::UNPROCESSABLE_ENTITY, "email param missing");
+    let missing = ApiError::error(StatusCode::UNPROCESSABLE_ENTITY, "email param missing");
     let given = if request.email.trim().is_empty() { Err(missing) } else { Ok(()) };
     call.admit(request.account_id, given).await?;
     call.admit(request.account_id, fields.verdict()).await?;
@@ -152,7 +152,7 @@ async fn transcript(call: Call, params: Params) -> Answer {
 }
 
 /// `DELETE /conversations/{id}`.
-pub async fn delete(call: Call, params: Params) -> Answer {
+pub async fn delete(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::DeleteConversationRequest {
         account_id: fields.account(),

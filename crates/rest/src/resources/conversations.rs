@@ -5,30 +5,30 @@ use parley_proto as pb;
 use prost_types::{Struct, Value, value::Kind};
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
     json::{self, conversation::STATUSES},
     openapi::{
-        Caller, about,
+        Caller, describe,
         schema::{attributes, flag, id, iso, names, object, text},
     },
-    params::{Params, fields::Fields, message_draft, timestamps, uploads::WithFiles},
+    params::{Params, fields::ParamReader, message_draft, timestamps, uploads::ParamsWithFiles},
     resources::{
         conversation_changes, conversation_marks,
         conversation_response::{answer, read},
     },
 };
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
     const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
     let shape = json::conversation::schema;
-    Door::new("Conversations")
+    ApiRouter::new("Conversations")
         .post(
             CONVERSATIONS,
             create,
-            about("createConversation", "ConversationsService.CreateConversation")
+            describe("createConversation", "ConversationsService.CreateConversation")
                 .body("inbox_id", id())
                 .body("contact_id", id())
                 .body("source_id", text())
@@ -50,23 +50,23 @@ pub fn routes() -> Door {
         .get(
             CONVERSATION,
             show,
-            about("showConversation", "ConversationsService.GetConversation").answers(shape()),
+            describe("showConversation", "ConversationsService.GetConversation").answers(shape()),
         )
         .update(
             CONVERSATION,
             conversation_changes::update,
-            about("updateConversation", "ConversationsService.UpdateConversationPriority")
+            describe("updateConversation", "ConversationsService.UpdateConversationPriority")
                 .body("priority", names(&json::conversation::PRIORITIES).or_null())
                 .answers(shape()),
         )
         .delete(
             CONVERSATION,
             conversation_state::delete,
-            about("deleteConversation", "ConversationsService.DeleteConversation").caller(Caller::Administrator),
+            describe("deleteConversation", "ConversationsService.DeleteConversation").caller(Caller::Administrator),
         )
 }
 
-async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
+async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
     let message = fields.inside("message").map(|mut inner| {
         let draft = message_draft::read(&mut inner);
@@ -98,7 +98,7 @@ async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
 }
 
 /// The additional attributes. A `referer` that is not a URL becomes null.
-fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
+fn additional_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
     let mut attributes = fields.object_or_empty("additional_attributes")?;
     if let Some(referer) = attributes.fields.get_mut("referer") {
         let is_url = match &referer.kind {
@@ -114,7 +114,7 @@ fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
     Some(attributes)
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     read(&call, &fields).await
 }

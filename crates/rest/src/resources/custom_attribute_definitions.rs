@@ -4,16 +4,16 @@ use parley_proto as pb;
 use prost_types::FieldMask;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
     json,
     lists::rows,
     openapi::{
-        About, about,
+        RouteDescription, describe,
         schema::{self, Schema, either, integer, list as list_of, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
 /// The attributes of a definition.
@@ -28,23 +28,23 @@ const ATTRIBUTES: [&str; 8] = [
     "regex_cue",
 ];
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/custom_attribute_definitions";
     const ONE: &str = "/api/v1/accounts/{account_id}/custom_attribute_definitions/{id}";
     let shape = json::record::definition_schema;
-    let settings = |about: About| {
-        about
+    let settings = |description: RouteDescription| {
+        description
             .root("custom_attribute_definition")
             .body("attribute_display_type", by_name(&json::record::TYPES))
             .bodies(&["attribute_description", "regex_pattern", "regex_cue"], &text().or_null())
             .body("attribute_values", list_of(text()))
             .answers(shape())
     };
-    Door::new("Custom attributes")
+    ApiRouter::new("Custom attributes")
         .get(
             LIST,
             list,
-            about(
+            describe(
                 "listCustomAttributeDefinitions",
                 "CustomAttributeDefinitionsService.ListCustomAttributeDefinitions",
             )
@@ -54,7 +54,7 @@ pub fn routes() -> Door {
         .post(
             LIST,
             create,
-            settings(about(
+            settings(describe(
                 "createCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.CreateCustomAttributeDefinition",
             ))
@@ -65,7 +65,7 @@ pub fn routes() -> Door {
         .get(
             ONE,
             show,
-            about(
+            describe(
                 "showCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.GetCustomAttributeDefinition",
             )
@@ -74,7 +74,7 @@ pub fn routes() -> Door {
         .update(
             ONE,
             update,
-            settings(about(
+            settings(describe(
                 "updateCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.UpdateCustomAttributeDefinition",
             ))
@@ -84,7 +84,7 @@ pub fn routes() -> Door {
         .delete(
             ONE,
             delete,
-            about(
+            describe(
                 "deleteCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.DeleteCustomAttributeDefinition",
             )
@@ -92,7 +92,7 @@ pub fn routes() -> Door {
         )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let mut outer = params.fields();
     let account_id = outer.account();
     let model = numbered(&mut outer, "attribute_model", &json::record::MODELS).map_or(0, i32::from);
@@ -119,7 +119,7 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let mut fields = call
@@ -142,7 +142,7 @@ async fn create(call: Call, params: Params) -> Answer {
     )))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let request = pb::GetCustomAttributeDefinitionRequest {
@@ -159,7 +159,7 @@ async fn show(call: Call, params: Params) -> Answer {
     )))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let mut fields = call
@@ -187,7 +187,7 @@ async fn update(call: Call, params: Params) -> Answer {
     )))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let request = pb::DeleteCustomAttributeDefinitionRequest {
@@ -200,7 +200,7 @@ async fn delete(call: Call, params: Params) -> Answer {
 }
 
 /// Parses a value of `names`, given by its name or its index.
-fn numbered<T: Copy>(fields: &mut Fields<'_>, key: &str, names: &[(&'static str, T)]) -> Option<T> {
+fn numbered<T: Copy>(fields: &mut ParamReader<'_>, key: &str, names: &[(&'static str, T)]) -> Option<T> {
     let place = fields.integer(key).and_then(|number| usize::try_from(number).ok());
     match place.and_then(|place| names.get(place)) {
         Some((_, value)) => Some(*value),
@@ -214,7 +214,7 @@ fn by_name<T>(names: &[(&'static str, T)]) -> Schema {
 }
 
 /// Parses a definition. Also returns the update mask paths of the attributes that were sent, except the model, which cannot change.
-fn read(fields: &mut Fields<'_>) -> (pb::CustomAttributeDefinition, Vec<String>) {
+fn read(fields: &mut ParamReader<'_>) -> (pb::CustomAttributeDefinition, Vec<String>) {
     let definition = pb::CustomAttributeDefinition {
         model: numbered(fields, "attribute_model", &json::record::MODELS).map_or(0, i32::from),
         key: fields.text("attribute_key").unwrap_or_default(),

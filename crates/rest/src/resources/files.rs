@@ -18,12 +18,12 @@ use parley_proto::{self as pb, download_file_response::Part};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json,
-    openapi::{Caller, about},
+    openapi::{Caller, describe},
     params::Params,
 };
 
@@ -40,19 +40,19 @@ const SHOWN: [&str; 9] = [
     "video/",
 ];
 
-pub fn routes() -> Door {
-    Door::new("Files")
+pub fn routes() -> ApiRouter {
+    ApiRouter::new("Files")
         .get(
             "/files/{link}/{name}",
             lead,
-            about("followFileLink", "FilesService.GetFileLink")
+            describe("followFileLink", "FilesService.GetFileLink")
                 .caller(Caller::Anyone)
                 .leads_elsewhere(),
         )
         .get(
             "/files/blobs/{link}/{name}",
             show,
-            about("readFile", "FilesService.DownloadFile")
+            describe("readFile", "FilesService.DownloadFile")
                 .caller(Caller::Anyone)
                 .refuses(StatusCode::RANGE_NOT_SATISFIABLE, "The range begins behind the end.")
                 .answers_bytes("*/*"),
@@ -63,12 +63,12 @@ fn link(params: &Params) -> String {
     params.fields().text("link").unwrap_or_default()
 }
 
-async fn lead(call: Call, params: Params) -> Answer {
+async fn lead(call: Call, params: Params) -> ApiResult {
     let request = pb::GetFileLinkRequest { link: link(&params) };
     let found = call.files().get_file_link(call.request(request)).await?.into_inner();
     // A relative URL is valid under any address at which clients reach the gateway.
     let (_, place) = found.link.split_once("/files/").unwrap_or_default();
-    let location = HeaderValue::try_from(format!("../{place}")).map_err(|_| Failure::fault(StatusCode::INTERNAL_SERVER_ERROR))?;
+    let location = HeaderValue::try_from(format!("../{place}")).map_err(|_| ApiError::fault(StatusCode::INTERNAL_SERVER_ERROR))?;
     let mut response = json::empty();
     *response.status_mut() = StatusCode::FOUND;
     response.headers_mut().insert(LOCATION, location);
@@ -81,7 +81,7 @@ async fn lead(call: Call, params: Params) -> Answer {
 
 /// The requested range of a `Range` header. Anything other than a single byte range is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+enum RequestedRange {
     All,
     /// From the first byte to the last, inclusive; to the end of the file if the last is `None`.
     From(u64, Option<u64>),
@@ -89,21 +89,21 @@ enum Wanted {
     Last(u64),
 }
 
-fn wanted(headers: &HeaderMap) -> Wanted {
+fn wanted(headers: &HeaderMap) -> RequestedRange {
     let read = || {
         let text = headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?;
         let (first, last) = text.split_once('-')?;
         if first.is_empty() {
-            return Some(Wanted::Last(last.parse().ok()?));
+            return Some(RequestedRange::Last(last.parse().ok()?));
         }
         let first: u64 = first.parse().ok()?;
         let last: Option<u64> = if last.is_empty() { None } else { Some(last.parse().ok()?) };
-        last.is_none_or(|last| first <= last).then_some(Wanted::From(first, last))
+        last.is_none_or(|last| first <= last).then_some(RequestedRange::From(first, last))
     };
-    read().unwrap_or(Wanted::All)
+    read().unwrap_or(RequestedRange::All)
 }
 
-impl Wanted {
+impl RequestedRange {
     /// The range in a file of this size; `None` if it contains no bytes.
     fn of(self, size: u64) -> Option<Range<u64>> {
         let range = match self {
@@ -115,7 +115,7 @@ impl Wanted {
     }
 }
 
-async fn show(call: Call, headers: HeaderMap, params: Params) -> Answer {
+async fn show(call: Call, headers: HeaderMap, params: Params) -> ApiResult {
     let link = link(&params);
     let open = async |range: Range<u64>| {
         let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
@@ -126,16 +126,16 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> Answer {
         };
         let mut parts = call.files().download_file(call.request(request)).await?.into_inner();
         match parts.message().await?.and_then(|first| first.part) {
-            Some(Part::Info(info)) => Ok::<_, Failure>((info, parts)),
-            _ => Err(Failure::fault(StatusCode::INTERNAL_SERVER_ERROR)),
+            Some(Part::Info(info)) => Ok::<_, ApiError>((info, parts)),
+            _ => Err(ApiError::fault(StatusCode::INTERNAL_SERVER_ERROR)),
         }
     };
     let wanted = wanted(&headers);
     // The size of a file is known only once it is open. Most ranges specify their start, so the first attempt is usually right.
     let first_try = match wanted {
-        Wanted::All => 0..0,
-        Wanted::From(first, last) => first..last.map_or(u64::MAX, |last| last.saturating_add(1)),
-        Wanted::Last(_) => 0..1,
+        RequestedRange::All => 0..0,
+        RequestedRange::From(first, last) => first..last.map_or(u64::MAX, |last| last.saturating_add(1)),
+        RequestedRange::Last(_) => 0..1,
     };
     let (info, mut parts) = open(first_try).await?;
     let size = info.size.unsigned_abs();
@@ -145,7 +145,7 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> Answer {
         set(&mut response, CONTENT_RANGE, &format!("bytes */{size}"))?;
         return Ok(response);
     };
-    if matches!(wanted, Wanted::Last(_)) {
+    if matches!(wanted, RequestedRange::Last(_)) {
         (_, parts) = open(range.clone()).await?;
     }
     let chunks = parts.map(|part| match part {
@@ -156,7 +156,7 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> Answer {
         Err(status) => Err(status),
     });
     let mut response = Response::new(Body::from_stream(chunks));
-    if wanted != Wanted::All {
+    if wanted != RequestedRange::All {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         set(
             &mut response,
@@ -186,8 +186,8 @@ fn keep_to_itself(response: &mut Response) {
     response.headers_mut().insert(REFERRER_POLICY, policy);
 }
 
-fn set(response: &mut Response, name: HeaderName, value: &str) -> Result<(), Failure> {
-    let value = HeaderValue::try_from(value).map_err(|_| Failure::fault(StatusCode::INTERNAL_SERVER_ERROR))?;
+fn set(response: &mut Response, name: HeaderName, value: &str) -> Result<(), ApiError> {
+    let value = HeaderValue::try_from(value).map_err(|_| ApiError::fault(StatusCode::INTERNAL_SERVER_ERROR))?;
     response.headers_mut().insert(name, value);
     Ok(())
 }
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(read("bytes=-30").of(10), Some(0..10));
         assert_eq!(read("bytes=10-").of(10), None);
         for text in ["bytes=4-2", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4", "bytes="] {
-            assert_eq!(read(text), Wanted::All, "{text}");
+            assert_eq!(read(text), RequestedRange::All, "{text}");
         }
     }
 

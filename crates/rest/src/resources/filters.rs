@@ -4,20 +4,20 @@ use parley_proto::{self as pb, FilterJoiner, FilterOperator};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::{
-        pagination::{self, Window},
+        pagination::{self, PageWindow},
         rows,
     },
     openapi::{
-        about,
+        describe,
         schema::{Schema, anything, choice, list, names, object, text},
     },
-    params::{Params, attributes::to_value, fields::Fields},
+    params::{Params, attributes::to_value, fields::ParamReader},
     resources::contact_list,
 };
 
@@ -38,23 +38,23 @@ const OPERATORS: [(&str, FilterOperator); 10] = [
 /// 2^53: doubles represent all integers up to it exactly.
 const EXACT: u64 = 9_007_199_254_740_992;
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     let page = object()
         .key("meta", pagination::told(json::conversation::counts_without_assigned_schema()))
         .key("payload", list(json::conversation::schema()));
-    Door::new("Filters")
+    ApiRouter::new("Filters")
         .post(
             &format!("{ACCOUNT}/contacts/filter"),
             filter_contacts,
-            contact_list::paged(about("filterContacts", "ContactsService.FilterContacts"))
+            contact_list::paged(describe("filterContacts", "ContactsService.FilterContacts"))
                 .needs("payload", list(condition()))
                 .reads(),
         )
         .post(
             &format!("{ACCOUNT}/conversations/filter"),
             filter_conversations,
-            pagination::taken(about("filterConversations", "ConversationsService.FilterConversations"))
+            pagination::taken(describe("filterConversations", "ConversationsService.FilterConversations"))
                 .needs("payload", list(condition()))
                 .reads()
                 .answers(page),
@@ -72,10 +72,10 @@ fn condition() -> Schema {
         .named("FilterCondition")
 }
 
-async fn filter_contacts(call: Call, params: Params) -> Answer {
+async fn filter_contacts(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
-    let window = Window::read(&mut fields, contact_list::PAGE);
+    let window = PageWindow::read(&mut fields, contact_list::PAGE);
     let order_by = contact_list::order(&mut fields);
     call.admit(account_id, fields.verdict()).await?;
     let filter = read(&fields);
@@ -90,7 +90,7 @@ async fn filter_contacts(call: Call, params: Params) -> Answer {
         with_total_size: window.counts(),
     };
     let found = call.contacts().filter_contacts(call.request(request.clone())).await;
-    let found = found.map_err(|status| Failure::of_filter(&status))?.into_inner();
+    let found = found.map_err(|status| ApiError::of_filter(&status))?.into_inner();
     let first = (found.contacts, found.next_page_token);
     Ok(contact_list::page(
         &fields,
@@ -114,10 +114,10 @@ async fn filter_contacts(call: Call, params: Params) -> Answer {
     ))
 }
 
-async fn filter_conversations(call: Call, params: Params) -> Answer {
+async fn filter_conversations(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
-    let window = Window::read(&mut fields, crate::resources::conversation_list::PAGE);
+    let window = PageWindow::read(&mut fields, crate::resources::conversation_list::PAGE);
     call.admit(account_id, fields.verdict()).await?;
     let filter = read(&fields);
     call.admit(account_id, filter.as_ref().map(drop).map_err(Clone::clone)).await?;
@@ -130,7 +130,7 @@ async fn filter_conversations(call: Call, params: Params) -> Answer {
         with_counts: window.counts(),
     };
     let found = call.conversations().filter_conversations(call.request(request.clone())).await;
-    let mut found = found.map_err(|status| Failure::of_filter(&status))?.into_inner();
+    let mut found = found.map_err(|status| ApiError::of_filter(&status))?.into_inner();
     found.conversations.truncate(window.rows);
     let mut meta = json::conversation::counts_without_assigned(found.counts.as_ref());
     window.tell(&mut meta, &found.next_page_token);
@@ -155,12 +155,12 @@ async fn filter_conversations(call: Call, params: Params) -> Answer {
 }
 
 /// Parses the conditions. As in Chatwoot, all query operators are validated first; the service validates the rest.
-pub(crate) fn read(fields: &Fields<'_>) -> Result<pb::Filter, Failure> {
+pub(crate) fn read(fields: &ParamReader<'_>) -> Result<pb::Filter, ApiError> {
     let Some(Json::Array(payload)) = fields.raw("payload") else {
-        return Err(Failure::missing("payload"));
+        return Err(ApiError::missing("payload"));
     };
     let joiners = payload.iter().map(|condition| joiner(condition.get("query_operator")));
-    let joiners = joiners.collect::<Option<Vec<_>>>().ok_or_else(Failure::bad_query_operator)?;
+    let joiners = joiners.collect::<Option<Vec<_>>>().ok_or_else(ApiError::bad_query_operator)?;
     let conditions = payload.iter().zip(joiners).map(|(condition, joiner)| pb::FilterCondition {
         attribute_key: spelled(condition.get("attribute_key")),
         operator: operator(condition.get("filter_operator")).into(),

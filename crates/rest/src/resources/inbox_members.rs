@@ -4,53 +4,53 @@ use parley_proto as pb;
 use serde_json::json;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::rows,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{id, list as list_of, within},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const MEMBERS: &str = "/api/v1/accounts/{account_id}/inbox_members";
     let agents = || within("payload", list_of(json::agent::schema()));
-    let change = |about: About| {
-        about
+    let change = |description: RouteDescription| {
+        description
             .caller(Caller::Administrator)
             .needs("inbox_id", id())
             .needs("user_ids", list_of(id()))
     };
-    Door::new("Inboxes")
+    ApiRouter::new("Inboxes")
         .get(
             &format!("{MEMBERS}/{{inbox_id}}"),
             list,
-            about("listInboxMembers", "InboxesService.ListInboxMembers").answers(agents()),
+            describe("listInboxMembers", "InboxesService.ListInboxMembers").answers(agents()),
         )
         .post(
             MEMBERS,
             add,
-            change(about("addInboxMembers", "InboxesService.AddInboxMembers")).answers(agents()),
+            change(describe("addInboxMembers", "InboxesService.AddInboxMembers")).answers(agents()),
         )
         .update(
             MEMBERS,
             set,
-            change(about("setInboxMembers", "InboxesService.SetInboxMembers")).answers(agents()),
+            change(describe("setInboxMembers", "InboxesService.SetInboxMembers")).answers(agents()),
         )
         .delete(
             MEMBERS,
             remove,
-            change(about("removeInboxMembers", "InboxesService.RemoveInboxMembers")),
+            change(describe("removeInboxMembers", "InboxesService.RemoveInboxMembers")),
         )
         .get(
             "/api/v1/accounts/{account_id}/assignable_agents",
             assignable,
-            about("listAssignableAgents", "InboxesService.ListAssignableAgents")
+            describe("listAssignableAgents", "InboxesService.ListAssignableAgents")
                 .query("inbox_ids", list_of(id()))
                 .answers(agents()),
         )
@@ -61,7 +61,7 @@ fn shown(agents: &[pb::Agent]) -> axum::response::Response {
     json::ok(&json!({ "payload": agents }))
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
     rows::whole(
@@ -84,13 +84,13 @@ async fn list(call: Call, params: Params) -> Answer {
 }
 
 /// The account, the inbox and the users. A missing inbox id gets "not found", like an unknown one.
-async fn whom(call: &Call, fields: &Fields<'_>) -> Result<(i64, i64, Vec<i64>), Failure> {
+async fn whom(call: &Call, fields: &ParamReader<'_>) -> Result<(i64, i64, Vec<i64>), ApiError> {
     let account_id = fields.account();
     let users = call.admit(account_id, fields.users()).await?;
     Ok((account_id, fields.path_id("inbox_id"), users))
 }
 
-async fn add(call: Call, params: Params) -> Answer {
+async fn add(call: Call, params: Params) -> ApiResult {
     let (account_id, inbox_id, user_ids) = whom(&call, &params.fields()).await?;
     let request = pb::AddInboxMembersRequest {
         account_id,
@@ -102,7 +102,7 @@ async fn add(call: Call, params: Params) -> Answer {
     Ok(shown(&after.members))
 }
 
-async fn set(call: Call, params: Params) -> Answer {
+async fn set(call: Call, params: Params) -> ApiResult {
     let (account_id, inbox_id, user_ids) = whom(&call, &params.fields()).await?;
     let request = pb::SetInboxMembersRequest {
         account_id,
@@ -114,7 +114,7 @@ async fn set(call: Call, params: Params) -> Answer {
     Ok(shown(&after.members))
 }
 
-async fn remove(call: Call, params: Params) -> Answer {
+async fn remove(call: Call, params: Params) -> ApiResult {
     let (account_id, inbox_id, user_ids) = whom(&call, &params.fields()).await?;
     let request = pb::RemoveInboxMembersRequest {
         account_id,
@@ -126,7 +126,7 @@ async fn remove(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn assignable(call: Call, params: Params) -> Answer {
+async fn assignable(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, inbox_ids) = (fields.account(), fields.ids("inbox_ids").unwrap_or_default());
     rows::whole(

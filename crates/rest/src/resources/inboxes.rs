@@ -6,16 +6,16 @@ use prost_types::FieldMask;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
     json,
     lists::rows,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{self, Schema, attributes as open_object, avatar, flag, integer, list as list_of, names, object, only, text, within},
     },
-    params::{Params, attributes, fields::Fields, uploads::WithFiles},
+    params::{Params, attributes, fields::ParamReader, uploads::ParamsWithFiles},
 };
 
 const SENDER_NAME_TYPES: [(&str, SenderNameType); 2] = [
@@ -23,29 +23,29 @@ const SENDER_NAME_TYPES: [(&str, SenderNameType); 2] = [
     ("professional", SenderNameType::Professional),
 ];
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const INBOXES: &str = "/api/v1/accounts/{account_id}/inboxes";
     const INBOX: &str = "/api/v1/accounts/{account_id}/inboxes/{inbox_id}";
     let shape = json::inbox::schema;
-    Door::new("Inboxes")
+    ApiRouter::new("Inboxes")
         .get(
             INBOXES,
             list,
-            about("listInboxes", "InboxesService.ListInboxes").answers(within("payload", list_of(shape()))),
+            describe("listInboxes", "InboxesService.ListInboxes").answers(within("payload", list_of(shape()))),
         )
         .post(
             INBOXES,
             create,
-            settings(about("createInbox", "InboxesService.CreateInbox"))
+            settings(describe("createInbox", "InboxesService.CreateInbox"))
                 .caller(Caller::Administrator)
                 .needs("channel", channel().key("type", only("api")).open())
                 .answers(shape()),
         )
-        .get(INBOX, show, about("showInbox", "InboxesService.GetInbox").answers(shape()))
+        .get(INBOX, show, describe("showInbox", "InboxesService.GetInbox").answers(shape()))
         .update(
             INBOX,
             update,
-            settings(about("updateInbox", "InboxesService.UpdateInbox"))
+            settings(describe("updateInbox", "InboxesService.UpdateInbox"))
                 .caller(Caller::Administrator)
                 .body("channel", channel())
                 .body("working_hours", list_of(day_schema()))
@@ -54,15 +54,15 @@ pub fn routes() -> Door {
         .delete(
             INBOX,
             delete,
-            about("deleteInbox", "InboxesService.DeleteInbox")
+            describe("deleteInbox", "InboxesService.DeleteInbox")
                 .caller(Caller::Administrator)
                 .answers(object().key("message", text())),
         )
 }
 
 /// Describes the settings that creating and updating have in common.
-fn settings(about: About) -> About {
-    about
+fn settings(description: RouteDescription) -> RouteDescription {
+    description
         .body("avatar", avatar())
         .bodies(
             &["name", "greeting_message", "out_of_office_message", "business_name"],
@@ -105,7 +105,7 @@ fn day_schema() -> Schema {
     times.iter().fold(day, |day, name| day.optional(name, integer().or_null())).open()
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     // Chatwoot does not paginate inboxes.
     rows::whole(
@@ -126,12 +126,12 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     read(&call, fields.account(), fields.path_id("inbox_id")).await
 }
 
-async fn read(call: &Call, account_id: i64, inbox_id: i64) -> Answer {
+async fn read(call: &Call, account_id: i64, inbox_id: i64) -> ApiResult {
     let request = pb::GetInboxRequest { account_id, inbox_id };
     let found = call.inboxes().get_inbox(call.request(request)).await?.into_inner();
     Ok(answer(found.inbox))
@@ -141,7 +141,7 @@ fn answer(inbox: Option<pb::Inbox>) -> Response {
     json::ok(&json::inbox::inbox(&inbox.unwrap_or_default()))
 }
 
-async fn create(call: Call, WithFiles(mut params): WithFiles) -> Answer {
+async fn create(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> ApiResult {
     null_texts(&mut params);
     let mut fields = params.fields();
     let account_id = fields.account();
@@ -176,7 +176,7 @@ fn is_api(params: &Params) -> bool {
         .is_some_and(|kind| kind == "api")
 }
 
-async fn update(call: Call, WithFiles(mut params): WithFiles) -> Answer {
+async fn update(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> ApiResult {
     null_texts(&mut params);
     let mut fields = params.fields();
     let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
@@ -201,7 +201,7 @@ async fn update(call: Call, WithFiles(mut params): WithFiles) -> Answer {
     Ok(answer(changed.inbox))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::DeleteInboxRequest {
         account_id: fields.account(),
@@ -242,7 +242,7 @@ impl Patch {
         }
     }
 
-    fn settings(&mut self, fields: &mut Fields<'_>) {
+    fn settings(&mut self, fields: &mut ParamReader<'_>) {
         // Null clears these.
         let texts: [(&str, Put<Option<String>>); 4] = [
             ("name", |inbox, it| inbox.name = it.unwrap_or_default()),
@@ -279,7 +279,7 @@ impl Patch {
         self.channel(fields);
     }
 
-    fn channel(&mut self, outer: &mut Fields<'_>) {
+    fn channel(&mut self, outer: &mut ParamReader<'_>) {
         let Some(mut fields) = outer.inside("channel") else {
             return;
         };
@@ -305,7 +305,7 @@ impl Patch {
     }
 
     /// Parses the days that were sent; the others are unchanged.
-    fn week(&mut self, fields: &mut Fields<'_>) {
+    fn week(&mut self, fields: &mut ParamReader<'_>) {
         let Some(Json::Array(days)) = fields.raw("working_hours") else {
             return;
         };

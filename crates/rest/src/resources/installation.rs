@@ -5,10 +5,10 @@ use chrono::Utc;
 use serde_json::json;
 
 use crate::{
-    api_router::Door,
+    api_router::ApiRouter,
     json,
     openapi::{
-        Caller, about,
+        Caller, describe,
         schema::{object, text},
     },
 };
@@ -16,11 +16,11 @@ use crate::{
 /// The Chatwoot release whose API is implemented, according to docs/json-api-coverage.md. Front ends compare it with their minimum version.
 const CHATWOOT_VERSION: &str = "4.18.0";
 
-pub fn routes() -> Door {
-    Door::new("Description").get(
+pub fn routes() -> ApiRouter {
+    ApiRouter::new("Description").get(
         "/api",
         show,
-        about("showInstallation", "")
+        describe("showInstallation", "")
             .caller(Caller::Anyone)
             .answers(object().keys(&["version", "timestamp"], &text())),
     )

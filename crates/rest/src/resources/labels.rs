@@ -5,27 +5,27 @@ use prost_types::FieldMask;
 use serde_json::json;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
     json,
     lists::rows,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{flag, list as list_of, text, within},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
 /// The attributes of a label.
 const ATTRIBUTES: [&str; 4] = ["title", "description", "color", "show_on_sidebar"];
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/labels";
     const ONE: &str = "/api/v1/accounts/{account_id}/labels/{label_id}";
     let shape = json::record::label_schema;
-    let settings = |about: About| {
-        about
+    let settings = |description: RouteDescription| {
+        description
             .caller(Caller::Administrator)
             .root("label")
             .body("description", text().or_null())
@@ -33,37 +33,37 @@ pub fn routes() -> Door {
             .body("show_on_sidebar", flag().or_null())
             .answers(shape())
     };
-    Door::new("Labels")
+    ApiRouter::new("Labels")
         .get(
             LIST,
             list,
-            about("listLabels", "LabelsService.ListLabels").answers(within("payload", list_of(shape()))),
+            describe("listLabels", "LabelsService.ListLabels").answers(within("payload", list_of(shape()))),
         )
         .post(
             LIST,
             create,
-            settings(about("createLabel", "LabelsService.CreateLabel")).needs("title", text()),
+            settings(describe("createLabel", "LabelsService.CreateLabel")).needs("title", text()),
         )
         .get(
             ONE,
             show,
-            about("showLabel", "LabelsService.GetLabel")
+            describe("showLabel", "LabelsService.GetLabel")
                 .caller(Caller::Administrator)
                 .answers(shape()),
         )
         .update(
             ONE,
             update,
-            settings(about("updateLabel", "LabelsService.UpdateLabel")).body("title", text()),
+            settings(describe("updateLabel", "LabelsService.UpdateLabel")).body("title", text()),
         )
         .delete(
             ONE,
             delete,
-            about("deleteLabel", "LabelsService.DeleteLabel").caller(Caller::Administrator),
+            describe("deleteLabel", "LabelsService.DeleteLabel").caller(Caller::Administrator),
         )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     rows::whole(
@@ -84,7 +84,7 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let mut fields = call.admit(account_id, params.root("label", &ATTRIBUTES)).await?;
@@ -99,7 +99,7 @@ async fn create(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::label(&made.label.unwrap_or_default())))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let request = pb::GetLabelRequest {
@@ -110,7 +110,7 @@ async fn show(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::label(&found.label.unwrap_or_default())))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let mut fields = call.admit(account_id, params.root("label", &ATTRIBUTES)).await?;
@@ -130,7 +130,7 @@ async fn update(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::label(&changed.label.unwrap_or_default())))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let request = pb::DeleteLabelRequest {
@@ -143,7 +143,7 @@ async fn delete(call: Call, params: Params) -> Answer {
 }
 
 /// Parses a label. Also returns the names of the attributes that were sent.
-fn read(fields: &mut Fields<'_>) -> (pb::Label, Vec<String>) {
+fn read(fields: &mut ParamReader<'_>) -> (pb::Label, Vec<String>) {
     let label = pb::Label {
         title: fields.text("title").unwrap_or_default(),
         description: fields.text("description"),

@@ -5,32 +5,32 @@ use parley_proto as pb;
 use serde_json::Value as Json;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json::{self, message::STATUSES},
     lists::{
-        pagination::{self, Window},
+        pagination::{self, PageWindow},
         rows,
     },
     openapi::{
-        about,
+        describe,
         schema::{flag, integer, names, text},
     },
-    params::{Params, fields::Fields, message_draft, uploads::WithFiles},
+    params::{Params, fields::ParamReader, message_draft, uploads::ParamsWithFiles},
 };
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const MESSAGES: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages";
     const MESSAGE: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages/{message_id}";
     let shape = json::message::schema;
-    let made = about("createMessage", "MessagesService.CreateMessage").answers(shape());
-    Door::new("Messages")
+    let made = describe("createMessage", "MessagesService.CreateMessage").answers(shape());
+    ApiRouter::new("Messages")
         .get(
             MESSAGES,
             list,
-            pagination::taken_unnumbered(about("listMessages", "MessagesService.ListMessages"))
+            pagination::taken_unnumbered(describe("listMessages", "MessagesService.ListMessages"))
                 .query("before", integer())
                 .query("after", integer())
                 .query("filter_internal_messages", flag())
@@ -41,12 +41,12 @@ pub fn routes() -> Door {
             create,
             message_draft::keys()
                 .into_iter()
-                .fold(made, |about, (key, shape)| about.body(key, shape)),
+                .fold(made, |description, (key, shape)| description.body(key, shape)),
         )
         .update(
             MESSAGE,
             update,
-            about("updateMessage", "MessagesService.UpdateMessage")
+            describe("updateMessage", "MessagesService.UpdateMessage")
                 .body("status", names(&STATUSES))
                 .body("external_error", text())
                 .answers(shape()),
@@ -54,20 +54,20 @@ pub fn routes() -> Door {
         .post(
             &format!("{MESSAGE}/retry"),
             retry,
-            about("retryMessage", "MessagesService.RetryMessage")
+            describe("retryMessage", "MessagesService.RetryMessage")
                 .refuses(StatusCode::UNPROCESSABLE_ENTITY, "There is no such message.")
                 .answers(shape()),
         )
         .delete(
             MESSAGE,
             delete,
-            about("deleteMessage", "MessagesService.DeleteMessage").answers(shape()),
+            describe("deleteMessage", "MessagesService.DeleteMessage").answers(shape()),
         )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
-    let window = Window::unnumbered(&mut fields, 0);
+    let window = PageWindow::unnumbered(&mut fields, 0);
     // A value that is not a number counts as 0, as in Chatwoot.
     let bound = |key| fields.filled(key).then(|| fields.integer(key).unwrap_or(0));
     let request = pb::ListMessagesRequest {
@@ -118,7 +118,7 @@ async fn list(call: Call, params: Params) -> Answer {
     }
 }
 
-async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
+async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateMessageRequest {
         account_id: fields.account(),
@@ -128,7 +128,7 @@ async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
     };
     call.admit(request.account_id, fields.message_verdict()).await?;
     let made = call.messages().create_message(call.request(request)).await;
-    let made = made.map_err(|status| Failure::of_message(&status))?.into_inner();
+    let made = made.map_err(|status| ApiError::of_message(&status))?.into_inner();
     Ok(answer(made.message))
 }
 
@@ -136,7 +136,7 @@ fn answer(message: Option<pb::Message>) -> Response {
     json::ok(&json::message::message(&message.unwrap_or_default()))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let Some(status) = status(&fields) else {
         // A missing or unknown status changes nothing.
@@ -153,16 +153,16 @@ async fn update(call: Call, params: Params) -> Answer {
     };
     call.admit(request.account_id, fields.verdict()).await?;
     let changed = call.messages().update_message(call.request(request)).await;
-    let changed = changed.map_err(|status| Failure::of_message_status(&status))?.into_inner();
+    let changed = changed.map_err(|status| ApiError::of_message_status(&status))?.into_inner();
     Ok(answer(changed.message))
 }
 
-fn status(fields: &Fields<'_>) -> Option<pb::MessageStatus> {
+fn status(fields: &ParamReader<'_>) -> Option<pb::MessageStatus> {
     let name = fields.raw("status")?.as_str()?;
     STATUSES.iter().find(|(known, _)| *known == name).map(|(_, status)| *status)
 }
 
-async fn read(call: &Call, fields: &Fields<'_>) -> Answer {
+async fn read(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
     let request = pb::GetMessageRequest {
         account_id: fields.account(),
         conversation_id: fields.path_id("conversation_id"),
@@ -172,7 +172,7 @@ async fn read(call: &Call, fields: &Fields<'_>) -> Answer {
     Ok(answer(found.message))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::DeleteMessageRequest {
         account_id: fields.account(),
@@ -185,7 +185,7 @@ async fn delete(call: Call, params: Params) -> Answer {
 }
 
 /// As in Chatwoot, an unknown message gets 422, an unknown conversation 404.
-async fn retry(call: Call, params: Params) -> Answer {
+async fn retry(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::RetryMessageRequest {
         account_id: fields.account(),
@@ -195,6 +195,6 @@ async fn retry(call: Call, params: Params) -> Answer {
     };
     let id = request.message_id;
     let sent = call.messages().retry_message(call.request(request)).await;
-    let sent = sent.map_err(|status| Failure::of_retry(&status, id))?.into_inner();
+    let sent = sent.map_err(|status| ApiError::of_retry(&status, id))?.into_inner();
     Ok(answer(sent.message))
 }

@@ -6,28 +6,28 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::rows,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{attributes, choice, id, list, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
 /// The base path of the platform API.
 pub(crate) const PLATFORM: &str = "/platform/api/v1";
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     let accounts = format!("{PLATFORM}/accounts");
     let account = format!("{accounts}/{{account_id}}");
     let members = format!("{account}/account_users");
     let shape = json::platform::account_schema;
-    Door::new("Platform side")
+    ApiRouter::new("Platform side")
         .post(
             &accounts,
             create_account,
@@ -74,12 +74,12 @@ pub fn routes() -> Door {
 }
 
 /// Describes a route for the operator.
-pub(crate) fn told(operation: &'static str, rpc: &'static str) -> About {
-    about(operation, rpc).caller(Caller::Platform)
+pub(crate) fn told(operation: &'static str, rpc: &'static str) -> RouteDescription {
+    describe(operation, rpc).caller(Caller::Platform)
 }
 
-fn settings(about: About) -> About {
-    about
+fn settings(description: RouteDescription) -> RouteDescription {
+    description
         .bodies(&["name", "locale"], &text())
         .body("status", choice(&["active", "suspended"]))
         .bodies(&["domain", "support_email"], &text().or_null())
@@ -88,12 +88,12 @@ fn settings(about: About) -> About {
 
 /// Converts an error of a platform API call.
 #[allow(clippy::needless_pass_by_value)] // the signature that `map_err` requires
-pub(crate) fn refused(status: Status) -> Failure {
-    Failure::of_platform(&status)
+pub(crate) fn refused(status: Status) -> ApiError {
+    ApiError::of_platform(&status)
 }
 
 /// Rejects tokens other than platform tokens: users and bots may call some of the gRPC methods, but not these routes.
-pub(crate) async fn operator(call: &Call) -> Result<(), Failure> {
+pub(crate) async fn operator(call: &Call) -> Result<(), ApiError> {
     let request = pb::ListAgentBotsRequest {
         page_size: 1,
         ..Default::default()
@@ -105,7 +105,7 @@ pub(crate) async fn operator(call: &Call) -> Result<(), Failure> {
         .map_err(refused)
 }
 
-async fn create_account(call: Call, params: Params) -> Answer {
+async fn create_account(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let mut fields = params.fields();
     let request = pb::CreateAccountRequest {
@@ -129,7 +129,7 @@ async fn create_account(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::platform::account(&made.account.unwrap_or_default())))
 }
 
-async fn list_accounts(call: Call) -> Answer {
+async fn list_accounts(call: Call) -> ApiResult {
     operator(&call).await?;
     rows::whole(
         |rows| rows,
@@ -148,7 +148,7 @@ async fn list_accounts(call: Call) -> Answer {
     .await
 }
 
-async fn show_account(call: Call, params: Params) -> Answer {
+async fn show_account(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let request = pb::GetAccountRequest {
         account_id: params.fields().account(),
@@ -162,12 +162,12 @@ async fn show_account(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::platform::account(&found.account.unwrap_or_default())))
 }
 
-async fn update_account(call: Call, params: Params) -> Answer {
+async fn update_account(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     change_account(&call, &params, params.fields().account()).await
 }
 
-async fn delete_account(call: Call, params: Params) -> Answer {
+async fn delete_account(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let request = pb::DeleteAccountRequest {
         account_id: params.fields().account(),
@@ -180,7 +180,7 @@ async fn delete_account(call: Call, params: Params) -> Answer {
 const STATUSES: [(&str, pb::AccountStatus); 2] = [("active", pb::AccountStatus::Active), ("suspended", pb::AccountStatus::Suspended)];
 
 /// Features by name. A blank or false value disables one, any other value enables it.
-fn features(fields: &mut Fields<'_>) -> Option<Struct> {
+fn features(fields: &mut ParamReader<'_>) -> Option<Struct> {
     let mut features = fields.object("features")?;
     for value in features.fields.values_mut() {
         let off = match &value.kind {
@@ -193,7 +193,7 @@ fn features(fields: &mut Fields<'_>) -> Option<Struct> {
     Some(features)
 }
 
-async fn change_account(call: &Call, params: &Params, id: i64) -> Answer {
+async fn change_account(call: &Call, params: &Params, id: i64) -> ApiResult {
     let mut fields = params.fields();
     let status = fields.choice("status", &STATUSES).unwrap_or_default();
     let account = pb::Account {
@@ -242,7 +242,7 @@ async fn change_account(call: &Call, params: &Params, id: i64) -> Answer {
 }
 
 /// The names of those fields that were sent with a value.
-pub(crate) fn given(fields: &Fields<'_>, names: &[&str]) -> Vec<String> {
+pub(crate) fn given(fields: &ParamReader<'_>, names: &[&str]) -> Vec<String> {
     names
         .iter()
         .filter(|name| fields.filled(name))
@@ -250,7 +250,7 @@ pub(crate) fn given(fields: &Fields<'_>, names: &[&str]) -> Vec<String> {
         .collect()
 }
 
-async fn list_members(call: Call, params: Params) -> Answer {
+async fn list_members(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let account_id = params.fields().account();
     rows::whole(
@@ -272,7 +272,7 @@ async fn list_members(call: Call, params: Params) -> Answer {
 }
 
 /// Adds a member, or changes the role of an existing one.
-async fn set_member(call: Call, params: Params) -> Answer {
+async fn set_member(call: Call, params: Params) -> ApiResult {
     const ROLES: [(&str, pb::Role); 2] = [("agent", pb::Role::Agent), ("administrator", pb::Role::Administrator)];
     operator(&call).await?;
     let mut fields = params.fields();
@@ -310,7 +310,7 @@ fn is_taken(status: &Status) -> bool {
     reason.as_deref() == Some("ALREADY_TAKEN")
 }
 
-async fn remove_member(call: Call, params: Params) -> Answer {
+async fn remove_member(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let fields = params.fields();
     let request = pb::DeleteMembershipRequest {
@@ -320,7 +320,7 @@ async fn remove_member(call: Call, params: Params) -> Answer {
     };
     match call.accounts().delete_membership(call.request(request)).await {
         // Removing a user who is not a member succeeds.
-        Err(status) if Failure::missing_kind(&status).as_deref() == Some("member") => Ok(json::empty()),
+        Err(status) if ApiError::missing_kind(&status).as_deref() == Some("member") => Ok(json::empty()),
         Err(status) => Err(refused(status)),
         Ok(_) => Ok(json::empty()),
     }

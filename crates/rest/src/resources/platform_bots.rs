@@ -4,25 +4,25 @@ use parley_proto as pb;
 use prost_types::FieldMask;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::rows,
     openapi::{
-        About,
+        RouteDescription,
         schema::{id, list as list_of, text},
     },
     params::Params,
     resources::platform::{PLATFORM, given, operator, refused, told},
 };
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     let all = format!("{PLATFORM}/agent_bots");
     let one = format!("{all}/{{agent_bot_id}}");
     let shape = json::platform::agent_bot_schema;
-    Door::new("Platform side")
+    ApiRouter::new("Platform side")
         .get(
             &all,
             list,
@@ -51,13 +51,13 @@ pub fn routes() -> Door {
         )
 }
 
-fn settings(about: About) -> About {
-    about
+fn settings(description: RouteDescription) -> RouteDescription {
+    description
         .bodies(&["name", "description", "outgoing_url", "avatar_url"], &text().or_null())
         .body("account_id", id().or_null())
 }
 
-async fn list(call: Call) -> Answer {
+async fn list(call: Call) -> ApiResult {
     rows::whole(
         |rows| rows,
         move |page_token| {
@@ -77,7 +77,7 @@ async fn list(call: Call) -> Answer {
     .await
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let mut fields = params.fields();
     let request = pb::CreateAgentBotRequest {
@@ -106,7 +106,7 @@ async fn create(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::platform::agent_bot(&bot, Some(&token.secret))))
 }
 
-async fn read(call: &Call, params: &Params) -> Result<pb::AgentBot, Failure> {
+async fn read(call: &Call, params: &Params) -> Result<pb::AgentBot, ApiError> {
     let request = pb::GetAgentBotRequest {
         account_id: None,
         agent_bot_id: params.fields().path_id("agent_bot_id"),
@@ -115,11 +115,11 @@ async fn read(call: &Call, params: &Params) -> Result<pb::AgentBot, Failure> {
     Ok(found.into_inner().agent_bot.unwrap_or_default())
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     Ok(json::ok(&json::platform::agent_bot(&read(&call, &params).await?, None)))
 }
 
-async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> Answer {
+async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> ApiResult {
     let request = pb::UpdateAgentBotRequest {
         account_id: None,
         request_id: call.request_id(),
@@ -140,7 +140,7 @@ fn blank(found: &pb::AgentBot) -> pb::AgentBot {
     }
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let found = read(&call, &params).await?;
     let mut bot = blank(&found);
     let mut fields = params.fields();
@@ -161,12 +161,12 @@ async fn update(call: Call, params: Params) -> Answer {
     put(&call, bot, paths).await
 }
 
-async fn remove_avatar(call: Call, params: Params) -> Answer {
+async fn remove_avatar(call: Call, params: Params) -> ApiResult {
     let bot = blank(&read(&call, &params).await?);
     put(&call, bot, vec!["avatar_url".to_owned()]).await
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let request = pb::DeleteAgentBotRequest {
         account_id: None,
         request_id: call.request_id(),

@@ -6,24 +6,24 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::{Failure, field_error::Complaint},
+    errors::{ApiError, field_error::FieldError},
     json,
     openapi::{
-        About,
+        RouteDescription,
         schema::{attributes, integer, object, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
     resources::platform::{PLATFORM, given, operator, refused, told},
 };
 
-pub(crate) fn routes() -> Door {
+pub(crate) fn routes() -> ApiRouter {
     let users = format!("{PLATFORM}/users");
     let user = format!("{users}/{{user_id}}");
     let person = json::platform::user_schema;
-    Door::new("Platform side")
+    ApiRouter::new("Platform side")
         .post(
             &users,
             create_user,
@@ -57,14 +57,14 @@ pub(crate) fn routes() -> Door {
         )
 }
 
-fn profile(about: About) -> About {
-    about
+fn profile(description: RouteDescription) -> RouteDescription {
+    description
         .bodies(&["name", "email", "password"], &text())
         .body("display_name", text().or_null())
         .body("custom_attributes", attributes())
 }
 
-async fn delete_user(call: Call, params: Params) -> Answer {
+async fn delete_user(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let request = pb::DeleteUserRequest {
         request_id: call.request_id(),
@@ -75,7 +75,7 @@ async fn delete_user(call: Call, params: Params) -> Answer {
 }
 
 /// Responds with a user. `secret` is its token, if one was just created.
-async fn user(call: &Call, user: &pb::User, secret: Option<&str>) -> Answer {
+async fn user(call: &Call, user: &pb::User, secret: Option<&str>) -> ApiResult {
     Ok(json::ok(&json::platform::user(
         user,
         &call_memberships(call, user.id).await?,
@@ -83,18 +83,18 @@ async fn user(call: &Call, user: &pb::User, secret: Option<&str>) -> Answer {
     )))
 }
 
-async fn call_memberships(call: &Call, user_id: i64) -> Result<Vec<pb::Membership>, Failure> {
+async fn call_memberships(call: &Call, user_id: i64) -> Result<Vec<pb::Membership>, ApiError> {
     let request = pb::GetUserRequest { user_id };
     let found = call.accounts().get_user(call.request(request)).await.map_err(refused)?.into_inner();
     Ok(found.memberships)
 }
 
 /// Validates a password by Chatwoot's rules. Parley has no password login, so it is not stored.
-fn check_password(fields: &mut Fields<'_>) {
+fn check_password(fields: &mut ParamReader<'_>) {
     let Some(password) = fields.text("password") else { return };
     let length = password.chars().count();
     if !(6..=128).contains(&length) {
-        fields.complain(Complaint::new("password", "must have between 6 and 128 characters"));
+        fields.complain(FieldError::new("password", "must have between 6 and 128 characters"));
     }
     for (what, found) in [
         ("1 uppercase character (A-Z)", password.chars().any(char::is_uppercase)),
@@ -103,12 +103,12 @@ fn check_password(fields: &mut Fields<'_>) {
         ("1 special character", password.chars().any(|letter| !letter.is_alphanumeric())),
     ] {
         if !found {
-            fields.complain(Complaint::new("password", &format!("must contain at least {what}")));
+            fields.complain(FieldError::new("password", &format!("must contain at least {what}")));
         }
     }
 }
 
-async fn create_user(call: Call, params: Params) -> Answer {
+async fn create_user(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let mut fields = params.fields();
     check_password(&mut fields);
@@ -124,7 +124,7 @@ async fn create_user(call: Call, params: Params) -> Answer {
         Ok(made) => made.into_inner().user.unwrap_or_default(),
         Err(status) => {
             // If the address is taken, respond with the existing user, unchanged.
-            let existing = Failure::existing_id(&status).filter(|_| status.code() == Code::AlreadyExists);
+            let existing = ApiError::existing_id(&status).filter(|_| status.code() == Code::AlreadyExists);
             let user_id = existing.ok_or_else(|| refused(status))?;
             let found = call.accounts().get_user(call.request(pb::GetUserRequest { user_id })).await;
             return user(&call, &found.map_err(refused)?.into_inner().user.unwrap_or_default(), None).await;
@@ -134,7 +134,7 @@ async fn create_user(call: Call, params: Params) -> Answer {
     user(&call, &made, Some(&secret)).await
 }
 
-async fn mint(call: &Call, user_id: i64) -> Result<String, Failure> {
+async fn mint(call: &Call, user_id: i64) -> Result<String, ApiError> {
     let request = pb::CreateTokenRequest {
         kind: pb::TokenKind::User.into(),
         name: "platform".to_owned(),
@@ -150,7 +150,7 @@ async fn mint(call: &Call, user_id: i64) -> Result<String, Failure> {
         .secret)
 }
 
-async fn read_user(call: &Call, params: &Params) -> Result<pb::User, Failure> {
+async fn read_user(call: &Call, params: &Params) -> Result<pb::User, ApiError> {
     let request = pb::GetUserRequest {
         user_id: params.fields().path_id("user_id"),
     };
@@ -158,13 +158,13 @@ async fn read_user(call: &Call, params: &Params) -> Result<pb::User, Failure> {
     Ok(found.into_inner().user.unwrap_or_default())
 }
 
-async fn show_user(call: Call, params: Params) -> Answer {
+async fn show_user(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let found = read_user(&call, &params).await?;
     user(&call, &found, None).await
 }
 
-async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<String>) -> Result<pb::User, Failure> {
+async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<String>) -> Result<pb::User, ApiError> {
     let request = pb::UpdateUserRequest {
         request_id,
         user: Some(user),
@@ -174,7 +174,7 @@ async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<St
     Ok(changed.into_inner().user.unwrap_or_default())
 }
 
-async fn update_user(call: Call, params: Params) -> Answer {
+async fn update_user(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let mut fields = params.fields();
     check_password(&mut fields);
@@ -209,7 +209,7 @@ async fn update_user(call: Call, params: Params) -> Answer {
     user(&call, &changed, None).await
 }
 
-async fn make_token(call: Call, params: Params) -> Answer {
+async fn make_token(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let found = read_user(&call, &params).await?;
     let secret = mint(&call, found.id).await?;
@@ -226,7 +226,7 @@ async fn make_token(call: Call, params: Params) -> Answer {
     })))
 }
 
-async fn make_login(call: Call, params: Params) -> Answer {
+async fn make_login(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let request = pb::CreateLoginLinkRequest {
         request_id: String::new(),

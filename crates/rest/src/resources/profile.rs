@@ -5,16 +5,16 @@ use parley_proto as pb;
 use prost_types::FieldMask;
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::{Failure, field_error::Complaint},
+    errors::{ApiError, field_error::FieldError},
     json,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{attributes, flag, id, names, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
     resources::agents::AVAILABILITIES,
 };
 
@@ -25,9 +25,9 @@ const REFUSED: [&str; 2] = ["email", "password"];
 /// The attributes that users can change per account.
 const IN_ACCOUNT: [&str; 3] = ["account_id", "availability", "auto_offline"];
 
-pub fn routes() -> Door {
-    let mine = |operation, rpc| about(operation, rpc).caller(Caller::User);
-    Door::new("Profile")
+pub fn routes() -> ApiRouter {
+    let mine = |operation, rpc| describe(operation, rpc).caller(Caller::User);
+    ApiRouter::new("Profile")
         .get(
             "/api/v1/profile",
             show,
@@ -67,8 +67,8 @@ pub fn routes() -> Door {
 }
 
 /// Describes what the routes of a single account have in common. The body contains the account id.
-fn in_account(about: About) -> About {
-    about
+fn in_account(description: RouteDescription) -> RouteDescription {
+    description
         .root("profile")
         .needs("account_id", id())
         .answers(json::agent::profile_schema())
@@ -84,12 +84,12 @@ fn shown(call: &Call, profile: &pb::GetProfileResponse) -> Response {
     json::ok(&json::agent::profile(profile, token))
 }
 
-async fn show(call: Call) -> Answer {
+async fn show(call: Call) -> ApiResult {
     let profile = profile(&call).await?;
     Ok(shown(&call, &profile))
 }
 
-async fn rotate(call: Call) -> Answer {
+async fn rotate(call: Call) -> ApiResult {
     let mut profile = profile(&call).await?;
     let request = pb::RotatePubsubTokenRequest {
         key: Some(pb::PubsubKey {
@@ -105,18 +105,18 @@ async fn rotate(call: Call) -> Answer {
 }
 
 /// Rejects changes that users cannot make. The current value is accepted.
-fn refuse(fields: &mut Fields<'_>, profile: &pb::GetProfileResponse) {
+fn refuse(fields: &mut ParamReader<'_>, profile: &pb::GetProfileResponse) {
     let now = profile.user.as_ref().map(|user| user.email.as_str()).unwrap_or_default();
     let email = fields.text("email").filter(|email| !email.trim().is_empty());
     if email.is_some_and(|email| email.trim().to_lowercase() != now) {
-        fields.complain(Complaint::new("email", "is changed by the operator alone"));
+        fields.complain(FieldError::new("email", "is changed by the operator alone"));
     }
     if fields.filled("password") {
-        fields.complain(Complaint::new("password", "cannot be changed here"));
+        fields.complain(FieldError::new("password", "cannot be changed here"));
     }
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     // Authenticate the caller before validating the parameters.
     let before = profile(&call).await?;
     let mut fields = params.root("profile", &[&ATTRIBUTES[..], &REFUSED[..]].concat())?;
@@ -144,21 +144,21 @@ async fn update(call: Call, params: Params) -> Answer {
 }
 
 /// Parses the account id in the body. Also returns the fields of the body.
-fn account_of(params: &Params) -> Result<(Fields<'_>, i64), Failure> {
+fn account_of(params: &Params) -> Result<(ParamReader<'_>, i64), ApiError> {
     let mut fields = params.root("profile", &IN_ACCOUNT)?;
     if !fields.filled("account_id") {
-        fields.complain(Complaint::new("account_id", "can't be blank"));
+        fields.complain(FieldError::new("account_id", "can't be blank"));
     }
     let account_id = fields.path_id("account_id");
     Ok((fields, account_id))
 }
 
-async fn set_availability(call: Call, params: Params) -> Answer {
+async fn set_availability(call: Call, params: Params) -> ApiResult {
     profile(&call).await?;
     let (mut fields, account_id) = account_of(&params)?;
     let availability = fields.choice("availability", &AVAILABILITIES);
     if !fields.filled("availability") {
-        fields.complain(Complaint::new("availability", "can't be blank"));
+        fields.complain(FieldError::new("availability", "can't be blank"));
     }
     fields.verdict()?;
     let request = pb::UpdateOwnAvailabilityRequest {
@@ -171,7 +171,7 @@ async fn set_availability(call: Call, params: Params) -> Answer {
     show(call).await
 }
 
-async fn set_auto_offline(call: Call, params: Params) -> Answer {
+async fn set_auto_offline(call: Call, params: Params) -> ApiResult {
     profile(&call).await?;
     let (fields, account_id) = account_of(&params)?;
     fields.verdict()?;
@@ -186,7 +186,7 @@ async fn set_auto_offline(call: Call, params: Params) -> Answer {
     show(call).await
 }
 
-async fn set_active_account(call: Call, params: Params) -> Answer {
+async fn set_active_account(call: Call, params: Params) -> ApiResult {
     profile(&call).await?;
     let (fields, account_id) = account_of(&params)?;
     fields.verdict()?;

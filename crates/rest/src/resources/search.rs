@@ -8,23 +8,23 @@ use prost::Message as _;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::{
-        pagination::{self, Window},
+        pagination::{self, PageWindow},
         rows,
     },
     openapi::{
-        about,
+        describe,
         schema::{Schema, integer, list as list_of, object, text, within},
     },
     params::{
         Params,
-        fields::Fields,
-        search_scope::{self, Narrowing},
+        fields::ParamReader,
+        search_scope::{self, SearchScope},
     },
     resources::conversation_list,
 };
@@ -39,7 +39,7 @@ const ROUNDS: usize = 10;
 /// Bytes of a page's messages after which no further search is made.
 const LINE_BYTES: usize = 4 * 1024 * 1024;
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const SEARCH: &str = "/api/v1/accounts/{account_id}/search";
     let found = |sections: &[(&'static str, Schema)]| {
         let payload = sections
@@ -52,14 +52,14 @@ pub fn routes() -> Door {
         ("conversations", json::search::conversation_schema()),
         ("messages", json::search::message_schema()),
     );
-    let asked = |id, rpc| pagination::taken(about(id, rpc).query("q", text()));
+    let asked = |id, rpc| pagination::taken(describe(id, rpc).query("q", text()));
     let told = |section| found(&[section]).optional("meta", pagination::told(object()));
     let told_found = |section| found(&[section]).optional("meta", pagination::told_found(object()));
-    Door::new("Search")
+    ApiRouter::new("Search")
         .get(
             "/api/v1/accounts/{account_id}/conversations/search",
             conversations_of_messages,
-            pagination::taken(conversation_list::filtered(about(
+            pagination::taken(conversation_list::filtered(describe(
                 "searchConversations",
                 "ConversationsService.ListConversations",
             )))
@@ -72,7 +72,7 @@ pub fn routes() -> Door {
         .get(
             SEARCH,
             everything,
-            search_scope::of_messages(about("search", ""))
+            search_scope::of_messages(describe("search", ""))
                 .query("q", text())
                 .query("page", integer())
                 .answers(found(&[contacts.clone(), conversations.clone(), messages.clone()])),
@@ -95,7 +95,7 @@ pub fn routes() -> Door {
         )
 }
 
-async fn conversations_of_messages(call: Call, params: Params) -> Answer {
+async fn conversations_of_messages(call: Call, params: Params) -> ApiResult {
     let (found, window, request) = conversation_list::find(&call, &params, true).await?;
     let mut meta = json::conversation::counts_without_assigned(found.counts.as_ref());
     window.tell_found(&mut meta, &found.next_page_token, found.complete);
@@ -125,7 +125,7 @@ async fn conversations_of_messages(call: Call, params: Params) -> Answer {
 }
 
 /// Adds the matching messages to conversations.
-async fn with_lines(call: &Call, conversations: &[pb::Conversation], text: &str) -> Result<Vec<Json>, Failure> {
+async fn with_lines(call: &Call, conversations: &[pb::Conversation], text: &str) -> Result<Vec<Json>, ApiError> {
     let Some(account_id) = conversations.first().map(|conversation| conversation.account_id) else {
         return Ok(Vec::new());
     };
@@ -160,7 +160,7 @@ async fn lines(
     account_id: i64,
     conversations: &[pb::Conversation],
     text: &str,
-) -> Result<HashMap<i64, Vec<pb::Message>>, Failure> {
+) -> Result<HashMap<i64, Vec<pb::Message>>, ApiError> {
     let mut lines: HashMap<i64, Vec<pb::Message>> = HashMap::new();
     let mut request = pb::SearchMessagesRequest {
         account_id,
@@ -191,28 +191,28 @@ async fn lines(
 
 /// A parsed search request.
 #[derive(Clone)]
-struct Asked {
+struct SearchRequest {
     account_id: i64,
     /// Empty if nothing is to be searched.
     text: String,
-    narrowing: Narrowing,
-    window: Window,
+    scope: SearchScope,
+    window: PageWindow,
 }
 
 /// The results of a section, with their pagination.
 #[derive(Default)]
-struct Found {
+struct SectionResult {
     rows: Vec<Json>,
     next: String,
     /// Whether all messages were searched; `None` for a section that does not search messages.
     complete: Option<bool>,
 }
 
-async fn asked(call: &Call, params: &Params, window: fn(&mut Fields<'_>, i32) -> Window) -> Result<Asked, Failure> {
+async fn asked(call: &Call, params: &Params, window: fn(&mut ParamReader<'_>, i32) -> PageWindow) -> Result<SearchRequest, ApiError> {
     let mut fields = params.fields();
     let account_id = fields.account();
     let mut text = fields.text("q").unwrap_or_default().trim().to_owned();
-    let narrowing = Narrowing::read(&mut fields);
+    let scope = SearchScope::read(&mut fields);
     let window = window(&mut fields, SECTION);
     call.admit(account_id, fields.verdict()).await?;
     if window.rows == 0 {
@@ -221,17 +221,17 @@ async fn asked(call: &Call, params: &Params, window: fn(&mut Fields<'_>, i32) ->
     if text.is_empty() {
         call.enter(account_id).await?;
     }
-    Ok(Asked {
+    Ok(SearchRequest {
         account_id,
         text,
-        narrowing,
+        scope,
         window,
     })
 }
 
-async fn contacts(call: &Call, asked: &Asked) -> Result<Found, Failure> {
+async fn contacts(call: &Call, asked: &SearchRequest) -> Result<SectionResult, ApiError> {
     if asked.text.is_empty() {
-        return Ok(Found::default());
+        return Ok(SectionResult::default());
     }
     let request = pb::SearchContactsRequest {
         account_id: asked.account_id,
@@ -242,22 +242,22 @@ async fn contacts(call: &Call, asked: &Asked) -> Result<Found, Failure> {
         ..Default::default()
     };
     let found = call.contacts().search_contacts(call.request(request)).await?.into_inner();
-    Ok(Found {
+    Ok(SectionResult {
         rows: found.contacts.iter().map(json::search::contact).collect(),
         next: found.next_page_token,
         complete: None,
     })
 }
 
-async fn conversations(call: &Call, asked: &Asked) -> Result<Found, Failure> {
+async fn conversations(call: &Call, asked: &SearchRequest) -> Result<SectionResult, ApiError> {
     if asked.text.is_empty() {
-        return Ok(Found::default());
+        return Ok(SectionResult::default());
     }
     let request = pb::ListConversationsRequest {
         account_id: asked.account_id,
         text: asked.text.clone(),
-        inbox_ids: asked.narrowing.inbox_ids.clone(),
-        contact_id: asked.narrowing.contact_id,
+        inbox_ids: asked.scope.inbox_ids.clone(),
+        contact_id: asked.scope.contact_id,
         order_by: "-created_at".to_owned(),
         page_size: asked.window.size,
         page_token: asked.window.token.clone(),
@@ -265,16 +265,16 @@ async fn conversations(call: &Call, asked: &Asked) -> Result<Found, Failure> {
         ..Default::default()
     };
     let found = call.conversations().list_conversations(call.request(request)).await?.into_inner();
-    Ok(Found {
+    Ok(SectionResult {
         rows: with_lines(call, &found.conversations, &asked.text).await?,
         next: found.next_page_token,
         complete: Some(found.complete),
     })
 }
 
-async fn messages(call: &Call, asked: &Asked) -> Result<Found, Failure> {
+async fn messages(call: &Call, asked: &SearchRequest) -> Result<SectionResult, ApiError> {
     if asked.text.is_empty() {
-        return Ok(Found::default());
+        return Ok(SectionResult::default());
     }
     let mut request = pb::SearchMessagesRequest {
         account_id: asked.account_id,
@@ -284,9 +284,9 @@ async fn messages(call: &Call, asked: &Asked) -> Result<Found, Failure> {
         skip: asked.window.skip,
         ..Default::default()
     };
-    asked.narrowing.apply(&mut request);
+    asked.scope.apply(&mut request);
     let found = call.messages().search_messages(call.request(request)).await?.into_inner();
-    Ok(Found {
+    Ok(SectionResult {
         rows: found.messages.iter().map(json::search::message).collect(),
         next: found.next_page_token,
         complete: Some(found.complete),
@@ -294,9 +294,14 @@ async fn messages(call: &Call, asked: &Asked) -> Result<Found, Failure> {
 }
 
 /// Responds with one section, with pagination metadata if the client asked for it.
-fn answer<R>(section: &'static str, found: Found, asked: &Asked, fetch: impl FnMut(Asked) -> R + Send + 'static) -> Response
+fn answer<R>(
+    section: &'static str,
+    found: SectionResult,
+    asked: &SearchRequest,
+    fetch: impl FnMut(SearchRequest) -> R + Send + 'static,
+) -> Response
 where
-    R: Future<Output = Result<Found, Failure>> + Send + 'static,
+    R: Future<Output = Result<SectionResult, ApiError>> + Send + 'static,
 {
     let window = &asked.window;
     let mut whole = json!({ "payload": {} });
@@ -316,14 +321,14 @@ where
 }
 
 /// The rows of a section. Continues with further pages if the service has cut the first by bytes.
-fn section<R>(found: Found, asked: &Asked, mut fetch: impl FnMut(Asked) -> R + Send + 'static) -> rows::Section
+fn section<R>(found: SectionResult, asked: &SearchRequest, mut fetch: impl FnMut(SearchRequest) -> R + Send + 'static) -> rows::Section
 where
-    R: Future<Output = Result<Found, Failure>> + Send + 'static,
+    R: Future<Output = Result<SectionResult, ApiError>> + Send + 'static,
 {
     let asked = asked.clone();
     let first = (found.rows, asked.window.cut(found.next));
     rows::Section::new(first, asked.window.rows, move |token, size| {
-        let page = fetch(Asked {
+        let page = fetch(SearchRequest {
             window: asked.window.page(token, size),
             ..asked.clone()
         });
@@ -334,8 +339,8 @@ where
     })
 }
 
-async fn everything(call: Call, params: Params) -> Answer {
-    let asked = asked(&call, &params, |fields, usual| Window::numbered(fields, usual)).await?;
+async fn everything(call: Call, params: Params) -> ApiResult {
+    let asked = asked(&call, &params, |fields, usual| PageWindow::numbered(fields, usual)).await?;
     let people = contacts(&call, &asked).await?;
     let talks = conversations(&call, &asked).await?;
     let texts = messages(&call, &asked).await?;
@@ -361,8 +366,8 @@ async fn everything(call: Call, params: Params) -> Answer {
     ))
 }
 
-async fn contacts_alone(call: Call, params: Params) -> Answer {
-    let asked = asked(&call, &params, Window::read).await?;
+async fn contacts_alone(call: Call, params: Params) -> ApiResult {
+    let asked = asked(&call, &params, PageWindow::read).await?;
     let found = contacts(&call, &asked).await?;
     let call = Arc::new(call);
     Ok(answer("contacts", found, &asked, move |asked| {
@@ -371,8 +376,8 @@ async fn contacts_alone(call: Call, params: Params) -> Answer {
     }))
 }
 
-async fn conversations_alone(call: Call, params: Params) -> Answer {
-    let asked = asked(&call, &params, Window::read).await?;
+async fn conversations_alone(call: Call, params: Params) -> ApiResult {
+    let asked = asked(&call, &params, PageWindow::read).await?;
     let found = conversations(&call, &asked).await?;
     let call = Arc::new(call);
     Ok(answer("conversations", found, &asked, move |asked| {
@@ -381,8 +386,8 @@ async fn conversations_alone(call: Call, params: Params) -> Answer {
     }))
 }
 
-async fn messages_alone(call: Call, params: Params) -> Answer {
-    let asked = asked(&call, &params, Window::read).await?;
+async fn messages_alone(call: Call, params: Params) -> ApiResult {
+    let asked = asked(&call, &params, PageWindow::read).await?;
     let found = messages(&call, &asked).await?;
     let call = Arc::new(call);
     Ok(answer("messages", found, &asked, move |asked| {

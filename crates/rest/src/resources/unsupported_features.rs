@@ -6,12 +6,12 @@
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
-    api_router::Door,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
     json,
     openapi::{
-        About, about,
+        RouteDescription, describe,
         schema::{Schema, anything, choice, flag, id, integer, list, null, object, only, text, within},
     },
     params::Params,
@@ -25,16 +25,16 @@ fn none() -> Schema {
 }
 
 /// Describes a route that reads without calling a gRPC method.
-fn empty(operation: &'static str) -> About {
-    about(operation, "")
+fn empty(operation: &'static str) -> RouteDescription {
+    describe(operation, "")
 }
 
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     let at = |path: &str| format!("{ACCOUNT}/{path}");
     let bare = |operation| empty(operation).answers(none());
     let wrapped = |operation| empty(operation).answers(within("payload", none()));
     let kinds = choice(&["conversation", "contact", "report"]);
-    Door::new("Absent features")
+    ApiRouter::new("Absent features")
         .get(
             &at("custom_filters"),
             bare_list,
@@ -78,10 +78,10 @@ pub fn routes() -> Door {
 }
 
 /// The routes of notifications.
-fn notifications() -> Door {
+fn notifications() -> ApiRouter {
     let at = |path: &str| format!("{ACCOUNT}/{path}");
     let flags = list(text()).note("Always empty.");
-    Door::new("Absent features")
+    ApiRouter::new("Absent features")
         .get(
             &at("notifications"),
             list_notifications,
@@ -130,20 +130,20 @@ fn current(params: &Params) -> Json {
 }
 
 /// Responds to members of the account, and rejects all other callers.
-async fn answer(call: &Call, params: &Params, body: impl FnOnce() -> Json) -> Answer {
+async fn answer(call: &Call, params: &Params, body: impl FnOnce() -> Json) -> ApiResult {
     call.enter(params.fields().account()).await?;
     Ok(json::ok(&body()))
 }
 
-async fn bare_list(call: Call, params: Params) -> Answer {
+async fn bare_list(call: Call, params: Params) -> ApiResult {
     answer(&call, &params, || json!([])).await
 }
 
-async fn wrapped_list(call: Call, params: Params) -> Answer {
+async fn wrapped_list(call: Call, params: Params) -> ApiResult {
     answer(&call, &params, || json!({ "payload": [] })).await
 }
 
-async fn portals(call: Call, params: Params) -> Answer {
+async fn portals(call: Call, params: Params) -> ApiResult {
     answer(
         &call,
         &params,
@@ -152,7 +152,7 @@ async fn portals(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn webhooks(call: Call, params: Params) -> Answer {
+async fn webhooks(call: Call, params: Params) -> ApiResult {
     answer(&call, &params, || json!({ "payload": { "webhooks": [] } })).await
 }
 
@@ -183,11 +183,11 @@ fn app_schema() -> Schema {
         .named("Integration")
 }
 
-async fn integrations(call: Call, params: Params) -> Answer {
+async fn integrations(call: Call, params: Params) -> ApiResult {
     answer(&call, &params, || json!({ "payload": [app()] })).await
 }
 
-async fn list_notifications(call: Call, params: Params) -> Answer {
+async fn list_notifications(call: Call, params: Params) -> ApiResult {
     answer(&call, &params, || {
         let meta = json!({ "unread_count": 0, "count": 0, "current_page": current(&params) });
         json!({ "data": { "meta": meta, "payload": [] } })
@@ -195,11 +195,11 @@ async fn list_notifications(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn unread_count(call: Call, params: Params) -> Answer {
+async fn unread_count(call: Call, params: Params) -> ApiResult {
     answer(&call, &params, || json!(0)).await
 }
 
-async fn notification_settings(call: Call, params: Params) -> Answer {
+async fn notification_settings(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     answer(&call, &params, || {
         json!({

@@ -9,7 +9,7 @@ use super::*;
 const HELD: usize = 2 * AHEAD + BOUNDARY + 4;
 
 /// Names and contents of a form whose body arrives in chunks of `size` bytes. Each chunk is taken from the body only when it is needed.
-async fn read(body: &[u8], size: usize, limit: usize) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+async fn read(body: &[u8], size: usize, limit: usize) -> Result<Vec<(String, Vec<u8>)>, ApiError> {
     let pieces: Vec<_> = body.chunks(size).map(Bytes::copy_from_slice).collect();
     let taken = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&taken);
@@ -55,7 +55,7 @@ async fn unbounded_preambles_and_headers_are_refused() {
         let body = format!("{start}{}", "a".repeat(200_000));
         for size in [7, 1000, 200_000] {
             let refused = read(body.as_bytes(), size, usize::MAX).await;
-            assert_eq!(refused, Err(Failure::beyond(TooLarge::PART_HEADER)), "{start:?} {size}");
+            assert_eq!(refused, Err(ApiError::beyond(TooLarge::PART_HEADER)), "{start:?} {size}");
         }
     }
 }
@@ -86,7 +86,7 @@ async fn long_headers_are_taken_wherever_they_begin() {
             let found = read(&of_length(AHEAD), size, usize::MAX).await.unwrap();
             assert_eq!(found.len(), 3, "{before} {size}");
             let refused = read(&of_length(2 * AHEAD + 100), size, usize::MAX).await;
-            assert_eq!(refused, Err(Failure::beyond(TooLarge::PART_HEADER)), "{before} {size}");
+            assert_eq!(refused, Err(ApiError::beyond(TooLarge::PART_HEADER)), "{before} {size}");
         }
     }
 }
@@ -96,7 +96,7 @@ async fn the_whole_form_is_limited() {
     let body = form(&[("a", &[b'x'; 5000])]);
     assert!(read(&body, 100, body.len()).await.is_ok());
     let refused = read(&body, 100, body.len() - 1).await;
-    assert_eq!(refused, Err(Failure::fault(StatusCode::PAYLOAD_TOO_LARGE)));
+    assert_eq!(refused, Err(ApiError::fault(StatusCode::PAYLOAD_TOO_LARGE)));
 }
 
 #[test]

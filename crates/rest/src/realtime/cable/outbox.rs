@@ -24,7 +24,7 @@ pub enum Outgoing {
 
 /// The connection has been closed.
 #[derive(Debug)]
-pub struct Gone;
+pub struct ConnectionClosed;
 
 /// The resources of a queued frame.
 struct Waiting {
@@ -68,30 +68,33 @@ impl Outbox {
     /// Queues a frame; waits while the outbox is full. Cancel safe: a cancelled call sends nothing.
     ///
     /// # Errors
-    /// Returns [`Gone`] if the connection has been closed.
-    pub async fn frame(&self, frame: &Json) -> Result<(), Gone> {
+    /// Returns [`ConnectionClosed`] if the connection has been closed.
+    pub async fn frame(&self, frame: &Json) -> Result<(), ConnectionClosed> {
         self.put(Outgoing::Frame(frame.to_string())).await
     }
 
     /// Like [`Self::frame`], for any item.
     ///
     /// # Errors
-    /// Returns [`Gone`] if the connection has been closed.
-    pub async fn put(&self, outgoing: Outgoing) -> Result<(), Gone> {
+    /// Returns [`ConnectionClosed`] if the connection has been closed.
+    pub async fn put(&self, outgoing: Outgoing) -> Result<(), ConnectionClosed> {
         let bytes = match &outgoing {
             Outgoing::Frame(text) | Outgoing::Rejected(text) => text.len(),
             Outgoing::Leave => 0,
         };
         let charged = bytes.div_ceil(FACTOR);
         let bytes = u32::try_from(bytes).unwrap_or(BYTES).min(BYTES);
-        let room = Arc::clone(&self.bytes).acquire_many_owned(bytes).await.map_err(|_| Gone)?;
+        let room = Arc::clone(&self.bytes)
+            .acquire_many_owned(bytes)
+            .await
+            .map_err(|_| ConnectionClosed)?;
         self.charge.grow(charged);
         let waiting = Waiting {
             _room: room,
             charge: Arc::clone(&self.charge),
             charged,
         };
-        self.queue.send((outgoing, waiting)).await.map_err(|_| Gone)
+        self.queue.send((outgoing, waiting)).await.map_err(|_| ConnectionClosed)
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Streaming};
 
-use super::outbox::{Gone, Outbox, Outgoing};
+use super::outbox::{ConnectionClosed, Outbox, Outgoing};
 use crate::{
     call::Call,
     json::push::{frames, typing},
@@ -129,7 +129,7 @@ async fn tell(
     identifier: &str,
     key: &PubsubKey,
     outbox: &Outbox,
-) -> Result<(), Gone> {
+) -> Result<(), ConnectionClosed> {
     outbox.frame(&frame(identifier, "confirm_subscription")).await?;
     presence(call, identifier, key.clone(), outbox).await?;
     while let Ok(Some(response)) = stream.message().await {
@@ -153,7 +153,7 @@ fn presence_update(identifier: &str, data: &Json) -> Json {
 }
 
 /// Reports that the subscriber is online, and sends it the presence list.
-async fn presence(call: &Call, identifier: &str, key: PubsubKey, outbox: &Outbox) -> Result<(), Gone> {
+async fn presence(call: &Call, identifier: &str, key: PubsubKey, outbox: &Outbox) -> Result<(), ConnectionClosed> {
     let is_user = key.user_id.is_some();
     let request = pb::ReportPubsubPresenceRequest {
         key: Some(key),
