@@ -36,7 +36,7 @@ const TOKEN: &str = "api_access_token";
 /// Makes a write idempotent. Clients may send any text.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Headers that are forwarded unchanged: W3C trace context and baggage, and the log position that a read waits for.
-const PASSED_ON: [HeaderName; 4] = [
+const FORWARDED_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("baggage"),
@@ -157,7 +157,7 @@ impl Call {
         if key.is_empty() {
             return String::new();
         }
-        Uuid::try_parse_ascii(key).unwrap_or_else(|_| derived(key)).to_string()
+        Uuid::try_parse_ascii(key).unwrap_or_else(|_| hash_to_uuid(key)).to_string()
     }
 
     /// The request id of an additional write that the same REST request makes. Empty without the header.
@@ -166,7 +166,7 @@ impl Call {
         if whole.is_empty() {
             return whole;
         }
-        derived(format!("{whole} {part}").as_bytes()).to_string()
+        hash_to_uuid(format!("{whole} {part}").as_bytes()).to_string()
     }
 
     /// Wraps a message in a gRPC request with the caller's metadata.
@@ -185,7 +185,7 @@ impl Call {
         if let Some(token) = self.token().and_then(|token| MetadataValue::try_from(token).ok()) {
             metadata.insert(TOKEN, token);
         }
-        for name in PASSED_ON {
+        for name in FORWARDED_HEADERS {
             if let Some(value) = self.headers.get(&name).and_then(metadata_value)
                 && let Ok(key) = tonic::metadata::MetadataKey::from_bytes(name.as_str().as_bytes())
             {
@@ -199,12 +199,12 @@ impl Call {
     /// instead.
     ///
     /// # Errors
-    /// Returns the error of the access check, or else that of `verdict`.
-    pub async fn admit<T>(&self, account_id: i64, verdict: Result<T, ApiError>) -> Result<T, ApiError> {
-        if verdict.is_err() {
-            self.enter(account_id).await?;
+    /// Returns the error of the access check, or else that of `result`.
+    pub async fn authorize_error<T>(&self, account_id: i64, result: Result<T, ApiError>) -> Result<T, ApiError> {
+        if result.is_err() {
+            self.authorize(account_id).await?;
         }
-        verdict
+        result
     }
 
     /// Checks that the caller may access the account and use this route. For responses that make no other gRPC call, and would therefore
@@ -212,11 +212,11 @@ impl Call {
     ///
     /// # Errors
     /// Returns the error of the access check.
-    pub async fn enter(&self, account_id: i64) -> Result<(), ApiError> {
+    pub async fn authorize(&self, account_id: i64) -> Result<(), ApiError> {
         Ok(self.access(account_id).await?)
     }
 
-    /// Like [`Self::enter`], but returns the gRPC status.
+    /// Like [`Self::authorize`], but returns the gRPC status.
     ///
     /// # Errors
     /// Returns the status of the access check.
@@ -235,7 +235,7 @@ fn metadata_value(value: &HeaderValue) -> Option<MetadataValue<Ascii>> {
 }
 
 /// Hashes a key to a UUID: the same key always gives the same UUID.
-fn derived(key: &[u8]) -> Uuid {
+fn hash_to_uuid(key: &[u8]) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&Sha256::digest(key)[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()

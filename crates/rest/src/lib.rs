@@ -41,7 +41,7 @@ use api_router::ApiRouter;
 use errors::ApiResult;
 
 /// Paths of Chatwoot that Parley does not implement. They must be listed so that `import` is not taken for a contact's id.
-const ABSENT: [&str; 2] = [
+const UNIMPLEMENTED_PATHS: [&str; 2] = [
     "/api/v1/accounts/{account_id}/contacts/import",
     "/api/v1/accounts/{account_id}/contacts/export",
 ];
@@ -85,7 +85,7 @@ fn routes() -> ApiRouter {
 /// Builds the REST gateway. `services` are the same gRPC services, with their middleware, that the gRPC listener serves.
 #[allow(clippy::needless_pass_by_value)] // the gateway owns its configuration
 pub fn router(services: Routes, config: Config) -> Router {
-    let router = routing::router(routes(), services, &config, &ABSENT)
+    let router = routing::router(routes(), services, &config, &UNIMPLEMENTED_PATHS)
         .layer(middleware::from_fn({
             let discard = config.discard_uploads.clone();
             move |request: Request, next: Next| params::form_files::discard_unused(discard.clone(), request, next)

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 
 /// Maximum number of origins: each preflight request searches them.
-const MOST: usize = 100;
+const MAX_ORIGINS: usize = 100;
 
 /// The allowed origins of web pages, in the form of the `Origin` header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl AllowedOrigins {
         let origins: Option<Vec<_>> = text.split(',').map(|one| origin(one.trim())).collect();
         let origins =
             origins.ok_or("must be origins with commas, such as `https://desk.example.org, http://localhost:3000`, or `*`, or empty")?;
-        if origins.len() > MOST {
+        if origins.len() > MAX_ORIGINS {
             return Err("must be at most 100 origins");
         }
         Ok(Self::Of(origins))
@@ -83,7 +83,7 @@ mod tests {
         ] {
             assert!(AllowedOrigins::parse(wrong).is_err(), "{wrong}");
         }
-        let many = vec!["https://a.example"; MOST + 1].join(",");
+        let many = vec!["https://a.example"; MAX_ORIGINS + 1].join(",");
         assert!(AllowedOrigins::parse(&many).is_err());
     }
 }

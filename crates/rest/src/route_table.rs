@@ -9,7 +9,7 @@ use axum::http::Method;
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    ABSENT,
+    UNIMPLEMENTED_PATHS,
     layers::paths,
     openapi,
     params::known_params::{Ignored, KnownNames, is_id},
@@ -99,18 +99,18 @@ impl RouteTable {
             path: CABLE.path.to_owned(),
             methods: &[],
         };
-        let mut paths: Vec<(String, Vec<usize>)> = ABSENT.iter().map(|path| ((*path).to_owned(), Vec::new())).collect();
+        let mut paths: Vec<(String, Vec<usize>)> = UNIMPLEMENTED_PATHS.iter().map(|path| ((*path).to_owned(), Vec::new())).collect();
         let routes: Vec<Entry> = described.chain([cable]).collect();
-        for (place, route) in routes.iter().enumerate() {
+        for (index, route) in routes.iter().enumerate() {
             match paths.iter_mut().find(|(path, _)| *path == route.path) {
-                Some((_, places)) => places.push(place),
-                None => paths.push((route.path.clone(), vec![place])),
+                Some((_, indices)) => indices.push(index),
+                None => paths.push((route.path.clone(), vec![index])),
             }
         }
         let mut by_path = matchit::Router::default();
-        for (path, places) in paths {
+        for (path, indices) in paths {
             // The server would not start with two conflicting paths. Here the second one is left out, which a test detects.
-            let _ = by_path.insert(path, places);
+            let _ = by_path.insert(path, indices);
         }
         Self { routes, by_path }
     }
@@ -122,7 +122,7 @@ impl RouteTable {
         if matched.params.iter().any(|(name, value)| is_id(name) && !is_number(value)) {
             return None;
         }
-        let mut entries = matched.value.iter().map(|place| &self.routes[*place]);
+        let mut entries = matched.value.iter().map(|index| &self.routes[*index]);
         entries.find(|entry| entry.takes(method)).map(|entry| Found { entry })
     }
 

@@ -42,14 +42,14 @@ pub fn router(api_router: ApiRouter, services: Routes, config: &Config, absent: 
     let services = services.prepare();
     let mut router = Router::new();
     for route in all {
-        let early =
+        let authorize =
             axum::middleware::from_fn_with_state((services.clone(), route.description.required_caller()), early_authorization::check);
         let report = axum::middleware::from_fn_with_state(KnownParams::of(&route, &services), ignored::report);
         let charge = axum::middleware::from_fn_with_state((Arc::clone(&config.anonymous), config.memory.clone()), admission::charge);
         let methods = route
             .methods_router
             .route_layer(report)
-            .route_layer(early)
+            .route_layer(authorize)
             .route_layer(Extension(RpcMethod(route.description.rpc())))
             .route_layer(charge);
         router = router.route(&route.path, methods);
@@ -67,7 +67,7 @@ pub fn router(api_router: ApiRouter, services: Routes, config: &Config, absent: 
         .method_not_allowed_fallback(unknown_route)
         .layer(DefaultBodyLimit::max(config.max_body_bytes))
         .layer(Extension(TextLimit(config.max_body_bytes)))
-        .layer(axum::middleware::from_fn(response_metadata::say))
+        .layer(axum::middleware::from_fn(response_metadata::forward_metadata))
         .with_state(services)
 }
 

@@ -263,32 +263,32 @@ async fn no_names_collide_for_generators() {
             .flat_map(char::to_lowercase)
             .collect()
     }
-    fn assert_distinct<'a>(names: impl IntoIterator<Item = &'a str>, place: &str) {
+    fn assert_distinct<'a>(names: impl IntoIterator<Item = &'a str>, location: &str) {
         let mut seen = HashMap::new();
         for name in names {
             let other = seen.insert(folded(name), name);
             assert!(
-                other.is_none_or(|other| other == name && !place.ends_with("enum")),
-                "{name} and {other:?} in {place}"
+                other.is_none_or(|other| other == name && !location.ends_with("enum")),
+                "{name} and {other:?} in {location}"
             );
         }
     }
-    fn walk(json: &Json, place: &str) {
+    fn walk(json: &Json, location: &str) {
         match json {
             Json::Object(map) => {
                 if let Some(Json::Array(values)) = map.get("enum") {
-                    assert_distinct(values.iter().filter_map(Json::as_str), &format!("{place}/enum"));
+                    assert_distinct(values.iter().filter_map(Json::as_str), &format!("{location}/enum"));
                 }
                 if let Some(Json::Object(properties)) = map.get("properties") {
-                    assert_distinct(properties.keys().map(String::as_str), &format!("{place}/properties"));
+                    assert_distinct(properties.keys().map(String::as_str), &format!("{location}/properties"));
                 }
                 if let Some(Json::Array(parameters)) = map.get("parameters") {
                     let names = parameters.iter().filter_map(|parameter| parameter["name"].as_str());
-                    assert_distinct(names, &format!("{place}/parameters"));
+                    assert_distinct(names, &format!("{location}/parameters"));
                 }
-                map.iter().for_each(|(key, inner)| walk(inner, &format!("{place}/{key}")));
+                map.iter().for_each(|(key, inner)| walk(inner, &format!("{location}/{key}")));
             }
-            Json::Array(items) => items.iter().for_each(|inner| walk(inner, place)),
+            Json::Array(items) => items.iter().for_each(|inner| walk(inner, location)),
             _ => {}
         }
     }

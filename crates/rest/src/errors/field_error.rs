@@ -19,9 +19,9 @@ pub struct FieldError {
     /// The attribute, as the JSON API names it.
     pub attribute: String,
     /// The message, which begins with the humanized attribute.
-    pub sentence: String,
+    pub message: String,
     /// Whether the message is returned without the prefix `Validation failed: `.
-    pub alone: bool,
+    pub is_standalone: bool,
 }
 
 impl FieldError {
@@ -29,8 +29,8 @@ impl FieldError {
     pub fn new(attribute: &str, text: &str) -> Self {
         Self {
             attribute: attribute.to_owned(),
-            sentence: format!("{} {text}", humanised(attribute)),
-            alone: false,
+            message: format!("{} {text}", humanize(attribute)),
+            is_standalone: false,
         }
     }
 
@@ -44,20 +44,20 @@ impl FieldError {
     }
 
     /// A name that is not one of the allowed values.
-    pub fn no_such_name(attribute: &str, name: &str) -> Self {
+    pub fn invalid_choice(attribute: &str, name: &str) -> Self {
         Self {
             attribute: attribute.to_owned(),
-            sentence: format!("'{}' is not a valid {attribute}", echo(name)),
-            alone: true,
+            message: format!("'{}' is not a valid {attribute}", echo(name)),
+            is_standalone: true,
         }
     }
 
     /// A violation by the request as a whole.
-    pub fn whole(sentence: &str) -> Self {
+    pub fn whole(message: &str) -> Self {
         Self {
             attribute: "base".to_owned(),
-            sentence: sentence.to_owned(),
-            alone: false,
+            message: message.to_owned(),
+            is_standalone: false,
         }
     }
 
@@ -70,7 +70,7 @@ impl FieldError {
             );
             return Self::new(&attribute, &text(violation, &attribute, limit));
         }
-        let field = own_name(&violation.field);
+        let field = strip_parents(&violation.field);
         let (attribute, inside) = field.split_once('.').unwrap_or((field, ""));
         let attribute = attribute.split('[').next().unwrap_or(attribute);
         if inside.ends_with("agent_reply_time_window") {
@@ -92,7 +92,7 @@ impl FieldError {
 }
 
 /// Strips the names of the enclosing messages from a field's path.
-fn own_name(field: &str) -> &str {
+fn strip_parents(field: &str) -> &str {
     let mut name = field;
     for outer in [
         "account",
@@ -143,7 +143,7 @@ fn text(violation: &FieldViolation, attribute: &str, limit: Option<&str>) -> Str
 }
 
 /// Humanizes an attribute's name as Rails does: `phone_number` becomes `Phone number`, `source_id` becomes `Source`.
-pub fn humanised(attribute: &str) -> String {
+pub fn humanize(attribute: &str) -> String {
     let words = attribute
         .strip_suffix("_id")
         .filter(|words| !words.is_empty())
@@ -160,16 +160,16 @@ pub fn humanised(attribute: &str) -> String {
 mod tests {
     use super::*;
 
-    fn said(field: &str, rule: &str, limit: Option<&str>) -> (String, String) {
+    fn converted(field: &str, rule: &str, limit: Option<&str>) -> (String, String) {
         let mut violation = FieldViolation::new(field, "must be better");
         violation.reason = rule.to_owned();
-        let complaint = FieldError::of(&violation, limit);
-        (complaint.attribute, complaint.sentence)
+        let field_error = FieldError::of(&violation, limit);
+        (field_error.attribute, field_error.message)
     }
 
     #[test]
     fn sentences_of_the_contract() {
-        for (field, rule, limit, attribute, sentence) in [
+        for (field, rule, limit, attribute, message) in [
             ("email", "TAKEN", None, "email", "Email has already been taken"),
             ("contact.email", "INVALID", None, "email", "Email Invalid email"),
             (
@@ -241,11 +241,11 @@ mod tests {
             ("assignee_id", "UNKNOWN", None, "assignee_id", "Assignee must exist"),
             ("page_size", "OUT_OF_RANGE", Some("1000"), "page_size", "Page size must be better"),
         ] {
-            assert_eq!(said(field, rule, limit), (attribute.to_owned(), sentence.to_owned()), "{field}");
+            assert_eq!(converted(field, rule, limit), (attribute.to_owned(), message.to_owned()), "{field}");
         }
-        assert_eq!(FieldError::no_such_name("status", "foo").sentence, "'foo' is not a valid status");
+        assert_eq!(FieldError::invalid_choice("status", "foo").message, "'foo' is not a valid status");
         assert_eq!(
-            FieldError::inexact("custom_attributes.a.0").sentence,
+            FieldError::inexact("custom_attributes.a.0").message,
             "Custom attributes a.0 is a number that cannot be kept exactly"
         );
     }

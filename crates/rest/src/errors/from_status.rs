@@ -14,8 +14,8 @@ impl ApiError {
     /// 410 for a cursor that the log cannot resume from, with the range of the log. An `EventSource` does not reconnect after 410.
     fn gone(reason: &str, status: &Status) -> Self {
         let details = status.get_error_details();
-        let told = |key: &str| metadata(&details, key).unwrap_or_default();
-        let number = |key: &str| told(key).parse::<u64>().unwrap_or_default();
+        let detail = |key: &str| metadata(&details, key).unwrap_or_default();
+        let number = |key: &str| detail(key).parse::<u64>().unwrap_or_default();
         Self::new(
             StatusCode::GONE,
             json!({
@@ -23,18 +23,18 @@ impl ApiError {
                 "reason": reason,
                 "earliest_seq": number("earliest_seq"),
                 "head_seq": number("head_seq"),
-                "epoch": told("epoch"),
+                "epoch": detail("epoch"),
             }),
         )
     }
 
     /// Converts the status of a failed message creation.
-    pub fn of_message(status: &Status) -> Self {
+    pub fn from_message(status: &Status) -> Self {
         Self::of(status, Self::message)
     }
 
     /// Converts the status of a failed update of a message's status.
-    pub fn of_message_status(status: &Status) -> Self {
+    pub fn from_message_status(status: &Status) -> Self {
         if reason(&status.get_error_details()) == "FAILED_PRECONDITION" {
             return Self::error(StatusCode::FORBIDDEN, "Message status update is only allowed for API inboxes");
         }
@@ -42,7 +42,7 @@ impl ApiError {
     }
 
     /// Converts the status of a failed filter query: returns its first violation, in the service's words.
-    pub fn of_filter(status: &Status) -> Self {
+    pub fn from_filter(status: &Status) -> Self {
         let details = status.get_error_details();
         let faults = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
         match faults.first() {
@@ -52,7 +52,7 @@ impl ApiError {
     }
 
     /// Converts the status of a failed retry: in Chatwoot, an unknown message is not a 404 here.
-    pub fn of_retry(status: &Status, id: i64) -> Self {
+    pub fn from_retry(status: &Status, id: i64) -> Self {
         let details = status.get_error_details();
         let kind = details.error_info().and_then(|info| info.metadata.get("kind"));
         if reason(&details) == "NOT_FOUND" && kind.is_some_and(|kind| kind == "message") {
@@ -63,7 +63,7 @@ impl ApiError {
     }
 
     /// Converts the status of a failed client API call: a missing resource gets the same response as an unknown route.
-    pub fn of_client(status: &Status) -> Self {
+    pub fn from_client(status: &Status) -> Self {
         if reason(&status.get_error_details()) == "NOT_FOUND" {
             return Self::unknown_route();
         }
@@ -71,7 +71,7 @@ impl ApiError {
     }
 
     /// Converts the status of a failed platform API call: any token other than the operator's gets the same response as an invalid one.
-    pub fn of_platform(status: &Status) -> Self {
+    pub fn from_platform(status: &Status) -> Self {
         match reason(&status.get_error_details()) {
             "TOKEN_MISSING" | "TOKEN_INVALID" | "NOT_ALLOWED" | "NOT_A_MEMBER" | "WRONG_TOKEN_KIND" | "BOT_NOT_CONNECTED" => {
                 Self::error(StatusCode::UNAUTHORIZED, "Invalid access_token")
@@ -106,11 +106,11 @@ impl ApiError {
             "NOT_A_MEMBER" => unauthorized("You are not authorized to access this account"),
             "WRONG_TOKEN_KIND" => unauthorized("Access to this endpoint is not authorized for bots"),
             "BOT_NOT_CONNECTED" => unauthorized("Bot is not authorized to access this account"),
-            "IDENTIFIER_UNSIGNED" => Self::fault(StatusCode::UNAUTHORIZED),
+            "IDENTIFIER_UNSIGNED" => Self::status_error(StatusCode::UNAUTHORIZED),
             "NOT_ALLOWED" => unauthorized("You are not authorized to do this action"),
             "ACCOUNT_SUSPENDED" => unauthorized("Account is suspended"),
             "NOT_FOUND" => Self::not_found(),
-            "INVALID_FIELD" => invalid(&complaints(&details, status)),
+            "INVALID_FIELD" => invalid(&field_errors(&details, status)),
             "ALREADY_TAKEN" => Self::taken(&details, status, invalid),
             reason @ ("CURSOR_EXPIRED" | "CURSOR_AHEAD_OF_LOG" | "EPOCH_CHANGED") => Self::gone(reason, status),
             "IDEMPOTENCY_KEY_REUSED" => Self::new(
@@ -124,25 +124,27 @@ impl ApiError {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 json!({ "error": status.message(), "reason": foreign }),
             ),
-            "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::later(&details),
+            "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::retry_later(&details),
             "RATE_LIMITED" => invalid(&[FieldError::whole("Too many messages")]).retry(&details),
-            "BUSY" => Self::later(&details),
+            "BUSY" => Self::retry_later(&details),
             // The server did not respond in time. As during an outage, a retry may succeed.
-            "UNAVAILABLE" | "STREAM_ROTATED" | "DEADLINE_EXCEEDED" => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&details),
+            "UNAVAILABLE" | "STREAM_ROTATED" | "DEADLINE_EXCEEDED" => Self::status_error(StatusCode::SERVICE_UNAVAILABLE).retry(&details),
             "FAILED_PRECONDITION" => Self::error(StatusCode::UNPROCESSABLE_ENTITY, status.message()),
-            _ => Self::of_code(status.code()),
+            _ => Self::from_code(status.code()),
         }
     }
 
     /// Converts statuses without a reason, which are created below the services.
-    fn of_code(code: Code) -> Self {
+    fn from_code(code: Code) -> Self {
         match code {
-            Code::Unavailable | Code::DeadlineExceeded => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&ErrorDetails::default()),
+            Code::Unavailable | Code::DeadlineExceeded => {
+                Self::status_error(StatusCode::SERVICE_UNAVAILABLE).retry(&ErrorDetails::default())
+            }
             // The request exceeds the limit on what a decoded message may build.
-            Code::InvalidArgument => Self::fault(StatusCode::BAD_REQUEST),
+            Code::InvalidArgument => Self::status_error(StatusCode::BAD_REQUEST),
             // The message exceeds the size limit of the codec.
-            Code::OutOfRange => Self::fault(StatusCode::PAYLOAD_TOO_LARGE),
-            _ => Self::fault(StatusCode::INTERNAL_SERVER_ERROR),
+            Code::OutOfRange => Self::status_error(StatusCode::PAYLOAD_TOO_LARGE),
+            _ => Self::status_error(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 
@@ -154,7 +156,7 @@ impl ApiError {
         let mut failure = if fields == ["source_id"] {
             Self::error(StatusCode::UNPROCESSABLE_ENTITY, "source_id should be unique")
         } else {
-            invalid(&complaints(details, status))
+            invalid(&field_errors(details, status))
         };
         let existing = metadata(details, "existing_id").and_then(|id| id.parse::<i64>().ok());
         if let (Body::Json(Json::Object(body)), Some(id)) = (&mut failure.body, existing) {
@@ -164,7 +166,7 @@ impl ApiError {
     }
 
     /// 429, with Chatwoot's text.
-    fn later(details: &ErrorDetails) -> Self {
+    fn retry_later(details: &ErrorDetails) -> Self {
         let failure = Self {
             status: StatusCode::TOO_MANY_REQUESTS,
             body: Body::Text("Retry later"),
@@ -209,7 +211,7 @@ fn metadata<'a>(details: &'a ErrorDetails, key: &str) -> Option<&'a str> {
     details.error_info()?.metadata.get(key).map(String::as_str)
 }
 
-fn complaints(details: &ErrorDetails, status: &Status) -> Vec<FieldError> {
+fn field_errors(details: &ErrorDetails, status: &Status) -> Vec<FieldError> {
     let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
     if violations.is_empty() {
         return vec![FieldError::whole(status.message())];
@@ -353,7 +355,7 @@ mod tests {
             (422, json!({"error": "source_id should be unique", "existing_id": 41}))
         );
         assert_eq!(
-            answer(ApiError::of_message(&taken("message.source_id"))),
+            answer(ApiError::from_message(&taken("message.source_id"))),
             (
                 422,
                 json!({"error": "Validation failed: Source has already been taken", "existing_id": 41})
@@ -370,7 +372,7 @@ mod tests {
             &[("message.content", "TOO_LONG")],
         );
         assert_eq!(
-            answer(ApiError::of_message(&long)),
+            answer(ApiError::from_message(&long)),
             (
                 422,
                 json!({"error": "Validation failed: Content is too long (maximum is 150000 characters)"})
@@ -378,19 +380,19 @@ mod tests {
         );
         let flood = refusal(Code::ResourceExhausted, "RATE_LIMITED", &[], &[]);
         assert_eq!(
-            answer(ApiError::of_message(&flood)),
+            answer(ApiError::from_message(&flood)),
             (422, json!({"error": "Validation failed: Too many messages"}))
         );
         assert_eq!(
             answer(ApiError::message(&[
                 FieldError::new("content", "x"),
-                FieldError::no_such_name("message_type", "foo")
+                FieldError::invalid_choice("message_type", "foo")
             ])),
             (422, json!({"error": "'foo' is not a valid message_type"}))
         );
         let wrong_inbox = refusal(Code::FailedPrecondition, "FAILED_PRECONDITION", &[], &[]);
         assert_eq!(
-            answer(ApiError::of_message_status(&wrong_inbox)),
+            answer(ApiError::from_message_status(&wrong_inbox)),
             (403, json!({"error": "Message status update is only allowed for API inboxes"}))
         );
     }

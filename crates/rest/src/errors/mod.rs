@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Maximum number of violations named in one response.
-const SENTENCES: usize = 50;
+const MAX_NAMED_ERRORS: usize = 50;
 
 /// An error response.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,13 +57,13 @@ impl ApiError {
     }
 
     /// Creates an error of shape D.
-    pub fn fault(status: StatusCode) -> Self {
+    pub fn status_error(status: StatusCode) -> Self {
         let reason = status.canonical_reason().unwrap_or_default();
         Self::new(status, json!({ "status": status.as_u16(), "error": reason }))
     }
 
     /// 400 for a request that exceeds a parser limit: shape D, with the limit as its text.
-    pub fn beyond(limit: TooLarge) -> Self {
+    pub fn limit_exceeded(limit: TooLarge) -> Self {
         let text = format!("the request {}", limit.0);
         Self::new(StatusCode::BAD_REQUEST, json!({ "status": 400, "error": text }))
     }
@@ -72,13 +72,13 @@ impl ApiError {
     pub fn no_memory() -> Self {
         Self {
             retry_after: Some(1),
-            ..Self::fault(StatusCode::SERVICE_UNAVAILABLE)
+            ..Self::status_error(StatusCode::SERVICE_UNAVAILABLE)
         }
     }
 
     /// 404 for a path that is not a route.
     pub fn unknown_route() -> Self {
-        Self::fault(StatusCode::NOT_FOUND)
+        Self::status_error(StatusCode::NOT_FOUND)
     }
 
     /// 404 for a request that would create a webhook in Chatwoot. The text names the alternative.
@@ -117,24 +117,24 @@ impl ApiError {
     }
 
     /// 422 of shape B for invalid fields.
-    pub fn record(complaints: &[FieldError]) -> Self {
+    pub fn record(field_errors: &[FieldError]) -> Self {
         let mut attributes: Vec<&str> = Vec::new();
-        for complaint in complaints.iter().take(SENTENCES) {
-            if !attributes.contains(&complaint.attribute.as_str()) {
-                attributes.push(&complaint.attribute);
+        for field_error in field_errors.iter().take(MAX_NAMED_ERRORS) {
+            if !attributes.contains(&field_error.attribute.as_str()) {
+                attributes.push(&field_error.attribute);
             }
         }
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            json!({ "message": joined(complaints), "attributes": attributes }),
+            json!({ "message": joined(field_errors), "attributes": attributes }),
         )
     }
 
     /// 422 of shape A, as for message creation.
-    pub fn message(complaints: &[FieldError]) -> Self {
-        let text = match complaints.iter().find(|complaint| complaint.alone) {
-            Some(complaint) => complaint.sentence.clone(),
-            None => format!("Validation failed: {}", joined(complaints)),
+    pub fn message(field_errors: &[FieldError]) -> Self {
+        let text = match field_errors.iter().find(|field_error| field_error.is_standalone) {
+            Some(field_error) => field_error.message.clone(),
+            None => format!("Validation failed: {}", joined(field_errors)),
         };
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, &text)
     }
@@ -153,7 +153,7 @@ impl ApiError {
     }
 
     /// 404 without a body.
-    pub fn nothing() -> Self {
+    pub fn empty_not_found() -> Self {
         Self {
             status: StatusCode::NOT_FOUND,
             body: Body::Empty,
@@ -186,15 +186,15 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Joins the first [`SENTENCES`] messages, followed by the number of the remaining ones.
-fn joined(complaints: &[FieldError]) -> String {
-    let text = complaints
+/// Joins the first [`MAX_NAMED_ERRORS`] messages, followed by the number of the remaining ones.
+fn joined(field_errors: &[FieldError]) -> String {
+    let text = field_errors
         .iter()
-        .take(SENTENCES)
-        .map(|complaint| complaint.sentence.as_str())
+        .take(MAX_NAMED_ERRORS)
+        .map(|field_error| field_error.message.as_str())
         .collect::<Vec<_>>()
         .join(", ");
-    match complaints.len().saturating_sub(SENTENCES) {
+    match field_errors.len().saturating_sub(MAX_NAMED_ERRORS) {
         0 => text,
         more => format!("{text}, and {more} more"),
     }

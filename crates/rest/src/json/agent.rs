@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::truncated;
 use crate::{
-    openapi::schema::{self, Schema, attributes, choice, flag, id, integer, iso, list, null, only, text},
+    openapi::schema::{self, Schema, attributes, choice, constant, flag, id, integer, iso, list, null, text},
     params::attributes::object,
 };
 
@@ -97,7 +97,7 @@ pub fn user_event_schema() -> Schema {
     truncated::marked(schema::object())
         .key("id", id())
         .keys(&["name", "available_name", "avatar_url", "thumbnail"], &text())
-        .key("type", only("user"))
+        .key("type", constant("user"))
         .key("availability_status", availability_schema())
         .named("UserEvent")
 }

@@ -114,7 +114,7 @@ pub fn record_schema() -> Schema {
         .keys(&["email", "phone_number", "identifier"], &text().or_null())
         .keys(&["created_at", "updated_at"], &schema::iso())
         .key("last_activity_at", schema::iso().or_null())
-        .keys(&["location", "country_code"], &schema::anything())
+        .keys(&["location", "country_code"], &schema::any())
         .keys(&["additional_attributes", "custom_attributes"], &attributes())
         .key("contact_type", choice(&["lead", "visitor"]))
         .key("blocked", flag())

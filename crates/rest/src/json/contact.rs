@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::{inbox, truncated};
 use crate::{
-    openapi::schema::{self, Schema, attributes, choice, flag, id, list, only, text},
+    openapi::schema::{self, Schema, attributes, choice, constant, flag, id, list, text},
     params::{attributes::object, timestamps::unix},
 };
 
@@ -79,28 +79,28 @@ fn session(session: &pb::ContactInbox) -> Json {
 }
 
 /// A session on its own.
-pub fn lone_session(session: &pb::ContactInbox) -> Json {
-    json!({ "source_id": session.source_id, "inbox": session.inbox.as_ref().map(inbox::slim) })
+pub fn session_with_inbox(session: &pb::ContactInbox) -> Json {
+    json!({ "source_id": session.source_id, "inbox": session.inbox.as_ref().map(inbox::summary) })
 }
 
-/// The schema of [`lone_session`].
-pub fn lone_session_schema() -> Schema {
+/// The schema of [`session_with_inbox`].
+pub fn session_with_inbox_schema() -> Schema {
     schema::object()
         .key("source_id", text())
-        .key("inbox", inbox::slim_schema().or_null())
+        .key("inbox", inbox::summary_schema().or_null())
         .named("LoneContactSession")
 }
 
 /// An inbox through which a contact can be reached.
 pub fn contactable(inbox: &pb::ContactableInbox) -> Json {
-    json!({ "source_id": inbox.source_id, "inbox": inbox.inbox.as_ref().map(inbox::slim) })
+    json!({ "source_id": inbox.source_id, "inbox": inbox.inbox.as_ref().map(inbox::summary) })
 }
 
 /// The schema of [`contactable`].
 pub fn contactable_schema() -> Schema {
     schema::object()
         .key("source_id", text())
-        .key("inbox", inbox::slim_schema().or_null())
+        .key("inbox", inbox::summary_schema().or_null())
         .named("ContactableInbox")
 }
 
@@ -130,7 +130,7 @@ pub fn contact_event_schema() -> Schema {
         .key("id", id())
         .keys(&["name", "thumbnail"], &text())
         .key("blocked", flag())
-        .key("type", only("contact"))
+        .key("type", constant("contact"))
         .named("ContactEvent")
 }
 

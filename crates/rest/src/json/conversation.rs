@@ -183,7 +183,7 @@ pub fn messages_schema() -> Schema {
         .keys(&["agent_last_seen_at", "assignee_last_seen_at"], &schema::iso().or_null())
         .optional("assignee", agent::user_event_schema());
     schema::object()
-        .key("meta", pagination::told(meta))
+        .key("meta", pagination::meta_schema(meta))
         .key("payload", list(message::schema()))
         .named("MessageList")
 }

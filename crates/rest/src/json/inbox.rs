@@ -5,14 +5,14 @@ use serde_json::{Value as Json, json};
 
 use super::truncated;
 use crate::{
-    openapi::schema::{self, Schema, attributes, choice, flag, id, integer, list, null, only, text},
+    openapi::schema::{self, Schema, attributes, choice, constant, flag, id, integer, list, null, text},
     params::{attributes::object, timestamps::iso},
 };
 
 const CHANNEL_TYPE: &str = "Channel::Api";
 
 /// Keys of an inbox that are null because only other channels have them.
-const OF_OTHER_CHANNELS: [&str; 12] = [
+const OTHER_CHANNEL_KEYS: [&str; 12] = [
     "allowed_domains",
     "widget_color",
     "website_url",
@@ -28,7 +28,7 @@ const OF_OTHER_CHANNELS: [&str; 12] = [
 ];
 
 /// Keys of a session's inbox that are null because only website widgets have them.
-const OF_THE_WIDGET: [&str; 6] = [
+const WIDGET_KEYS: [&str; 6] = [
     "website_url",
     "widget_color",
     "website_token",
@@ -86,7 +86,7 @@ pub fn inbox(inbox: &pb::Inbox) -> Json {
         "inbox_identifier": channel.identifier,
         "additional_attributes": object(channel.additional_attributes.as_ref()),
     });
-    for key in OF_OTHER_CHANNELS {
+    for key in OTHER_CHANNEL_KEYS {
         json[key] = Json::Null;
     }
     if let Some(token) = &channel.hmac_token {
@@ -101,7 +101,7 @@ pub fn schema() -> Schema {
     truncated::marked(schema::object())
         .keys(&["id", "channel_id"], &id())
         .keys(&["avatar_url", "name", "timezone", "inbox_identifier"], &text())
-        .key("channel_type", only(CHANNEL_TYPE))
+        .key("channel_type", constant(CHANNEL_TYPE))
         .keys(
             &[
                 "greeting_enabled",
@@ -124,7 +124,7 @@ pub fn schema() -> Schema {
         .key("working_hours", list(day_schema().named("WorkingHours")))
         .key("callback_webhook_url", null())
         .key("sender_name_type", sender_name_type_schema())
-        .keys(&OF_OTHER_CHANNELS, &null())
+        .keys(&OTHER_CHANNEL_KEYS, &null())
         .optional("hmac_token", text().note("For those who may know it."))
         .named("Inbox")
 }
@@ -145,7 +145,7 @@ fn week(hours: &[pb::WorkingHours]) -> Vec<Json> {
                 .iter()
                 .find(|hours| hours.day_of_week == day)
                 .copied()
-                .unwrap_or_else(|| ordinary(day));
+                .unwrap_or_else(|| default_day(day));
             json!({
                 "day_of_week": day.day_of_week,
                 "closed_all_day": day.closed_all_day,
@@ -160,7 +160,7 @@ fn week(hours: &[pb::WorkingHours]) -> Vec<Json> {
 }
 
 /// The default hours: closed on weekends, otherwise 9 to 17.
-fn ordinary(day_of_week: i32) -> pb::WorkingHours {
+fn default_day(day_of_week: i32) -> pb::WorkingHours {
     let closed = matches!(day_of_week, 0 | 6);
     let at = |number| (!closed).then_some(number);
     pb::WorkingHours {
@@ -175,7 +175,7 @@ fn ordinary(day_of_week: i32) -> pb::WorkingHours {
 }
 
 /// The subset of keys with which other objects refer to an inbox.
-pub fn slim(inbox: &pb::InboxSummary) -> Json {
+pub fn summary(inbox: &pb::InboxSummary) -> Json {
     json!({
         "id": inbox.id,
         "avatar_url": inbox.avatar_url,
@@ -186,20 +186,20 @@ pub fn slim(inbox: &pb::InboxSummary) -> Json {
     })
 }
 
-/// The schema of [`slim`].
-pub fn slim_schema() -> Schema {
+/// The schema of [`summary`].
+pub fn summary_schema() -> Schema {
     schema::object()
         .keys(&["id", "channel_id"], &id())
         .keys(&["avatar_url", "name"], &text())
-        .key("channel_type", only(CHANNEL_TYPE))
+        .key("channel_type", constant(CHANNEL_TYPE))
         .key("provider", null())
         .named("SlimInbox")
 }
 
 /// The inbox of a contact session: Chatwoot's slim keys together with the thirteen keys of its help article.
 pub fn of_session(inbox: &pb::InboxSummary) -> Json {
-    let mut json = slim(inbox);
-    for key in OF_THE_WIDGET {
+    let mut json = summary(inbox);
+    for key in WIDGET_KEYS {
         json[key] = Json::Null;
     }
     json["enable_auto_assignment"] = json!(inbox.enable_auto_assignment);
@@ -210,8 +210,8 @@ pub fn of_session(inbox: &pb::InboxSummary) -> Json {
 
 /// The schema of [`of_session`].
 pub fn of_session_schema() -> Schema {
-    slim_schema()
-        .keys(&OF_THE_WIDGET, &null())
+    summary_schema()
+        .keys(&WIDGET_KEYS, &null())
         .keys(&["enable_auto_assignment", "greeting_enabled"], &flag())
         .key("greeting_message", text().or_null())
         .named("SessionInbox")
@@ -254,7 +254,7 @@ pub fn raw_schema() -> Schema {
         .keys(&["id", "channel_id", "account_id"], &id())
         .keys(&["name", "timezone"], &text())
         .keys(&["created_at", "updated_at"], &schema::iso().or_null())
-        .key("channel_type", only(CHANNEL_TYPE))
+        .key("channel_type", constant(CHANNEL_TYPE))
         .keys(
             &[
                 "enable_auto_assignment",

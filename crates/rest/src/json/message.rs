@@ -9,7 +9,7 @@ use super::{
     unread::unread,
 };
 use crate::{
-    openapi::schema::{self, Schema, attributes, choice, either, flag, id, integer, list, names, only, text},
+    openapi::schema::{self, Schema, any_of, attributes, choice, constant, flag, id, integer, list, names, text},
     params::{
         attributes::object,
         timestamps::{iso, unix},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Maximum characters of `processed_message_content`.
-const PROCESSED: usize = 150_000;
+const MAX_PROCESSED_CONTENT: usize = 150_000;
 
 /// The names of content types in requests and responses.
 pub const CONTENT_TYPES: [(&str, ContentType); 13] = [
@@ -137,15 +137,18 @@ pub(super) fn sender_schema() -> Schema {
     let bot = schema::object()
         .key("id", id())
         .keys(&["name", "avatar_url"], &text())
-        .key("type", only("agent_bot"))
+        .key("type", constant("agent_bot"))
         .named("AgentBotEvent");
-    either([contact_event_schema(), super::agent::user_event_schema(), bot])
+    any_of([contact_event_schema(), super::agent::user_event_schema(), bot])
 }
 
 /// A message in Chatwoot's event format, as part of its conversation.
 pub fn message_event(message: &pb::Message, conversation: &pb::Conversation) -> Json {
     let mut json = common(message, conversation.contact.as_ref());
-    let content: Option<String> = message.content.as_ref().map(|content| content.chars().take(PROCESSED).collect());
+    let content: Option<String> = message
+        .content
+        .as_ref()
+        .map(|content| content.chars().take(MAX_PROCESSED_CONTENT).collect());
     let kind = message.sender.as_ref().map(|sender| match sender.r#type() {
         SenderType::Contact | SenderType::Unspecified => "Contact",
         SenderType::User => "User",
@@ -251,7 +254,7 @@ fn attachment_schema() -> Schema {
             .keys(&["extension", "data_url", "thumb_url"], &text().or_null())
             .keys(&["file_size", "width", "height"], &integer().or_null())
     };
-    either([
+    any_of([
         of_file(&["image", "video", "file", "share", "story_mention", "ig_reel"]),
         of_file(&["audio"]).key("transcribed_text", text()),
         common(&["location"])
@@ -310,7 +313,7 @@ mod tests {
     use super::*;
     use crate::json::agent::keys;
 
-    fn said() -> pb::Message {
+    fn sample_message() -> pb::Message {
         pb::Message {
             id: 901,
             account_id: 3,
@@ -335,7 +338,7 @@ mod tests {
     #[test]
     fn the_response_form() {
         assert_eq!(
-            message(&said()),
+            message(&sample_message()),
             json!({
                 "id": 901, "content": "Where is my parcel?", "inbox_id": 9, "conversation_id": 118, "message_type": 0,
                 "content_type": "text", "status": "sent", "content_attributes": {}, "created_at": 1_930_999_100, "private": false,
@@ -345,7 +348,7 @@ mod tests {
         let echoed = pb::Message {
             echo_id: Some("tmp-1".to_owned()),
             attachments: vec![pb::Attachment::default()],
-            ..said()
+            ..sample_message()
         };
         assert_eq!(message(&echoed)["echo_id"], "tmp-1");
         assert_eq!(message(&echoed)["attachments"][0]["file_type"], "file");
@@ -373,7 +376,7 @@ mod tests {
                 id: 41,
                 ..Default::default()
             }),
-            ..said()
+            ..sample_message()
         };
         let json = message_event(&message, &conversation);
         assert_eq!(json["sender"]["identifier"], "crm-77");
@@ -383,7 +386,7 @@ mod tests {
             json["conversation"],
             json!({"assignee_id": null, "unread_count": 10, "last_activity_at": 0, "contact_inbox": {"source_id": "5f0c"}})
         );
-        let nobody = message_event(&said(), &conversation);
+        let nobody = message_event(&sample_message(), &conversation);
         assert_eq!((&nobody["sender_type"], &nobody["sender_id"]), (&Json::Null, &Json::Null));
         assert!(!keys(&nobody).contains(&"sender"));
     }

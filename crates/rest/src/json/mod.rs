@@ -45,7 +45,7 @@ pub fn ok(body: &Json) -> Response {
 }
 
 /// A 204 response.
-pub fn nothing() -> Response {
+pub fn no_content() -> Response {
     let mut response = empty();
     *response.status_mut() = StatusCode::NO_CONTENT;
     response

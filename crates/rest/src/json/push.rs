@@ -24,27 +24,27 @@ pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>
     let contact = user.is_none();
     let frame = |name, data| vec![(name, data)];
     match (event.kind(), &event.resource) {
-        (EventKind::MessageCreated, Some(Resource::Message(told))) => {
-            let mut frames = frame("message.created", message(event, told));
-            if user.is_some_and(|user| mentions(told, user)) {
-                let of = told.conversation.clone().unwrap_or_default();
+        (EventKind::MessageCreated, Some(Resource::Message(resource))) => {
+            let mut frames = frame("message.created", message(event, resource));
+            if user.is_some_and(|user| mentions(resource, user)) {
+                let of = resource.conversation.clone().unwrap_or_default();
                 frames.push(("conversation.mentioned", conversation(&of)));
             }
             frames
         }
-        (EventKind::MessageUpdated, Some(Resource::Message(told))) => {
-            let mut data = message(event, told);
+        (EventKind::MessageUpdated, Some(Resource::Message(resource))) => {
+            let mut data = message(event, resource);
             data["previous_changes"] = previous(event);
             frame("message.updated", data)
         }
-        (kind, Some(Resource::Conversation(told))) => {
+        (kind, Some(Resource::Conversation(resource))) => {
             let Some(name) = of_conversation(kind, contact) else {
                 return Vec::new();
             };
             if kind == EventKind::ConversationRead && !read_by_contact(event) {
                 return Vec::new();
             }
-            let mut data = conversation(&told.conversation.clone().unwrap_or_default());
+            let mut data = conversation(&resource.conversation.clone().unwrap_or_default());
             if kind == EventKind::ConversationCreated
                 && let Some(performer) = performer(event)
             {
@@ -52,7 +52,7 @@ pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>
             }
             frame(name, data)
         }
-        (kind, Some(Resource::Contact(told))) if !contact => {
+        (kind, Some(Resource::Contact(resource))) if !contact => {
             let name = match kind {
                 EventKind::ContactCreated => "contact.created",
                 EventKind::ContactUpdated => "contact.updated",
@@ -60,7 +60,7 @@ pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>
                 EventKind::ContactDeleted => "contact.deleted",
                 _ => return Vec::new(),
             };
-            let mut data = contact_event(&told.contact.clone().unwrap_or_default());
+            let mut data = contact_event(&resource.contact.clone().unwrap_or_default());
             data["account_id"] = json!(event.account_id);
             frame(name, data)
         }
@@ -77,9 +77,9 @@ pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>
 }
 
 /// Whether this is a private note that mentions a user, in the syntax of front ends: `(mention://user/5/Ravi)`.
-fn mentions(told: &pb::MessageResource, user: i64) -> bool {
+fn mentions(resource: &pb::MessageResource, user: i64) -> bool {
     let mention = format!("mention://user/{user}/");
-    let note = told.message.as_ref().filter(|message| message.private);
+    let note = resource.message.as_ref().filter(|message| message.private);
     note.and_then(|note| note.content.as_deref())
         .is_some_and(|content| content.contains(&mention))
 }
@@ -105,9 +105,9 @@ fn of_conversation(kind: EventKind, contact: bool) -> Option<&'static str> {
     })
 }
 
-fn message(event: &pb::Event, told: &pb::MessageResource) -> Json {
-    let of = told.conversation.clone().unwrap_or_default();
-    let mut data = message_event(&told.message.clone().unwrap_or_default(), &of);
+fn message(event: &pb::Event, resource: &pb::MessageResource) -> Json {
+    let of = resource.conversation.clone().unwrap_or_default();
+    let mut data = message_event(&resource.message.clone().unwrap_or_default(), &of);
     if let Some(performer) = performer(event) {
         data["performer"] = performer;
     }

@@ -13,7 +13,7 @@ const RENAMED: [(&str, &str); 1] = [("avatar_url", "thumbnail")];
 
 /// Adds the names of truncated fields to an object, if the object has these fields.
 pub fn mark(json: &mut Json, fields: &[String]) {
-    let mut names: Vec<&str> = fields.iter().filter_map(|field| shown(json, field)).collect();
+    let mut names: Vec<&str> = fields.iter().filter_map(|field| key_of(json, field)).collect();
     names.dedup();
     if !names.is_empty() {
         json[KEY] = json!(names);
@@ -21,7 +21,7 @@ pub fn mark(json: &mut Json, fields: &[String]) {
 }
 
 /// The key of an object that corresponds to a field of the gRPC API.
-fn shown<'f>(json: &Json, field: &'f str) -> Option<&'f str> {
+fn key_of<'f>(json: &Json, field: &'f str) -> Option<&'f str> {
     let outer = field.split('.').next().unwrap_or(field);
     let other = RENAMED.iter().find(|(name, _)| *name == outer).map(|(_, other)| *other);
     [outer].into_iter().chain(other).find(|key| json.get(key).is_some())

@@ -3,9 +3,9 @@
 use parley_proto as pb;
 
 /// The number at which Chatwoot stops counting unread messages.
-const MOST_UNREAD: u32 = 10;
+const MAX_UNREAD: u32 = 10;
 
-/// The number of unread messages, capped at [`MOST_UNREAD`].
+/// The number of unread messages, capped at [`MAX_UNREAD`].
 pub fn unread(conversation: &pb::Conversation) -> u32 {
-    conversation.unread_count.min(MOST_UNREAD)
+    conversation.unread_count.min(MAX_UNREAD)
 }

@@ -78,7 +78,7 @@ impl Resource {
             Caller::Platform => self
                 .check_access(call, false)
                 .await
-                .map_err(|status| ApiError::of_platform(&status)),
+                .map_err(|status| ApiError::from_platform(&status)),
             Caller::User => self.check_access(call, false).await.map_err(ApiError::from),
             Caller::Member | Caller::Administrator => {
                 self.check_access(call, true).await?;
@@ -91,7 +91,7 @@ impl Resource {
     async fn check_access(&self, call: &Call, of_account: bool) -> Result<(), Status> {
         let access = call.access(self.account.unwrap_or_default()).await;
         let of_account = of_account && self.account.is_some();
-        refusal(access, |status| status.code() == Code::PermissionDenied && of_account)
+        final_error(access, |status| status.code() == Code::PermissionDenied && of_account)
     }
 
     /// Checks that the resource that a form is sent to exists.
@@ -113,15 +113,15 @@ impl Resource {
                 account_id,
                 conversation_id,
             };
-            return refusal(call.conversations().get_conversation(call.request(request)).await, is_hidden);
+            return final_error(call.conversations().get_conversation(call.request(request)).await, is_hidden);
         }
         if let Some(contact_id) = self.contact {
             let request = pb::GetContactRequest { account_id, contact_id };
-            return refusal(call.contacts().get_contact(call.request(request)).await, is_hidden);
+            return final_error(call.contacts().get_contact(call.request(request)).await, is_hidden);
         }
         if let Some(inbox_id) = self.inbox {
             let request = pb::GetInboxRequest { account_id, inbox_id };
-            return refusal(call.inboxes().get_inbox(call.request(request)).await, is_hidden);
+            return final_error(call.inboxes().get_inbox(call.request(request)).await, is_hidden);
         }
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Resource {
         let checked = match (self.source_id, self.conversation) {
             (None, _) => {
                 let request = pb::GetClientInboxRequest { inbox_identifier };
-                refusal(call.client().get_client_inbox(call.request(request)).await, is_hidden)
+                final_error(call.client().get_client_inbox(call.request(request)).await, is_hidden)
             }
             (Some(source_id), conversation) => {
                 let session = Some(pb::ClientSession {
@@ -149,23 +149,23 @@ impl Resource {
                         page_size: 1,
                         ..Default::default()
                     };
-                    refusal(call.client().list_client_messages(call.request(request)).await, is_hidden)
+                    final_error(call.client().list_client_messages(call.request(request)).await, is_hidden)
                 } else {
                     let request = pb::GetClientSessionRequest {
                         session,
                         ..Default::default()
                     };
-                    refusal(call.client().get_client_session(call.request(request)).await, is_hidden)
+                    final_error(call.client().get_client_session(call.request(request)).await, is_hidden)
                 }
             }
         };
-        checked.map_err(|status| ApiError::of_client(&status))
+        checked.map_err(|status| ApiError::from_client(&status))
     }
 }
 
 /// Keeps only errors that the handler's own call would get as well: authentication failures, exhausted limits and outages, and those that
 /// `is_final` selects. All others are left to the handler.
-fn refusal<T>(answer: Result<T, Status>, is_final: impl Fn(&Status) -> bool) -> Result<(), Status> {
+fn final_error<T>(answer: Result<T, Status>, is_final: impl Fn(&Status) -> bool) -> Result<(), Status> {
     match answer {
         Err(status)
             if is_final(&status) || matches!(status.code(), Code::Unauthenticated | Code::ResourceExhausted | Code::Unavailable) =>

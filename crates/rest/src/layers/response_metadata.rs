@@ -29,7 +29,7 @@ fn as_text(value: &HeaderValue) -> HeaderValue {
 }
 
 /// The forwarded metadata keys, each with the name of its response header.
-const TOLD: [(HeaderName, HeaderName); 4] = [
+const FORWARDED_METADATA: [(HeaderName, HeaderName); 4] = [
     (
         HeaderName::from_static("parley-cursor-bin"),
         HeaderName::from_static("parley-cursor"),
@@ -65,11 +65,11 @@ impl Weighed for ResponseMetadata {
 }
 
 impl ResponseMetadata {
-    fn note(&self, headers: &HeaderMap) {
-        for (told, said) in &TOLD {
-            if let Some(value) = headers.get(told) {
-                let mut noted = self.0.headers.lock().unwrap_or_else(PoisonError::into_inner);
-                noted.insert(said, if said == CURSOR { as_text(value) } else { value.clone() });
+    fn record(&self, headers: &HeaderMap) {
+        for (key, header) in &FORWARDED_METADATA {
+            if let Some(value) = headers.get(key) {
+                let mut recorded = self.0.headers.lock().unwrap_or_else(PoisonError::into_inner);
+                recorded.insert(header, if header == CURSOR { as_text(value) } else { value.clone() });
             }
         }
     }
@@ -80,7 +80,7 @@ impl ResponseMetadata {
 }
 
 /// Adds the headers to the response.
-pub async fn say(mut request: Request, next: Next) -> Response {
+pub async fn forward_metadata(mut request: Request, next: Next) -> Response {
     let response_metadata = ResponseMetadata::default();
     request.extensions_mut().insert(response_metadata.clone());
     let mut response = response_metadata.weight().run(next.run(request)).await;
@@ -113,7 +113,7 @@ impl Service<http::Request<Body>> for CursorRecorder {
         let response_metadata = self.response_metadata.clone();
         Box::pin(async move {
             let response = answer.await?;
-            response_metadata.note(response.headers());
+            response_metadata.record(response.headers());
             Ok(response.map(|body| WeighedBody::new(body, response_metadata)))
         })
     }

@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// The maximum value of `per_page`.
-const MOST: i64 = 100;
+const MAX_PER_PAGE: i64 = 100;
 /// The maximum number of rows that the service skips.
-const FARTHEST: i64 = 1_000_000;
+const MAX_SKIP: i64 = 1_000_000;
 
 /// The requested rows of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +25,10 @@ pub struct PageWindow {
     pub size: i32,
     /// The page token to continue from; empty for the start.
     pub token: String,
-    /// Number of requested rows to return: 0 for a page beyond [`FARTHEST`].
+    /// Number of requested rows to return: 0 for a page beyond [`MAX_SKIP`].
     pub rows: usize,
     /// Whether the response contains the cursor of the next page.
-    told: bool,
+    with_cursor: bool,
 }
 
 impl PageWindow {
@@ -42,14 +42,14 @@ impl PageWindow {
     /// Like [`Self::read`], for a list without page numbers.
     pub fn unnumbered(fields: &mut ParamReader<'_>, usual: i32) -> Self {
         let mut size = usual;
-        if fields.filled("per_page") {
-            match fields.integer("per_page").filter(|size| (1..=MOST).contains(size)) {
-                Some(asked) => size = i32::try_from(asked).unwrap_or(usual),
-                None => fields.complain(FieldError::new("per_page", &format!("must be between 1 and {MOST}"))),
+        if fields.has_value("per_page") {
+            match fields.integer("per_page").filter(|size| (1..=MAX_PER_PAGE).contains(size)) {
+                Some(requested) => size = i32::try_from(requested).unwrap_or(usual),
+                None => fields.add_error(FieldError::new("per_page", &format!("must be between 1 and {MAX_PER_PAGE}"))),
             }
         }
         Self {
-            told: by_cursor(fields) || fields.filled("per_page"),
+            with_cursor: by_cursor(fields) || fields.has_value("per_page"),
             token: fields.text("cursor").unwrap_or_default(),
             ..Self::first(size)
         }
@@ -67,13 +67,13 @@ impl PageWindow {
             token: String::new(),
             // 0 selects the service's default size.
             rows: usize::try_from(size).ok().filter(|rows| *rows > 0).unwrap_or(usize::MAX),
-            told: false,
+            with_cursor: false,
         }
     }
 
     fn at(self, page: i64) -> Self {
         let skip = i32::try_from((page - 1).saturating_mul(self.size.into()));
-        match skip.ok().filter(|skip| i64::from(*skip) <= FARTHEST) {
+        match skip.ok().filter(|skip| i64::from(*skip) <= MAX_SKIP) {
             Some(skip) => Self { skip, ..self },
             None => Self { size: 1, rows: 0, ..self },
         }
@@ -85,18 +85,18 @@ impl PageWindow {
     }
 
     /// Adds to `meta` whether there are more rows and the cursor of the next page, if the client asked for them.
-    pub fn tell(&self, meta: &mut Json, next_page_token: &str) {
-        if self.told {
+    pub fn write_meta(&self, meta: &mut Json, next_page_token: &str) {
+        if self.with_cursor {
             let next = Some(next_page_token).filter(|token| !token.is_empty() && self.rows > 0);
             meta["has_more"] = json!(next.is_some());
             meta["next_cursor"] = json!(next);
         }
     }
 
-    /// Like [`Self::tell`], for a message search, which may be incomplete.
-    pub fn tell_found(&self, meta: &mut Json, next_page_token: &str, complete: bool) {
-        self.tell(meta, next_page_token);
-        if self.told {
+    /// Like [`Self::write_meta`], for a message search, which may be incomplete.
+    pub fn write_search_meta(&self, meta: &mut Json, next_page_token: &str, complete: bool) {
+        self.write_meta(meta, next_page_token);
+        if self.with_cursor {
             meta["complete"] = json!(complete);
         }
     }
@@ -114,7 +114,7 @@ impl PageWindow {
     /// The token with which this response itself continues when the service has cut the page by bytes. Empty for clients that receive the
     /// cursor of the next page.
     pub fn cut(&self, next_page_token: String) -> String {
-        if self.told || self.rows == 0 {
+        if self.with_cursor || self.rows == 0 {
             String::new()
         } else {
             next_page_token
@@ -122,22 +122,22 @@ impl PageWindow {
     }
 
     /// Whether the response needs a `meta` object only for pagination.
-    pub fn is_told(&self) -> bool {
-        self.told
+    pub fn has_cursor_meta(&self) -> bool {
+        self.with_cursor
     }
 }
 
 fn by_cursor(fields: &ParamReader<'_>) -> bool {
-    fields.given("cursor") && fields.raw("cursor") != Some(&Json::Null)
+    fields.is_present("cursor") && fields.raw("cursor") != Some(&Json::Null)
 }
 
 /// Describes the parameters that [`PageWindow::read`] parses.
-pub fn taken(description: RouteDescription) -> RouteDescription {
-    taken_unnumbered(description.query("page", integer().note("From 1.")))
+pub fn page_params(description: RouteDescription) -> RouteDescription {
+    cursor_params(description.query("page", integer().note("From 1.")))
 }
 
 /// Describes the parameters that [`PageWindow::unnumbered`] parses.
-pub fn taken_unnumbered(description: RouteDescription) -> RouteDescription {
+pub fn cursor_params(description: RouteDescription) -> RouteDescription {
     description
         .query("per_page", integer().note("1 to 100. The answer then tells how to go on."))
         .query(
@@ -146,16 +146,16 @@ pub fn taken_unnumbered(description: RouteDescription) -> RouteDescription {
         )
 }
 
-/// Describes the keys that [`PageWindow::tell_found`] adds.
-pub fn told_found(meta: Schema) -> Schema {
-    told(meta).optional(
+/// Describes the keys that [`PageWindow::write_search_meta`] adds.
+pub fn search_meta_schema(meta: Schema) -> Schema {
+    meta_schema(meta).optional(
         "complete",
         flag().note("Whether all messages were looked at: not beyond the bound of a search, nor while the index is far behind."),
     )
 }
 
-/// Describes the keys that [`PageWindow::tell`] adds.
-pub fn told(meta: Schema) -> Schema {
+/// Describes the keys that [`PageWindow::write_meta`] adds.
+pub fn meta_schema(meta: Schema) -> Schema {
     meta.optional("has_more", flag()).optional("next_cursor", text().or_null())
 }
 
@@ -169,21 +169,21 @@ mod tests {
         let params = Params { map, ..Default::default() };
         let mut fields = params.fields();
         let window = PageWindow::read(&mut fields, 15);
-        fields.verdict().map(|()| window).map_err(|failure| format!("{failure:?}"))
+        fields.finish().map(|()| window).map_err(|failure| format!("{failure:?}"))
     }
 
     #[test]
     fn pages_are_those_of_the_product_unless_asked_otherwise() {
-        let shown = |json| {
+        let parsed = |json| {
             window(json)
-                .map(|window| (window.skip, window.size, window.rows, window.told))
+                .map(|window| (window.skip, window.size, window.rows, window.with_cursor))
                 .unwrap()
         };
-        assert_eq!(shown(json!({})), (0, 15, 15, false));
-        assert_eq!(shown(json!({"page": "3"})), (30, 15, 15, false));
-        assert_eq!(shown(json!({"page": i64::MAX})), (0, 1, 0, false));
-        assert_eq!(shown(json!({"page": 2, "per_page": "100"})), (100, 100, 100, true));
-        assert_eq!(shown(json!({"page": 2, "cursor": ""})), (0, 15, 15, true));
+        assert_eq!(parsed(json!({})), (0, 15, 15, false));
+        assert_eq!(parsed(json!({"page": "3"})), (30, 15, 15, false));
+        assert_eq!(parsed(json!({"page": i64::MAX})), (0, 1, 0, false));
+        assert_eq!(parsed(json!({"page": 2, "per_page": "100"})), (100, 100, 100, true));
+        assert_eq!(parsed(json!({"page": 2, "cursor": ""})), (0, 15, 15, true));
         for bad in [json!(0), json!(101), json!("x"), json!([1])] {
             assert!(
                 window(json!({"per_page": bad}))
@@ -198,7 +198,7 @@ mod tests {
     fn only_those_who_ask_are_told() {
         let tell = |json, next| {
             let mut meta = json!({});
-            window(json).unwrap().tell(&mut meta, next);
+            window(json).unwrap().write_meta(&mut meta, next);
             meta
         };
         assert_eq!(tell(json!({}), "abc"), json!({}));

@@ -23,23 +23,23 @@ use crate::{ApiResult, errors::ApiError, json};
 pub type Page = (Vec<Json>, String);
 
 /// Number of rows to request per page of an unlimited list.
-const AT_ONCE: usize = 1000;
+const ROWS_PER_FETCH: usize = 1000;
 
 /// A list without pagination. `frame` wraps the rows, `fetch` requests the page of a token.
 ///
 /// # Errors
 /// Returns the error of the first page.
-pub async fn whole<R>(frame: impl FnOnce(Json) -> Json, mut fetch: impl FnMut(String) -> R + Send + 'static) -> ApiResult
+pub async fn all_pages<R>(frame: impl FnOnce(Json) -> Json, mut fetch: impl FnMut(String) -> R + Send + 'static) -> ApiResult
 where
     R: Future<Output = Result<Page, ApiError>> + Send + 'static,
 {
     let first = fetch(String::new()).await?;
-    Ok(go_on(first, usize::MAX, frame, move |token, _| fetch(token)))
+    Ok(paginated(first, usize::MAX, frame, move |token, _| fetch(token)))
 }
 
 /// A list of at most `limit` rows whose first page has been fetched. `fetch` requests the page of a token with at most the given number of
 /// rows.
-pub fn go_on<R>(
+pub fn paginated<R>(
     (rows, token): Page,
     limit: usize,
     frame: impl FnOnce(Json) -> Json,
@@ -53,7 +53,7 @@ where
         return json::ok(&frame(Json::Array(rows)));
     }
     let left = limit - rows.len();
-    streamed(frame, rows, Pages { token, left, fetch })
+    stream_list(frame, rows, Pages { token, left, fetch })
 }
 
 /// A list of at most `limit` rows whose pages go backwards: the first page, which has been fetched, has its last rows. The response has the
@@ -87,7 +87,7 @@ where
         newest: Some(rows),
         fetch,
     };
-    Ok(streamed(frame, Vec::new(), source))
+    Ok(stream_list(frame, Vec::new(), source))
 }
 
 /// The source of further rows.
@@ -111,7 +111,7 @@ where
         if self.token.is_empty() || self.left == 0 {
             return Ok(None);
         }
-        let page = (self.fetch)(std::mem::take(&mut self.token), self.left.min(AT_ONCE));
+        let page = (self.fetch)(std::mem::take(&mut self.token), self.left.min(ROWS_PER_FETCH));
         let (mut rows, token) = page.await?;
         rows.truncate(self.left);
         self.left -= rows.len();
@@ -140,7 +140,7 @@ where
     }
 }
 
-/// One of several lists in a response, with the arguments of [`go_on`].
+/// One of several lists in a response, with the arguments of [`paginated`].
 pub struct Section {
     first: Vec<Json>,
     further: Rows,
@@ -163,13 +163,13 @@ impl Section {
     }
 }
 
-/// A response with several lists, each written like [`go_on`] does. `frame` wraps their rows. The lists are written in the order of their
+/// A response with several lists, each written like [`paginated`] does. `frame` wraps their rows. The lists are written in the order of their
 /// occurrence in the response's text, so a client that does not read holds at most one further page.
 pub fn sections<const N: usize>(sections: [Section; N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
     if sections.iter().all(|section| section.has_all) {
         return json::ok(&frame(sections.map(|section| Json::Array(section.first))));
     }
-    written(sections.map(|section| (section.first, section.further)), frame)
+    stream_lists(sections.map(|section| (section.first, section.further)), frame)
 }
 
 /// Pages of rows, each fetched when it is polled.
@@ -195,21 +195,21 @@ fn text(rows: &[Json], follows: &mut bool) -> String {
     text
 }
 
-fn written<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
+fn stream_lists<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
     // Frame random placeholders first, and write the rows in their place. Being random, they cannot occur in the data.
-    let marks: [String; N] = std::array::from_fn(|_| Uuid::new_v4().to_string());
-    let framed = frame(marks.each_ref().map(|mark| json!([mark]))).to_string();
-    let mut places: Vec<_> = marks
+    let placeholders: [String; N] = std::array::from_fn(|_| Uuid::new_v4().to_string());
+    let framed = frame(placeholders.each_ref().map(|placeholder| json!([placeholder]))).to_string();
+    let mut positions: Vec<_> = placeholders
         .iter()
         .zip(lists)
-        .filter_map(|(mark, list)| Some((framed.find(mark.as_str())?, list)))
+        .filter_map(|(placeholder, list)| Some((framed.find(placeholder.as_str())?, list)))
         .collect();
-    places.sort_by_key(|(at, _)| *at);
+    positions.sort_by_key(|(at, _)| *at);
     // A placeholder is enclosed in quotes.
-    let length = marks.first().map_or(0, String::len) + 1;
+    let length = placeholders.first().map_or(0, String::len) + 1;
     let mut end = 0;
     let mut parts = Vec::with_capacity(N);
-    for (at, list) in places {
+    for (at, list) in positions {
         parts.push((framed[end..at - 1].to_owned(), list));
         end = at + length;
     }
@@ -230,8 +230,8 @@ fn written<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnce([Js
     json::of(Body::from_stream(chunks))
 }
 
-fn streamed(frame: impl FnOnce(Json) -> Json, first: Vec<Json>, source: impl Source) -> Response {
-    written([(first, further(source))], |[rows]| frame(rows))
+fn stream_list(frame: impl FnOnce(Json) -> Json, first: Vec<Json>, source: impl Source) -> Response {
+    stream_lists([(first, further(source))], |[rows]| frame(rows))
 }
 
 #[cfg(test)]
@@ -271,7 +271,7 @@ mod tests {
         fn every_row_is_written_once_in_order(count in 0..40_usize, size in 1..12_usize, limit in 1..50_usize) {
             let frame = |rows| json!({ "meta": { "count": 3, "name": "]\"" }, "payload": rows });
             let forward = run(async {
-                let answer = go_on(page("", size, count), limit, frame, move |token, left| {
+                let answer = paginated(page("", size, count), limit, frame, move |token, left| {
                     std::future::ready(Ok(page(&token, size.min(left), count)))
                 });
                 read(answer).await.unwrap()
@@ -307,11 +307,11 @@ mod tests {
     #[test]
     fn a_failure_after_the_start_breaks_the_body() {
         let first = (vec![json!(1)], "next".to_owned());
-        let answer = go_on(
+        let answer = paginated(
             first,
             usize::MAX,
             |rows| rows,
-            |_, _| std::future::ready(Err(ApiError::fault(StatusCode::SERVICE_UNAVAILABLE))),
+            |_, _| std::future::ready(Err(ApiError::status_error(StatusCode::SERVICE_UNAVAILABLE))),
         );
         assert_eq!(answer.status(), StatusCode::OK);
         assert!(run(read(answer)).is_err());
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_refused_first_page_is_the_answer() {
-        let refused = || std::future::ready(Err(ApiError::fault(StatusCode::FORBIDDEN)));
-        assert!(run(whole(|rows| rows, move |_| refused())).is_err());
+        let refused = || std::future::ready(Err(ApiError::status_error(StatusCode::FORBIDDEN)));
+        assert!(run(all_pages(|rows| rows, move |_| refused())).is_err());
     }
 }

@@ -40,7 +40,7 @@ pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> Str
                 let operation = operation(route, method, &texts, &mut components);
                 entry(&method.as_str().to_ascii_lowercase(), &operation.to_string())
             });
-            entry(path, &braced(&operations.collect::<Vec<_>>()))
+            entry(path, &json_object(&operations.collect::<Vec<_>>()))
         })
         .collect();
     let info = json!({
@@ -68,13 +68,13 @@ pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> Str
         .map(|endpoint| json!({ "path": endpoint.path, "caller": endpoint.caller.name(), "credential": endpoint.credential }))
         .collect();
     let servers = json!([{ "url": if base_url.is_empty() { "/" } else { base_url }, "description": "This server." }]);
-    braced(&[
+    json_object(&[
         entry("openapi", "\"3.1.0\""),
         entry("jsonSchemaDialect", "\"https://json-schema.org/draft/2020-12/schema\""),
         entry("info", &info.to_string()),
         entry("servers", &servers.to_string()),
         entry("tags", &tags.to_string()),
-        entry("paths", &braced(&paths)),
+        entry("paths", &json_object(&paths)),
         entry("components", &components.to_string()),
         entry("x-parley-endpoints", &json!(endpoints).to_string()),
     ])
@@ -100,7 +100,7 @@ fn entry(key: &str, value: &str) -> String {
     format!("{}:{value}", Json::from(key))
 }
 
-fn braced(entries: &[String]) -> String {
+fn json_object(entries: &[String]) -> String {
     format!("{{{}}}", entries.join(","))
 }
 
@@ -169,7 +169,7 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Ma
             name,
         ));
     }
-    let header = match (route.description.writes(method), route.description.takes_key(method)) {
+    let header = match (route.description.writes(method), route.description.accepts_idempotency_key(method)) {
         (true, true) => Some("Idempotency-Key"),
         // Add an optional parameter: code generators handle an operation badly that has several body formats and no optional parameter.
         (true, false) => Some("traceparent"),
@@ -208,7 +208,7 @@ fn request_body(route: &Route, texts: &Texts, components: &mut Map<String, Json>
         None => (fields.clone(), fields),
         Some(root) => {
             let wrapped = object().key(root, fields.clone()).open();
-            (schema::either([wrapped.clone(), fields]), wrapped)
+            (schema::any_of([wrapped.clone(), fields]), wrapped)
         }
     };
     let required = route_description.body.iter().any(|parameter| parameter.required);

@@ -42,12 +42,12 @@ pub fn routes(document: &Document) -> ApiRouter {
         async move { served("application/json; charset=utf-8", bytes) }
     };
     let page = |kind: &'static str, text: &'static str| move || async move { served(kind, Bytes::from_static(text.as_bytes())) };
-    let file = |id, kind| describe(id, "").caller(Caller::Anyone).answers_bytes(kind);
+    let file = |id, kind| describe(id, "").caller(Caller::Anyone).returns_bytes(kind);
     ApiRouter::new("Description")
         .get(
             "/openapi.json",
             shown,
-            describe("showDescription", "").caller(Caller::Anyone).answers(attributes()),
+            describe("showDescription", "").caller(Caller::Anyone).returns(attributes()),
         )
         .get("/", page("text/html; charset=utf-8", PAGE), file("showRoot", "text/html"))
         .get("/docs", page("text/html; charset=utf-8", PAGE), file("showPage", "text/html"))

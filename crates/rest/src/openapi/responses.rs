@@ -53,19 +53,19 @@ fn credentials_error() -> Schema {
 }
 
 /// Shape D.
-fn fault() -> Schema {
+fn status_error() -> Schema {
     object().key("status", integer()).key("error", text()).named("Fault")
 }
 
 /// The schema of an error's body.
 fn shape(status: &str) -> Schema {
     match status {
-        "401" => schema::either([error(), credentials_error()]),
+        "401" => schema::any_of([error(), credentials_error()]),
         "409" | "410" => error(),
-        "422" => schema::either([error(), record_error()]),
+        "422" => schema::any_of([error(), record_error()]),
         "429" => choice(&["Retry later"]),
-        "400" | "500" | "503" => fault(),
-        _ => schema::either([error(), fault()]),
+        "400" | "500" | "503" => status_error(),
+        _ => schema::any_of([error(), status_error()]),
     }
 }
 
@@ -75,14 +75,14 @@ fn media_type(status: &str) -> &'static str {
 
 /// Whether the error is possible for the route. Parsing parameters can fail on every route that has any. A route whose path and query have
 /// no ids cannot respond with 404; a nonexistent account is treated like an account of others (401).
-fn occurs(status: &str, route: &Route, method: &Method) -> bool {
+fn is_possible(status: &str, route: &Route, method: &Method) -> bool {
     let route_description = &route.description;
     let changes = method != Method::GET;
     let is_static = route_description.rpc.is_empty() && route_description.caller == Caller::Anyone;
     match status {
         "401" => route_description.caller != Caller::Anyone,
-        "404" => !is_static && (changes || names_something(route)),
-        "409" => route_description.takes_key(method),
+        "404" => !is_static && (changes || has_resource_id(route)),
+        "409" => route_description.accepts_idempotency_key(method),
         // `Parley-Min-Cursor` may be rejected with 410.
         "410" => !is_static && !route_description.writes(method) && route_description.caller != Caller::Anyone,
         "413" => changes,
@@ -92,7 +92,7 @@ fn occurs(status: &str, route: &Route, method: &Method) -> bool {
 }
 
 /// Whether a path or query contains an id other than the caller's account.
-fn names_something(route: &Route) -> bool {
+fn has_resource_id(route: &Route) -> bool {
     let of_members = matches!(route.description.caller, Caller::Member | Caller::Administrator);
     let in_path = route.path.split('/').filter(|part| part.starts_with('{'));
     let mut others = in_path.filter(|part| !of_members || *part != "{account_id}");
@@ -142,36 +142,36 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut
     let (status, mut success) = success(route_description, texts, components);
     let headers = success_headers(route_description, method);
     if !headers.is_empty() {
-        success["headers"] = referred(&headers);
+        success["headers"] = header_refs(&headers);
     }
     responses.insert(status.to_owned(), success);
     for (status, name) in COMMON {
-        if !occurs(status, route, method) {
+        if !is_possible(status, route, method) {
             continue;
         }
         let text = texts.error(status);
-        let own = own_example(example, status).filter(|own| Some(*own) != text.map(|text| &text.example));
+        let own = operation_example(example, status).filter(|own| Some(*own) != text.map(|text| &text.example));
         let answer = match (own, text) {
             (Some(own), Some(text)) => response(status, &text.description, &shape(status), own, components),
             _ => json!({ "$ref": format!("#/components/responses/{name}") }),
         };
         responses.insert(status.to_owned(), answer);
     }
-    for (status, when) in &route_description.refusals {
+    for (status, when) in &route_description.failures {
         let plain = json!({ "status": status.as_u16(), "error": status.canonical_reason() });
         let status = status.as_str();
         // The common example of 401 is a missing token, but these are other causes, such as a missing signature. Statuses outside of
         // `COMMON` have no common example either.
         let usual = texts.error(status).map(|text| &text.example).filter(|_| status != "401");
-        let example = own_example(example, status).or(usual).unwrap_or(&plain);
+        let example = operation_example(example, status).or(usual).unwrap_or(&plain);
         let shape = if status == "422" {
             shape(status)
         } else {
-            schema::either([error(), fault()])
+            schema::any_of([error(), status_error()])
         };
         responses.insert(status.to_owned(), response(status, when, &shape, example, components));
     }
-    if route_description.finds_nothing {
+    if route_description.empty_not_found {
         // The body is not described, because it may be empty.
         let description = texts.error("404").map_or("", |text| &text.description);
         responses.insert(
@@ -182,7 +182,7 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut
     Json::Object(responses)
 }
 
-fn own_example<'a>(example: Option<&'a Example>, status: &str) -> Option<&'a Json> {
+fn operation_example<'a>(example: Option<&'a Example>, status: &str) -> Option<&'a Json> {
     example?.errors.get(status)
 }
 
@@ -230,7 +230,7 @@ fn success_headers(route_description: &RouteDescription, method: &Method) -> Vec
     names
 }
 
-fn referred(names: &[&str]) -> Json {
+fn header_refs(names: &[&str]) -> Json {
     let headers = names
         .iter()
         .map(|name| ((*name).to_owned(), json!({ "$ref": format!("#/components/headers/{name}") })));
@@ -241,7 +241,7 @@ fn response(status: &str, description: &str, schema: &Schema, example: &Json, co
     let content = json!({ "schema": schema.put(components), "example": example });
     let mut response = json!({ "description": description, "content": { media_type(status): content } });
     if matches!(status, "429" | "503") {
-        response["headers"] = referred(&["Retry-After"]);
+        response["headers"] = header_refs(&["Retry-After"]);
     }
     response
 }
@@ -253,7 +253,7 @@ impl RouteDescription {
     }
 
     /// Whether a call with this method accepts an `Idempotency-Key`, which is the case if its gRPC method is idempotent by contract.
-    pub(super) fn takes_key(&self, method: &Method) -> bool {
+    pub(super) fn accepts_idempotency_key(&self, method: &Method) -> bool {
         let rpc = format!("parley.v1.{}", self.rpc.replace('.', "/"));
         self.writes(method) && parley_proto::policy::method(&rpc).is_some_and(|method| method.idempotent)
     }

@@ -75,10 +75,10 @@ pub struct RouteDescription {
     pub(super) body: Vec<Parameter>,
     pub(super) root: Option<&'static str>,
     pub(super) success: Success,
-    pub(super) refusals: Vec<(StatusCode, &'static str)>,
+    pub(super) failures: Vec<(StatusCode, &'static str)>,
     pub(super) rpc: &'static str,
     pub(super) reads: bool,
-    pub(super) finds_nothing: bool,
+    pub(super) empty_not_found: bool,
 }
 
 /// Creates a description from the operation id (camelCase, unique) and the gRPC method (`Service.Method`, empty if none).
@@ -93,10 +93,10 @@ pub fn describe(operation: &'static str, rpc: &'static str) -> RouteDescription 
         body: Vec::new(),
         root: None,
         success: Success::Empty,
-        refusals: Vec::new(),
+        failures: Vec::new(),
         rpc,
         reads: false,
-        finds_nothing: false,
+        empty_not_found: false,
     }
 }
 
@@ -163,7 +163,7 @@ impl RouteDescription {
 
     /// Adds a required parameter of the body.
     #[must_use]
-    pub fn needs(mut self, name: &'static str, schema: Schema) -> Self {
+    pub fn required_body(mut self, name: &'static str, schema: Schema) -> Self {
         self.body.push(Parameter {
             name,
             schema,
@@ -181,36 +181,36 @@ impl RouteDescription {
 
     /// Sets a 200 response with JSON.
     #[must_use]
-    pub fn answers(mut self, schema: Schema) -> Self {
+    pub fn returns(mut self, schema: Schema) -> Self {
         self.success = Success::Json(schema);
         self
     }
 
     /// Sets a 200 response with another content type.
     #[must_use]
-    pub fn answers_bytes(mut self, content_type: &'static str) -> Self {
+    pub fn returns_bytes(mut self, content_type: &'static str) -> Self {
         self.success = Success::Bytes(content_type);
         self
     }
 
     /// Sets a 204 response.
     #[must_use]
-    pub fn answers_nothing(mut self) -> Self {
+    pub fn returns_no_content(mut self) -> Self {
         self.success = Success::NoContent;
         self
     }
 
     /// Sets a 302 response.
     #[must_use]
-    pub fn leads_elsewhere(mut self) -> Self {
+    pub fn redirects(mut self) -> Self {
         self.success = Success::Redirect;
         self
     }
 
     /// Adds an error, of shape A, that is not among the common ones. `when` describes its cause.
     #[must_use]
-    pub fn refuses(mut self, status: StatusCode, when: &'static str) -> Self {
-        self.refusals.push((status, when));
+    pub fn fails_with(mut self, status: StatusCode, when: &'static str) -> Self {
+        self.failures.push((status, when));
         self
     }
 
@@ -223,8 +223,8 @@ impl RouteDescription {
 
     /// Marks a route that responds with 404 and no body if the resource does not exist.
     #[must_use]
-    pub fn finds_nothing(mut self) -> Self {
-        self.finds_nothing = true;
+    pub fn empty_not_found(mut self) -> Self {
+        self.empty_not_found = true;
         self
     }
 }

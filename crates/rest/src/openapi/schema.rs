@@ -77,7 +77,7 @@ pub fn null() -> Schema {
 }
 
 /// Any value.
-pub fn anything() -> Schema {
+pub fn any() -> Schema {
     plain(json!({}))
 }
 
@@ -87,7 +87,7 @@ pub fn attributes() -> Schema {
 }
 
 /// Exactly this value.
-pub fn only(value: impl Into<Json>) -> Schema {
+pub fn constant(value: impl Into<Json>) -> Schema {
     plain(json!({ "const": value.into() }))
 }
 
@@ -110,7 +110,7 @@ pub fn list(of: Schema) -> Schema {
 }
 
 /// A value with one of several schemas.
-pub fn either(shapes: impl IntoIterator<Item = Schema>) -> Schema {
+pub fn any_of(shapes: impl IntoIterator<Item = Schema>) -> Schema {
     let mut named = BTreeMap::new();
     let any: Vec<Json> = shapes
         .into_iter()
@@ -157,7 +157,7 @@ impl Schema {
     /// Adds an optional key.
     #[must_use]
     pub fn optional(mut self, name: &str, value: Schema) -> Self {
-        self = self.inlined();
+        self = self.resolve_reference();
         self.named.extend(value.named);
         if let Some(Json::Object(properties)) = self.json.get_mut("properties") {
             properties.insert(name.to_owned(), value.json);
@@ -168,7 +168,7 @@ impl Schema {
     /// Allows other keys in an object.
     #[must_use]
     pub fn open(mut self) -> Self {
-        self = self.inlined();
+        self = self.resolve_reference();
         if let Json::Object(json) = &mut self.json {
             json.remove("additionalProperties");
         }
@@ -183,7 +183,7 @@ impl Schema {
             self.json["type"] = json!([kind, "null"]);
             return self;
         }
-        either([self, null()])
+        any_of([self, null()])
     }
 
     /// Adds a description.
@@ -202,7 +202,7 @@ impl Schema {
     }
 
     /// Replaces a reference to a named schema by its definition, so that it can be modified.
-    fn inlined(mut self) -> Self {
+    fn resolve_reference(mut self) -> Self {
         let target = self
             .json
             .get("$ref")

@@ -11,7 +11,7 @@ pub const DEPTH: usize = 24;
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Whether a value is nested at most [`DEPTH`] levels deep.
-pub fn shallow(json: &Json) -> bool {
+pub fn is_shallow(json: &Json) -> bool {
     fn within(json: &Json, left: usize) -> bool {
         match json {
             Json::Array(items) => left > 0 && items.iter().all(|item| within(item, left - 1)),
@@ -91,8 +91,8 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         let nested = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!({ "a": inner }));
-        assert!(shallow(&nested(DEPTH)));
-        assert!(!shallow(&nested(DEPTH + 1)));
+        assert!(is_shallow(&nested(DEPTH)));
+        assert!(!is_shallow(&nested(DEPTH + 1)));
     }
 
     /// `DEPTH` exists because of prost's limit, so a value of that depth must be decodable within the messages that carry it.

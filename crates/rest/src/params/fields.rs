@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// An id that no resource has. An invalid id is replaced by it, so that the caller is authorized before the response is "not found".
-const NOBODY: i64 = i64::MAX;
+const UNKNOWN_ID: i64 = i64::MAX;
 
 /// Reads the parameters of one object, and collects their violations.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct ParamReader<'a> {
     map: &'a Map<String, Json>,
     params: &'a Params,
     prefix: String,
-    complaints: Vec<FieldError>,
+    field_errors: Vec<FieldError>,
 }
 
 impl Params {
@@ -48,7 +48,7 @@ impl<'a> ParamReader<'a> {
             map: &params.map,
             params,
             prefix: String::new(),
-            complaints: Vec::new(),
+            field_errors: Vec::new(),
         }
     }
 
@@ -58,61 +58,61 @@ impl<'a> ParamReader<'a> {
             map,
             params,
             prefix: format!("{key}."),
-            complaints: Vec::new(),
+            field_errors: Vec::new(),
         }
     }
 
     /// Reads the object at `key`; `None` if it is absent or empty. Any other value is a violation.
     pub fn inside(&mut self, key: &str) -> Option<ParamReader<'a>> {
-        if !self.filled(key) {
+        if !self.has_value(key) {
             return None;
         }
         let Some(Json::Object(map)) = self.map.get(key) else {
-            self.complaints.push(FieldError::new(key, "must be an object"));
+            self.field_errors.push(FieldError::new(key, "must be an object"));
             return None;
         };
         Some(ParamReader {
             map,
             params: self.params,
             prefix: format!("{}{key}.", self.prefix),
-            complaints: Vec::new(),
+            field_errors: Vec::new(),
         })
     }
 
     /// Adds the violations of a nested object.
     pub fn join(&mut self, inner: ParamReader<'_>) {
-        self.complaints.extend(inner.complaints);
+        self.field_errors.extend(inner.field_errors);
     }
 
     /// Adds a violation.
-    pub fn complain(&mut self, complaint: FieldError) {
-        self.complaints.push(complaint);
+    pub fn add_error(&mut self, field_error: FieldError) {
+        self.field_errors.push(field_error);
     }
 
     /// Returns the violations, if any. Unaccepted files take precedence.
     ///
     /// # Errors
     /// Returns 422, of shape A for files, of shape B for fields.
-    pub fn verdict(&self) -> Result<(), ApiError> {
-        self.judge(ApiError::record)
+    pub fn finish(&self) -> Result<(), ApiError> {
+        self.finish_as(ApiError::record)
     }
 
-    /// Like [`Self::verdict`], in the format of message creation.
+    /// Like [`Self::finish`], in the format of message creation.
     ///
     /// # Errors
     /// Returns 422 of shape A.
-    pub fn message_verdict(&self) -> Result<(), ApiError> {
-        self.judge(ApiError::message)
+    pub fn finish_message(&self) -> Result<(), ApiError> {
+        self.finish_as(ApiError::message)
     }
 
-    fn judge(&self, failure: fn(&[FieldError]) -> ApiError) -> Result<(), ApiError> {
+    fn finish_as(&self, failure: fn(&[FieldError]) -> ApiError) -> Result<(), ApiError> {
         if let Some(field) = self.params.files.first() {
             return Err(ApiError::no_files(field));
         }
-        if self.complaints.is_empty() {
+        if self.field_errors.is_empty() {
             Ok(())
         } else {
-            Err(failure(&self.complaints))
+            Err(failure(&self.field_errors))
         }
     }
 
@@ -122,12 +122,12 @@ impl<'a> ParamReader<'a> {
     }
 
     /// Whether the key is present, even if its value is null.
-    pub fn given(&self, key: &str) -> bool {
+    pub fn is_present(&self, key: &str) -> bool {
         self.map.contains_key(key)
     }
 
     /// Whether the key has a value that Rails considers present: not null, false, blank or empty.
-    pub fn filled(&self, key: &str) -> bool {
+    pub fn has_value(&self, key: &str) -> bool {
         match self.map.get(key) {
             None | Some(Json::Null | Json::Bool(false)) => false,
             Some(Json::String(text)) => !text.trim().is_empty(),
@@ -143,20 +143,20 @@ impl<'a> ParamReader<'a> {
             Json::Null => None,
             Json::String(text) => Some(text.clone()),
             Json::Bool(bool) => Some(bool.to_string()),
-            Json::Number(number) if number.is_i64() || !self.rounded(key) => Some(number.to_string()),
+            Json::Number(number) if number.is_i64() || !self.is_inexact(key) => Some(number.to_string()),
             Json::Number(_) => {
-                self.complaints.push(FieldError::inexact(key));
+                self.field_errors.push(FieldError::inexact(key));
                 None
             }
             Json::Array(_) | Json::Object(_) => {
-                self.complaints.push(FieldError::new(key, "must be a text"));
+                self.field_errors.push(FieldError::new(key, "must be a text"));
                 None
             }
         }
     }
 
     /// An avatar: the upload id of a file of the form, otherwise a URL. `None` if both are absent.
-    pub fn picture(&mut self) -> Option<String> {
+    pub fn avatar(&mut self) -> Option<String> {
         let file = self.text("avatar").filter(|name| !name.trim().is_empty());
         file.or_else(|| self.text("avatar_url"))
     }
@@ -182,17 +182,18 @@ impl<'a> ParamReader<'a> {
         }
     }
 
-    /// The id of a resource. An invalid id becomes [`NOBODY`]. `None` if absent, null or blank.
+    /// The id of a resource. An invalid id becomes [`UNKNOWN_ID`]. `None` if absent, null or blank.
     pub fn id(&self, key: &str) -> Option<i64> {
-        self.filled(key).then(|| self.integer(key).filter(|id| *id > 0).unwrap_or(NOBODY))
+        self.has_value(key)
+            .then(|| self.integer(key).filter(|id| *id > 0).unwrap_or(UNKNOWN_ID))
     }
 
     /// The id of a resource in the path.
     pub fn path_id(&self, key: &str) -> i64 {
-        self.id(key).unwrap_or(NOBODY)
+        self.id(key).unwrap_or(UNKNOWN_ID)
     }
 
-    /// Ids: a list or a single one. Invalid ids become [`NOBODY`]. `None` if absent or null.
+    /// Ids: a list or a single one. Invalid ids become [`UNKNOWN_ID`]. `None` if absent or null.
     pub fn ids(&self, key: &str) -> Option<Vec<i64>> {
         let items = match self.map.get(key)? {
             Json::Null => return None,
@@ -204,7 +205,12 @@ impl<'a> ParamReader<'a> {
             Json::String(text) => text.trim().parse().ok(),
             _ => None,
         };
-        Some(items.iter().map(|item| id(item).filter(|id| *id > 0).unwrap_or(NOBODY)).collect())
+        Some(
+            items
+                .iter()
+                .map(|item| id(item).filter(|id| *id > 0).unwrap_or(UNKNOWN_ID))
+                .collect(),
+        )
     }
 
     /// The users of a membership change.
@@ -217,7 +223,10 @@ impl<'a> ParamReader<'a> {
 
     /// The keys that are present, even if their value is null.
     pub fn sent(&self, keys: &[&str]) -> Vec<String> {
-        keys.iter().filter(|key| self.given(key)).map(|key| (*key).to_owned()).collect()
+        keys.iter()
+            .filter(|key| self.is_present(key))
+            .map(|key| (*key).to_owned())
+            .collect()
     }
 
     /// The account id in the path.
@@ -234,16 +243,16 @@ impl<'a> ParamReader<'a> {
     pub fn object(&mut self, key: &str) -> Option<Struct> {
         match self.map.get(key)? {
             Json::Object(map) => self.attributes(key, map),
-            _ if !self.filled(key) => None,
+            _ if !self.has_value(key) => None,
             _ => {
-                self.complaints.push(FieldError::new(key, "must be an object"));
+                self.field_errors.push(FieldError::new(key, "must be an object"));
                 None
             }
         }
     }
 
     /// An attributes object; any other value counts as an empty one. `None` if absent.
-    pub fn object_or_empty(&mut self, key: &str) -> Option<Struct> {
+    pub fn object_or_default(&mut self, key: &str) -> Option<Struct> {
         match self.map.get(key)? {
             Json::Object(map) => self.attributes(key, map),
             _ => Some(Struct::default()),
@@ -264,14 +273,14 @@ impl<'a> ParamReader<'a> {
         map: &Map<String, Json>,
         inexact: impl IntoIterator<Item = &'b str>,
     ) -> Option<Struct> {
-        let before = self.complaints.len();
+        let before = self.field_errors.len();
         for path in inexact {
-            self.complaints.push(FieldError::inexact(&format!("{key}.{path}")));
+            self.field_errors.push(FieldError::inexact(&format!("{key}.{path}")));
         }
-        if !map.values().all(attributes::shallow) {
-            self.complaints.push(FieldError::new(key, "is nested too deeply"));
+        if !map.values().all(attributes::is_shallow) {
+            self.field_errors.push(FieldError::new(key, "is nested too deeply"));
         }
-        (self.complaints.len() == before).then(|| attributes::to_struct(map))
+        (self.field_errors.len() == before).then(|| attributes::to_struct(map))
     }
 
     /// Texts: a list or a single one. `None` if absent or null.
@@ -288,7 +297,7 @@ impl<'a> ParamReader<'a> {
                 Json::Number(number) => texts.push(number.to_string()),
                 Json::Null => {}
                 _ => {
-                    self.complaints.push(FieldError::new(key, "must be a list of texts"));
+                    self.field_errors.push(FieldError::new(key, "must be a list of texts"));
                     return None;
                 }
             }
@@ -298,7 +307,7 @@ impl<'a> ParamReader<'a> {
 
     /// One of several names. `None` if absent, null or blank; an unknown name is a violation.
     pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
-        if !self.filled(key) {
+        if !self.has_value(key) {
             return None;
         }
         let name = match self.map.get(key)? {
@@ -307,30 +316,30 @@ impl<'a> ParamReader<'a> {
         };
         let found = choices.iter().find(|(choice, _)| *choice == name).map(|(_, value)| *value);
         if found.is_none() {
-            self.complaints.push(FieldError::no_such_name(key, &name));
+            self.field_errors.push(FieldError::invalid_choice(key, &name));
         }
         found
     }
 
     /// A point in time, parsed by `read`. `None` if absent, null or blank.
     pub fn time(&mut self, key: &str, read: timestamps::ParseTime) -> Option<Timestamp> {
-        if !self.filled(key) {
+        if !self.has_value(key) {
             return None;
         }
         let at = read(self.map.get(key)?);
         if at.is_none() {
-            self.complaints.push(FieldError::new(key, "is not a time"));
+            self.field_errors.push(FieldError::new(key, "is not a time"));
         }
         at
     }
 
     /// Whether a double cannot represent the number at `key` exactly.
-    pub fn rounded(&self, key: &str) -> bool {
+    pub fn is_inexact(&self, key: &str) -> bool {
         self.params.inexact.contains(&format!("{}{key}", self.prefix))
     }
 
     /// The paths of inexact numbers inside `key`, relative to it.
-    pub fn rounded_inside(&self, key: &str) -> Vec<&'a str> {
+    pub fn inexact_inside(&self, key: &str) -> Vec<&'a str> {
         let inside = format!("{}{key}.", self.prefix);
         self.params.inexact.iter().filter_map(|path| path.strip_prefix(&inside)).collect()
     }

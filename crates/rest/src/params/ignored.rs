@@ -78,7 +78,7 @@ fn header(ignored: &Ignored) -> Option<HeaderValue> {
 /// Compares a request with its route's known parameters. Stored in the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    understood: Arc<KnownParams>,
+    known_params: Arc<KnownParams>,
     /// `None` until the parameters are parsed.
     ignored: Arc<Mutex<Option<Ignored>>>,
 }
@@ -86,20 +86,20 @@ pub struct Comparison {
 impl Comparison {
     /// The services, if the route rejects updates without known parameters.
     pub fn refusing(&self) -> Option<&Routes> {
-        self.understood.refusing.as_ref()
+        self.known_params.refusing.as_ref()
     }
 
     /// Records the unknown names. Returns them if the request is an update without known parameters, which has to be rejected.
     pub fn compare(&self, body: &Map<String, Json>, has_files: bool, query: &Map<String, Json>) -> Option<Vec<String>> {
-        let compared = self.understood.names.compare(body, has_files, query);
+        let compared = self.known_params.names.compare(body, has_files, query);
         let refused = compared.changes_nothing.then(|| compared.ignored.names.clone());
         *self.ignored.lock().unwrap_or_else(PoisonError::into_inner) = Some(compared.ignored);
-        refused.filter(|_| self.understood.refusing.is_some())
+        refused.filter(|_| self.known_params.refusing.is_some())
     }
 
     /// The known parameters of the route.
-    pub fn understood(&self) -> &KnownParams {
-        &self.understood
+    pub fn known_params(&self) -> &KnownParams {
+        &self.known_params
     }
 
     /// Builds the header. If the handler parsed no parameters, the query is compared here.
@@ -110,7 +110,7 @@ impl Comparison {
         let mut ignored = Ignored::default();
         for (name, _) in form_urlencoded::parse(query?.as_bytes()) {
             let name = name.split('[').next().unwrap_or_default();
-            if !self.understood.names.knows(name) {
+            if !self.known_params.names.contains(name) {
                 ignored.add(|| name.to_owned());
             }
         }
@@ -119,9 +119,9 @@ impl Comparison {
 }
 
 /// Adds the header to the response.
-pub async fn report(State(understood): State<Arc<KnownParams>>, mut request: Request, next: Next) -> Response {
+pub async fn report(State(known_params): State<Arc<KnownParams>>, mut request: Request, next: Next) -> Response {
     let comparison = Comparison {
-        understood,
+        known_params,
         ignored: Arc::default(),
     };
     let query = request.uri().query().map(str::to_owned);
@@ -143,7 +143,7 @@ mod tests {
     use crate::params::known_params::NAMES;
 
     fn comparison(root: Option<&'static str>, refuses: bool) -> Comparison {
-        let understood = KnownParams {
+        let known_params = KnownParams {
             names: KnownNames {
                 body: vec!["status", "name"],
                 query: vec!["page"],
@@ -153,7 +153,7 @@ mod tests {
             refusing: refuses.then(Routes::default),
         };
         Comparison {
-            understood: Arc::new(understood),
+            known_params: Arc::new(known_params),
             ignored: Arc::default(),
         }
     }

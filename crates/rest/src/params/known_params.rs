@@ -61,12 +61,12 @@ impl KnownNames {
         }
     }
 
-    pub fn knows(&self, name: &str) -> bool {
+    pub fn contains(&self, name: &str) -> bool {
         self.body.contains(&name) || self.query.contains(&name) || self.path.contains(name)
     }
 
     /// Whether an object has a known name of the body. Names in the path do not count.
-    fn is_understood(&self, map: &Map<String, Json>) -> bool {
+    fn has_known(&self, map: &Map<String, Json>) -> bool {
         self.body.iter().any(|name| map.contains_key(*name))
     }
 
@@ -75,7 +75,7 @@ impl KnownNames {
         let mut ignored = Ignored::default();
         let root = self.root.and_then(|root| Some((root, body.get(root)?)));
         let mut holds_other = false;
-        let is_understood = match root {
+        let has_known = match root {
             Some((root, Json::Object(inner))) if !inner.is_empty() => {
                 for name in inner.keys().filter(|name| !self.body.contains(&name.as_str())) {
                     holds_other = true;
@@ -87,24 +87,24 @@ impl KnownNames {
                         ignored.add(|| name.to_owned());
                     }
                 }
-                self.is_understood(inner)
+                self.has_known(inner)
             }
             _ => {
                 for name in body.keys() {
-                    if !self.knows(name) && self.root != Some(name.as_str()) {
+                    if !self.contains(name) && self.root != Some(name.as_str()) {
                         holds_other = true;
                         ignored.add(|| name.clone());
                     }
                 }
                 // A missing or empty root key is rejected when it is read, and a file by the handler.
-                self.root.is_some() || has_files || self.is_understood(body)
+                self.root.is_some() || has_files || self.has_known(body)
             }
         };
-        for name in query.keys().filter(|name| !self.knows(name) && !body.contains_key(*name)) {
+        for name in query.keys().filter(|name| !self.contains(name) && !body.contains_key(*name)) {
             ignored.add(|| name.clone());
         }
         Compared {
-            changes_nothing: holds_other && !is_understood && !self.is_understood(query),
+            changes_nothing: holds_other && !has_known && !self.has_known(query),
             ignored,
         }
     }

@@ -23,7 +23,7 @@ const NUMBER_BYTES: usize = 2048;
 const EXPANDED_BYTES: usize = 16 * 1024;
 
 /// The number of significant decimal digits that a double always preserves.
-const KEPT_DIGITS: usize = 15;
+const PRESERVED_DIGITS: usize = 15;
 
 /// Maximum number of inexact numbers. A text with more of them is rejected, because each one must be reported.
 const INEXACT: usize = 16;
@@ -248,7 +248,7 @@ impl Reader<'_> {
     /// # Errors
     /// Returns [`TooLarge::EXPANDED`] if the integers of the text that need an expansion have too many digits in total.
     fn is_exact(&mut self, literal: &str, double: f64) -> Result<bool, TooLarge> {
-        if literal.len() <= KEPT_DIGITS && !literal.contains(['e', 'E']) {
+        if literal.len() <= PRESERVED_DIGITS && !literal.contains(['e', 'E']) {
             return Ok(true);
         }
         if !double.is_finite() {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::{
     errors::field_error::FieldError,
     json::message::CONTENT_TYPES,
-    openapi::schema::{Schema, anything, attributes, either, files, flag, id, names, text},
+    openapi::schema::{Schema, any, any_of, attributes, files, flag, id, names, text},
     params::{fields::ParamReader, lossless_json},
 };
 
@@ -28,13 +28,13 @@ pub fn keys() -> Vec<(&'static str, Schema)> {
         ("content_type", names(&CONTENT_TYPES)),
         (
             "content_attributes",
-            either([attributes(), text()]).note("Kept are items, in_reply_to and automation_rule_id."),
+            any_of([attributes(), text()]).note("Kept are items, in_reply_to and automation_rule_id."),
         ),
         ("private", flag()),
         ("source_id", text()),
         ("unique_source_id", flag()),
         ("echo_id", text()),
-        ("external_created_at", anything()),
+        ("external_created_at", any()),
         ("template_params", attributes()),
         ("campaign_id", id()),
         ("attachments", files()),
@@ -55,7 +55,7 @@ pub fn read(fields: &mut ParamReader<'_>) -> pb::MessageDraft {
         unique_source_id: fields.flag("unique_source_id").unwrap_or(false),
         echo_id: fields.text("echo_id"),
         additional_attributes: additional_attributes(fields),
-        agent_bot_id: speaker(fields),
+        agent_bot_id: sender_bot(fields),
         attachments: attachments(fields),
     }
 }
@@ -75,7 +75,7 @@ pub fn upload_ids(fields: &mut ParamReader<'_>) -> Vec<String> {
 }
 
 /// The agent bot that sends the message. Other sender types are ignored.
-fn speaker(fields: &mut ParamReader<'_>) -> Option<i64> {
+fn sender_bot(fields: &mut ParamReader<'_>) -> Option<i64> {
     let bot = fields.text("sender_type").is_some_and(|kind| kind == "AgentBot");
     fields.id("sender_id").filter(|_| bot)
 }
@@ -83,7 +83,7 @@ fn speaker(fields: &mut ParamReader<'_>) -> Option<i64> {
 /// Parses an object, or a text that contains one, as forms send it. Any other text counts as `{}`.
 fn content_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
     const KEY: &str = "content_attributes";
-    let mut inexact: Vec<String> = fields.rounded_inside(KEY).into_iter().map(str::to_owned).collect();
+    let mut inexact: Vec<String> = fields.inexact_inside(KEY).into_iter().map(str::to_owned).collect();
     let mut sent = match fields.raw(KEY) {
         Some(Json::Object(map)) => map.clone(),
         Some(Json::String(text)) => match lossless_json::parse(text) {
@@ -104,14 +104,14 @@ fn content_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
     inexact.retain(|path| sent.contains_key(path.split('.').next().unwrap_or(path)));
     if let Some(at) = fields.raw("external_created_at").filter(|at| !at.is_null()) {
         if is_beyond_times(at) {
-            fields.complain(FieldError::new("external_created_at", "is not a time"));
+            fields.add_error(FieldError::new("external_created_at", "is not a time"));
         }
-        if fields.rounded("external_created_at") {
+        if fields.is_inexact("external_created_at") {
             inexact.push("external_created_at".to_owned());
         }
         inexact.extend(
             fields
-                .rounded_inside("external_created_at")
+                .inexact_inside("external_created_at")
                 .into_iter()
                 .map(|path| format!("external_created_at.{path}")),
         );
@@ -132,15 +132,15 @@ fn additional_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
             key => TEMPLATE_TEXTS.contains(&key) && value.is_string(),
         });
         if params.get("name").and_then(Json::as_str).is_none_or(|name| name.trim().is_empty()) {
-            fields.complain(FieldError::new("name", "is required"));
+            fields.add_error(FieldError::new("name", "is required"));
         }
         fields.attributes("template_params", &params)?;
         let whole = Map::from_iter([("template_params".to_owned(), Json::Object(params))]);
         return Some(crate::params::attributes::to_struct(&whole));
     }
     let campaign_id = fields.id("campaign_id")?;
-    if fields.rounded("campaign_id") {
-        fields.complain(FieldError::inexact("campaign_id"));
+    if fields.is_inexact("campaign_id") {
+        fields.add_error(FieldError::inexact("campaign_id"));
     }
     let whole = Map::from_iter([("campaign_id".to_owned(), json!(campaign_id))]);
     Some(crate::params::attributes::to_struct(&whole))
@@ -164,7 +164,7 @@ mod tests {
         };
         let mut fields = params.fields();
         let draft = read(&mut fields);
-        fields.message_verdict().map(|()| draft)
+        fields.finish_message().map(|()| draft)
     }
 
     #[test]

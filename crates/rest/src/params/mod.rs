@@ -43,13 +43,13 @@ use crate::{
 };
 
 /// Parses large bodies. Two at once keep the processors of a small machine busy. The memory budget of requests bounds the queue as well.
-static READING: ComputePool = ComputePool::new("request body", 2, 256);
+static PARSE_POOL: ComputePool = ComputePool::new("request body", 2, 256);
 
 /// Parses large bodies of callers without a token, one at a time: the second processor is reserved for callers with a token.
-static READING_ANONYMOUS: ComputePool = ComputePool::new("anonymous request body", 1, 256);
+static ANONYMOUS_PARSE_POOL: ComputePool = ComputePool::new("anonymous request body", 1, 256);
 
 /// Maximum time to parse a body, including time in the queue.
-const READING_BUDGET: Duration = Duration::from_secs(10);
+const PARSE_BUDGET: Duration = Duration::from_secs(10);
 
 /// Maximum bytes of a body that is parsed, and further processed, on the worker thread. Measured: 45 KB of small objects took 22 ms of a
 /// worker.
@@ -91,8 +91,8 @@ impl Params {
     /// Returns 400 if the name contradicts another one or the form exceeds a limit.
     pub(crate) fn put(&mut self, name: &str, value: String) -> Result<(), ApiError> {
         rails_params::put(&mut self.budget, &mut self.map, name, Json::String(value)).map_err(|rejected| match rejected {
-            rails_params::RejectedField::Contradiction => ApiError::fault(StatusCode::BAD_REQUEST),
-            rails_params::RejectedField::TooLarge(limit) => ApiError::beyond(limit),
+            rails_params::RejectedField::Contradiction => ApiError::status_error(StatusCode::BAD_REQUEST),
+            rails_params::RejectedField::TooLarge(limit) => ApiError::limit_exceeded(limit),
         })
     }
 
@@ -100,11 +100,11 @@ impl Params {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
-        let malformed = || ApiError::fault(StatusCode::BAD_REQUEST);
+        let malformed = || ApiError::status_error(StatusCode::BAD_REQUEST);
         let text = std::str::from_utf8(body).map_err(|_| malformed())?;
         let (value, inexact) = lossless_json::parse(text).map_err(|error| match error {
             lossless_json::ParseError::Malformed => malformed(),
-            lossless_json::ParseError::TooLarge(limit) => ApiError::beyond(limit),
+            lossless_json::ParseError::TooLarge(limit) => ApiError::limit_exceeded(limit),
         })?;
         // A body that is not an object has no named parameters.
         if let Json::Object(map) = value {
@@ -138,11 +138,11 @@ impl Params {
             Ok(self)
         };
         let pool = if is_anonymous && parley_fault::is_on(Protection::AnonymousTurns) {
-            &READING_ANONYMOUS
+            &ANONYMOUS_PARSE_POOL
         } else {
-            &READING
+            &PARSE_POOL
         };
-        pool.run(READING_BUDGET, job).await.map_err(|_| ApiError::no_memory())?
+        pool.run(PARSE_BUDGET, job).await.map_err(|_| ApiError::no_memory())?
     }
 
     fn text(&mut self, kind: &str, body: &Bytes) -> Result<(), ApiError> {
@@ -160,7 +160,7 @@ impl Params {
     /// # Errors
     /// Returns 400 if the name is too long.
     pub(crate) fn refuse_file(&mut self, name: &str) -> Result<(), ApiError> {
-        rails_params::check_name(name).map_err(ApiError::beyond)?;
+        rails_params::check_name(name).map_err(ApiError::limit_exceeded)?;
         self.files.insert(name.split('[').next().unwrap_or_default().to_owned());
         Ok(())
     }
@@ -172,7 +172,7 @@ impl Params {
             tokio::task::coop::consume_budget().await;
             let name = part.name();
             if part.is_file() {
-                let too_many = || ApiError::fault(StatusCode::PAYLOAD_TOO_LARGE);
+                let too_many = || ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE);
                 files_left = files_left.checked_sub(1).ok_or_else(too_many)?;
                 self.refuse_file(&name)?;
                 part.skip().await?;
@@ -187,13 +187,13 @@ impl Params {
     }
 
     /// Adds parameters that the body does not have.
-    fn beneath(&mut self, lower: Params) {
+    fn merge_defaults(&mut self, lower: Params) {
         for (name, value) in lower.map {
             self.map.entry(name).or_insert(value);
         }
     }
 
-    fn above(&mut self, name: &str, value: &str) {
+    fn override_with(&mut self, name: &str, value: &str) {
         self.map.insert(name.to_owned(), Json::String(value.to_owned()));
         let inside = format!("{name}.");
         self.inexact.retain(|path| path != name && !path.starts_with(&inside));
@@ -250,13 +250,13 @@ impl OuterParams {
         {
             if let Some(call) = &self.call {
                 let account = self.of_path("account_id").and_then(|id| id.parse().ok());
-                call.enter(account.unwrap_or(i64::MAX)).await?;
+                call.authorize(account.unwrap_or(i64::MAX)).await?;
             }
-            return Err(ApiError::unsupported(&names, comparison.understood().body()));
+            return Err(ApiError::unsupported(&names, comparison.known_params().body()));
         }
-        params.beneath(self.query);
+        params.merge_defaults(self.query);
         for (name, value) in &self.path {
-            params.above(name, value);
+            params.override_with(name, value);
         }
         Ok(params)
     }
@@ -317,7 +317,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             ..Params::default()
         };
         if kind == "multipart/form-data" {
-            let boundary = boundary.ok_or_else(|| ApiError::fault(StatusCode::BAD_REQUEST))?;
+            let boundary = boundary.ok_or_else(|| ApiError::status_error(StatusCode::BAD_REQUEST))?;
             params
                 .multipart(Parts::whole(request.into_body(), &boundary, limit), response_metadata)
                 .await?;

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Bytes that the parser is given at a time.
-const AHEAD: usize = 16 * 1024;
+const READ_AHEAD: usize = 16 * 1024;
 
 /// Maximum number of files in a form. The service has a lower limit, but counts only the files that a message attaches.
 pub const FILES: usize = 100;
@@ -102,7 +102,7 @@ impl Parts {
     /// Returns 400 if the body is not a valid form or a part's header is too long, and 413 if the form exceeds its limit.
     pub async fn next(&mut self) -> Result<Option<Part<'_>>, ApiError> {
         self.meter.begin_result();
-        let field = self.multipart.next_field().await.map_err(|error| refused(&error))?;
+        let field = self.multipart.next_field().await.map_err(|error| form_error(&error))?;
         Ok(field.map(|field| Part {
             field,
             meter: Arc::clone(&self.meter),
@@ -148,7 +148,7 @@ impl Part<'_> {
     /// As for [`Parts::next`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
         self.meter.begin_result();
-        self.field.chunk().await.map_err(|error| refused(&error))
+        self.field.chunk().await.map_err(|error| form_error(&error))
     }
 
     /// Releases the memory of a chunk that was stored or dropped.
@@ -176,11 +176,11 @@ impl Part<'_> {
     pub async fn text(&mut self) -> Result<String, ApiError> {
         let mut text = Vec::new();
         while let Some(chunk) = self.chunk().await? {
-            let too_long = || ApiError::fault(StatusCode::PAYLOAD_TOO_LARGE);
+            let too_long = || ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE);
             *self.texts_left = self.texts_left.checked_sub(chunk.len()).ok_or_else(too_long)?;
             text.extend_from_slice(&chunk);
         }
-        String::from_utf8(text).map_err(|_| ApiError::fault(StatusCode::BAD_REQUEST))
+        String::from_utf8(text).map_err(|_| ApiError::status_error(StatusCode::BAD_REQUEST))
     }
 }
 
@@ -191,7 +191,7 @@ struct Meter {
     /// Bytes that the parser may still be given. Not reset with a result, because the parser's buffer may still hold earlier bytes.
     left: AtomicUsize,
     /// Whether the parser has polled with `left == 0` since the last grant or result, and so has searched its full buffer.
-    has_had_turn: AtomicBool,
+    has_searched_buffer: AtomicBool,
     /// Whether more was granted for the current result.
     is_granted: AtomicBool,
 }
@@ -199,8 +199,8 @@ struct Meter {
 impl Default for Meter {
     fn default() -> Self {
         Self {
-            left: AtomicUsize::new(AHEAD),
-            has_had_turn: AtomicBool::new(false),
+            left: AtomicUsize::new(READ_AHEAD),
+            has_searched_buffer: AtomicBool::new(false),
             is_granted: AtomicBool::new(false),
         }
     }
@@ -219,7 +219,7 @@ enum PollAction {
 impl Meter {
     /// The parser starts to look for its next result.
     fn begin_result(&self) {
-        self.has_had_turn.store(false, Ordering::Relaxed);
+        self.has_searched_buffer.store(false, Ordering::Relaxed);
         self.is_granted.store(false, Ordering::Relaxed);
     }
 
@@ -229,20 +229,20 @@ impl Meter {
             return PollAction::Give(left);
         }
         if !parley_fault::is_on(Protection::MultipartAhead) {
-            return PollAction::Give(AHEAD);
+            return PollAction::Give(READ_AHEAD);
         }
-        if !self.has_had_turn.swap(true, Ordering::Relaxed) {
+        if !self.has_searched_buffer.swap(true, Ordering::Relaxed) {
             return PollAction::Wait;
         }
         if self.is_granted.swap(true, Ordering::Relaxed) {
             return PollAction::Refuse;
         }
-        self.has_had_turn.store(false, Ordering::Relaxed);
-        self.left.store(AHEAD, Ordering::Relaxed);
-        PollAction::Give(AHEAD)
+        self.has_searched_buffer.store(false, Ordering::Relaxed);
+        self.left.store(READ_AHEAD, Ordering::Relaxed);
+        PollAction::Give(READ_AHEAD)
     }
 
-    fn given(&self, bytes: usize) {
+    fn granted(&self, bytes: usize) {
         let left = self.left.load(Ordering::Relaxed);
         self.left.store(left.saturating_sub(bytes), Ordering::Relaxed);
     }
@@ -281,7 +281,7 @@ impl Stream for Metered {
             }
         }
         let piece = this.rest.split_to(this.rest.len().min(most));
-        this.meter.given(piece.len());
+        this.meter.granted(piece.len());
         Poll::Ready(Some(Ok(piece)))
     }
 }
@@ -306,16 +306,16 @@ impl fmt::Display for StreamError {
 
 impl std::error::Error for StreamError {}
 
-fn refused(error: &multer::Error) -> ApiError {
+fn form_error(error: &multer::Error) -> ApiError {
     if let multer::Error::StreamReadFailed(source) = error {
         match source.downcast_ref() {
-            Some(StreamError::Header) => return ApiError::beyond(TooLarge::PART_HEADER),
-            Some(StreamError::Size) => return ApiError::fault(StatusCode::PAYLOAD_TOO_LARGE),
+            Some(StreamError::Header) => return ApiError::limit_exceeded(TooLarge::PART_HEADER),
+            Some(StreamError::Size) => return ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE),
             _ => {}
         }
     }
     tracing::debug!(%error, "a form could not be read");
-    ApiError::fault(StatusCode::BAD_REQUEST)
+    ApiError::status_error(StatusCode::BAD_REQUEST)
 }
 
 #[cfg(test)]

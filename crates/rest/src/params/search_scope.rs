@@ -43,7 +43,7 @@ impl SearchScope {
         let from = fields.text("from").filter(|from| !from.trim().is_empty());
         let contact = from.as_deref().and_then(|from| from.trim().strip_prefix("contact:")?.parse().ok());
         if from.is_some() && contact.is_none() {
-            fields.complain(FieldError::new("from", "must be contact:ID"));
+            fields.add_error(FieldError::new("from", "must be contact:ID"));
         }
         Self {
             inbox_ids: fields.id("inbox_id").into_iter().collect(),

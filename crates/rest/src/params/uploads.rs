@@ -23,10 +23,10 @@ use crate::{
 };
 
 /// The fields that accept files.
-const TAKEN: [&str; 3] = ["attachments", "message[attachments]", "avatar"];
+const FILE_FIELDS: [&str; 3] = ["attachments", "message[attachments]", "avatar"];
 
 /// Number of chunks of a file that may be queued for the service.
-const WAITING: usize = 2;
+const QUEUED_CHUNKS: usize = 2;
 
 /// The parameters of a request whose body may contain files.
 #[derive(Debug)]
@@ -114,9 +114,9 @@ impl Form {
             return self.params.put(&name, text);
         }
         // Unaccepted files count too: the name of each is kept, and a form can consist of nothing else.
-        let too_many = || ApiError::fault(StatusCode::PAYLOAD_TOO_LARGE);
+        let too_many = || ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE);
         self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
-        if !TAKEN.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
+        if !FILE_FIELDS.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
             // Rejected like a file on a route that accepts none.
             self.params.refuse_file(&name)?;
             return part.skip().await;
@@ -132,8 +132,8 @@ impl Form {
             file_name: part.file_name(),
             content_type: part.content_type(),
         };
-        let (sender, chunks) = mpsc::channel(WAITING);
-        let pour = pour(part, sender);
+        let (sender, chunks) = mpsc::channel(QUEUED_CHUNKS);
+        let forward_chunks = forward_chunks(part, sender);
         let chunks = ReceiverStream::new(chunks);
         let stored = match self.owner.clone() {
             Owner::Account(account_id) => {
@@ -145,9 +145,9 @@ impl Form {
                 let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks.map(move |chunk| piece(Part::Chunk(chunk))));
                 let mut files = self.call.files();
                 let storing = files.upload_file(self.call.request(pieces)).map_err(|status| refused(&status));
-                // `biased`, with `pour` first: when the form breaks off, the stream of chunks ends too. Polling the call again would make
+                // `biased`, with `forward_chunks` first: when the form breaks off, the stream of chunks ends too. Polling the call again would make
                 // it store a partial file.
-                tokio::try_join!(biased; pour, storing)?.1.into_inner().file
+                tokio::try_join!(biased; forward_chunks, storing)?.1.into_inner().file
             }
             Owner::Client(session) => {
                 use pb::upload_client_file_request::Part;
@@ -162,8 +162,8 @@ impl Form {
                 let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks);
                 let mut client = self.call.client();
                 let storing = client.upload_client_file(self.call.request(pieces));
-                let storing = storing.map_err(|status| ApiError::of_client(&status));
-                tokio::try_join!(biased; pour, storing)?.1.into_inner().file
+                let storing = storing.map_err(|status| ApiError::from_client(&status));
+                tokio::try_join!(biased; forward_chunks, storing)?.1.into_inner().file
             }
         };
         Ok(stored.unwrap_or_default())
@@ -171,11 +171,11 @@ impl Form {
 }
 
 fn refused(status: &Status) -> ApiError {
-    ApiError::of_message(status)
+    ApiError::from_message(status)
 }
 
 /// Forwards the chunks of a file until the service stops reading; the call then returns the reason.
-async fn pour(mut part: Part<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), ApiError> {
+async fn forward_chunks(mut part: Part<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), ApiError> {
     while let Some(chunk) = part.chunk().await? {
         let bytes = chunk.len();
         if sender.send(chunk).await.is_err() {

@@ -26,12 +26,12 @@ use crate::errors::ApiError;
 pub async fn read(request: Request) -> Result<Bytes, ApiError> {
     if !parley_fault::is_on(Protection::BodyPieces) {
         let collected = Bytes::from_request(request, &()).await;
-        return collected.map_err(|rejection| ApiError::fault(rejection.into_response().status()));
+        return collected.map_err(|rejection| ApiError::status_error(rejection.into_response().status()));
     }
     let mut body = request.with_limited_body().into_body();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| ApiError::fault(status(&error)))?;
+        let frame = frame.map_err(|error| ApiError::status_error(status(&error)))?;
         let Ok(data) = frame.into_data() else { continue };
         // Most bodies have one chunk and need no copy.
         if whole.is_empty() && body.is_end_stream() {

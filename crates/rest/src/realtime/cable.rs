@@ -158,7 +158,7 @@ impl Connection {
                 received = self.socket.recv() => {
                     let next = match received {
                         Some(Ok(_)) if !self.frame_budget.take() => Next::Refuse,
-                        Some(Ok(Message::Text(text))) => self.obey(text.as_str()),
+                        Some(Ok(Message::Text(text))) => self.handle_command(text.as_str()),
                         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_))) => Next::Continue,
                         Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                     };
@@ -192,7 +192,7 @@ impl Connection {
     }
 
     /// Handles a command. Invalid commands are ignored, as in Action Cable.
-    fn obey(&mut self, text: &str) -> Next {
+    fn handle_command(&mut self, text: &str) -> Next {
         let Ok(command) = serde_json::from_str::<Command>(text) else {
             return Next::Continue;
         };

@@ -72,11 +72,11 @@ pub fn routes() -> ApiRouter {
             .query("private", flag())
             .query("ephemeral", flag())
             .query("heartbeat", integer())
-            .refuses(
+            .fails_with(
                 StatusCode::GONE,
                 "The cursor cannot be continued: it has expired, is ahead of the log, or of a history that was replaced. Start again.",
             )
-            .answers_bytes("text/event-stream"),
+            .returns_bytes("text/event-stream"),
     )
 }
 
@@ -84,9 +84,9 @@ async fn follow(call: Call, headers: HeaderMap, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     refuse_unknown(&mut fields, &params);
-    let asked = read(&mut fields, &headers, account_id);
-    call.admit(account_id, fields.verdict()).await?;
-    let stream = call.events().subscribe(call.request(asked)).await?;
+    let request = read(&mut fields, &headers, account_id);
+    call.authorize_error(account_id, fields.finish()).await?;
+    let stream = call.events().subscribe(call.request(request)).await?;
     let events = stream::unfold(Some(stream.into_inner()), step);
     let mut response = Sse::new(flattened(events)).into_response();
     // nginx would otherwise collect events in its buffers before it forwards any.
@@ -119,7 +119,7 @@ fn refuse_unknown(fields: &mut ParamReader<'_>, params: &Params) {
         .keys()
         .find(|name| !PARAMETERS.contains(&name.as_str()) && !name.starts_with('_'));
     if let Some(name) = unknown {
-        fields.complain(FieldError::new(
+        fields.add_error(FieldError::new(
             name,
             "is no parameter of the stream: it has from, start, after, at, kinds, inbox_ids, conversation_ids, contact_ids, message_types, \
              private, ephemeral and heartbeat",
@@ -144,7 +144,7 @@ fn read(fields: &mut ParamReader<'_>, headers: &HeaderMap, account_id: i64) -> p
     let after = after.map(|text| {
         let cursor = cursor_text::decode(&text).unwrap_or_default();
         if cursor.is_empty() {
-            fields.complain(FieldError::new("after", "must be the id of an event of this stream"));
+            fields.add_error(FieldError::new("after", "must be the id of an event of this stream"));
         }
         Start::After(cursor)
     });
@@ -191,7 +191,7 @@ fn from(fields: &mut ParamReader<'_>) -> Option<Start> {
         },
     };
     if start.is_none() {
-        fields.complain(FieldError::new("from", "must be earliest, latest, snapshot, a cursor or a time"));
+        fields.add_error(FieldError::new("from", "must be earliest, latest, snapshot, a cursor or a time"));
     }
     start
 }
@@ -208,7 +208,7 @@ fn many<T>(fields: &mut ParamReader<'_>, key: &'static str, read: impl Fn(&str) 
         }
     }
     if unknown {
-        fields.complain(FieldError::new(key, "is not included in the list"));
+        fields.add_error(FieldError::new(key, "is not included in the list"));
     }
     known
 }
@@ -221,7 +221,7 @@ fn reason(status: &Status) -> String {
 async fn step(stream: Option<Streaming<pb::SubscribeResponse>>) -> Option<(Vec<Event>, Option<Streaming<pb::SubscribeResponse>>)> {
     let mut stream = stream?;
     match stream.message().await {
-        Ok(Some(response)) => Some((spelled(&response), Some(stream))),
+        Ok(Some(response)) => Some((to_events(&response), Some(stream))),
         Ok(None) => None,
         Err(status) => Some((vec![end(&status)], None)),
     }
@@ -232,7 +232,7 @@ fn flattened(events: impl Stream<Item = Vec<Event>>) -> impl Stream<Item = Resul
     events.flat_map(|events| stream::iter(events.into_iter().map(Ok)))
 }
 
-fn spelled(response: &pb::SubscribeResponse) -> Vec<Event> {
+fn to_events(response: &pb::SubscribeResponse) -> Vec<Event> {
     let mut events = Vec::with_capacity(response.events.len() + 1);
     let plain = |name: &str, data: serde_json::Value| Event::default().event(name).data(data.to_string());
     for upsert in &response.upserts {
@@ -249,8 +249,8 @@ fn spelled(response: &pb::SubscribeResponse) -> Vec<Event> {
         events.push(plain(&ephemeral.kind_name, json::message("parley.v1.EphemeralEvent", ephemeral)));
     }
     if let Some(bookmark) = &response.bookmark {
-        let said = format!("at {} of {}", bookmark.seq, bookmark.head_seq);
-        events.push(Event::default().id(cursor_text::encode(&bookmark.cursor)).comment(said));
+        let comment = format!("at {} of {}", bookmark.seq, bookmark.head_seq);
+        events.push(Event::default().id(cursor_text::encode(&bookmark.cursor)).comment(comment));
     }
     events
 }

@@ -27,7 +27,7 @@ pub fn routes() -> ApiRouter {
         .get(
             ACCOUNT,
             show,
-            describe("showAccount", "AccountsService.GetAccount").answers(shape()),
+            describe("showAccount", "AccountsService.GetAccount").returns(shape()),
         )
         .update(
             ACCOUNT,
@@ -36,12 +36,12 @@ pub fn routes() -> ApiRouter {
                 .caller(Caller::Administrator)
                 .bodies(&["name", "locale"], &text())
                 .bodies(&["domain", "support_email"], &text().or_null())
-                .answers(shape()),
+                .returns(shape()),
         )
         .get(
             &format!("{ACCOUNT}/cache_keys"),
             cache_keys,
-            describe("showCacheKeys", "AccountsService.GetCacheKeys").answers(within("cache_keys", json::account::cache_keys_schema())),
+            describe("showCacheKeys", "AccountsService.GetCacheKeys").returns(within("cache_keys", json::account::cache_keys_schema())),
         )
 }
 
@@ -54,7 +54,7 @@ async fn keys(call: &Call, account_id: i64) -> Result<pb::CacheKeys, ApiError> {
 async fn show(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     // The operator may call the gRPC method, but not this route.
-    call.enter(account_id).await?;
+    call.authorize(account_id).await?;
     let request = pb::GetAccountRequest { account_id };
     let found = call.accounts().get_account(call.request(request)).await?.into_inner();
     let keys = keys(&call, account_id).await?;
@@ -64,7 +64,7 @@ async fn show(call: Call, params: Params) -> ApiResult {
 async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
-    call.enter(account_id).await?;
+    call.authorize(account_id).await?;
     let account = pb::Account {
         id: account_id,
         name: fields.text("name").unwrap_or_default(),
@@ -73,7 +73,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
         support_email: fields.text("support_email"),
         ..Default::default()
     };
-    fields.verdict()?;
+    fields.finish()?;
     let paths = fields.sent(&ATTRIBUTES);
     if paths.is_empty() {
         return show(call, params).await;

@@ -24,7 +24,7 @@ pub fn routes() -> ApiRouter {
         .get(
             &format!("{ACCOUNT}/inboxes/{{inbox_id}}/agent_bot"),
             of_inbox,
-            describe("showInboxAgentBot", "AgentBotsService.GetInboxAgentBot").answers(object().key("agent_bot", attributes())),
+            describe("showInboxAgentBot", "AgentBotsService.GetInboxAgentBot").returns(object().key("agent_bot", attributes())),
         )
         .post(
             &format!("{ACCOUNT}/inboxes/{{inbox_id}}/set_agent_bot"),
@@ -36,7 +36,7 @@ pub fn routes() -> ApiRouter {
         .get(
             &format!("{ACCOUNT}/agent_bots"),
             list,
-            describe("listAgentBots", "AgentBotsService.ListAgentBots").answers(list_of(attributes())),
+            describe("listAgentBots", "AgentBotsService.ListAgentBots").returns(list_of(attributes())),
         )
 }
 
@@ -54,8 +54,8 @@ async fn of_inbox(call: Call, params: Params) -> ApiResult {
 
 async fn set(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
-    if fields.filled("agent_bot") && fields.id("agent_bot").is_none() {
-        call.enter(fields.account()).await?;
+    if fields.has_value("agent_bot") && fields.id("agent_bot").is_none() {
+        call.authorize(fields.account()).await?;
         return Err(ApiError::error(StatusCode::NOT_FOUND, "Resource could not be found"));
     }
     let request = pb::SetInboxAgentBotRequest {
@@ -72,9 +72,9 @@ async fn set(call: Call, params: Params) -> ApiResult {
 async fn list(call: Call, params: Params) -> ApiResult {
     // The operator may call the gRPC method, but not this route.
     let account_id = params.fields().account();
-    call.enter(account_id).await?;
+    call.authorize(account_id).await?;
     // Chatwoot does not paginate bots.
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListAgentBotsRequest {

@@ -35,27 +35,27 @@ pub fn routes() -> ApiRouter {
             .body("role", names(&ROLES))
             .body("availability", names(&AVAILABILITIES).or_null())
             .body("auto_offline", flag())
-            .answers(shape())
+            .returns(shape())
     };
     ApiRouter::new("Agents")
         .get(
             AGENTS,
             list,
-            describe("listAgents", "AccountsService.ListMembers").answers(list_of(shape())),
+            describe("listAgents", "AccountsService.ListMembers").returns(list_of(shape())),
         )
         .post(
             AGENTS,
             create,
             settings(describe("createAgent", "AccountsService.CreateAgent"))
-                .needs("email", text())
-                .needs("name", text()),
+                .required_body("email", text())
+                .required_body("name", text()),
         )
         .post(
             &format!("{AGENTS}/bulk_create"),
             create_many,
             describe("createAgents", "AccountsService.CreateAgents")
                 .caller(Caller::Administrator)
-                .needs("emails", list_of(text())),
+                .required_body("emails", list_of(text())),
         )
         .update(
             AGENT,
@@ -72,8 +72,8 @@ pub fn routes() -> ApiRouter {
 async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     // The operator may call the gRPC methods for listing and deleting, but not these routes.
-    call.enter(account_id).await?;
-    rows::whole(
+    call.authorize(account_id).await?;
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListMembersRequest {
@@ -102,7 +102,7 @@ fn settings(fields: &mut ParamReader<'_>) -> (i32, i32, Option<bool>) {
 
 async fn create(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
-    let mut fields = call.admit(account_id, params.root("agent", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("agent", &ATTRIBUTES)).await?;
     let (role, availability, auto_offline) = settings(&mut fields);
     let request = pb::CreateAgentRequest {
         account_id,
@@ -113,7 +113,7 @@ async fn create(call: Call, params: Params) -> ApiResult {
         availability,
         auto_offline,
     };
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let made = call.accounts().create_agent(call.request(request)).await?.into_inner();
     Ok(json::ok(&json::agent::agent(&made.agent.unwrap_or_default())))
 }
@@ -125,7 +125,7 @@ async fn create_many(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         emails: fields.texts("emails").unwrap_or_default(),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     call.accounts().create_agents(call.request(request)).await?;
     Ok(json::empty())
 }
@@ -133,7 +133,7 @@ async fn create_many(call: Call, params: Params) -> ApiResult {
 async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.admit(account_id, params.root("agent", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("agent", &ATTRIBUTES)).await?;
     let (role, availability, auto_offline) = settings(&mut fields);
     let request = pb::UpdateAgentRequest {
         account_id,
@@ -144,7 +144,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
         availability,
         auto_offline,
     };
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let changed = call.accounts().update_agent(call.request(request)).await?.into_inner();
     Ok(json::ok(&json::agent::agent(&changed.agent.unwrap_or_default())))
 }
@@ -156,7 +156,7 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         user_id: fields.path_id("agent_id"),
     };
-    call.enter(request.account_id).await?;
+    call.authorize(request.account_id).await?;
     call.accounts().delete_membership(call.request(request)).await?;
     Ok(json::empty())
 }

@@ -14,7 +14,7 @@ use crate::{
     lists::rows,
     openapi::{
         describe,
-        schema::{either, id, list, null},
+        schema::{any_of, id, list, null},
     },
     params::{Params, fields::ParamReader},
     resources::conversation_changes,
@@ -31,41 +31,41 @@ pub fn routes() -> ApiRouter {
             describe("assignConversation", "ConversationsService.UpdateConversationAssignee")
                 .body("assignee_id", id().or_null())
                 .body("team_id", id().or_null())
-                .answers(either([json::agent::schema(), json::team::raw_schema(), null()])),
+                .returns(any_of([json::agent::schema(), json::team::raw_schema(), null()])),
         )
         .get(
             PARTICIPANTS,
             participants,
-            describe("listParticipants", "ParticipantsService.ListParticipants").answers(agents()),
+            describe("listParticipants", "ParticipantsService.ListParticipants").returns(agents()),
         )
         .post(
             PARTICIPANTS,
             add_participants,
             describe("addParticipants", "ParticipantsService.AddParticipants")
-                .needs("user_ids", list(id()))
-                .answers(agents()),
+                .required_body("user_ids", list(id()))
+                .returns(agents()),
         )
         .update(
             PARTICIPANTS,
             set_participants,
             describe("setParticipants", "ParticipantsService.SetParticipants")
-                .needs("user_ids", list(id()))
-                .answers(agents()),
+                .required_body("user_ids", list(id()))
+                .returns(agents()),
         )
         .delete(
             PARTICIPANTS,
             remove_participants,
-            describe("removeParticipants", "ParticipantsService.RemoveParticipants").needs("user_ids", list(id())),
+            describe("removeParticipants", "ParticipantsService.RemoveParticipants").required_body("user_ids", list(id())),
         )
 }
 
 /// If both parameters are present, only the assignee is changed.
 async fn assign(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
-    if fields.given("assignee_id") {
+    if fields.is_present("assignee_id") {
         return assign_user(&call, &fields).await;
     }
-    if fields.given("team_id") {
+    if fields.is_present("team_id") {
         return assign_team(&call, &fields).await;
     }
     conversation_changes::unchanged(&call, &fields).await?;
@@ -87,7 +87,7 @@ async fn assign_team(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
     };
     let mut client = call.conversations();
     let given = match client.update_conversation_team(call.request(request)).await {
-        Err(status) if refuses(&status, "team_id") => client.update_conversation_team(call.request(none)).await?,
+        Err(status) if is_violation_of(&status, "team_id") => client.update_conversation_team(call.request(none)).await?,
         other => other?,
     };
     let conversation = given.into_inner().conversation.unwrap_or_default();
@@ -109,7 +109,7 @@ async fn assign_user(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
     };
     let mut client = call.conversations();
     let assigned = match client.update_conversation_assignee(call.request(request)).await {
-        Err(status) if refuses(&status, "assignee_id") => client.update_conversation_assignee(call.request(nobody)).await?,
+        Err(status) if is_violation_of(&status, "assignee_id") => client.update_conversation_assignee(call.request(nobody)).await?,
         other => other?,
     };
     let conversation = assigned.into_inner().conversation.unwrap_or_default();
@@ -117,7 +117,7 @@ async fn assign_user(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
 }
 
 /// Whether an error reports this field as invalid.
-fn refuses(status: &Status, field: &str) -> bool {
+fn is_violation_of(status: &Status, field: &str) -> bool {
     let details = status.get_error_details();
     details
         .bad_request()
@@ -127,7 +127,7 @@ fn refuses(status: &Status, field: &str) -> bool {
 async fn participants(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, conversation_id) = (fields.account(), fields.path_id("conversation_id"));
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListParticipantsRequest {
@@ -190,7 +190,7 @@ async fn remove_participants(call: Call, params: Params) -> ApiResult {
 /// Parses `user_ids`, which is required but may be empty.
 async fn user_ids(call: &Call, fields: &mut ParamReader<'_>) -> Result<Vec<i64>, ApiError> {
     let Some(raw) = fields.raw("user_ids") else {
-        call.admit(fields.account(), Err(ApiError::missing("user_ids"))).await?;
+        call.authorize_error(fields.account(), Err(ApiError::missing("user_ids"))).await?;
         return Ok(Vec::new());
     };
     let one = |value: &Json| value.as_i64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|id| *id > 0);
@@ -199,8 +199,8 @@ async fn user_ids(call: &Call, fields: &mut ParamReader<'_>) -> Result<Vec<i64>,
         single => one(single).map(|id| vec![id]),
     };
     if ids.is_none() {
-        fields.complain(FieldError::new("user_ids", "must be ids of users"));
+        fields.add_error(FieldError::new("user_ids", "must be ids of users"));
     }
-    call.admit(fields.account(), fields.verdict()).await?;
+    call.authorize_error(fields.account(), fields.finish()).await?;
     Ok(ids.unwrap_or_default())
 }

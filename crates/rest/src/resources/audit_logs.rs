@@ -27,7 +27,7 @@ pub fn routes() -> ApiRouter {
         describe("listAuditLogs", "AuditService.ListAuditEvents")
             .caller(Caller::Administrator)
             .query("page", integer().note("From 1."))
-            .answers(
+            .returns(
                 object()
                     .key("per_page", integer())
                     .key("total_entries", integer())
@@ -41,7 +41,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let window = PageWindow::numbered(&fields, PAGE);
     // The operator may call the gRPC method, but not the routes of accounts.
-    call.enter(fields.account()).await?;
+    call.authorize(fields.account()).await?;
     let request = pb::ListAuditEventsRequest {
         account_id: Some(fields.account()),
         page_size: window.size,
@@ -55,7 +55,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
     let entries = found.audit_events.iter().map(entry).collect();
     let first = (entries, window.cut(found.next_page_token));
     let call = Arc::new(call);
-    Ok(rows::go_on(first, window.rows, frame, move |page_token, size| {
+    Ok(rows::paginated(first, window.rows, frame, move |page_token, size| {
         let request = pb::ListAuditEventsRequest {
             page_token,
             page_size: size.try_into().unwrap_or(PAGE),

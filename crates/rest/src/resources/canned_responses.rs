@@ -23,21 +23,21 @@ pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/canned_responses";
     const ONE: &str = "/api/v1/accounts/{account_id}/canned_responses/{id}";
     let shape = json::record::canned_response_schema;
-    let settings = |description: RouteDescription| description.root("canned_response").answers(shape());
+    let settings = |description: RouteDescription| description.root("canned_response").returns(shape());
     ApiRouter::new("Canned responses")
         .get(
             LIST,
             list,
             describe("listCannedResponses", "CannedResponsesService.ListCannedResponses")
                 .query("search", text())
-                .answers(list_of(shape())),
+                .returns(list_of(shape())),
         )
         .post(
             LIST,
             create,
             settings(describe("createCannedResponse", "CannedResponsesService.CreateCannedResponse"))
-                .needs("short_code", text())
-                .needs("content", text()),
+                .required_body("short_code", text())
+                .required_body("content", text()),
         )
         .update(
             ONE,
@@ -55,8 +55,8 @@ async fn list(call: Call, params: Params) -> ApiResult {
     let mut outer = params.fields();
     let account_id = outer.account();
     let query = outer.text("search").unwrap_or_default();
-    call.admit(account_id, outer.verdict()).await?;
-    rows::whole(
+    call.authorize_error(account_id, outer.finish()).await?;
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListCannedResponsesRequest {
@@ -81,9 +81,11 @@ async fn list(call: Call, params: Params) -> ApiResult {
 async fn create(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.admit(account_id, params.root("canned_response", &ATTRIBUTES)).await?;
+    let mut fields = call
+        .authorize_error(account_id, params.root("canned_response", &ATTRIBUTES))
+        .await?;
     let (row, _) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateCannedResponseRequest {
         account_id,
         request_id: call.request_id(),
@@ -115,9 +117,11 @@ async fn show(call: Call, params: Params) -> ApiResult {
 async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.admit(account_id, params.root("canned_response", &ATTRIBUTES)).await?;
+    let mut fields = call
+        .authorize_error(account_id, params.root("canned_response", &ATTRIBUTES))
+        .await?;
     let (mut row, paths) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if paths.is_empty() {
         return show(call, params).await;
     }

@@ -26,38 +26,38 @@ pub fn routes() -> ApiRouter {
         .get(
             "/public/api/v1/inboxes/{inbox_identifier}",
             inbox,
-            told("showClientInbox", "ClientService.GetClientInbox").answers(json::client::inbox_schema()),
+            client_route("showClientInbox", "ClientService.GetClientInbox").returns(json::client::inbox_schema()),
         )
         .post(
             CONTACTS,
             create,
-            person(signed(told("createClientSession", "ClientService.CreateClientSession")))
+            person(signed(client_route("createClientSession", "ClientService.CreateClientSession")))
                 .body("source_id", text().or_null())
-                .answers(json::client::session_schema()),
+                .returns(json::client::session_schema()),
         )
         .get(
             &one,
             show,
-            told("showClientSession", "ClientService.GetClientSession")
+            client_route("showClientSession", "ClientService.GetClientSession")
                 .query("identifier", text())
                 .query("identifier_hash", text())
-                .answers(json::client::session_schema()),
+                .returns(json::client::session_schema()),
         )
         .update(
             &one,
             update,
-            person(signed(told("updateClientSession", "ClientService.UpdateClientSession"))).answers(json::client::record_schema()),
+            person(signed(client_route("updateClientSession", "ClientService.UpdateClientSession"))).returns(json::client::record_schema()),
         )
         .post(
             &format!("{one}/rotate_pubsub_token"),
             rotate,
-            signed(told("rotateClientPubsubToken", "PubsubService.RotatePubsubToken")).answers(json::client::session_schema()),
+            signed(client_route("rotateClientPubsubToken", "PubsubService.RotatePubsubToken")).returns(json::client::session_schema()),
         )
 }
 
 /// Describes a route that requires no token.
-pub(crate) fn told(operation: &'static str, rpc: &'static str) -> RouteDescription {
-    describe(operation, rpc).caller(Caller::Anyone).refuses(
+pub(crate) fn client_route(operation: &'static str, rpc: &'static str) -> RouteDescription {
+    describe(operation, rpc).caller(Caller::Anyone).fails_with(
         axum::http::StatusCode::UNAUTHORIZED,
         "The hash does not sign the identifier of the session's contact.",
     )
@@ -76,7 +76,7 @@ fn person(description: RouteDescription) -> RouteDescription {
 /// Converts an error of a client API call.
 #[allow(clippy::needless_pass_by_value)] // the signature that `map_err` requires
 pub(crate) fn refused(status: Status) -> ApiError {
-    ApiError::of_client(&status)
+    ApiError::from_client(&status)
 }
 
 /// The session in the path.
@@ -121,7 +121,7 @@ async fn create(call: Call, params: Params) -> ApiResult {
         custom_attributes: fields.object("custom_attributes"),
         source_id: fields.text("source_id"),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let made = call.client().create_client_session(call.request(request)).await;
     let made = made.map_err(refused)?.into_inner();
     Ok(json::ok(&json::client::session(&made.session.unwrap_or_default())))
@@ -133,7 +133,7 @@ async fn show(call: Call, params: Params) -> ApiResult {
         session: Some(session(&mut fields)),
         signature: signature(&mut fields),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let found = call
         .client()
         .get_client_session(call.request(request))
@@ -149,7 +149,7 @@ async fn rotate(call: Call, params: Params) -> ApiResult {
         session: Some(session(&mut fields)),
         signature: signature(&mut fields),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let found = call.client().get_client_session(call.request(request)).await;
     let mut session = found.map_err(refused)?.into_inner().session.unwrap_or_default();
     let request = pb::RotatePubsubTokenRequest {
@@ -176,7 +176,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
         avatar_url: fields.text("avatar_url"),
         custom_attributes: fields.object("custom_attributes"),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let changed = call.client().update_client_session(call.request(request)).await;
     let changed = changed.map_err(refused)?.into_inner();
     let contact = changed.session.and_then(|session| session.contact).unwrap_or_default();

@@ -15,7 +15,7 @@ use crate::{
     },
     openapi::{
         RouteDescription, describe,
-        schema::{Schema, anything, either, flag, integer, list as list_of, object, text},
+        schema::{Schema, any, any_of, flag, integer, list as list_of, object, text},
     },
     params::{Params, fields::ParamReader},
 };
@@ -59,19 +59,23 @@ pub fn routes() -> ApiRouter {
 pub fn paged(description: RouteDescription) -> RouteDescription {
     let meta = object()
         .key("count", integer().or_null())
-        .key("current_page", anything().note("As it was sent."));
-    pagination::taken(description)
+        .key("current_page", any().note("As it was sent."));
+    pagination::page_params(description)
         .query(
             "sort",
             text().note("Keys joined by commas, each with a minus before it for the other way round."),
         )
         .query("include_contact_inboxes", flag())
-        .answers(object().key("meta", pagination::told(meta)).key("payload", list_of(shown_schema())))
+        .returns(
+            object()
+                .key("meta", pagination::meta_schema(meta))
+                .key("payload", list_of(listed_contact_schema())),
+        )
 }
 
-/// The schema of [`shown`].
-pub fn shown_schema() -> Schema {
-    either([json::contact::with_sessions_schema(), json::contact::schema()])
+/// The schema of [`to_json`].
+pub fn listed_contact_schema() -> Schema {
+    any_of([json::contact::with_sessions_schema(), json::contact::schema()])
 }
 
 async fn list(call: Call, params: Params) -> ApiResult {
@@ -96,7 +100,7 @@ async fn listed(call: Call, params: &Params, online_only: bool) -> ApiResult {
         with_total_size: window.counts(),
         online_only,
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let list = call.contacts().list_contacts(call.request(request.clone())).await?.into_inner();
     let first = (list.contacts, list.next_page_token);
     Ok(page(&fields, &window, list.total_size, first, move |page_token, page_size| {
@@ -121,11 +125,11 @@ async fn search(call: Call, params: Params) -> ApiResult {
     let query = fields.text("q").unwrap_or_default().trim().to_owned();
     let window = PageWindow::read(&mut fields, PAGE);
     let order_by = order(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if query.is_empty() {
-        call.enter(account_id).await?;
+        call.authorize(account_id).await?;
         let mut meta = json!({ "count": null, "current_page": 1 });
-        window.tell(&mut meta, "");
+        window.write_meta(&mut meta, "");
         return Ok(json::ok(&json!({ "meta": meta, "payload": [] })));
     }
     let request = pb::SearchContactsRequest {
@@ -181,16 +185,16 @@ where
 {
     // Chatwoot returns the page number as it was sent: text from a query, a number from a JSON body.
     let current = fields.raw("page").filter(|page| !page.is_null()).cloned().unwrap_or(json!(1));
-    let shown = shape(fields);
-    let contacts: Vec<_> = contacts.iter().take(window.rows).map(shown).collect();
+    let to_json = shape(fields);
+    let contacts: Vec<_> = contacts.iter().take(window.rows).map(to_json).collect();
     let mut meta = json!({ "count": count, "current_page": current });
-    window.tell(&mut meta, &next);
+    window.write_meta(&mut meta, &next);
     let frame = |rows| json!({ "meta": meta, "payload": rows });
-    rows::go_on((contacts, window.cut(next)), window.rows, frame, move |token, size| {
+    rows::paginated((contacts, window.cut(next)), window.rows, frame, move |token, size| {
         let page = fetch(token, size.try_into().unwrap_or(PAGE));
         async move {
             let (contacts, next) = page.await?;
-            Ok((contacts.iter().map(shown).collect(), next))
+            Ok((contacts.iter().map(to_json).collect(), next))
         }
     })
 }
@@ -205,7 +209,7 @@ fn shape(fields: &ParamReader<'_>) -> fn(&pb::Contact) -> Json {
 }
 
 /// Converts a contact: with its sessions, unless the client has declined them.
-pub fn shown(fields: &ParamReader<'_>, contact: &pb::Contact) -> Json {
+pub fn listed_contact(fields: &ParamReader<'_>, contact: &pb::Contact) -> Json {
     shape(fields)(contact)
 }
 

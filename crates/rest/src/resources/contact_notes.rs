@@ -23,22 +23,22 @@ pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}/notes";
     const ONE: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}/notes/{note_id}";
     let shape = json::record::note_schema;
-    let settings = |description: RouteDescription| description.root("note").answers(shape());
+    let settings = |description: RouteDescription| description.root("note").returns(shape());
     ApiRouter::new("Contacts")
         .get(
             LIST,
             list,
-            describe("listContactNotes", "ContactNotesService.ListContactNotes").answers(list_of(shape())),
+            describe("listContactNotes", "ContactNotesService.ListContactNotes").returns(list_of(shape())),
         )
         .post(
             LIST,
             create,
-            settings(describe("createContactNote", "ContactNotesService.CreateContactNote")).needs("content", text()),
+            settings(describe("createContactNote", "ContactNotesService.CreateContactNote")).required_body("content", text()),
         )
         .get(
             ONE,
             show,
-            describe("showContactNote", "ContactNotesService.GetContactNote").answers(shape()),
+            describe("showContactNote", "ContactNotesService.GetContactNote").returns(shape()),
         )
         .update(
             ONE,
@@ -51,7 +51,7 @@ pub fn routes() -> ApiRouter {
 async fn list(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListContactNotesRequest {
@@ -73,9 +73,9 @@ async fn list(call: Call, params: Params) -> ApiResult {
 async fn create(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
-    let mut fields = call.admit(account_id, params.root("note", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("note", &ATTRIBUTES)).await?;
     let (row, _) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateContactNoteRequest {
         account_id,
         request_id: call.request_id(),
@@ -101,9 +101,9 @@ async fn show(call: Call, params: Params) -> ApiResult {
 async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
-    let mut fields = call.admit(account_id, params.root("note", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("note", &ATTRIBUTES)).await?;
     let (mut row, paths) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if paths.is_empty() {
         return show(call, params).await;
     }

@@ -30,53 +30,53 @@ pub fn routes() -> ApiRouter {
             &format!("{CONTACT}/contact_inboxes"),
             create_session,
             describe("createContactSession", "ContactsService.CreateContactSession")
-                .needs("inbox_id", id())
+                .required_body("inbox_id", id())
                 .body("source_id", text())
                 .body("hmac_verified", flag())
-                .answers(json::contact::lone_session_schema()),
+                .returns(json::contact::session_with_inbox_schema()),
         )
         .get(
             &format!("{CONTACT}/labels"),
             labels,
-            describe("listContactLabels", "ContactsService.GetContact").answers(names()),
+            describe("listContactLabels", "ContactsService.GetContact").returns(names()),
         )
         .post(
             &format!("{CONTACT}/labels"),
             set_labels,
             describe("setContactLabels", "ContactsService.UpdateContact")
                 .body("labels", list(text()))
-                .answers(names()),
+                .returns(names()),
         )
         .get(
             &format!("{CONTACT}/conversations"),
             conversations,
             describe("listContactConversations", "ConversationsService.ListConversations")
-                .answers(within("payload", list(json::conversation::schema()))),
+                .returns(within("payload", list(json::conversation::schema()))),
         )
         .get(
             &format!("{CONTACT}/contactable_inboxes"),
             contactable_inboxes,
             describe("listContactableInboxes", "ContactsService.ListContactableInboxes")
-                .answers(within("payload", list(json::contact::contactable_schema()))),
+                .returns(within("payload", list(json::contact::contactable_schema()))),
         )
         .post(
             &format!("{ACCOUNT}/contact_inboxes/filter"),
             find_by_session,
             describe("findContactBySession", "ContactsService.GetContactBySession")
-                .needs("inbox_id", id())
-                .needs("source_id", text())
+                .required_body("inbox_id", id())
+                .required_body("source_id", text())
                 .reads()
-                .finds_nothing()
-                .answers(json::contact::with_sessions_schema()),
+                .empty_not_found()
+                .returns(json::contact::with_sessions_schema()),
         )
         .post(
             &format!("{ACCOUNT}/actions/contact_merge"),
             merge,
             describe("mergeContacts", "ContactsService.MergeContacts")
                 .caller(Caller::Administrator)
-                .needs("base_contact_id", id())
-                .needs("mergee_contact_id", id())
-                .answers(json::contact::schema()),
+                .required_body("base_contact_id", id())
+                .required_body("mergee_contact_id", id())
+                .returns(json::contact::schema()),
         )
 }
 
@@ -91,15 +91,17 @@ async fn create_session(call: Call, params: Params) -> ApiResult {
         source_id: fields.text("source_id"),
         hmac_verified: fields.flag("hmac_verified").unwrap_or(false),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let made = call.contacts().create_contact_session(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::contact::lone_session(&made.contact_inbox.unwrap_or_default())))
+    Ok(json::ok(&json::contact::session_with_inbox(
+        &made.contact_inbox.unwrap_or_default(),
+    )))
 }
 
 async fn contactable_inboxes(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, contact_id) = (fields.account(), fields.path_id("contact_id"));
-    rows::whole(
+    rows::all_pages(
         |rows| json!({ "payload": rows }),
         move |page_token| {
             let request = pb::ListContactableInboxesRequest {
@@ -111,8 +113,8 @@ async fn contactable_inboxes(call: Call, params: Params) -> ApiResult {
             let (mut client, request) = (call.contacts(), call.request(request));
             async move {
                 let page = client.list_contactable_inboxes(request).await?.into_inner();
-                let shown = page.contactable_inboxes.iter().map(json::contact::contactable);
-                Ok((shown.collect(), page.next_page_token))
+                let rows = page.contactable_inboxes.iter().map(json::contact::contactable);
+                Ok((rows.collect(), page.next_page_token))
             }
         },
     )
@@ -127,10 +129,10 @@ async fn find_by_session(call: Call, params: Params) -> ApiResult {
         inbox_id: fields.path_id("inbox_id"),
         source_id: fields.text("source_id").unwrap_or_default(),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     if request.source_id.trim().is_empty() {
-        call.enter(request.account_id).await?;
-        return Err(ApiError::nothing());
+        call.authorize(request.account_id).await?;
+        return Err(ApiError::empty_not_found());
     }
     let found = call
         .contacts()
@@ -138,7 +140,11 @@ async fn find_by_session(call: Call, params: Params) -> ApiResult {
         .await
         .map_err(|status| {
             let failure = ApiError::from(status);
-            if failure.is_not_found() { ApiError::nothing() } else { failure }
+            if failure.is_not_found() {
+                ApiError::empty_not_found()
+            } else {
+                failure
+            }
         })?;
     Ok(json::ok(&json::contact::with_sessions(
         &found.into_inner().contact.unwrap_or_default(),
@@ -172,7 +178,7 @@ async fn set_labels(call: Call, params: Params) -> ApiResult {
         labels: fields.texts("labels").unwrap_or_default(),
         ..Default::default()
     };
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let contact = contacts::change(&call, account_id, contact, vec!["labels".to_owned()]).await?;
     Ok(json::ok(&json!({ "payload": contact.labels })))
 }

@@ -15,7 +15,7 @@ use crate::{
         schema::{Schema, attributes, avatar, flag, id, list as list_of, object, text, within},
     },
     params::{Params, fields::ParamReader, uploads::ParamsWithFiles},
-    resources::contact_list::{shown, shown_schema},
+    resources::contact_list::{listed_contact, listed_contact_schema},
 };
 
 pub fn routes() -> ApiRouter {
@@ -29,19 +29,19 @@ pub fn routes() -> ApiRouter {
             written(describe("createContact", "ContactsService.CreateContact"))
                 .body("inbox_id", id())
                 .body("source_id", text())
-                .answers(within("payload", made_schema())),
+                .returns(within("payload", created_schema())),
         )
         .get(
             CONTACT,
             show,
             describe("showContact", "ContactsService.GetContact")
                 .query("include_contact_inboxes", flag())
-                .answers(within("payload", shown_schema())),
+                .returns(within("payload", listed_contact_schema())),
         )
         .update(
             CONTACT,
             update,
-            written(describe("updateContact", "ContactsService.UpdateContact")).answers(one()),
+            written(describe("updateContact", "ContactsService.UpdateContact")).returns(one()),
         )
         .delete(
             CONTACT,
@@ -53,7 +53,7 @@ pub fn routes() -> ApiRouter {
             destroy_custom_attributes,
             describe("removeContactAttributes", "ContactsService.UpdateContact")
                 .body("custom_attributes", list_of(text()))
-                .answers(one()),
+                .returns(one()),
         )
 }
 
@@ -67,7 +67,7 @@ fn written(description: RouteDescription) -> RouteDescription {
 }
 
 /// The schema of the response of [`create`].
-fn made_schema() -> Schema {
+fn created_schema() -> Schema {
     object().key("contact", json::contact::with_sessions_schema()).key(
         "contact_inbox",
         object()
@@ -88,11 +88,11 @@ async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
         blocked: fields.flag("blocked").unwrap_or(false),
         additional_attributes: fields.object("additional_attributes"),
         custom_attributes: fields.object("custom_attributes"),
-        avatar_url: fields.picture().unwrap_or_default(),
+        avatar_url: fields.avatar().unwrap_or_default(),
         inbox_id: fields.id("inbox_id"),
         source_id: fields.text("source_id"),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let made = call.contacts().create_contact(call.request(request)).await?.into_inner();
     let contact = made.contact.unwrap_or_default();
     Ok(json::ok(&json!({ "payload": {
@@ -107,7 +107,7 @@ async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
 async fn show(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let contact = read(&call, fields.account(), fields.path_id("contact_id")).await?;
-    Ok(json::ok(&json!({ "payload": shown(&fields, &contact) })))
+    Ok(json::ok(&json!({ "payload": listed_contact(&fields, &contact) })))
 }
 
 /// Reads a contact with its sessions.
@@ -142,7 +142,7 @@ async fn update(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
     let mut fields = params.fields();
     let account_id = fields.account();
     let (contact, mask) = patch(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let contact = change(&call, account_id, contact, mask).await?;
     Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
 }
@@ -164,7 +164,7 @@ fn patch(fields: &mut ParamReader<'_>) -> (pb::Contact, Vec<String>) {
         ("identifier", |contact, it| contact.identifier = it),
     ];
     for (key, put) in texts {
-        if fields.given(key) {
+        if fields.is_present(key) {
             put(&mut contact, fields.text(key));
             mask.push(key.to_owned());
         }
@@ -173,7 +173,7 @@ fn patch(fields: &mut ParamReader<'_>) -> (pb::Contact, Vec<String>) {
         contact.blocked = blocked;
         mask.push("blocked".to_owned());
     }
-    if let Some(avatar_url) = fields.picture() {
+    if let Some(avatar_url) = fields.avatar() {
         contact.avatar_url = avatar_url;
         mask.push("avatar_url".to_owned());
     }
@@ -196,7 +196,7 @@ async fn destroy_custom_attributes(call: Call, params: Params) -> ApiResult {
         ..Default::default()
     };
     let names = fields.texts("custom_attributes").unwrap_or_default();
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     // A key in the mask that is absent from the contact is removed.
     let mask = names
         .into_iter()
@@ -257,7 +257,7 @@ mod tests {
         let params = params(json!({ "contact_id": "41", "name": {}, "custom_attributes": "gold" }));
         let mut fields = params.fields();
         patch(&mut fields);
-        let failure = fields.verdict().unwrap_err();
+        let failure = fields.finish().unwrap_err();
         assert_eq!(
             format!("{failure:?}").matches("must be").count(),
             2,

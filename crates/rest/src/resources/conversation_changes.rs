@@ -32,7 +32,7 @@ pub fn routes() -> ApiRouter {
             describe("toggleConversationStatus", "ConversationsService.UpdateConversationStatus")
                 .body("status", names(&STATUSES))
                 .body("snoozed_until", unix())
-                .answers(within("payload", toggled())),
+                .returns(within("payload", toggle_status_schema())),
         )
         .post(
             &one("toggle_priority"),
@@ -50,31 +50,31 @@ pub fn routes() -> ApiRouter {
         .post(
             &one("update_last_seen"),
             update_last_seen,
-            describe("markConversationSeen", "ConversationsService.MarkConversationSeen").answers(json::conversation::schema()),
+            describe("markConversationSeen", "ConversationsService.MarkConversationSeen").returns(json::conversation::schema()),
         )
         .post(
             &one("custom_attributes"),
             set_custom_attributes,
             describe("setConversationAttributes", "ConversationsService.UpdateConversationAttributes")
-                .needs("custom_attributes", attributes())
-                .answers(within("custom_attributes", attributes())),
+                .required_body("custom_attributes", attributes())
+                .returns(within("custom_attributes", attributes())),
         )
         .get(
             &one("labels"),
             labels,
-            describe("listConversationLabels", "ConversationsService.GetConversation").answers(of_labels()),
+            describe("listConversationLabels", "ConversationsService.GetConversation").returns(of_labels()),
         )
         .post(
             &one("labels"),
             set_labels,
             describe("setConversationLabels", "ConversationsService.UpdateConversationLabels")
                 .body("labels", list(text()))
-                .answers(of_labels()),
+                .returns(of_labels()),
         )
 }
 
 /// The schema of the response of [`toggle_status`].
-fn toggled() -> Schema {
+fn toggle_status_schema() -> Schema {
     object()
         .key("success", flag().or_null())
         .key("conversation_id", id())
@@ -91,7 +91,7 @@ async fn toggle_status(call: Call, params: Params) -> ApiResult {
         status: fields.choice("status", &STATUSES).unwrap_or_default().into(),
         snoozed_until: fields.time("snoozed_until", timestamps::from_unix),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let changed = call
         .conversations()
         .update_conversation_status(call.request(request))
@@ -109,7 +109,7 @@ async fn toggle_status(call: Call, params: Params) -> ApiResult {
 /// `PATCH /conversations/{id}`, which changes only the priority.
 pub async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
-    if !fields.given("priority") {
+    if !fields.is_present("priority") {
         return Ok(conversation_response::answer(unchanged(&call, &fields).await?));
     }
     let conversation = set_priority(&call, &mut fields).await?;
@@ -145,7 +145,7 @@ async fn set_priority(call: &Call, fields: &mut ParamReader<'_>) -> Result<Optio
         conversation_id: fields.path_id("conversation_id"),
         priority: priority.into(),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let changed = call.conversations().update_conversation_priority(call.request(request)).await?;
     Ok(changed.into_inner().conversation)
 }
@@ -192,10 +192,11 @@ async fn update_last_seen(call: Call, params: Params) -> ApiResult {
 async fn set_custom_attributes(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
-    let attributes = fields.object_or_empty("custom_attributes");
-    call.admit(account_id, fields.verdict()).await?;
+    let attributes = fields.object_or_default("custom_attributes");
+    call.authorize_error(account_id, fields.finish()).await?;
     if attributes.is_none() {
-        call.admit(account_id, Err(ApiError::missing("custom_attributes"))).await?;
+        call.authorize_error(account_id, Err(ApiError::missing("custom_attributes")))
+            .await?;
     }
     let request = pb::UpdateConversationAttributesRequest {
         account_id,
@@ -232,7 +233,7 @@ async fn set_labels(call: Call, params: Params) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         labels: fields.texts("labels").unwrap_or_default(),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let changed = call
         .conversations()
         .update_conversation_labels(call.request(request))

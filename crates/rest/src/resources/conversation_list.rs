@@ -30,22 +30,22 @@ pub fn routes() -> ApiRouter {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
     let meta = json::conversation::counts_schema;
     let page = object()
-        .key("meta", pagination::told_found(meta()))
+        .key("meta", pagination::search_meta_schema(meta()))
         .key("payload", list_of(json::conversation::schema()));
     let call = "ConversationsService.ListConversations";
     ApiRouter::new("Conversations")
         .get(
             CONVERSATIONS,
             list,
-            pagination::taken(filtered(describe("listConversations", call)))
+            pagination::page_params(filtered(describe("listConversations", call)))
                 .query("sort_by", text())
                 .query("updated_within", integer().note("Seconds; shows all that changed since then."))
-                .answers(within("data", page)),
+                .returns(within("data", page)),
         )
         .get(
             &format!("{CONVERSATIONS}/meta"),
             counts,
-            filtered(describe("countConversations", call)).answers(within("meta", meta())),
+            filtered(describe("countConversations", call)).returns(within("meta", meta())),
         )
 }
 
@@ -67,14 +67,14 @@ async fn list(call: Call, params: Params) -> ApiResult {
     let (found, window, request) = find(&call, &params, true).await?;
     let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
     let mut meta = json::conversation::counts(found.counts.as_ref());
-    if params.fields().filled("q") {
-        window.tell_found(&mut meta, &found.next_page_token, found.complete);
+    if params.fields().has_value("q") {
+        window.write_search_meta(&mut meta, &found.next_page_token, found.complete);
     } else {
-        window.tell(&mut meta, &found.next_page_token);
+        window.write_meta(&mut meta, &found.next_page_token);
     }
     let frame = |rows| json!({ "data": { "meta": meta, "payload": rows } });
     let first = (conversations, window.cut(found.next_page_token));
-    Ok(rows::go_on(first, window.rows, frame, move |page_token, size| {
+    Ok(rows::paginated(first, window.rows, frame, move |page_token, size| {
         let request = pb::ListConversationsRequest {
             page_token,
             page_size: size.try_into().unwrap_or(ONE_PAGE),
@@ -85,8 +85,8 @@ async fn list(call: Call, params: Params) -> ApiResult {
         let (mut client, request) = (call.conversations(), call.request(request));
         async move {
             let page = client.list_conversations(request).await?.into_inner();
-            let shown = page.conversations.iter().map(json::conversation::conversation);
-            Ok((shown.collect(), page.next_page_token))
+            let rows = page.conversations.iter().map(json::conversation::conversation);
+            Ok((rows.collect(), page.next_page_token))
         }
     }))
 }
@@ -106,11 +106,11 @@ pub(crate) async fn find(
     let filter = filter(&mut fields);
     let account_id = fields.account();
     let mut window = PageWindow::read(&mut fields, PAGE);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let mut request = match filter {
         Filter::Some(request) => request,
         Filter::Nothing => {
-            call.enter(account_id).await?;
+            call.authorize(account_id).await?;
             let none = pb::ListConversationsResponse {
                 counts: Some(pb::ConversationCounts::default()),
                 complete: true,
@@ -125,7 +125,7 @@ pub(crate) async fn find(
     if !with_rows {
         (request.skip, request.page_size, window.rows) = (0, 1, 0);
         request.page_token.clear();
-    } else if request.updated_since.is_some() && !fields.filled("per_page") {
+    } else if request.updated_since.is_some() && !fields.has_value("per_page") {
         (request.skip, request.page_size, window.rows) = (0, ONE_PAGE, ROWS_OF_ONE_PAGE);
     }
     let mut found = call

@@ -42,23 +42,23 @@ pub fn routes() -> ApiRouter {
         .post(
             &format!("{CONVERSATION}/unread"),
             unread,
-            describe("markConversationUnread", "ConversationsService.MarkConversationUnread").answers(json::conversation::schema()),
+            describe("markConversationUnread", "ConversationsService.MarkConversationUnread").returns(json::conversation::schema()),
         )
         .post(
             &format!("{CONVERSATION}/transcript"),
             transcript,
-            describe("sendTranscript", "ConversationsService.SendTranscript").needs("email", text()),
+            describe("sendTranscript", "ConversationsService.SendTranscript").required_body("email", text()),
         )
         .get(
             &format!("{CONVERSATION}/attachments"),
             attachments,
-            pagination::taken(describe(
+            pagination::page_params(describe(
                 "listConversationAttachments",
                 "ConversationsService.ListConversationAttachments",
             ))
-            .answers(
+            .returns(
                 object()
-                    .key("meta", pagination::told(object().key("total_count", integer())))
+                    .key("meta", pagination::meta_schema(object().key("total_count", integer())))
                     .key("payload", list(json::message::listed_attachment_schema())),
             ),
         )
@@ -107,19 +107,19 @@ async fn attachments(call: Call, params: Params) -> ApiResult {
         page_token: window.token.clone(),
         skip: window.skip,
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let found = call
         .conversations()
         .list_conversation_attachments(call.request(request.clone()))
         .await?
         .into_inner();
-    let shown = found.attachments.iter().take(window.rows);
-    let payload: Vec<_> = shown.map(json::message::listed_attachment).collect();
+    let rows = found.attachments.iter().take(window.rows);
+    let payload: Vec<_> = rows.map(json::message::listed_attachment).collect();
     let mut meta = json!({ "total_count": found.total_size });
-    window.tell(&mut meta, &found.next_page_token);
+    window.write_meta(&mut meta, &found.next_page_token);
     let frame = |rows| json!({ "meta": meta, "payload": rows });
     let first = (payload, window.cut(found.next_page_token));
-    Ok(rows::go_on(first, window.rows, frame, move |page_token, size| {
+    Ok(rows::paginated(first, window.rows, frame, move |page_token, size| {
         let request = pb::ListConversationAttachmentsRequest {
             page_token,
             page_size: size.try_into().unwrap_or(ATTACHMENTS),
@@ -129,8 +129,8 @@ async fn attachments(call: Call, params: Params) -> ApiResult {
         let (mut client, request) = (call.conversations(), call.request(request));
         async move {
             let page = client.list_conversation_attachments(request).await?.into_inner();
-            let shown = page.attachments.iter().map(json::message::listed_attachment);
-            Ok((shown.collect(), page.next_page_token))
+            let rows = page.attachments.iter().map(json::message::listed_attachment);
+            Ok((rows.collect(), page.next_page_token))
         }
     }))
 }
@@ -145,8 +145,8 @@ async fn transcript(call: Call, params: Params) -> ApiResult {
     };
     let missing = ApiError::error(StatusCode::UNPROCESSABLE_ENTITY, "email param missing");
     let given = if request.email.trim().is_empty() { Err(missing) } else { Ok(()) };
-    call.admit(request.account_id, given).await?;
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, given).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     call.conversations().send_transcript(call.request(request)).await?;
     Ok(json::empty())
 }

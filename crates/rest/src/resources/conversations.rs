@@ -45,19 +45,19 @@ pub fn routes() -> ApiRouter {
                         .fold(object(), |all, (key, shape)| all.optional(key, shape))
                         .open(),
                 )
-                .answers(shape()),
+                .returns(shape()),
         )
         .get(
             CONVERSATION,
             show,
-            describe("showConversation", "ConversationsService.GetConversation").answers(shape()),
+            describe("showConversation", "ConversationsService.GetConversation").returns(shape()),
         )
         .update(
             CONVERSATION,
             conversation_changes::update,
             describe("updateConversation", "ConversationsService.UpdateConversationPriority")
                 .body("priority", names(&json::conversation::PRIORITIES).or_null())
-                .answers(shape()),
+                .returns(shape()),
         )
         .delete(
             CONVERSATION,
@@ -88,18 +88,18 @@ async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
             .unwrap_or_default()
             .into(),
         additional_attributes: additional_attributes(&mut fields),
-        custom_attributes: fields.object_or_empty("custom_attributes"),
+        custom_attributes: fields.object_or_default("custom_attributes"),
         hmac_verified: fields.flag("hmac_verified").unwrap_or(false),
         message,
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let made = call.conversations().create_conversation(call.request(request)).await?.into_inner();
     Ok(answer(made.conversation))
 }
 
 /// The additional attributes. A `referer` that is not a URL becomes null.
 fn additional_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
-    let mut attributes = fields.object_or_empty("additional_attributes")?;
+    let mut attributes = fields.object_or_default("additional_attributes")?;
     if let Some(referer) = attributes.fields.get_mut("referer") {
         let is_url = match &referer.kind {
             Some(Kind::StringValue(text)) => text.parse::<Uri>().is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some()),

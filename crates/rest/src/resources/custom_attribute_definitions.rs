@@ -11,7 +11,7 @@ use crate::{
     lists::rows,
     openapi::{
         RouteDescription, describe,
-        schema::{self, Schema, either, integer, list as list_of, text},
+        schema::{self, Schema, any_of, integer, list as list_of, text},
     },
     params::{Params, fields::ParamReader},
 };
@@ -38,7 +38,7 @@ pub fn routes() -> ApiRouter {
             .body("attribute_display_type", by_name(&json::record::TYPES))
             .bodies(&["attribute_description", "regex_pattern", "regex_cue"], &text().or_null())
             .body("attribute_values", list_of(text()))
-            .answers(shape())
+            .returns(shape())
     };
     ApiRouter::new("Custom attributes")
         .get(
@@ -49,7 +49,7 @@ pub fn routes() -> ApiRouter {
                 "CustomAttributeDefinitionsService.ListCustomAttributeDefinitions",
             )
             .query("attribute_model", by_name(&json::record::MODELS))
-            .answers(list_of(shape())),
+            .returns(list_of(shape())),
         )
         .post(
             LIST,
@@ -59,8 +59,8 @@ pub fn routes() -> ApiRouter {
                 "CustomAttributeDefinitionsService.CreateCustomAttributeDefinition",
             ))
             .body("attribute_model", by_name(&json::record::MODELS))
-            .needs("attribute_display_name", text())
-            .needs("attribute_key", text()),
+            .required_body("attribute_display_name", text())
+            .required_body("attribute_key", text()),
         )
         .get(
             ONE,
@@ -69,7 +69,7 @@ pub fn routes() -> ApiRouter {
                 "showCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.GetCustomAttributeDefinition",
             )
-            .answers(shape()),
+            .returns(shape()),
         )
         .update(
             ONE,
@@ -88,7 +88,7 @@ pub fn routes() -> ApiRouter {
                 "deleteCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.DeleteCustomAttributeDefinition",
             )
-            .answers_nothing(),
+            .returns_no_content(),
         )
 }
 
@@ -96,8 +96,8 @@ async fn list(call: Call, params: Params) -> ApiResult {
     let mut outer = params.fields();
     let account_id = outer.account();
     let model = numbered(&mut outer, "attribute_model", &json::record::MODELS).map_or(0, i32::from);
-    call.admit(account_id, outer.verdict()).await?;
-    rows::whole(
+    call.authorize_error(account_id, outer.finish()).await?;
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListCustomAttributeDefinitionsRequest {
@@ -123,10 +123,10 @@ async fn create(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let mut fields = call
-        .admit(account_id, params.root("custom_attribute_definition", &ATTRIBUTES))
+        .authorize_error(account_id, params.root("custom_attribute_definition", &ATTRIBUTES))
         .await?;
     let (row, _) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateCustomAttributeDefinitionRequest {
         account_id,
         request_id: call.request_id(),
@@ -163,10 +163,10 @@ async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let mut fields = call
-        .admit(account_id, params.root("custom_attribute_definition", &ATTRIBUTES))
+        .authorize_error(account_id, params.root("custom_attribute_definition", &ATTRIBUTES))
         .await?;
     let (mut row, paths) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if paths.is_empty() {
         return show(call, params).await;
     }
@@ -196,13 +196,13 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         custom_attribute_definition_id: outer.path_id("id"),
     };
     call.definitions().delete_custom_attribute_definition(call.request(request)).await?;
-    Ok(json::nothing())
+    Ok(json::no_content())
 }
 
 /// Parses a value of `names`, given by its name or its index.
 fn numbered<T: Copy>(fields: &mut ParamReader<'_>, key: &str, names: &[(&'static str, T)]) -> Option<T> {
-    let place = fields.integer(key).and_then(|number| usize::try_from(number).ok());
-    match place.and_then(|place| names.get(place)) {
+    let index = fields.integer(key).and_then(|number| usize::try_from(number).ok());
+    match index.and_then(|index| names.get(index)) {
         Some((_, value)) => Some(*value),
         None => fields.choice(key, names),
     }
@@ -210,7 +210,7 @@ fn numbered<T: Copy>(fields: &mut ParamReader<'_>, key: &str, names: &[(&'static
 
 /// The schema of a parameter that [`numbered`] parses.
 fn by_name<T>(names: &[(&'static str, T)]) -> Schema {
-    either([schema::names(names), integer()])
+    any_of([schema::names(names), integer()])
 }
 
 /// Parses a definition. Also returns the update mask paths of the attributes that were sent, except the model, which cannot change.

@@ -44,18 +44,18 @@ pub fn routes() -> ApiRouter {
     ApiRouter::new("Files")
         .get(
             "/files/{link}/{name}",
-            lead,
+            redirect,
             describe("followFileLink", "FilesService.GetFileLink")
                 .caller(Caller::Anyone)
-                .leads_elsewhere(),
+                .redirects(),
         )
         .get(
             "/files/blobs/{link}/{name}",
             show,
             describe("readFile", "FilesService.DownloadFile")
                 .caller(Caller::Anyone)
-                .refuses(StatusCode::RANGE_NOT_SATISFIABLE, "The range begins behind the end.")
-                .answers_bytes("*/*"),
+                .fails_with(StatusCode::RANGE_NOT_SATISFIABLE, "The range begins behind the end.")
+                .returns_bytes("*/*"),
         )
 }
 
@@ -63,19 +63,19 @@ fn link(params: &Params) -> String {
     params.fields().text("link").unwrap_or_default()
 }
 
-async fn lead(call: Call, params: Params) -> ApiResult {
+async fn redirect(call: Call, params: Params) -> ApiResult {
     let request = pb::GetFileLinkRequest { link: link(&params) };
     let found = call.files().get_file_link(call.request(request)).await?.into_inner();
     // A relative URL is valid under any address at which clients reach the gateway.
-    let (_, place) = found.link.split_once("/files/").unwrap_or_default();
-    let location = HeaderValue::try_from(format!("../{place}")).map_err(|_| ApiError::fault(StatusCode::INTERNAL_SERVER_ERROR))?;
+    let (_, path) = found.link.split_once("/files/").unwrap_or_default();
+    let location = HeaderValue::try_from(format!("../{path}")).map_err(|_| ApiError::status_error(StatusCode::INTERNAL_SERVER_ERROR))?;
     let mut response = json::empty();
     *response.status_mut() = StatusCode::FOUND;
     response.headers_mut().insert(LOCATION, location);
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    keep_to_itself(&mut response);
+    set_no_referrer(&mut response);
     Ok(response)
 }
 
@@ -89,7 +89,7 @@ enum RequestedRange {
     Last(u64),
 }
 
-fn wanted(headers: &HeaderMap) -> RequestedRange {
+fn requested_range(headers: &HeaderMap) -> RequestedRange {
     let read = || {
         let text = headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?;
         let (first, last) = text.split_once('-')?;
@@ -127,25 +127,25 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> ApiResult {
         let mut parts = call.files().download_file(call.request(request)).await?.into_inner();
         match parts.message().await?.and_then(|first| first.part) {
             Some(Part::Info(info)) => Ok::<_, ApiError>((info, parts)),
-            _ => Err(ApiError::fault(StatusCode::INTERNAL_SERVER_ERROR)),
+            _ => Err(ApiError::status_error(StatusCode::INTERNAL_SERVER_ERROR)),
         }
     };
-    let wanted = wanted(&headers);
+    let requested_range = requested_range(&headers);
     // The size of a file is known only once it is open. Most ranges specify their start, so the first attempt is usually right.
-    let first_try = match wanted {
+    let first_try = match requested_range {
         RequestedRange::All => 0..0,
         RequestedRange::From(first, last) => first..last.map_or(u64::MAX, |last| last.saturating_add(1)),
         RequestedRange::Last(_) => 0..1,
     };
     let (info, mut parts) = open(first_try).await?;
     let size = info.size.unsigned_abs();
-    let Some(range) = wanted.of(size) else {
+    let Some(range) = requested_range.of(size) else {
         let mut response = json::empty();
         *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
         set(&mut response, CONTENT_RANGE, &format!("bytes */{size}"))?;
         return Ok(response);
     };
-    if matches!(wanted, RequestedRange::Last(_)) {
+    if matches!(requested_range, RequestedRange::Last(_)) {
         (_, parts) = open(range.clone()).await?;
     }
     let chunks = parts.map(|part| match part {
@@ -156,7 +156,7 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> ApiResult {
         Err(status) => Err(status),
     });
     let mut response = Response::new(Body::from_stream(chunks));
-    if wanted != RequestedRange::All {
+    if requested_range != RequestedRange::All {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         set(
             &mut response,
@@ -176,18 +176,18 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> ApiResult {
         HeaderName::from_static("content-security-policy"),
         "sandbox; default-src 'none'",
     )?;
-    keep_to_itself(&mut response);
+    set_no_referrer(&mut response);
     Ok(response)
 }
 
 /// Prevents browsers from sending the link, which is a credential, in the `Referer` header.
-fn keep_to_itself(response: &mut Response) {
+fn set_no_referrer(response: &mut Response) {
     let policy = HeaderValue::from_static("no-referrer");
     response.headers_mut().insert(REFERRER_POLICY, policy);
 }
 
 fn set(response: &mut Response, name: HeaderName, value: &str) -> Result<(), ApiError> {
-    let value = HeaderValue::try_from(value).map_err(|_| ApiError::fault(StatusCode::INTERNAL_SERVER_ERROR))?;
+    let value = HeaderValue::try_from(value).map_err(|_| ApiError::status_error(StatusCode::INTERNAL_SERVER_ERROR))?;
     response.headers_mut().insert(name, value);
     Ok(())
 }
@@ -201,7 +201,7 @@ fn disposition(info: &pb::FileInfo) -> String {
             kind == *known
         }
     });
-    let place = if shown { "inline" } else { "attachment" };
+    let disposition_type = if shown { "inline" } else { "attachment" };
     let plain: String = info
         .name
         .chars()
@@ -214,7 +214,7 @@ fn disposition(info: &pb::FileInfo) -> String {
         })
         .collect();
     format!(
-        "{place}; filename=\"{plain}\"; filename*=UTF-8''{}",
+        "{disposition_type}; filename=\"{plain}\"; filename*=UTF-8''{}",
         utf8_percent_encode(&info.name, NON_ALPHANUMERIC)
     )
 }
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn ranges() {
-        let read = |text: &'static str| wanted(&HeaderMap::from_iter([(RANGE, HeaderValue::from_static(text))]));
+        let read = |text: &'static str| requested_range(&HeaderMap::from_iter([(RANGE, HeaderValue::from_static(text))]));
         assert_eq!(read("bytes=2-4").of(10), Some(2..5));
         assert_eq!(read("bytes=2-").of(10), Some(2..10));
         assert_eq!(read("bytes=2-99").of(10), Some(2..10));

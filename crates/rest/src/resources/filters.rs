@@ -15,7 +15,7 @@ use crate::{
     },
     openapi::{
         describe,
-        schema::{Schema, anything, choice, list, names, object, text},
+        schema::{Schema, any, choice, list, names, object, text},
     },
     params::{Params, attributes::to_value, fields::ParamReader},
     resources::contact_list,
@@ -41,23 +41,26 @@ const EXACT: u64 = 9_007_199_254_740_992;
 pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     let page = object()
-        .key("meta", pagination::told(json::conversation::counts_without_assigned_schema()))
+        .key(
+            "meta",
+            pagination::meta_schema(json::conversation::counts_without_assigned_schema()),
+        )
         .key("payload", list(json::conversation::schema()));
     ApiRouter::new("Filters")
         .post(
             &format!("{ACCOUNT}/contacts/filter"),
             filter_contacts,
             contact_list::paged(describe("filterContacts", "ContactsService.FilterContacts"))
-                .needs("payload", list(condition()))
+                .required_body("payload", list(condition()))
                 .reads(),
         )
         .post(
             &format!("{ACCOUNT}/conversations/filter"),
             filter_conversations,
-            pagination::taken(describe("filterConversations", "ConversationsService.FilterConversations"))
-                .needs("payload", list(condition()))
+            pagination::page_params(describe("filterConversations", "ConversationsService.FilterConversations"))
+                .required_body("payload", list(condition()))
                 .reads()
-                .answers(page),
+                .returns(page),
         )
 }
 
@@ -66,7 +69,7 @@ fn condition() -> Schema {
     object()
         .key("attribute_key", text())
         .key("filter_operator", names(&OPERATORS))
-        .optional("values", list(anything()))
+        .optional("values", list(any()))
         .optional("query_operator", choice(&["AND", "OR"]).or_null())
         .open()
         .named("FilterCondition")
@@ -77,9 +80,10 @@ async fn filter_contacts(call: Call, params: Params) -> ApiResult {
     let account_id = fields.account();
     let window = PageWindow::read(&mut fields, contact_list::PAGE);
     let order_by = contact_list::order(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let filter = read(&fields);
-    call.admit(account_id, filter.as_ref().map(drop).map_err(Clone::clone)).await?;
+    call.authorize_error(account_id, filter.as_ref().map(drop).map_err(Clone::clone))
+        .await?;
     let request = pb::FilterContactsRequest {
         account_id,
         filter: filter.ok(),
@@ -90,7 +94,7 @@ async fn filter_contacts(call: Call, params: Params) -> ApiResult {
         with_total_size: window.counts(),
     };
     let found = call.contacts().filter_contacts(call.request(request.clone())).await;
-    let found = found.map_err(|status| ApiError::of_filter(&status))?.into_inner();
+    let found = found.map_err(|status| ApiError::from_filter(&status))?.into_inner();
     let first = (found.contacts, found.next_page_token);
     Ok(contact_list::page(
         &fields,
@@ -118,9 +122,10 @@ async fn filter_conversations(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     let window = PageWindow::read(&mut fields, crate::resources::conversation_list::PAGE);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let filter = read(&fields);
-    call.admit(account_id, filter.as_ref().map(drop).map_err(Clone::clone)).await?;
+    call.authorize_error(account_id, filter.as_ref().map(drop).map_err(Clone::clone))
+        .await?;
     let request = pb::FilterConversationsRequest {
         account_id,
         filter: filter.ok(),
@@ -130,14 +135,14 @@ async fn filter_conversations(call: Call, params: Params) -> ApiResult {
         with_counts: window.counts(),
     };
     let found = call.conversations().filter_conversations(call.request(request.clone())).await;
-    let mut found = found.map_err(|status| ApiError::of_filter(&status))?.into_inner();
+    let mut found = found.map_err(|status| ApiError::from_filter(&status))?.into_inner();
     found.conversations.truncate(window.rows);
     let mut meta = json::conversation::counts_without_assigned(found.counts.as_ref());
-    window.tell(&mut meta, &found.next_page_token);
+    window.write_meta(&mut meta, &found.next_page_token);
     let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
     let first = (conversations, window.cut(found.next_page_token));
     let frame = |rows| json!({ "meta": meta, "payload": rows });
-    Ok(rows::go_on(first, window.rows, frame, move |page_token, size| {
+    Ok(rows::paginated(first, window.rows, frame, move |page_token, size| {
         let request = pb::FilterConversationsRequest {
             page_token,
             page_size: size.try_into().unwrap_or_default(),
@@ -148,8 +153,8 @@ async fn filter_conversations(call: Call, params: Params) -> ApiResult {
         let (mut client, request) = (call.conversations(), call.request(request));
         async move {
             let page = client.filter_conversations(request).await?.into_inner();
-            let shown = page.conversations.iter().map(json::conversation::conversation);
-            Ok((shown.collect(), page.next_page_token))
+            let rows = page.conversations.iter().map(json::conversation::conversation);
+            Ok((rows.collect(), page.next_page_token))
         }
     }))
 }

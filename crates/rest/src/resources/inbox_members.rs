@@ -23,24 +23,24 @@ pub fn routes() -> ApiRouter {
     let change = |description: RouteDescription| {
         description
             .caller(Caller::Administrator)
-            .needs("inbox_id", id())
-            .needs("user_ids", list_of(id()))
+            .required_body("inbox_id", id())
+            .required_body("user_ids", list_of(id()))
     };
     ApiRouter::new("Inboxes")
         .get(
             &format!("{MEMBERS}/{{inbox_id}}"),
             list,
-            describe("listInboxMembers", "InboxesService.ListInboxMembers").answers(agents()),
+            describe("listInboxMembers", "InboxesService.ListInboxMembers").returns(agents()),
         )
         .post(
             MEMBERS,
             add,
-            change(describe("addInboxMembers", "InboxesService.AddInboxMembers")).answers(agents()),
+            change(describe("addInboxMembers", "InboxesService.AddInboxMembers")).returns(agents()),
         )
         .update(
             MEMBERS,
             set,
-            change(describe("setInboxMembers", "InboxesService.SetInboxMembers")).answers(agents()),
+            change(describe("setInboxMembers", "InboxesService.SetInboxMembers")).returns(agents()),
         )
         .delete(
             MEMBERS,
@@ -52,11 +52,11 @@ pub fn routes() -> ApiRouter {
             assignable,
             describe("listAssignableAgents", "InboxesService.ListAssignableAgents")
                 .query("inbox_ids", list_of(id()))
-                .answers(agents()),
+                .returns(agents()),
         )
 }
 
-fn shown(agents: &[pb::Agent]) -> axum::response::Response {
+fn agents_response(agents: &[pb::Agent]) -> axum::response::Response {
     let agents: Vec<_> = agents.iter().map(json::agent::agent).collect();
     json::ok(&json!({ "payload": agents }))
 }
@@ -64,7 +64,7 @@ fn shown(agents: &[pb::Agent]) -> axum::response::Response {
 async fn list(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
-    rows::whole(
+    rows::all_pages(
         |rows| json!({ "payload": rows }),
         move |page_token| {
             let request = pb::ListInboxMembersRequest {
@@ -84,14 +84,14 @@ async fn list(call: Call, params: Params) -> ApiResult {
 }
 
 /// The account, the inbox and the users. A missing inbox id gets "not found", like an unknown one.
-async fn whom(call: &Call, fields: &ParamReader<'_>) -> Result<(i64, i64, Vec<i64>), ApiError> {
+async fn membership_change(call: &Call, fields: &ParamReader<'_>) -> Result<(i64, i64, Vec<i64>), ApiError> {
     let account_id = fields.account();
-    let users = call.admit(account_id, fields.users()).await?;
+    let users = call.authorize_error(account_id, fields.users()).await?;
     Ok((account_id, fields.path_id("inbox_id"), users))
 }
 
 async fn add(call: Call, params: Params) -> ApiResult {
-    let (account_id, inbox_id, user_ids) = whom(&call, &params.fields()).await?;
+    let (account_id, inbox_id, user_ids) = membership_change(&call, &params.fields()).await?;
     let request = pb::AddInboxMembersRequest {
         account_id,
         request_id: call.request_id(),
@@ -99,11 +99,11 @@ async fn add(call: Call, params: Params) -> ApiResult {
         user_ids,
     };
     let after = call.inboxes().add_inbox_members(call.request(request)).await?.into_inner();
-    Ok(shown(&after.members))
+    Ok(agents_response(&after.members))
 }
 
 async fn set(call: Call, params: Params) -> ApiResult {
-    let (account_id, inbox_id, user_ids) = whom(&call, &params.fields()).await?;
+    let (account_id, inbox_id, user_ids) = membership_change(&call, &params.fields()).await?;
     let request = pb::SetInboxMembersRequest {
         account_id,
         request_id: call.request_id(),
@@ -111,11 +111,11 @@ async fn set(call: Call, params: Params) -> ApiResult {
         user_ids,
     };
     let after = call.inboxes().set_inbox_members(call.request(request)).await?.into_inner();
-    Ok(shown(&after.members))
+    Ok(agents_response(&after.members))
 }
 
 async fn remove(call: Call, params: Params) -> ApiResult {
-    let (account_id, inbox_id, user_ids) = whom(&call, &params.fields()).await?;
+    let (account_id, inbox_id, user_ids) = membership_change(&call, &params.fields()).await?;
     let request = pb::RemoveInboxMembersRequest {
         account_id,
         request_id: call.request_id(),
@@ -129,7 +129,7 @@ async fn remove(call: Call, params: Params) -> ApiResult {
 async fn assignable(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, inbox_ids) = (fields.account(), fields.ids("inbox_ids").unwrap_or_default());
-    rows::whole(
+    rows::all_pages(
         |rows| json!({ "payload": rows }),
         move |page_token| {
             let request = pb::ListAssignableAgentsRequest {

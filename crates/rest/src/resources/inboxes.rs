@@ -13,7 +13,7 @@ use crate::{
     lists::rows,
     openapi::{
         Caller, RouteDescription, describe,
-        schema::{self, Schema, attributes as open_object, avatar, flag, integer, list as list_of, names, object, only, text, within},
+        schema::{self, Schema, attributes as open_object, avatar, constant, flag, integer, list as list_of, names, object, text, within},
     },
     params::{Params, attributes, fields::ParamReader, uploads::ParamsWithFiles},
 };
@@ -31,17 +31,17 @@ pub fn routes() -> ApiRouter {
         .get(
             INBOXES,
             list,
-            describe("listInboxes", "InboxesService.ListInboxes").answers(within("payload", list_of(shape()))),
+            describe("listInboxes", "InboxesService.ListInboxes").returns(within("payload", list_of(shape()))),
         )
         .post(
             INBOXES,
             create,
             settings(describe("createInbox", "InboxesService.CreateInbox"))
                 .caller(Caller::Administrator)
-                .needs("channel", channel().key("type", only("api")).open())
-                .answers(shape()),
+                .required_body("channel", channel().key("type", constant("api")).open())
+                .returns(shape()),
         )
-        .get(INBOX, show, describe("showInbox", "InboxesService.GetInbox").answers(shape()))
+        .get(INBOX, show, describe("showInbox", "InboxesService.GetInbox").returns(shape()))
         .update(
             INBOX,
             update,
@@ -49,14 +49,14 @@ pub fn routes() -> ApiRouter {
                 .caller(Caller::Administrator)
                 .body("channel", channel())
                 .body("working_hours", list_of(day_schema()))
-                .answers(shape()),
+                .returns(shape()),
         )
         .delete(
             INBOX,
             delete,
             describe("deleteInbox", "InboxesService.DeleteInbox")
                 .caller(Caller::Administrator)
-                .answers(object().key("message", text())),
+                .returns(object().key("message", text())),
         )
 }
 
@@ -108,7 +108,7 @@ fn day_schema() -> Schema {
 async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     // Chatwoot does not paginate inboxes.
-    rows::whole(
+    rows::all_pages(
         |rows| json!({ "payload": rows }),
         move |page_token| {
             let request = pb::ListInboxesRequest {
@@ -142,7 +142,7 @@ fn answer(inbox: Option<pb::Inbox>) -> Response {
 }
 
 async fn create(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> ApiResult {
-    null_texts(&mut params);
+    convert_null_texts(&mut params);
     let mut fields = params.fields();
     let account_id = fields.account();
     let mut patch = Patch::default();
@@ -157,7 +157,7 @@ async fn create(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> Api
         channel: inbox.channel.filter(|_| is_api(&params)),
         ..inbox
     };
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateInboxRequest {
         account_id,
         request_id: call.request_id(),
@@ -177,14 +177,14 @@ fn is_api(params: &Params) -> bool {
 }
 
 async fn update(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> ApiResult {
-    null_texts(&mut params);
+    convert_null_texts(&mut params);
     let mut fields = params.fields();
     let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
     let mut patch = Patch::default();
     patch.settings(&mut fields);
-    patch.inbox.csat_config = patch.inbox.csat_config.map(filled_in);
+    patch.inbox.csat_config = patch.inbox.csat_config.map(with_survey_defaults);
     patch.week(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if patch.mask.is_empty() {
         return read(&call, account_id, inbox_id).await;
     }
@@ -215,7 +215,7 @@ async fn delete(call: Call, params: Params) -> ApiResult {
 }
 
 /// Converts the text `null` to null, which Chatwoot does for inboxes only.
-fn null_texts(params: &mut Params) {
+fn convert_null_texts(params: &mut Params) {
     for value in params.map.values_mut() {
         if value == "null" {
             *value = Json::Null;
@@ -250,10 +250,10 @@ impl Patch {
             ("out_of_office_message", |inbox, it| inbox.out_of_office_message = it),
             ("business_name", |inbox, it| inbox.business_name = it),
         ];
-        self.take("avatar_url", fields.picture(), |inbox, it| inbox.avatar_url = it);
+        self.take("avatar_url", fields.avatar(), |inbox, it| inbox.avatar_url = it);
         for (key, put) in texts {
             let text = fields.text(key);
-            self.take(key, fields.given(key).then_some(text), put);
+            self.take(key, fields.is_present(key).then_some(text), put);
         }
         let flags: [(&str, Put<bool>); 7] = [
             ("greeting_enabled", |inbox, it| inbox.greeting_enabled = it),
@@ -270,7 +270,7 @@ impl Patch {
             self.take(key, fields.flag(key), put);
         }
         self.take("timezone", fields.text("timezone"), |inbox, it| inbox.timezone = it);
-        let portal_id = fields.given("portal_id").then(|| fields.id("portal_id"));
+        let portal_id = fields.is_present("portal_id").then(|| fields.id("portal_id"));
         self.take("portal_id", portal_id, |inbox, it| inbox.portal_id = it);
         let sender_name_type = fields.choice("sender_name_type", &SENDER_NAME_TYPES);
         self.take("sender_name_type", sender_name_type, pb::Inbox::set_sender_name_type);
@@ -284,7 +284,7 @@ impl Patch {
             return;
         };
         let mut channel = pb::ApiChannel::default();
-        if fields.given("webhook_url") {
+        if fields.is_present("webhook_url") {
             channel.webhook_url = fields.text("webhook_url");
             self.mask.push("api_channel.webhook_url".to_owned());
         }
@@ -336,7 +336,7 @@ fn day(day: &Map<String, Json>) -> pb::WorkingHours {
 }
 
 /// Completes the settings of the satisfaction survey with Chatwoot's defaults.
-fn filled_in(mut config: prost_types::Struct) -> prost_types::Struct {
+fn with_survey_defaults(mut config: prost_types::Struct) -> prost_types::Struct {
     for (key, value) in [
         ("display_type", json!("emoji")),
         ("message", json!("")),
@@ -354,12 +354,12 @@ mod tests {
     fn patch(json: Json) -> Patch {
         let Json::Object(map) = json else { panic!("an object") };
         let mut params = Params { map, ..Default::default() };
-        null_texts(&mut params);
+        convert_null_texts(&mut params);
         let mut fields = params.fields();
         let mut patch = Patch::default();
         patch.settings(&mut fields);
         patch.week(&mut fields);
-        assert!(fields.verdict().is_ok());
+        assert!(fields.finish().is_ok());
         patch
     }
 
@@ -385,7 +385,7 @@ mod tests {
         assert_eq!((patch.inbox.greeting_message, patch.inbox.greeting_enabled), (None, false));
         assert_eq!(patch.inbox.working_hours[0].open_minutes, Some(30));
         assert_eq!(
-            attributes::object(patch.inbox.csat_config.map(filled_in).as_ref()),
+            attributes::object(patch.inbox.csat_config.map(with_survey_defaults).as_ref()),
             json!({"display_type": "emoji", "message": "How was it?", "survey_rules": {"operator": "contains", "values": []}})
         );
     }

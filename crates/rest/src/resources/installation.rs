@@ -22,7 +22,7 @@ pub fn routes() -> ApiRouter {
         show,
         describe("showInstallation", "")
             .caller(Caller::Anyone)
-            .answers(object().keys(&["version", "timestamp"], &text())),
+            .returns(object().keys(&["version", "timestamp"], &text())),
     )
 }
 

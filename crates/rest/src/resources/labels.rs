@@ -31,25 +31,25 @@ pub fn routes() -> ApiRouter {
             .body("description", text().or_null())
             .body("color", text())
             .body("show_on_sidebar", flag().or_null())
-            .answers(shape())
+            .returns(shape())
     };
     ApiRouter::new("Labels")
         .get(
             LIST,
             list,
-            describe("listLabels", "LabelsService.ListLabels").answers(within("payload", list_of(shape()))),
+            describe("listLabels", "LabelsService.ListLabels").returns(within("payload", list_of(shape()))),
         )
         .post(
             LIST,
             create,
-            settings(describe("createLabel", "LabelsService.CreateLabel")).needs("title", text()),
+            settings(describe("createLabel", "LabelsService.CreateLabel")).required_body("title", text()),
         )
         .get(
             ONE,
             show,
             describe("showLabel", "LabelsService.GetLabel")
                 .caller(Caller::Administrator)
-                .answers(shape()),
+                .returns(shape()),
         )
         .update(
             ONE,
@@ -66,7 +66,7 @@ pub fn routes() -> ApiRouter {
 async fn list(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    rows::whole(
+    rows::all_pages(
         |rows| json!({ "payload": rows }),
         move |page_token| {
             let request = pb::ListLabelsRequest {
@@ -87,9 +87,9 @@ async fn list(call: Call, params: Params) -> ApiResult {
 async fn create(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.admit(account_id, params.root("label", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("label", &ATTRIBUTES)).await?;
     let (row, _) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateLabelRequest {
         account_id,
         request_id: call.request_id(),
@@ -113,9 +113,9 @@ async fn show(call: Call, params: Params) -> ApiResult {
 async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.admit(account_id, params.root("label", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("label", &ATTRIBUTES)).await?;
     let (mut row, paths) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if paths.is_empty() {
         return show(call, params).await;
     }

@@ -25,16 +25,16 @@ pub fn routes() -> ApiRouter {
     const MESSAGES: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages";
     const MESSAGE: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages/{message_id}";
     let shape = json::message::schema;
-    let made = describe("createMessage", "MessagesService.CreateMessage").answers(shape());
+    let made = describe("createMessage", "MessagesService.CreateMessage").returns(shape());
     ApiRouter::new("Messages")
         .get(
             MESSAGES,
             list,
-            pagination::taken_unnumbered(describe("listMessages", "MessagesService.ListMessages"))
+            pagination::cursor_params(describe("listMessages", "MessagesService.ListMessages"))
                 .query("before", integer())
                 .query("after", integer())
                 .query("filter_internal_messages", flag())
-                .answers(json::conversation::messages_schema()),
+                .returns(json::conversation::messages_schema()),
         )
         .post(
             MESSAGES,
@@ -49,19 +49,19 @@ pub fn routes() -> ApiRouter {
             describe("updateMessage", "MessagesService.UpdateMessage")
                 .body("status", names(&STATUSES))
                 .body("external_error", text())
-                .answers(shape()),
+                .returns(shape()),
         )
         .post(
             &format!("{MESSAGE}/retry"),
             retry,
             describe("retryMessage", "MessagesService.RetryMessage")
-                .refuses(StatusCode::UNPROCESSABLE_ENTITY, "There is no such message.")
-                .answers(shape()),
+                .fails_with(StatusCode::UNPROCESSABLE_ENTITY, "There is no such message.")
+                .returns(shape()),
         )
         .delete(
             MESSAGE,
             delete,
-            describe("deleteMessage", "MessagesService.DeleteMessage").answers(shape()),
+            describe("deleteMessage", "MessagesService.DeleteMessage").returns(shape()),
         )
 }
 
@@ -69,20 +69,20 @@ async fn list(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let window = PageWindow::unnumbered(&mut fields, 0);
     // A value that is not a number counts as 0, as in Chatwoot.
-    let bound = |key| fields.filled(key).then(|| fields.integer(key).unwrap_or(0));
+    let bound = |key| fields.has_value(key).then(|| fields.integer(key).unwrap_or(0));
     let request = pb::ListMessagesRequest {
         account_id: fields.account(),
         conversation_id: fields.path_id("conversation_id"),
         before: bound("before"),
         after: bound("after"),
-        public_only: fields.filled("filter_internal_messages"),
+        public_only: fields.has_value("filter_internal_messages"),
         page_size: window.size,
         page_token: window.token.clone(),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let list = call.messages().list_messages(call.request(request.clone())).await?.into_inner();
     let mut messages = json::conversation::messages(&list);
-    window.tell(&mut messages["meta"], &list.next_page_token);
+    window.write_meta(&mut messages["meta"], &list.next_page_token);
     // The default page sizes of the service.
     let limit = match (request.page_size, request.after, request.before) {
         (0, Some(_), Some(_)) => 1000,
@@ -90,10 +90,10 @@ async fn list(call: Call, params: Params) -> ApiResult {
         (0, None, _) => 20,
         (size, ..) => size.try_into().unwrap_or(1),
     };
-    let Json::Array(shown) = messages["payload"].take() else {
+    let Json::Array(rows) = messages["payload"].take() else {
         return Ok(json::ok(&messages));
     };
-    let first = (shown, window.cut(list.next_page_token));
+    let first = (rows, window.cut(list.next_page_token));
     let forward = request.after.is_some();
     let frame = move |rows| {
         messages["payload"] = rows;
@@ -112,7 +112,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
         }
     };
     if forward {
-        Ok(rows::go_on(first, limit, frame, fetch))
+        Ok(rows::paginated(first, limit, frame, fetch))
     } else {
         rows::backwards(first, limit, frame, fetch).await
     }
@@ -126,9 +126,9 @@ async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
         conversation_id: fields.path_id("conversation_id"),
         message: Some(message_draft::read(&mut fields)),
     };
-    call.admit(request.account_id, fields.message_verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish_message()).await?;
     let made = call.messages().create_message(call.request(request)).await;
-    let made = made.map_err(|status| ApiError::of_message(&status))?.into_inner();
+    let made = made.map_err(|status| ApiError::from_message(&status))?.into_inner();
     Ok(answer(made.message))
 }
 
@@ -151,9 +151,9 @@ async fn update(call: Call, params: Params) -> ApiResult {
         external_error: fields.text("external_error"),
         content_attributes: None,
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let changed = call.messages().update_message(call.request(request)).await;
-    let changed = changed.map_err(|status| ApiError::of_message_status(&status))?.into_inner();
+    let changed = changed.map_err(|status| ApiError::from_message_status(&status))?.into_inner();
     Ok(answer(changed.message))
 }
 
@@ -195,6 +195,6 @@ async fn retry(call: Call, params: Params) -> ApiResult {
     };
     let id = request.message_id;
     let sent = call.messages().retry_message(call.request(request)).await;
-    let sent = sent.map_err(|status| ApiError::of_retry(&status, id))?.into_inner();
+    let sent = sent.map_err(|status| ApiError::from_retry(&status, id))?.into_inner();
     Ok(answer(sent.message))
 }

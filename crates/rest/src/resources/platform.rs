@@ -31,50 +31,50 @@ pub fn routes() -> ApiRouter {
         .post(
             &accounts,
             create_account,
-            settings(told("createPlatformAccount", "AccountsService.CreateAccount")).answers(shape()),
+            settings(platform_route("createPlatformAccount", "AccountsService.CreateAccount")).returns(shape()),
         )
         .get(
             &accounts,
             list_accounts,
-            told("listPlatformAccounts", "AccountsService.ListAccounts").answers(list(shape())),
+            platform_route("listPlatformAccounts", "AccountsService.ListAccounts").returns(list(shape())),
         )
         .get(
             &account,
             show_account,
-            told("showPlatformAccount", "AccountsService.GetAccount").answers(shape()),
+            platform_route("showPlatformAccount", "AccountsService.GetAccount").returns(shape()),
         )
         .update(
             &account,
             update_account,
-            settings(told("updatePlatformAccount", "AccountsService.UpdateAccount")).answers(shape()),
+            settings(platform_route("updatePlatformAccount", "AccountsService.UpdateAccount")).returns(shape()),
         )
         .delete(
             &account,
             delete_account,
-            told("deletePlatformAccount", "AccountsService.DeleteAccount"),
+            platform_route("deletePlatformAccount", "AccountsService.DeleteAccount"),
         )
         .get(
             &members,
             list_members,
-            told("listAccountUsers", "AccountsService.ListMembers").answers(list(json::platform::member_schema())),
+            platform_route("listAccountUsers", "AccountsService.ListMembers").returns(list(json::platform::member_schema())),
         )
         .post(
             &members,
             set_member,
-            told("setAccountUser", "AccountsService.CreateMembership")
-                .needs("user_id", id())
-                .needs("role", choice(&["agent", "administrator"]))
-                .answers(json::platform::member_schema()),
+            platform_route("setAccountUser", "AccountsService.CreateMembership")
+                .required_body("user_id", id())
+                .required_body("role", choice(&["agent", "administrator"]))
+                .returns(json::platform::member_schema()),
         )
         .delete(
             &members,
             remove_member,
-            told("removeAccountUser", "AccountsService.DeleteMembership").needs("user_id", id()),
+            platform_route("removeAccountUser", "AccountsService.DeleteMembership").required_body("user_id", id()),
         )
 }
 
 /// Describes a route for the operator.
-pub(crate) fn told(operation: &'static str, rpc: &'static str) -> RouteDescription {
+pub(crate) fn platform_route(operation: &'static str, rpc: &'static str) -> RouteDescription {
     describe(operation, rpc).caller(Caller::Platform)
 }
 
@@ -89,7 +89,7 @@ fn settings(description: RouteDescription) -> RouteDescription {
 /// Converts an error of a platform API call.
 #[allow(clippy::needless_pass_by_value)] // the signature that `map_err` requires
 pub(crate) fn refused(status: Status) -> ApiError {
-    ApiError::of_platform(&status)
+    ApiError::from_platform(&status)
 }
 
 /// Rejects tokens other than platform tokens: users and bots may call some of the gRPC methods, but not these routes.
@@ -119,7 +119,7 @@ async fn create_account(call: Call, params: Params) -> ApiResult {
         limits: fields.object("limits"),
         custom_attributes: fields.object("custom_attributes"),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let made = call
         .accounts()
         .create_account(call.request(request))
@@ -131,7 +131,7 @@ async fn create_account(call: Call, params: Params) -> ApiResult {
 
 async fn list_accounts(call: Call) -> ApiResult {
     operator(&call).await?;
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListAccountsRequest {
@@ -208,8 +208,8 @@ async fn change_account(call: &Call, params: &Params, id: i64) -> ApiResult {
         custom_attributes: fields.object("custom_attributes"),
         ..Default::default()
     };
-    fields.verdict()?;
-    let mut paths: Vec<String> = given(&fields, &["name", "locale", "status"]);
+    fields.finish()?;
+    let mut paths: Vec<String> = filled_names(&fields, &["name", "locale", "status"]);
     paths.extend(fields.sent(&["domain", "support_email"]));
     for (name, object) in [("limits", &account.limits), ("custom_attributes", &account.custom_attributes)] {
         paths.extend(object.is_some().then(|| name.to_owned()));
@@ -242,10 +242,10 @@ async fn change_account(call: &Call, params: &Params, id: i64) -> ApiResult {
 }
 
 /// The names of those fields that were sent with a value.
-pub(crate) fn given(fields: &ParamReader<'_>, names: &[&str]) -> Vec<String> {
+pub(crate) fn filled_names(fields: &ParamReader<'_>, names: &[&str]) -> Vec<String> {
     names
         .iter()
-        .filter(|name| fields.filled(name))
+        .filter(|name| fields.has_value(name))
         .map(|&name| name.to_owned())
         .collect()
 }
@@ -253,7 +253,7 @@ pub(crate) fn given(fields: &ParamReader<'_>, names: &[&str]) -> Vec<String> {
 async fn list_members(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let account_id = params.fields().account();
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListMembersRequest {
@@ -278,7 +278,7 @@ async fn set_member(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let (account_id, user_id) = (fields.account(), fields.path_id("user_id"));
     let role = fields.choice("role", &ROLES).unwrap_or(pb::Role::Agent);
-    fields.verdict()?;
+    fields.finish()?;
     let request = pb::CreateMembershipRequest {
         account_id,
         user_id,

@@ -15,7 +15,7 @@ use crate::{
         schema::{id, list as list_of, text},
     },
     params::Params,
-    resources::platform::{PLATFORM, given, operator, refused, told},
+    resources::platform::{PLATFORM, filled_names, operator, platform_route, refused},
 };
 
 pub fn routes() -> ApiRouter {
@@ -26,28 +26,32 @@ pub fn routes() -> ApiRouter {
         .get(
             &all,
             list,
-            told("listPlatformAgentBots", "AgentBotsService.ListAgentBots").answers(list_of(shape())),
+            platform_route("listPlatformAgentBots", "AgentBotsService.ListAgentBots").returns(list_of(shape())),
         )
         .post(
             &all,
             create,
-            settings(told("createPlatformAgentBot", "AgentBotsService.CreateAgentBot")).answers(shape()),
+            settings(platform_route("createPlatformAgentBot", "AgentBotsService.CreateAgentBot")).returns(shape()),
         )
         .get(
             &one,
             show,
-            told("showPlatformAgentBot", "AgentBotsService.GetAgentBot").answers(shape()),
+            platform_route("showPlatformAgentBot", "AgentBotsService.GetAgentBot").returns(shape()),
         )
         .update(
             &one,
             update,
-            settings(told("updatePlatformAgentBot", "AgentBotsService.UpdateAgentBot")).answers(shape()),
+            settings(platform_route("updatePlatformAgentBot", "AgentBotsService.UpdateAgentBot")).returns(shape()),
         )
-        .delete(&one, delete, told("deletePlatformAgentBot", "AgentBotsService.DeleteAgentBot"))
+        .delete(
+            &one,
+            delete,
+            platform_route("deletePlatformAgentBot", "AgentBotsService.DeleteAgentBot"),
+        )
         .delete(
             &format!("{one}/avatar"),
             remove_avatar,
-            told("deletePlatformAgentBotAvatar", "AgentBotsService.UpdateAgentBot").answers(shape()),
+            platform_route("deletePlatformAgentBotAvatar", "AgentBotsService.UpdateAgentBot").returns(shape()),
         )
 }
 
@@ -58,7 +62,7 @@ fn settings(description: RouteDescription) -> RouteDescription {
 }
 
 async fn list(call: Call) -> ApiResult {
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListAgentBotsRequest {
@@ -69,8 +73,8 @@ async fn list(call: Call) -> ApiResult {
             let (mut client, request) = (call.agent_bots(), call.request(request));
             async move {
                 let page = client.list_agent_bots(request).await.map_err(refused)?.into_inner();
-                let shown = page.agent_bots.iter().map(|bot| json::platform::agent_bot(bot, None));
-                Ok((shown.collect(), page.next_page_token))
+                let rows = page.agent_bots.iter().map(|bot| json::platform::agent_bot(bot, None));
+                Ok((rows.collect(), page.next_page_token))
             }
         },
     )
@@ -88,7 +92,7 @@ async fn create(call: Call, params: Params) -> ApiResult {
         outgoing_url: fields.text("outgoing_url").unwrap_or_default(),
         avatar_url: fields.text("avatar_url").unwrap_or_default(),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let made = call.agent_bots().create_agent_bot(call.request(request)).await;
     let bot = made.map_err(refused)?.into_inner().agent_bot.unwrap_or_default();
     let request = pb::CreateTokenRequest {
@@ -144,7 +148,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
     let found = read(&call, &params).await?;
     let mut bot = blank(&found);
     let mut fields = params.fields();
-    let paths = given(&fields, &["name", "description", "outgoing_url", "avatar_url"]);
+    let paths = filled_names(&fields, &["name", "description", "outgoing_url", "avatar_url"]);
     for path in &paths {
         let text = fields.text(path).unwrap_or_default();
         match path.as_str() {
@@ -154,7 +158,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
             _ => bot.avatar_url = text,
         }
     }
-    fields.verdict()?;
+    fields.finish()?;
     if paths.is_empty() {
         return Ok(json::ok(&json::platform::agent_bot(&found, None)));
     }

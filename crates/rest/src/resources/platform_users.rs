@@ -16,7 +16,7 @@ use crate::{
         schema::{attributes, integer, object, text},
     },
     params::{Params, fields::ParamReader},
-    resources::platform::{PLATFORM, given, operator, refused, told},
+    resources::platform::{PLATFORM, filled_names, operator, platform_route, refused},
 };
 
 pub(crate) fn routes() -> ApiRouter {
@@ -27,23 +27,27 @@ pub(crate) fn routes() -> ApiRouter {
         .post(
             &users,
             create_user,
-            profile(told("createPlatformUser", "AccountsService.CreateUser")).answers(person()),
+            profile(platform_route("createPlatformUser", "AccountsService.CreateUser")).returns(person()),
         )
         .get(
             &user,
             show_user,
-            told("showPlatformUser", "AccountsService.GetUser").answers(person()),
+            platform_route("showPlatformUser", "AccountsService.GetUser").returns(person()),
         )
         .update(
             &user,
             update_user,
-            profile(told("updatePlatformUser", "AccountsService.UpdateUser")).answers(person()),
+            profile(platform_route("updatePlatformUser", "AccountsService.UpdateUser")).returns(person()),
         )
-        .delete(&user, delete_user, told("deletePlatformUser", "AccountsService.DeleteUser"))
+        .delete(
+            &user,
+            delete_user,
+            platform_route("deletePlatformUser", "AccountsService.DeleteUser"),
+        )
         .post(
             &format!("{user}/token"),
             make_token,
-            told("createPlatformUserToken", "AccountsService.CreateToken").answers(
+            platform_route("createPlatformUserToken", "AccountsService.CreateToken").returns(
                 object()
                     .key("access_token", text())
                     .key("expiry", integer().or_null())
@@ -53,7 +57,7 @@ pub(crate) fn routes() -> ApiRouter {
         .get(
             &format!("{user}/login"),
             make_login,
-            told("createPlatformUserLogin", "LoginsService.CreateLoginLink").answers(object().key("url", text())),
+            platform_route("createPlatformUserLogin", "LoginsService.CreateLoginLink").returns(object().key("url", text())),
         )
 }
 
@@ -94,7 +98,7 @@ fn check_password(fields: &mut ParamReader<'_>) {
     let Some(password) = fields.text("password") else { return };
     let length = password.chars().count();
     if !(6..=128).contains(&length) {
-        fields.complain(FieldError::new("password", "must have between 6 and 128 characters"));
+        fields.add_error(FieldError::new("password", "must have between 6 and 128 characters"));
     }
     for (what, found) in [
         ("1 uppercase character (A-Z)", password.chars().any(char::is_uppercase)),
@@ -103,7 +107,7 @@ fn check_password(fields: &mut ParamReader<'_>) {
         ("1 special character", password.chars().any(|letter| !letter.is_alphanumeric())),
     ] {
         if !found {
-            fields.complain(FieldError::new("password", &format!("must contain at least {what}")));
+            fields.add_error(FieldError::new("password", &format!("must contain at least {what}")));
         }
     }
 }
@@ -119,7 +123,7 @@ async fn create_user(call: Call, params: Params) -> ApiResult {
         display_name: fields.text("display_name"),
         custom_attributes: fields.object("custom_attributes"),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let made = match call.accounts().create_user(call.request(request)).await {
         Ok(made) => made.into_inner().user.unwrap_or_default(),
         Err(status) => {
@@ -130,11 +134,11 @@ async fn create_user(call: Call, params: Params) -> ApiResult {
             return user(&call, &found.map_err(refused)?.into_inner().user.unwrap_or_default(), None).await;
         }
     };
-    let secret = mint(&call, made.id).await?;
+    let secret = create_user_token(&call, made.id).await?;
     user(&call, &made, Some(&secret)).await
 }
 
-async fn mint(call: &Call, user_id: i64) -> Result<String, ApiError> {
+async fn create_user_token(call: &Call, user_id: i64) -> Result<String, ApiError> {
     let request = pb::CreateTokenRequest {
         kind: pb::TokenKind::User.into(),
         name: "platform".to_owned(),
@@ -179,20 +183,20 @@ async fn update_user(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     check_password(&mut fields);
     let found = read_user(&call, &params).await?;
-    let mut paths = given(&fields, &["name", "email", "display_name"]);
+    let mut paths = filled_names(&fields, &["name", "email", "display_name"]);
     // Contains only what was sent and does not depend on the stored user: a retry with the same idempotency key has to be the same gRPC
     // request.
     let mut changed = pb::User {
         id: found.id,
         ..Default::default()
     };
-    if fields.filled("name") {
+    if fields.has_value("name") {
         changed.name = fields.text("name").unwrap_or_default();
     }
-    if fields.filled("email") {
+    if fields.has_value("email") {
         changed.email = fields.text("email").unwrap_or_default();
     }
-    if fields.filled("display_name") {
+    if fields.has_value("display_name") {
         changed.display_name = fields.text("display_name");
     }
     if let Some(added) = fields.object("custom_attributes") {
@@ -200,7 +204,7 @@ async fn update_user(call: Call, params: Params) -> ApiResult {
         paths.extend(added.fields.keys().map(|key| format!("custom_attributes.{key}")));
         changed.custom_attributes = Some(added);
     }
-    fields.verdict()?;
+    fields.finish()?;
     let changed = if paths.is_empty() {
         found
     } else {
@@ -212,7 +216,7 @@ async fn update_user(call: Call, params: Params) -> ApiResult {
 async fn make_token(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let found = read_user(&call, &params).await?;
-    let secret = mint(&call, found.id).await?;
+    let secret = create_user_token(&call, found.id).await?;
     Ok(json::ok(&json!({
         "access_token": secret,
         "expiry": null,

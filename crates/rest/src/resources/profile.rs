@@ -31,12 +31,12 @@ pub fn routes() -> ApiRouter {
         .get(
             "/api/v1/profile",
             show,
-            mine("showProfile", "AccountsService.GetProfile").answers(json::agent::profile_schema()),
+            mine("showProfile", "AccountsService.GetProfile").returns(json::agent::profile_schema()),
         )
         .post(
             "/api/v1/profile/rotate_pubsub_token",
             rotate,
-            mine("rotatePubsubToken", "PubsubService.RotatePubsubToken").answers(json::agent::profile_schema()),
+            mine("rotatePubsubToken", "PubsubService.RotatePubsubToken").returns(json::agent::profile_schema()),
         )
         .update(
             "/api/v1/profile",
@@ -47,12 +47,13 @@ pub fn routes() -> ApiRouter {
                 .bodies(&["display_name", "message_signature"], &text().or_null())
                 .body("ui_settings", attributes())
                 .bodies(&["email", "password", "current_password", "password_confirmation"], &text())
-                .answers(json::agent::profile_schema()),
+                .returns(json::agent::profile_schema()),
         )
         .post(
             "/api/v1/profile/availability",
             set_availability,
-            in_account(mine("setAvailability", "AccountsService.UpdateOwnAvailability")).needs("availability", names(&AVAILABILITIES)),
+            in_account(mine("setAvailability", "AccountsService.UpdateOwnAvailability"))
+                .required_body("availability", names(&AVAILABILITIES)),
         )
         .post(
             "/api/v1/profile/auto_offline",
@@ -70,8 +71,8 @@ pub fn routes() -> ApiRouter {
 fn in_account(description: RouteDescription) -> RouteDescription {
     description
         .root("profile")
-        .needs("account_id", id())
-        .answers(json::agent::profile_schema())
+        .required_body("account_id", id())
+        .returns(json::agent::profile_schema())
 }
 
 async fn profile(call: &Call) -> Result<pb::GetProfileResponse, tonic::Status> {
@@ -79,14 +80,14 @@ async fn profile(call: &Call) -> Result<pb::GetProfileResponse, tonic::Status> {
     Ok(found.into_inner())
 }
 
-fn shown(call: &Call, profile: &pb::GetProfileResponse) -> Response {
+fn profile_response(call: &Call, profile: &pb::GetProfileResponse) -> Response {
     let token = call.token().unwrap_or_default();
     json::ok(&json::agent::profile(profile, token))
 }
 
 async fn show(call: Call) -> ApiResult {
     let profile = profile(&call).await?;
-    Ok(shown(&call, &profile))
+    Ok(profile_response(&call, &profile))
 }
 
 async fn rotate(call: Call) -> ApiResult {
@@ -101,7 +102,7 @@ async fn rotate(call: Call) -> ApiResult {
     };
     let rotated = call.pubsub().rotate_pubsub_token(call.request(request)).await?;
     profile.pubsub_token = rotated.into_inner().pubsub_token;
-    Ok(shown(&call, &profile))
+    Ok(profile_response(&call, &profile))
 }
 
 /// Rejects changes that users cannot make. The current value is accepted.
@@ -109,10 +110,10 @@ fn refuse(fields: &mut ParamReader<'_>, profile: &pb::GetProfileResponse) {
     let now = profile.user.as_ref().map(|user| user.email.as_str()).unwrap_or_default();
     let email = fields.text("email").filter(|email| !email.trim().is_empty());
     if email.is_some_and(|email| email.trim().to_lowercase() != now) {
-        fields.complain(FieldError::new("email", "is changed by the operator alone"));
+        fields.add_error(FieldError::new("email", "is changed by the operator alone"));
     }
-    if fields.filled("password") {
-        fields.complain(FieldError::new("password", "cannot be changed here"));
+    if fields.has_value("password") {
+        fields.add_error(FieldError::new("password", "cannot be changed here"));
     }
 }
 
@@ -129,10 +130,10 @@ async fn update(call: Call, params: Params) -> ApiResult {
         ui_settings: fields.object("ui_settings"),
         ..Default::default()
     };
-    fields.verdict()?;
+    fields.finish()?;
     let paths = fields.sent(&ATTRIBUTES);
     if paths.is_empty() {
-        return Ok(shown(&call, &before));
+        return Ok(profile_response(&call, &before));
     }
     let request = pb::UpdateUserRequest {
         request_id: call.request_id(),
@@ -146,8 +147,8 @@ async fn update(call: Call, params: Params) -> ApiResult {
 /// Parses the account id in the body. Also returns the fields of the body.
 fn account_of(params: &Params) -> Result<(ParamReader<'_>, i64), ApiError> {
     let mut fields = params.root("profile", &IN_ACCOUNT)?;
-    if !fields.filled("account_id") {
-        fields.complain(FieldError::new("account_id", "can't be blank"));
+    if !fields.has_value("account_id") {
+        fields.add_error(FieldError::new("account_id", "can't be blank"));
     }
     let account_id = fields.path_id("account_id");
     Ok((fields, account_id))
@@ -157,10 +158,10 @@ async fn set_availability(call: Call, params: Params) -> ApiResult {
     profile(&call).await?;
     let (mut fields, account_id) = account_of(&params)?;
     let availability = fields.choice("availability", &AVAILABILITIES);
-    if !fields.filled("availability") {
-        fields.complain(FieldError::new("availability", "can't be blank"));
+    if !fields.has_value("availability") {
+        fields.add_error(FieldError::new("availability", "can't be blank"));
     }
-    fields.verdict()?;
+    fields.finish()?;
     let request = pb::UpdateOwnAvailabilityRequest {
         account_id,
         request_id: call.request_id(),
@@ -174,7 +175,7 @@ async fn set_availability(call: Call, params: Params) -> ApiResult {
 async fn set_auto_offline(call: Call, params: Params) -> ApiResult {
     profile(&call).await?;
     let (fields, account_id) = account_of(&params)?;
-    fields.verdict()?;
+    fields.finish()?;
     let request = pb::UpdateOwnAvailabilityRequest {
         account_id,
         request_id: call.request_id(),
@@ -189,7 +190,7 @@ async fn set_auto_offline(call: Call, params: Params) -> ApiResult {
 async fn set_active_account(call: Call, params: Params) -> ApiResult {
     profile(&call).await?;
     let (fields, account_id) = account_of(&params)?;
-    fields.verdict()?;
+    fields.finish()?;
     let request = pb::SetActiveAccountRequest {
         account_id,
         request_id: call.request_id(),

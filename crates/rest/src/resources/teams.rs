@@ -37,21 +37,21 @@ pub fn routes() -> ApiRouter {
             .root("team")
             .body("description", text().or_null())
             .body("allow_auto_assign", flag())
-            .answers(shape())
+            .returns(shape())
     };
-    let members = |description: RouteDescription| description.caller(Caller::Administrator).needs("user_ids", list_of(id()));
+    let members = |description: RouteDescription| description.caller(Caller::Administrator).required_body("user_ids", list_of(id()));
     ApiRouter::new("Teams")
         .get(
             TEAMS,
             list,
-            describe("listTeams", "TeamsService.ListTeams").answers(list_of(shape())),
+            describe("listTeams", "TeamsService.ListTeams").returns(list_of(shape())),
         )
         .post(
             TEAMS,
             create,
-            settings(describe("createTeam", "TeamsService.CreateTeam")).needs("name", text()),
+            settings(describe("createTeam", "TeamsService.CreateTeam")).required_body("name", text()),
         )
-        .get(TEAM, show, describe("showTeam", "TeamsService.GetTeam").answers(shape()))
+        .get(TEAM, show, describe("showTeam", "TeamsService.GetTeam").returns(shape()))
         .update(
             TEAM,
             update,
@@ -65,17 +65,17 @@ pub fn routes() -> ApiRouter {
         .get(
             MEMBERS,
             list_members,
-            describe("listTeamMembers", "TeamsService.ListTeamMembers").answers(agents()),
+            describe("listTeamMembers", "TeamsService.ListTeamMembers").returns(agents()),
         )
         .post(
             MEMBERS,
             add_members,
-            members(describe("addTeamMembers", "TeamsService.AddTeamMembers")).answers(agents()),
+            members(describe("addTeamMembers", "TeamsService.AddTeamMembers")).returns(agents()),
         )
         .update(
             MEMBERS,
             set_members,
-            members(describe("setTeamMembers", "TeamsService.SetTeamMembers")).answers(agents()),
+            members(describe("setTeamMembers", "TeamsService.SetTeamMembers")).returns(agents()),
         )
         .delete(
             MEMBERS,
@@ -86,7 +86,7 @@ pub fn routes() -> ApiRouter {
 
 async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListTeamsRequest {
@@ -106,9 +106,9 @@ async fn list(call: Call, params: Params) -> ApiResult {
 
 async fn create(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
-    let mut fields = call.admit(account_id, params.root("team", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("team", &ATTRIBUTES)).await?;
     let (team, _) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateTeamRequest {
         account_id,
         request_id: call.request_id(),
@@ -131,9 +131,9 @@ async fn show(call: Call, params: Params) -> ApiResult {
 async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.admit(account_id, params.root("team", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("team", &ATTRIBUTES)).await?;
     let (mut team, paths) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if paths.is_empty() {
         return show(call, params).await;
     }
@@ -173,7 +173,7 @@ fn read(fields: &mut ParamReader<'_>) -> (pb::Team, Vec<String>) {
 async fn list_members(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, team_id) = (fields.account(), fields.path_id("team_id"));
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListTeamMembersRequest {
@@ -192,7 +192,7 @@ async fn list_members(call: Call, params: Params) -> ApiResult {
     .await
 }
 
-fn shown(agents: &[pb::Agent]) -> axum::response::Response {
+fn agents_response(agents: &[pb::Agent]) -> axum::response::Response {
     let agents: Vec<_> = agents.iter().map(json::agent::agent).collect();
     json::ok(&json!(agents))
 }
@@ -211,10 +211,10 @@ async fn add_members(call: Call, params: Params) -> ApiResult {
         account_id: fields.account(),
         request_id: call.request_id(),
         team_id: fields.path_id("team_id"),
-        user_ids: call.admit(fields.account(), fields.users()).await?,
+        user_ids: call.authorize_error(fields.account(), fields.users()).await?,
     };
     let added = call.teams().add_team_members(call.request(request)).await.map_err(refused)?;
-    Ok(shown(&added.into_inner().added))
+    Ok(agents_response(&added.into_inner().added))
 }
 
 async fn set_members(call: Call, params: Params) -> ApiResult {
@@ -223,10 +223,10 @@ async fn set_members(call: Call, params: Params) -> ApiResult {
         account_id: fields.account(),
         request_id: call.request_id(),
         team_id: fields.path_id("team_id"),
-        user_ids: call.admit(fields.account(), fields.users()).await?,
+        user_ids: call.authorize_error(fields.account(), fields.users()).await?,
     };
     let set = call.teams().set_team_members(call.request(request)).await.map_err(refused)?;
-    Ok(shown(&set.into_inner().members))
+    Ok(agents_response(&set.into_inner().members))
 }
 
 async fn remove_members(call: Call, params: Params) -> ApiResult {
@@ -235,7 +235,7 @@ async fn remove_members(call: Call, params: Params) -> ApiResult {
         account_id: fields.account(),
         request_id: call.request_id(),
         team_id: fields.path_id("team_id"),
-        user_ids: call.admit(fields.account(), fields.users()).await?,
+        user_ids: call.authorize_error(fields.account(), fields.users()).await?,
     };
     call.teams().remove_team_members(call.request(request)).await.map_err(refused)?;
     Ok(json::empty())

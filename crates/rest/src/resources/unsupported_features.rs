@@ -12,7 +12,7 @@ use crate::{
     json,
     openapi::{
         RouteDescription, describe,
-        schema::{Schema, anything, choice, flag, id, integer, list, null, object, only, text, within},
+        schema::{Schema, any, choice, constant, flag, id, integer, list, null, object, text, within},
     },
     params::Params,
 };
@@ -21,7 +21,7 @@ const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
 
 /// The schema of a list that is always empty.
 fn none() -> Schema {
-    list(anything()).note("Always empty.")
+    list(any()).note("Always empty.")
 }
 
 /// Describes a route that reads without calling a gRPC method.
@@ -31,8 +31,8 @@ fn empty(operation: &'static str) -> RouteDescription {
 
 pub fn routes() -> ApiRouter {
     let at = |path: &str| format!("{ACCOUNT}/{path}");
-    let bare = |operation| empty(operation).answers(none());
-    let wrapped = |operation| empty(operation).answers(within("payload", none()));
+    let bare = |operation| empty(operation).returns(none());
+    let wrapped = |operation| empty(operation).returns(within("payload", none()));
     let kinds = choice(&["conversation", "contact", "report"]);
     ApiRouter::new("Absent features")
         .get(
@@ -64,15 +64,15 @@ pub fn routes() -> ApiRouter {
             portals,
             empty("listPortals")
                 .query("page", integer())
-                .answers(page(within("payload", none()), "portals_count")),
+                .returns(page(within("payload", none()), "portals_count")),
         )
         .get(
             &at("webhooks"),
             webhooks,
-            empty("listWebhooks").answers(within("payload", within("webhooks", none()))),
+            empty("listWebhooks").returns(within("payload", within("webhooks", none()))),
         )
         .get(&at("integrations/apps"), integrations, {
-            empty("listIntegrations").answers(within("payload", list(app_schema())))
+            empty("listIntegrations").returns(within("payload", list(app_schema())))
         })
         .merge(notifications())
 }
@@ -91,25 +91,25 @@ fn notifications() -> ApiRouter {
                 .query("status", text())
                 .query("type", text())
                 .query("includes", list(text()))
-                .answers(within(
+                .returns(within(
                     "data",
                     object().key("payload", none()).key(
                         "meta",
                         object()
-                            .keys(&["unread_count", "count"], &only(0))
-                            .key("current_page", anything().note("As it was sent.")),
+                            .keys(&["unread_count", "count"], &constant(0))
+                            .key("current_page", any().note("As it was sent.")),
                     ),
                 )),
         )
         .get(
             &at("notifications/unread_count"),
             unread_count,
-            empty("countUnreadNotifications").answers(only(0)),
+            empty("countUnreadNotifications").returns(constant(0)),
         )
         .get(
             &at("notification_settings"),
             notification_settings,
-            empty("showNotificationSettings").answers(object().key("account_id", id()).keys(&["id", "user_id"], &null()).keys(
+            empty("showNotificationSettings").returns(object().key("account_id", id()).keys(&["id", "user_id"], &null()).keys(
                 &["all_email_flags", "selected_email_flags", "all_push_flags", "selected_push_flags"],
                 &flags,
             )),
@@ -120,7 +120,7 @@ fn notifications() -> ApiRouter {
 fn page(list: Schema, count: &'static str) -> Schema {
     list.key(
         "meta",
-        object().key(count, only(0)).key("current_page", anything().note("As it was sent.")),
+        object().key(count, constant(0)).key("current_page", any().note("As it was sent.")),
     )
 }
 
@@ -131,7 +131,7 @@ fn current(params: &Params) -> Json {
 
 /// Responds to members of the account, and rejects all other callers.
 async fn answer(call: &Call, params: &Params, body: impl FnOnce() -> Json) -> ApiResult {
-    call.enter(params.fields().account()).await?;
+    call.authorize(params.fields().account()).await?;
     Ok(json::ok(&body()))
 }
 

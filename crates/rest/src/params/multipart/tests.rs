@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Maximum bytes in the parser's buffer.
-const HELD: usize = 2 * AHEAD + BOUNDARY + 4;
+const HELD: usize = 2 * READ_AHEAD + BOUNDARY + 4;
 
 /// Names and contents of a form whose body arrives in chunks of `size` bytes. Each chunk is taken from the body only when it is needed.
 async fn read(body: &[u8], size: usize, limit: usize) -> Result<Vec<(String, Vec<u8>)>, ApiError> {
@@ -55,7 +55,7 @@ async fn unbounded_preambles_and_headers_are_refused() {
         let body = format!("{start}{}", "a".repeat(200_000));
         for size in [7, 1000, 200_000] {
             let refused = read(body.as_bytes(), size, usize::MAX).await;
-            assert_eq!(refused, Err(ApiError::beyond(TooLarge::PART_HEADER)), "{start:?} {size}");
+            assert_eq!(refused, Err(ApiError::limit_exceeded(TooLarge::PART_HEADER)), "{start:?} {size}");
         }
     }
 }
@@ -73,20 +73,20 @@ async fn many_parts_are_not_read_far_ahead() {
     }
 }
 
-/// A header is accepted at any offset within the buffer up to `AHEAD` bytes; one of twice that length is rejected.
+/// A header is accepted at any offset within the buffer up to `READ_AHEAD` bytes; one of twice that length is rejected.
 #[tokio::test]
 async fn long_headers_are_taken_wherever_they_begin() {
-    for before in [0, 1, 5000, AHEAD - 100, AHEAD, 3 * AHEAD / 2] {
+    for before in [0, 1, 5000, READ_AHEAD - 100, READ_AHEAD, 3 * READ_AHEAD / 2] {
         let content = vec![b'y'; before];
         let of_length = |length: usize| {
             let name = "n".repeat(length - "--x\r\nContent-Disposition: form-data; name=\"\"\r\n\r\n".len());
             form(&[("a", content.as_slice()), (&name, b"z"), ("b", b"z")])
         };
-        for size in [700, AHEAD, 100_000] {
-            let found = read(&of_length(AHEAD), size, usize::MAX).await.unwrap();
+        for size in [700, READ_AHEAD, 100_000] {
+            let found = read(&of_length(READ_AHEAD), size, usize::MAX).await.unwrap();
             assert_eq!(found.len(), 3, "{before} {size}");
-            let refused = read(&of_length(2 * AHEAD + 100), size, usize::MAX).await;
-            assert_eq!(refused, Err(ApiError::beyond(TooLarge::PART_HEADER)), "{before} {size}");
+            let refused = read(&of_length(2 * READ_AHEAD + 100), size, usize::MAX).await;
+            assert_eq!(refused, Err(ApiError::limit_exceeded(TooLarge::PART_HEADER)), "{before} {size}");
         }
     }
 }
@@ -96,7 +96,7 @@ async fn the_whole_form_is_limited() {
     let body = form(&[("a", &[b'x'; 5000])]);
     assert!(read(&body, 100, body.len()).await.is_ok());
     let refused = read(&body, 100, body.len() - 1).await;
-    assert_eq!(refused, Err(ApiError::fault(StatusCode::PAYLOAD_TOO_LARGE)));
+    assert_eq!(refused, Err(ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE)));
 }
 
 #[test]

@@ -50,17 +50,17 @@ fn given_id(value: &Json) -> GivenId {
 /// Parses an identifier. `None` for an unknown channel and for invalid ids. Without a user id the token is that of a contact session, which
 /// determines the account, so the account id is ignored.
 pub fn key(identifier: &str) -> Option<PubsubKey> {
-    let asked: Identifier = serde_json::from_str(identifier).ok()?;
-    if asked.channel != "RoomChannel" {
+    let parsed: Identifier = serde_json::from_str(identifier).ok()?;
+    if parsed.channel != "RoomChannel" {
         return None;
     }
-    let (account_id, user_id) = match (given_id(&asked.account_id), given_id(&asked.user_id)) {
+    let (account_id, user_id) = match (given_id(&parsed.account_id), given_id(&parsed.user_id)) {
         (_, GivenId::Blank) => (None, None),
         (GivenId::Id(account), GivenId::Id(user)) => (Some(account), Some(user)),
         _ => return None,
     };
     Some(PubsubKey {
-        pubsub_token: asked.pubsub_token,
+        pubsub_token: parsed.pubsub_token,
         account_id,
         user_id,
     })
@@ -74,7 +74,7 @@ pub fn frame(identifier: &str, kind: &str) -> Json {
 /// A subscription. Dropping it aborts its tasks.
 pub struct Subscription {
     key: PubsubKey,
-    _following: AbortOnDropHandle<()>,
+    _task: AbortOnDropHandle<()>,
     /// The last presence report.
     reporting: Option<AbortOnDropHandle<()>>,
 }
@@ -82,10 +82,10 @@ pub struct Subscription {
 impl Subscription {
     /// Subscribes in a task, which also notifies the client of the outcome.
     pub fn open(call: &Arc<Call>, identifier: String, key: PubsubKey, outbox: &Outbox) -> Self {
-        let following = follow(Arc::clone(call), identifier, key.clone(), outbox.clone());
+        let task = follow(Arc::clone(call), identifier, key.clone(), outbox.clone());
         Self {
             key,
-            _following: AbortOnDropHandle::new(tokio::spawn(following)),
+            _task: AbortOnDropHandle::new(tokio::spawn(task)),
             reporting: None,
         }
     }
@@ -116,14 +116,14 @@ async fn follow(call: Arc<Call>, identifier: String, key: PubsubKey, outbox: Out
             return;
         }
     };
-    if tell(stream, &call, &identifier, &key, &outbox).await.is_ok() {
+    if forward_events(stream, &call, &identifier, &key, &outbox).await.is_ok() {
         // The stream has ended. A client that reconnects can resubscribe.
         let _ = outbox.put(Outgoing::Leave).await;
     }
 }
 
 /// Sends each event to the client, until the stream ends.
-async fn tell(
+async fn forward_events(
     mut stream: Streaming<pb::SubscribePubsubResponse>,
     call: &Call,
     identifier: &str,
