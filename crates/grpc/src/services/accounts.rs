@@ -19,9 +19,9 @@ use tonic::{Request, Response, Status};
 
 use super::{
     api::Api,
-    fit,
     request::{caller, change, identity},
     response::answered,
+    truncation,
 };
 use crate::{
     middleware::policy::check,
@@ -402,7 +402,7 @@ fn memberships(profile: &Profile) -> Vec<pb::Membership> {
         account: Some(pb::Account::from_stored(account)),
         ..pb::Membership::from_stored(row)
     };
-    fit::memberships(profile.memberships.iter().map(with))
+    truncation::memberships(profile.memberships.iter().map(with))
 }
 
 /// The membership fields of a request. Unspecified ones are `None`.

@@ -13,9 +13,9 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::membership,
     api::Api,
-    fit,
     request::{caller, change},
     response::answered,
+    truncation,
 };
 use crate::{
     status::OrStatus as _,
@@ -63,7 +63,7 @@ impl Api {
         let asked = request.get_ref();
         caller(&request).or_status()?.administer(AccountId(asked.account_id)).or_status()?;
         let respond = |agents: &Vec<Agent>, cursor: Bytes| pb::CreateAgentsResponse {
-            agents: fit::agents(agents.iter().map(ToProto::to_proto)),
+            agents: truncation::agents(agents.iter().map(ToProto::to_proto)),
             cursor,
         };
         let mut fields = Fields::default();

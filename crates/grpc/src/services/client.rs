@@ -28,7 +28,7 @@ use parley_types::{
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{api::Api, files, keyed::Keyed, messages, request::change_as, response::answered};
+use super::{api::Api, files, idempotency::Keyed, messages, request::change_as, response::answered};
 use crate::{
     middleware::{authenticator::Payer, call_span::traceparent},
     status::OrStatus as _,

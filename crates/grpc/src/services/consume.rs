@@ -20,8 +20,8 @@ use tonic::{Request, Status, Streaming};
 
 use super::{
     api::Api,
-    last_cursor::LastCursor,
     stall::Watched,
+    stream_position::LastCursor,
     streams::{End, Watch},
 };
 use crate::{

@@ -54,7 +54,7 @@ macro_rules! patched {
         let caller = caller(&$request).or_status()?;
         own_team(&caller, account, answer.get_mut().conversation.iter_mut());
         $self
-            .own_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
+            .restrict_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -104,10 +104,10 @@ impl ConversationsService for Api {
         fields.done().or_status()?;
         let mut answer = answered(self.chat.create_conversation(call, new).await.or_status()?, created)?;
         own_team(&caller, account, answer.get_mut().conversation.iter_mut());
-        self.own_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
+        self.restrict_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
-        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -123,7 +123,7 @@ impl ConversationsService for Api {
         let summary = self.chat.conversation(&caller, account, id).await.or_status()?;
         let mut conversation = pb::Conversation::from_stored(&summary);
         own_team(&caller, account, [&mut conversation]);
-        self.own_contacts(&caller, account, [&mut conversation]).await.or_status()?;
+        self.restrict_contacts(&caller, account, [&mut conversation]).await.or_status()?;
         Ok(Response::new(pb::GetConversationResponse {
             conversation: Some(conversation),
         }))
@@ -151,7 +151,7 @@ impl ConversationsService for Api {
         let found = self.chat.conversations(&caller, account, &query, &page).await.or_status()?;
         let (mut conversations, next_page_token) = page::fill(&same, &found.page, pb::Conversation::from_stored);
         own_team(&caller, account, &mut conversations);
-        self.own_contacts(&caller, account, &mut conversations).await.or_status()?;
+        self.restrict_contacts(&caller, account, &mut conversations).await.or_status()?;
         Ok(Response::new(pb::ListConversationsResponse {
             conversations,
             next_page_token,
@@ -186,7 +186,7 @@ impl ConversationsService for Api {
             .or_status()?;
         let (mut conversations, next_page_token) = page::fill(&same, &found, pb::Conversation::from_stored);
         own_team(&caller, account, &mut conversations);
-        self.own_contacts(&caller, account, &mut conversations).await.or_status()?;
+        self.restrict_contacts(&caller, account, &mut conversations).await.or_status()?;
         Ok(Response::new(pb::FilterConversationsResponse {
             conversations,
             next_page_token,
@@ -218,7 +218,7 @@ impl ConversationsService for Api {
         )?;
         let caller = caller(&request).or_status()?;
         own_team(&caller, account, answer.get_mut().conversation.iter_mut());
-        self.own_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
+        self.restrict_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -367,7 +367,7 @@ impl ConversationsService for Api {
         let (found, total) = self.chat.conversation_attachments(&caller, account, id, &page).await.or_status()?;
         let (mut attachments, next_page_token) = page::fill(&same, &found, attached);
         let messages = attachments.iter_mut().filter_map(|attachment| attachment.message.as_mut());
-        self.own_contacts(&caller, account, messages).await.or_status()?;
+        self.restrict_contacts(&caller, account, messages).await.or_status()?;
         Ok(Response::new(pb::ListConversationAttachmentsResponse {
             attachments,
             next_page_token,

@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     api::Api,
     consume::{self, Frames},
-    last_cursor::LastCursor,
     request::identity,
+    stream_position::LastCursor,
     streams::Watch,
 };
 use crate::{

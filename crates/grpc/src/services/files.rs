@@ -16,7 +16,7 @@ use parley_types::{
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{api::Api, last_cursor::LastCursor, request::caller, stall::Watched};
+use super::{api::Api, request::caller, stall::Watched, stream_position::LastCursor};
 use crate::{
     middleware::{
         authenticator::Payer,

@@ -25,10 +25,10 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::mask,
     api::Api,
-    fit,
-    keyed::Keyed,
+    idempotency::Keyed,
     request::{caller, change},
     response::answered,
+    truncation,
 };
 use crate::{
     status::OrStatus as _,
@@ -198,7 +198,7 @@ impl InboxesService for Api {
     ) -> Result<Response<pb::SetInboxMembersResponse>, Status> {
         let asked = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::SetInboxMembersResponse {
-            members: fit::agents(members.iter().map(ToProto::to_proto)),
+            members: truncation::agents(members.iter().map(ToProto::to_proto)),
             cursor,
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
@@ -212,7 +212,7 @@ impl InboxesService for Api {
     ) -> Result<Response<pb::AddInboxMembersResponse>, Status> {
         let asked = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::AddInboxMembersResponse {
-            members: fit::agents(members.iter().map(ToProto::to_proto)),
+            members: truncation::agents(members.iter().map(ToProto::to_proto)),
             cursor,
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
@@ -226,7 +226,7 @@ impl InboxesService for Api {
     ) -> Result<Response<pb::RemoveInboxMembersResponse>, Status> {
         let asked = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::RemoveInboxMembersResponse {
-            members: fit::agents(members.iter().map(ToProto::to_proto)),
+            members: truncation::agents(members.iter().map(ToProto::to_proto)),
             cursor,
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;

@@ -19,10 +19,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     api::Api,
-    fit,
     request::{caller, change},
     response::{answered, created},
-    send,
+    send, truncation,
 };
 use crate::{
     status::OrStatus as _,
@@ -79,7 +78,7 @@ impl MessagesService for Api {
             self.chat.create_messages(call, vec![(conversation, new)]).await.or_status()?,
             created,
         )?;
-        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -95,7 +94,7 @@ impl MessagesService for Api {
             .await
             .or_status()?;
         let mut message = pb::Message::from_stored(&message);
-        self.own_contacts(&caller, account, [&mut message]).await.or_status()?;
+        self.restrict_contacts(&caller, account, [&mut message]).await.or_status()?;
         Ok(Response::new(pb::GetMessageResponse { message: Some(message) }))
     }
 
@@ -140,8 +139,8 @@ impl MessagesService for Api {
             .or_status()?;
         let (mut messages, next) = shown(&found, asked.after.is_some(), pb::Message::from_stored);
         let mut conversation = pb::Conversation::from_stored(&found.conversation);
-        self.own_contacts(&caller, account, &mut messages).await.or_status()?;
-        self.own_contacts(&caller, account, [&mut conversation]).await.or_status()?;
+        self.restrict_contacts(&caller, account, &mut messages).await.or_status()?;
+        self.restrict_contacts(&caller, account, [&mut conversation]).await.or_status()?;
         Ok(Response::new(pb::ListMessagesResponse {
             messages,
             next_page_token: page::write(&same, next.as_ref()),
@@ -172,7 +171,7 @@ impl MessagesService for Api {
         fields.done().or_status()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
         let mut answer = answered(self.chat.update_message(call, conversation, id, patch).await.or_status()?, updated)?;
-        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -187,7 +186,7 @@ impl MessagesService for Api {
         fields.done().or_status()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
         let mut answer = answered(self.chat.delete_message(call, conversation, id).await.or_status()?, deleted)?;
-        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -203,7 +202,7 @@ impl MessagesService for Api {
         fields.done().or_status()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
         let mut answer = answered(self.chat.retry_message(call, conversation, id).await.or_status()?, retried)?;
-        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -239,7 +238,7 @@ impl MessagesService for Api {
         fields.done().or_status()?;
         let found = self.chat.search_messages(&caller, account, &search, &page).await.or_status()?;
         let (mut messages, whole) = page::take(&found.messages, pb::Message::from_stored);
-        self.own_contacts(&caller, account, &mut messages).await.or_status()?;
+        self.restrict_contacts(&caller, account, &mut messages).await.or_status()?;
         let next = if whole { found.next } else { messages.last().map(edge) };
         Ok(Response::new(pb::SearchMessagesResponse {
             messages,
@@ -275,7 +274,7 @@ impl MessagesService for Api {
         }
         fields.done().or_status()?;
         let mut answer = answered(self.chat.create_messages(call, items).await.or_status()?, batch)?;
-        self.own_contacts(&caller, account, &mut answer.get_mut().messages)
+        self.restrict_contacts(&caller, account, &mut answer.get_mut().messages)
             .await
             .or_status()?;
         Ok(answer)
@@ -293,7 +292,7 @@ impl MessagesService for Api {
 
 fn batch(messages: &Created, cursor: Bytes) -> pb::BatchCreateMessagesResponse {
     pb::BatchCreateMessagesResponse {
-        messages: fit::messages(messages.iter().map(Arc::as_ref).map(ToProto::to_proto)),
+        messages: truncation::messages(messages.iter().map(Arc::as_ref).map(ToProto::to_proto)),
         cursor,
     }
 }

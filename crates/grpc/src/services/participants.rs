@@ -17,9 +17,9 @@ use tonic::{Request, Response, Status};
 
 use super::{
     api::Api,
-    fit,
     request::{caller, change},
     response::answered,
+    truncation,
 };
 use crate::{
     status::OrStatus as _,
@@ -103,7 +103,7 @@ impl ParticipantsService for Api {
 }
 
 fn agents(agents: &[Arc<Agent>]) -> Vec<pb::Agent> {
-    fit::agents(agents.iter().map(|agent| pb::Agent::from_stored(agent.as_ref())))
+    truncation::agents(agents.iter().map(|agent| pb::Agent::from_stored(agent.as_ref())))
 }
 
 fn users(fields: &mut Fields, ids: &[i64]) -> Vec<UserId> {

@@ -23,8 +23,8 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Response, Status};
 
 use super::{
-    api::Api, last_cursor::LastCursor, logins::once_only, presence_pace::PresencePace, self_service::cache_keys_message, stall::Watched,
-    streams::rotates_at,
+    api::Api, logins::once_only, presence_throttle::PresencePace, self_service::cache_keys_message, stall::Watched,
+    stream_position::LastCursor, streams::rotates_at,
 };
 use crate::{
     meter,

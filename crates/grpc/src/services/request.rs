@@ -23,7 +23,7 @@ use crate::{
     validation::fields::Fields,
 };
 
-use super::{keyed::Keyed, response::encode};
+use super::{idempotency::Keyed, response::encode};
 
 /// Returns the identity of the caller.
 ///

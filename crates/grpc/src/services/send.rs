@@ -26,11 +26,11 @@ use tonic::{Request, Status, Streaming};
 
 use super::{
     api::Api,
-    keyed::Keyed as _,
-    last_cursor::LastCursor,
+    idempotency::Keyed as _,
     request::caller,
     response::{created, encode},
     stall::Watched,
+    stream_position::LastCursor,
 };
 use crate::{
     middleware::{
@@ -206,7 +206,7 @@ async fn send(api: Api, caller: Arc<Caller>, traceparent: String, index: u64, re
         },
         Err(error) => return refused(index, &to_status(error)),
     };
-    match api.own_contacts(&caller, account, answer.message.iter_mut()).await {
+    match api.restrict_contacts(&caller, account, answer.message.iter_mut()).await {
         Ok(()) => result(index, &answer),
         Err(error) => refused(index, &to_status(error)),
     }

@@ -20,7 +20,7 @@ use parley_fault::Protection;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::last_cursor::LastCursor;
+use super::stream_position::LastCursor;
 use crate::{
     meter,
     status::{ended_at, stalled},

@@ -19,9 +19,9 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::mask,
     api::Api,
-    fit,
     request::{caller, change},
     response::answered,
+    truncation,
 };
 use crate::{
     status::OrStatus as _,
@@ -42,7 +42,7 @@ fn seen(team: &TeamView) -> pb::Team {
 }
 
 fn agents(agents: &[Agent]) -> Vec<pb::Agent> {
-    fit::agents(agents.iter().map(ToProto::to_proto))
+    truncation::agents(agents.iter().map(ToProto::to_proto))
 }
 
 fn users(fields: &mut Fields, ids: &[i64]) -> Vec<UserId> {

@@ -11,7 +11,7 @@ use super::api::Api;
 
 impl Api {
     /// Replaces each contact that the caller cannot access by the data that the conversation's session has submitted.
-    pub(super) async fn own_contacts<'a, T: OfConversation + 'a>(
+    pub(super) async fn restrict_contacts<'a, T: OfConversation + 'a>(
         &self,
         caller: &Caller,
         account: AccountId,
