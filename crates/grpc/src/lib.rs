@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{codec::CompressionEncoding, service::Routes};
 
 use middleware::limits::Limits;
-use services::{api::Api, stall::Stalls};
+use services::{api::Api, stall::StallMonitor};
 
 mod config;
 #[cfg(feature = "faults")]
@@ -43,7 +43,7 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> (Route
         chat: chat.clone(),
         config: config.clone(),
         limits: Arc::clone(&limits),
-        stalls: Arc::new(Stalls::new(config.stall_timeout)),
+        stalls: Arc::new(StallMonitor::new(config.stall_timeout)),
         drain: drain.clone(),
     };
     let watching = Arc::clone(&api.stalls).run(drain.clone());

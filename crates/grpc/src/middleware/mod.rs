@@ -29,7 +29,7 @@ mod response;
 pub mod tokenless;
 mod trace;
 
-use anonymous_concurrency::TakeTurn;
+use anonymous_concurrency::AnonymousConcurrency;
 use audit::Audit;
 use auth::Auth;
 use authenticator::Authenticator;
@@ -80,10 +80,10 @@ pub fn stack(router: axum::Router, chat: &Chat, authenticator: Authenticator, li
             .layer(RateLimitHeaders)
             // Applies the deadline to everything below, including the waits of the next two layers.
             .layer(Deadline)
-            // Waits for the requested log position. Above `TakeTurn`, because the wait needs no turn and may be long.
+            // Waits for the requested log position. Above `AnonymousConcurrency`, because the wait needs no turn and may be long.
             .layer(MinCursor::new(Arc::clone(&chat.events.hub)))
             // Limits the concurrent calls without a token. Innermost, so that a call holds its turn only while its handler runs.
-            .layer(TakeTurn::new(authenticator))
+            .layer(AnonymousConcurrency::new(authenticator))
             // Passes the request to its service, with the caller in its extensions.
             .layer(Dispatch),
     )

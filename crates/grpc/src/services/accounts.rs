@@ -27,7 +27,7 @@ use crate::{
     middleware::policy::check,
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT, Validator, required},
         page,
     },
 };
@@ -36,7 +36,7 @@ use crate::{
 const NO_ACCOUNT: AccountId = AccountId(0);
 
 /// The paths of an update mask, sorted and without duplicates.
-pub(super) fn mask(fields: &mut Fields, mask: Option<prost_types::FieldMask>) -> Vec<String> {
+pub(super) fn mask(fields: &mut Validator, mask: Option<prost_types::FieldMask>) -> Vec<String> {
     let mut paths = mask.map(|mask| mask.paths).unwrap_or_default();
     if paths.is_empty() {
         fields.refuse("update_mask", Rule::Required, "must name the fields to change");
@@ -49,7 +49,7 @@ pub(super) fn mask(fields: &mut Fields, mask: Option<prost_types::FieldMask>) ->
 /// Maximum characters of a domain, as in Chatwoot.
 const DOMAIN: usize = 100;
 
-fn locale(fields: &mut Fields, field: &str, locale: &str) {
+fn locale(fields: &mut Validator, field: &str, locale: &str) {
     let tag = locale
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
@@ -91,7 +91,7 @@ impl AccountsService for Api {
     async fn create_account(&self, request: Request<pb::CreateAccountRequest>) -> Result<Response<pb::CreateAccountResponse>, Status> {
         caller(&request).or_status()?.platform().or_status()?;
         let asked = request.get_ref();
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         fields.required_name("name", &asked.name, SHORT);
         let language = if asked.locale.is_empty() { "en" } else { &asked.locale };
         locale(&mut fields, "locale", language);
@@ -133,7 +133,7 @@ impl AccountsService for Api {
     async fn list_accounts(&self, request: Request<pb::ListAccountsRequest>) -> Result<Response<pb::ListAccountsResponse>, Status> {
         let asked = request.get_ref();
         let same = pb::ListAccountsRequest::default();
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self.chat.accounts(&*caller(&request).or_status()?, &page).await.or_status()?;
@@ -152,7 +152,7 @@ impl AccountsService for Api {
             account: Some(pb::Account::from_stored(row)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(account.id), respond).or_status()?;
         let mut patch = AccountPatch::default();
         for path in mask(&mut fields, asked.update_mask.clone()) {
@@ -181,7 +181,7 @@ impl AccountsService for Api {
         let identity = identity(&request).or_status()?;
         identity.caller.platform().or_status()?;
         let respond = |(): &(), cursor| pb::DeleteAccountResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let account = AccountId(request.get_ref().account_id);
         // The audit event belongs to no account: those of the account are deleted with it.
         identity.set_audit_target(None, Some(("account_id", account.0)));
@@ -193,7 +193,7 @@ impl AccountsService for Api {
     async fn delete_user(&self, request: Request<pb::DeleteUserRequest>) -> Result<Response<pb::DeleteUserResponse>, Status> {
         caller(&request).or_status()?.platform().or_status()?;
         let respond = |(): &(), cursor| pb::DeleteUserResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let id = UserId(request.get_ref().user_id);
         let call = change(&mut fields, &request, NO_ACCOUNT, respond).or_status()?;
         fields.done().or_status()?;
@@ -203,7 +203,7 @@ impl AccountsService for Api {
     async fn create_user(&self, request: Request<pb::CreateUserRequest>) -> Result<Response<pb::CreateUserResponse>, Status> {
         caller(&request).or_status()?.platform().or_status()?;
         let asked = request.get_ref();
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         fields.required_name("name", &asked.name, SHORT);
         let email = fields.email("email", Some(asked.email.clone()));
         if email.is_none() {
@@ -245,7 +245,7 @@ impl AccountsService for Api {
             user: Some(pb::User::from_stored(row)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, NO_ACCOUNT, respond).or_status()?;
         let patch = user_patch(&mut fields, &user, asked.update_mask.clone());
         fields.done().or_status()?;
@@ -258,7 +258,7 @@ impl AccountsService for Api {
     ) -> Result<Response<pb::CreateMembershipResponse>, Status> {
         let asked = request.get_ref();
         caller(&request).or_status()?.platform().or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let user = UserId(fields.id("user_id", asked.user_id));
         let new = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
         if asked.role == 0 {
@@ -282,7 +282,7 @@ impl AccountsService for Api {
             .or_status()?
             .administer_or_platform(AccountId(asked.account_id))
             .or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let patch = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
         let respond = |agent: &_, cursor: Bytes| pb::UpdateMembershipResponse {
             agent: Some(pb::Agent::from_stored(agent)),
@@ -302,7 +302,7 @@ impl AccountsService for Api {
     ) -> Result<Response<pb::DeleteMembershipResponse>, Status> {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteMembershipResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
         answered(self.chat.delete_membership(call, UserId(asked.user_id)).await.or_status()?, respond)
@@ -344,7 +344,7 @@ impl AccountsService for Api {
             account_id: asked.account_id,
             ..pb::ListMembersRequest::default()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self
@@ -369,7 +369,7 @@ impl AccountsService for Api {
     }
 }
 
-fn status(fields: &mut Fields, field: &str, number: i32) -> Option<AccountStatus> {
+fn status(fields: &mut Validator, field: &str, number: i32) -> Option<AccountStatus> {
     let status = fields.kind::<pb::AccountStatus>(field, number);
     if status == Some(pb::AccountStatus::Deleted) {
         fields.refuse(field, Rule::Invalid, "must be active or suspended; DeleteAccount deletes");
@@ -377,12 +377,12 @@ fn status(fields: &mut Fields, field: &str, number: i32) -> Option<AccountStatus
     status.and_then(pb::AccountStatus::to_row)
 }
 
-fn domain(fields: &mut Fields, field: &str, domain: Option<String>) -> Option<String> {
+fn domain(fields: &mut Validator, field: &str, domain: Option<String>) -> Option<String> {
     fields.optional(field, domain, DOMAIN)
 }
 
 /// Adds an attribute object of an account, or one key of it, to the patch.
-fn object(fields: &mut Fields, whole: &mut AccountPatch, account: &pb::Account, path: &str) {
+fn object(fields: &mut Validator, whole: &mut AccountPatch, account: &pb::Account, path: &str) {
     let (name, key) = path.split_once('.').map_or((path, None), |(name, key)| (name, Some(key)));
     let (given, part) = match name {
         "features" => (&account.features, &mut whole.features),
@@ -406,7 +406,7 @@ fn memberships(profile: &Profile) -> Vec<pb::Membership> {
 }
 
 /// The membership fields of a request. Unspecified ones are `None`.
-pub(super) fn membership(fields: &mut Fields, role: i32, availability: i32, auto_offline: Option<bool>) -> MembershipPatch {
+pub(super) fn membership(fields: &mut Validator, role: i32, availability: i32, auto_offline: Option<bool>) -> MembershipPatch {
     MembershipPatch {
         role: fields.kind::<pb::Role>("role", role).and_then(pb::Role::to_row),
         availability: fields
@@ -416,7 +416,7 @@ pub(super) fn membership(fields: &mut Fields, role: i32, availability: i32, auto
     }
 }
 
-fn user_patch(fields: &mut Fields, user: &pb::User, paths: Option<prost_types::FieldMask>) -> UserPatch {
+fn user_patch(fields: &mut Validator, user: &pb::User, paths: Option<prost_types::FieldMask>) -> UserPatch {
     let paths = mask(fields, paths);
     fields.within("user", |fields| {
         let mut patch = UserPatch::default();

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT, Validator, required},
         page,
     },
 };
@@ -53,7 +53,7 @@ impl AgentBotsService for Api {
             agent_bot: Some(bot.as_ref().to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, home(request.get_ref().account_id), respond).or_status()?;
         let asked = request.into_inner();
         fields.required_name("name", &asked.name, SHORT);
@@ -90,7 +90,7 @@ impl AgentBotsService for Api {
             page_token: String::new(),
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done().or_status()?;
         let account = asked.account_id.map(AccountId);
@@ -117,7 +117,7 @@ impl AgentBotsService for Api {
             agent_bot: Some(bot.as_ref().to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, home(request.get_ref().account_id), respond).or_status()?;
         let asked = request.into_inner();
         let bot = required("agent_bot", asked.agent_bot).or_status()?;
@@ -136,7 +136,7 @@ impl AgentBotsService for Api {
     async fn delete_agent_bot(&self, request: Request<pb::DeleteAgentBotRequest>) -> Result<Response<pb::DeleteAgentBotResponse>, Status> {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteAgentBotResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, home(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
         let account = asked.account_id.map(AccountId);
@@ -175,7 +175,7 @@ impl AgentBotsService for Api {
             inbox: Some(inbox_of(inbox, Reveal::Everything)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
         let bot = asked.agent_bot_id.map(|id| (AgentBotId(id), !asked.inactive));
@@ -189,7 +189,7 @@ impl AgentBotsService for Api {
     }
 }
 
-fn patch(fields: &mut Fields, bot: &pb::AgentBot, paths: Vec<String>) -> AgentBotPatch {
+fn patch(fields: &mut Validator, bot: &pb::AgentBot, paths: Vec<String>) -> AgentBotPatch {
     let mut patch = AgentBotPatch::default();
     for path in paths {
         match path.as_str() {

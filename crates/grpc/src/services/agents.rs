@@ -19,13 +19,13 @@ use super::{
 };
 use crate::{
     status::OrStatus as _,
-    validation::fields::{Fields, SHORT},
+    validation::fields::{SHORT, Validator},
 };
 
 /// Maximum number of addresses in one call.
 const MOST: usize = 100;
 
-fn address(fields: &mut Fields, field: &str, email: &str) -> String {
+fn address(fields: &mut Validator, field: &str, email: &str) -> String {
     let read = fields.email(field, Some(email.to_owned()));
     if email.trim().is_empty() {
         fields.refuse(field, Rule::Required, "must be given");
@@ -44,7 +44,7 @@ impl Api {
             agent: Some(agent.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         let email = address(&mut fields, "email", &asked.email);
         fields.required_name("name", &asked.name, SHORT);
@@ -66,7 +66,7 @@ impl Api {
             agents: truncation::agents(agents.iter().map(ToProto::to_proto)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.count("emails", asked.emails.len(), MOST);
         let emails = asked.emails.iter().take(MOST).enumerate();
@@ -90,7 +90,7 @@ impl Api {
             agent: Some(agent.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         if let Some(name) = &asked.name {
             fields.required_name("name", name, SHORT);

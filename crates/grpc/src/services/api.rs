@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, middleware::limits::Limits};
 
-use super::stall::Stalls;
+use super::stall::StallMonitor;
 
 /// Implements the gRPC services on top of the domain commands.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Api {
     pub(crate) chat: Chat,
     pub(crate) config: Config,
     pub(crate) limits: Arc<Limits>,
-    pub(crate) stalls: Arc<Stalls>,
+    pub(crate) stalls: Arc<StallMonitor>,
     /// Cancelled on shutdown: open streams end, and their clients resume on another replica.
     pub(crate) drain: CancellationToken,
 }

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::{api::Api, request::caller};
 use crate::{
     status::OrStatus as _,
-    validation::{fields::Fields, page},
+    validation::{fields::Validator, page},
 };
 
 /// The default page size.
@@ -29,7 +29,7 @@ impl AuditService for Api {
             with_total_size: false,
             ..asked
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
         fields.done().or_status()?;
         // Events that this replica has recorded but not stored yet must be in the list.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT, Validator, required},
         page,
     },
 };
@@ -39,7 +39,7 @@ impl CannedResponsesService for Api {
             canned_response: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let canned_response = required("canned_response", asked.canned_response).or_status()?;
@@ -83,7 +83,7 @@ impl CannedResponsesService for Api {
         };
         let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
         caller.access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.text("query", &asked.query, SHORT);
         fields.done().or_status()?;
@@ -109,7 +109,7 @@ impl CannedResponsesService for Api {
             canned_response: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let canned_response = required("canned_response", asked.canned_response).or_status()?;
@@ -135,7 +135,7 @@ impl CannedResponsesService for Api {
             .write_access(AccountId(asked.account_id))
             .or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteCannedResponseResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
         answered(
@@ -148,7 +148,7 @@ impl CannedResponsesService for Api {
     }
 }
 
-fn patch(fields: &mut Fields, response: &pb::CannedResponse, paths: &[String]) -> CannedResponsePatch {
+fn patch(fields: &mut Validator, response: &pb::CannedResponse, paths: &[String]) -> CannedResponsePatch {
     let mut patch = CannedResponsePatch::default();
     for path in paths {
         match path.as_str() {

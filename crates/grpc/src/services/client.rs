@@ -28,12 +28,12 @@ use parley_types::{
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{api::Api, files, idempotency::Keyed, messages, request::change_as, response::answered};
+use super::{api::Api, files, idempotency::IdempotentRequest, messages, request::change_as, response::answered};
 use crate::{
     middleware::{authenticator::Payer, call_span::traceparent},
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT, Validator, required},
         page,
     },
 };
@@ -70,8 +70,8 @@ impl Api {
     }
 }
 
-fn call<R: Keyed, T: 'static, M: prost::Message + 'static>(
-    fields: &mut Fields,
+fn call<R: IdempotentRequest, T: 'static, M: prost::Message + 'static>(
+    fields: &mut Validator,
     request: &Request<R>,
     guest: &Guest,
     respond: impl Fn(&T, Bytes) -> M + Send + Sync + 'static,
@@ -79,7 +79,7 @@ fn call<R: Keyed, T: 'static, M: prost::Message + 'static>(
     change_as(fields, request, Arc::clone(&guest.caller), guest.account(), respond)
 }
 
-fn signature(fields: &mut Fields, signature: Option<pb::ClientSignature>) -> Signature {
+fn signature(fields: &mut Validator, signature: Option<pb::ClientSignature>) -> Signature {
     let signature = signature.unwrap_or_default();
     fields.within("signature", |fields| {
         fields.text("identifier", &signature.identifier, SHORT);
@@ -129,7 +129,7 @@ impl ClientService for Api {
             session: Some(client.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let account = door.inbox.row.account_id;
         let mut call = change_as(&mut fields, &request, Arc::clone(&door.caller), account, respond);
         // Without a session, only the client address distinguishes callers.
@@ -167,7 +167,7 @@ impl ClientService for Api {
         let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
         self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
         let traceparent = traceparent(&request);
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let signature = signature(&mut fields, request.into_inner().signature);
         fields.done().or_status()?;
         let client = self.chat.client_session(&guest, &signature, traceparent).await.or_status()?;
@@ -186,7 +186,7 @@ impl ClientService for Api {
             session: Some(client.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = call(&mut fields, &request, &guest, respond);
         let asked = request.into_inner();
         let signature = signature(&mut fields, asked.signature);
@@ -210,7 +210,7 @@ impl ClientService for Api {
             without_messages: false,
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self
@@ -236,7 +236,7 @@ impl ClientService for Api {
             conversation: Some(bare(&made.conversation.conversation, &session)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = call(&mut fields, &request, &guest, respond.clone());
         let asked = request.into_inner();
         let custom_attributes = fields.conversation_attributes("custom_attributes", asked.custom_attributes.as_ref());
@@ -278,7 +278,7 @@ impl ClientService for Api {
             conversation: Some(bare(&set.conversation.conversation, &session)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = call(&mut fields, &request, &guest, respond.clone());
         fields.done().or_status()?;
         let id = ConversationId(request.get_ref().conversation_id);
@@ -306,7 +306,7 @@ impl ClientService for Api {
         let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
         self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::MarkClientConversationSeenResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = call(&mut fields, &request, &guest, respond);
         fields.done().or_status()?;
         let id = ConversationId(request.get_ref().conversation_id);
@@ -324,7 +324,7 @@ impl ClientService for Api {
             page_token: String::new(),
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 20), &asked.page_token, 0);
         fields.done().or_status()?;
         page.check_key(&[Sort::by_id(true)]).or_status()?;
@@ -350,7 +350,7 @@ impl ClientService for Api {
             message: created.first().map(|message| client_message(message, &session.client.row)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = call(&mut fields, &request, &guest, respond.clone());
         let asked = request.into_inner();
         let id = ConversationId(asked.conversation_id);
@@ -403,7 +403,7 @@ impl ClientService for Api {
             message: Some(client_message(message, &session.client.row)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = call(&mut fields, &request, &guest, respond.clone());
         let asked = request.into_inner();
         let within = prost_types::Struct {

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     status::{OrStatus as _, to_status},
-    validation::{fields::Fields, page, subscriptions::start},
+    validation::{fields::Validator, page, subscriptions::start},
 };
 
 #[tonic::async_trait]
@@ -50,7 +50,7 @@ impl ConsumersService for Api {
             page_token: String::new(),
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done().or_status()?;
         page.check_key(&[Sort::by_text_column("name")]).or_status()?;
@@ -80,7 +80,7 @@ impl ConsumersService for Api {
             consumer: Some(spell(standing)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let begin = match asked.start {
@@ -98,7 +98,7 @@ impl ConsumersService for Api {
     async fn delete_consumer(&self, request: Request<pb::DeleteConsumerRequest>) -> Result<Response<pb::DeleteConsumerResponse>, Status> {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteConsumerResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
         let name = asked.name.clone();

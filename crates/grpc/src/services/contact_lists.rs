@@ -14,7 +14,7 @@ use parley_types::{
 use tonic::Response;
 
 use crate::validation::{
-    fields::{Fields, SHORT},
+    fields::{SHORT, Validator},
     filters, page,
 };
 
@@ -32,7 +32,7 @@ pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRe
         with_total_size: false,
         ..asked.clone()
     };
-    let mut fields = Fields::default();
+    let mut fields = Validator::default();
     let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
     let orders = orders(&mut fields, &asked.order_by);
     fields.count("labels", asked.labels.len(), 100);
@@ -64,7 +64,7 @@ pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContac
         with_total_size: false,
         ..asked.clone()
     };
-    let mut fields = Fields::default();
+    let mut fields = Validator::default();
     let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
     let orders = orders(&mut fields, &asked.order_by);
     fields.required("query", &asked.query, SHORT);
@@ -95,7 +95,7 @@ pub(super) async fn filter(chat: &Chat, caller: &Caller, asked: pb::FilterContac
         with_total_size: false,
         ..asked.clone()
     };
-    let mut fields = Fields::default();
+    let mut fields = Validator::default();
     let given = filters::read(&mut fields, asked.filter);
     let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
     let orders = orders(&mut fields, &asked.order_by);
@@ -115,7 +115,7 @@ pub(super) async fn filter(chat: &Chat, caller: &Caller, asked: pb::FilterContac
 }
 
 /// Parses `order_by`. Each order comes with whether it is descending.
-fn orders(fields: &mut Fields, order_by: &str) -> Vec<(ContactOrder, bool)> {
+fn orders(fields: &mut Validator, order_by: &str) -> Vec<(ContactOrder, bool)> {
     let mut orders: Vec<(ContactOrder, bool)> = Vec::new();
     for part in order_by.split(',') {
         let (name, descending) = part.strip_prefix('-').map_or((part, false), |name| (name, true));

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, required},
+        fields::{Validator, required},
         page,
     },
 };
@@ -39,7 +39,7 @@ impl ContactNotesService for Api {
             contact_note: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let contact_note = required("contact_note", asked.contact_note).or_status()?;
@@ -76,7 +76,7 @@ impl ContactNotesService for Api {
         };
         let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
         caller.access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self
@@ -101,7 +101,7 @@ impl ContactNotesService for Api {
             contact_note: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let contact_note = required("contact_note", asked.contact_note).or_status()?;
@@ -127,7 +127,7 @@ impl ContactNotesService for Api {
             .write_access(AccountId(asked.account_id))
             .or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteContactNoteResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
         answered(
@@ -140,7 +140,7 @@ impl ContactNotesService for Api {
     }
 }
 
-fn patch(fields: &mut Fields, note: &pb::ContactNote, paths: &[String]) -> Option<String> {
+fn patch(fields: &mut Validator, note: &pb::ContactNote, paths: &[String]) -> Option<String> {
     let mut content = None;
     for path in paths {
         if path == "content" {

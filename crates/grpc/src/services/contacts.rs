@@ -27,7 +27,7 @@ use super::{
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT, Validator, required},
         page,
     },
 };
@@ -40,7 +40,7 @@ impl ContactsService for Api {
     async fn create_contact(&self, request: Request<pb::CreateContactRequest>) -> Result<Response<pb::CreateContactResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, created).or_status()?;
         let asked = request.into_inner();
         fields.text("name", &asked.name, SHORT);
@@ -105,7 +105,7 @@ impl ContactsService for Api {
     async fn update_contact(&self, request: Request<pb::UpdateContactRequest>) -> Result<Response<pb::UpdateContactResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, updated).or_status()?;
         let asked = request.into_inner();
         let contact = required("contact", asked.contact).or_status()?;
@@ -119,7 +119,7 @@ impl ContactsService for Api {
     async fn delete_contact(&self, request: Request<pb::DeleteContactRequest>) -> Result<Response<pb::DeleteContactResponse>, Status> {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteContactResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
         answered(
@@ -134,7 +134,7 @@ impl ContactsService for Api {
     ) -> Result<Response<pb::CreateContactSessionResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, session).or_status()?;
         let asked = request.into_inner();
         let source_id = fields.optional("source_id", asked.source_id, SHORT);
@@ -159,7 +159,7 @@ impl ContactsService for Api {
             page_token: String::new(),
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self
@@ -192,7 +192,7 @@ impl ContactsService for Api {
             page_token: String::new(),
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self
@@ -219,7 +219,7 @@ impl ContactsService for Api {
         let account = AccountId(asked.account_id);
         let caller = caller(&request).or_status()?;
         caller.access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         fields.required("source_id", &asked.source_id, SHORT);
         fields.done().or_status()?;
         let contact = self
@@ -235,7 +235,7 @@ impl ContactsService for Api {
     async fn merge_contacts(&self, request: Request<pb::MergeContactsRequest>) -> Result<Response<pb::MergeContactsResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, merged).or_status()?;
         let asked = request.into_inner();
         fields.done().or_status()?;
@@ -274,7 +274,7 @@ fn session(session: &Session, cursor: Bytes) -> pb::CreateContactSessionResponse
     }
 }
 
-fn patch(fields: &mut Fields, contact: &pb::Contact, paths: Vec<String>) -> ContactPatch {
+fn patch(fields: &mut Validator, contact: &pb::Contact, paths: Vec<String>) -> ContactPatch {
     let mut patch = ContactPatch::default();
     let additional = fields.attribute_update("additional_attributes", contact.additional_attributes.as_ref());
     fields.indexed_attributes("additional_attributes", &additional);

@@ -13,7 +13,7 @@ use parley_types::{
     id::{AccountId, ContactId, InboxId, TeamId, UserId},
 };
 
-use crate::validation::fields::{Fields, SHORT};
+use crate::validation::fields::{SHORT, Validator};
 
 /// Sets `is_member` of the conversations' teams for this caller. Events cannot contain it because they are the same for all subscribers.
 pub(super) fn own_team<'a>(caller: &Caller, account: AccountId, conversations: impl IntoIterator<Item = &'a mut pb::Conversation>) {
@@ -38,7 +38,7 @@ pub(super) fn counted(counts: Counts) -> pb::ConversationCounts {
 }
 
 /// Converts a list request to a query.
-pub(super) fn query(fields: &mut Fields, asked: pb::ListConversationsRequest, caller: Option<UserId>) -> ConversationQuery {
+pub(super) fn query(fields: &mut Validator, asked: pb::ListConversationsRequest, caller: Option<UserId>) -> ConversationQuery {
     let (name, descending) = asked
         .order_by
         .strip_prefix('-')

@@ -30,7 +30,7 @@ use crate::{
     status::OrStatus as _,
     validation::{
         drafts,
-        fields::{Fields, SHORT},
+        fields::{SHORT, Validator},
         filters, page,
     },
 };
@@ -45,7 +45,7 @@ macro_rules! patched {
             conversation: Some(pb::Conversation::from_stored(summary)),
             cursor,
         };
-        let mut $fields = Fields::default();
+        let mut $fields = Validator::default();
         let call = change(&mut $fields, &$request, account, respond).or_status()?;
         let patch = $patch;
         $fields.done().or_status()?;
@@ -61,7 +61,7 @@ macro_rules! patched {
     }};
 }
 
-fn status(fields: &mut Fields, number: i32) -> Option<ConversationStatus> {
+fn status(fields: &mut Validator, number: i32) -> Option<ConversationStatus> {
     fields
         .kind::<pb::ConversationStatus>("status", number)
         .and_then(pb::ConversationStatus::to_row)
@@ -75,7 +75,7 @@ impl ConversationsService for Api {
     ) -> Result<Response<pb::CreateConversationResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, created).or_status()?;
         let caller = caller(&request).or_status()?;
         let asked = request.into_inner();
@@ -144,7 +144,7 @@ impl ConversationsService for Api {
             with_counts: false,
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, asked.skip);
         let query = query(&mut fields, asked, caller.user_id());
         fields.done().or_status()?;
@@ -175,7 +175,7 @@ impl ConversationsService for Api {
             with_counts: false,
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let given = filters::read(&mut fields, asked.filter);
         let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, asked.skip);
         fields.done().or_status()?;
@@ -206,7 +206,7 @@ impl ConversationsService for Api {
             cursor,
             handed_off: set.handed_off,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let until = fields.time("snoozed_until", asked.snoozed_until.as_ref());
         let status = status(&mut fields, asked.status);
@@ -325,7 +325,7 @@ impl ConversationsService for Api {
         let account = AccountId(asked.account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteConversationResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         fields.done().or_status()?;
         let id = ConversationId(asked.conversation_id);
@@ -337,7 +337,7 @@ impl ConversationsService for Api {
         let account = AccountId(asked.account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::SendTranscriptResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         fields.required("email", &asked.email, SHORT);
         let email = fields.email("email", Some(asked.email.clone())).unwrap_or_default();
@@ -360,7 +360,7 @@ impl ConversationsService for Api {
             skip: 0,
             ..*asked
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, asked.skip);
         fields.done().or_status()?;
         let id = ConversationId(asked.conversation_id);

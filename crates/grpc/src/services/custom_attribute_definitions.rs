@@ -23,7 +23,7 @@ use super::{
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT, Validator, required},
         page,
     },
 };
@@ -43,7 +43,7 @@ impl CustomAttributeDefinitionsService for Api {
             custom_attribute_definition: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let custom_attribute_definition = required("custom_attribute_definition", asked.custom_attribute_definition).or_status()?;
@@ -91,7 +91,7 @@ impl CustomAttributeDefinitionsService for Api {
         };
         let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
         caller.access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         let model = fields.kind::<pb::CustomAttributeModel>("model", asked.model);
         fields.done().or_status()?;
@@ -117,7 +117,7 @@ impl CustomAttributeDefinitionsService for Api {
             custom_attribute_definition: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let custom_attribute_definition = required("custom_attribute_definition", asked.custom_attribute_definition).or_status()?;
@@ -145,7 +145,7 @@ impl CustomAttributeDefinitionsService for Api {
             .write_access(AccountId(asked.account_id))
             .or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteCustomAttributeDefinitionResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
         answered(
@@ -158,7 +158,7 @@ impl CustomAttributeDefinitionsService for Api {
     }
 }
 
-fn patch(fields: &mut Fields, definition: &pb::CustomAttributeDefinition, paths: &[String]) -> DefinitionPatch {
+fn patch(fields: &mut Validator, definition: &pb::CustomAttributeDefinition, paths: &[String]) -> DefinitionPatch {
     let mut patch = DefinitionPatch::default();
     for path in paths {
         match path.as_str() {

@@ -11,14 +11,14 @@ use super::{
     api::Api,
     consume::{self, Frames},
     request::identity,
-    stream_position::LastCursor,
-    streams::Watch,
+    stream_position::StreamPosition,
+    streams::StreamGuard,
 };
 use crate::{
     meter,
     status::{OrStatus as _, ended_at, to_status},
     validation::{
-        fields::Fields,
+        fields::Validator,
         subscriptions::{filter, heartbeat, start},
     },
 };
@@ -26,11 +26,11 @@ use crate::{
 impl Api {
     async fn follow(&self, request: Request<pb::SubscribeRequest>) -> Result<Frames> {
         let account = AccountId(request.get_ref().account_id);
-        let watch = Watch::over(self, &request, account)?;
+        let guard = StreamGuard::over(self, &request, account)?;
         let asked = request.into_inner();
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let start = start(&mut fields, asked.start.as_ref())?;
-        let filter = filter(&mut fields, asked.filter.unwrap_or_default(), watch.access());
+        let filter = filter(&mut fields, asked.filter.unwrap_or_default(), guard.access());
         let heartbeat = heartbeat(&mut fields, asked.heartbeat.as_ref());
         fields.done()?;
         let subscription = self
@@ -39,17 +39,17 @@ impl Api {
             .hub
             .subscribe(Kind::Subscribe, account, start, filter, heartbeat, asked.ephemeral)
             .await?;
-        let last = LastCursor::default();
+        let last = StreamPosition::default();
         last.set(subscription.resume_at());
-        let following = Following {
+        let event_subscription = EventSubscription {
             subscription,
-            watch,
+            guard,
             last: last.clone(),
             ended: false,
         };
-        let frames = stream::unfold(following, |mut following| async move {
-            let item = following.next().await?;
-            Some((item, following))
+        let frames = stream::unfold(event_subscription, |mut event_subscription| async move {
+            let item = event_subscription.next().await?;
+            Some((item, event_subscription))
         });
         Ok(self.stalls.watch(Kind::Subscribe, last, frames))
     }
@@ -90,21 +90,21 @@ impl EventsService for Api {
 }
 
 /// An open subscription. It ends for one of the reasons in the contract.
-struct Following {
+struct EventSubscription {
     subscription: Subscription,
-    watch: Watch,
-    last: LastCursor,
+    guard: StreamGuard,
+    last: StreamPosition,
     ended: bool,
 }
 
-impl Following {
+impl EventSubscription {
     async fn next(&mut self) -> Option<Result<Frame, Status>> {
         if self.ended {
             return None;
         }
         tokio::select! {
             biased;
-            end = self.watch.ended() => Some(self.end(end.status())),
+            end = self.guard.ended() => Some(self.end(end.status())),
             next = self.subscription.next() => Some(match next {
                 Ok(frame) => {
                     self.last.set(self.subscription.resume_at());

@@ -16,14 +16,14 @@ use parley_types::{
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{api::Api, request::caller, stall::Watched, stream_position::LastCursor};
+use super::{api::Api, request::caller, stall::WatchedStream, stream_position::StreamPosition};
 use crate::{
     middleware::{
         authenticator::Payer,
         limits::{OpenStreamGuard, StreamOwner},
     },
     status::{OrStatus as _, to_status},
-    validation::fields::{Fields, SHORT, required},
+    validation::fields::{SHORT, Validator, required},
 };
 
 /// Maximum time between two messages of an upload.
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const DRAINED: Duration = Duration::from_secs(5);
 
 /// One message of an upload stream.
-pub enum Piece {
+pub enum UploadPart {
     /// The file's metadata, which precedes the content.
     Header(pb::FileHeader),
     /// Part of the content.
@@ -41,27 +41,27 @@ pub enum Piece {
 }
 
 /// A request message of an upload stream.
-pub trait Carries {
+pub trait UploadMessage {
     /// The payload; `None` if it is missing or of an unknown type.
-    fn piece(self) -> Option<Piece>;
+    fn part(self) -> Option<UploadPart>;
 }
 
-macro_rules! carries {
+macro_rules! impl_upload_message {
     ($request:ident, $part:path) => {
-        impl Carries for pb::$request {
-            fn piece(self) -> Option<Piece> {
+        impl UploadMessage for pb::$request {
+            fn part(self) -> Option<UploadPart> {
                 use $part as Part;
                 Some(match self.part? {
-                    Part::Header(header) => Piece::Header(header),
-                    Part::Chunk(chunk) => Piece::Chunk(chunk),
+                    Part::Header(header) => UploadPart::Header(header),
+                    Part::Chunk(chunk) => UploadPart::Chunk(chunk),
                 })
             }
         }
     };
 }
 
-carries!(UploadFileRequest, pb::upload_file_request::Part);
-carries!(UploadClientFileRequest, pb::upload_client_file_request::Part);
+impl_upload_message!(UploadFileRequest, pb::upload_file_request::Part);
+impl_upload_message!(UploadClientFileRequest, pb::upload_client_file_request::Part);
 
 /// Reads the first message of an upload stream.
 ///
@@ -109,7 +109,7 @@ impl Api {
     /// # Errors
     /// Returns [`Error::Invalid`] for an invalid header, [`Error::Unavailable`] if the stream breaks off, and the errors of `charge` and of
     /// storing the file.
-    pub(super) async fn receive<R: Carries + Send + 'static>(
+    pub(super) async fn receive<R: UploadMessage + Send + 'static>(
         &self,
         account: AccountId,
         session: Option<ContactInboxId>,
@@ -117,17 +117,17 @@ impl Api {
         rest: Streaming<R>,
         charge: impl Fn(usize) -> Result<()> + Send,
     ) -> Result<pb::File> {
-        let Some(Piece::Header(header)) = first.piece() else {
+        let Some(UploadPart::Header(header)) = first.part() else {
             return Err(Error::invalid("header", Rule::Required, "must be the first piece"));
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         fields.within("header", |fields| {
             fields.text("file_name", &header.file_name, SHORT);
             fields.text("content_type", &header.content_type, SHORT);
         });
         fields.done()?;
-        let chunks = rest.map(move |piece| match piece.map(Carries::piece) {
-            Ok(Some(Piece::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
+        let chunks = rest.map(move |part| match part.map(UploadMessage::part) {
+            Ok(Some(UploadPart::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
             Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every piece after the first")),
             Err(_) => Err(Error::Unavailable {
                 reason: "the upload broke off",
@@ -146,7 +146,7 @@ impl Api {
 }
 
 /// The error of a download that shutdown does not wait for.
-fn stopping() -> Error {
+fn shutting_down() -> Error {
     Error::Unavailable {
         reason: "the server is shutting down; go on at the offset that was reached",
         retry_after: Duration::from_millis(500),
@@ -191,13 +191,13 @@ impl FilesService for Api {
         }))
     }
 
-    type DownloadFileStream = Watched<pb::DownloadFileResponse>;
+    type DownloadFileStream = WatchedStream<pb::DownloadFileResponse>;
 
     async fn download_file(&self, request: Request<pb::DownloadFileRequest>) -> Result<Response<Self::DownloadFileStream>, Status> {
         use pb::download_file_response::Part;
         let payer = Payer::of(&request);
         let asked = request.into_inner();
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         for (field, number) in [("offset", asked.offset), ("limit", asked.limit)] {
             if number < 0 {
                 fields.refuse(field, Rule::OutOfRange(0), "must be 0 or more");
@@ -232,11 +232,11 @@ impl FilesService for Api {
             tokio::select! {
                 // A chunk is ready whenever the stream is polled, so unbiased polling could delay the end.
                 biased;
-                () = late.as_mut() => Some((Err(to_status(stopping())), None)),
+                () = late.as_mut() => Some((Err(to_status(shutting_down())), None)),
                 chunk = chunks.next() => Some((chunk?, Some((chunks, late)))),
             }
         });
         let parts = stream::iter([part(Part::Info(info))]).chain(chunks);
-        Ok(Response::new(self.stalls.watch(Kind::Download, LastCursor::default(), parts)))
+        Ok(Response::new(self.stalls.watch(Kind::Download, StreamPosition::default(), parts)))
     }
 }

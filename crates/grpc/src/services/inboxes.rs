@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::mask,
     api::Api,
-    idempotency::Keyed,
+    idempotency::IdempotentRequest,
     request::{caller, change},
     response::answered,
     truncation,
@@ -33,7 +33,7 @@ use super::{
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT, Validator, required},
         page,
     },
 };
@@ -79,7 +79,7 @@ impl InboxesService for Api {
             inbox: Some(whole(inbox)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let mut inbox = required("inbox", asked.inbox).or_status()?;
@@ -120,7 +120,7 @@ impl InboxesService for Api {
             account_id: asked.account_id,
             ..pb::ListInboxesRequest::default()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self.chat.inboxes(&caller, account, &page).await.or_status()?;
@@ -135,7 +135,7 @@ impl InboxesService for Api {
             inbox: Some(whole(inbox)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let inbox = required("inbox", asked.inbox).or_status()?;
@@ -146,14 +146,14 @@ impl InboxesService for Api {
             fields.unknown_path(path);
         }
         // `apply` runs twice: here to validate the request, and in the write, on the inbox as it is then.
-        let apply = move |fields: &mut Fields, new: &mut NewInbox| paths.iter().for_each(|path| put(fields, new, &inbox, path));
+        let apply = move |fields: &mut Validator, new: &mut NewInbox| paths.iter().for_each(|path| put(fields, new, &inbox, path));
         let mut given = NewInbox::named("");
         fields.within("inbox", |fields| apply(fields, &mut given));
         fields.done().or_status()?;
         given.check_templates().await.or_status()?;
         answered(
             self.chat
-                .update_inbox(call, id, move |new| apply(&mut Fields::default(), new))
+                .update_inbox(call, id, move |new| apply(&mut Validator::default(), new))
                 .await
                 .or_status()?,
             respond,
@@ -163,7 +163,7 @@ impl InboxesService for Api {
     async fn delete_inbox(&self, request: Request<pb::DeleteInboxRequest>) -> Result<Response<pb::DeleteInboxResponse>, Status> {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteInboxResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
         answered(self.chat.delete_inbox(call, InboxId(asked.inbox_id)).await.or_status()?, respond)
@@ -179,7 +179,7 @@ impl InboxesService for Api {
             page_token: String::new(),
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
         let (account, inbox) = (AccountId(asked.account_id), InboxId(asked.inbox_id));
@@ -246,7 +246,7 @@ impl InboxesService for Api {
         };
         let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
         caller.access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         fields.count("inbox_ids", asked.inbox_ids.len(), 100);
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
@@ -258,7 +258,7 @@ impl InboxesService for Api {
 }
 
 /// Creates the call of a membership change, and returns the users that the request names.
-fn members<R: Keyed, M: Message + 'static>(
+fn members<R: IdempotentRequest, M: Message + 'static>(
     request: &Request<R>,
     account: i64,
     user_ids: &[i64],
@@ -266,7 +266,7 @@ fn members<R: Keyed, M: Message + 'static>(
 ) -> Result<(Call<Vec<Agent>>, Vec<UserId>)> {
     let account = AccountId(account);
     caller(request)?.write_access(account)?;
-    let mut fields = Fields::default();
+    let mut fields = Validator::default();
     let call = change(&mut fields, request, account, respond)?;
     fields.count("user_ids", user_ids.len(), 1000);
     fields.done()?;
@@ -286,7 +286,7 @@ fn reveal(caller: &Caller, account: AccountId) -> Reveal {
 }
 
 /// Validates one field of the request and copies it into the new inbox.
-fn put(fields: &mut Fields, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
+fn put(fields: &mut Validator, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
     let channel = match &inbox.channel {
         Some(pb::inbox::Channel::ApiChannel(channel)) => channel.clone(),
         None => pb::ApiChannel::default(),
@@ -332,17 +332,17 @@ fn put(fields: &mut Fields, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
     }
 }
 
-fn text(fields: &mut Fields, path: &str, text: Option<&String>, limit: usize) -> Option<String> {
+fn text(fields: &mut Validator, path: &str, text: Option<&String>, limit: usize) -> Option<String> {
     let text = text?;
     fields.text(path, text, limit);
     Some(text.clone())
 }
 
-fn object(fields: &mut Fields, path: &str, object: Option<&Struct>) -> Json {
+fn object(fields: &mut Validator, path: &str, object: Option<&Struct>) -> Json {
     Json::Object(fields.attribute_update(path, object))
 }
 
-fn timezone(fields: &mut Fields, path: &str, name: &str) -> String {
+fn timezone(fields: &mut Validator, path: &str, name: &str) -> String {
     if name.is_empty() {
         return "UTC".to_owned();
     }
@@ -353,7 +353,7 @@ fn timezone(fields: &mut Fields, path: &str, name: &str) -> String {
 }
 
 /// Validates the reply window: a number of hours, or the same as text if it comes from a form.
-fn reply_window(fields: &mut Fields, attributes: &Json) {
+fn reply_window(fields: &mut Validator, attributes: &Json) {
     let window = match attributes.get("agent_reply_time_window") {
         None | Some(Json::Null) => return,
         Some(Json::String(text)) if text.trim().is_empty() => return,
@@ -367,7 +367,7 @@ fn reply_window(fields: &mut Fields, attributes: &Json) {
 }
 
 /// Replaces the days in the request; the others are unchanged.
-fn working_hours(fields: &mut Fields, week: &mut Json, days: &[pb::WorkingHours]) {
+fn working_hours(fields: &mut Validator, week: &mut Json, days: &[pb::WorkingHours]) {
     let Json::Array(week) = week else { return };
     for day in days {
         let Some(entry) = usize::try_from(day.day_of_week).ok().and_then(|day| week.get_mut(day)) else {
@@ -378,7 +378,7 @@ fn working_hours(fields: &mut Fields, week: &mut Json, days: &[pb::WorkingHours]
     }
 }
 
-fn one_day(fields: &mut Fields, day: &pb::WorkingHours) -> Map<String, Json> {
+fn one_day(fields: &mut Validator, day: &pb::WorkingHours) -> Map<String, Json> {
     let mut object = Map::new();
     object.insert("day_of_week".to_owned(), json!(day.day_of_week));
     object.insert("closed_all_day".to_owned(), json!(day.closed_all_day));

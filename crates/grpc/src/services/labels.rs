@@ -22,7 +22,7 @@ use super::{
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT, Validator, required},
         page,
     },
 };
@@ -41,7 +41,7 @@ impl LabelsService for Api {
             label: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let label = required("label", asked.label).or_status()?;
@@ -73,7 +73,7 @@ impl LabelsService for Api {
         };
         let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
         caller.access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self.chat.labels(&caller, account, &page).await.or_status()?;
@@ -88,7 +88,7 @@ impl LabelsService for Api {
             label: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let label = required("label", asked.label).or_status()?;
@@ -109,14 +109,14 @@ impl LabelsService for Api {
             .write_access(AccountId(asked.account_id))
             .or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteLabelResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
         answered(self.chat.delete_label(call, LabelId(asked.label_id)).await.or_status()?, respond)
     }
 }
 
-fn patch(fields: &mut Fields, label: &pb::Label, paths: &[String]) -> LabelPatch {
+fn patch(fields: &mut Validator, label: &pb::Label, paths: &[String]) -> LabelPatch {
     let mut patch = LabelPatch::default();
     for path in paths {
         match path.as_str() {
@@ -132,7 +132,7 @@ fn patch(fields: &mut Fields, label: &pb::Label, paths: &[String]) -> LabelPatch
 
 /// Validates a title and converts it to lower case: letters and digits of any script, hyphens and underscores, as in the label names of
 /// conversations.
-fn title(fields: &mut Fields, title: &str) -> String {
+fn title(fields: &mut Validator, title: &str) -> String {
     fields.required("title", title, SHORT);
     let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_');
     let begins = title.chars().next().is_some_and(char::is_alphanumeric);
@@ -143,7 +143,7 @@ fn title(fields: &mut Fields, title: &str) -> String {
     title.to_lowercase()
 }
 
-fn color(fields: &mut Fields, color: &str) -> String {
+fn color(fields: &mut Validator, color: &str) -> String {
     fields.text("color", color, SHORT);
     if color.is_empty() { COLOR.to_owned() } else { color.to_owned() }
 }

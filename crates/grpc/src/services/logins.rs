@@ -9,13 +9,13 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{api::Api, request::caller};
-use crate::{status::OrStatus as _, validation::fields::Fields};
+use crate::{status::OrStatus as _, validation::fields::Validator};
 
 /// Maximum characters of the secret of a login link.
 const SECRET: usize = 64;
 
 /// Rejects a request id: the response contains a secret, which is not stored, so the call cannot be idempotent.
-pub(super) fn once_only(fields: &mut Fields, request_id: &str) {
+pub(super) fn once_only(fields: &mut Validator, request_id: &str) {
     if !request_id.is_empty() {
         fields.refuse(
             "request_id",
@@ -34,7 +34,7 @@ impl LoginsService for Api {
         let caller = caller(&request).or_status()?;
         caller.platform().or_status()?;
         let asked = request.get_ref();
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         once_only(&mut fields, &asked.request_id);
         let user = UserId(fields.id("user_id", asked.user_id));
         fields.done().or_status()?;
@@ -53,7 +53,7 @@ impl LoginsService for Api {
 
     async fn redeem_login(&self, request: Request<pb::RedeemLoginRequest>) -> Result<Response<pb::RedeemLoginResponse>, Status> {
         let asked = request.into_inner();
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         once_only(&mut fields, &asked.request_id);
         let email = fields.email("email", Some(asked.email));
         if email.is_none() {

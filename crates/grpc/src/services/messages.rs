@@ -27,7 +27,7 @@ use crate::{
     status::OrStatus as _,
     validation::{
         drafts,
-        fields::{Fields, SHORT, required},
+        fields::{SHORT, Validator, required},
         page,
     },
 };
@@ -67,7 +67,7 @@ impl MessagesService for Api {
         let account = AccountId(asked.account_id);
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, created).or_status()?;
         let asked = request.into_inner();
         let conversation = ConversationId(fields.id("conversation_id", asked.conversation_id));
@@ -113,7 +113,7 @@ impl MessagesService for Api {
             page_token: String::new(),
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, default), &asked.page_token, 0);
         fields.done().or_status()?;
         page.check_key(&[Sort::by_id(false)]).or_status()?;
@@ -153,7 +153,7 @@ impl MessagesService for Api {
         let account = AccountId(asked.account_id);
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, updated).or_status()?;
         if let Some(error) = &asked.external_error {
             fields.text("external_error", error, 20_000);
@@ -179,7 +179,7 @@ impl MessagesService for Api {
 
     async fn delete_message(&self, request: Request<pb::DeleteMessageRequest>) -> Result<Response<pb::DeleteMessageResponse>, Status> {
         let asked = request.get_ref();
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let account = AccountId(asked.account_id);
         let caller = caller(&request).or_status()?;
         let call = change(&mut fields, &request, account, deleted).or_status()?;
@@ -197,7 +197,7 @@ impl MessagesService for Api {
         let account = AccountId(asked.account_id);
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, retried).or_status()?;
         fields.done().or_status()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
@@ -219,7 +219,7 @@ impl MessagesService for Api {
             skip: 0,
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         fields.required("text", &asked.text, SHORT);
         let page = page::read(&mut fields, &same, (asked.page_size, 20), &asked.page_token, asked.skip);
         let types = asked.types.iter();
@@ -255,7 +255,7 @@ impl MessagesService for Api {
         let account = AccountId(asked.account_id);
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, batch).or_status()?;
         let asked = request.into_inner();
         fields.count("messages", asked.messages.len(), BATCH);
@@ -280,13 +280,13 @@ impl MessagesService for Api {
         Ok(answer)
     }
 
-    type SendMessagesStream = send::Answers;
+    type SendMessagesStream = send::SendResults;
 
     async fn send_messages(
         &self,
         request: Request<Streaming<pb::SendMessagesRequest>>,
     ) -> Result<Response<Self::SendMessagesStream>, Status> {
-        Ok(Response::new(send::answers(self, request).or_status()?))
+        Ok(Response::new(send::open(self, request).or_status()?))
     }
 }
 

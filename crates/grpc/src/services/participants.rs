@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     status::OrStatus as _,
-    validation::{fields::Fields, page},
+    validation::{fields::Validator, page},
 };
 
 /// Maximum number of users in one call.
@@ -35,7 +35,7 @@ macro_rules! changed {
         let asked = $request.get_ref();
         let account = AccountId(asked.account_id);
         caller(&$request).or_status()?.write_access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &$request, account, $respond).or_status()?;
         let users = users(&mut fields, &asked.user_ids);
         fields.done().or_status()?;
@@ -59,7 +59,7 @@ impl ParticipantsService for Api {
             page_token: String::new(),
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
         let id = ConversationId(asked.conversation_id);
@@ -106,7 +106,7 @@ fn agents(agents: &[Arc<Agent>]) -> Vec<pb::Agent> {
     truncation::agents(agents.iter().map(|agent| pb::Agent::from_stored(agent.as_ref())))
 }
 
-fn users(fields: &mut Fields, ids: &[i64]) -> Vec<UserId> {
+fn users(fields: &mut Validator, ids: &[i64]) -> Vec<UserId> {
     fields.count("user_ids", ids.len(), MOST);
     if ids.iter().any(|id| *id <= 0) {
         fields.refuse("user_ids", Rule::Invalid, "must be ids, which are above 0");

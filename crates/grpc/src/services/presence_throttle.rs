@@ -12,13 +12,13 @@ const PACE: Duration = Duration::from_secs(1);
 
 /// The schedule of one stream.
 #[derive(Debug, Default)]
-pub struct PresencePace {
+pub struct PresenceThrottle {
     /// When the next list is due; `None` if nothing has changed since the last one.
     due: Option<Instant>,
     sent: Option<Instant>,
 }
 
-impl PresencePace {
+impl PresenceThrottle {
     /// Schedules a list if one of the events changes it.
     pub fn follow(&mut self, response: &pb::SubscribePubsubResponse) {
         let mut events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());

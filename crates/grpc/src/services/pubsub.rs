@@ -23,8 +23,8 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Response, Status};
 
 use super::{
-    api::Api, logins::once_only, presence_throttle::PresencePace, self_service::cache_keys_message, stall::Watched,
-    stream_position::LastCursor, streams::rotates_at,
+    api::Api, logins::once_only, presence_throttle::PresenceThrottle, self_service::cache_keys_message, stall::WatchedStream,
+    stream_position::StreamPosition, streams::rotates_at,
 };
 use crate::{
     meter,
@@ -33,11 +33,11 @@ use crate::{
         limits::{OpenStreamGuard, StreamOwner},
     },
     status::{OrStatus as _, ended_at, rotated, to_status},
-    validation::fields::{Fields, required},
+    validation::fields::{Validator, required},
 };
 
 /// The responses of a subscription.
-type Heard = Watched<pb::SubscribePubsubResponse>;
+type PubsubStream = WatchedStream<pb::SubscribePubsubResponse>;
 
 /// The event kinds that contact sessions receive.
 const OF_SESSIONS: [pb::EventKind; 5] = [
@@ -49,26 +49,28 @@ const OF_SESSIONS: [pb::EventKind; 5] = [
 ];
 
 impl Api {
-    async fn ear(&self, key: &pb::PubsubKey) -> Result<Ear> {
+    async fn subscriber(&self, key: &pb::PubsubKey) -> Result<Ear> {
         let (account, user) = (key.account_id.map(AccountId), key.user_id.map(UserId));
         self.chat.ear(&key.pubsub_token, account, user).await
     }
 
-    async fn hear(&self, request: Request<pb::SubscribePubsubRequest>) -> Result<Heard> {
+    async fn open_pubsub_stream(&self, request: Request<pb::SubscribePubsubRequest>) -> Result<PubsubStream> {
         let by_address = Payer::of(&request).open(&self.config.anonymous, Resource::Stream)?;
         let key = required("key", request.into_inner().key)?;
-        let ear = self.ear(&key).await?;
-        let owner = match (ear.session(), key.user_id) {
+        let subscriber = self.subscriber(&key).await?;
+        let owner = match (subscriber.session(), key.user_id) {
             (Some(session), _) => StreamOwner::Session(session),
             (None, user) => StreamOwner::User(UserId(user.unwrap_or_default())),
         };
         let open = self.limits.open_stream(owner)?;
-        let filter = filter(&ear)?;
+        let filter = filter(&subscriber)?;
         let hub = &self.chat.events.hub;
-        let subscription = hub.subscribe(Kind::Pubsub, ear.account, Start::Latest, filter, None, true).await?;
-        let last = LastCursor::default();
+        let subscription = hub
+            .subscribe(Kind::Pubsub, subscriber.account, Start::Latest, filter, None, true)
+            .await?;
+        let last = StreamPosition::default();
         last.set(subscription.resume_at());
-        let hearing = Hearing {
+        let open_subscription = OpenSubscription {
             last: last.clone(),
             due: Instant::now() + self.config.recheck,
             rotates_at: rotates_at(self.config.stream_age),
@@ -76,28 +78,28 @@ impl Api {
             api: self.clone(),
             subscription,
             key,
-            ear,
+            subscriber,
             is_astray: false,
             ended: false,
-            pace: PresencePace::default(),
+            pace: PresenceThrottle::default(),
         };
-        let heard = stream::unfold(hearing, |mut hearing| async move {
-            let item = hearing.next().await?;
-            Some((item, hearing))
+        let responses = stream::unfold(open_subscription, |mut open_subscription| async move {
+            let item = open_subscription.next().await?;
+            Some((item, open_subscription))
         });
-        Ok(self.stalls.watch(Kind::Pubsub, last, heard))
+        Ok(self.stalls.watch(Kind::Pubsub, last, responses))
     }
 }
 
 #[tonic::async_trait]
 impl PubsubService for Api {
-    type SubscribePubsubStream = Heard;
+    type SubscribePubsubStream = PubsubStream;
 
     async fn subscribe_pubsub(
         &self,
         request: Request<pb::SubscribePubsubRequest>,
     ) -> Result<Response<Self::SubscribePubsubStream>, Status> {
-        let opened = self.hear(request).await.or_status();
+        let opened = self.open_pubsub_stream(request).await.or_status();
         opened.map(Response::new).inspect_err(|refused| meter::ended(Kind::Pubsub, refused))
     }
 
@@ -106,12 +108,12 @@ impl PubsubService for Api {
         request: Request<pb::RotatePubsubTokenRequest>,
     ) -> Result<Response<pb::RotatePubsubTokenResponse>, Status> {
         let asked = request.into_inner();
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         once_only(&mut fields, &asked.request_id);
         fields.done().or_status()?;
-        let ear = self.ear(&required("key", asked.key).or_status()?).await.or_status()?;
+        let subscriber = self.subscriber(&required("key", asked.key).or_status()?).await.or_status()?;
         Ok(Response::new(pb::RotatePubsubTokenResponse {
-            pubsub_token: self.chat.rotate_pubsub_token(&ear).await.or_status()?,
+            pubsub_token: self.chat.rotate_pubsub_token(&subscriber).await.or_status()?,
             cursor: bytes::Bytes::new(),
         }))
     }
@@ -121,16 +123,16 @@ impl PubsubService for Api {
         request: Request<pb::ReportPubsubPresenceRequest>,
     ) -> Result<Response<pb::ReportPubsubPresenceResponse>, Status> {
         let asked = request.into_inner();
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         fields.request_id(&asked.request_id);
         fields.done().or_status()?;
-        let ear = self.ear(&required("key", asked.key).or_status()?).await.or_status()?;
-        let present = self.chat.report_ear(&ear).await.or_status()?;
+        let subscriber = self.subscriber(&required("key", asked.key).or_status()?).await.or_status()?;
+        let present = self.chat.report_ear(&subscriber).await.or_status()?;
         let cursor = present.head.encode();
         let pb::PubsubPresence { users, contacts } = presence_message(present);
         Ok(Response::new(pb::ReportPubsubPresenceResponse {
             cursor,
-            account_id: ear.account.0,
+            account_id: subscriber.account.0,
             users,
             contacts,
         }))
@@ -150,25 +152,25 @@ fn presence_message(present: Present) -> pb::PubsubPresence {
 }
 
 /// An open subscription of a pubsub token.
-struct Hearing {
+struct OpenSubscription {
     api: Api,
     subscription: Subscription,
     key: pb::PubsubKey,
-    ear: Ear,
+    subscriber: Ear,
     /// When the token is looked up again.
     due: Instant,
     /// When the stream reaches its maximum age.
     rotates_at: Option<Instant>,
     _counted: (OpenStreamGuard, Permit),
     /// The position up to which everything has been sent.
-    last: LastCursor,
+    last: StreamPosition,
     /// Whether the last lookup found that the session belongs to another contact than the one that the filter selects.
     is_astray: bool,
     ended: bool,
-    pace: PresencePace,
+    pace: PresenceThrottle,
 }
 
-impl Hearing {
+impl OpenSubscription {
     async fn next(&mut self) -> Option<Result<pb::SubscribePubsubResponse, Status>> {
         if self.ended {
             return None;
@@ -187,13 +189,13 @@ impl Hearing {
                         continue;
                     }
                     self.due = Instant::now() + self.api.config.recheck;
-                    match self.api.ear(&self.key).await {
-                        Ok(ear) if scope(&ear) == scope(&self.ear) && ear.contact() == self.ear.contact() => {
-                            (self.ear, self.is_astray) = (ear, false);
+                    match self.api.subscriber(&self.key).await {
+                        Ok(subscriber) if scope(&subscriber) == scope(&self.subscriber) && subscriber.contact() == self.subscriber.contact() => {
+                            (self.subscriber, self.is_astray) = (subscriber, false);
                         }
                         // The contact was merged. The event of the merge is on its way, and the filter changes when it arrives.
-                        Ok(ear)
-                            if scope(&ear) == scope(&self.ear) && !self.is_astray && parley_fault::is_on(Protection::FollowedMerges) =>
+                        Ok(subscriber)
+                            if scope(&subscriber) == scope(&self.subscriber) && !self.is_astray && parley_fault::is_on(Protection::FollowedMerges) =>
                         {
                             self.is_astray = true;
                         }
@@ -213,7 +215,7 @@ impl Hearing {
                         let told = match pb::SubscribeResponse::decode(frame.concat()) {
                             Ok(told) => told,
                             Err(error) => {
-                                tracing::error!(account_id = self.ear.account.0, %error, "a frame of events cannot be decoded; the stream ends");
+                                tracing::error!(account_id = self.subscriber.account.0, %error, "a frame of events cannot be decoded; the stream ends");
                                 let error = Error::Internal("an event of the log cannot be decoded".to_owned());
                                 return Some(Err(self.end(to_status(error))));
                             }
@@ -225,7 +227,7 @@ impl Hearing {
                             cache_keys: None,
                             presence: None,
                         };
-                        if self.ear.session().is_none() {
+                        if self.subscriber.session().is_none() {
                             self.pace.follow(&response);
                         }
                         if let Some((into, at, mark)) = self.merge_of(&response)
@@ -252,7 +254,10 @@ impl Hearing {
 
     /// Finds a merge in the response that moves the session to another contact. Returns that contact, and the event's seq and mark.
     fn merge_of(&self, response: &pb::SubscribePubsubResponse) -> Option<(ContactId, Seq, Option<Mark>)> {
-        let contact = self.ear.contact().filter(|_| parley_fault::is_on(Protection::FollowedMerges))?;
+        let contact = self
+            .subscriber
+            .contact()
+            .filter(|_| parley_fault::is_on(Protection::FollowedMerges))?;
         let events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
         let mut merges = events.filter(|event| event.kind() == pb::EventKind::ContactMerged);
         let merge = merges.find(|event| merged_contact(event) == Some(contact))?;
@@ -275,14 +280,14 @@ impl Hearing {
     ) -> Result<(), Status> {
         // Read the session's access again before any event of the other contact is sent: it depends on whether the session is verified. The
         // contact may have been merged again since; each merge is followed when its event arrives.
-        let found = self.api.ear(&self.key).await.map(|ear| ear.as_contact(into));
-        let found = found.and_then(|ear| filter(&ear).map(|filter| (ear, filter)));
-        let (ear, filter) = match found {
+        let found = self.api.subscriber(&self.key).await.map(|subscriber| subscriber.as_contact(into));
+        let found = found.and_then(|subscriber| filter(&subscriber).map(|filter| (subscriber, filter)));
+        let (subscriber, filter) = match found {
             Ok(found) => found,
             Err(Error::Unavailable { .. } | Error::Database(_)) => return Err(rotated(None, Duration::ZERO)),
             Err(error) => return Err(to_status(error)),
         };
-        self.ear = ear;
+        self.subscriber = subscriber;
         self.subscription.refilter(filter, at, mark);
         response
             .events
@@ -292,7 +297,7 @@ impl Hearing {
 
     /// Removes what a contact session does not receive: events of other sessions, private messages, and activity messages.
     fn keep_own(&self, response: &mut pb::SubscribePubsubResponse) {
-        if self.ear.session().is_none() {
+        if self.subscriber.session().is_none() {
             return;
         }
         response.events.retain(|delivery| {
@@ -309,14 +314,14 @@ impl Hearing {
             let session = conversation.and_then(|conversation| conversation.contact_inbox.as_ref());
             session.is_some_and(|session| {
                 let (id, contact) = (ContactInboxId(session.id), ContactId(session.contact_id));
-                self.ear.hears(id, contact, session.hmac_verified)
+                self.subscriber.hears(id, contact, session.hmac_verified)
             })
         });
     }
 
     /// Converts events to the representation that the client API shows to a contact session.
     fn show(&self, response: &mut pb::SubscribePubsubResponse) {
-        let Some(session) = self.ear.session_row() else { return };
+        let Some(session) = self.subscriber.session_row() else { return };
         let visitor = Visitor(session);
         response.events.retain_mut(|delivery| {
             delivery.event = delivery.event.take().and_then(|event| visitor.event(event));
@@ -329,18 +334,18 @@ impl Hearing {
     /// Removes typing events of conversations that the subscriber cannot access, those for private notes, and the subscriber's own.
     async fn keep_moments(&self, response: &mut pb::SubscribePubsubResponse) {
         // Events name a contact by the id that the session is shown.
-        let contact = self.ear.contact().unwrap_or_default().0;
-        let own = match (self.ear.session_row(), self.key.user_id) {
+        let contact = self.subscriber.contact().unwrap_or_default().0;
+        let own = match (self.subscriber.session_row(), self.key.user_id) {
             (Some(session), _) => (pb::ActorType::Contact, Visitor(session).contact_id(contact)),
             (None, user) => (pb::ActorType::User, user.unwrap_or_default()),
         };
         let mut kept = Vec::new();
         for event in std::mem::take(&mut response.ephemeral) {
             let by_self = event.actor.as_ref().is_some_and(|actor| (actor.r#type(), actor.id) == own);
-            let hidden = self.ear.contact().is_some() && event.is_private;
+            let hidden = self.subscriber.contact().is_some() && event.is_private;
             let conversation = ConversationId(event.conversation_id.unwrap_or_default());
             // Drop the event if the lookup fails: delivery of ephemeral events is best effort by contract.
-            if !by_self && !hidden && self.api.chat.ear_reaches(&self.ear, conversation).await.unwrap_or_default() {
+            if !by_self && !hidden && self.api.chat.ear_reaches(&self.subscriber, conversation).await.unwrap_or_default() {
                 kept.push(event);
             }
         }
@@ -351,7 +356,7 @@ impl Hearing {
     /// presence report.
     async fn presence(&mut self) -> Option<pb::SubscribePubsubResponse> {
         self.pace.sent();
-        let present = self.api.chat.present(&self.ear).await.ok()?;
+        let present = self.api.chat.present(&self.subscriber).await.ok()?;
         Some(pb::SubscribePubsubResponse {
             presence: Some(presence_message(present)),
             ..pb::SubscribePubsubResponse::default()
@@ -370,10 +375,10 @@ impl Hearing {
             .iter()
             .filter_map(|delivery| delivery.event.as_ref()?.resource.as_ref());
         let is_listed = |resource: &Subject| matches!(resource, Subject::Label(_) | Subject::Team(_) | Subject::Inbox(_));
-        if self.ear.session().is_some() || !resources.any(is_listed) {
+        if self.subscriber.session().is_some() || !resources.any(is_listed) {
             return Ok(());
         }
-        match self.api.chat.cache_keys(&self.ear.caller, self.ear.account).await {
+        match self.api.chat.cache_keys(&self.subscriber.caller, self.subscriber.account).await {
             Ok(keys) => response.cache_keys = Some(cache_keys_message(keys)),
             Err(Error::Unavailable { .. } | Error::Database(_)) => {
                 let soon = Instant::now() + Duration::from_millis(rand::random_range(50..1000));
@@ -399,9 +404,9 @@ impl Hearing {
 }
 
 /// The filter that selects the events which the holder of a token may receive.
-fn filter(ear: &Ear) -> Result<Filter> {
-    let scope = ear.caller.access(ear.account)?.inboxes.clone();
-    let Some(contact) = ear.contact() else {
+fn filter(subscriber: &Ear) -> Result<Filter> {
+    let scope = subscriber.caller.access(subscriber.account)?.inboxes.clone();
+    let Some(contact) = subscriber.contact() else {
         return Ok(Filter {
             scope,
             ..Filter::default()
@@ -434,6 +439,10 @@ fn merged_contact(event: &pb::Event) -> Option<ContactId> {
     }
 }
 
-fn scope(ear: &Ear) -> Option<&Vec<parley_types::id::InboxId>> {
-    ear.caller.access(ear.account).ok().and_then(|access| access.inboxes.as_ref())
+fn scope(subscriber: &Ear) -> Option<&Vec<parley_types::id::InboxId>> {
+    subscriber
+        .caller
+        .access(subscriber.account)
+        .ok()
+        .and_then(|access| access.inboxes.as_ref())
 }

@@ -20,10 +20,10 @@ use tonic::Request;
 
 use crate::{
     middleware::{call_span::traceparent, identity::Identity},
-    validation::fields::Fields,
+    validation::fields::Validator,
 };
 
-use super::{idempotency::Keyed, response::encode};
+use super::{idempotency::IdempotentRequest, response::encode};
 
 /// Returns the identity of the caller.
 ///
@@ -45,8 +45,8 @@ pub(super) fn caller<R>(request: &Request<R>) -> Result<Arc<Caller>> {
 ///
 /// # Errors
 /// Returns [`Error::Internal`] if the service runs without its middleware.
-pub(super) fn change<R: Keyed, T: 'static, M: Message + 'static>(
-    fields: &mut Fields,
+pub(super) fn change<R: IdempotentRequest, T: 'static, M: Message + 'static>(
+    fields: &mut Validator,
     request: &Request<R>,
     account: AccountId,
     respond: fn(&T, Bytes) -> M,
@@ -58,8 +58,8 @@ pub(super) fn change<R: Keyed, T: 'static, M: Message + 'static>(
 }
 
 /// Like [`change`], for a caller that is identified by the request itself.
-pub(super) fn change_as<R: Keyed, T: 'static, M: Message + 'static>(
-    fields: &mut Fields,
+pub(super) fn change_as<R: IdempotentRequest, T: 'static, M: Message + 'static>(
+    fields: &mut Validator,
     request: &Request<R>,
     caller: Arc<Caller>,
     account: AccountId,

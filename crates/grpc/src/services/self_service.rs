@@ -13,7 +13,7 @@ use super::{
     request::{caller, change, identity},
     response::answered,
 };
-use crate::{status::OrStatus as _, validation::fields::Fields};
+use crate::{status::OrStatus as _, validation::fields::Validator};
 
 pub(super) fn cache_keys_message(keys: CacheKeys) -> pb::CacheKeys {
     pb::CacheKeys {
@@ -38,7 +38,7 @@ impl Api {
             agent: Some(agent.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let patch = membership(&mut fields, 0, asked.availability, asked.auto_offline);
         let call = change(&mut fields, &request, account, respond).or_status()?;
         fields.done().or_status()?;
@@ -53,7 +53,7 @@ impl Api {
         let (caller, asked) = (caller(&request).or_status()?, request.get_ref());
         let account = AccountId(asked.account_id);
         caller.write_access(account).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         fields.request_id(&asked.request_id);
         fields.done().or_status()?;
         let head = self.chat.set_active_account(&caller, account).await.or_status()?;

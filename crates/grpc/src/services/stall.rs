@@ -20,7 +20,7 @@ use parley_fault::Protection;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::stream_position::LastCursor;
+use super::stream_position::StreamPosition;
 use crate::{
     meter,
     status::{ended_at, stalled},
@@ -50,21 +50,21 @@ enum State<T> {
     Ended,
 }
 
-struct Held<T> {
+struct WatchedState<T> {
     kind: Kind,
     /// The position of the stream; `None` for streams without one.
-    last: LastCursor,
+    last: StreamPosition,
     state: Mutex<State<T>>,
 }
 
-impl<T> Held<T> {
+impl<T> WatchedState<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Type-erased access to a watched stream.
-trait LetGo: Send + Sync {
+trait Stallable: Send + Sync {
     /// Wakes a connection that may not have sent the last item. From now on it is expected to poll.
     fn try_reader(&self);
 
@@ -72,7 +72,7 @@ trait LetGo: Send + Sync {
     fn let_go(&self, timeout: Duration);
 }
 
-impl<T> LetGo for Held<T> {
+impl<T> Stallable for WatchedState<T> {
     fn try_reader(&self) {
         let mut state = self.state();
         let State::Open(open) = &mut *state else { return };
@@ -109,9 +109,9 @@ impl<T> LetGo for Held<T> {
 }
 
 /// A stream that is checked for stalls.
-pub struct Watched<T>(Arc<Held<T>>);
+pub struct WatchedStream<T>(Arc<WatchedState<T>>);
 
-impl<T> Stream for Watched<T> {
+impl<T> Stream for WatchedStream<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -142,26 +142,28 @@ impl<T> Stream for Watched<T> {
     }
 }
 
-impl<T> std::fmt::Debug for Watched<T> {
+impl<T> std::fmt::Debug for WatchedStream<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Watched").field(&self.0.kind).finish()
+        f.debug_tuple("WatchedStream").field(&self.0.kind).finish()
     }
 }
 
 /// All watched streams.
-pub struct Stalls {
+pub struct StallMonitor {
     timeout: Duration,
-    open: Mutex<Vec<Weak<dyn LetGo>>>,
+    open: Mutex<Vec<Weak<dyn Stallable>>>,
 }
 
-impl std::fmt::Debug for Stalls {
+impl std::fmt::Debug for StallMonitor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stalls").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("StallMonitor")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 
-impl Stalls {
-    /// Creates a registry. Streams whose client reads nothing for `timeout` are dropped while [`Stalls::run`] runs.
+impl StallMonitor {
+    /// Creates a registry. Streams whose client reads nothing for `timeout` are dropped while [`StallMonitor::run`] runs.
     pub fn new(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -181,10 +183,10 @@ impl Stalls {
     pub fn watch<T: Send + 'static>(
         &self,
         kind: Kind,
-        last: LastCursor,
+        last: StreamPosition,
         source: impl Stream<Item = Result<T, Status>> + Send + 'static,
-    ) -> Watched<T> {
-        let held = Arc::new(Held {
+    ) -> WatchedStream<T> {
+        let held = Arc::new(WatchedState {
             kind,
             last,
             // If the flow-control window never opens, the connection does not even poll for the first item.
@@ -195,12 +197,12 @@ impl Stalls {
                 reader: None,
             })),
         });
-        let weak: Weak<Held<T>> = Arc::downgrade(&held);
+        let weak: Weak<WatchedState<T>> = Arc::downgrade(&held);
         self.open().push(weak);
-        Watched(held)
+        WatchedStream(held)
     }
 
-    fn open(&self) -> MutexGuard<'_, Vec<Weak<dyn LetGo>>> {
+    fn open(&self) -> MutexGuard<'_, Vec<Weak<dyn Stallable>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -233,8 +235,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_that_waits_for_its_source_does_not_stall() {
-        let stalls = Stalls::new(Duration::ZERO);
-        let mut waiting = stalls.watch(Kind::Subscribe, LastCursor::default(), stream::pending::<Result<u8, Status>>());
+        let stalls = StallMonitor::new(Duration::ZERO);
+        let mut waiting = stalls.watch(Kind::Subscribe, StreamPosition::default(), stream::pending::<Result<u8, Status>>());
         assert!(waiting.next().now_or_never().is_none());
         std::thread::sleep(Duration::from_millis(2));
         stalls.look();
@@ -243,11 +245,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_keeps_an_item_to_itself_stalls_and_one_that_asks_again_does_not() {
-        let stalls = Stalls::new(Duration::from_millis(20));
+        let stalls = StallMonitor::new(Duration::from_millis(20));
         let one = || stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
         let (mut kept, mut taken) = (
-            stalls.watch(Kind::Subscribe, LastCursor::default(), one()),
-            stalls.watch(Kind::Subscribe, LastCursor::default(), one()),
+            stalls.watch(Kind::Subscribe, StreamPosition::default(), one()),
+            stalls.watch(Kind::Subscribe, StreamPosition::default(), one()),
         );
         for reader in [&mut kept, &mut taken] {
             assert_eq!(reader.next().await.map(Result::ok), Some(Some(1)));
@@ -265,9 +267,9 @@ mod tests {
 
     #[test]
     fn a_reader_is_woken_once_after_an_item() {
-        let stalls = Stalls::new(Duration::from_mins(1));
+        let stalls = StallMonitor::new(Duration::from_mins(1));
         let one = stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
-        let mut watched = stalls.watch(Kind::Subscribe, LastCursor::default(), one);
+        let mut watched = stalls.watch(Kind::Subscribe, StreamPosition::default(), one);
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
@@ -291,8 +293,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_stalls_before_its_first_item_and_after_each() {
-        let stalls = Stalls::new(Duration::from_millis(20));
-        let mut unread = stalls.watch(Kind::Download, LastCursor::default(), stream::iter([Ok(1)]));
+        let stalls = StallMonitor::new(Duration::from_millis(20));
+        let mut unread = stalls.watch(Kind::Download, StreamPosition::default(), stream::iter([Ok(1)]));
         std::thread::sleep(Duration::from_millis(25));
         stalls.look();
         let end = unread.next().await.map(|item| item.map_err(|status| status.code()));
@@ -301,7 +303,7 @@ mod tests {
         let kept = Arc::clone(&place);
         let mut watched = stalls.watch(
             Kind::Subscribe,
-            LastCursor::default(),
+            StreamPosition::default(),
             source.map(move |item| {
                 let _ = &kept;
                 item

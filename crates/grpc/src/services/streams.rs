@@ -31,7 +31,7 @@ pub enum End {
 
 /// Ends an open stream on shutdown, at its maximum age, or when its token becomes invalid.
 #[derive(Debug)]
-pub struct Watch {
+pub struct StreamGuard {
     tokens: Tokens,
     identity: Identity,
     account: AccountId,
@@ -44,7 +44,7 @@ pub struct Watch {
     _open: OpenStreamGuard,
 }
 
-impl Watch {
+impl StreamGuard {
     /// Watches a stream of an account that the caller may access.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT, Validator, required},
         page,
     },
 };
@@ -45,7 +45,7 @@ fn agents(agents: &[Agent]) -> Vec<pb::Agent> {
     truncation::agents(agents.iter().map(ToProto::to_proto))
 }
 
-fn users(fields: &mut Fields, ids: &[i64]) -> Vec<UserId> {
+fn users(fields: &mut Validator, ids: &[i64]) -> Vec<UserId> {
     fields.count("user_ids", ids.len(), 1000);
     ids.iter().copied().map(UserId).collect()
 }
@@ -59,7 +59,7 @@ impl TeamsService for Api {
             team: Some(seen(team)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let team = required("team", request.into_inner().team).or_status()?;
         let new = fields.within("team", |fields| {
@@ -89,7 +89,7 @@ impl TeamsService for Api {
         };
         let caller = caller(&request).or_status()?;
         caller.access(AccountId(asked.account_id)).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self.chat.teams(&caller, AccountId(asked.account_id), &page).await.or_status()?;
@@ -104,7 +104,7 @@ impl TeamsService for Api {
             team: Some(seen(team)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let team = required("team", asked.team).or_status()?;
@@ -131,7 +131,7 @@ impl TeamsService for Api {
     async fn delete_team(&self, request: Request<pb::DeleteTeamRequest>) -> Result<Response<pb::DeleteTeamResponse>, Status> {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteTeamResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
         answered(self.chat.delete_team(call, TeamId(asked.team_id)).await.or_status()?, respond)
@@ -149,7 +149,7 @@ impl TeamsService for Api {
         };
         let caller = caller(&request).or_status()?;
         caller.access(AccountId(asked.account_id)).or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
         let (account, team) = (AccountId(asked.account_id), TeamId(asked.team_id));
@@ -168,7 +168,7 @@ impl TeamsService for Api {
             added: agents(added),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         let users = users(&mut fields, &asked.user_ids);
         fields.done().or_status()?;
@@ -186,7 +186,7 @@ impl TeamsService for Api {
             .write_access(AccountId(asked.account_id))
             .or_status()?;
         let respond = |_: &Vec<Agent>, cursor: Bytes| pb::RemoveTeamMembersResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         let users = users(&mut fields, &asked.user_ids);
         fields.done().or_status()?;
@@ -204,7 +204,7 @@ impl TeamsService for Api {
             members: agents(members),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         let users = users(&mut fields, &asked.user_ids);
         fields.done().or_status()?;

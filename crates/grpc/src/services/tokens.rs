@@ -17,7 +17,7 @@ use super::{
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT},
+        fields::{SHORT, Validator},
         page,
     },
 };
@@ -34,7 +34,7 @@ impl Api {
         identity.set_audit_target(asked.account_id.map(AccountId), resource);
         let caller = identity.caller;
         caller.may_write().or_status()?;
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         if !asked.request_id.is_empty() {
             fields.refuse(
                 "request_id",
@@ -49,7 +49,7 @@ impl Api {
             fields.refuse("kind", Rule::Required, "must be user, service, platform or agent bot");
             TokenKind::User
         });
-        let must = |fields: &mut Fields, field: &str, given: bool, wanted: bool| {
+        let must = |fields: &mut Validator, field: &str, given: bool, wanted: bool| {
             if wanted && !given {
                 fields.refuse(field, Rule::Required, "must be given for this kind of token");
             } else if given && !wanted {
@@ -100,7 +100,7 @@ impl Api {
             page_token: String::new(),
             ..asked.clone()
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self

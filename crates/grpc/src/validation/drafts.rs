@@ -15,7 +15,7 @@ use parley_types::{
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use serde_json::{Map, Value as Json, json};
 
-use super::fields::{Fields, SHORT};
+use super::fields::{SHORT, Validator};
 
 /// Maximum characters of a message, as in Chatwoot.
 const CONTENT: usize = 150_000;
@@ -27,7 +27,7 @@ const URL: usize = 2048;
 const KEPT: [&str; 4] = ["items", "in_reply_to", "automation_rule_id", "external_created_at"];
 
 /// Converts a draft to a new message and reports every invalid field.
-pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
+pub fn read(fields: &mut Validator, draft: pb::MessageDraft) -> NewMessage {
     let message_type = fields
         .kind::<pb::MessageType>("type", draft.r#type)
         .and_then(pb::MessageType::to_row);
@@ -79,7 +79,7 @@ pub fn is_template(request: &pb::SendMessagesRequest) -> bool {
     content.is_some_and(parley_domain::messages::liquid::is_template)
 }
 
-fn attachments(fields: &mut Fields, drafts: Vec<pb::AttachmentDraft>) -> Vec<NewAttachment> {
+fn attachments(fields: &mut Validator, drafts: Vec<pb::AttachmentDraft>) -> Vec<NewAttachment> {
     let read =
         |(nth, draft): (usize, pb::AttachmentDraft)| fields.within(&format!("attachments[{nth}]"), |fields| attachment(fields, draft));
     let attachments: Vec<NewAttachment> = drafts.into_iter().enumerate().filter_map(read).collect();
@@ -98,7 +98,7 @@ fn attachments(fields: &mut Fields, drafts: Vec<pb::AttachmentDraft>) -> Vec<New
     attachments
 }
 
-fn attachment(fields: &mut Fields, draft: pb::AttachmentDraft) -> Option<NewAttachment> {
+fn attachment(fields: &mut Validator, draft: pb::AttachmentDraft) -> Option<NewAttachment> {
     use pb::attachment_draft::Kind;
     let Some(kind) = draft.kind else {
         fields.refuse("kind", Rule::Required, "must be given");
@@ -141,13 +141,13 @@ fn attachment(fields: &mut Fields, draft: pb::AttachmentDraft) -> Option<NewAtta
     Some(NewAttachment::Plain(Box::new(plain)))
 }
 
-fn url(fields: &mut Fields, url: String) -> String {
+fn url(fields: &mut Validator, url: String) -> String {
     fields.url("url", &url, URL);
     url
 }
 
 /// Validates additional attributes: template parameters must contain the template's name.
-fn template(fields: &mut Fields, attributes: Option<&Struct>) -> Map<String, Json> {
+fn template(fields: &mut Validator, attributes: Option<&Struct>) -> Map<String, Json> {
     let object = fields.attributes("additional_attributes", attributes);
     let named = |params: &Map<String, Json>| params.get("name").and_then(Json::as_str).is_some_and(|name| !name.is_empty());
     if let Some(Json::Object(params)) = object.get("template_params")
@@ -186,7 +186,7 @@ fn item_keys(content_type: ContentType) -> Option<&'static [&'static str]> {
 
 /// Validates the items of a content type by Chatwoot's rules. The messages are Chatwoot's too, because the REST gateway returns them
 /// unchanged.
-fn items(fields: &mut Fields, content_type: ContentType, attributes: Option<&Struct>) {
+fn items(fields: &mut Validator, content_type: ContentType, attributes: Option<&Struct>) {
     let Some(allowed) = item_keys(content_type) else { return };
     let mut refuse = |rule, text: String| fields.refuse("content_attributes", rule, text);
     let items = match attributes
@@ -243,7 +243,7 @@ mod tests {
     use parley_types::error::Error;
 
     fn refused(content_type: pb::ContentType, attributes: &Json) -> String {
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let draft = pb::MessageDraft {
             content_type: content_type.into(),
             content_attributes: structure(attributes),
@@ -282,6 +282,6 @@ mod tests {
             content_attributes: structure(&json!({"in_reply_to": 3, "deleted": true})),
             ..pb::MessageDraft::default()
         };
-        assert_eq!(read(&mut Fields::default(), draft).content_attributes, json!({"in_reply_to": 3}));
+        assert_eq!(read(&mut Validator::default(), draft).content_attributes, json!({"in_reply_to": 3}));
     }
 }

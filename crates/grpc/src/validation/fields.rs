@@ -23,12 +23,12 @@ const INDEXED: [&str; 5] = ["company_name", "company", "city", "country", "count
 
 /// Collects the violations of a request's fields.
 #[derive(Debug, Default)]
-pub struct Fields {
+pub struct Validator {
     violations: Vec<Violation>,
     prefix: String,
 }
 
-impl Fields {
+impl Validator {
     /// Adds a violation, up to [`VIOLATIONS`].
     pub fn refuse(&mut self, field: &str, rule: Rule, description: impl Into<String>) {
         if self.violations.len() < VIOLATIONS {
@@ -79,7 +79,7 @@ impl Fields {
         }
     }
 
-    /// Like [`Fields::text`], for a text that must not be blank.
+    /// Like [`Validator::text`], for a text that must not be blank.
     pub fn required(&mut self, field: &str, text: &str, limit: usize) {
         if text.trim().is_empty() {
             self.refuse(field, Rule::Required, "must not be blank");
@@ -87,7 +87,7 @@ impl Fields {
         self.text(field, text, limit);
     }
 
-    /// Like [`Fields::text`], for a name that appears in logs and terminals: rejects line breaks and other control characters.
+    /// Like [`Validator::text`], for a name that appears in logs and terminals: rejects line breaks and other control characters.
     pub fn name(&mut self, field: &str, name: &str, limit: usize) {
         self.text(field, name, limit);
         if name.chars().any(is_unsafe) {
@@ -95,7 +95,7 @@ impl Fields {
         }
     }
 
-    /// Like [`Fields::name`], for a name that must not be blank.
+    /// Like [`Validator::name`], for a name that must not be blank.
     pub fn required_name(&mut self, field: &str, name: &str, limit: usize) {
         if name.trim().is_empty() {
             self.refuse(field, Rule::Required, "must not be blank");
@@ -223,14 +223,14 @@ impl Fields {
         }
     }
 
-    /// Like [`Fields::attributes`], for a conversation, whose values have Chatwoot's limits.
+    /// Like [`Validator::attributes`], for a conversation, whose values have Chatwoot's limits.
     pub fn conversation_attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let object = self.attributes(field, attributes);
         self.conversation_entries(field, &object);
         object
     }
 
-    /// Like [`Fields::attribute_update`], for a conversation, whose values have Chatwoot's limits.
+    /// Like [`Validator::attribute_update`], for a conversation, whose values have Chatwoot's limits.
     pub fn conversation_attribute_update(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let object = self.attribute_update(field, attributes);
         self.conversation_entries(field, &object);
@@ -346,8 +346,8 @@ mod tests {
 
     use super::*;
 
-    fn broken(check: impl FnOnce(&mut Fields)) -> Vec<String> {
-        let mut fields = Fields::default();
+    fn broken(check: impl FnOnce(&mut Validator)) -> Vec<String> {
+        let mut fields = Validator::default();
         check(&mut fields);
         fields.violations.into_iter().map(|violation| violation.field).collect()
     }
@@ -386,7 +386,7 @@ mod tests {
     proptest! {
         #[test]
         fn labels_are_trimmed_split_and_unique(labels in prop::collection::vec("[ab, ]{0,6}", 0..6)) {
-            let names = Fields::default().labels("labels", &labels);
+            let names = Validator::default().labels("labels", &labels);
             for (nth, name) in names.iter().enumerate() {
                 prop_assert!(!name.is_empty() && name.trim() == name && !name.contains(','));
                 prop_assert!(!names[..nth].contains(name));

@@ -6,7 +6,7 @@ use parley_types::error::Rule;
 use prost::Message;
 
 use super::{
-    fields::Fields,
+    fields::Validator,
     page_token::{decode, encode, fingerprint},
 };
 
@@ -19,7 +19,7 @@ const MAX_SIZE: i32 = 1000;
 const MAX_SKIP: i32 = 1_000_000;
 
 /// Validates and parses the page fields. `same` is the request without them.
-pub fn read(fields: &mut Fields, same: &impl Message, (size, default): (i32, i32), token: &str, skip: i32) -> PageRequest {
+pub fn read(fields: &mut Validator, same: &impl Message, (size, default): (i32, i32), token: &str, skip: i32) -> PageRequest {
     if !(0..=MAX_SIZE).contains(&size) {
         fields.refuse(
             "page_size",

@@ -11,7 +11,7 @@ use parley_types::{
 };
 use prost_types::Duration as WireDuration;
 
-use super::fields::Fields;
+use super::fields::Validator;
 
 /// Maximum entries in a list of a filter.
 const LIST: usize = 1000;
@@ -20,7 +20,7 @@ const LIST: usize = 1000;
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Invalid`] if a cursor cannot be decoded.
-pub fn start(fields: &mut Fields, start: Option<&subscribe_request::Start>) -> Result<Start> {
+pub fn start(fields: &mut Validator, start: Option<&subscribe_request::Start>) -> Result<Start> {
     use subscribe_request::Start as Asked;
     Ok(match start {
         None | Some(Asked::Latest(())) => Start::Latest,
@@ -32,7 +32,7 @@ pub fn start(fields: &mut Fields, start: Option<&subscribe_request::Start>) -> R
 }
 
 /// Converts a filter, restricted to what the caller may access.
-pub fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Access) -> Filter {
+pub fn filter(fields: &mut Validator, asked: pb::EventFilter, access: &Access) -> Filter {
     fields.within("filter", |fields| {
         fields.count("kinds", asked.kinds.len(), 100);
         for (field, list) in [
@@ -81,7 +81,7 @@ pub fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Access) -> F
 }
 
 /// Validates the heartbeat interval of an idle stream. `None` selects the default.
-pub fn heartbeat(fields: &mut Fields, asked: Option<&WireDuration>) -> Option<Duration> {
+pub fn heartbeat(fields: &mut Validator, asked: Option<&WireDuration>) -> Option<Duration> {
     let asked = asked?;
     let heartbeat = Duration::try_from(*asked)
         .ok()

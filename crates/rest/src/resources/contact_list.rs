@@ -73,7 +73,7 @@ pub fn paged(description: RouteDescription) -> RouteDescription {
         )
 }
 
-/// The schema of [`to_json`].
+/// The schema of [`listed_contact`].
 pub fn listed_contact_schema() -> Schema {
     any_of([json::contact::with_sessions_schema(), json::contact::schema()])
 }
