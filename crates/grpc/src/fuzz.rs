@@ -8,24 +8,27 @@ use prost::Message as _;
 use crate::validation::{fields::Validator, filters, page};
 
 /// Appends a valid checksum. It is not keyed, so an attacker can compute it as well.
-fn summed(bytes: &[u8]) -> Vec<u8> {
-    let mut summed = bytes.to_vec();
-    summed.extend_from_slice(&crc32fast::hash(bytes).to_be_bytes());
-    summed
+fn with_checksum(bytes: &[u8]) -> Vec<u8> {
+    let mut with_checksum = bytes.to_vec();
+    with_checksum.extend_from_slice(&crc32fast::hash(bytes).to_be_bytes());
+    with_checksum
 }
 
 /// Parses a page token: the bytes as they are, and the bytes with a valid checksum.
 pub fn page_token(bytes: &[u8]) {
-    let same = pb::ListLabelsRequest::default();
-    for token in [String::from_utf8_lossy(bytes).into_owned(), URL_SAFE_NO_PAD.encode(summed(bytes))] {
-        let _ = page::read(&mut Validator::default(), &same, (0, 25), &token, 0);
+    let without_paging = pb::ListLabelsRequest::default();
+    for token in [
+        String::from_utf8_lossy(bytes).into_owned(),
+        URL_SAFE_NO_PAD.encode(with_checksum(bytes)),
+    ] {
+        let _ = page::read(&mut Validator::default(), &without_paging, (0, 25), &token, 0);
     }
 }
 
 /// Parses a cursor: the bytes as they are, and the bytes with a valid checksum.
 pub fn cursor(bytes: &[u8]) {
     let _ = Cursor::decode("after", bytes);
-    let _ = Cursor::decode("after", &summed(bytes));
+    let _ = Cursor::decode("after", &with_checksum(bytes));
 }
 
 /// Decodes a request that carries attributes and validates them.

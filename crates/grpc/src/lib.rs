@@ -27,7 +27,7 @@ pub use middleware::{
     limits::LimitsConfig,
     tokenless::{TokenlessService, charge},
 };
-pub use status::{draining, no_memory, slow_message};
+pub use status::{message_timeout, no_memory, shutdown_trailers};
 
 /// The compression accepted in requests. Responses are never compressed: gRPC libraries advertise gzip by default, so
 /// `grpc-accept-encoding` does not say what a client wants, and compressing for each subscriber would cost many times the CPU time of

@@ -59,7 +59,7 @@ fn cut(mut text: String, bytes: usize) -> String {
 }
 
 /// The size of a status on the wire in bytes: the message is percent-encoded, the details are base64.
-fn travelling_bytes(status: &Status) -> usize {
+fn wire_len(status: &Status) -> usize {
     let plain = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b'%';
     let message: usize = status.message().bytes().map(|byte| if plain(&byte) { 1 } else { 3 }).sum();
     message + status.details().len().div_ceil(3) * 4
@@ -102,7 +102,7 @@ impl StatusBuilder {
     }
 
     /// Counts a call that was rejected by a limit.
-    fn counted(self, reason: &'static str) -> Self {
+    fn count_rejection(self, reason: &'static str) -> Self {
         meter::rejected(reason);
         self
     }
@@ -117,8 +117,8 @@ impl StatusBuilder {
         let message = cut(message, MESSAGE_BYTES);
         let mut named = self.violations.len();
         loop {
-            let status = self.naming(named, message.clone());
-            if named == 0 || travelling_bytes(&status) <= STATUS_BYTES || !parley_fault::is_on(Protection::StatusSize) {
+            let status = self.with_violations(named, message.clone());
+            if named == 0 || wire_len(&status) <= STATUS_BYTES || !parley_fault::is_on(Protection::StatusSize) {
                 return status;
             }
             named /= 2;
@@ -126,7 +126,7 @@ impl StatusBuilder {
     }
 
     /// Builds the status with the first `count` violations.
-    fn naming(&self, count: usize, message: String) -> Status {
+    fn with_violations(&self, count: usize, message: String) -> Status {
         let (mut metadata, mut details) = (self.metadata.clone(), self.details.clone());
         let name = |violation: &Violation| cut(violation.field.clone(), VALUE_BYTES);
         let named = &self.violations[..count];
@@ -237,25 +237,25 @@ fn status_builder(error: Error) -> StatusBuilder {
         Error::Flood { limit, retry_after } => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("limit", format!("{limit} messages a minute in one conversation"))
             .retry(retry_after)
-            .counted("flood"),
+            .count_rejection("flood"),
         Error::TooFast { limit, retry_after } => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("scope", "token")
             .with("limit", format!("{limit} calls a second"))
             .retry(retry_after)
-            .counted("rate"),
+            .count_rejection("rate"),
         Error::QuotaExceeded(exceeded) => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("scope", exceeded.scope)
             .with("limit", format!("{} {}", exceeded.limit, exceeded.quota))
             .retry(exceeded.retry_after)
-            .counted("quota"),
+            .count_rejection("quota"),
         Error::TooManyStreams(limit) => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("scope", "token")
             .with("limit", format!("{limit} streams"))
             .retry(Duration::from_secs(1))
-            .counted("streams"),
+            .count_rejection("streams"),
         Error::Busy { retry_after } => StatusBuilder::new(Code::ResourceExhausted, Reason::Busy)
             .retry(retry_after)
-            .counted("busy"),
+            .count_rejection("busy"),
         Error::Unavailable { retry_after, .. } => StatusBuilder::new(Code::Unavailable, Reason::Unavailable).retry(retry_after),
         Error::Precondition(_) => StatusBuilder::new(Code::FailedPrecondition, Reason::FailedPrecondition),
         Error::Unimplemented(_) => StatusBuilder::new(Code::Unimplemented, Reason::Unimplemented),
@@ -294,7 +294,7 @@ pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
 }
 
 /// The trailers of a stream that ends because the server shuts down.
-pub fn draining() -> http::HeaderMap {
+pub fn shutdown_trailers() -> http::HeaderMap {
     let error = Error::Unavailable {
         reason: "the server is shutting down",
         retry_after: Duration::from_millis(500),
@@ -310,25 +310,25 @@ pub fn stalled() -> Status {
 }
 
 /// The number of prebuilt responses in [`busy`].
-const KEPT: u32 = 16;
+const BUSY_RESPONSES: u32 = 16;
 
 /// A prebuilt response to a call that exceeds the limit of calls in flight. Prebuilt because rejections must be cheapest when there are
 /// most of them.
 pub fn busy() -> http::Response<tonic::body::Body> {
     // With different retry delays, so that rejected clients do not all retry at the same time.
-    static ANSWERS: LazyLock<Vec<http::HeaderMap>> = LazyLock::new(|| {
+    static RESPONSES: LazyLock<Vec<http::HeaderMap>> = LazyLock::new(|| {
         let refused = |index: u32| {
             let retry_after = Duration::from_millis(100) + Duration::from_millis(25) * index;
             let builder = StatusBuilder::new(Code::ResourceExhausted, ErrorReason::Busy).retry(retry_after);
             let status = builder.status(Error::Busy { retry_after }.to_string());
             status.into_http::<tonic::body::Body>().into_parts().0.headers
         };
-        (0..KEPT).map(refused).collect()
+        (0..BUSY_RESPONSES).map(refused).collect()
     });
     meter::rejected("busy");
     let mut answer = http::Response::new(tonic::body::Body::empty());
-    let index = rand::random_range(0..ANSWERS.len());
-    answer.headers_mut().clone_from(&ANSWERS[index]);
+    let index = rand::random_range(0..RESPONSES.len());
+    answer.headers_mut().clone_from(&RESPONSES[index]);
     answer
 }
 
@@ -339,7 +339,7 @@ pub fn no_memory() -> Status {
 }
 
 /// The status of a call during a database outage.
-pub fn away() -> Status {
+pub fn database_unavailable() -> Status {
     let error = Error::Unavailable {
         reason: "the database is away; a write that was under way may have been stored all the same",
         retry_after: Duration::from_secs(1),
@@ -348,13 +348,13 @@ pub fn away() -> Status {
 }
 
 /// The status of a call whose message did not arrive completely in time.
-pub fn slow_message() -> Status {
+pub fn message_timeout() -> Status {
     StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
         .status("the message took too long to arrive; see limits.body_timeout_seconds".to_owned())
 }
 
 /// The status of a call whose deadline expired.
-pub fn late() -> Status {
+pub fn deadline_exceeded() -> Status {
     StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
         .status("the deadline passed; a write may have been stored all the same".to_owned())
 }
@@ -405,7 +405,7 @@ mod tests {
             Error::Invalid(violations),
         ] {
             let status = to_status(error);
-            assert!(travelling_bytes(&status) <= STATUS_BYTES, "{}", travelling_bytes(&status));
+            assert!(wire_len(&status) <= STATUS_BYTES, "{}", wire_len(&status));
             assert!(!status.get_error_details().error_info().unwrap().reason.is_empty());
         }
         let few: Vec<_> = (0..20)

@@ -67,7 +67,7 @@ where
             CallIdentity::Anonymous(payer) if call.method.is_some_and(Method::takes_turn) => payer,
             _ => return Either::Left(self.inner.call(call)),
         };
-        let Some(address) = Authenticator::waits_for_turn(payer, call.request.extensions()) else {
+        let Some(address) = Authenticator::turn_address(payer, call.request.extensions()) else {
             return Either::Left(self.inner.call(call));
         };
         // As in `Auth`: call the service that was polled for readiness, not the clone.

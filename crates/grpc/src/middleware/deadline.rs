@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Timeout, timeout_at};
 use tower::{Layer, Service};
 
-use crate::status::late;
+use crate::status::deadline_exceeded;
 
 use super::{
     call::AuthenticatedCall,
@@ -121,7 +121,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = ready!(self.project().inner.poll(cx));
-        Poll::Ready(answer.unwrap_or_else(|_| Ok(refuse(late()))))
+        Poll::Ready(answer.unwrap_or_else(|_| Ok(refuse(deadline_exceeded()))))
     }
 }
 

@@ -19,27 +19,27 @@ use tonic::{Request, Response, Status};
 
 use super::{
     api::Api,
-    request::{caller, change, identity},
-    response::answered,
+    request::{caller, idempotent_call, identity},
+    response::to_response,
     truncation,
 };
 use crate::{
     middleware::policy::check,
     status::OrStatus as _,
     validation::{
-        fields::{SHORT, Validator, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
 
 /// The account id under which calls outside of any account store their idempotent responses.
-const NO_ACCOUNT: AccountId = AccountId(0);
+const OUTSIDE_ACCOUNTS: AccountId = AccountId(0);
 
 /// The paths of an update mask, sorted and without duplicates.
 pub(super) fn mask(fields: &mut Validator, mask: Option<prost_types::FieldMask>) -> Vec<String> {
     let mut paths = mask.map(|mask| mask.paths).unwrap_or_default();
     if paths.is_empty() {
-        fields.refuse("update_mask", Rule::Required, "must name the fields to change");
+        fields.add_violation("update_mask", Rule::Required, "must name the fields to change");
     }
     paths.sort();
     paths.dedup();
@@ -54,7 +54,7 @@ fn locale(fields: &mut Validator, field: &str, locale: &str) {
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
     if locale.is_empty() || locale.len() > 16 || !tag {
-        fields.refuse(
+        fields.add_violation(
             field,
             Rule::Invalid,
             "must be a BCP 47 tag of at most 16 characters, such as \"en\"",
@@ -92,7 +92,7 @@ impl AccountsService for Api {
         caller(&request).or_status()?.platform().or_status()?;
         let asked = request.get_ref();
         let mut fields = Validator::default();
-        fields.required_name("name", &asked.name, SHORT);
+        fields.required_name("name", &asked.name, SHORT_TEXT);
         let language = if asked.locale.is_empty() { "en" } else { &asked.locale };
         locale(&mut fields, "locale", language);
         let mut new = AccountPatch {
@@ -114,9 +114,9 @@ impl AccountsService for Api {
             account: Some(pb::Account::from_stored(row)),
             cursor,
         };
-        let call = change(&mut fields, &request, NO_ACCOUNT, respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.chat.create_account(call, new).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.chat.create_account(call, new).await.or_status()?, respond)
     }
 
     async fn get_account(&self, request: Request<pb::GetAccountRequest>) -> Result<Response<pb::GetAccountResponse>, Status> {
@@ -132,12 +132,12 @@ impl AccountsService for Api {
 
     async fn list_accounts(&self, request: Request<pb::ListAccountsRequest>) -> Result<Response<pb::ListAccountsResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListAccountsRequest::default();
+        let without_paging = pb::ListAccountsRequest::default();
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 100), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let found = self.chat.accounts(&*caller(&request).or_status()?, &page).await.or_status()?;
-        let (accounts, next_page_token) = page::fill(&same, &found, pb::Account::from_stored);
+        let (accounts, next_page_token) = page::fill(&without_paging, &found, pb::Account::from_stored);
         Ok(Response::new(pb::ListAccountsResponse { accounts, next_page_token }))
     }
 
@@ -153,12 +153,12 @@ impl AccountsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(account.id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(account.id), respond).or_status()?;
         let mut patch = AccountPatch::default();
         for path in mask(&mut fields, asked.update_mask.clone()) {
             match path.as_str() {
                 "name" => {
-                    fields.required_name("account.name", &account.name, SHORT);
+                    fields.required_name("account.name", &account.name, SHORT_TEXT);
                     patch.name = Some(account.name.clone());
                 }
                 "locale" => {
@@ -173,8 +173,8 @@ impl AccountsService for Api {
                 other => object(&mut fields, &mut patch, &account, other),
             }
         }
-        fields.done().or_status()?;
-        answered(self.chat.update_account(call, patch).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.chat.update_account(call, patch).await.or_status()?, respond)
     }
 
     async fn delete_account(&self, request: Request<pb::DeleteAccountRequest>) -> Result<Response<pb::DeleteAccountResponse>, Status> {
@@ -185,9 +185,9 @@ impl AccountsService for Api {
         let account = AccountId(request.get_ref().account_id);
         // The audit event belongs to no account: those of the account are deleted with it.
         identity.set_audit_target(None, Some(("account_id", account.0)));
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.chat.delete_account(call).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.chat.delete_account(call).await.or_status()?, respond)
     }
 
     async fn delete_user(&self, request: Request<pb::DeleteUserRequest>) -> Result<Response<pb::DeleteUserResponse>, Status> {
@@ -195,35 +195,35 @@ impl AccountsService for Api {
         let respond = |(): &(), cursor| pb::DeleteUserResponse { cursor };
         let mut fields = Validator::default();
         let id = UserId(request.get_ref().user_id);
-        let call = change(&mut fields, &request, NO_ACCOUNT, respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.chat.delete_user(call, id).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.chat.delete_user(call, id).await.or_status()?, respond)
     }
 
     async fn create_user(&self, request: Request<pb::CreateUserRequest>) -> Result<Response<pb::CreateUserResponse>, Status> {
         caller(&request).or_status()?.platform().or_status()?;
         let asked = request.get_ref();
         let mut fields = Validator::default();
-        fields.required_name("name", &asked.name, SHORT);
+        fields.required_name("name", &asked.name, SHORT_TEXT);
         let email = fields.email("email", Some(asked.email.clone()));
         if email.is_none() {
-            fields.refuse("email", Rule::Required, "must be given");
+            fields.add_violation("email", Rule::Required, "must be given");
         }
-        let display_name = fields.optional("display_name", asked.display_name.clone(), SHORT);
+        let display_name = fields.optional("display_name", asked.display_name.clone(), SHORT_TEXT);
         let custom_attributes = fields.attributes("custom_attributes", asked.custom_attributes.as_ref());
         let respond = |row: &_, cursor| pb::CreateUserResponse {
             user: Some(pb::User::from_stored(row)),
             cursor,
         };
-        let call = change(&mut fields, &request, NO_ACCOUNT, respond).or_status()?;
-        fields.done().or_status()?;
+        let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
+        fields.finish().or_status()?;
         let new = NewUser {
             name: asked.name.clone(),
             email: email.unwrap_or_default(),
             display_name,
             custom_attributes: custom_attributes.into(),
         };
-        answered(self.chat.create_user(call, new).await.or_status()?, respond)
+        to_response(self.chat.create_user(call, new).await.or_status()?, respond)
     }
 
     async fn get_user(&self, request: Request<pb::GetUserRequest>) -> Result<Response<pb::GetUserResponse>, Status> {
@@ -246,10 +246,10 @@ impl AccountsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, NO_ACCOUNT, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
         let patch = user_patch(&mut fields, &user, asked.update_mask.clone());
-        fields.done().or_status()?;
-        answered(self.chat.update_user(call, UserId(user.id), patch).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.chat.update_user(call, UserId(user.id), patch).await.or_status()?, respond)
     }
 
     async fn create_membership(
@@ -262,15 +262,15 @@ impl AccountsService for Api {
         let user = UserId(fields.id("user_id", asked.user_id));
         let new = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
         if asked.role == 0 {
-            fields.refuse("role", Rule::Required, "must be agent or administrator");
+            fields.add_violation("role", Rule::Required, "must be agent or administrator");
         }
         let respond = |agent: &_, cursor: Bytes| pb::CreateMembershipResponse {
             agent: Some(pb::Agent::from_stored(agent)),
             cursor,
         };
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.chat.create_membership(call, user, new).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.chat.create_membership(call, user, new).await.or_status()?, respond)
     }
 
     async fn update_membership(
@@ -288,9 +288,9 @@ impl AccountsService for Api {
             agent: Some(pb::Agent::from_stored(agent)),
             cursor,
         };
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(
             self.chat.update_membership(call, UserId(asked.user_id), patch).await.or_status()?,
             respond,
         )
@@ -303,76 +303,76 @@ impl AccountsService for Api {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteMembershipResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.chat.delete_membership(call, UserId(asked.user_id)).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.chat.delete_membership(call, UserId(asked.user_id)).await.or_status()?, respond)
     }
 
     async fn update_own_availability(
         &self,
         request: Request<pb::UpdateOwnAvailabilityRequest>,
     ) -> Result<Response<pb::UpdateOwnAvailabilityResponse>, Status> {
-        self.own_availability_updated(request).await
+        self.handle_update_own_availability(request).await
     }
 
     async fn set_active_account(
         &self,
         request: Request<pb::SetActiveAccountRequest>,
     ) -> Result<Response<pb::SetActiveAccountResponse>, Status> {
-        self.active_account_set(request).await
+        self.handle_set_active_account(request).await
     }
 
     async fn get_cache_keys(&self, request: Request<pb::GetCacheKeysRequest>) -> Result<Response<pb::GetCacheKeysResponse>, Status> {
-        self.cache_keys_read(request).await
+        self.handle_get_cache_keys(request).await
     }
 
     async fn create_agent(&self, request: Request<pb::CreateAgentRequest>) -> Result<Response<pb::CreateAgentResponse>, Status> {
-        self.agent_created(request).await
+        self.handle_create_agent(request).await
     }
 
     async fn create_agents(&self, request: Request<pb::CreateAgentsRequest>) -> Result<Response<pb::CreateAgentsResponse>, Status> {
-        self.agents_created(request).await
+        self.handle_create_agents(request).await
     }
 
     async fn update_agent(&self, request: Request<pb::UpdateAgentRequest>) -> Result<Response<pb::UpdateAgentResponse>, Status> {
-        self.agent_updated(request).await
+        self.handle_update_agent(request).await
     }
 
     async fn list_members(&self, request: Request<pb::ListMembersRequest>) -> Result<Response<pb::ListMembersResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListMembersRequest {
+        let without_paging = pb::ListMembersRequest {
             account_id: asked.account_id,
             ..pb::ListMembersRequest::default()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let found = self
             .chat
             .members(&*caller(&request).or_status()?, AccountId(asked.account_id), &page)
             .await
             .or_status()?;
-        let (agents, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
+        let (agents, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListMembersResponse { agents, next_page_token }))
     }
 
     async fn create_token(&self, request: Request<pb::CreateTokenRequest>) -> Result<Response<pb::CreateTokenResponse>, Status> {
-        self.token_created(request).await
+        self.handle_create_token(request).await
     }
 
     async fn list_tokens(&self, request: Request<pb::ListTokensRequest>) -> Result<Response<pb::ListTokensResponse>, Status> {
-        self.tokens_listed(request).await
+        self.handle_list_tokens(request).await
     }
 
     async fn revoke_token(&self, request: Request<pb::RevokeTokenRequest>) -> Result<Response<pb::RevokeTokenResponse>, Status> {
-        self.token_revoked(request).await
+        self.handle_revoke_token(request).await
     }
 }
 
 fn status(fields: &mut Validator, field: &str, number: i32) -> Option<AccountStatus> {
     let status = fields.kind::<pb::AccountStatus>(field, number);
     if status == Some(pb::AccountStatus::Deleted) {
-        fields.refuse(field, Rule::Invalid, "must be active or suspended; DeleteAccount deletes");
+        fields.add_violation(field, Rule::Invalid, "must be active or suspended; DeleteAccount deletes");
     }
     status.and_then(pb::AccountStatus::to_row)
 }
@@ -423,14 +423,14 @@ fn user_patch(fields: &mut Validator, user: &pb::User, paths: Option<prost_types
         for path in paths {
             match path.as_str() {
                 "name" => {
-                    fields.required_name("name", &user.name, SHORT);
+                    fields.required_name("name", &user.name, SHORT_TEXT);
                     patch.name = Some(user.name.clone());
                 }
-                "display_name" => patch.display_name = Some(fields.optional("display_name", user.display_name.clone(), SHORT)),
+                "display_name" => patch.display_name = Some(fields.optional("display_name", user.display_name.clone(), SHORT_TEXT)),
                 "email" => {
                     patch.email = fields.email("email", Some(user.email.clone()));
                     if patch.email.is_none() {
-                        fields.refuse("email", Rule::Required, "must be given");
+                        fields.add_violation("email", Rule::Required, "must be given");
                     }
                 }
                 "avatar_url" => {

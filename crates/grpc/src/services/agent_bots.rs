@@ -18,13 +18,13 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::mask,
     api::Api,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{SHORT, Validator, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -36,7 +36,7 @@ const TEXT: usize = 20_000;
 const URL: usize = 2048;
 
 /// The account that stores the response of an idempotent request; 0 if the bot belongs to no account.
-fn home(account_id: Option<i64>) -> AccountId {
+fn idempotency_account(account_id: Option<i64>) -> AccountId {
     AccountId(account_id.unwrap_or_default())
 }
 
@@ -54,20 +54,20 @@ impl AgentBotsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, home(request.get_ref().account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, idempotency_account(request.get_ref().account_id), respond).or_status()?;
         let asked = request.into_inner();
-        fields.required_name("name", &asked.name, SHORT);
+        fields.required_name("name", &asked.name, SHORT_TEXT);
         fields.text("description", &asked.description, TEXT);
         fields.url("outgoing_url", &asked.outgoing_url, URL);
         fields.url("avatar_url", &asked.avatar_url, URL);
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let new = NewAgentBot {
             name: asked.name,
             description: asked.description,
             outgoing_url: asked.outgoing_url,
             avatar_url: asked.avatar_url,
         };
-        answered(self.chat.create_agent_bot(call, account, new).await.or_status()?, respond)
+        to_response(self.chat.create_agent_bot(call, account, new).await.or_status()?, respond)
     }
 
     async fn get_agent_bot(&self, request: Request<pb::GetAgentBotRequest>) -> Result<Response<pb::GetAgentBotResponse>, Status> {
@@ -85,21 +85,21 @@ impl AgentBotsService for Api {
 
     async fn list_agent_bots(&self, request: Request<pb::ListAgentBotsRequest>) -> Result<Response<pb::ListAgentBotsResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListAgentBotsRequest {
+        let without_paging = pb::ListAgentBotsRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 100), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let account = asked.account_id.map(AccountId);
         let found = self
             .chat
             .agent_bots(&*caller(&request).or_status()?, account, &page)
             .await
             .or_status()?;
-        let (agent_bots, next_page_token) = page::fill(&same, &found, pb::AgentBot::from_stored);
+        let (agent_bots, next_page_token) = page::fill(&without_paging, &found, pb::AgentBot::from_stored);
         Ok(Response::new(pb::ListAgentBotsResponse {
             agent_bots,
             next_page_token,
@@ -118,13 +118,13 @@ impl AgentBotsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, home(request.get_ref().account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, idempotency_account(request.get_ref().account_id), respond).or_status()?;
         let asked = request.into_inner();
         let bot = required("agent_bot", asked.agent_bot).or_status()?;
         let paths = mask(&mut fields, asked.update_mask);
         let patch = fields.within("agent_bot", |fields| patch(fields, &bot, paths));
-        fields.done().or_status()?;
-        answered(
+        fields.finish().or_status()?;
+        to_response(
             self.chat
                 .update_agent_bot(call, account, AgentBotId(bot.id), patch)
                 .await
@@ -137,10 +137,10 @@ impl AgentBotsService for Api {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteAgentBotResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, home(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
+        let call = idempotent_call(&mut fields, &request, idempotency_account(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
         let account = asked.account_id.map(AccountId);
-        answered(
+        to_response(
             self.chat
                 .delete_agent_bot(call, account, AgentBotId(asked.agent_bot_id))
                 .await
@@ -176,10 +176,10 @@ impl AgentBotsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
         let bot = asked.agent_bot_id.map(|id| (AgentBotId(id), !asked.inactive));
-        answered(
+        to_response(
             self.chat
                 .set_inbox_agent_bot(call, InboxId(asked.inbox_id), bot)
                 .await
@@ -194,7 +194,7 @@ fn patch(fields: &mut Validator, bot: &pb::AgentBot, paths: Vec<String>) -> Agen
     for path in paths {
         match path.as_str() {
             "name" => {
-                fields.required_name("name", &bot.name, SHORT);
+                fields.required_name("name", &bot.name, SHORT_TEXT);
                 patch.name = Some(bot.name.clone());
             }
             "description" => {

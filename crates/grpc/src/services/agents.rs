@@ -13,28 +13,28 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::membership,
     api::Api,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
     truncation,
 };
 use crate::{
     status::OrStatus as _,
-    validation::fields::{SHORT, Validator},
+    validation::fields::{SHORT_TEXT, Validator},
 };
 
 /// Maximum number of addresses in one call.
-const MOST: usize = 100;
+const MAX_EMAILS: usize = 100;
 
 fn address(fields: &mut Validator, field: &str, email: &str) -> String {
     let read = fields.email(field, Some(email.to_owned()));
     if email.trim().is_empty() {
-        fields.refuse(field, Rule::Required, "must be given");
+        fields.add_violation(field, Rule::Required, "must be given");
     }
     read.unwrap_or_default()
 }
 
 impl Api {
-    pub(super) async fn agent_created(
+    pub(super) async fn handle_create_agent(
         &self,
         request: Request<pb::CreateAgentRequest>,
     ) -> Result<Response<pb::CreateAgentResponse>, Status> {
@@ -45,18 +45,18 @@ impl Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         let email = address(&mut fields, "email", &asked.email);
-        fields.required_name("name", &asked.name, SHORT);
+        fields.required_name("name", &asked.name, SHORT_TEXT);
         let new = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
-        fields.done().or_status()?;
-        answered(
+        fields.finish().or_status()?;
+        to_response(
             self.chat.create_agent(call, email, asked.name.clone(), new).await.or_status()?,
             respond,
         )
     }
 
-    pub(super) async fn agents_created(
+    pub(super) async fn handle_create_agents(
         &self,
         request: Request<pb::CreateAgentsRequest>,
     ) -> Result<Response<pb::CreateAgentsResponse>, Status> {
@@ -67,17 +67,17 @@ impl Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.count("emails", asked.emails.len(), MOST);
-        let emails = asked.emails.iter().take(MOST).enumerate();
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.count("emails", asked.emails.len(), MAX_EMAILS);
+        let emails = asked.emails.iter().take(MAX_EMAILS).enumerate();
         let emails = emails
             .map(|(nth, email)| address(&mut fields, &format!("emails[{nth}]"), email))
             .collect();
-        fields.done().or_status()?;
-        answered(self.chat.create_agents(call, emails).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.chat.create_agents(call, emails).await.or_status()?, respond)
     }
 
-    pub(super) async fn agent_updated(
+    pub(super) async fn handle_update_agent(
         &self,
         request: Request<pb::UpdateAgentRequest>,
     ) -> Result<Response<pb::UpdateAgentResponse>, Status> {
@@ -91,13 +91,13 @@ impl Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         if let Some(name) = &asked.name {
-            fields.required_name("name", name, SHORT);
+            fields.required_name("name", name, SHORT_TEXT);
         }
         let patch = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let updated = self.chat.update_agent(call, UserId(asked.user_id), asked.name.clone(), patch);
-        answered(updated.await.or_status()?, respond)
+        to_response(updated.await.or_status()?, respond)
     }
 }

@@ -22,7 +22,7 @@ impl AuditService for Api {
     ) -> Result<Response<pb::ListAuditEventsResponse>, Status> {
         let caller = caller(&request).or_status()?;
         let asked = request.into_inner();
-        let same = pb::ListAuditEventsRequest {
+        let without_paging = pb::ListAuditEventsRequest {
             page_size: 0,
             page_token: String::new(),
             skip: 0,
@@ -30,8 +30,8 @@ impl AuditService for Api {
             ..asked
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, PAGE), &asked.page_token, asked.skip);
+        fields.finish().or_status()?;
         // Events that this replica has recorded but not stored yet must be in the list.
         self.chat.audit.flush().await;
         let account = asked.account_id.map(AccountId);
@@ -40,7 +40,7 @@ impl AuditService for Api {
             .audit_events(&caller, account, &page, asked.with_total_size)
             .await
             .or_status()?;
-        let (audit_events, next_page_token) = page::fill(&same, &found, |row| event(row.clone()));
+        let (audit_events, next_page_token) = page::fill(&without_paging, &found, |row| event(row.clone()));
         Ok(Response::new(pb::ListAuditEventsResponse {
             audit_events,
             next_page_token,

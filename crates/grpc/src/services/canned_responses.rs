@@ -13,13 +13,13 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::mask,
     api::Api,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{SHORT, Validator, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -40,16 +40,16 @@ impl CannedResponsesService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let canned_response = required("canned_response", asked.canned_response).or_status()?;
         fields.within("canned_response", |fields| {
-            fields.required("short_code", &canned_response.short_code, SHORT);
+            fields.required("short_code", &canned_response.short_code, SHORT_TEXT);
             fields.required("content", &canned_response.content, TEXT);
         });
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let pb::CannedResponse { short_code, content, .. } = canned_response;
-        answered(
+        to_response(
             self.chat.create_canned_response(call, short_code, content).await.or_status()?,
             respond,
         )
@@ -76,7 +76,7 @@ impl CannedResponsesService for Api {
         request: Request<pb::ListCannedResponsesRequest>,
     ) -> Result<Response<pb::ListCannedResponsesResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListCannedResponsesRequest {
+        let without_paging = pb::ListCannedResponsesRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
@@ -84,15 +84,15 @@ impl CannedResponsesService for Api {
         let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.text("query", &asked.query, SHORT);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.text("query", &asked.query, SHORT_TEXT);
+        fields.finish().or_status()?;
         let found = self
             .chat
             .canned_responses(&caller, account, &asked.query, &page)
             .await
             .or_status()?;
-        let (canned_responses, next_page_token) = page::fill(&same, &found, pb::CannedResponse::from_stored);
+        let (canned_responses, next_page_token) = page::fill(&without_paging, &found, pb::CannedResponse::from_stored);
         Ok(Response::new(pb::ListCannedResponsesResponse {
             canned_responses,
             next_page_token,
@@ -110,13 +110,13 @@ impl CannedResponsesService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let canned_response = required("canned_response", asked.canned_response).or_status()?;
         let paths = mask(&mut fields, asked.update_mask);
         let patch = fields.within("canned_response", |fields| patch(fields, &canned_response, &paths));
-        fields.done().or_status()?;
-        answered(
+        fields.finish().or_status()?;
+        to_response(
             self.chat
                 .update_canned_response(call, CannedResponseId(canned_response.id), patch)
                 .await
@@ -136,9 +136,9 @@ impl CannedResponsesService for Api {
             .or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteCannedResponseResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(
             self.chat
                 .delete_canned_response(call, CannedResponseId(asked.canned_response_id))
                 .await
@@ -153,7 +153,7 @@ fn patch(fields: &mut Validator, response: &pb::CannedResponse, paths: &[String]
     for path in paths {
         match path.as_str() {
             "short_code" => {
-                fields.required(path, &response.short_code, SHORT);
+                fields.required(path, &response.short_code, SHORT_TEXT);
                 patch.short_code = Some(response.short_code.clone());
             }
             "content" => {

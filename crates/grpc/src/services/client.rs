@@ -28,12 +28,12 @@ use parley_types::{
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{api::Api, files, idempotency::IdempotentRequest, messages, request::change_as, response::answered};
+use super::{api::Api, files, idempotency::IdempotentRequest, messages, request::idempotent_call_as, response::to_response};
 use crate::{
     middleware::{authenticator::Payer, call_span::traceparent},
     status::OrStatus as _,
     validation::{
-        fields::{SHORT, Validator, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -45,26 +45,26 @@ const CONTENT: usize = 150_000;
 const URL: usize = 2048;
 
 impl Api {
-    async fn guest(&self, session: Option<&pb::ClientSession>) -> Result<Arc<Guest>> {
+    async fn contact_session(&self, session: Option<&pb::ClientSession>) -> Result<Arc<Guest>> {
         let session = required("session", session)?;
         self.chat.client(&session.inbox_identifier, &session.source_id).await
     }
 
     /// Charges an activity of a session and the bytes of its request.
-    fn charge<R: prost::Message>(&self, request: &Request<R>, guest: &Guest, activity: Option<Activity>) -> Result<()> {
-        let inbox = (guest.account(), guest.client.inbox.row.id);
+    fn charge<R: prost::Message>(&self, request: &Request<R>, contact_session: &Guest, activity: Option<Activity>) -> Result<()> {
+        let inbox = (contact_session.account(), contact_session.client.inbox.row.id);
         Payer::of(request).charge(&self.config.anonymous, inbox, activity, request.get_ref().encoded_len())
     }
 
     /// Adds the messages visible to the contact to a conversation that was changed. They are read after the change and are not part of the
     /// stored idempotent response.
-    async fn shown(&self, guest: &Guest, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
+    async fn add_messages(&self, contact_session: &Guest, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
         if let Some(conversation) = conversation {
             let newest = self
                 .chat
-                .client_messages_of(guest.account(), ConversationId(conversation.id))
+                .client_messages_of(contact_session.account(), ConversationId(conversation.id))
                 .await?;
-            put_messages(conversation, &newest, guest);
+            set_messages(conversation, &newest, contact_session);
         }
         Ok(())
     }
@@ -73,17 +73,23 @@ impl Api {
 fn call<R: IdempotentRequest, T: 'static, M: prost::Message + 'static>(
     fields: &mut Validator,
     request: &Request<R>,
-    guest: &Guest,
+    contact_session: &Guest,
     respond: impl Fn(&T, Bytes) -> M + Send + Sync + 'static,
 ) -> Call<T> {
-    change_as(fields, request, Arc::clone(&guest.caller), guest.account(), respond)
+    idempotent_call_as(
+        fields,
+        request,
+        Arc::clone(&contact_session.caller),
+        contact_session.account(),
+        respond,
+    )
 }
 
 fn signature(fields: &mut Validator, signature: Option<pb::ClientSignature>) -> Signature {
     let signature = signature.unwrap_or_default();
     fields.within("signature", |fields| {
-        fields.text("identifier", &signature.identifier, SHORT);
-        fields.text("identifier_hash", &signature.identifier_hash, SHORT);
+        fields.text("identifier", &signature.identifier, SHORT_TEXT);
+        fields.text("identifier_hash", &signature.identifier_hash, SHORT_TEXT);
     });
     Signature {
         identifier: signature.identifier,
@@ -91,14 +97,14 @@ fn signature(fields: &mut Validator, signature: Option<pb::ClientSignature>) -> 
     }
 }
 
-macro_rules! said {
+macro_rules! client_fields {
     ($fields:ident, $asked:ident, $attributes:ident) => {{
         if let Some(url) = &$asked.avatar_url {
             $fields.url("avatar_url", url, URL);
         }
         ClientFields {
             email: $fields.email("email", $asked.email),
-            name: $fields.optional("name", $asked.name, SHORT),
+            name: $fields.optional("name", $asked.name, SHORT_TEXT),
             phone_number: $fields.phone_number("phone_number", $asked.phone_number),
             avatar_url: $asked.avatar_url.filter(|url| !url.is_empty()),
             custom_attributes: $fields.$attributes("custom_attributes", $asked.custom_attributes.as_ref()),
@@ -109,9 +115,9 @@ macro_rules! said {
 #[tonic::async_trait]
 impl ClientService for Api {
     async fn get_client_inbox(&self, request: Request<pb::GetClientInboxRequest>) -> Result<Response<pb::GetClientInboxResponse>, Status> {
-        let door = self.chat.client_door(&request.get_ref().inbox_identifier).await.or_status()?;
+        let public_inbox = self.chat.client_door(&request.get_ref().inbox_identifier).await.or_status()?;
         Ok(Response::new(pb::GetClientInboxResponse {
-            inbox: Some(door.inbox.as_ref().to_proto()),
+            inbox: Some(public_inbox.inbox.as_ref().to_proto()),
         }))
     }
 
@@ -119,8 +125,8 @@ impl ClientService for Api {
         &self,
         request: Request<pb::CreateClientSessionRequest>,
     ) -> Result<Response<pb::CreateClientSessionResponse>, Status> {
-        let door = self.chat.client_door(&request.get_ref().inbox_identifier).await.or_status()?;
-        let inbox = (door.inbox.row.account_id, door.inbox.row.id);
+        let public_inbox = self.chat.client_door(&request.get_ref().inbox_identifier).await.or_status()?;
+        let inbox = (public_inbox.inbox.row.account_id, public_inbox.inbox.row.id);
         let bytes = request.get_ref().encoded_len();
         Payer::of(&request)
             .charge(&self.config.anonymous, inbox, Some(Activity::Session), bytes)
@@ -130,8 +136,8 @@ impl ClientService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let account = door.inbox.row.account_id;
-        let mut call = change_as(&mut fields, &request, Arc::clone(&door.caller), account, respond);
+        let account = public_inbox.inbox.row.account_id;
+        let mut call = idempotent_call_as(&mut fields, &request, Arc::clone(&public_inbox.caller), account, respond);
         // Without a session, only the client address distinguishes callers.
         match request.extensions().get::<ClientAddress>() {
             // Disable idempotency: all clients behind that proxy have the same address, and the stored response contains the credential of
@@ -142,18 +148,18 @@ impl ClientService for Api {
                     ClientAddress::Client(address) | ClientAddress::UndeclaredProxy(address) => *address,
                 });
                 if let Some(key) = &mut call.key {
-                    key.owner = KeyOwner::visitor(door.inbox.row.id, address);
+                    key.owner = KeyOwner::visitor(public_inbox.inbox.row.id, address);
                 }
             }
         }
         let asked = request.into_inner();
         let signature = signature(&mut fields, asked.signature);
-        let source_id = fields.optional("source_id", asked.source_id, SHORT);
-        let new = said!(fields, asked, attributes);
-        fields.done().or_status()?;
-        answered(
+        let source_id = fields.optional("source_id", asked.source_id, SHORT_TEXT);
+        let new = client_fields!(fields, asked, attributes);
+        fields.finish().or_status()?;
+        to_response(
             self.chat
-                .create_client_session(call, door, source_id, signature, new)
+                .create_client_session(call, public_inbox, source_id, signature, new)
                 .await
                 .or_status()?,
             respond,
@@ -164,13 +170,17 @@ impl ClientService for Api {
         &self,
         request: Request<pb::GetClientSessionRequest>,
     ) -> Result<Response<pb::GetClientSessionResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
         let traceparent = traceparent(&request);
         let mut fields = Validator::default();
         let signature = signature(&mut fields, request.into_inner().signature);
-        fields.done().or_status()?;
-        let client = self.chat.client_session(&guest, &signature, traceparent).await.or_status()?;
+        fields.finish().or_status()?;
+        let client = self
+            .chat
+            .client_session(&contact_session, &signature, traceparent)
+            .await
+            .or_status()?;
         Ok(Response::new(pb::GetClientSessionResponse {
             session: Some(client.to_proto()),
         }))
@@ -180,20 +190,23 @@ impl ClientService for Api {
         &self,
         request: Request<pb::UpdateClientSessionRequest>,
     ) -> Result<Response<pb::UpdateClientSessionResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, None).or_status()?;
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, None).or_status()?;
         let respond = |client: &Client, cursor: Bytes| pb::UpdateClientSessionResponse {
             session: Some(client.to_proto()),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &contact_session, respond);
         let asked = request.into_inner();
         let signature = signature(&mut fields, asked.signature);
-        let said = said!(fields, asked, attribute_update);
-        fields.done().or_status()?;
-        answered(
-            self.chat.update_client_session(call, &guest, signature, said).await.or_status()?,
+        let client_fields = client_fields!(fields, asked, attribute_update);
+        fields.finish().or_status()?;
+        to_response(
+            self.chat
+                .update_client_session(call, &contact_session, signature, client_fields)
+                .await
+                .or_status()?,
             respond,
         )
     }
@@ -203,22 +216,22 @@ impl ClientService for Api {
         request: Request<pb::ListClientConversationsRequest>,
     ) -> Result<Response<pb::ListClientConversationsResponse>, Status> {
         let asked = request.get_ref();
-        let guest = self.guest(asked.session.as_ref()).await.or_status()?;
-        let same = pb::ListClientConversationsRequest {
+        let contact_session = self.contact_session(asked.session.as_ref()).await.or_status()?;
+        let without_paging = pb::ListClientConversationsRequest {
             page_size: 0,
             page_token: String::new(),
             without_messages: false,
             ..asked.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 25), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let found = self
             .chat
-            .client_conversations(&guest, !asked.without_messages, &page)
+            .client_conversations(&contact_session, !asked.without_messages, &page)
             .await
             .or_status()?;
-        let (conversations, next_page_token) = page::fill(&same, &found, |found| seen(found, &guest));
+        let (conversations, next_page_token) = page::fill(&without_paging, &found, |found| seen(found, &contact_session));
         Ok(Response::new(pb::ListClientConversationsResponse {
             conversations,
             next_page_token,
@@ -229,25 +242,27 @@ impl ClientService for Api {
         &self,
         request: Request<pb::CreateClientConversationRequest>,
     ) -> Result<Response<pb::CreateClientConversationResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Conversation)).or_status()?;
-        let session = Arc::clone(&guest);
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Conversation)).or_status()?;
+        let session = Arc::clone(&contact_session);
         let respond = move |made: &CreatedConversation, cursor: Bytes| pb::CreateClientConversationResponse {
-            conversation: Some(bare(&made.conversation.conversation, &session)),
+            conversation: Some(without_messages(&made.conversation.conversation, &session)),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &contact_session, respond.clone());
         let asked = request.into_inner();
         let custom_attributes = fields.conversation_attributes("custom_attributes", asked.custom_attributes.as_ref());
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let made = self
             .chat
-            .create_client_conversation(call, &guest, custom_attributes)
+            .create_client_conversation(call, &contact_session, custom_attributes)
             .await
             .or_status()?;
-        let mut response = answered(made, respond)?;
-        self.shown(&guest, &mut response.get_mut().conversation).await.or_status()?;
+        let mut response = to_response(made, respond)?;
+        self.add_messages(&contact_session, &mut response.get_mut().conversation)
+            .await
+            .or_status()?;
         Ok(response)
     }
 
@@ -256,14 +271,14 @@ impl ClientService for Api {
         request: Request<pb::GetClientConversationRequest>,
     ) -> Result<Response<pb::GetClientConversationResponse>, Status> {
         let asked = request.get_ref();
-        let guest = self.guest(asked.session.as_ref()).await.or_status()?;
+        let contact_session = self.contact_session(asked.session.as_ref()).await.or_status()?;
         let found = self
             .chat
-            .client_conversation(&guest, ConversationId(asked.conversation_id))
+            .client_conversation(&contact_session, ConversationId(asked.conversation_id))
             .await
             .or_status()?;
         Ok(Response::new(pb::GetClientConversationResponse {
-            conversation: Some(seen(&found, &guest)),
+            conversation: Some(seen(&found, &contact_session)),
         }))
     }
 
@@ -271,19 +286,21 @@ impl ClientService for Api {
         &self,
         request: Request<pb::ResolveClientConversationRequest>,
     ) -> Result<Response<pb::ResolveClientConversationResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
-        let session = Arc::clone(&guest);
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
+        let session = Arc::clone(&contact_session);
         let respond = move |set: &StatusSet, cursor: Bytes| pb::ResolveClientConversationResponse {
-            conversation: Some(bare(&set.conversation.conversation, &session)),
+            conversation: Some(without_messages(&set.conversation.conversation, &session)),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
-        fields.done().or_status()?;
+        let call = call(&mut fields, &request, &contact_session, respond.clone());
+        fields.finish().or_status()?;
         let id = ConversationId(request.get_ref().conversation_id);
-        let mut response = answered(self.chat.resolve_client_conversation(call, id).await.or_status()?, respond)?;
-        self.shown(&guest, &mut response.get_mut().conversation).await.or_status()?;
+        let mut response = to_response(self.chat.resolve_client_conversation(call, id).await.or_status()?, respond)?;
+        self.add_messages(&contact_session, &mut response.get_mut().conversation)
+            .await
+            .or_status()?;
         Ok(response)
     }
 
@@ -292,10 +309,10 @@ impl ClientService for Api {
         request: Request<pb::SetClientTypingRequest>,
     ) -> Result<Response<pb::SetClientTypingResponse>, Status> {
         let asked = request.get_ref();
-        let guest = self.guest(asked.session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
+        let contact_session = self.contact_session(asked.session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
         let id = ConversationId(asked.conversation_id);
-        let head = self.chat.set_client_typing(&guest, id, asked.typing).await.or_status()?;
+        let head = self.chat.set_client_typing(&contact_session, id, asked.typing).await.or_status()?;
         Ok(Response::new(pb::SetClientTypingResponse { cursor: head.encode() }))
     }
 
@@ -303,14 +320,14 @@ impl ClientService for Api {
         &self,
         request: Request<pb::MarkClientConversationSeenRequest>,
     ) -> Result<Response<pb::MarkClientConversationSeenResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::MarkClientConversationSeenResponse { cursor };
         let mut fields = Validator::default();
-        let call = call(&mut fields, &request, &guest, respond);
-        fields.done().or_status()?;
+        let call = call(&mut fields, &request, &contact_session, respond);
+        fields.finish().or_status()?;
         let id = ConversationId(request.get_ref().conversation_id);
-        answered(self.chat.client_looked(call, id).await.or_status()?, respond)
+        to_response(self.chat.client_looked(call, id).await.or_status()?, respond)
     }
 
     async fn list_client_messages(
@@ -318,24 +335,28 @@ impl ClientService for Api {
         request: Request<pb::ListClientMessagesRequest>,
     ) -> Result<Response<pb::ListClientMessagesResponse>, Status> {
         let asked = request.get_ref();
-        let guest = self.guest(asked.session.as_ref()).await.or_status()?;
-        let same = pb::ListClientMessagesRequest {
+        let contact_session = self.contact_session(asked.session.as_ref()).await.or_status()?;
+        let without_paging = pb::ListClientMessagesRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 20), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 20), &asked.page_token, 0);
+        fields.finish().or_status()?;
         page.check_key(&[Sort::by_id(true)]).or_status()?;
         let before = page.after.map(|key| key.id).or(asked.before).map(MessageId);
         let id = ConversationId(asked.conversation_id);
-        let found = self.chat.client_messages(&guest, id, before, page.size).await.or_status()?;
-        let session = &guest.client.row;
-        let (messages, next) = messages::shown(&found, false, |message| client_message(message, session));
+        let found = self
+            .chat
+            .client_messages(&contact_session, id, before, page.size)
+            .await
+            .or_status()?;
+        let session = &contact_session.client.row;
+        let (messages, next) = messages::page_of(&found, false, |message| client_message(message, session));
         Ok(Response::new(pb::ListClientMessagesResponse {
             messages,
-            next_page_token: page::write(&same, next.as_ref()),
+            next_page_token: page::write(&without_paging, next.as_ref()),
         }))
     }
 
@@ -343,25 +364,25 @@ impl ClientService for Api {
         &self,
         request: Request<pb::CreateClientMessageRequest>,
     ) -> Result<Response<pb::CreateClientMessageResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
-        let session = Arc::clone(&guest);
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
+        let session = Arc::clone(&contact_session);
         let respond = move |created: &Created, cursor: Bytes| pb::CreateClientMessageResponse {
             message: created.first().map(|message| client_message(message, &session.client.row)),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &contact_session, respond.clone());
         let asked = request.into_inner();
         let id = ConversationId(asked.conversation_id);
         if let Some(content) = &asked.content {
             fields.text("content", content, CONTENT);
         }
         if let Some(echo_id) = &asked.echo_id {
-            fields.text("echo_id", echo_id, SHORT);
+            fields.text("echo_id", echo_id, SHORT_TEXT);
         }
-        fields.done().or_status()?;
-        answered(
+        fields.finish().or_status()?;
+        to_response(
             self.chat
                 .create_client_message(call, id, asked.content, asked.echo_id, asked.upload_ids)
                 .await
@@ -379,14 +400,14 @@ impl ClientService for Api {
         let _permit = payer.open(&self.config.anonymous, Resource::Upload).or_status()?;
         let mut requests = request.into_inner();
         let first = files::first(&mut requests).await?;
-        let guest = self.guest(first.session.as_ref()).await.or_status()?;
-        guest.caller.write_access(guest.account()).or_status()?;
-        let inbox = (guest.account(), guest.client.inbox.row.id);
+        let contact_session = self.contact_session(first.session.as_ref()).await.or_status()?;
+        contact_session.caller.write_access(contact_session.account()).or_status()?;
+        let inbox = (contact_session.account(), contact_session.client.inbox.row.id);
         let charge = |activity, bytes| payer.charge(&self.config.anonymous, inbox, activity, bytes);
         charge(Some(Activity::File), 0).or_status()?;
-        let session = Some(guest.client.row.id);
+        let session = Some(contact_session.client.row.id);
         let file = self
-            .receive(guest.account(), session, first, requests, |bytes| charge(None, bytes))
+            .receive(contact_session.account(), session, first, requests, |bytes| charge(None, bytes))
             .await
             .or_status()?;
         Ok(Response::new(pb::UploadClientFileResponse { file: Some(file) }))
@@ -396,15 +417,15 @@ impl ClientService for Api {
         &self,
         request: Request<pb::UpdateClientMessageRequest>,
     ) -> Result<Response<pb::UpdateClientMessageResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
-        let session = Arc::clone(&guest);
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
+        let session = Arc::clone(&contact_session);
         let respond = move |message: &Message, cursor: Bytes| pb::UpdateClientMessageResponse {
             message: Some(client_message(message, &session.client.row)),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &contact_session, respond.clone());
         let asked = request.into_inner();
         let within = prost_types::Struct {
             fields: asked
@@ -414,10 +435,10 @@ impl ClientService for Api {
                 .collect(),
         };
         let mut object = fields.attribute_update("submitted_values", Some(&within));
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let submitted = object.remove("submitted_values").unwrap_or_default();
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        answered(
+        to_response(
             self.chat
                 .update_client_message(call, conversation, id, submitted)
                 .await
@@ -428,8 +449,8 @@ impl ClientService for Api {
 }
 
 /// Sets the newest messages of a conversation, oldest first: as many as fit into a page.
-fn put_messages(conversation: &mut pb::ClientConversation, newest: &Newest, guest: &Guest) {
-    let shown = |message| client_message(message, &guest.client.row);
+fn set_messages(conversation: &mut pb::ClientConversation, newest: &Newest, contact_session: &Guest) {
+    let shown = |message| client_message(message, &contact_session.client.row);
     let (mut messages, whole) = page::take(newest.messages.iter().rev(), shown);
     messages.reverse();
     conversation.messages = messages;
@@ -438,13 +459,13 @@ fn put_messages(conversation: &mut pb::ClientConversation, newest: &Newest, gues
     }
 }
 
-fn seen(seen: &Seen, guest: &Guest) -> pb::ClientConversation {
-    let mut conversation = bare(&seen.conversation, guest);
-    put_messages(&mut conversation, &seen.newest, guest);
+fn seen(seen: &Seen, contact_session: &Guest) -> pb::ClientConversation {
+    let mut conversation = without_messages(&seen.conversation, contact_session);
+    set_messages(&mut conversation, &seen.newest, contact_session);
     conversation
 }
 
 /// A conversation without messages.
-fn bare(conversation: &Conversation, guest: &Guest) -> pb::ClientConversation {
-    client_conversation(conversation, &[], &guest.client.row)
+fn without_messages(conversation: &Conversation, contact_session: &Guest) -> pb::ClientConversation {
+    client_conversation(conversation, &[], &contact_session.client.row)
 }

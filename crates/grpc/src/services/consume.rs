@@ -38,7 +38,7 @@ use crate::{
 const NAME: usize = 255;
 
 /// Maximum number of queued client requests that are handled together.
-const TOGETHER: usize = 256;
+const MAX_BATCHED_REQUESTS: usize = 256;
 
 /// The responses of a session.
 pub type Frames = WatchedStream<Frame>;
@@ -65,9 +65,9 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
     fields.required_name("open.consumer", &open.consumer, NAME);
     let (shard_count, shard) = (open.shard_count.max(1), open.shard);
     if shard_count > SHARDS {
-        fields.refuse("open.shard_count", Rule::OutOfRange(SHARDS.into()), "must be between 1 and 256");
+        fields.add_violation("open.shard_count", Rule::OutOfRange(SHARDS.into()), "must be between 1 and 256");
     } else if shard >= shard_count {
-        fields.refuse(
+        fields.add_violation(
             "open.shard",
             Rule::OutOfRange(i64::from(shard_count) - 1),
             "must be below shard_count",
@@ -79,7 +79,7 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         fields.within("open", |fields| filter(fields, checked.clone(), guard.access()));
     }
     let heartbeat = fields.within("open", |fields| heartbeat(fields, open.heartbeat.as_ref()));
-    fields.done().or_status()?;
+    fields.finish().or_status()?;
     let opening = Opening {
         seat: Seat {
             account,
@@ -105,12 +105,12 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         cursor: session.began().encode(),
         fence: session.fence().cast_unsigned(),
     });
-    let last = StreamPosition::default();
-    last.set(Some(session.position()));
+    let position = StreamPosition::default();
+    position.set(Some(session.position()));
     let consumer_stream = ConsumerStream {
         session,
         guard,
-        last: last.clone(),
+        position: position.clone(),
         inbound: Some(inbound),
         ready: Some(to_frame(opened)),
         ended: false,
@@ -122,7 +122,7 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         }
         Some((item?, consumer_stream))
     });
-    Ok(api.stalls.watch(Kind::Consume, last, frames))
+    Ok(api.stalls.watch(Kind::Consume, position, frames))
 }
 
 fn begin(start: Option<consume_open::Start>) -> Option<Start> {
@@ -165,7 +165,7 @@ fn to_frame(response: ResponseKind) -> Frame {
 struct ConsumerStream {
     session: Session,
     guard: StreamGuard,
-    last: StreamPosition,
+    position: StreamPosition,
     /// `None` after the client has closed its side.
     inbound: Option<Streaming<pb::ConsumeRequest>>,
     ready: Option<Frame>,
@@ -186,7 +186,7 @@ impl ConsumerStream {
         }
         loop {
             if let Some(frame) = self.ready.take() {
-                self.last.set(Some(self.session.position()));
+                self.position.set(Some(self.session.position()));
                 return Some(Ok(frame));
             }
             // Once the client has closed its side it cannot commit any more, so the session ends.
@@ -216,7 +216,7 @@ impl ConsumerStream {
     /// stored.
     async fn handle_requests(&mut self, first: pb::ConsumeRequest) -> Result<()> {
         let (mut received, mut farthest) = (Some(first), None::<Cursor>);
-        for _ in 0..TOGETHER {
+        for _ in 0..MAX_BATCHED_REQUESTS {
             match received.and_then(|received| received.request) {
                 Some(RequestKind::Commit(commit)) => {
                     let cursor = Cursor::decode("commit.cursor", &commit.cursor)?;

@@ -21,8 +21,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     api::Api,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::{OrStatus as _, to_status},
@@ -39,20 +39,20 @@ impl ConsumersService for Api {
             .await
             .or_status()?;
         Ok(Response::new(pb::GetConsumerResponse {
-            consumer: Some(spell(&found)),
+            consumer: Some(consumer_to_proto(&found)),
         }))
     }
 
     async fn list_consumers(&self, request: Request<pb::ListConsumersRequest>) -> Result<Response<pb::ListConsumersResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListConsumersRequest {
+        let without_paging = pb::ListConsumersRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 100), &asked.page_token, 0);
+        fields.finish().or_status()?;
         page.check_key(&[Sort::by_text_column("name")]).or_status()?;
         let after = match page.after.as_ref().map(|key| &key.value) {
             Some(SortValue::Text(name)) => name.as_str(),
@@ -68,8 +68,8 @@ impl ConsumersService for Api {
             id: 0,
         });
         Ok(Response::new(pb::ListConsumersResponse {
-            consumers: found.iter().map(spell).collect(),
-            next_page_token: page::write(&same, next.as_ref()),
+            consumers: found.iter().map(consumer_to_proto).collect(),
+            next_page_token: page::write(&without_paging, next.as_ref()),
         }))
     }
 
@@ -77,11 +77,11 @@ impl ConsumersService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.administer(account).or_status()?;
         let respond = |standing: &Standing, cursor: Bytes| pb::ResetConsumerResponse {
-            consumer: Some(spell(standing)),
+            consumer: Some(consumer_to_proto(standing)),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let begin = match asked.start {
             None => return Err(to_status(Error::invalid("start", Rule::Required, "must be given"))),
@@ -91,22 +91,22 @@ impl ConsumersService for Api {
             Some(reset_consumer_request::Start::At(time)) => Start::At(time),
         };
         let begin = start(&mut fields, Some(&begin)).or_status()?;
-        fields.done().or_status()?;
-        answered(self.chat.reset_consumer(call, asked.name, begin).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.chat.reset_consumer(call, asked.name, begin).await.or_status()?, respond)
     }
 
     async fn delete_consumer(&self, request: Request<pb::DeleteConsumerRequest>) -> Result<Response<pb::DeleteConsumerResponse>, Status> {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteConsumerResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
         let name = asked.name.clone();
-        answered(self.chat.delete_consumer(call, name).await.or_status()?, respond)
+        to_response(self.chat.delete_consumer(call, name).await.or_status()?, respond)
     }
 }
 
-fn spell(standing: &Standing) -> pb::Consumer {
+fn consumer_to_proto(standing: &Standing) -> pb::Consumer {
     let Standing { consumer, reach, marks } = standing;
     let now = Micros::now();
     let least = Cursor {
@@ -119,14 +119,18 @@ fn spell(standing: &Standing) -> pb::Consumer {
         filter: Some(pb::EventFilter::decode(consumer.row.filter.as_slice()).unwrap_or_default()),
         shard_count: u32::try_from(consumer.row.shard_count).unwrap_or(1),
         created_at: Some(timestamp(consumer.row.created_at)),
-        shards: consumer.shards.iter().map(|shard| spell_shard(shard, reach, marks, now)).collect(),
+        shards: consumer
+            .shards
+            .iter()
+            .map(|shard| shard_to_proto(shard, reach, marks, now))
+            .collect(),
         head_seq: reach.head.to_wire(),
         lag: consumer::lag(reach, consumer.least()),
         resumable: reach.check(least).is_ok(),
     }
 }
 
-fn spell_shard(shard: &consumer::Shard, reach: &Reach, marks: &HashMap<Seq, Mark>, now: Micros) -> pb::ConsumerShard {
+fn shard_to_proto(shard: &consumer::Shard, reach: &Reach, marks: &HashMap<Seq, Mark>, now: Micros) -> pb::ConsumerShard {
     let cursor = reach.cursor(shard.seq);
     let cursor = Cursor {
         epoch: shard.epoch,

@@ -14,7 +14,7 @@ use parley_types::{
 use tonic::Response;
 
 use crate::validation::{
-    fields::{SHORT, Validator},
+    fields::{SHORT_TEXT, Validator},
     filters, page,
 };
 
@@ -25,7 +25,7 @@ const PAGE: i32 = 15;
 pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRequest) -> Result<Response<pb::ListContactsResponse>> {
     let account = AccountId(asked.account_id);
     caller.access(account)?;
-    let same = pb::ListContactsRequest {
+    let without_paging = pb::ListContactsRequest {
         page_size: 0,
         page_token: String::new(),
         skip: 0,
@@ -33,10 +33,10 @@ pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRe
         ..asked.clone()
     };
     let mut fields = Validator::default();
-    let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
+    let page = page::read(&mut fields, &without_paging, (asked.page_size, PAGE), &asked.page_token, asked.skip);
     let orders = orders(&mut fields, &asked.order_by);
     fields.count("labels", asked.labels.len(), 100);
-    fields.done()?;
+    fields.finish()?;
     let query = ContactQuery {
         labels: asked.labels,
         online: asked.online_only,
@@ -45,7 +45,7 @@ pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRe
         ..ContactQuery::all()
     };
     let (found, total) = chat.contacts(caller, account, &query, &page).await?;
-    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
+    let (contacts, next_page_token) = page::fill(&without_paging, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::ListContactsResponse {
         contacts,
         next_page_token,
@@ -57,7 +57,7 @@ pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRe
 pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContactsRequest) -> Result<Response<pb::SearchContactsResponse>> {
     let account = AccountId(asked.account_id);
     caller.access(account)?;
-    let same = pb::SearchContactsRequest {
+    let without_paging = pb::SearchContactsRequest {
         page_size: 0,
         page_token: String::new(),
         skip: 0,
@@ -65,10 +65,10 @@ pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContac
         ..asked.clone()
     };
     let mut fields = Validator::default();
-    let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
+    let page = page::read(&mut fields, &without_paging, (asked.page_size, PAGE), &asked.page_token, asked.skip);
     let orders = orders(&mut fields, &asked.order_by);
-    fields.required("query", &asked.query, SHORT);
-    fields.done()?;
+    fields.required("query", &asked.query, SHORT_TEXT);
+    fields.finish()?;
     let query = ContactQuery {
         text: Some(asked.query.trim().to_owned()),
         orders,
@@ -76,7 +76,7 @@ pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContac
         ..ContactQuery::all()
     };
     let (found, total) = chat.contacts(caller, account, &query, &page).await?;
-    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
+    let (contacts, next_page_token) = page::fill(&without_paging, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::SearchContactsResponse {
         contacts,
         next_page_token,
@@ -88,7 +88,7 @@ pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContac
 pub(super) async fn filter(chat: &Chat, caller: &Caller, asked: pb::FilterContactsRequest) -> Result<Response<pb::FilterContactsResponse>> {
     let account = AccountId(asked.account_id);
     caller.access(account)?;
-    let same = pb::FilterContactsRequest {
+    let without_paging = pb::FilterContactsRequest {
         page_size: 0,
         page_token: String::new(),
         skip: 0,
@@ -97,16 +97,16 @@ pub(super) async fn filter(chat: &Chat, caller: &Caller, asked: pb::FilterContac
     };
     let mut fields = Validator::default();
     let given = filters::read(&mut fields, asked.filter);
-    let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
+    let page = page::read(&mut fields, &without_paging, (asked.page_size, PAGE), &asked.page_token, asked.skip);
     let orders = orders(&mut fields, &asked.order_by);
-    fields.done()?;
+    fields.finish()?;
     let query = ContactQuery {
         orders,
         count: asked.with_total_size,
         ..ContactQuery::all()
     };
     let (found, total) = chat.filter_contacts(caller, account, &given, query, &page).await?;
-    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
+    let (contacts, next_page_token) = page::fill(&without_paging, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::FilterContactsResponse {
         contacts,
         next_page_token,
@@ -125,7 +125,7 @@ fn orders(fields: &mut Validator, order_by: &str) -> Vec<(ContactOrder, bool)> {
             _ => {
                 let names = "name, email, phone_number, last_activity_at, created_at, company, city or country";
                 let description = format!("must be {names}, each once, joined by commas, with \"-\" in front for descending");
-                fields.refuse("order_by", Rule::Unknown, description);
+                fields.add_violation("order_by", Rule::Unknown, description);
                 break;
             }
         }

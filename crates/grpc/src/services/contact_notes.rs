@@ -13,8 +13,8 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::mask,
     api::Api,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
@@ -40,15 +40,15 @@ impl ContactNotesService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let contact_note = required("contact_note", asked.contact_note).or_status()?;
         fields.within("contact_note", |fields| fields.required("content", &contact_note.content, TEXT));
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let made = self
             .chat
             .create_contact_note(call, ContactId(asked.contact_id), contact_note.content);
-        answered(made.await.or_status()?, respond)
+        to_response(made.await.or_status()?, respond)
     }
 
     async fn get_contact_note(&self, request: Request<pb::GetContactNoteRequest>) -> Result<Response<pb::GetContactNoteResponse>, Status> {
@@ -69,7 +69,7 @@ impl ContactNotesService for Api {
         request: Request<pb::ListContactNotesRequest>,
     ) -> Result<Response<pb::ListContactNotesResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListContactNotesRequest {
+        let without_paging = pb::ListContactNotesRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
@@ -77,14 +77,14 @@ impl ContactNotesService for Api {
         let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let found = self
             .chat
             .contact_notes(&caller, account, ContactId(asked.contact_id), &page)
             .await
             .or_status()?;
-        let (contact_notes, next_page_token) = page::fill(&same, &found, pb::ContactNote::from_stored);
+        let (contact_notes, next_page_token) = page::fill(&without_paging, &found, pb::ContactNote::from_stored);
         Ok(Response::new(pb::ListContactNotesResponse {
             contact_notes,
             next_page_token,
@@ -102,13 +102,13 @@ impl ContactNotesService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let contact_note = required("contact_note", asked.contact_note).or_status()?;
         let paths = mask(&mut fields, asked.update_mask);
         let patch = fields.within("contact_note", |fields| patch(fields, &contact_note, &paths));
-        fields.done().or_status()?;
-        answered(
+        fields.finish().or_status()?;
+        to_response(
             self.chat
                 .update_contact_note(call, ContactId(asked.contact_id), NoteId(contact_note.id), patch)
                 .await
@@ -128,9 +128,9 @@ impl ContactNotesService for Api {
             .or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteContactNoteResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(
             self.chat
                 .delete_contact_note(call, ContactId(asked.contact_id), NoteId(asked.contact_note_id))
                 .await

@@ -21,13 +21,13 @@ use super::{
     accounts::mask,
     api::Api,
     contact_lists,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{SHORT, Validator, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -41,16 +41,16 @@ impl ContactsService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, created).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, created).or_status()?;
         let asked = request.into_inner();
-        fields.text("name", &asked.name, SHORT);
-        fields.picture("avatar_url", &asked.avatar_url, URL);
-        let source_id = fields.optional("source_id", asked.source_id, SHORT);
+        fields.text("name", &asked.name, SHORT_TEXT);
+        fields.avatar("avatar_url", &asked.avatar_url, URL);
+        let source_id = fields.optional("source_id", asked.source_id, SHORT_TEXT);
         let new = NewContact {
             name: asked.name,
             email: fields.email("email", asked.email),
             phone_number: fields.phone_number("phone_number", asked.phone_number),
-            identifier: fields.optional("identifier", asked.identifier, SHORT),
+            identifier: fields.optional("identifier", asked.identifier, SHORT_TEXT),
             blocked: asked.blocked,
             additional_attributes: fields.attributes("additional_attributes", asked.additional_attributes.as_ref()),
             custom_attributes: fields.attributes("custom_attributes", asked.custom_attributes.as_ref()),
@@ -58,8 +58,8 @@ impl ContactsService for Api {
             session: asked.inbox_id.map(|inbox| (InboxId(inbox), source_id)),
         };
         fields.indexed_attributes("additional_attributes", &new.additional_attributes);
-        fields.done().or_status()?;
-        answered(self.chat.create_contact(call, new).await.or_status()?, created)
+        fields.finish().or_status()?;
+        to_response(self.chat.create_contact(call, new).await.or_status()?, created)
     }
 
     async fn get_contact(&self, request: Request<pb::GetContactRequest>) -> Result<Response<pb::GetContactResponse>, Status> {
@@ -106,23 +106,23 @@ impl ContactsService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, updated).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, updated).or_status()?;
         let asked = request.into_inner();
         let contact = required("contact", asked.contact).or_status()?;
         let id = ContactId(contact.id);
         let paths = mask(&mut fields, asked.update_mask);
         let patch = fields.within("contact", |fields| patch(fields, &contact, paths));
-        fields.done().or_status()?;
-        answered(self.chat.update_contact(call, id, patch).await.or_status()?, updated)
+        fields.finish().or_status()?;
+        to_response(self.chat.update_contact(call, id, patch).await.or_status()?, updated)
     }
 
     async fn delete_contact(&self, request: Request<pb::DeleteContactRequest>) -> Result<Response<pb::DeleteContactResponse>, Status> {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteContactResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(
             self.chat.delete_contact(call, ContactId(asked.contact_id)).await.or_status()?,
             respond,
         )
@@ -135,12 +135,12 @@ impl ContactsService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, session).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, session).or_status()?;
         let asked = request.into_inner();
-        let source_id = fields.optional("source_id", asked.source_id, SHORT);
-        fields.done().or_status()?;
+        let source_id = fields.optional("source_id", asked.source_id, SHORT_TEXT);
+        fields.finish().or_status()?;
         let (contact, inbox) = (ContactId(asked.contact_id), InboxId(asked.inbox_id));
-        answered(
+        to_response(
             self.chat
                 .create_session(call, contact, inbox, source_id, asked.hmac_verified)
                 .await
@@ -154,14 +154,14 @@ impl ContactsService for Api {
         request: Request<pb::ListContactSessionsRequest>,
     ) -> Result<Response<pb::ListContactSessionsResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListContactSessionsRequest {
+        let without_paging = pb::ListContactSessionsRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 100), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let found = self
             .chat
             .sessions(
@@ -172,7 +172,7 @@ impl ContactsService for Api {
             )
             .await
             .or_status()?;
-        let (contact_inboxes, next_page_token) = page::fill(&same, &found, pb::ContactInbox::from_stored);
+        let (contact_inboxes, next_page_token) = page::fill(&without_paging, &found, pb::ContactInbox::from_stored);
         Ok(Response::new(pb::ListContactSessionsResponse {
             contact_inboxes,
             next_page_token,
@@ -187,14 +187,14 @@ impl ContactsService for Api {
         let account = AccountId(asked.account_id);
         let caller = caller(&request).or_status()?;
         caller.access(account).or_status()?;
-        let same = pb::ListContactableInboxesRequest {
+        let without_paging = pb::ListContactableInboxesRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 100), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let found = self
             .chat
             .contactable_inboxes(&caller, account, ContactId(asked.contact_id), &page)
@@ -204,7 +204,7 @@ impl ContactsService for Api {
             inbox: Some(inbox.as_ref().to_proto()),
             source_id: source_id.clone(),
         };
-        let (contactable_inboxes, next_page_token) = page::fill(&same, &found, shown);
+        let (contactable_inboxes, next_page_token) = page::fill(&without_paging, &found, shown);
         Ok(Response::new(pb::ListContactableInboxesResponse {
             contactable_inboxes,
             next_page_token,
@@ -220,8 +220,8 @@ impl ContactsService for Api {
         let caller = caller(&request).or_status()?;
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
-        fields.required("source_id", &asked.source_id, SHORT);
-        fields.done().or_status()?;
+        fields.required("source_id", &asked.source_id, SHORT_TEXT);
+        fields.finish().or_status()?;
         let contact = self
             .chat
             .contact_by_session(&caller, account, InboxId(asked.inbox_id), &asked.source_id)
@@ -236,11 +236,11 @@ impl ContactsService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, merged).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, merged).or_status()?;
         let asked = request.into_inner();
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let (base, mergee) = (ContactId(asked.base_contact_id), ContactId(asked.mergee_contact_id));
-        answered(self.chat.merge_contacts(call, base, mergee).await.or_status()?, merged)
+        to_response(self.chat.merge_contacts(call, base, mergee).await.or_status()?, merged)
     }
 }
 
@@ -282,15 +282,15 @@ fn patch(fields: &mut Validator, contact: &pb::Contact, paths: Vec<String>) -> C
     for path in paths {
         match path.as_str() {
             "name" => {
-                fields.text("name", &contact.name, SHORT);
+                fields.text("name", &contact.name, SHORT_TEXT);
                 patch.name = Some(contact.name.clone());
             }
             "email" => patch.email = Some(fields.email("email", contact.email.clone())),
             "phone_number" => patch.phone_number = Some(fields.phone_number("phone_number", contact.phone_number.clone())),
-            "identifier" => patch.identifier = Some(fields.optional("identifier", contact.identifier.clone(), SHORT)),
+            "identifier" => patch.identifier = Some(fields.optional("identifier", contact.identifier.clone(), SHORT_TEXT)),
             "blocked" => patch.blocked = Some(contact.blocked),
             "avatar_url" => {
-                fields.picture("avatar_url", &contact.avatar_url, URL);
+                fields.avatar("avatar_url", &contact.avatar_url, URL);
                 patch.avatar_url = Some(contact.avatar_url.clone());
             }
             "labels" => patch.labels = Some(fields.labels("labels", &contact.labels)),

@@ -13,10 +13,14 @@ use parley_types::{
     id::{AccountId, ContactId, InboxId, TeamId, UserId},
 };
 
-use crate::validation::fields::{SHORT, Validator};
+use crate::validation::fields::{SHORT_TEXT, Validator};
 
 /// Sets `is_member` of the conversations' teams for this caller. Events cannot contain it because they are the same for all subscribers.
-pub(super) fn own_team<'a>(caller: &Caller, account: AccountId, conversations: impl IntoIterator<Item = &'a mut pb::Conversation>) {
+pub(super) fn set_team_membership<'a>(
+    caller: &Caller,
+    account: AccountId,
+    conversations: impl IntoIterator<Item = &'a mut pb::Conversation>,
+) {
     let teams = caller
         .accounts
         .get(&account)
@@ -28,7 +32,7 @@ pub(super) fn own_team<'a>(caller: &Caller, account: AccountId, conversations: i
 }
 
 /// Converts counts to the wire format.
-pub(super) fn counted(counts: Counts) -> pb::ConversationCounts {
+pub(super) fn counts_to_proto(counts: Counts) -> pb::ConversationCounts {
     pb::ConversationCounts {
         mine: counts.mine,
         assigned: counts.all - counts.unassigned,
@@ -46,7 +50,7 @@ pub(super) fn query(fields: &mut Validator, asked: pb::ListConversationsRequest,
     let order = ConversationOrder::of(name);
     if order.is_none() {
         let names = "last_activity_at, created_at, priority or waiting_since";
-        fields.refuse(
+        fields.add_violation(
             "order_by",
             Rule::Unknown,
             format!("must be {names}, with \"-\" in front for descending"),
@@ -59,7 +63,7 @@ pub(super) fn query(fields: &mut Validator, asked: pb::ListConversationsRequest,
             .and_then(pb::ConversationStatus::to_row)
         {
             Some(known) => statuses.push(known),
-            None => fields.refuse(
+            None => fields.add_violation(
                 "statuses",
                 Rule::Unknown,
                 format!("must be statuses that the contract names, which {number} is not"),
@@ -68,8 +72,8 @@ pub(super) fn query(fields: &mut Validator, asked: pb::ListConversationsRequest,
     }
     fields.count("inbox_ids", asked.inbox_ids.len(), 1000);
     fields.count("labels", asked.labels.len(), 100);
-    fields.text("source_id", &asked.source_id, SHORT);
-    fields.text("text", &asked.text, SHORT);
+    fields.text("source_id", &asked.source_id, SHORT_TEXT);
+    fields.text("text", &asked.text, SHORT_TEXT);
     let assigned = match fields.kind::<pb::AssigneeFilter>("assignee", asked.assignee) {
         None | Some(pb::AssigneeFilter::Unspecified) => None,
         Some(pb::AssigneeFilter::Me) => Some(Assigned::To(caller)),

@@ -22,21 +22,21 @@ use tonic::{Request, Response, Status};
 
 use super::{
     api::Api,
-    conversation_lists::{counted, own_team, query},
-    request::{caller, change},
-    response::answered,
+    conversation_lists::{counts_to_proto, query, set_team_membership},
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
         drafts,
-        fields::{SHORT, Validator},
+        fields::{SHORT_TEXT, Validator},
         filters, page,
     },
 };
 
 /// Implements a method that changes one conversation and returns it.
-macro_rules! patched {
+macro_rules! update_and_respond {
     ($self:ident, $request:ident, $response:ident, |$fields:ident, $asked:ident| $patch:expr) => {{
         let $asked = $request.get_ref();
         let account = AccountId($asked.account_id);
@@ -46,13 +46,13 @@ macro_rules! patched {
             cursor,
         };
         let mut $fields = Validator::default();
-        let call = change(&mut $fields, &$request, account, respond).or_status()?;
+        let call = idempotent_call(&mut $fields, &$request, account, respond).or_status()?;
         let patch = $patch;
-        $fields.done().or_status()?;
+        $fields.finish().or_status()?;
         let updated = $self.chat.update_conversation(call, ConversationId($asked.conversation_id), patch);
-        let mut answer = answered(updated.await.or_status()?, respond)?;
+        let mut answer = to_response(updated.await.or_status()?, respond)?;
         let caller = caller(&$request).or_status()?;
-        own_team(&caller, account, answer.get_mut().conversation.iter_mut());
+        set_team_membership(&caller, account, answer.get_mut().conversation.iter_mut());
         $self
             .restrict_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
             .await
@@ -76,12 +76,12 @@ impl ConversationsService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, created).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, created).or_status()?;
         let caller = caller(&request).or_status()?;
         let asked = request.into_inner();
-        let source_id = fields.optional("source_id", asked.source_id, SHORT);
+        let source_id = fields.optional("source_id", asked.source_id, SHORT_TEXT);
         if source_id.is_none() && (asked.inbox_id.is_none() || asked.contact_id.is_none()) {
-            fields.refuse("source_id", Rule::Required, "must be given unless inbox_id and contact_id both are");
+            fields.add_violation("source_id", Rule::Required, "must be given unless inbox_id and contact_id both are");
         }
         let new = NewConversation {
             inbox: asked.inbox_id.map(InboxId),
@@ -101,9 +101,9 @@ impl ConversationsService for Api {
                 .message
                 .map(|draft| fields.within("message", |fields| drafts::read(fields, draft))),
         };
-        fields.done().or_status()?;
-        let mut answer = answered(self.chat.create_conversation(call, new).await.or_status()?, created)?;
-        own_team(&caller, account, answer.get_mut().conversation.iter_mut());
+        fields.finish().or_status()?;
+        let mut answer = to_response(self.chat.create_conversation(call, new).await.or_status()?, created)?;
+        set_team_membership(&caller, account, answer.get_mut().conversation.iter_mut());
         self.restrict_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
@@ -122,7 +122,7 @@ impl ConversationsService for Api {
         let caller = caller(&request).or_status()?;
         let summary = self.chat.conversation(&caller, account, id).await.or_status()?;
         let mut conversation = pb::Conversation::from_stored(&summary);
-        own_team(&caller, account, [&mut conversation]);
+        set_team_membership(&caller, account, [&mut conversation]);
         self.restrict_contacts(&caller, account, [&mut conversation]).await.or_status()?;
         Ok(Response::new(pb::GetConversationResponse {
             conversation: Some(conversation),
@@ -137,7 +137,7 @@ impl ConversationsService for Api {
         let asked = request.into_inner();
         let account = AccountId(asked.account_id);
         caller.access(account).or_status()?;
-        let same = pb::ListConversationsRequest {
+        let without_paging = pb::ListConversationsRequest {
             page_size: 0,
             page_token: String::new(),
             skip: 0,
@@ -145,17 +145,17 @@ impl ConversationsService for Api {
             ..asked.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, asked.skip);
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 25), &asked.page_token, asked.skip);
         let query = query(&mut fields, asked, caller.user_id());
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let found = self.chat.conversations(&caller, account, &query, &page).await.or_status()?;
-        let (mut conversations, next_page_token) = page::fill(&same, &found.page, pb::Conversation::from_stored);
-        own_team(&caller, account, &mut conversations);
+        let (mut conversations, next_page_token) = page::fill(&without_paging, &found.page, pb::Conversation::from_stored);
+        set_team_membership(&caller, account, &mut conversations);
         self.restrict_contacts(&caller, account, &mut conversations).await.or_status()?;
         Ok(Response::new(pb::ListConversationsResponse {
             conversations,
             next_page_token,
-            counts: found.counts.map(counted),
+            counts: found.counts.map(counts_to_proto),
             complete: found.complete,
         }))
     }
@@ -168,7 +168,7 @@ impl ConversationsService for Api {
         let asked = request.into_inner();
         let account = AccountId(asked.account_id);
         caller.access(account).or_status()?;
-        let same = pb::FilterConversationsRequest {
+        let without_paging = pb::FilterConversationsRequest {
             page_size: 0,
             page_token: String::new(),
             skip: 0,
@@ -177,20 +177,20 @@ impl ConversationsService for Api {
         };
         let mut fields = Validator::default();
         let given = filters::read(&mut fields, asked.filter);
-        let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, asked.skip);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 25), &asked.page_token, asked.skip);
+        fields.finish().or_status()?;
         let (found, counts) = self
             .chat
             .filter_conversations(&caller, account, &given, asked.with_counts, &page)
             .await
             .or_status()?;
-        let (mut conversations, next_page_token) = page::fill(&same, &found, pb::Conversation::from_stored);
-        own_team(&caller, account, &mut conversations);
+        let (mut conversations, next_page_token) = page::fill(&without_paging, &found, pb::Conversation::from_stored);
+        set_team_membership(&caller, account, &mut conversations);
         self.restrict_contacts(&caller, account, &mut conversations).await.or_status()?;
         Ok(Response::new(pb::FilterConversationsResponse {
             conversations,
             next_page_token,
-            counts: counts.map(counted),
+            counts: counts.map(counts_to_proto),
         }))
     }
 
@@ -207,17 +207,17 @@ impl ConversationsService for Api {
             handed_off: set.handed_off,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let until = fields.time("snoozed_until", asked.snoozed_until.as_ref());
         let status = status(&mut fields, asked.status);
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let id = ConversationId(asked.conversation_id);
-        let mut answer = answered(
+        let mut answer = to_response(
             self.chat.update_conversation_status(call, id, status, until).await.or_status()?,
             respond,
         )?;
         let caller = caller(&request).or_status()?;
-        own_team(&caller, account, answer.get_mut().conversation.iter_mut());
+        set_team_membership(&caller, account, answer.get_mut().conversation.iter_mut());
         self.restrict_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
@@ -228,7 +228,7 @@ impl ConversationsService for Api {
         &self,
         request: Request<pb::UpdateConversationPriorityRequest>,
     ) -> Result<Response<pb::UpdateConversationPriorityResponse>, Status> {
-        patched!(self, request, UpdateConversationPriorityResponse, |fields, asked| {
+        update_and_respond!(self, request, UpdateConversationPriorityResponse, |fields, asked| {
             let priority = fields.kind::<pb::ConversationPriority>("priority", asked.priority);
             ConversationPatch::Priority(priority.and_then(pb::ConversationPriority::to_row))
         })
@@ -238,7 +238,7 @@ impl ConversationsService for Api {
         &self,
         request: Request<pb::UpdateConversationAssigneeRequest>,
     ) -> Result<Response<pb::UpdateConversationAssigneeResponse>, Status> {
-        patched!(self, request, UpdateConversationAssigneeResponse, |fields, asked| {
+        update_and_respond!(self, request, UpdateConversationAssigneeResponse, |fields, asked| {
             ConversationPatch::Assignee(asked.assignee_id.map(|user| UserId(fields.id("assignee_id", user))))
         })
     }
@@ -247,7 +247,7 @@ impl ConversationsService for Api {
         &self,
         request: Request<pb::UpdateConversationTeamRequest>,
     ) -> Result<Response<pb::UpdateConversationTeamResponse>, Status> {
-        patched!(self, request, UpdateConversationTeamResponse, |fields, asked| {
+        update_and_respond!(self, request, UpdateConversationTeamResponse, |fields, asked| {
             ConversationPatch::Team(asked.team_id.map(|team| TeamId(fields.id("team_id", team))))
         })
     }
@@ -256,7 +256,7 @@ impl ConversationsService for Api {
         &self,
         request: Request<pb::UpdateConversationLabelsRequest>,
     ) -> Result<Response<pb::UpdateConversationLabelsResponse>, Status> {
-        patched!(self, request, UpdateConversationLabelsResponse, |fields, asked| {
+        update_and_respond!(self, request, UpdateConversationLabelsResponse, |fields, asked| {
             ConversationPatch::Labels(fields.labels("labels", &asked.labels))
         })
     }
@@ -265,7 +265,7 @@ impl ConversationsService for Api {
         &self,
         request: Request<pb::UpdateConversationAttributesRequest>,
     ) -> Result<Response<pb::UpdateConversationAttributesResponse>, Status> {
-        patched!(self, request, UpdateConversationAttributesResponse, |fields, asked| {
+        update_and_respond!(self, request, UpdateConversationAttributesResponse, |fields, asked| {
             let custom = asked.custom_attributes.as_ref();
             let additional = asked.additional_attributes.as_ref();
             ConversationPatch::Attributes(
@@ -279,7 +279,7 @@ impl ConversationsService for Api {
         &self,
         request: Request<pb::MarkConversationSeenRequest>,
     ) -> Result<Response<pb::MarkConversationSeenResponse>, Status> {
-        patched!(self, request, MarkConversationSeenResponse, |fields, asked| {
+        update_and_respond!(self, request, MarkConversationSeenResponse, |fields, asked| {
             fields.id("conversation_id", asked.conversation_id);
             ConversationPatch::Seen {
                 by_contact: asked.by_contact,
@@ -291,7 +291,7 @@ impl ConversationsService for Api {
         &self,
         request: Request<pb::MarkConversationUnreadRequest>,
     ) -> Result<Response<pb::MarkConversationUnreadResponse>, Status> {
-        patched!(self, request, MarkConversationUnreadResponse, |fields, asked| {
+        update_and_respond!(self, request, MarkConversationUnreadResponse, |fields, asked| {
             fields.id("conversation_id", asked.conversation_id);
             ConversationPatch::Unread
         })
@@ -301,7 +301,7 @@ impl ConversationsService for Api {
         &self,
         request: Request<pb::MuteConversationRequest>,
     ) -> Result<Response<pb::MuteConversationResponse>, Status> {
-        patched!(self, request, MuteConversationResponse, |fields, asked| {
+        update_and_respond!(self, request, MuteConversationResponse, |fields, asked| {
             fields.id("conversation_id", asked.conversation_id);
             ConversationPatch::Muted(true)
         })
@@ -311,7 +311,7 @@ impl ConversationsService for Api {
         &self,
         request: Request<pb::UnmuteConversationRequest>,
     ) -> Result<Response<pb::UnmuteConversationResponse>, Status> {
-        patched!(self, request, UnmuteConversationResponse, |fields, asked| {
+        update_and_respond!(self, request, UnmuteConversationResponse, |fields, asked| {
             fields.id("conversation_id", asked.conversation_id);
             ConversationPatch::Muted(false)
         })
@@ -326,10 +326,10 @@ impl ConversationsService for Api {
         caller(&request).or_status()?.write_access(account).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteConversationResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        fields.done().or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        fields.finish().or_status()?;
         let id = ConversationId(asked.conversation_id);
-        answered(self.chat.delete_conversation(call, id).await.or_status()?, respond)
+        to_response(self.chat.delete_conversation(call, id).await.or_status()?, respond)
     }
 
     async fn send_transcript(&self, request: Request<pb::SendTranscriptRequest>) -> Result<Response<pb::SendTranscriptResponse>, Status> {
@@ -338,12 +338,12 @@ impl ConversationsService for Api {
         caller(&request).or_status()?.write_access(account).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::SendTranscriptResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        fields.required("email", &asked.email, SHORT);
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        fields.required("email", &asked.email, SHORT_TEXT);
         let email = fields.email("email", Some(asked.email.clone())).unwrap_or_default();
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let id = ConversationId(asked.conversation_id);
-        answered(self.chat.send_transcript(call, id, email).await.or_status()?, respond)
+        to_response(self.chat.send_transcript(call, id, email).await.or_status()?, respond)
     }
 
     async fn list_conversation_attachments(
@@ -354,18 +354,18 @@ impl ConversationsService for Api {
         let account = AccountId(asked.account_id);
         let caller = caller(&request).or_status()?;
         caller.access(account).or_status()?;
-        let same = pb::ListConversationAttachmentsRequest {
+        let without_paging = pb::ListConversationAttachmentsRequest {
             page_size: 0,
             page_token: String::new(),
             skip: 0,
             ..*asked
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, asked.skip);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 100), &asked.page_token, asked.skip);
+        fields.finish().or_status()?;
         let id = ConversationId(asked.conversation_id);
         let (found, total) = self.chat.conversation_attachments(&caller, account, id, &page).await.or_status()?;
-        let (mut attachments, next_page_token) = page::fill(&same, &found, attached);
+        let (mut attachments, next_page_token) = page::fill(&without_paging, &found, attached);
         let messages = attachments.iter_mut().filter_map(|attachment| attachment.message.as_mut());
         self.restrict_contacts(&caller, account, messages).await.or_status()?;
         Ok(Response::new(pb::ListConversationAttachmentsResponse {

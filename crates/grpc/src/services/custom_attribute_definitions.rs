@@ -17,13 +17,13 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::mask,
     api::Api,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{SHORT, Validator, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -44,7 +44,7 @@ impl CustomAttributeDefinitionsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let custom_attribute_definition = required("custom_attribute_definition", asked.custom_attribute_definition).or_status()?;
         let new = fields.within("custom_attribute_definition", |fields| {
@@ -59,8 +59,8 @@ impl CustomAttributeDefinitionsService for Api {
                 patch: patch(fields, &custom_attribute_definition, &paths),
             }
         });
-        fields.done().or_status()?;
-        answered(self.chat.create_definition(call, new).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.chat.create_definition(call, new).await.or_status()?, respond)
     }
 
     async fn get_custom_attribute_definition(
@@ -84,7 +84,7 @@ impl CustomAttributeDefinitionsService for Api {
         request: Request<pb::ListCustomAttributeDefinitionsRequest>,
     ) -> Result<Response<pb::ListCustomAttributeDefinitionsResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListCustomAttributeDefinitionsRequest {
+        let without_paging = pb::ListCustomAttributeDefinitionsRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
@@ -92,15 +92,16 @@ impl CustomAttributeDefinitionsService for Api {
         let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
         let model = fields.kind::<pb::CustomAttributeModel>("model", asked.model);
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let found = self
             .chat
             .definitions(&caller, account, model.and_then(pb::CustomAttributeModel::to_row), &page)
             .await
             .or_status()?;
-        let (custom_attribute_definitions, next_page_token) = page::fill(&same, &found, pb::CustomAttributeDefinition::from_stored);
+        let (custom_attribute_definitions, next_page_token) =
+            page::fill(&without_paging, &found, pb::CustomAttributeDefinition::from_stored);
         Ok(Response::new(pb::ListCustomAttributeDefinitionsResponse {
             custom_attribute_definitions,
             next_page_token,
@@ -118,15 +119,15 @@ impl CustomAttributeDefinitionsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let custom_attribute_definition = required("custom_attribute_definition", asked.custom_attribute_definition).or_status()?;
         let paths = mask(&mut fields, asked.update_mask);
         let patch = fields.within("custom_attribute_definition", |fields| {
             patch(fields, &custom_attribute_definition, &paths)
         });
-        fields.done().or_status()?;
-        answered(
+        fields.finish().or_status()?;
+        to_response(
             self.chat
                 .update_definition(call, DefinitionId(custom_attribute_definition.id), patch)
                 .await
@@ -146,9 +147,9 @@ impl CustomAttributeDefinitionsService for Api {
             .or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteCustomAttributeDefinitionResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(
             self.chat
                 .delete_definition(call, DefinitionId(asked.custom_attribute_definition_id))
                 .await
@@ -163,11 +164,11 @@ fn patch(fields: &mut Validator, definition: &pb::CustomAttributeDefinition, pat
     for path in paths {
         match path.as_str() {
             "key" => {
-                fields.required(path, &definition.key, SHORT);
+                fields.required(path, &definition.key, SHORT_TEXT);
                 patch.key = Some(definition.key.clone());
             }
             "display_name" => {
-                fields.required(path, &definition.display_name, SHORT);
+                fields.required(path, &definition.display_name, SHORT_TEXT);
                 patch.display_name = Some(definition.display_name.clone());
             }
             "type" => {
@@ -178,12 +179,12 @@ fn patch(fields: &mut Validator, definition: &pb::CustomAttributeDefinition, pat
             "values" => {
                 fields.count(path, definition.values.len(), 1000);
                 for value in definition.values.iter().take(1000) {
-                    fields.text(path, value, SHORT);
+                    fields.text(path, value, SHORT_TEXT);
                 }
                 patch.choices = Some(definition.values.clone());
             }
-            "regex_pattern" => patch.regex_pattern = Some(fields.optional(path, definition.regex_pattern.clone(), SHORT)),
-            "regex_cue" => patch.regex_cue = Some(fields.optional(path, definition.regex_cue.clone(), SHORT)),
+            "regex_pattern" => patch.regex_pattern = Some(fields.optional(path, definition.regex_pattern.clone(), SHORT_TEXT)),
+            "regex_cue" => patch.regex_cue = Some(fields.optional(path, definition.regex_cue.clone(), SHORT_TEXT)),
             other => fields.unknown_path(other),
         }
     }

@@ -32,26 +32,26 @@ impl Api {
         let start = start(&mut fields, asked.start.as_ref())?;
         let filter = filter(&mut fields, asked.filter.unwrap_or_default(), guard.access());
         let heartbeat = heartbeat(&mut fields, asked.heartbeat.as_ref());
-        fields.done()?;
+        fields.finish()?;
         let subscription = self
             .chat
             .events
             .hub
             .subscribe(Kind::Subscribe, account, start, filter, heartbeat, asked.ephemeral)
             .await?;
-        let last = StreamPosition::default();
-        last.set(subscription.resume_at());
+        let position = StreamPosition::default();
+        position.set(subscription.resume_at());
         let event_subscription = EventSubscription {
             subscription,
             guard,
-            last: last.clone(),
+            position: position.clone(),
             ended: false,
         };
         let frames = stream::unfold(event_subscription, |mut event_subscription| async move {
             let item = event_subscription.next().await?;
             Some((item, event_subscription))
         });
-        Ok(self.stalls.watch(Kind::Subscribe, last, frames))
+        Ok(self.stalls.watch(Kind::Subscribe, position, frames))
     }
 }
 
@@ -93,7 +93,7 @@ impl EventsService for Api {
 struct EventSubscription {
     subscription: Subscription,
     guard: StreamGuard,
-    last: StreamPosition,
+    position: StreamPosition,
     ended: bool,
 }
 
@@ -107,7 +107,7 @@ impl EventSubscription {
             end = self.guard.ended() => Some(self.end(end.status())),
             next = self.subscription.next() => Some(match next {
                 Ok(frame) => {
-                    self.last.set(self.subscription.resume_at());
+                    self.position.set(self.subscription.resume_at());
                     Ok(frame)
                 }
                 Err(error) => self.end(to_status(error)),

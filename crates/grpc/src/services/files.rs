@@ -23,14 +23,14 @@ use crate::{
         limits::{OpenStreamGuard, StreamOwner},
     },
     status::{OrStatus as _, to_status},
-    validation::fields::{SHORT, Validator, required},
+    validation::fields::{SHORT_TEXT, Validator, required},
 };
 
 /// Maximum time between two messages of an upload.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a download may continue after shutdown has begun.
-const DRAINED: Duration = Duration::from_secs(5);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// One message of an upload stream.
 pub enum UploadPart {
@@ -66,9 +66,9 @@ impl_upload_message!(UploadClientFileRequest, pb::upload_client_file_request::Pa
 /// Reads the first message of an upload stream.
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] if there is none within [`PATIENCE`], and the status of the stream if it fails.
+/// Returns [`Error::Invalid`] if there is none within [`MESSAGE_TIMEOUT`], and the status of the stream if it fails.
 pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
-    let first = tokio::time::timeout(PATIENCE, requests.message()).await;
+    let first = tokio::time::timeout(MESSAGE_TIMEOUT, requests.message()).await;
     let first = first
         .map_err(|_| Error::invalid("header", Rule::Required, "must come within 30 seconds"))
         .or_status()??;
@@ -122,10 +122,10 @@ impl Api {
         };
         let mut fields = Validator::default();
         fields.within("header", |fields| {
-            fields.text("file_name", &header.file_name, SHORT);
-            fields.text("content_type", &header.content_type, SHORT);
+            fields.text("file_name", &header.file_name, SHORT_TEXT);
+            fields.text("content_type", &header.content_type, SHORT_TEXT);
         });
-        fields.done()?;
+        fields.finish()?;
         let chunks = rest.map(move |part| match part.map(UploadMessage::part) {
             Ok(Some(UploadPart::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
             Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every piece after the first")),
@@ -200,10 +200,10 @@ impl FilesService for Api {
         let mut fields = Validator::default();
         for (field, number) in [("offset", asked.offset), ("limit", asked.limit)] {
             if number < 0 {
-                fields.refuse(field, Rule::OutOfRange(0), "must be 0 or more");
+                fields.add_violation(field, Rule::OutOfRange(0), "must be 0 or more");
             }
         }
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         // Count the download before the first lookup, and until the client has received everything, disconnects, or stalls for too long.
         let counted = (
             self.chat.events.hub.place(Kind::Download).or_status()?,
@@ -225,7 +225,7 @@ impl FilesService for Api {
         let drain = self.drain.clone();
         let late = Box::pin(async move {
             drain.cancelled().await;
-            tokio::time::sleep(DRAINED).await;
+            tokio::time::sleep(SHUTDOWN_GRACE).await;
         });
         let chunks = stream::unfold(Some((chunks, late)), |state| async move {
             let (mut chunks, mut late) = state?;

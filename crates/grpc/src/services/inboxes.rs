@@ -26,14 +26,14 @@ use super::{
     accounts::mask,
     api::Api,
     idempotency::IdempotentRequest,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
     truncation,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{SHORT, Validator, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -80,7 +80,7 @@ impl InboxesService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let mut inbox = required("inbox", asked.inbox).or_status()?;
         if asked.inbox_defaults {
@@ -91,14 +91,14 @@ impl InboxesService for Api {
         let mut new = NewInbox::named(&inbox.name);
         fields.within("inbox", |fields| {
             if inbox.channel.is_none() {
-                fields.refuse("channel", Rule::Required, "must be an api_channel");
+                fields.add_violation("channel", Rule::Required, "must be an api_channel");
             }
             for path in FIELDS {
-                put(fields, &mut new, &inbox, path);
+                apply_field(fields, &mut new, &inbox, path);
             }
         });
-        fields.done().or_status()?;
-        answered(self.chat.create_inbox(call, new).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.chat.create_inbox(call, new).await.or_status()?, respond)
     }
 
     async fn get_inbox(&self, request: Request<pb::GetInboxRequest>) -> Result<Response<pb::GetInboxResponse>, Status> {
@@ -116,15 +116,15 @@ impl InboxesService for Api {
         let asked = request.get_ref();
         let account = AccountId(asked.account_id);
         let reveal = reveal(&caller, account);
-        let same = pb::ListInboxesRequest {
+        let without_paging = pb::ListInboxesRequest {
             account_id: asked.account_id,
             ..pb::ListInboxesRequest::default()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let found = self.chat.inboxes(&caller, account, &page).await.or_status()?;
-        let (inboxes, next_page_token) = page::fill(&same, &found, |inbox| inbox_of(inbox, reveal));
+        let (inboxes, next_page_token) = page::fill(&without_paging, &found, |inbox| inbox_of(inbox, reveal));
         Ok(Response::new(pb::ListInboxesResponse { inboxes, next_page_token }))
     }
 
@@ -136,7 +136,7 @@ impl InboxesService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let inbox = required("inbox", asked.inbox).or_status()?;
         let id = InboxId(inbox.id);
@@ -146,12 +146,12 @@ impl InboxesService for Api {
             fields.unknown_path(path);
         }
         // `apply` runs twice: here to validate the request, and in the write, on the inbox as it is then.
-        let apply = move |fields: &mut Validator, new: &mut NewInbox| paths.iter().for_each(|path| put(fields, new, &inbox, path));
+        let apply = move |fields: &mut Validator, new: &mut NewInbox| paths.iter().for_each(|path| apply_field(fields, new, &inbox, path));
         let mut given = NewInbox::named("");
         fields.within("inbox", |fields| apply(fields, &mut given));
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         given.check_templates().await.or_status()?;
-        answered(
+        to_response(
             self.chat
                 .update_inbox(call, id, move |new| apply(&mut Validator::default(), new))
                 .await
@@ -164,9 +164,9 @@ impl InboxesService for Api {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteInboxResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.chat.delete_inbox(call, InboxId(asked.inbox_id)).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.chat.delete_inbox(call, InboxId(asked.inbox_id)).await.or_status()?, respond)
     }
 
     async fn list_inbox_members(
@@ -174,21 +174,21 @@ impl InboxesService for Api {
         request: Request<pb::ListInboxMembersRequest>,
     ) -> Result<Response<pb::ListInboxMembersResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListInboxMembersRequest {
+        let without_paging = pb::ListInboxMembersRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let (account, inbox) = (AccountId(asked.account_id), InboxId(asked.inbox_id));
         let found = self
             .chat
             .inbox_members(&*caller(&request).or_status()?, account, inbox, &page)
             .await
             .or_status()?;
-        let (members, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
+        let (members, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListInboxMembersResponse { members, next_page_token }))
     }
 
@@ -203,7 +203,7 @@ impl InboxesService for Api {
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
         let edited = self.chat.edit_inbox_members(call, InboxId(asked.inbox_id), Edit::Set, users);
-        answered(edited.await.or_status()?, respond)
+        to_response(edited.await.or_status()?, respond)
     }
 
     async fn add_inbox_members(
@@ -217,7 +217,7 @@ impl InboxesService for Api {
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
         let edited = self.chat.edit_inbox_members(call, InboxId(asked.inbox_id), Edit::Add, users);
-        answered(edited.await.or_status()?, respond)
+        to_response(edited.await.or_status()?, respond)
     }
 
     async fn remove_inbox_members(
@@ -231,7 +231,7 @@ impl InboxesService for Api {
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
         let edited = self.chat.edit_inbox_members(call, InboxId(asked.inbox_id), Edit::Remove, users);
-        answered(edited.await.or_status()?, respond)
+        to_response(edited.await.or_status()?, respond)
     }
 
     async fn list_assignable_agents(
@@ -239,7 +239,7 @@ impl InboxesService for Api {
         request: Request<pb::ListAssignableAgentsRequest>,
     ) -> Result<Response<pb::ListAssignableAgentsResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListAssignableAgentsRequest {
+        let without_paging = pb::ListAssignableAgentsRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
@@ -248,11 +248,11 @@ impl InboxesService for Api {
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
         fields.count("inbox_ids", asked.inbox_ids.len(), 100);
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let inboxes = asked.inbox_ids.iter().copied().map(InboxId).collect();
         let found = self.chat.assignable_agents(&caller, account, &inboxes, &page).await.or_status()?;
-        let (agents, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
+        let (agents, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListAssignableAgentsResponse { agents, next_page_token }))
     }
 }
@@ -267,9 +267,9 @@ fn members<R: IdempotentRequest, M: Message + 'static>(
     let account = AccountId(account);
     caller(request)?.write_access(account)?;
     let mut fields = Validator::default();
-    let call = change(&mut fields, request, account, respond)?;
+    let call = idempotent_call(&mut fields, request, account, respond)?;
     fields.count("user_ids", user_ids.len(), 1000);
-    fields.done()?;
+    fields.finish()?;
     Ok((call, user_ids.iter().copied().map(UserId).collect()))
 }
 
@@ -286,18 +286,18 @@ fn reveal(caller: &Caller, account: AccountId) -> Reveal {
 }
 
 /// Validates one field of the request and copies it into the new inbox.
-fn put(fields: &mut Validator, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
+fn apply_field(fields: &mut Validator, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
     let channel = match &inbox.channel {
         Some(pb::inbox::Channel::ApiChannel(channel)) => channel.clone(),
         None => pb::ApiChannel::default(),
     };
     match path {
         "name" => {
-            fields.required_name(path, &inbox.name, SHORT);
+            fields.required_name(path, &inbox.name, SHORT_TEXT);
             new.name.clone_from(&inbox.name);
         }
         "avatar_url" => {
-            fields.picture(path, &inbox.avatar_url, URL);
+            fields.avatar(path, &inbox.avatar_url, URL);
             new.avatar_url.clone_from(&inbox.avatar_url);
         }
         "greeting_enabled" => new.greeting_enabled = inbox.greeting_enabled,
@@ -319,7 +319,7 @@ fn put(fields: &mut Validator, new: &mut NewInbox, inbox: &pb::Inbox, path: &str
                 .and_then(pb::SenderNameType::to_row);
             new.sender_name_type = named.unwrap_or(SenderNameType::Friendly);
         }
-        "business_name" => new.business_name = text(fields, path, inbox.business_name.as_ref(), SHORT),
+        "business_name" => new.business_name = text(fields, path, inbox.business_name.as_ref(), SHORT_TEXT),
         "portal_id" => new.portal_id = inbox.portal_id,
         "api_channel.hmac_mandatory" => new.hmac_mandatory = channel.hmac_mandatory,
         "api_channel.attach_unverified_sessions" => new.attach_unverified_sessions = channel.attach_unverified_sessions.unwrap_or(true),
@@ -347,7 +347,7 @@ fn timezone(fields: &mut Validator, path: &str, name: &str) -> String {
         return "UTC".to_owned();
     }
     if name.parse::<chrono_tz::Tz>().is_err() {
-        fields.refuse(path, Rule::Unknown, "must be an IANA name such as Europe/Lisbon");
+        fields.add_violation(path, Rule::Unknown, "must be an IANA name such as Europe/Lisbon");
     }
     name.to_owned()
 }
@@ -362,7 +362,7 @@ fn reply_window(fields: &mut Validator, attributes: &Json) {
     };
     if window.is_none_or(|hours: i64| hours <= 0) {
         let path = "api_channel.additional_attributes.agent_reply_time_window";
-        fields.refuse(path, Rule::OutOfRange(1), "must be a whole number of hours above 0");
+        fields.add_violation(path, Rule::OutOfRange(1), "must be a whole number of hours above 0");
     }
 }
 
@@ -371,14 +371,14 @@ fn working_hours(fields: &mut Validator, week: &mut Json, days: &[pb::WorkingHou
     let Json::Array(week) = week else { return };
     for day in days {
         let Some(entry) = usize::try_from(day.day_of_week).ok().and_then(|day| week.get_mut(day)) else {
-            fields.refuse("working_hours.day_of_week", Rule::OutOfRange(6), "must be between 0 (Sunday) and 6");
+            fields.add_violation("working_hours.day_of_week", Rule::OutOfRange(6), "must be between 0 (Sunday) and 6");
             continue;
         };
-        *entry = Json::Object(one_day(fields, day));
+        *entry = Json::Object(day_to_json(fields, day));
     }
 }
 
-fn one_day(fields: &mut Validator, day: &pb::WorkingHours) -> Map<String, Json> {
+fn day_to_json(fields: &mut Validator, day: &pb::WorkingHours) -> Map<String, Json> {
     let mut object = Map::new();
     object.insert("day_of_week".to_owned(), json!(day.day_of_week));
     object.insert("closed_all_day".to_owned(), json!(day.closed_all_day));
@@ -398,9 +398,11 @@ fn one_day(fields: &mut Validator, day: &pb::WorkingHours) -> Map<String, Json> 
         let path = format!("working_hours.{key}");
         match given {
             Some(number) if !(0..=limit).contains(&number) => {
-                fields.refuse(&path, Rule::OutOfRange(limit.into()), format!("must be between 0 and {limit}"));
+                fields.add_violation(&path, Rule::OutOfRange(limit.into()), format!("must be between 0 and {limit}"));
             }
-            None if !day.closed_all_day => fields.refuse(&path, Rule::Required, "must be given unless closed_all_day or open_all_day"),
+            None if !day.closed_all_day => {
+                fields.add_violation(&path, Rule::Required, "must be given unless closed_all_day or open_all_day")
+            }
             _ => {}
         }
         object.insert(key.to_owned(), json!(given));

@@ -16,13 +16,13 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::mask,
     api::Api,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{SHORT, Validator, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -42,7 +42,7 @@ impl LabelsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let label = required("label", asked.label).or_status()?;
         let new = fields.within("label", |fields| NewLabel {
@@ -51,8 +51,8 @@ impl LabelsService for Api {
             color: color(fields, &label.color),
             show_on_sidebar: label.show_on_sidebar,
         });
-        fields.done().or_status()?;
-        answered(self.chat.create_label(call, new).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.chat.create_label(call, new).await.or_status()?, respond)
     }
 
     async fn get_label(&self, request: Request<pb::GetLabelRequest>) -> Result<Response<pb::GetLabelResponse>, Status> {
@@ -66,7 +66,7 @@ impl LabelsService for Api {
 
     async fn list_labels(&self, request: Request<pb::ListLabelsRequest>) -> Result<Response<pb::ListLabelsResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListLabelsRequest {
+        let without_paging = pb::ListLabelsRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
@@ -74,10 +74,10 @@ impl LabelsService for Api {
         let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let found = self.chat.labels(&caller, account, &page).await.or_status()?;
-        let (labels, next_page_token) = page::fill(&same, &found, pb::Label::from_stored);
+        let (labels, next_page_token) = page::fill(&without_paging, &found, pb::Label::from_stored);
         Ok(Response::new(pb::ListLabelsResponse { labels, next_page_token }))
     }
 
@@ -89,7 +89,7 @@ impl LabelsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let label = required("label", asked.label).or_status()?;
         self.chat
@@ -98,8 +98,8 @@ impl LabelsService for Api {
             .or_status()?;
         let paths = mask(&mut fields, asked.update_mask);
         let patch = fields.within("label", |fields| patch(fields, &label, &paths));
-        fields.done().or_status()?;
-        answered(self.chat.update_label(call, LabelId(label.id), patch).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.chat.update_label(call, LabelId(label.id), patch).await.or_status()?, respond)
     }
 
     async fn delete_label(&self, request: Request<pb::DeleteLabelRequest>) -> Result<Response<pb::DeleteLabelResponse>, Status> {
@@ -110,9 +110,9 @@ impl LabelsService for Api {
             .or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteLabelResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.chat.delete_label(call, LabelId(asked.label_id)).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.chat.delete_label(call, LabelId(asked.label_id)).await.or_status()?, respond)
     }
 }
 
@@ -133,17 +133,17 @@ fn patch(fields: &mut Validator, label: &pb::Label, paths: &[String]) -> LabelPa
 /// Validates a title and converts it to lower case: letters and digits of any script, hyphens and underscores, as in the label names of
 /// conversations.
 fn title(fields: &mut Validator, title: &str) -> String {
-    fields.required("title", title, SHORT);
+    fields.required("title", title, SHORT_TEXT);
     let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_');
     let begins = title.chars().next().is_some_and(char::is_alphanumeric);
     if !title.trim().is_empty() && (!begins || title.chars().nth(1).is_none() || !title.chars().all(fits)) {
         let text = "must be two or more letters, digits, hyphens or underscores, the first a letter or digit";
-        fields.refuse("title", Rule::Invalid, text);
+        fields.add_violation("title", Rule::Invalid, text);
     }
     title.to_lowercase()
 }
 
 fn color(fields: &mut Validator, color: &str) -> String {
-    fields.text("color", color, SHORT);
+    fields.text("color", color, SHORT_TEXT);
     if color.is_empty() { COLOR.to_owned() } else { color.to_owned() }
 }

@@ -15,9 +15,9 @@ use crate::{status::OrStatus as _, validation::fields::Validator};
 const SECRET: usize = 64;
 
 /// Rejects a request id: the response contains a secret, which is not stored, so the call cannot be idempotent.
-pub(super) fn once_only(fields: &mut Validator, request_id: &str) {
+pub(super) fn reject_request_id(fields: &mut Validator, request_id: &str) {
     if !request_id.is_empty() {
-        fields.refuse(
+        fields.add_violation(
             "request_id",
             Rule::Invalid,
             "must be empty: a secret is shown once, so this call cannot be repeated",
@@ -35,9 +35,9 @@ impl LoginsService for Api {
         caller.platform().or_status()?;
         let asked = request.get_ref();
         let mut fields = Validator::default();
-        once_only(&mut fields, &asked.request_id);
+        reject_request_id(&mut fields, &asked.request_id);
         let user = UserId(fields.id("user_id", asked.user_id));
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let made = self.chat.create_login(&caller, user).await.or_status()?;
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("email", &made.email)
@@ -54,13 +54,13 @@ impl LoginsService for Api {
     async fn redeem_login(&self, request: Request<pb::RedeemLoginRequest>) -> Result<Response<pb::RedeemLoginResponse>, Status> {
         let asked = request.into_inner();
         let mut fields = Validator::default();
-        once_only(&mut fields, &asked.request_id);
+        reject_request_id(&mut fields, &asked.request_id);
         let email = fields.email("email", Some(asked.email));
         if email.is_none() {
-            fields.refuse("email", Rule::Required, "must be given");
+            fields.add_violation("email", Rule::Required, "must be given");
         }
         fields.required("secret", &asked.secret, SECRET);
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let (token, secret) = self
             .chat
             .redeem_login(&email.unwrap_or_default(), &asked.secret)

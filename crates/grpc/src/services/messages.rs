@@ -19,15 +19,15 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     api::Api,
-    request::{caller, change},
-    response::{answered, created},
+    request::{caller, idempotent_call},
+    response::{created, to_response},
     send, truncation,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
         drafts,
-        fields::{SHORT, Validator, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -43,7 +43,7 @@ fn edge(message: &pb::Message) -> Key {
 }
 
 /// Returns the messages of a page, oldest first, as many as fit, and the key of the next page. A backward page keeps the newest ones.
-pub(super) fn shown<'a>(
+pub(super) fn page_of<'a>(
     found: &'a MessagePage,
     forward: bool,
     to_wire: impl Fn(&'a joined::Message) -> pb::Message,
@@ -68,13 +68,13 @@ impl MessagesService for Api {
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, created).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, created).or_status()?;
         let asked = request.into_inner();
         let conversation = ConversationId(fields.id("conversation_id", asked.conversation_id));
         let draft = required("message", asked.message).or_status()?;
         let new = fields.within("message", |fields| drafts::read(fields, draft));
-        fields.done().or_status()?;
-        let mut answer = answered(
+        fields.finish().or_status()?;
+        let mut answer = to_response(
             self.chat.create_messages(call, vec![(conversation, new)]).await.or_status()?,
             created,
         )?;
@@ -108,14 +108,14 @@ impl MessagesService for Api {
             (Some(_), None) => 100,
             _ => 20,
         };
-        let same = pb::ListMessagesRequest {
+        let without_paging = pb::ListMessagesRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, default), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, default), &asked.page_token, 0);
+        fields.finish().or_status()?;
         page.check_key(&[Sort::by_id(false)]).or_status()?;
         let (mut before, mut after) = (asked.before.map(MessageId), asked.after.map(MessageId));
         // A forward list continues after the last message of the page, a backward one before the first.
@@ -137,13 +137,13 @@ impl MessagesService for Api {
             .messages(&caller, account, ConversationId(asked.conversation_id), query)
             .await
             .or_status()?;
-        let (mut messages, next) = shown(&found, asked.after.is_some(), pb::Message::from_stored);
+        let (mut messages, next) = page_of(&found, asked.after.is_some(), pb::Message::from_stored);
         let mut conversation = pb::Conversation::from_stored(&found.conversation);
         self.restrict_contacts(&caller, account, &mut messages).await.or_status()?;
         self.restrict_contacts(&caller, account, [&mut conversation]).await.or_status()?;
         Ok(Response::new(pb::ListMessagesResponse {
             messages,
-            next_page_token: page::write(&same, next.as_ref()),
+            next_page_token: page::write(&without_paging, next.as_ref()),
             conversation: Some(conversation),
         }))
     }
@@ -154,7 +154,7 @@ impl MessagesService for Api {
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, updated).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, updated).or_status()?;
         if let Some(error) = &asked.external_error {
             fields.text("external_error", error, 20_000);
         }
@@ -168,9 +168,9 @@ impl MessagesService for Api {
                 .as_ref()
                 .map(|object| fields.attribute_update("content_attributes", Some(object))),
         };
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        let mut answer = answered(self.chat.update_message(call, conversation, id, patch).await.or_status()?, updated)?;
+        let mut answer = to_response(self.chat.update_message(call, conversation, id, patch).await.or_status()?, updated)?;
         self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
@@ -182,10 +182,10 @@ impl MessagesService for Api {
         let mut fields = Validator::default();
         let account = AccountId(asked.account_id);
         let caller = caller(&request).or_status()?;
-        let call = change(&mut fields, &request, account, deleted).or_status()?;
-        fields.done().or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, deleted).or_status()?;
+        fields.finish().or_status()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        let mut answer = answered(self.chat.delete_message(call, conversation, id).await.or_status()?, deleted)?;
+        let mut answer = to_response(self.chat.delete_message(call, conversation, id).await.or_status()?, deleted)?;
         self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
@@ -198,10 +198,10 @@ impl MessagesService for Api {
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, retried).or_status()?;
-        fields.done().or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, retried).or_status()?;
+        fields.finish().or_status()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        let mut answer = answered(self.chat.retry_message(call, conversation, id).await.or_status()?, retried)?;
+        let mut answer = to_response(self.chat.retry_message(call, conversation, id).await.or_status()?, retried)?;
         self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
@@ -213,15 +213,15 @@ impl MessagesService for Api {
         let asked = request.into_inner();
         let account = AccountId(asked.account_id);
         caller.access(account).or_status()?;
-        let same = pb::SearchMessagesRequest {
+        let without_paging = pb::SearchMessagesRequest {
             page_size: 0,
             page_token: String::new(),
             skip: 0,
             ..asked.clone()
         };
         let mut fields = Validator::default();
-        fields.required("text", &asked.text, SHORT);
-        let page = page::read(&mut fields, &same, (asked.page_size, 20), &asked.page_token, asked.skip);
+        fields.required("text", &asked.text, SHORT_TEXT);
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 20), &asked.page_token, asked.skip);
         let types = asked.types.iter();
         let search = MessageSearch {
             text: asked.text.clone(),
@@ -235,14 +235,14 @@ impl MessagesService for Api {
             since: fields.time("created_since", asked.created_since.as_ref()),
             before: fields.time("created_before", asked.created_before.as_ref()),
         };
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let found = self.chat.search_messages(&caller, account, &search, &page).await.or_status()?;
         let (mut messages, whole) = page::take(&found.messages, pb::Message::from_stored);
         self.restrict_contacts(&caller, account, &mut messages).await.or_status()?;
         let next = if whole { found.next } else { messages.last().map(edge) };
         Ok(Response::new(pb::SearchMessagesResponse {
             messages,
-            next_page_token: page::write(&same, next.as_ref()),
+            next_page_token: page::write(&without_paging, next.as_ref()),
             complete: found.complete,
         }))
     }
@@ -256,11 +256,11 @@ impl MessagesService for Api {
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, batch).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, batch).or_status()?;
         let asked = request.into_inner();
         fields.count("messages", asked.messages.len(), BATCH);
         if asked.messages.is_empty() {
-            fields.refuse("messages", Rule::Required, "must have an entry");
+            fields.add_violation("messages", Rule::Required, "must have an entry");
         }
         let mut items = Vec::with_capacity(asked.messages.len());
         for (nth, item) in asked.messages.into_iter().enumerate() {
@@ -268,12 +268,12 @@ impl MessagesService for Api {
                 let conversation = ConversationId(fields.id("conversation_id", item.conversation_id));
                 match item.message {
                     Some(draft) => items.push((conversation, fields.within("message", |fields| drafts::read(fields, draft)))),
-                    None => fields.refuse("message", Rule::Required, "must be given"),
+                    None => fields.add_violation("message", Rule::Required, "must be given"),
                 }
             });
         }
-        fields.done().or_status()?;
-        let mut answer = answered(self.chat.create_messages(call, items).await.or_status()?, batch)?;
+        fields.finish().or_status()?;
+        let mut answer = to_response(self.chat.create_messages(call, items).await.or_status()?, batch)?;
         self.restrict_contacts(&caller, account, &mut answer.get_mut().messages)
             .await
             .or_status()?;

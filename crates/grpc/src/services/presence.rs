@@ -19,7 +19,7 @@ impl PresenceService for Api {
         caller.write_access(account).or_status()?;
         let mut fields = Validator::default();
         let contact = asked.contact_id.map(|contact| ContactId(fields.id("contact_id", contact)));
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let head = self.chat.report_presence(&caller, account, contact).await.or_status()?;
         Ok(Response::new(pb::ReportPresenceResponse { cursor: head.encode() }))
     }

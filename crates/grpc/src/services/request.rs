@@ -45,7 +45,7 @@ pub(super) fn caller<R>(request: &Request<R>) -> Result<Arc<Caller>> {
 ///
 /// # Errors
 /// Returns [`Error::Internal`] if the service runs without its middleware.
-pub(super) fn change<R: IdempotentRequest, T: 'static, M: Message + 'static>(
+pub(super) fn idempotent_call<R: IdempotentRequest, T: 'static, M: Message + 'static>(
     fields: &mut Validator,
     request: &Request<R>,
     account: AccountId,
@@ -54,11 +54,11 @@ pub(super) fn change<R: IdempotentRequest, T: 'static, M: Message + 'static>(
     let identity = identity(request)?;
     identity.set_audit_target(Some(account), request.get_ref().resource());
     let caller = identity.caller;
-    Ok(change_as(fields, request, caller, account, respond))
+    Ok(idempotent_call_as(fields, request, caller, account, respond))
 }
 
-/// Like [`change`], for a caller that is identified by the request itself.
-pub(super) fn change_as<R: IdempotentRequest, T: 'static, M: Message + 'static>(
+/// Like [`idempotent_call`], for a caller that is identified by the request itself.
+pub(super) fn idempotent_call_as<R: IdempotentRequest, T: 'static, M: Message + 'static>(
     fields: &mut Validator,
     request: &Request<R>,
     caller: Arc<Caller>,

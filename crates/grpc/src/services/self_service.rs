@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::membership,
     api::Api,
-    request::{caller, change, identity},
-    response::answered,
+    request::{caller, idempotent_call, identity},
+    response::to_response,
 };
 use crate::{status::OrStatus as _, validation::fields::Validator};
 
@@ -24,7 +24,7 @@ pub(super) fn cache_keys_message(keys: CacheKeys) -> pb::CacheKeys {
 }
 
 impl Api {
-    pub(super) async fn own_availability_updated(
+    pub(super) async fn handle_update_own_availability(
         &self,
         request: Request<pb::UpdateOwnAvailabilityRequest>,
     ) -> Result<Response<pb::UpdateOwnAvailabilityResponse>, Status> {
@@ -40,13 +40,13 @@ impl Api {
         };
         let mut fields = Validator::default();
         let patch = membership(&mut fields, 0, asked.availability, asked.auto_offline);
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        fields.done().or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        fields.finish().or_status()?;
         let updated = self.chat.update_own_availability(call, patch.availability, patch.auto_offline);
-        answered(updated.await.or_status()?, respond)
+        to_response(updated.await.or_status()?, respond)
     }
 
-    pub(super) async fn active_account_set(
+    pub(super) async fn handle_set_active_account(
         &self,
         request: Request<pb::SetActiveAccountRequest>,
     ) -> Result<Response<pb::SetActiveAccountResponse>, Status> {
@@ -55,12 +55,12 @@ impl Api {
         caller.write_access(account).or_status()?;
         let mut fields = Validator::default();
         fields.request_id(&asked.request_id);
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let head = self.chat.set_active_account(&caller, account).await.or_status()?;
         Ok(Response::new(pb::SetActiveAccountResponse { cursor: head.encode() }))
     }
 
-    pub(super) async fn cache_keys_read(
+    pub(super) async fn handle_get_cache_keys(
         &self,
         request: Request<pb::GetCacheKeysRequest>,
     ) -> Result<Response<pb::GetCacheKeysResponse>, Status> {

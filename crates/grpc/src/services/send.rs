@@ -37,7 +37,7 @@ use crate::{
         call_span::traceparent,
         limits::{OpenStreamGuard, StreamOwner},
     },
-    status::{late, to_status},
+    status::{deadline_exceeded, to_status},
     validation::{
         drafts,
         fields::{Validator, required},
@@ -45,10 +45,10 @@ use crate::{
 };
 
 /// Maximum number of messages of one stream in flight. The stream is not read beyond it, which blocks the sender.
-const IN_FLIGHT: usize = 512;
+const MAX_IN_FLIGHT: usize = 512;
 
 /// Maximum number of results in one response.
-const TOGETHER: usize = 256;
+const MAX_BATCHED_RESULTS: usize = 256;
 
 /// The responses of a stream.
 pub type SendResults = WatchedStream<pb::SendMessagesResponse>;
@@ -83,7 +83,7 @@ impl PendingResult {
         tokio::select! {
             biased;
             result = &mut self.answer => result,
-            () = sleep_until(self.deadline) => error_result(self.index, &late()),
+            () = sleep_until(self.deadline) => error_result(self.index, &deadline_exceeded()),
         }
     }
 }
@@ -135,7 +135,7 @@ impl SendStream {
                 self.end = Some(Err(shutting_down()));
                 continue;
             }
-            let room = self.end.is_none() && self.pending.len() < IN_FLIGHT && in_order;
+            let room = self.end.is_none() && self.pending.len() < MAX_IN_FLIGHT && in_order;
             let first = async {
                 match self.pending.front_mut() {
                     Some(first) => first.take().await,
@@ -181,7 +181,7 @@ impl SendStream {
 
     fn with_ready(&mut self, first: pb::SendResult) -> pb::SendMessagesResponse {
         let mut results = vec![first];
-        while results.len() < TOGETHER
+        while results.len() < MAX_BATCHED_RESULTS
             && let Some(next) = self.pending.front_mut()
             && let Some(result) = next.take().now_or_never()
         {
@@ -225,7 +225,7 @@ async fn store(api: &Api, caller: Arc<Caller>, traceparent: String, request: pb:
     let conversation = ConversationId(fields.id("conversation_id", request.conversation_id));
     let draft = required("message", request.message)?;
     let new = fields.within("message", |fields| drafts::read(fields, draft));
-    fields.done()?;
+    fields.finish()?;
     let call = Call {
         caller,
         account,

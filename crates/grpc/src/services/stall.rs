@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Maximum interval between two checks of all streams.
-const LOOK: Duration = Duration::from_secs(10);
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The stream that produces the items.
 type Source<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -36,9 +36,9 @@ type Source<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 struct Open<T> {
     source: Source<T>,
     /// When the connection was first expected to poll; `None` if it is waiting for the source.
-    since: Option<Instant>,
+    expected_since: Option<Instant>,
     /// An item was returned, and the connection has not been probed since.
-    untried: bool,
+    is_unprobed: bool,
     /// The waker of the connection, if it may have to be woken for a probe.
     reader: Option<Waker>,
 }
@@ -53,7 +53,7 @@ enum State<T> {
 struct WatchedState<T> {
     kind: Kind,
     /// The position of the stream; `None` for streams without one.
-    last: StreamPosition,
+    position: StreamPosition,
     state: Mutex<State<T>>,
 }
 
@@ -66,22 +66,22 @@ impl<T> WatchedState<T> {
 /// Type-erased access to a watched stream.
 trait Stallable: Send + Sync {
     /// Wakes a connection that may not have sent the last item. From now on it is expected to poll.
-    fn try_reader(&self);
+    fn probe(&self);
 
     /// Drops the source if the connection has not polled for `timeout`.
-    fn let_go(&self, timeout: Duration);
+    fn close_if_stalled(&self, timeout: Duration);
 }
 
 impl<T> Stallable for WatchedState<T> {
-    fn try_reader(&self) {
+    fn probe(&self) {
         let mut state = self.state();
         let State::Open(open) = &mut *state else { return };
-        // If `since` is set, a poll is expected already.
-        if !open.untried || open.since.is_some() {
+        // If `expected_since` is set, a poll is expected already.
+        if !open.is_unprobed || open.expected_since.is_some() {
             return;
         }
-        open.untried = false;
-        open.since = Some(Instant::now());
+        open.is_unprobed = false;
+        open.expected_since = Some(Instant::now());
         let reader = open.reader.take();
         drop(state);
         // After releasing the lock: waking may poll immediately.
@@ -90,10 +90,11 @@ impl<T> Stallable for WatchedState<T> {
         }
     }
 
-    fn let_go(&self, timeout: Duration) {
+    fn close_if_stalled(&self, timeout: Duration) {
         let mut state = self.state();
-        let stands = matches!(&*state, State::Open(Open { since: Some(since), .. }) if since.elapsed() > timeout);
-        if !stands || !parley_fault::is_on(Protection::StallTimeout) {
+        let is_stalled =
+            matches!(&*state, State::Open(Open { expected_since: Some(expected_since), .. }) if expected_since.elapsed() > timeout);
+        if !is_stalled || !parley_fault::is_on(Protection::StallTimeout) {
             return;
         }
         let source = std::mem::replace(&mut *state, State::Stalled);
@@ -121,13 +122,13 @@ impl<T> Stream for WatchedStream<T> {
                 let next = open.source.as_mut().poll_next(cx);
                 match &next {
                     Poll::Pending => {
-                        open.since = None;
+                        open.expected_since = None;
                         // After the probe, only the source may wake the connection.
-                        open.reader = open.untried.then(|| cx.waker().clone());
+                        open.reader = open.is_unprobed.then(|| cx.waker().clone());
                     }
                     Poll::Ready(Some(_)) => {
-                        open.since = Some(Instant::now());
-                        open.untried = true;
+                        open.expected_since = Some(Instant::now());
+                        open.is_unprobed = true;
                     }
                     Poll::Ready(None) => *state = State::Ended,
                 }
@@ -135,7 +136,7 @@ impl<T> Stream for WatchedStream<T> {
             }
             State::Stalled => {
                 *state = State::Ended;
-                Poll::Ready(Some(Err(ended_at(stalled(), self.0.last.get()))))
+                Poll::Ready(Some(Err(ended_at(stalled(), self.0.position.get()))))
             }
             State::Ended => Poll::Ready(None),
         }
@@ -173,50 +174,50 @@ impl StallMonitor {
 
     /// Checks the streams until `stop` is cancelled. Drops a stalled stream at most half the timeout late.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let every = (self.timeout / 4).min(LOOK);
+        let every = (self.timeout / 4).min(MAX_CHECK_INTERVAL);
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
-            self.look();
+            self.check_all();
         }
     }
 
-    /// Watches a stream. `kind` is its name in metrics; `last` is its position.
+    /// Watches a stream. `kind` is its name in metrics; `position` holds its position.
     pub fn watch<T: Send + 'static>(
         &self,
         kind: Kind,
-        last: StreamPosition,
+        position: StreamPosition,
         source: impl Stream<Item = Result<T, Status>> + Send + 'static,
     ) -> WatchedStream<T> {
-        let held = Arc::new(WatchedState {
+        let state = Arc::new(WatchedState {
             kind,
-            last,
+            position,
             // If the flow-control window never opens, the connection does not even poll for the first item.
             state: Mutex::new(State::Open(Open {
                 source: Box::pin(source),
-                since: Some(Instant::now()),
-                untried: false,
+                expected_since: Some(Instant::now()),
+                is_unprobed: false,
                 reader: None,
             })),
         });
-        let weak: Weak<WatchedState<T>> = Arc::downgrade(&held);
+        let weak: Weak<WatchedState<T>> = Arc::downgrade(&state);
         self.open().push(weak);
-        WatchedStream(held)
+        WatchedStream(state)
     }
 
     fn open(&self) -> MutexGuard<'_, Vec<Weak<dyn Stallable>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn look(&self) {
+    fn check_all(&self) {
         let mut streams = Vec::new();
         self.open().retain(|stream| {
             let stream = stream.upgrade();
-            let lives = stream.is_some();
+            let is_open = stream.is_some();
             streams.extend(stream);
-            lives
+            is_open
         });
         for stream in streams {
-            stream.let_go(self.timeout);
-            stream.try_reader();
+            stream.close_if_stalled(self.timeout);
+            stream.probe();
         }
     }
 }
@@ -239,7 +240,7 @@ mod tests {
         let mut waiting = stalls.watch(Kind::Subscribe, StreamPosition::default(), stream::pending::<Result<u8, Status>>());
         assert!(waiting.next().now_or_never().is_none());
         std::thread::sleep(Duration::from_millis(2));
-        stalls.look();
+        stalls.check_all();
         assert!(waiting.next().now_or_never().is_none(), "its reader asked, and nothing was there");
     }
 
@@ -256,10 +257,10 @@ mod tests {
             // As tonic's encoder does before it passes on the item.
             assert!(reader.next().now_or_never().is_none());
         }
-        stalls.look();
+        stalls.check_all();
         assert!(taken.next().now_or_never().is_none());
         std::thread::sleep(Duration::from_millis(25));
-        stalls.look();
+        stalls.check_all();
         let end = kept.next().await.map(|item| item.map_err(|status| status.code()));
         assert_eq!(end, Some(Err(Code::DeadlineExceeded)));
         assert!(taken.next().now_or_never().is_none(), "it asked, and nothing was there");
@@ -276,7 +277,7 @@ mod tests {
         assert!(watched.poll_next_unpin(&mut cx).is_ready());
         for _ in 0..3 {
             assert!(watched.poll_next_unpin(&mut cx).is_pending());
-            stalls.look();
+            stalls.check_all();
         }
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     }
@@ -296,7 +297,7 @@ mod tests {
         let stalls = StallMonitor::new(Duration::from_millis(20));
         let mut unread = stalls.watch(Kind::Download, StreamPosition::default(), stream::iter([Ok(1)]));
         std::thread::sleep(Duration::from_millis(25));
-        stalls.look();
+        stalls.check_all();
         let end = unread.next().await.map(|item| item.map_err(|status| status.code()));
         assert_eq!(end, Some(Err(Code::DeadlineExceeded)), "nobody asked for its first item");
         let (place, source) = (Arc::new(()), stream::iter([Ok(1), Ok(2)]));
@@ -311,7 +312,7 @@ mod tests {
         );
         assert_eq!(watched.next().await.map(Result::ok), Some(Some(1)));
         std::thread::sleep(Duration::from_millis(25));
-        stalls.look();
+        stalls.check_all();
         assert_eq!(Arc::strong_count(&place), 1, "what it held is given back before anybody asks");
         let end = watched.next().await.map(|item| item.map_err(|status| status.code()));
         assert_eq!(end, Some(Err(Code::DeadlineExceeded)));

@@ -19,14 +19,14 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::mask,
     api::Api,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
     truncation,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{SHORT, Validator, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -60,18 +60,18 @@ impl TeamsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let team = required("team", request.into_inner().team).or_status()?;
         let new = fields.within("team", |fields| {
-            fields.required_name("name", &team.name, SHORT);
+            fields.required_name("name", &team.name, SHORT_TEXT);
             NewTeam {
                 name: team.name,
                 description: fields.optional("description", team.description, TEXT),
                 allow_auto_assign: team.allow_auto_assign.unwrap_or(true),
             }
         });
-        fields.done().or_status()?;
-        answered(self.chat.create_team(call, new).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.chat.create_team(call, new).await.or_status()?, respond)
     }
 
     async fn get_team(&self, request: Request<pb::GetTeamRequest>) -> Result<Response<pb::GetTeamResponse>, Status> {
@@ -83,17 +83,17 @@ impl TeamsService for Api {
 
     async fn list_teams(&self, request: Request<pb::ListTeamsRequest>) -> Result<Response<pb::ListTeamsResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListTeamsRequest {
+        let without_paging = pb::ListTeamsRequest {
             account_id: asked.account_id,
             ..pb::ListTeamsRequest::default()
         };
         let caller = caller(&request).or_status()?;
         caller.access(AccountId(asked.account_id)).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let found = self.chat.teams(&caller, AccountId(asked.account_id), &page).await.or_status()?;
-        let (teams, next_page_token) = page::fill(&same, &found, seen);
+        let (teams, next_page_token) = page::fill(&without_paging, &found, seen);
         Ok(Response::new(pb::ListTeamsResponse { teams, next_page_token }))
     }
 
@@ -105,7 +105,7 @@ impl TeamsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let team = required("team", asked.team).or_status()?;
         self.chat
@@ -116,7 +116,7 @@ impl TeamsService for Api {
         for path in mask(&mut fields, asked.update_mask) {
             fields.within("team", |fields| match path.as_str() {
                 "name" => {
-                    fields.required_name("name", &team.name, SHORT);
+                    fields.required_name("name", &team.name, SHORT_TEXT);
                     patch.name = Some(team.name.clone());
                 }
                 "description" => patch.description = Some(fields.optional("description", team.description.clone(), TEXT)),
@@ -124,17 +124,17 @@ impl TeamsService for Api {
                 other => fields.unknown_path(other),
             });
         }
-        fields.done().or_status()?;
-        answered(self.chat.update_team(call, TeamId(team.id), patch).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.chat.update_team(call, TeamId(team.id), patch).await.or_status()?, respond)
     }
 
     async fn delete_team(&self, request: Request<pb::DeleteTeamRequest>) -> Result<Response<pb::DeleteTeamResponse>, Status> {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteTeamResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.chat.delete_team(call, TeamId(asked.team_id)).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.chat.delete_team(call, TeamId(asked.team_id)).await.or_status()?, respond)
     }
 
     async fn list_team_members(
@@ -142,7 +142,7 @@ impl TeamsService for Api {
         request: Request<pb::ListTeamMembersRequest>,
     ) -> Result<Response<pb::ListTeamMembersResponse>, Status> {
         let asked = request.get_ref();
-        let same = pb::ListTeamMembersRequest {
+        let without_paging = pb::ListTeamMembersRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
@@ -150,11 +150,11 @@ impl TeamsService for Api {
         let caller = caller(&request).or_status()?;
         caller.access(AccountId(asked.account_id)).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let (account, team) = (AccountId(asked.account_id), TeamId(asked.team_id));
         let found = self.chat.team_members(&caller, account, team, &page).await.or_status()?;
-        let (members, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
+        let (members, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListTeamMembersResponse { members, next_page_token }))
     }
 
@@ -169,11 +169,11 @@ impl TeamsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         let users = users(&mut fields, &asked.user_ids);
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let edited = self.chat.edit_team_members(call, TeamId(asked.team_id), Edit::Add, users);
-        answered(edited.await.or_status()?, respond)
+        to_response(edited.await.or_status()?, respond)
     }
 
     async fn remove_team_members(
@@ -187,11 +187,11 @@ impl TeamsService for Api {
             .or_status()?;
         let respond = |_: &Vec<Agent>, cursor: Bytes| pb::RemoveTeamMembersResponse { cursor };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         let users = users(&mut fields, &asked.user_ids);
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let edited = self.chat.edit_team_members(call, TeamId(asked.team_id), Edit::Remove, users);
-        answered(edited.await.or_status()?, respond)
+        to_response(edited.await.or_status()?, respond)
     }
 
     async fn set_team_members(&self, request: Request<pb::SetTeamMembersRequest>) -> Result<Response<pb::SetTeamMembersResponse>, Status> {
@@ -205,10 +205,10 @@ impl TeamsService for Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         let users = users(&mut fields, &asked.user_ids);
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let edited = self.chat.edit_team_members(call, TeamId(asked.team_id), Edit::Set, users);
-        answered(edited.await.or_status()?, respond)
+        to_response(edited.await.or_status()?, respond)
     }
 }

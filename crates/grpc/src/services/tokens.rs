@@ -17,13 +17,13 @@ use super::{
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{SHORT, Validator},
+        fields::{SHORT_TEXT, Validator},
         page,
     },
 };
 
 impl Api {
-    pub(super) async fn token_created(
+    pub(super) async fn handle_create_token(
         &self,
         request: Request<pb::CreateTokenRequest>,
     ) -> Result<Response<pb::CreateTokenResponse>, Status> {
@@ -36,24 +36,24 @@ impl Api {
         caller.may_write().or_status()?;
         let mut fields = Validator::default();
         if !asked.request_id.is_empty() {
-            fields.refuse(
+            fields.add_violation(
                 "request_id",
                 Rule::Invalid,
                 "must be empty: a secret is shown once, so this call cannot be repeated",
             );
         }
-        fields.name("name", &asked.name, SHORT);
+        fields.name("name", &asked.name, SHORT_TEXT);
         fields.count("inbox_ids", asked.inbox_ids.len(), 1000);
         let kind = fields.kind::<pb::TokenKind>("kind", asked.kind).and_then(pb::TokenKind::to_row);
         let kind = kind.unwrap_or_else(|| {
-            fields.refuse("kind", Rule::Required, "must be user, service, platform or agent bot");
+            fields.add_violation("kind", Rule::Required, "must be user, service, platform or agent bot");
             TokenKind::User
         });
         let must = |fields: &mut Validator, field: &str, given: bool, wanted: bool| {
             if wanted && !given {
-                fields.refuse(field, Rule::Required, "must be given for this kind of token");
+                fields.add_violation(field, Rule::Required, "must be given for this kind of token");
             } else if given && !wanted {
-                fields.refuse(field, Rule::Invalid, "must be absent for this kind of token");
+                fields.add_violation(field, Rule::Invalid, "must be absent for this kind of token");
             }
         };
         must(&mut fields, "user_id", asked.user_id.is_some(), kind == TokenKind::User);
@@ -71,9 +71,9 @@ impl Api {
         }
         let expires_at = fields.time("expires_at", asked.expires_at.as_ref());
         if expires_at.is_some_and(|at| at <= Micros::now()) {
-            fields.refuse("expires_at", Rule::OutOfRange(0), "must be in the future");
+            fields.add_violation("expires_at", Rule::OutOfRange(0), "must be in the future");
         }
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let new = NewToken {
             kind,
             name: asked.name,
@@ -92,28 +92,31 @@ impl Api {
         }))
     }
 
-    pub(super) async fn tokens_listed(&self, request: Request<pb::ListTokensRequest>) -> Result<Response<pb::ListTokensResponse>, Status> {
+    pub(super) async fn handle_list_tokens(
+        &self,
+        request: Request<pb::ListTokensRequest>,
+    ) -> Result<Response<pb::ListTokensResponse>, Status> {
         let caller = caller(&request).or_status()?;
         let asked = request.into_inner();
-        let same = pb::ListTokensRequest {
+        let without_paging = pb::ListTokensRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let page = page::read(&mut fields, &without_paging, (asked.page_size, 100), &asked.page_token, 0);
+        fields.finish().or_status()?;
         let found = self
             .chat
             .tokens
             .list(&caller, asked.account_id.map(AccountId), &page)
             .await
             .or_status()?;
-        let (tokens, next_page_token) = page::fill(&same, &found, pb::Token::from_stored);
+        let (tokens, next_page_token) = page::fill(&without_paging, &found, pb::Token::from_stored);
         Ok(Response::new(pb::ListTokensResponse { tokens, next_page_token }))
     }
 
-    pub(super) async fn token_revoked(
+    pub(super) async fn handle_revoke_token(
         &self,
         request: Request<pb::RevokeTokenRequest>,
     ) -> Result<Response<pb::RevokeTokenResponse>, Status> {

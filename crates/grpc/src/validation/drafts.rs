@@ -15,7 +15,7 @@ use parley_types::{
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use serde_json::{Map, Value as Json, json};
 
-use super::fields::{SHORT, Validator};
+use super::fields::{SHORT_TEXT, Validator};
 
 /// Maximum characters of a message, as in Chatwoot.
 const CONTENT: usize = 150_000;
@@ -24,7 +24,7 @@ const CONTENT: usize = 150_000;
 const URL: usize = 2048;
 
 /// The keys of `content_attributes` that are stored on creation, as in Chatwoot.
-const KEPT: [&str; 4] = ["items", "in_reply_to", "automation_rule_id", "external_created_at"];
+const STORED_KEYS: [&str; 4] = ["items", "in_reply_to", "automation_rule_id", "external_created_at"];
 
 /// Converts a draft to a new message and reports every invalid field.
 pub fn read(fields: &mut Validator, draft: pb::MessageDraft) -> NewMessage {
@@ -39,14 +39,14 @@ pub fn read(fields: &mut Validator, draft: pb::MessageDraft) -> NewMessage {
         fields.text("content", content, CONTENT);
     }
     if let Some(echo_id) = &draft.echo_id {
-        fields.text("echo_id", echo_id, SHORT);
+        fields.text("echo_id", echo_id, SHORT_TEXT);
     }
     items(fields, content_type, draft.content_attributes.as_ref());
     let mut content_attributes = fields.attributes("content_attributes", draft.content_attributes.as_ref());
-    content_attributes.retain(|key, _| KEPT.contains(&key.as_str()));
+    content_attributes.retain(|key, _| STORED_KEYS.contains(&key.as_str()));
     if content_attributes.get("external_created_at").is_some_and(is_beyond_times) {
         let description = "must be a time in seconds within the years 1 to 9999";
-        fields.refuse(
+        fields.add_violation(
             "content_attributes.external_created_at",
             Rule::OutOfRange(Micros::MAX.seconds()),
             description,
@@ -59,7 +59,7 @@ pub fn read(fields: &mut Validator, draft: pb::MessageDraft) -> NewMessage {
         content_type,
         content_attributes: Json::Object(content_attributes),
         private: draft.private,
-        source_id: fields.optional("source_id", draft.source_id, SHORT),
+        source_id: fields.optional("source_id", draft.source_id, SHORT_TEXT),
         unique_source_id: draft.unique_source_id,
         echo_id: draft.echo_id,
         additional_attributes: Json::Object(template(fields, draft.additional_attributes.as_ref())),
@@ -93,7 +93,7 @@ fn attachments(fields: &mut Validator, drafts: Vec<pb::AttachmentDraft>) -> Vec<
     let most = attribute_limits::BYTES;
     if sizes.iter().all(|size| *size <= most) && sizes.iter().sum::<usize>() > most {
         let text = format!("must have at most {most} bytes of meta encoded in total");
-        fields.refuse("attachments", Rule::TooLong(most), text);
+        fields.add_violation("attachments", Rule::TooLong(most), text);
     }
     attachments
 }
@@ -101,7 +101,7 @@ fn attachments(fields: &mut Validator, drafts: Vec<pb::AttachmentDraft>) -> Vec<
 fn attachment(fields: &mut Validator, draft: pb::AttachmentDraft) -> Option<NewAttachment> {
     use pb::attachment_draft::Kind;
     let Some(kind) = draft.kind else {
-        fields.refuse("kind", Rule::Required, "must be given");
+        fields.add_violation("kind", Rule::Required, "must be given");
         return None;
     };
     let plain = match kind {
@@ -111,14 +111,14 @@ fn attachment(fields: &mut Validator, draft: pb::AttachmentDraft) -> Option<NewA
             fields.degrees("longitude", place.longitude, 180);
             Plain {
                 kind: AttachmentType::Location,
-                title: fields.optional("title", Some(place.title), SHORT),
+                title: fields.optional("title", Some(place.title), SHORT_TEXT),
                 url: url(fields, place.url),
                 place: Some((place.latitude, place.longitude)),
                 meta: json!({}),
             }
         }),
         Kind::Contact(card) => fields.within("contact", |fields| {
-            fields.required("title", &card.title, SHORT);
+            fields.required("title", &card.title, SHORT_TEXT);
             Plain {
                 kind: AttachmentType::Contact,
                 title: Some(card.title),
@@ -128,7 +128,7 @@ fn attachment(fields: &mut Validator, draft: pb::AttachmentDraft) -> Option<NewA
             }
         }),
         Kind::Fallback(link) => fields.within("fallback", |fields| {
-            fields.required("title", &link.title, SHORT);
+            fields.required("title", &link.title, SHORT_TEXT);
             Plain {
                 kind: AttachmentType::Fallback,
                 title: Some(link.title),
@@ -153,7 +153,7 @@ fn template(fields: &mut Validator, attributes: Option<&Struct>) -> Map<String, 
     if let Some(Json::Object(params)) = object.get("template_params")
         && !named(params)
     {
-        fields.refuse(
+        fields.add_violation(
             "additional_attributes.template_params.name",
             Rule::Required,
             "must be the name of the template",
@@ -188,26 +188,26 @@ fn item_keys(content_type: ContentType) -> Option<&'static [&'static str]> {
 /// unchanged.
 fn items(fields: &mut Validator, content_type: ContentType, attributes: Option<&Struct>) {
     let Some(allowed) = item_keys(content_type) else { return };
-    let mut refuse = |rule, text: String| fields.refuse("content_attributes", rule, text);
+    let mut add_violation = |rule, text: String| fields.add_violation("content_attributes", rule, text);
     let items = match attributes
         .and_then(|attributes| attributes.fields.get("items"))
         .and_then(|items| items.kind.as_ref())
     {
         Some(Kind::ListValue(ListValue { values })) if !values.is_empty() => values,
-        _ => return refuse(Rule::Required, "At least one item is required.".to_owned()),
+        _ => return add_violation(Rule::Required, "At least one item is required.".to_owned()),
     };
     for item in items {
         let Some(Kind::StructValue(item)) = &item.kind else {
-            return refuse(Rule::Invalid, "Items should be a hash.".to_owned());
+            return add_violation(Rule::Invalid, "Items should be a hash.".to_owned());
         };
-        let strange = strange(item, allowed);
-        if !strange.is_empty() {
-            return refuse(Rule::Unknown, format!("contains invalid keys for items : [{strange}]"));
+        let unknown_keys = unknown_keys(item, allowed);
+        if !unknown_keys.is_empty() {
+            return add_violation(Rule::Unknown, format!("contains invalid keys for items : [{unknown_keys}]"));
         }
         if content_type == ContentType::Cards
             && let Err((rule, text)) = actions(item.fields.get("actions"))
         {
-            return refuse(rule, text);
+            return add_violation(rule, text);
         }
     }
 }
@@ -218,18 +218,18 @@ fn actions(actions: Option<&Value>) -> Result<(), (Rule, String)> {
         _ => return Err((Rule::Required, "contains items missing actions".to_owned())),
     };
     for action in actions {
-        let strange = match &action.kind {
-            Some(Kind::StructValue(action)) => strange(action, &["type", "text", "uri", "payload"]),
+        let unknown_keys = match &action.kind {
+            Some(Kind::StructValue(action)) => unknown_keys(action, &["type", "text", "uri", "payload"]),
             _ => return Err((Rule::Invalid, "Items should be a hash.".to_owned())),
         };
-        if !strange.is_empty() {
-            return Err((Rule::Unknown, format!("contains invalid keys for actions:  [{strange}]")));
+        if !unknown_keys.is_empty() {
+            return Err((Rule::Unknown, format!("contains invalid keys for actions:  [{unknown_keys}]")));
         }
     }
     Ok(())
 }
 
-fn strange(item: &Struct, allowed: &[&str]) -> String {
+fn unknown_keys(item: &Struct, allowed: &[&str]) -> String {
     let keys = item.fields.keys().filter(|key| !allowed.contains(&key.as_str()));
     keys.map(|key| format!(":{key}")).collect::<Vec<_>>().join(", ")
 }
@@ -250,7 +250,7 @@ mod tests {
             ..pb::MessageDraft::default()
         };
         read(&mut fields, draft);
-        match fields.done() {
+        match fields.finish() {
             Ok(()) => String::new(),
             Err(Error::Invalid(violations)) => violations.into_iter().map(|violation| violation.description).collect(),
             Err(other) => other.to_string(),

@@ -21,7 +21,7 @@ fn one(fields: &mut Validator, nth: usize, condition: pb::FilterCondition) -> Gi
     for value in &condition.values {
         match json_of(value) {
             Ok(json) => values.push(json),
-            Err(_) => fields.refuse(
+            Err(_) => fields.add_violation(
                 &format!("filter.conditions[{nth}].values"),
                 Rule::NotExact,
                 "must be finite numbers",

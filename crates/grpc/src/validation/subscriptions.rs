@@ -46,7 +46,7 @@ pub fn filter(fields: &mut Validator, asked: pb::EventFilter, access: &Access) -
         for kind in &asked.kinds {
             match pb::EventKind::try_from(*kind) {
                 Ok(known) if known != pb::EventKind::Unspecified => kinds.extend(i16::try_from(*kind)),
-                _ => fields.refuse(
+                _ => fields.add_violation(
                     "kinds",
                     Rule::Unknown,
                     format!("must be kinds that the contract names, which {kind} is not"),
@@ -57,7 +57,7 @@ pub fn filter(fields: &mut Validator, asked: pb::EventFilter, access: &Access) -
         for number in &asked.message_types {
             match pb::MessageType::try_from(*number).ok().and_then(pb::MessageType::to_row) {
                 Some(known) => message_types.push(known),
-                None => fields.refuse(
+                None => fields.add_violation(
                     "message_types",
                     Rule::Unknown,
                     format!("must be types that the contract names, which {number} is not"),
@@ -87,7 +87,7 @@ pub fn heartbeat(fields: &mut Validator, asked: Option<&WireDuration>) -> Option
         .ok()
         .filter(|heartbeat| (1..=60).contains(&heartbeat.as_secs()) && heartbeat.as_secs_f64() <= 60.0);
     if heartbeat.is_none() {
-        fields.refuse(
+        fields.add_violation(
             "heartbeat",
             Rule::OutOfRange(if asked.seconds < 1 { 1 } else { 60 }),
             "must be between 1 and 60 seconds",
