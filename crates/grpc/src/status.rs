@@ -365,7 +365,7 @@ mod tests {
     use parley_types::id::{AccountId, Epoch, Seq};
 
     #[test]
-    fn every_bad_field_is_named_with_its_rule_and_limit() {
+    fn reports_every_invalid_field_with_rule_and_limit() {
         let violations = vec![
             Violation::new("name", Rule::TooLong(255), "must have at most 255 characters"),
             Violation::new("email", Rule::Invalid, "must be an address"),
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_tried_again_says_when() {
+    fn retryable_errors_have_a_retry_delay() {
         for error in [
             Error::Busy {
                 retry_after: Duration::from_millis(200),

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_goes_on_under_one_key() {
+    fn forwards_the_token_under_one_key() {
         for (name, value) in [
             ("api_access_token", "secret"),
             ("api-access-token", "secret"),
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn traces_go_on() {
+    fn forwards_trace_context() {
         let sent = [("traceparent", "00-1-2-01"), ("tracestate", "a=1"), ("baggage", "b=2")];
         let request = call(&[&sent[..], &[("x-other", "no")]].concat()).request(());
         for (name, value) in sent {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn any_key_makes_a_request_repeatable() {
+    fn any_text_is_an_idempotency_key() {
         let id = |key| call(&[("idempotency-key", key)]).request_id();
         assert_eq!(id("0b8a7f0e-58a4-4d53-8b6e-3b4cf3e0a2b1"), "0b8a7f0e-58a4-4d53-8b6e-3b4cf3e0a2b1");
         assert_eq!(id("order-7"), id("order-7"));

@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use crate::{
     params::{
-        Params, exact,
+        Params, lossless_json,
         multipart::{Parts, TextLimit},
     },
     realtime::cable,

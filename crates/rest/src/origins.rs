@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_no_browser_sends() {
+    fn rejects_invalid_origins() {
         for wrong in [
             "desk.example.org",
             "https://desk.example.org/",

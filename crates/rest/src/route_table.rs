@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_the_header_would_name() {
+    fn reports_the_names_in_the_ignored_header() {
         let table = RouteTable::new();
         let found = table.find(&Method::PATCH, "/api/v1/accounts/1/teams/3").expect("a route");
         let difference = found.compare(&map(json!({"team": {"color": 1}})), false, &map(json!({"sort": "name"})));

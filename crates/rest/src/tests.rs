@@ -53,7 +53,7 @@ async fn send_to(door: Router, method: Method, path: &str, body: &str) -> (Statu
 }
 
 #[tokio::test]
-async fn what_is_no_route_is_404() {
+async fn unknown_routes_are_404() {
     let not_found = (StatusCode::NOT_FOUND, json!({ "status": 404, "error": "Not Found" }));
     for (method, path) in [
         (Method::GET, "/nothing"),
@@ -202,7 +202,7 @@ fn echo() -> Router {
 }
 
 #[tokio::test]
-async fn a_message_goes_through_the_service_and_back() {
+async fn message_round_trip() {
     let body = r#"{"content": "hi", "message_type": "incoming", "echo_id": "tmp-1", "content_attributes": {"items": [{"value": 3}]}}"#;
     let (status, message) = send_to(echo(), Method::POST, MESSAGES, body).await;
     assert_eq!(status, StatusCode::OK, "{message}");
@@ -217,7 +217,7 @@ async fn a_message_goes_through_the_service_and_back() {
 }
 
 #[tokio::test]
-async fn the_details_of_a_refusal_reach_the_map() {
+async fn status_details_are_mapped() {
     assert_eq!(
         send_to(echo(), Method::POST, MESSAGES, r#"{"content": "flood"}"#).await,
         (
@@ -228,7 +228,7 @@ async fn the_details_of_a_refusal_reach_the_map() {
 }
 
 #[tokio::test]
-async fn large_answers_come_through() {
+async fn accepts_large_responses() {
     let (status, list) = send_to(echo(), Method::GET, &format!("{MESSAGES}?after=7"), "").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(list["payload"][0]["id"], 7);
@@ -329,7 +329,7 @@ async fn every_reference_leads_to_a_component() {
 }
 
 #[tokio::test]
-async fn the_page_runs_nothing_from_elsewhere() {
+async fn docs_page_has_a_strict_csp() {
     for path in ["/", "/docs"] {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = door(Routes::default()).oneshot(request).await.unwrap();

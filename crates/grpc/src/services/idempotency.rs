@@ -169,7 +169,7 @@ mod tests {
     use parley_proto::policy::METHODS;
 
     #[test]
-    fn idempotent_methods_have_keyed_requests() {
+    fn idempotent_methods_have_request_ids() {
         let mut declared: Vec<_> = METHODS
             .iter()
             .filter(|method| method.idempotent)

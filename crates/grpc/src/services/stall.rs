@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stream_that_waits_for_its_source_does_not_stall() {
+    async fn pending_source_is_not_a_stall() {
         let stalls = StallMonitor::new(Duration::ZERO);
         let mut waiting = stalls.watch(Kind::Subscribe, StreamPosition::default(), stream::pending::<Result<u8, Status>>());
         assert!(waiting.next().now_or_never().is_none());
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_keeps_an_item_to_itself_stalls_and_one_that_asks_again_does_not() {
+    async fn unread_item_stalls_the_stream() {
         let stalls = StallMonitor::new(Duration::from_millis(20));
         let one = || stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
         let (mut kept, mut taken) = (
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_is_woken_once_after_an_item() {
+    fn probes_once_per_item() {
         let stalls = StallMonitor::new(Duration::from_mins(1));
         let one = stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
         let mut watched = stalls.watch(Kind::Subscribe, StreamPosition::default(), one);
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_stalls_before_its_first_item_and_after_each() {
+    async fn stalls_before_and_after_items() {
         let stalls = StallMonitor::new(Duration::from_millis(20));
         let mut unread = stalls.watch(Kind::Download, StreamPosition::default(), stream::iter([Ok(1)]));
         std::thread::sleep(Duration::from_millis(25));

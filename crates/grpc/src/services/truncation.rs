@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_beyond_the_bytes_are_shortened_and_say_so() {
+    fn truncates_rows_beyond_the_size_limit() {
         let message = |id| pb::Message {
             id,
             content: Some("x".repeat(500_000)),

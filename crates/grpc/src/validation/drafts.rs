@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_refused_in_chatwoots_words() {
+    fn item_errors_have_chatwoots_text() {
         use pb::ContentType::{Article, Cards, InputSelect, Text};
         assert_eq!(refused(Text, &json!({})), "");
         assert_eq!(refused(InputSelect, &json!({"items": []})), "At least one item is required.");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_are_dropped() {
+    fn unknown_content_attributes_are_dropped() {
         let draft = pb::MessageDraft {
             content_attributes: structure(&json!({"in_reply_to": 3, "deleted": true})),
             ..pb::MessageDraft::default()

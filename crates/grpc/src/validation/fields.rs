@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_field_is_named_where_it_stands() {
+    fn reports_the_path_of_every_invalid_field() {
         let bad = broken(|fields| {
             fields.required("name", " ", SHORT_TEXT);
             fields.within("message", |fields| fields.text("content", &"x".repeat(11), 10));
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_one_line_that_steers_nothing() {
+    fn names_reject_control_characters() {
         let bad = |name: &str| broken(|fields| fields.name("name", name, SHORT_TEXT));
         for name in ["", "Ünïcode – „quoted“", "\u{1f469}\u{200d}\u{1f4bb} bot"] {
             assert!(bad(name).is_empty(), "{name:?}");

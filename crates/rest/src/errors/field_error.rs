@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn sentences_of_the_contract() {
+    fn field_errors_have_chatwoots_text() {
         for (field, rule, limit, attribute, message) in [
             ("email", "TAKEN", None, "email", "Email has already been taken"),
             ("contact.email", "INVALID", None, "email", "Email Invalid email"),

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_the_caller() {
+    fn maps_authorization_errors() {
         for (code, reason, status, body) in [
             (
                 Code::Unauthenticated,
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn records_name_every_bad_field_once() {
+    fn reports_every_invalid_field_once() {
         let status = refusal(
             Code::InvalidArgument,
             "INVALID_FIELD",
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_name_the_existing_thing() {
+    fn duplicates_report_the_existing_id() {
         let taken = |field| refusal(Code::AlreadyExists, "ALREADY_TAKEN", &[("existing_id", "41")], &[(field, "TAKEN")]);
         assert_eq!(
             answer(taken("email").into()),
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_have_their_own_shape() {
+    fn message_errors_have_their_own_shape() {
         let long = refusal(
             Code::InvalidArgument,
             "INVALID_FIELD",
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_says_when_to_come_again() {
+    fn busy_has_retry_after() {
         let mut details = ErrorDetails::with_error_info("BUSY", "parley", HashMap::<String, String>::new());
         details.set_retry_info(Some(Duration::from_millis(1200)));
         let response = ApiError::from(Status::with_error_details(Code::ResourceExhausted, "busy", details)).into_response();

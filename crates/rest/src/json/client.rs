@@ -195,7 +195,7 @@ mod tests {
     use crate::json::agent::keys;
 
     #[test]
-    fn a_message_shows_no_more_than_its_contact_may_see() {
+    fn message_has_only_what_the_contact_may_see() {
         let json = message(&pb::Message {
             id: 9001,
             echo_id: Some("e".to_owned()),
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_copies_the_place() {
+    fn record_copies_location() {
         let contact = pb::Contact {
             id: 314,
             additional_attributes: Some(crate::params::attributes::to_struct(

@@ -140,7 +140,7 @@ mod tests {
     use crate::json::agent::keys;
 
     #[test]
-    fn what_is_absent_is_omitted_null_or_empty() {
+    fn absent_values_are_omitted_null_or_empty() {
         let json = with_sessions(&pb::Contact {
             id: 41,
             created_at: Some(prost_types::Timestamp {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn activity_is_told_once_there_was_some() {
+    fn last_activity_is_omitted_when_absent() {
         let active = pb::Contact {
             last_activity_at: Some(prost_types::Timestamp {
                 seconds: 1_931_000_000,

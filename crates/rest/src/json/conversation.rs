@@ -196,7 +196,7 @@ mod tests {
     use crate::json::agent::keys;
 
     #[test]
-    fn what_is_absent_is_zero_null_or_omitted() {
+    fn absent_values_are_zero_null_or_omitted() {
         let row = pb::Conversation {
             id: 118,
             account_id: 3,
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_omits_the_assignee_nobody_is() {
+    fn list_omits_absent_assignee() {
         let mut list = pb::ListMessagesResponse {
             conversation: Some(pb::Conversation::default()),
             ..Default::default()

@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_missing_is_named() {
+    fn lists_only_truncated_keys() {
         let contact = json!({"id": 1, "custom_attributes": {}, "sender": {}});
         assert_eq!(names(contact.clone(), &[]), Json::Null);
         assert_eq!(

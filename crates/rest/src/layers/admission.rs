@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_bodies_of_members_do_not_wait_among_those_of_strangers() {
+    async fn members_large_bodies_are_not_queued_with_anonymous_ones() {
         assert!(
             is_charged("good", INLINE_BYTES).await,
             "a small body is read before its token is looked up"

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_those_of_the_product_unless_asked_otherwise() {
+    fn defaults_to_chatwoots_pages() {
         let parsed = |json| {
             window(json)
                 .map(|window| (window.skip, window.size, window.rows, window.with_cursor))
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn only_those_who_ask_are_told() {
+    fn cursor_is_returned_on_request() {
         let tell = |json, next| {
             let mut meta = json!({});
             window(json).unwrap().write_meta(&mut meta, next);

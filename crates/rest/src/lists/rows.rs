@@ -290,7 +290,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sections_have_their_rows_each(counts in prop::array::uniform3(0..30_usize), size in 1..12_usize, limit in 1..20_usize) {
+        fn sections_contain_their_rows(counts in prop::array::uniform3(0..30_usize), size in 1..12_usize, limit in 1..20_usize) {
             // The order of the lists in the text differs from the order of the arguments.
             let frame = |[a, b, c]: [Json; 3]| json!({ "b": a, "c": { "n": b }, "a": c });
             let sections = counts.map(|count| {
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_after_the_start_breaks_the_body() {
+    fn later_error_aborts_the_body() {
         let first = (vec![json!(1)], "next".to_owned());
         let answer = paginated(
             first,
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_first_page_is_the_answer() {
+    fn first_page_error_is_the_response() {
         let refused = || std::future::ready(Err(ApiError::status_error(StatusCode::FORBIDDEN)));
         assert!(run(all_pages(|rows| rows, move |_| refused())).is_err());
     }

@@ -97,7 +97,7 @@ mod tests {
 
     /// `DEPTH` exists because of prost's limit, so a value of that depth must be decodable within the messages that carry it.
     #[test]
-    fn what_is_shallow_survives_the_wire() {
+    fn maximum_depth_is_decodable() {
         use prost::Message as _;
         let nested = (0..DEPTH).fold(json!(1), |inner, _| json!({ "a": inner }));
         let message = parley_proto::Message {

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_kept_while_their_call_may_still_take_them() {
+    fn keeps_files_that_a_call_may_still_use() {
         for status in [None, Some(StatusCode::SERVICE_UNAVAILABLE)] {
             assert_eq!(form(true).take_unused(status), [""; 0], "{status:?}");
             assert_eq!(form(false).take_unused(status), ["one"], "{status:?}");

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_is_not_understood() {
+    fn reports_unknown_parameters() {
         let plain = comparison(None, false);
         assert_eq!(
             compared(&plain, json!({"name": 1, "id": 2, "page": 3}), json!({"status": 1})),

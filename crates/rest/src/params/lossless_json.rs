@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_json_is() {
+    fn parses_json() {
         let text = r#" {"a": [1, -2.5, 1e3, {"b": null}], "é\u0041\n": true, "c": {}, "d": [], "e": "x\"y", "n": 18446744073709551615} "#;
         let (value, _) = parse(text).unwrap();
         assert_eq!(
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_none() {
+    fn rejects_invalid_json() {
         for text in [
             "",
             "{",
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_a_double_would_round() {
+    fn reports_inexact_numbers() {
         assert_eq!(
             inexact(r#"{"custom_attributes": {"a": 9007199254740993, "b": [0, 1e400]}, "c": 9007199254740993.0}"#),
             ["c", "custom_attributes.a", "custom_attributes.b.1"]
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_what_a_double_holds() {
+    fn accepts_exact_numbers() {
         assert!(inexact("[0, -0, 0.0e5, 0.1, 1.10, 9007199254740991, 9007199254740992, 1e22, 0.30000000000000004, 12.50E+3, 123456789012345680000, 1152921504606846976]").is_empty());
     }
 
@@ -471,7 +471,7 @@ mod tests {
         }
 
         #[test]
-        fn texts_come_through(text in any::<String>()) {
+        fn strings_round_trip(text in any::<String>()) {
             let (value, _) = parse(&serde_json::to_string(&text).unwrap()).unwrap();
             prop_assert_eq!(value, Json::String(text));
         }

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_draft_leaves_the_rest_to_the_service() {
+    fn minimal_draft_uses_service_defaults() {
         assert_eq!(
             draft(r#"{"content": "hi"}"#).unwrap(),
             pb::MessageDraft {

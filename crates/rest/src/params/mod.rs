@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_read() {
+    async fn rejects_malformed_bodies() {
         let bad = (StatusCode::BAD_REQUEST, json!({"status": 400, "error": "Bad Request"}));
         assert_eq!(sent("/contacts/7", "application/json", "{").await, bad);
         assert_eq!(sent("/contacts/7", "application/json", "").await.0, 200);

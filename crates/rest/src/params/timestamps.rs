@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings() {
+    fn formats_times() {
         let at = Timestamp {
             seconds: 1_931_000_100,
             nanos: 412_345_678,
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn readings() {
+    fn parses_times() {
         let at = |seconds| Some(Timestamp { seconds, nanos: 0 });
         assert_eq!(from_unix(&json!(1_931_000_100)), at(1_931_000_100));
         assert_eq!(from_unix(&json!("1931000100")), at(1_931_000_100));

@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pieces_make_one_body_within_its_limit() {
+    async fn joins_chunks_up_to_the_limit() {
         assert_eq!(sent(vec![]).await, (StatusCode::OK, Bytes::new()));
         assert_eq!(sent(vec!["whole"]).await, (StatusCode::OK, Bytes::from("whole")));
         assert_eq!(

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_that_are_known_count_once_each() {
+    fn known_sort_keys_apply_once() {
         let order_of = |sort: &str| order(&mut params(json!({ "sort": sort })).fields());
         assert_eq!(
             order_of("shoe_size,-last_activity_at, name,last_activity_at"),

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_gathered() {
+    fn collects_all_errors() {
         let params = params(json!({ "contact_id": "41", "name": {}, "custom_attributes": "gold" }));
         let mut fields = params.fields();
         patch(&mut fields);

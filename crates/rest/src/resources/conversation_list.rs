@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn open_ones_unless_asked_otherwise() {
+    fn defaults_to_open_conversations() {
         assert_eq!(request(json!({})).statuses, [i32::from(ConversationStatus::Open)]);
         assert_eq!(request(json!({})).order_by, "-last_activity_at");
         assert!(request(json!({"status": "all"})).statuses.is_empty());
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_is_of() {
+    fn unknown_status_matches_nothing() {
         assert!(matches!(chosen(json!({"status": "closed"})), Filter::Nothing));
         assert!(request(json!({"conversation_type": "mention"})).mentioned);
         assert!(request(json!({"conversation_type": "participating"})).participating);

@@ -15,8 +15,9 @@ use crate::{
     },
     params::{Params, fields::ParamReader, message_draft, timestamps, uploads::ParamsWithFiles},
     resources::{
-        conversation_changes, conversation_marks,
+        conversation_changes,
         conversation_response::{answer, read},
+        conversation_state,
     },
 };
 

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_run_is_only_saved() {
+    fn scriptable_files_are_attachments() {
         let of = |content_type: &str| {
             disposition(&pb::FileInfo {
                 name: "ä \"b\".x".to_owned(),

@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_sent_changes() {
+    fn updates_only_sent_fields() {
         let patch = patch(json!({
             "name": "Shop", "greeting_message": "null", "greeting_enabled": "off", "csat_config": {"message": "How was it?"},
             "channel": {"webhook_url": null, "hmac_mandatory": true},

@@ -75,7 +75,7 @@ async fn many_parts_are_not_read_far_ahead() {
 
 /// A header is accepted at any offset within the buffer up to `READ_AHEAD` bytes; one of twice that length is rejected.
 #[tokio::test]
-async fn long_headers_are_taken_wherever_they_begin() {
+async fn accepts_long_headers_at_any_offset() {
     for before in [0, 1, 5000, READ_AHEAD - 100, READ_AHEAD, 3 * READ_AHEAD / 2] {
         let content = vec![b'y'; before];
         let of_length = |length: usize| {
@@ -116,7 +116,7 @@ proptest! {
 
     /// Every part is read completely, regardless of how the form is split into chunks, even if contents resemble boundaries.
     #[test]
-    fn forms_come_whole(
+    fn forms_are_parsed_completely(
         contents in prop::collection::vec(prop::collection::vec(prop::sample::select(&b"\r\n-xy"[..]), 0..40), 0..5),
         long in 0_usize..60_000,
         size in 1_usize..40_000,

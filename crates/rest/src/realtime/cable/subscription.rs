@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_user_makes_it_the_key_of_a_session() {
+    fn blank_user_id_selects_a_contact_session() {
         for (identifier, expected) in [
             (json!({"channel": "RoomChannel", "pubsub_token": "t"}), Some((None, None))),
             (
