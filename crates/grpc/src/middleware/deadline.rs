@@ -50,7 +50,7 @@ pub fn deadline_of<B>(method: Option<&Method>, request: &Request<B>, max_duratio
 }
 
 fn bounded(headers: &HeaderMap, most: Duration) -> Duration {
-    timeout(headers).map_or(most, |asked| asked.saturating_sub(MARGIN.min(asked / 10)).min(most))
+    timeout(headers).map_or(most, |requested| requested.saturating_sub(MARGIN.min(requested / 10)).min(most))
 }
 
 /// The timeout in the `grpc-timeout` header: at most eight digits and a unit, as gRPC's protocol defines it.

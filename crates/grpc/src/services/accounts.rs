@@ -80,9 +80,9 @@ impl AccountsService for Api {
     }
 
     async fn get_access(&self, request: Request<pb::GetAccessRequest>) -> Result<Response<pb::GetAccessResponse>, Status> {
-        let (caller, asked) = (caller(&request).or_status()?, request.get_ref());
-        check(policy::called(&asked.method), &caller).or_status()?;
-        let access = caller.access(AccountId(asked.account_id)).or_status()?;
+        let (caller, req) = (caller(&request).or_status()?, request.get_ref());
+        check(policy::called(&req.method), &caller).or_status()?;
+        let access = caller.access(AccountId(req.account_id)).or_status()?;
         Ok(Response::new(pb::GetAccessResponse {
             role: pb::Role::from(access.role).into(),
         }))
@@ -90,23 +90,23 @@ impl AccountsService for Api {
 
     async fn create_account(&self, request: Request<pb::CreateAccountRequest>) -> Result<Response<pb::CreateAccountResponse>, Status> {
         caller(&request).or_status()?.platform().or_status()?;
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let mut fields = Validator::default();
-        fields.required_name("name", &asked.name, SHORT_TEXT);
-        let language = if asked.locale.is_empty() { "en" } else { &asked.locale };
+        fields.required_name("name", &req.name, SHORT_TEXT);
+        let language = if req.locale.is_empty() { "en" } else { &req.locale };
         locale(&mut fields, "locale", language);
         let mut new = AccountPatch {
-            name: Some(asked.name.clone()),
+            name: Some(req.name.clone()),
             locale: Some(language.to_owned()),
-            status: status(&mut fields, "status", asked.status),
-            domain: Some(domain(&mut fields, "domain", asked.domain.clone())),
-            support_email: Some(fields.email("support_email", asked.support_email.clone())),
+            status: status(&mut fields, "status", req.status),
+            domain: Some(domain(&mut fields, "domain", req.domain.clone())),
+            support_email: Some(fields.email("support_email", req.support_email.clone())),
             ..AccountPatch::default()
         };
         for (field, given, patch) in [
-            ("features", &asked.features, &mut new.features),
-            ("limits", &asked.limits, &mut new.limits),
-            ("custom_attributes", &asked.custom_attributes, &mut new.custom_attributes),
+            ("features", &req.features, &mut new.features),
+            ("limits", &req.limits, &mut new.limits),
+            ("custom_attributes", &req.custom_attributes, &mut new.custom_attributes),
         ] {
             patch.replace = Some(fields.attributes(field, given.as_ref()));
         }
@@ -131,10 +131,10 @@ impl AccountsService for Api {
     }
 
     async fn list_accounts(&self, request: Request<pb::ListAccountsRequest>) -> Result<Response<pb::ListAccountsResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let without_paging = pb::ListAccountsRequest::default();
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 100), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
         fields.finish().or_status()?;
         let found = self.chat.accounts(&*caller(&request).or_status()?, &page).await.or_status()?;
         let (accounts, next_page_token) = page::fill(&without_paging, &found, pb::Account::from_stored);
@@ -142,8 +142,8 @@ impl AccountsService for Api {
     }
 
     async fn update_account(&self, request: Request<pb::UpdateAccountRequest>) -> Result<Response<pb::UpdateAccountResponse>, Status> {
-        let asked = request.get_ref();
-        let account = required("account", asked.account.clone()).or_status()?;
+        let req = request.get_ref();
+        let account = required("account", req.account.clone()).or_status()?;
         caller(&request)
             .or_status()?
             .administer_or_platform(AccountId(account.id))
@@ -155,7 +155,7 @@ impl AccountsService for Api {
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, AccountId(account.id), respond).or_status()?;
         let mut patch = AccountPatch::default();
-        for path in mask(&mut fields, asked.update_mask.clone()) {
+        for path in mask(&mut fields, req.update_mask.clone()) {
             match path.as_str() {
                 "name" => {
                     fields.required_name("account.name", &account.name, SHORT_TEXT);
@@ -202,15 +202,15 @@ impl AccountsService for Api {
 
     async fn create_user(&self, request: Request<pb::CreateUserRequest>) -> Result<Response<pb::CreateUserResponse>, Status> {
         caller(&request).or_status()?.platform().or_status()?;
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let mut fields = Validator::default();
-        fields.required_name("name", &asked.name, SHORT_TEXT);
-        let email = fields.email("email", Some(asked.email.clone()));
+        fields.required_name("name", &req.name, SHORT_TEXT);
+        let email = fields.email("email", Some(req.email.clone()));
         if email.is_none() {
             fields.add_violation("email", Rule::Required, "must be given");
         }
-        let display_name = fields.optional("display_name", asked.display_name.clone(), SHORT_TEXT);
-        let custom_attributes = fields.attributes("custom_attributes", asked.custom_attributes.as_ref());
+        let display_name = fields.optional("display_name", req.display_name.clone(), SHORT_TEXT);
+        let custom_attributes = fields.attributes("custom_attributes", req.custom_attributes.as_ref());
         let respond = |row: &_, cursor| pb::CreateUserResponse {
             user: Some(pb::User::from_stored(row)),
             cursor,
@@ -218,7 +218,7 @@ impl AccountsService for Api {
         let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
         fields.finish().or_status()?;
         let new = NewUser {
-            name: asked.name.clone(),
+            name: req.name.clone(),
             email: email.unwrap_or_default(),
             display_name,
             custom_attributes: custom_attributes.into(),
@@ -239,15 +239,15 @@ impl AccountsService for Api {
     }
 
     async fn update_user(&self, request: Request<pb::UpdateUserRequest>) -> Result<Response<pb::UpdateUserResponse>, Status> {
-        let asked = request.get_ref();
-        let user = required("user", asked.user.clone()).or_status()?;
+        let req = request.get_ref();
+        let user = required("user", req.user.clone()).or_status()?;
         let respond = |row: &_, cursor| pb::UpdateUserResponse {
             user: Some(pb::User::from_stored(row)),
             cursor,
         };
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
-        let patch = user_patch(&mut fields, &user, asked.update_mask.clone());
+        let patch = user_patch(&mut fields, &user, req.update_mask.clone());
         fields.finish().or_status()?;
         to_response(self.chat.update_user(call, UserId(user.id), patch).await.or_status()?, respond)
     }
@@ -256,19 +256,19 @@ impl AccountsService for Api {
         &self,
         request: Request<pb::CreateMembershipRequest>,
     ) -> Result<Response<pb::CreateMembershipResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         caller(&request).or_status()?.platform().or_status()?;
         let mut fields = Validator::default();
-        let user = UserId(fields.id("user_id", asked.user_id));
-        let new = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
-        if asked.role == 0 {
+        let user = UserId(fields.id("user_id", req.user_id));
+        let new = membership(&mut fields, req.role, req.availability, req.auto_offline);
+        if req.role == 0 {
             fields.add_violation("role", Rule::Required, "must be agent or administrator");
         }
         let respond = |agent: &_, cursor: Bytes| pb::CreateMembershipResponse {
             agent: Some(pb::Agent::from_stored(agent)),
             cursor,
         };
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
         to_response(self.chat.create_membership(call, user, new).await.or_status()?, respond)
     }
@@ -277,21 +277,21 @@ impl AccountsService for Api {
         &self,
         request: Request<pb::UpdateMembershipRequest>,
     ) -> Result<Response<pb::UpdateMembershipResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         caller(&request)
             .or_status()?
-            .administer_or_platform(AccountId(asked.account_id))
+            .administer_or_platform(AccountId(req.account_id))
             .or_status()?;
         let mut fields = Validator::default();
-        let patch = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
+        let patch = membership(&mut fields, req.role, req.availability, req.auto_offline);
         let respond = |agent: &_, cursor: Bytes| pb::UpdateMembershipResponse {
             agent: Some(pb::Agent::from_stored(agent)),
             cursor,
         };
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
         to_response(
-            self.chat.update_membership(call, UserId(asked.user_id), patch).await.or_status()?,
+            self.chat.update_membership(call, UserId(req.user_id), patch).await.or_status()?,
             respond,
         )
     }
@@ -300,12 +300,12 @@ impl AccountsService for Api {
         &self,
         request: Request<pb::DeleteMembershipRequest>,
     ) -> Result<Response<pb::DeleteMembershipResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteMembershipResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.delete_membership(call, UserId(asked.user_id)).await.or_status()?, respond)
+        to_response(self.chat.delete_membership(call, UserId(req.user_id)).await.or_status()?, respond)
     }
 
     async fn update_own_availability(
@@ -339,17 +339,17 @@ impl AccountsService for Api {
     }
 
     async fn list_members(&self, request: Request<pb::ListMembersRequest>) -> Result<Response<pb::ListMembersResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let without_paging = pb::ListMembersRequest {
-            account_id: asked.account_id,
+            account_id: req.account_id,
             ..pb::ListMembersRequest::default()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
         let found = self
             .chat
-            .members(&*caller(&request).or_status()?, AccountId(asked.account_id), &page)
+            .members(&*caller(&request).or_status()?, AccountId(req.account_id), &page)
             .await
             .or_status()?;
         let (agents, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);

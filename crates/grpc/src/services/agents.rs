@@ -38,20 +38,20 @@ impl Api {
         &self,
         request: Request<pb::CreateAgentRequest>,
     ) -> Result<Response<pb::CreateAgentResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request).or_status()?.administer(AccountId(asked.account_id)).or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.administer(AccountId(req.account_id)).or_status()?;
         let respond = |agent: &Agent, cursor: Bytes| pb::CreateAgentResponse {
             agent: Some(agent.to_proto()),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        let email = address(&mut fields, "email", &asked.email);
-        fields.required_name("name", &asked.name, SHORT_TEXT);
-        let new = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let email = address(&mut fields, "email", &req.email);
+        fields.required_name("name", &req.name, SHORT_TEXT);
+        let new = membership(&mut fields, req.role, req.availability, req.auto_offline);
         fields.finish().or_status()?;
         to_response(
-            self.chat.create_agent(call, email, asked.name.clone(), new).await.or_status()?,
+            self.chat.create_agent(call, email, req.name.clone(), new).await.or_status()?,
             respond,
         )
     }
@@ -60,16 +60,16 @@ impl Api {
         &self,
         request: Request<pb::CreateAgentsRequest>,
     ) -> Result<Response<pb::CreateAgentsResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request).or_status()?.administer(AccountId(asked.account_id)).or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.administer(AccountId(req.account_id)).or_status()?;
         let respond = |agents: &Vec<Agent>, cursor: Bytes| pb::CreateAgentsResponse {
             agents: truncation::agents(agents.iter().map(ToProto::to_proto)),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.count("emails", asked.emails.len(), MAX_EMAILS);
-        let emails = asked.emails.iter().take(MAX_EMAILS).enumerate();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.count("emails", req.emails.len(), MAX_EMAILS);
+        let emails = req.emails.iter().take(MAX_EMAILS).enumerate();
         let emails = emails
             .map(|(nth, email)| address(&mut fields, &format!("emails[{nth}]"), email))
             .collect();
@@ -81,23 +81,20 @@ impl Api {
         &self,
         request: Request<pb::UpdateAgentRequest>,
     ) -> Result<Response<pb::UpdateAgentResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |agent: &Agent, cursor: Bytes| pb::UpdateAgentResponse {
             agent: Some(agent.to_proto()),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        if let Some(name) = &asked.name {
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        if let Some(name) = &req.name {
             fields.required_name("name", name, SHORT_TEXT);
         }
-        let patch = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
+        let patch = membership(&mut fields, req.role, req.availability, req.auto_offline);
         fields.finish().or_status()?;
-        let updated = self.chat.update_agent(call, UserId(asked.user_id), asked.name.clone(), patch);
+        let updated = self.chat.update_agent(call, UserId(req.user_id), req.name.clone(), patch);
         to_response(updated.await.or_status()?, respond)
     }
 }

@@ -21,23 +21,23 @@ impl AuditService for Api {
         request: Request<pb::ListAuditEventsRequest>,
     ) -> Result<Response<pb::ListAuditEventsResponse>, Status> {
         let caller = caller(&request).or_status()?;
-        let asked = request.into_inner();
+        let req = request.into_inner();
         let without_paging = pb::ListAuditEventsRequest {
             page_size: 0,
             page_token: String::new(),
             skip: 0,
             with_total_size: false,
-            ..asked
+            ..req
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, PAGE), &asked.page_token, asked.skip);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, PAGE), &req.page_token, req.skip);
         fields.finish().or_status()?;
         // Events that this replica has recorded but not stored yet must be in the list.
         self.chat.audit.flush().await;
-        let account = asked.account_id.map(AccountId);
+        let account = req.account_id.map(AccountId);
         let (found, total) = self
             .chat
-            .audit_events(&caller, account, &page, asked.with_total_size)
+            .audit_events(&caller, account, &page, req.with_total_size)
             .await
             .or_status()?;
         let (audit_events, next_page_token) = page::fill(&without_paging, &found, |row| event(row.clone()));

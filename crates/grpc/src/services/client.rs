@@ -98,16 +98,16 @@ fn signature(fields: &mut Validator, signature: Option<pb::ClientSignature>) -> 
 }
 
 macro_rules! client_fields {
-    ($fields:ident, $asked:ident, $attributes:ident) => {{
-        if let Some(url) = &$asked.avatar_url {
+    ($fields:ident, $req:ident, $attributes:ident) => {{
+        if let Some(url) = &$req.avatar_url {
             $fields.url("avatar_url", url, URL);
         }
         ClientFields {
-            email: $fields.email("email", $asked.email),
-            name: $fields.optional("name", $asked.name, SHORT_TEXT),
-            phone_number: $fields.phone_number("phone_number", $asked.phone_number),
-            avatar_url: $asked.avatar_url.filter(|url| !url.is_empty()),
-            custom_attributes: $fields.$attributes("custom_attributes", $asked.custom_attributes.as_ref()),
+            email: $fields.email("email", $req.email),
+            name: $fields.optional("name", $req.name, SHORT_TEXT),
+            phone_number: $fields.phone_number("phone_number", $req.phone_number),
+            avatar_url: $req.avatar_url.filter(|url| !url.is_empty()),
+            custom_attributes: $fields.$attributes("custom_attributes", $req.custom_attributes.as_ref()),
         }
     }};
 }
@@ -152,10 +152,10 @@ impl ClientService for Api {
                 }
             }
         }
-        let asked = request.into_inner();
-        let signature = signature(&mut fields, asked.signature);
-        let source_id = fields.optional("source_id", asked.source_id, SHORT_TEXT);
-        let new = client_fields!(fields, asked, attributes);
+        let req = request.into_inner();
+        let signature = signature(&mut fields, req.signature);
+        let source_id = fields.optional("source_id", req.source_id, SHORT_TEXT);
+        let new = client_fields!(fields, req, attributes);
         fields.finish().or_status()?;
         to_response(
             self.chat
@@ -198,9 +198,9 @@ impl ClientService for Api {
         };
         let mut fields = Validator::default();
         let call = call(&mut fields, &request, &contact_session, respond);
-        let asked = request.into_inner();
-        let signature = signature(&mut fields, asked.signature);
-        let client_fields = client_fields!(fields, asked, attribute_update);
+        let req = request.into_inner();
+        let signature = signature(&mut fields, req.signature);
+        let client_fields = client_fields!(fields, req, attribute_update);
         fields.finish().or_status()?;
         to_response(
             self.chat
@@ -215,20 +215,20 @@ impl ClientService for Api {
         &self,
         request: Request<pb::ListClientConversationsRequest>,
     ) -> Result<Response<pb::ListClientConversationsResponse>, Status> {
-        let asked = request.get_ref();
-        let contact_session = self.contact_session(asked.session.as_ref()).await.or_status()?;
+        let req = request.get_ref();
+        let contact_session = self.contact_session(req.session.as_ref()).await.or_status()?;
         let without_paging = pb::ListClientConversationsRequest {
             page_size: 0,
             page_token: String::new(),
             without_messages: false,
-            ..asked.clone()
+            ..req.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 25), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 25), &req.page_token, 0);
         fields.finish().or_status()?;
         let found = self
             .chat
-            .client_conversations(&contact_session, !asked.without_messages, &page)
+            .client_conversations(&contact_session, !req.without_messages, &page)
             .await
             .or_status()?;
         let (conversations, next_page_token) = page::fill(&without_paging, &found, |found| seen(found, &contact_session));
@@ -251,8 +251,8 @@ impl ClientService for Api {
         };
         let mut fields = Validator::default();
         let call = call(&mut fields, &request, &contact_session, respond.clone());
-        let asked = request.into_inner();
-        let custom_attributes = fields.conversation_attributes("custom_attributes", asked.custom_attributes.as_ref());
+        let req = request.into_inner();
+        let custom_attributes = fields.conversation_attributes("custom_attributes", req.custom_attributes.as_ref());
         fields.finish().or_status()?;
         let made = self
             .chat
@@ -270,11 +270,11 @@ impl ClientService for Api {
         &self,
         request: Request<pb::GetClientConversationRequest>,
     ) -> Result<Response<pb::GetClientConversationResponse>, Status> {
-        let asked = request.get_ref();
-        let contact_session = self.contact_session(asked.session.as_ref()).await.or_status()?;
+        let req = request.get_ref();
+        let contact_session = self.contact_session(req.session.as_ref()).await.or_status()?;
         let found = self
             .chat
-            .client_conversation(&contact_session, ConversationId(asked.conversation_id))
+            .client_conversation(&contact_session, ConversationId(req.conversation_id))
             .await
             .or_status()?;
         Ok(Response::new(pb::GetClientConversationResponse {
@@ -308,11 +308,11 @@ impl ClientService for Api {
         &self,
         request: Request<pb::SetClientTypingRequest>,
     ) -> Result<Response<pb::SetClientTypingResponse>, Status> {
-        let asked = request.get_ref();
-        let contact_session = self.contact_session(asked.session.as_ref()).await.or_status()?;
+        let req = request.get_ref();
+        let contact_session = self.contact_session(req.session.as_ref()).await.or_status()?;
         self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
-        let id = ConversationId(asked.conversation_id);
-        let head = self.chat.set_client_typing(&contact_session, id, asked.typing).await.or_status()?;
+        let id = ConversationId(req.conversation_id);
+        let head = self.chat.set_client_typing(&contact_session, id, req.typing).await.or_status()?;
         Ok(Response::new(pb::SetClientTypingResponse { cursor: head.encode() }))
     }
 
@@ -334,19 +334,19 @@ impl ClientService for Api {
         &self,
         request: Request<pb::ListClientMessagesRequest>,
     ) -> Result<Response<pb::ListClientMessagesResponse>, Status> {
-        let asked = request.get_ref();
-        let contact_session = self.contact_session(asked.session.as_ref()).await.or_status()?;
+        let req = request.get_ref();
+        let contact_session = self.contact_session(req.session.as_ref()).await.or_status()?;
         let without_paging = pb::ListClientMessagesRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 20), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 20), &req.page_token, 0);
         fields.finish().or_status()?;
         page.check_key(&[Sort::by_id(true)]).or_status()?;
-        let before = page.after.map(|key| key.id).or(asked.before).map(MessageId);
-        let id = ConversationId(asked.conversation_id);
+        let before = page.after.map(|key| key.id).or(req.before).map(MessageId);
+        let id = ConversationId(req.conversation_id);
         let found = self
             .chat
             .client_messages(&contact_session, id, before, page.size)
@@ -373,18 +373,18 @@ impl ClientService for Api {
         };
         let mut fields = Validator::default();
         let call = call(&mut fields, &request, &contact_session, respond.clone());
-        let asked = request.into_inner();
-        let id = ConversationId(asked.conversation_id);
-        if let Some(content) = &asked.content {
+        let req = request.into_inner();
+        let id = ConversationId(req.conversation_id);
+        if let Some(content) = &req.content {
             fields.text("content", content, CONTENT);
         }
-        if let Some(echo_id) = &asked.echo_id {
+        if let Some(echo_id) = &req.echo_id {
             fields.text("echo_id", echo_id, SHORT_TEXT);
         }
         fields.finish().or_status()?;
         to_response(
             self.chat
-                .create_client_message(call, id, asked.content, asked.echo_id, asked.upload_ids)
+                .create_client_message(call, id, req.content, req.echo_id, req.upload_ids)
                 .await
                 .or_status()?,
             respond,
@@ -426,9 +426,9 @@ impl ClientService for Api {
         };
         let mut fields = Validator::default();
         let call = call(&mut fields, &request, &contact_session, respond.clone());
-        let asked = request.into_inner();
+        let req = request.into_inner();
         let within = prost_types::Struct {
-            fields: asked
+            fields: req
                 .submitted_values
                 .map(|value| ("submitted_values".to_owned(), value))
                 .into_iter()
@@ -437,7 +437,7 @@ impl ClientService for Api {
         let mut object = fields.attribute_update("submitted_values", Some(&within));
         fields.finish().or_status()?;
         let submitted = object.remove("submitted_values").unwrap_or_default();
-        let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
+        let (conversation, id) = (ConversationId(req.conversation_id), MessageId(req.message_id));
         to_response(
             self.chat
                 .update_client_message(call, conversation, id, submitted)

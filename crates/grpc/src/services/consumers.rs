@@ -32,10 +32,10 @@ use crate::{
 #[tonic::async_trait]
 impl ConsumersService for Api {
     async fn get_consumer(&self, request: Request<pb::GetConsumerRequest>) -> Result<Response<pb::GetConsumerResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let found = self
             .chat
-            .consumer(&*caller(&request).or_status()?, AccountId(asked.account_id), &asked.name)
+            .consumer(&*caller(&request).or_status()?, AccountId(req.account_id), &req.name)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetConsumerResponse {
@@ -44,21 +44,21 @@ impl ConsumersService for Api {
     }
 
     async fn list_consumers(&self, request: Request<pb::ListConsumersRequest>) -> Result<Response<pb::ListConsumersResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let without_paging = pb::ListConsumersRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 100), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
         fields.finish().or_status()?;
         page.check_key(&[Sort::by_text_column("name")]).or_status()?;
         let after = match page.after.as_ref().map(|key| &key.value) {
             Some(SortValue::Text(name)) => name.as_str(),
             _ => "",
         };
-        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         let mut found = self.chat.consumers(&caller, account, after, page.size + 1).await.or_status()?;
         let size = usize::try_from(page.size).unwrap_or(usize::MAX);
         let more = found.len() > size;
@@ -82,8 +82,8 @@ impl ConsumersService for Api {
         };
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let begin = match asked.start {
+        let req = request.into_inner();
+        let begin = match req.start {
             None => return Err(to_status(Error::invalid("start", Rule::Required, "must be given"))),
             Some(reset_consumer_request::Start::Earliest(())) => Start::Earliest(()),
             Some(reset_consumer_request::Start::Latest(())) => Start::Latest(()),
@@ -92,16 +92,16 @@ impl ConsumersService for Api {
         };
         let begin = start(&mut fields, Some(&begin)).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.reset_consumer(call, asked.name, begin).await.or_status()?, respond)
+        to_response(self.chat.reset_consumer(call, req.name, begin).await.or_status()?, respond)
     }
 
     async fn delete_consumer(&self, request: Request<pb::DeleteConsumerRequest>) -> Result<Response<pb::DeleteConsumerResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteConsumerResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
-        let name = asked.name.clone();
+        let name = req.name.clone();
         to_response(self.chat.delete_consumer(call, name).await.or_status()?, respond)
     }
 }

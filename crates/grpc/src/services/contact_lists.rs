@@ -22,26 +22,26 @@ use crate::validation::{
 const PAGE: i32 = 15;
 
 /// Lists the contacts that have a name, an e-mail address, a phone number or an identifier.
-pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRequest) -> Result<Response<pb::ListContactsResponse>> {
-    let account = AccountId(asked.account_id);
+pub(super) async fn list(chat: &Chat, caller: &Caller, req: pb::ListContactsRequest) -> Result<Response<pb::ListContactsResponse>> {
+    let account = AccountId(req.account_id);
     caller.access(account)?;
     let without_paging = pb::ListContactsRequest {
         page_size: 0,
         page_token: String::new(),
         skip: 0,
         with_total_size: false,
-        ..asked.clone()
+        ..req.clone()
     };
     let mut fields = Validator::default();
-    let page = page::read(&mut fields, &without_paging, (asked.page_size, PAGE), &asked.page_token, asked.skip);
-    let orders = orders(&mut fields, &asked.order_by);
-    fields.count("labels", asked.labels.len(), 100);
+    let page = page::read(&mut fields, &without_paging, (req.page_size, PAGE), &req.page_token, req.skip);
+    let orders = orders(&mut fields, &req.order_by);
+    fields.count("labels", req.labels.len(), 100);
     fields.finish()?;
     let query = ContactQuery {
-        labels: asked.labels,
-        online: asked.online_only,
+        labels: req.labels,
+        online: req.online_only,
         orders,
-        count: asked.with_total_size,
+        count: req.with_total_size,
         ..ContactQuery::all()
     };
     let (found, total) = chat.contacts(caller, account, &query, &page).await?;
@@ -54,25 +54,25 @@ pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRe
 }
 
 /// Lists the contacts that contain a text.
-pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContactsRequest) -> Result<Response<pb::SearchContactsResponse>> {
-    let account = AccountId(asked.account_id);
+pub(super) async fn search(chat: &Chat, caller: &Caller, req: pb::SearchContactsRequest) -> Result<Response<pb::SearchContactsResponse>> {
+    let account = AccountId(req.account_id);
     caller.access(account)?;
     let without_paging = pb::SearchContactsRequest {
         page_size: 0,
         page_token: String::new(),
         skip: 0,
         with_total_size: false,
-        ..asked.clone()
+        ..req.clone()
     };
     let mut fields = Validator::default();
-    let page = page::read(&mut fields, &without_paging, (asked.page_size, PAGE), &asked.page_token, asked.skip);
-    let orders = orders(&mut fields, &asked.order_by);
-    fields.required("query", &asked.query, SHORT_TEXT);
+    let page = page::read(&mut fields, &without_paging, (req.page_size, PAGE), &req.page_token, req.skip);
+    let orders = orders(&mut fields, &req.order_by);
+    fields.required("query", &req.query, SHORT_TEXT);
     fields.finish()?;
     let query = ContactQuery {
-        text: Some(asked.query.trim().to_owned()),
+        text: Some(req.query.trim().to_owned()),
         orders,
-        count: asked.with_total_size,
+        count: req.with_total_size,
         ..ContactQuery::all()
     };
     let (found, total) = chat.contacts(caller, account, &query, &page).await?;
@@ -85,24 +85,24 @@ pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContac
 }
 
 /// Lists the contacts that match a filter.
-pub(super) async fn filter(chat: &Chat, caller: &Caller, asked: pb::FilterContactsRequest) -> Result<Response<pb::FilterContactsResponse>> {
-    let account = AccountId(asked.account_id);
+pub(super) async fn filter(chat: &Chat, caller: &Caller, req: pb::FilterContactsRequest) -> Result<Response<pb::FilterContactsResponse>> {
+    let account = AccountId(req.account_id);
     caller.access(account)?;
     let without_paging = pb::FilterContactsRequest {
         page_size: 0,
         page_token: String::new(),
         skip: 0,
         with_total_size: false,
-        ..asked.clone()
+        ..req.clone()
     };
     let mut fields = Validator::default();
-    let given = filters::read(&mut fields, asked.filter);
-    let page = page::read(&mut fields, &without_paging, (asked.page_size, PAGE), &asked.page_token, asked.skip);
-    let orders = orders(&mut fields, &asked.order_by);
+    let given = filters::read(&mut fields, req.filter);
+    let page = page::read(&mut fields, &without_paging, (req.page_size, PAGE), &req.page_token, req.skip);
+    let orders = orders(&mut fields, &req.order_by);
     fields.finish()?;
     let query = ContactQuery {
         orders,
-        count: asked.with_total_size,
+        count: req.with_total_size,
         ..ContactQuery::all()
     };
     let (found, total) = chat.filter_contacts(caller, account, &given, query, &page).await?;

@@ -41,22 +41,20 @@ impl ContactNotesService for Api {
         };
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let contact_note = required("contact_note", asked.contact_note).or_status()?;
+        let req = request.into_inner();
+        let contact_note = required("contact_note", req.contact_note).or_status()?;
         fields.within("contact_note", |fields| fields.required("content", &contact_note.content, TEXT));
         fields.finish().or_status()?;
-        let made = self
-            .chat
-            .create_contact_note(call, ContactId(asked.contact_id), contact_note.content);
+        let made = self.chat.create_contact_note(call, ContactId(req.contact_id), contact_note.content);
         to_response(made.await.or_status()?, respond)
     }
 
     async fn get_contact_note(&self, request: Request<pb::GetContactNoteRequest>) -> Result<Response<pb::GetContactNoteResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, id) = (AccountId(asked.account_id), NoteId(asked.contact_note_id));
+        let req = request.get_ref();
+        let (account, id) = (AccountId(req.account_id), NoteId(req.contact_note_id));
         let row = self
             .chat
-            .contact_note(&*caller(&request).or_status()?, account, ContactId(asked.contact_id), id)
+            .contact_note(&*caller(&request).or_status()?, account, ContactId(req.contact_id), id)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetContactNoteResponse {
@@ -68,20 +66,20 @@ impl ContactNotesService for Api {
         &self,
         request: Request<pb::ListContactNotesRequest>,
     ) -> Result<Response<pb::ListContactNotesResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let without_paging = pb::ListContactNotesRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
         let found = self
             .chat
-            .contact_notes(&caller, account, ContactId(asked.contact_id), &page)
+            .contact_notes(&caller, account, ContactId(req.contact_id), &page)
             .await
             .or_status()?;
         let (contact_notes, next_page_token) = page::fill(&without_paging, &found, pb::ContactNote::from_stored);
@@ -103,14 +101,14 @@ impl ContactNotesService for Api {
         };
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let contact_note = required("contact_note", asked.contact_note).or_status()?;
-        let paths = mask(&mut fields, asked.update_mask);
+        let req = request.into_inner();
+        let contact_note = required("contact_note", req.contact_note).or_status()?;
+        let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("contact_note", |fields| patch(fields, &contact_note, &paths));
         fields.finish().or_status()?;
         to_response(
             self.chat
-                .update_contact_note(call, ContactId(asked.contact_id), NoteId(contact_note.id), patch)
+                .update_contact_note(call, ContactId(req.contact_id), NoteId(contact_note.id), patch)
                 .await
                 .or_status()?,
             respond,
@@ -121,18 +119,15 @@ impl ContactNotesService for Api {
         &self,
         request: Request<pb::DeleteContactNoteRequest>,
     ) -> Result<Response<pb::DeleteContactNoteResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteContactNoteResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
         to_response(
             self.chat
-                .delete_contact_note(call, ContactId(asked.contact_id), NoteId(asked.contact_note_id))
+                .delete_contact_note(call, ContactId(req.contact_id), NoteId(req.contact_note_id))
                 .await
                 .or_status()?,
             respond,

@@ -42,20 +42,20 @@ impl ContactsService for Api {
         caller(&request).or_status()?.write_access(account).or_status()?;
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, created).or_status()?;
-        let asked = request.into_inner();
-        fields.text("name", &asked.name, SHORT_TEXT);
-        fields.avatar("avatar_url", &asked.avatar_url, URL);
-        let source_id = fields.optional("source_id", asked.source_id, SHORT_TEXT);
+        let req = request.into_inner();
+        fields.text("name", &req.name, SHORT_TEXT);
+        fields.avatar("avatar_url", &req.avatar_url, URL);
+        let source_id = fields.optional("source_id", req.source_id, SHORT_TEXT);
         let new = NewContact {
-            name: asked.name,
-            email: fields.email("email", asked.email),
-            phone_number: fields.phone_number("phone_number", asked.phone_number),
-            identifier: fields.optional("identifier", asked.identifier, SHORT_TEXT),
-            blocked: asked.blocked,
-            additional_attributes: fields.attributes("additional_attributes", asked.additional_attributes.as_ref()),
-            custom_attributes: fields.attributes("custom_attributes", asked.custom_attributes.as_ref()),
-            avatar_url: asked.avatar_url,
-            session: asked.inbox_id.map(|inbox| (InboxId(inbox), source_id)),
+            name: req.name,
+            email: fields.email("email", req.email),
+            phone_number: fields.phone_number("phone_number", req.phone_number),
+            identifier: fields.optional("identifier", req.identifier, SHORT_TEXT),
+            blocked: req.blocked,
+            additional_attributes: fields.attributes("additional_attributes", req.additional_attributes.as_ref()),
+            custom_attributes: fields.attributes("custom_attributes", req.custom_attributes.as_ref()),
+            avatar_url: req.avatar_url,
+            session: req.inbox_id.map(|inbox| (InboxId(inbox), source_id)),
         };
         fields.indexed_attributes("additional_attributes", &new.additional_attributes);
         fields.finish().or_status()?;
@@ -63,13 +63,13 @@ impl ContactsService for Api {
     }
 
     async fn get_contact(&self, request: Request<pb::GetContactRequest>) -> Result<Response<pb::GetContactResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let contact = self
             .chat
             .contact(
                 &*caller(&request).or_status()?,
-                AccountId(asked.account_id),
-                ContactId(asked.contact_id),
+                AccountId(req.account_id),
+                ContactId(req.contact_id),
             )
             .await
             .or_status()?;
@@ -107,23 +107,23 @@ impl ContactsService for Api {
         caller(&request).or_status()?.write_access(account).or_status()?;
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, updated).or_status()?;
-        let asked = request.into_inner();
-        let contact = required("contact", asked.contact).or_status()?;
+        let req = request.into_inner();
+        let contact = required("contact", req.contact).or_status()?;
         let id = ContactId(contact.id);
-        let paths = mask(&mut fields, asked.update_mask);
+        let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("contact", |fields| patch(fields, &contact, paths));
         fields.finish().or_status()?;
         to_response(self.chat.update_contact(call, id, patch).await.or_status()?, updated)
     }
 
     async fn delete_contact(&self, request: Request<pb::DeleteContactRequest>) -> Result<Response<pb::DeleteContactResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteContactResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
         to_response(
-            self.chat.delete_contact(call, ContactId(asked.contact_id)).await.or_status()?,
+            self.chat.delete_contact(call, ContactId(req.contact_id)).await.or_status()?,
             respond,
         )
     }
@@ -136,13 +136,13 @@ impl ContactsService for Api {
         caller(&request).or_status()?.write_access(account).or_status()?;
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, session).or_status()?;
-        let asked = request.into_inner();
-        let source_id = fields.optional("source_id", asked.source_id, SHORT_TEXT);
+        let req = request.into_inner();
+        let source_id = fields.optional("source_id", req.source_id, SHORT_TEXT);
         fields.finish().or_status()?;
-        let (contact, inbox) = (ContactId(asked.contact_id), InboxId(asked.inbox_id));
+        let (contact, inbox) = (ContactId(req.contact_id), InboxId(req.inbox_id));
         to_response(
             self.chat
-                .create_session(call, contact, inbox, source_id, asked.hmac_verified)
+                .create_session(call, contact, inbox, source_id, req.hmac_verified)
                 .await
                 .or_status()?,
             session,
@@ -153,21 +153,21 @@ impl ContactsService for Api {
         &self,
         request: Request<pb::ListContactSessionsRequest>,
     ) -> Result<Response<pb::ListContactSessionsResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let without_paging = pb::ListContactSessionsRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 100), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
         fields.finish().or_status()?;
         let found = self
             .chat
             .sessions(
                 &*caller(&request).or_status()?,
-                AccountId(asked.account_id),
-                ContactId(asked.contact_id),
+                AccountId(req.account_id),
+                ContactId(req.contact_id),
                 &page,
             )
             .await
@@ -183,21 +183,21 @@ impl ContactsService for Api {
         &self,
         request: Request<pb::ListContactableInboxesRequest>,
     ) -> Result<Response<pb::ListContactableInboxesResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.access(account).or_status()?;
         let without_paging = pb::ListContactableInboxesRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 100), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
         fields.finish().or_status()?;
         let found = self
             .chat
-            .contactable_inboxes(&caller, account, ContactId(asked.contact_id), &page)
+            .contactable_inboxes(&caller, account, ContactId(req.contact_id), &page)
             .await
             .or_status()?;
         let shown = |(inbox, source_id): &(Arc<Inbox>, String)| pb::ContactableInbox {
@@ -215,16 +215,16 @@ impl ContactsService for Api {
         &self,
         request: Request<pb::GetContactBySessionRequest>,
     ) -> Result<Response<pb::GetContactBySessionResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
-        fields.required("source_id", &asked.source_id, SHORT_TEXT);
+        fields.required("source_id", &req.source_id, SHORT_TEXT);
         fields.finish().or_status()?;
         let contact = self
             .chat
-            .contact_by_session(&caller, account, InboxId(asked.inbox_id), &asked.source_id)
+            .contact_by_session(&caller, account, InboxId(req.inbox_id), &req.source_id)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetContactBySessionResponse {
@@ -237,9 +237,9 @@ impl ContactsService for Api {
         caller(&request).or_status()?.write_access(account).or_status()?;
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, merged).or_status()?;
-        let asked = request.into_inner();
+        let req = request.into_inner();
         fields.finish().or_status()?;
-        let (base, mergee) = (ContactId(asked.base_contact_id), ContactId(asked.mergee_contact_id));
+        let (base, mergee) = (ContactId(req.base_contact_id), ContactId(req.mergee_contact_id));
         to_response(self.chat.merge_contacts(call, base, mergee).await.or_status()?, merged)
     }
 }

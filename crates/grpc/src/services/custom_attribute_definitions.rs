@@ -45,8 +45,8 @@ impl CustomAttributeDefinitionsService for Api {
         };
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let custom_attribute_definition = required("custom_attribute_definition", asked.custom_attribute_definition).or_status()?;
+        let req = request.into_inner();
+        let custom_attribute_definition = required("custom_attribute_definition", req.custom_attribute_definition).or_status()?;
         let new = fields.within("custom_attribute_definition", |fields| {
             let paths = ["key", "display_name", "type", "description", "values", "regex_pattern", "regex_cue"].map(str::to_owned);
             let model = fields.kind::<pb::CustomAttributeModel>("model", custom_attribute_definition.model);
@@ -67,8 +67,8 @@ impl CustomAttributeDefinitionsService for Api {
         &self,
         request: Request<pb::GetCustomAttributeDefinitionRequest>,
     ) -> Result<Response<pb::GetCustomAttributeDefinitionResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, id) = (AccountId(asked.account_id), DefinitionId(asked.custom_attribute_definition_id));
+        let req = request.get_ref();
+        let (account, id) = (AccountId(req.account_id), DefinitionId(req.custom_attribute_definition_id));
         let row = self
             .chat
             .definition(&*caller(&request).or_status()?, account, id)
@@ -83,17 +83,17 @@ impl CustomAttributeDefinitionsService for Api {
         &self,
         request: Request<pb::ListCustomAttributeDefinitionsRequest>,
     ) -> Result<Response<pb::ListCustomAttributeDefinitionsResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let without_paging = pb::ListCustomAttributeDefinitionsRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
-        let model = fields.kind::<pb::CustomAttributeModel>("model", asked.model);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        let model = fields.kind::<pb::CustomAttributeModel>("model", req.model);
         fields.finish().or_status()?;
         let found = self
             .chat
@@ -120,9 +120,9 @@ impl CustomAttributeDefinitionsService for Api {
         };
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let custom_attribute_definition = required("custom_attribute_definition", asked.custom_attribute_definition).or_status()?;
-        let paths = mask(&mut fields, asked.update_mask);
+        let req = request.into_inner();
+        let custom_attribute_definition = required("custom_attribute_definition", req.custom_attribute_definition).or_status()?;
+        let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("custom_attribute_definition", |fields| {
             patch(fields, &custom_attribute_definition, &paths)
         });
@@ -140,18 +140,15 @@ impl CustomAttributeDefinitionsService for Api {
         &self,
         request: Request<pb::DeleteCustomAttributeDefinitionRequest>,
     ) -> Result<Response<pb::DeleteCustomAttributeDefinitionResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteCustomAttributeDefinitionResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
         to_response(
             self.chat
-                .delete_definition(call, DefinitionId(asked.custom_attribute_definition_id))
+                .delete_definition(call, DefinitionId(req.custom_attribute_definition_id))
                 .await
                 .or_status()?,
             respond,

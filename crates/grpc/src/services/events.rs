@@ -27,17 +27,17 @@ impl Api {
     async fn follow(&self, request: Request<pb::SubscribeRequest>) -> Result<Frames> {
         let account = AccountId(request.get_ref().account_id);
         let guard = StreamGuard::over(self, &request, account)?;
-        let asked = request.into_inner();
+        let req = request.into_inner();
         let mut fields = Validator::default();
-        let start = start(&mut fields, asked.start.as_ref())?;
-        let filter = filter(&mut fields, asked.filter.unwrap_or_default(), guard.access());
-        let heartbeat = heartbeat(&mut fields, asked.heartbeat.as_ref());
+        let start = start(&mut fields, req.start.as_ref())?;
+        let filter = filter(&mut fields, req.filter.unwrap_or_default(), guard.access());
+        let heartbeat = heartbeat(&mut fields, req.heartbeat.as_ref());
         fields.finish()?;
         let subscription = self
             .chat
             .events
             .hub
-            .subscribe(Kind::Subscribe, account, start, filter, heartbeat, asked.ephemeral)
+            .subscribe(Kind::Subscribe, account, start, filter, heartbeat, req.ephemeral)
             .await?;
         let position = StreamPosition::default();
         position.set(subscription.resume_at());

@@ -196,9 +196,9 @@ impl FilesService for Api {
     async fn download_file(&self, request: Request<pb::DownloadFileRequest>) -> Result<Response<Self::DownloadFileStream>, Status> {
         use pb::download_file_response::Part;
         let payer = Payer::of(&request);
-        let asked = request.into_inner();
+        let req = request.into_inner();
         let mut fields = Validator::default();
-        for (field, number) in [("offset", asked.offset), ("limit", asked.limit)] {
+        for (field, number) in [("offset", req.offset), ("limit", req.limit)] {
             if number < 0 {
                 fields.add_violation(field, Rule::OutOfRange(0), "must be 0 or more");
             }
@@ -209,8 +209,8 @@ impl FilesService for Api {
             self.chat.events.hub.place(Kind::Download).or_status()?,
             self.download_permit(&payer).or_status()?,
         );
-        let (offset, limit) = (asked.offset.unsigned_abs(), asked.limit.unsigned_abs());
-        let opened = self.chat.files.read(&asked.link, offset, limit).await.or_status()?;
+        let (offset, limit) = (req.offset.unsigned_abs(), req.limit.unsigned_abs());
+        let opened = self.chat.files.read(&req.link, offset, limit).await.or_status()?;
         let info = pb::FileInfo {
             name: opened.name,
             content_type: opened.content_type,

@@ -81,9 +81,9 @@ impl InboxesService for Api {
         };
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let mut inbox = required("inbox", asked.inbox).or_status()?;
-        if asked.inbox_defaults {
+        let req = request.into_inner();
+        let mut inbox = required("inbox", req.inbox).or_status()?;
+        if req.inbox_defaults {
             inbox.enable_auto_assignment = true;
             inbox.enable_email_collect = true;
             inbox.allow_messages_after_resolved = true;
@@ -103,9 +103,9 @@ impl InboxesService for Api {
 
     async fn get_inbox(&self, request: Request<pb::GetInboxRequest>) -> Result<Response<pb::GetInboxResponse>, Status> {
         let caller = caller(&request).or_status()?;
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
-        let inbox = self.chat.inbox(&caller, account, InboxId(asked.inbox_id)).await.or_status()?;
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
+        let inbox = self.chat.inbox(&caller, account, InboxId(req.inbox_id)).await.or_status()?;
         Ok(Response::new(pb::GetInboxResponse {
             inbox: Some(inbox_of(&inbox, reveal(&caller, account))),
         }))
@@ -113,15 +113,15 @@ impl InboxesService for Api {
 
     async fn list_inboxes(&self, request: Request<pb::ListInboxesRequest>) -> Result<Response<pb::ListInboxesResponse>, Status> {
         let caller = caller(&request).or_status()?;
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let reveal = reveal(&caller, account);
         let without_paging = pb::ListInboxesRequest {
-            account_id: asked.account_id,
+            account_id: req.account_id,
             ..pb::ListInboxesRequest::default()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
         let found = self.chat.inboxes(&caller, account, &page).await.or_status()?;
         let (inboxes, next_page_token) = page::fill(&without_paging, &found, |inbox| inbox_of(inbox, reveal));
@@ -137,11 +137,11 @@ impl InboxesService for Api {
         };
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let inbox = required("inbox", asked.inbox).or_status()?;
+        let req = request.into_inner();
+        let inbox = required("inbox", req.inbox).or_status()?;
         let id = InboxId(inbox.id);
         self.chat.may_change_inbox(&call.caller, account, id).await.or_status()?;
-        let paths = mask(&mut fields, asked.update_mask);
+        let paths = mask(&mut fields, req.update_mask);
         for path in paths.iter().filter(|path| !FIELDS.contains(&path.as_str())) {
             fields.unknown_path(path);
         }
@@ -161,28 +161,28 @@ impl InboxesService for Api {
     }
 
     async fn delete_inbox(&self, request: Request<pb::DeleteInboxRequest>) -> Result<Response<pb::DeleteInboxResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteInboxResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.delete_inbox(call, InboxId(asked.inbox_id)).await.or_status()?, respond)
+        to_response(self.chat.delete_inbox(call, InboxId(req.inbox_id)).await.or_status()?, respond)
     }
 
     async fn list_inbox_members(
         &self,
         request: Request<pb::ListInboxMembersRequest>,
     ) -> Result<Response<pb::ListInboxMembersResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let without_paging = pb::ListInboxMembersRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
-        let (account, inbox) = (AccountId(asked.account_id), InboxId(asked.inbox_id));
+        let (account, inbox) = (AccountId(req.account_id), InboxId(req.inbox_id));
         let found = self
             .chat
             .inbox_members(&*caller(&request).or_status()?, account, inbox, &page)
@@ -196,13 +196,13 @@ impl InboxesService for Api {
         &self,
         request: Request<pb::SetInboxMembersRequest>,
     ) -> Result<Response<pb::SetInboxMembersResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::SetInboxMembersResponse {
             members: truncation::agents(members.iter().map(ToProto::to_proto)),
             cursor,
         };
-        let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
-        let edited = self.chat.edit_inbox_members(call, InboxId(asked.inbox_id), Edit::Set, users);
+        let (call, users) = members(&request, req.account_id, &req.user_ids, respond).or_status()?;
+        let edited = self.chat.edit_inbox_members(call, InboxId(req.inbox_id), Edit::Set, users);
         to_response(edited.await.or_status()?, respond)
     }
 
@@ -210,13 +210,13 @@ impl InboxesService for Api {
         &self,
         request: Request<pb::AddInboxMembersRequest>,
     ) -> Result<Response<pb::AddInboxMembersResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::AddInboxMembersResponse {
             members: truncation::agents(members.iter().map(ToProto::to_proto)),
             cursor,
         };
-        let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
-        let edited = self.chat.edit_inbox_members(call, InboxId(asked.inbox_id), Edit::Add, users);
+        let (call, users) = members(&request, req.account_id, &req.user_ids, respond).or_status()?;
+        let edited = self.chat.edit_inbox_members(call, InboxId(req.inbox_id), Edit::Add, users);
         to_response(edited.await.or_status()?, respond)
     }
 
@@ -224,13 +224,13 @@ impl InboxesService for Api {
         &self,
         request: Request<pb::RemoveInboxMembersRequest>,
     ) -> Result<Response<pb::RemoveInboxMembersResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::RemoveInboxMembersResponse {
             members: truncation::agents(members.iter().map(ToProto::to_proto)),
             cursor,
         };
-        let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
-        let edited = self.chat.edit_inbox_members(call, InboxId(asked.inbox_id), Edit::Remove, users);
+        let (call, users) = members(&request, req.account_id, &req.user_ids, respond).or_status()?;
+        let edited = self.chat.edit_inbox_members(call, InboxId(req.inbox_id), Edit::Remove, users);
         to_response(edited.await.or_status()?, respond)
     }
 
@@ -238,19 +238,19 @@ impl InboxesService for Api {
         &self,
         request: Request<pb::ListAssignableAgentsRequest>,
     ) -> Result<Response<pb::ListAssignableAgentsResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let without_paging = pb::ListAssignableAgentsRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
-        fields.count("inbox_ids", asked.inbox_ids.len(), 100);
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.count("inbox_ids", req.inbox_ids.len(), 100);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
-        let inboxes = asked.inbox_ids.iter().copied().map(InboxId).collect();
+        let inboxes = req.inbox_ids.iter().copied().map(InboxId).collect();
         let found = self.chat.assignable_agents(&caller, account, &inboxes, &page).await.or_status()?;
         let (agents, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListAssignableAgentsResponse { agents, next_page_token }))

@@ -43,8 +43,8 @@ impl LabelsService for Api {
         };
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let label = required("label", asked.label).or_status()?;
+        let req = request.into_inner();
+        let label = required("label", req.label).or_status()?;
         let new = fields.within("label", |fields| NewLabel {
             title: title(fields, &label.title),
             description: fields.optional("description", label.description.clone(), TEXT),
@@ -56,8 +56,8 @@ impl LabelsService for Api {
     }
 
     async fn get_label(&self, request: Request<pb::GetLabelRequest>) -> Result<Response<pb::GetLabelResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, id) = (AccountId(asked.account_id), LabelId(asked.label_id));
+        let req = request.get_ref();
+        let (account, id) = (AccountId(req.account_id), LabelId(req.label_id));
         let row = self.chat.label(&*caller(&request).or_status()?, account, id).await.or_status()?;
         Ok(Response::new(pb::GetLabelResponse {
             label: Some(row.to_proto()),
@@ -65,16 +65,16 @@ impl LabelsService for Api {
     }
 
     async fn list_labels(&self, request: Request<pb::ListLabelsRequest>) -> Result<Response<pb::ListLabelsResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let without_paging = pb::ListLabelsRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
         let found = self.chat.labels(&caller, account, &page).await.or_status()?;
         let (labels, next_page_token) = page::fill(&without_paging, &found, pb::Label::from_stored);
@@ -90,29 +90,26 @@ impl LabelsService for Api {
         };
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let label = required("label", asked.label).or_status()?;
+        let req = request.into_inner();
+        let label = required("label", req.label).or_status()?;
         self.chat
             .may_change_label(&call.caller, account, LabelId(label.id))
             .await
             .or_status()?;
-        let paths = mask(&mut fields, asked.update_mask);
+        let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("label", |fields| patch(fields, &label, &paths));
         fields.finish().or_status()?;
         to_response(self.chat.update_label(call, LabelId(label.id), patch).await.or_status()?, respond)
     }
 
     async fn delete_label(&self, request: Request<pb::DeleteLabelRequest>) -> Result<Response<pb::DeleteLabelResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteLabelResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.delete_label(call, LabelId(asked.label_id)).await.or_status()?, respond)
+        to_response(self.chat.delete_label(call, LabelId(req.label_id)).await.or_status()?, respond)
     }
 }
 

@@ -33,10 +33,10 @@ impl LoginsService for Api {
     ) -> Result<Response<pb::CreateLoginLinkResponse>, Status> {
         let caller = caller(&request).or_status()?;
         caller.platform().or_status()?;
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let mut fields = Validator::default();
-        reject_request_id(&mut fields, &asked.request_id);
-        let user = UserId(fields.id("user_id", asked.user_id));
+        reject_request_id(&mut fields, &req.request_id);
+        let user = UserId(fields.id("user_id", req.user_id));
         fields.finish().or_status()?;
         let made = self.chat.create_login(&caller, user).await.or_status()?;
         let query = form_urlencoded::Serializer::new(String::new())
@@ -52,20 +52,16 @@ impl LoginsService for Api {
     }
 
     async fn redeem_login(&self, request: Request<pb::RedeemLoginRequest>) -> Result<Response<pb::RedeemLoginResponse>, Status> {
-        let asked = request.into_inner();
+        let req = request.into_inner();
         let mut fields = Validator::default();
-        reject_request_id(&mut fields, &asked.request_id);
-        let email = fields.email("email", Some(asked.email));
+        reject_request_id(&mut fields, &req.request_id);
+        let email = fields.email("email", Some(req.email));
         if email.is_none() {
             fields.add_violation("email", Rule::Required, "must be given");
         }
-        fields.required("secret", &asked.secret, SECRET);
+        fields.required("secret", &req.secret, SECRET);
         fields.finish().or_status()?;
-        let (token, secret) = self
-            .chat
-            .redeem_login(&email.unwrap_or_default(), &asked.secret)
-            .await
-            .or_status()?;
+        let (token, secret) = self.chat.redeem_login(&email.unwrap_or_default(), &req.secret).await.or_status()?;
         Ok(Response::new(pb::RedeemLoginResponse {
             token: Some(token.to_proto()),
             secret,

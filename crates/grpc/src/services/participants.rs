@@ -32,14 +32,14 @@ const MAX_USERS: usize = 1000;
 /// Implements a method that changes the participants of a conversation.
 macro_rules! change_participants {
     ($self:ident, $request:ident, $respond:expr, $patch:expr) => {{
-        let asked = $request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = $request.get_ref();
+        let account = AccountId(req.account_id);
         caller(&$request).or_status()?.write_access(account).or_status()?;
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &$request, account, $respond).or_status()?;
-        let users = users(&mut fields, &asked.user_ids);
+        let users = users(&mut fields, &req.user_ids);
         fields.finish().or_status()?;
-        let id = ConversationId(asked.conversation_id);
+        let id = ConversationId(req.conversation_id);
         to_response($self.chat.change_participants(call, id, $patch(users)).await.or_status()?, $respond)
     }};
 }
@@ -50,19 +50,19 @@ impl ParticipantsService for Api {
         &self,
         request: Request<pb::ListParticipantsRequest>,
     ) -> Result<Response<pb::ListParticipantsResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.access(account).or_status()?;
         let without_paging = pb::ListParticipantsRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
-        let id = ConversationId(asked.conversation_id);
+        let id = ConversationId(req.conversation_id);
         let found = self.chat.participants(&caller, account, id, &page).await.or_status()?;
         let (participants, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListParticipantsResponse {

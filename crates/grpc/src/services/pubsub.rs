@@ -107,11 +107,11 @@ impl PubsubService for Api {
         &self,
         request: Request<pb::RotatePubsubTokenRequest>,
     ) -> Result<Response<pb::RotatePubsubTokenResponse>, Status> {
-        let asked = request.into_inner();
+        let req = request.into_inner();
         let mut fields = Validator::default();
-        reject_request_id(&mut fields, &asked.request_id);
+        reject_request_id(&mut fields, &req.request_id);
         fields.finish().or_status()?;
-        let subscriber = self.subscriber(&required("key", asked.key).or_status()?).await.or_status()?;
+        let subscriber = self.subscriber(&required("key", req.key).or_status()?).await.or_status()?;
         Ok(Response::new(pb::RotatePubsubTokenResponse {
             pubsub_token: self.chat.rotate_pubsub_token(&subscriber).await.or_status()?,
             cursor: bytes::Bytes::new(),
@@ -122,11 +122,11 @@ impl PubsubService for Api {
         &self,
         request: Request<pb::ReportPubsubPresenceRequest>,
     ) -> Result<Response<pb::ReportPubsubPresenceResponse>, Status> {
-        let asked = request.into_inner();
+        let req = request.into_inner();
         let mut fields = Validator::default();
-        fields.request_id(&asked.request_id);
+        fields.request_id(&req.request_id);
         fields.finish().or_status()?;
-        let subscriber = self.subscriber(&required("key", asked.key).or_status()?).await.or_status()?;
+        let subscriber = self.subscriber(&required("key", req.key).or_status()?).await.or_status()?;
         let present = self.chat.report_ear(&subscriber).await.or_status()?;
         let cursor = present.head.encode();
         let pb::PubsubPresence { users, contacts } = presence_message(present);

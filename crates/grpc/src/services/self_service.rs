@@ -28,8 +28,8 @@ impl Api {
         &self,
         request: Request<pb::UpdateOwnAvailabilityRequest>,
     ) -> Result<Response<pb::UpdateOwnAvailabilityResponse>, Status> {
-        let asked = request.get_ref();
-        let (identity, account) = (identity(&request).or_status()?, AccountId(asked.account_id));
+        let req = request.get_ref();
+        let (identity, account) = (identity(&request).or_status()?, AccountId(req.account_id));
         identity.caller.write_access(account).or_status()?;
         // The target of the audit event is the user, whom the request does not name.
         let user = identity.caller.user_id().map(|user| ("user_id", user.0));
@@ -39,7 +39,7 @@ impl Api {
             cursor,
         };
         let mut fields = Validator::default();
-        let patch = membership(&mut fields, 0, asked.availability, asked.auto_offline);
+        let patch = membership(&mut fields, 0, req.availability, req.auto_offline);
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         fields.finish().or_status()?;
         let updated = self.chat.update_own_availability(call, patch.availability, patch.auto_offline);
@@ -50,11 +50,11 @@ impl Api {
         &self,
         request: Request<pb::SetActiveAccountRequest>,
     ) -> Result<Response<pb::SetActiveAccountResponse>, Status> {
-        let (caller, asked) = (caller(&request).or_status()?, request.get_ref());
-        let account = AccountId(asked.account_id);
+        let (caller, req) = (caller(&request).or_status()?, request.get_ref());
+        let account = AccountId(req.account_id);
         caller.write_access(account).or_status()?;
         let mut fields = Validator::default();
-        fields.request_id(&asked.request_id);
+        fields.request_id(&req.request_id);
         fields.finish().or_status()?;
         let head = self.chat.set_active_account(&caller, account).await.or_status()?;
         Ok(Response::new(pb::SetActiveAccountResponse { cursor: head.encode() }))

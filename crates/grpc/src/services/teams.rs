@@ -75,24 +75,24 @@ impl TeamsService for Api {
     }
 
     async fn get_team(&self, request: Request<pb::GetTeamRequest>) -> Result<Response<pb::GetTeamResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, id) = (AccountId(asked.account_id), TeamId(asked.team_id));
+        let req = request.get_ref();
+        let (account, id) = (AccountId(req.account_id), TeamId(req.team_id));
         let team = self.chat.team(&*caller(&request).or_status()?, account, id).await.or_status()?;
         Ok(Response::new(pb::GetTeamResponse { team: Some(seen(&team)) }))
     }
 
     async fn list_teams(&self, request: Request<pb::ListTeamsRequest>) -> Result<Response<pb::ListTeamsResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let without_paging = pb::ListTeamsRequest {
-            account_id: asked.account_id,
+            account_id: req.account_id,
             ..pb::ListTeamsRequest::default()
         };
         let caller = caller(&request).or_status()?;
-        caller.access(AccountId(asked.account_id)).or_status()?;
+        caller.access(AccountId(req.account_id)).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
-        let found = self.chat.teams(&caller, AccountId(asked.account_id), &page).await.or_status()?;
+        let found = self.chat.teams(&caller, AccountId(req.account_id), &page).await.or_status()?;
         let (teams, next_page_token) = page::fill(&without_paging, &found, seen);
         Ok(Response::new(pb::ListTeamsResponse { teams, next_page_token }))
     }
@@ -106,14 +106,14 @@ impl TeamsService for Api {
         };
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let team = required("team", asked.team).or_status()?;
+        let req = request.into_inner();
+        let team = required("team", req.team).or_status()?;
         self.chat
             .may_change_team(&call.caller, account, TeamId(team.id))
             .await
             .or_status()?;
         let mut patch = TeamPatch::default();
-        for path in mask(&mut fields, asked.update_mask) {
+        for path in mask(&mut fields, req.update_mask) {
             fields.within("team", |fields| match path.as_str() {
                 "name" => {
                     fields.required_name("name", &team.name, SHORT_TEXT);
@@ -129,50 +129,47 @@ impl TeamsService for Api {
     }
 
     async fn delete_team(&self, request: Request<pb::DeleteTeamRequest>) -> Result<Response<pb::DeleteTeamResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteTeamResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.delete_team(call, TeamId(asked.team_id)).await.or_status()?, respond)
+        to_response(self.chat.delete_team(call, TeamId(req.team_id)).await.or_status()?, respond)
     }
 
     async fn list_team_members(
         &self,
         request: Request<pb::ListTeamMembersRequest>,
     ) -> Result<Response<pb::ListTeamMembersResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let without_paging = pb::ListTeamMembersRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
         let caller = caller(&request).or_status()?;
-        caller.access(AccountId(asked.account_id)).or_status()?;
+        caller.access(AccountId(req.account_id)).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (asked.page_size, 1000), &asked.page_token, 0);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
-        let (account, team) = (AccountId(asked.account_id), TeamId(asked.team_id));
+        let (account, team) = (AccountId(req.account_id), TeamId(req.team_id));
         let found = self.chat.team_members(&caller, account, team, &page).await.or_status()?;
         let (members, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListTeamMembersResponse { members, next_page_token }))
     }
 
     async fn add_team_members(&self, request: Request<pb::AddTeamMembersRequest>) -> Result<Response<pb::AddTeamMembersResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |added: &Vec<Agent>, cursor: Bytes| pb::AddTeamMembersResponse {
             added: agents(added),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        let users = users(&mut fields, &asked.user_ids);
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let users = users(&mut fields, &req.user_ids);
         fields.finish().or_status()?;
-        let edited = self.chat.edit_team_members(call, TeamId(asked.team_id), Edit::Add, users);
+        let edited = self.chat.edit_team_members(call, TeamId(req.team_id), Edit::Add, users);
         to_response(edited.await.or_status()?, respond)
     }
 
@@ -180,35 +177,29 @@ impl TeamsService for Api {
         &self,
         request: Request<pb::RemoveTeamMembersRequest>,
     ) -> Result<Response<pb::RemoveTeamMembersResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |_: &Vec<Agent>, cursor: Bytes| pb::RemoveTeamMembersResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        let users = users(&mut fields, &asked.user_ids);
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let users = users(&mut fields, &req.user_ids);
         fields.finish().or_status()?;
-        let edited = self.chat.edit_team_members(call, TeamId(asked.team_id), Edit::Remove, users);
+        let edited = self.chat.edit_team_members(call, TeamId(req.team_id), Edit::Remove, users);
         to_response(edited.await.or_status()?, respond)
     }
 
     async fn set_team_members(&self, request: Request<pb::SetTeamMembersRequest>) -> Result<Response<pb::SetTeamMembersResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::SetTeamMembersResponse {
             members: agents(members),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        let users = users(&mut fields, &asked.user_ids);
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let users = users(&mut fields, &req.user_ids);
         fields.finish().or_status()?;
-        let edited = self.chat.edit_team_members(call, TeamId(asked.team_id), Edit::Set, users);
+        let edited = self.chat.edit_team_members(call, TeamId(req.team_id), Edit::Set, users);
         to_response(edited.await.or_status()?, respond)
     }
 }
