@@ -163,8 +163,8 @@ impl Section {
     }
 }
 
-/// A response with several lists, each written like [`paginated`] does. `frame` wraps their rows. The lists are written in the order of their
-/// occurrence in the response's text, so a client that does not read holds at most one further page.
+/// A response with several lists, each written like [`paginated`] does. `frame` wraps their rows. The lists are written in the order of
+/// their occurrence in the response's text, so a client that does not read holds at most one further page.
 pub fn sections<const N: usize>(sections: [Section; N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
     if sections.iter().all(|section| section.has_all) {
         return json::ok(&frame(sections.map(|section| Json::Array(section.first))));

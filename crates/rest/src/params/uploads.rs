@@ -145,8 +145,8 @@ impl Form {
                 let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks.map(move |chunk| piece(Part::Chunk(chunk))));
                 let mut files = self.call.files();
                 let storing = files.upload_file(self.call.request(pieces)).map_err(|status| refused(&status));
-                // `biased`, with `forward_chunks` first: when the form breaks off, the stream of chunks ends too. Polling the call again would make
-                // it store a partial file.
+                // `biased`, with `forward_chunks` first: when the form breaks off, the stream of chunks ends too. Polling the call again would
+                // make it store a partial file.
                 tokio::try_join!(biased; forward_chunks, storing)?.1.into_inner().file
             }
             Owner::Client(session) => {
