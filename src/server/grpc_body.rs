@@ -307,7 +307,7 @@ impl http_body::Body for MeteredBody {
                 // Between messages a stream may be idle; the first message is covered by the call's deadline.
                 if this.is_inside_message() {
                     ready!(this.time.poll_expired(this.timeout, cx));
-                    return Poll::Ready(Some(Err(parley_grpc::slow_message())));
+                    return Poll::Ready(Some(Err(parley_grpc::message_timeout())));
                 }
                 return Poll::Pending;
             };

@@ -135,7 +135,7 @@ pub async fn grpc(
         .merge(charged(reflection, resource, bytes))
         .layer(MapResponseLayer::new({
             let health_reported = health_reported.clone();
-            let draining = parley_grpc::draining();
+            let draining = parley_grpc::shutdown_trailers();
             move |response: axum::response::Response| {
                 response.map(|body| axum::body::Body::new(StoppableBody::new(health_reported.clone(), draining.clone(), body)))
             }

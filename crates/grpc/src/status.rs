@@ -1,4 +1,4 @@
-//! The one place that makes a `Status`.
+//! The only place that creates a `Status`: maps errors to codes, reasons and details.
 
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
@@ -11,13 +11,13 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::meter;
 
-/// The trailer that holds the reason as text, for clients that do not decode the details.
+/// The trailer that carries the reason as text, for clients that do not decode the status details.
 pub const REASON_TRAILER: &str = "parley-reason";
 
-/// The domain of every reason.
+/// The `domain` of every `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "parley";
 
-/// The name of a rule, for programs: `google.rpc.BadRequest.FieldViolation.reason`.
+/// The machine-readable name of a rule: `google.rpc.BadRequest.FieldViolation.reason`.
 fn rule_name(rule: Rule) -> &'static str {
     match rule {
         Rule::Required => "REQUIRED",
@@ -39,17 +39,17 @@ fn limit(rule: Rule) -> Option<String> {
     }
 }
 
-/// Bytes of a message, of a violation's description, and of each other value in the details: all may repeat what a caller sent. Longer
-/// ones are cut. One violation with all of them at their longest fits into [`STATUS_BYTES`].
+/// Maximum bytes of a message, of a violation's description, and of each other value in the details. All may repeat the caller's input, so
+/// longer values are truncated. A status with one violation and every value at its maximum fits into [`STATUS_BYTES`].
 const MESSAGE_BYTES: usize = 768;
 const DESCRIPTION_BYTES: usize = 1024;
 const VALUE_BYTES: usize = 256;
 
-/// Bytes of message and details as they travel. gRPC clients take 8 KiB of metadata by default, of which the rest (other headers, and 32
-/// bytes of each header that HTTP/2 counts besides) needs less than 1 KiB.
+/// Maximum encoded bytes of message and details. gRPC clients accept 8 KiB of metadata by default. The rest (other headers, and the 32
+/// bytes per header that HTTP/2 adds to the count) needs less than 1 KiB.
 const STATUS_BYTES: usize = 7 * 1024;
 
-/// A text that is at most so long, in bytes.
+/// Truncates a text to a number of bytes, at a character boundary.
 fn cut(mut text: String, bytes: usize) -> String {
     if text.len() > bytes && parley_fault::is_on(Protection::StatusSize) {
         text.truncate(text.floor_char_boundary(bytes));
@@ -58,24 +58,24 @@ fn cut(mut text: String, bytes: usize) -> String {
     text
 }
 
-/// Bytes of a status as it travels: the message percent-encoded, the details in base64.
-fn travelling_bytes(status: &Status) -> usize {
+/// The size of a status on the wire in bytes: the message is percent-encoded, the details are base64.
+fn wire_len(status: &Status) -> usize {
     let plain = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b'%';
     let message: usize = status.message().bytes().map(|byte| if plain(&byte) { 1 } else { 3 }).sum();
     message + status.details().len().div_ceil(3) * 4
 }
 
-/// A status with exactly one `ErrorInfo`.
-struct Refusal {
+/// A status under construction, with exactly one `ErrorInfo`.
+struct StatusBuilder {
     code: Code,
     reason: ErrorReason,
     metadata: HashMap<String, String>,
-    /// Named with their limits, as many as there is room for.
+    /// Included with their limits, as many as fit.
     violations: Vec<Violation>,
     details: ErrorDetails,
 }
 
-impl Refusal {
+impl StatusBuilder {
     fn new(code: Code, reason: ErrorReason) -> Self {
         Self {
             code,
@@ -101,8 +101,8 @@ impl Refusal {
         self
     }
 
-    /// Notes that a limit refused.
-    fn counted(self, reason: &'static str) -> Self {
+    /// Counts a call that was rejected by a limit.
+    fn count_rejection(self, reason: &'static str) -> Self {
         meter::rejected(reason);
         self
     }
@@ -112,21 +112,21 @@ impl Refusal {
         self
     }
 
-    /// The status, below [`STATUS_BYTES`]: with fewer of the violations, if there is no room for all.
+    /// Builds the status, within [`STATUS_BYTES`]: drops violations from the end until it fits.
     fn status(self, message: String) -> Status {
         let message = cut(message, MESSAGE_BYTES);
         let mut named = self.violations.len();
         loop {
-            let status = self.naming(named, message.clone());
-            if named == 0 || travelling_bytes(&status) <= STATUS_BYTES || !parley_fault::is_on(Protection::StatusSize) {
+            let status = self.with_violations(named, message.clone());
+            if named == 0 || wire_len(&status) <= STATUS_BYTES || !parley_fault::is_on(Protection::StatusSize) {
                 return status;
             }
             named /= 2;
         }
     }
 
-    /// The status with the first of the violations.
-    fn naming(&self, count: usize, message: String) -> Status {
+    /// Builds the status with the first `count` violations.
+    fn with_violations(&self, count: usize, message: String) -> Status {
         let (mut metadata, mut details) = (self.metadata.clone(), self.details.clone());
         let name = |violation: &Violation| cut(violation.field.clone(), VALUE_BYTES);
         let named = &self.violations[..count];
@@ -156,18 +156,19 @@ impl Refusal {
     }
 }
 
-/// The status of an error, with its reason and details.
+/// Converts an error into a status with its reason and details.
 pub fn to_status(error: Error) -> Status {
     let message = error.to_string();
-    refusal(error).status(message)
+    status_builder(error).status(message)
 }
 
-/// A result whose error becomes a [`Status`]; neither type belongs to this crate, so `?` alone cannot convert it.
+/// Converts the error of a result into a [`Status`]. `?` alone cannot do it: both types are foreign to this crate, so it cannot implement
+/// `From`.
 pub trait OrStatus<T> {
-    /// Converts the error by [`to_status`].
+    /// Converts the error with [`to_status`].
     ///
     /// # Errors
-    /// The status of the error.
+    /// Returns the status of the error.
     fn or_status(self) -> Result<T, Status>;
 }
 
@@ -177,38 +178,38 @@ impl<T> OrStatus<T> for Result<T, Error> {
     }
 }
 
-fn refusal(error: Error) -> Refusal {
+fn status_builder(error: Error) -> StatusBuilder {
     use ErrorReason as Reason;
     match error {
-        Error::Invalid(violations) => Refusal::new(Code::InvalidArgument, Reason::InvalidField).fields(violations),
+        Error::Invalid(violations) => StatusBuilder::new(Code::InvalidArgument, Reason::InvalidField).fields(violations),
         Error::Taken {
             violations,
             kind,
             existing_id,
         } => {
-            let mut refusal = Refusal::new(Code::AlreadyExists, Reason::AlreadyTaken);
+            let mut builder = StatusBuilder::new(Code::AlreadyExists, Reason::AlreadyTaken);
             if let Some(first) = violations.first() {
-                refusal = refusal.with("field", &first.field);
+                builder = builder.with("field", &first.field);
             }
-            refusal = refusal.fields(violations);
+            builder = builder.fields(violations);
             match existing_id {
-                Some(id) => refusal.with("existing_id", id).resource(kind, &id.to_string(), "has this value"),
-                None => refusal,
+                Some(id) => builder.with("existing_id", id).resource(kind, &id.to_string(), "has this value"),
+                None => builder,
             }
         }
-        Error::NotFound { kind, id } => Refusal::new(Code::NotFound, Reason::NotFound)
+        Error::NotFound { kind, id } => StatusBuilder::new(Code::NotFound, Reason::NotFound)
             .with("kind", kind)
             .with("id", &id)
             .resource(kind, &id, "does not exist in this account"),
-        Error::TokenMissing => Refusal::new(Code::Unauthenticated, Reason::TokenMissing),
-        Error::TokenInvalid => Refusal::new(Code::Unauthenticated, Reason::TokenInvalid),
-        Error::NotMember(account) => Refusal::new(Code::PermissionDenied, Reason::NotAMember).with("account_id", account),
-        Error::Denied(_) => Refusal::new(Code::PermissionDenied, Reason::NotAllowed),
-        Error::WrongToken(_) => Refusal::new(Code::PermissionDenied, Reason::WrongTokenKind),
-        Error::NotConnected(account) => Refusal::new(Code::PermissionDenied, Reason::BotNotConnected).with("account_id", account),
-        Error::Unsigned(_) => Refusal::new(Code::Unauthenticated, Reason::IdentifierUnsigned),
-        Error::Suspended(account) => Refusal::new(Code::PermissionDenied, Reason::AccountSuspended).with("account_id", account),
-        Error::KeyReused(id) => Refusal::new(Code::AlreadyExists, Reason::IdempotencyKeyReused).with("request_id", id),
+        Error::TokenMissing => StatusBuilder::new(Code::Unauthenticated, Reason::TokenMissing),
+        Error::TokenInvalid => StatusBuilder::new(Code::Unauthenticated, Reason::TokenInvalid),
+        Error::NotMember(account) => StatusBuilder::new(Code::PermissionDenied, Reason::NotAMember).with("account_id", account),
+        Error::Denied(_) => StatusBuilder::new(Code::PermissionDenied, Reason::NotAllowed),
+        Error::WrongToken(_) => StatusBuilder::new(Code::PermissionDenied, Reason::WrongTokenKind),
+        Error::NotConnected(account) => StatusBuilder::new(Code::PermissionDenied, Reason::BotNotConnected).with("account_id", account),
+        Error::Unsigned(_) => StatusBuilder::new(Code::Unauthenticated, Reason::IdentifierUnsigned),
+        Error::Suspended(account) => StatusBuilder::new(Code::PermissionDenied, Reason::AccountSuspended).with("account_id", account),
+        Error::KeyReused(id) => StatusBuilder::new(Code::AlreadyExists, Reason::IdempotencyKeyReused).with("request_id", id),
         Error::Cursor {
             fault,
             earliest,
@@ -220,67 +221,67 @@ fn refusal(error: Error) -> Refusal {
                 CursorFault::Ahead => Reason::CursorAheadOfLog,
                 CursorFault::EpochChanged => Reason::EpochChanged,
             };
-            Refusal::new(Code::OutOfRange, reason)
+            StatusBuilder::new(Code::OutOfRange, reason)
                 .with("earliest_seq", earliest)
                 .with("head_seq", head)
                 .with("epoch", format!("{epoch:x}"))
         }
         Error::Consumer(fault) => match fault {
-            ConsumerFault::TakenOver => Refusal::new(Code::Aborted, Reason::ConsumerTakenOver),
-            ConsumerFault::OtherFilter => Refusal::new(Code::FailedPrecondition, Reason::ConsumerDiffers).with("field", "filter"),
-            ConsumerFault::OtherShards(count) => Refusal::new(Code::FailedPrecondition, Reason::ConsumerDiffers)
+            ConsumerFault::TakenOver => StatusBuilder::new(Code::Aborted, Reason::ConsumerTakenOver),
+            ConsumerFault::OtherFilter => StatusBuilder::new(Code::FailedPrecondition, Reason::ConsumerDiffers).with("field", "filter"),
+            ConsumerFault::OtherShards(count) => StatusBuilder::new(Code::FailedPrecondition, Reason::ConsumerDiffers)
                 .with("field", "shard_count")
                 .with("shard_count", count),
         },
-        Error::CursorForeign => Refusal::new(Code::PermissionDenied, Reason::CursorOfAnotherAccount),
-        Error::Flood { limit, retry_after } => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+        Error::CursorForeign => StatusBuilder::new(Code::PermissionDenied, Reason::CursorOfAnotherAccount),
+        Error::Flood { limit, retry_after } => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("limit", format!("{limit} messages a minute in one conversation"))
             .retry(retry_after)
-            .counted("flood"),
-        Error::TooFast { limit, retry_after } => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .count_rejection("flood"),
+        Error::TooFast { limit, retry_after } => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("scope", "token")
             .with("limit", format!("{limit} calls a second"))
             .retry(retry_after)
-            .counted("rate"),
-        Error::QuotaExceeded(exceeded) => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .count_rejection("rate"),
+        Error::QuotaExceeded(exceeded) => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("scope", exceeded.scope)
             .with("limit", format!("{} {}", exceeded.limit, exceeded.quota))
             .retry(exceeded.retry_after)
-            .counted("quota"),
-        Error::TooManyStreams(limit) => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .count_rejection("quota"),
+        Error::TooManyStreams(limit) => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("scope", "token")
             .with("limit", format!("{limit} streams"))
             .retry(Duration::from_secs(1))
-            .counted("streams"),
-        Error::Busy { retry_after } => Refusal::new(Code::ResourceExhausted, Reason::Busy)
+            .count_rejection("streams"),
+        Error::Busy { retry_after } => StatusBuilder::new(Code::ResourceExhausted, Reason::Busy)
             .retry(retry_after)
-            .counted("busy"),
-        Error::Unavailable { retry_after, .. } => Refusal::new(Code::Unavailable, Reason::Unavailable).retry(retry_after),
-        Error::Precondition(_) => Refusal::new(Code::FailedPrecondition, Reason::FailedPrecondition),
-        Error::Unimplemented(_) => Refusal::new(Code::Unimplemented, Reason::Unimplemented),
+            .count_rejection("busy"),
+        Error::Unavailable { retry_after, .. } => StatusBuilder::new(Code::Unavailable, Reason::Unavailable).retry(retry_after),
+        Error::Precondition(_) => StatusBuilder::new(Code::FailedPrecondition, Reason::FailedPrecondition),
+        Error::Unimplemented(_) => StatusBuilder::new(Code::Unimplemented, Reason::Unimplemented),
         Error::Database(ref source) => {
             tracing::error!(error = %source, "the database failed");
-            Refusal::new(Code::Internal, Reason::Internal)
+            StatusBuilder::new(Code::Internal, Reason::Internal)
         }
         Error::Internal(ref fault) => {
             tracing::error!(fault, "internal fault");
-            Refusal::new(Code::Internal, Reason::Internal)
+            StatusBuilder::new(Code::Internal, Reason::Internal)
         }
     }
 }
 
-/// The end of a stream that shall be resumed elsewhere: when, and from which cursor.
+/// The status of a stream that the client should resume on another connection after `retry_after`, with the cursor to resume from.
 pub fn rotated(cursor: Option<Cursor>, retry_after: Duration) -> Status {
-    let refusal = Refusal::new(Code::Unavailable, ErrorReason::StreamRotated).retry(retry_after);
-    let status = refusal.status("the stream ends here; resume after its cursor, or, without one, from the start".to_owned());
+    let builder = StatusBuilder::new(Code::Unavailable, ErrorReason::StreamRotated).retry(retry_after);
+    let status = builder.status("the stream ends here; resume after its cursor, or, without one, from the start".to_owned());
     ended_at(status, cursor)
 }
 
-/// The trailer with the position of a stream that ended.
+/// The trailer that carries the position at which a stream ended.
 const CURSOR: &str = "parley-cursor-bin";
 
-/// A status that ends an opened stream, with the stream's last cursor, unless it has one already. Without a cursor, as during a snapshot, which
-/// cannot be continued, it stays as it is.
+/// Adds the stream's last cursor to the status that ends it, unless the status already has one. Without a cursor the status is unchanged: a
+/// snapshot, for example, cannot be resumed.
 pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
     let is_rotation = status.code() == Code::Unavailable;
     if let Some(cursor) = cursor.filter(|_| is_rotation || parley_fault::is_on(Protection::EndCursor))
@@ -292,8 +293,8 @@ pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
     status
 }
 
-/// The trailers of a stream that ends because the server does.
-pub fn draining() -> http::HeaderMap {
+/// The trailers of a stream that ends because the server shuts down.
+pub fn shutdown_trailers() -> http::HeaderMap {
     let error = Error::Unavailable {
         reason: "the server is shutting down",
         retry_after: Duration::from_millis(500),
@@ -303,41 +304,42 @@ pub fn draining() -> http::HeaderMap {
     trailers
 }
 
-/// The end of a stream whose reader took nothing for too long.
+/// The status of a stream whose subscriber stopped reading for too long.
 pub fn stalled() -> Status {
-    Refusal::new(Code::DeadlineExceeded, ErrorReason::StreamStalled).status("the reader took nothing for too long".to_owned())
+    StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::StreamStalled).status("the reader took nothing for too long".to_owned())
 }
 
-/// How many answers to choose from are kept for calls that come while too many are in work.
-const KEPT: u32 = 16;
+/// The number of prebuilt responses in [`busy`].
+const BUSY_RESPONSES: u32 = 16;
 
-/// The answer to a call that comes while too many are in work, ready made: what is refused should cost little, and most when there is most of it.
+/// A prebuilt response to a call that exceeds the limit of calls in flight. Prebuilt because rejections must be cheapest when there are
+/// most of them.
 pub fn busy() -> http::Response<tonic::body::Body> {
-    // Spread, so that those who are told do not come back together.
-    static ANSWERS: LazyLock<Vec<http::HeaderMap>> = LazyLock::new(|| {
+    // With different retry delays, so that rejected clients do not all retry at the same time.
+    static RESPONSES: LazyLock<Vec<http::HeaderMap>> = LazyLock::new(|| {
         let refused = |index: u32| {
             let retry_after = Duration::from_millis(100) + Duration::from_millis(25) * index;
-            let refusal = Refusal::new(Code::ResourceExhausted, ErrorReason::Busy).retry(retry_after);
-            let status = refusal.status(Error::Busy { retry_after }.to_string());
+            let builder = StatusBuilder::new(Code::ResourceExhausted, ErrorReason::Busy).retry(retry_after);
+            let status = builder.status(Error::Busy { retry_after }.to_string());
             status.into_http::<tonic::body::Body>().into_parts().0.headers
         };
-        (0..KEPT).map(refused).collect()
+        (0..BUSY_RESPONSES).map(refused).collect()
     });
     meter::rejected("busy");
     let mut answer = http::Response::new(tonic::body::Body::empty());
-    let index = rand::random_range(0..ANSWERS.len());
-    answer.headers_mut().clone_from(&ANSWERS[index]);
+    let index = rand::random_range(0..RESPONSES.len());
+    answer.headers_mut().clone_from(&RESPONSES[index]);
     answer
 }
 
-/// The refusal of a request for whose body there is no memory now.
+/// The status of a request whose body does not fit into the memory budget of requests.
 pub fn no_memory() -> Status {
-    let refusal = Refusal::new(Code::ResourceExhausted, ErrorReason::Busy).retry(Duration::from_secs(1));
-    refusal.status("the requests in flight take all the memory they may; try again".to_owned())
+    let builder = StatusBuilder::new(Code::ResourceExhausted, ErrorReason::Busy).retry(Duration::from_secs(1));
+    builder.status("the requests in flight take all the memory they may; try again".to_owned())
 }
 
-/// The answer to a call while the database is known to be away.
-pub fn away() -> Status {
+/// The status of a call during a database outage.
+pub fn database_unavailable() -> Status {
     let error = Error::Unavailable {
         reason: "the database is away; a write that was under way may have been stored all the same",
         retry_after: Duration::from_secs(1),
@@ -345,15 +347,15 @@ pub fn away() -> Status {
     to_status(error)
 }
 
-/// The end of a call whose message began and did not come to its end in time.
-pub fn slow_message() -> Status {
-    Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
+/// The status of a call whose message did not arrive completely in time.
+pub fn message_timeout() -> Status {
+    StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
         .status("the message took too long to arrive; see limits.body_timeout_seconds".to_owned())
 }
 
-/// The end of a call whose deadline passed.
-pub fn late() -> Status {
-    Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
+/// The status of a call whose deadline expired.
+pub fn deadline_exceeded() -> Status {
+    StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
         .status("the deadline passed; a write may have been stored all the same".to_owned())
 }
 
@@ -363,7 +365,7 @@ mod tests {
     use parley_types::id::{AccountId, Epoch, Seq};
 
     #[test]
-    fn every_bad_field_is_named_with_its_rule_and_limit() {
+    fn reports_every_invalid_field_with_rule_and_limit() {
         let violations = vec![
             Violation::new("name", Rule::TooLong(255), "must have at most 255 characters"),
             Violation::new("email", Rule::Invalid, "must be an address"),
@@ -384,7 +386,7 @@ mod tests {
         assert_eq!(fields, [("name", "TOO_LONG"), ("email", "INVALID")]);
     }
 
-    /// S-04: whatever a caller sent, the status fits into the metadata that clients take.
+    /// Whatever the caller sent, the status fits into the metadata that clients accept.
     #[test]
     fn statuses_are_bounded() {
         let long = "é".repeat(100_000);
@@ -403,7 +405,7 @@ mod tests {
             Error::Invalid(violations),
         ] {
             let status = to_status(error);
-            assert!(travelling_bytes(&status) <= STATUS_BYTES, "{}", travelling_bytes(&status));
+            assert!(wire_len(&status) <= STATUS_BYTES, "{}", wire_len(&status));
             assert!(!status.get_error_details().error_info().unwrap().reason.is_empty());
         }
         let few: Vec<_> = (0..20)
@@ -420,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_tried_again_says_when() {
+    fn retryable_errors_have_a_retry_delay() {
         for error in [
             Error::Busy {
                 retry_after: Duration::from_millis(200),

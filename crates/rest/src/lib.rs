@@ -1,11 +1,12 @@
-//! The JSON door: what `OneHash` Chat and Chatwoot document for agents and back offices, as a client of Parley's own services.
+//! The REST gateway: the JSON API that `OneHash` Chat and Chatwoot document for agents and back offices, as a client of Parley's gRPC
+//! services.
 //!
-//! JSON becomes a Protobuf request, the generated client carries it through the same layers as a call from outside, and the answer becomes
-//! JSON. So who may do what, what is valid, and what is stored are decided elsewhere; here it is only spelled.
+//! JSON is converted to a Protobuf request, the generated client passes it through the same middleware as a call from the network, and the
+//! response is converted to JSON. Authorization, validation and storage are decided by the services; this crate only converts.
 
+mod api_router;
 mod call;
 mod config;
-mod door;
 mod errors;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
@@ -36,17 +37,17 @@ use tower::{Layer as _, util::MapRequestLayer};
 pub use config::Config;
 pub use params::form_files::DiscardUploads;
 
-use door::Door;
-use errors::Answer;
+use api_router::ApiRouter;
+use errors::ApiResult;
 
-/// Paths where the product has more than this version: without them, `import` would be taken for a contact's id.
-const ABSENT: [&str; 2] = [
+/// Paths of Chatwoot that Parley does not implement. They must be listed so that `import` is not taken for a contact's id.
+const UNIMPLEMENTED_PATHS: [&str; 2] = [
     "/api/v1/accounts/{account_id}/contacts/import",
     "/api/v1/accounts/{account_id}/contacts/export",
 ];
 
-/// Every route with its description, but for those of the description itself.
-fn routes() -> Door {
+/// All routes with their descriptions, except those that serve the description itself.
+fn routes() -> ApiRouter {
     resources::profile::routes()
         .merge(resources::installation::routes())
         .merge(resources::accounts::routes())
@@ -64,8 +65,8 @@ fn routes() -> Door {
         .merge(resources::conversations::routes())
         .merge(resources::conversation_list::routes())
         .merge(resources::conversation_changes::routes())
-        .merge(resources::conversation_marks::routes())
-        .merge(resources::teamwork::routes())
+        .merge(resources::conversation_state::routes())
+        .merge(resources::assignments::routes())
         .merge(resources::messages::routes())
         .merge(resources::search::routes())
         .merge(realtime::server_sent_events::routes())
@@ -78,13 +79,13 @@ fn routes() -> Door {
         .merge(resources::custom_attribute_definitions::routes())
         .merge(resources::canned_responses::routes())
         .merge(resources::contact_notes::routes())
-        .merge(resources::absent_features::routes())
+        .merge(resources::unsupported_features::routes())
 }
 
-/// The door over services: `services` with their layers, as the gRPC listener serves them too.
-#[allow(clippy::needless_pass_by_value)] // the settings are the door's own from here on
+/// Builds the REST gateway. `services` are the same gRPC services, with their middleware, that the gRPC listener serves.
+#[allow(clippy::needless_pass_by_value)] // the gateway owns its configuration
 pub fn router(services: Routes, config: Config) -> Router {
-    let router = routing::router(routes(), services, &config, &ABSENT)
+    let router = routing::router(routes(), services, &config, &UNIMPLEMENTED_PATHS)
         .layer(middleware::from_fn({
             let discard = config.discard_uploads.clone();
             move |request: Request, next: Next| params::form_files::discard_unused(discard.clone(), request, next)
@@ -100,6 +101,6 @@ pub fn router(services: Routes, config: Config) -> Router {
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             layers::trace::watch(config.scheme, request, next)
         }));
-    // A layer of a router runs after routing, so the path is normalised by a service around it.
+    // Layers of a router run after routing, so the path is normalized by a service around the router.
     Router::new().fallback_service(MapRequestLayer::new(layers::paths::normalize).layer(router))
 }

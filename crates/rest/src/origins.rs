@@ -1,27 +1,27 @@
-//! The setting that names the origins whose pages may call.
+//! The setting for the allowed CORS origins.
 
 use http::HeaderValue;
 
-/// The most origins that may be named: each preflight looks through them.
-const MOST: usize = 100;
+/// Maximum number of origins: each preflight request searches them.
+const MAX_ORIGINS: usize = 100;
 
-/// Origins of pages, as browsers send them in `Origin`.
+/// The allowed origins of web pages, in the form of the `Origin` header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AllowedOrigins {
-    /// No page of another origin.
+    /// No other origin.
     #[default]
     None,
-    /// Every page.
+    /// Any origin.
     Any,
-    /// Pages of these.
+    /// These origins.
     Of(Vec<HeaderValue>),
 }
 
 impl AllowedOrigins {
-    /// Reads the setting: origins with commas, `*`, or nothing.
+    /// Parses the setting: origins separated by commas, `*`, or nothing.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns a description of the valid values if the setting is invalid.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         match text.trim() {
             "" => return Ok(Self::None),
@@ -31,14 +31,14 @@ impl AllowedOrigins {
         let origins: Option<Vec<_>> = text.split(',').map(|one| origin(one.trim())).collect();
         let origins =
             origins.ok_or("must be origins with commas, such as `https://desk.example.org, http://localhost:3000`, or `*`, or empty")?;
-        if origins.len() > MOST {
+        if origins.len() > MAX_ORIGINS {
             return Err("must be at most 100 origins");
         }
         Ok(Self::Of(origins))
     }
 }
 
-/// An origin as a browser spells it: scheme, host in small letters, and the port if it is not the scheme's own.
+/// Parses an origin as browsers send it: scheme, lower-case host, and the port unless it is the scheme's default.
 fn origin(text: &str) -> Option<HeaderValue> {
     let (scheme, host) = text.split_once("://")?;
     let of_scheme = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_no_browser_sends() {
+    fn rejects_invalid_origins() {
         for wrong in [
             "desk.example.org",
             "https://desk.example.org/",
@@ -83,7 +83,7 @@ mod tests {
         ] {
             assert!(AllowedOrigins::parse(wrong).is_err(), "{wrong}");
         }
-        let many = vec!["https://a.example"; MOST + 1].join(",");
+        let many = vec!["https://a.example"; MAX_ORIGINS + 1].join(",");
         assert!(AllowedOrigins::parse(&many).is_err());
     }
 }

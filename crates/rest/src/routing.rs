@@ -1,4 +1,4 @@
-//! Serves the routes of a [`Door`] with their layers and their description. No other file registers routes.
+//! Builds the router from the routes of an [`ApiRouter`], with their middleware and their description. No other file registers routes.
 
 use std::sync::Arc;
 
@@ -12,44 +12,45 @@ use bytes::Bytes;
 use tonic::service::Routes;
 
 use crate::{
-    call::Behind,
+    api_router::ApiRouter,
+    call::RpcMethod,
     config::Config,
-    door::Door,
-    errors::Failure,
-    layers::{admission, early, position},
+    errors::ApiError,
+    layers::{admission, early_authorization, response_metadata},
     openapi::{self, Caller, Endpoint},
     params::{
-        ignored::{self, Understood},
+        ignored::{self, KnownParams},
         multipart::TextLimit,
     },
     realtime::cable,
 };
 
-/// Action Cable: anyone may open the WebSocket, and hears nothing before a subscription.
+/// Action Cable: anyone may open the WebSocket. It receives nothing before a subscription, which requires a pubsub token.
 pub(crate) const CABLE: Endpoint = Endpoint {
     path: "/cable",
     caller: Caller::Anyone,
     credential: "a pubsub token in each subscription",
 };
 
-/// The door with its description, over services. What lies at `absent` is no route, though a route with an id in its place is.
-pub fn router(door: Door, services: Routes, config: &Config, absent: &[&str]) -> Router {
+/// Builds the router. The paths in `absent` are not routes, even though a route with an id in that segment matches them.
+pub fn router(api_router: ApiRouter, services: Routes, config: &Config, absent: &[&str]) -> Router {
     let document = openapi::Document::default();
-    let all = door.merge(openapi::routes(&document)).into_routes();
+    let all = api_router.merge(openapi::routes(&document)).into_routes();
     let described = openapi::document(&all, &[CABLE], &config.base_url);
-    // Nobody has set it before: it was made three lines above.
+    // `set` fails only if the document is already set, and it was created above.
     let _ = document.set(Bytes::from(described));
     let services = services.prepare();
     let mut router = Router::new();
     for route in all {
-        let early = axum::middleware::from_fn_with_state((services.clone(), route.about.required_caller()), early::check);
-        let report = axum::middleware::from_fn_with_state(Understood::of(&route, &services), ignored::report);
+        let authorize =
+            axum::middleware::from_fn_with_state((services.clone(), route.description.required_caller()), early_authorization::check);
+        let report = axum::middleware::from_fn_with_state(KnownParams::of(&route, &services), ignored::report);
         let charge = axum::middleware::from_fn_with_state((Arc::clone(&config.anonymous), config.memory.clone()), admission::charge);
         let methods = route
             .methods_router
             .route_layer(report)
-            .route_layer(early)
-            .route_layer(Extension(Behind(route.about.rpc())))
+            .route_layer(authorize)
+            .route_layer(Extension(RpcMethod(route.description.rpc())))
             .route_layer(charge);
         router = router.route(&route.path, methods);
     }
@@ -57,7 +58,7 @@ pub fn router(door: Door, services: Routes, config: &Config, absent: &[&str]) ->
         router = router.route(path, any(unknown_route));
     }
     router
-        // A protocol of its own, which a description of JSON routes has no words for.
+        // The WebSocket has a protocol of its own, which `OpenAPI` cannot describe.
         .route(CABLE.path, any(cable::open))
         .layer(Extension(cable::Drain(config.drain.clone())))
         .layer(Extension(Arc::clone(&config.anonymous)))
@@ -66,13 +67,13 @@ pub fn router(door: Door, services: Routes, config: &Config, absent: &[&str]) ->
         .method_not_allowed_fallback(unknown_route)
         .layer(DefaultBodyLimit::max(config.max_body_bytes))
         .layer(Extension(TextLimit(config.max_body_bytes)))
-        .layer(axum::middleware::from_fn(position::say))
+        .layer(axum::middleware::from_fn(response_metadata::forward_metadata))
         .with_state(services)
 }
 
-async fn unknown_route(method: Method, uri: Uri) -> Failure {
+async fn unknown_route(method: Method, uri: Uri) -> ApiError {
     if method == Method::POST && uri.path().ends_with("/webhooks") {
-        return Failure::no_webhooks();
+        return ApiError::no_webhooks();
     }
-    Failure::unknown_route()
+    ApiError::unknown_route()
 }

@@ -1,4 +1,4 @@
-//! The door with and without services behind it.
+//! Tests of the REST gateway, with and without services.
 
 use std::collections::HashMap;
 
@@ -53,7 +53,7 @@ async fn send_to(door: Router, method: Method, path: &str, body: &str) -> (Statu
 }
 
 #[tokio::test]
-async fn what_is_no_route_is_404() {
+async fn unknown_routes_are_404() {
     let not_found = (StatusCode::NOT_FOUND, json!({ "status": 404, "error": "Not Found" }));
     for (method, path) in [
         (Method::GET, "/nothing"),
@@ -82,7 +82,7 @@ async fn bodies_are_read_before_anything_else() {
     );
 }
 
-/// A page has to see a fault of the server too.
+/// Pages must be able to read server errors too.
 #[tokio::test]
 async fn faults_can_be_read_by_pages_of_every_origin() {
     for (path, allowed) in [("/public/api/v1/inboxes/x", Some("*")), ("/api/v1/profile", None)] {
@@ -100,7 +100,7 @@ async fn faults_can_be_read_by_pages_of_every_origin() {
     }
 }
 
-/// The services are not there, so a routed request is a fault of this process and no 404.
+/// There are no services, so a request that is routed gets 500 and not 404.
 #[tokio::test]
 async fn suffixes_and_put_are_tolerated() {
     for (method, path) in [
@@ -116,7 +116,7 @@ async fn suffixes_and_put_are_tolerated() {
     }
 }
 
-/// Messages that are kept nowhere: the answer holds what the request held.
+/// Stores nothing: the response repeats the request.
 struct Echo;
 
 type Answered<T> = Result<tonic::Response<T>, Status>;
@@ -158,7 +158,7 @@ impl MessagesService for Echo {
 
     async fn list_messages(&self, request: tonic::Request<pb::ListMessagesRequest>) -> Answered<pb::ListMessagesResponse> {
         let request = request.into_inner();
-        // More than the four megabytes that a client takes unless told otherwise.
+        // Above the 4 MiB that gRPC clients accept by default.
         let message = pb::Message {
             id: request.after.unwrap_or_default(),
             content: Some("x".repeat(5_000_000)),
@@ -202,7 +202,7 @@ fn echo() -> Router {
 }
 
 #[tokio::test]
-async fn a_message_goes_through_the_service_and_back() {
+async fn message_round_trip() {
     let body = r#"{"content": "hi", "message_type": "incoming", "echo_id": "tmp-1", "content_attributes": {"items": [{"value": 3}]}}"#;
     let (status, message) = send_to(echo(), Method::POST, MESSAGES, body).await;
     assert_eq!(status, StatusCode::OK, "{message}");
@@ -217,7 +217,7 @@ async fn a_message_goes_through_the_service_and_back() {
 }
 
 #[tokio::test]
-async fn the_details_of_a_refusal_reach_the_map() {
+async fn status_details_are_mapped() {
     assert_eq!(
         send_to(echo(), Method::POST, MESSAGES, r#"{"content": "flood"}"#).await,
         (
@@ -228,13 +228,13 @@ async fn the_details_of_a_refusal_reach_the_map() {
 }
 
 #[tokio::test]
-async fn large_answers_come_through() {
+async fn accepts_large_responses() {
     let (status, list) = send_to(echo(), Method::GET, &format!("{MESSAGES}?after=7"), "").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(list["payload"][0]["id"], 7);
 }
 
-/// The description as the door shows it.
+/// The description that the gateway serves.
 async fn description() -> Json {
     let (status, document) = send(Method::GET, "/openapi.json", "").await;
     assert_eq!(status, StatusCode::OK);
@@ -254,7 +254,7 @@ async fn every_operation_has_an_id_of_its_own() {
     );
 }
 
-/// Names that generators of clients make one of: they drop the case and everything but letters and digits.
+/// Code generators drop case and punctuation, so names must differ in their letters and digits.
 #[tokio::test]
 async fn no_names_collide_for_generators() {
     fn folded(name: &str) -> String {
@@ -263,32 +263,32 @@ async fn no_names_collide_for_generators() {
             .flat_map(char::to_lowercase)
             .collect()
     }
-    fn assert_distinct<'a>(names: impl IntoIterator<Item = &'a str>, place: &str) {
+    fn assert_distinct<'a>(names: impl IntoIterator<Item = &'a str>, location: &str) {
         let mut seen = HashMap::new();
         for name in names {
             let other = seen.insert(folded(name), name);
             assert!(
-                other.is_none_or(|other| other == name && !place.ends_with("enum")),
-                "{name} and {other:?} in {place}"
+                other.is_none_or(|other| other == name && !location.ends_with("enum")),
+                "{name} and {other:?} in {location}"
             );
         }
     }
-    fn walk(json: &Json, place: &str) {
+    fn walk(json: &Json, location: &str) {
         match json {
             Json::Object(map) => {
                 if let Some(Json::Array(values)) = map.get("enum") {
-                    assert_distinct(values.iter().filter_map(Json::as_str), &format!("{place}/enum"));
+                    assert_distinct(values.iter().filter_map(Json::as_str), &format!("{location}/enum"));
                 }
                 if let Some(Json::Object(properties)) = map.get("properties") {
-                    assert_distinct(properties.keys().map(String::as_str), &format!("{place}/properties"));
+                    assert_distinct(properties.keys().map(String::as_str), &format!("{location}/properties"));
                 }
                 if let Some(Json::Array(parameters)) = map.get("parameters") {
                     let names = parameters.iter().filter_map(|parameter| parameter["name"].as_str());
-                    assert_distinct(names, &format!("{place}/parameters"));
+                    assert_distinct(names, &format!("{location}/parameters"));
                 }
-                map.iter().for_each(|(key, inner)| walk(inner, &format!("{place}/{key}")));
+                map.iter().for_each(|(key, inner)| walk(inner, &format!("{location}/{key}")));
             }
-            Json::Array(items) => items.iter().for_each(|inner| walk(inner, place)),
+            Json::Array(items) => items.iter().for_each(|inner| walk(inner, location)),
             _ => {}
         }
     }
@@ -305,7 +305,7 @@ async fn no_names_collide_for_generators() {
     );
 }
 
-/// A description that points nowhere would be one of anything.
+/// A dangling reference would accept any value.
 #[tokio::test]
 async fn every_reference_leads_to_a_component() {
     fn references<'a>(json: &'a Json, found: &mut Vec<&'a str>) {
@@ -329,7 +329,7 @@ async fn every_reference_leads_to_a_component() {
 }
 
 #[tokio::test]
-async fn the_page_runs_nothing_from_elsewhere() {
+async fn docs_page_has_a_strict_csp() {
     for path in ["/", "/docs"] {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = door(Routes::default()).oneshot(request).await.unwrap();

@@ -1,4 +1,4 @@
-//! What all services hold.
+//! The state that all services share.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, middleware::limits::Limits};
 
-use super::stall::Stalls;
+use super::stall::StallMonitor;
 
-/// The services over the verbs.
+/// Implements the gRPC services on top of the domain commands.
 #[derive(Clone, Debug)]
 pub struct Api {
     pub(crate) chat: Chat,
     pub(crate) config: Config,
     pub(crate) limits: Arc<Limits>,
-    pub(crate) stalls: Arc<Stalls>,
-    /// Cancelled when streams shall end so that their clients resume elsewhere.
+    pub(crate) stalls: Arc<StallMonitor>,
+    /// Cancelled on shutdown: open streams end, and their clients resume on another replica.
     pub(crate) drain: CancellationToken,
 }

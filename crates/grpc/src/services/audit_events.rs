@@ -1,4 +1,4 @@
-//! `AuditService`: what was administered.
+//! `AuditService`: the audit log of administrative calls.
 
 use parley_domain::audit::AuditRow;
 use parley_proto::{self as pb, audit_service_server::AuditService, value::timestamp};
@@ -8,10 +8,10 @@ use tonic::{Request, Response, Status};
 use super::{api::Api, request::caller};
 use crate::{
     status::OrStatus as _,
-    validation::{fields::Fields, page},
+    validation::{fields::Validator, page},
 };
 
-/// How many events a page has unless the request says otherwise.
+/// The default page size.
 const PAGE: i32 = 100;
 
 #[tonic::async_trait]
@@ -21,26 +21,26 @@ impl AuditService for Api {
         request: Request<pb::ListAuditEventsRequest>,
     ) -> Result<Response<pb::ListAuditEventsResponse>, Status> {
         let caller = caller(&request).or_status()?;
-        let asked = request.into_inner();
-        let same = pb::ListAuditEventsRequest {
+        let req = request.into_inner();
+        let without_paging = pb::ListAuditEventsRequest {
             page_size: 0,
             page_token: String::new(),
             skip: 0,
             with_total_size: false,
-            ..asked
+            ..req
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
-        fields.done().or_status()?;
-        // What this replica has recorded is in the list.
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, PAGE), &req.page_token, req.skip);
+        fields.finish().or_status()?;
+        // Events that this replica has recorded but not stored yet must be in the list.
         self.chat.audit.flush().await;
-        let account = asked.account_id.map(AccountId);
+        let account = req.account_id.map(AccountId);
         let (found, total) = self
             .chat
-            .audit_events(&caller, account, &page, asked.with_total_size)
+            .audit_events(&caller, account, &page, req.with_total_size)
             .await
             .or_status()?;
-        let (audit_events, next_page_token) = page::fill(&same, &found, |row| event(row.clone()));
+        let (audit_events, next_page_token) = page::fill(&without_paging, &found, |row| event(row.clone()));
         Ok(Response::new(pb::ListAuditEventsResponse {
             audit_events,
             next_page_token,

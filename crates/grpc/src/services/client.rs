@@ -1,4 +1,4 @@
-//! `ClientService`: the calls of contacts' sessions. Nothing here knows a token.
+//! `ClientService`: calls of contact sessions. They carry no token; each request names its session.
 
 use std::sync::Arc;
 
@@ -28,62 +28,68 @@ use parley_types::{
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{api::Api, files, keyed::Keyed, messages, request::change_as, response::answered};
+use super::{api::Api, files, idempotency::IdempotentRequest, messages, request::idempotent_call_as, response::to_response};
 use crate::{
     middleware::{authenticator::Payer, call_span::traceparent},
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
 
-/// Characters in a message.
+/// Maximum characters of a message.
 const CONTENT: usize = 150_000;
 
-/// Characters in a picture's URL.
+/// Maximum characters of an avatar URL.
 const URL: usize = 2048;
 
 impl Api {
-    async fn guest(&self, session: Option<&pb::ClientSession>) -> Result<Arc<Guest>> {
+    async fn contact_session(&self, session: Option<&pb::ClientSession>) -> Result<Arc<Guest>> {
         let session = required("session", session)?;
         self.chat.client(&session.inbox_identifier, &session.source_id).await
     }
 
-    /// Charges what a session does, and the bytes of its request.
-    fn charge<R: prost::Message>(&self, request: &Request<R>, guest: &Guest, activity: Option<Activity>) -> Result<()> {
-        let inbox = (guest.account(), guest.client.inbox.row.id);
+    /// Charges an activity of a session and the bytes of its request.
+    fn charge<R: prost::Message>(&self, request: &Request<R>, contact_session: &Guest, activity: Option<Activity>) -> Result<()> {
+        let inbox = (contact_session.account(), contact_session.client.inbox.row.id);
         Payer::of(request).charge(&self.config.anonymous, inbox, activity, request.get_ref().encoded_len())
     }
 
-    /// A conversation that was changed, with the messages that its contact may see. They are read after the change and are no part of
-    /// what is kept for a repetition.
-    async fn shown(&self, guest: &Guest, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
+    /// Adds the messages visible to the contact to a conversation that was changed. They are read after the change and are not part of the
+    /// stored idempotent response.
+    async fn add_messages(&self, contact_session: &Guest, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
         if let Some(conversation) = conversation {
             let newest = self
                 .chat
-                .client_messages_of(guest.account(), ConversationId(conversation.id))
+                .client_messages_of(contact_session.account(), ConversationId(conversation.id))
                 .await?;
-            put_messages(conversation, &newest, guest);
+            set_messages(conversation, &newest, contact_session);
         }
         Ok(())
     }
 }
 
-fn call<R: Keyed, T: 'static, M: prost::Message + 'static>(
-    fields: &mut Fields,
+fn call<R: IdempotentRequest, T: 'static, M: prost::Message + 'static>(
+    fields: &mut Validator,
     request: &Request<R>,
-    guest: &Guest,
+    contact_session: &Guest,
     respond: impl Fn(&T, Bytes) -> M + Send + Sync + 'static,
 ) -> Call<T> {
-    change_as(fields, request, Arc::clone(&guest.caller), guest.account(), respond)
+    idempotent_call_as(
+        fields,
+        request,
+        Arc::clone(&contact_session.caller),
+        contact_session.account(),
+        respond,
+    )
 }
 
-fn signature(fields: &mut Fields, signature: Option<pb::ClientSignature>) -> Signature {
+fn signature(fields: &mut Validator, signature: Option<pb::ClientSignature>) -> Signature {
     let signature = signature.unwrap_or_default();
     fields.within("signature", |fields| {
-        fields.text("identifier", &signature.identifier, SHORT);
-        fields.text("identifier_hash", &signature.identifier_hash, SHORT);
+        fields.text("identifier", &signature.identifier, SHORT_TEXT);
+        fields.text("identifier_hash", &signature.identifier_hash, SHORT_TEXT);
     });
     Signature {
         identifier: signature.identifier,
@@ -91,17 +97,17 @@ fn signature(fields: &mut Fields, signature: Option<pb::ClientSignature>) -> Sig
     }
 }
 
-macro_rules! said {
-    ($fields:ident, $asked:ident, $attributes:ident) => {{
-        if let Some(url) = &$asked.avatar_url {
+macro_rules! client_fields {
+    ($fields:ident, $req:ident, $attributes:ident) => {{
+        if let Some(url) = &$req.avatar_url {
             $fields.url("avatar_url", url, URL);
         }
         ClientFields {
-            email: $fields.email("email", $asked.email),
-            name: $fields.optional("name", $asked.name, SHORT),
-            phone_number: $fields.phone_number("phone_number", $asked.phone_number),
-            avatar_url: $asked.avatar_url.filter(|url| !url.is_empty()),
-            custom_attributes: $fields.$attributes("custom_attributes", $asked.custom_attributes.as_ref()),
+            email: $fields.email("email", $req.email),
+            name: $fields.optional("name", $req.name, SHORT_TEXT),
+            phone_number: $fields.phone_number("phone_number", $req.phone_number),
+            avatar_url: $req.avatar_url.filter(|url| !url.is_empty()),
+            custom_attributes: $fields.$attributes("custom_attributes", $req.custom_attributes.as_ref()),
         }
     }};
 }
@@ -109,9 +115,9 @@ macro_rules! said {
 #[tonic::async_trait]
 impl ClientService for Api {
     async fn get_client_inbox(&self, request: Request<pb::GetClientInboxRequest>) -> Result<Response<pb::GetClientInboxResponse>, Status> {
-        let door = self.chat.client_door(&request.get_ref().inbox_identifier).await.or_status()?;
+        let public_inbox = self.chat.client_door(&request.get_ref().inbox_identifier).await.or_status()?;
         Ok(Response::new(pb::GetClientInboxResponse {
-            inbox: Some(door.inbox.as_ref().to_proto()),
+            inbox: Some(public_inbox.inbox.as_ref().to_proto()),
         }))
     }
 
@@ -119,8 +125,8 @@ impl ClientService for Api {
         &self,
         request: Request<pb::CreateClientSessionRequest>,
     ) -> Result<Response<pb::CreateClientSessionResponse>, Status> {
-        let door = self.chat.client_door(&request.get_ref().inbox_identifier).await.or_status()?;
-        let inbox = (door.inbox.row.account_id, door.inbox.row.id);
+        let public_inbox = self.chat.client_door(&request.get_ref().inbox_identifier).await.or_status()?;
+        let inbox = (public_inbox.inbox.row.account_id, public_inbox.inbox.row.id);
         let bytes = request.get_ref().encoded_len();
         Payer::of(&request)
             .charge(&self.config.anonymous, inbox, Some(Activity::Session), bytes)
@@ -129,30 +135,31 @@ impl ClientService for Api {
             session: Some(client.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let account = door.inbox.row.account_id;
-        let mut call = change_as(&mut fields, &request, Arc::clone(&door.caller), account, respond);
-        // Without a session there is only the address to tell callers apart.
+        let mut fields = Validator::default();
+        let account = public_inbox.inbox.row.account_id;
+        let mut call = idempotent_call_as(&mut fields, &request, Arc::clone(&public_inbox.caller), account, respond);
+        // Without a session, only the client address distinguishes callers.
         match request.extensions().get::<ClientAddress>() {
-            // Everybody behind that proxy has one address, and a stored reply holds the credential of a session.
+            // Disable idempotency: all clients behind that proxy have the same address, and the stored response contains the credential of
+            // a session.
             Some(ClientAddress::UndeclaredProxy(_)) => call.key = None,
             from => {
                 let address = from.map(|from| match from {
                     ClientAddress::Client(address) | ClientAddress::UndeclaredProxy(address) => *address,
                 });
                 if let Some(key) = &mut call.key {
-                    key.owner = KeyOwner::visitor(door.inbox.row.id, address);
+                    key.owner = KeyOwner::visitor(public_inbox.inbox.row.id, address);
                 }
             }
         }
-        let asked = request.into_inner();
-        let signature = signature(&mut fields, asked.signature);
-        let source_id = fields.optional("source_id", asked.source_id, SHORT);
-        let new = said!(fields, asked, attributes);
-        fields.done().or_status()?;
-        answered(
+        let req = request.into_inner();
+        let signature = signature(&mut fields, req.signature);
+        let source_id = fields.optional("source_id", req.source_id, SHORT_TEXT);
+        let new = client_fields!(fields, req, attributes);
+        fields.finish().or_status()?;
+        to_response(
             self.chat
-                .create_client_session(call, door, source_id, signature, new)
+                .create_client_session(call, public_inbox, source_id, signature, new)
                 .await
                 .or_status()?,
             respond,
@@ -163,13 +170,17 @@ impl ClientService for Api {
         &self,
         request: Request<pb::GetClientSessionRequest>,
     ) -> Result<Response<pb::GetClientSessionResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
         let traceparent = traceparent(&request);
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let signature = signature(&mut fields, request.into_inner().signature);
-        fields.done().or_status()?;
-        let client = self.chat.client_session(&guest, &signature, traceparent).await.or_status()?;
+        fields.finish().or_status()?;
+        let client = self
+            .chat
+            .client_session(&contact_session, &signature, traceparent)
+            .await
+            .or_status()?;
         Ok(Response::new(pb::GetClientSessionResponse {
             session: Some(client.to_proto()),
         }))
@@ -179,20 +190,23 @@ impl ClientService for Api {
         &self,
         request: Request<pb::UpdateClientSessionRequest>,
     ) -> Result<Response<pb::UpdateClientSessionResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, None).or_status()?;
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, None).or_status()?;
         let respond = |client: &Client, cursor: Bytes| pb::UpdateClientSessionResponse {
             session: Some(client.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
-        let asked = request.into_inner();
-        let signature = signature(&mut fields, asked.signature);
-        let said = said!(fields, asked, attribute_update);
-        fields.done().or_status()?;
-        answered(
-            self.chat.update_client_session(call, &guest, signature, said).await.or_status()?,
+        let mut fields = Validator::default();
+        let call = call(&mut fields, &request, &contact_session, respond);
+        let req = request.into_inner();
+        let signature = signature(&mut fields, req.signature);
+        let client_fields = client_fields!(fields, req, attribute_update);
+        fields.finish().or_status()?;
+        to_response(
+            self.chat
+                .update_client_session(call, &contact_session, signature, client_fields)
+                .await
+                .or_status()?,
             respond,
         )
     }
@@ -201,23 +215,23 @@ impl ClientService for Api {
         &self,
         request: Request<pb::ListClientConversationsRequest>,
     ) -> Result<Response<pb::ListClientConversationsResponse>, Status> {
-        let asked = request.get_ref();
-        let guest = self.guest(asked.session.as_ref()).await.or_status()?;
-        let same = pb::ListClientConversationsRequest {
+        let req = request.get_ref();
+        let contact_session = self.contact_session(req.session.as_ref()).await.or_status()?;
+        let without_paging = pb::ListClientConversationsRequest {
             page_size: 0,
             page_token: String::new(),
             without_messages: false,
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 25), &req.page_token, 0);
+        fields.finish().or_status()?;
         let found = self
             .chat
-            .client_conversations(&guest, !asked.without_messages, &page)
+            .client_conversations(&contact_session, !req.without_messages, &page)
             .await
             .or_status()?;
-        let (conversations, next_page_token) = page::fill(&same, &found, |found| seen(found, &guest));
+        let (conversations, next_page_token) = page::fill(&without_paging, &found, |found| seen(found, &contact_session));
         Ok(Response::new(pb::ListClientConversationsResponse {
             conversations,
             next_page_token,
@@ -228,25 +242,27 @@ impl ClientService for Api {
         &self,
         request: Request<pb::CreateClientConversationRequest>,
     ) -> Result<Response<pb::CreateClientConversationResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Conversation)).or_status()?;
-        let session = Arc::clone(&guest);
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Conversation)).or_status()?;
+        let session = Arc::clone(&contact_session);
         let respond = move |made: &CreatedConversation, cursor: Bytes| pb::CreateClientConversationResponse {
-            conversation: Some(bare(&made.conversation.conversation, &session)),
+            conversation: Some(without_messages(&made.conversation.conversation, &session)),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
-        let asked = request.into_inner();
-        let custom_attributes = fields.conversation_attributes("custom_attributes", asked.custom_attributes.as_ref());
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let call = call(&mut fields, &request, &contact_session, respond.clone());
+        let req = request.into_inner();
+        let custom_attributes = fields.conversation_attributes("custom_attributes", req.custom_attributes.as_ref());
+        fields.finish().or_status()?;
         let made = self
             .chat
-            .create_client_conversation(call, &guest, custom_attributes)
+            .create_client_conversation(call, &contact_session, custom_attributes)
             .await
             .or_status()?;
-        let mut response = answered(made, respond)?;
-        self.shown(&guest, &mut response.get_mut().conversation).await.or_status()?;
+        let mut response = to_response(made, respond)?;
+        self.add_messages(&contact_session, &mut response.get_mut().conversation)
+            .await
+            .or_status()?;
         Ok(response)
     }
 
@@ -254,15 +270,15 @@ impl ClientService for Api {
         &self,
         request: Request<pb::GetClientConversationRequest>,
     ) -> Result<Response<pb::GetClientConversationResponse>, Status> {
-        let asked = request.get_ref();
-        let guest = self.guest(asked.session.as_ref()).await.or_status()?;
+        let req = request.get_ref();
+        let contact_session = self.contact_session(req.session.as_ref()).await.or_status()?;
         let found = self
             .chat
-            .client_conversation(&guest, ConversationId(asked.conversation_id))
+            .client_conversation(&contact_session, ConversationId(req.conversation_id))
             .await
             .or_status()?;
         Ok(Response::new(pb::GetClientConversationResponse {
-            conversation: Some(seen(&found, &guest)),
+            conversation: Some(seen(&found, &contact_session)),
         }))
     }
 
@@ -270,19 +286,21 @@ impl ClientService for Api {
         &self,
         request: Request<pb::ResolveClientConversationRequest>,
     ) -> Result<Response<pb::ResolveClientConversationResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
-        let session = Arc::clone(&guest);
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
+        let session = Arc::clone(&contact_session);
         let respond = move |set: &StatusSet, cursor: Bytes| pb::ResolveClientConversationResponse {
-            conversation: Some(bare(&set.conversation.conversation, &session)),
+            conversation: Some(without_messages(&set.conversation.conversation, &session)),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let call = call(&mut fields, &request, &contact_session, respond.clone());
+        fields.finish().or_status()?;
         let id = ConversationId(request.get_ref().conversation_id);
-        let mut response = answered(self.chat.resolve_client_conversation(call, id).await.or_status()?, respond)?;
-        self.shown(&guest, &mut response.get_mut().conversation).await.or_status()?;
+        let mut response = to_response(self.chat.resolve_client_conversation(call, id).await.or_status()?, respond)?;
+        self.add_messages(&contact_session, &mut response.get_mut().conversation)
+            .await
+            .or_status()?;
         Ok(response)
     }
 
@@ -290,11 +308,11 @@ impl ClientService for Api {
         &self,
         request: Request<pb::SetClientTypingRequest>,
     ) -> Result<Response<pb::SetClientTypingResponse>, Status> {
-        let asked = request.get_ref();
-        let guest = self.guest(asked.session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
-        let id = ConversationId(asked.conversation_id);
-        let head = self.chat.set_client_typing(&guest, id, asked.typing).await.or_status()?;
+        let req = request.get_ref();
+        let contact_session = self.contact_session(req.session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
+        let id = ConversationId(req.conversation_id);
+        let head = self.chat.set_client_typing(&contact_session, id, req.typing).await.or_status()?;
         Ok(Response::new(pb::SetClientTypingResponse { cursor: head.encode() }))
     }
 
@@ -302,39 +320,43 @@ impl ClientService for Api {
         &self,
         request: Request<pb::MarkClientConversationSeenRequest>,
     ) -> Result<Response<pb::MarkClientConversationSeenResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::MarkClientConversationSeenResponse { cursor };
-        let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let call = call(&mut fields, &request, &contact_session, respond);
+        fields.finish().or_status()?;
         let id = ConversationId(request.get_ref().conversation_id);
-        answered(self.chat.client_looked(call, id).await.or_status()?, respond)
+        to_response(self.chat.client_looked(call, id).await.or_status()?, respond)
     }
 
     async fn list_client_messages(
         &self,
         request: Request<pb::ListClientMessagesRequest>,
     ) -> Result<Response<pb::ListClientMessagesResponse>, Status> {
-        let asked = request.get_ref();
-        let guest = self.guest(asked.session.as_ref()).await.or_status()?;
-        let same = pb::ListClientMessagesRequest {
+        let req = request.get_ref();
+        let contact_session = self.contact_session(req.session.as_ref()).await.or_status()?;
+        let without_paging = pb::ListClientMessagesRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 20), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 20), &req.page_token, 0);
+        fields.finish().or_status()?;
         page.check_key(&[Sort::by_id(true)]).or_status()?;
-        let before = page.after.map(|key| key.id).or(asked.before).map(MessageId);
-        let id = ConversationId(asked.conversation_id);
-        let found = self.chat.client_messages(&guest, id, before, page.size).await.or_status()?;
-        let session = &guest.client.row;
-        let (messages, next) = messages::shown(&found, false, |message| client_message(message, session));
+        let before = page.after.map(|key| key.id).or(req.before).map(MessageId);
+        let id = ConversationId(req.conversation_id);
+        let found = self
+            .chat
+            .client_messages(&contact_session, id, before, page.size)
+            .await
+            .or_status()?;
+        let session = &contact_session.client.row;
+        let (messages, next) = messages::page_of(&found, false, |message| client_message(message, session));
         Ok(Response::new(pb::ListClientMessagesResponse {
             messages,
-            next_page_token: page::write(&same, next.as_ref()),
+            next_page_token: page::write(&without_paging, next.as_ref()),
         }))
     }
 
@@ -342,27 +364,27 @@ impl ClientService for Api {
         &self,
         request: Request<pb::CreateClientMessageRequest>,
     ) -> Result<Response<pb::CreateClientMessageResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
-        let session = Arc::clone(&guest);
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
+        let session = Arc::clone(&contact_session);
         let respond = move |created: &Created, cursor: Bytes| pb::CreateClientMessageResponse {
             message: created.first().map(|message| client_message(message, &session.client.row)),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
-        let asked = request.into_inner();
-        let id = ConversationId(asked.conversation_id);
-        if let Some(content) = &asked.content {
+        let mut fields = Validator::default();
+        let call = call(&mut fields, &request, &contact_session, respond.clone());
+        let req = request.into_inner();
+        let id = ConversationId(req.conversation_id);
+        if let Some(content) = &req.content {
             fields.text("content", content, CONTENT);
         }
-        if let Some(echo_id) = &asked.echo_id {
-            fields.text("echo_id", echo_id, SHORT);
+        if let Some(echo_id) = &req.echo_id {
+            fields.text("echo_id", echo_id, SHORT_TEXT);
         }
-        fields.done().or_status()?;
-        answered(
+        fields.finish().or_status()?;
+        to_response(
             self.chat
-                .create_client_message(call, id, asked.content, asked.echo_id, asked.upload_ids)
+                .create_client_message(call, id, req.content, req.echo_id, req.upload_ids)
                 .await
                 .or_status()?,
             respond,
@@ -374,18 +396,18 @@ impl ClientService for Api {
         request: Request<Streaming<pb::UploadClientFileRequest>>,
     ) -> Result<Response<pb::UploadClientFileResponse>, Status> {
         let payer = Payer::of(&request);
-        // An upload holds memory for as long as it lasts, so it is counted as a stream is.
+        // An upload holds memory while it lasts, so it counts against a concurrency limit like a stream.
         let _permit = payer.open(&self.config.anonymous, Resource::Upload).or_status()?;
         let mut requests = request.into_inner();
         let first = files::first(&mut requests).await?;
-        let guest = self.guest(first.session.as_ref()).await.or_status()?;
-        guest.caller.write_access(guest.account()).or_status()?;
-        let inbox = (guest.account(), guest.client.inbox.row.id);
+        let contact_session = self.contact_session(first.session.as_ref()).await.or_status()?;
+        contact_session.caller.write_access(contact_session.account()).or_status()?;
+        let inbox = (contact_session.account(), contact_session.client.inbox.row.id);
         let charge = |activity, bytes| payer.charge(&self.config.anonymous, inbox, activity, bytes);
         charge(Some(Activity::File), 0).or_status()?;
-        let session = Some(guest.client.row.id);
+        let session = Some(contact_session.client.row.id);
         let file = self
-            .receive(guest.account(), session, first, requests, |bytes| charge(None, bytes))
+            .receive(contact_session.account(), session, first, requests, |bytes| charge(None, bytes))
             .await
             .or_status()?;
         Ok(Response::new(pb::UploadClientFileResponse { file: Some(file) }))
@@ -395,28 +417,28 @@ impl ClientService for Api {
         &self,
         request: Request<pb::UpdateClientMessageRequest>,
     ) -> Result<Response<pb::UpdateClientMessageResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
-        let session = Arc::clone(&guest);
+        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
+        let session = Arc::clone(&contact_session);
         let respond = move |message: &Message, cursor: Bytes| pb::UpdateClientMessageResponse {
             message: Some(client_message(message, &session.client.row)),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
-        let asked = request.into_inner();
+        let mut fields = Validator::default();
+        let call = call(&mut fields, &request, &contact_session, respond.clone());
+        let req = request.into_inner();
         let within = prost_types::Struct {
-            fields: asked
+            fields: req
                 .submitted_values
                 .map(|value| ("submitted_values".to_owned(), value))
                 .into_iter()
                 .collect(),
         };
         let mut object = fields.attribute_update("submitted_values", Some(&within));
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let submitted = object.remove("submitted_values").unwrap_or_default();
-        let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        answered(
+        let (conversation, id) = (ConversationId(req.conversation_id), MessageId(req.message_id));
+        to_response(
             self.chat
                 .update_client_message(call, conversation, id, submitted)
                 .await
@@ -426,9 +448,9 @@ impl ClientService for Api {
     }
 }
 
-/// The newest of a conversation's messages, as many as fit, oldest first.
-fn put_messages(conversation: &mut pb::ClientConversation, newest: &Newest, guest: &Guest) {
-    let shown = |message| client_message(message, &guest.client.row);
+/// Sets the newest messages of a conversation, oldest first: as many as fit into a page.
+fn set_messages(conversation: &mut pb::ClientConversation, newest: &Newest, contact_session: &Guest) {
+    let shown = |message| client_message(message, &contact_session.client.row);
     let (mut messages, whole) = page::take(newest.messages.iter().rev(), shown);
     messages.reverse();
     conversation.messages = messages;
@@ -437,13 +459,13 @@ fn put_messages(conversation: &mut pb::ClientConversation, newest: &Newest, gues
     }
 }
 
-fn seen(seen: &Seen, guest: &Guest) -> pb::ClientConversation {
-    let mut conversation = bare(&seen.conversation, guest);
-    put_messages(&mut conversation, &seen.newest, guest);
+fn seen(seen: &Seen, contact_session: &Guest) -> pb::ClientConversation {
+    let mut conversation = without_messages(&seen.conversation, contact_session);
+    set_messages(&mut conversation, &seen.newest, contact_session);
     conversation
 }
 
-/// Without messages.
-fn bare(conversation: &Conversation, guest: &Guest) -> pb::ClientConversation {
-    client_conversation(conversation, &[], &guest.client.row)
+/// A conversation without messages.
+fn without_messages(conversation: &Conversation, contact_session: &Guest) -> pb::ClientConversation {
+    client_conversation(conversation, &[], &contact_session.client.row)
 }

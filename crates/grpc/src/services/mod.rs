@@ -1,6 +1,7 @@
-//! A file per gRPC service, and what belongs to it.
+//! The gRPC services: a file per service, and what they share.
 //!
-//! A handler is a few lines: caller; request to command, naming every bad field; the verb; rows to words of the wire.
+//! A handler is a few lines: authorize the caller, convert the request to a command while collecting all invalid fields, run the command,
+//! convert the result to the response.
 
 mod accounts;
 mod agent_bots;
@@ -19,23 +20,23 @@ mod conversations;
 mod custom_attribute_definitions;
 mod events;
 mod files;
-mod fit;
+mod idempotency;
 mod inboxes;
-mod keyed;
 mod labels;
-mod last_cursor;
 mod logins;
 mod messages;
-mod own_contacts;
 mod participants;
 mod presence;
-mod presence_pace;
+mod presence_throttle;
 mod pubsub;
 mod request;
 mod response;
+mod restrict_contacts;
 mod self_service;
 mod send;
 pub mod stall;
+mod stream_position;
 mod streams;
 mod teams;
 mod tokens;
+mod truncation;

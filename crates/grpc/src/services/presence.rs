@@ -8,18 +8,18 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{api::Api, request::caller};
-use crate::{status::OrStatus as _, validation::fields::Fields};
+use crate::{status::OrStatus as _, validation::fields::Validator};
 
 #[tonic::async_trait]
 impl PresenceService for Api {
     async fn report_presence(&self, request: Request<pb::ReportPresenceRequest>) -> Result<Response<pb::ReportPresenceResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        let contact = asked.contact_id.map(|contact| ContactId(fields.id("contact_id", contact)));
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let contact = req.contact_id.map(|contact| ContactId(fields.id("contact_id", contact)));
+        fields.finish().or_status()?;
         let head = self.chat.report_presence(&caller, account, contact).await.or_status()?;
         Ok(Response::new(pb::ReportPresenceResponse { cursor: head.encode() }))
     }

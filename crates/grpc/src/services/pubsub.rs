@@ -23,8 +23,8 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Response, Status};
 
 use super::{
-    api::Api, last_cursor::LastCursor, logins::once_only, presence_pace::PresencePace, self_service::cache_keys_message, stall::Watched,
-    streams::rotates_at,
+    api::Api, logins::reject_request_id, presence_throttle::PresenceThrottle, self_service::cache_keys_message, stall::WatchedStream,
+    stream_position::StreamPosition, streams::rotation_time,
 };
 use crate::{
     meter,
@@ -33,14 +33,14 @@ use crate::{
         limits::{OpenStreamGuard, StreamOwner},
     },
     status::{OrStatus as _, ended_at, rotated, to_status},
-    validation::fields::{Fields, required},
+    validation::fields::{Validator, required},
 };
 
-/// What a listener is told.
-type Heard = Watched<pb::SubscribePubsubResponse>;
+/// The responses of a subscription.
+type PubsubStream = WatchedStream<pb::SubscribePubsubResponse>;
 
-/// What contacts' sessions are told of.
-const OF_SESSIONS: [pb::EventKind; 5] = [
+/// The event kinds that contact sessions receive.
+const SESSION_EVENT_KINDS: [pb::EventKind; 5] = [
     pb::EventKind::MessageCreated,
     pb::EventKind::MessageUpdated,
     pb::EventKind::ConversationCreated,
@@ -49,55 +49,57 @@ const OF_SESSIONS: [pb::EventKind; 5] = [
 ];
 
 impl Api {
-    async fn ear(&self, key: &pb::PubsubKey) -> Result<Ear> {
+    async fn subscriber(&self, key: &pb::PubsubKey) -> Result<Ear> {
         let (account, user) = (key.account_id.map(AccountId), key.user_id.map(UserId));
         self.chat.ear(&key.pubsub_token, account, user).await
     }
 
-    async fn hear(&self, request: Request<pb::SubscribePubsubRequest>) -> Result<Heard> {
+    async fn open_pubsub_stream(&self, request: Request<pb::SubscribePubsubRequest>) -> Result<PubsubStream> {
         let by_address = Payer::of(&request).open(&self.config.anonymous, Resource::Stream)?;
         let key = required("key", request.into_inner().key)?;
-        let ear = self.ear(&key).await?;
-        let owner = match (ear.session(), key.user_id) {
+        let subscriber = self.subscriber(&key).await?;
+        let owner = match (subscriber.session(), key.user_id) {
             (Some(session), _) => StreamOwner::Session(session),
             (None, user) => StreamOwner::User(UserId(user.unwrap_or_default())),
         };
         let open = self.limits.open_stream(owner)?;
-        let filter = filter(&ear)?;
+        let filter = filter(&subscriber)?;
         let hub = &self.chat.events.hub;
-        let subscription = hub.subscribe(Kind::Pubsub, ear.account, Start::Latest, filter, None, true).await?;
-        let last = LastCursor::default();
-        last.set(subscription.resume_at());
-        let hearing = Hearing {
-            last: last.clone(),
+        let subscription = hub
+            .subscribe(Kind::Pubsub, subscriber.account, Start::Latest, filter, None, true)
+            .await?;
+        let position = StreamPosition::default();
+        position.set(subscription.resume_at());
+        let open_subscription = OpenSubscription {
+            position: position.clone(),
             due: Instant::now() + self.config.recheck,
-            rotates_at: rotates_at(self.config.stream_age),
+            rotation_time: rotation_time(self.config.stream_age),
             _counted: (open, by_address),
             api: self.clone(),
             subscription,
             key,
-            ear,
-            is_astray: false,
+            subscriber,
+            contact_differs: false,
             ended: false,
-            pace: PresencePace::default(),
+            throttle: PresenceThrottle::default(),
         };
-        let heard = stream::unfold(hearing, |mut hearing| async move {
-            let item = hearing.next().await?;
-            Some((item, hearing))
+        let responses = stream::unfold(open_subscription, |mut open_subscription| async move {
+            let item = open_subscription.next().await?;
+            Some((item, open_subscription))
         });
-        Ok(self.stalls.watch(Kind::Pubsub, last, heard))
+        Ok(self.stalls.watch(Kind::Pubsub, position, responses))
     }
 }
 
 #[tonic::async_trait]
 impl PubsubService for Api {
-    type SubscribePubsubStream = Heard;
+    type SubscribePubsubStream = PubsubStream;
 
     async fn subscribe_pubsub(
         &self,
         request: Request<pb::SubscribePubsubRequest>,
     ) -> Result<Response<Self::SubscribePubsubStream>, Status> {
-        let opened = self.hear(request).await.or_status();
+        let opened = self.open_pubsub_stream(request).await.or_status();
         opened.map(Response::new).inspect_err(|refused| meter::ended(Kind::Pubsub, refused))
     }
 
@@ -105,13 +107,13 @@ impl PubsubService for Api {
         &self,
         request: Request<pb::RotatePubsubTokenRequest>,
     ) -> Result<Response<pb::RotatePubsubTokenResponse>, Status> {
-        let asked = request.into_inner();
-        let mut fields = Fields::default();
-        once_only(&mut fields, &asked.request_id);
-        fields.done().or_status()?;
-        let ear = self.ear(&required("key", asked.key).or_status()?).await.or_status()?;
+        let req = request.into_inner();
+        let mut fields = Validator::default();
+        reject_request_id(&mut fields, &req.request_id);
+        fields.finish().or_status()?;
+        let subscriber = self.subscriber(&required("key", req.key).or_status()?).await.or_status()?;
         Ok(Response::new(pb::RotatePubsubTokenResponse {
-            pubsub_token: self.chat.rotate_pubsub_token(&ear).await.or_status()?,
+            pubsub_token: self.chat.rotate_pubsub_token(&subscriber).await.or_status()?,
             cursor: bytes::Bytes::new(),
         }))
     }
@@ -120,17 +122,17 @@ impl PubsubService for Api {
         &self,
         request: Request<pb::ReportPubsubPresenceRequest>,
     ) -> Result<Response<pb::ReportPubsubPresenceResponse>, Status> {
-        let asked = request.into_inner();
-        let mut fields = Fields::default();
-        fields.request_id(&asked.request_id);
-        fields.done().or_status()?;
-        let ear = self.ear(&required("key", asked.key).or_status()?).await.or_status()?;
-        let present = self.chat.report_ear(&ear).await.or_status()?;
+        let req = request.into_inner();
+        let mut fields = Validator::default();
+        fields.request_id(&req.request_id);
+        fields.finish().or_status()?;
+        let subscriber = self.subscriber(&required("key", req.key).or_status()?).await.or_status()?;
+        let present = self.chat.report_ear(&subscriber).await.or_status()?;
         let cursor = present.head.encode();
         let pb::PubsubPresence { users, contacts } = presence_message(present);
         Ok(Response::new(pb::ReportPubsubPresenceResponse {
             cursor,
-            account_id: ear.account.0,
+            account_id: subscriber.account.0,
             users,
             contacts,
         }))
@@ -149,97 +151,97 @@ fn presence_message(present: Present) -> pb::PubsubPresence {
     }
 }
 
-/// A subscription on its way to the holder of a pubsub token.
-struct Hearing {
+/// An open subscription of a pubsub token.
+struct OpenSubscription {
     api: Api,
     subscription: Subscription,
     key: pb::PubsubKey,
-    ear: Ear,
+    subscriber: Ear,
     /// When the token is looked up again.
     due: Instant,
-    /// When it is old.
-    rotates_at: Option<Instant>,
+    /// When the stream reaches its maximum age.
+    rotation_time: Option<Instant>,
     _counted: (OpenStreamGuard, Permit),
-    /// Everything at or below it has been sent.
-    last: LastCursor,
-    /// The last look found the session with another contact than the one that is followed.
-    is_astray: bool,
+    /// The position up to which everything has been sent.
+    position: StreamPosition,
+    /// Whether the last lookup found that the session belongs to another contact than the one that the filter selects.
+    contact_differs: bool,
     ended: bool,
-    pace: PresencePace,
+    throttle: PresenceThrottle,
 }
 
-impl Hearing {
+impl OpenSubscription {
     async fn next(&mut self) -> Option<Result<pb::SubscribePubsubResponse, Status>> {
         if self.ended {
             return None;
         }
         loop {
             let drain = self.api.drain.clone();
-            let look = self.rotates_at.map_or(self.due, |at| at.min(self.due));
+            let wake_at = self.rotation_time.map_or(self.due, |at| at.min(self.due));
             tokio::select! {
                 biased;
                 () = drain.cancelled() => return Some(Err(self.rotate())),
-                () = sleep_until(look) => {
-                    if self.rotates_at.is_some_and(|at| Instant::now() >= at) {
+                () = sleep_until(wake_at) => {
+                    if self.rotation_time.is_some_and(|at| Instant::now() >= at) {
                         return Some(Err(self.rotate()));
                     }
                     if Instant::now() < self.due {
                         continue;
                     }
                     self.due = Instant::now() + self.api.config.recheck;
-                    match self.api.ear(&self.key).await {
-                        Ok(ear) if scope(&ear) == scope(&self.ear) && ear.contact() == self.ear.contact() => {
-                            (self.ear, self.is_astray) = (ear, false);
+                    match self.api.subscriber(&self.key).await {
+                        Ok(subscriber) if scope(&subscriber) == scope(&self.subscriber) && subscriber.contact() == self.subscriber.contact() => {
+                            (self.subscriber, self.contact_differs) = (subscriber, false);
                         }
-                        // The contact was merged: the event of it is on its way, and is followed when it comes.
-                        Ok(ear)
-                            if scope(&ear) == scope(&self.ear) && !self.is_astray && parley_fault::is_on(Protection::FollowedMerges) =>
+                        // The contact was merged. The event of the merge is on its way, and the filter changes when it arrives.
+                        Ok(subscriber)
+                            if scope(&subscriber) == scope(&self.subscriber) && !self.contact_differs && parley_fault::is_on(Protection::FollowedMerges) =>
                         {
-                            self.is_astray = true;
+                            self.contact_differs = true;
                         }
-                        // What it may hear is fixed for the life of a stream: the next one has the new one.
+                        // The filter is fixed for the lifetime of a stream. The client reconnects and gets the new one.
                         Ok(_) => return Some(Err(self.end(rotated(None, Duration::ZERO)))),
                         Err(Error::Unavailable { .. } | Error::Database(_)) => {}
                         Err(error) => return Some(Err(self.end(to_status(error)))),
                     }
                 }
-                () = self.pace.due() => {
+                () = self.throttle.due() => {
                     if let Some(response) = self.presence().await {
                         return Some(Ok(response));
                     }
                 }
                 next = self.subscription.next() => match next {
                     Ok(frame) => {
-                        let told = match pb::SubscribeResponse::decode(frame.concat()) {
-                            Ok(told) => told,
+                        let decoded = match pb::SubscribeResponse::decode(frame.concat()) {
+                            Ok(decoded) => decoded,
                             Err(error) => {
-                                tracing::error!(account_id = self.ear.account.0, %error, "a frame of events cannot be decoded; the stream ends");
+                                tracing::error!(account_id = self.subscriber.account.0, %error, "a frame of events cannot be decoded; the stream ends");
                                 let error = Error::Internal("an event of the log cannot be decoded".to_owned());
                                 return Some(Err(self.end(to_status(error))));
                             }
                         };
                         let mut response = pb::SubscribePubsubResponse {
-                            events: told.events,
-                            ephemeral: told.ephemeral,
-                            bookmark: told.bookmark,
+                            events: decoded.events,
+                            ephemeral: decoded.ephemeral,
+                            bookmark: decoded.bookmark,
                             cache_keys: None,
                             presence: None,
                         };
-                        if self.ear.session().is_none() {
-                            self.pace.follow(&response);
+                        if self.subscriber.session().is_none() {
+                            self.throttle.observe(&response);
                         }
-                        if let Some((into, at, mark)) = self.merge_of(&response)
+                        if let Some((into, at, mark)) = self.find_merge(&response)
                             && let Err(error) = self.follow_merge(&mut response, into, (at, mark)).await
                         {
                             return Some(Err(self.end(error)));
                         }
-                        self.keep_own(&mut response);
+                        self.filter_for_session(&mut response);
                         self.show(&mut response);
-                        self.keep_moments(&mut response).await;
+                        self.filter_ephemeral(&mut response).await;
                         if let Err(error) = self.add_cache_keys(&mut response).await {
                             return Some(Err(self.end(error)));
                         }
-                        self.last.set(self.subscription.resume_at());
+                        self.position.set(self.subscription.resume_at());
                         if response != pb::SubscribePubsubResponse::default() {
                             return Some(Ok(response));
                         }
@@ -250,9 +252,12 @@ impl Hearing {
         }
     }
 
-    /// The merge in a response by which the session gets another contact: that contact, and the event's seq and mark.
-    fn merge_of(&self, response: &pb::SubscribePubsubResponse) -> Option<(ContactId, Seq, Option<Mark>)> {
-        let contact = self.ear.contact().filter(|_| parley_fault::is_on(Protection::FollowedMerges))?;
+    /// Finds a merge in the response that moves the session to another contact. Returns that contact, and the event's seq and mark.
+    fn find_merge(&self, response: &pb::SubscribePubsubResponse) -> Option<(ContactId, Seq, Option<Mark>)> {
+        let contact = self
+            .subscriber
+            .contact()
+            .filter(|_| parley_fault::is_on(Protection::FollowedMerges))?;
         let events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
         let mut merges = events.filter(|event| event.kind() == pb::EventKind::ContactMerged);
         let merge = merges.find(|event| merged_contact(event) == Some(contact))?;
@@ -263,26 +268,26 @@ impl Hearing {
         Some((ContactId(about.contact.as_ref()?.id), Seq::from_wire(merge.seq), mark))
     }
 
-    /// Goes on with the events of the contact that took in the session's, right behind the merge.
+    /// Continues with the events of the contact that the session was merged into, directly after the merge.
     ///
     /// # Errors
-    /// The status that ends the stream: where the session has gone, or cannot be looked up now.
+    /// Returns the status that ends the stream if the session no longer exists or cannot be looked up now.
     async fn follow_merge(
         &mut self,
         response: &mut pb::SubscribePubsubResponse,
         into: ContactId,
         (at, mark): (Seq, Option<Mark>),
     ) -> Result<(), Status> {
-        // What the session may hear by its proofs is read anew before anything of the other contact is sent. It may have been merged again
-        // since: each merge is followed when its event comes.
-        let found = self.api.ear(&self.key).await.map(|ear| ear.as_contact(into));
-        let found = found.and_then(|ear| filter(&ear).map(|filter| (ear, filter)));
-        let (ear, filter) = match found {
+        // Read the session's access again before any event of the other contact is sent: it depends on whether the session is verified. The
+        // contact may have been merged again since; each merge is followed when its event arrives.
+        let found = self.api.subscriber(&self.key).await.map(|subscriber| subscriber.as_contact(into));
+        let found = found.and_then(|subscriber| filter(&subscriber).map(|filter| (subscriber, filter)));
+        let (subscriber, filter) = match found {
             Ok(found) => found,
             Err(Error::Unavailable { .. } | Error::Database(_)) => return Err(rotated(None, Duration::ZERO)),
             Err(error) => return Err(to_status(error)),
         };
-        self.ear = ear;
+        self.subscriber = subscriber;
         self.subscription.refilter(filter, at, mark);
         response
             .events
@@ -290,33 +295,33 @@ impl Hearing {
         Ok(())
     }
 
-    /// Takes out what a contact's session is not told: of other sessions, private notes, and lines of activity.
-    fn keep_own(&self, response: &mut pb::SubscribePubsubResponse) {
-        if self.ear.session().is_none() {
+    /// Removes what a contact session does not receive: events of other sessions, private messages, and activity messages.
+    fn filter_for_session(&self, response: &mut pb::SubscribePubsubResponse) {
+        if self.subscriber.session().is_none() {
             return;
         }
         response.events.retain(|delivery| {
             let resource = delivery.event.as_ref().and_then(|event| event.resource.as_ref());
             let conversation = match resource {
-                Some(Subject::Message(told)) => {
-                    let message = told.message.as_ref();
+                Some(Subject::Message(resource)) => {
+                    let message = resource.message.as_ref();
                     let shown = message.is_some_and(|message| !message.private && message.r#type() != MessageType::Activity);
-                    told.conversation.as_ref().filter(|_| shown)
+                    resource.conversation.as_ref().filter(|_| shown)
                 }
-                Some(Subject::Conversation(told)) => told.conversation.as_ref(),
+                Some(Subject::Conversation(resource)) => resource.conversation.as_ref(),
                 _ => None,
             };
             let session = conversation.and_then(|conversation| conversation.contact_inbox.as_ref());
             session.is_some_and(|session| {
                 let (id, contact) = (ContactInboxId(session.id), ContactId(session.contact_id));
-                self.ear.hears(id, contact, session.hmac_verified)
+                self.subscriber.hears(id, contact, session.hmac_verified)
             })
         });
     }
 
-    /// Shows a contact's session what the client API shows it.
+    /// Converts events to the representation that the client API shows to a contact session.
     fn show(&self, response: &mut pb::SubscribePubsubResponse) {
-        let Some(session) = self.ear.session_row() else { return };
+        let Some(session) = self.subscriber.session_row() else { return };
         let visitor = Visitor(session);
         response.events.retain_mut(|delivery| {
             delivery.event = delivery.event.take().and_then(|event| visitor.event(event));
@@ -326,57 +331,58 @@ impl Hearing {
         response.ephemeral = ephemeral.into_iter().map(|event| visitor.ephemeral(event)).collect();
     }
 
-    /// Takes out who types elsewhere, who types a note, and the listener's own typing.
-    async fn keep_moments(&self, response: &mut pb::SubscribePubsubResponse) {
-        // The events say of a contact what the session is shown.
-        let contact = self.ear.contact().unwrap_or_default().0;
-        let own = match (self.ear.session_row(), self.key.user_id) {
+    /// Removes typing events of conversations that the subscriber cannot access, those for private notes, and the subscriber's own.
+    async fn filter_ephemeral(&self, response: &mut pb::SubscribePubsubResponse) {
+        // Events name a contact by the id that the session is shown.
+        let contact = self.subscriber.contact().unwrap_or_default().0;
+        let own = match (self.subscriber.session_row(), self.key.user_id) {
             (Some(session), _) => (pb::ActorType::Contact, Visitor(session).contact_id(contact)),
             (None, user) => (pb::ActorType::User, user.unwrap_or_default()),
         };
         let mut kept = Vec::new();
         for event in std::mem::take(&mut response.ephemeral) {
             let by_self = event.actor.as_ref().is_some_and(|actor| (actor.r#type(), actor.id) == own);
-            let hidden = self.ear.contact().is_some() && event.is_private;
+            let hidden = self.subscriber.contact().is_some() && event.is_private;
             let conversation = ConversationId(event.conversation_id.unwrap_or_default());
-            // What cannot be looked up is not told: it is lossy by contract.
-            if !by_self && !hidden && self.api.chat.ear_reaches(&self.ear, conversation).await.unwrap_or_default() {
+            // Drop the event if the lookup fails: delivery of ephemeral events is best effort by contract.
+            if !by_self && !hidden && self.api.chat.ear_reaches(&self.subscriber, conversation).await.unwrap_or_default() {
                 kept.push(event);
             }
         }
         response.ephemeral = kept;
     }
 
-    /// Who is there now. Absent where it cannot be read: it is lossy by contract, and asked for again at the next report of presence.
+    /// The current presence list. `None` if it cannot be read: presence is best effort by contract, and the client asks again with its next
+    /// presence report.
     async fn presence(&mut self) -> Option<pb::SubscribePubsubResponse> {
-        self.pace.sent();
-        let present = self.api.chat.present(&self.ear).await.ok()?;
+        self.throttle.sent();
+        let present = self.api.chat.present(&self.subscriber).await.ok()?;
         Some(pb::SubscribePubsubResponse {
             presence: Some(presence_message(present)),
             ..pb::SubscribePubsubResponse::default()
         })
     }
 
-    /// Adds the cache keys to events about the lists that they belong to. Each subscriber reads its own, since what it sees decides them; that is
-    /// less than its dashboard reads when a key has changed. Where they cannot be read now, the events go without them and the stream ends soon, each
-    /// at a time of its own: a client that comes back reads the lists.
+    /// Adds the cache keys to a response with events about labels, teams or inboxes. Each subscriber reads its own keys because they depend
+    /// on its access; that costs less than the lists that its dashboard reads when a key has changed. If they cannot be read now, the
+    /// events are sent without them and the stream ends shortly after, at a random time: a client that reconnects reads the lists.
     ///
     /// # Errors
-    /// The status that ends the stream of a caller who may not read them any more.
+    /// Returns the status that ends the stream if the caller has lost access.
     async fn add_cache_keys(&mut self, response: &mut pb::SubscribePubsubResponse) -> Result<(), Status> {
         let mut resources = response
             .events
             .iter()
             .filter_map(|delivery| delivery.event.as_ref()?.resource.as_ref());
         let is_listed = |resource: &Subject| matches!(resource, Subject::Label(_) | Subject::Team(_) | Subject::Inbox(_));
-        if self.ear.session().is_some() || !resources.any(is_listed) {
+        if self.subscriber.session().is_some() || !resources.any(is_listed) {
             return Ok(());
         }
-        match self.api.chat.cache_keys(&self.ear.caller, self.ear.account).await {
+        match self.api.chat.cache_keys(&self.subscriber.caller, self.subscriber.account).await {
             Ok(keys) => response.cache_keys = Some(cache_keys_message(keys)),
             Err(Error::Unavailable { .. } | Error::Database(_)) => {
                 let soon = Instant::now() + Duration::from_millis(rand::random_range(50..1000));
-                self.rotates_at = Some(self.rotates_at.map_or(soon, |at| at.min(soon)));
+                self.rotation_time = Some(self.rotation_time.map_or(soon, |at| at.min(soon)));
             }
             Err(error) => return Err(to_status(error)),
         }
@@ -390,17 +396,17 @@ impl Hearing {
 
     fn end(&mut self, status: Status) -> Status {
         self.ended = true;
-        // What was read after it has not been sent.
-        let status = ended_at(status, self.last.get());
+        // Events read after this position have not been sent.
+        let status = ended_at(status, self.position.get());
         meter::ended(Kind::Pubsub, &status);
         status
     }
 }
 
-/// What the holder of a token may hear.
-fn filter(ear: &Ear) -> Result<Filter> {
-    let scope = ear.caller.access(ear.account)?.inboxes.clone();
-    let Some(contact) = ear.contact() else {
+/// The filter that selects the events which the holder of a token may receive.
+fn filter(subscriber: &Ear) -> Result<Filter> {
+    let scope = subscriber.caller.access(subscriber.account)?.inboxes.clone();
+    let Some(contact) = subscriber.contact() else {
         return Ok(Filter {
             scope,
             ..Filter::default()
@@ -408,7 +414,7 @@ fn filter(ear: &Ear) -> Result<Filter> {
     };
     let follows = parley_fault::is_on(Protection::FollowedMerges);
     let merged = follows.then_some(pb::EventKind::ContactMerged);
-    let kinds = OF_SESSIONS.into_iter().chain(merged);
+    let kinds = SESSION_EVENT_KINDS.into_iter().chain(merged);
     Ok(Filter {
         kinds: kinds.filter_map(|kind| i16::try_from(i32::from(kind)).ok()).collect(),
         contacts: vec![contact],
@@ -418,21 +424,25 @@ fn filter(ear: &Ear) -> Result<Filter> {
     })
 }
 
-/// The contact that was taken in, as the event of a merge names it.
+/// The contact that was merged into another, from the event of the merge.
 fn merged_contact(event: &pb::Event) -> Option<ContactId> {
     let change = event.changes.iter().find(|change| change.field == "merged_contact_id")?;
     if let Some(pb::exact_value::Kind::Integer(id)) = change.exact_after.as_ref().and_then(|value| value.kind.as_ref()) {
         return Some(ContactId(*id));
     }
-    // A replica of the last release writes no other.
+    // Replicas of the previous release write only this field.
     match change.after.as_ref()?.kind.as_ref()? {
-        // Ids are counted from 1, far below what a double holds exactly.
+        // Ids are counted from 1, far below the integers that a double cannot represent exactly.
         #[allow(clippy::cast_possible_truncation)]
         prost_types::value::Kind::NumberValue(id) => Some(ContactId(*id as i64)),
         _ => None,
     }
 }
 
-fn scope(ear: &Ear) -> Option<&Vec<parley_types::id::InboxId>> {
-    ear.caller.access(ear.account).ok().and_then(|access| access.inboxes.as_ref())
+fn scope(subscriber: &Ear) -> Option<&Vec<parley_types::id::InboxId>> {
+    subscriber
+        .caller
+        .access(subscriber.account)
+        .ok()
+        .and_then(|access| access.inboxes.as_ref())
 }

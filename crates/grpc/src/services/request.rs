@@ -1,4 +1,4 @@
-//! What handlers read from a request: its caller, and what makes a change idempotent.
+//! What handlers extract from a request: its caller, and the data that makes a change idempotent.
 
 use std::sync::Arc;
 
@@ -20,15 +20,15 @@ use tonic::Request;
 
 use crate::{
     middleware::{call_span::traceparent, identity::Identity},
-    validation::fields::Fields,
+    validation::fields::Validator,
 };
 
-use super::{keyed::Keyed, response::encode};
+use super::{idempotency::IdempotentRequest, response::encode};
 
-/// Who calls.
+/// Returns the identity of the caller.
 ///
 /// # Errors
-/// Internal, if a service is served without its layers.
+/// Returns [`Error::Internal`] if the service runs without its middleware.
 pub(super) fn identity<R>(request: &Request<R>) -> Result<Identity> {
     let identity = request.extensions().get::<Identity>();
     identity
@@ -40,13 +40,13 @@ pub(super) fn caller<R>(request: &Request<R>) -> Result<Arc<Caller>> {
     identity(request).map(|identity| identity.caller)
 }
 
-/// A call that changes something. `respond` makes its answer, now and when the request comes again. A `request_id` that is no
-/// UUID is noted among the bad fields.
+/// Creates the [`Call`] of a request that changes something. `respond` builds its response, which is also stored for retries of an
+/// idempotent request. A `request_id` that is not a UUID is reported in `fields`.
 ///
 /// # Errors
-/// Internal, if a service is served without its layers.
-pub(super) fn change<R: Keyed, T: 'static, M: Message + 'static>(
-    fields: &mut Fields,
+/// Returns [`Error::Internal`] if the service runs without its middleware.
+pub(super) fn idempotent_call<R: IdempotentRequest, T: 'static, M: Message + 'static>(
+    fields: &mut Validator,
     request: &Request<R>,
     account: AccountId,
     respond: fn(&T, Bytes) -> M,
@@ -54,12 +54,12 @@ pub(super) fn change<R: Keyed, T: 'static, M: Message + 'static>(
     let identity = identity(request)?;
     identity.set_audit_target(Some(account), request.get_ref().resource());
     let caller = identity.caller;
-    Ok(change_as(fields, request, caller, account, respond))
+    Ok(idempotent_call_as(fields, request, caller, account, respond))
 }
 
-/// As [`change`], for a caller whom the call itself names.
-pub(super) fn change_as<R: Keyed, T: 'static, M: Message + 'static>(
-    fields: &mut Fields,
+/// Like [`idempotent_call`], for a caller that is identified by the request itself.
+pub(super) fn idempotent_call_as<R: IdempotentRequest, T: 'static, M: Message + 'static>(
+    fields: &mut Validator,
     request: &Request<R>,
     caller: Arc<Caller>,
     account: AccountId,

@@ -1,4 +1,4 @@
-//! `SendMessages`: a stream of messages in, a stream of their answers out, in the same order.
+//! `SendMessages`: a stream of messages in, a stream of their results out, in the same order.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -26,97 +26,98 @@ use tonic::{Request, Status, Streaming};
 
 use super::{
     api::Api,
-    keyed::Keyed as _,
-    last_cursor::LastCursor,
+    idempotency::IdempotentRequest as _,
     request::caller,
     response::{created, encode},
-    stall::Watched,
+    stall::WatchedStream,
+    stream_position::StreamPosition,
 };
 use crate::{
     middleware::{
         call_span::traceparent,
         limits::{OpenStreamGuard, StreamOwner},
     },
-    status::{late, to_status},
+    status::{deadline_exceeded, to_status},
     validation::{
         drafts,
-        fields::{Fields, required},
+        fields::{Validator, required},
     },
 };
 
-/// Messages of one stream that may be on their way to the database. Beyond it the stream is not read, so its sender waits.
-const IN_FLIGHT: usize = 512;
+/// Maximum number of messages of one stream in flight. The stream is not read beyond it, which blocks the sender.
+const MAX_IN_FLIGHT: usize = 512;
 
-/// Answers that travel together at most.
-const TOGETHER: usize = 256;
+/// Maximum number of results in one response.
+const MAX_BATCHED_RESULTS: usize = 256;
 
-/// The answers of a stream.
-pub type Answers = Watched<pb::SendMessagesResponse>;
+/// The responses of a stream.
+pub type SendResults = WatchedStream<pb::SendMessagesResponse>;
 
-struct Sending {
+struct SendStream {
     api: Api,
     caller: Arc<Caller>,
-    /// The trace context of the stream: all its messages belong to it.
+    /// The trace context of the stream, shared by all its messages.
     traceparent: String,
     requests: Streaming<pb::SendMessagesRequest>,
-    /// The answers to come, in the order of their messages.
-    waiting: VecDeque<Waiting>,
+    /// Pending results, in the order of their messages.
+    pending: VecDeque<PendingResult>,
     next_index: u64,
-    /// The sender has said its last, or what it said could not be read.
+    /// Set when the client has closed its side, or a request could not be read.
     end: Option<Result<(), Status>>,
     _counted: (Place, OpenStreamGuard),
 }
 
-/// An answer to come.
-struct Waiting {
+/// A pending result.
+struct PendingResult {
     index: u64,
-    /// Answers come in the order of their messages, so the first one's deadline is the first.
+    /// Results are returned in order, so the first one has the earliest deadline.
     deadline: Instant,
-    /// Its text is rendered before it is queued: until then nothing behind it may be queued.
+    /// The content is a template and is rendered before the message is queued. No later message may be queued until then.
     is_template: bool,
     answer: BoxFuture<'static, pb::SendResult>,
 }
 
-impl Waiting {
-    /// The answer when it is there, or when it is too late for it.
+impl PendingResult {
+    /// Waits for the result or the deadline.
     async fn take(&mut self) -> pb::SendResult {
         tokio::select! {
             biased;
             result = &mut self.answer => result,
-            () = sleep_until(self.deadline) => refused(self.index, &late()),
+            () = sleep_until(self.deadline) => error_result(self.index, &deadline_exceeded()),
         }
     }
 }
 
-/// Answers each message in its turn, within the deadline that a call of its own would have. What is ready travels together; nobody waits for more to come.
+/// Returns a result per message, in order. Each message has the deadline that a unary call would have. Results that are ready are sent
+/// together, without waiting for more.
 ///
 /// # Errors
-/// [`parley_types::error::Error::TooManyStreams`] of the token; [`parley_types::error::Error::Busy`] when too many streams are open; internal, if the service is served without its
-/// layers.
-pub fn answers(api: &Api, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<Answers> {
+/// Returns [`Error::TooManyStreams`] if the token has too many streams open, [`Error::Busy`] if too many streams are open in total, and
+/// [`Error::Internal`] if the service runs without its middleware.
+pub fn open(api: &Api, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<SendResults> {
     let caller = caller(&request)?;
     let permit = api.limits.open_stream(StreamOwner::Token(caller.token))?;
-    let sending = Sending {
+    let send_stream = SendStream {
         _counted: (api.chat.events.hub.place(Kind::SendMessages)?, permit),
         api: api.clone(),
         caller,
         traceparent: traceparent(&request),
         requests: request.into_inner(),
-        waiting: VecDeque::new(),
+        pending: VecDeque::new(),
         next_index: 0,
         end: None,
     };
-    let answers = stream::unfold(sending, |mut sending| async move {
-        let item = sending.next().await?;
-        Some((item, sending))
+    let results = stream::unfold(send_stream, |mut send_stream| async move {
+        let item = send_stream.next().await?;
+        Some((item, send_stream))
     });
-    Ok(api.stalls.watch(Kind::SendMessages, LastCursor::default(), answers))
+    Ok(api.stalls.watch(Kind::SendMessages, StreamPosition::default(), results))
 }
 
-impl Sending {
+impl SendStream {
     async fn next(&mut self) -> Option<Result<pb::SendMessagesResponse, Status>> {
         loop {
-            if self.waiting.is_empty() {
+            if self.pending.is_empty() {
                 match self.end.take() {
                     Some(Ok(())) => {
                         self.end = Some(Ok(()));
@@ -129,25 +130,25 @@ impl Sending {
                     None => {}
                 }
             }
-            let in_order = self.waiting.back().is_none_or(|last| !last.is_template);
+            let in_order = self.pending.back().is_none_or(|last| !last.is_template);
             if self.end.is_none() && self.api.drain.is_cancelled() {
-                self.end = Some(Err(stopping()));
+                self.end = Some(Err(shutting_down()));
                 continue;
             }
-            let room = self.end.is_none() && self.waiting.len() < IN_FLIGHT && in_order;
+            let room = self.end.is_none() && self.pending.len() < MAX_IN_FLIGHT && in_order;
             let first = async {
-                match self.waiting.front_mut() {
+                match self.pending.front_mut() {
                     Some(first) => first.take().await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                // Messages first: the more are on their way, the more one commit takes.
+                // Prefer requests over results: the more messages are in flight, the larger the group commits.
                 biased;
                 () = self.api.drain.cancelled(), if self.end.is_none() => {}
                 request = self.requests.next(), if room => self.take(request),
                 result = first => {
-                    self.waiting.pop_front();
+                    self.pending.pop_front();
                     return Some(Ok(self.with_ready(result)));
                 }
             }
@@ -162,11 +163,11 @@ impl Sending {
                 let (caller, traceparent) = (Arc::clone(&self.caller), self.traceparent.clone());
                 let is_template = drafts::is_template(&request);
                 let mut answer = send(self.api.clone(), caller, traceparent, index, request).boxed();
-                // The first poll puts the message into its lane, in the order of the stream.
+                // The first poll queues the message in its writer shard, in the order of the stream.
                 if let Some(result) = (&mut answer).now_or_never() {
                     answer = std::future::ready(result).boxed();
                 }
-                self.waiting.push_back(Waiting {
+                self.pending.push_back(PendingResult {
                     index,
                     deadline: Instant::now() + self.api.config.deadline,
                     is_template,
@@ -180,11 +181,11 @@ impl Sending {
 
     fn with_ready(&mut self, first: pb::SendResult) -> pb::SendMessagesResponse {
         let mut results = vec![first];
-        while results.len() < TOGETHER
-            && let Some(next) = self.waiting.front_mut()
+        while results.len() < MAX_BATCHED_RESULTS
+            && let Some(next) = self.pending.front_mut()
             && let Some(result) = next.take().now_or_never()
         {
-            self.waiting.pop_front();
+            self.pending.pop_front();
             results.push(result);
         }
         pb::SendMessagesResponse { results }
@@ -192,29 +193,29 @@ impl Sending {
 }
 
 async fn send(api: Api, caller: Arc<Caller>, traceparent: String, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
-    // Each counts as a call of its own would.
+    // Each message is charged like a unary call.
     if let Err(limited) = api.limits.charge(caller.token) {
-        return refused(index, &to_status(limited.0));
+        return error_result(index, &to_status(limited.0));
     }
     let account = AccountId(request.account_id);
     let mut answer = match store(&api, Arc::clone(&caller), traceparent, request).await {
         Ok(Answer::Fresh(messages, cursor)) => created(&messages, encode(cursor)),
         Ok(Answer::Repeated(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {
             Ok(kept) => kept,
-            Err(error) => return refused(index, &Status::internal(error.to_string())),
+            Err(error) => return error_result(index, &Status::internal(error.to_string())),
         },
-        Err(error) => return refused(index, &to_status(error)),
+        Err(error) => return error_result(index, &to_status(error)),
     };
-    match api.own_contacts(&caller, account, answer.message.iter_mut()).await {
+    match api.restrict_contacts(&caller, account, answer.message.iter_mut()).await {
         Ok(()) => result(index, &answer),
-        Err(error) => refused(index, &to_status(error)),
+        Err(error) => error_result(index, &to_status(error)),
     }
 }
 
 async fn store(api: &Api, caller: Arc<Caller>, traceparent: String, request: pb::SendMessagesRequest) -> Result<Answer<Created>> {
     let account = AccountId(request.account_id);
     caller.write_access(account)?;
-    let mut fields = Fields::default();
+    let mut fields = Validator::default();
     let key = fields.request_id(&request.request_id).map(|request_id| Key {
         request_id,
         owner: KeyOwner::of(&caller, account),
@@ -224,7 +225,7 @@ async fn store(api: &Api, caller: Arc<Caller>, traceparent: String, request: pb:
     let conversation = ConversationId(fields.id("conversation_id", request.conversation_id));
     let draft = required("message", request.message)?;
     let new = fields.within("message", |fields| drafts::read(fields, draft));
-    fields.done()?;
+    fields.finish()?;
     let call = Call {
         caller,
         account,
@@ -246,8 +247,8 @@ fn result(index: u64, made: &pb::CreateMessageResponse) -> pb::SendResult {
     }
 }
 
-/// The end of a stream because the server ends. What it took is answered before.
-fn stopping() -> Status {
+/// The status of a stream that ends because of shutdown. Results of accepted messages are sent before it.
+fn shutting_down() -> Status {
     let error = Error::Unavailable {
         reason: "the server is shutting down; send what was not answered again",
         retry_after: Duration::from_millis(500),
@@ -255,8 +256,8 @@ fn stopping() -> Status {
     to_status(error)
 }
 
-fn refused(index: u64, status: &Status) -> pb::SendResult {
-    // The trailer of details holds the code and the message as well.
+fn error_result(index: u64, status: &Status) -> pb::SendResult {
+    // The status details contain code and message as well.
     let decoded = tonic_types::Status::decode(status.details()).ok();
     let error = decoded.unwrap_or_else(|| tonic_types::Status {
         code: status.code().into(),

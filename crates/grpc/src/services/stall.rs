@@ -1,10 +1,11 @@
-//! Streams whose readers take nothing: what they hold is given back, though nobody is there to hear of their end.
+//! Releases the resources of stalled streams, whose clients have stopped reading.
 //!
-//! A connection asks a stream for more when there is room for it. So between what was handed out last and the next question a stream can do
-//! nothing by itself, and one whose reader never makes room would keep its place, its position and its session for ever.
+//! A connection polls a stream only when its flow-control window has room. Between polls a stream cannot do anything itself, not even end.
+//! So a stream whose client never reads would hold its stream permit, its position and its session forever.
 //!
-//! Who encodes a stream asks for more until nothing is there, and only then hands on what it has. So a stream that was asked last and had
-//! nothing may still have a reader that takes nothing: after each item the reader is woken once, to see whether it asks again.
+//! tonic's encoder polls a stream until it is pending, and only then passes on the buffered items. So even a stream whose last poll
+//! returned `Pending` may have a client that does not read. To find out, the connection is woken once after each item: if it does not poll
+//! again, the client is not reading.
 
 use std::{
     pin::Pin,
@@ -19,85 +20,86 @@ use parley_fault::Protection;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::last_cursor::LastCursor;
+use super::stream_position::StreamPosition;
 use crate::{
     meter,
     status::{ended_at, stalled},
 };
 
-/// The longest time between two looks at all streams.
-const LOOK: Duration = Duration::from_secs(10);
+/// Maximum interval between two checks of all streams.
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a stream is made of.
+/// The stream that produces the items.
 type Source<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// A stream on its way.
+/// A stream that has not ended.
 struct Open<T> {
     source: Source<T>,
-    /// Since when its reader has to ask for more, if it has to.
-    since: Option<Instant>,
-    /// Its reader got an item, and was not tried since.
-    untried: bool,
-    /// Wakes its reader, which asked while nothing was there.
+    /// When the connection was first expected to poll; `None` if it is waiting for the source.
+    expected_since: Option<Instant>,
+    /// An item was returned, and the connection has not been probed since.
+    is_unprobed: bool,
+    /// The waker of the connection, if it may have to be woken for a probe.
     reader: Option<Waker>,
 }
 
 enum State<T> {
     Open(Open<T>),
-    /// Let go of; its reader was not told yet.
+    /// The source was dropped; the client has not received the status yet.
     Stalled,
     Ended,
 }
 
-struct Held<T> {
+struct WatchedState<T> {
     kind: Kind,
-    /// Where the stream is; stays absent for streams without a position.
-    last: LastCursor,
+    /// The position of the stream; `None` for streams without one.
+    position: StreamPosition,
     state: Mutex<State<T>>,
 }
 
-impl<T> Held<T> {
+impl<T> WatchedState<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What can be let go of, whatever it carries.
-trait LetGo: Send + Sync {
-    /// Wakes a reader that may not have taken what it got last: from now on it has to ask for more.
-    fn try_reader(&self);
+/// Type-erased access to a watched stream.
+trait Stallable: Send + Sync {
+    /// Wakes a connection that may not have sent the last item. From now on it is expected to poll.
+    fn probe(&self);
 
-    /// Drops the source if its reader took nothing for so long.
-    fn let_go(&self, timeout: Duration);
+    /// Drops the source if the connection has not polled for `timeout`.
+    fn close_if_stalled(&self, timeout: Duration);
 }
 
-impl<T> LetGo for Held<T> {
-    fn try_reader(&self) {
+impl<T> Stallable for WatchedState<T> {
+    fn probe(&self) {
         let mut state = self.state();
         let State::Open(open) = &mut *state else { return };
-        // With a time it has to ask already.
-        if !open.untried || open.since.is_some() {
+        // If `expected_since` is set, a poll is expected already.
+        if !open.is_unprobed || open.expected_since.is_some() {
             return;
         }
-        open.untried = false;
-        open.since = Some(Instant::now());
+        open.is_unprobed = false;
+        open.expected_since = Some(Instant::now());
         let reader = open.reader.take();
         drop(state);
-        // Not under the lock: it may ask at once.
+        // After releasing the lock: waking may poll immediately.
         if let Some(reader) = reader {
             reader.wake();
         }
     }
 
-    fn let_go(&self, timeout: Duration) {
+    fn close_if_stalled(&self, timeout: Duration) {
         let mut state = self.state();
-        let stands = matches!(&*state, State::Open(Open { since: Some(since), .. }) if since.elapsed() > timeout);
-        if !stands || !parley_fault::is_on(Protection::StallTimeout) {
+        let is_stalled =
+            matches!(&*state, State::Open(Open { expected_since: Some(expected_since), .. }) if expected_since.elapsed() > timeout);
+        if !is_stalled || !parley_fault::is_on(Protection::StallTimeout) {
             return;
         }
         let source = std::mem::replace(&mut *state, State::Stalled);
         drop(state);
-        // Not under the lock: what ends with it may take its time.
+        // After releasing the lock: dropping the source may take long.
         drop(source);
         meter::ended(self.kind, &stalled());
         tracing::info!(
@@ -107,10 +109,10 @@ impl<T> LetGo for Held<T> {
     }
 }
 
-/// A stream that is watched.
-pub struct Watched<T>(Arc<Held<T>>);
+/// A stream that is checked for stalls.
+pub struct WatchedStream<T>(Arc<WatchedState<T>>);
 
-impl<T> Stream for Watched<T> {
+impl<T> Stream for WatchedStream<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -120,13 +122,13 @@ impl<T> Stream for Watched<T> {
                 let next = open.source.as_mut().poll_next(cx);
                 match &next {
                     Poll::Pending => {
-                        open.since = None;
-                        // A reader that was tried is woken by its source alone.
-                        open.reader = open.untried.then(|| cx.waker().clone());
+                        open.expected_since = None;
+                        // After the probe, only the source may wake the connection.
+                        open.reader = open.is_unprobed.then(|| cx.waker().clone());
                     }
                     Poll::Ready(Some(_)) => {
-                        open.since = Some(Instant::now());
-                        open.untried = true;
+                        open.expected_since = Some(Instant::now());
+                        open.is_unprobed = true;
                     }
                     Poll::Ready(None) => *state = State::Ended,
                 }
@@ -134,33 +136,35 @@ impl<T> Stream for Watched<T> {
             }
             State::Stalled => {
                 *state = State::Ended;
-                Poll::Ready(Some(Err(ended_at(stalled(), self.0.last.get()))))
+                Poll::Ready(Some(Err(ended_at(stalled(), self.0.position.get()))))
             }
             State::Ended => Poll::Ready(None),
         }
     }
 }
 
-impl<T> std::fmt::Debug for Watched<T> {
+impl<T> std::fmt::Debug for WatchedStream<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Watched").field(&self.0.kind).finish()
+        f.debug_tuple("WatchedStream").field(&self.0.kind).finish()
     }
 }
 
-/// All streams that are watched.
-pub struct Stalls {
+/// All watched streams.
+pub struct StallMonitor {
     timeout: Duration,
-    open: Mutex<Vec<Weak<dyn LetGo>>>,
+    open: Mutex<Vec<Weak<dyn Stallable>>>,
 }
 
-impl std::fmt::Debug for Stalls {
+impl std::fmt::Debug for StallMonitor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stalls").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("StallMonitor")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 
-impl Stalls {
-    /// A stream whose reader takes nothing for `timeout` is let go of while [`Stalls::run`] runs.
+impl StallMonitor {
+    /// Creates a registry. Streams whose client reads nothing for `timeout` are dropped while [`StallMonitor::run`] runs.
     pub fn new(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -168,52 +172,52 @@ impl Stalls {
         }
     }
 
-    /// Watches the streams until `stop`. One is let go of within half of the timeout more.
+    /// Checks the streams until `stop` is cancelled. Drops a stalled stream at most half the timeout late.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let every = (self.timeout / 4).min(LOOK);
+        let every = (self.timeout / 4).min(MAX_CHECK_INTERVAL);
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
-            self.look();
+            self.check_all();
         }
     }
 
-    /// Watches over a stream. `kind` is what the figures call it; `last` is where it is.
+    /// Watches a stream. `kind` is its name in metrics; `position` holds its position.
     pub fn watch<T: Send + 'static>(
         &self,
         kind: Kind,
-        last: LastCursor,
+        position: StreamPosition,
         source: impl Stream<Item = Result<T, Status>> + Send + 'static,
-    ) -> Watched<T> {
-        let held = Arc::new(Held {
+    ) -> WatchedStream<T> {
+        let state = Arc::new(WatchedState {
             kind,
-            last,
-            // A reader whose window never opens never asks for the first item either.
+            position,
+            // If the flow-control window never opens, the connection does not even poll for the first item.
             state: Mutex::new(State::Open(Open {
                 source: Box::pin(source),
-                since: Some(Instant::now()),
-                untried: false,
+                expected_since: Some(Instant::now()),
+                is_unprobed: false,
                 reader: None,
             })),
         });
-        let weak: Weak<Held<T>> = Arc::downgrade(&held);
+        let weak: Weak<WatchedState<T>> = Arc::downgrade(&state);
         self.open().push(weak);
-        Watched(held)
+        WatchedStream(state)
     }
 
-    fn open(&self) -> MutexGuard<'_, Vec<Weak<dyn LetGo>>> {
+    fn open(&self) -> MutexGuard<'_, Vec<Weak<dyn Stallable>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn look(&self) {
+    fn check_all(&self) {
         let mut streams = Vec::new();
         self.open().retain(|stream| {
             let stream = stream.upgrade();
-            let lives = stream.is_some();
+            let is_open = stream.is_some();
             streams.extend(stream);
-            lives
+            is_open
         });
         for stream in streams {
-            stream.let_go(self.timeout);
-            stream.try_reader();
+            stream.close_if_stalled(self.timeout);
+            stream.probe();
         }
     }
 }
@@ -231,54 +235,54 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stream_that_waits_for_its_source_does_not_stall() {
-        let stalls = Stalls::new(Duration::ZERO);
-        let mut waiting = stalls.watch(Kind::Subscribe, LastCursor::default(), stream::pending::<Result<u8, Status>>());
+    async fn pending_source_is_not_a_stall() {
+        let stalls = StallMonitor::new(Duration::ZERO);
+        let mut waiting = stalls.watch(Kind::Subscribe, StreamPosition::default(), stream::pending::<Result<u8, Status>>());
         assert!(waiting.next().now_or_never().is_none());
         std::thread::sleep(Duration::from_millis(2));
-        stalls.look();
+        stalls.check_all();
         assert!(waiting.next().now_or_never().is_none(), "its reader asked, and nothing was there");
     }
 
     #[tokio::test]
-    async fn a_reader_that_keeps_an_item_to_itself_stalls_and_one_that_asks_again_does_not() {
-        let stalls = Stalls::new(Duration::from_millis(20));
+    async fn unread_item_stalls_the_stream() {
+        let stalls = StallMonitor::new(Duration::from_millis(20));
         let one = || stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
         let (mut kept, mut taken) = (
-            stalls.watch(Kind::Subscribe, LastCursor::default(), one()),
-            stalls.watch(Kind::Subscribe, LastCursor::default(), one()),
+            stalls.watch(Kind::Subscribe, StreamPosition::default(), one()),
+            stalls.watch(Kind::Subscribe, StreamPosition::default(), one()),
         );
         for reader in [&mut kept, &mut taken] {
             assert_eq!(reader.next().await.map(Result::ok), Some(Some(1)));
-            // As who encodes it does, before it hands the item on.
+            // As tonic's encoder does before it passes on the item.
             assert!(reader.next().now_or_never().is_none());
         }
-        stalls.look();
+        stalls.check_all();
         assert!(taken.next().now_or_never().is_none());
         std::thread::sleep(Duration::from_millis(25));
-        stalls.look();
+        stalls.check_all();
         let end = kept.next().await.map(|item| item.map_err(|status| status.code()));
         assert_eq!(end, Some(Err(Code::DeadlineExceeded)));
         assert!(taken.next().now_or_never().is_none(), "it asked, and nothing was there");
     }
 
     #[test]
-    fn a_reader_is_woken_once_after_an_item() {
-        let stalls = Stalls::new(Duration::from_mins(1));
+    fn probes_once_per_item() {
+        let stalls = StallMonitor::new(Duration::from_mins(1));
         let one = stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
-        let mut watched = stalls.watch(Kind::Subscribe, LastCursor::default(), one);
+        let mut watched = stalls.watch(Kind::Subscribe, StreamPosition::default(), one);
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
         assert!(watched.poll_next_unpin(&mut cx).is_ready());
         for _ in 0..3 {
             assert!(watched.poll_next_unpin(&mut cx).is_pending());
-            stalls.look();
+            stalls.check_all();
         }
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     }
 
-    /// How often somebody was woken.
+    /// Counts wake-ups.
     #[derive(Default)]
     struct Woken(AtomicUsize);
 
@@ -289,18 +293,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_stalls_before_its_first_item_and_after_each() {
-        let stalls = Stalls::new(Duration::from_millis(20));
-        let mut unread = stalls.watch(Kind::Download, LastCursor::default(), stream::iter([Ok(1)]));
+    async fn stalls_before_and_after_items() {
+        let stalls = StallMonitor::new(Duration::from_millis(20));
+        let mut unread = stalls.watch(Kind::Download, StreamPosition::default(), stream::iter([Ok(1)]));
         std::thread::sleep(Duration::from_millis(25));
-        stalls.look();
+        stalls.check_all();
         let end = unread.next().await.map(|item| item.map_err(|status| status.code()));
         assert_eq!(end, Some(Err(Code::DeadlineExceeded)), "nobody asked for its first item");
         let (place, source) = (Arc::new(()), stream::iter([Ok(1), Ok(2)]));
         let kept = Arc::clone(&place);
         let mut watched = stalls.watch(
             Kind::Subscribe,
-            LastCursor::default(),
+            StreamPosition::default(),
             source.map(move |item| {
                 let _ = &kept;
                 item
@@ -308,7 +312,7 @@ mod tests {
         );
         assert_eq!(watched.next().await.map(Result::ok), Some(Some(1)));
         std::thread::sleep(Duration::from_millis(25));
-        stalls.look();
+        stalls.check_all();
         assert_eq!(Arc::strong_count(&place), 1, "what it held is given back before anybody asks");
         let end = watched.next().await.map(|item| item.map_err(|status| status.code()));
         assert_eq!(end, Some(Err(Code::DeadlineExceeded)));

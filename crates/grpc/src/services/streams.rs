@@ -1,4 +1,4 @@
-//! What open streams have in common: a token that must stay good, and an end that says where to go on.
+//! What open streams share: re-authentication, rotation, and the status that ends them.
 
 use std::time::Duration;
 
@@ -20,18 +20,18 @@ use crate::{
     status::{rotated, to_status},
 };
 
-/// Why a stream has to end though its reader did nothing wrong.
+/// Why the server ends a stream that is otherwise fine.
 #[derive(Debug)]
 pub enum End {
-    /// Its client shall resume elsewhere.
+    /// The client should resume on another connection.
     Rotated,
-    /// The token is not good any more.
+    /// The token is no longer valid or has lost access to the account.
     Refused(Error),
 }
 
-/// Watches over an open stream: the drain, its age, and the token.
+/// Ends an open stream on shutdown, at its maximum age, or when its token becomes invalid.
 #[derive(Debug)]
-pub struct Watch {
+pub struct StreamGuard {
     tokens: Tokens,
     identity: Identity,
     account: AccountId,
@@ -39,16 +39,17 @@ pub struct Watch {
     every: Duration,
     due: Instant,
     drain: CancellationToken,
-    /// When it is old.
-    rotates_at: Option<Instant>,
+    /// When the stream reaches its maximum age.
+    rotation_time: Option<Instant>,
     _open: OpenStreamGuard,
 }
 
-impl Watch {
-    /// Watches over a stream of an account that the caller may read.
+impl StreamGuard {
+    /// Watches a stream of an account that the caller may access.
     ///
     /// # Errors
-    /// As [`parley_domain::auth::caller::Caller::access`].
+    /// Returns the errors of [`parley_domain::auth::caller::Caller::access`], and [`Error::TooManyStreams`] if the token has too many
+    /// streams open.
     pub fn over<R>(api: &Api, request: &Request<R>, account: AccountId) -> Result<Self> {
         let identity = identity(request)?;
         let access = identity.caller.access(account)?.clone();
@@ -61,12 +62,12 @@ impl Watch {
             every: api.config.recheck,
             due: Instant::now() + api.config.recheck,
             drain: api.drain.clone(),
-            rotates_at: rotates_at(api.config.stream_age),
+            rotation_time: rotation_time(api.config.stream_age),
             _open: api.limits.open_stream(StreamOwner::Token(token))?,
         })
     }
 
-    /// What the caller may see.
+    /// The caller's access to the account.
     pub fn access(&self) -> &Access {
         &self.access
     }
@@ -74,53 +75,53 @@ impl Watch {
     /// Waits until the stream has to end. Cancel safe.
     pub async fn ended(&mut self) -> End {
         loop {
-            if self.drain.is_cancelled() || self.is_old() {
+            if self.drain.is_cancelled() || self.has_expired() {
                 return End::Rotated;
             }
-            let look = self.rotates_at.map_or(self.due, |at| at.min(self.due));
+            let wake_at = self.rotation_time.map_or(self.due, |at| at.min(self.due));
             tokio::select! {
                 biased;
                 () = self.drain.cancelled() => return End::Rotated,
-                () = sleep_until(look) => {}
+                () = sleep_until(wake_at) => {}
             }
             if Instant::now() < self.due {
                 continue;
             }
-            match Box::pin(self.renew()).await {
+            match Box::pin(self.reauthenticate()).await {
                 Ok(true) => {}
-                // The filter of what it may see is fixed for the life of a stream: the next one has the new one.
+                // The filter is fixed for the lifetime of a stream. The client reconnects and gets the new one.
                 Ok(false) => return End::Rotated,
                 Err(error) => return End::Refused(error),
             }
         }
     }
 
-    fn is_old(&self) -> bool {
-        self.rotates_at.is_some_and(|at| Instant::now() >= at)
+    fn has_expired(&self) -> bool {
+        self.rotation_time.is_some_and(|at| Instant::now() >= at)
     }
 
-    /// Whether what the caller may see is the same as before.
-    async fn renew(&mut self) -> Result<bool> {
+    /// Authenticates the token again. Returns whether the caller's access is unchanged.
+    async fn reauthenticate(&mut self) -> Result<bool> {
         self.due = Instant::now() + self.every;
         match self.tokens.authenticate(&self.identity.secret).await {
             Ok(caller) => Ok(caller.access(self.account)?.inboxes == self.access.inboxes),
-            // The database may be away for a while; the stream says so itself when it needs it.
+            // A database outage does not end the stream here; if the stream needs the database, it fails itself.
             Err(Error::Unavailable { .. } | Error::Database(_)) => Ok(true),
             Err(error) => Err(error),
         }
     }
 }
 
-/// When a stream that begins now is old, give or take a tenth: streams that began together do not end together.
-pub fn rotates_at(age: Option<Duration>) -> Option<Instant> {
+/// When a stream that starts now reaches its maximum age. Randomized by 10 % so that streams that started together do not end together.
+pub fn rotation_time(age: Option<Duration>) -> Option<Instant> {
     age.map(|age| Instant::now() + age.mul_f64(rand::random_range(0.9..1.1)))
 }
 
 impl End {
-    /// The status that the stream ends with, still without its cursor.
+    /// The status that ends the stream, without its cursor.
     pub fn status(self) -> Status {
         match self {
-            // Spread over a second, so that a thousand clients do not come back at once.
+            // Randomize the delay within a second so that clients do not all reconnect at the same time.
             Self::Rotated => rotated(None, Duration::from_millis(rand::random_range(50..1000))),
             Self::Refused(error) => to_status(error),
         }

@@ -1,10 +1,10 @@
-//! The one place that makes an error of the JSON API: its shapes here, which refusal has which in `refusal`.
+//! The only place that creates error responses of the JSON API. The shapes are defined here; `from_status` maps each gRPC status to one.
 //!
-//! Lack of permission is 401 and bad input 422 there; the shapes are A `{"error"}`, B `{"message","attributes"}`, C `{"errors"}` and
-//! D `{"status","error"}`. Message creation has shape A for all that is wrong with the message.
+//! As in Chatwoot, missing permission is 401 and invalid input 422. The shapes are A `{"error"}`, B `{"message","attributes"}`, C
+//! `{"errors"}` and D `{"status","error"}`. Message creation uses shape A for everything that is wrong with the message.
 
-mod refusal;
-pub(crate) mod sentence;
+pub(crate) mod field_error;
+mod from_status;
 
 use axum::{
     http::{
@@ -16,24 +16,24 @@ use axum::{
 use serde_json::{Value as Json, json};
 
 use crate::{
-    errors::sentence::{Complaint, echo},
+    errors::field_error::{FieldError, echo},
     json::respond,
     params::tree_budget::TooLarge,
 };
 
-/// Sentences of one answer.
-const SENTENCES: usize = 50;
+/// Maximum number of violations named in one response.
+const MAX_NAMED_ERRORS: usize = 50;
 
-/// What a refused request is answered.
+/// An error response.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
+pub struct ApiError {
     status: StatusCode,
     body: Body,
     retry_after: Option<u64>,
 }
 
-/// What a handler answers.
-pub type Answer = Result<Response, Failure>;
+/// The result of a handler.
+pub type ApiResult = Result<Response, ApiError>;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Body {
@@ -42,7 +42,7 @@ enum Body {
     Empty,
 }
 
-impl Failure {
+impl ApiError {
     fn new(status: StatusCode, body: Json) -> Self {
         Self {
             status,
@@ -51,48 +51,48 @@ impl Failure {
         }
     }
 
-    /// Shape A.
+    /// Creates an error of shape A.
     pub fn error(status: StatusCode, text: &str) -> Self {
         Self::new(status, json!({ "error": text }))
     }
 
-    /// Shape D.
-    pub fn fault(status: StatusCode) -> Self {
+    /// Creates an error of shape D.
+    pub fn status_error(status: StatusCode) -> Self {
         let reason = status.canonical_reason().unwrap_or_default();
         Self::new(status, json!({ "status": status.as_u16(), "error": reason }))
     }
 
-    /// 400 for a request that is beyond a limit of its reader: shape D with the limit as its text.
-    pub fn beyond(limit: TooLarge) -> Self {
+    /// 400 for a request that exceeds a parser limit: shape D, with the limit as its text.
+    pub fn limit_exceeded(limit: TooLarge) -> Self {
         let text = format!("the request {}", limit.0);
         Self::new(StatusCode::BAD_REQUEST, json!({ "status": 400, "error": text }))
     }
 
-    /// 503 for a request for whose body there is no memory now.
+    /// 503 for a request whose body does not fit into the memory budget of requests.
     pub fn no_memory() -> Self {
         Self {
             retry_after: Some(1),
-            ..Self::fault(StatusCode::SERVICE_UNAVAILABLE)
+            ..Self::status_error(StatusCode::SERVICE_UNAVAILABLE)
         }
     }
 
-    /// 404 for what is no route.
+    /// 404 for a path that is not a route.
     pub fn unknown_route() -> Self {
-        Self::fault(StatusCode::NOT_FOUND)
+        Self::status_error(StatusCode::NOT_FOUND)
     }
 
-    /// 404 for what would have created a webhook: says what there is in its place.
+    /// 404 for a request that would create a webhook in Chatwoot. The text names the alternative.
     pub fn no_webhooks() -> Self {
         let text = "Not Found: Parley calls no URLs. Follow its stream of events: GET /api/v1/accounts/{account_id}/events, or gRPC.";
         Self::new(StatusCode::NOT_FOUND, json!({ "status": 404, "error": text }))
     }
 
-    /// 404 for a thing that is not there.
+    /// 404 for a resource that does not exist.
     pub fn not_found() -> Self {
         Self::error(StatusCode::NOT_FOUND, "Resource could not be found")
     }
 
-    /// 422 for a parameter that must be there.
+    /// 422 for a missing parameter.
     pub fn missing(key: &str) -> Self {
         Self::error(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -100,12 +100,12 @@ impl Failure {
         )
     }
 
-    /// 422 for a file where none is taken.
+    /// 422 for a file that the route does not accept.
     pub fn no_files(field: &str) -> Self {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, &format!("{}: no file is taken here", echo(field)))
     }
 
-    /// 422 in shape B for an update of which nothing is understood: names what was sent, and what could be.
+    /// 422 of shape B for an update without a single known attribute. Names the attributes that were sent and those that can be changed.
     pub fn unsupported(names: &[String], changeable: &[&str]) -> Self {
         let names: Vec<_> = names.iter().map(|name| echo(name)).collect();
         let text = format!(
@@ -116,30 +116,30 @@ impl Failure {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!({ "message": text, "attributes": names }))
     }
 
-    /// Shape B.
-    pub fn record(complaints: &[Complaint]) -> Self {
+    /// 422 of shape B for invalid fields.
+    pub fn record(field_errors: &[FieldError]) -> Self {
         let mut attributes: Vec<&str> = Vec::new();
-        for complaint in complaints.iter().take(SENTENCES) {
-            if !attributes.contains(&complaint.attribute.as_str()) {
-                attributes.push(&complaint.attribute);
+        for field_error in field_errors.iter().take(MAX_NAMED_ERRORS) {
+            if !attributes.contains(&field_error.attribute.as_str()) {
+                attributes.push(&field_error.attribute);
             }
         }
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            json!({ "message": joined(complaints), "attributes": attributes }),
+            json!({ "message": joined(field_errors), "attributes": attributes }),
         )
     }
 
-    /// Shape A, as message creation has it.
-    pub fn message(complaints: &[Complaint]) -> Self {
-        let text = match complaints.iter().find(|complaint| complaint.alone) {
-            Some(complaint) => complaint.sentence.clone(),
-            None => format!("Validation failed: {}", joined(complaints)),
+    /// 422 of shape A, as for message creation.
+    pub fn message(field_errors: &[FieldError]) -> Self {
+        let text = match field_errors.iter().find(|field_error| field_error.is_standalone) {
+            Some(field_error) => field_error.message.clone(),
+            None => format!("Validation failed: {}", joined(field_errors)),
         };
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, &text)
     }
 
-    /// 422 for a contact that cannot be deleted while it is there, the name with its first letter large.
+    /// 422 for a contact that cannot be deleted because it is online. The name is capitalized.
     pub fn online(name: &str) -> Self {
         let mut letters = name.chars();
         let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
@@ -147,13 +147,13 @@ impl Failure {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!({ "message": text }))
     }
 
-    /// 422 for conditions that are joined by something else, or by nothing.
+    /// 422 for filter conditions that are joined by an unknown operator or none.
     pub fn bad_query_operator() -> Self {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, "Query operator must be either \"AND\" or \"OR\".")
     }
 
     /// 404 without a body.
-    pub fn nothing() -> Self {
+    pub fn empty_not_found() -> Self {
         Self {
             status: StatusCode::NOT_FOUND,
             body: Body::Empty,
@@ -161,18 +161,18 @@ impl Failure {
         }
     }
 
-    /// Whether the request itself is wrong.
+    /// Whether the response reports invalid input.
     pub fn is_invalid(&self) -> bool {
         self.status == StatusCode::UNPROCESSABLE_ENTITY
     }
 
-    /// Whether a thing is not there.
+    /// Whether the response reports a missing resource.
     pub fn is_not_found(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = match self.body {
             Body::Json(json) => respond(self.status, &json),
@@ -186,15 +186,15 @@ impl IntoResponse for Failure {
     }
 }
 
-/// The first [`SENTENCES`] of them, and how many there are besides.
-fn joined(complaints: &[Complaint]) -> String {
-    let text = complaints
+/// Joins the first [`MAX_NAMED_ERRORS`] messages, followed by the number of the remaining ones.
+fn joined(field_errors: &[FieldError]) -> String {
+    let text = field_errors
         .iter()
-        .take(SENTENCES)
-        .map(|complaint| complaint.sentence.as_str())
+        .take(MAX_NAMED_ERRORS)
+        .map(|field_error| field_error.message.as_str())
         .collect::<Vec<_>>()
         .join(", ");
-    match complaints.len().saturating_sub(SENTENCES) {
+    match field_errors.len().saturating_sub(MAX_NAMED_ERRORS) {
         0 => text,
         more => format!("{text}, and {more} more"),
     }

@@ -1,11 +1,11 @@
-//! Contacts and their sessions.
+//! The JSON of contacts and their sessions.
 
 use parley_proto as pb;
 use serde_json::{Value as Json, json};
 
 use super::{inbox, truncated};
 use crate::{
-    openapi::schema::{self, Schema, attributes, choice, flag, id, list, only, text},
+    openapi::schema::{self, Schema, attributes, choice, constant, flag, id, list, text},
     params::{attributes::object, timestamps::unix},
 };
 
@@ -31,7 +31,7 @@ pub fn contact(contact: &pb::Contact) -> Json {
     json
 }
 
-/// The shape of [`contact`].
+/// The schema of [`contact`].
 pub fn schema() -> Schema {
     truncated::marked(schema::object())
         .keys(&["additional_attributes", "custom_attributes"], &attributes())
@@ -53,7 +53,7 @@ pub fn with_sessions(contact: &pb::Contact) -> Json {
     json
 }
 
-/// The shape of [`with_sessions`].
+/// The schema of [`with_sessions`].
 pub fn with_sessions_schema() -> Schema {
     let session = schema::object()
         .key("source_id", text())
@@ -68,7 +68,7 @@ pub fn with_sessions_schema() -> Schema {
     schema().key("contact_inboxes", list(session)).named("ContactWithSessions")
 }
 
-/// A session as a contact lists it.
+/// A session in the list of its contact.
 fn session(session: &pb::ContactInbox) -> Json {
     json!({
         "source_id": session.source_id,
@@ -78,33 +78,33 @@ fn session(session: &pb::ContactInbox) -> Json {
     })
 }
 
-/// A session by itself.
-pub fn lone_session(session: &pb::ContactInbox) -> Json {
-    json!({ "source_id": session.source_id, "inbox": session.inbox.as_ref().map(inbox::slim) })
+/// A session on its own.
+pub fn session_with_inbox(session: &pb::ContactInbox) -> Json {
+    json!({ "source_id": session.source_id, "inbox": session.inbox.as_ref().map(inbox::summary) })
 }
 
-/// The shape of [`lone_session`].
-pub fn lone_session_schema() -> Schema {
+/// The schema of [`session_with_inbox`].
+pub fn session_with_inbox_schema() -> Schema {
     schema::object()
         .key("source_id", text())
-        .key("inbox", inbox::slim_schema().or_null())
+        .key("inbox", inbox::summary_schema().or_null())
         .named("LoneContactSession")
 }
 
 /// An inbox through which a contact can be reached.
 pub fn contactable(inbox: &pb::ContactableInbox) -> Json {
-    json!({ "source_id": inbox.source_id, "inbox": inbox.inbox.as_ref().map(inbox::slim) })
+    json!({ "source_id": inbox.source_id, "inbox": inbox.inbox.as_ref().map(inbox::summary) })
 }
 
-/// The shape of [`contactable`].
+/// The schema of [`contactable`].
 pub fn contactable_schema() -> Schema {
     schema::object()
         .key("source_id", text())
-        .key("inbox", inbox::slim_schema().or_null())
+        .key("inbox", inbox::summary_schema().or_null())
         .named("ContactableInbox")
 }
 
-/// A contact in event form, as a message's sender.
+/// A contact in Chatwoot's event format, as the sender of a message.
 pub fn contact_event(contact: &pb::Contact) -> Json {
     let mut json = json!({
         "additional_attributes": object(contact.additional_attributes.as_ref()),
@@ -122,7 +122,7 @@ pub fn contact_event(contact: &pb::Contact) -> Json {
     json
 }
 
-/// The shape of [`contact_event`].
+/// The schema of [`contact_event`].
 pub fn contact_event_schema() -> Schema {
     truncated::marked(schema::object())
         .keys(&["additional_attributes", "custom_attributes"], &attributes())
@@ -130,7 +130,7 @@ pub fn contact_event_schema() -> Schema {
         .key("id", id())
         .keys(&["name", "thumbnail"], &text())
         .key("blocked", flag())
-        .key("type", only("contact"))
+        .key("type", constant("contact"))
         .named("ContactEvent")
 }
 
@@ -140,7 +140,7 @@ mod tests {
     use crate::json::agent::keys;
 
     #[test]
-    fn what_is_absent_is_omitted_null_or_empty() {
+    fn absent_values_are_omitted_null_or_empty() {
         let json = with_sessions(&pb::Contact {
             id: 41,
             created_at: Some(prost_types::Timestamp {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn activity_is_told_once_there_was_some() {
+    fn last_activity_is_omitted_when_absent() {
         let active = pb::Contact {
             last_activity_at: Some(prost_types::Timestamp {
                 seconds: 1_931_000_000,

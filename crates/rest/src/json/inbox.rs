@@ -1,18 +1,18 @@
-//! Inboxes in their four forms: full, slim, as a contact's session names them, and the raw record.
+//! The JSON of inboxes in four formats: full, slim, as part of a contact session, and the raw record.
 
 use parley_proto::{self as pb, SenderNameType, inbox::Channel};
 use serde_json::{Value as Json, json};
 
 use super::truncated;
 use crate::{
-    openapi::schema::{self, Schema, attributes, choice, flag, id, integer, list, null, only, text},
+    openapi::schema::{self, Schema, attributes, choice, constant, flag, id, integer, list, null, text},
     params::{attributes::object, timestamps::iso},
 };
 
 const CHANNEL_TYPE: &str = "Channel::Api";
 
-/// Keys of an inbox that only other channels fill.
-const OF_OTHER_CHANNELS: [&str; 12] = [
+/// Keys of an inbox that are null because only other channels have them.
+const OTHER_CHANNEL_KEYS: [&str; 12] = [
     "allowed_domains",
     "widget_color",
     "website_url",
@@ -27,8 +27,8 @@ const OF_OTHER_CHANNELS: [&str; 12] = [
     "provider",
 ];
 
-/// Keys of a session's inbox that only a website fills.
-const OF_THE_WIDGET: [&str; 6] = [
+/// Keys of a session's inbox that are null because only website widgets have them.
+const WIDGET_KEYS: [&str; 6] = [
     "website_url",
     "widget_color",
     "website_token",
@@ -55,7 +55,7 @@ fn sender_name_type(inbox: &pb::Inbox) -> &'static str {
     }
 }
 
-/// The inbox as its own endpoints show it. `hmac_token` is there if the caller may know it.
+/// An inbox as the inbox endpoints return it. `hmac_token` is present if the caller may see it.
 pub fn inbox(inbox: &pb::Inbox) -> Json {
     let channel = channel(inbox);
     let mut json = json!({
@@ -86,7 +86,7 @@ pub fn inbox(inbox: &pb::Inbox) -> Json {
         "inbox_identifier": channel.identifier,
         "additional_attributes": object(channel.additional_attributes.as_ref()),
     });
-    for key in OF_OTHER_CHANNELS {
+    for key in OTHER_CHANNEL_KEYS {
         json[key] = Json::Null;
     }
     if let Some(token) = &channel.hmac_token {
@@ -96,12 +96,12 @@ pub fn inbox(inbox: &pb::Inbox) -> Json {
     json
 }
 
-/// The shape of [`inbox`].
+/// The schema of [`inbox`].
 pub fn schema() -> Schema {
     truncated::marked(schema::object())
         .keys(&["id", "channel_id"], &id())
         .keys(&["avatar_url", "name", "timezone", "inbox_identifier"], &text())
-        .key("channel_type", only(CHANNEL_TYPE))
+        .key("channel_type", constant(CHANNEL_TYPE))
         .keys(
             &[
                 "greeting_enabled",
@@ -124,12 +124,12 @@ pub fn schema() -> Schema {
         .key("working_hours", list(day_schema().named("WorkingHours")))
         .key("callback_webhook_url", null())
         .key("sender_name_type", sender_name_type_schema())
-        .keys(&OF_OTHER_CHANNELS, &null())
+        .keys(&OTHER_CHANNEL_KEYS, &null())
         .optional("hmac_token", text().note("For those who may know it."))
         .named("Inbox")
 }
 
-/// The shape of one day.
+/// The schema of one day.
 pub fn day_schema() -> Schema {
     schema::object()
         .key("day_of_week", integer().note("0 is Sunday."))
@@ -137,7 +137,7 @@ pub fn day_schema() -> Schema {
         .keys(&["open_hour", "open_minutes", "close_hour", "close_minutes"], &integer().or_null())
 }
 
-/// Seven days, Sunday first; a day that is not told is as in a new inbox.
+/// The seven days, starting on Sunday. A missing day has the default hours of a new inbox.
 fn week(hours: &[pb::WorkingHours]) -> Vec<Json> {
     (0..7)
         .map(|day| {
@@ -145,7 +145,7 @@ fn week(hours: &[pb::WorkingHours]) -> Vec<Json> {
                 .iter()
                 .find(|hours| hours.day_of_week == day)
                 .copied()
-                .unwrap_or_else(|| ordinary(day));
+                .unwrap_or_else(|| default_day(day));
             json!({
                 "day_of_week": day.day_of_week,
                 "closed_all_day": day.closed_all_day,
@@ -159,8 +159,8 @@ fn week(hours: &[pb::WorkingHours]) -> Vec<Json> {
         .collect()
 }
 
-/// Closed at the weekend, 9 to 17 otherwise.
-fn ordinary(day_of_week: i32) -> pb::WorkingHours {
+/// The default hours: closed on weekends, otherwise 9 to 17.
+fn default_day(day_of_week: i32) -> pb::WorkingHours {
     let closed = matches!(day_of_week, 0 | 6);
     let at = |number| (!closed).then_some(number);
     pb::WorkingHours {
@@ -174,8 +174,8 @@ fn ordinary(day_of_week: i32) -> pb::WorkingHours {
     }
 }
 
-/// The few keys by which other objects name an inbox.
-pub fn slim(inbox: &pb::InboxSummary) -> Json {
+/// The subset of keys with which other objects refer to an inbox.
+pub fn summary(inbox: &pb::InboxSummary) -> Json {
     json!({
         "id": inbox.id,
         "avatar_url": inbox.avatar_url,
@@ -186,20 +186,20 @@ pub fn slim(inbox: &pb::InboxSummary) -> Json {
     })
 }
 
-/// The shape of [`slim`].
-pub fn slim_schema() -> Schema {
+/// The schema of [`summary`].
+pub fn summary_schema() -> Schema {
     schema::object()
         .keys(&["id", "channel_id"], &id())
         .keys(&["avatar_url", "name"], &text())
-        .key("channel_type", only(CHANNEL_TYPE))
+        .key("channel_type", constant(CHANNEL_TYPE))
         .key("provider", null())
         .named("SlimInbox")
 }
 
-/// The inbox of a contact's session: the product's slim keys and the thirteen of its help article together.
+/// The inbox of a contact session: Chatwoot's slim keys together with the thirteen keys of its help article.
 pub fn of_session(inbox: &pb::InboxSummary) -> Json {
-    let mut json = slim(inbox);
-    for key in OF_THE_WIDGET {
+    let mut json = summary(inbox);
+    for key in WIDGET_KEYS {
         json[key] = Json::Null;
     }
     json["enable_auto_assignment"] = json!(inbox.enable_auto_assignment);
@@ -208,16 +208,16 @@ pub fn of_session(inbox: &pb::InboxSummary) -> Json {
     json
 }
 
-/// The shape of [`of_session`].
+/// The schema of [`of_session`].
 pub fn of_session_schema() -> Schema {
-    slim_schema()
-        .keys(&OF_THE_WIDGET, &null())
+    summary_schema()
+        .keys(&WIDGET_KEYS, &null())
         .keys(&["enable_auto_assignment", "greeting_enabled"], &flag())
         .key("greeting_message", text().or_null())
         .named("SessionInbox")
 }
 
-/// The record itself, as the creation of a contact shows it.
+/// The raw record, as returned by the creation of a contact.
 pub fn raw(inbox: &pb::Inbox) -> Json {
     let mut json = json!({
         "id": inbox.id,
@@ -248,13 +248,13 @@ pub fn raw(inbox: &pb::Inbox) -> Json {
     json
 }
 
-/// The shape of [`raw`].
+/// The schema of [`raw`].
 pub fn raw_schema() -> Schema {
     truncated::marked(schema::object())
         .keys(&["id", "channel_id", "account_id"], &id())
         .keys(&["name", "timezone"], &text())
         .keys(&["created_at", "updated_at"], &schema::iso().or_null())
-        .key("channel_type", only(CHANNEL_TYPE))
+        .key("channel_type", constant(CHANNEL_TYPE))
         .keys(
             &[
                 "enable_auto_assignment",

@@ -1,32 +1,33 @@
-//! `truncated_fields`: the keys of an object whose values are too large to send, such as attributes that were stored before their limit.
+//! `truncated_fields`: the keys of an object whose values are too large to send, such as attributes that were stored before their limit was
+//! introduced.
 
 use serde_json::{Value as Json, json};
 
 use crate::openapi::schema::{Schema, list, text};
 
-/// The key. It is there only where a value is missing.
+/// The key. It is present only if a value was truncated.
 const KEY: &str = "truncated_fields";
 
-/// Fields that have another name here.
+/// Fields of the gRPC API that have another name in the JSON API.
 const RENAMED: [(&str, &str); 1] = [("avatar_url", "thumbnail")];
 
-/// Adds the names of the values that are missing in an object, of those that this form of it has.
+/// Adds the names of truncated fields to an object, if the object has these fields.
 pub fn mark(json: &mut Json, fields: &[String]) {
-    let mut names: Vec<&str> = fields.iter().filter_map(|field| shown(json, field)).collect();
+    let mut names: Vec<&str> = fields.iter().filter_map(|field| key_of(json, field)).collect();
     names.dedup();
     if !names.is_empty() {
         json[KEY] = json!(names);
     }
 }
 
-/// The key of an object that a field of the service is shown by.
-fn shown<'f>(json: &Json, field: &'f str) -> Option<&'f str> {
+/// The key of an object that corresponds to a field of the gRPC API.
+fn key_of<'f>(json: &Json, field: &'f str) -> Option<&'f str> {
     let outer = field.split('.').next().unwrap_or(field);
     let other = RENAMED.iter().find(|(name, _)| *name == outer).map(|(_, other)| *other);
     [outer].into_iter().chain(other).find(|key| json.get(key).is_some())
 }
 
-/// Adds the key to the shape of an object.
+/// Adds the key to the schema of an object.
 pub fn marked(schema: Schema) -> Schema {
     schema.optional(
         KEY,
@@ -46,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_missing_is_named() {
+    fn lists_only_truncated_keys() {
         let contact = json!({"id": 1, "custom_attributes": {}, "sender": {}});
         assert_eq!(names(contact.clone(), &[]), Json::Null);
         assert_eq!(

@@ -1,8 +1,8 @@
-//! What happens to a request around its route.
+//! The middleware of REST requests.
 
 pub(crate) mod admission;
 pub(crate) mod cors;
-pub(crate) mod early;
+pub(crate) mod early_authorization;
 pub(crate) mod paths;
-pub(crate) mod position;
+pub(crate) mod response_metadata;
 pub(crate) mod trace;

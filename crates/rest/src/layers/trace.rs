@@ -1,4 +1,4 @@
-//! The span of a request and what is measured of it. Paths stay out of both, and routes stand for them: some paths hold what lets one in.
+//! The span and metrics of a request. Both contain the route and never the path: some paths contain secrets.
 
 use std::{sync::LazyLock, time::Instant};
 
@@ -31,33 +31,33 @@ static DURATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
         .build()
 });
 
-/// What stands for a status where the client went before there was one.
+/// The value of `error.type` if the client disconnected before the response.
 const GONE: &str = "cancelled";
 
-/// Traces and measures a request until its answer begins, or its client goes.
+/// Traces and measures a request until its response headers are ready or the client disconnects.
 pub async fn watch(scheme: &'static str, request: Request, next: Next) -> Response {
-    let watched = Watched::begin(scheme, &request);
-    let around = watched.around.clone();
+    let record = RequestRecord::begin(scheme, &request);
+    let context = record.context.clone();
     async {
         let answer = next.run(request).await;
-        watched.answered(answer.status());
+        record.complete(answer.status());
         answer
     }
-    .with_context(around)
+    .with_context(context)
     .await
 }
 
-/// A request in work; dropped before it is answered, it tells that its client went.
-struct Watched {
+/// A request in progress. If it is dropped before the response, the client has disconnected.
+struct RequestRecord {
     method: &'static str,
     scheme: &'static str,
     route: Option<String>,
     begun: Instant,
-    around: Context,
-    is_told: bool,
+    context: Context,
+    is_recorded: bool,
 }
 
-impl Watched {
+impl RequestRecord {
     fn begin(scheme: &'static str, request: &Request) -> Self {
         let method = known(request.method());
         let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -79,21 +79,21 @@ impl Watched {
             (name.into(), attributes)
         };
         Self {
-            around: span::begin(&context::asked_for(request.headers()), SpanKind::Server, Vec::new(), described),
+            context: span::begin(&context::asked_for(request.headers()), SpanKind::Server, Vec::new(), described),
             method,
             scheme,
             route,
             begun: Instant::now(),
-            is_told: false,
+            is_recorded: false,
         }
     }
 
-    fn answered(mut self, status: StatusCode) {
-        self.is_told = true;
-        self.tell(Some(status));
+    fn complete(mut self, status: StatusCode) {
+        self.is_recorded = true;
+        self.record(Some(status));
     }
 
-    fn tell(&self, status: Option<StatusCode>) {
+    fn record(&self, status: Option<StatusCode>) {
         let mut outcome: Vec<KeyValue> = status
             .iter()
             .map(|status| KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())))
@@ -104,7 +104,7 @@ impl Watched {
             Some(_) => {}
             None => outcome.push(KeyValue::new(ERROR_TYPE, GONE)),
         }
-        span::end(&self.around, is_fault, || outcome.clone());
+        span::end(&self.context, is_fault, || outcome.clone());
         let mut labels = vec![
             KeyValue::new(HTTP_REQUEST_METHOD, self.method),
             KeyValue::new(URL_SCHEME, self.scheme),
@@ -117,15 +117,15 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for RequestRecord {
     fn drop(&mut self) {
-        if !self.is_told {
-            self.tell(None);
+        if !self.is_recorded {
+            self.record(None);
         }
     }
 }
 
-/// Anybody may make methods up: those count together.
+/// Reports unknown methods as `_OTHER`: clients choose them freely, and each would create another time series.
 fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

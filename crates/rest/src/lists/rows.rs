@@ -1,8 +1,8 @@
-//! Lists of the JSON API, which keep the row counts of the product whatever the rows weigh.
+//! Lists of the JSON API, which return as many rows as Chatwoot does, regardless of their size.
 //!
-//! The service cuts pages by bytes. An answer that needs more than one page is written page by page: a page is asked for once the client has
-//! taken what was written before, so a client that does not read holds one page. The first page is fetched before the answer begins, so the
-//! status is right; a failure after that aborts the body, which every HTTP client reports.
+//! The service cuts pages by bytes. A response that needs more than one page is streamed page by page: the next page is requested once the
+//! client has read the previous ones, so a client that does not read holds one page in memory. The first page is fetched before the
+//! response begins, so the status is correct. A later failure aborts the body, which every HTTP client reports.
 
 use std::io;
 
@@ -17,62 +17,64 @@ use futures_util::{
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use crate::{Answer, errors::Failure, json};
+use crate::{ApiResult, errors::ApiError, json};
 
-/// Rows of one page, and the token of the next page; empty: there is none.
+/// The rows of one page, and the token of the next page (empty if there is none).
 pub type Page = (Vec<Json>, String);
 
-/// Rows to ask for in one page of a list without an end.
-const AT_ONCE: usize = 1000;
+/// Number of rows to request per page of an unlimited list.
+const ROWS_PER_FETCH: usize = 1000;
 
-/// A list without pages: `frame` puts the rows where they belong, `fetch` asks for the page of a token.
+/// A list without pagination. `frame` wraps the rows, `fetch` requests the page of a token.
 ///
 /// # Errors
-/// The service's refusal of the first page.
-pub async fn whole<R>(frame: impl FnOnce(Json) -> Json, mut fetch: impl FnMut(String) -> R + Send + 'static) -> Answer
+/// Returns the error of the first page.
+pub async fn all_pages<R>(frame: impl FnOnce(Json) -> Json, mut fetch: impl FnMut(String) -> R + Send + 'static) -> ApiResult
 where
-    R: Future<Output = Result<Page, Failure>> + Send + 'static,
+    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
 {
     let first = fetch(String::new()).await?;
-    Ok(go_on(first, usize::MAX, frame, move |token, _| fetch(token)))
+    Ok(paginated(first, usize::MAX, frame, move |token, _| fetch(token)))
 }
 
-/// A list of at most `limit` rows, of which the first page is there: `fetch` asks for the page of a token with at most so many rows.
-pub fn go_on<R>(
+/// A list of at most `limit` rows whose first page has been fetched. `fetch` requests the page of a token with at most the given number of
+/// rows.
+pub fn paginated<R>(
     (rows, token): Page,
     limit: usize,
     frame: impl FnOnce(Json) -> Json,
     fetch: impl FnMut(String, usize) -> R + Send + 'static,
 ) -> Response
 where
-    R: Future<Output = Result<Page, Failure>> + Send + 'static,
+    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
 {
     if token.is_empty() || rows.len() >= limit {
         let rows = rows.into_iter().take(limit).collect();
         return json::ok(&frame(Json::Array(rows)));
     }
     let left = limit - rows.len();
-    streamed(frame, rows, Pages { token, left, fetch })
+    stream_list(frame, rows, Pages { token, left, fetch })
 }
 
-/// A list whose pages go back from its end: the first page, which is there, has its last rows. At most `limit` rows, in their order.
+/// A list of at most `limit` rows whose pages go backwards: the first page, which has been fetched, has its last rows. The response has the
+/// rows in ascending order.
 ///
 /// # Errors
-/// The service's refusal of a page.
+/// Returns the error of a page that is fetched to locate the first rows.
 pub async fn backwards<R>(
     (rows, token): Page,
     limit: usize,
     frame: impl FnOnce(Json) -> Json,
     mut fetch: impl FnMut(String, usize) -> R + Send + 'static,
-) -> Answer
+) -> ApiResult
 where
-    R: Future<Output = Result<Page, Failure>> + Send + 'static,
+    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
 {
     if token.is_empty() || rows.len() >= limit {
         return Ok(json::ok(&frame(Json::Array(rows))));
     }
-    // The answer begins with the rows of the last page. Holding all pages until then would hold the whole list, so where they begin is found
-    // first, and each is fetched again when its turn comes.
+    // The response begins with the rows of the last page. Keeping all pages until then would hold the whole list in memory, so the tokens
+    // of all pages are determined first, and each page is fetched again when it is written.
     let (mut pages, mut token, mut left) = (Vec::new(), token, limit - rows.len());
     while !token.is_empty() && left > 0 {
         let page = fetch(token.clone(), left).await?;
@@ -80,18 +82,18 @@ where
         left = left.saturating_sub(page.0.len());
         token = page.1;
     }
-    let source = Back {
+    let source = BackwardPages {
         pages,
         newest: Some(rows),
         fetch,
     };
-    Ok(streamed(frame, Vec::new(), source))
+    Ok(stream_list(frame, Vec::new(), source))
 }
 
-/// Where further rows come from.
+/// The source of further rows.
 trait Source: Send + 'static {
-    /// The rows of the next page; none at the end.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Json>>, Failure>> + Send;
+    /// The rows of the next page; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Json>>, ApiError>> + Send;
 }
 
 struct Pages<F> {
@@ -103,13 +105,13 @@ struct Pages<F> {
 impl<F, R> Source for Pages<F>
 where
     F: FnMut(String, usize) -> R + Send + 'static,
-    R: Future<Output = Result<Page, Failure>> + Send + 'static,
+    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
 {
-    async fn next(&mut self) -> Result<Option<Vec<Json>>, Failure> {
+    async fn next(&mut self) -> Result<Option<Vec<Json>>, ApiError> {
         if self.token.is_empty() || self.left == 0 {
             return Ok(None);
         }
-        let page = (self.fetch)(std::mem::take(&mut self.token), self.left.min(AT_ONCE));
+        let page = (self.fetch)(std::mem::take(&mut self.token), self.left.min(ROWS_PER_FETCH));
         let (mut rows, token) = page.await?;
         rows.truncate(self.left);
         self.left -= rows.len();
@@ -118,19 +120,19 @@ where
     }
 }
 
-struct Back<F> {
-    /// Tokens of the pages, and how many rows were asked for; the page of the oldest rows comes last.
+struct BackwardPages<F> {
+    /// The token and number of requested rows of each page; the page with the oldest rows is the last one.
     pages: Vec<(String, usize)>,
     newest: Option<Vec<Json>>,
     fetch: F,
 }
 
-impl<F, R> Source for Back<F>
+impl<F, R> Source for BackwardPages<F>
 where
     F: FnMut(String, usize) -> R + Send + 'static,
-    R: Future<Output = Result<Page, Failure>> + Send + 'static,
+    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
 {
-    async fn next(&mut self) -> Result<Option<Vec<Json>>, Failure> {
+    async fn next(&mut self) -> Result<Option<Vec<Json>>, ApiError> {
         match self.pages.pop() {
             Some((token, size)) => Ok(Some((self.fetch)(token, size).await?.0)),
             None => Ok(self.newest.take()),
@@ -138,7 +140,7 @@ where
     }
 }
 
-/// A list that is one of several in an answer: what [`go_on`] takes.
+/// One of several lists in a response, with the arguments of [`paginated`].
 pub struct Section {
     first: Vec<Json>,
     further: Rows,
@@ -146,10 +148,10 @@ pub struct Section {
 }
 
 impl Section {
-    /// A list of at most `limit` rows, of which the first page is there.
+    /// A list of at most `limit` rows whose first page has been fetched.
     pub fn new<R>((rows, token): Page, limit: usize, fetch: impl FnMut(String, usize) -> R + Send + 'static) -> Self
     where
-        R: Future<Output = Result<Page, Failure>> + Send + 'static,
+        R: Future<Output = Result<Page, ApiError>> + Send + 'static,
     {
         let first: Vec<Json> = rows.into_iter().take(limit).collect();
         let left = limit - first.len();
@@ -161,17 +163,17 @@ impl Section {
     }
 }
 
-/// An answer with several lists, each as [`go_on`] writes one: `frame` puts their rows where they belong. They are written in the order in
-/// which they stand in the text of the answer, so a client that does not read holds one further page at most.
+/// A response with several lists, each written like [`paginated`] does. `frame` wraps their rows. The lists are written in the order of
+/// their occurrence in the response's text, so a client that does not read holds at most one further page.
 pub fn sections<const N: usize>(sections: [Section; N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
     if sections.iter().all(|section| section.has_all) {
         return json::ok(&frame(sections.map(|section| Json::Array(section.first))));
     }
-    written(sections.map(|section| (section.first, section.further)), frame)
+    stream_lists(sections.map(|section| (section.first, section.further)), frame)
 }
 
-/// Pages of rows, each fetched when it is asked for.
-type Rows = BoxStream<'static, Result<Vec<Json>, Failure>>;
+/// Pages of rows, each fetched when it is polled.
+type Rows = BoxStream<'static, Result<Vec<Json>, ApiError>>;
 
 fn further(source: impl Source) -> Rows {
     let pages = stream::unfold(source, |mut source| async move {
@@ -181,7 +183,7 @@ fn further(source: impl Source) -> Rows {
     Box::pin(pages)
 }
 
-/// The text of a row list: its rows with commas between them, behind one if other rows came before.
+/// Encodes rows, separated by commas. `follows` tells whether other rows precede them.
 fn text(rows: &[Json], follows: &mut bool) -> String {
     let mut text = String::new();
     for row in rows {
@@ -193,21 +195,21 @@ fn text(rows: &[Json], follows: &mut bool) -> String {
     text
 }
 
-fn written<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
-    // Rows are written in place of texts that nobody can know.
-    let marks: [String; N] = std::array::from_fn(|_| Uuid::new_v4().to_string());
-    let framed = frame(marks.each_ref().map(|mark| json!([mark]))).to_string();
-    let mut places: Vec<_> = marks
+fn stream_lists<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
+    // Frame random placeholders first, and write the rows in their place. Being random, they cannot occur in the data.
+    let placeholders: [String; N] = std::array::from_fn(|_| Uuid::new_v4().to_string());
+    let framed = frame(placeholders.each_ref().map(|placeholder| json!([placeholder]))).to_string();
+    let mut positions: Vec<_> = placeholders
         .iter()
         .zip(lists)
-        .filter_map(|(mark, list)| Some((framed.find(mark.as_str())?, list)))
+        .filter_map(|(placeholder, list)| Some((framed.find(placeholder.as_str())?, list)))
         .collect();
-    places.sort_by_key(|(at, _)| *at);
-    // Each mark stands between quotes.
-    let length = marks.first().map_or(0, String::len) + 1;
+    positions.sort_by_key(|(at, _)| *at);
+    // A placeholder is enclosed in quotes.
+    let length = placeholders.first().map_or(0, String::len) + 1;
     let mut end = 0;
     let mut parts = Vec::with_capacity(N);
-    for (at, list) in places {
+    for (at, list) in positions {
         parts.push((framed[end..at - 1].to_owned(), list));
         end = at + length;
     }
@@ -228,8 +230,8 @@ fn written<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnce([Js
     json::of(Body::from_stream(chunks))
 }
 
-fn streamed(frame: impl FnOnce(Json) -> Json, first: Vec<Json>, source: impl Source) -> Response {
-    written([(first, further(source))], |[rows]| frame(rows))
+fn stream_list(frame: impl FnOnce(Json) -> Json, first: Vec<Json>, source: impl Source) -> Response {
+    stream_lists([(first, further(source))], |[rows]| frame(rows))
 }
 
 #[cfg(test)]
@@ -248,7 +250,7 @@ mod tests {
         Ok(serde_json::from_slice(&bytes).expect("whole JSON"))
     }
 
-    /// A page of rows 0 to `count` that begins at the row of the token.
+    /// A page of the rows up to `count` that begins at the row of the token.
     fn page(token: &str, size: usize, count: usize) -> Page {
         let from: usize = token.parse().unwrap_or_default();
         let to = (from + size).min(count);
@@ -256,7 +258,7 @@ mod tests {
         ((from..to).map(|row| json!({ "row": row })).collect(), next)
     }
 
-    /// A page that goes back from the row of the token.
+    /// A page that goes backwards from the row of the token.
     fn page_back(token: &str, size: usize, count: usize) -> Page {
         let to: usize = token.parse().unwrap_or(count);
         let from = to.saturating_sub(size);
@@ -269,7 +271,7 @@ mod tests {
         fn every_row_is_written_once_in_order(count in 0..40_usize, size in 1..12_usize, limit in 1..50_usize) {
             let frame = |rows| json!({ "meta": { "count": 3, "name": "]\"" }, "payload": rows });
             let forward = run(async {
-                let answer = go_on(page("", size, count), limit, frame, move |token, left| {
+                let answer = paginated(page("", size, count), limit, frame, move |token, left| {
                     std::future::ready(Ok(page(&token, size.min(left), count)))
                 });
                 read(answer).await.unwrap()
@@ -288,8 +290,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sections_have_their_rows_each(counts in prop::array::uniform3(0..30_usize), size in 1..12_usize, limit in 1..20_usize) {
-            // The lists stand in another order in the text than they are given.
+        fn sections_contain_their_rows(counts in prop::array::uniform3(0..30_usize), size in 1..12_usize, limit in 1..20_usize) {
+            // The order of the lists in the text differs from the order of the arguments.
             let frame = |[a, b, c]: [Json; 3]| json!({ "b": a, "c": { "n": b }, "a": c });
             let sections = counts.map(|count| {
                 Section::new(page("", size, count), limit, move |token, left| {
@@ -303,21 +305,21 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_after_the_start_breaks_the_body() {
+    fn later_error_aborts_the_body() {
         let first = (vec![json!(1)], "next".to_owned());
-        let answer = go_on(
+        let answer = paginated(
             first,
             usize::MAX,
             |rows| rows,
-            |_, _| std::future::ready(Err(Failure::fault(StatusCode::SERVICE_UNAVAILABLE))),
+            |_, _| std::future::ready(Err(ApiError::status_error(StatusCode::SERVICE_UNAVAILABLE))),
         );
         assert_eq!(answer.status(), StatusCode::OK);
         assert!(run(read(answer)).is_err());
     }
 
     #[test]
-    fn a_refused_first_page_is_the_answer() {
-        let refused = || std::future::ready(Err(Failure::fault(StatusCode::FORBIDDEN)));
-        assert!(run(whole(|rows| rows, move |_| refused())).is_err());
+    fn first_page_error_is_the_response() {
+        let refused = || std::future::ready(Err(ApiError::status_error(StatusCode::FORBIDDEN)));
+        assert!(run(all_pages(|rows| rows, move |_| refused())).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The document that describes the JSON API as `OpenAPI` 3.1, made from its routes, their texts and their examples.
+//! Generates the `OpenAPI` 3.1 document of the JSON API from its routes, texts and examples.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use axum::http::Method;
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    about::{About, Caller, Endpoint, Parameter},
     responses,
+    route_description::{Caller, Endpoint, Parameter, RouteDescription},
     schema::{self, object, text},
     texts::{Example, INTRODUCTION, Operation, Texts, describe_fields},
 };
 use crate::{
-    door::Route,
-    params::understood::{is_id, parameters as in_path},
+    api_router::Route,
+    params::known_params::{is_id, parameters as in_path},
 };
 
-/// The document that describes these routes, as JSON. Without a base URL its server is the one that it was read from.
+/// Generates the document as JSON. Without a base URL, its server is the one that it was read from.
 ///
-/// Path by path: as values all of it would take twenty times the memory of its text, which a server would hold on to.
+/// Encoded path by path: as JSON values, the whole document would take twenty times the memory of its text, which the process would retain.
 pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> String {
     let texts = Texts::read();
     let mut components = Map::new();
@@ -40,7 +40,7 @@ pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> Str
                 let operation = operation(route, method, &texts, &mut components);
                 entry(&method.as_str().to_ascii_lowercase(), &operation.to_string())
             });
-            entry(path, &braced(&operations.collect::<Vec<_>>()))
+            entry(path, &json_object(&operations.collect::<Vec<_>>()))
         })
         .collect();
     let info = json!({
@@ -68,19 +68,19 @@ pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> Str
         .map(|endpoint| json!({ "path": endpoint.path, "caller": endpoint.caller.name(), "credential": endpoint.credential }))
         .collect();
     let servers = json!([{ "url": if base_url.is_empty() { "/" } else { base_url }, "description": "This server." }]);
-    braced(&[
+    json_object(&[
         entry("openapi", "\"3.1.0\""),
         entry("jsonSchemaDialect", "\"https://json-schema.org/draft/2020-12/schema\""),
         entry("info", &info.to_string()),
         entry("servers", &servers.to_string()),
         entry("tags", &tags.to_string()),
-        entry("paths", &braced(&paths)),
+        entry("paths", &json_object(&paths)),
         entry("components", &components.to_string()),
         entry("x-parley-endpoints", &json!(endpoints).to_string()),
     ])
 }
 
-/// The three headers in which a token is accepted.
+/// The three headers that accept a token.
 fn security_schemes() -> Json {
     json!({
         "token": {
@@ -95,50 +95,50 @@ fn security_schemes() -> Json {
     })
 }
 
-/// A key of an object with its value, which is JSON already.
+/// A key with its value, which is already encoded.
 fn entry(key: &str, value: &str) -> String {
     format!("{}:{value}", Json::from(key))
 }
 
-fn braced(entries: &[String]) -> String {
+fn json_object(entries: &[String]) -> String {
     format!("{{{}}}", entries.join(","))
 }
 
 fn operation(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Json {
-    let about = &route.about;
-    let writes = about.writes(method);
-    // An operation has one id, so the second method of an update has a second one.
+    let route_description = &route.description;
+    let writes = route_description.writes(method);
+    // Operation ids are unique, so the PUT of an update needs one of its own.
     let id = if method == Method::PUT {
-        format!("{}ByPut", about.operation)
+        format!("{}ByPut", route_description.operation)
     } else {
-        about.operation.to_owned()
+        route_description.operation.to_owned()
     };
-    let needs_token = about.caller != Caller::Anyone;
+    let needs_token = route_description.caller != Caller::Anyone;
     let mut operation = json!({
         "operationId": id,
         "tags": [route.tag],
         "parameters": parameters(route, method, texts, components),
         "responses": responses::responses(route, method, texts, components),
         "security": if needs_token { json!([{ "token": [] }, { "dashed_token": [] }, { "bearer": [] }]) } else { json!([]) },
-        "x-parley-caller": about.caller.name(),
+        "x-parley-caller": route_description.caller.name(),
         "x-parley-writes": writes,
     });
-    if !about.rpc.is_empty() {
-        operation["x-parley-rpc"] = json!(about.rpc);
+    if !route_description.rpc.is_empty() {
+        operation["x-parley-rpc"] = json!(route_description.rpc);
     }
-    if let Some(text) = texts.operation(route.tag, about.operation) {
+    if let Some(text) = texts.operation(route.tag, route_description.operation) {
         operation["summary"] = json!(text.summary);
         operation["description"] = json!(text.description);
     }
-    if !about.body.is_empty() {
+    if !route_description.body.is_empty() {
         operation["requestBody"] = request_body(route, texts, components);
     }
     operation
 }
 
 fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Vec<Json> {
-    let own = texts.operation(route.tag, route.about.operation);
-    let example = texts.example(route.about.operation);
+    let own = texts.operation(route.tag, route.description.operation);
+    let example = texts.example(route.description.operation);
     let complete = |mut parameter: Json, name: &str| {
         if let Some(text) = description(own, texts, name) {
             parameter["description"] = json!(text);
@@ -157,7 +157,7 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Ma
             )
         })
         .collect();
-    for Parameter { name, schema, required } in &route.about.query {
+    for Parameter { name, schema, required } in &route.description.query {
         let schema = schema.put(components);
         let shown = if schema["type"] == "array" {
             format!("{name}[]")
@@ -169,11 +169,11 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Ma
             name,
         ));
     }
-    let header = match (route.about.writes(method), route.about.takes_key(method)) {
+    let header = match (route.description.writes(method), route.description.accepts_idempotency_key(method)) {
         (true, true) => Some("Idempotency-Key"),
-        // Generators of clients handle an operation badly that has several forms of a body and nothing optional beside it.
+        // Add an optional parameter: code generators handle an operation badly that has several body formats and no optional parameter.
         (true, false) => Some("traceparent"),
-        (false, _) if !route.about.rpc.is_empty() => Some("Parley-Min-Cursor"),
+        (false, _) if !route.description.rpc.is_empty() => Some("Parley-Min-Cursor"),
         _ => None,
     };
     if let Some(name) = header {
@@ -185,16 +185,16 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Ma
     parameters
 }
 
-/// The description of a parameter or a field of the body: the operation's own, or the one that all operations share.
+/// The description of a parameter or body field: that of the operation, or the shared one.
 fn description<'a>(own: Option<&'a Operation>, texts: &'a Texts, name: &str) -> Option<&'a String> {
     own.and_then(|own| own.fields.get(name)).or_else(|| texts.parameters.get(name))
 }
 
 fn request_body(route: &Route, texts: &Texts, components: &mut Map<String, Json>) -> Json {
-    let about: &About = &route.about;
-    let own = texts.operation(route.tag, about.operation);
+    let route_description: &RouteDescription = &route.description;
+    let own = texts.operation(route.tag, route_description.operation);
     let mut fields = object();
-    for Parameter { name, schema, required } in &about.body {
+    for Parameter { name, schema, required } in &route_description.body {
         let schema = schema.clone();
         fields = if *required {
             fields.key(name, schema)
@@ -202,16 +202,16 @@ fn request_body(route: &Route, texts: &Texts, components: &mut Map<String, Json>
             fields.optional(name, schema)
         };
     }
-    // What is not known is not looked at.
+    // Unknown parameters are ignored.
     let fields = fields.open();
-    let (json, form) = match about.root {
+    let (json, form) = match route_description.root {
         None => (fields.clone(), fields),
         Some(root) => {
             let wrapped = object().key(root, fields.clone()).open();
-            (schema::either([wrapped.clone(), fields]), wrapped)
+            (schema::any_of([wrapped.clone(), fields]), wrapped)
         }
     };
-    let required = about.body.iter().any(|parameter| parameter.required);
+    let required = route_description.body.iter().any(|parameter| parameter.required);
     let put = |schema: &schema::Schema, components: &mut Map<String, Json>| {
         let mut schema = schema.put(components);
         describe_fields(&mut schema, &|name| description(own, texts, name));
@@ -221,7 +221,7 @@ fn request_body(route: &Route, texts: &Texts, components: &mut Map<String, Json>
     let mut json = json!({ "schema": put(&json, components) });
     if let Some(Example {
         request: Some(request), ..
-    }) = texts.example(about.operation)
+    }) = texts.example(route_description.operation)
     {
         json["example"] = request.clone();
     }

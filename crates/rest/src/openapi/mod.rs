@@ -1,8 +1,8 @@
-//! The description of what the door serves: how routes are described, the document made of it, and a page to read it.
+//! The description of the REST gateway: how routes are described, the generated `OpenAPI` document, and a page to read it.
 
-pub mod about;
 mod document;
 mod responses;
+pub mod route_description;
 pub mod schema;
 mod texts;
 
@@ -17,13 +17,13 @@ use axum::{
 };
 use bytes::Bytes;
 
-pub use about::{About, Caller, Endpoint, about};
 pub use document::document;
+pub use route_description::{Caller, Endpoint, RouteDescription, describe};
 
-use crate::door::Door;
+use crate::api_router::ApiRouter;
 use schema::attributes;
 
-/// Nothing comes from elsewhere, and nothing is run that is not a file of ours.
+/// The Content-Security-Policy of the page: nothing is loaded from other origins, and only our own script files run.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
@@ -31,23 +31,23 @@ const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
 const STYLE: &str = include_str!("page.css");
 
-/// The document, once all routes are known.
+/// The document, set once all routes are known.
 pub type Document = Arc<OnceLock<Bytes>>;
 
-/// Routes that show the description, itself among what is described.
-pub fn routes(document: &Document) -> Door {
+/// The routes that serve the description. They are part of it themselves.
+pub fn routes(document: &Document) -> ApiRouter {
     let document = Arc::clone(document);
     let shown = move || {
         let bytes = document.get().cloned().unwrap_or_default();
         async move { served("application/json; charset=utf-8", bytes) }
     };
     let page = |kind: &'static str, text: &'static str| move || async move { served(kind, Bytes::from_static(text.as_bytes())) };
-    let file = |id, kind| about(id, "").caller(Caller::Anyone).answers_bytes(kind);
-    Door::new("Description")
+    let file = |id, kind| describe(id, "").caller(Caller::Anyone).returns_bytes(kind);
+    ApiRouter::new("Description")
         .get(
             "/openapi.json",
             shown,
-            about("showDescription", "").caller(Caller::Anyone).answers(attributes()),
+            describe("showDescription", "").caller(Caller::Anyone).returns(attributes()),
         )
         .get("/", page("text/html; charset=utf-8", PAGE), file("showRoot", "text/html"))
         .get("/docs", page("text/html; charset=utf-8", PAGE), file("showPage", "text/html"))

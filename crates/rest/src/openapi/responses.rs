@@ -1,19 +1,18 @@
-//! The answers of an operation: its success, and the errors that can occur with its shape.
+//! The responses of an operation: its success, and the errors that are possible for a route of its shape.
 //!
-//! An error that looks the same for many operations is a component of the document; an operation with an example or a reason of its own
-//! has its own.
+//! An error that is identical for many operations is a component of the document. An operation with its own example or cause has its own.
 
 use axum::http::Method;
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    about::{About, Caller, Success},
+    route_description::{Caller, RouteDescription, Success},
     schema::{self, Schema, choice, integer, list, object, text},
     texts::{Example, Texts},
 };
-use crate::door::Route;
+use crate::api_router::Route;
 
-/// The errors that many operations have, with the names of their components.
+/// The common errors, with the names of their components.
 const COMMON: [(&str, &str); 10] = [
     ("400", "BadRequest"),
     ("401", "Unauthorized"),
@@ -54,19 +53,19 @@ fn credentials_error() -> Schema {
 }
 
 /// Shape D.
-fn fault() -> Schema {
+fn status_error() -> Schema {
     object().key("status", integer()).key("error", text()).named("Fault")
 }
 
-/// The shape of an error's body.
+/// The schema of an error's body.
 fn shape(status: &str) -> Schema {
     match status {
-        "401" => schema::either([error(), credentials_error()]),
+        "401" => schema::any_of([error(), credentials_error()]),
         "409" | "410" => error(),
-        "422" => schema::either([error(), record_error()]),
+        "422" => schema::any_of([error(), record_error()]),
         "429" => choice(&["Retry later"]),
-        "400" | "500" | "503" => fault(),
-        _ => schema::either([error(), fault()]),
+        "400" | "500" | "503" => status_error(),
+        _ => schema::any_of([error(), status_error()]),
     }
 }
 
@@ -74,37 +73,37 @@ fn media_type(status: &str) -> &'static str {
     if status == "429" { "text/plain" } else { "application/json" }
 }
 
-/// Whether the error can occur. Every route that reads parameters can refuse to read them; a route that names nothing finds everything, and
-/// an account that does not exist is an account of others.
-fn occurs(status: &str, route: &Route, method: &Method) -> bool {
-    let about = &route.about;
+/// Whether the error is possible for the route. Parsing parameters can fail on every route that has any. A route whose path and query have
+/// no ids cannot respond with 404; a nonexistent account is treated like an account of others (401).
+fn is_possible(status: &str, route: &Route, method: &Method) -> bool {
+    let route_description = &route.description;
     let changes = method != Method::GET;
-    let is_static = about.rpc.is_empty() && about.caller == Caller::Anyone;
+    let is_static = route_description.rpc.is_empty() && route_description.caller == Caller::Anyone;
     match status {
-        "401" => about.caller != Caller::Anyone,
-        "404" => !is_static && (changes || names_something(route)),
-        "409" => about.takes_key(method),
-        // What `Parley-Min-Cursor` may be refused with.
-        "410" => !is_static && !about.writes(method) && about.caller != Caller::Anyone,
+        "401" => route_description.caller != Caller::Anyone,
+        "404" => !is_static && (changes || has_resource_id(route)),
+        "409" => route_description.accepts_idempotency_key(method),
+        // `Parley-Min-Cursor` may be rejected with 410.
+        "410" => !is_static && !route_description.writes(method) && route_description.caller != Caller::Anyone,
         "413" => changes,
         "400" | "422" | "500" => !is_static,
         _ => true,
     }
 }
 
-/// Whether a path or query names anything besides the account of the caller.
-fn names_something(route: &Route) -> bool {
-    let of_members = matches!(route.about.caller, Caller::Member | Caller::Administrator);
+/// Whether a path or query contains an id other than the caller's account.
+fn has_resource_id(route: &Route) -> bool {
+    let of_members = matches!(route.description.caller, Caller::Member | Caller::Administrator);
     let in_path = route.path.split('/').filter(|part| part.starts_with('{'));
     let mut others = in_path.filter(|part| !of_members || *part != "{account_id}");
     others.next().is_some()
         || route
-            .about
+            .description
             .query_names()
             .any(|name| name.ends_with("_id") || name.ends_with("_ids"))
 }
 
-/// The common errors, as components.
+/// Generates the components of the common errors.
 pub fn common(texts: &Texts, components: &mut Map<String, Json>) -> Json {
     let errors = COMMON.iter().map(|(status, name)| {
         let text = texts.error(status);
@@ -115,7 +114,7 @@ pub fn common(texts: &Texts, components: &mut Map<String, Json>) -> Json {
     Json::Object(errors.collect())
 }
 
-/// The headers of answers, as components.
+/// Generates the components of the response headers.
 pub fn headers(texts: &Texts) -> Json {
     let header = |name: &str, schema: Json| {
         let description = texts.parameters.get(name).map_or("", String::as_str);
@@ -135,44 +134,45 @@ pub fn headers(texts: &Texts) -> Json {
     Json::Object(all.into_iter().collect())
 }
 
-/// All answers of an operation.
+/// Generates all responses of an operation.
 pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Json {
-    let about = &route.about;
-    let example = texts.example(about.operation);
+    let route_description = &route.description;
+    let example = texts.example(route_description.operation);
     let mut responses = Map::new();
-    let (status, mut success) = success(about, texts, components);
-    let headers = success_headers(about, method);
+    let (status, mut success) = success(route_description, texts, components);
+    let headers = success_headers(route_description, method);
     if !headers.is_empty() {
-        success["headers"] = referred(&headers);
+        success["headers"] = header_refs(&headers);
     }
     responses.insert(status.to_owned(), success);
     for (status, name) in COMMON {
-        if !occurs(status, route, method) {
+        if !is_possible(status, route, method) {
             continue;
         }
         let text = texts.error(status);
-        let own = own_example(example, status).filter(|own| Some(*own) != text.map(|text| &text.example));
+        let own = operation_example(example, status).filter(|own| Some(*own) != text.map(|text| &text.example));
         let answer = match (own, text) {
             (Some(own), Some(text)) => response(status, &text.description, &shape(status), own, components),
             _ => json!({ "$ref": format!("#/components/responses/{name}") }),
         };
         responses.insert(status.to_owned(), answer);
     }
-    for (status, when) in &about.refusals {
+    for (status, when) in &route_description.failures {
         let plain = json!({ "status": status.as_u16(), "error": status.canonical_reason() });
         let status = status.as_str();
-        // A missing proof is no missing token, and what no other operation refuses has no common example.
+        // The common example of 401 is a missing token, but these are other causes, such as a missing signature. Statuses outside of
+        // `COMMON` have no common example either.
         let usual = texts.error(status).map(|text| &text.example).filter(|_| status != "401");
-        let example = own_example(example, status).or(usual).unwrap_or(&plain);
+        let example = operation_example(example, status).or(usual).unwrap_or(&plain);
         let shape = if status == "422" {
             shape(status)
         } else {
-            schema::either([error(), fault()])
+            schema::any_of([error(), status_error()])
         };
         responses.insert(status.to_owned(), response(status, when, &shape, example, components));
     }
-    if about.finds_nothing {
-        // The body is not described, because there may be none.
+    if route_description.empty_not_found {
+        // The body is not described, because it may be empty.
         let description = texts.error("404").map_or("", |text| &text.description);
         responses.insert(
             "404".to_owned(),
@@ -182,13 +182,15 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut
     Json::Object(responses)
 }
 
-fn own_example<'a>(example: Option<&'a Example>, status: &str) -> Option<&'a Json> {
+fn operation_example<'a>(example: Option<&'a Example>, status: &str) -> Option<&'a Json> {
     example?.errors.get(status)
 }
 
-fn success(about: &About, texts: &Texts, components: &mut Map<String, Json>) -> (&'static str, Json) {
-    let example = texts.example(about.operation).and_then(|example| example.response.as_ref());
-    match &about.success {
+fn success(route_description: &RouteDescription, texts: &Texts, components: &mut Map<String, Json>) -> (&'static str, Json) {
+    let example = texts
+        .example(route_description.operation)
+        .and_then(|example| example.response.as_ref());
+    match &route_description.success {
         Success::Empty => ("200", json!({ "description": "Done. The body is empty." })),
         Success::Json(schema) => {
             let mut schema = schema.put(components);
@@ -207,28 +209,28 @@ fn success(about: &About, texts: &Texts, components: &mut Map<String, Json>) -> 
             ("200", json!({ "description": "Done.", "content": { *kind: content } }))
         }
         Success::NoContent => ("204", json!({ "description": "Done. There is no body." })),
-        Success::Elsewhere => ("302", json!({ "description": "Redirects to the bytes of the file." })),
+        Success::Redirect => ("302", json!({ "description": "Redirects to the bytes of the file." })),
     }
 }
 
-fn success_headers(about: &About, method: &Method) -> Vec<&'static str> {
+fn success_headers(route_description: &RouteDescription, method: &Method) -> Vec<&'static str> {
     let mut names = Vec::new();
-    if matches!(about.success, Success::Elsewhere) {
+    if matches!(route_description.success, Success::Redirect) {
         names.push("Location");
     }
-    if !about.rpc.is_empty() || about.caller != Caller::Anyone {
-        if about.writes(method) {
+    if !route_description.rpc.is_empty() || route_description.caller != Caller::Anyone {
+        if route_description.writes(method) {
             names.push("Parley-Cursor");
         }
         names.push("Parley-Ignored");
-        if about.caller != Caller::Anyone {
+        if route_description.caller != Caller::Anyone {
             names.extend(["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]);
         }
     }
     names
 }
 
-fn referred(names: &[&str]) -> Json {
+fn header_refs(names: &[&str]) -> Json {
     let headers = names
         .iter()
         .map(|name| ((*name).to_owned(), json!({ "$ref": format!("#/components/headers/{name}") })));
@@ -239,19 +241,19 @@ fn response(status: &str, description: &str, schema: &Schema, example: &Json, co
     let content = json!({ "schema": schema.put(components), "example": example });
     let mut response = json!({ "description": description, "content": { media_type(status): content } });
     if matches!(status, "429" | "503") {
-        response["headers"] = referred(&["Retry-After"]);
+        response["headers"] = header_refs(&["Retry-After"]);
     }
     response
 }
 
-impl About {
-    /// Whether a call by this method changes anything.
+impl RouteDescription {
+    /// Whether a call with this method changes anything.
     pub(super) fn writes(&self, method: &Method) -> bool {
         !self.reads && method != Method::GET
     }
 
-    /// Whether a call by this method may be repeated under the same `Idempotency-Key`: whether its RPC may be, which the contract says.
-    pub(super) fn takes_key(&self, method: &Method) -> bool {
+    /// Whether a call with this method accepts an `Idempotency-Key`, which is the case if its gRPC method is idempotent by contract.
+    pub(super) fn accepts_idempotency_key(&self, method: &Method) -> bool {
         let rpc = format!("parley.v1.{}", self.rpc.replace('.', "/"));
         self.writes(method) && parley_proto::policy::method(&rpc).is_some_and(|method| method.idempotent)
     }

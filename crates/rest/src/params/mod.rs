@@ -1,21 +1,21 @@
-//! What a request says, wherever it says it: path, body and query make one namespace.
+//! The parameters of a request: path, body and query form one namespace, as in Rails.
 //!
-//! Files are named but not kept here: the routes that take files read their parameters by `uploads`.
+//! Files are rejected here and only their field names are kept. Routes that accept files parse their parameters with `uploads`.
 
 pub(crate) mod attributes;
 pub(crate) mod body_memory;
-pub(crate) mod draft;
-pub(crate) mod exact;
 pub(crate) mod fields;
 pub(crate) mod form_files;
-pub(crate) mod held_memory;
 pub(crate) mod ignored;
+pub(crate) mod known_params;
+pub(crate) mod lossless_json;
+pub(crate) mod memory_charge;
+pub(crate) mod message_draft;
 pub(crate) mod multipart;
-pub(crate) mod narrowing;
-pub(crate) mod nested;
+pub(crate) mod rails_params;
+pub(crate) mod search_scope;
 pub(crate) mod timestamps;
 pub(crate) mod tree_budget;
-pub(crate) mod understood;
 pub(crate) mod uploads;
 pub(crate) mod whole_body;
 
@@ -33,43 +33,44 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     call::Call,
-    errors::Failure,
-    layers::position::Position,
+    errors::ApiError,
+    layers::response_metadata::ResponseMetadata,
     params::{
         ignored::Comparison,
         multipart::{Parts, TextLimit},
-        nested::FormBudget,
+        rails_params::FormBudget,
     },
 };
 
-/// Reads large bodies. Two at once keep the processors of a small machine busy; the queue is bounded by the memory of requests as well.
-static READING: ComputePool = ComputePool::new("request body", 2, 256);
+/// Parses large bodies. Two at once keep the processors of a small machine busy. The memory budget of requests bounds the queue as well.
+static PARSE_POOL: ComputePool = ComputePool::new("request body", 2, 256);
 
-/// Reads those of callers without a token, one at a time: the other processor is for those with one.
-static READING_ANONYMOUS: ComputePool = ComputePool::new("anonymous request body", 1, 256);
+/// Parses large bodies of callers without a token, one at a time: the second processor is reserved for callers with a token.
+static ANONYMOUS_PARSE_POOL: ComputePool = ComputePool::new("anonymous request body", 1, 256);
 
-/// How long reading a body may take, the queue included.
-const READING_BUDGET: Duration = Duration::from_secs(10);
+/// Maximum time to parse a body, including time in the queue.
+const PARSE_BUDGET: Duration = Duration::from_secs(10);
 
-/// Bytes of a body that are read where it arrives, with all that follows from it: 45 KB of small objects took 22 ms of a worker.
+/// Maximum bytes of a body that is parsed, and further processed, on the worker thread. Measured: 45 KB of small objects took 22 ms of a
+/// worker.
 pub(crate) const INLINE_BYTES: usize = 16 * 1024;
 
-/// The parameters of one request; on a clash the path wins, then the body, then the query.
+/// The parameters of a request. If a name occurs more than once, the path takes precedence over the body, and the body over the query.
 #[derive(Debug, Default)]
 pub struct Params {
     pub(crate) map: Map<String, Json>,
-    /// Where numbers stand that a double cannot hold.
+    /// Paths of numbers that a double cannot represent exactly.
     pub(crate) inexact: BTreeSet<String>,
-    /// Names of the fields that carried files.
+    /// Names of the fields that contained files.
     pub(crate) files: BTreeSet<String>,
-    /// Whether the body was a form, which leaves no root key out.
+    /// Whether the body was a form. A form must not omit the root key.
     pub(crate) form: bool,
-    /// What its form may still build.
+    /// The remaining budget for the form's data structures.
     pub(crate) budget: FormBudget,
 }
 
 impl Params {
-    /// The parameters of a form that is still to be read.
+    /// Creates the parameters of a form that has not been read yet.
     pub(crate) fn of_form() -> Self {
         Self {
             form: true,
@@ -77,35 +78,35 @@ impl Params {
         }
     }
 
-    pub(crate) fn form(&mut self, encoded: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn form(&mut self, encoded: &[u8]) -> Result<(), ApiError> {
         for (name, value) in form_urlencoded::parse(encoded) {
             self.put(&name, value.into_owned())?;
         }
         Ok(())
     }
 
-    /// Puts a text where its name says.
+    /// Inserts a text at the path that its name describes.
     ///
     /// # Errors
-    /// 400 for a name that contradicts another, and for a form beyond a limit.
-    pub(crate) fn put(&mut self, name: &str, value: String) -> Result<(), Failure> {
-        nested::put(&mut self.budget, &mut self.map, name, Json::String(value)).map_err(|unfit| match unfit {
-            nested::Unfit::Contradiction => Failure::fault(StatusCode::BAD_REQUEST),
-            nested::Unfit::TooLarge(limit) => Failure::beyond(limit),
+    /// Returns 400 if the name contradicts another one or the form exceeds a limit.
+    pub(crate) fn put(&mut self, name: &str, value: String) -> Result<(), ApiError> {
+        rails_params::put(&mut self.budget, &mut self.map, name, Json::String(value)).map_err(|rejected| match rejected {
+            rails_params::RejectedField::Contradiction => ApiError::status_error(StatusCode::BAD_REQUEST),
+            rails_params::RejectedField::TooLarge(limit) => ApiError::limit_exceeded(limit),
         })
     }
 
-    pub(crate) fn json(&mut self, body: &Bytes) -> Result<(), Failure> {
+    pub(crate) fn json(&mut self, body: &Bytes) -> Result<(), ApiError> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
-        let malformed = || Failure::fault(StatusCode::BAD_REQUEST);
+        let malformed = || ApiError::status_error(StatusCode::BAD_REQUEST);
         let text = std::str::from_utf8(body).map_err(|_| malformed())?;
-        let (value, inexact) = exact::parse(text).map_err(|unreadable| match unreadable {
-            exact::Unreadable::Malformed => malformed(),
-            exact::Unreadable::TooLarge(limit) => Failure::beyond(limit),
+        let (value, inexact) = lossless_json::parse(text).map_err(|error| match error {
+            lossless_json::ParseError::Malformed => malformed(),
+            lossless_json::ParseError::TooLarge(limit) => ApiError::limit_exceeded(limit),
         })?;
-        // A body that is no object has no names, so nothing of it is a parameter.
+        // A body that is not an object has no named parameters.
         if let Json::Object(map) = value {
             self.map = map;
             self.inexact = inexact;
@@ -113,59 +114,65 @@ impl Params {
         Ok(())
     }
 
-    /// Reads a whole body that is no multipart form. A large one takes milliseconds, so it is read on a compute pool.
+    /// Parses a complete body that is not a multipart form. Parsing a large one takes milliseconds, so it runs on a compute pool.
     ///
     /// # Errors
-    /// 400 for a body that cannot be read or is beyond a limit; 503 while the pool has no room.
-    async fn read(mut self, kind: String, body: Bytes, position: Option<Position>, is_anonymous: bool) -> Result<Self, Failure> {
+    /// Returns 400 if the body is invalid or exceeds a limit, and 503 if the queue of the pool is full.
+    async fn read(
+        mut self,
+        kind: String,
+        body: Bytes,
+        response_metadata: Option<ResponseMetadata>,
+        is_anonymous: bool,
+    ) -> Result<Self, ApiError> {
         if body.len() <= INLINE_BYTES {
             self.text(&kind, &body)?;
             return Ok(self);
         }
         let job = move |_: &Cancel| {
             self.text(&kind, &body)?;
-            // What is made of the parameters takes as long as they did. A refusal takes nothing.
-            if let Some(position) = position {
-                position.weight().add();
+            // Processing the parameters takes as long as parsing them, so the request becomes heavy. An error response takes no time.
+            if let Some(response_metadata) = response_metadata {
+                response_metadata.weight().add();
             }
             Ok(self)
         };
         let pool = if is_anonymous && parley_fault::is_on(Protection::AnonymousTurns) {
-            &READING_ANONYMOUS
+            &ANONYMOUS_PARSE_POOL
         } else {
-            &READING
+            &PARSE_POOL
         };
-        pool.run(READING_BUDGET, job).await.map_err(|_| Failure::no_memory())?
+        pool.run(PARSE_BUDGET, job).await.map_err(|_| ApiError::no_memory())?
     }
 
-    fn text(&mut self, kind: &str, body: &Bytes) -> Result<(), Failure> {
+    fn text(&mut self, kind: &str, body: &Bytes) -> Result<(), ApiError> {
         match kind {
             "application/x-www-form-urlencoded" => self.form(body),
-            // Without a type a body is taken for what this API speaks by default.
+            // A body without a content type is parsed as JSON, the default of this API.
             "" => self.json(body),
             kind if kind == "application/json" || kind.ends_with("+json") => self.json(body),
             _ => Ok(()),
         }
     }
 
-    /// Notes a file that nothing takes, by the name of its field.
+    /// Records a file that the route does not accept, by the name of its field.
     ///
     /// # Errors
-    /// 400 for a name beyond the limit of all names.
-    pub(crate) fn refuse_file(&mut self, name: &str) -> Result<(), Failure> {
-        nested::check_name(name).map_err(Failure::beyond)?;
+    /// Returns 400 if the name is too long.
+    pub(crate) fn refuse_file(&mut self, name: &str) -> Result<(), ApiError> {
+        rails_params::check_name(name).map_err(ApiError::limit_exceeded)?;
         self.files.insert(name.split('[').next().unwrap_or_default().to_owned());
         Ok(())
     }
 
-    async fn multipart(&mut self, mut parts: Parts, position: Option<Position>) -> Result<(), Failure> {
-        let (mut files_left, mut texts) = (multipart::FILES, TextWeight::new(position));
+    async fn multipart(&mut self, mut parts: Parts, response_metadata: Option<ResponseMetadata>) -> Result<(), ApiError> {
+        let (mut files_left, mut texts) = (multipart::FILES, TextWeight::new(response_metadata));
         while let Some(mut part) = parts.next().await? {
-            // Thousands of small parts may lie in one piece of the body.
+            // One chunk of the body may contain thousands of small parts.
             tokio::task::coop::consume_budget().await;
             let name = part.name();
             if part.is_file() {
-                let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+                let too_many = || ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE);
                 files_left = files_left.checked_sub(1).ok_or_else(too_many)?;
                 self.refuse_file(&name)?;
                 part.skip().await?;
@@ -179,39 +186,39 @@ impl Params {
         Ok(())
     }
 
-    /// Fills in what the body left open.
-    fn beneath(&mut self, lower: Params) {
+    /// Adds parameters that the body does not have.
+    fn merge_defaults(&mut self, lower: Params) {
         for (name, value) in lower.map {
             self.map.entry(name).or_insert(value);
         }
     }
 
-    fn above(&mut self, name: &str, value: &str) {
+    fn override_with(&mut self, name: &str, value: &str) {
         self.map.insert(name.to_owned(), Json::String(value.to_owned()));
         let inside = format!("{name}.");
         self.inexact.retain(|path| path != name && !path.starts_with(&inside));
     }
 }
 
-/// What a request says outside of its body.
-pub(crate) struct Surroundings {
+/// The parts of a request other than its body.
+pub(crate) struct OuterParams {
     path: RawPathParams,
     query: Params,
-    /// What the route understands, where there is one.
+    /// The known parameters of the route, if it reports unknown ones.
     comparison: Option<Comparison>,
-    /// Who asks, if a body of which nothing is understood is refused.
+    /// The caller to authorize before an update without known parameters is rejected.
     call: Option<Call>,
 }
 
-impl Surroundings {
-    /// Reads the path and the query.
+impl OuterParams {
+    /// Parses the path and the query.
     ///
     /// # Errors
-    /// 400 for a query that contradicts itself.
-    pub(crate) async fn read<S: Send + Sync>(parts: &mut Head, state: &S) -> Result<Self, Failure> {
+    /// Returns 400 if names in the query contradict each other.
+    pub(crate) async fn read<S: Send + Sync>(parts: &mut Head, state: &S) -> Result<Self, ApiError> {
         let path = RawPathParams::from_request_parts(parts, state)
             .await
-            .map_err(|_| Failure::unknown_route())?;
+            .map_err(|_| ApiError::unknown_route())?;
         let mut query = Params::default();
         query.form(parts.uri.query().unwrap_or_default().as_bytes())?;
         let comparison: Option<Comparison> = parts.extensions.get().cloned();
@@ -227,55 +234,58 @@ impl Surroundings {
         })
     }
 
-    /// A part of the path.
+    /// A parameter of the path.
     pub(crate) fn of_path(&self, name: &str) -> Option<&str> {
         let mut parts = self.path.iter();
         parts.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// Joins what the body said with it.
+    /// Merges path and query into the parameters of the body.
     ///
     /// # Errors
-    /// 422 for an update of which nothing is understood; before that, the refusal of a caller who may not make it.
-    pub(crate) async fn complete(self, mut params: Params) -> Result<Params, Failure> {
+    /// Returns 422 for an update without known parameters; if its caller may not make the update, returns the authorization error instead.
+    pub(crate) async fn complete(self, mut params: Params) -> Result<Params, ApiError> {
         if let Some(comparison) = &self.comparison
             && let Some(names) = comparison.compare(&params.map, !params.files.is_empty(), &self.query.map)
         {
             if let Some(call) = &self.call {
                 let account = self.of_path("account_id").and_then(|id| id.parse().ok());
-                call.enter(account.unwrap_or(i64::MAX)).await?;
+                call.authorize(account.unwrap_or(i64::MAX)).await?;
             }
-            return Err(Failure::unsupported(&names, comparison.understood().body()));
+            return Err(ApiError::unsupported(&names, comparison.known_params().body()));
         }
-        params.beneath(self.query);
+        params.merge_defaults(self.query);
         for (name, value) in &self.path {
-            params.above(name, value);
+            params.override_with(name, value);
         }
         Ok(params)
     }
 }
 
-/// The weight of a form's texts.
+/// Counts the bytes of a form's texts.
 pub(crate) struct TextWeight {
-    position: Option<Position>,
+    response_metadata: Option<ResponseMetadata>,
     bytes: usize,
 }
 
 impl TextWeight {
-    /// Of a request that may become heavy.
-    pub(crate) fn new(position: Option<Position>) -> Self {
-        Self { position, bytes: 0 }
+    /// Creates the counter of a request. With `response_metadata`, the request can become heavy.
+    pub(crate) fn new(response_metadata: Option<ResponseMetadata>) -> Self {
+        Self {
+            response_metadata,
+            bytes: 0,
+        }
     }
 
-    /// Adds a text.
+    /// Counts a text.
     pub(crate) fn add(&mut self, text: &str) {
         self.bytes += text.len();
     }
 
-    /// Makes the request heavy if its texts are large: what follows begins with another poll.
+    /// Marks the request as heavy if its texts are large. Yields then, because only the next poll runs as a heavy step.
     pub(crate) async fn complete(self) {
-        if let Some(position) = self.position.filter(|_| self.bytes > INLINE_BYTES) {
-            position.weight().add();
+        if let Some(response_metadata) = self.response_metadata.filter(|_| self.bytes > INLINE_BYTES) {
+            response_metadata.weight().add();
             tokio::task::yield_now().await;
         }
     }
@@ -291,15 +301,15 @@ fn content_type(parts: &Head) -> String {
 }
 
 impl<S: Send + Sync> FromRequest<S> for Params {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
-        let around = Surroundings::read(&mut parts, state).await?;
+        let outer_params = OuterParams::read(&mut parts, state).await?;
         let kind = content_type(&parts);
         let boundary = multipart::boundary(&parts.headers);
         let limit = TextLimit::of(&parts);
-        let position = parts.extensions.get().cloned();
+        let response_metadata = parts.extensions.get().cloned();
         let request = Request::from_parts(parts, body);
 
         let mut params = Params {
@@ -307,15 +317,17 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             ..Params::default()
         };
         if kind == "multipart/form-data" {
-            let boundary = boundary.ok_or_else(|| Failure::fault(StatusCode::BAD_REQUEST))?;
+            let boundary = boundary.ok_or_else(|| ApiError::status_error(StatusCode::BAD_REQUEST))?;
             params
-                .multipart(Parts::whole(request.into_body(), &boundary, limit), position)
+                .multipart(Parts::whole(request.into_body(), &boundary, limit), response_metadata)
                 .await?;
         } else {
             let is_anonymous = request.extensions().get::<Charged>().is_some();
-            params = params.read(kind, whole_body::read(request).await?, position, is_anonymous).await?;
+            params = params
+                .read(kind, whole_body::read(request).await?, response_metadata, is_anonymous)
+                .await?;
         }
-        around.complete(params).await
+        outer_params.complete(params).await
     }
 }
 
@@ -382,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_read() {
+    async fn rejects_malformed_bodies() {
         let bad = (StatusCode::BAD_REQUEST, json!({"status": 400, "error": "Bad Request"}));
         assert_eq!(sent("/contacts/7", "application/json", "{").await, bad);
         assert_eq!(sent("/contacts/7", "application/json", "").await.0, 200);

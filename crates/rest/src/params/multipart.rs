@@ -1,9 +1,10 @@
-//! A reader of `multipart/form-data` whose buffers are bounded.
+//! A parser of `multipart/form-data` with bounded buffers.
 //!
-//! `multer` buffers whatever its stream gives until it finds a boundary or the end of a part's header, and searches the whole buffer again
-//! for each piece. So its stream is metered: it gets 16 KiB more only when the parser cannot give a result (a part, a piece of a part) from
-//! what it holds, once for each result; a preamble or part header that needs more ends the form. What the parser holds then belongs to that
-//! one result, and came with the 16 KiB before. So it never holds more than 32 KiB and the length of a boundary, however many parts a form has.
+//! `multer` buffers everything its stream returns until it finds a boundary or the end of a part's header, and searches the whole buffer
+//! again for each chunk. So its stream is metered: it returns another 16 KiB only when the parser cannot produce a result (a part, or a
+//! chunk of a part) from its buffer, and only once per result. A preamble or part header that needs more ends the form with an error. So
+//! the buffer only ever contains one such result and what arrived with the previous 16 KiB: at most 32 KiB plus the length of a boundary,
+//! however many parts a form has.
 
 use std::{
     fmt,
@@ -24,31 +25,31 @@ use futures_util::Stream;
 use parley_fault::Protection;
 
 use crate::{
-    errors::Failure,
-    params::{held_memory::Held, tree_budget::TooLarge},
+    errors::ApiError,
+    params::{memory_charge::MemoryCharge, tree_budget::TooLarge},
 };
 
-/// Bytes that the parser gets at a time.
-const AHEAD: usize = 16 * 1024;
+/// Bytes that the parser is given at a time.
+const READ_AHEAD: usize = 16 * 1024;
 
-/// Files in one form, at most: the service's own bound is lower, but it only counts what a message is given.
+/// Maximum number of files in a form. The service has a lower limit, but counts only the files that a message attaches.
 pub const FILES: usize = 100;
 
-/// Characters of a boundary, by RFC 2046, section 5.1.1.
+/// Maximum characters of a boundary, by RFC 2046, section 5.1.1.
 const BOUNDARY: usize = 70;
 
-/// Bytes of all texts in a form, at most; an extension of every request.
+/// Maximum bytes of all texts in a form, stored in the extensions of every request.
 #[derive(Clone, Copy, Debug)]
 pub struct TextLimit(pub usize);
 
 impl TextLimit {
-    /// The limit that a request carries.
+    /// The limit of a request.
     pub fn of(head: &Head) -> Self {
         head.extensions.get().copied().unwrap_or(Self(usize::MAX))
     }
 }
 
-/// The boundary that the headers name, if the body is a form in parts and the boundary is one.
+/// The boundary of a multipart form; `None` if the body is not one or the boundary is invalid.
 pub fn boundary(headers: &HeaderMap) -> Option<String> {
     let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     multer::parse_boundary(content_type)
@@ -56,25 +57,25 @@ pub fn boundary(headers: &HeaderMap) -> Option<String> {
         .filter(|boundary| (1..=BOUNDARY).contains(&boundary.len()))
 }
 
-/// The parts of a form, one after another.
+/// The parts of a form, in order.
 #[derive(Debug)]
 pub struct Parts {
     multipart: multer::Multipart<'static>,
     meter: Arc<Meter>,
     texts_left: usize,
-    held: Option<Held>,
+    memory_charge: Option<MemoryCharge>,
 }
 
 impl Parts {
-    /// A form whose texts are limited together; its files are limited by whoever takes them, and give back what they `held`.
-    pub fn with_files(body: Body, boundary: &str, TextLimit(texts): TextLimit, held: Option<Held>) -> Self {
+    /// Parses a form whose texts share one limit. The consumer limits the files, and releases their memory in `memory_charge`.
+    pub fn with_files(body: Body, boundary: &str, TextLimit(texts): TextLimit, memory_charge: Option<MemoryCharge>) -> Self {
         Self {
-            held,
+            memory_charge,
             ..Self::metered(body, boundary, texts, usize::MAX)
         }
     }
 
-    /// A form that is limited as a whole, files included.
+    /// Parses a form with one limit for everything, including files.
     pub fn whole(body: Body, boundary: &str, TextLimit(bytes): TextLimit) -> Self {
         Self::metered(body, boundary, bytes, bytes)
     }
@@ -91,33 +92,33 @@ impl Parts {
             multipart: multer::Multipart::new(stream, boundary),
             meter,
             texts_left,
-            held: None,
+            memory_charge: None,
         }
     }
 
-    /// The next part; none at the end of the form. The part before must have been read to its end. Not cancel safe.
+    /// Returns the next part, or `None` at the end of the form. The previous part must have been read to its end. Not cancel safe.
     ///
     /// # Errors
-    /// 400 for what is not a form, or is beyond the limit of a part's header; 413 beyond the limit of the whole form.
-    pub async fn next(&mut self) -> Result<Option<Part<'_>>, Failure> {
+    /// Returns 400 if the body is not a valid form or a part's header is too long, and 413 if the form exceeds its limit.
+    pub async fn next(&mut self) -> Result<Option<Part<'_>>, ApiError> {
         self.meter.begin_result();
-        let field = self.multipart.next_field().await.map_err(|error| refused(&error))?;
+        let field = self.multipart.next_field().await.map_err(|error| form_error(&error))?;
         Ok(field.map(|field| Part {
             field,
             meter: Arc::clone(&self.meter),
             texts_left: &mut self.texts_left,
-            held: self.held.as_ref(),
+            memory_charge: self.memory_charge.as_ref(),
         }))
     }
 }
 
-/// One part of a form.
+/// A part of a form.
 #[derive(Debug)]
 pub struct Part<'a> {
     field: multer::Field<'static>,
     meter: Arc<Meter>,
     texts_left: &'a mut usize,
-    held: Option<&'a Held>,
+    memory_charge: Option<&'a MemoryCharge>,
 }
 
 impl Part<'_> {
@@ -126,127 +127,128 @@ impl Part<'_> {
         self.field.name().unwrap_or_default().to_owned()
     }
 
-    /// Whether it carries a file. A file field left empty carries an empty name.
+    /// Whether the part is a file. Browsers send an empty file field with an empty file name.
     pub fn is_file(&self) -> bool {
         self.field.file_name().is_some_and(|name| !name.is_empty())
     }
 
-    /// The name of the file; empty if it has none.
+    /// The file name; empty if it has none.
     pub fn file_name(&self) -> String {
         self.field.file_name().unwrap_or_default().to_owned()
     }
 
-    /// The type of the content, as the part says; empty if it does not.
+    /// The declared content type; empty if it has none.
     pub fn content_type(&self) -> String {
         self.field.content_type().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// The next piece of the content; none at its end. It has at most 32 KiB and the length of a boundary.
+    /// Returns the next chunk of the content, or `None` at its end. A chunk has at most 32 KiB plus the length of a boundary.
     ///
     /// # Errors
-    /// As [`Parts::next`].
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+    /// As for [`Parts::next`].
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
         self.meter.begin_result();
-        self.field.chunk().await.map_err(|error| refused(&error))
+        self.field.chunk().await.map_err(|error| form_error(&error))
     }
 
-    /// Gives back the memory of a piece that was stored, or is not wanted.
+    /// Releases the memory of a chunk that was stored or dropped.
     pub fn release(&self, bytes: usize) {
-        if let Some(Held(charge)) = self.held {
+        if let Some(MemoryCharge(charge)) = self.memory_charge {
             charge.release(bytes);
         }
     }
 
-    /// Reads the rest of the content, and drops it.
+    /// Reads the rest of the content and discards it.
     ///
     /// # Errors
-    /// As [`Parts::next`].
-    pub async fn skip(&mut self) -> Result<(), Failure> {
+    /// As for [`Parts::next`].
+    pub async fn skip(&mut self) -> Result<(), ApiError> {
         while let Some(chunk) = self.chunk().await? {
             self.release(chunk.len());
         }
         Ok(())
     }
 
-    /// The content as text.
+    /// Reads the content as text.
     ///
     /// # Errors
-    /// As [`Parts::next`]; 413 beyond the limit of all texts; 400 for what is not UTF-8.
-    pub async fn text(&mut self) -> Result<String, Failure> {
+    /// As for [`Parts::next`]; also 413 if the form's texts exceed their limit, and 400 if the content is not UTF-8.
+    pub async fn text(&mut self) -> Result<String, ApiError> {
         let mut text = Vec::new();
         while let Some(chunk) = self.chunk().await? {
-            let too_long = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+            let too_long = || ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE);
             *self.texts_left = self.texts_left.checked_sub(chunk.len()).ok_or_else(too_long)?;
             text.extend_from_slice(&chunk);
         }
-        String::from_utf8(text).map_err(|_| Failure::fault(StatusCode::BAD_REQUEST))
+        String::from_utf8(text).map_err(|_| ApiError::status_error(StatusCode::BAD_REQUEST))
     }
 }
 
-/// What the stream may give. The parser polls it before it looks at what it holds, so a poll alone does not say that it needs more.
+/// Controls how much the stream returns. The parser polls the stream before it searches its buffer, so a poll alone does not mean that it
+/// needs more.
 #[derive(Debug)]
 struct Meter {
-    /// Bytes that the parser may still get. Not reset with a result: the parser holds what it has not used up.
+    /// Bytes that the parser may still be given. Not reset with a result, because the parser's buffer may still hold earlier bytes.
     left: AtomicUsize,
-    /// Since the last grant, or the last result, the parser was polled with all that it may hold.
-    has_had_turn: AtomicBool,
-    /// More was granted for the present result.
+    /// Whether the parser has polled with `left == 0` since the last grant or result, and so has searched its full buffer.
+    has_searched_buffer: AtomicBool,
+    /// Whether more was granted for the current result.
     is_granted: AtomicBool,
 }
 
 impl Default for Meter {
     fn default() -> Self {
         Self {
-            left: AtomicUsize::new(AHEAD),
-            has_had_turn: AtomicBool::new(false),
+            left: AtomicUsize::new(READ_AHEAD),
+            has_searched_buffer: AtomicBool::new(false),
             is_granted: AtomicBool::new(false),
         }
     }
 }
 
-/// What the stream does when the parser asks.
-enum Turn {
-    /// Gives at most so many bytes.
+/// How the stream responds to a poll of the parser.
+enum PollAction {
+    /// Return at most this many bytes.
     Give(usize),
-    /// Waits until the parser has looked at what it holds.
+    /// Return `Pending` so that the parser searches its buffer first.
     Wait,
-    /// Ends the form: the parser needs more for one result than it may have.
+    /// Fail: one result needs more than the parser may buffer.
     Refuse,
 }
 
 impl Meter {
-    /// The parser begins to look for its next result.
+    /// The parser starts to look for its next result.
     fn begin_result(&self) {
-        self.has_had_turn.store(false, Ordering::Relaxed);
+        self.has_searched_buffer.store(false, Ordering::Relaxed);
         self.is_granted.store(false, Ordering::Relaxed);
     }
 
-    fn turn(&self) -> Turn {
+    fn poll_action(&self) -> PollAction {
         let left = self.left.load(Ordering::Relaxed);
         if left > 0 {
-            return Turn::Give(left);
+            return PollAction::Give(left);
         }
         if !parley_fault::is_on(Protection::MultipartAhead) {
-            return Turn::Give(AHEAD);
+            return PollAction::Give(READ_AHEAD);
         }
-        if !self.has_had_turn.swap(true, Ordering::Relaxed) {
-            return Turn::Wait;
+        if !self.has_searched_buffer.swap(true, Ordering::Relaxed) {
+            return PollAction::Wait;
         }
         if self.is_granted.swap(true, Ordering::Relaxed) {
-            return Turn::Refuse;
+            return PollAction::Refuse;
         }
-        self.has_had_turn.store(false, Ordering::Relaxed);
-        self.left.store(AHEAD, Ordering::Relaxed);
-        Turn::Give(AHEAD)
+        self.has_searched_buffer.store(false, Ordering::Relaxed);
+        self.left.store(READ_AHEAD, Ordering::Relaxed);
+        PollAction::Give(READ_AHEAD)
     }
 
-    fn given(&self, bytes: usize) {
+    fn granted(&self, bytes: usize) {
         let left = self.left.load(Ordering::Relaxed);
         self.left.store(left.saturating_sub(bytes), Ordering::Relaxed);
     }
 }
 
-/// The body, as far as it is metered.
+/// The metered body.
 struct Metered {
     body: BodyDataStream,
     rest: Bytes,
@@ -255,44 +257,44 @@ struct Metered {
 }
 
 impl Stream for Metered {
-    type Item = Result<Bytes, Refusal>;
+    type Item = Result<Bytes, StreamError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let most = match this.meter.turn() {
-            Turn::Give(most) => most,
-            Turn::Wait => {
+        let most = match this.meter.poll_action() {
+            PollAction::Give(most) => most,
+            PollAction::Wait => {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Turn::Refuse => return Poll::Ready(Some(Err(Refusal::Header))),
+            PollAction::Refuse => return Poll::Ready(Some(Err(StreamError::Header))),
         };
         while this.rest.is_empty() {
             match ready!(Pin::new(&mut this.body).poll_next(cx)) {
                 Some(Ok(chunk)) => this.rest = chunk,
-                Some(Err(error)) => return Poll::Ready(Some(Err(Refusal::Body(error)))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(StreamError::Body(error)))),
                 None => return Poll::Ready(None),
             }
             match this.body_left.checked_sub(this.rest.len()) {
                 Some(left) => this.body_left = left,
-                None => return Poll::Ready(Some(Err(Refusal::Size))),
+                None => return Poll::Ready(Some(Err(StreamError::Size))),
             }
         }
         let piece = this.rest.split_to(this.rest.len().min(most));
-        this.meter.given(piece.len());
+        this.meter.granted(piece.len());
         Poll::Ready(Some(Ok(piece)))
     }
 }
 
-/// Why the stream ends early.
+/// Why the stream fails.
 #[derive(Debug)]
-enum Refusal {
+enum StreamError {
     Header,
     Size,
     Body(axum::Error),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header => f.write_str(TooLarge::PART_HEADER.0),
@@ -302,18 +304,18 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for StreamError {}
 
-fn refused(error: &multer::Error) -> Failure {
+fn form_error(error: &multer::Error) -> ApiError {
     if let multer::Error::StreamReadFailed(source) = error {
         match source.downcast_ref() {
-            Some(Refusal::Header) => return Failure::beyond(TooLarge::PART_HEADER),
-            Some(Refusal::Size) => return Failure::fault(StatusCode::PAYLOAD_TOO_LARGE),
+            Some(StreamError::Header) => return ApiError::limit_exceeded(TooLarge::PART_HEADER),
+            Some(StreamError::Size) => return ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE),
             _ => {}
         }
     }
     tracing::debug!(%error, "a form could not be read");
-    Failure::fault(StatusCode::BAD_REQUEST)
+    ApiError::status_error(StatusCode::BAD_REQUEST)
 }
 
 #[cfg(test)]

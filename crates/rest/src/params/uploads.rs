@@ -1,5 +1,5 @@
-//! Forms with files: each file goes to the service as it comes, and stands among the parameters by the name that the service gave it.
-//! Texts are bounded as every body is; files are bounded by the service, and so may be larger.
+//! Multipart forms with files. Each file is streamed to the service as it arrives, and its parameter becomes the upload id. Texts have the
+//! same limits as any body; files have the limits of the service, and so may be larger.
 
 use axum::{
     extract::{FromRef, FromRequest, FromRequestParts as _, Request},
@@ -14,80 +14,85 @@ use tonic::{Status, service::Routes};
 
 use crate::{
     call::Call,
-    errors::Failure,
+    errors::ApiError,
     params::{
-        Params, Surroundings, TextWeight,
+        OuterParams, Params, TextWeight,
         form_files::FormFiles,
         multipart::{self, Part, Parts, TextLimit},
     },
 };
 
-/// The fields that take files.
-const TAKEN: [&str; 3] = ["attachments", "message[attachments]", "avatar"];
+/// The fields that accept files.
+const FILE_FIELDS: [&str; 3] = ["attachments", "message[attachments]", "avatar"];
 
-/// Pieces of a file that wait for the service.
-const WAITING: usize = 2;
+/// Number of chunks of a file that may be queued for the service.
+const QUEUED_CHUNKS: usize = 2;
 
-/// The parameters of a request whose body may hold files.
+/// The parameters of a request whose body may contain files.
 #[derive(Debug)]
-pub struct WithFiles(pub Params);
+pub struct ParamsWithFiles(pub Params);
 
-impl<S: Send + Sync> FromRequest<S> for WithFiles
+impl<S: Send + Sync> FromRequest<S> for ParamsWithFiles
 where
     Routes: FromRef<S>,
 {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
         let Some(boundary) = multipart::boundary(&parts.headers) else {
             return Params::from_request(Request::from_parts(parts, body), state).await.map(Self);
         };
         let Ok(call) = Call::from_request_parts(&mut parts, state).await;
         let limit = TextLimit::of(&parts);
-        let held = parts.extensions.get().cloned();
-        let position = parts.extensions.get().cloned();
+        let memory_charge = parts.extensions.get().cloned();
+        let response_metadata = parts.extensions.get().cloned();
         let files: FormFiles = parts.extensions.get().cloned().unwrap_or_default();
-        let around = Surroundings::read(&mut parts, state).await?;
+        let outer_params = OuterParams::read(&mut parts, state).await?;
         let mut form = Form {
-            owner: Owner::of(&around),
+            owner: Owner::of(&outer_params),
             call,
             params: Params::of_form(),
             files: files.clone(),
             files_left: multipart::FILES,
-            texts: TextWeight::new(position),
+            texts: TextWeight::new(response_metadata),
         };
-        let mut parts = Parts::with_files(body, &boundary, limit, held);
+        let mut parts = Parts::with_files(body, &boundary, limit, memory_charge);
         while let Some(part) = parts.next().await? {
-            // Thousands of small parts may lie in one piece of the body.
+            // One chunk of the body may contain thousands of small parts.
             tokio::task::coop::consume_budget().await;
             form.take(part).await?;
         }
         form.texts.complete().await;
-        let params = around.complete(form.params).await?;
+        let params = outer_params.complete(form.params).await?;
         files.complete();
         Ok(Self(params))
     }
 }
 
-/// Whose files they are.
+/// The owner of the uploads.
 #[derive(Clone, Debug)]
 enum Owner {
-    /// An account's, as the path names it.
+    /// The account in the path.
     Account(i64),
-    /// A contact's, by its session.
+    /// A contact session.
     Client(pb::ClientSession),
 }
 
 impl Owner {
-    fn of(around: &Surroundings) -> Self {
-        if let Some(inbox_identifier) = around.of_path("inbox_identifier") {
+    fn of(outer_params: &OuterParams) -> Self {
+        if let Some(inbox_identifier) = outer_params.of_path("inbox_identifier") {
             return Self::Client(pb::ClientSession {
                 inbox_identifier: inbox_identifier.to_owned(),
-                source_id: around.of_path("contact_identifier").unwrap_or_default().to_owned(),
+                source_id: outer_params.of_path("contact_identifier").unwrap_or_default().to_owned(),
             });
         }
-        Self::Account(around.of_path("account_id").and_then(|id| id.parse().ok()).unwrap_or_default())
+        Self::Account(
+            outer_params
+                .of_path("account_id")
+                .and_then(|id| id.parse().ok())
+                .unwrap_or_default(),
+        )
     }
 }
 
@@ -101,18 +106,18 @@ struct Form {
 }
 
 impl Form {
-    async fn take(&mut self, mut part: Part<'_>) -> Result<(), Failure> {
+    async fn take(&mut self, mut part: Part<'_>) -> Result<(), ApiError> {
         let name = part.name();
         if !part.is_file() {
             let text = part.text().await?;
             self.texts.add(&text);
             return self.params.put(&name, text);
         }
-        // Files that nothing takes count too: each leaves its name, and all of them may come in one form.
-        let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+        // Unaccepted files count too: the name of each is kept, and a form can consist of nothing else.
+        let too_many = || ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE);
         self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
-        if !TAKEN.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
-            // Told as every file is that nobody takes.
+        if !FILE_FIELDS.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
+            // Rejected like a file on a route that accepts none.
             self.params.refuse_file(&name)?;
             return part.skip().await;
         }
@@ -121,14 +126,14 @@ impl Form {
         self.params.put(&name, file.upload_id)
     }
 
-    /// Hands the file on while it comes. If the client breaks off, so does the upload.
-    async fn upload(&self, part: Part<'_>) -> Result<pb::File, Failure> {
+    /// Streams a file to the service. If the client breaks off, the upload is cancelled.
+    async fn upload(&self, part: Part<'_>) -> Result<pb::File, ApiError> {
         let header = pb::FileHeader {
             file_name: part.file_name(),
             content_type: part.content_type(),
         };
-        let (sender, chunks) = mpsc::channel(WAITING);
-        let pour = pour(part, sender);
+        let (sender, chunks) = mpsc::channel(QUEUED_CHUNKS);
+        let forward_chunks = forward_chunks(part, sender);
         let chunks = ReceiverStream::new(chunks);
         let stored = match self.owner.clone() {
             Owner::Account(account_id) => {
@@ -140,8 +145,9 @@ impl Form {
                 let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks.map(move |chunk| piece(Part::Chunk(chunk))));
                 let mut files = self.call.files();
                 let storing = files.upload_file(self.call.request(pieces)).map_err(|status| refused(&status));
-                // A form that breaks off ends the pieces too: the call must not be asked again, or it would store half a file.
-                tokio::try_join!(biased; pour, storing)?.1.into_inner().file
+                // `biased`, with `forward_chunks` first: when the form breaks off, the stream of chunks ends too. Polling the call again would
+                // make it store a partial file.
+                tokio::try_join!(biased; forward_chunks, storing)?.1.into_inner().file
             }
             Owner::Client(session) => {
                 use pb::upload_client_file_request::Part;
@@ -156,20 +162,20 @@ impl Form {
                 let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks);
                 let mut client = self.call.client();
                 let storing = client.upload_client_file(self.call.request(pieces));
-                let storing = storing.map_err(|status| Failure::of_client(&status));
-                tokio::try_join!(biased; pour, storing)?.1.into_inner().file
+                let storing = storing.map_err(|status| ApiError::from_client(&status));
+                tokio::try_join!(biased; forward_chunks, storing)?.1.into_inner().file
             }
         };
         Ok(stored.unwrap_or_default())
     }
 }
 
-fn refused(status: &Status) -> Failure {
-    Failure::of_message(status)
+fn refused(status: &Status) -> ApiError {
+    ApiError::from_message(status)
 }
 
-/// Passes on the pieces of a file until nobody takes them any more: why, the call says.
-async fn pour(mut part: Part<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), Failure> {
+/// Forwards the chunks of a file until the service stops reading; the call then returns the reason.
+async fn forward_chunks(mut part: Part<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), ApiError> {
     while let Some(chunk) = part.chunk().await? {
         let bytes = chunk.len();
         if sender.send(chunk).await.is_err() {

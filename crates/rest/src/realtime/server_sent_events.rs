@@ -1,4 +1,4 @@
-//! The stream of events as Server-Sent Events: the same log, the same cursors, for browsers and scripts.
+//! The event stream as Server-Sent Events: the same log and cursors as the gRPC API, for browsers and scripts.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -17,27 +17,27 @@ use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::sentence::Complaint,
+    errors::field_error::FieldError,
     openapi::{
-        about,
+        describe,
         schema::{choice, flag, integer, text},
     },
-    params::{Params, fields::Fields, timestamps},
+    params::{Params, fields::ParamReader, timestamps},
 };
 
-/// What a client that comes back says of where it stood, by the standard of Server-Sent Events.
+/// The cursor of a reconnecting client, by the standard of Server-Sent Events.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Asks a proxy to pass each event on at once.
+/// Disables response buffering in nginx.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-const STARTS: [(&str, Begin); 3] = [
-    ("earliest", Begin::Earliest),
-    ("latest", Begin::Latest),
-    ("snapshot", Begin::Snapshot),
+const STARTS: [(&str, StartPosition); 3] = [
+    ("earliest", StartPosition::Earliest),
+    ("latest", StartPosition::Latest),
+    ("snapshot", StartPosition::Snapshot),
 ];
 
 const MESSAGE_TYPES: [(&str, pb::MessageType); 4] = [
@@ -48,18 +48,18 @@ const MESSAGE_TYPES: [(&str, pb::MessageType); 4] = [
 ];
 
 #[derive(Clone, Copy)]
-enum Begin {
+enum StartPosition {
     Earliest,
     Latest,
     Snapshot,
 }
 
-/// The routes of this file.
-pub fn routes() -> Door {
-    Door::new("Events").get(
+/// The routes of the event stream.
+pub fn routes() -> ApiRouter {
+    ApiRouter::new("Events").get(
         "/api/v1/accounts/{account_id}/events",
         follow,
-        about("followEvents", "EventsService.Subscribe")
+        describe("followEvents", "EventsService.Subscribe")
             .query("from", text())
             .query("start", choice(&["earliest", "latest", "snapshot"]))
             .query("after", text())
@@ -72,29 +72,29 @@ pub fn routes() -> Door {
             .query("private", flag())
             .query("ephemeral", flag())
             .query("heartbeat", integer())
-            .refuses(
+            .fails_with(
                 StatusCode::GONE,
                 "The cursor cannot be continued: it has expired, is ahead of the log, or of a history that was replaced. Start again.",
             )
-            .answers_bytes("text/event-stream"),
+            .returns_bytes("text/event-stream"),
     )
 }
 
-async fn follow(call: Call, headers: HeaderMap, params: Params) -> Answer {
+async fn follow(call: Call, headers: HeaderMap, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     refuse_unknown(&mut fields, &params);
-    let asked = read(&mut fields, &headers, account_id);
-    call.admit(account_id, fields.verdict()).await?;
-    let stream = call.events().subscribe(call.request(asked)).await?;
+    let request = read(&mut fields, &headers, account_id);
+    call.authorize_error(account_id, fields.finish()).await?;
+    let stream = call.events().subscribe(call.request(request)).await?;
     let events = stream::unfold(Some(stream.into_inner()), step);
     let mut response = Sse::new(flattened(events)).into_response();
-    // nginx may otherwise gather events in its buffers before it passes any on.
+    // nginx would otherwise collect events in its buffers before it forwards any.
     response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));
     Ok(response)
 }
 
-/// Every parameter that the route has, the one of its path included.
+/// All parameters of the route, including those of its path.
 const PARAMETERS: [&str; 13] = [
     "account_id",
     "start",
@@ -111,15 +111,15 @@ const PARAMETERS: [&str; 13] = [
     "heartbeat",
 ];
 
-/// Refuses parameters that the route does not have: a misspelt start would begin somewhere else without a word. Names that begin with `_`
-/// are left alone, because scripts add them against caches.
-fn refuse_unknown(fields: &mut Fields<'_>, params: &Params) {
+/// Rejects unknown parameters: a misspelt start would silently begin somewhere else. Names that begin with `_` are accepted, because
+/// scripts add them to bypass caches.
+fn refuse_unknown(fields: &mut ParamReader<'_>, params: &Params) {
     let unknown = params
         .map
         .keys()
         .find(|name| !PARAMETERS.contains(&name.as_str()) && !name.starts_with('_'));
     if let Some(name) = unknown {
-        fields.complain(Complaint::new(
+        fields.add_error(FieldError::new(
             name,
             "is no parameter of the stream: it has from, start, after, at, kinds, inbox_ids, conversation_ids, contact_ids, message_types, \
              private, ephemeral and heartbeat",
@@ -127,24 +127,24 @@ fn refuse_unknown(fields: &mut Fields<'_>, params: &Params) {
     }
 }
 
-fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::SubscribeRequest {
-    // Who comes back stands where it says, whatever its address says of the first time.
+fn read(fields: &mut ParamReader<'_>, headers: &HeaderMap, account_id: i64) -> pb::SubscribeRequest {
+    // A reconnecting client continues at `Last-Event-ID`, even though its URL still has the original start.
     let resumed = headers
         .get(LAST_EVENT_ID)
         .and_then(|id| id.to_str().ok())
         .filter(|id| !id.is_empty());
     let after = resumed.map(str::to_owned).or_else(|| fields.text("after"));
     let begin = fields.choice("start", &STARTS).map(|begin| match begin {
-        Begin::Earliest => Start::Earliest(()),
-        Begin::Latest => Start::Latest(()),
-        Begin::Snapshot => Start::Snapshot(()),
+        StartPosition::Earliest => Start::Earliest(()),
+        StartPosition::Latest => Start::Latest(()),
+        StartPosition::Snapshot => Start::Snapshot(()),
     });
     let at = fields.time("at", timestamps::from_iso).map(Start::At);
     let from = from(fields);
     let after = after.map(|text| {
         let cursor = cursor_text::decode(&text).unwrap_or_default();
         if cursor.is_empty() {
-            fields.complain(Complaint::new("after", "must be the id of an event of this stream"));
+            fields.add_error(FieldError::new("after", "must be the id of an event of this stream"));
         }
         Start::After(cursor)
     });
@@ -178,8 +178,8 @@ fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::Su
     }
 }
 
-/// Where to start as `parley tail --from` spells it: a word, a cursor or a time.
-fn from(fields: &mut Fields<'_>) -> Option<Start> {
+/// Parses `from` in the syntax of `parley tail --from`: a keyword, a cursor or a time.
+fn from(fields: &mut ParamReader<'_>) -> Option<Start> {
     let text = fields.text("from").filter(|text| !text.is_empty())?;
     let start = match text.as_str() {
         "earliest" => Some(Start::Earliest(())),
@@ -191,13 +191,13 @@ fn from(fields: &mut Fields<'_>) -> Option<Start> {
         },
     };
     if start.is_none() {
-        fields.complain(Complaint::new("from", "must be earliest, latest, snapshot, a cursor or a time"));
+        fields.add_error(FieldError::new("from", "must be earliest, latest, snapshot, a cursor or a time"));
     }
     start
 }
 
-/// A list that is written with commas.
-fn many<T>(fields: &mut Fields<'_>, key: &'static str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
+/// Parses a comma-separated list.
+fn many<T>(fields: &mut ParamReader<'_>, key: &'static str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
     let text = fields.text(key).unwrap_or_default();
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let (mut known, mut unknown) = (Vec::new(), false);
@@ -208,7 +208,7 @@ fn many<T>(fields: &mut Fields<'_>, key: &'static str, read: impl Fn(&str) -> Op
         }
     }
     if unknown {
-        fields.complain(Complaint::new(key, "is not included in the list"));
+        fields.add_error(FieldError::new(key, "is not included in the list"));
     }
     known
 }
@@ -217,11 +217,11 @@ fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
-/// What one response of the stream becomes, and the stream, unless it has ended.
+/// Converts the next response of the stream to events. Also returns the stream, or `None` if it has ended.
 async fn step(stream: Option<Streaming<pb::SubscribeResponse>>) -> Option<(Vec<Event>, Option<Streaming<pb::SubscribeResponse>>)> {
     let mut stream = stream?;
     match stream.message().await {
-        Ok(Some(response)) => Some((spelled(&response), Some(stream))),
+        Ok(Some(response)) => Some((to_events(&response), Some(stream))),
         Ok(None) => None,
         Err(status) => Some((vec![end(&status)], None)),
     }
@@ -232,7 +232,7 @@ fn flattened(events: impl Stream<Item = Vec<Event>>) -> impl Stream<Item = Resul
     events.flat_map(|events| stream::iter(events.into_iter().map(Ok)))
 }
 
-fn spelled(response: &pb::SubscribeResponse) -> Vec<Event> {
+fn to_events(response: &pb::SubscribeResponse) -> Vec<Event> {
     let mut events = Vec::with_capacity(response.events.len() + 1);
     let plain = |name: &str, data: serde_json::Value| Event::default().event(name).data(data.to_string());
     for upsert in &response.upserts {
@@ -249,13 +249,13 @@ fn spelled(response: &pb::SubscribeResponse) -> Vec<Event> {
         events.push(plain(&ephemeral.kind_name, json::message("parley.v1.EphemeralEvent", ephemeral)));
     }
     if let Some(bookmark) = &response.bookmark {
-        let said = format!("at {} of {}", bookmark.seq, bookmark.head_seq);
-        events.push(Event::default().id(cursor_text::encode(&bookmark.cursor)).comment(said));
+        let comment = format!("at {} of {}", bookmark.seq, bookmark.head_seq);
+        events.push(Event::default().id(cursor_text::encode(&bookmark.cursor)).comment(comment));
     }
     events
 }
 
-/// The last thing that is said: when to come back, or why not to. Its id is the cursor that the stream ended at, if it has one.
+/// The last event of a stream: when to reconnect, or why not to. Its id is the cursor at which the stream ended, if it has one.
 fn end(status: &Status) -> Event {
     let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);
     let end = match retry.filter(|_| status.code() == Code::Unavailable) {

@@ -1,67 +1,70 @@
-//! The account of the path, and the cache keys of its lists. What the operator does to accounts is in `platform`.
+//! The account in the path, and the cache keys of its lists. The operator's account routes are in `platform`.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
 use serde_json::json;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json,
     openapi::{
-        Caller, about,
+        Caller, describe,
         schema::{text, within},
     },
     params::Params,
 };
 
-/// What of an account its administrators change.
+/// The attributes of an account that administrators may change.
 const ATTRIBUTES: [&str; 4] = ["name", "locale", "domain", "support_email"];
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     let shape = json::account::schema;
-    Door::new("Account")
-        .get(ACCOUNT, show, about("showAccount", "AccountsService.GetAccount").answers(shape()))
+    ApiRouter::new("Account")
+        .get(
+            ACCOUNT,
+            show,
+            describe("showAccount", "AccountsService.GetAccount").returns(shape()),
+        )
         .update(
             ACCOUNT,
             update,
-            about("updateAccount", "AccountsService.UpdateAccount")
+            describe("updateAccount", "AccountsService.UpdateAccount")
                 .caller(Caller::Administrator)
                 .bodies(&["name", "locale"], &text())
                 .bodies(&["domain", "support_email"], &text().or_null())
-                .answers(shape()),
+                .returns(shape()),
         )
         .get(
             &format!("{ACCOUNT}/cache_keys"),
             cache_keys,
-            about("showCacheKeys", "AccountsService.GetCacheKeys").answers(within("cache_keys", json::account::cache_keys_schema())),
+            describe("showCacheKeys", "AccountsService.GetCacheKeys").returns(within("cache_keys", json::account::cache_keys_schema())),
         )
 }
 
-async fn keys(call: &Call, account_id: i64) -> Result<pb::CacheKeys, Failure> {
+async fn keys(call: &Call, account_id: i64) -> Result<pb::CacheKeys, ApiError> {
     let request = pb::GetCacheKeysRequest { account_id };
     let found = call.accounts().get_cache_keys(call.request(request)).await?.into_inner();
     Ok(found.cache_keys.unwrap_or_default())
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
-    // The method is the operator's too, this side of the API is not.
-    call.enter(account_id).await?;
+    // The operator may call the gRPC method, but not this route.
+    call.authorize(account_id).await?;
     let request = pb::GetAccountRequest { account_id };
     let found = call.accounts().get_account(call.request(request)).await?.into_inner();
     let keys = keys(&call, account_id).await?;
     Ok(json::ok(&json::account::account(&found.account.unwrap_or_default(), &keys)))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
-    call.enter(account_id).await?;
+    call.authorize(account_id).await?;
     let account = pb::Account {
         id: account_id,
         name: fields.text("name").unwrap_or_default(),
@@ -70,7 +73,7 @@ async fn update(call: Call, params: Params) -> Answer {
         support_email: fields.text("support_email"),
         ..Default::default()
     };
-    fields.verdict()?;
+    fields.finish()?;
     let paths = fields.sent(&ATTRIBUTES);
     if paths.is_empty() {
         return show(call, params).await;
@@ -85,7 +88,7 @@ async fn update(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::account::account(&changed.account.unwrap_or_default(), &keys)))
 }
 
-async fn cache_keys(call: Call, params: Params) -> Answer {
+async fn cache_keys(call: Call, params: Params) -> ApiResult {
     let keys = keys(&call, params.fields().account()).await?;
     Ok(json::ok(&json!({ "cache_keys": json::account::cache_keys(&keys) })))
 }

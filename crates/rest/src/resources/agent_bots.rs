@@ -1,47 +1,46 @@
-//! The bots of inboxes, and the bots that an account may use.
+//! The agent bots of inboxes, and those that an account may use.
 
 use axum::http::StatusCode;
 use parley_proto as pb;
 use serde_json::json;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::rows,
     openapi::{
-        Caller, about,
+        Caller, describe,
         schema::{attributes, id, list as list_of, object},
     },
     params::Params,
 };
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
-    Door::new("Agent bots")
+    ApiRouter::new("Agent bots")
         .get(
             &format!("{ACCOUNT}/inboxes/{{inbox_id}}/agent_bot"),
             of_inbox,
-            about("showInboxAgentBot", "AgentBotsService.GetInboxAgentBot").answers(object().key("agent_bot", attributes())),
+            describe("showInboxAgentBot", "AgentBotsService.GetInboxAgentBot").returns(object().key("agent_bot", attributes())),
         )
         .post(
             &format!("{ACCOUNT}/inboxes/{{inbox_id}}/set_agent_bot"),
             set,
-            about("setInboxAgentBot", "AgentBotsService.SetInboxAgentBot")
+            describe("setInboxAgentBot", "AgentBotsService.SetInboxAgentBot")
                 .caller(Caller::Administrator)
                 .body("agent_bot", id().or_null()),
         )
         .get(
             &format!("{ACCOUNT}/agent_bots"),
             list,
-            about("listAgentBots", "AgentBotsService.ListAgentBots").answers(list_of(attributes())),
+            describe("listAgentBots", "AgentBotsService.ListAgentBots").returns(list_of(attributes())),
         )
 }
 
-async fn of_inbox(call: Call, params: Params) -> Answer {
+async fn of_inbox(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::GetInboxAgentBotRequest {
         account_id: fields.account(),
@@ -53,11 +52,11 @@ async fn of_inbox(call: Call, params: Params) -> Answer {
     ))
 }
 
-async fn set(call: Call, params: Params) -> Answer {
+async fn set(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
-    if fields.filled("agent_bot") && fields.id("agent_bot").is_none() {
-        call.enter(fields.account()).await?;
-        return Err(Failure::error(StatusCode::NOT_FOUND, "Resource could not be found"));
+    if fields.has_value("agent_bot") && fields.id("agent_bot").is_none() {
+        call.authorize(fields.account()).await?;
+        return Err(ApiError::error(StatusCode::NOT_FOUND, "Resource could not be found"));
     }
     let request = pb::SetInboxAgentBotRequest {
         account_id: fields.account(),
@@ -70,12 +69,12 @@ async fn set(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn list(call: Call, params: Params) -> Answer {
-    // The call behind it is the operator's too, this side of the door is not.
+async fn list(call: Call, params: Params) -> ApiResult {
+    // The operator may call the gRPC method, but not this route.
     let account_id = params.fields().account();
-    call.enter(account_id).await?;
-    // The product knows no pages of bots.
-    rows::whole(
+    call.authorize(account_id).await?;
+    // Chatwoot does not paginate bots.
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListAgentBotsRequest {

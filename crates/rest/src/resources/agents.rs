@@ -3,19 +3,19 @@
 use parley_proto::{self as pb, Availability, Role};
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
     json,
     lists::rows,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{flag, list as list_of, names, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
-/// What an agent is made of, as far as it can be said.
+/// The attributes of an agent that clients can set.
 const ATTRIBUTES: [&str; 5] = ["email", "name", "role", "availability", "auto_offline"];
 const ROLES: [(&str, Role); 2] = [("agent", Role::Agent), ("administrator", Role::Administrator)];
 pub(crate) const AVAILABILITIES: [(&str, Availability); 3] = [
@@ -24,57 +24,56 @@ pub(crate) const AVAILABILITIES: [(&str, Availability); 3] = [
     ("busy", Availability::Busy),
 ];
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const AGENTS: &str = "/api/v1/accounts/{account_id}/agents";
     const AGENT: &str = "/api/v1/accounts/{account_id}/agents/{agent_id}";
     let shape = json::agent::schema;
-    let settings = |about: About| {
-        about
+    let settings = |description: RouteDescription| {
+        description
             .caller(Caller::Administrator)
             .root("agent")
             .body("role", names(&ROLES))
             .body("availability", names(&AVAILABILITIES).or_null())
             .body("auto_offline", flag())
-            .answers(shape())
+            .returns(shape())
     };
-    Door::new("Agents")
+    ApiRouter::new("Agents")
         .get(
             AGENTS,
             list,
-            about("listAgents", "AccountsService.ListMembers").answers(list_of(shape())),
+            describe("listAgents", "AccountsService.ListMembers").returns(list_of(shape())),
         )
         .post(
             AGENTS,
             create,
-            settings(about("createAgent", "AccountsService.CreateAgent"))
-                .needs("email", text())
-                .needs("name", text()),
+            settings(describe("createAgent", "AccountsService.CreateAgent"))
+                .required_body("email", text())
+                .required_body("name", text()),
         )
         .post(
             &format!("{AGENTS}/bulk_create"),
             create_many,
-            about("createAgents", "AccountsService.CreateAgents")
+            describe("createAgents", "AccountsService.CreateAgents")
                 .caller(Caller::Administrator)
-                .needs("emails", list_of(text())),
+                .required_body("emails", list_of(text())),
         )
         .update(
             AGENT,
             update,
-            settings(about("updateAgent", "AccountsService.UpdateAgent")).body("name", text()),
+            settings(describe("updateAgent", "AccountsService.UpdateAgent")).body("name", text()),
         )
         .delete(
             AGENT,
             delete,
-            about("deleteAgent", "AccountsService.DeleteMembership").caller(Caller::Administrator),
+            describe("deleteAgent", "AccountsService.DeleteMembership").caller(Caller::Administrator),
         )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
-    // The calls behind this and the deletion are the operator's too, this side of the door is not.
-    call.enter(account_id).await?;
-    rows::whole(
+    // The operator may call the gRPC methods for listing and deleting, but not these routes.
+    call.authorize(account_id).await?;
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListMembersRequest {
@@ -92,8 +91,8 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-/// Role, availability and whether they go offline, as far as they are said.
-fn settings(fields: &mut Fields<'_>) -> (i32, i32, Option<bool>) {
+/// Role, availability and `auto_offline`. Unspecified ones are 0 or `None`.
+fn settings(fields: &mut ParamReader<'_>) -> (i32, i32, Option<bool>) {
     (
         fields.choice("role", &ROLES).map_or(0, i32::from),
         fields.choice("availability", &AVAILABILITIES).map_or(0, i32::from),
@@ -101,9 +100,9 @@ fn settings(fields: &mut Fields<'_>) -> (i32, i32, Option<bool>) {
     )
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
-    let mut fields = call.admit(account_id, params.root("agent", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("agent", &ATTRIBUTES)).await?;
     let (role, availability, auto_offline) = settings(&mut fields);
     let request = pb::CreateAgentRequest {
         account_id,
@@ -114,27 +113,27 @@ async fn create(call: Call, params: Params) -> Answer {
         availability,
         auto_offline,
     };
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let made = call.accounts().create_agent(call.request(request)).await?.into_inner();
     Ok(json::ok(&json::agent::agent(&made.agent.unwrap_or_default())))
 }
 
-async fn create_many(call: Call, params: Params) -> Answer {
+async fn create_many(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateAgentsRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         emails: fields.texts("emails").unwrap_or_default(),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     call.accounts().create_agents(call.request(request)).await?;
     Ok(json::empty())
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.admit(account_id, params.root("agent", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("agent", &ATTRIBUTES)).await?;
     let (role, availability, auto_offline) = settings(&mut fields);
     let request = pb::UpdateAgentRequest {
         account_id,
@@ -145,19 +144,19 @@ async fn update(call: Call, params: Params) -> Answer {
         availability,
         auto_offline,
     };
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let changed = call.accounts().update_agent(call.request(request)).await?.into_inner();
     Ok(json::ok(&json::agent::agent(&changed.agent.unwrap_or_default())))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::DeleteMembershipRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         user_id: fields.path_id("agent_id"),
     };
-    call.enter(request.account_id).await?;
+    call.authorize(request.account_id).await?;
     call.accounts().delete_membership(call.request(request)).await?;
     Ok(json::empty())
 }

@@ -1,4 +1,4 @@
-//! Audit logs, in the shape of Chatwoot's enterprise edition.
+//! Audit logs, in the format of Chatwoot's enterprise edition.
 
 use std::sync::Arc;
 
@@ -6,29 +6,28 @@ use parley_proto as pb;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    lists::{paging::Window, rows},
+    lists::{pagination::PageWindow, rows},
     openapi::{
-        Caller, about,
+        Caller, describe,
         schema::{Schema, integer, list as list_of, object, text, unix},
     },
     params::{Params, timestamps},
 };
 
-/// Entries of a page, as Chatwoot has it.
+/// Entries per page, as in Chatwoot.
 const PAGE: i32 = 15;
 
-/// The routes of this file.
-pub fn routes() -> Door {
-    Door::new("Audit logs").get(
+pub fn routes() -> ApiRouter {
+    ApiRouter::new("Audit logs").get(
         "/api/v1/accounts/{account_id}/audit_logs",
         list,
-        about("listAuditLogs", "AuditService.ListAuditEvents")
+        describe("listAuditLogs", "AuditService.ListAuditEvents")
             .caller(Caller::Administrator)
             .query("page", integer().note("From 1."))
-            .answers(
+            .returns(
                 object()
                     .key("per_page", integer())
                     .key("total_entries", integer())
@@ -38,11 +37,11 @@ pub fn routes() -> Door {
     )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
-    let window = Window::numbered(&fields, PAGE);
-    // The method behind this admits the operator too; routes inside of accounts do not.
-    call.enter(fields.account()).await?;
+    let window = PageWindow::numbered(&fields, PAGE);
+    // The operator may call the gRPC method, but not the routes of accounts.
+    call.authorize(fields.account()).await?;
     let request = pb::ListAuditEventsRequest {
         account_id: Some(fields.account()),
         page_size: window.size,
@@ -56,7 +55,7 @@ async fn list(call: Call, params: Params) -> Answer {
     let entries = found.audit_events.iter().map(entry).collect();
     let first = (entries, window.cut(found.next_page_token));
     let call = Arc::new(call);
-    Ok(rows::go_on(first, window.rows, frame, move |page_token, size| {
+    Ok(rows::paginated(first, window.rows, frame, move |page_token, size| {
         let request = pb::ListAuditEventsRequest {
             page_token,
             page_size: size.try_into().unwrap_or(PAGE),
@@ -72,7 +71,7 @@ async fn list(call: Call, params: Params) -> Answer {
     }))
 }
 
-/// What an entry is about, as Chatwoot names models: `LabelsService/DeleteLabel` is about a `Label`.
+/// The type of an entry's resource in Chatwoot's naming: the type of `LabelsService/DeleteLabel` is `Label`.
 fn auditable_type(method: &str) -> &str {
     let service = method.split('/').next().unwrap_or_default();
     let service = service.rsplit('.').next().unwrap_or_default();

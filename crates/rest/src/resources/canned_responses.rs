@@ -1,63 +1,62 @@
-//! Texts that agents send often.
+//! Canned responses.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
     json,
     lists::rows,
     openapi::{
-        About, about,
+        RouteDescription, describe,
         schema::{list as list_of, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
-/// What a canned response is made of.
+/// The attributes of a canned response.
 const ATTRIBUTES: [&str; 2] = ["short_code", "content"];
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/canned_responses";
     const ONE: &str = "/api/v1/accounts/{account_id}/canned_responses/{id}";
     let shape = json::record::canned_response_schema;
-    let settings = |about: About| about.root("canned_response").answers(shape());
-    Door::new("Canned responses")
+    let settings = |description: RouteDescription| description.root("canned_response").returns(shape());
+    ApiRouter::new("Canned responses")
         .get(
             LIST,
             list,
-            about("listCannedResponses", "CannedResponsesService.ListCannedResponses")
+            describe("listCannedResponses", "CannedResponsesService.ListCannedResponses")
                 .query("search", text())
-                .answers(list_of(shape())),
+                .returns(list_of(shape())),
         )
         .post(
             LIST,
             create,
-            settings(about("createCannedResponse", "CannedResponsesService.CreateCannedResponse"))
-                .needs("short_code", text())
-                .needs("content", text()),
+            settings(describe("createCannedResponse", "CannedResponsesService.CreateCannedResponse"))
+                .required_body("short_code", text())
+                .required_body("content", text()),
         )
         .update(
             ONE,
             update,
-            settings(about("updateCannedResponse", "CannedResponsesService.UpdateCannedResponse")).bodies(&ATTRIBUTES, &text()),
+            settings(describe("updateCannedResponse", "CannedResponsesService.UpdateCannedResponse")).bodies(&ATTRIBUTES, &text()),
         )
         .delete(
             ONE,
             delete,
-            about("deleteCannedResponse", "CannedResponsesService.DeleteCannedResponse"),
+            describe("deleteCannedResponse", "CannedResponsesService.DeleteCannedResponse"),
         )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let mut outer = params.fields();
     let account_id = outer.account();
     let query = outer.text("search").unwrap_or_default();
-    call.admit(account_id, outer.verdict()).await?;
-    rows::whole(
+    call.authorize_error(account_id, outer.finish()).await?;
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListCannedResponsesRequest {
@@ -79,12 +78,14 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.admit(account_id, params.root("canned_response", &ATTRIBUTES)).await?;
+    let mut fields = call
+        .authorize_error(account_id, params.root("canned_response", &ATTRIBUTES))
+        .await?;
     let (row, _) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateCannedResponseRequest {
         account_id,
         request_id: call.request_id(),
@@ -98,7 +99,7 @@ async fn create(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::canned_response(&made.canned_response.unwrap_or_default())))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let request = pb::GetCannedResponseRequest {
@@ -113,12 +114,14 @@ async fn show(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::canned_response(&found.canned_response.unwrap_or_default())))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.admit(account_id, params.root("canned_response", &ATTRIBUTES)).await?;
+    let mut fields = call
+        .authorize_error(account_id, params.root("canned_response", &ATTRIBUTES))
+        .await?;
     let (mut row, paths) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if paths.is_empty() {
         return show(call, params).await;
     }
@@ -139,7 +142,7 @@ async fn update(call: Call, params: Params) -> Answer {
     )))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let request = pb::DeleteCannedResponseRequest {
@@ -151,8 +154,8 @@ async fn delete(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-/// What was sent of a canned response, and which of it.
-fn read(fields: &mut Fields<'_>) -> (pb::CannedResponse, Vec<String>) {
+/// Parses a canned response. Also returns the names of the attributes that were sent.
+fn read(fields: &mut ParamReader<'_>) -> (pb::CannedResponse, Vec<String>) {
     let response = pb::CannedResponse {
         short_code: fields.text("short_code").unwrap_or_default(),
         content: fields.text("content").unwrap_or_default(),

@@ -1,93 +1,93 @@
-//! The client side: what contacts' own programs ask for, without any token.
+//! The client API, for programs of contacts: inboxes and sessions. It requires no token.
 
 use parley_proto as pb;
 use tonic::Status;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{attributes, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
-/// Where the client side lies.
+/// The base path of contact sessions.
 pub(crate) const CONTACTS: &str = "/public/api/v1/inboxes/{inbox_identifier}/contacts";
 
-/// The routes of this file; pages of any origin may ask.
-pub fn routes() -> Door {
+/// The routes of inboxes and sessions. Pages of any origin may call them.
+pub fn routes() -> ApiRouter {
     let one = format!("{CONTACTS}/{{contact_identifier}}");
-    Door::new("Client side")
+    ApiRouter::new("Client side")
         .get(
             "/public/api/v1/inboxes/{inbox_identifier}",
             inbox,
-            told("showClientInbox", "ClientService.GetClientInbox").answers(json::client::inbox_schema()),
+            client_route("showClientInbox", "ClientService.GetClientInbox").returns(json::client::inbox_schema()),
         )
         .post(
             CONTACTS,
             create,
-            person(signed(told("createClientSession", "ClientService.CreateClientSession")))
+            person(signed(client_route("createClientSession", "ClientService.CreateClientSession")))
                 .body("source_id", text().or_null())
-                .answers(json::client::session_schema()),
+                .returns(json::client::session_schema()),
         )
         .get(
             &one,
             show,
-            told("showClientSession", "ClientService.GetClientSession")
+            client_route("showClientSession", "ClientService.GetClientSession")
                 .query("identifier", text())
                 .query("identifier_hash", text())
-                .answers(json::client::session_schema()),
+                .returns(json::client::session_schema()),
         )
         .update(
             &one,
             update,
-            person(signed(told("updateClientSession", "ClientService.UpdateClientSession"))).answers(json::client::record_schema()),
+            person(signed(client_route("updateClientSession", "ClientService.UpdateClientSession"))).returns(json::client::record_schema()),
         )
         .post(
             &format!("{one}/rotate_pubsub_token"),
             rotate,
-            signed(told("rotateClientPubsubToken", "PubsubService.RotatePubsubToken")).answers(json::client::session_schema()),
+            signed(client_route("rotateClientPubsubToken", "PubsubService.RotatePubsubToken")).returns(json::client::session_schema()),
         )
 }
 
-/// A route that asks for no token.
-pub(crate) fn told(operation: &'static str, rpc: &'static str) -> About {
-    about(operation, rpc).caller(Caller::Anyone).refuses(
+/// Describes a route that requires no token.
+pub(crate) fn client_route(operation: &'static str, rpc: &'static str) -> RouteDescription {
+    describe(operation, rpc).caller(Caller::Anyone).fails_with(
         axum::http::StatusCode::UNAUTHORIZED,
         "The hash does not sign the identifier of the session's contact.",
     )
 }
 
-fn signed(about: About) -> About {
-    about.bodies(&["identifier", "identifier_hash"], &text().or_null())
+fn signed(description: RouteDescription) -> RouteDescription {
+    description.bodies(&["identifier", "identifier_hash"], &text().or_null())
 }
 
-fn person(about: About) -> About {
-    about
+fn person(description: RouteDescription) -> RouteDescription {
+    description
         .bodies(&["email", "name", "phone_number", "avatar_url"], &text().or_null())
         .body("custom_attributes", attributes())
 }
 
-/// What a refused call of the client side is answered.
-#[allow(clippy::needless_pass_by_value)] // as `map_err` gives it
-pub(crate) fn refused(status: Status) -> Failure {
-    Failure::of_client(&status)
+/// Converts an error of a client API call.
+#[allow(clippy::needless_pass_by_value)] // the signature that `map_err` requires
+pub(crate) fn refused(status: Status) -> ApiError {
+    ApiError::from_client(&status)
 }
 
-/// The session that the path names.
-pub(crate) fn session(fields: &mut Fields<'_>) -> pb::ClientSession {
+/// The session in the path.
+pub(crate) fn session(fields: &mut ParamReader<'_>) -> pb::ClientSession {
     pb::ClientSession {
         inbox_identifier: fields.text("inbox_identifier").unwrap_or_default(),
         source_id: fields.text("contact_identifier").unwrap_or_default(),
     }
 }
 
-fn signature(fields: &mut Fields<'_>) -> Option<pb::ClientSignature> {
+fn signature(fields: &mut ParamReader<'_>) -> Option<pb::ClientSignature> {
     let (identifier, hash) = (fields.text("identifier"), fields.text("identifier_hash"));
     (identifier.is_some() || hash.is_some()).then(|| pb::ClientSignature {
         identifier: identifier.unwrap_or_default(),
@@ -95,7 +95,7 @@ fn signature(fields: &mut Fields<'_>) -> Option<pb::ClientSignature> {
     })
 }
 
-async fn inbox(call: Call, params: Params) -> Answer {
+async fn inbox(call: Call, params: Params) -> ApiResult {
     let request = pb::GetClientInboxRequest {
         inbox_identifier: params.fields().text("inbox_identifier").unwrap_or_default(),
     };
@@ -108,7 +108,7 @@ async fn inbox(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::client::inbox(&found.inbox.unwrap_or_default())))
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateClientSessionRequest {
         inbox_identifier: fields.text("inbox_identifier").unwrap_or_default(),
@@ -121,19 +121,19 @@ async fn create(call: Call, params: Params) -> Answer {
         custom_attributes: fields.object("custom_attributes"),
         source_id: fields.text("source_id"),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let made = call.client().create_client_session(call.request(request)).await;
     let made = made.map_err(refused)?.into_inner();
     Ok(json::ok(&json::client::session(&made.session.unwrap_or_default())))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::GetClientSessionRequest {
         session: Some(session(&mut fields)),
         signature: signature(&mut fields),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let found = call
         .client()
         .get_client_session(call.request(request))
@@ -143,13 +143,13 @@ async fn show(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::client::session(&found.session.unwrap_or_default())))
 }
 
-async fn rotate(call: Call, params: Params) -> Answer {
+async fn rotate(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::GetClientSessionRequest {
         session: Some(session(&mut fields)),
         signature: signature(&mut fields),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let found = call.client().get_client_session(call.request(request)).await;
     let mut session = found.map_err(refused)?.into_inner().session.unwrap_or_default();
     let request = pb::RotatePubsubTokenRequest {
@@ -164,7 +164,7 @@ async fn rotate(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::client::session(&session)))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::UpdateClientSessionRequest {
         session: Some(session(&mut fields)),
@@ -176,7 +176,7 @@ async fn update(call: Call, params: Params) -> Answer {
         avatar_url: fields.text("avatar_url"),
         custom_attributes: fields.object("custom_attributes"),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let changed = call.client().update_client_session(call.request(request)).await;
     let changed = changed.map_err(refused)?.into_inner();
     let contact = changed.session.and_then(|session| session.contact).unwrap_or_default();

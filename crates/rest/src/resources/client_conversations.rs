@@ -1,4 +1,4 @@
-//! The conversations and messages of the client side.
+//! Conversations and messages of the client API.
 
 use std::sync::{
     Arc,
@@ -11,86 +11,85 @@ use prost::Message as _;
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
     json,
     lists::rows,
-    openapi::schema::{anything, attributes, choice, files, integer, list as list_of, text},
-    params::{Params, draft::upload_ids, fields::Fields, uploads::WithFiles},
-    resources::client::{CONTACTS, refused, session, told},
+    openapi::schema::{any, attributes, choice, files, integer, list as list_of, text},
+    params::{Params, fields::ParamReader, message_draft::upload_ids, uploads::ParamsWithFiles},
+    resources::client::{CONTACTS, client_route, refused, session},
 };
 
-/// Conversations in one answer: the contract knows no pages of them.
+/// Maximum conversations in one response: Chatwoot does not paginate them.
 const CONVERSATIONS: usize = 1000;
 
-/// Messages in one answer.
+/// Messages in one response.
 const MESSAGES: usize = 20;
 
-/// Bytes of one answer after which conversations are listed without their messages.
+/// Once a response exceeds this number of bytes, its remaining conversations are listed without messages.
 const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     let all = format!("{CONTACTS}/{{contact_identifier}}/conversations");
     let one = format!("{all}/{{conversation_id}}");
-    let (talk, said) = (json::client::conversation_schema, json::client::message_schema);
-    Door::new("Client side")
+    let (conversation_schema, message_schema) = (json::client::conversation_schema, json::client::message_schema);
+    ApiRouter::new("Client side")
         .get(
             &all,
             list,
-            told("listClientConversations", "ClientService.ListClientConversations").answers(list_of(talk())),
+            client_route("listClientConversations", "ClientService.ListClientConversations").returns(list_of(conversation_schema())),
         )
         .post(
             &all,
             create,
-            told("createClientConversation", "ClientService.CreateClientConversation")
+            client_route("createClientConversation", "ClientService.CreateClientConversation")
                 .body("custom_attributes", attributes())
-                .answers(talk()),
+                .returns(conversation_schema()),
         )
         .get(
             &one,
             show,
-            told("showClientConversation", "ClientService.GetClientConversation").answers(talk()),
+            client_route("showClientConversation", "ClientService.GetClientConversation").returns(conversation_schema()),
         )
         .post(
             &format!("{one}/toggle_status"),
             resolve,
-            told("resolveClientConversation", "ClientService.ResolveClientConversation").answers(talk()),
+            client_route("resolveClientConversation", "ClientService.ResolveClientConversation").returns(conversation_schema()),
         )
         .post(
             &format!("{one}/toggle_typing"),
             toggle_typing,
-            told("toggleClientTyping", "ClientService.SetClientTyping")
+            client_route("toggleClientTyping", "ClientService.SetClientTyping")
                 .body("typing_status", choice(&["on", "off"]))
                 .reads(),
         )
         .post(
             &format!("{one}/update_last_seen"),
-            look,
-            told("markClientConversationSeen", "ClientService.MarkClientConversationSeen"),
+            mark_seen,
+            client_route("markClientConversationSeen", "ClientService.MarkClientConversationSeen"),
         )
         .get(
             &format!("{one}/messages"),
             messages,
-            told("listClientMessages", "ClientService.ListClientMessages")
+            client_route("listClientMessages", "ClientService.ListClientMessages")
                 .query("before", integer())
-                .answers(list_of(said())),
+                .returns(list_of(message_schema())),
         )
         .post(
             &format!("{one}/messages"),
             write,
-            told("createClientMessage", "ClientService.CreateClientMessage")
+            client_route("createClientMessage", "ClientService.CreateClientMessage")
                 .bodies(&["content", "echo_id"], &text().or_null())
                 .body("attachments", files())
-                .answers(said()),
+                .returns(message_schema()),
         )
         .update(
             &format!("{one}/messages/{{message_id}}"),
             submit,
-            told("updateClientMessage", "ClientService.UpdateClientMessage")
-                .body("submitted_values", anything())
-                .answers(said()),
+            client_route("updateClientMessage", "ClientService.UpdateClientMessage")
+                .body("submitted_values", any())
+                .returns(message_schema()),
         )
 }
 
@@ -98,15 +97,15 @@ fn answer(conversation: Option<pb::ClientConversation>) -> Response {
     json::ok(&json::client::conversation(&conversation.unwrap_or_default()))
 }
 
-fn said(message: Option<pb::Message>) -> Response {
+fn message_response(message: Option<pb::Message>) -> Response {
     json::ok(&json::client::message(&message.unwrap_or_default()))
 }
 
-fn conversation(fields: &Fields<'_>) -> i64 {
+fn conversation(fields: &ParamReader<'_>) -> i64 {
     fields.path_id("conversation_id")
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let session = session(&mut params.fields());
     let written = Arc::new(AtomicUsize::new(0));
     let fetch = move |page_token, size: usize| {
@@ -121,27 +120,27 @@ async fn list(call: Call, params: Params) -> Answer {
         async move {
             let page = client.list_client_conversations(request).await.map_err(refused)?.into_inner();
             written.fetch_add(page.encoded_len(), Ordering::Relaxed);
-            let shown = page.conversations.iter().map(json::client::conversation);
-            Ok((shown.collect(), page.next_page_token))
+            let rows = page.conversations.iter().map(json::client::conversation);
+            Ok((rows.collect(), page.next_page_token))
         }
     };
     let first = fetch(String::new(), CONVERSATIONS).await?;
-    Ok(rows::go_on(first, CONVERSATIONS, |rows| rows, fetch))
+    Ok(rows::paginated(first, CONVERSATIONS, |rows| rows, fetch))
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateClientConversationRequest {
         session: Some(session(&mut fields)),
         request_id: call.request_id(),
         custom_attributes: fields.object("custom_attributes"),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let made = call.client().create_client_conversation(call.request(request)).await;
     Ok(answer(made.map_err(refused)?.into_inner().conversation))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::GetClientConversationRequest {
         session: Some(session(&mut fields)),
@@ -151,8 +150,8 @@ async fn show(call: Call, params: Params) -> Answer {
     Ok(answer(found.map_err(refused)?.into_inner().conversation))
 }
 
-/// Despite the name of its path it never opens.
-async fn resolve(call: Call, params: Params) -> Answer {
+/// Only resolves a conversation, although the path is `toggle_status`.
+async fn resolve(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::ResolveClientConversationRequest {
         session: Some(session(&mut fields)),
@@ -163,12 +162,12 @@ async fn resolve(call: Call, params: Params) -> Answer {
     Ok(answer(resolved.map_err(refused)?.into_inner().conversation))
 }
 
-async fn toggle_typing(call: Call, params: Params) -> Answer {
+async fn toggle_typing(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let typing = match fields.raw("typing_status").and_then(Json::as_str) {
         Some("on") => true,
         Some("off") => false,
-        // Another word tells nobody anything, but the conversation must be there and the session's.
+        // Any other value has no effect, but the conversation must exist and belong to the session.
         _ => {
             let request = pb::ListClientMessagesRequest {
                 session: Some(session(&mut fields)),
@@ -190,7 +189,7 @@ async fn toggle_typing(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn look(call: Call, params: Params) -> Answer {
+async fn mark_seen(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::MarkClientConversationSeenRequest {
         session: Some(session(&mut fields)),
@@ -202,13 +201,13 @@ async fn look(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn messages(call: Call, params: Params) -> Answer {
+async fn messages(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::ListClientMessagesRequest {
         session: Some(session(&mut fields)),
         conversation_id: conversation(&fields),
-        // What is no number counts as 0, as it does in the product.
-        before: fields.filled("before").then(|| fields.integer("before").unwrap_or(0)),
+        // A value that is not a number counts as 0, as in Chatwoot.
+        before: fields.has_value("before").then(|| fields.integer("before").unwrap_or(0)),
         ..Default::default()
     };
     let fetch = move |page_token, size: usize| {
@@ -227,7 +226,7 @@ async fn messages(call: Call, params: Params) -> Answer {
     rows::backwards(first, MESSAGES, |rows| rows, fetch).await
 }
 
-async fn write(call: Call, WithFiles(params): WithFiles) -> Answer {
+async fn write(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateClientMessageRequest {
         session: Some(session(&mut fields)),
@@ -237,16 +236,16 @@ async fn write(call: Call, WithFiles(params): WithFiles) -> Answer {
         echo_id: fields.text("echo_id"),
         upload_ids: upload_ids(&mut fields),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let made = call.client().create_client_message(call.request(request)).await;
-    Ok(said(made.map_err(refused)?.into_inner().message))
+    Ok(message_response(made.map_err(refused)?.into_inner().message))
 }
 
-async fn submit(call: Call, params: Params) -> Answer {
+async fn submit(call: Call, params: Params) -> ApiResult {
     const KEY: &str = "submitted_values";
     let mut fields = params.fields();
     let given = Map::from_iter([(KEY.to_owned(), fields.raw(KEY).cloned().unwrap_or_default())]);
-    let inexact = fields.rounded_inside(KEY);
+    let inexact = fields.inexact_inside(KEY);
     let submitted = fields.exact_attributes(KEY, &given, inexact);
     let request = pb::UpdateClientMessageRequest {
         session: Some(session(&mut fields)),
@@ -255,7 +254,7 @@ async fn submit(call: Call, params: Params) -> Answer {
         message_id: fields.path_id("message_id"),
         submitted_values: submitted.and_then(|mut submitted| submitted.fields.remove(KEY)),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let changed = call.client().update_client_message(call.request(request)).await;
-    Ok(said(changed.map_err(refused)?.into_inner().message))
+    Ok(message_response(changed.map_err(refused)?.into_inner().message))
 }

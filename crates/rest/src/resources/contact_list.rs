@@ -1,29 +1,29 @@
-//! Lists of contacts: all, those that are online, those that hold a text.
+//! Lists of contacts: all, those that are online, and search results.
 
 use parley_proto as pb;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::{
-        paging::{self, Window},
+        pagination::{self, PageWindow},
         rows,
     },
     openapi::{
-        About, about,
-        schema::{Schema, anything, either, flag, integer, list as list_of, object, text},
+        RouteDescription, describe,
+        schema::{Schema, any, any_of, flag, integer, list as list_of, object, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
-/// How many contacts a page has.
+/// Contacts per page.
 pub const PAGE: i32 = 15;
 
-/// Orders that a list knows.
+/// The supported sort keys.
 const ORDERS: [&str; 8] = [
     "name",
     "email",
@@ -35,58 +35,61 @@ const ORDERS: [&str; 8] = [
     "country",
 ];
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const CONTACTS: &str = "/api/v1/accounts/{account_id}/contacts";
-    Door::new("Contacts")
+    ApiRouter::new("Contacts")
         .get(
             CONTACTS,
             list,
-            paged(about("listContacts", "ContactsService.ListContacts")).query("labels", list_of(text())),
+            paged(describe("listContacts", "ContactsService.ListContacts")).query("labels", list_of(text())),
         )
         .get(
             &format!("{CONTACTS}/search"),
             search,
-            paged(about("searchContacts", "ContactsService.SearchContacts")).query("q", text()),
+            paged(describe("searchContacts", "ContactsService.SearchContacts")).query("q", text()),
         )
         .get(
             &format!("{CONTACTS}/active"),
             active,
-            paged(about("listActiveContacts", "ContactsService.ListContacts")),
+            paged(describe("listActiveContacts", "ContactsService.ListContacts")),
         )
 }
 
-/// What a page of contacts takes and answers.
-pub fn paged(about: About) -> About {
+/// Describes the parameters and the response of a page of contacts.
+pub fn paged(description: RouteDescription) -> RouteDescription {
     let meta = object()
         .key("count", integer().or_null())
-        .key("current_page", anything().note("As it was sent."));
-    paging::taken(about)
+        .key("current_page", any().note("As it was sent."));
+    pagination::page_params(description)
         .query(
             "sort",
             text().note("Keys joined by commas, each with a minus before it for the other way round."),
         )
         .query("include_contact_inboxes", flag())
-        .answers(object().key("meta", paging::told(meta)).key("payload", list_of(shown_schema())))
+        .returns(
+            object()
+                .key("meta", pagination::meta_schema(meta))
+                .key("payload", list_of(listed_contact_schema())),
+        )
 }
 
-/// The answer to [`shown`].
-pub fn shown_schema() -> Schema {
-    either([json::contact::with_sessions_schema(), json::contact::schema()])
+/// The schema of [`listed_contact`].
+pub fn listed_contact_schema() -> Schema {
+    any_of([json::contact::with_sessions_schema(), json::contact::schema()])
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     listed(call, &params, false).await
 }
 
-/// Contacts that are online.
-async fn active(call: Call, params: Params) -> Answer {
+/// Lists the contacts that are online.
+async fn active(call: Call, params: Params) -> ApiResult {
     listed(call, &params, true).await
 }
 
-async fn listed(call: Call, params: &Params, online_only: bool) -> Answer {
+async fn listed(call: Call, params: &Params, online_only: bool) -> ApiResult {
     let mut fields = params.fields();
-    let window = Window::read(&mut fields, PAGE);
+    let window = PageWindow::read(&mut fields, PAGE);
     let request = pb::ListContactsRequest {
         account_id: fields.account(),
         page_size: window.size,
@@ -97,7 +100,7 @@ async fn listed(call: Call, params: &Params, online_only: bool) -> Answer {
         with_total_size: window.counts(),
         online_only,
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let list = call.contacts().list_contacts(call.request(request.clone())).await?.into_inner();
     let first = (list.contacts, list.next_page_token);
     Ok(page(&fields, &window, list.total_size, first, move |page_token, page_size| {
@@ -116,17 +119,17 @@ async fn listed(call: Call, params: &Params, online_only: bool) -> Answer {
     }))
 }
 
-async fn search(call: Call, params: Params) -> Answer {
+async fn search(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     let query = fields.text("q").unwrap_or_default().trim().to_owned();
-    let window = Window::read(&mut fields, PAGE);
+    let window = PageWindow::read(&mut fields, PAGE);
     let order_by = order(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if query.is_empty() {
-        call.enter(account_id).await?;
+        call.authorize(account_id).await?;
         let mut meta = json!({ "count": null, "current_page": 1 });
-        window.tell(&mut meta, "");
+        window.write_meta(&mut meta, "");
         return Ok(json::ok(&json!({ "meta": meta, "payload": [] })));
     }
     let request = pb::SearchContactsRequest {
@@ -156,8 +159,8 @@ async fn search(call: Call, params: Params) -> Answer {
     }))
 }
 
-/// The orders of the list sent that are known, each once.
-pub fn order(fields: &mut Fields<'_>) -> String {
+/// Parses `sort`: known sort keys, each at most once. Unknown ones are ignored, as in Chatwoot.
+pub fn order(fields: &mut ParamReader<'_>) -> String {
     let sort = fields.text("sort").unwrap_or_default();
     let name = |order: &str| order.strip_prefix('-').unwrap_or(order).to_owned();
     let mut orders: Vec<&str> = Vec::new();
@@ -169,35 +172,35 @@ pub fn order(fields: &mut Fields<'_>) -> String {
     orders.join(",")
 }
 
-/// A list of contacts, of which the first page and its token are there. What was not counted is null.
+/// Responds with a list of contacts whose first page has been fetched. `count` is null if the contacts were not counted.
 pub fn page<R>(
-    fields: &Fields<'_>,
-    window: &Window,
+    fields: &ParamReader<'_>,
+    window: &PageWindow,
     count: Option<i64>,
     (contacts, next): (Vec<pb::Contact>, String),
     mut fetch: impl FnMut(String, i32) -> R + Send + 'static,
 ) -> axum::response::Response
 where
-    R: Future<Output = Result<(Vec<pb::Contact>, String), Failure>> + Send + 'static,
+    R: Future<Output = Result<(Vec<pb::Contact>, String), ApiError>> + Send + 'static,
 {
-    // The page is told as it was sent: a text from a query, a number from a JSON body.
+    // Chatwoot returns the page number as it was sent: text from a query, a number from a JSON body.
     let current = fields.raw("page").filter(|page| !page.is_null()).cloned().unwrap_or(json!(1));
-    let shown = shape(fields);
-    let contacts: Vec<_> = contacts.iter().take(window.rows).map(shown).collect();
+    let to_json = shape(fields);
+    let contacts: Vec<_> = contacts.iter().take(window.rows).map(to_json).collect();
     let mut meta = json!({ "count": count, "current_page": current });
-    window.tell(&mut meta, &next);
+    window.write_meta(&mut meta, &next);
     let frame = |rows| json!({ "meta": meta, "payload": rows });
-    rows::go_on((contacts, window.cut(next)), window.rows, frame, move |token, size| {
+    rows::paginated((contacts, window.cut(next)), window.rows, frame, move |token, size| {
         let page = fetch(token, size.try_into().unwrap_or(PAGE));
         async move {
             let (contacts, next) = page.await?;
-            Ok((contacts.iter().map(shown).collect(), next))
+            Ok((contacts.iter().map(to_json).collect(), next))
         }
     })
 }
 
-/// How contacts are shown: with their sessions, unless they were declined.
-fn shape(fields: &Fields<'_>) -> fn(&pb::Contact) -> Json {
+/// How contacts are converted: with their sessions, unless the client has declined them.
+fn shape(fields: &ParamReader<'_>) -> fn(&pb::Contact) -> Json {
     match fields.raw("include_contact_inboxes") {
         None | Some(Json::Null | Json::Bool(true)) => json::contact::with_sessions,
         Some(Json::String(text)) if text == "true" => json::contact::with_sessions,
@@ -205,8 +208,8 @@ fn shape(fields: &Fields<'_>) -> fn(&pb::Contact) -> Json {
     }
 }
 
-/// With its sessions, unless they were declined.
-pub fn shown(fields: &Fields<'_>, contact: &pb::Contact) -> Json {
+/// Converts a contact: with its sessions, unless the client has declined them.
+pub fn listed_contact(fields: &ParamReader<'_>, contact: &pb::Contact) -> Json {
     shape(fields)(contact)
 }
 
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_that_are_known_count_once_each() {
+    fn known_sort_keys_apply_once() {
         let order_of = |sort: &str| order(&mut params(json!({ "sort": sort })).fields());
         assert_eq!(
             order_of("shoe_size,-last_activity_at, name,last_activity_at"),

@@ -1,58 +1,57 @@
-//! What members note about contacts.
+//! Notes of members about contacts.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
     json,
     lists::rows,
     openapi::{
-        About, about,
+        RouteDescription, describe,
         schema::{list as list_of, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
-/// What a note is made of.
+/// The attributes of a note.
 const ATTRIBUTES: [&str; 1] = ["content"];
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}/notes";
     const ONE: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}/notes/{note_id}";
     let shape = json::record::note_schema;
-    let settings = |about: About| about.root("note").answers(shape());
-    Door::new("Contacts")
+    let settings = |description: RouteDescription| description.root("note").returns(shape());
+    ApiRouter::new("Contacts")
         .get(
             LIST,
             list,
-            about("listContactNotes", "ContactNotesService.ListContactNotes").answers(list_of(shape())),
+            describe("listContactNotes", "ContactNotesService.ListContactNotes").returns(list_of(shape())),
         )
         .post(
             LIST,
             create,
-            settings(about("createContactNote", "ContactNotesService.CreateContactNote")).needs("content", text()),
+            settings(describe("createContactNote", "ContactNotesService.CreateContactNote")).required_body("content", text()),
         )
         .get(
             ONE,
             show,
-            about("showContactNote", "ContactNotesService.GetContactNote").answers(shape()),
+            describe("showContactNote", "ContactNotesService.GetContactNote").returns(shape()),
         )
         .update(
             ONE,
             update,
-            settings(about("updateContactNote", "ContactNotesService.UpdateContactNote")).body("content", text()),
+            settings(describe("updateContactNote", "ContactNotesService.UpdateContactNote")).body("content", text()),
         )
-        .delete(ONE, delete, about("deleteContactNote", "ContactNotesService.DeleteContactNote"))
+        .delete(ONE, delete, describe("deleteContactNote", "ContactNotesService.DeleteContactNote"))
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListContactNotesRequest {
@@ -71,12 +70,12 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
-    let mut fields = call.admit(account_id, params.root("note", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("note", &ATTRIBUTES)).await?;
     let (row, _) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateContactNoteRequest {
         account_id,
         request_id: call.request_id(),
@@ -87,7 +86,7 @@ async fn create(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::note(&made.contact_note.unwrap_or_default())))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
     let request = pb::GetContactNoteRequest {
@@ -99,12 +98,12 @@ async fn show(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::note(&found.contact_note.unwrap_or_default())))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
-    let mut fields = call.admit(account_id, params.root("note", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("note", &ATTRIBUTES)).await?;
     let (mut row, paths) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if paths.is_empty() {
         return show(call, params).await;
     }
@@ -120,7 +119,7 @@ async fn update(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::note(&changed.contact_note.unwrap_or_default())))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
     let request = pb::DeleteContactNoteRequest {
@@ -133,8 +132,8 @@ async fn delete(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-/// What was sent of a note, and which of it.
-fn read(fields: &mut Fields<'_>) -> (pb::ContactNote, Vec<String>) {
+/// Parses a note. Also returns the names of the attributes that were sent.
+fn read(fields: &mut ParamReader<'_>) -> (pb::ContactNote, Vec<String>) {
     let note = pb::ContactNote {
         content: fields.text("content").unwrap_or_default(),
         ..Default::default()

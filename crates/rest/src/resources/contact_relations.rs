@@ -1,106 +1,107 @@
-//! What hangs on a contact: its sessions, labels and conversations.
+//! The sessions, labels and conversations of a contact.
 
 use parley_proto as pb;
 use serde_json::json;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::rows,
     openapi::{
-        Caller, about,
+        Caller, describe,
         schema::{flag, id, list, text, within},
     },
     params::Params,
     resources::contacts,
 };
 
-/// How many conversations of a contact are shown.
+/// Maximum conversations of a contact in one response.
 const CONVERSATIONS: i32 = 20;
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
     let names = || within("payload", list(text()));
-    Door::new("Contacts")
+    ApiRouter::new("Contacts")
         .post(
             &format!("{CONTACT}/contact_inboxes"),
             create_session,
-            about("createContactSession", "ContactsService.CreateContactSession")
-                .needs("inbox_id", id())
+            describe("createContactSession", "ContactsService.CreateContactSession")
+                .required_body("inbox_id", id())
                 .body("source_id", text())
                 .body("hmac_verified", flag())
-                .answers(json::contact::lone_session_schema()),
+                .returns(json::contact::session_with_inbox_schema()),
         )
         .get(
             &format!("{CONTACT}/labels"),
             labels,
-            about("listContactLabels", "ContactsService.GetContact").answers(names()),
+            describe("listContactLabels", "ContactsService.GetContact").returns(names()),
         )
         .post(
             &format!("{CONTACT}/labels"),
             set_labels,
-            about("setContactLabels", "ContactsService.UpdateContact")
+            describe("setContactLabels", "ContactsService.UpdateContact")
                 .body("labels", list(text()))
-                .answers(names()),
+                .returns(names()),
         )
         .get(
             &format!("{CONTACT}/conversations"),
             conversations,
-            about("listContactConversations", "ConversationsService.ListConversations")
-                .answers(within("payload", list(json::conversation::schema()))),
+            describe("listContactConversations", "ConversationsService.ListConversations")
+                .returns(within("payload", list(json::conversation::schema()))),
         )
         .get(
             &format!("{CONTACT}/contactable_inboxes"),
             contactable_inboxes,
-            about("listContactableInboxes", "ContactsService.ListContactableInboxes")
-                .answers(within("payload", list(json::contact::contactable_schema()))),
+            describe("listContactableInboxes", "ContactsService.ListContactableInboxes")
+                .returns(within("payload", list(json::contact::contactable_schema()))),
         )
         .post(
             &format!("{ACCOUNT}/contact_inboxes/filter"),
             find_by_session,
-            about("findContactBySession", "ContactsService.GetContactBySession")
-                .needs("inbox_id", id())
-                .needs("source_id", text())
+            describe("findContactBySession", "ContactsService.GetContactBySession")
+                .required_body("inbox_id", id())
+                .required_body("source_id", text())
                 .reads()
-                .finds_nothing()
-                .answers(json::contact::with_sessions_schema()),
+                .empty_not_found()
+                .returns(json::contact::with_sessions_schema()),
         )
         .post(
             &format!("{ACCOUNT}/actions/contact_merge"),
             merge,
-            about("mergeContacts", "ContactsService.MergeContacts")
+            describe("mergeContacts", "ContactsService.MergeContacts")
                 .caller(Caller::Administrator)
-                .needs("base_contact_id", id())
-                .needs("mergee_contact_id", id())
-                .answers(json::contact::schema()),
+                .required_body("base_contact_id", id())
+                .required_body("mergee_contact_id", id())
+                .returns(json::contact::schema()),
         )
 }
 
-async fn create_session(call: Call, params: Params) -> Answer {
+async fn create_session(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateContactSessionRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         contact_id: fields.path_id("contact_id"),
-        // An inbox that is not named is one that is not found.
+        // A missing inbox id gets "not found", like an unknown one.
         inbox_id: fields.path_id("inbox_id"),
         source_id: fields.text("source_id"),
         hmac_verified: fields.flag("hmac_verified").unwrap_or(false),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let made = call.contacts().create_contact_session(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::contact::lone_session(&made.contact_inbox.unwrap_or_default())))
+    Ok(json::ok(&json::contact::session_with_inbox(
+        &made.contact_inbox.unwrap_or_default(),
+    )))
 }
 
-async fn contactable_inboxes(call: Call, params: Params) -> Answer {
+async fn contactable_inboxes(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, contact_id) = (fields.account(), fields.path_id("contact_id"));
-    rows::whole(
+    rows::all_pages(
         |rows| json!({ "payload": rows }),
         move |page_token| {
             let request = pb::ListContactableInboxesRequest {
@@ -112,46 +113,50 @@ async fn contactable_inboxes(call: Call, params: Params) -> Answer {
             let (mut client, request) = (call.contacts(), call.request(request));
             async move {
                 let page = client.list_contactable_inboxes(request).await?.into_inner();
-                let shown = page.contactable_inboxes.iter().map(json::contact::contactable);
-                Ok((shown.collect(), page.next_page_token))
+                let rows = page.contactable_inboxes.iter().map(json::contact::contactable);
+                Ok((rows.collect(), page.next_page_token))
             }
         },
     )
     .await
 }
 
-/// The one refusal without a body: no such session.
-async fn find_by_session(call: Call, params: Params) -> Answer {
+/// Unlike other routes, responds with 404 and no body if there is no such session.
+async fn find_by_session(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::GetContactBySessionRequest {
         account_id: fields.account(),
         inbox_id: fields.path_id("inbox_id"),
         source_id: fields.text("source_id").unwrap_or_default(),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     if request.source_id.trim().is_empty() {
-        call.enter(request.account_id).await?;
-        return Err(Failure::nothing());
+        call.authorize(request.account_id).await?;
+        return Err(ApiError::empty_not_found());
     }
     let found = call
         .contacts()
         .get_contact_by_session(call.request(request))
         .await
         .map_err(|status| {
-            let failure = Failure::from(status);
-            if failure.is_not_found() { Failure::nothing() } else { failure }
+            let failure = ApiError::from(status);
+            if failure.is_not_found() {
+                ApiError::empty_not_found()
+            } else {
+                failure
+            }
         })?;
     Ok(json::ok(&json::contact::with_sessions(
         &found.into_inner().contact.unwrap_or_default(),
     )))
 }
 
-async fn merge(call: Call, params: Params) -> Answer {
+async fn merge(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::MergeContactsRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
-        // What is not named is not found.
+        // Missing ids get "not found", like unknown ones.
         base_contact_id: fields.path_id("base_contact_id"),
         mergee_contact_id: fields.path_id("mergee_contact_id"),
     };
@@ -159,13 +164,13 @@ async fn merge(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::contact::contact(&merged.contact.unwrap_or_default())))
 }
 
-async fn labels(call: Call, params: Params) -> Answer {
+async fn labels(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let contact = contacts::read(&call, fields.account(), fields.path_id("contact_id")).await?;
     Ok(json::ok(&json!({ "payload": contact.labels })))
 }
 
-async fn set_labels(call: Call, params: Params) -> Answer {
+async fn set_labels(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     let contact = pb::Contact {
@@ -173,12 +178,12 @@ async fn set_labels(call: Call, params: Params) -> Answer {
         labels: fields.texts("labels").unwrap_or_default(),
         ..Default::default()
     };
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let contact = contacts::change(&call, account_id, contact, vec!["labels".to_owned()]).await?;
     Ok(json::ok(&json!({ "payload": contact.labels })))
 }
 
-async fn conversations(call: Call, params: Params) -> Answer {
+async fn conversations(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let contact = contacts::read(&call, fields.account(), fields.path_id("contact_id")).await?;
     let request = pb::ListConversationsRequest {

@@ -1,4 +1,4 @@
-//! Contacts: making, reading, changing and deleting them.
+//! Creating, reading, updating and deleting contacts.
 
 use parley_proto as pb;
 use prost_types::{FieldMask, Struct};
@@ -6,69 +6,68 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
     json,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{Schema, attributes, avatar, flag, id, list as list_of, object, text, within},
     },
-    params::{Params, fields::Fields, uploads::WithFiles},
-    resources::contact_list::{shown, shown_schema},
+    params::{Params, fields::ParamReader, uploads::ParamsWithFiles},
+    resources::contact_list::{listed_contact, listed_contact_schema},
 };
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const CONTACTS: &str = "/api/v1/accounts/{account_id}/contacts";
     const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
     let one = || within("payload", json::contact::with_sessions_schema());
-    Door::new("Contacts")
+    ApiRouter::new("Contacts")
         .post(
             CONTACTS,
             create,
-            written(about("createContact", "ContactsService.CreateContact"))
+            written(describe("createContact", "ContactsService.CreateContact"))
                 .body("inbox_id", id())
                 .body("source_id", text())
-                .answers(within("payload", made_schema())),
+                .returns(within("payload", created_schema())),
         )
         .get(
             CONTACT,
             show,
-            about("showContact", "ContactsService.GetContact")
+            describe("showContact", "ContactsService.GetContact")
                 .query("include_contact_inboxes", flag())
-                .answers(within("payload", shown_schema())),
+                .returns(within("payload", listed_contact_schema())),
         )
         .update(
             CONTACT,
             update,
-            written(about("updateContact", "ContactsService.UpdateContact")).answers(one()),
+            written(describe("updateContact", "ContactsService.UpdateContact")).returns(one()),
         )
         .delete(
             CONTACT,
             delete,
-            about("deleteContact", "ContactsService.DeleteContact").caller(Caller::Administrator),
+            describe("deleteContact", "ContactsService.DeleteContact").caller(Caller::Administrator),
         )
         .post(
             &format!("{CONTACT}/destroy_custom_attributes"),
             destroy_custom_attributes,
-            about("removeContactAttributes", "ContactsService.UpdateContact")
+            describe("removeContactAttributes", "ContactsService.UpdateContact")
                 .body("custom_attributes", list_of(text()))
-                .answers(one()),
+                .returns(one()),
         )
 }
 
-/// What creation and change take.
-fn written(about: About) -> About {
-    about
+/// Describes the parameters of creating and updating a contact.
+fn written(description: RouteDescription) -> RouteDescription {
+    description
         .bodies(&["name", "email", "phone_number", "identifier", "avatar_url"], &text().or_null())
         .body("avatar", avatar())
         .body("blocked", flag())
         .bodies(&["additional_attributes", "custom_attributes"], &attributes())
 }
 
-/// The answer to [`create`].
-fn made_schema() -> Schema {
+/// The schema of the response of [`create`].
+fn created_schema() -> Schema {
     object().key("contact", json::contact::with_sessions_schema()).key(
         "contact_inbox",
         object()
@@ -77,7 +76,7 @@ fn made_schema() -> Schema {
     )
 }
 
-async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
+async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateContactRequest {
         account_id: fields.account(),
@@ -89,11 +88,11 @@ async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
         blocked: fields.flag("blocked").unwrap_or(false),
         additional_attributes: fields.object("additional_attributes"),
         custom_attributes: fields.object("custom_attributes"),
-        avatar_url: fields.picture().unwrap_or_default(),
+        avatar_url: fields.avatar().unwrap_or_default(),
         inbox_id: fields.id("inbox_id"),
         source_id: fields.text("source_id"),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let made = call.contacts().create_contact(call.request(request)).await?.into_inner();
     let contact = made.contact.unwrap_or_default();
     Ok(json::ok(&json!({ "payload": {
@@ -105,27 +104,27 @@ async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
     } })))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let contact = read(&call, fields.account(), fields.path_id("contact_id")).await?;
-    Ok(json::ok(&json!({ "payload": shown(&fields, &contact) })))
+    Ok(json::ok(&json!({ "payload": listed_contact(&fields, &contact) })))
 }
 
-/// The contact with its sessions.
+/// Reads a contact with its sessions.
 ///
 /// # Errors
-/// The service's refusal.
-pub async fn read(call: &Call, account_id: i64, contact_id: i64) -> Result<pb::Contact, crate::errors::Failure> {
+/// Returns the error of the service.
+pub async fn read(call: &Call, account_id: i64, contact_id: i64) -> Result<pb::Contact, crate::errors::ApiError> {
     let request = pb::GetContactRequest { account_id, contact_id };
     let found = call.contacts().get_contact(call.request(request)).await?.into_inner();
     Ok(found.contact.unwrap_or_default())
 }
 
-/// The contact after a change; without anything to change as it is.
+/// Updates a contact. With an empty mask, reads it instead.
 ///
 /// # Errors
-/// The service's refusal.
-pub async fn change(call: &Call, account_id: i64, contact: pb::Contact, mask: Vec<String>) -> Result<pb::Contact, crate::errors::Failure> {
+/// Returns the error of the service.
+pub async fn change(call: &Call, account_id: i64, contact: pb::Contact, mask: Vec<String>) -> Result<pb::Contact, crate::errors::ApiError> {
     if mask.is_empty() {
         return read(call, account_id, contact.id).await;
     }
@@ -139,20 +138,20 @@ pub async fn change(call: &Call, account_id: i64, contact: pb::Contact, mask: Ve
     Ok(changed.contact.unwrap_or_default())
 }
 
-async fn update(call: Call, WithFiles(params): WithFiles) -> Answer {
+async fn update(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     let (contact, mask) = patch(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let contact = change(&call, account_id, contact, mask).await?;
     Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
 }
 
-/// Puts a text into a contact; none clears it.
+/// Sets a text of a contact; `None` clears it.
 type PutText = fn(&mut pb::Contact, Option<String>);
 
-/// What was sent; attributes are merged into those there are, key by key.
-fn patch(fields: &mut Fields<'_>) -> (pb::Contact, Vec<String>) {
+/// Parses the fields that were sent. Attributes are merged into the stored ones, key by key.
+fn patch(fields: &mut ParamReader<'_>) -> (pb::Contact, Vec<String>) {
     let mut mask = Vec::new();
     let mut contact = pb::Contact {
         id: fields.path_id("contact_id"),
@@ -165,7 +164,7 @@ fn patch(fields: &mut Fields<'_>) -> (pb::Contact, Vec<String>) {
         ("identifier", |contact, it| contact.identifier = it),
     ];
     for (key, put) in texts {
-        if fields.given(key) {
+        if fields.is_present(key) {
             put(&mut contact, fields.text(key));
             mask.push(key.to_owned());
         }
@@ -174,7 +173,7 @@ fn patch(fields: &mut Fields<'_>) -> (pb::Contact, Vec<String>) {
         contact.blocked = blocked;
         mask.push("blocked".to_owned());
     }
-    if let Some(avatar_url) = fields.picture() {
+    if let Some(avatar_url) = fields.avatar() {
         contact.avatar_url = avatar_url;
         mask.push("avatar_url".to_owned());
     }
@@ -183,13 +182,13 @@ fn patch(fields: &mut Fields<'_>) -> (pb::Contact, Vec<String>) {
     (contact, mask)
 }
 
-fn merged(fields: &mut Fields<'_>, key: &str, mask: &mut Vec<String>) -> Option<Struct> {
+fn merged(fields: &mut ParamReader<'_>, key: &str, mask: &mut Vec<String>) -> Option<Struct> {
     let attributes = fields.object(key)?;
     mask.extend(attributes.fields.keys().map(|inner| format!("{key}.{inner}")));
     Some(attributes)
 }
 
-async fn destroy_custom_attributes(call: Call, params: Params) -> Answer {
+async fn destroy_custom_attributes(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     let contact = pb::Contact {
@@ -197,8 +196,8 @@ async fn destroy_custom_attributes(call: Call, params: Params) -> Answer {
         ..Default::default()
     };
     let names = fields.texts("custom_attributes").unwrap_or_default();
-    call.admit(account_id, fields.verdict()).await?;
-    // A key that is in the mask and not in the contact is removed.
+    call.authorize_error(account_id, fields.finish()).await?;
+    // A key in the mask that is absent from the contact is removed.
     let mask = names
         .into_iter()
         .filter(|name| !name.is_empty())
@@ -208,7 +207,7 @@ async fn destroy_custom_attributes(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::DeleteContactRequest {
         account_id: fields.account(),
@@ -222,9 +221,9 @@ async fn delete(call: Call, params: Params) -> Answer {
     match call.contacts().delete_contact(call.request(request)).await {
         Err(status) if status.code() == Code::FailedPrecondition => {
             let contact = call.contacts().get_contact(call.request(contact)).await?.into_inner().contact;
-            Err(crate::errors::Failure::online(&contact.unwrap_or_default().name))
+            Err(crate::errors::ApiError::online(&contact.unwrap_or_default().name))
         }
-        other => other.map(|_| json::empty()).map_err(crate::errors::Failure::from),
+        other => other.map(|_| json::empty()).map_err(crate::errors::ApiError::from),
     }
 }
 
@@ -254,11 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_gathered() {
+    fn collects_all_errors() {
         let params = params(json!({ "contact_id": "41", "name": {}, "custom_attributes": "gold" }));
         let mut fields = params.fields();
         patch(&mut fields);
-        let failure = fields.verdict().unwrap_err();
+        let failure = fields.finish().unwrap_err();
         assert_eq!(
             format!("{failure:?}").matches("must be").count(),
             2,

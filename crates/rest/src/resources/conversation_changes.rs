@@ -1,80 +1,80 @@
-//! What changes in a conversation: status, priority, assignee, labels, attributes, and who has seen it.
+//! Changes to a conversation: status, priority, assignee, labels, attributes and read state.
 
 use parley_proto::{self as pb, ConversationPriority};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json::{
         self,
         conversation::{PRIORITIES, STATUSES},
     },
     openapi::{
-        about,
+        describe,
         schema::{Schema, attributes, choice, flag, id, iso, list, names, object, text, unix, within},
     },
-    params::{Params, fields::Fields, timestamps},
+    params::{Params, fields::ParamReader, timestamps},
     resources::conversation_response,
 };
 
-/// The routes of this file. The update stands with reading, whose path it shares.
-pub fn routes() -> Door {
+/// The routes of changes, except the update, which shares a path with reading the conversation and is registered in `conversations`.
+pub fn routes() -> ApiRouter {
     const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
     let one = |path: &str| format!("{CONVERSATION}/{path}");
     let of_labels = || within("payload", list(text()));
-    Door::new("Conversations")
+    ApiRouter::new("Conversations")
         .post(
             &one("toggle_status"),
             toggle_status,
-            about("toggleConversationStatus", "ConversationsService.UpdateConversationStatus")
+            describe("toggleConversationStatus", "ConversationsService.UpdateConversationStatus")
                 .body("status", names(&STATUSES))
                 .body("snoozed_until", unix())
-                .answers(within("payload", toggled())),
+                .returns(within("payload", toggle_status_schema())),
         )
         .post(
             &one("toggle_priority"),
             toggle_priority,
-            about("toggleConversationPriority", "ConversationsService.UpdateConversationPriority")
+            describe("toggleConversationPriority", "ConversationsService.UpdateConversationPriority")
                 .body("priority", names(&PRIORITIES).or_null()),
         )
         .post(
             &one("toggle_typing_status"),
             toggle_typing_status,
-            about("toggleTyping", "ConversationsService.SetTyping")
+            describe("toggleTyping", "ConversationsService.SetTyping")
                 .body("typing_status", choice(&["on", "off"]))
                 .body("is_private", flag()),
         )
         .post(
             &one("update_last_seen"),
             update_last_seen,
-            about("markConversationSeen", "ConversationsService.MarkConversationSeen").answers(json::conversation::schema()),
+            describe("markConversationSeen", "ConversationsService.MarkConversationSeen").returns(json::conversation::schema()),
         )
         .post(
             &one("custom_attributes"),
             set_custom_attributes,
-            about("setConversationAttributes", "ConversationsService.UpdateConversationAttributes")
-                .needs("custom_attributes", attributes())
-                .answers(within("custom_attributes", attributes())),
+            describe("setConversationAttributes", "ConversationsService.UpdateConversationAttributes")
+                .required_body("custom_attributes", attributes())
+                .returns(within("custom_attributes", attributes())),
         )
         .get(
             &one("labels"),
             labels,
-            about("listConversationLabels", "ConversationsService.GetConversation").answers(of_labels()),
+            describe("listConversationLabels", "ConversationsService.GetConversation").returns(of_labels()),
         )
         .post(
             &one("labels"),
             set_labels,
-            about("setConversationLabels", "ConversationsService.UpdateConversationLabels")
+            describe("setConversationLabels", "ConversationsService.UpdateConversationLabels")
                 .body("labels", list(text()))
-                .answers(of_labels()),
+                .returns(of_labels()),
         )
 }
 
-/// The answer to [`toggle_status`].
-fn toggled() -> Schema {
+/// The schema of the response of [`toggle_status`].
+fn toggle_status_schema() -> Schema {
     object()
         .key("success", flag().or_null())
         .key("conversation_id", id())
@@ -82,7 +82,7 @@ fn toggled() -> Schema {
         .key("snoozed_until", iso().or_null())
 }
 
-async fn toggle_status(call: Call, params: Params) -> Answer {
+async fn toggle_status(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::UpdateConversationStatusRequest {
         account_id: fields.account(),
@@ -91,7 +91,7 @@ async fn toggle_status(call: Call, params: Params) -> Answer {
         status: fields.choice("status", &STATUSES).unwrap_or_default().into(),
         snoozed_until: fields.time("snoozed_until", timestamps::from_unix),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let changed = call
         .conversations()
         .update_conversation_status(call.request(request))
@@ -106,21 +106,21 @@ async fn toggle_status(call: Call, params: Params) -> Answer {
     } })))
 }
 
-/// `PATCH /conversations/{id}`: only the priority is taken.
-pub async fn update(call: Call, params: Params) -> Answer {
+/// `PATCH /conversations/{id}`, which changes only the priority.
+pub async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
-    if !fields.given("priority") {
+    if !fields.is_present("priority") {
         return Ok(conversation_response::answer(unchanged(&call, &fields).await?));
     }
     let conversation = set_priority(&call, &mut fields).await?;
     Ok(conversation_response::answer(conversation))
 }
 
-/// The conversation of the path by a change that changes nothing: bots may change what they may not read.
+/// Returns the conversation in the path by an update without changes: agent bots may update conversations that they may not read.
 ///
 /// # Errors
-/// The service's refusal.
-pub async fn unchanged(call: &Call, fields: &Fields<'_>) -> Result<Option<pb::Conversation>, Failure> {
+/// Returns the error of the service.
+pub async fn unchanged(call: &Call, fields: &ParamReader<'_>) -> Result<Option<pb::Conversation>, ApiError> {
     let request = pb::UpdateConversationAttributesRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
@@ -132,12 +132,12 @@ pub async fn unchanged(call: &Call, fields: &Fields<'_>) -> Result<Option<pb::Co
     Ok(same.into_inner().conversation)
 }
 
-async fn toggle_priority(call: Call, params: Params) -> Answer {
+async fn toggle_priority(call: Call, params: Params) -> ApiResult {
     set_priority(&call, &mut params.fields()).await?;
     Ok(json::empty())
 }
 
-async fn set_priority(call: &Call, fields: &mut Fields<'_>) -> Result<Option<pb::Conversation>, Failure> {
+async fn set_priority(call: &Call, fields: &mut ParamReader<'_>) -> Result<Option<pb::Conversation>, ApiError> {
     let priority: ConversationPriority = fields.choice("priority", &PRIORITIES).unwrap_or_default();
     let request = pb::UpdateConversationPriorityRequest {
         account_id: fields.account(),
@@ -145,17 +145,17 @@ async fn set_priority(call: &Call, fields: &mut Fields<'_>) -> Result<Option<pb:
         conversation_id: fields.path_id("conversation_id"),
         priority: priority.into(),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let changed = call.conversations().update_conversation_priority(call.request(request)).await?;
     Ok(changed.into_inner().conversation)
 }
 
-async fn toggle_typing_status(call: Call, params: Params) -> Answer {
+async fn toggle_typing_status(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let typing = match fields.text("typing_status").as_deref() {
         Some("on") => true,
         Some("off") => false,
-        // Another word tells nobody anything, but the conversation must be there and the caller's to see.
+        // Any other value has no effect, but the caller must have access to the conversation.
         _ => {
             conversation_response::read(&call, &fields).await?;
             return Ok(json::empty());
@@ -173,7 +173,7 @@ async fn toggle_typing_status(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn update_last_seen(call: Call, params: Params) -> Answer {
+async fn update_last_seen(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::MarkConversationSeenRequest {
         account_id: fields.account(),
@@ -189,13 +189,14 @@ async fn update_last_seen(call: Call, params: Params) -> Answer {
     Ok(conversation_response::answer(seen.conversation))
 }
 
-async fn set_custom_attributes(call: Call, params: Params) -> Answer {
+async fn set_custom_attributes(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
-    let attributes = fields.object_or_empty("custom_attributes");
-    call.admit(account_id, fields.verdict()).await?;
+    let attributes = fields.object_or_default("custom_attributes");
+    call.authorize_error(account_id, fields.finish()).await?;
     if attributes.is_none() {
-        call.admit(account_id, Err(Failure::missing("custom_attributes"))).await?;
+        call.authorize_error(account_id, Err(ApiError::missing("custom_attributes")))
+            .await?;
     }
     let request = pb::UpdateConversationAttributesRequest {
         account_id,
@@ -214,7 +215,7 @@ async fn set_custom_attributes(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!({ "custom_attributes": attributes })))
 }
 
-async fn labels(call: Call, params: Params) -> Answer {
+async fn labels(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::GetConversationRequest {
         account_id: fields.account(),
@@ -224,7 +225,7 @@ async fn labels(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!({ "payload": found.conversation.unwrap_or_default().labels })))
 }
 
-async fn set_labels(call: Call, params: Params) -> Answer {
+async fn set_labels(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::UpdateConversationLabelsRequest {
         account_id: fields.account(),
@@ -232,7 +233,7 @@ async fn set_labels(call: Call, params: Params) -> Answer {
         conversation_id: fields.path_id("conversation_id"),
         labels: fields.texts("labels").unwrap_or_default(),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let changed = call
         .conversations()
         .update_conversation_labels(call.request(request))

@@ -1,58 +1,57 @@
-//! Lists of conversations, and how many there are.
+//! Lists of conversations, and their counts.
 
 use parley_proto::{self as pb, AssigneeFilter};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json::{self, conversation::STATUSES},
     lists::{
-        paging::{self, Window},
+        pagination::{self, PageWindow},
         rows,
     },
     openapi::{
-        About, about,
+        RouteDescription, describe,
         schema::{choice, id, integer, list as list_of, object, text, within},
     },
-    params::{Params, fields::Fields, timestamps},
+    params::{Params, fields::ParamReader, timestamps},
 };
 
-/// How many conversations a page has.
+/// Conversations per page.
 pub const PAGE: i32 = 25;
-/// How many conversations `updated_within` shows: the most that the service hands out at once.
+/// Maximum conversations with `updated_within`, which is not paginated: the maximum page size of the service.
 const ONE_PAGE: i32 = 1000;
 const ROWS_OF_ONE_PAGE: usize = 1000;
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
     let meta = json::conversation::counts_schema;
     let page = object()
-        .key("meta", paging::told_found(meta()))
+        .key("meta", pagination::search_meta_schema(meta()))
         .key("payload", list_of(json::conversation::schema()));
     let call = "ConversationsService.ListConversations";
-    Door::new("Conversations")
+    ApiRouter::new("Conversations")
         .get(
             CONVERSATIONS,
             list,
-            paging::taken(filtered(about("listConversations", call)))
+            pagination::page_params(filtered(describe("listConversations", call)))
                 .query("sort_by", text())
                 .query("updated_within", integer().note("Seconds; shows all that changed since then."))
-                .answers(within("data", page)),
+                .returns(within("data", page)),
         )
         .get(
             &format!("{CONVERSATIONS}/meta"),
             counts,
-            filtered(about("countConversations", call)).answers(within("meta", meta())),
+            filtered(describe("countConversations", call)).returns(within("meta", meta())),
         )
 }
 
-/// What chooses conversations.
-pub(crate) fn filtered(about: About) -> About {
-    about
+/// Describes the parameters that filter conversations.
+pub(crate) fn filtered(description: RouteDescription) -> RouteDescription {
+    description
         .query("status", text().note("open without it; all for every one."))
         .query("assignee_type", choice(&["me", "unassigned", "assigned", "all"]))
         .query("inbox_id", id())
@@ -64,18 +63,18 @@ pub(crate) fn filtered(about: About) -> About {
         .query("source_id", text())
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let (found, window, request) = find(&call, &params, true).await?;
     let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
     let mut meta = json::conversation::counts(found.counts.as_ref());
-    if params.fields().filled("q") {
-        window.tell_found(&mut meta, &found.next_page_token, found.complete);
+    if params.fields().has_value("q") {
+        window.write_search_meta(&mut meta, &found.next_page_token, found.complete);
     } else {
-        window.tell(&mut meta, &found.next_page_token);
+        window.write_meta(&mut meta, &found.next_page_token);
     }
     let frame = |rows| json!({ "data": { "meta": meta, "payload": rows } });
     let first = (conversations, window.cut(found.next_page_token));
-    Ok(rows::go_on(first, window.rows, frame, move |page_token, size| {
+    Ok(rows::paginated(first, window.rows, frame, move |page_token, size| {
         let request = pb::ListConversationsRequest {
             page_token,
             page_size: size.try_into().unwrap_or(ONE_PAGE),
@@ -86,32 +85,32 @@ async fn list(call: Call, params: Params) -> Answer {
         let (mut client, request) = (call.conversations(), call.request(request));
         async move {
             let page = client.list_conversations(request).await?.into_inner();
-            let shown = page.conversations.iter().map(json::conversation::conversation);
-            Ok((shown.collect(), page.next_page_token))
+            let rows = page.conversations.iter().map(json::conversation::conversation);
+            Ok((rows.collect(), page.next_page_token))
         }
     }))
 }
 
-async fn counts(call: Call, params: Params) -> Answer {
+async fn counts(call: Call, params: Params) -> ApiResult {
     let (found, ..) = find(&call, &params, false).await?;
     Ok(json::ok(&json!({ "meta": json::conversation::counts(found.counts.as_ref()) })))
 }
 
-/// A page of the conversations that the parameters choose.
+/// Fetches a page of the conversations that match the parameters.
 pub(crate) async fn find(
     call: &Call,
     params: &Params,
     with_rows: bool,
-) -> Result<(pb::ListConversationsResponse, Window, pb::ListConversationsRequest), Failure> {
+) -> Result<(pb::ListConversationsResponse, PageWindow, pb::ListConversationsRequest), ApiError> {
     let mut fields = params.fields();
     let filter = filter(&mut fields);
     let account_id = fields.account();
-    let mut window = Window::read(&mut fields, PAGE);
-    call.admit(account_id, fields.verdict()).await?;
+    let mut window = PageWindow::read(&mut fields, PAGE);
+    call.authorize_error(account_id, fields.finish()).await?;
     let mut request = match filter {
         Filter::Some(request) => request,
         Filter::Nothing => {
-            call.enter(account_id).await?;
+            call.authorize(account_id).await?;
             let none = pb::ListConversationsResponse {
                 counts: Some(pb::ConversationCounts::default()),
                 complete: true,
@@ -126,7 +125,7 @@ pub(crate) async fn find(
     if !with_rows {
         (request.skip, request.page_size, window.rows) = (0, 1, 0);
         request.page_token.clear();
-    } else if request.updated_since.is_some() && !fields.filled("per_page") {
+    } else if request.updated_since.is_some() && !fields.has_value("per_page") {
         (request.skip, request.page_size, window.rows) = (0, ONE_PAGE, ROWS_OF_ONE_PAGE);
     }
     let mut found = call
@@ -138,18 +137,18 @@ pub(crate) async fn find(
     Ok((found, window, *request))
 }
 
-/// Which conversations are asked for.
+/// The conversations that match the parameters.
 enum Filter {
     /// Those that the service finds.
     Some(Box<pb::ListConversationsRequest>),
-    /// Those of a kind that nothing is of.
+    /// None, because of an unknown status.
     Nothing,
 }
 
-fn filter(fields: &mut Fields<'_>) -> Filter {
+fn filter(fields: &mut ParamReader<'_>) -> Filter {
     let text = fields.text("q").unwrap_or_default().trim().to_owned();
     let kind = fields.text("conversation_type").unwrap_or_default();
-    // A search is in all statuses.
+    // A text search covers all statuses.
     let name = fields
         .text("status")
         .filter(|status| !status.is_empty())
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn open_ones_unless_asked_otherwise() {
+    fn defaults_to_open_conversations() {
         assert_eq!(request(json!({})).statuses, [i32::from(ConversationStatus::Open)]);
         assert_eq!(request(json!({})).order_by, "-last_activity_at");
         assert!(request(json!({"status": "all"})).statuses.is_empty());
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_is_of() {
+    fn unknown_status_matches_nothing() {
         assert!(matches!(chosen(json!({"status": "closed"})), Filter::Nothing));
         assert!(request(json!({"conversation_type": "mention"})).mentioned);
         assert!(request(json!({"conversation_type": "participating"})).participating);

@@ -1,35 +1,35 @@
-//! Conversations: making and reading them.
+//! Creating and reading conversations.
 
 use axum::http::Uri;
 use parley_proto as pb;
 use prost_types::{Struct, Value, value::Kind};
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
     json::{self, conversation::STATUSES},
     openapi::{
-        Caller, about,
+        Caller, describe,
         schema::{attributes, flag, id, iso, names, object, text},
     },
-    params::{Params, draft, fields::Fields, timestamps, uploads::WithFiles},
+    params::{Params, fields::ParamReader, message_draft, timestamps, uploads::ParamsWithFiles},
     resources::{
-        conversation_changes, conversation_marks,
+        conversation_changes,
         conversation_response::{answer, read},
+        conversation_state,
     },
 };
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
     const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
     let shape = json::conversation::schema;
-    Door::new("Conversations")
+    ApiRouter::new("Conversations")
         .post(
             CONVERSATIONS,
             create,
-            about("createConversation", "ConversationsService.CreateConversation")
+            describe("createConversation", "ConversationsService.CreateConversation")
                 .body("inbox_id", id())
                 .body("contact_id", id())
                 .body("source_id", text())
@@ -41,36 +41,36 @@ pub fn routes() -> Door {
                 .body("hmac_verified", flag())
                 .body(
                     "message",
-                    draft::keys()
+                    message_draft::keys()
                         .into_iter()
                         .fold(object(), |all, (key, shape)| all.optional(key, shape))
                         .open(),
                 )
-                .answers(shape()),
+                .returns(shape()),
         )
         .get(
             CONVERSATION,
             show,
-            about("showConversation", "ConversationsService.GetConversation").answers(shape()),
+            describe("showConversation", "ConversationsService.GetConversation").returns(shape()),
         )
         .update(
             CONVERSATION,
             conversation_changes::update,
-            about("updateConversation", "ConversationsService.UpdateConversationPriority")
+            describe("updateConversation", "ConversationsService.UpdateConversationPriority")
                 .body("priority", names(&json::conversation::PRIORITIES).or_null())
-                .answers(shape()),
+                .returns(shape()),
         )
         .delete(
             CONVERSATION,
-            conversation_marks::delete,
-            about("deleteConversation", "ConversationsService.DeleteConversation").caller(Caller::Administrator),
+            conversation_state::delete,
+            describe("deleteConversation", "ConversationsService.DeleteConversation").caller(Caller::Administrator),
         )
 }
 
-async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
+async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
     let message = fields.inside("message").map(|mut inner| {
-        let draft = draft::read(&mut inner);
+        let draft = message_draft::read(&mut inner);
         fields.join(inner);
         draft
     });
@@ -89,18 +89,18 @@ async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
             .unwrap_or_default()
             .into(),
         additional_attributes: additional_attributes(&mut fields),
-        custom_attributes: fields.object_or_empty("custom_attributes"),
+        custom_attributes: fields.object_or_default("custom_attributes"),
         hmac_verified: fields.flag("hmac_verified").unwrap_or(false),
         message,
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let made = call.conversations().create_conversation(call.request(request)).await?.into_inner();
     Ok(answer(made.conversation))
 }
 
-/// The attributes sent; a `referer` that is no URL becomes null.
-fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
-    let mut attributes = fields.object_or_empty("additional_attributes")?;
+/// The additional attributes. A `referer` that is not a URL becomes null.
+fn additional_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
+    let mut attributes = fields.object_or_default("additional_attributes")?;
     if let Some(referer) = attributes.fields.get_mut("referer") {
         let is_url = match &referer.kind {
             Some(Kind::StringValue(text)) => text.parse::<Uri>().is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some()),
@@ -115,7 +115,7 @@ fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
     Some(attributes)
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     read(&call, &fields).await
 }

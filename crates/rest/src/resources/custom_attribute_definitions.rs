@@ -1,22 +1,22 @@
-//! What the custom attributes of an account mean.
+//! Custom attribute definitions.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
     json,
     lists::rows,
     openapi::{
-        About, about,
-        schema::{self, Schema, either, integer, list as list_of, text},
+        RouteDescription, describe,
+        schema::{self, Schema, any_of, integer, list as list_of, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
-/// What a definition is made of.
+/// The attributes of a definition.
 const ATTRIBUTES: [&str; 8] = [
     "attribute_model",
     "attribute_key",
@@ -28,54 +28,53 @@ const ATTRIBUTES: [&str; 8] = [
     "regex_cue",
 ];
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/custom_attribute_definitions";
     const ONE: &str = "/api/v1/accounts/{account_id}/custom_attribute_definitions/{id}";
     let shape = json::record::definition_schema;
-    let settings = |about: About| {
-        about
+    let settings = |description: RouteDescription| {
+        description
             .root("custom_attribute_definition")
             .body("attribute_display_type", by_name(&json::record::TYPES))
             .bodies(&["attribute_description", "regex_pattern", "regex_cue"], &text().or_null())
             .body("attribute_values", list_of(text()))
-            .answers(shape())
+            .returns(shape())
     };
-    Door::new("Custom attributes")
+    ApiRouter::new("Custom attributes")
         .get(
             LIST,
             list,
-            about(
+            describe(
                 "listCustomAttributeDefinitions",
                 "CustomAttributeDefinitionsService.ListCustomAttributeDefinitions",
             )
             .query("attribute_model", by_name(&json::record::MODELS))
-            .answers(list_of(shape())),
+            .returns(list_of(shape())),
         )
         .post(
             LIST,
             create,
-            settings(about(
+            settings(describe(
                 "createCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.CreateCustomAttributeDefinition",
             ))
             .body("attribute_model", by_name(&json::record::MODELS))
-            .needs("attribute_display_name", text())
-            .needs("attribute_key", text()),
+            .required_body("attribute_display_name", text())
+            .required_body("attribute_key", text()),
         )
         .get(
             ONE,
             show,
-            about(
+            describe(
                 "showCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.GetCustomAttributeDefinition",
             )
-            .answers(shape()),
+            .returns(shape()),
         )
         .update(
             ONE,
             update,
-            settings(about(
+            settings(describe(
                 "updateCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.UpdateCustomAttributeDefinition",
             ))
@@ -85,20 +84,20 @@ pub fn routes() -> Door {
         .delete(
             ONE,
             delete,
-            about(
+            describe(
                 "deleteCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.DeleteCustomAttributeDefinition",
             )
-            .answers_nothing(),
+            .returns_no_content(),
         )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let mut outer = params.fields();
     let account_id = outer.account();
     let model = numbered(&mut outer, "attribute_model", &json::record::MODELS).map_or(0, i32::from);
-    call.admit(account_id, outer.verdict()).await?;
-    rows::whole(
+    call.authorize_error(account_id, outer.finish()).await?;
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListCustomAttributeDefinitionsRequest {
@@ -120,14 +119,14 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let mut fields = call
-        .admit(account_id, params.root("custom_attribute_definition", &ATTRIBUTES))
+        .authorize_error(account_id, params.root("custom_attribute_definition", &ATTRIBUTES))
         .await?;
     let (row, _) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateCustomAttributeDefinitionRequest {
         account_id,
         request_id: call.request_id(),
@@ -143,7 +142,7 @@ async fn create(call: Call, params: Params) -> Answer {
     )))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let request = pb::GetCustomAttributeDefinitionRequest {
@@ -160,14 +159,14 @@ async fn show(call: Call, params: Params) -> Answer {
     )))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let mut fields = call
-        .admit(account_id, params.root("custom_attribute_definition", &ATTRIBUTES))
+        .authorize_error(account_id, params.root("custom_attribute_definition", &ATTRIBUTES))
         .await?;
     let (mut row, paths) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if paths.is_empty() {
         return show(call, params).await;
     }
@@ -188,7 +187,7 @@ async fn update(call: Call, params: Params) -> Answer {
     )))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let request = pb::DeleteCustomAttributeDefinitionRequest {
@@ -197,25 +196,25 @@ async fn delete(call: Call, params: Params) -> Answer {
         custom_attribute_definition_id: outer.path_id("id"),
     };
     call.definitions().delete_custom_attribute_definition(call.request(request)).await?;
-    Ok(json::nothing())
+    Ok(json::no_content())
 }
 
-/// One of several names, or the number of its place among them.
-fn numbered<T: Copy>(fields: &mut Fields<'_>, key: &str, names: &[(&'static str, T)]) -> Option<T> {
-    let place = fields.integer(key).and_then(|number| usize::try_from(number).ok());
-    match place.and_then(|place| names.get(place)) {
+/// Parses a value of `names`, given by its name or its index.
+fn numbered<T: Copy>(fields: &mut ParamReader<'_>, key: &str, names: &[(&'static str, T)]) -> Option<T> {
+    let index = fields.integer(key).and_then(|number| usize::try_from(number).ok());
+    match index.and_then(|index| names.get(index)) {
         Some((_, value)) => Some(*value),
         None => fields.choice(key, names),
     }
 }
 
-/// The shape of what [`numbered`] reads.
+/// The schema of a parameter that [`numbered`] parses.
 fn by_name<T>(names: &[(&'static str, T)]) -> Schema {
-    either([schema::names(names), integer()])
+    any_of([schema::names(names), integer()])
 }
 
-/// What was sent of a definition, and which of it. Whose attribute it is cannot change.
-fn read(fields: &mut Fields<'_>) -> (pb::CustomAttributeDefinition, Vec<String>) {
+/// Parses a definition. Also returns the update mask paths of the attributes that were sent, except the model, which cannot change.
+fn read(fields: &mut ParamReader<'_>) -> (pb::CustomAttributeDefinition, Vec<String>) {
     let definition = pb::CustomAttributeDefinition {
         model: numbered(fields, "attribute_model", &json::record::MODELS).map_or(0, i32::from),
         key: fields.text("attribute_key").unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! Files by their links: the lasting one leads to one that is good for some minutes, and that one to the bytes.
+//! Serves files by their links: a permanent link redirects to one that is valid for some minutes, which serves the content.
 
 use std::ops::Range;
 
@@ -18,16 +18,16 @@ use parley_proto::{self as pb, download_file_response::Part};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json,
-    openapi::{Caller, about},
+    openapi::{Caller, describe},
     params::Params,
 };
 
-/// Types that a browser may show by itself: they run nothing.
+/// Content types that browsers may display inline, because they cannot run scripts.
 const SHOWN: [&str; 9] = [
     "image/jpeg",
     "image/png",
@@ -40,23 +40,22 @@ const SHOWN: [&str; 9] = [
     "video/",
 ];
 
-/// The routes of this file.
-pub fn routes() -> Door {
-    Door::new("Files")
+pub fn routes() -> ApiRouter {
+    ApiRouter::new("Files")
         .get(
             "/files/{link}/{name}",
-            lead,
-            about("followFileLink", "FilesService.GetFileLink")
+            redirect,
+            describe("followFileLink", "FilesService.GetFileLink")
                 .caller(Caller::Anyone)
-                .leads_elsewhere(),
+                .redirects(),
         )
         .get(
             "/files/blobs/{link}/{name}",
             show,
-            about("readFile", "FilesService.DownloadFile")
+            describe("readFile", "FilesService.DownloadFile")
                 .caller(Caller::Anyone)
-                .refuses(StatusCode::RANGE_NOT_SATISFIABLE, "The range begins behind the end.")
-                .answers_bytes("*/*"),
+                .fails_with(StatusCode::RANGE_NOT_SATISFIABLE, "The range begins behind the end.")
+                .returns_bytes("*/*"),
         )
 }
 
@@ -64,48 +63,48 @@ fn link(params: &Params) -> String {
     params.fields().text("link").unwrap_or_default()
 }
 
-async fn lead(call: Call, params: Params) -> Answer {
+async fn redirect(call: Call, params: Params) -> ApiResult {
     let request = pb::GetFileLinkRequest { link: link(&params) };
     let found = call.files().get_file_link(call.request(request)).await?.into_inner();
-    // Relative, so that it holds wherever this door is reached from.
-    let (_, place) = found.link.split_once("/files/").unwrap_or_default();
-    let location = HeaderValue::try_from(format!("../{place}")).map_err(|_| Failure::fault(StatusCode::INTERNAL_SERVER_ERROR))?;
+    // A relative URL is valid under any address at which clients reach the gateway.
+    let (_, path) = found.link.split_once("/files/").unwrap_or_default();
+    let location = HeaderValue::try_from(format!("../{path}")).map_err(|_| ApiError::status_error(StatusCode::INTERNAL_SERVER_ERROR))?;
     let mut response = json::empty();
     *response.status_mut() = StatusCode::FOUND;
     response.headers_mut().insert(LOCATION, location);
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    keep_to_itself(&mut response);
+    set_no_referrer(&mut response);
     Ok(response)
 }
 
-/// What a `Range` header asks for. Anything but one range of bytes is as good as none.
+/// The requested range of a `Range` header. Anything other than a single byte range is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+enum RequestedRange {
     All,
-    /// From the first on, up to and with the last if it is named.
+    /// From the first byte to the last, inclusive; to the end of the file if the last is `None`.
     From(u64, Option<u64>),
-    /// So many at the end.
+    /// The given number of bytes at the end.
     Last(u64),
 }
 
-fn wanted(headers: &HeaderMap) -> Wanted {
+fn requested_range(headers: &HeaderMap) -> RequestedRange {
     let read = || {
         let text = headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?;
         let (first, last) = text.split_once('-')?;
         if first.is_empty() {
-            return Some(Wanted::Last(last.parse().ok()?));
+            return Some(RequestedRange::Last(last.parse().ok()?));
         }
         let first: u64 = first.parse().ok()?;
         let last: Option<u64> = if last.is_empty() { None } else { Some(last.parse().ok()?) };
-        last.is_none_or(|last| first <= last).then_some(Wanted::From(first, last))
+        last.is_none_or(|last| first <= last).then_some(RequestedRange::From(first, last))
     };
-    read().unwrap_or(Wanted::All)
+    read().unwrap_or(RequestedRange::All)
 }
 
-impl Wanted {
-    /// The bytes of a file of this size; none if there is not one of them.
+impl RequestedRange {
+    /// The range in a file of this size; `None` if it contains no bytes.
     fn of(self, size: u64) -> Option<Range<u64>> {
         let range = match self {
             Self::All => return Some(0..size),
@@ -116,7 +115,7 @@ impl Wanted {
     }
 }
 
-async fn show(call: Call, headers: HeaderMap, params: Params) -> Answer {
+async fn show(call: Call, headers: HeaderMap, params: Params) -> ApiResult {
     let link = link(&params);
     let open = async |range: Range<u64>| {
         let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
@@ -127,26 +126,26 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> Answer {
         };
         let mut parts = call.files().download_file(call.request(request)).await?.into_inner();
         match parts.message().await?.and_then(|first| first.part) {
-            Some(Part::Info(info)) => Ok::<_, Failure>((info, parts)),
-            _ => Err(Failure::fault(StatusCode::INTERNAL_SERVER_ERROR)),
+            Some(Part::Info(info)) => Ok::<_, ApiError>((info, parts)),
+            _ => Err(ApiError::status_error(StatusCode::INTERNAL_SERVER_ERROR)),
         }
     };
-    let wanted = wanted(&headers);
-    // How long a file is, is known only when it is open; most ranges name where they begin.
-    let first_try = match wanted {
-        Wanted::All => 0..0,
-        Wanted::From(first, last) => first..last.map_or(u64::MAX, |last| last.saturating_add(1)),
-        Wanted::Last(_) => 0..1,
+    let requested_range = requested_range(&headers);
+    // The size of a file is known only once it is open. Most ranges specify their start, so the first attempt is usually right.
+    let first_try = match requested_range {
+        RequestedRange::All => 0..0,
+        RequestedRange::From(first, last) => first..last.map_or(u64::MAX, |last| last.saturating_add(1)),
+        RequestedRange::Last(_) => 0..1,
     };
     let (info, mut parts) = open(first_try).await?;
     let size = info.size.unsigned_abs();
-    let Some(range) = wanted.of(size) else {
+    let Some(range) = requested_range.of(size) else {
         let mut response = json::empty();
         *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
         set(&mut response, CONTENT_RANGE, &format!("bytes */{size}"))?;
         return Ok(response);
     };
-    if matches!(wanted, Wanted::Last(_)) {
+    if matches!(requested_range, RequestedRange::Last(_)) {
         (_, parts) = open(range.clone()).await?;
     }
     let chunks = parts.map(|part| match part {
@@ -157,7 +156,7 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> Answer {
         Err(status) => Err(status),
     });
     let mut response = Response::new(Body::from_stream(chunks));
-    if wanted != Wanted::All {
+    if requested_range != RequestedRange::All {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         set(
             &mut response,
@@ -170,25 +169,25 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> Answer {
     set(&mut response, CONTENT_DISPOSITION, &disposition(&info))?;
     set(&mut response, ACCEPT_RANGES, "bytes")?;
     set(&mut response, CACHE_CONTROL, "private, max-age=300")?;
-    // What anybody could upload must not run here.
+    // Anyone can upload files, so their content must not run scripts in this origin.
     set(&mut response, HeaderName::from_static("x-content-type-options"), "nosniff")?;
     set(
         &mut response,
         HeaderName::from_static("content-security-policy"),
         "sandbox; default-src 'none'",
     )?;
-    keep_to_itself(&mut response);
+    set_no_referrer(&mut response);
     Ok(response)
 }
 
-/// The link is a credential: a page that the file leads to must not learn it from the `Referer` header.
-fn keep_to_itself(response: &mut Response) {
+/// Prevents browsers from sending the link, which is a credential, in the `Referer` header.
+fn set_no_referrer(response: &mut Response) {
     let policy = HeaderValue::from_static("no-referrer");
     response.headers_mut().insert(REFERRER_POLICY, policy);
 }
 
-fn set(response: &mut Response, name: HeaderName, value: &str) -> Result<(), Failure> {
-    let value = HeaderValue::try_from(value).map_err(|_| Failure::fault(StatusCode::INTERNAL_SERVER_ERROR))?;
+fn set(response: &mut Response, name: HeaderName, value: &str) -> Result<(), ApiError> {
+    let value = HeaderValue::try_from(value).map_err(|_| ApiError::status_error(StatusCode::INTERNAL_SERVER_ERROR))?;
     response.headers_mut().insert(name, value);
     Ok(())
 }
@@ -202,7 +201,7 @@ fn disposition(info: &pb::FileInfo) -> String {
             kind == *known
         }
     });
-    let place = if shown { "inline" } else { "attachment" };
+    let disposition_type = if shown { "inline" } else { "attachment" };
     let plain: String = info
         .name
         .chars()
@@ -215,7 +214,7 @@ fn disposition(info: &pb::FileInfo) -> String {
         })
         .collect();
     format!(
-        "{place}; filename=\"{plain}\"; filename*=UTF-8''{}",
+        "{disposition_type}; filename=\"{plain}\"; filename*=UTF-8''{}",
         utf8_percent_encode(&info.name, NON_ALPHANUMERIC)
     )
 }
@@ -226,7 +225,7 @@ mod tests {
 
     #[test]
     fn ranges() {
-        let read = |text: &'static str| wanted(&HeaderMap::from_iter([(RANGE, HeaderValue::from_static(text))]));
+        let read = |text: &'static str| requested_range(&HeaderMap::from_iter([(RANGE, HeaderValue::from_static(text))]));
         assert_eq!(read("bytes=2-4").of(10), Some(2..5));
         assert_eq!(read("bytes=2-").of(10), Some(2..10));
         assert_eq!(read("bytes=2-99").of(10), Some(2..10));
@@ -234,12 +233,12 @@ mod tests {
         assert_eq!(read("bytes=-30").of(10), Some(0..10));
         assert_eq!(read("bytes=10-").of(10), None);
         for text in ["bytes=4-2", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4", "bytes="] {
-            assert_eq!(read(text), Wanted::All, "{text}");
+            assert_eq!(read(text), RequestedRange::All, "{text}");
         }
     }
 
     #[test]
-    fn what_could_run_is_only_saved() {
+    fn scriptable_files_are_attachments() {
         let of = |content_type: &str| {
             disposition(&pb::FileInfo {
                 name: "ä \"b\".x".to_owned(),

@@ -1,27 +1,27 @@
-//! `contacts/filter` and `conversations/filter`: conditions in JSON as the filter of the contract.
+//! `contacts/filter` and `conversations/filter`: converts JSON conditions to filters of the contract.
 
 use parley_proto::{self as pb, FilterJoiner, FilterOperator};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::{
-        paging::{self, Window},
+        pagination::{self, PageWindow},
         rows,
     },
     openapi::{
-        about,
-        schema::{Schema, anything, choice, list, names, object, text},
+        describe,
+        schema::{Schema, any, choice, list, names, object, text},
     },
-    params::{Params, attributes::to_value, fields::Fields},
+    params::{Params, attributes::to_value, fields::ParamReader},
     resources::contact_list,
 };
 
-/// The names of operators. Another name stands for none of them.
+/// The names of operators. An unknown name is sent as unspecified.
 const OPERATORS: [(&str, FilterOperator); 10] = [
     ("equal_to", FilterOperator::EqualTo),
     ("not_equal_to", FilterOperator::NotEqualTo),
@@ -35,52 +35,55 @@ const OPERATORS: [(&str, FilterOperator); 10] = [
     ("starts_with", FilterOperator::StartsWith),
 ];
 
-/// The largest integer below which a double holds every one: 2^53.
+/// 2^53: doubles represent all integers up to it exactly.
 const EXACT: u64 = 9_007_199_254_740_992;
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     let page = object()
-        .key("meta", paging::told(json::conversation::counts_without_assigned_schema()))
+        .key(
+            "meta",
+            pagination::meta_schema(json::conversation::counts_without_assigned_schema()),
+        )
         .key("payload", list(json::conversation::schema()));
-    Door::new("Filters")
+    ApiRouter::new("Filters")
         .post(
             &format!("{ACCOUNT}/contacts/filter"),
             filter_contacts,
-            contact_list::paged(about("filterContacts", "ContactsService.FilterContacts"))
-                .needs("payload", list(condition()))
+            contact_list::paged(describe("filterContacts", "ContactsService.FilterContacts"))
+                .required_body("payload", list(condition()))
                 .reads(),
         )
         .post(
             &format!("{ACCOUNT}/conversations/filter"),
             filter_conversations,
-            paging::taken(about("filterConversations", "ConversationsService.FilterConversations"))
-                .needs("payload", list(condition()))
+            pagination::page_params(describe("filterConversations", "ConversationsService.FilterConversations"))
+                .required_body("payload", list(condition()))
                 .reads()
-                .answers(page),
+                .returns(page),
         )
 }
 
-/// A condition, as it is sent.
+/// The schema of a condition in a request.
 fn condition() -> Schema {
     object()
         .key("attribute_key", text())
         .key("filter_operator", names(&OPERATORS))
-        .optional("values", list(anything()))
+        .optional("values", list(any()))
         .optional("query_operator", choice(&["AND", "OR"]).or_null())
         .open()
         .named("FilterCondition")
 }
 
-async fn filter_contacts(call: Call, params: Params) -> Answer {
+async fn filter_contacts(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
-    let window = Window::read(&mut fields, contact_list::PAGE);
+    let window = PageWindow::read(&mut fields, contact_list::PAGE);
     let order_by = contact_list::order(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let filter = read(&fields);
-    call.admit(account_id, filter.as_ref().map(drop).map_err(Clone::clone)).await?;
+    call.authorize_error(account_id, filter.as_ref().map(drop).map_err(Clone::clone))
+        .await?;
     let request = pb::FilterContactsRequest {
         account_id,
         filter: filter.ok(),
@@ -91,7 +94,7 @@ async fn filter_contacts(call: Call, params: Params) -> Answer {
         with_total_size: window.counts(),
     };
     let found = call.contacts().filter_contacts(call.request(request.clone())).await;
-    let found = found.map_err(|status| Failure::of_filter(&status))?.into_inner();
+    let found = found.map_err(|status| ApiError::from_filter(&status))?.into_inner();
     let first = (found.contacts, found.next_page_token);
     Ok(contact_list::page(
         &fields,
@@ -115,13 +118,14 @@ async fn filter_contacts(call: Call, params: Params) -> Answer {
     ))
 }
 
-async fn filter_conversations(call: Call, params: Params) -> Answer {
+async fn filter_conversations(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
-    let window = Window::read(&mut fields, crate::resources::conversation_list::PAGE);
-    call.admit(account_id, fields.verdict()).await?;
+    let window = PageWindow::read(&mut fields, crate::resources::conversation_list::PAGE);
+    call.authorize_error(account_id, fields.finish()).await?;
     let filter = read(&fields);
-    call.admit(account_id, filter.as_ref().map(drop).map_err(Clone::clone)).await?;
+    call.authorize_error(account_id, filter.as_ref().map(drop).map_err(Clone::clone))
+        .await?;
     let request = pb::FilterConversationsRequest {
         account_id,
         filter: filter.ok(),
@@ -131,14 +135,14 @@ async fn filter_conversations(call: Call, params: Params) -> Answer {
         with_counts: window.counts(),
     };
     let found = call.conversations().filter_conversations(call.request(request.clone())).await;
-    let mut found = found.map_err(|status| Failure::of_filter(&status))?.into_inner();
+    let mut found = found.map_err(|status| ApiError::from_filter(&status))?.into_inner();
     found.conversations.truncate(window.rows);
     let mut meta = json::conversation::counts_without_assigned(found.counts.as_ref());
-    window.tell(&mut meta, &found.next_page_token);
+    window.write_meta(&mut meta, &found.next_page_token);
     let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
     let first = (conversations, window.cut(found.next_page_token));
     let frame = |rows| json!({ "meta": meta, "payload": rows });
-    Ok(rows::go_on(first, window.rows, frame, move |page_token, size| {
+    Ok(rows::paginated(first, window.rows, frame, move |page_token, size| {
         let request = pb::FilterConversationsRequest {
             page_token,
             page_size: size.try_into().unwrap_or_default(),
@@ -149,19 +153,19 @@ async fn filter_conversations(call: Call, params: Params) -> Answer {
         let (mut client, request) = (call.conversations(), call.request(request));
         async move {
             let page = client.filter_conversations(request).await?.into_inner();
-            let shown = page.conversations.iter().map(json::conversation::conversation);
-            Ok((shown.collect(), page.next_page_token))
+            let rows = page.conversations.iter().map(json::conversation::conversation);
+            Ok((rows.collect(), page.next_page_token))
         }
     }))
 }
 
-/// The conditions. All query operators are looked at first; the rest is for the service to judge.
-pub(crate) fn read(fields: &Fields<'_>) -> Result<pb::Filter, Failure> {
+/// Parses the conditions. As in Chatwoot, all query operators are validated first; the service validates the rest.
+pub(crate) fn read(fields: &ParamReader<'_>) -> Result<pb::Filter, ApiError> {
     let Some(Json::Array(payload)) = fields.raw("payload") else {
-        return Err(Failure::missing("payload"));
+        return Err(ApiError::missing("payload"));
     };
     let joiners = payload.iter().map(|condition| joiner(condition.get("query_operator")));
-    let joiners = joiners.collect::<Option<Vec<_>>>().ok_or_else(Failure::bad_query_operator)?;
+    let joiners = joiners.collect::<Option<Vec<_>>>().ok_or_else(ApiError::bad_query_operator)?;
     let conditions = payload.iter().zip(joiners).map(|(condition, joiner)| pb::FilterCondition {
         attribute_key: spelled(condition.get("attribute_key")),
         operator: operator(condition.get("filter_operator")).into(),
@@ -200,8 +204,8 @@ fn spelled(sent: Option<&Json>) -> String {
     }
 }
 
-/// Numbers that a double would round go as texts, which are read as numbers where one is wanted. What is no value at all goes as null,
-/// which no attribute is compared with.
+/// Converts a value of a condition. Integers that a double cannot represent exactly are sent as text, which the service parses where it
+/// expects a number. Lists and objects are sent as null, which equals no attribute.
 fn value(sent: &Json) -> prost_types::Value {
     match sent {
         Json::Array(_) | Json::Object(_) => to_value(&Json::Null),

@@ -1,71 +1,70 @@
-//! Who works in an inbox, and whom conversations can be assigned to.
+//! The members of an inbox, and the agents that conversations can be assigned to.
 
 use parley_proto as pb;
 use serde_json::json;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::rows,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{id, list as list_of, within},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const MEMBERS: &str = "/api/v1/accounts/{account_id}/inbox_members";
     let agents = || within("payload", list_of(json::agent::schema()));
-    let change = |about: About| {
-        about
+    let change = |description: RouteDescription| {
+        description
             .caller(Caller::Administrator)
-            .needs("inbox_id", id())
-            .needs("user_ids", list_of(id()))
+            .required_body("inbox_id", id())
+            .required_body("user_ids", list_of(id()))
     };
-    Door::new("Inboxes")
+    ApiRouter::new("Inboxes")
         .get(
             &format!("{MEMBERS}/{{inbox_id}}"),
             list,
-            about("listInboxMembers", "InboxesService.ListInboxMembers").answers(agents()),
+            describe("listInboxMembers", "InboxesService.ListInboxMembers").returns(agents()),
         )
         .post(
             MEMBERS,
             add,
-            change(about("addInboxMembers", "InboxesService.AddInboxMembers")).answers(agents()),
+            change(describe("addInboxMembers", "InboxesService.AddInboxMembers")).returns(agents()),
         )
         .update(
             MEMBERS,
             set,
-            change(about("setInboxMembers", "InboxesService.SetInboxMembers")).answers(agents()),
+            change(describe("setInboxMembers", "InboxesService.SetInboxMembers")).returns(agents()),
         )
         .delete(
             MEMBERS,
             remove,
-            change(about("removeInboxMembers", "InboxesService.RemoveInboxMembers")),
+            change(describe("removeInboxMembers", "InboxesService.RemoveInboxMembers")),
         )
         .get(
             "/api/v1/accounts/{account_id}/assignable_agents",
             assignable,
-            about("listAssignableAgents", "InboxesService.ListAssignableAgents")
+            describe("listAssignableAgents", "InboxesService.ListAssignableAgents")
                 .query("inbox_ids", list_of(id()))
-                .answers(agents()),
+                .returns(agents()),
         )
 }
 
-fn shown(agents: &[pb::Agent]) -> axum::response::Response {
+fn agents_response(agents: &[pb::Agent]) -> axum::response::Response {
     let agents: Vec<_> = agents.iter().map(json::agent::agent).collect();
     json::ok(&json!({ "payload": agents }))
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
-    rows::whole(
+    rows::all_pages(
         |rows| json!({ "payload": rows }),
         move |page_token| {
             let request = pb::ListInboxMembersRequest {
@@ -84,15 +83,15 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-/// The account, the inbox, the users: an inbox that is not named is one that is not found.
-async fn whom(call: &Call, fields: &Fields<'_>) -> Result<(i64, i64, Vec<i64>), Failure> {
+/// The account, the inbox and the users. A missing inbox id gets "not found", like an unknown one.
+async fn membership_change(call: &Call, fields: &ParamReader<'_>) -> Result<(i64, i64, Vec<i64>), ApiError> {
     let account_id = fields.account();
-    let users = call.admit(account_id, fields.users()).await?;
+    let users = call.authorize_error(account_id, fields.users()).await?;
     Ok((account_id, fields.path_id("inbox_id"), users))
 }
 
-async fn add(call: Call, params: Params) -> Answer {
-    let (account_id, inbox_id, user_ids) = whom(&call, &params.fields()).await?;
+async fn add(call: Call, params: Params) -> ApiResult {
+    let (account_id, inbox_id, user_ids) = membership_change(&call, &params.fields()).await?;
     let request = pb::AddInboxMembersRequest {
         account_id,
         request_id: call.request_id(),
@@ -100,11 +99,11 @@ async fn add(call: Call, params: Params) -> Answer {
         user_ids,
     };
     let after = call.inboxes().add_inbox_members(call.request(request)).await?.into_inner();
-    Ok(shown(&after.members))
+    Ok(agents_response(&after.members))
 }
 
-async fn set(call: Call, params: Params) -> Answer {
-    let (account_id, inbox_id, user_ids) = whom(&call, &params.fields()).await?;
+async fn set(call: Call, params: Params) -> ApiResult {
+    let (account_id, inbox_id, user_ids) = membership_change(&call, &params.fields()).await?;
     let request = pb::SetInboxMembersRequest {
         account_id,
         request_id: call.request_id(),
@@ -112,11 +111,11 @@ async fn set(call: Call, params: Params) -> Answer {
         user_ids,
     };
     let after = call.inboxes().set_inbox_members(call.request(request)).await?.into_inner();
-    Ok(shown(&after.members))
+    Ok(agents_response(&after.members))
 }
 
-async fn remove(call: Call, params: Params) -> Answer {
-    let (account_id, inbox_id, user_ids) = whom(&call, &params.fields()).await?;
+async fn remove(call: Call, params: Params) -> ApiResult {
+    let (account_id, inbox_id, user_ids) = membership_change(&call, &params.fields()).await?;
     let request = pb::RemoveInboxMembersRequest {
         account_id,
         request_id: call.request_id(),
@@ -127,10 +126,10 @@ async fn remove(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn assignable(call: Call, params: Params) -> Answer {
+async fn assignable(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, inbox_ids) = (fields.account(), fields.ids("inbox_ids").unwrap_or_default());
-    rows::whole(
+    rows::all_pages(
         |rows| json!({ "payload": rows }),
         move |page_token| {
             let request = pb::ListAssignableAgentsRequest {

@@ -1,4 +1,4 @@
-//! Inboxes. Those with an API channel are the only kind.
+//! Inboxes. API channels are the only type.
 
 use axum::response::Response;
 use parley_proto::{self as pb, SenderNameType, inbox::Channel};
@@ -6,16 +6,16 @@ use prost_types::FieldMask;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
     json,
     lists::rows,
     openapi::{
-        About, Caller, about,
-        schema::{self, Schema, attributes as open_object, avatar, flag, integer, list as list_of, names, object, only, text, within},
+        Caller, RouteDescription, describe,
+        schema::{self, Schema, attributes as open_object, avatar, constant, flag, integer, list as list_of, names, object, text, within},
     },
-    params::{Params, attributes, fields::Fields, uploads::WithFiles},
+    params::{Params, attributes, fields::ParamReader, uploads::ParamsWithFiles},
 };
 
 const SENDER_NAME_TYPES: [(&str, SenderNameType); 2] = [
@@ -23,47 +23,46 @@ const SENDER_NAME_TYPES: [(&str, SenderNameType); 2] = [
     ("professional", SenderNameType::Professional),
 ];
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const INBOXES: &str = "/api/v1/accounts/{account_id}/inboxes";
     const INBOX: &str = "/api/v1/accounts/{account_id}/inboxes/{inbox_id}";
     let shape = json::inbox::schema;
-    Door::new("Inboxes")
+    ApiRouter::new("Inboxes")
         .get(
             INBOXES,
             list,
-            about("listInboxes", "InboxesService.ListInboxes").answers(within("payload", list_of(shape()))),
+            describe("listInboxes", "InboxesService.ListInboxes").returns(within("payload", list_of(shape()))),
         )
         .post(
             INBOXES,
             create,
-            settings(about("createInbox", "InboxesService.CreateInbox"))
+            settings(describe("createInbox", "InboxesService.CreateInbox"))
                 .caller(Caller::Administrator)
-                .needs("channel", channel().key("type", only("api")).open())
-                .answers(shape()),
+                .required_body("channel", channel().key("type", constant("api")).open())
+                .returns(shape()),
         )
-        .get(INBOX, show, about("showInbox", "InboxesService.GetInbox").answers(shape()))
+        .get(INBOX, show, describe("showInbox", "InboxesService.GetInbox").returns(shape()))
         .update(
             INBOX,
             update,
-            settings(about("updateInbox", "InboxesService.UpdateInbox"))
+            settings(describe("updateInbox", "InboxesService.UpdateInbox"))
                 .caller(Caller::Administrator)
                 .body("channel", channel())
                 .body("working_hours", list_of(day_schema()))
-                .answers(shape()),
+                .returns(shape()),
         )
         .delete(
             INBOX,
             delete,
-            about("deleteInbox", "InboxesService.DeleteInbox")
+            describe("deleteInbox", "InboxesService.DeleteInbox")
                 .caller(Caller::Administrator)
-                .answers(object().key("message", text())),
+                .returns(object().key("message", text())),
         )
 }
 
-/// The settings that creation and change have in common.
-fn settings(about: About) -> About {
-    about
+/// Describes the settings that creating and updating have in common.
+fn settings(description: RouteDescription) -> RouteDescription {
+    description
         .body("avatar", avatar())
         .bodies(
             &["name", "greeting_message", "out_of_office_message", "business_name"],
@@ -96,7 +95,7 @@ fn channel() -> schema::Schema {
         .open()
 }
 
-/// A day as it is sent: what is left out is as in a new inbox.
+/// The schema of a day in a request. Missing fields get the defaults of a new inbox.
 fn day_schema() -> Schema {
     let flags = ["closed_all_day", "open_all_day"];
     let day = flags
@@ -106,10 +105,10 @@ fn day_schema() -> Schema {
     times.iter().fold(day, |day, name| day.optional(name, integer().or_null())).open()
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
-    // The product knows no pages of inboxes.
-    rows::whole(
+    // Chatwoot does not paginate inboxes.
+    rows::all_pages(
         |rows| json!({ "payload": rows }),
         move |page_token| {
             let request = pb::ListInboxesRequest {
@@ -127,12 +126,12 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     read(&call, fields.account(), fields.path_id("inbox_id")).await
 }
 
-async fn read(call: &Call, account_id: i64, inbox_id: i64) -> Answer {
+async fn read(call: &Call, account_id: i64, inbox_id: i64) -> ApiResult {
     let request = pb::GetInboxRequest { account_id, inbox_id };
     let found = call.inboxes().get_inbox(call.request(request)).await?.into_inner();
     Ok(answer(found.inbox))
@@ -142,23 +141,23 @@ fn answer(inbox: Option<pb::Inbox>) -> Response {
     json::ok(&json::inbox::inbox(&inbox.unwrap_or_default()))
 }
 
-async fn create(call: Call, WithFiles(mut params): WithFiles) -> Answer {
-    null_texts(&mut params);
+async fn create(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> ApiResult {
+    convert_null_texts(&mut params);
     let mut fields = params.fields();
     let account_id = fields.account();
     let mut patch = Patch::default();
     patch.settings(&mut fields);
     let inbox = patch.inbox;
     let inbox = pb::Inbox {
-        // These are on unless they are sent as off.
+        // Enabled by default, as in Chatwoot.
         enable_auto_assignment: fields.flag("enable_auto_assignment").unwrap_or(true),
         enable_email_collect: fields.flag("enable_email_collect").unwrap_or(true),
         allow_messages_after_resolved: fields.flag("allow_messages_after_resolved").unwrap_or(true),
-        // A channel of another kind is none, and the service says that it must be there.
+        // Drop a channel of another type: the service then reports that the channel is required.
         channel: inbox.channel.filter(|_| is_api(&params)),
         ..inbox
     };
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateInboxRequest {
         account_id,
         request_id: call.request_id(),
@@ -177,15 +176,15 @@ fn is_api(params: &Params) -> bool {
         .is_some_and(|kind| kind == "api")
 }
 
-async fn update(call: Call, WithFiles(mut params): WithFiles) -> Answer {
-    null_texts(&mut params);
+async fn update(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> ApiResult {
+    convert_null_texts(&mut params);
     let mut fields = params.fields();
     let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
     let mut patch = Patch::default();
     patch.settings(&mut fields);
-    patch.inbox.csat_config = patch.inbox.csat_config.map(filled_in);
+    patch.inbox.csat_config = patch.inbox.csat_config.map(with_survey_defaults);
     patch.week(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if patch.mask.is_empty() {
         return read(&call, account_id, inbox_id).await;
     }
@@ -202,7 +201,7 @@ async fn update(call: Call, WithFiles(mut params): WithFiles) -> Answer {
     Ok(answer(changed.inbox))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::DeleteInboxRequest {
         account_id: fields.account(),
@@ -215,8 +214,8 @@ async fn delete(call: Call, params: Params) -> Answer {
     ))
 }
 
-/// A rule of this resource alone: the text `null` stands for null.
-fn null_texts(params: &mut Params) {
+/// Converts the text `null` to null, which Chatwoot does for inboxes only.
+fn convert_null_texts(params: &mut Params) {
     for value in params.map.values_mut() {
         if value == "null" {
             *value = Json::Null;
@@ -224,10 +223,10 @@ fn null_texts(params: &mut Params) {
     }
 }
 
-/// Puts a value into an inbox.
+/// Sets a value of an inbox.
 type Put<T> = fn(&mut pb::Inbox, T);
 
-/// Values of an inbox and which of them were sent.
+/// Values of an inbox, and the update mask paths of those that were sent.
 #[derive(Default)]
 struct Patch {
     inbox: pb::Inbox,
@@ -235,7 +234,7 @@ struct Patch {
 }
 
 impl Patch {
-    /// Takes a value if it was sent.
+    /// Sets a value if it was sent.
     fn take<T>(&mut self, path: &str, value: Option<T>, put: impl FnOnce(&mut pb::Inbox, T)) {
         if let Some(value) = value {
             put(&mut self.inbox, value);
@@ -243,7 +242,7 @@ impl Patch {
         }
     }
 
-    fn settings(&mut self, fields: &mut Fields<'_>) {
+    fn settings(&mut self, fields: &mut ParamReader<'_>) {
         // Null clears these.
         let texts: [(&str, Put<Option<String>>); 4] = [
             ("name", |inbox, it| inbox.name = it.unwrap_or_default()),
@@ -251,10 +250,10 @@ impl Patch {
             ("out_of_office_message", |inbox, it| inbox.out_of_office_message = it),
             ("business_name", |inbox, it| inbox.business_name = it),
         ];
-        self.take("avatar_url", fields.picture(), |inbox, it| inbox.avatar_url = it);
+        self.take("avatar_url", fields.avatar(), |inbox, it| inbox.avatar_url = it);
         for (key, put) in texts {
             let text = fields.text(key);
-            self.take(key, fields.given(key).then_some(text), put);
+            self.take(key, fields.is_present(key).then_some(text), put);
         }
         let flags: [(&str, Put<bool>); 7] = [
             ("greeting_enabled", |inbox, it| inbox.greeting_enabled = it),
@@ -271,7 +270,7 @@ impl Patch {
             self.take(key, fields.flag(key), put);
         }
         self.take("timezone", fields.text("timezone"), |inbox, it| inbox.timezone = it);
-        let portal_id = fields.given("portal_id").then(|| fields.id("portal_id"));
+        let portal_id = fields.is_present("portal_id").then(|| fields.id("portal_id"));
         self.take("portal_id", portal_id, |inbox, it| inbox.portal_id = it);
         let sender_name_type = fields.choice("sender_name_type", &SENDER_NAME_TYPES);
         self.take("sender_name_type", sender_name_type, pb::Inbox::set_sender_name_type);
@@ -280,12 +279,12 @@ impl Patch {
         self.channel(fields);
     }
 
-    fn channel(&mut self, outer: &mut Fields<'_>) {
+    fn channel(&mut self, outer: &mut ParamReader<'_>) {
         let Some(mut fields) = outer.inside("channel") else {
             return;
         };
         let mut channel = pb::ApiChannel::default();
-        if fields.given("webhook_url") {
+        if fields.is_present("webhook_url") {
             channel.webhook_url = fields.text("webhook_url");
             self.mask.push("api_channel.webhook_url".to_owned());
         }
@@ -305,8 +304,8 @@ impl Patch {
         self.inbox.channel = Some(Channel::ApiChannel(channel));
     }
 
-    /// The days that were sent; the others stay.
-    fn week(&mut self, fields: &mut Fields<'_>) {
+    /// Parses the days that were sent; the others are unchanged.
+    fn week(&mut self, fields: &mut ParamReader<'_>) {
         let Some(Json::Array(days)) = fields.raw("working_hours") else {
             return;
         };
@@ -325,7 +324,7 @@ fn day(day: &Map<String, Json>) -> pb::WorkingHours {
     let fields = params.fields();
     let number = |key| fields.integer(key).map(|number| i32::try_from(number).unwrap_or(-1));
     pb::WorkingHours {
-        // What is no day is refused by the service.
+        // The service rejects an invalid day.
         day_of_week: number("day_of_week").unwrap_or(-1),
         closed_all_day: fields.flag("closed_all_day").unwrap_or(false),
         open_all_day: fields.flag("open_all_day").unwrap_or(false),
@@ -336,8 +335,8 @@ fn day(day: &Map<String, Json>) -> pb::WorkingHours {
     }
 }
 
-/// The survey's settings, with what the product fills in when they change.
-fn filled_in(mut config: prost_types::Struct) -> prost_types::Struct {
+/// Completes the settings of the satisfaction survey with Chatwoot's defaults.
+fn with_survey_defaults(mut config: prost_types::Struct) -> prost_types::Struct {
     for (key, value) in [
         ("display_type", json!("emoji")),
         ("message", json!("")),
@@ -355,17 +354,17 @@ mod tests {
     fn patch(json: Json) -> Patch {
         let Json::Object(map) = json else { panic!("an object") };
         let mut params = Params { map, ..Default::default() };
-        null_texts(&mut params);
+        convert_null_texts(&mut params);
         let mut fields = params.fields();
         let mut patch = Patch::default();
         patch.settings(&mut fields);
         patch.week(&mut fields);
-        assert!(fields.verdict().is_ok());
+        assert!(fields.finish().is_ok());
         patch
     }
 
     #[test]
-    fn only_what_was_sent_changes() {
+    fn updates_only_sent_fields() {
         let patch = patch(json!({
             "name": "Shop", "greeting_message": "null", "greeting_enabled": "off", "csat_config": {"message": "How was it?"},
             "channel": {"webhook_url": null, "hmac_mandatory": true},
@@ -386,7 +385,7 @@ mod tests {
         assert_eq!((patch.inbox.greeting_message, patch.inbox.greeting_enabled), (None, false));
         assert_eq!(patch.inbox.working_hours[0].open_minutes, Some(30));
         assert_eq!(
-            attributes::object(patch.inbox.csat_config.map(filled_in).as_ref()),
+            attributes::object(patch.inbox.csat_config.map(with_survey_defaults).as_ref()),
             json!({"display_type": "emoji", "message": "How was it?", "survey_rules": {"operator": "contains", "values": []}})
         );
     }

@@ -1,29 +1,28 @@
-//! What front ends ask of an installation before anybody has signed in.
+//! The information about the installation that front ends request before anyone has signed in.
 
 use axum::response::Response;
 use chrono::Utc;
 use serde_json::json;
 
 use crate::{
-    door::Door,
+    api_router::ApiRouter,
     json,
     openapi::{
-        Caller, about,
+        Caller, describe,
         schema::{object, text},
     },
 };
 
-/// The release of Chatwoot whose API this is, by docs/json-api-coverage.md. Front ends compare it with the oldest one that they work with.
+/// The Chatwoot release whose API is implemented, according to docs/json-api-coverage.md. Front ends compare it with their minimum version.
 const CHATWOOT_VERSION: &str = "4.18.0";
 
-/// The routes of this file.
-pub fn routes() -> Door {
-    Door::new("Description").get(
+pub fn routes() -> ApiRouter {
+    ApiRouter::new("Description").get(
         "/api",
         show,
-        about("showInstallation", "")
+        describe("showInstallation", "")
             .caller(Caller::Anyone)
-            .answers(object().keys(&["version", "timestamp"], &text())),
+            .returns(object().keys(&["version", "timestamp"], &text())),
     )
 }
 

@@ -1,73 +1,72 @@
-//! The labels of an account. Those of contacts and conversations are beside these.
+//! The labels of an account. Those of a contact or conversation are handled in the resource's own file.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
 use serde_json::json;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
     json,
     lists::rows,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{flag, list as list_of, text, within},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
-/// What a label is made of.
+/// The attributes of a label.
 const ATTRIBUTES: [&str; 4] = ["title", "description", "color", "show_on_sidebar"];
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/labels";
     const ONE: &str = "/api/v1/accounts/{account_id}/labels/{label_id}";
     let shape = json::record::label_schema;
-    let settings = |about: About| {
-        about
+    let settings = |description: RouteDescription| {
+        description
             .caller(Caller::Administrator)
             .root("label")
             .body("description", text().or_null())
             .body("color", text())
             .body("show_on_sidebar", flag().or_null())
-            .answers(shape())
+            .returns(shape())
     };
-    Door::new("Labels")
+    ApiRouter::new("Labels")
         .get(
             LIST,
             list,
-            about("listLabels", "LabelsService.ListLabels").answers(within("payload", list_of(shape()))),
+            describe("listLabels", "LabelsService.ListLabels").returns(within("payload", list_of(shape()))),
         )
         .post(
             LIST,
             create,
-            settings(about("createLabel", "LabelsService.CreateLabel")).needs("title", text()),
+            settings(describe("createLabel", "LabelsService.CreateLabel")).required_body("title", text()),
         )
         .get(
             ONE,
             show,
-            about("showLabel", "LabelsService.GetLabel")
+            describe("showLabel", "LabelsService.GetLabel")
                 .caller(Caller::Administrator)
-                .answers(shape()),
+                .returns(shape()),
         )
         .update(
             ONE,
             update,
-            settings(about("updateLabel", "LabelsService.UpdateLabel")).body("title", text()),
+            settings(describe("updateLabel", "LabelsService.UpdateLabel")).body("title", text()),
         )
         .delete(
             ONE,
             delete,
-            about("deleteLabel", "LabelsService.DeleteLabel").caller(Caller::Administrator),
+            describe("deleteLabel", "LabelsService.DeleteLabel").caller(Caller::Administrator),
         )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    rows::whole(
+    rows::all_pages(
         |rows| json!({ "payload": rows }),
         move |page_token| {
             let request = pb::ListLabelsRequest {
@@ -85,12 +84,12 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.admit(account_id, params.root("label", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("label", &ATTRIBUTES)).await?;
     let (row, _) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateLabelRequest {
         account_id,
         request_id: call.request_id(),
@@ -100,7 +99,7 @@ async fn create(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::label(&made.label.unwrap_or_default())))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let request = pb::GetLabelRequest {
@@ -111,12 +110,12 @@ async fn show(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::label(&found.label.unwrap_or_default())))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.admit(account_id, params.root("label", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("label", &ATTRIBUTES)).await?;
     let (mut row, paths) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if paths.is_empty() {
         return show(call, params).await;
     }
@@ -131,7 +130,7 @@ async fn update(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::record::label(&changed.label.unwrap_or_default())))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     let request = pb::DeleteLabelRequest {
@@ -143,8 +142,8 @@ async fn delete(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-/// What was sent of a label, and which of it.
-fn read(fields: &mut Fields<'_>) -> (pb::Label, Vec<String>) {
+/// Parses a label. Also returns the names of the attributes that were sent.
+fn read(fields: &mut ParamReader<'_>) -> (pb::Label, Vec<String>) {
     let label = pb::Label {
         title: fields.text("title").unwrap_or_default(),
         description: fields.text("description"),

@@ -1,98 +1,99 @@
-//! Messages of a conversation.
+//! The messages of a conversation.
 
 use axum::{http::StatusCode, response::Response};
 use parley_proto as pb;
 use serde_json::Value as Json;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json::{self, message::STATUSES},
     lists::{
-        paging::{self, Window},
+        pagination::{self, PageWindow},
         rows,
     },
     openapi::{
-        about,
+        describe,
         schema::{flag, integer, names, text},
     },
-    params::{Params, draft, fields::Fields, uploads::WithFiles},
+    params::{Params, fields::ParamReader, message_draft, uploads::ParamsWithFiles},
 };
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const MESSAGES: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages";
     const MESSAGE: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages/{message_id}";
     let shape = json::message::schema;
-    let made = about("createMessage", "MessagesService.CreateMessage").answers(shape());
-    Door::new("Messages")
+    let made = describe("createMessage", "MessagesService.CreateMessage").returns(shape());
+    ApiRouter::new("Messages")
         .get(
             MESSAGES,
             list,
-            paging::taken_unnumbered(about("listMessages", "MessagesService.ListMessages"))
+            pagination::cursor_params(describe("listMessages", "MessagesService.ListMessages"))
                 .query("before", integer())
                 .query("after", integer())
                 .query("filter_internal_messages", flag())
-                .answers(json::conversation::messages_schema()),
+                .returns(json::conversation::messages_schema()),
         )
         .post(
             MESSAGES,
             create,
-            draft::keys().into_iter().fold(made, |about, (key, shape)| about.body(key, shape)),
+            message_draft::keys()
+                .into_iter()
+                .fold(made, |description, (key, shape)| description.body(key, shape)),
         )
         .update(
             MESSAGE,
             update,
-            about("updateMessage", "MessagesService.UpdateMessage")
+            describe("updateMessage", "MessagesService.UpdateMessage")
                 .body("status", names(&STATUSES))
                 .body("external_error", text())
-                .answers(shape()),
+                .returns(shape()),
         )
         .post(
             &format!("{MESSAGE}/retry"),
             retry,
-            about("retryMessage", "MessagesService.RetryMessage")
-                .refuses(StatusCode::UNPROCESSABLE_ENTITY, "There is no such message.")
-                .answers(shape()),
+            describe("retryMessage", "MessagesService.RetryMessage")
+                .fails_with(StatusCode::UNPROCESSABLE_ENTITY, "There is no such message.")
+                .returns(shape()),
         )
         .delete(
             MESSAGE,
             delete,
-            about("deleteMessage", "MessagesService.DeleteMessage").answers(shape()),
+            describe("deleteMessage", "MessagesService.DeleteMessage").returns(shape()),
         )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
-    let window = Window::unnumbered(&mut fields, 0);
-    // What is no number counts as 0, as it does in the product.
-    let bound = |key| fields.filled(key).then(|| fields.integer(key).unwrap_or(0));
+    let window = PageWindow::unnumbered(&mut fields, 0);
+    // A value that is not a number counts as 0, as in Chatwoot.
+    let bound = |key| fields.has_value(key).then(|| fields.integer(key).unwrap_or(0));
     let request = pb::ListMessagesRequest {
         account_id: fields.account(),
         conversation_id: fields.path_id("conversation_id"),
         before: bound("before"),
         after: bound("after"),
-        public_only: fields.filled("filter_internal_messages"),
+        public_only: fields.has_value("filter_internal_messages"),
         page_size: window.size,
         page_token: window.token.clone(),
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let list = call.messages().list_messages(call.request(request.clone())).await?.into_inner();
     let mut messages = json::conversation::messages(&list);
-    window.tell(&mut messages["meta"], &list.next_page_token);
-    // The service's own sizes of a page.
+    window.write_meta(&mut messages["meta"], &list.next_page_token);
+    // The default page sizes of the service.
     let limit = match (request.page_size, request.after, request.before) {
         (0, Some(_), Some(_)) => 1000,
         (0, Some(_), None) => 100,
         (0, None, _) => 20,
         (size, ..) => size.try_into().unwrap_or(1),
     };
-    let Json::Array(shown) = messages["payload"].take() else {
+    let Json::Array(rows) = messages["payload"].take() else {
         return Ok(json::ok(&messages));
     };
-    let first = (shown, window.cut(list.next_page_token));
+    let first = (rows, window.cut(list.next_page_token));
     let forward = request.after.is_some();
     let frame = move |rows| {
         messages["payload"] = rows;
@@ -111,23 +112,23 @@ async fn list(call: Call, params: Params) -> Answer {
         }
     };
     if forward {
-        Ok(rows::go_on(first, limit, frame, fetch))
+        Ok(rows::paginated(first, limit, frame, fetch))
     } else {
         rows::backwards(first, limit, frame, fetch).await
     }
 }
 
-async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
+async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::CreateMessageRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
-        message: Some(draft::read(&mut fields)),
+        message: Some(message_draft::read(&mut fields)),
     };
-    call.admit(request.account_id, fields.message_verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish_message()).await?;
     let made = call.messages().create_message(call.request(request)).await;
-    let made = made.map_err(|status| Failure::of_message(&status))?.into_inner();
+    let made = made.map_err(|status| ApiError::from_message(&status))?.into_inner();
     Ok(answer(made.message))
 }
 
@@ -135,10 +136,10 @@ fn answer(message: Option<pb::Message>) -> Response {
     json::ok(&json::message::message(&message.unwrap_or_default()))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let Some(status) = status(&fields) else {
-        // An unknown status changes nothing, and neither does none.
+        // A missing or unknown status changes nothing.
         return read(&call, &fields).await;
     };
     let request = pb::UpdateMessageRequest {
@@ -150,18 +151,18 @@ async fn update(call: Call, params: Params) -> Answer {
         external_error: fields.text("external_error"),
         content_attributes: None,
     };
-    call.admit(request.account_id, fields.verdict()).await?;
+    call.authorize_error(request.account_id, fields.finish()).await?;
     let changed = call.messages().update_message(call.request(request)).await;
-    let changed = changed.map_err(|status| Failure::of_message_status(&status))?.into_inner();
+    let changed = changed.map_err(|status| ApiError::from_message_status(&status))?.into_inner();
     Ok(answer(changed.message))
 }
 
-fn status(fields: &Fields<'_>) -> Option<pb::MessageStatus> {
+fn status(fields: &ParamReader<'_>) -> Option<pb::MessageStatus> {
     let name = fields.raw("status")?.as_str()?;
     STATUSES.iter().find(|(known, _)| *known == name).map(|(_, status)| *status)
 }
 
-async fn read(call: &Call, fields: &Fields<'_>) -> Answer {
+async fn read(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
     let request = pb::GetMessageRequest {
         account_id: fields.account(),
         conversation_id: fields.path_id("conversation_id"),
@@ -171,7 +172,7 @@ async fn read(call: &Call, fields: &Fields<'_>) -> Answer {
     Ok(answer(found.message))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::DeleteMessageRequest {
         account_id: fields.account(),
@@ -183,8 +184,8 @@ async fn delete(call: Call, params: Params) -> Answer {
     Ok(answer(deleted.message))
 }
 
-/// An unknown message is 422 here, as in the product; an unknown conversation is 404.
-async fn retry(call: Call, params: Params) -> Answer {
+/// As in Chatwoot, an unknown message gets 422, an unknown conversation 404.
+async fn retry(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::RetryMessageRequest {
         account_id: fields.account(),
@@ -194,6 +195,6 @@ async fn retry(call: Call, params: Params) -> Answer {
     };
     let id = request.message_id;
     let sent = call.messages().retry_message(call.request(request)).await;
-    let sent = sent.map_err(|status| Failure::of_retry(&status, id))?.into_inner();
+    let sent = sent.map_err(|status| ApiError::from_retry(&status, id))?.into_inner();
     Ok(answer(sent.message))
 }

@@ -1,9 +1,9 @@
-//! The resources of the JSON API: for each its routes, its parameters and its answers.
+//! The resources of the JSON API: routes, parameters and responses, one file per resource.
 
-pub(crate) mod absent_features;
 pub(crate) mod accounts;
 pub(crate) mod agent_bots;
 pub(crate) mod agents;
+pub(crate) mod assignments;
 pub(crate) mod audit_logs;
 pub(crate) mod canned_responses;
 pub(crate) mod client;
@@ -14,8 +14,8 @@ pub(crate) mod contact_relations;
 pub(crate) mod contacts;
 pub(crate) mod conversation_changes;
 pub(crate) mod conversation_list;
-pub(crate) mod conversation_marks;
 pub(crate) mod conversation_response;
+pub(crate) mod conversation_state;
 pub(crate) mod conversations;
 pub(crate) mod custom_attribute_definitions;
 pub(crate) mod files;
@@ -31,4 +31,4 @@ pub(crate) mod platform_users;
 pub(crate) mod profile;
 pub(crate) mod search;
 pub(crate) mod teams;
-pub(crate) mod teamwork;
+pub(crate) mod unsupported_features;

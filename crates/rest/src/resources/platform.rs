@@ -1,4 +1,4 @@
-//! The platform side: accounts and memberships for the operator of an installation.
+//! The platform API: accounts and memberships, for the operator of an installation.
 
 use parley_proto as pb;
 use prost_types::{FieldMask, Struct, value::Kind};
@@ -6,95 +6,94 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::rows,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{attributes, choice, id, list, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
-/// Where the platform side lies.
+/// The base path of the platform API.
 pub(crate) const PLATFORM: &str = "/platform/api/v1";
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     let accounts = format!("{PLATFORM}/accounts");
     let account = format!("{accounts}/{{account_id}}");
     let members = format!("{account}/account_users");
     let shape = json::platform::account_schema;
-    Door::new("Platform side")
+    ApiRouter::new("Platform side")
         .post(
             &accounts,
             create_account,
-            settings(told("createPlatformAccount", "AccountsService.CreateAccount")).answers(shape()),
+            settings(platform_route("createPlatformAccount", "AccountsService.CreateAccount")).returns(shape()),
         )
         .get(
             &accounts,
             list_accounts,
-            told("listPlatformAccounts", "AccountsService.ListAccounts").answers(list(shape())),
+            platform_route("listPlatformAccounts", "AccountsService.ListAccounts").returns(list(shape())),
         )
         .get(
             &account,
             show_account,
-            told("showPlatformAccount", "AccountsService.GetAccount").answers(shape()),
+            platform_route("showPlatformAccount", "AccountsService.GetAccount").returns(shape()),
         )
         .update(
             &account,
             update_account,
-            settings(told("updatePlatformAccount", "AccountsService.UpdateAccount")).answers(shape()),
+            settings(platform_route("updatePlatformAccount", "AccountsService.UpdateAccount")).returns(shape()),
         )
         .delete(
             &account,
             delete_account,
-            told("deletePlatformAccount", "AccountsService.DeleteAccount"),
+            platform_route("deletePlatformAccount", "AccountsService.DeleteAccount"),
         )
         .get(
             &members,
             list_members,
-            told("listAccountUsers", "AccountsService.ListMembers").answers(list(json::platform::member_schema())),
+            platform_route("listAccountUsers", "AccountsService.ListMembers").returns(list(json::platform::member_schema())),
         )
         .post(
             &members,
             set_member,
-            told("setAccountUser", "AccountsService.CreateMembership")
-                .needs("user_id", id())
-                .needs("role", choice(&["agent", "administrator"]))
-                .answers(json::platform::member_schema()),
+            platform_route("setAccountUser", "AccountsService.CreateMembership")
+                .required_body("user_id", id())
+                .required_body("role", choice(&["agent", "administrator"]))
+                .returns(json::platform::member_schema()),
         )
         .delete(
             &members,
             remove_member,
-            told("removeAccountUser", "AccountsService.DeleteMembership").needs("user_id", id()),
+            platform_route("removeAccountUser", "AccountsService.DeleteMembership").required_body("user_id", id()),
         )
 }
 
-/// A route of the operator's.
-pub(crate) fn told(operation: &'static str, rpc: &'static str) -> About {
-    about(operation, rpc).caller(Caller::Platform)
+/// Describes a route for the operator.
+pub(crate) fn platform_route(operation: &'static str, rpc: &'static str) -> RouteDescription {
+    describe(operation, rpc).caller(Caller::Platform)
 }
 
-fn settings(about: About) -> About {
-    about
+fn settings(description: RouteDescription) -> RouteDescription {
+    description
         .bodies(&["name", "locale"], &text())
         .body("status", choice(&["active", "suspended"]))
         .bodies(&["domain", "support_email"], &text().or_null())
         .bodies(&["features", "limits", "custom_attributes"], &attributes())
 }
 
-/// What a refused call of the platform side is answered.
-#[allow(clippy::needless_pass_by_value)] // as `map_err` gives it
-pub(crate) fn refused(status: Status) -> Failure {
-    Failure::of_platform(&status)
+/// Converts an error of a platform API call.
+#[allow(clippy::needless_pass_by_value)] // the signature that `map_err` requires
+pub(crate) fn refused(status: Status) -> ApiError {
+    ApiError::from_platform(&status)
 }
 
-/// Lets only platform tokens on: users and bots may make some of these calls, but not by this door.
-pub(crate) async fn operator(call: &Call) -> Result<(), Failure> {
+/// Rejects tokens other than platform tokens: users and bots may call some of the gRPC methods, but not these routes.
+pub(crate) async fn operator(call: &Call) -> Result<(), ApiError> {
     let request = pb::ListAgentBotsRequest {
         page_size: 1,
         ..Default::default()
@@ -106,7 +105,7 @@ pub(crate) async fn operator(call: &Call) -> Result<(), Failure> {
         .map_err(refused)
 }
 
-async fn create_account(call: Call, params: Params) -> Answer {
+async fn create_account(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let mut fields = params.fields();
     let request = pb::CreateAccountRequest {
@@ -120,7 +119,7 @@ async fn create_account(call: Call, params: Params) -> Answer {
         limits: fields.object("limits"),
         custom_attributes: fields.object("custom_attributes"),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let made = call
         .accounts()
         .create_account(call.request(request))
@@ -130,9 +129,9 @@ async fn create_account(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::platform::account(&made.account.unwrap_or_default())))
 }
 
-async fn list_accounts(call: Call) -> Answer {
+async fn list_accounts(call: Call) -> ApiResult {
     operator(&call).await?;
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListAccountsRequest {
@@ -149,7 +148,7 @@ async fn list_accounts(call: Call) -> Answer {
     .await
 }
 
-async fn show_account(call: Call, params: Params) -> Answer {
+async fn show_account(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let request = pb::GetAccountRequest {
         account_id: params.fields().account(),
@@ -163,12 +162,12 @@ async fn show_account(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::platform::account(&found.account.unwrap_or_default())))
 }
 
-async fn update_account(call: Call, params: Params) -> Answer {
+async fn update_account(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     change_account(&call, &params, params.fields().account()).await
 }
 
-async fn delete_account(call: Call, params: Params) -> Answer {
+async fn delete_account(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let request = pb::DeleteAccountRequest {
         account_id: params.fields().account(),
@@ -180,8 +179,8 @@ async fn delete_account(call: Call, params: Params) -> Answer {
 
 const STATUSES: [(&str, pb::AccountStatus); 2] = [("active", pb::AccountStatus::Active), ("suspended", pb::AccountStatus::Suspended)];
 
-/// Features by name; a blank value turns one off, anything else on.
-fn features(fields: &mut Fields<'_>) -> Option<Struct> {
+/// Features by name. A blank or false value disables one, any other value enables it.
+fn features(fields: &mut ParamReader<'_>) -> Option<Struct> {
     let mut features = fields.object("features")?;
     for value in features.fields.values_mut() {
         let off = match &value.kind {
@@ -194,7 +193,7 @@ fn features(fields: &mut Fields<'_>) -> Option<Struct> {
     Some(features)
 }
 
-async fn change_account(call: &Call, params: &Params, id: i64) -> Answer {
+async fn change_account(call: &Call, params: &Params, id: i64) -> ApiResult {
     let mut fields = params.fields();
     let status = fields.choice("status", &STATUSES).unwrap_or_default();
     let account = pb::Account {
@@ -209,13 +208,13 @@ async fn change_account(call: &Call, params: &Params, id: i64) -> Answer {
         custom_attributes: fields.object("custom_attributes"),
         ..Default::default()
     };
-    fields.verdict()?;
-    let mut paths: Vec<String> = given(&fields, &["name", "locale", "status"]);
+    fields.finish()?;
+    let mut paths: Vec<String> = filled_names(&fields, &["name", "locale", "status"]);
     paths.extend(fields.sent(&["domain", "support_email"]));
     for (name, object) in [("limits", &account.limits), ("custom_attributes", &account.custom_attributes)] {
         paths.extend(object.is_some().then(|| name.to_owned()));
     }
-    // What is not named stays as it is.
+    // Features that were not sent are unchanged.
     let named = account.features.iter().flat_map(|features| features.fields.keys());
     paths.extend(named.map(|name| format!("features.{name}")));
     let changed = if paths.is_empty() {
@@ -242,19 +241,19 @@ async fn change_account(call: &Call, params: &Params, id: i64) -> Answer {
     Ok(json::ok(&json::platform::account(&changed.unwrap_or_default())))
 }
 
-/// Those of these fields that were sent with something in them.
-pub(crate) fn given(fields: &Fields<'_>, names: &[&str]) -> Vec<String> {
+/// The names of those fields that were sent with a value.
+pub(crate) fn filled_names(fields: &ParamReader<'_>, names: &[&str]) -> Vec<String> {
     names
         .iter()
-        .filter(|name| fields.filled(name))
+        .filter(|name| fields.has_value(name))
         .map(|&name| name.to_owned())
         .collect()
 }
 
-async fn list_members(call: Call, params: Params) -> Answer {
+async fn list_members(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let account_id = params.fields().account();
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListMembersRequest {
@@ -272,14 +271,14 @@ async fn list_members(call: Call, params: Params) -> Answer {
     .await
 }
 
-/// Makes a member, or gives one another role.
-async fn set_member(call: Call, params: Params) -> Answer {
+/// Adds a member, or changes the role of an existing one.
+async fn set_member(call: Call, params: Params) -> ApiResult {
     const ROLES: [(&str, pb::Role); 2] = [("agent", pb::Role::Agent), ("administrator", pb::Role::Administrator)];
     operator(&call).await?;
     let mut fields = params.fields();
     let (account_id, user_id) = (fields.account(), fields.path_id("user_id"));
     let role = fields.choice("role", &ROLES).unwrap_or(pb::Role::Agent);
-    fields.verdict()?;
+    fields.finish()?;
     let request = pb::CreateMembershipRequest {
         account_id,
         user_id,
@@ -305,13 +304,13 @@ async fn set_member(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::platform::member(&agent.unwrap_or_default())))
 }
 
-/// Whether it is there already; a key that another request used has the same code.
+/// Whether the member already exists. A reused idempotency key has the same status code, so compare the reason.
 fn is_taken(status: &Status) -> bool {
     let reason = status.get_details_error_info().map(|info| info.reason);
     reason.as_deref() == Some("ALREADY_TAKEN")
 }
 
-async fn remove_member(call: Call, params: Params) -> Answer {
+async fn remove_member(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let fields = params.fields();
     let request = pb::DeleteMembershipRequest {
@@ -320,8 +319,8 @@ async fn remove_member(call: Call, params: Params) -> Answer {
         request_id: call.request_id(),
     };
     match call.accounts().delete_membership(call.request(request)).await {
-        // Who is no member need not be removed.
-        Err(status) if Failure::missing_kind(&status).as_deref() == Some("member") => Ok(json::empty()),
+        // Removing a user who is not a member succeeds.
+        Err(status) if ApiError::missing_kind(&status).as_deref() == Some("member") => Ok(json::empty()),
         Err(status) => Err(refused(status)),
         Ok(_) => Ok(json::empty()),
     }

@@ -1,65 +1,68 @@
-//! The agent bots of the platform side.
+//! Agent bots in the platform API.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::rows,
     openapi::{
-        About,
+        RouteDescription,
         schema::{id, list as list_of, text},
     },
     params::Params,
-    resources::platform::{PLATFORM, given, operator, refused, told},
+    resources::platform::{PLATFORM, filled_names, operator, platform_route, refused},
 };
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     let all = format!("{PLATFORM}/agent_bots");
     let one = format!("{all}/{{agent_bot_id}}");
     let shape = json::platform::agent_bot_schema;
-    Door::new("Platform side")
+    ApiRouter::new("Platform side")
         .get(
             &all,
             list,
-            told("listPlatformAgentBots", "AgentBotsService.ListAgentBots").answers(list_of(shape())),
+            platform_route("listPlatformAgentBots", "AgentBotsService.ListAgentBots").returns(list_of(shape())),
         )
         .post(
             &all,
             create,
-            settings(told("createPlatformAgentBot", "AgentBotsService.CreateAgentBot")).answers(shape()),
+            settings(platform_route("createPlatformAgentBot", "AgentBotsService.CreateAgentBot")).returns(shape()),
         )
         .get(
             &one,
             show,
-            told("showPlatformAgentBot", "AgentBotsService.GetAgentBot").answers(shape()),
+            platform_route("showPlatformAgentBot", "AgentBotsService.GetAgentBot").returns(shape()),
         )
         .update(
             &one,
             update,
-            settings(told("updatePlatformAgentBot", "AgentBotsService.UpdateAgentBot")).answers(shape()),
+            settings(platform_route("updatePlatformAgentBot", "AgentBotsService.UpdateAgentBot")).returns(shape()),
         )
-        .delete(&one, delete, told("deletePlatformAgentBot", "AgentBotsService.DeleteAgentBot"))
+        .delete(
+            &one,
+            delete,
+            platform_route("deletePlatformAgentBot", "AgentBotsService.DeleteAgentBot"),
+        )
         .delete(
             &format!("{one}/avatar"),
             remove_avatar,
-            told("deletePlatformAgentBotAvatar", "AgentBotsService.UpdateAgentBot").answers(shape()),
+            platform_route("deletePlatformAgentBotAvatar", "AgentBotsService.UpdateAgentBot").returns(shape()),
         )
 }
 
-fn settings(about: About) -> About {
-    about
+fn settings(description: RouteDescription) -> RouteDescription {
+    description
         .bodies(&["name", "description", "outgoing_url", "avatar_url"], &text().or_null())
         .body("account_id", id().or_null())
 }
 
-async fn list(call: Call) -> Answer {
-    rows::whole(
+async fn list(call: Call) -> ApiResult {
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListAgentBotsRequest {
@@ -70,15 +73,15 @@ async fn list(call: Call) -> Answer {
             let (mut client, request) = (call.agent_bots(), call.request(request));
             async move {
                 let page = client.list_agent_bots(request).await.map_err(refused)?.into_inner();
-                let shown = page.agent_bots.iter().map(|bot| json::platform::agent_bot(bot, None));
-                Ok((shown.collect(), page.next_page_token))
+                let rows = page.agent_bots.iter().map(|bot| json::platform::agent_bot(bot, None));
+                Ok((rows.collect(), page.next_page_token))
             }
         },
     )
     .await
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let mut fields = params.fields();
     let request = pb::CreateAgentBotRequest {
@@ -89,7 +92,7 @@ async fn create(call: Call, params: Params) -> Answer {
         outgoing_url: fields.text("outgoing_url").unwrap_or_default(),
         avatar_url: fields.text("avatar_url").unwrap_or_default(),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let made = call.agent_bots().create_agent_bot(call.request(request)).await;
     let bot = made.map_err(refused)?.into_inner().agent_bot.unwrap_or_default();
     let request = pb::CreateTokenRequest {
@@ -107,7 +110,7 @@ async fn create(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::platform::agent_bot(&bot, Some(&token.secret))))
 }
 
-async fn read(call: &Call, params: &Params) -> Result<pb::AgentBot, Failure> {
+async fn read(call: &Call, params: &Params) -> Result<pb::AgentBot, ApiError> {
     let request = pb::GetAgentBotRequest {
         account_id: None,
         agent_bot_id: params.fields().path_id("agent_bot_id"),
@@ -116,11 +119,11 @@ async fn read(call: &Call, params: &Params) -> Result<pb::AgentBot, Failure> {
     Ok(found.into_inner().agent_bot.unwrap_or_default())
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     Ok(json::ok(&json::platform::agent_bot(&read(&call, &params).await?, None)))
 }
 
-async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> Answer {
+async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> ApiResult {
     let request = pb::UpdateAgentBotRequest {
         account_id: None,
         request_id: call.request_id(),
@@ -132,7 +135,8 @@ async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> Answer {
     Ok(json::ok(&json::platform::agent_bot(&bot, None)))
 }
 
-/// The bot with nothing but what is to be changed, so that the same request is the same whatever it finds.
+/// An update with the id only, to which the changes are added. It must not depend on the stored bot: a retry with the same idempotency key
+/// has to be the same gRPC request.
 fn blank(found: &pb::AgentBot) -> pb::AgentBot {
     pb::AgentBot {
         id: found.id,
@@ -140,11 +144,11 @@ fn blank(found: &pb::AgentBot) -> pb::AgentBot {
     }
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let found = read(&call, &params).await?;
     let mut bot = blank(&found);
     let mut fields = params.fields();
-    let paths = given(&fields, &["name", "description", "outgoing_url", "avatar_url"]);
+    let paths = filled_names(&fields, &["name", "description", "outgoing_url", "avatar_url"]);
     for path in &paths {
         let text = fields.text(path).unwrap_or_default();
         match path.as_str() {
@@ -154,19 +158,19 @@ async fn update(call: Call, params: Params) -> Answer {
             _ => bot.avatar_url = text,
         }
     }
-    fields.verdict()?;
+    fields.finish()?;
     if paths.is_empty() {
         return Ok(json::ok(&json::platform::agent_bot(&found, None)));
     }
     put(&call, bot, paths).await
 }
 
-async fn remove_avatar(call: Call, params: Params) -> Answer {
+async fn remove_avatar(call: Call, params: Params) -> ApiResult {
     let bot = blank(&read(&call, &params).await?);
     put(&call, bot, vec!["avatar_url".to_owned()]).await
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let request = pb::DeleteAgentBotRequest {
         account_id: None,
         request_id: call.request_id(),

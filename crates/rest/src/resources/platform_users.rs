@@ -1,4 +1,4 @@
-//! The platform side: users, their tokens and their login links.
+//! The platform API: users, their tokens and login links.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
@@ -6,45 +6,48 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::{Failure, sentence::Complaint},
+    errors::{ApiError, field_error::FieldError},
     json,
     openapi::{
-        About,
+        RouteDescription,
         schema::{attributes, integer, object, text},
     },
-    params::{Params, fields::Fields},
-    resources::platform::{PLATFORM, given, operator, refused, told},
+    params::{Params, fields::ParamReader},
+    resources::platform::{PLATFORM, filled_names, operator, platform_route, refused},
 };
 
-/// The routes of this file.
-pub(crate) fn routes() -> Door {
+pub(crate) fn routes() -> ApiRouter {
     let users = format!("{PLATFORM}/users");
     let user = format!("{users}/{{user_id}}");
     let person = json::platform::user_schema;
-    Door::new("Platform side")
+    ApiRouter::new("Platform side")
         .post(
             &users,
             create_user,
-            profile(told("createPlatformUser", "AccountsService.CreateUser")).answers(person()),
+            profile(platform_route("createPlatformUser", "AccountsService.CreateUser")).returns(person()),
         )
         .get(
             &user,
             show_user,
-            told("showPlatformUser", "AccountsService.GetUser").answers(person()),
+            platform_route("showPlatformUser", "AccountsService.GetUser").returns(person()),
         )
         .update(
             &user,
             update_user,
-            profile(told("updatePlatformUser", "AccountsService.UpdateUser")).answers(person()),
+            profile(platform_route("updatePlatformUser", "AccountsService.UpdateUser")).returns(person()),
         )
-        .delete(&user, delete_user, told("deletePlatformUser", "AccountsService.DeleteUser"))
+        .delete(
+            &user,
+            delete_user,
+            platform_route("deletePlatformUser", "AccountsService.DeleteUser"),
+        )
         .post(
             &format!("{user}/token"),
             make_token,
-            told("createPlatformUserToken", "AccountsService.CreateToken").answers(
+            platform_route("createPlatformUserToken", "AccountsService.CreateToken").returns(
                 object()
                     .key("access_token", text())
                     .key("expiry", integer().or_null())
@@ -54,18 +57,18 @@ pub(crate) fn routes() -> Door {
         .get(
             &format!("{user}/login"),
             make_login,
-            told("createPlatformUserLogin", "LoginsService.CreateLoginLink").answers(object().key("url", text())),
+            platform_route("createPlatformUserLogin", "LoginsService.CreateLoginLink").returns(object().key("url", text())),
         )
 }
 
-fn profile(about: About) -> About {
-    about
+fn profile(description: RouteDescription) -> RouteDescription {
+    description
         .bodies(&["name", "email", "password"], &text())
         .body("display_name", text().or_null())
         .body("custom_attributes", attributes())
 }
 
-async fn delete_user(call: Call, params: Params) -> Answer {
+async fn delete_user(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let request = pb::DeleteUserRequest {
         request_id: call.request_id(),
@@ -75,8 +78,8 @@ async fn delete_user(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-/// The whole record of a user; `secret` is its token, if one was made now.
-async fn user(call: &Call, user: &pb::User, secret: Option<&str>) -> Answer {
+/// Responds with a user. `secret` is its token, if one was just created.
+async fn user(call: &Call, user: &pb::User, secret: Option<&str>) -> ApiResult {
     Ok(json::ok(&json::platform::user(
         user,
         &call_memberships(call, user.id).await?,
@@ -84,18 +87,18 @@ async fn user(call: &Call, user: &pb::User, secret: Option<&str>) -> Answer {
     )))
 }
 
-async fn call_memberships(call: &Call, user_id: i64) -> Result<Vec<pb::Membership>, Failure> {
+async fn call_memberships(call: &Call, user_id: i64) -> Result<Vec<pb::Membership>, ApiError> {
     let request = pb::GetUserRequest { user_id };
     let found = call.accounts().get_user(call.request(request)).await.map_err(refused)?.into_inner();
     Ok(found.memberships)
 }
 
-/// Chatwoot's rule; Parley has no log-in, so the password is kept nowhere.
-fn check_password(fields: &mut Fields<'_>) {
+/// Validates a password by Chatwoot's rules. Parley has no password login, so it is not stored.
+fn check_password(fields: &mut ParamReader<'_>) {
     let Some(password) = fields.text("password") else { return };
     let length = password.chars().count();
     if !(6..=128).contains(&length) {
-        fields.complain(Complaint::new("password", "must have between 6 and 128 characters"));
+        fields.add_error(FieldError::new("password", "must have between 6 and 128 characters"));
     }
     for (what, found) in [
         ("1 uppercase character (A-Z)", password.chars().any(char::is_uppercase)),
@@ -104,12 +107,12 @@ fn check_password(fields: &mut Fields<'_>) {
         ("1 special character", password.chars().any(|letter| !letter.is_alphanumeric())),
     ] {
         if !found {
-            fields.complain(Complaint::new("password", &format!("must contain at least {what}")));
+            fields.add_error(FieldError::new("password", &format!("must contain at least {what}")));
         }
     }
 }
 
-async fn create_user(call: Call, params: Params) -> Answer {
+async fn create_user(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let mut fields = params.fields();
     check_password(&mut fields);
@@ -120,22 +123,22 @@ async fn create_user(call: Call, params: Params) -> Answer {
         display_name: fields.text("display_name"),
         custom_attributes: fields.object("custom_attributes"),
     };
-    fields.verdict()?;
+    fields.finish()?;
     let made = match call.accounts().create_user(call.request(request)).await {
         Ok(made) => made.into_inner().user.unwrap_or_default(),
         Err(status) => {
-            // Who has the address is answered as it stands.
-            let existing = Failure::existing_id(&status).filter(|_| status.code() == Code::AlreadyExists);
+            // If the address is taken, respond with the existing user, unchanged.
+            let existing = ApiError::existing_id(&status).filter(|_| status.code() == Code::AlreadyExists);
             let user_id = existing.ok_or_else(|| refused(status))?;
             let found = call.accounts().get_user(call.request(pb::GetUserRequest { user_id })).await;
             return user(&call, &found.map_err(refused)?.into_inner().user.unwrap_or_default(), None).await;
         }
     };
-    let secret = mint(&call, made.id).await?;
+    let secret = create_user_token(&call, made.id).await?;
     user(&call, &made, Some(&secret)).await
 }
 
-async fn mint(call: &Call, user_id: i64) -> Result<String, Failure> {
+async fn create_user_token(call: &Call, user_id: i64) -> Result<String, ApiError> {
     let request = pb::CreateTokenRequest {
         kind: pb::TokenKind::User.into(),
         name: "platform".to_owned(),
@@ -151,7 +154,7 @@ async fn mint(call: &Call, user_id: i64) -> Result<String, Failure> {
         .secret)
 }
 
-async fn read_user(call: &Call, params: &Params) -> Result<pb::User, Failure> {
+async fn read_user(call: &Call, params: &Params) -> Result<pb::User, ApiError> {
     let request = pb::GetUserRequest {
         user_id: params.fields().path_id("user_id"),
     };
@@ -159,13 +162,13 @@ async fn read_user(call: &Call, params: &Params) -> Result<pb::User, Failure> {
     Ok(found.into_inner().user.unwrap_or_default())
 }
 
-async fn show_user(call: Call, params: Params) -> Answer {
+async fn show_user(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let found = read_user(&call, &params).await?;
     user(&call, &found, None).await
 }
 
-async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<String>) -> Result<pb::User, Failure> {
+async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<String>) -> Result<pb::User, ApiError> {
     let request = pb::UpdateUserRequest {
         request_id,
         user: Some(user),
@@ -175,32 +178,33 @@ async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<St
     Ok(changed.into_inner().user.unwrap_or_default())
 }
 
-async fn update_user(call: Call, params: Params) -> Answer {
+async fn update_user(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let mut fields = params.fields();
     check_password(&mut fields);
     let found = read_user(&call, &params).await?;
-    let mut paths = given(&fields, &["name", "email", "display_name"]);
-    // Only what was sent, so that the same request is the same whatever it finds.
+    let mut paths = filled_names(&fields, &["name", "email", "display_name"]);
+    // Contains only what was sent and does not depend on the stored user: a retry with the same idempotency key has to be the same gRPC
+    // request.
     let mut changed = pb::User {
         id: found.id,
         ..Default::default()
     };
-    if fields.filled("name") {
+    if fields.has_value("name") {
         changed.name = fields.text("name").unwrap_or_default();
     }
-    if fields.filled("email") {
+    if fields.has_value("email") {
         changed.email = fields.text("email").unwrap_or_default();
     }
-    if fields.filled("display_name") {
+    if fields.has_value("display_name") {
         changed.display_name = fields.text("display_name");
     }
     if let Some(added) = fields.object("custom_attributes") {
-        // Merged at the top level.
+        // Merge key by key: stored keys that were not sent are unchanged.
         paths.extend(added.fields.keys().map(|key| format!("custom_attributes.{key}")));
         changed.custom_attributes = Some(added);
     }
-    fields.verdict()?;
+    fields.finish()?;
     let changed = if paths.is_empty() {
         found
     } else {
@@ -209,10 +213,10 @@ async fn update_user(call: Call, params: Params) -> Answer {
     user(&call, &changed, None).await
 }
 
-async fn make_token(call: Call, params: Params) -> Answer {
+async fn make_token(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let found = read_user(&call, &params).await?;
-    let secret = mint(&call, found.id).await?;
+    let secret = create_user_token(&call, found.id).await?;
     Ok(json::ok(&json!({
         "access_token": secret,
         "expiry": null,
@@ -226,7 +230,7 @@ async fn make_token(call: Call, params: Params) -> Answer {
     })))
 }
 
-async fn make_login(call: Call, params: Params) -> Answer {
+async fn make_login(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let request = pb::CreateLoginLinkRequest {
         request_id: String::new(),

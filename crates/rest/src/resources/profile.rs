@@ -1,43 +1,42 @@
-//! The caller's own user, and what it changes of itself.
+//! The caller's own user, and the changes it can make to itself.
 
 use axum::response::Response;
 use parley_proto as pb;
 use prost_types::FieldMask;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::{Failure, sentence::Complaint},
+    errors::{ApiError, field_error::FieldError},
     json,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{attributes, flag, id, names, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
     resources::agents::AVAILABILITIES,
 };
 
-/// What a user changes of itself.
+/// The attributes that users can change.
 const ATTRIBUTES: [&str; 4] = ["name", "display_name", "message_signature", "ui_settings"];
-/// What forms of front ends send along, and is refused where it would change anything.
+/// Parameters that front ends send with their forms. Rejected if they would change anything.
 const REFUSED: [&str; 2] = ["email", "password"];
-/// What a user changes of itself in one account.
+/// The attributes that users can change per account.
 const IN_ACCOUNT: [&str; 3] = ["account_id", "availability", "auto_offline"];
 
-/// The routes of this file.
-pub fn routes() -> Door {
-    let mine = |operation, rpc| about(operation, rpc).caller(Caller::User);
-    Door::new("Profile")
+pub fn routes() -> ApiRouter {
+    let mine = |operation, rpc| describe(operation, rpc).caller(Caller::User);
+    ApiRouter::new("Profile")
         .get(
             "/api/v1/profile",
             show,
-            mine("showProfile", "AccountsService.GetProfile").answers(json::agent::profile_schema()),
+            mine("showProfile", "AccountsService.GetProfile").returns(json::agent::profile_schema()),
         )
         .post(
             "/api/v1/profile/rotate_pubsub_token",
             rotate,
-            mine("rotatePubsubToken", "PubsubService.RotatePubsubToken").answers(json::agent::profile_schema()),
+            mine("rotatePubsubToken", "PubsubService.RotatePubsubToken").returns(json::agent::profile_schema()),
         )
         .update(
             "/api/v1/profile",
@@ -48,12 +47,13 @@ pub fn routes() -> Door {
                 .bodies(&["display_name", "message_signature"], &text().or_null())
                 .body("ui_settings", attributes())
                 .bodies(&["email", "password", "current_password", "password_confirmation"], &text())
-                .answers(json::agent::profile_schema()),
+                .returns(json::agent::profile_schema()),
         )
         .post(
             "/api/v1/profile/availability",
             set_availability,
-            in_account(mine("setAvailability", "AccountsService.UpdateOwnAvailability")).needs("availability", names(&AVAILABILITIES)),
+            in_account(mine("setAvailability", "AccountsService.UpdateOwnAvailability"))
+                .required_body("availability", names(&AVAILABILITIES)),
         )
         .post(
             "/api/v1/profile/auto_offline",
@@ -67,12 +67,12 @@ pub fn routes() -> Door {
         )
 }
 
-/// What the routes of an account have in common, which the body names.
-fn in_account(about: About) -> About {
-    about
+/// Describes what the routes of a single account have in common. The body contains the account id.
+fn in_account(description: RouteDescription) -> RouteDescription {
+    description
         .root("profile")
-        .needs("account_id", id())
-        .answers(json::agent::profile_schema())
+        .required_body("account_id", id())
+        .returns(json::agent::profile_schema())
 }
 
 async fn profile(call: &Call) -> Result<pb::GetProfileResponse, tonic::Status> {
@@ -80,17 +80,17 @@ async fn profile(call: &Call) -> Result<pb::GetProfileResponse, tonic::Status> {
     Ok(found.into_inner())
 }
 
-fn shown(call: &Call, profile: &pb::GetProfileResponse) -> Response {
+fn profile_response(call: &Call, profile: &pb::GetProfileResponse) -> Response {
     let token = call.token().unwrap_or_default();
     json::ok(&json::agent::profile(profile, token))
 }
 
-async fn show(call: Call) -> Answer {
+async fn show(call: Call) -> ApiResult {
     let profile = profile(&call).await?;
-    Ok(shown(&call, &profile))
+    Ok(profile_response(&call, &profile))
 }
 
-async fn rotate(call: Call) -> Answer {
+async fn rotate(call: Call) -> ApiResult {
     let mut profile = profile(&call).await?;
     let request = pb::RotatePubsubTokenRequest {
         key: Some(pb::PubsubKey {
@@ -102,23 +102,23 @@ async fn rotate(call: Call) -> Answer {
     };
     let rotated = call.pubsub().rotate_pubsub_token(call.request(request)).await?;
     profile.pubsub_token = rotated.into_inner().pubsub_token;
-    Ok(shown(&call, &profile))
+    Ok(profile_response(&call, &profile))
 }
 
-/// Refuses what the caller cannot change, unless it is as it was.
-fn refuse(fields: &mut Fields<'_>, profile: &pb::GetProfileResponse) {
+/// Rejects changes that users cannot make. The current value is accepted.
+fn refuse(fields: &mut ParamReader<'_>, profile: &pb::GetProfileResponse) {
     let now = profile.user.as_ref().map(|user| user.email.as_str()).unwrap_or_default();
     let email = fields.text("email").filter(|email| !email.trim().is_empty());
     if email.is_some_and(|email| email.trim().to_lowercase() != now) {
-        fields.complain(Complaint::new("email", "is changed by the operator alone"));
+        fields.add_error(FieldError::new("email", "is changed by the operator alone"));
     }
-    if fields.filled("password") {
-        fields.complain(Complaint::new("password", "cannot be changed here"));
+    if fields.has_value("password") {
+        fields.add_error(FieldError::new("password", "cannot be changed here"));
     }
 }
 
-async fn update(call: Call, params: Params) -> Answer {
-    // Who calls is decided before what was sent.
+async fn update(call: Call, params: Params) -> ApiResult {
+    // Authenticate the caller before validating the parameters.
     let before = profile(&call).await?;
     let mut fields = params.root("profile", &[&ATTRIBUTES[..], &REFUSED[..]].concat())?;
     refuse(&mut fields, &before);
@@ -130,10 +130,10 @@ async fn update(call: Call, params: Params) -> Answer {
         ui_settings: fields.object("ui_settings"),
         ..Default::default()
     };
-    fields.verdict()?;
+    fields.finish()?;
     let paths = fields.sent(&ATTRIBUTES);
     if paths.is_empty() {
-        return Ok(shown(&call, &before));
+        return Ok(profile_response(&call, &before));
     }
     let request = pb::UpdateUserRequest {
         request_id: call.request_id(),
@@ -144,24 +144,24 @@ async fn update(call: Call, params: Params) -> Answer {
     show(call).await
 }
 
-/// The account that a body names, with the fields around it.
-fn account_of(params: &Params) -> Result<(Fields<'_>, i64), Failure> {
+/// Parses the account id in the body. Also returns the fields of the body.
+fn account_of(params: &Params) -> Result<(ParamReader<'_>, i64), ApiError> {
     let mut fields = params.root("profile", &IN_ACCOUNT)?;
-    if !fields.filled("account_id") {
-        fields.complain(Complaint::new("account_id", "can't be blank"));
+    if !fields.has_value("account_id") {
+        fields.add_error(FieldError::new("account_id", "can't be blank"));
     }
     let account_id = fields.path_id("account_id");
     Ok((fields, account_id))
 }
 
-async fn set_availability(call: Call, params: Params) -> Answer {
+async fn set_availability(call: Call, params: Params) -> ApiResult {
     profile(&call).await?;
     let (mut fields, account_id) = account_of(&params)?;
     let availability = fields.choice("availability", &AVAILABILITIES);
-    if !fields.filled("availability") {
-        fields.complain(Complaint::new("availability", "can't be blank"));
+    if !fields.has_value("availability") {
+        fields.add_error(FieldError::new("availability", "can't be blank"));
     }
-    fields.verdict()?;
+    fields.finish()?;
     let request = pb::UpdateOwnAvailabilityRequest {
         account_id,
         request_id: call.request_id(),
@@ -172,25 +172,25 @@ async fn set_availability(call: Call, params: Params) -> Answer {
     show(call).await
 }
 
-async fn set_auto_offline(call: Call, params: Params) -> Answer {
+async fn set_auto_offline(call: Call, params: Params) -> ApiResult {
     profile(&call).await?;
     let (fields, account_id) = account_of(&params)?;
-    fields.verdict()?;
+    fields.finish()?;
     let request = pb::UpdateOwnAvailabilityRequest {
         account_id,
         request_id: call.request_id(),
         availability: pb::Availability::Unspecified.into(),
-        // Absent is false, as in Chatwoot.
+        // An absent value counts as false, as in Chatwoot.
         auto_offline: Some(fields.flag("auto_offline").unwrap_or_default()),
     };
     call.accounts().update_own_availability(call.request(request)).await?;
     show(call).await
 }
 
-async fn set_active_account(call: Call, params: Params) -> Answer {
+async fn set_active_account(call: Call, params: Params) -> ApiResult {
     profile(&call).await?;
     let (fields, account_id) = account_of(&params)?;
-    fields.verdict()?;
+    fields.finish()?;
     let request = pb::SetActiveAccountRequest {
         account_id,
         request_id: call.request_id(),

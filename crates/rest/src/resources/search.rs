@@ -1,4 +1,4 @@
-//! Finding things by a piece of text: messages, the conversations that hold them, and contacts.
+//! Text search: messages, conversations that contain them, and contacts.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,39 +8,38 @@ use prost::Message as _;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::{
-        paging::{self, Window},
+        pagination::{self, PageWindow},
         rows,
     },
     openapi::{
-        about,
+        describe,
         schema::{Schema, integer, list as list_of, object, text, within},
     },
     params::{
         Params,
-        fields::Fields,
-        narrowing::{self, Narrowing},
+        fields::ParamReader,
+        search_scope::{self, SearchScope},
     },
     resources::conversation_list,
 };
 
-/// How many a section of the search over everything shows.
+/// Results per section in a search over everything.
 const SECTION: i32 = 15;
-/// The most messages that are shown with the conversations of a page.
-const LINES: i32 = 1000;
-/// Searches for the messages that are shown with a page; each looks at up to 20,000.
-const ROUNDS: usize = 10;
+/// Maximum messages of a page of conversations that one search returns.
+const MAX_MESSAGES: i32 = 1000;
+/// Maximum searches for the messages of a page; each scans up to 20,000 messages.
+const MAX_SEARCHES: usize = 10;
 
-/// Bytes of the messages that are shown with a page, give or take the last search.
-const LINE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of a page's messages after which no further search is made.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const SEARCH: &str = "/api/v1/accounts/{account_id}/search";
     let found = |sections: &[(&'static str, Schema)]| {
         let payload = sections
@@ -53,59 +52,63 @@ pub fn routes() -> Door {
         ("conversations", json::search::conversation_schema()),
         ("messages", json::search::message_schema()),
     );
-    let asked = |id, rpc| paging::taken(about(id, rpc).query("q", text()));
-    let told = |section| found(&[section]).optional("meta", paging::told(object()));
-    let told_found = |section| found(&[section]).optional("meta", paging::told_found(object()));
-    Door::new("Search")
+    let section_route = |id, rpc| pagination::page_params(describe(id, rpc).query("q", text()));
+    let with_meta = |section| found(&[section]).optional("meta", pagination::meta_schema(object()));
+    let with_search_meta = |section| found(&[section]).optional("meta", pagination::search_meta_schema(object()));
+    ApiRouter::new("Search")
         .get(
             "/api/v1/accounts/{account_id}/conversations/search",
             conversations_of_messages,
-            paging::taken(conversation_list::filtered(about(
+            pagination::page_params(conversation_list::filtered(describe(
                 "searchConversations",
                 "ConversationsService.ListConversations",
             )))
-            .answers(
+            .returns(
                 object()
-                    .key("meta", paging::told_found(json::conversation::counts_without_assigned_schema()))
+                    .key(
+                        "meta",
+                        pagination::search_meta_schema(json::conversation::counts_without_assigned_schema()),
+                    )
                     .key("payload", list_of(json::search::conversation_schema())),
             ),
         )
         .get(
             SEARCH,
-            everything,
-            narrowing::of_messages(about("search", ""))
+            search_all,
+            search_scope::of_messages(describe("search", ""))
                 .query("q", text())
                 .query("page", integer())
-                .answers(found(&[contacts.clone(), conversations.clone(), messages.clone()])),
+                .returns(found(&[contacts.clone(), conversations.clone(), messages.clone()])),
         )
         .get(
             &format!("{SEARCH}/contacts"),
-            contacts_alone,
-            asked("searchForContacts", "ContactsService.SearchContacts").answers(told(contacts)),
+            contacts_section,
+            section_route("searchForContacts", "ContactsService.SearchContacts").returns(with_meta(contacts)),
         )
         .get(
             &format!("{SEARCH}/conversations"),
-            conversations_alone,
-            narrowing::of_conversations(asked("searchForConversations", "ConversationsService.ListConversations"))
-                .answers(told_found(conversations)),
+            conversations_section,
+            search_scope::of_conversations(section_route("searchForConversations", "ConversationsService.ListConversations"))
+                .returns(with_search_meta(conversations)),
         )
         .get(
             &format!("{SEARCH}/messages"),
-            messages_alone,
-            narrowing::of_messages(asked("searchForMessages", "MessagesService.SearchMessages")).answers(told_found(messages)),
+            messages_section,
+            search_scope::of_messages(section_route("searchForMessages", "MessagesService.SearchMessages"))
+                .returns(with_search_meta(messages)),
         )
 }
 
-async fn conversations_of_messages(call: Call, params: Params) -> Answer {
+async fn conversations_of_messages(call: Call, params: Params) -> ApiResult {
     let (found, window, request) = conversation_list::find(&call, &params, true).await?;
     let mut meta = json::conversation::counts_without_assigned(found.counts.as_ref());
-    window.tell_found(&mut meta, &found.next_page_token, found.complete);
-    let wanted = params.fields().text("q").unwrap_or_default().trim().to_owned();
-    let shown = with_lines(&call, &found.conversations, &wanted).await?;
+    window.write_search_meta(&mut meta, &found.next_page_token, found.complete);
+    let text = params.fields().text("q").unwrap_or_default().trim().to_owned();
+    let rows = with_messages(&call, &found.conversations, &text).await?;
     let frame = |rows| json!({ "meta": meta, "payload": rows });
     let call = Arc::new(call);
-    Ok(rows::go_on(
-        (shown, window.cut(found.next_page_token)),
+    Ok(rows::paginated(
+        (rows, window.cut(found.next_page_token)),
         window.rows,
         frame,
         move |page_token, size| {
@@ -116,21 +119,21 @@ async fn conversations_of_messages(call: Call, params: Params) -> Answer {
                 with_counts: false,
                 ..request.clone()
             };
-            let (call, wanted) = (Arc::clone(&call), wanted.clone());
+            let (call, text) = (Arc::clone(&call), text.clone());
             async move {
                 let page = call.conversations().list_conversations(call.request(request)).await?.into_inner();
-                Ok((with_lines(&call, &page.conversations, &wanted).await?, page.next_page_token))
+                Ok((with_messages(&call, &page.conversations, &text).await?, page.next_page_token))
             }
         },
     ))
 }
 
-/// The conversations, each with its messages that hold the text.
-async fn with_lines(call: &Call, conversations: &[pb::Conversation], text: &str) -> Result<Vec<Json>, Failure> {
+/// Adds the matching messages to conversations.
+async fn with_messages(call: &Call, conversations: &[pb::Conversation], text: &str) -> Result<Vec<Json>, ApiError> {
     let Some(account_id) = conversations.first().map(|conversation| conversation.account_id) else {
         return Ok(Vec::new());
     };
-    let lines = lines(call, account_id, conversations, text).await?;
+    let matching_messages = matching_messages(call, account_id, conversations, text).await?;
     let mut request = pb::ListInboxesRequest {
         account_id,
         page_size: 1000,
@@ -139,8 +142,8 @@ async fn with_lines(call: &Call, conversations: &[pb::Conversation], text: &str)
     let mut inboxes = Vec::new();
     loop {
         let page = call.inboxes().list_inboxes(call.request(request.clone())).await?.into_inner();
-        let wanted = |inbox: &pb::Inbox| conversations.iter().any(|conversation| conversation.inbox_id == inbox.id);
-        inboxes.extend(page.inboxes.into_iter().filter(wanted));
+        let is_used = |inbox: &pb::Inbox| conversations.iter().any(|conversation| conversation.inbox_id == inbox.id);
+        inboxes.extend(page.inboxes.into_iter().filter(is_used));
         if page.next_page_token.is_empty() {
             break;
         }
@@ -148,163 +151,173 @@ async fn with_lines(call: &Call, conversations: &[pb::Conversation], text: &str)
     }
     let show = |conversation: &pb::Conversation| {
         let inbox = inboxes.iter().find(|inbox| inbox.id == conversation.inbox_id);
-        let lines = lines.get(&conversation.id).map(Vec::as_slice).unwrap_or_default();
-        json::search::conversation(conversation, inbox, lines.iter().rev())
+        let matching_messages = matching_messages.get(&conversation.id).map(Vec::as_slice).unwrap_or_default();
+        json::search::conversation(conversation, inbox, matching_messages.iter().rev())
     };
     Ok(conversations.iter().map(show).collect())
 }
 
-/// The messages of conversations that hold the text, by conversation, the newest first: further pages while one is without any, up to a bound.
-async fn lines(
+/// Finds the matching messages of conversations, by conversation, newest first. Requests further pages while a conversation has none, up to
+/// [`MAX_SEARCHES`] and [`MAX_MESSAGE_BYTES`].
+async fn matching_messages(
     call: &Call,
     account_id: i64,
     conversations: &[pb::Conversation],
     text: &str,
-) -> Result<HashMap<i64, Vec<pb::Message>>, Failure> {
-    let mut lines: HashMap<i64, Vec<pb::Message>> = HashMap::new();
+) -> Result<HashMap<i64, Vec<pb::Message>>, ApiError> {
+    let mut matching_messages: HashMap<i64, Vec<pb::Message>> = HashMap::new();
     let mut request = pb::SearchMessagesRequest {
         account_id,
         text: text.to_owned(),
-        page_size: LINES,
+        page_size: MAX_MESSAGES,
         conversation_ids: conversations.iter().map(|conversation| conversation.id).collect(),
         types: vec![MessageType::Incoming.into(), MessageType::Outgoing.into()],
         ..Default::default()
     };
     if text.is_empty() {
-        return Ok(lines);
+        return Ok(matching_messages);
     }
     let mut bytes = 0;
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_SEARCHES {
         let found = call.messages().search_messages(call.request(request.clone())).await?.into_inner();
         bytes += found.encoded_len();
         for message in found.messages {
-            lines.entry(message.conversation_id).or_default().push(message);
+            matching_messages.entry(message.conversation_id).or_default().push(message);
         }
-        let none_is_without = request.conversation_ids.iter().all(|id| lines.contains_key(id));
-        if found.next_page_token.is_empty() || none_is_without || bytes > LINE_BYTES {
+        let none_is_without = request.conversation_ids.iter().all(|id| matching_messages.contains_key(id));
+        if found.next_page_token.is_empty() || none_is_without || bytes > MAX_MESSAGE_BYTES {
             break;
         }
         request.page_token = found.next_page_token;
     }
-    Ok(lines)
+    Ok(matching_messages)
 }
 
-/// What is searched for.
+/// A parsed search request.
 #[derive(Clone)]
-struct Asked {
+struct SearchRequest {
     account_id: i64,
-    /// Empty: nothing is searched for.
+    /// Empty if nothing is to be searched.
     text: String,
-    narrowing: Narrowing,
-    window: Window,
+    scope: SearchScope,
+    window: PageWindow,
 }
 
-/// What a section shows, and what is told of it.
+/// The results of a section, with their pagination.
 #[derive(Default)]
-struct Found {
+struct SectionResult {
     rows: Vec<Json>,
     next: String,
-    /// For what rests on messages.
+    /// Whether all messages were searched; `None` for a section that does not search messages.
     complete: Option<bool>,
 }
 
-async fn asked(call: &Call, params: &Params, window: fn(&mut Fields<'_>, i32) -> Window) -> Result<Asked, Failure> {
+async fn parse_search(
+    call: &Call,
+    params: &Params,
+    window: fn(&mut ParamReader<'_>, i32) -> PageWindow,
+) -> Result<SearchRequest, ApiError> {
     let mut fields = params.fields();
     let account_id = fields.account();
     let mut text = fields.text("q").unwrap_or_default().trim().to_owned();
-    let narrowing = Narrowing::read(&mut fields);
+    let scope = SearchScope::read(&mut fields);
     let window = window(&mut fields, SECTION);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if window.rows == 0 {
         text.clear();
     }
     if text.is_empty() {
-        call.enter(account_id).await?;
+        call.authorize(account_id).await?;
     }
-    Ok(Asked {
+    Ok(SearchRequest {
         account_id,
         text,
-        narrowing,
+        scope,
         window,
     })
 }
 
-async fn contacts(call: &Call, asked: &Asked) -> Result<Found, Failure> {
-    if asked.text.is_empty() {
-        return Ok(Found::default());
+async fn contacts(call: &Call, search: &SearchRequest) -> Result<SectionResult, ApiError> {
+    if search.text.is_empty() {
+        return Ok(SectionResult::default());
     }
     let request = pb::SearchContactsRequest {
-        account_id: asked.account_id,
-        query: asked.text.clone(),
-        page_size: asked.window.size,
-        page_token: asked.window.token.clone(),
-        skip: asked.window.skip,
+        account_id: search.account_id,
+        query: search.text.clone(),
+        page_size: search.window.size,
+        page_token: search.window.token.clone(),
+        skip: search.window.skip,
         ..Default::default()
     };
     let found = call.contacts().search_contacts(call.request(request)).await?.into_inner();
-    Ok(Found {
+    Ok(SectionResult {
         rows: found.contacts.iter().map(json::search::contact).collect(),
         next: found.next_page_token,
         complete: None,
     })
 }
 
-async fn conversations(call: &Call, asked: &Asked) -> Result<Found, Failure> {
-    if asked.text.is_empty() {
-        return Ok(Found::default());
+async fn conversations(call: &Call, search: &SearchRequest) -> Result<SectionResult, ApiError> {
+    if search.text.is_empty() {
+        return Ok(SectionResult::default());
     }
     let request = pb::ListConversationsRequest {
-        account_id: asked.account_id,
-        text: asked.text.clone(),
-        inbox_ids: asked.narrowing.inbox_ids.clone(),
-        contact_id: asked.narrowing.contact_id,
+        account_id: search.account_id,
+        text: search.text.clone(),
+        inbox_ids: search.scope.inbox_ids.clone(),
+        contact_id: search.scope.contact_id,
         order_by: "-created_at".to_owned(),
-        page_size: asked.window.size,
-        page_token: asked.window.token.clone(),
-        skip: asked.window.skip,
+        page_size: search.window.size,
+        page_token: search.window.token.clone(),
+        skip: search.window.skip,
         ..Default::default()
     };
     let found = call.conversations().list_conversations(call.request(request)).await?.into_inner();
-    Ok(Found {
-        rows: with_lines(call, &found.conversations, &asked.text).await?,
+    Ok(SectionResult {
+        rows: with_messages(call, &found.conversations, &search.text).await?,
         next: found.next_page_token,
         complete: Some(found.complete),
     })
 }
 
-async fn messages(call: &Call, asked: &Asked) -> Result<Found, Failure> {
-    if asked.text.is_empty() {
-        return Ok(Found::default());
+async fn messages(call: &Call, search: &SearchRequest) -> Result<SectionResult, ApiError> {
+    if search.text.is_empty() {
+        return Ok(SectionResult::default());
     }
     let mut request = pb::SearchMessagesRequest {
-        account_id: asked.account_id,
-        text: asked.text.clone(),
-        page_size: asked.window.size,
-        page_token: asked.window.token.clone(),
-        skip: asked.window.skip,
+        account_id: search.account_id,
+        text: search.text.clone(),
+        page_size: search.window.size,
+        page_token: search.window.token.clone(),
+        skip: search.window.skip,
         ..Default::default()
     };
-    asked.narrowing.apply(&mut request);
+    search.scope.apply(&mut request);
     let found = call.messages().search_messages(call.request(request)).await?.into_inner();
-    Ok(Found {
+    Ok(SectionResult {
         rows: found.messages.iter().map(json::search::message).collect(),
         next: found.next_page_token,
         complete: Some(found.complete),
     })
 }
 
-/// One section, with how to go on for those who asked for that.
-fn answer<R>(section: &'static str, found: Found, asked: &Asked, fetch: impl FnMut(Asked) -> R + Send + 'static) -> Response
+/// Responds with one section, with pagination metadata if the client asked for it.
+fn answer<R>(
+    section: &'static str,
+    found: SectionResult,
+    search: &SearchRequest,
+    fetch: impl FnMut(SearchRequest) -> R + Send + 'static,
+) -> Response
 where
-    R: Future<Output = Result<Found, Failure>> + Send + 'static,
+    R: Future<Output = Result<SectionResult, ApiError>> + Send + 'static,
 {
-    let window = &asked.window;
+    let window = &search.window;
     let mut whole = json!({ "payload": {} });
-    if window.is_told() {
+    if window.has_cursor_meta() {
         let mut meta = json!({});
         match found.complete {
-            Some(complete) => window.tell_found(&mut meta, &found.next, complete),
-            None => window.tell(&mut meta, &found.next),
+            Some(complete) => window.write_search_meta(&mut meta, &found.next, complete),
+            None => window.write_meta(&mut meta, &found.next),
         }
         whole["meta"] = meta;
     }
@@ -312,20 +325,20 @@ where
         whole["payload"][section] = rows;
         whole
     };
-    rows::sections([self::section(found, asked, fetch)], |[rows]| frame(rows))
+    rows::sections([self::section(found, search, fetch)], |[rows]| frame(rows))
 }
 
-/// The rows of a section, which goes on where the service cut its page by bytes.
-fn section<R>(found: Found, asked: &Asked, mut fetch: impl FnMut(Asked) -> R + Send + 'static) -> rows::Section
+/// The rows of a section. Continues with further pages if the service has cut the first by bytes.
+fn section<R>(found: SectionResult, search: &SearchRequest, mut fetch: impl FnMut(SearchRequest) -> R + Send + 'static) -> rows::Section
 where
-    R: Future<Output = Result<Found, Failure>> + Send + 'static,
+    R: Future<Output = Result<SectionResult, ApiError>> + Send + 'static,
 {
-    let asked = asked.clone();
-    let first = (found.rows, asked.window.cut(found.next));
-    rows::Section::new(first, asked.window.rows, move |token, size| {
-        let page = fetch(Asked {
-            window: asked.window.page(token, size),
-            ..asked.clone()
+    let search = search.clone();
+    let first = (found.rows, search.window.cut(found.next));
+    rows::Section::new(first, search.window.rows, move |token, size| {
+        let page = fetch(SearchRequest {
+            window: search.window.page(token, size),
+            ..search.clone()
         });
         async move {
             let found = page.await?;
@@ -334,25 +347,25 @@ where
     })
 }
 
-async fn everything(call: Call, params: Params) -> Answer {
-    let asked = asked(&call, &params, |fields, usual| Window::numbered(fields, usual)).await?;
-    let people = contacts(&call, &asked).await?;
-    let talks = conversations(&call, &asked).await?;
-    let texts = messages(&call, &asked).await?;
+async fn search_all(call: Call, params: Params) -> ApiResult {
+    let search = parse_search(&call, &params, |fields, usual| PageWindow::numbered(fields, usual)).await?;
+    let found_contacts = contacts(&call, &search).await?;
+    let found_conversations = conversations(&call, &search).await?;
+    let found_messages = messages(&call, &search).await?;
     let call = Arc::new(call);
-    let [for_people, for_talks, for_texts] = [Arc::clone(&call), Arc::clone(&call), call];
+    let [for_contacts, for_conversations, for_messages] = [Arc::clone(&call), Arc::clone(&call), call];
     let sections = [
-        section(people, &asked, move |asked| {
-            let call = Arc::clone(&for_people);
-            async move { contacts(&call, &asked).await }
+        section(found_contacts, &search, move |search| {
+            let call = Arc::clone(&for_contacts);
+            async move { contacts(&call, &search).await }
         }),
-        section(talks, &asked, move |asked| {
-            let call = Arc::clone(&for_talks);
-            async move { conversations(&call, &asked).await }
+        section(found_conversations, &search, move |search| {
+            let call = Arc::clone(&for_conversations);
+            async move { conversations(&call, &search).await }
         }),
-        section(texts, &asked, move |asked| {
-            let call = Arc::clone(&for_texts);
-            async move { messages(&call, &asked).await }
+        section(found_messages, &search, move |search| {
+            let call = Arc::clone(&for_messages);
+            async move { messages(&call, &search).await }
         }),
     ];
     Ok(rows::sections(
@@ -361,32 +374,32 @@ async fn everything(call: Call, params: Params) -> Answer {
     ))
 }
 
-async fn contacts_alone(call: Call, params: Params) -> Answer {
-    let asked = asked(&call, &params, Window::read).await?;
-    let found = contacts(&call, &asked).await?;
+async fn contacts_section(call: Call, params: Params) -> ApiResult {
+    let search = parse_search(&call, &params, PageWindow::read).await?;
+    let found = contacts(&call, &search).await?;
     let call = Arc::new(call);
-    Ok(answer("contacts", found, &asked, move |asked| {
+    Ok(answer("contacts", found, &search, move |search| {
         let call = Arc::clone(&call);
-        async move { contacts(&call, &asked).await }
+        async move { contacts(&call, &search).await }
     }))
 }
 
-async fn conversations_alone(call: Call, params: Params) -> Answer {
-    let asked = asked(&call, &params, Window::read).await?;
-    let found = conversations(&call, &asked).await?;
+async fn conversations_section(call: Call, params: Params) -> ApiResult {
+    let search = parse_search(&call, &params, PageWindow::read).await?;
+    let found = conversations(&call, &search).await?;
     let call = Arc::new(call);
-    Ok(answer("conversations", found, &asked, move |asked| {
+    Ok(answer("conversations", found, &search, move |search| {
         let call = Arc::clone(&call);
-        async move { conversations(&call, &asked).await }
+        async move { conversations(&call, &search).await }
     }))
 }
 
-async fn messages_alone(call: Call, params: Params) -> Answer {
-    let asked = asked(&call, &params, Window::read).await?;
-    let found = messages(&call, &asked).await?;
+async fn messages_section(call: Call, params: Params) -> ApiResult {
+    let search = parse_search(&call, &params, PageWindow::read).await?;
+    let found = messages(&call, &search).await?;
     let call = Arc::new(call);
-    Ok(answer("messages", found, &asked, move |asked| {
+    Ok(answer("messages", found, &search, move |search| {
         let call = Arc::clone(&call);
-        async move { messages(&call, &asked).await }
+        async move { messages(&call, &search).await }
     }))
 }

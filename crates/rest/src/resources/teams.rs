@@ -1,4 +1,4 @@
-//! Teams and who belongs to them.
+//! Teams and their members.
 
 use axum::http::StatusCode;
 use parley_proto as pb;
@@ -7,83 +7,86 @@ use serde_json::json;
 use tonic::Status;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::Failure,
+    errors::ApiError,
     json,
     lists::rows,
     openapi::{
-        About, Caller, about,
+        Caller, RouteDescription, describe,
         schema::{flag, id, list as list_of, text},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
 };
 
-/// What a team is made of.
+/// The attributes of a team.
 const ATTRIBUTES: [&str; 3] = ["name", "description", "allow_auto_assign"];
-/// What the contract answers for users who cannot be in a team; a lack of permission in its eyes.
+/// Chatwoot's text for users who cannot be members of a team, which it reports as 401.
 const INVALID_USERS: &str = "Invalid User IDs";
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const TEAMS: &str = "/api/v1/accounts/{account_id}/teams";
     const TEAM: &str = "/api/v1/accounts/{account_id}/teams/{team_id}";
     const MEMBERS: &str = "/api/v1/accounts/{account_id}/teams/{team_id}/team_members";
     let shape = json::team::schema;
     let agents = || list_of(json::agent::schema());
-    let settings = |about: About| {
-        about
+    let settings = |description: RouteDescription| {
+        description
             .caller(Caller::Administrator)
             .root("team")
             .body("description", text().or_null())
             .body("allow_auto_assign", flag())
-            .answers(shape())
+            .returns(shape())
     };
-    let members = |about: About| about.caller(Caller::Administrator).needs("user_ids", list_of(id()));
-    Door::new("Teams")
-        .get(TEAMS, list, about("listTeams", "TeamsService.ListTeams").answers(list_of(shape())))
+    let members = |description: RouteDescription| description.caller(Caller::Administrator).required_body("user_ids", list_of(id()));
+    ApiRouter::new("Teams")
+        .get(
+            TEAMS,
+            list,
+            describe("listTeams", "TeamsService.ListTeams").returns(list_of(shape())),
+        )
         .post(
             TEAMS,
             create,
-            settings(about("createTeam", "TeamsService.CreateTeam")).needs("name", text()),
+            settings(describe("createTeam", "TeamsService.CreateTeam")).required_body("name", text()),
         )
-        .get(TEAM, show, about("showTeam", "TeamsService.GetTeam").answers(shape()))
+        .get(TEAM, show, describe("showTeam", "TeamsService.GetTeam").returns(shape()))
         .update(
             TEAM,
             update,
-            settings(about("updateTeam", "TeamsService.UpdateTeam")).body("name", text()),
+            settings(describe("updateTeam", "TeamsService.UpdateTeam")).body("name", text()),
         )
         .delete(
             TEAM,
             delete,
-            about("deleteTeam", "TeamsService.DeleteTeam").caller(Caller::Administrator),
+            describe("deleteTeam", "TeamsService.DeleteTeam").caller(Caller::Administrator),
         )
         .get(
             MEMBERS,
             list_members,
-            about("listTeamMembers", "TeamsService.ListTeamMembers").answers(agents()),
+            describe("listTeamMembers", "TeamsService.ListTeamMembers").returns(agents()),
         )
         .post(
             MEMBERS,
             add_members,
-            members(about("addTeamMembers", "TeamsService.AddTeamMembers")).answers(agents()),
+            members(describe("addTeamMembers", "TeamsService.AddTeamMembers")).returns(agents()),
         )
         .update(
             MEMBERS,
             set_members,
-            members(about("setTeamMembers", "TeamsService.SetTeamMembers")).answers(agents()),
+            members(describe("setTeamMembers", "TeamsService.SetTeamMembers")).returns(agents()),
         )
         .delete(
             MEMBERS,
             remove_members,
-            members(about("removeTeamMembers", "TeamsService.RemoveTeamMembers")),
+            members(describe("removeTeamMembers", "TeamsService.RemoveTeamMembers")),
         )
 }
 
-async fn list(call: Call, params: Params) -> Answer {
+async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListTeamsRequest {
@@ -101,11 +104,11 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
-    let mut fields = call.admit(account_id, params.root("team", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("team", &ATTRIBUTES)).await?;
     let (team, _) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateTeamRequest {
         account_id,
         request_id: call.request_id(),
@@ -115,7 +118,7 @@ async fn create(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::team::team(&made.team.unwrap_or_default())))
 }
 
-async fn show(call: Call, params: Params) -> Answer {
+async fn show(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::GetTeamRequest {
         account_id: fields.account(),
@@ -125,12 +128,12 @@ async fn show(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::team::team(&found.team.unwrap_or_default())))
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.admit(account_id, params.root("team", &ATTRIBUTES)).await?;
+    let mut fields = call.authorize_error(account_id, params.root("team", &ATTRIBUTES)).await?;
     let (mut team, paths) = read(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
+    call.authorize_error(account_id, fields.finish()).await?;
     if paths.is_empty() {
         return show(call, params).await;
     }
@@ -145,7 +148,7 @@ async fn update(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::team::team(&changed.team.unwrap_or_default())))
 }
 
-async fn delete(call: Call, params: Params) -> Answer {
+async fn delete(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::DeleteTeamRequest {
         account_id: fields.account(),
@@ -156,8 +159,8 @@ async fn delete(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-/// What was sent of a team, and which of it.
-fn read(fields: &mut Fields<'_>) -> (pb::Team, Vec<String>) {
+/// Parses a team. Also returns the names of the attributes that were sent.
+fn read(fields: &mut ParamReader<'_>) -> (pb::Team, Vec<String>) {
     let team = pb::Team {
         name: fields.text("name").unwrap_or_default(),
         description: fields.text("description"),
@@ -167,10 +170,10 @@ fn read(fields: &mut Fields<'_>) -> (pb::Team, Vec<String>) {
     (team, fields.sent(&ATTRIBUTES))
 }
 
-async fn list_members(call: Call, params: Params) -> Answer {
+async fn list_members(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, team_id) = (fields.account(), fields.path_id("team_id"));
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListTeamMembersRequest {
@@ -189,50 +192,50 @@ async fn list_members(call: Call, params: Params) -> Answer {
     .await
 }
 
-fn shown(agents: &[pb::Agent]) -> axum::response::Response {
+fn agents_response(agents: &[pb::Agent]) -> axum::response::Response {
     let agents: Vec<_> = agents.iter().map(json::agent::agent).collect();
     json::ok(&json!(agents))
 }
 
-/// Users who cannot be in the team are a lack of permission.
-fn refused(status: Status) -> Failure {
-    match Failure::from(status) {
-        failure if failure.is_invalid() => Failure::error(StatusCode::UNAUTHORIZED, INVALID_USERS),
+/// Reports users who cannot be members of the team as 401.
+fn refused(status: Status) -> ApiError {
+    match ApiError::from(status) {
+        failure if failure.is_invalid() => ApiError::error(StatusCode::UNAUTHORIZED, INVALID_USERS),
         failure => failure,
     }
 }
 
-async fn add_members(call: Call, params: Params) -> Answer {
+async fn add_members(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::AddTeamMembersRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         team_id: fields.path_id("team_id"),
-        user_ids: call.admit(fields.account(), fields.users()).await?,
+        user_ids: call.authorize_error(fields.account(), fields.users()).await?,
     };
     let added = call.teams().add_team_members(call.request(request)).await.map_err(refused)?;
-    Ok(shown(&added.into_inner().added))
+    Ok(agents_response(&added.into_inner().added))
 }
 
-async fn set_members(call: Call, params: Params) -> Answer {
+async fn set_members(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::SetTeamMembersRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         team_id: fields.path_id("team_id"),
-        user_ids: call.admit(fields.account(), fields.users()).await?,
+        user_ids: call.authorize_error(fields.account(), fields.users()).await?,
     };
     let set = call.teams().set_team_members(call.request(request)).await.map_err(refused)?;
-    Ok(shown(&set.into_inner().members))
+    Ok(agents_response(&set.into_inner().members))
 }
 
-async fn remove_members(call: Call, params: Params) -> Answer {
+async fn remove_members(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let request = pb::RemoveTeamMembersRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         team_id: fields.path_id("team_id"),
-        user_ids: call.admit(fields.account(), fields.users()).await?,
+        user_ids: call.authorize_error(fields.account(), fields.users()).await?,
     };
     call.teams().remove_team_members(call.request(request)).await.map_err(refused)?;
     Ok(json::empty())

@@ -1,15 +1,15 @@
-//! Forms in pieces of any size: what is read of them, and what is held meanwhile.
+//! Forms in chunks of any size: what is parsed, and what is buffered meanwhile.
 
 use futures_util::{StreamExt as _, stream};
 use proptest::prelude::*;
 
 use super::*;
 
-/// What the parser may hold at any time.
-const HELD: usize = 2 * AHEAD + BOUNDARY + 4;
+/// Maximum bytes in the parser's buffer.
+const HELD: usize = 2 * READ_AHEAD + BOUNDARY + 4;
 
-/// Names and contents of a form whose body comes in pieces of `size` bytes. Each piece is taken from the body only when it is needed.
-async fn read(body: &[u8], size: usize, limit: usize) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+/// Names and contents of a form whose body arrives in chunks of `size` bytes. Each chunk is taken from the body only when it is needed.
+async fn read(body: &[u8], size: usize, limit: usize) -> Result<Vec<(String, Vec<u8>)>, ApiError> {
     let pieces: Vec<_> = body.chunks(size).map(Bytes::copy_from_slice).collect();
     let taken = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&taken);
@@ -25,7 +25,7 @@ async fn read(body: &[u8], size: usize, limit: usize) -> Result<Vec<(String, Vec
         while let Some(chunk) = part.chunk().await? {
             assert!(chunk.len() <= HELD, "{}", chunk.len());
             used += chunk.len();
-            // One piece of the body may wait before the parser.
+            // One chunk of the body may be waiting in front of the parser.
             let held = taken.load(Ordering::Relaxed) - used;
             assert!(held <= HELD + size, "{held} bytes are held after {} parts", found.len());
             content.extend_from_slice(&chunk);
@@ -47,7 +47,7 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-/// S-02: a preamble and a part header without an end.
+/// A preamble and a part header without an end.
 #[tokio::test]
 async fn unbounded_preambles_and_headers_are_refused() {
     let header = "--x\r\nContent-Disposition: form-data; name=\"";
@@ -55,12 +55,12 @@ async fn unbounded_preambles_and_headers_are_refused() {
         let body = format!("{start}{}", "a".repeat(200_000));
         for size in [7, 1000, 200_000] {
             let refused = read(body.as_bytes(), size, usize::MAX).await;
-            assert_eq!(refused, Err(Failure::beyond(TooLarge::PART_HEADER)), "{start:?} {size}");
+            assert_eq!(refused, Err(ApiError::limit_exceeded(TooLarge::PART_HEADER)), "{start:?} {size}");
         }
     }
 }
 
-/// Many small parts before a large one: what is held does not grow with the number of parts (`read` checks it).
+/// Many small parts before a large one: the buffer does not grow with the number of parts, which `read` checks.
 #[tokio::test]
 async fn many_parts_are_not_read_far_ahead() {
     let large = vec![b'y'; 3_000_000];
@@ -73,20 +73,20 @@ async fn many_parts_are_not_read_far_ahead() {
     }
 }
 
-/// A header is taken however it lies in what was read, up to the bytes that the parser gets at a time; twice as many are refused.
+/// A header is accepted at any offset within the buffer up to `READ_AHEAD` bytes; one of twice that length is rejected.
 #[tokio::test]
-async fn long_headers_are_taken_wherever_they_begin() {
-    for before in [0, 1, 5000, AHEAD - 100, AHEAD, 3 * AHEAD / 2] {
+async fn accepts_long_headers_at_any_offset() {
+    for before in [0, 1, 5000, READ_AHEAD - 100, READ_AHEAD, 3 * READ_AHEAD / 2] {
         let content = vec![b'y'; before];
         let of_length = |length: usize| {
             let name = "n".repeat(length - "--x\r\nContent-Disposition: form-data; name=\"\"\r\n\r\n".len());
             form(&[("a", content.as_slice()), (&name, b"z"), ("b", b"z")])
         };
-        for size in [700, AHEAD, 100_000] {
-            let found = read(&of_length(AHEAD), size, usize::MAX).await.unwrap();
+        for size in [700, READ_AHEAD, 100_000] {
+            let found = read(&of_length(READ_AHEAD), size, usize::MAX).await.unwrap();
             assert_eq!(found.len(), 3, "{before} {size}");
-            let refused = read(&of_length(2 * AHEAD + 100), size, usize::MAX).await;
-            assert_eq!(refused, Err(Failure::beyond(TooLarge::PART_HEADER)), "{before} {size}");
+            let refused = read(&of_length(2 * READ_AHEAD + 100), size, usize::MAX).await;
+            assert_eq!(refused, Err(ApiError::limit_exceeded(TooLarge::PART_HEADER)), "{before} {size}");
         }
     }
 }
@@ -96,7 +96,7 @@ async fn the_whole_form_is_limited() {
     let body = form(&[("a", &[b'x'; 5000])]);
     assert!(read(&body, 100, body.len()).await.is_ok());
     let refused = read(&body, 100, body.len() - 1).await;
-    assert_eq!(refused, Err(Failure::fault(StatusCode::PAYLOAD_TOO_LARGE)));
+    assert_eq!(refused, Err(ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE)));
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn boundaries_are_limited() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However a form is cut into pieces, every part comes whole; contents hold what looks like boundaries.
+    /// Every part is read completely, regardless of how the form is split into chunks, even if contents resemble boundaries.
     #[test]
-    fn forms_come_whole(
+    fn forms_are_parsed_completely(
         contents in prop::collection::vec(prop::collection::vec(prop::sample::select(&b"\r\n-xy"[..]), 0..40), 0..5),
         long in 0_usize..60_000,
         size in 1_usize..40_000,

@@ -1,4 +1,4 @@
-//! A subscription of a connection at `/cable`: a stream of `PubsubService`, as frames.
+//! A subscription of a connection at `/cable`: a stream of `PubsubService`, converted to frames.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use serde_json::{Value as Json, json};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Streaming};
 
-use super::outbox::{Gone, Outbox, Outgoing};
+use super::outbox::{ConnectionClosed, Outbox, Outgoing};
 use crate::{
     call::Call,
     json::push::{frames, typing},
 };
 
-/// What an identifier holds, in the forms that JavaScript clients send. Other keys are passed over.
+/// The content of an identifier, in the formats that JavaScript clients send. Other keys are ignored.
 #[derive(Debug, Deserialize)]
 struct Identifier {
     channel: String,
@@ -25,13 +25,13 @@ struct Identifier {
     user_id: Json,
 }
 
-/// What an identifier says of an id.
+/// An id in an identifier.
 #[derive(Debug, PartialEq, Eq)]
 enum GivenId {
-    /// Absent, null, false, or a text of spaces only, as Rails' `blank?` has it.
+    /// Absent, null, false or blank text, by Rails's `blank?`.
     Blank,
     Id(i64),
-    /// A value that names no record.
+    /// A value that cannot be an id.
     Unknown,
 }
 
@@ -47,20 +47,20 @@ fn given_id(value: &Json) -> GivenId {
     }
 }
 
-/// The key that an identifier holds; absent for an unknown channel, and for ids that name no record. Without a user the token is that of a
-/// contact's session, whose account is known, so an account in the identifier is ignored.
+/// Parses an identifier. `None` for an unknown channel and for invalid ids. Without a user id the token is that of a contact session, which
+/// determines the account, so the account id is ignored.
 pub fn key(identifier: &str) -> Option<PubsubKey> {
-    let asked: Identifier = serde_json::from_str(identifier).ok()?;
-    if asked.channel != "RoomChannel" {
+    let parsed: Identifier = serde_json::from_str(identifier).ok()?;
+    if parsed.channel != "RoomChannel" {
         return None;
     }
-    let (account_id, user_id) = match (given_id(&asked.account_id), given_id(&asked.user_id)) {
+    let (account_id, user_id) = match (given_id(&parsed.account_id), given_id(&parsed.user_id)) {
         (_, GivenId::Blank) => (None, None),
         (GivenId::Id(account), GivenId::Id(user)) => (Some(account), Some(user)),
         _ => return None,
     };
     Some(PubsubKey {
-        pubsub_token: asked.pubsub_token,
+        pubsub_token: parsed.pubsub_token,
         account_id,
         user_id,
     })
@@ -71,31 +71,31 @@ pub fn frame(identifier: &str, kind: &str) -> Json {
     json!({ "identifier": identifier, "type": kind })
 }
 
-/// A subscription; what is done for it ends with it.
+/// A subscription. Dropping it aborts its tasks.
 pub struct Subscription {
     key: PubsubKey,
-    _following: AbortOnDropHandle<()>,
-    /// The report that its owner is there, the last that was asked for.
+    _task: AbortOnDropHandle<()>,
+    /// The last presence report.
     reporting: Option<AbortOnDropHandle<()>>,
 }
 
 impl Subscription {
-    /// Subscribes, and reports the outcome to the client.
+    /// Subscribes in a task, which also notifies the client of the outcome.
     pub fn open(call: &Arc<Call>, identifier: String, key: PubsubKey, outbox: &Outbox) -> Self {
-        let following = follow(Arc::clone(call), identifier, key.clone(), outbox.clone());
+        let task = follow(Arc::clone(call), identifier, key.clone(), outbox.clone());
         Self {
             key,
-            _following: AbortOnDropHandle::new(tokio::spawn(following)),
+            _task: AbortOnDropHandle::new(tokio::spawn(task)),
             reporting: None,
         }
     }
 
-    /// Notes that its owner is there. One report at a time: a client that asks faster gets no more reports.
+    /// Reports that the subscriber is online. Ignored while a previous report is still running.
     pub fn report_presence(&mut self, call: &Arc<Call>, identifier: String, outbox: &Outbox) {
         if self.reporting.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
             let (call, key, outbox) = (Arc::clone(call), self.key.clone(), outbox.clone());
             let report = async move {
-                // An error says that the connection has gone.
+                // Fails only if the connection has been closed.
                 let _ = presence(&call, &identifier, key, &outbox).await;
             };
             self.reporting = Some(AbortOnDropHandle::new(tokio::spawn(report)));
@@ -103,7 +103,7 @@ impl Subscription {
     }
 }
 
-/// Follows what a key may hear, until the subscription is dropped.
+/// Runs a subscription until it is dropped or its stream ends.
 async fn follow(call: Arc<Call>, identifier: String, key: PubsubKey, outbox: Outbox) {
     let request = pb::SubscribePubsubRequest { key: Some(key.clone()) };
     let stream = match call.pubsub().subscribe_pubsub(call.request(request)).await {
@@ -111,25 +111,25 @@ async fn follow(call: Arc<Call>, identifier: String, key: PubsubKey, outbox: Out
         Err(status) => {
             let is_busy = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
             let answer = if is_busy { Outgoing::Leave } else { Outgoing::Rejected(identifier) };
-            // An error says that the connection has gone.
+            // Fails only if the connection has been closed.
             let _ = outbox.put(answer).await;
             return;
         }
     };
-    if tell(stream, &call, &identifier, &key, &outbox).await.is_ok() {
-        // The stream ended by itself: a client that reconnects resumes.
+    if forward_events(stream, &call, &identifier, &key, &outbox).await.is_ok() {
+        // The stream has ended. A client that reconnects can resubscribe.
         let _ = outbox.put(Outgoing::Leave).await;
     }
 }
 
-/// Tells each event, until the stream ends.
-async fn tell(
+/// Sends each event to the client, until the stream ends.
+async fn forward_events(
     mut stream: Streaming<pb::SubscribePubsubResponse>,
     call: &Call,
     identifier: &str,
     key: &PubsubKey,
     outbox: &Outbox,
-) -> Result<(), Gone> {
+) -> Result<(), ConnectionClosed> {
     outbox.frame(&frame(identifier, "confirm_subscription")).await?;
     presence(call, identifier, key.clone(), outbox).await?;
     while let Ok(Some(response)) = stream.message().await {
@@ -152,8 +152,8 @@ fn presence_update(identifier: &str, data: &Json) -> Json {
     json!({ "identifier": identifier, "message": { "event": "presence.update", "data": data } })
 }
 
-/// Notes that the key's owner is there, and tells it who else is.
-async fn presence(call: &Call, identifier: &str, key: PubsubKey, outbox: &Outbox) -> Result<(), Gone> {
+/// Reports that the subscriber is online, and sends it the presence list.
+async fn presence(call: &Call, identifier: &str, key: PubsubKey, outbox: &Outbox) -> Result<(), ConnectionClosed> {
     let is_user = key.user_id.is_some();
     let request = pb::ReportPubsubPresenceRequest {
         key: Some(key),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_user_makes_it_the_key_of_a_session() {
+    fn blank_user_id_selects_a_contact_session() {
         for (identifier, expected) in [
             (json!({"channel": "RoomChannel", "pubsub_token": "t"}), Some((None, None))),
             (

@@ -1,4 +1,4 @@
-//! How people share a conversation: who it is assigned to, and who takes part.
+//! The assignee, team and participants of a conversation.
 
 use parley_proto as pb;
 use serde_json::{Value as Json, json};
@@ -6,75 +6,74 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
-    errors::{Failure, sentence::Complaint},
+    errors::{ApiError, field_error::FieldError},
     json::{self, agent::agent},
     lists::rows,
     openapi::{
-        about,
-        schema::{either, id, list, null},
+        describe,
+        schema::{any_of, id, list, null},
     },
-    params::{Params, fields::Fields},
+    params::{Params, fields::ParamReader},
     resources::conversation_changes,
 };
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     const ASSIGNMENTS: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/assignments";
     const PARTICIPANTS: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/participants";
     let agents = || list(json::agent::schema());
-    Door::new("Conversations")
+    ApiRouter::new("Conversations")
         .post(
             ASSIGNMENTS,
             assign,
-            about("assignConversation", "ConversationsService.UpdateConversationAssignee")
+            describe("assignConversation", "ConversationsService.UpdateConversationAssignee")
                 .body("assignee_id", id().or_null())
                 .body("team_id", id().or_null())
-                .answers(either([json::agent::schema(), json::team::raw_schema(), null()])),
+                .returns(any_of([json::agent::schema(), json::team::raw_schema(), null()])),
         )
         .get(
             PARTICIPANTS,
             participants,
-            about("listParticipants", "ParticipantsService.ListParticipants").answers(agents()),
+            describe("listParticipants", "ParticipantsService.ListParticipants").returns(agents()),
         )
         .post(
             PARTICIPANTS,
             add_participants,
-            about("addParticipants", "ParticipantsService.AddParticipants")
-                .needs("user_ids", list(id()))
-                .answers(agents()),
+            describe("addParticipants", "ParticipantsService.AddParticipants")
+                .required_body("user_ids", list(id()))
+                .returns(agents()),
         )
         .update(
             PARTICIPANTS,
             set_participants,
-            about("setParticipants", "ParticipantsService.SetParticipants")
-                .needs("user_ids", list(id()))
-                .answers(agents()),
+            describe("setParticipants", "ParticipantsService.SetParticipants")
+                .required_body("user_ids", list(id()))
+                .returns(agents()),
         )
         .delete(
             PARTICIPANTS,
             remove_participants,
-            about("removeParticipants", "ParticipantsService.RemoveParticipants").needs("user_ids", list(id())),
+            describe("removeParticipants", "ParticipantsService.RemoveParticipants").required_body("user_ids", list(id())),
         )
 }
 
-/// With both keys only the assignee is handled.
-async fn assign(call: Call, params: Params) -> Answer {
+/// If both parameters are present, only the assignee is changed.
+async fn assign(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
-    if fields.given("assignee_id") {
+    if fields.is_present("assignee_id") {
         return assign_user(&call, &fields).await;
     }
-    if fields.given("team_id") {
+    if fields.is_present("team_id") {
         return assign_team(&call, &fields).await;
     }
     conversation_changes::unchanged(&call, &fields).await?;
     Ok(json::ok(&Json::Null))
 }
 
-/// What is no team of the account is none.
-async fn assign_team(call: &Call, fields: &Fields<'_>) -> Answer {
+/// An id that is not a team of the account removes the team.
+async fn assign_team(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
     let request = pb::UpdateConversationTeamRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
@@ -88,15 +87,15 @@ async fn assign_team(call: &Call, fields: &Fields<'_>) -> Answer {
     };
     let mut client = call.conversations();
     let given = match client.update_conversation_team(call.request(request)).await {
-        Err(status) if refuses(&status, "team_id") => client.update_conversation_team(call.request(none)).await?,
+        Err(status) if is_violation_of(&status, "team_id") => client.update_conversation_team(call.request(none)).await?,
         other => other?,
     };
     let conversation = given.into_inner().conversation.unwrap_or_default();
     Ok(json::ok(&conversation.team.as_ref().map_or(Json::Null, json::team::raw)))
 }
 
-/// Whoever is no member of the account is nobody: then nobody is assigned.
-async fn assign_user(call: &Call, fields: &Fields<'_>) -> Answer {
+/// An id that is not a member of the account removes the assignee.
+async fn assign_user(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
     let request = pb::UpdateConversationAssigneeRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
@@ -110,25 +109,25 @@ async fn assign_user(call: &Call, fields: &Fields<'_>) -> Answer {
     };
     let mut client = call.conversations();
     let assigned = match client.update_conversation_assignee(call.request(request)).await {
-        Err(status) if refuses(&status, "assignee_id") => client.update_conversation_assignee(call.request(nobody)).await?,
+        Err(status) if is_violation_of(&status, "assignee_id") => client.update_conversation_assignee(call.request(nobody)).await?,
         other => other?,
     };
     let conversation = assigned.into_inner().conversation.unwrap_or_default();
     Ok(json::ok(&conversation.assignee.as_ref().map_or(Json::Null, agent)))
 }
 
-/// Whether a field is what was refused.
-fn refuses(status: &Status, field: &str) -> bool {
+/// Whether an error reports this field as invalid.
+fn is_violation_of(status: &Status, field: &str) -> bool {
     let details = status.get_error_details();
     details
         .bad_request()
         .is_some_and(|bad| bad.field_violations.iter().any(|violation| violation.field == field))
 }
 
-async fn participants(call: Call, params: Params) -> Answer {
+async fn participants(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, conversation_id) = (fields.account(), fields.path_id("conversation_id"));
-    rows::whole(
+    rows::all_pages(
         |rows| rows,
         move |page_token| {
             let request = pb::ListParticipantsRequest {
@@ -147,7 +146,7 @@ async fn participants(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn add_participants(call: Call, params: Params) -> Answer {
+async fn add_participants(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::AddParticipantsRequest {
         account_id: fields.account(),
@@ -164,7 +163,7 @@ async fn add_participants(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!(added.iter().map(agent).collect::<Vec<_>>())))
 }
 
-async fn set_participants(call: Call, params: Params) -> Answer {
+async fn set_participants(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::SetParticipantsRequest {
         account_id: fields.account(),
@@ -176,7 +175,7 @@ async fn set_participants(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!(set.participants.iter().map(agent).collect::<Vec<_>>())))
 }
 
-async fn remove_participants(call: Call, params: Params) -> Answer {
+async fn remove_participants(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let request = pb::RemoveParticipantsRequest {
         account_id: fields.account(),
@@ -188,10 +187,10 @@ async fn remove_participants(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-/// The list must be there, though it may be empty.
-async fn user_ids(call: &Call, fields: &mut Fields<'_>) -> Result<Vec<i64>, Failure> {
+/// Parses `user_ids`, which is required but may be empty.
+async fn user_ids(call: &Call, fields: &mut ParamReader<'_>) -> Result<Vec<i64>, ApiError> {
     let Some(raw) = fields.raw("user_ids") else {
-        call.admit(fields.account(), Err(Failure::missing("user_ids"))).await?;
+        call.authorize_error(fields.account(), Err(ApiError::missing("user_ids"))).await?;
         return Ok(Vec::new());
     };
     let one = |value: &Json| value.as_i64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|id| *id > 0);
@@ -200,8 +199,8 @@ async fn user_ids(call: &Call, fields: &mut Fields<'_>) -> Result<Vec<i64>, Fail
         single => one(single).map(|id| vec![id]),
     };
     if ids.is_none() {
-        fields.complain(Complaint::new("user_ids", "must be ids of users"));
+        fields.add_error(FieldError::new("user_ids", "must be ids of users"));
     }
-    call.admit(fields.account(), fields.verdict()).await?;
+    call.authorize_error(fields.account(), fields.finish()).await?;
     Ok(ids.unwrap_or_default())
 }

@@ -1,5 +1,5 @@
-//! What the services tell beside their answers, as headers: the position of a write in the account's log (a read that sends it back waits until
-//! the log has come that far), and what the token has left of its calls. Large answers of the services make the rest of their request heavy.
+//! Forwards response metadata of the services as headers: the cursor of a write (a read that sends it back waits until the log has reached
+//! it), and the remaining rate limit of the token. Also marks a request as heavy when a service returns a large response.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -17,10 +17,10 @@ use parley_types::cursor_text;
 use tonic::{body::Body, service::Routes};
 use tower::Service;
 
-/// The header of the answer that has the cursor, in base64url as everywhere in the JSON API.
+/// The response header of the cursor, in base64url as everywhere in the JSON API.
 const CURSOR: HeaderName = HeaderName::from_static("parley-cursor");
 
-/// A cursor from binary metadata, which is base64, as text.
+/// Converts a cursor from binary metadata (base64) to its text form (base64url).
 fn as_text(value: &HeaderValue) -> HeaderValue {
     let cursor = value.to_str().ok().and_then(cursor_text::decode);
     let text = cursor.map(|cursor| cursor_text::encode(&cursor));
@@ -28,8 +28,8 @@ fn as_text(value: &HeaderValue) -> HeaderValue {
         .unwrap_or_else(|| value.clone())
 }
 
-/// What the services tell, and what the answer says of it.
-const TOLD: [(HeaderName, HeaderName); 4] = [
+/// The forwarded metadata keys, each with the name of its response header.
+const FORWARDED_METADATA: [(HeaderName, HeaderName); 4] = [
     (
         HeaderName::from_static("parley-cursor-bin"),
         HeaderName::from_static("parley-cursor"),
@@ -48,28 +48,28 @@ const TOLD: [(HeaderName, HeaderName); 4] = [
     ),
 ];
 
-/// The newest headers of the services while one request was answered, and whether the request is heavy.
+/// The latest headers that the services returned during one request, and whether the request is heavy.
 #[derive(Clone, Debug, Default)]
-pub struct Position(Arc<Noted>);
+pub struct ResponseMetadata(Arc<RecordedMetadata>);
 
 #[derive(Debug, Default)]
-struct Noted {
+struct RecordedMetadata {
     headers: Mutex<HeaderMap>,
     weight: Weight,
 }
 
-impl Weighed for Position {
+impl Weighed for ResponseMetadata {
     fn weight(&self) -> &Weight {
         &self.0.weight
     }
 }
 
-impl Position {
-    fn note(&self, headers: &HeaderMap) {
-        for (told, said) in &TOLD {
-            if let Some(value) = headers.get(told) {
-                let mut noted = self.0.headers.lock().unwrap_or_else(PoisonError::into_inner);
-                noted.insert(said, if said == CURSOR { as_text(value) } else { value.clone() });
+impl ResponseMetadata {
+    fn record(&self, headers: &HeaderMap) {
+        for (key, header) in &FORWARDED_METADATA {
+            if let Some(value) = headers.get(key) {
+                let mut recorded = self.0.headers.lock().unwrap_or_else(PoisonError::into_inner);
+                recorded.insert(header, if header == CURSOR { as_text(value) } else { value.clone() });
             }
         }
     }
@@ -79,28 +79,28 @@ impl Position {
     }
 }
 
-/// Adds the headers to the answer.
-pub async fn say(mut request: Request, next: Next) -> Response {
-    let position = Position::default();
-    request.extensions_mut().insert(position.clone());
-    let mut response = position.weight().run(next.run(request)).await;
-    response.headers_mut().extend(position.take());
-    if position.weight().is_heavy() {
-        // Lists go on to be written page by page.
+/// Adds the headers to the response.
+pub async fn forward_metadata(mut request: Request, next: Next) -> Response {
+    let response_metadata = ResponseMetadata::default();
+    request.extensions_mut().insert(response_metadata.clone());
+    let mut response = response_metadata.weight().run(next.run(request)).await;
+    response.headers_mut().extend(response_metadata.take());
+    if response_metadata.weight().is_heavy() {
+        // Lists continue to be written page by page, after the response headers.
         response = response.map(|body| axum::body::Body::new(HeavyBody::new(body)));
     }
     response
 }
 
-/// The services, with an ear for positions.
+/// The services, wrapped to record their response headers.
 #[derive(Clone, Debug)]
-pub struct Noting {
+pub struct CursorRecorder {
     pub routes: Routes,
-    pub position: Position,
+    pub response_metadata: ResponseMetadata,
 }
 
-impl Service<http::Request<Body>> for Noting {
-    type Response = http::Response<WeighedBody<Body, Position>>;
+impl Service<http::Request<Body>> for CursorRecorder {
+    type Response = http::Response<WeighedBody<Body, ResponseMetadata>>;
     type Error = <Routes as Service<http::Request<Body>>>::Error;
     type Future = futures_util::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -110,11 +110,11 @@ impl Service<http::Request<Body>> for Noting {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let answer = self.routes.call(request);
-        let position = self.position.clone();
+        let response_metadata = self.response_metadata.clone();
         Box::pin(async move {
             let response = answer.await?;
-            position.note(response.headers());
-            Ok(response.map(|body| WeighedBody::new(body, position)))
+            response_metadata.record(response.headers());
+            Ok(response.map(|body| WeighedBody::new(body, response_metadata)))
         })
     }
 }

@@ -1,8 +1,8 @@
-//! Checks the caller before a body that takes room is read.
+//! Authorizes the caller before a large body is read.
 //!
-//! A handler learns who calls from the service, after its body was read. That is fine for small bodies. A larger one, one of unknown
-//! length, and a form in parts (whose files are stored while it is read) are read only once the service has let the caller in, and a form
-//! only if the resource it is sent to exists.
+//! Normally the service authorizes the caller after the body has been read and parsed, which is fine for small bodies. A larger body, one
+//! of unknown length, and a multipart form (whose files are stored while it is read) are read only after the caller has been authorized,
+//! and a form only if the resource it is sent to exists.
 
 use axum::{
     body::HttpBody as _,
@@ -16,12 +16,13 @@ use parley_proto as pb;
 use tonic::{Code, Status, service::Routes};
 use tonic_types::StatusExt as _;
 
-use crate::{call::Call, errors::Failure, openapi::Caller, params::multipart};
+use crate::{call::Call, errors::ApiError, openapi::Caller, params::multipart};
 
-/// Bytes of a body that is read before the caller is known.
+/// Maximum bytes of a body that is read before the caller is authorized.
 const SMALL: u64 = 64 * 1024;
 
-/// Refuses a request without reading its body, if the service would refuse its caller or does not know the resource.
+/// Rejects a request without reading its body if the service would reject its caller, or a multipart form also if the resource does not
+/// exist.
 pub async fn check(State((services, caller)): State<(Routes, Caller)>, request: Request, next: Next) -> Response {
     let body = request.body();
     let is_small = body.is_end_stream() || body.size_hint().exact().is_some_and(|bytes| bytes <= SMALL);
@@ -38,7 +39,7 @@ pub async fn check(State((services, caller)): State<(Routes, Caller)>, request: 
     }
 }
 
-/// What the path names.
+/// The resource ids in the path.
 #[derive(Debug, Default)]
 struct Resource {
     account: Option<i64>,
@@ -56,7 +57,7 @@ impl Resource {
             return resource;
         };
         for (name, value) in &path {
-            // What is not an id is one that nothing has.
+            // A value that is not an id becomes an id that no resource has.
             let id = || Some(value.parse().ok().filter(|id| *id > 0).unwrap_or(i64::MAX));
             match name {
                 "account_id" => resource.account = id(),
@@ -71,11 +72,14 @@ impl Resource {
         resource
     }
 
-    async fn check(self, call: &Call, caller: Caller, is_form: bool) -> Result<(), Failure> {
+    async fn check(self, call: &Call, caller: Caller, is_form: bool) -> Result<(), ApiError> {
         match caller {
             Caller::Anyone => self.check_session(call).await,
-            Caller::Platform => self.check_access(call, false).await.map_err(|status| Failure::of_platform(&status)),
-            Caller::User => self.check_access(call, false).await.map_err(Failure::from),
+            Caller::Platform => self
+                .check_access(call, false)
+                .await
+                .map_err(|status| ApiError::from_platform(&status)),
+            Caller::User => self.check_access(call, false).await.map_err(ApiError::from),
             Caller::Member | Caller::Administrator => {
                 self.check_access(call, true).await?;
                 if is_form { Ok(self.check_exists(call).await?) } else { Ok(()) }
@@ -83,17 +87,17 @@ impl Resource {
         }
     }
 
-    /// The token, and whether it opens the account if it must.
+    /// Checks the token and, if `of_account`, its access to the account.
     async fn check_access(&self, call: &Call, of_account: bool) -> Result<(), Status> {
         let access = call.access(self.account.unwrap_or_default()).await;
         let of_account = of_account && self.account.is_some();
-        refusal(access, |status| status.code() == Code::PermissionDenied && of_account)
+        final_error(access, |status| status.code() == Code::PermissionDenied && of_account)
     }
 
-    /// What a form is sent to.
+    /// Checks that the resource that a form is sent to exists.
     async fn check_exists(&self, call: &Call) -> Result<(), Status> {
         let account_id = self.account.unwrap_or_default();
-        // Bots may write to conversations that they may not read.
+        // Agent bots may write to conversations that they may not read.
         let may_not_ask = |status: &Status| {
             status
                 .get_details_error_info()
@@ -109,21 +113,21 @@ impl Resource {
                 account_id,
                 conversation_id,
             };
-            return refusal(call.conversations().get_conversation(call.request(request)).await, is_hidden);
+            return final_error(call.conversations().get_conversation(call.request(request)).await, is_hidden);
         }
         if let Some(contact_id) = self.contact {
             let request = pb::GetContactRequest { account_id, contact_id };
-            return refusal(call.contacts().get_contact(call.request(request)).await, is_hidden);
+            return final_error(call.contacts().get_contact(call.request(request)).await, is_hidden);
         }
         if let Some(inbox_id) = self.inbox {
             let request = pb::GetInboxRequest { account_id, inbox_id };
-            return refusal(call.inboxes().get_inbox(call.request(request)).await, is_hidden);
+            return final_error(call.inboxes().get_inbox(call.request(request)).await, is_hidden);
         }
         Ok(())
     }
 
-    /// The inbox, the session and the conversation of the client side.
-    async fn check_session(self, call: &Call) -> Result<(), Failure> {
+    /// Checks that the inbox, the session and the conversation of a client API path exist.
+    async fn check_session(self, call: &Call) -> Result<(), ApiError> {
         let Some(inbox_identifier) = self.inbox_identifier else {
             return Ok(());
         };
@@ -131,7 +135,7 @@ impl Resource {
         let checked = match (self.source_id, self.conversation) {
             (None, _) => {
                 let request = pb::GetClientInboxRequest { inbox_identifier };
-                refusal(call.client().get_client_inbox(call.request(request)).await, is_hidden)
+                final_error(call.client().get_client_inbox(call.request(request)).await, is_hidden)
             }
             (Some(source_id), conversation) => {
                 let session = Some(pb::ClientSession {
@@ -145,22 +149,23 @@ impl Resource {
                         page_size: 1,
                         ..Default::default()
                     };
-                    refusal(call.client().list_client_messages(call.request(request)).await, is_hidden)
+                    final_error(call.client().list_client_messages(call.request(request)).await, is_hidden)
                 } else {
                     let request = pb::GetClientSessionRequest {
                         session,
                         ..Default::default()
                     };
-                    refusal(call.client().get_client_session(call.request(request)).await, is_hidden)
+                    final_error(call.client().get_client_session(call.request(request)).await, is_hidden)
                 }
             }
         };
-        checked.map_err(|status| Failure::of_client(&status))
+        checked.map_err(|status| ApiError::from_client(&status))
     }
 }
 
-/// A refusal that the handler's own call would meet too: of the caller, or for lack of room. Others are left to the handler.
-fn refusal<T>(answer: Result<T, Status>, is_final: impl Fn(&Status) -> bool) -> Result<(), Status> {
+/// Keeps only errors that the handler's own call would get as well: authentication failures, exhausted limits and outages, and those that
+/// `is_final` selects. All others are left to the handler.
+fn final_error<T>(answer: Result<T, Status>, is_final: impl Fn(&Status) -> bool) -> Result<(), Status> {
     match answer {
         Err(status)
             if is_final(&status) || matches!(status.code(), Code::Unauthenticated | Code::ResourceExhausted | Code::Unavailable) =>

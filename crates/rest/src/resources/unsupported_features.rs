@@ -1,41 +1,40 @@
-//! Features of Chatwoot that Parley does not have, as front ends read them at their start: empty lists, so that their pages work, and one
-//! integration that is off. Nothing can be created, so everything else under these paths is no route.
+//! Features of Chatwoot that Parley does not have, for front ends that load them on startup: empty lists, so that their pages work, and one
+//! disabled integration. Nothing can be created, so there are no other routes under these paths.
 //!
-//! A list is the same for every member. The services are asked only whether the caller may enter the account.
+//! The responses are the same for all members. The services are called only to check access to the account.
 
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Answer,
+    ApiResult,
+    api_router::ApiRouter,
     call::Call,
-    door::Door,
     json,
     openapi::{
-        About, about,
-        schema::{Schema, anything, choice, flag, id, integer, list, null, object, only, text, within},
+        RouteDescription, describe,
+        schema::{Schema, any, choice, constant, flag, id, integer, list, null, object, text, within},
     },
     params::Params,
 };
 
 const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
 
-/// A list of something that there is none of.
+/// The schema of a list that is always empty.
 fn none() -> Schema {
-    list(anything()).note("Always empty.")
+    list(any()).note("Always empty.")
 }
 
-/// The description of a read that calls no RPC.
-fn empty(operation: &'static str) -> About {
-    about(operation, "")
+/// Describes a route that reads without calling a gRPC method.
+fn empty(operation: &'static str) -> RouteDescription {
+    describe(operation, "")
 }
 
-/// The routes of this file.
-pub fn routes() -> Door {
+pub fn routes() -> ApiRouter {
     let at = |path: &str| format!("{ACCOUNT}/{path}");
-    let bare = |operation| empty(operation).answers(none());
-    let wrapped = |operation| empty(operation).answers(within("payload", none()));
+    let bare = |operation| empty(operation).returns(none());
+    let wrapped = |operation| empty(operation).returns(within("payload", none()));
     let kinds = choice(&["conversation", "contact", "report"]);
-    Door::new("Absent features")
+    ApiRouter::new("Absent features")
         .get(
             &at("custom_filters"),
             bare_list,
@@ -65,24 +64,24 @@ pub fn routes() -> Door {
             portals,
             empty("listPortals")
                 .query("page", integer())
-                .answers(page(within("payload", none()), "portals_count")),
+                .returns(page(within("payload", none()), "portals_count")),
         )
         .get(
             &at("webhooks"),
             webhooks,
-            empty("listWebhooks").answers(within("payload", within("webhooks", none()))),
+            empty("listWebhooks").returns(within("payload", within("webhooks", none()))),
         )
         .get(&at("integrations/apps"), integrations, {
-            empty("listIntegrations").answers(within("payload", list(app_schema())))
+            empty("listIntegrations").returns(within("payload", list(app_schema())))
         })
         .merge(notifications())
 }
 
 /// The routes of notifications.
-fn notifications() -> Door {
+fn notifications() -> ApiRouter {
     let at = |path: &str| format!("{ACCOUNT}/{path}");
     let flags = list(text()).note("Always empty.");
-    Door::new("Absent features")
+    ApiRouter::new("Absent features")
         .get(
             &at("notifications"),
             list_notifications,
@@ -92,59 +91,59 @@ fn notifications() -> Door {
                 .query("status", text())
                 .query("type", text())
                 .query("includes", list(text()))
-                .answers(within(
+                .returns(within(
                     "data",
                     object().key("payload", none()).key(
                         "meta",
                         object()
-                            .keys(&["unread_count", "count"], &only(0))
-                            .key("current_page", anything().note("As it was sent.")),
+                            .keys(&["unread_count", "count"], &constant(0))
+                            .key("current_page", any().note("As it was sent.")),
                     ),
                 )),
         )
         .get(
             &at("notifications/unread_count"),
             unread_count,
-            empty("countUnreadNotifications").answers(only(0)),
+            empty("countUnreadNotifications").returns(constant(0)),
         )
         .get(
             &at("notification_settings"),
             notification_settings,
-            empty("showNotificationSettings").answers(object().key("account_id", id()).keys(&["id", "user_id"], &null()).keys(
+            empty("showNotificationSettings").returns(object().key("account_id", id()).keys(&["id", "user_id"], &null()).keys(
                 &["all_email_flags", "selected_email_flags", "all_push_flags", "selected_push_flags"],
                 &flags,
             )),
         )
 }
 
-/// A list with its page.
+/// The schema of a list with its page number.
 fn page(list: Schema, count: &'static str) -> Schema {
     list.key(
         "meta",
-        object().key(count, only(0)).key("current_page", anything().note("As it was sent.")),
+        object().key(count, constant(0)).key("current_page", any().note("As it was sent.")),
     )
 }
 
-/// The page as it was sent, or the first.
+/// The page number as sent by the client; 1 if absent.
 fn current(params: &Params) -> Json {
     params.fields().raw("page").cloned().unwrap_or(json!(1))
 }
 
-/// Answers members of the account, and refuses others.
-async fn answer(call: &Call, params: &Params, body: impl FnOnce() -> Json) -> Answer {
-    call.enter(params.fields().account()).await?;
+/// Responds to members of the account, and rejects all other callers.
+async fn answer(call: &Call, params: &Params, body: impl FnOnce() -> Json) -> ApiResult {
+    call.authorize(params.fields().account()).await?;
     Ok(json::ok(&body()))
 }
 
-async fn bare_list(call: Call, params: Params) -> Answer {
+async fn bare_list(call: Call, params: Params) -> ApiResult {
     answer(&call, &params, || json!([])).await
 }
 
-async fn wrapped_list(call: Call, params: Params) -> Answer {
+async fn wrapped_list(call: Call, params: Params) -> ApiResult {
     answer(&call, &params, || json!({ "payload": [] })).await
 }
 
-async fn portals(call: Call, params: Params) -> Answer {
+async fn portals(call: Call, params: Params) -> ApiResult {
     answer(
         &call,
         &params,
@@ -153,11 +152,11 @@ async fn portals(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn webhooks(call: Call, params: Params) -> Answer {
+async fn webhooks(call: Call, params: Params) -> ApiResult {
     answer(&call, &params, || json!({ "payload": { "webhooks": [] } })).await
 }
 
-/// The one integration, which is off.
+/// The only integration, which is disabled.
 fn app() -> Json {
     let text = "Parley calls no URLs. Services follow its stream of events over gRPC or Server-Sent Events.";
     json!({
@@ -174,7 +173,7 @@ fn app() -> Json {
     })
 }
 
-/// The shape of [`app`].
+/// The schema of [`app`].
 fn app_schema() -> Schema {
     object()
         .keys(&["id", "name", "description", "short_description", "hook_type"], &text())
@@ -184,11 +183,11 @@ fn app_schema() -> Schema {
         .named("Integration")
 }
 
-async fn integrations(call: Call, params: Params) -> Answer {
+async fn integrations(call: Call, params: Params) -> ApiResult {
     answer(&call, &params, || json!({ "payload": [app()] })).await
 }
 
-async fn list_notifications(call: Call, params: Params) -> Answer {
+async fn list_notifications(call: Call, params: Params) -> ApiResult {
     answer(&call, &params, || {
         let meta = json!({ "unread_count": 0, "count": 0, "current_page": current(&params) });
         json!({ "data": { "meta": meta, "payload": [] } })
@@ -196,11 +195,11 @@ async fn list_notifications(call: Call, params: Params) -> Answer {
     .await
 }
 
-async fn unread_count(call: Call, params: Params) -> Answer {
+async fn unread_count(call: Call, params: Params) -> ApiResult {
     answer(&call, &params, || json!(0)).await
 }
 
-async fn notification_settings(call: Call, params: Params) -> Answer {
+async fn notification_settings(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     answer(&call, &params, || {
         json!({

@@ -1,4 +1,4 @@
-//! The one map from refusals to status codes and bodies of the JSON API.
+//! Maps gRPC statuses to status codes and bodies of the JSON API.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use serde_json::{Value as Json, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{Body, Failure};
-use crate::errors::sentence::Complaint;
+use super::{ApiError, Body};
+use crate::errors::field_error::FieldError;
 
-impl Failure {
-    /// 410 for a cursor that the log cannot continue, with how far the log reaches. A browser does not reconnect after it.
+impl ApiError {
+    /// 410 for a cursor that the log cannot resume from, with the range of the log. An `EventSource` does not reconnect after 410.
     fn gone(reason: &str, status: &Status) -> Self {
         let details = status.get_error_details();
-        let told = |key: &str| metadata(&details, key).unwrap_or_default();
-        let number = |key: &str| told(key).parse::<u64>().unwrap_or_default();
+        let detail = |key: &str| metadata(&details, key).unwrap_or_default();
+        let number = |key: &str| detail(key).parse::<u64>().unwrap_or_default();
         Self::new(
             StatusCode::GONE,
             json!({
@@ -23,26 +23,26 @@ impl Failure {
                 "reason": reason,
                 "earliest_seq": number("earliest_seq"),
                 "head_seq": number("head_seq"),
-                "epoch": told("epoch"),
+                "epoch": detail("epoch"),
             }),
         )
     }
 
-    /// What a refused message creation is answered.
-    pub fn of_message(status: &Status) -> Self {
+    /// Converts the status of a failed message creation.
+    pub fn from_message(status: &Status) -> Self {
         Self::of(status, Self::message)
     }
 
-    /// What a refused change of a message's status is answered.
-    pub fn of_message_status(status: &Status) -> Self {
+    /// Converts the status of a failed update of a message's status.
+    pub fn from_message_status(status: &Status) -> Self {
         if reason(&status.get_error_details()) == "FAILED_PRECONDITION" {
             return Self::error(StatusCode::FORBIDDEN, "Message status update is only allowed for API inboxes");
         }
         Self::of(status, Self::record)
     }
 
-    /// What a refused filter is answered: its first fault, in the service's own sentence.
-    pub fn of_filter(status: &Status) -> Self {
+    /// Converts the status of a failed filter query: returns its first violation, in the service's words.
+    pub fn from_filter(status: &Status) -> Self {
         let details = status.get_error_details();
         let faults = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
         match faults.first() {
@@ -51,8 +51,8 @@ impl Failure {
         }
     }
 
-    /// What became of a retry: an unknown message is no 404 in the product.
-    pub fn of_retry(status: &Status, id: i64) -> Self {
+    /// Converts the status of a failed retry: in Chatwoot, an unknown message is not a 404 here.
+    pub fn from_retry(status: &Status, id: i64) -> Self {
         let details = status.get_error_details();
         let kind = details.error_info().and_then(|info| info.metadata.get("kind"));
         if reason(&details) == "NOT_FOUND" && kind.is_some_and(|kind| kind == "message") {
@@ -62,16 +62,16 @@ impl Failure {
         Self::from(status.clone())
     }
 
-    /// What a refused call of the client side is answered: a thing that is not there looks like a route that is not.
-    pub fn of_client(status: &Status) -> Self {
+    /// Converts the status of a failed client API call: a missing resource gets the same response as an unknown route.
+    pub fn from_client(status: &Status) -> Self {
         if reason(&status.get_error_details()) == "NOT_FOUND" {
             return Self::unknown_route();
         }
         Self::of(status, Self::record)
     }
 
-    /// What a refused call of the platform side is answered: tokens that are not the operator's are as good as none.
-    pub fn of_platform(status: &Status) -> Self {
+    /// Converts the status of a failed platform API call: any token other than the operator's gets the same response as an invalid one.
+    pub fn from_platform(status: &Status) -> Self {
         match reason(&status.get_error_details()) {
             "TOKEN_MISSING" | "TOKEN_INVALID" | "NOT_ALLOWED" | "NOT_A_MEMBER" | "WRONG_TOKEN_KIND" | "BOT_NOT_CONNECTED" => {
                 Self::error(StatusCode::UNAUTHORIZED, "Invalid access_token")
@@ -81,12 +81,12 @@ impl Failure {
         }
     }
 
-    /// The thing that has what must be unique.
+    /// The id of the resource that already has a unique value.
     pub fn existing_id(status: &Status) -> Option<i64> {
         metadata(&status.get_error_details(), "existing_id")?.parse().ok()
     }
 
-    /// What kind of thing is not there.
+    /// The kind of resource that was not found.
     pub fn missing_kind(status: &Status) -> Option<String> {
         let details = status.get_error_details();
         metadata(&details, "kind")
@@ -94,7 +94,7 @@ impl Failure {
             .map(str::to_owned)
     }
 
-    fn of(status: &Status, invalid: fn(&[Complaint]) -> Self) -> Self {
+    fn of(status: &Status, invalid: fn(&[FieldError]) -> Self) -> Self {
         let details = status.get_error_details();
         let unauthorized = |text| Self::error(StatusCode::UNAUTHORIZED, text);
         match reason(&details) {
@@ -106,11 +106,11 @@ impl Failure {
             "NOT_A_MEMBER" => unauthorized("You are not authorized to access this account"),
             "WRONG_TOKEN_KIND" => unauthorized("Access to this endpoint is not authorized for bots"),
             "BOT_NOT_CONNECTED" => unauthorized("Bot is not authorized to access this account"),
-            "IDENTIFIER_UNSIGNED" => Self::fault(StatusCode::UNAUTHORIZED),
+            "IDENTIFIER_UNSIGNED" => Self::status_error(StatusCode::UNAUTHORIZED),
             "NOT_ALLOWED" => unauthorized("You are not authorized to do this action"),
             "ACCOUNT_SUSPENDED" => unauthorized("Account is suspended"),
             "NOT_FOUND" => Self::not_found(),
-            "INVALID_FIELD" => invalid(&complaints(&details, status)),
+            "INVALID_FIELD" => invalid(&field_errors(&details, status)),
             "ALREADY_TAKEN" => Self::taken(&details, status, invalid),
             reason @ ("CURSOR_EXPIRED" | "CURSOR_AHEAD_OF_LOG" | "EPOCH_CHANGED") => Self::gone(reason, status),
             "IDEMPOTENCY_KEY_REUSED" => Self::new(
@@ -124,29 +124,31 @@ impl Failure {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 json!({ "error": status.message(), "reason": foreign }),
             ),
-            "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::later(&details),
-            "RATE_LIMITED" => invalid(&[Complaint::whole("Too many messages")]).retry(&details),
-            "BUSY" => Self::later(&details),
-            // The server did not answer in time: as with an outage, the call may succeed when it is repeated.
-            "UNAVAILABLE" | "STREAM_ROTATED" | "DEADLINE_EXCEEDED" => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&details),
+            "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::retry_later(&details),
+            "RATE_LIMITED" => invalid(&[FieldError::whole("Too many messages")]).retry(&details),
+            "BUSY" => Self::retry_later(&details),
+            // The server did not respond in time. As during an outage, a retry may succeed.
+            "UNAVAILABLE" | "STREAM_ROTATED" | "DEADLINE_EXCEEDED" => Self::status_error(StatusCode::SERVICE_UNAVAILABLE).retry(&details),
             "FAILED_PRECONDITION" => Self::error(StatusCode::UNPROCESSABLE_ENTITY, status.message()),
-            _ => Self::of_code(status.code()),
+            _ => Self::from_code(status.code()),
         }
     }
 
-    /// For refusals that come from below the services and carry no reason.
-    fn of_code(code: Code) -> Self {
+    /// Converts statuses without a reason, which are created below the services.
+    fn from_code(code: Code) -> Self {
         match code {
-            Code::Unavailable | Code::DeadlineExceeded => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&ErrorDetails::default()),
-            // The codec's bound on what a request builds.
-            Code::InvalidArgument => Self::fault(StatusCode::BAD_REQUEST),
-            // The codec's bound on a message's size.
-            Code::OutOfRange => Self::fault(StatusCode::PAYLOAD_TOO_LARGE),
-            _ => Self::fault(StatusCode::INTERNAL_SERVER_ERROR),
+            Code::Unavailable | Code::DeadlineExceeded => {
+                Self::status_error(StatusCode::SERVICE_UNAVAILABLE).retry(&ErrorDetails::default())
+            }
+            // The request exceeds the limit on what a decoded message may build.
+            Code::InvalidArgument => Self::status_error(StatusCode::BAD_REQUEST),
+            // The message exceeds the size limit of the codec.
+            Code::OutOfRange => Self::status_error(StatusCode::PAYLOAD_TOO_LARGE),
+            _ => Self::status_error(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 
-    fn taken(details: &ErrorDetails, status: &Status, invalid: fn(&[Complaint]) -> Self) -> Self {
+    fn taken(details: &ErrorDetails, status: &Status, invalid: fn(&[FieldError]) -> Self) -> Self {
         let fields: Vec<_> = details
             .bad_request()
             .map(|bad| bad.field_violations.iter().map(|v| v.field.as_str()).collect())
@@ -154,7 +156,7 @@ impl Failure {
         let mut failure = if fields == ["source_id"] {
             Self::error(StatusCode::UNPROCESSABLE_ENTITY, "source_id should be unique")
         } else {
-            invalid(&complaints(details, status))
+            invalid(&field_errors(details, status))
         };
         let existing = metadata(details, "existing_id").and_then(|id| id.parse::<i64>().ok());
         if let (Body::Json(Json::Object(body)), Some(id)) = (&mut failure.body, existing) {
@@ -163,8 +165,8 @@ impl Failure {
         failure
     }
 
-    /// 429, as Chatwoot says it.
-    fn later(details: &ErrorDetails) -> Self {
+    /// 429, with Chatwoot's text.
+    fn retry_later(details: &ErrorDetails) -> Self {
         let failure = Self {
             status: StatusCode::TOO_MANY_REQUESTS,
             body: Body::Text("Retry later"),
@@ -173,7 +175,7 @@ impl Failure {
         failure.retry(details)
     }
 
-    /// 429 with a time to wait, for what the gateway itself refuses.
+    /// 429 with a retry delay, for limits that the gateway itself enforces.
     pub fn too_many(retry_after: Duration) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
@@ -182,7 +184,7 @@ impl Failure {
         }
     }
 
-    /// Says when to come again: in whole seconds, one at least.
+    /// Sets `Retry-After` from the status, in whole seconds, at least 1.
     fn retry(mut self, details: &ErrorDetails) -> Self {
         let delay = details.retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
         self.retry_after = Some(whole_seconds(delay));
@@ -190,12 +192,12 @@ impl Failure {
     }
 }
 
-/// Whole seconds, one at least.
+/// Rounds up to whole seconds, at least 1.
 fn whole_seconds(delay: Duration) -> u64 {
     (delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1)
 }
 
-impl From<Status> for Failure {
+impl From<Status> for ApiError {
     fn from(status: Status) -> Self {
         Self::of(&status, Self::record)
     }
@@ -209,14 +211,14 @@ fn metadata<'a>(details: &'a ErrorDetails, key: &str) -> Option<&'a str> {
     details.error_info()?.metadata.get(key).map(String::as_str)
 }
 
-fn complaints(details: &ErrorDetails, status: &Status) -> Vec<Complaint> {
+fn field_errors(details: &ErrorDetails, status: &Status) -> Vec<FieldError> {
     let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
     if violations.is_empty() {
-        return vec![Complaint::whole(status.message())];
+        return vec![FieldError::whole(status.message())];
     }
     violations
         .iter()
-        .map(|violation| Complaint::of(violation, metadata(details, &format!("limit.{}", violation.field))))
+        .map(|violation| FieldError::of(violation, metadata(details, &format!("limit.{}", violation.field))))
         .collect()
 }
 
@@ -249,7 +251,7 @@ mod tests {
         Status::with_error_details(code, "said so", details)
     }
 
-    fn answer(failure: Failure) -> (u16, Json) {
+    fn answer(failure: ApiError) -> (u16, Json) {
         match failure.body {
             Body::Json(json) => (failure.status.as_u16(), json),
             Body::Text(text) => (failure.status.as_u16(), json!(text)),
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_the_caller() {
+    fn maps_authorization_errors() {
         for (code, reason, status, body) in [
             (
                 Code::Unauthenticated,
@@ -319,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn records_name_every_bad_field_once() {
+    fn reports_every_invalid_field_once() {
         let status = refusal(
             Code::InvalidArgument,
             "INVALID_FIELD",
@@ -339,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_name_the_existing_thing() {
+    fn duplicates_report_the_existing_id() {
         let taken = |field| refusal(Code::AlreadyExists, "ALREADY_TAKEN", &[("existing_id", "41")], &[(field, "TAKEN")]);
         assert_eq!(
             answer(taken("email").into()),
@@ -353,7 +355,7 @@ mod tests {
             (422, json!({"error": "source_id should be unique", "existing_id": 41}))
         );
         assert_eq!(
-            answer(Failure::of_message(&taken("message.source_id"))),
+            answer(ApiError::from_message(&taken("message.source_id"))),
             (
                 422,
                 json!({"error": "Validation failed: Source has already been taken", "existing_id": 41})
@@ -362,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_have_their_own_shape() {
+    fn message_errors_have_their_own_shape() {
         let long = refusal(
             Code::InvalidArgument,
             "INVALID_FIELD",
@@ -370,7 +372,7 @@ mod tests {
             &[("message.content", "TOO_LONG")],
         );
         assert_eq!(
-            answer(Failure::of_message(&long)),
+            answer(ApiError::from_message(&long)),
             (
                 422,
                 json!({"error": "Validation failed: Content is too long (maximum is 150000 characters)"})
@@ -378,28 +380,28 @@ mod tests {
         );
         let flood = refusal(Code::ResourceExhausted, "RATE_LIMITED", &[], &[]);
         assert_eq!(
-            answer(Failure::of_message(&flood)),
+            answer(ApiError::from_message(&flood)),
             (422, json!({"error": "Validation failed: Too many messages"}))
         );
         assert_eq!(
-            answer(Failure::message(&[
-                Complaint::new("content", "x"),
-                Complaint::no_such_name("message_type", "foo")
+            answer(ApiError::message(&[
+                FieldError::new("content", "x"),
+                FieldError::invalid_choice("message_type", "foo")
             ])),
             (422, json!({"error": "'foo' is not a valid message_type"}))
         );
         let wrong_inbox = refusal(Code::FailedPrecondition, "FAILED_PRECONDITION", &[], &[]);
         assert_eq!(
-            answer(Failure::of_message_status(&wrong_inbox)),
+            answer(ApiError::from_message_status(&wrong_inbox)),
             (403, json!({"error": "Message status update is only allowed for API inboxes"}))
         );
     }
 
     #[test]
-    fn a_full_queue_says_when_to_come_again() {
+    fn busy_has_retry_after() {
         let mut details = ErrorDetails::with_error_info("BUSY", "parley", HashMap::<String, String>::new());
         details.set_retry_info(Some(Duration::from_millis(1200)));
-        let response = Failure::from(Status::with_error_details(Code::ResourceExhausted, "busy", details)).into_response();
+        let response = ApiError::from(Status::with_error_details(Code::ResourceExhausted, "busy", details)).into_response();
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()[RETRY_AFTER], "2");
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");

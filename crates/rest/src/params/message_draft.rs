@@ -1,26 +1,26 @@
-//! A message to make, from the parameters of its creation or of its conversation's.
+//! Parses a message to create, from the parameters of message or conversation creation.
 
 use parley_proto::{self as pb, MessageType, value::is_beyond_times};
 use prost_types::Struct;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    errors::sentence::Complaint,
+    errors::field_error::FieldError,
     json::message::CONTENT_TYPES,
-    openapi::schema::{Schema, anything, attributes, either, files, flag, id, names, text},
-    params::{exact, fields::Fields},
+    openapi::schema::{Schema, any, any_of, attributes, files, flag, id, names, text},
+    params::{fields::ParamReader, lossless_json},
 };
 
-/// The types that can be made from outside.
+/// The message types that clients can create.
 const TYPES: [(&str, MessageType); 2] = [("outgoing", MessageType::Outgoing), ("incoming", MessageType::Incoming)];
 
-/// What is read of `content_attributes`; the rest is dropped.
+/// The keys of `content_attributes` that are used; all others are dropped.
 const KEPT: [&str; 3] = ["items", "in_reply_to", "automation_rule_id"];
 
-/// The keys of `template_params` that are texts.
+/// The keys of `template_params` whose values are texts.
 const TEMPLATE_TEXTS: [&str; 4] = ["name", "category", "language", "namespace"];
 
-/// What a message to make is described by: the parameters that [`read`] reads.
+/// The parameters that [`read`] reads, for the description of routes.
 pub fn keys() -> Vec<(&'static str, Schema)> {
     vec![
         ("content", text().or_null()),
@@ -28,21 +28,21 @@ pub fn keys() -> Vec<(&'static str, Schema)> {
         ("content_type", names(&CONTENT_TYPES)),
         (
             "content_attributes",
-            either([attributes(), text()]).note("Kept are items, in_reply_to and automation_rule_id."),
+            any_of([attributes(), text()]).note("Kept are items, in_reply_to and automation_rule_id."),
         ),
         ("private", flag()),
         ("source_id", text()),
         ("unique_source_id", flag()),
         ("echo_id", text()),
-        ("external_created_at", anything()),
+        ("external_created_at", any()),
         ("template_params", attributes()),
         ("campaign_id", id()),
         ("attachments", files()),
     ]
 }
 
-/// The message that the parameters describe. What is wrong with them is left in `fields`.
-pub fn read(fields: &mut Fields<'_>) -> pb::MessageDraft {
+/// Parses a message. Violations are collected in `fields`.
+pub fn read(fields: &mut ParamReader<'_>) -> pb::MessageDraft {
     let kind = fields.choice("message_type", &TYPES).unwrap_or_default();
     let content_type = fields.choice("content_type", &CONTENT_TYPES).unwrap_or_default();
     pb::MessageDraft {
@@ -55,38 +55,38 @@ pub fn read(fields: &mut Fields<'_>) -> pb::MessageDraft {
         unique_source_id: fields.flag("unique_source_id").unwrap_or(false),
         echo_id: fields.text("echo_id"),
         additional_attributes: additional_attributes(fields),
-        agent_bot_id: speaker(fields),
+        agent_bot_id: sender_bot(fields),
         attachments: attachments(fields),
     }
 }
 
-/// Files that came with the request, and signed names of files that came before.
-fn attachments(fields: &mut Fields<'_>) -> Vec<pb::AttachmentDraft> {
+/// Files of the request, and upload ids of files that were uploaded before.
+fn attachments(fields: &mut ParamReader<'_>) -> Vec<pb::AttachmentDraft> {
     let draft = |upload_id| pb::AttachmentDraft {
         kind: Some(pb::attachment_draft::Kind::UploadId(upload_id)),
     };
     upload_ids(fields).into_iter().map(draft).collect()
 }
 
-/// The names of the files to attach; blank ones are none.
-pub fn upload_ids(fields: &mut Fields<'_>) -> Vec<String> {
+/// The upload ids of the files to attach. Blank ones are skipped.
+pub fn upload_ids(fields: &mut ParamReader<'_>) -> Vec<String> {
     let names = fields.texts("attachments").unwrap_or_default();
     names.into_iter().filter(|name| !name.trim().is_empty()).collect()
 }
 
-/// The bot in whose name it is sent; other kinds of senders are not taken.
-fn speaker(fields: &mut Fields<'_>) -> Option<i64> {
+/// The agent bot that sends the message. Other sender types are ignored.
+fn sender_bot(fields: &mut ParamReader<'_>) -> Option<i64> {
     let bot = fields.text("sender_type").is_some_and(|kind| kind == "AgentBot");
     fields.id("sender_id").filter(|_| bot)
 }
 
-/// An object, or a text that holds one, as forms send it; a text that holds none counts as `{}`.
-fn content_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
+/// Parses an object, or a text that contains one, as forms send it. Any other text counts as `{}`.
+fn content_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
     const KEY: &str = "content_attributes";
-    let mut inexact: Vec<String> = fields.rounded_inside(KEY).into_iter().map(str::to_owned).collect();
+    let mut inexact: Vec<String> = fields.inexact_inside(KEY).into_iter().map(str::to_owned).collect();
     let mut sent = match fields.raw(KEY) {
         Some(Json::Object(map)) => map.clone(),
-        Some(Json::String(text)) => match exact::parse(text) {
+        Some(Json::String(text)) => match lossless_json::parse(text) {
             Ok((Json::Object(map), paths)) => {
                 inexact.extend(paths);
                 map
@@ -104,14 +104,14 @@ fn content_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
     inexact.retain(|path| sent.contains_key(path.split('.').next().unwrap_or(path)));
     if let Some(at) = fields.raw("external_created_at").filter(|at| !at.is_null()) {
         if is_beyond_times(at) {
-            fields.complain(Complaint::new("external_created_at", "is not a time"));
+            fields.add_error(FieldError::new("external_created_at", "is not a time"));
         }
-        if fields.rounded("external_created_at") {
+        if fields.is_inexact("external_created_at") {
             inexact.push("external_created_at".to_owned());
         }
         inexact.extend(
             fields
-                .rounded_inside("external_created_at")
+                .inexact_inside("external_created_at")
                 .into_iter()
                 .map(|path| format!("external_created_at.{path}")),
         );
@@ -123,8 +123,8 @@ fn content_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
     fields.exact_attributes(KEY, &sent, inexact.iter().map(String::as_str))
 }
 
-/// `template_params`, or else `campaign_id`.
-fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
+/// `template_params` if present, otherwise `campaign_id`.
+fn additional_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
     if let Some(Json::Object(sent)) = fields.raw("template_params") {
         let mut params = sent.clone();
         params.retain(|key, value| match key.as_str() {
@@ -132,15 +132,15 @@ fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
             key => TEMPLATE_TEXTS.contains(&key) && value.is_string(),
         });
         if params.get("name").and_then(Json::as_str).is_none_or(|name| name.trim().is_empty()) {
-            fields.complain(Complaint::new("name", "is required"));
+            fields.add_error(FieldError::new("name", "is required"));
         }
         fields.attributes("template_params", &params)?;
         let whole = Map::from_iter([("template_params".to_owned(), Json::Object(params))]);
         return Some(crate::params::attributes::to_struct(&whole));
     }
     let campaign_id = fields.id("campaign_id")?;
-    if fields.rounded("campaign_id") {
-        fields.complain(Complaint::inexact("campaign_id"));
+    if fields.is_inexact("campaign_id") {
+        fields.add_error(FieldError::inexact("campaign_id"));
     }
     let whole = Map::from_iter([("campaign_id".to_owned(), json!(campaign_id))]);
     Some(crate::params::attributes::to_struct(&whole))
@@ -150,12 +150,12 @@ fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
 mod tests {
     use super::*;
     use crate::{
-        errors::Failure,
+        errors::ApiError,
         params::{Params, attributes::object},
     };
 
-    fn draft(text: &str) -> Result<pb::MessageDraft, Failure> {
-        let (value, inexact) = exact::parse(text).unwrap();
+    fn draft(text: &str) -> Result<pb::MessageDraft, ApiError> {
+        let (value, inexact) = lossless_json::parse(text).unwrap();
         let Json::Object(map) = value else { panic!("an object") };
         let params = Params {
             map,
@@ -164,11 +164,11 @@ mod tests {
         };
         let mut fields = params.fields();
         let draft = read(&mut fields);
-        fields.message_verdict().map(|()| draft)
+        fields.finish_message().map(|()| draft)
     }
 
     #[test]
-    fn a_bare_draft_leaves_the_rest_to_the_service() {
+    fn minimal_draft_uses_service_defaults() {
         assert_eq!(
             draft(r#"{"content": "hi"}"#).unwrap(),
             pb::MessageDraft {
@@ -208,7 +208,7 @@ mod tests {
         ] {
             assert_eq!(
                 draft(text).unwrap_err(),
-                Failure::message(&[Complaint::inexact("content_attributes.items.0.value")])
+                ApiError::message(&[FieldError::inexact("content_attributes.items.0.value")])
             );
         }
     }
@@ -228,7 +228,7 @@ mod tests {
         );
         assert_eq!(
             draft(r#"{"template_params": {"language": "en"}}"#).unwrap_err(),
-            Failure::message(&[Complaint::new("name", "is required")])
+            ApiError::message(&[FieldError::new("name", "is required")])
         );
     }
 
@@ -248,7 +248,7 @@ mod tests {
         ] {
             assert_eq!(
                 draft(text).unwrap_err(),
-                Failure::error(axum::http::StatusCode::UNPROCESSABLE_ENTITY, sentence)
+                ApiError::error(axum::http::StatusCode::UNPROCESSABLE_ENTITY, sentence)
             );
         }
     }

@@ -1,12 +1,13 @@
-//! Answers without pages that list what a request named or what a user has: what does not fit is left out of the rows, and named in them.
+//! Responses without pagination, whose rows the request names or a user owns. Fields that exceed the size limit are omitted from the rows
+//! and listed in their `truncated_fields`.
 
 use parley_fault::Protection;
 use parley_proto as pb;
 
 use crate::validation::page::PAGE_BYTES;
 
-/// Rows in their order; those beyond the bytes of a page lose what `shorten` takes from them.
-fn shortened<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl Fn(&mut M)) -> Vec<M> {
+/// Returns the rows in order. `shorten` is applied to each row beyond the maximum bytes of a page.
+fn truncate_rows<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl Fn(&mut M)) -> Vec<M> {
     let mut bytes = 0;
     let fit = |mut row: M| {
         bytes += row.encoded_len();
@@ -18,18 +19,18 @@ fn shortened<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl Fn(
     rows.map(fit).collect()
 }
 
-/// Members. Beyond the bytes of a page without their attributes and pictures.
+/// Account members. Attributes and avatars are omitted beyond the maximum bytes of a page.
 pub fn agents(agents: impl Iterator<Item = pb::Agent>) -> Vec<pb::Agent> {
-    shortened(agents, |agent| {
+    truncate_rows(agents, |agent| {
         agent.custom_attributes = None;
         agent.avatar_url.clear();
         agent.truncated_fields = ["custom_attributes", "avatar_url"].map(str::to_owned).to_vec();
     })
 }
 
-/// Messages that were created. Beyond the bytes of a page without what the caller sent, and without the record of the contact.
+/// Created messages. What the caller sent and the sender's contact are omitted beyond the maximum bytes of a page.
 pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message> {
-    shortened(messages, |message| {
+    truncate_rows(messages, |message| {
         message.content = None;
         message.content_attributes = None;
         message.additional_attributes = None;
@@ -42,9 +43,9 @@ pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message>
     })
 }
 
-/// Memberships of a user. Beyond the bytes of a page their accounts lack what the operator noted.
+/// Memberships of a user. The account fields that the operator sets are omitted beyond the maximum bytes of a page.
 pub fn memberships(memberships: impl Iterator<Item = pb::Membership>) -> Vec<pb::Membership> {
-    shortened(memberships, |membership| {
+    truncate_rows(memberships, |membership| {
         if let Some(account) = &mut membership.account {
             account.features = None;
             account.limits = None;
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_beyond_the_bytes_are_shortened_and_say_so() {
+    fn truncates_rows_beyond_the_size_limit() {
         let message = |id| pb::Message {
             id,
             content: Some("x".repeat(500_000)),

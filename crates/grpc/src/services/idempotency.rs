@@ -1,4 +1,4 @@
-//! Requests that may be repeated: their own id, and what tells one request from another.
+//! Idempotent requests: their request id, and the fingerprint that distinguishes requests with the same id.
 
 use parley_domain::files::signed::content_of;
 use parley_proto as pb;
@@ -6,28 +6,29 @@ use prost::Message;
 use sha2::{Digest as _, Sha256};
 
 /// A request with a `request_id`.
-pub trait Keyed: Message + Clone {
-    /// The request's name in the contract: kept answers outlive a version of the program.
+pub trait IdempotentRequest: Message + Clone {
+    /// The request's name in the contract. Part of the fingerprint, so it must not change: stored responses outlive the version of the
+    /// program that stored them.
     const NAME: &'static str;
 
-    /// The request's own id, as it was sent.
+    /// The request id as sent by the client.
     fn request_id(&self) -> &str;
 
     /// The request without its id.
     fn without_id(self) -> Self;
 
-    /// The field that names the one thing that the request is about, and what it says, where whoever looks after the server wants to know.
+    /// The field that names the resource a call acts on, and its value, for the audit event.
     fn resource(&self) -> Option<(&'static str, i64)> {
         None
     }
 
-    /// The names of the uploads in it.
+    /// The upload ids in the request.
     fn upload_ids(&mut self) -> Vec<&mut String> {
         Vec::new()
     }
 
-    /// Tells requests apart: the same call with the same fields, whatever its id looks like. A file is what was in it, because who repeats
-    /// a request may upload again.
+    /// Identifies a request by its type and all fields except its id. Uploads are replaced by the hash of their content, because a client
+    /// that retries a request may have uploaded the file again.
     fn fingerprint(&self) -> [u8; 32] {
         let mut rest = self.clone().without_id();
         for id in rest.upload_ids() {
@@ -41,16 +42,16 @@ pub trait Keyed: Message + Clone {
     }
 }
 
-fn named(draft: &mut pb::MessageDraft) -> impl Iterator<Item = &mut String> {
+fn upload_ids_of(draft: &mut pb::MessageDraft) -> impl Iterator<Item = &mut String> {
     draft.attachments.iter_mut().filter_map(|attachment| match &mut attachment.kind {
         Some(pb::attachment_draft::Kind::UploadId(id)) => Some(id),
         _ => None,
     })
 }
 
-macro_rules! keyed {
+macro_rules! idempotent_requests {
     ($($request:ident $(@ $resource:ident $(of $whole:ident)?)? $(=> |$this:ident| $uploads:expr)?),+ $(,)?) => {$(
-        impl Keyed for pb::$request {
+        impl IdempotentRequest for pb::$request {
             const NAME: &'static str = stringify!($request);
 
             fn request_id(&self) -> &str {
@@ -64,7 +65,7 @@ macro_rules! keyed {
             $(fn resource(&self) -> Option<(&'static str, i64)> {
                 let part = Some(self);
                 $(let part = part.and_then(|part| part.$whole.as_ref());)?
-                part.map(|part| (keyed!(@name $resource $($whole)?), part.$resource))
+                part.map(|part| (idempotent_requests!(@name $resource $($whole)?), part.$resource))
             })?
 
             $(fn upload_ids(&mut self) -> Vec<&mut String> {
@@ -74,7 +75,7 @@ macro_rules! keyed {
         }
     )+
 
-        /// The requests by their names, for the test that holds them against the policies of methods.
+        /// The names of all requests, for the test that compares them with the methods' policies.
         #[cfg(test)]
         const REQUESTS: &[&str] = &[$(stringify!($request)),+];
     };
@@ -82,11 +83,11 @@ macro_rules! keyed {
     (@name $resource:ident) => { stringify!($resource) };
 }
 
-keyed! {
+idempotent_requests! {
     AddInboxMembersRequest @ inbox_id,
     AddParticipantsRequest,
     AddTeamMembersRequest @ team_id,
-    BatchCreateMessagesRequest => |batch| batch.messages.iter_mut().filter_map(|item| item.message.as_mut()).flat_map(named),
+    BatchCreateMessagesRequest => |batch| batch.messages.iter_mut().filter_map(|item| item.message.as_mut()).flat_map(upload_ids_of),
     CreateAccountRequest,
     CreateAgentBotRequest,
     CreateAgentRequest,
@@ -98,12 +99,12 @@ keyed! {
     CreateContactNoteRequest,
     CreateContactRequest => |request| std::iter::once(&mut request.avatar_url),
     CreateContactSessionRequest,
-    CreateConversationRequest => |request| request.message.iter_mut().flat_map(named),
+    CreateConversationRequest => |request| request.message.iter_mut().flat_map(upload_ids_of),
     CreateCustomAttributeDefinitionRequest,
     CreateInboxRequest => |request| request.inbox.iter_mut().map(|inbox| &mut inbox.avatar_url),
     CreateLabelRequest,
     CreateMembershipRequest @ user_id,
-    CreateMessageRequest => |request| request.message.iter_mut().flat_map(named),
+    CreateMessageRequest => |request| request.message.iter_mut().flat_map(upload_ids_of),
     CreateTeamRequest,
     CreateUserRequest,
     DeleteAccountRequest,
@@ -132,7 +133,7 @@ keyed! {
     ResolveClientConversationRequest,
     RetryMessageRequest,
     SendTranscriptRequest,
-    SendMessagesRequest => |request| request.message.iter_mut().flat_map(named),
+    SendMessagesRequest => |request| request.message.iter_mut().flat_map(upload_ids_of),
     SetInboxAgentBotRequest @ inbox_id,
     SetInboxMembersRequest @ inbox_id,
     SetParticipantsRequest,
@@ -168,15 +169,15 @@ mod tests {
     use parley_proto::policy::METHODS;
 
     #[test]
-    fn idempotent_methods_have_keyed_requests() {
+    fn idempotent_methods_have_request_ids() {
         let mut declared: Vec<_> = METHODS
             .iter()
             .filter(|method| method.idempotent)
             .map(|method| method.request)
             .collect();
-        let mut keyed = REQUESTS.to_vec();
+        let mut idempotent = REQUESTS.to_vec();
         declared.sort_unstable();
-        keyed.sort_unstable();
-        assert_eq!(declared, keyed);
+        idempotent.sort_unstable();
+        assert_eq!(declared, idempotent);
     }
 }

@@ -1,0 +1,97 @@
+//! The table of routes. Each route is registered together with its `OpenAPI` description, so there is no undocumented route.
+//!
+//! PUT and PATCH are treated alike here. `paths` handles alternative spellings of paths, and `openapi` defines the descriptions.
+
+use axum::{
+    handler::Handler,
+    http::Method,
+    routing::{MethodFilter, MethodRouter, on},
+};
+use tonic::service::Routes;
+
+use crate::openapi::route_description::{Caller, RouteDescription};
+
+const UPDATES: &[Method] = &[Method::PATCH, Method::PUT];
+
+/// A route with its description.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The path in axum's syntax, which equals that of `OpenAPI`.
+    pub path: String,
+    /// The methods that the route accepts.
+    pub methods: &'static [Method],
+    /// The `OpenAPI` tag.
+    pub tag: &'static str,
+    /// The `OpenAPI` description.
+    pub description: RouteDescription,
+    pub(crate) methods_router: MethodRouter<Routes>,
+}
+
+impl Route {
+    /// Whether the route updates a resource of an account.
+    pub fn is_account_update(&self) -> bool {
+        self.methods == UPDATES && matches!(self.description.required_caller(), Caller::Member | Caller::Administrator)
+    }
+}
+
+/// The routes of one tag, or of the whole API.
+#[derive(Debug)]
+pub struct ApiRouter {
+    tag: &'static str,
+    routes: Vec<Route>,
+}
+
+impl ApiRouter {
+    /// Creates an empty table. Routes added to it get the tag `tag`.
+    pub fn new(tag: &'static str) -> Self {
+        Self { tag, routes: Vec::new() }
+    }
+
+    /// Adds a route that reads.
+    #[must_use]
+    pub fn get<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, description: RouteDescription) -> Self {
+        self.add(path, &[Method::GET], on(MethodFilter::GET, handler), description)
+    }
+
+    /// Adds a route that creates a resource or performs an action.
+    #[must_use]
+    pub fn post<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, description: RouteDescription) -> Self {
+        self.add(path, &[Method::POST], on(MethodFilter::POST, handler), description)
+    }
+
+    /// Adds a route that updates a resource, by PATCH or PUT, which are equivalent.
+    #[must_use]
+    pub fn update<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, description: RouteDescription) -> Self {
+        let filter = MethodFilter::PATCH.or(MethodFilter::PUT);
+        self.add(path, UPDATES, on(filter, handler), description)
+    }
+
+    /// Adds a route that deletes a resource.
+    #[must_use]
+    pub fn delete<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, description: RouteDescription) -> Self {
+        self.add(path, &[Method::DELETE], on(MethodFilter::DELETE, handler), description)
+    }
+
+    /// Returns the routes.
+    pub fn into_routes(self) -> Vec<Route> {
+        self.routes
+    }
+
+    fn add(mut self, path: &str, methods: &'static [Method], methods_router: MethodRouter<Routes>, description: RouteDescription) -> Self {
+        self.routes.push(Route {
+            path: path.to_owned(),
+            methods,
+            tag: self.tag,
+            description,
+            methods_router,
+        });
+        self
+    }
+
+    /// Appends the routes of another table.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.routes.extend(other.routes);
+        self
+    }
+}

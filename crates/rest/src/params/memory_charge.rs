@@ -1,0 +1,9 @@
+//! The memory charge of a request while its form is read.
+
+use std::sync::Arc;
+
+use parley_admission::request_memory::Charge;
+
+/// The memory charge of a request's body, stored in its extensions.
+#[derive(Clone, Debug)]
+pub struct MemoryCharge(pub Arc<Charge>);
