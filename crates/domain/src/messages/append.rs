@@ -17,21 +17,21 @@ use parley_storage::{
 use super::new_message::NewMessage;
 use crate::{
     files::new_attachment::Attached,
-    write::{Claim, Ledger},
+    write::{Claim, WriteSet},
 };
 
 /// Adds a line about a change.
-pub fn add_activity(ledger: &mut Ledger, conversation: &mut Conversation, content: String) {
+pub fn add_activity(ledger: &mut WriteSet, conversation: &mut Conversation, content: String) {
     store(ledger, conversation, NewMessage::text(MessageType::Activity, content), None);
 }
 
 /// Adds an automatic text.
-pub fn add_template(ledger: &mut Ledger, conversation: &mut Conversation, text: NewMessage) {
+pub fn add_template(ledger: &mut WriteSet, conversation: &mut Conversation, text: NewMessage) {
     store(ledger, conversation, text, None);
 }
 
 /// Notes a change of a conversation.
-pub fn changed_with(ledger: &mut Ledger, conversation: &mut Conversation, kind: EventKind, changes: Vec<Change>) {
+pub fn changed_with(ledger: &mut WriteSet, conversation: &mut Conversation, kind: EventKind, changes: Vec<Change>) {
     conversation.row.updated_at = ledger.at;
     conversation.row.version = ledger.next_seq();
     ledger.emit(Draft {
@@ -41,7 +41,7 @@ pub fn changed_with(ledger: &mut Ledger, conversation: &mut Conversation, kind: 
     });
 }
 
-pub(super) fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut new: NewMessage, sender: Option<Sender>) -> Arc<Message> {
+pub(super) fn store(ledger: &mut WriteSet, conversation: &mut Conversation, mut new: NewMessage, sender: Option<Sender>) -> Arc<Message> {
     if new.is_template()
         && let Some(text) = new.content.as_deref()
         && let Some(rendered) = ledger.rendered(text, conversation, sender.as_ref())

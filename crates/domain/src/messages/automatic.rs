@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     messages::{append, liquid, new_message::NewMessage},
-    write::{Ledger, Write},
+    write::{Write, WriteSet},
 };
 
 /// An agent who replied within this time is there, whatever the hours say.
@@ -34,7 +34,7 @@ pub fn has_template(inbox: &inbox::Model) -> bool {
 }
 
 /// What an incoming message is answered with at once: that nobody is in, or else a greeting.
-pub fn answer(ledger: &mut Ledger, conversation: &mut Conversation) {
+pub fn answer(ledger: &mut WriteSet, conversation: &mut Conversation) {
     let inbox = &conversation.inbox.row;
     if !inbox.working_hours_enabled && !inbox.greeting_enabled || conversation.contact.row.blocked {
         return;

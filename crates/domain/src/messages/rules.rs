@@ -20,7 +20,7 @@ use parley_storage::{
 use parley_types::{id::AccountId, time::Micros};
 use serde_json::Value as Json;
 
-use crate::{auth::caller::Caller, messages::automatic, write::Ledger};
+use crate::{auth::caller::Caller, messages::automatic, write::WriteSet};
 
 use super::append::store;
 pub use super::append::{add_activity, changed_with};
@@ -37,7 +37,7 @@ pub fn needs_rendering(conversation: &Conversation, new: &NewMessage) -> bool {
 const REOPENED: &str = "System reopened the conversation due to a new incoming message.";
 
 /// Adds a message and what follows from it.
-pub fn add_message(ledger: &mut Ledger, conversation: &mut Conversation, caller: &Caller, mut new: NewMessage) -> Arc<Message> {
+pub fn add_message(ledger: &mut WriteSet, conversation: &mut Conversation, caller: &Caller, mut new: NewMessage) -> Arc<Message> {
     let reopened = new.message_type == MessageType::Incoming && reopen(ledger, conversation);
     let sender = match new.message_type {
         MessageType::Outgoing => speaker(caller, ledger.account.id, new.agent_bot.take()),
@@ -91,7 +91,7 @@ pub fn first_status(inbox: &Inbox) -> ConversationStatus {
 }
 
 /// Sets a status and notes it; whether it changed. The line about it is the caller's to add.
-pub fn set_status(ledger: &mut Ledger, conversation: &mut Conversation, status: ConversationStatus, until: Option<Micros>) -> bool {
+pub fn set_status(ledger: &mut WriteSet, conversation: &mut Conversation, status: ConversationStatus, until: Option<Micros>) -> bool {
     let row = &mut conversation.row;
     let before = (row.status, row.snoozed_until, row.waiting_since);
     row.status = status;
@@ -120,7 +120,7 @@ pub fn set_status(ledger: &mut Ledger, conversation: &mut Conversation, status: 
 
 /// A contact who writes is heard again, unless blocked: by the bot, if one answers and the conversation was resolved. Pending ones
 /// stay with their bot. Whether a line tells of it: what goes to the bot is not open yet.
-fn reopen(ledger: &mut Ledger, conversation: &mut Conversation) -> bool {
+fn reopen(ledger: &mut WriteSet, conversation: &mut Conversation) -> bool {
     let asleep = matches!(conversation.row.status, ConversationStatus::Resolved | ConversationStatus::Snoozed);
     let line = conversation.row.status == ConversationStatus::Resolved;
     let status = if line {
@@ -133,7 +133,7 @@ fn reopen(ledger: &mut Ledger, conversation: &mut Conversation) -> bool {
 }
 
 /// The contact waits from now on, and was active now.
-fn received(ledger: &mut Ledger, conversation: &mut Conversation) {
+fn received(ledger: &mut WriteSet, conversation: &mut Conversation) {
     let at = ledger.at;
     if conversation.row.waiting_since.is_none() {
         conversation.row.waiting_since = Some(at);
@@ -155,7 +155,7 @@ fn received(ledger: &mut Ledger, conversation: &mut Conversation) {
 }
 
 /// Nobody waits any more; the first such reply is remembered.
-fn replied(ledger: &mut Ledger, conversation: &mut Conversation) {
+fn replied(ledger: &mut WriteSet, conversation: &mut Conversation) {
     let first = conversation.row.first_reply_created_at.is_none();
     let before = (conversation.row.first_reply_created_at, conversation.row.waiting_since);
     if first {

@@ -21,7 +21,7 @@ use crate::{
     auth::caller::Caller,
     page::{self, Page, PageRequest, Sort},
     write::{
-        Ledger,
+        WriteSet,
         call::{Answer, Call},
         once,
     },
@@ -128,7 +128,7 @@ impl Chat {
                 let row = row.insert(txn).await?;
                 let counters = first_counters(row.id);
                 account_log::ActiveModel::from(counters.clone()).reset_all().insert(txn).await?;
-                let mut ledger = Ledger::open(Arc::new(row.clone()), counters, &caller, &traceparent);
+                let mut ledger = WriteSet::open(Arc::new(row.clone()), counters, &caller, &traceparent);
                 ledger.emit(Draft::new(EventKind::AccountCreated, Subject::Account));
                 let cursor = ledger.cursor();
                 let entered = ledger.close();

@@ -1,7 +1,7 @@
 //! A message that a verb adds: it is asked for what a batch asks of those in it.
 
 use super::{
-    Ledger,
+    WriteSet,
     flood::{self, Flood},
     lookup::{replied, source_ids},
     plan::{self, reply_id},
@@ -21,7 +21,7 @@ use crate::{
 impl Write {
     /// Renders the templates that `dry_run` asks a copy of the ledger for, on a compute pool: whoever then does the same to the ledger itself
     /// finds them rendered.
-    pub async fn render<T>(&mut self, dry_run: impl FnOnce(&mut Ledger) -> T) {
+    pub async fn render<T>(&mut self, dry_run: impl FnOnce(&mut WriteSet) -> T) {
         let mut copy = self.ledger.clone();
         dry_run(&mut copy);
         let missing = copy.take_missing();

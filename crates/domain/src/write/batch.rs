@@ -5,12 +5,11 @@ use crate::write::lookup::source_ids;
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    cache::{Counted, Known},
-    idempotency,
-    lane::Lane,
-    meter,
-    plan::{Plan, Scene, reply_id},
-    request::Messages,
+    cache::{AccountState, CachedConversation},
+    config::Messages,
+    idempotency, meter,
+    plan::{BatchContext, Plan, reply_id},
+    shard::WriterShard,
 };
 use crate::files::rows;
 use crate::{auth::caller::Caller, conversations::assignment, files::claims::Available, messages::liquid, write::call::Call};
@@ -21,14 +20,14 @@ use parley_types::{
 };
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait};
 
-impl Lane {
+impl WriterShard {
     /// Stores the messages of these calls and answers each.
     pub(super) async fn messages(&mut self, calls: Vec<Messages>) {
         let mut waiting = calls;
         while !waiting.is_empty() {
             waiting = self.round(waiting).await;
         }
-        self.hand_out().await;
+        self.auto_assign().await;
     }
 
     /// One round; what is returned must come after what was stored in it.
@@ -60,7 +59,7 @@ impl Lane {
         later
     }
 
-    async fn plan(&mut self, scene: Scene, group: Vec<Messages>, later: &mut Vec<Messages>) -> (Plan, Counted) {
+    async fn plan(&mut self, scene: BatchContext, group: Vec<Messages>, later: &mut Vec<Messages>) -> (Plan, AccountState) {
         #[cfg(feature = "faults")]
         let scene = self.without_lock(scene, &group).await;
         let (mut plan, counted) = self.rendered_plan(scene, group).await;
@@ -70,7 +69,7 @@ impl Lane {
 
     /// Plans calls, after the automatic texts that they lead to were rendered on a compute pool. A first plan, which is dropped, finds those:
     /// which there are follows from the rules alone. Batches without templates are planned once.
-    async fn rendered_plan(&self, mut scene: Scene, group: Vec<Messages>) -> (Plan, Counted) {
+    async fn rendered_plan(&self, mut scene: BatchContext, group: Vec<Messages>) -> (Plan, AccountState) {
         if !scene.has_templates(&group) {
             return Plan::make(&self.config, scene, group).await;
         }
@@ -87,7 +86,7 @@ impl Lane {
     /// Takes seqs as a database sequence would: at once, and not with the commit. Many more than are needed, so that the
     /// holes of calls that fail show as well.
     #[cfg(feature = "faults")]
-    async fn without_lock(&mut self, mut scene: Scene, group: &[Messages]) -> Scene {
+    async fn without_lock(&mut self, mut scene: BatchContext, group: &[Messages]) -> BatchContext {
         if self.config.unlocked() {
             let count: usize = group.iter().map(|call| call.items.len()).sum::<usize>() * 4;
             let count = i64::try_from(count).unwrap_or(i64::MAX);
@@ -98,7 +97,7 @@ impl Lane {
     }
 
     /// Stores plans of several accounts at once, on condition that nobody else wrote to them.
-    async fn store(&mut self, plans: Vec<(Plan, Counted)>, later: &mut Vec<Messages>) {
+    async fn store(&mut self, plans: Vec<(Plan, AccountState)>, later: &mut Vec<Messages>) {
         let (full, empty): (Vec<_>, Vec<_>) = plans.into_iter().partition(|(plan, _)| !plan.is_empty());
         for (plan, _) in empty {
             answer(plan);
@@ -107,11 +106,11 @@ impl Lane {
             return;
         }
         meter::batch(full.iter().map(|(plan, _)| plan.messages.len()).sum());
-        let stored = self.store.on_condition(full.iter().map(|(plan, _)| plan)).await;
+        let stored = self.store.store_if_unchanged(full.iter().map(|(plan, _)| plan)).await;
         for (plan, counted) in full {
             let account = counted.account.id;
             match &stored {
-                Ok(stored) if stored.contains(&account) => self.settle(plan, counted),
+                Ok(stored) if stored.contains(&account) => self.apply_commit(plan, counted),
                 // Another replica wrote in between: look again, under the lock.
                 Ok(_) => {
                     later.extend(self.locked(account, calls(plan)).await);
@@ -182,16 +181,16 @@ impl Lane {
             self.cache.forget(account);
             return Err((calls(plan), error));
         }
-        self.settle(plan, counted);
+        self.apply_commit(plan, counted);
         Ok(())
     }
 
     /// What is stored is kept at hand, told to the hub, and answered.
-    fn settle(&mut self, mut plan: Plan, counted: Counted) {
+    fn apply_commit(&mut self, mut plan: Plan, counted: AccountState) {
         let (account, epoch) = (counted.account.id, counted.counters.epoch);
         self.cache.put_account(counted);
         let conversations = std::mem::take(&mut plan.conversations);
-        for known in Plan::into_known(conversations, &plan.contacts) {
+        for known in Plan::into_cached(conversations, &plan.contacts) {
             self.cache.put_conversation(known);
         }
         self.events.hub.committed(account, epoch, std::mem::take(&mut plan.entries));
@@ -200,7 +199,7 @@ impl Lane {
     }
 
     /// Looks for agents for the conversations that the batch opened, after its callers have their answers.
-    async fn hand_out(&mut self) {
+    async fn auto_assign(&mut self) {
         let mut opened = std::mem::take(&mut self.opened);
         opened.sort_unstable();
         opened.dedup();
@@ -220,7 +219,7 @@ impl Lane {
     }
 
     /// What the calls need, from what is at hand and, for the rest, from the database.
-    async fn scene(&mut self, account: AccountId, calls: &[Messages]) -> Result<Scene> {
+    async fn scene(&mut self, account: AccountId, calls: &[Messages]) -> Result<BatchContext> {
         let db = self.db.clone();
         let db = db.write();
         let known = self.cache.account(account).map(|counted| counted.clone());
@@ -229,7 +228,7 @@ impl Lane {
         } else {
             let row = account_log::Entity::find_by_id(account).one(db).await?;
             let counters = row.ok_or_else(|| Error::not_found("account", account))?;
-            let counted = Counted {
+            let counted = AccountState {
                 account: load::account(db, account).await?,
                 counters,
                 contended: false,
@@ -241,17 +240,18 @@ impl Lane {
     }
 
     /// Takes what is at hand and reads the rest: a fixed number of statements, most of them only if a call needs them.
-    async fn look(&mut self, db: &impl ConnectionTrait, counted: Counted, calls: &[Messages]) -> Result<Scene> {
+    async fn look(&mut self, db: &impl ConnectionTrait, counted: AccountState, calls: &[Messages]) -> Result<BatchContext> {
         let account = counted.account.id;
         let items = || calls.iter().flat_map(|call| &call.items);
         let ids = items().map(|(id, _)| *id);
-        let mut known: HashMap<ConversationId, Known> = ids.filter_map(|id| Some((id, self.cache.conversation(account, id)?))).collect();
+        let mut known: HashMap<ConversationId, CachedConversation> =
+            ids.filter_map(|id| Some((id, self.cache.conversation(account, id)?))).collect();
         let mut missing: Vec<ConversationId> = items().map(|(id, _)| *id).filter(|id| !known.contains_key(id)).collect();
         missing.sort_unstable();
         missing.dedup();
         let conversations = load::conversations(db, &counted.account, &missing).await?;
         for (conversation, flood) in self.floods(db, conversations).await? {
-            known.insert(conversation.row.id, Known { conversation, flood });
+            known.insert(conversation.row.id, CachedConversation { conversation, flood });
         }
         let asked = calls.iter().filter_map(|call| call.call.key.as_ref());
         let kept = if db.get_database_backend() == DbBackend::Postgres {
@@ -279,7 +279,7 @@ impl Lane {
         } else {
             rows::reserve(self.db.write(), rows).await?
         };
-        Ok(Scene {
+        Ok(BatchContext {
             counted,
             known,
             kept,

@@ -24,7 +24,7 @@ const ACCOUNTS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// An account's counters.
 #[derive(Clone, Debug)]
-pub struct Counted {
+pub struct AccountState {
     /// The account.
     pub account: Arc<account::Model>,
     /// Its counters after our last write or look.
@@ -35,7 +35,7 @@ pub struct Counted {
 
 /// A conversation at hand.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct CachedConversation {
     /// The conversation.
     pub conversation: Conversation,
     /// Its messages of the last minute.
@@ -45,8 +45,8 @@ pub struct Known {
 /// Bounded; the least recently used go first.
 #[derive(Debug)]
 pub struct Cache {
-    accounts: LruCache<AccountId, Counted>,
-    conversations: LruCache<(AccountId, ConversationId), Known>,
+    accounts: LruCache<AccountId, AccountState>,
+    conversations: LruCache<(AccountId, ConversationId), CachedConversation>,
     contacts: LruCache<(AccountId, ContactId), Arc<Contact>>,
     /// What was known of conversations that others changed meanwhile.
     floods: LruCache<(AccountId, ConversationId), Flooded>,
@@ -77,12 +77,12 @@ impl Cache {
     }
 
     /// The account's counters.
-    pub fn account(&mut self, id: AccountId) -> Option<&mut Counted> {
+    pub fn account(&mut self, id: AccountId) -> Option<&mut AccountState> {
         self.accounts.get_mut(&id)
     }
 
     /// Keeps an account's counters. What was kept of an account that falls out for it is forgotten.
-    pub fn put_account(&mut self, counted: Counted) {
+    pub fn put_account(&mut self, counted: AccountState) {
         let id = counted.account.id;
         if let Some((fallen, _)) = self.accounts.push(id, counted)
             && fallen != id
@@ -92,7 +92,7 @@ impl Cache {
     }
 
     /// A conversation, with its contact as it stands now; none unless both are at hand.
-    pub fn conversation(&mut self, account: AccountId, id: ConversationId) -> Option<Known> {
+    pub fn conversation(&mut self, account: AccountId, id: ConversationId) -> Option<CachedConversation> {
         let known = self.conversations.get_mut(&(account, id))?;
         let contact = self.contacts.get(&(account, known.conversation.row.contact_id));
         let Some(contact) = contact else {
@@ -104,7 +104,7 @@ impl Cache {
     }
 
     /// Keeps a conversation and its contact.
-    pub fn put_conversation(&mut self, known: Known) {
+    pub fn put_conversation(&mut self, known: CachedConversation) {
         let row = &known.conversation.row;
         self.contacts
             .put((row.account_id, row.contact_id), Arc::clone(&known.conversation.contact));

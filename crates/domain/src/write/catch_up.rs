@@ -17,12 +17,12 @@ use parley_types::{
 };
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 
-use super::{cache::Counted, lane::Lane};
+use super::{cache::AccountState, shard::WriterShard};
 
 /// Events beyond which it is quicker to read everything anew.
 const MOST: u64 = 2000;
 
-impl Lane {
+impl WriterShard {
     /// The account as it stands under the lock, with these counters. What was changed since they were known is no longer at hand.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Lane {
         db: &impl ConnectionTrait,
         account: AccountId,
         counters: account_log::Model,
-    ) -> Result<Counted> {
+    ) -> Result<AccountState> {
         let known = self.cache.account(account).map(|counted| counted.counters.clone());
         let contended = known.as_ref().is_none_or(|known| known.head_seq != counters.head_seq);
         match known {
@@ -46,7 +46,7 @@ impl Lane {
             Some(counted) => Arc::clone(&counted.account),
             None => load::account(db, account).await?,
         };
-        Ok(Counted {
+        Ok(AccountState {
             account: row,
             counters,
             contended,
@@ -80,7 +80,7 @@ async fn seen(
     Ok((rows.len() as u64 == most).then_some(rows))
 }
 
-impl Lane {
+impl WriterShard {
     /// Each conversation with its messages of the last minute: by what the lane knew a moment ago where it did, else counted.
     pub(super) async fn floods(
         &mut self,

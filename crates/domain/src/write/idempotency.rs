@@ -22,10 +22,14 @@ use crate::{
 };
 
 /// Stored replies by the id they are stored under.
-pub type Kept = HashMap<Uuid, idempotency_key::Model>;
+pub type StoredResponses = HashMap<Uuid, idempotency_key::Model>;
 
 /// The replies stored under the request ids of these keys, of any owner: [`find`] decides whether one is the caller's.
-pub async fn kept<'k, T: 'k>(db: &impl ConnectionTrait, account: AccountId, keys: impl Iterator<Item = &'k Key<T>>) -> Result<Kept> {
+pub async fn kept<'k, T: 'k>(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    keys: impl Iterator<Item = &'k Key<T>>,
+) -> Result<StoredResponses> {
     let ids: Vec<Uuid> = keys.flat_map(|key| [key.request_id, key.owner.owned(key.request_id)]).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
@@ -39,7 +43,11 @@ pub async fn kept<'k, T: 'k>(db: &impl ConnectionTrait, account: AccountId, keys
 }
 
 /// The same for a batch on SQLite, by sqlx: most batches have keys, and sea-orm moves a future of 15 KB several times for each query.
-pub async fn kept_on_sqlite<'k, T: 'k>(db: &Database, account: AccountId, keys: impl Iterator<Item = &'k Key<T>>) -> Result<Kept> {
+pub async fn kept_on_sqlite<'k, T: 'k>(
+    db: &Database,
+    account: AccountId,
+    keys: impl Iterator<Item = &'k Key<T>>,
+) -> Result<StoredResponses> {
     let ids: Vec<Uuid> = keys.flat_map(|key| [key.request_id, key.owner.owned(key.request_id)]).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
@@ -77,7 +85,7 @@ pub async fn kept_on_sqlite<'k, T: 'k>(db: &Database, account: AccountId, keys: 
 /// The first caller to use a request id is stored under the id itself, where programs that do not know of owners find its reply too while a
 /// rolling update lasts; every other caller, and every visitor, under an id derived from owner and request id: visitors cannot choose where their
 /// replies are stored, so they cannot occupy the ids of others. A row without an owner is from such a program: it belongs to the caller that repeats the same request, unless that is a visitor without a session, whose reply carries a credential.
-pub fn find<'k, T>(key: &Key<T>, kept: &'k Kept) -> Option<&'k idempotency_key::Model> {
+pub fn find<'k, T>(key: &Key<T>, kept: &'k StoredResponses) -> Option<&'k idempotency_key::Model> {
     // The usual case, without the digest.
     if kept.is_empty() {
         return None;
@@ -109,7 +117,7 @@ pub fn repeat<T>(key: &Key<T>, kept: &idempotency_key::Model) -> Result<Answer<T
 }
 
 /// The row that stores a reply. `kept` is what was found under the ids of the key.
-pub fn row<T>(account: AccountId, key: &Key<T>, kept: &Kept, reply: &Reply<T>) -> idempotency_key::Model {
+pub fn row<T>(account: AccountId, key: &Key<T>, kept: &StoredResponses, reply: &Reply<T>) -> idempotency_key::Model {
     let is_taken = key.owner.is_visitor || kept.contains_key(&key.request_id);
     idempotency_key::Model {
         account_id: account,

@@ -28,28 +28,28 @@ mod batch;
 mod cache;
 pub mod call;
 mod catch_up;
+mod config;
 mod flood;
 mod idempotency;
 pub mod key_owner;
-mod lane;
-mod ledger;
 mod lookup;
 mod meter;
+mod operation;
 mod panic;
 mod plan;
-mod request;
+mod shard;
 mod store;
 mod unit;
-mod verb;
+mod write_set;
 
+pub use config::Config;
 pub use idempotency::{erase as erase_replies, hand_over as hand_over_replies};
-pub use ledger::{Claim, Ledger};
-pub use request::Config;
+pub use operation::{once, repeated};
 pub use unit::Write;
-pub use verb::{once, repeated};
+pub use write_set::{Claim, WriteSet};
 
-use lane::{Job, Verb};
-use request::Messages;
+use config::Messages;
+use shard::{Job, Verb};
 
 /// The door to the lanes. Cheap to clone; when the last clone is dropped, the lanes finish what is queued and end.
 #[derive(Clone)]
@@ -78,7 +78,7 @@ impl Writer {
         let mut tasks = JoinSet::new();
         let senders = (0..lanes).map(|_| {
             let (sender, receiver) = mpsc::channel(config.queue);
-            let shard = lane::Lane::new(config.clone(), db.clone(), events.clone(), lanes).run(receiver);
+            let shard = shard::WriterShard::new(config.clone(), db.clone(), events.clone(), lanes).run(receiver);
             tasks.spawn(parley_fault::measured("writer shard", parley_fault::fragile("writer shard", shard)));
             sender
         });

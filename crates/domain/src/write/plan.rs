@@ -19,11 +19,11 @@ use parley_types::{
 use serde_json::{Value as Json, json};
 
 use super::{
-    Ledger,
-    cache::{Counted, Known},
-    idempotency::{self, Kept, Reply},
+    WriteSet,
+    cache::{AccountState, CachedConversation},
+    config::{Config, Messages},
+    idempotency::{self, Reply, StoredResponses},
     panic::panicked,
-    request::{Config, Messages},
 };
 use crate::{
     files::claims::{self, Available},
@@ -44,13 +44,13 @@ const REPEATED_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a batch needs to know of one account before it can be planned.
 #[derive(Clone, Debug)]
-pub struct Scene {
+pub struct BatchContext {
     /// The counters.
-    pub counted: Counted,
+    pub counted: AccountState,
     /// The conversations that the calls name, those that exist.
-    pub known: HashMap<ConversationId, Known>,
+    pub known: HashMap<ConversationId, CachedConversation>,
     /// Replies stored under the calls' keys, of any owner.
-    pub kept: Kept,
+    pub kept: StoredResponses,
     /// The messages that the calls reply to: their conversation and source id.
     pub replied: HashMap<MessageId, (ConversationId, Option<String>)>,
     /// The unique source ids of the calls that are taken.
@@ -61,7 +61,7 @@ pub struct Scene {
     pub texts: Arc<Rendered>,
 }
 
-impl Scene {
+impl BatchContext {
     /// Whether a call may need a template rendered; most batches have none.
     pub fn has_templates(&self, calls: &[Messages]) -> bool {
         let mut items = calls.iter().flat_map(|call| &call.items);
@@ -96,7 +96,7 @@ pub struct Plan {
     /// The events.
     pub entries: Vec<Entry>,
     /// The conversations after it.
-    pub conversations: HashMap<ConversationId, Known>,
+    pub conversations: HashMap<ConversationId, CachedConversation>,
     /// The contacts after it.
     pub contacts: HashMap<ContactId, Arc<Contact>>,
     /// Conversations that were opened for want of an agent.
@@ -114,7 +114,7 @@ pub struct Plan {
 impl Plan {
     /// Plans calls in their order. Yields to the runtime between calls that make much: events repeat the attributes of their conversation and
     /// contact, so a full batch can encode far more than its messages have.
-    pub async fn make(config: &Config, mut scene: Scene, calls: Vec<Messages>) -> (Self, Counted) {
+    pub async fn make(config: &Config, mut scene: BatchContext, calls: Vec<Messages>) -> (Self, AccountState) {
         let mut plan = Self {
             expected: Some(scene.counted.counters.clone()),
             ..Self::default()
@@ -148,7 +148,7 @@ impl Plan {
         (plan, scene.counted)
     }
 
-    fn call(&mut self, config: &Config, scene: &mut Scene, call: &Messages) -> Result<Answer<Vec<Arc<Message>>>> {
+    fn call(&mut self, config: &Config, scene: &mut BatchContext, call: &Messages) -> Result<Answer<Vec<Arc<Message>>>> {
         let asked = &call.call;
         if let Some(key) = &asked.key
             && let Some(kept) = idempotency::find(key, &scene.kept)
@@ -159,14 +159,14 @@ impl Plan {
         parley_fault::strike("plan");
         bound_repeated(scene, call)?;
         let counted = &mut scene.counted;
-        let mut ledger = Ledger::open(
+        let mut ledger = WriteSet::open(
             Arc::clone(&counted.account),
             counted.counters.clone(),
             &asked.caller,
             &asked.traceparent,
         );
         ledger.set_rendered(Arc::clone(&scene.texts));
-        let mut touched: HashMap<ConversationId, Known> = HashMap::new();
+        let mut touched: HashMap<ConversationId, CachedConversation> = HashMap::new();
         let mut contacts: HashMap<ContactId, Arc<Contact>> = HashMap::new();
         let mut opened = Vec::new();
         let mut claimed: Vec<((InboxId, String), MessageId)> = Vec::new();
@@ -244,10 +244,10 @@ impl Plan {
     }
 
     /// The conversations to keep at hand, with their contacts as they stand at the end.
-    pub fn into_known(
-        conversations: HashMap<ConversationId, Known>,
+    pub fn into_cached(
+        conversations: HashMap<ConversationId, CachedConversation>,
         contacts: &HashMap<ContactId, Arc<Contact>>,
-    ) -> impl Iterator<Item = Known> {
+    ) -> impl Iterator<Item = CachedConversation> {
         conversations.into_values().map(|mut known| {
             if let Some(contact) = contacts.get(&known.conversation.row.contact_id) {
                 known.conversation.contact = Arc::clone(contact);
@@ -261,12 +261,12 @@ impl Plan {
 ///
 /// # Errors
 /// [`Error::Invalid`], with how many messages would fit.
-fn bound_repeated(scene: &Scene, call: &Messages) -> Result<()> {
+fn bound_repeated(scene: &BatchContext, call: &Messages) -> Result<()> {
     let mut sizes: HashMap<ConversationId, usize> = HashMap::new();
     if call.items.len() == 1 {
         return Ok(());
     }
-    let of = |known: &Known| {
+    let of = |known: &CachedConversation| {
         let (conversation, contact) = (&known.conversation.row, &known.conversation.contact.row);
         let maps = [
             &conversation.custom_attributes,

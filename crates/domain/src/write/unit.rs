@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parley_storage::entity::account;
 use sea_orm::DatabaseTransaction;
 
-use super::Ledger;
+use super::WriteSet;
 use crate::auth::caller::Caller;
 
 /// A transaction in which a verb runs. The account's counters are locked: nobody else writes to the account meanwhile.
@@ -14,7 +14,7 @@ pub struct Write {
     /// The transaction. The writer commits it; the verb only uses it.
     pub txn: DatabaseTransaction,
     /// The numbers it gives out, and what it makes.
-    pub ledger: Ledger,
+    pub ledger: WriteSet,
     /// Who asks.
     pub caller: Arc<Caller>,
     /// Messages that a conversation takes within a minute; 0: any number.

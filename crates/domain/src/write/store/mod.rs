@@ -41,7 +41,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails or a constraint is broken; then nothing is stored, unless the connection broke.
-    pub async fn on_condition<'a>(&mut self, plans: impl Iterator<Item = &'a Plan>) -> Result<HashSet<AccountId>> {
+    pub async fn store_if_unchanged<'a>(&mut self, plans: impl Iterator<Item = &'a Plan>) -> Result<HashSet<AccountId>> {
         let plans: Vec<&Plan> = plans.collect();
         let backend = self.db.backend();
         let work = async {
@@ -76,7 +76,7 @@ impl Store {
     /// Stores a plan under the lock of its account's counters, and ends the lock.
     ///
     /// # Errors
-    /// As [`Store::on_condition`]; the lock is ended then, too.
+    /// As [`Store::store_if_unchanged`]; the lock is ended then, too.
     pub async fn commit(&mut self, plan: &Plan) -> Result<()> {
         let backend = self.db.backend();
         let work = async {

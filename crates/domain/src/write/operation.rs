@@ -19,10 +19,10 @@ use parley_types::{
 use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel};
 
 use super::{
-    Ledger,
+    WriteSet,
     idempotency::{self, Reply},
-    lane::Lane,
     meter::{Operation, measured},
+    shard::WriterShard,
 };
 use crate::files::rows;
 use crate::write::call::{Answer, Call};
@@ -35,7 +35,7 @@ struct Committed<T> {
     entries: Vec<Entry>,
 }
 
-impl Lane {
+impl WriterShard {
     /// Runs a verb and commits what it did.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl Lane {
             });
         }
         let account = load::account(&txn, call.account).await?;
-        let ledger = Ledger::open(account, counters, &call.caller, &call.traceparent);
+        let ledger = WriteSet::open(account, counters, &call.caller, &call.traceparent);
         let mut write = Write {
             txn,
             ledger,

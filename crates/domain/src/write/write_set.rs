@@ -40,7 +40,7 @@ pub struct Claim {
 /// Gives out the numbers of one write and collects what it makes. Nothing in it is stored until the writer says so: a
 /// ledger that is dropped leaves no trace.
 #[derive(Clone, Debug)]
-pub struct Ledger {
+pub struct WriteSet {
     /// The account.
     pub account: Arc<account::Model>,
     /// When the write happens: later than every earlier write of the account.
@@ -66,7 +66,7 @@ struct Texts {
 
 /// A write that is ready to be stored.
 #[derive(Debug)]
-pub struct Entered {
+pub struct CompletedWrites {
     /// The counters after it.
     pub counters: account_log::Model,
     /// Its messages.
@@ -79,7 +79,7 @@ pub struct Entered {
     pub entries: Vec<Entry>,
 }
 
-impl Ledger {
+impl WriteSet {
     /// Opens the ledger of one write after the counters as they stand.
     pub fn open(account: Arc<account::Model>, counters: account_log::Model, caller: &Caller, traceparent: &str) -> Self {
         let actor = (!caller.is_parley()).then(|| caller.actor(account.id));
@@ -143,7 +143,7 @@ impl Ledger {
         self.texts.rendered = rendered;
     }
 
-    /// A template rendered for a conversation; none if it cannot be rendered, or was not yet: then [`Ledger::take_missing`] names it.
+    /// A template rendered for a conversation; none if it cannot be rendered, or was not yet: then [`WriteSet::take_missing`] names it.
     pub fn rendered(&mut self, text: &str, conversation: &Conversation, sender: Option<&Sender>) -> Option<String> {
         let key = (conversation.row.id, text.to_owned());
         if let Some(rendered) = self.texts.rendered.get(&key) {
@@ -191,7 +191,7 @@ impl Ledger {
     }
 
     /// Closes the ledger: every event gets its place and its bytes.
-    pub fn close(self) -> Entered {
+    pub fn close(self) -> CompletedWrites {
         let envelope = Envelope {
             account: self.account,
             mark: self.mark,
@@ -205,7 +205,7 @@ impl Ledger {
             counters.head_seq = last.seq;
             counters.last_occurred_at = self.at;
         }
-        Entered {
+        CompletedWrites {
             counters,
             messages: self.messages,
             claims: self.claims,

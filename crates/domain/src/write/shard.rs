@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 
 use super::{
     cache::Cache,
-    request::{Config, Messages},
+    config::{Config, Messages},
     store::Store,
 };
 
 /// A verb that runs alone in a transaction of the lane.
-pub type Verb = Box<dyn for<'l> FnOnce(&'l mut Lane) -> BoxFuture<'l, ()> + Send>;
+pub type Verb = Box<dyn for<'l> FnOnce(&'l mut WriterShard) -> BoxFuture<'l, ()> + Send>;
 
 pub enum Job {
     Messages(Box<Messages>),
@@ -21,7 +21,7 @@ pub enum Job {
 }
 
 /// A lane and what it keeps at hand.
-pub struct Lane {
+pub struct WriterShard {
     pub(super) config: Config,
     pub(super) db: Database,
     pub(super) events: Events,
@@ -31,7 +31,7 @@ pub struct Lane {
     pub(super) opened: Vec<(AccountId, ConversationId)>,
 }
 
-impl Lane {
+impl WriterShard {
     /// A lane that shares the cache's room with its sisters.
     pub fn new(config: Config, db: Database, events: Events, lanes: usize) -> Self {
         let cache = Cache::new(config.cached_conversations / lanes.max(1));
