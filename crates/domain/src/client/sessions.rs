@@ -135,7 +135,7 @@ impl Chat {
         let said = ClientFields::default();
         match self.update_client_session(call, guest, signature.clone(), said).await? {
             Answer::Fresh(client, _) => Ok(client),
-            Answer::Repeated(_) => Err(Error::Internal("a call without a key was repeated".to_owned())),
+            Answer::Replayed(_) => Err(Error::Internal("a call without a key was repeated".to_owned())),
         }
     }
 

@@ -37,7 +37,7 @@ use crate::{
     write::{
         Write,
         call::{Answer, Call},
-        hand_over_replies,
+        idempotency,
     },
 };
 
@@ -196,7 +196,7 @@ async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: 
         .await?;
     move_messages(txn, account, base, mergee).await?;
     notes::hand_over(txn, account, mergee, base).await?;
-    hand_over_replies(txn, account, mergee, base).await?;
+    idempotency::reassign(txn, account, mergee, base).await?;
     contact_inbox::Entity::update_many()
         .col_expr(contact_inbox::Column::ContactId, Expr::value(base.0))
         .col_expr(contact_inbox::Column::UpdatedAt, Expr::value(write.ledger.at.0))

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use parley_storage::joined::{ConversationSummary, Message};
+use parley_types::id::ContactId;
+
+use crate::write::response_subject::ResponseSubject;
 
 /// A conversation that was made, with its first message.
 #[derive(Clone, Debug)]
@@ -20,4 +23,16 @@ pub struct StatusSet {
     pub conversation: ConversationSummary,
     /// A bot handed it to the agents.
     pub handed_off: bool,
+}
+
+impl ResponseSubject for CreatedConversation {
+    fn contact(&self) -> Option<ContactId> {
+        self.conversation.contact()
+    }
+}
+
+impl ResponseSubject for StatusSet {
+    fn contact(&self) -> Option<ContactId> {
+        self.conversation.contact()
+    }
 }

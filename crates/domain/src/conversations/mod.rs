@@ -55,6 +55,8 @@ use crate::{
     },
     messages::{
         new_message::NewMessage,
+        prepare::prepare_message,
+        rendering::render_texts,
         rules::{add_message, first_status, needs_rendering},
     },
     people::{team_members, teams},
@@ -121,6 +123,7 @@ impl Chat {
         }
         self.find_speakers(call.account, new.message.iter_mut()).await?;
         self.find_uploads(new.message.iter_mut().collect())?;
+        let messages_per_minute = self.writer.kind().messages_per_minute;
         self.writer
             .write(call, move |write| -> BoxFuture<'_, Result<CreatedConversation>> {
                 Box::pin(async move {
@@ -141,13 +144,14 @@ impl Chat {
                     };
                     let mut message = None;
                     if let Some(mut first) = new.message {
-                        write.admit(&conversation, &mut first).await?;
+                        prepare_message(write, &conversation, &mut first, messages_per_minute).await?;
                         let caller = Arc::clone(&write.caller);
                         if needs_rendering(&conversation, &first) {
                             // Its number is known only here, so it cannot be rendered before it is queued.
-                            write
-                                .render(|ledger| add_message(ledger, &mut conversation.clone(), &caller, first.clone()))
-                                .await;
+                            render_texts(write, |ledger| {
+                                add_message(ledger, &mut conversation.clone(), &caller, first.clone())
+                            })
+                            .await;
                         }
                         let slept = conversation.row.status != ConversationStatus::Open;
                         let made = add_message(&mut write.ledger, &mut conversation, &caller, first);
@@ -294,7 +298,7 @@ async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConv
     let at = write.ledger.at;
     let row = conversation::Model {
         account_id: account.id,
-        id: write.ledger.take_conversation_id(),
+        id: write.ledger.allocate_conversation_id(),
         uuid: Uuid::new_v4(),
         inbox_id: session.inbox_id,
         contact_id: session.contact_id,

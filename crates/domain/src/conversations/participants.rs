@@ -26,6 +26,7 @@ use crate::{
     write::{
         Write,
         call::{Answer, Call},
+        response_subject::ResponseSubject,
     },
 };
 
@@ -48,6 +49,8 @@ pub struct Participants {
     /// Those who did not before.
     pub added: Vec<Arc<Agent>>,
 }
+
+impl ResponseSubject for Participants {}
 
 impl Chat {
     /// Who takes part in a conversation, by name.

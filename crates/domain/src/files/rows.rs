@@ -18,7 +18,7 @@ use sea_orm::{
 };
 use serde_json::{Value as Json, json};
 
-use crate::write::Claim;
+use crate::write::AttachmentClaim;
 
 /// How long it can be taken: it must not be removed while it is.
 const TAKEN: Duration = Duration::from_hours(23);
@@ -157,9 +157,9 @@ pub fn insert_rows(rows: &[attachment::Model]) -> String {
 }
 
 /// The statement that stores claims. Both databases understand it, and it holds nothing but numbers of ours.
-pub fn text(claims: &[Claim]) -> String {
+pub fn text(claims: &[AttachmentClaim]) -> String {
     let (mut messages, mut positions, mut ids) = (String::new(), String::new(), String::new());
-    for Claim { id, message, position } in claims {
+    for AttachmentClaim { id, message, position } in claims {
         // Writing to a string cannot fail.
         let _ = write!(messages, " WHEN {id} THEN {message}");
         let _ = write!(positions, " WHEN {id} THEN {position}");
@@ -175,7 +175,7 @@ pub fn text(claims: &[Claim]) -> String {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn store(db: &impl ConnectionTrait, claims: &[Claim], rows: &[attachment::Model]) -> Result<()> {
+pub async fn store(db: &impl ConnectionTrait, claims: &[AttachmentClaim], rows: &[attachment::Model]) -> Result<()> {
     let backend = db.get_database_backend();
     if !claims.is_empty() {
         db.execute_raw(Statement::from_string(backend, text(claims))).await?;
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn claims_are_one_statement() {
-        let claim = |id, position| Claim {
+        let claim = |id, position| AttachmentClaim {
             id,
             message: MessageId(9),
             position,

@@ -28,7 +28,7 @@ use crate::{
     write::{
         Write,
         call::{Answer, Call},
-        once, repeated,
+        once, replayed,
     },
 };
 
@@ -183,7 +183,7 @@ impl Chat {
         patch: AgentBotPatch,
     ) -> Result<Answer<AgentBot>> {
         let bot = match self.owned(&call.caller, account, id).await {
-            Err(gone @ Error::NotFound { .. }) => return repeated(&self.db, &call).await?.ok_or(gone),
+            Err(gone @ Error::NotFound { .. }) => return replayed(&self.db, &call).await?.ok_or(gone),
             found => found?,
         };
         let answer = if let Some(account) = bot.account_id {
@@ -231,7 +231,7 @@ impl Chat {
     /// [`Error::NotFound`]; [`Error::Denied`].
     pub async fn delete_agent_bot(&self, mut call: Call<()>, account: Option<AccountId>, id: AgentBotId) -> Result<Answer<()>> {
         let bot = match self.owned(&call.caller, account, id).await {
-            Err(gone @ Error::NotFound { .. }) => return repeated(&self.db, &call).await?.ok_or(gone),
+            Err(gone @ Error::NotFound { .. }) => return replayed(&self.db, &call).await?.ok_or(gone),
             found => found?,
         };
         let answer = if let Some(account) = bot.account_id {

@@ -17,7 +17,7 @@ use parley_storage::{
 use super::new_message::NewMessage;
 use crate::{
     files::new_attachment::Attached,
-    write::{Claim, WriteSet},
+    write::{AttachmentClaim, WriteSet},
 };
 
 /// Adds a line about a change.
@@ -44,11 +44,11 @@ pub fn changed_with(ledger: &mut WriteSet, conversation: &mut Conversation, kind
 pub(super) fn store(ledger: &mut WriteSet, conversation: &mut Conversation, mut new: NewMessage, sender: Option<Sender>) -> Arc<Message> {
     if new.is_template()
         && let Some(text) = new.content.as_deref()
-        && let Some(rendered) = ledger.rendered(text, conversation, sender.as_ref())
+        && let Some(rendered) = ledger.rendered_text(text, conversation, sender.as_ref())
     {
         new.content = Some(rendered);
     }
-    let id = ledger.take_message_id();
+    let id = ledger.allocate_message_id();
     let version = ledger.next_seq();
     let at = ledger.at;
     let row = &mut conversation.row;
@@ -100,7 +100,7 @@ pub(super) fn store(ledger: &mut WriteSet, conversation: &mut Conversation, mut 
         updated_at: at,
         version,
     };
-    ledger.message(row.clone());
+    ledger.insert_message(row.clone());
     let mut attachments = Vec::with_capacity(new.attachments.len());
     for (
         position,
@@ -113,9 +113,9 @@ pub(super) fn store(ledger: &mut WriteSet, conversation: &mut Conversation, mut 
         (attachment.state, attachment.message_id) = (AttachmentState::InUse, id);
         if is_new {
             attachment.position = i64::try_from(position).unwrap_or_default();
-            ledger.attachment(attachment.clone());
+            ledger.insert_attachment(attachment.clone());
         } else {
-            ledger.claim(Claim {
+            ledger.claim_attachment(AttachmentClaim {
                 id: attachment.id,
                 message: id,
                 position,

@@ -17,7 +17,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    messages::{append, liquid, new_message::NewMessage},
+    messages::{append, liquid, new_message::NewMessage, rendering::render_texts},
     write::{Write, WriteSet},
 };
 
@@ -124,9 +124,10 @@ pub async fn survey(write: &mut Write, conversation: &mut Conversation) -> Resul
     let text = setting("message").unwrap_or(SURVEY).to_owned();
     let survey = template(text, ContentType::InputCsat, attributes);
     if survey.is_template() {
-        write
-            .render(|ledger| append::add_template(ledger, &mut conversation.clone(), survey.clone()))
-            .await;
+        render_texts(write, |ledger| {
+            append::add_template(ledger, &mut conversation.clone(), survey.clone());
+        })
+        .await;
     }
     append::add_template(&mut write.ledger, conversation, survey);
     Ok(())

@@ -24,6 +24,7 @@ use crate::{
     write::{
         Write,
         call::{Answer, Call},
+        response_subject::ResponseSubject,
     },
 };
 
@@ -57,6 +58,8 @@ pub struct TeamView {
     /// Whether the caller belongs to it.
     pub is_member: bool,
 }
+
+impl ResponseSubject for TeamView {}
 
 /// One team.
 ///
