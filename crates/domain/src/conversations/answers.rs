@@ -1,4 +1,4 @@
-//! What commands on conversations answer with.
+//! The answers of commands on conversations.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use parley_types::id::ContactId;
 
 use crate::write::response_subject::ResponseSubject;
 
-/// A conversation that was made, with its first message.
+/// A new conversation with its first message.
 #[derive(Clone, Debug)]
 pub struct CreatedConversation {
     /// The conversation.
     pub conversation: ConversationSummary,
-    /// The first message.
+    /// The first message, if one was given.
     pub message: Option<Arc<Message>>,
 }
 
@@ -21,7 +21,7 @@ pub struct CreatedConversation {
 pub struct StatusSet {
     /// The conversation.
     pub conversation: ConversationSummary,
-    /// A bot handed it to the agents.
+    /// Whether a bot handed the conversation to the agents.
     pub handed_off: bool,
 }
 

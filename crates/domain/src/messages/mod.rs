@@ -324,8 +324,8 @@ async fn changed(
             .pop()
             .ok_or_else(|| Error::not_found("message", id));
     }
-    row.updated_at = write.ledger.at;
-    row.version = write.ledger.next_seq();
+    row.updated_at = write.set.at;
+    row.version = write.set.next_seq();
     if row.content_attributes == json!({"deleted": true}) {
         let hanging = attachment::Column::AccountId
             .eq(account.id)
@@ -339,7 +339,7 @@ async fn changed(
         conversation.last_public = None;
     }
     let subject = Subject::Message(Arc::new(message.clone()), conversation);
-    write.ledger.emit(Draft {
+    write.set.emit(Draft {
         kind: EventKind::MessageUpdated,
         subject,
         changes,

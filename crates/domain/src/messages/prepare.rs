@@ -27,9 +27,9 @@ use crate::{
 /// statement fails.
 pub async fn prepare_message(write: &Write, conversation: &Conversation, new: &mut NewMessage, messages_per_minute: u32) -> Result<()> {
     let (db, row) = (&write.txn, &conversation.row);
-    let recent = flood::recent(db, &[row], write.ledger.at, messages_per_minute).await?;
+    let recent = flood::recent(db, &[row], write.set.at, messages_per_minute).await?;
     if let Some((_, count, last)) = recent.into_iter().next() {
-        Flood::of(count, last).check(write.ledger.at, messages_per_minute)?;
+        Flood::of(count, last).check(write.set.at, messages_per_minute)?;
     }
     let mut available = Available {
         uploads: rows::uploads(db, row.account_id, new.uploads().collect()).await?,

@@ -35,7 +35,7 @@ impl<B: BatchStore> WriterShard<B> {
             Some(cached) if cached.epoch == counters.epoch => match changed_rows(db, account, cached.head_seq, counters.head_seq).await? {
                 Some(changes) => {
                     let eviction = self.planner.evict_logged(account, &changes, cached.last_occurred_at);
-                    self.complete(account, eviction);
+                    self.finish_eviction(account, eviction);
                 }
                 None => self.evict_account(account),
             },

@@ -54,14 +54,14 @@ use store::BatchStore;
 /// The handle of the writer. Cheap to clone; when the last clone is dropped, the shards finish what is queued and end.
 pub struct Writer<B: BatchStore> {
     shards: Arc<[mpsc::Sender<Job<B>>]>,
-    kind: Arc<B::Config>,
+    planner_config: Arc<B::Config>,
 }
 
 impl<B: BatchStore> Clone for Writer<B> {
     fn clone(&self) -> Self {
         Self {
             shards: Arc::clone(&self.shards),
-            kind: Arc::clone(&self.kind),
+            planner_config: Arc::clone(&self.planner_config),
         }
     }
 }
@@ -78,7 +78,7 @@ const RETRY: Duration = Duration::from_millis(200);
 impl<B: BatchStore> Writer<B> {
     /// Starts the shards. They end when every clone of the writer is dropped and their queues are empty: await the set to flush the writer. A
     /// shard that ends earlier has failed, and nothing can be written to its accounts: exit then.
-    pub fn start(config: &Config, kind: B::Config, db: &Database, events: &Events) -> (Self, JoinSet<()>) {
+    pub fn start(config: &Config, planner_config: B::Config, db: &Database, events: &Events) -> (Self, JoinSet<()>) {
         let count = if db.backend() == sea_orm::DbBackend::Sqlite {
             1
         } else {
@@ -87,20 +87,20 @@ impl<B: BatchStore> Writer<B> {
         let mut tasks = JoinSet::new();
         let senders = (0..count).map(|_| {
             let (sender, receiver) = mpsc::channel(config.queue);
-            let planner = B::new(&kind, db, count);
+            let planner = B::new(&planner_config, db, count);
             let shard = WriterShard::new(config.clone(), planner, db.clone(), events.clone()).run(receiver);
             tasks.spawn(parley_fault::measured("writer shard", parley_fault::fragile("writer shard", shard)));
             sender
         });
         let shards: Arc<[_]> = senders.collect();
         meter::queues(&shards);
-        let kind = Arc::new(kind);
-        (Self { shards, kind }, tasks)
+        let planner_config = Arc::new(planner_config);
+        (Self { shards, planner_config }, tasks)
     }
 
     /// The settings of the batched kind.
-    pub fn kind(&self) -> &B::Config {
-        &self.kind
+    pub fn planner_config(&self) -> &B::Config {
+        &self.planner_config
     }
 
     /// Stores the items of a call together with those of other calls: all of its items, or none.

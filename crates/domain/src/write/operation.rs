@@ -52,7 +52,7 @@ impl<B: BatchStore> WriterShard<B> {
         match measured(self.db.backend(), DatabaseWork::Operation, [cause.as_str()].into_iter(), attempt).await {
             Ok(committed) => {
                 let eviction = self.planner.evict_changed(account, &committed.drafts);
-                self.complete(account, eviction);
+                self.finish_eviction(account, eviction);
                 // Cached rows are current only if nobody wrote between this shard's last read and this operation, even if the operation left
                 // no event. Otherwise the next batch reads in the log what others wrote, and this operation too.
                 let first = committed.entries.first().map(|entry| Seq(entry.seq.0 - 1));
@@ -97,19 +97,19 @@ impl<B: BatchStore> WriterShard<B> {
             });
         }
         let account = load::account(&txn, call.account).await?;
-        let ledger = WriteSet::open(account, counters, &call.caller, &call.traceparent);
+        let set = WriteSet::open(account, counters, &call.caller, &call.traceparent);
         let mut write = Write {
             txn,
-            ledger,
+            set,
             caller: call.caller,
         };
         let value = operation(&mut write).await.map_err(conflict)?;
-        let Write { txn, ledger, .. } = write;
-        let (mut cursor, at, drafts) = (ledger.cursor(), ledger.at, ledger.drafts().to_vec());
+        let Write { txn, set, .. } = write;
+        let (mut cursor, at, drafts) = (set.cursor(), set.at, set.drafts().to_vec());
         if drafts.is_empty() {
             cursor.mark = history::mark(&txn, cursor.account, cursor.seq).await?;
         }
-        let completed = ledger.close();
+        let completed = set.close();
         B::store_rows(&txn, completed.rows).await?;
         log::append(&txn, &completed.counters, &completed.entries).await?;
         if let Some(key) = &call.key {

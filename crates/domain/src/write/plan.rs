@@ -152,9 +152,9 @@ impl<B: BatchPlanner> Plan<B> {
         let state = &input.state;
         let mut set = WriteSet::open(Arc::clone(&state.account), state.counters.clone(), &call.caller, &call.traceparent);
         set.set_rendered_texts(Arc::clone(&input.texts));
-        let planned = planner.plan_call(&mut input.context, &self.rows, &mut set, batched, access);
+        let result = planner.plan_call(&mut input.context, &self.rows, &mut set, batched, access);
         self.missing_texts.append(&mut set.take_missing_texts());
-        let (output, changes) = planned?;
+        let (output, changes) = result?;
         let (cursor, at) = (set.cursor(), set.at);
         let completed = set.close();
         if let Some(key) = &call.key {

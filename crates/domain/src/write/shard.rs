@@ -86,8 +86,8 @@ impl<B: BatchStore> WriterShard<B> {
         self.planner.evict_account(account);
     }
 
-    /// Evicts the account if the planner's rows alone could not be evicted.
-    pub(super) fn complete(&mut self, account: AccountId, eviction: Eviction) {
+    /// Completes an eviction by the planner: evicts the whole account if the change concerns any number of rows.
+    pub(super) fn finish_eviction(&mut self, account: AccountId, eviction: Eviction) {
         if eviction == Eviction::Account {
             self.evict_account(account);
         }

@@ -14,7 +14,7 @@ pub struct Write {
     /// The transaction. The writer commits it; an operation only runs statements in it.
     pub txn: DatabaseTransaction,
     /// Allocates numbers and collects what the operation makes.
-    pub ledger: WriteSet,
+    pub set: WriteSet,
     /// The caller.
     pub caller: Arc<Caller>,
 }
@@ -22,6 +22,6 @@ pub struct Write {
 impl Write {
     /// The account.
     pub fn account(&self) -> &Arc<account::Model> {
-        &self.ledger.account
+        &self.set.account
     }
 }

@@ -35,7 +35,7 @@ pub fn plan_call(
     messages_per_minute: u32,
     context: &mut BatchContext,
     planned: &MessageRows,
-    ledger: &mut WriteSet,
+    set: &mut WriteSet,
     batched: &BatchCall<MessageBatches>,
     access: &Access,
 ) -> Result<(NewMessages, CallChanges)> {
@@ -59,7 +59,7 @@ pub fn plan_call(
             cached.conversation.contact = Arc::clone(contact);
         }
         access.conversation(&cached.conversation.row)?;
-        cached.flood.check(ledger.at, messages_per_minute)?;
+        cached.flood.check(set.at, messages_per_minute)?;
         let mut new = new.clone();
         claims::take(&mut context.available, &mut new, batched.call.account, (nth, batched.items.len()))?;
         resolve_reply(&mut new, *id, &context.replied_to);
@@ -76,9 +76,9 @@ pub fn plan_call(
         }
         let before = cached.conversation.row.message_count;
         let was_open = cached.conversation.row.status == ConversationStatus::Open;
-        let message = rules::add_message(ledger, &mut cached.conversation, &batched.call.caller, new);
+        let message = rules::add_message(set, &mut cached.conversation, &batched.call.caller, new);
         cached.flood.add(
-            ledger.at,
+            set.at,
             u32::try_from(cached.conversation.row.message_count - before).unwrap_or(u32::MAX),
         );
         if !was_open && rules::wants_assignment(&cached.conversation) {

@@ -1,7 +1,7 @@
 //! Texts as Liquid templates: outgoing messages and automatic texts may name the contact, the agent and so on.
 //!
-//! The language is cut down to what cannot grow: no loops, no assignments, no includes, and only filters whose result is about as long
-//! as what they are given. What cannot be rendered stays as it was sent, as in Chatwoot.
+//! The language is restricted to what cannot grow: no loops, no assignments, no includes, and only filters whose result is about as long as
+//! their input. A text that cannot be rendered stays as it was sent, as in Chatwoot.
 //!
 //! Templates are a caller's text, so their CPU is bounded: `segments` limits what the library parses, and rendering runs on compute pools
 //! only. Messages of callers are rendered before they are queued for the writer. Texts that rules send are found while a batch is planned;
