@@ -51,7 +51,7 @@ pub struct Chat {
     /// Where events are read.
     pub events: Events,
     /// Where everything is written.
-    pub(crate) writer: write::Writer,
+    pub(crate) writer: messages::batch::MessageWriter,
     /// Who tokens speak for.
     pub tokens: auth::tokens::Tokens,
     /// Where files lie.
@@ -71,7 +71,7 @@ impl Chat {
     pub fn new(
         db: Database,
         events: Events,
-        writer: write::Writer,
+        writer: messages::batch::MessageWriter,
         tokens: auth::tokens::Tokens,
         files: files::Files,
         audit: audit::AuditLog,

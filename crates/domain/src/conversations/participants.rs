@@ -26,6 +26,7 @@ use crate::{
     write::{
         Write,
         call::{Answer, Call},
+        response_subject::ResponseSubject,
     },
 };
 
@@ -48,6 +49,8 @@ pub struct Participants {
     /// Those who did not before.
     pub added: Vec<Arc<Agent>>,
 }
+
+impl ResponseSubject for Participants {}
 
 impl Chat {
     /// Who takes part in a conversation, by name.
@@ -101,7 +104,7 @@ impl Chat {
                     };
                     store(write, id, &before, &after).await?;
                     if let Some(change) = Change::new("participant_ids", sorted(&before), sorted(&after)) {
-                        changed_with(&mut write.ledger, &mut conversation, EventKind::ConversationUpdated, vec![change]);
+                        changed_with(&mut write.set, &mut conversation, EventKind::ConversationUpdated, vec![change]);
                         save(write, &mut conversation).await?;
                     }
                     let agents = load::agents(&write.txn, account.id, after.into_iter()).await?;
@@ -159,7 +162,7 @@ async fn store(write: &Write, id: ConversationId, before: &HashSet<UserId>, afte
             account_id: Set(account),
             conversation_id: Set(id),
             user_id: Set(*user),
-            created_at: Set(write.ledger.at),
+            created_at: Set(write.set.at),
         })
         .collect();
     if !rows.is_empty() {

@@ -28,7 +28,7 @@ use crate::{
     write::{
         Write,
         call::{Answer, Call},
-        once, repeated,
+        once, replayed,
     },
 };
 
@@ -107,9 +107,9 @@ impl Chat {
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let bot = Arc::new(insert(write.ledger.at).insert(&write.txn).await?);
+                    let bot = Arc::new(insert(write.set.at).insert(&write.txn).await?);
                     write
-                        .ledger
+                        .set
                         .emit(Draft::new(EventKind::AgentBotCreated, Subject::AgentBot(Arc::clone(&bot))));
                     Ok(bot)
                 })
@@ -183,7 +183,7 @@ impl Chat {
         patch: AgentBotPatch,
     ) -> Result<Answer<AgentBot>> {
         let bot = match self.owned(&call.caller, account, id).await {
-            Err(gone @ Error::NotFound { .. }) => return repeated(&self.db, &call).await?.ok_or(gone),
+            Err(gone @ Error::NotFound { .. }) => return replayed(&self.db, &call).await?.ok_or(gone),
             found => found?,
         };
         let answer = if let Some(account) = bot.account_id {
@@ -191,9 +191,9 @@ impl Chat {
             self.writer
                 .write(call, move |write| {
                     Box::pin(async move {
-                        let (bot, changes) = changed(&write.txn, id, patch, write.ledger.at).await?;
+                        let (bot, changes) = changed(&write.txn, id, patch, write.set.at).await?;
                         if !changes.is_empty() {
-                            write.ledger.emit(Draft {
+                            write.set.emit(Draft {
                                 kind: EventKind::AgentBotUpdated,
                                 subject: Subject::AgentBot(Arc::clone(&bot)),
                                 changes,
@@ -231,7 +231,7 @@ impl Chat {
     /// [`Error::NotFound`]; [`Error::Denied`].
     pub async fn delete_agent_bot(&self, mut call: Call<()>, account: Option<AccountId>, id: AgentBotId) -> Result<Answer<()>> {
         let bot = match self.owned(&call.caller, account, id).await {
-            Err(gone @ Error::NotFound { .. }) => return repeated(&self.db, &call).await?.ok_or(gone),
+            Err(gone @ Error::NotFound { .. }) => return replayed(&self.db, &call).await?.ok_or(gone),
             found => found?,
         };
         let answer = if let Some(account) = bot.account_id {
@@ -241,7 +241,7 @@ impl Chat {
                     Box::pin(async move {
                         disconnect(write, id).await?;
                         remove(&write.txn, id).await?;
-                        write.ledger.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
+                        write.set.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
                         Ok(())
                     })
                 })
@@ -284,7 +284,7 @@ impl Chat {
                 Box::pin(async move {
                     let bot = load::agent_bot(&write.txn, write.account().id, id).await?;
                     disconnect(write, id).await?;
-                    write.ledger.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
+                    write.set.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
                     Ok(())
                 })
             })
@@ -380,11 +380,11 @@ async fn connect(write: &mut Write, inbox: Arc<Inbox>, bot: Option<(AgentBotId, 
     let mut inbox = Arc::unwrap_or_clone(inbox);
     inbox.row.agent_bot_id = id;
     inbox.row.agent_bot_active = active;
-    inbox.row.updated_at = write.ledger.at;
-    inbox.row.version = write.ledger.next_seq();
+    inbox.row.updated_at = write.set.at;
+    inbox.row.version = write.set.next_seq();
     inbox.row = inbox.row.into_active_model().reset_all().update(&write.txn).await?;
     let inbox = Arc::new(inbox);
-    write.ledger.emit(Draft {
+    write.set.emit(Draft {
         kind: EventKind::InboxUpdated,
         subject: Subject::Inbox(Arc::clone(&inbox)),
         changes,

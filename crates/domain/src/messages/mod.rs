@@ -2,9 +2,12 @@
 
 pub(crate) mod append;
 pub mod automatic;
+pub mod batch;
 pub mod liquid;
 pub mod new_message;
+pub(crate) mod prepare;
 pub(crate) mod receipts;
+pub(crate) mod rendering;
 pub mod rules;
 
 use std::sync::Arc;
@@ -38,6 +41,7 @@ use crate::{
     write::{
         Write,
         call::{Answer, Call},
+        texts::TextRequest,
     },
 };
 
@@ -95,7 +99,7 @@ impl Chat {
         if items.iter().any(|(_, new)| new.is_template()) {
             self.render_templates(&call, &mut items).await?;
         }
-        self.writer.messages(call, items).await
+        self.writer.write_batched(call, items).await
     }
 
     /// Renders the templates among new messages, with what their conversations hold now. What cannot be rendered, or is refused by the writer
@@ -113,7 +117,7 @@ impl Chat {
         for (id, new) in items.iter_mut().filter(|(_, new)| new.is_template()) {
             new.rendered = true;
             if let Some(conversation) = conversations.iter().find(|conversation| conversation.row.id == *id) {
-                requests.push(liquid::Request {
+                requests.push(TextRequest {
                     text: new.content.clone().unwrap_or_default(),
                     conversation: conversation.clone(),
                     sender: speaker(&call.caller, call.account, new.agent_bot.clone()),
@@ -320,8 +324,8 @@ async fn changed(
             .pop()
             .ok_or_else(|| Error::not_found("message", id));
     }
-    row.updated_at = write.ledger.at;
-    row.version = write.ledger.next_seq();
+    row.updated_at = write.set.at;
+    row.version = write.set.next_seq();
     if row.content_attributes == json!({"deleted": true}) {
         let hanging = attachment::Column::AccountId
             .eq(account.id)
@@ -335,7 +339,7 @@ async fn changed(
         conversation.last_public = None;
     }
     let subject = Subject::Message(Arc::new(message.clone()), conversation);
-    write.ledger.emit(Draft {
+    write.set.emit(Draft {
         kind: EventKind::MessageUpdated,
         subject,
         changes,

@@ -168,7 +168,7 @@ impl Chat {
                 };
                 // Whoever is gone by now has told of that.
                 if let Some(draft) = draft {
-                    write.ledger.emit(draft);
+                    write.set.emit(draft);
                 }
                 Ok(())
             })

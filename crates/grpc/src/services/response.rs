@@ -30,7 +30,7 @@ pub(super) fn to_response<T, M: Message + Name + Default>(
             let cursor = encode(cursor);
             (respond(&value, cursor.clone()), cursor)
         }
-        Answer::Repeated(bytes) => {
+        Answer::Replayed(bytes) => {
             let message = M::decode(bytes.as_slice())
                 .map_err(|error| Error::Internal(format!("a kept answer: {error}")))
                 .or_status()?;

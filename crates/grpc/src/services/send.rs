@@ -7,7 +7,7 @@ use parley_domain::{
     auth::caller::Caller,
     messages::Created,
     write::{
-        call::{Answer, Call, Key},
+        call::{Answer, Call, IdempotencyKey},
         key_owner::KeyOwner,
     },
 };
@@ -200,7 +200,7 @@ async fn send(api: Api, caller: Arc<Caller>, traceparent: String, index: u64, re
     let account = AccountId(request.account_id);
     let mut answer = match store(&api, Arc::clone(&caller), traceparent, request).await {
         Ok(Answer::Fresh(messages, cursor)) => created(&messages, encode(cursor)),
-        Ok(Answer::Repeated(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {
+        Ok(Answer::Replayed(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {
             Ok(kept) => kept,
             Err(error) => return error_result(index, &Status::internal(error.to_string())),
         },
@@ -216,7 +216,7 @@ async fn store(api: &Api, caller: Arc<Caller>, traceparent: String, request: pb:
     let account = AccountId(request.account_id);
     caller.write_access(account)?;
     let mut fields = Validator::default();
-    let key = fields.request_id(&request.request_id).map(|request_id| Key {
+    let key = fields.request_id(&request.request_id).map(|request_id| IdempotencyKey {
         request_id,
         owner: KeyOwner::of(&caller, account),
         fingerprint: request.fingerprint(),
