@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use parley_admission::{client_address::TrustedProxies, rate_limit::AnonymousLimits};
 use parley_domain::{
-    Chat,
+    Context, Domain,
     audit::AuditLog,
     auth::{
         bootstrap::{self, Bootstrapped},
@@ -191,22 +191,15 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let life = Duration::from_secs(config.auth.cache_seconds);
     let tokens = Tokens::new(db.clone(), life, config.auth.cached_tokens);
     let (audit, audit_writer) = AuditLog::new(db.clone());
-    let chat = Chat::new(
-        db.clone(),
-        events,
-        writer,
-        tokens,
-        files.clone(),
-        audit,
-        rooms::chat(&config, mailer.is_some()),
-    );
+    let context = Context::new(db.clone(), events, writer, tokens, files.clone(), audit);
+    let domain = Domain::new(context, rooms::domain(&config, mailer.is_some()));
 
     // Streams end first, then listeners, then what they need.
     let streams = CancellationToken::new();
     let behind = CancellationToken::new();
     let anonymous = AnonymousLimits::new(rooms::anonymous(&config));
-    let (routes, watching_streams) = parley_grpc::routes(&chat, &rooms::api(&config, http_at, Arc::clone(&anonymous)), &streams);
-    let memory = rooms::request_memory(&config, &chat.tokens, &anonymous);
+    let (routes, watching_streams) = parley_grpc::routes(&domain, &rooms::api(&config, http_at, Arc::clone(&anonymous)), &streams);
+    let memory = rooms::request_memory(&config, &domain.context.tokens, &anonymous);
     let unread = Unread::new(memory.clone(), rooms::stall_timeout(&config));
     let gateway = parley_rest::router(
         routes.clone(),
@@ -268,8 +261,11 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     doors.spawn("HTTP accept loop", endless(http_accepting));
     doors.spawn("idle streams", endless(watching_streams));
     // It writes, so it has to end before the writer does.
-    let (waking, stop) = (chat.clone(), streams.clone());
-    doors.spawn_restarting("unsnooze", streams.clone(), move || upkeep::wake(waking.clone(), stop.clone()));
+    let (conversations, outbox) = (domain.conversations.clone(), domain.outbox.clone());
+    let stop = streams.clone();
+    doors.spawn_restarting("unsnooze", streams.clone(), move || {
+        upkeep::wake(conversations.clone(), outbox.clone(), stop.clone())
+    });
     let mut back = Supervisor::default();
     let admin = admin::router(registry, readiness.clone());
     let operating = listeners::http(
@@ -321,7 +317,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         doors,
         back,
         lanes,
-        chat,
+        domain,
         db,
         storage,
         clients: [grpc_draining, http_draining],

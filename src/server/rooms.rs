@@ -98,8 +98,8 @@ pub fn writer(config: &Config) -> parley_domain::write::Config {
     }
 }
 
-/// The verbs'.
-pub fn chat(config: &Config, mails: bool) -> parley_domain::Config {
+/// The domain's.
+pub fn domain(config: &Config, mails: bool) -> parley_domain::Config {
     parley_domain::Config {
         mails,
         concurrent_searches: config.limits.concurrent_searches,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use parley_blobs::Storage;
-use parley_domain::Chat;
+use parley_domain::Domain;
 use parley_storage::Database;
 use tokio::{
     sync::watch,
@@ -42,8 +42,8 @@ pub struct Shutdown {
     pub back: Supervisor,
     /// The shards of the writer.
     pub lanes: JoinSet<()>,
-    /// The verbs, which hold the writer.
-    pub chat: Chat,
+    /// The domain, which holds the writer.
+    pub domain: Domain,
     /// The database.
     pub db: Database,
     /// The bytes of files.
@@ -96,8 +96,8 @@ impl Shutdown {
             Err(_) => self.cut().await,
         };
         let deadline = Instant::now() + REST;
-        // The last clone of the writer goes with the verbs: its lanes store what is queued, and end.
-        drop(self.chat);
+        // Dropping the domain drops the last clone of the writer: its shards store what is queued, and end.
+        drop(self.domain);
         let lanes = async {
             let mut first = Ok(());
             while let Some(ended) = self.lanes.join_next().await {

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use parley_domain::{
-    Chat, audit,
-    conversations::transcripts::send_waiting,
+    audit,
+    conversations::{Conversations, transcripts::send_waiting},
     files::Files,
     forget_keys,
     mail::Mailer,
-    people::{presence::forget_absent, removal::empty_deleted},
+    people::{outbox::Outbox, presence::forget_absent, removal::empty_deleted},
     search::index::{self, Behind},
 };
 use parley_eventlog::{log::Log, retention::Keep};
@@ -86,19 +86,19 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
     Ok(())
 }
 
-/// Opens snoozed conversations when their time has come, and tells of changes of users and bots that nobody told of, until `stop`.
-pub async fn wake(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
+/// Reopens snoozed conversations when their time has come, and delivers changes of users and bots that were not delivered in time, until `stop`.
+pub async fn wake(conversations: Conversations, outbox: Outbox, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(WAKE);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match chat.wake_snoozed().await {
+        match conversations.unsnooze_due().await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "snoozed conversations opened"),
             Err(error) => tracing::warn!(%error, "snoozed conversations could not be opened; trying again later"),
         }
-        match chat.announce_late().await {
+        match outbox.deliver_late().await {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "changes of users or bots told late"),
-            Err(error) => tracing::warn!(%error, "changes of users or bots could not be told; trying again later"),
+            Ok(count) => tracing::debug!(count, "late changes of users or bots delivered"),
+            Err(error) => tracing::warn!(%error, "failed to deliver changes of users or bots; retrying later"),
         }
     }
     Ok(())

@@ -33,7 +33,11 @@ pub fn check(arguments: &[String]) -> Result<()> {
         let before = tokens(&git(&["show", &format!("{revision}:{path}")])?, path)?;
         let after = tokens(&fs::read_to_string(path).with_context(|| path.to_owned())?, path)?;
         if let Some(position) = before.iter().zip(&after).position(|(one, other)| one != other) {
-            different.push(format!("{path}: `{}` became `{}`", excerpt(&before, position), excerpt(&after, position)));
+            different.push(format!(
+                "{path}: `{}` became `{}`",
+                excerpt(&before, position),
+                excerpt(&after, position)
+            ));
         } else if before.len() != after.len() {
             different.push(format!("{path}: {} tokens became {}", before.len(), after.len()));
         }
@@ -45,7 +49,11 @@ pub fn check(arguments: &[String]) -> Result<()> {
 
 fn git(arguments: &[&str]) -> Result<String> {
     let output = Command::new("git").args(arguments).output().context("failed to run git")?;
-    ensure!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "git {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(String::from_utf8(output.stdout)?)
 }
 

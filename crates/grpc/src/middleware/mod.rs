@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use parley_domain::Chat;
+use parley_domain::Context;
 use tower::ServiceBuilder;
 
 mod audit;
@@ -47,10 +47,16 @@ use turn::TakeTurn;
 /// first, the future of the call is dropped; each layer's state is dropped with it, and `Audit` and `Trace` write the call down as cancelled.
 ///
 /// A unary call takes at most `max_duration`.
-pub fn stack(router: axum::Router, chat: &Chat, authenticator: Authenticator, limits: Arc<Limits>, max_duration: Duration) -> axum::Router {
+pub fn stack(
+    router: axum::Router,
+    context: &Context,
+    authenticator: Authenticator,
+    limits: Arc<Limits>,
+    max_duration: Duration,
+) -> axum::Router {
     // Shared: its clone copies several caches' handles, and a layer is cloned with every call.
     let authenticator = Arc::new(authenticator);
-    let outage = chat.outage();
+    let outage = context.outage();
     let begins = move || {
         let outage = outage.clone();
         async move { outage.begins().await }
@@ -64,7 +70,7 @@ pub fn stack(router: axum::Router, chat: &Chat, authenticator: Authenticator, li
             .layer(Trace)
             // Records who administered what. Above `Auth`, because refused callers are audited, too; below `Trace`, so that its lines carry the
             // trace, except for a call that is dropped: that happens outside of its context.
-            .layer(Audit::new(chat.audit.clone()))
+            .layer(Audit::new(context.audit.clone()))
             // Answers at once while the database is away. Above `Auth`, because not even a token can be looked up then; below `Trace` and
             // `Audit`, because a call in flight that an outage ends is recorded.
             .layer(FailFast::new(begins))
@@ -80,7 +86,7 @@ pub fn stack(router: axum::Router, chat: &Chat, authenticator: Authenticator, li
             // Bounds the rest by the call's deadline, including the waits of the next two layers.
             .layer(Deadline)
             // Waits for the position of the log that the call asks for. Above `TakeTurn`, because the wait needs no turn and may be long.
-            .layer(MinCursor::new(Arc::clone(&chat.events.hub)))
+            .layer(MinCursor::new(Arc::clone(&context.events.hub)))
             // Lets callers without a token take turns. Innermost, because a turn lasts as long as the handler works and no longer.
             .layer(TakeTurn::new(authenticator))
             // Hands the request to its service, with the caller in its extensions.

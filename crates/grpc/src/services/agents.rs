@@ -11,8 +11,7 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    accounts::membership,
-    api::Api,
+    accounts::{AccountsApi, membership},
     fit,
     request::{caller, change},
     response::answered,
@@ -33,7 +32,7 @@ fn address(fields: &mut Fields, field: &str, email: &str) -> String {
     read.unwrap_or_default()
 }
 
-impl Api {
+impl AccountsApi {
     pub(super) async fn agent_created(
         &self,
         request: Request<pb::CreateAgentRequest>,
@@ -50,10 +49,7 @@ impl Api {
         fields.required_name("name", &asked.name, SHORT);
         let new = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
         fields.done().or_status()?;
-        answered(
-            self.chat.create_agent(call, email, asked.name.clone(), new).await.or_status()?,
-            respond,
-        )
+        answered(self.agents.create(call, email, asked.name.clone(), new).await.or_status()?, respond)
     }
 
     pub(super) async fn agents_created(
@@ -74,7 +70,7 @@ impl Api {
             .map(|(nth, email)| address(&mut fields, &format!("emails[{nth}]"), email))
             .collect();
         fields.done().or_status()?;
-        answered(self.chat.create_agents(call, emails).await.or_status()?, respond)
+        answered(self.agents.create_many(call, emails).await.or_status()?, respond)
     }
 
     pub(super) async fn agent_updated(
@@ -97,7 +93,7 @@ impl Api {
         }
         let patch = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
         fields.done().or_status()?;
-        let updated = self.chat.update_agent(call, UserId(asked.user_id), asked.name.clone(), patch);
+        let updated = self.agents.update(call, UserId(asked.user_id), asked.name.clone(), patch);
         answered(updated.await.or_status()?, respond)
     }
 }

@@ -1,7 +1,11 @@
 //! `CannedResponsesService`.
 
 use bytes::Bytes;
-use parley_domain::{record::canned_response, records::canned_responses::CannedResponsePatch};
+use parley_domain::{
+    Domain,
+    record::canned_response,
+    records::canned_responses::{CannedResponsePatch, CannedResponses},
+};
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};
 use parley_proto::{self as pb, canned_responses_service_server::CannedResponsesService};
 use parley_types::{
@@ -12,7 +16,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     request::{caller, change},
     response::answered,
 };
@@ -27,8 +30,22 @@ use crate::{
 /// Characters in a text.
 const TEXT: usize = 20_000;
 
+/// Implements `CannedResponsesService`.
+#[derive(Clone, Debug)]
+pub struct CannedResponsesApi {
+    canned_responses: CannedResponses,
+}
+
+impl CannedResponsesApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            canned_responses: domain.canned_responses.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl CannedResponsesService for Api {
+impl CannedResponsesService for CannedResponsesApi {
     async fn create_canned_response(
         &self,
         request: Request<pb::CreateCannedResponseRequest>,
@@ -49,10 +66,7 @@ impl CannedResponsesService for Api {
         });
         fields.done().or_status()?;
         let pb::CannedResponse { short_code, content, .. } = canned_response;
-        answered(
-            self.chat.create_canned_response(call, short_code, content).await.or_status()?,
-            respond,
-        )
+        answered(self.canned_responses.create(call, short_code, content).await.or_status()?, respond)
     }
 
     async fn get_canned_response(
@@ -62,8 +76,8 @@ impl CannedResponsesService for Api {
         let asked = request.get_ref();
         let (account, id) = (AccountId(asked.account_id), CannedResponseId(asked.canned_response_id));
         let row = self
-            .chat
-            .canned_response(&*caller(&request).or_status()?, account, id)
+            .canned_responses
+            .get(&*caller(&request).or_status()?, account, id)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetCannedResponseResponse {
@@ -88,8 +102,8 @@ impl CannedResponsesService for Api {
         fields.text("query", &asked.query, SHORT);
         fields.done().or_status()?;
         let found = self
-            .chat
-            .canned_responses(&caller, account, &asked.query, &page)
+            .canned_responses
+            .list(&caller, account, &asked.query, &page)
             .await
             .or_status()?;
         let (canned_responses, next_page_token) = page::fill(&same, &found, pb::CannedResponse::from_stored);
@@ -117,8 +131,8 @@ impl CannedResponsesService for Api {
         let patch = fields.within("canned_response", |fields| patch(fields, &canned_response, &paths));
         fields.done().or_status()?;
         answered(
-            self.chat
-                .update_canned_response(call, CannedResponseId(canned_response.id), patch)
+            self.canned_responses
+                .update(call, CannedResponseId(canned_response.id), patch)
                 .await
                 .or_status()?,
             respond,
@@ -139,8 +153,8 @@ impl CannedResponsesService for Api {
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
         answered(
-            self.chat
-                .delete_canned_response(call, CannedResponseId(asked.canned_response_id))
+            self.canned_responses
+                .delete(call, CannedResponseId(asked.canned_response_id))
                 .await
                 .or_status()?,
             respond,

@@ -8,12 +8,15 @@ use parley_admission::{
     rate_limit::{Activity, Resource},
 };
 use parley_domain::{
+    Domain,
     client::{
-        Guest, Signature,
-        conversations::{Newest, Seen},
-        sessions::ClientFields,
+        ContactSession, PublicInboxes, Signature,
+        conversations::{Newest, Seen, VisitorConversations},
+        messages::VisitorMessages,
+        sessions::{ClientFields, VisitorSessions},
     },
     conversations::answers::{CreatedConversation, StatusSet},
+    files::Files,
     joined::{Client, Conversation, Message},
     messages::Created,
     page::Sort,
@@ -28,7 +31,7 @@ use parley_types::{
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{api::Api, files, keyed::Keyed, messages, request::change_as, response::answered};
+use super::{files, keyed::Keyed, messages, request::change_as, response::answered, service_context::ServiceContext};
 use crate::{
     middleware::{authenticator::Payer, call_span::traceparent},
     status::OrStatus as _,
@@ -44,27 +47,49 @@ const CONTENT: usize = 150_000;
 /// Characters in a picture's URL.
 const URL: usize = 2048;
 
-impl Api {
-    async fn guest(&self, session: Option<&pb::ClientSession>) -> Result<Arc<Guest>> {
+/// Implements `ClientService`.
+#[derive(Clone, Debug)]
+pub struct ClientApi {
+    public_inboxes: PublicInboxes,
+    sessions: VisitorSessions,
+    conversations: VisitorConversations,
+    messages: VisitorMessages,
+    files: Files,
+    server: Arc<ServiceContext>,
+}
+
+impl ClientApi {
+    pub fn new(domain: &Domain, server: &Arc<ServiceContext>) -> Self {
+        Self {
+            public_inboxes: domain.public_inboxes.clone(),
+            sessions: domain.visitor_sessions.clone(),
+            conversations: domain.visitor_conversations.clone(),
+            messages: domain.visitor_messages.clone(),
+            files: domain.context.files.clone(),
+            server: Arc::clone(server),
+        }
+    }
+
+    async fn visitor(&self, session: Option<&pb::ClientSession>) -> Result<Arc<ContactSession>> {
         let session = required("session", session)?;
-        self.chat.client(&session.inbox_identifier, &session.source_id).await
+        self.public_inboxes.session(&session.inbox_identifier, &session.source_id).await
     }
 
     /// Charges what a session does, and the bytes of its request.
-    fn charge<R: prost::Message>(&self, request: &Request<R>, guest: &Guest, activity: Option<Activity>) -> Result<()> {
-        let inbox = (guest.account(), guest.client.inbox.row.id);
-        Payer::of(request).charge(&self.config.anonymous, inbox, activity, request.get_ref().encoded_len())
+    fn charge<R: prost::Message>(&self, request: &Request<R>, visitor: &ContactSession, activity: Option<Activity>) -> Result<()> {
+        let inbox = (visitor.account(), visitor.client.inbox.row.id);
+        Payer::of(request).charge(&self.server.config.anonymous, inbox, activity, request.get_ref().encoded_len())
     }
 
     /// A conversation that was changed, with the messages that its contact may see. They are read after the change and are no part of
     /// what is kept for a repetition.
-    async fn shown(&self, guest: &Guest, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
+    async fn shown(&self, visitor: &ContactSession, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
         if let Some(conversation) = conversation {
             let newest = self
-                .chat
-                .client_messages_of(guest.account(), ConversationId(conversation.id))
+                .conversations
+                .newest_messages(visitor.account(), ConversationId(conversation.id))
                 .await?;
-            put_messages(conversation, &newest, guest);
+            put_messages(conversation, &newest, visitor);
         }
         Ok(())
     }
@@ -73,10 +98,10 @@ impl Api {
 fn call<R: Keyed, T: 'static, M: prost::Message + 'static>(
     fields: &mut Fields,
     request: &Request<R>,
-    guest: &Guest,
+    visitor: &ContactSession,
     respond: impl Fn(&T, Bytes) -> M + Send + Sync + 'static,
 ) -> Call<T> {
-    change_as(fields, request, Arc::clone(&guest.caller), guest.account(), respond)
+    change_as(fields, request, Arc::clone(&visitor.caller), visitor.account(), respond)
 }
 
 fn signature(fields: &mut Fields, signature: Option<pb::ClientSignature>) -> Signature {
@@ -107,11 +132,11 @@ macro_rules! said {
 }
 
 #[tonic::async_trait]
-impl ClientService for Api {
+impl ClientService for ClientApi {
     async fn get_client_inbox(&self, request: Request<pb::GetClientInboxRequest>) -> Result<Response<pb::GetClientInboxResponse>, Status> {
-        let door = self.chat.client_door(&request.get_ref().inbox_identifier).await.or_status()?;
+        let public_inbox = self.public_inboxes.get(&request.get_ref().inbox_identifier).await.or_status()?;
         Ok(Response::new(pb::GetClientInboxResponse {
-            inbox: Some(door.inbox.as_ref().to_proto()),
+            inbox: Some(public_inbox.inbox.as_ref().to_proto()),
         }))
     }
 
@@ -119,19 +144,19 @@ impl ClientService for Api {
         &self,
         request: Request<pb::CreateClientSessionRequest>,
     ) -> Result<Response<pb::CreateClientSessionResponse>, Status> {
-        let door = self.chat.client_door(&request.get_ref().inbox_identifier).await.or_status()?;
-        let inbox = (door.inbox.row.account_id, door.inbox.row.id);
+        let public_inbox = self.public_inboxes.get(&request.get_ref().inbox_identifier).await.or_status()?;
+        let inbox = (public_inbox.inbox.row.account_id, public_inbox.inbox.row.id);
         let bytes = request.get_ref().encoded_len();
         Payer::of(&request)
-            .charge(&self.config.anonymous, inbox, Some(Activity::Session), bytes)
+            .charge(&self.server.config.anonymous, inbox, Some(Activity::Session), bytes)
             .or_status()?;
         let respond = |client: &Client, cursor: Bytes| pb::CreateClientSessionResponse {
             session: Some(client.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();
-        let account = door.inbox.row.account_id;
-        let mut call = change_as(&mut fields, &request, Arc::clone(&door.caller), account, respond);
+        let account = public_inbox.inbox.row.account_id;
+        let mut call = change_as(&mut fields, &request, Arc::clone(&public_inbox.caller), account, respond);
         // Without a session there is only the address to tell callers apart.
         match request.extensions().get::<ClientAddress>() {
             // Everybody behind that proxy has one address, and a stored reply holds the credential of a session.
@@ -141,7 +166,7 @@ impl ClientService for Api {
                     ClientAddress::Client(address) | ClientAddress::UndeclaredProxy(address) => *address,
                 });
                 if let Some(key) = &mut call.key {
-                    key.owner = KeyOwner::visitor(door.inbox.row.id, address);
+                    key.owner = KeyOwner::visitor(public_inbox.inbox.row.id, address);
                 }
             }
         }
@@ -151,8 +176,8 @@ impl ClientService for Api {
         let new = said!(fields, asked, attributes);
         fields.done().or_status()?;
         answered(
-            self.chat
-                .create_client_session(call, door, source_id, signature, new)
+            self.sessions
+                .create(call, public_inbox, source_id, signature, new)
                 .await
                 .or_status()?,
             respond,
@@ -163,13 +188,13 @@ impl ClientService for Api {
         &self,
         request: Request<pb::GetClientSessionRequest>,
     ) -> Result<Response<pb::GetClientSessionResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
         let traceparent = traceparent(&request);
         let mut fields = Fields::default();
         let signature = signature(&mut fields, request.into_inner().signature);
         fields.done().or_status()?;
-        let client = self.chat.client_session(&guest, &signature, traceparent).await.or_status()?;
+        let client = self.sessions.get(&visitor, &signature, traceparent).await.or_status()?;
         Ok(Response::new(pb::GetClientSessionResponse {
             session: Some(client.to_proto()),
         }))
@@ -179,22 +204,19 @@ impl ClientService for Api {
         &self,
         request: Request<pb::UpdateClientSessionRequest>,
     ) -> Result<Response<pb::UpdateClientSessionResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, None).or_status()?;
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, None).or_status()?;
         let respond = |client: &Client, cursor: Bytes| pb::UpdateClientSessionResponse {
             session: Some(client.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &visitor, respond);
         let asked = request.into_inner();
         let signature = signature(&mut fields, asked.signature);
         let said = said!(fields, asked, attribute_update);
         fields.done().or_status()?;
-        answered(
-            self.chat.update_client_session(call, &guest, signature, said).await.or_status()?,
-            respond,
-        )
+        answered(self.sessions.update(call, &visitor, signature, said).await.or_status()?, respond)
     }
 
     async fn list_client_conversations(
@@ -202,7 +224,7 @@ impl ClientService for Api {
         request: Request<pb::ListClientConversationsRequest>,
     ) -> Result<Response<pb::ListClientConversationsResponse>, Status> {
         let asked = request.get_ref();
-        let guest = self.guest(asked.session.as_ref()).await.or_status()?;
+        let visitor = self.visitor(asked.session.as_ref()).await.or_status()?;
         let same = pb::ListClientConversationsRequest {
             page_size: 0,
             page_token: String::new(),
@@ -213,11 +235,11 @@ impl ClientService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self
-            .chat
-            .client_conversations(&guest, !asked.without_messages, &page)
+            .conversations
+            .list(&visitor, !asked.without_messages, &page)
             .await
             .or_status()?;
-        let (conversations, next_page_token) = page::fill(&same, &found, |found| seen(found, &guest));
+        let (conversations, next_page_token) = page::fill(&same, &found, |found| seen(found, &visitor));
         Ok(Response::new(pb::ListClientConversationsResponse {
             conversations,
             next_page_token,
@@ -228,25 +250,21 @@ impl ClientService for Api {
         &self,
         request: Request<pb::CreateClientConversationRequest>,
     ) -> Result<Response<pb::CreateClientConversationResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Conversation)).or_status()?;
-        let session = Arc::clone(&guest);
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Conversation)).or_status()?;
+        let session = Arc::clone(&visitor);
         let respond = move |made: &CreatedConversation, cursor: Bytes| pb::CreateClientConversationResponse {
             conversation: Some(bare(&made.conversation.conversation, &session)),
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &visitor, respond.clone());
         let asked = request.into_inner();
         let custom_attributes = fields.conversation_attributes("custom_attributes", asked.custom_attributes.as_ref());
         fields.done().or_status()?;
-        let made = self
-            .chat
-            .create_client_conversation(call, &guest, custom_attributes)
-            .await
-            .or_status()?;
+        let made = self.conversations.create(call, &visitor, custom_attributes).await.or_status()?;
         let mut response = answered(made, respond)?;
-        self.shown(&guest, &mut response.get_mut().conversation).await.or_status()?;
+        self.shown(&visitor, &mut response.get_mut().conversation).await.or_status()?;
         Ok(response)
     }
 
@@ -255,14 +273,14 @@ impl ClientService for Api {
         request: Request<pb::GetClientConversationRequest>,
     ) -> Result<Response<pb::GetClientConversationResponse>, Status> {
         let asked = request.get_ref();
-        let guest = self.guest(asked.session.as_ref()).await.or_status()?;
+        let visitor = self.visitor(asked.session.as_ref()).await.or_status()?;
         let found = self
-            .chat
-            .client_conversation(&guest, ConversationId(asked.conversation_id))
+            .conversations
+            .get(&visitor, ConversationId(asked.conversation_id))
             .await
             .or_status()?;
         Ok(Response::new(pb::GetClientConversationResponse {
-            conversation: Some(seen(&found, &guest)),
+            conversation: Some(seen(&found, &visitor)),
         }))
     }
 
@@ -270,19 +288,19 @@ impl ClientService for Api {
         &self,
         request: Request<pb::ResolveClientConversationRequest>,
     ) -> Result<Response<pb::ResolveClientConversationResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
-        let session = Arc::clone(&guest);
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
+        let session = Arc::clone(&visitor);
         let respond = move |set: &StatusSet, cursor: Bytes| pb::ResolveClientConversationResponse {
             conversation: Some(bare(&set.conversation.conversation, &session)),
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &visitor, respond.clone());
         fields.done().or_status()?;
         let id = ConversationId(request.get_ref().conversation_id);
-        let mut response = answered(self.chat.resolve_client_conversation(call, id).await.or_status()?, respond)?;
-        self.shown(&guest, &mut response.get_mut().conversation).await.or_status()?;
+        let mut response = answered(self.conversations.resolve(call, id).await.or_status()?, respond)?;
+        self.shown(&visitor, &mut response.get_mut().conversation).await.or_status()?;
         Ok(response)
     }
 
@@ -291,10 +309,10 @@ impl ClientService for Api {
         request: Request<pb::SetClientTypingRequest>,
     ) -> Result<Response<pb::SetClientTypingResponse>, Status> {
         let asked = request.get_ref();
-        let guest = self.guest(asked.session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
+        let visitor = self.visitor(asked.session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
         let id = ConversationId(asked.conversation_id);
-        let head = self.chat.set_client_typing(&guest, id, asked.typing).await.or_status()?;
+        let head = self.conversations.set_typing(&visitor, id, asked.typing).await.or_status()?;
         Ok(Response::new(pb::SetClientTypingResponse { cursor: head.encode() }))
     }
 
@@ -302,14 +320,14 @@ impl ClientService for Api {
         &self,
         request: Request<pb::MarkClientConversationSeenRequest>,
     ) -> Result<Response<pb::MarkClientConversationSeenResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::MarkClientConversationSeenResponse { cursor };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &visitor, respond);
         fields.done().or_status()?;
         let id = ConversationId(request.get_ref().conversation_id);
-        answered(self.chat.client_looked(call, id).await.or_status()?, respond)
+        answered(self.conversations.mark_seen(call, id).await.or_status()?, respond)
     }
 
     async fn list_client_messages(
@@ -317,7 +335,7 @@ impl ClientService for Api {
         request: Request<pb::ListClientMessagesRequest>,
     ) -> Result<Response<pb::ListClientMessagesResponse>, Status> {
         let asked = request.get_ref();
-        let guest = self.guest(asked.session.as_ref()).await.or_status()?;
+        let visitor = self.visitor(asked.session.as_ref()).await.or_status()?;
         let same = pb::ListClientMessagesRequest {
             page_size: 0,
             page_token: String::new(),
@@ -329,8 +347,8 @@ impl ClientService for Api {
         page.check_key(&[Sort::by_id(true)]).or_status()?;
         let before = page.after.map(|key| key.id).or(asked.before).map(MessageId);
         let id = ConversationId(asked.conversation_id);
-        let found = self.chat.client_messages(&guest, id, before, page.size).await.or_status()?;
-        let session = &guest.client.row;
+        let found = self.messages.list(&visitor, id, before, page.size).await.or_status()?;
+        let session = &visitor.client.row;
         let (messages, next) = messages::shown(&found, false, |message| client_message(message, session));
         Ok(Response::new(pb::ListClientMessagesResponse {
             messages,
@@ -342,15 +360,15 @@ impl ClientService for Api {
         &self,
         request: Request<pb::CreateClientMessageRequest>,
     ) -> Result<Response<pb::CreateClientMessageResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
-        let session = Arc::clone(&guest);
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
+        let session = Arc::clone(&visitor);
         let respond = move |created: &Created, cursor: Bytes| pb::CreateClientMessageResponse {
             message: created.first().map(|message| client_message(message, &session.client.row)),
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &visitor, respond.clone());
         let asked = request.into_inner();
         let id = ConversationId(asked.conversation_id);
         if let Some(content) = &asked.content {
@@ -361,8 +379,8 @@ impl ClientService for Api {
         }
         fields.done().or_status()?;
         answered(
-            self.chat
-                .create_client_message(call, id, asked.content, asked.echo_id, asked.upload_ids)
+            self.messages
+                .create(call, id, asked.content, asked.echo_id, asked.upload_ids)
                 .await
                 .or_status()?,
             respond,
@@ -375,19 +393,20 @@ impl ClientService for Api {
     ) -> Result<Response<pb::UploadClientFileResponse>, Status> {
         let payer = Payer::of(&request);
         // An upload holds memory for as long as it lasts, so it is counted as a stream is.
-        let _permit = payer.open(&self.config.anonymous, Resource::Upload).or_status()?;
+        let _permit = payer.open(&self.server.config.anonymous, Resource::Upload).or_status()?;
         let mut requests = request.into_inner();
         let first = files::first(&mut requests).await?;
-        let guest = self.guest(first.session.as_ref()).await.or_status()?;
-        guest.caller.write_access(guest.account()).or_status()?;
-        let inbox = (guest.account(), guest.client.inbox.row.id);
-        let charge = |activity, bytes| payer.charge(&self.config.anonymous, inbox, activity, bytes);
+        let visitor = self.visitor(first.session.as_ref()).await.or_status()?;
+        visitor.caller.write_access(visitor.account()).or_status()?;
+        let inbox = (visitor.account(), visitor.client.inbox.row.id);
+        let charge = |activity, bytes| payer.charge(&self.server.config.anonymous, inbox, activity, bytes);
         charge(Some(Activity::File), 0).or_status()?;
-        let session = Some(guest.client.row.id);
-        let file = self
-            .receive(guest.account(), session, first, requests, |bytes| charge(None, bytes))
-            .await
-            .or_status()?;
+        let session = Some(visitor.client.row.id);
+        let file = files::receive(&self.files, visitor.account(), session, first, requests, |bytes| {
+            charge(None, bytes)
+        })
+        .await
+        .or_status()?;
         Ok(Response::new(pb::UploadClientFileResponse { file: Some(file) }))
     }
 
@@ -395,15 +414,15 @@ impl ClientService for Api {
         &self,
         request: Request<pb::UpdateClientMessageRequest>,
     ) -> Result<Response<pb::UpdateClientMessageResponse>, Status> {
-        let guest = self.guest(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &guest, Some(Activity::Message)).or_status()?;
-        let session = Arc::clone(&guest);
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
+        let session = Arc::clone(&visitor);
         let respond = move |message: &Message, cursor: Bytes| pb::UpdateClientMessageResponse {
             message: Some(client_message(message, &session.client.row)),
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &visitor, respond.clone());
         let asked = request.into_inner();
         let within = prost_types::Struct {
             fields: asked
@@ -416,19 +435,13 @@ impl ClientService for Api {
         fields.done().or_status()?;
         let submitted = object.remove("submitted_values").unwrap_or_default();
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        answered(
-            self.chat
-                .update_client_message(call, conversation, id, submitted)
-                .await
-                .or_status()?,
-            respond,
-        )
+        answered(self.messages.submit(call, conversation, id, submitted).await.or_status()?, respond)
     }
 }
 
 /// The newest of a conversation's messages, as many as fit, oldest first.
-fn put_messages(conversation: &mut pb::ClientConversation, newest: &Newest, guest: &Guest) {
-    let shown = |message| client_message(message, &guest.client.row);
+fn put_messages(conversation: &mut pb::ClientConversation, newest: &Newest, visitor: &ContactSession) {
+    let shown = |message| client_message(message, &visitor.client.row);
     let (mut messages, whole) = page::take(newest.messages.iter().rev(), shown);
     messages.reverse();
     conversation.messages = messages;
@@ -437,13 +450,13 @@ fn put_messages(conversation: &mut pb::ClientConversation, newest: &Newest, gues
     }
 }
 
-fn seen(seen: &Seen, guest: &Guest) -> pb::ClientConversation {
-    let mut conversation = bare(&seen.conversation, guest);
-    put_messages(&mut conversation, &seen.newest, guest);
+fn seen(seen: &Seen, visitor: &ContactSession) -> pb::ClientConversation {
+    let mut conversation = bare(&seen.conversation, visitor);
+    put_messages(&mut conversation, &seen.newest, visitor);
     conversation
 }
 
 /// Without messages.
-fn bare(conversation: &Conversation, guest: &Guest) -> pb::ClientConversation {
-    client_conversation(conversation, &[], &guest.client.row)
+fn bare(conversation: &Conversation, visitor: &ContactSession) -> pb::ClientConversation {
+    client_conversation(conversation, &[], &visitor.client.row)
 }

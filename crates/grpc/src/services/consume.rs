@@ -19,8 +19,8 @@ use prost::Message as _;
 use tonic::{Request, Status, Streaming};
 
 use super::{
-    api::Api,
     last_cursor::LastCursor,
+    service_context::ServiceContext,
     stall::Watched,
     streams::{End, Watch},
 };
@@ -46,7 +46,7 @@ pub type Frames = Watched<Frame>;
 ///
 /// # Errors
 /// [`Error::Invalid`] for a stream that does not begin with `open`; what opening it says.
-pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Frames, Status> {
+pub async fn open(server: &ServiceContext, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Frames, Status> {
     let (metadata, extensions, mut inbound) = request.into_parts();
     let first = inbound.message().await?.and_then(|first| first.request);
     let Some(Said::Open(asked)) = first else {
@@ -58,7 +58,7 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         .or_status()?
         .consume(account, &asked.consumer)
         .or_status()?;
-    let watch = Watch::over(api, &request, account).or_status()?;
+    let watch = Watch::over(server, &request, account).or_status()?;
     let mut fields = Fields::default();
     fields.required_name("open.consumer", &asked.consumer, NAME);
     let (shard_count, shard) = (asked.shard_count.max(1), asked.shard);
@@ -92,8 +92,7 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         bytes: Some(credit.bytes).filter(|bytes| *bytes > 0),
     });
     let stored = |bytes: &[u8]| stored_filter(bytes, &watch);
-    let session = api
-        .chat
+    let session = server
         .events
         .hub
         .consume(&opening, begin, stored, heartbeat, credit)
@@ -120,7 +119,7 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         }
         Some((item?, consuming))
     });
-    Ok(api.stalls.watch(Kind::Consume, last, frames))
+    Ok(server.stalls.watch(Kind::Consume, last, frames))
 }
 
 fn begin(start: Option<consume_open::Start>) -> Option<Start> {

@@ -1,9 +1,11 @@
 //! Lists of contacts for `ContactsService`: all, searched, filtered.
 
 use parley_domain::{
-    Chat,
     auth::caller::Caller,
-    contacts::list::{ContactOrder, ContactQuery},
+    contacts::{
+        Contacts,
+        list::{ContactOrder, ContactQuery},
+    },
 };
 use parley_eventlog::conversion::FromStored as _;
 use parley_proto as pb;
@@ -22,7 +24,11 @@ use crate::validation::{
 const PAGE: i32 = 15;
 
 /// Contacts that can be named.
-pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRequest) -> Result<Response<pb::ListContactsResponse>> {
+pub(super) async fn list(
+    contacts: &Contacts,
+    caller: &Caller,
+    asked: pb::ListContactsRequest,
+) -> Result<Response<pb::ListContactsResponse>> {
     let account = AccountId(asked.account_id);
     caller.access(account)?;
     let same = pb::ListContactsRequest {
@@ -44,17 +50,21 @@ pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRe
         count: asked.with_total_size,
         ..ContactQuery::all()
     };
-    let (found, total) = chat.contacts(caller, account, &query, &page).await?;
-    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
+    let (found, total) = contacts.list(caller, account, &query, &page).await?;
+    let (shown, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::ListContactsResponse {
-        contacts,
+        contacts: shown,
         next_page_token,
         total_size: total.and_then(|total| i64::try_from(total).ok()),
     }))
 }
 
 /// Contacts that hold a text.
-pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContactsRequest) -> Result<Response<pb::SearchContactsResponse>> {
+pub(super) async fn search(
+    contacts: &Contacts,
+    caller: &Caller,
+    asked: pb::SearchContactsRequest,
+) -> Result<Response<pb::SearchContactsResponse>> {
     let account = AccountId(asked.account_id);
     caller.access(account)?;
     let same = pb::SearchContactsRequest {
@@ -75,17 +85,21 @@ pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContac
         count: asked.with_total_size,
         ..ContactQuery::all()
     };
-    let (found, total) = chat.contacts(caller, account, &query, &page).await?;
-    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
+    let (found, total) = contacts.list(caller, account, &query, &page).await?;
+    let (shown, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::SearchContactsResponse {
-        contacts,
+        contacts: shown,
         next_page_token,
         total_size: total.and_then(|total| i64::try_from(total).ok()),
     }))
 }
 
 /// Contacts that a filter lets through.
-pub(super) async fn filter(chat: &Chat, caller: &Caller, asked: pb::FilterContactsRequest) -> Result<Response<pb::FilterContactsResponse>> {
+pub(super) async fn filter(
+    contacts: &Contacts,
+    caller: &Caller,
+    asked: pb::FilterContactsRequest,
+) -> Result<Response<pb::FilterContactsResponse>> {
     let account = AccountId(asked.account_id);
     caller.access(account)?;
     let same = pb::FilterContactsRequest {
@@ -105,10 +119,10 @@ pub(super) async fn filter(chat: &Chat, caller: &Caller, asked: pb::FilterContac
         count: asked.with_total_size,
         ..ContactQuery::all()
     };
-    let (found, total) = chat.filter_contacts(caller, account, &given, query, &page).await?;
-    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
+    let (found, total) = contacts.filter(caller, account, &given, query, &page).await?;
+    let (shown, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::FilterContactsResponse {
-        contacts,
+        contacts: shown,
         next_page_token,
         total_size: total.and_then(|total| i64::try_from(total).ok()),
     }))

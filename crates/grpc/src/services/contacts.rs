@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
     attributes::AttributesPatch,
-    contacts::{ContactPatch, NewContact, answers::CreatedContact},
+    contacts::{ContactPatch, Contacts, NewContact, answers::CreatedContact, sessions::Sessions},
     joined::{ContactSessions, Inbox, Session},
 };
 use parley_eventlog::conversion::{FromStored as _, Reveal, ToProto, inbox_of};
@@ -19,7 +20,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     contact_lists,
     request::{caller, change},
     response::answered,
@@ -35,8 +35,24 @@ use crate::{
 /// Characters in a picture's URL.
 const URL: usize = 2048;
 
+/// Implements `ContactsService`.
+#[derive(Clone, Debug)]
+pub struct ContactsApi {
+    contacts: Contacts,
+    sessions: Sessions,
+}
+
+impl ContactsApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            contacts: domain.contacts.clone(),
+            sessions: domain.sessions.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl ContactsService for Api {
+impl ContactsService for ContactsApi {
     async fn create_contact(&self, request: Request<pb::CreateContactRequest>) -> Result<Response<pb::CreateContactResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
@@ -59,14 +75,14 @@ impl ContactsService for Api {
         };
         fields.indexed_attributes("additional_attributes", &new.additional_attributes);
         fields.done().or_status()?;
-        answered(self.chat.create_contact(call, new).await.or_status()?, created)
+        answered(self.contacts.create(call, new).await.or_status()?, created)
     }
 
     async fn get_contact(&self, request: Request<pb::GetContactRequest>) -> Result<Response<pb::GetContactResponse>, Status> {
         let asked = request.get_ref();
         let contact = self
-            .chat
-            .contact(
+            .contacts
+            .get(
                 &*caller(&request).or_status()?,
                 AccountId(asked.account_id),
                 ContactId(asked.contact_id),
@@ -80,7 +96,7 @@ impl ContactsService for Api {
 
     async fn list_contacts(&self, request: Request<pb::ListContactsRequest>) -> Result<Response<pb::ListContactsResponse>, Status> {
         Ok(
-            contact_lists::list(&self.chat, &*caller(&request).or_status()?, request.into_inner())
+            contact_lists::list(&self.contacts, &*caller(&request).or_status()?, request.into_inner())
                 .await
                 .or_status()?,
         )
@@ -88,7 +104,7 @@ impl ContactsService for Api {
 
     async fn search_contacts(&self, request: Request<pb::SearchContactsRequest>) -> Result<Response<pb::SearchContactsResponse>, Status> {
         Ok(
-            contact_lists::search(&self.chat, &*caller(&request).or_status()?, request.into_inner())
+            contact_lists::search(&self.contacts, &*caller(&request).or_status()?, request.into_inner())
                 .await
                 .or_status()?,
         )
@@ -96,7 +112,7 @@ impl ContactsService for Api {
 
     async fn filter_contacts(&self, request: Request<pb::FilterContactsRequest>) -> Result<Response<pb::FilterContactsResponse>, Status> {
         Ok(
-            contact_lists::filter(&self.chat, &*caller(&request).or_status()?, request.into_inner())
+            contact_lists::filter(&self.contacts, &*caller(&request).or_status()?, request.into_inner())
                 .await
                 .or_status()?,
         )
@@ -113,7 +129,7 @@ impl ContactsService for Api {
         let paths = mask(&mut fields, asked.update_mask);
         let patch = fields.within("contact", |fields| patch(fields, &contact, paths));
         fields.done().or_status()?;
-        answered(self.chat.update_contact(call, id, patch).await.or_status()?, updated)
+        answered(self.contacts.update(call, id, patch).await.or_status()?, updated)
     }
 
     async fn delete_contact(&self, request: Request<pb::DeleteContactRequest>) -> Result<Response<pb::DeleteContactResponse>, Status> {
@@ -122,10 +138,7 @@ impl ContactsService for Api {
         let mut fields = Fields::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
-        answered(
-            self.chat.delete_contact(call, ContactId(asked.contact_id)).await.or_status()?,
-            respond,
-        )
+        answered(self.contacts.delete(call, ContactId(asked.contact_id)).await.or_status()?, respond)
     }
 
     async fn create_contact_session(
@@ -141,8 +154,8 @@ impl ContactsService for Api {
         fields.done().or_status()?;
         let (contact, inbox) = (ContactId(asked.contact_id), InboxId(asked.inbox_id));
         answered(
-            self.chat
-                .create_session(call, contact, inbox, source_id, asked.hmac_verified)
+            self.sessions
+                .create(call, contact, inbox, source_id, asked.hmac_verified)
                 .await
                 .or_status()?,
             session,
@@ -163,8 +176,8 @@ impl ContactsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self
-            .chat
-            .sessions(
+            .sessions
+            .list(
                 &*caller(&request).or_status()?,
                 AccountId(asked.account_id),
                 ContactId(asked.contact_id),
@@ -196,7 +209,7 @@ impl ContactsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self
-            .chat
+            .sessions
             .contactable_inboxes(&caller, account, ContactId(asked.contact_id), &page)
             .await
             .or_status()?;
@@ -223,8 +236,8 @@ impl ContactsService for Api {
         fields.required("source_id", &asked.source_id, SHORT);
         fields.done().or_status()?;
         let contact = self
-            .chat
-            .contact_by_session(&caller, account, InboxId(asked.inbox_id), &asked.source_id)
+            .sessions
+            .contact_of(&caller, account, InboxId(asked.inbox_id), &asked.source_id)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetContactBySessionResponse {
@@ -240,7 +253,7 @@ impl ContactsService for Api {
         let asked = request.into_inner();
         fields.done().or_status()?;
         let (base, mergee) = (ContactId(asked.base_contact_id), ContactId(asked.mergee_contact_id));
-        answered(self.chat.merge_contacts(call, base, mergee).await.or_status()?, merged)
+        answered(self.contacts.merge(call, base, mergee).await.or_status()?, merged)
     }
 }
 

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
+    contacts::sessions::Sessions,
     conversations::{
-        NewConversation,
+        Conversations, NewConversation,
         answers::{CreatedConversation, StatusSet},
         changes::ConversationPatch,
+        transcripts::Transcripts,
     },
     joined::{ConversationSummary, Message},
     kind::ConversationStatus,
@@ -21,8 +24,8 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    api::Api,
     conversation_lists::{counted, own_team, query},
+    own_contacts::own_contacts,
     request::{caller, change},
     response::answered,
 };
@@ -49,12 +52,11 @@ macro_rules! patched {
         let call = change(&mut $fields, &$request, account, respond).or_status()?;
         let patch = $patch;
         $fields.done().or_status()?;
-        let updated = $self.chat.update_conversation(call, ConversationId($asked.conversation_id), patch);
+        let updated = $self.conversations.update(call, ConversationId($asked.conversation_id), patch);
         let mut answer = answered(updated.await.or_status()?, respond)?;
         let caller = caller(&$request).or_status()?;
         own_team(&caller, account, answer.get_mut().conversation.iter_mut());
-        $self
-            .own_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
+        own_contacts(&$self.sessions, &caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -67,8 +69,26 @@ fn status(fields: &mut Fields, number: i32) -> Option<ConversationStatus> {
         .and_then(pb::ConversationStatus::to_row)
 }
 
+/// Implements `ConversationsService`.
+#[derive(Clone, Debug)]
+pub struct ConversationsApi {
+    conversations: Conversations,
+    transcripts: Transcripts,
+    sessions: Sessions,
+}
+
+impl ConversationsApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            conversations: domain.conversations.clone(),
+            transcripts: domain.transcripts.clone(),
+            sessions: domain.sessions.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl ConversationsService for Api {
+impl ConversationsService for ConversationsApi {
     async fn create_conversation(
         &self,
         request: Request<pb::CreateConversationRequest>,
@@ -102,12 +122,12 @@ impl ConversationsService for Api {
                 .map(|draft| fields.within("message", |fields| drafts::read(fields, draft))),
         };
         fields.done().or_status()?;
-        let mut answer = answered(self.chat.create_conversation(call, new).await.or_status()?, created)?;
+        let mut answer = answered(self.conversations.create(call, new).await.or_status()?, created)?;
         own_team(&caller, account, answer.get_mut().conversation.iter_mut());
-        self.own_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
+        own_contacts(&self.sessions, &caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
-        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        own_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -120,10 +140,12 @@ impl ConversationsService for Api {
         let asked = request.get_ref();
         let (account, id) = (AccountId(asked.account_id), ConversationId(asked.conversation_id));
         let caller = caller(&request).or_status()?;
-        let summary = self.chat.conversation(&caller, account, id).await.or_status()?;
+        let summary = self.conversations.get(&caller, account, id).await.or_status()?;
         let mut conversation = pb::Conversation::from_stored(&summary);
         own_team(&caller, account, [&mut conversation]);
-        self.own_contacts(&caller, account, [&mut conversation]).await.or_status()?;
+        own_contacts(&self.sessions, &caller, account, [&mut conversation])
+            .await
+            .or_status()?;
         Ok(Response::new(pb::GetConversationResponse {
             conversation: Some(conversation),
         }))
@@ -148,10 +170,12 @@ impl ConversationsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, asked.skip);
         let query = query(&mut fields, asked, caller.user_id());
         fields.done().or_status()?;
-        let found = self.chat.conversations(&caller, account, &query, &page).await.or_status()?;
+        let found = self.conversations.list(&caller, account, &query, &page).await.or_status()?;
         let (mut conversations, next_page_token) = page::fill(&same, &found.page, pb::Conversation::from_stored);
         own_team(&caller, account, &mut conversations);
-        self.own_contacts(&caller, account, &mut conversations).await.or_status()?;
+        own_contacts(&self.sessions, &caller, account, &mut conversations)
+            .await
+            .or_status()?;
         Ok(Response::new(pb::ListConversationsResponse {
             conversations,
             next_page_token,
@@ -180,13 +204,15 @@ impl ConversationsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, asked.skip);
         fields.done().or_status()?;
         let (found, counts) = self
-            .chat
-            .filter_conversations(&caller, account, &given, asked.with_counts, &page)
+            .conversations
+            .filter(&caller, account, &given, asked.with_counts, &page)
             .await
             .or_status()?;
         let (mut conversations, next_page_token) = page::fill(&same, &found, pb::Conversation::from_stored);
         own_team(&caller, account, &mut conversations);
-        self.own_contacts(&caller, account, &mut conversations).await.or_status()?;
+        own_contacts(&self.sessions, &caller, account, &mut conversations)
+            .await
+            .or_status()?;
         Ok(Response::new(pb::FilterConversationsResponse {
             conversations,
             next_page_token,
@@ -213,12 +239,12 @@ impl ConversationsService for Api {
         fields.done().or_status()?;
         let id = ConversationId(asked.conversation_id);
         let mut answer = answered(
-            self.chat.update_conversation_status(call, id, status, until).await.or_status()?,
+            self.conversations.update_status(call, id, status, until).await.or_status()?,
             respond,
         )?;
         let caller = caller(&request).or_status()?;
         own_team(&caller, account, answer.get_mut().conversation.iter_mut());
-        self.own_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
+        own_contacts(&self.sessions, &caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -329,7 +355,7 @@ impl ConversationsService for Api {
         let call = change(&mut fields, &request, account, respond).or_status()?;
         fields.done().or_status()?;
         let id = ConversationId(asked.conversation_id);
-        answered(self.chat.delete_conversation(call, id).await.or_status()?, respond)
+        answered(self.conversations.delete(call, id).await.or_status()?, respond)
     }
 
     async fn send_transcript(&self, request: Request<pb::SendTranscriptRequest>) -> Result<Response<pb::SendTranscriptResponse>, Status> {
@@ -343,7 +369,7 @@ impl ConversationsService for Api {
         let email = fields.email("email", Some(asked.email.clone())).unwrap_or_default();
         fields.done().or_status()?;
         let id = ConversationId(asked.conversation_id);
-        answered(self.chat.send_transcript(call, id, email).await.or_status()?, respond)
+        answered(self.transcripts.send(call, id, email).await.or_status()?, respond)
     }
 
     async fn list_conversation_attachments(
@@ -364,10 +390,10 @@ impl ConversationsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, asked.skip);
         fields.done().or_status()?;
         let id = ConversationId(asked.conversation_id);
-        let (found, total) = self.chat.conversation_attachments(&caller, account, id, &page).await.or_status()?;
+        let (found, total) = self.conversations.list_attachments(&caller, account, id, &page).await.or_status()?;
         let (mut attachments, next_page_token) = page::fill(&same, &found, attached);
         let messages = attachments.iter_mut().filter_map(|attachment| attachment.message.as_mut());
-        self.own_contacts(&caller, account, messages).await.or_status()?;
+        own_contacts(&self.sessions, &caller, account, messages).await.or_status()?;
         Ok(Response::new(pb::ListConversationAttachmentsResponse {
             attachments,
             next_page_token,
@@ -384,7 +410,7 @@ impl ConversationsService for Api {
             by_contact: asked.by_contact,
         };
         let head = self
-            .chat
+            .conversations
             .set_typing(&*caller(&request).or_status()?, account, id, typing)
             .await
             .or_status()?;

@@ -1,11 +1,14 @@
 //! `FilesService`, and the uploads of `ClientService`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, future, stream};
 use parley_admission::rate_limit::{Permit, Resource};
-use parley_domain::files::{Said, Uploaded};
+use parley_domain::{
+    Domain,
+    files::{Files, Said, Uploaded},
+};
 use parley_eventlog::hub::Kind;
 use parley_fault::Protection;
 use parley_proto::{self as pb, files_service_server::FilesService};
@@ -16,7 +19,7 @@ use parley_types::{
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{api::Api, last_cursor::LastCursor, request::caller, stall::Watched};
+use super::{last_cursor::LastCursor, request::caller, service_context::ServiceContext, stall::Watched};
 use crate::{
     middleware::{
         authenticator::Payer,
@@ -87,7 +90,21 @@ enum DownloadPermit {
     Uncounted,
 }
 
-impl Api {
+/// Implements `FilesService`.
+#[derive(Clone, Debug)]
+pub struct FilesApi {
+    files: Files,
+    server: Arc<ServiceContext>,
+}
+
+impl FilesApi {
+    pub fn new(domain: &Domain, server: &Arc<ServiceContext>) -> Self {
+        Self {
+            files: domain.context.files.clone(),
+            server: Arc::clone(server),
+        }
+    }
+
     /// A download of a service is one of the streams of its token; that of anybody else is counted by address.
     fn download_permit(&self, payer: &Payer) -> Result<DownloadPermit> {
         if !parley_fault::is_on(Protection::DownloadPermits) {
@@ -95,52 +112,52 @@ impl Api {
         }
         Ok(match payer.service() {
             Some(service) => DownloadPermit::OfService {
-                _permit: self.limits.open_stream(StreamOwner::Token(service.token))?,
+                _permit: self.server.limits.open_stream(StreamOwner::Token(service.token))?,
             },
             None => DownloadPermit::OfAddress {
-                _permit: payer.open(&self.config.anonymous, Resource::Download)?,
+                _permit: payer.open(&self.server.config.anonymous, Resource::Download)?,
             },
         })
     }
+}
 
-    /// Stores an upload whose first piece is at hand, of a contact session or, without one, of a caller with a token. `charge` is asked
-    /// about the bytes of each piece.
-    ///
-    /// # Errors
-    /// What is wrong with the header or the file; [`Error::Unavailable`].
-    pub(super) async fn receive<R: Carries + Send + 'static>(
-        &self,
-        account: AccountId,
-        session: Option<ContactInboxId>,
-        first: R,
-        rest: Streaming<R>,
-        charge: impl Fn(usize) -> Result<()> + Send,
-    ) -> Result<pb::File> {
-        let Some(Piece::Header(header)) = first.piece() else {
-            return Err(Error::invalid("header", Rule::Required, "must be the first piece"));
-        };
-        let mut fields = Fields::default();
-        fields.within("header", |fields| {
-            fields.text("file_name", &header.file_name, SHORT);
-            fields.text("content_type", &header.content_type, SHORT);
-        });
-        fields.done()?;
-        let chunks = rest.map(move |piece| match piece.map(Carries::piece) {
-            Ok(Some(Piece::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
-            Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every piece after the first")),
-            Err(_) => Err(Error::Unavailable {
-                reason: "the upload broke off",
-                retry_after: Duration::from_secs(1),
-            }),
-        });
-        // tonic tells a call that was cancelled as one that has ended. Waiting once more lets it be dropped before it counts as whole.
-        let chunks = chunks.chain(stream::once(tokio::task::yield_now()).filter_map(|()| future::ready(None)));
-        let said = Said {
-            name: header.file_name,
-            content_type: header.content_type,
-        };
-        Ok(file(self.chat.files.upload(account, session, said, chunks).await?))
-    }
+/// Stores an upload whose first piece is at hand, of a contact session or, without one, of a caller with a token. `charge` is asked
+/// about the bytes of each piece.
+///
+/// # Errors
+/// What is wrong with the header or the file; [`Error::Unavailable`].
+pub(super) async fn receive<R: Carries + Send + 'static>(
+    files: &Files,
+    account: AccountId,
+    session: Option<ContactInboxId>,
+    first: R,
+    rest: Streaming<R>,
+    charge: impl Fn(usize) -> Result<()> + Send,
+) -> Result<pb::File> {
+    let Some(Piece::Header(header)) = first.piece() else {
+        return Err(Error::invalid("header", Rule::Required, "must be the first piece"));
+    };
+    let mut fields = Fields::default();
+    fields.within("header", |fields| {
+        fields.text("file_name", &header.file_name, SHORT);
+        fields.text("content_type", &header.content_type, SHORT);
+    });
+    fields.done()?;
+    let chunks = rest.map(move |piece| match piece.map(Carries::piece) {
+        Ok(Some(Piece::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
+        Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every piece after the first")),
+        Err(_) => Err(Error::Unavailable {
+            reason: "the upload broke off",
+            retry_after: Duration::from_secs(1),
+        }),
+    });
+    // tonic tells a call that was cancelled as one that has ended. Waiting once more lets it be dropped before it counts as whole.
+    let chunks = chunks.chain(stream::once(tokio::task::yield_now()).filter_map(|()| future::ready(None)));
+    let said = Said {
+        name: header.file_name,
+        content_type: header.content_type,
+    };
+    Ok(file(files.upload(account, session, said, chunks).await?))
 }
 
 /// The end of a download that a drain does not wait for.
@@ -165,20 +182,20 @@ fn file(uploaded: Uploaded) -> pb::File {
 }
 
 #[tonic::async_trait]
-impl FilesService for Api {
+impl FilesService for FilesApi {
     async fn upload_file(&self, request: Request<Streaming<pb::UploadFileRequest>>) -> Result<Response<pb::UploadFileResponse>, Status> {
         let caller = caller(&request).or_status()?;
         let mut requests = request.into_inner();
         let first = first(&mut requests).await?;
         let account = AccountId(first.account_id);
         caller.write_access(account).or_status()?;
-        let _permit = self.limits.open_stream(StreamOwner::Token(caller.token)).or_status()?;
-        let file = self.receive(account, None, first, requests, |_| Ok(())).await.or_status()?;
+        let _permit = self.server.limits.open_stream(StreamOwner::Token(caller.token)).or_status()?;
+        let file = receive(&self.files, account, None, first, requests, |_| Ok(())).await.or_status()?;
         Ok(Response::new(pb::UploadFileResponse { file: Some(file) }))
     }
 
     async fn get_file_link(&self, request: Request<pb::GetFileLinkRequest>) -> Result<Response<pb::GetFileLinkResponse>, Status> {
-        let (link, until) = self.chat.files.link(&request.get_ref().link).await.or_status()?;
+        let (link, until) = self.files.link(&request.get_ref().link).await.or_status()?;
         let expires_at = Timestamp {
             seconds: until.seconds(),
             nanos: 0,
@@ -204,11 +221,11 @@ impl FilesService for Api {
         fields.done().or_status()?;
         // Counted before anything is looked up, and until its reader has all of it, hangs up, or takes nothing for too long.
         let counted = (
-            self.chat.events.hub.place(Kind::Download).or_status()?,
+            self.server.events.hub.place(Kind::Download).or_status()?,
             self.download_permit(&payer).or_status()?,
         );
         let (offset, limit) = (asked.offset.unsigned_abs(), asked.limit.unsigned_abs());
-        let opened = self.chat.files.read(&asked.link, offset, limit).await.or_status()?;
+        let opened = self.files.read(&asked.link, offset, limit).await.or_status()?;
         let info = pb::FileInfo {
             name: opened.name,
             content_type: opened.content_type,
@@ -220,7 +237,7 @@ impl FilesService for Api {
             part(Part::Chunk(chunk.or_status()?))
         });
         // A client that resumes goes on at its offset, so a drain does not wait for a slow reader.
-        let drain = self.drain.clone();
+        let drain = self.server.drain.clone();
         let late = Box::pin(async move {
             drain.cancelled().await;
             tokio::time::sleep(DRAINED).await;
@@ -235,6 +252,10 @@ impl FilesService for Api {
             }
         });
         let parts = stream::iter([part(Part::Info(info))]).chain(chunks);
-        Ok(Response::new(self.stalls.watch(Kind::Download, LastCursor::default(), parts)))
+        Ok(Response::new(self.server.stalls.watch(
+            Kind::Download,
+            LastCursor::default(),
+            parts,
+        )))
     }
 }

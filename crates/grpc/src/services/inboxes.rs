@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
     auth::caller::Caller,
-    inboxes::NewInbox,
+    inboxes::{Inboxes, NewInbox, members::InboxMembers},
     joined::{Agent, Inbox},
     kind::SenderNameType,
     people::members::Edit,
@@ -24,7 +25,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     fit,
     keyed::Keyed,
     request::{caller, change},
@@ -70,8 +70,24 @@ const FIELDS: [&str; 22] = [
     "api_channel.additional_attributes",
 ];
 
+/// Implements `InboxesService`.
+#[derive(Clone, Debug)]
+pub struct InboxesApi {
+    inboxes: Inboxes,
+    members: InboxMembers,
+}
+
+impl InboxesApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            inboxes: domain.inboxes.clone(),
+            members: domain.inbox_members.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl InboxesService for Api {
+impl InboxesService for InboxesApi {
     async fn create_inbox(&self, request: Request<pb::CreateInboxRequest>) -> Result<Response<pb::CreateInboxResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.administer(account).or_status()?;
@@ -98,14 +114,14 @@ impl InboxesService for Api {
             }
         });
         fields.done().or_status()?;
-        answered(self.chat.create_inbox(call, new).await.or_status()?, respond)
+        answered(self.inboxes.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_inbox(&self, request: Request<pb::GetInboxRequest>) -> Result<Response<pb::GetInboxResponse>, Status> {
         let caller = caller(&request).or_status()?;
         let asked = request.get_ref();
         let account = AccountId(asked.account_id);
-        let inbox = self.chat.inbox(&caller, account, InboxId(asked.inbox_id)).await.or_status()?;
+        let inbox = self.inboxes.get(&caller, account, InboxId(asked.inbox_id)).await.or_status()?;
         Ok(Response::new(pb::GetInboxResponse {
             inbox: Some(inbox_of(&inbox, reveal(&caller, account))),
         }))
@@ -123,7 +139,7 @@ impl InboxesService for Api {
         let mut fields = Fields::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
-        let found = self.chat.inboxes(&caller, account, &page).await.or_status()?;
+        let found = self.inboxes.list(&caller, account, &page).await.or_status()?;
         let (inboxes, next_page_token) = page::fill(&same, &found, |inbox| inbox_of(inbox, reveal));
         Ok(Response::new(pb::ListInboxesResponse { inboxes, next_page_token }))
     }
@@ -140,7 +156,7 @@ impl InboxesService for Api {
         let asked = request.into_inner();
         let inbox = required("inbox", asked.inbox).or_status()?;
         let id = InboxId(inbox.id);
-        self.chat.may_change_inbox(&call.caller, account, id).await.or_status()?;
+        self.inboxes.authorize_change(&call.caller, account, id).await.or_status()?;
         let paths = mask(&mut fields, asked.update_mask);
         for path in paths.iter().filter(|path| !FIELDS.contains(&path.as_str())) {
             fields.unknown_path(path);
@@ -152,8 +168,8 @@ impl InboxesService for Api {
         fields.done().or_status()?;
         given.check_templates().await.or_status()?;
         answered(
-            self.chat
-                .update_inbox(call, id, move |new| apply(&mut Fields::default(), new))
+            self.inboxes
+                .update(call, id, move |new| apply(&mut Fields::default(), new))
                 .await
                 .or_status()?,
             respond,
@@ -166,7 +182,7 @@ impl InboxesService for Api {
         let mut fields = Fields::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
-        answered(self.chat.delete_inbox(call, InboxId(asked.inbox_id)).await.or_status()?, respond)
+        answered(self.inboxes.delete(call, InboxId(asked.inbox_id)).await.or_status()?, respond)
     }
 
     async fn list_inbox_members(
@@ -184,8 +200,8 @@ impl InboxesService for Api {
         fields.done().or_status()?;
         let (account, inbox) = (AccountId(asked.account_id), InboxId(asked.inbox_id));
         let found = self
-            .chat
-            .inbox_members(&*caller(&request).or_status()?, account, inbox, &page)
+            .members
+            .list(&*caller(&request).or_status()?, account, inbox, &page)
             .await
             .or_status()?;
         let (members, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
@@ -202,7 +218,7 @@ impl InboxesService for Api {
             cursor,
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
-        let edited = self.chat.edit_inbox_members(call, InboxId(asked.inbox_id), Edit::Set, users);
+        let edited = self.members.edit(call, InboxId(asked.inbox_id), Edit::Set, users);
         answered(edited.await.or_status()?, respond)
     }
 
@@ -216,7 +232,7 @@ impl InboxesService for Api {
             cursor,
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
-        let edited = self.chat.edit_inbox_members(call, InboxId(asked.inbox_id), Edit::Add, users);
+        let edited = self.members.edit(call, InboxId(asked.inbox_id), Edit::Add, users);
         answered(edited.await.or_status()?, respond)
     }
 
@@ -230,7 +246,7 @@ impl InboxesService for Api {
             cursor,
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
-        let edited = self.chat.edit_inbox_members(call, InboxId(asked.inbox_id), Edit::Remove, users);
+        let edited = self.members.edit(call, InboxId(asked.inbox_id), Edit::Remove, users);
         answered(edited.await.or_status()?, respond)
     }
 
@@ -251,7 +267,7 @@ impl InboxesService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
         let inboxes = asked.inbox_ids.iter().copied().map(InboxId).collect();
-        let found = self.chat.assignable_agents(&caller, account, &inboxes, &page).await.or_status()?;
+        let found = self.members.list_assignable(&caller, account, &inboxes, &page).await.or_status()?;
         let (agents, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListAssignableAgentsResponse { agents, next_page_token }))
     }

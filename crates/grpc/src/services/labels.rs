@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
     record::label,
-    records::labels::{LabelPatch, NewLabel},
+    records::labels::{LabelPatch, Labels, NewLabel},
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};
 use parley_proto::{self as pb, labels_service_server::LabelsService};
@@ -15,7 +16,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     request::{caller, change},
     response::answered,
 };
@@ -32,8 +32,22 @@ const TEXT: usize = 20_000;
 /// The colour of a label that was given none.
 const COLOR: &str = "#1f93ff";
 
+/// Implements `LabelsService`.
+#[derive(Clone, Debug)]
+pub struct LabelsApi {
+    labels: Labels,
+}
+
+impl LabelsApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            labels: domain.labels.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl LabelsService for Api {
+impl LabelsService for LabelsApi {
     async fn create_label(&self, request: Request<pb::CreateLabelRequest>) -> Result<Response<pb::CreateLabelResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.administer(account).or_status()?;
@@ -52,13 +66,13 @@ impl LabelsService for Api {
             show_on_sidebar: label.show_on_sidebar,
         });
         fields.done().or_status()?;
-        answered(self.chat.create_label(call, new).await.or_status()?, respond)
+        answered(self.labels.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_label(&self, request: Request<pb::GetLabelRequest>) -> Result<Response<pb::GetLabelResponse>, Status> {
         let asked = request.get_ref();
         let (account, id) = (AccountId(asked.account_id), LabelId(asked.label_id));
-        let row = self.chat.label(&*caller(&request).or_status()?, account, id).await.or_status()?;
+        let row = self.labels.get(&*caller(&request).or_status()?, account, id).await.or_status()?;
         Ok(Response::new(pb::GetLabelResponse {
             label: Some(row.to_proto()),
         }))
@@ -76,7 +90,7 @@ impl LabelsService for Api {
         let mut fields = Fields::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
-        let found = self.chat.labels(&caller, account, &page).await.or_status()?;
+        let found = self.labels.list(&caller, account, &page).await.or_status()?;
         let (labels, next_page_token) = page::fill(&same, &found, pb::Label::from_stored);
         Ok(Response::new(pb::ListLabelsResponse { labels, next_page_token }))
     }
@@ -92,14 +106,14 @@ impl LabelsService for Api {
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let label = required("label", asked.label).or_status()?;
-        self.chat
-            .may_change_label(&call.caller, account, LabelId(label.id))
+        self.labels
+            .authorize_change(&call.caller, account, LabelId(label.id))
             .await
             .or_status()?;
         let paths = mask(&mut fields, asked.update_mask);
         let patch = fields.within("label", |fields| patch(fields, &label, &paths));
         fields.done().or_status()?;
-        answered(self.chat.update_label(call, LabelId(label.id), patch).await.or_status()?, respond)
+        answered(self.labels.update(call, LabelId(label.id), patch).await.or_status()?, respond)
     }
 
     async fn delete_label(&self, request: Request<pb::DeleteLabelRequest>) -> Result<Response<pb::DeleteLabelResponse>, Status> {
@@ -112,7 +126,7 @@ impl LabelsService for Api {
         let mut fields = Fields::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
-        answered(self.chat.delete_label(call, LabelId(asked.label_id)).await.or_status()?, respond)
+        answered(self.labels.delete(call, LabelId(asked.label_id)).await.or_status()?, respond)
     }
 }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
+    contacts::sessions::Sessions,
     joined,
-    messages::{Created, MessagePage, MessagePatch, MessageQuery},
+    messages::{Created, MessagePage, MessagePatch, MessageQuery, Messages},
     page::{Key, Sort, SortValue},
-    search::MessageSearch,
+    search::{MessageSearch, Search},
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto};
 use parley_proto::{self as pb, messages_service_server::MessagesService};
@@ -18,11 +20,12 @@ use parley_types::{
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    api::Api,
     fit,
+    own_contacts::own_contacts,
     request::{caller, change},
     response::{answered, created},
     send,
+    service_context::ServiceContext,
 };
 use crate::{
     status::OrStatus as _,
@@ -61,8 +64,28 @@ pub(super) fn shown<'a>(
     (messages, next)
 }
 
+/// Implements `MessagesService`.
+#[derive(Clone, Debug)]
+pub struct MessagesApi {
+    messages: Messages,
+    search: Search,
+    sessions: Sessions,
+    server: Arc<ServiceContext>,
+}
+
+impl MessagesApi {
+    pub fn new(domain: &Domain, server: &Arc<ServiceContext>) -> Self {
+        Self {
+            messages: domain.messages.clone(),
+            search: domain.search.clone(),
+            sessions: domain.sessions.clone(),
+            server: Arc::clone(server),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl MessagesService for Api {
+impl MessagesService for MessagesApi {
     async fn create_message(&self, request: Request<pb::CreateMessageRequest>) -> Result<Response<pb::CreateMessageResponse>, Status> {
         let asked = request.get_ref();
         let account = AccountId(asked.account_id);
@@ -75,11 +98,8 @@ impl MessagesService for Api {
         let draft = required("message", asked.message).or_status()?;
         let new = fields.within("message", |fields| drafts::read(fields, draft));
         fields.done().or_status()?;
-        let mut answer = answered(
-            self.chat.create_messages(call, vec![(conversation, new)]).await.or_status()?,
-            created,
-        )?;
-        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        let mut answer = answered(self.messages.create(call, vec![(conversation, new)]).await.or_status()?, created)?;
+        own_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -90,12 +110,12 @@ impl MessagesService for Api {
         let (account, id) = (AccountId(asked.account_id), MessageId(asked.message_id));
         let caller = caller(&request).or_status()?;
         let message = self
-            .chat
-            .message(&caller, account, ConversationId(asked.conversation_id), id)
+            .messages
+            .get(&caller, account, ConversationId(asked.conversation_id), id)
             .await
             .or_status()?;
         let mut message = pb::Message::from_stored(&message);
-        self.own_contacts(&caller, account, [&mut message]).await.or_status()?;
+        own_contacts(&self.sessions, &caller, account, [&mut message]).await.or_status()?;
         Ok(Response::new(pb::GetMessageResponse { message: Some(message) }))
     }
 
@@ -134,14 +154,16 @@ impl MessagesService for Api {
             size: page.size,
         };
         let found = self
-            .chat
-            .messages(&caller, account, ConversationId(asked.conversation_id), query)
+            .messages
+            .list(&caller, account, ConversationId(asked.conversation_id), query)
             .await
             .or_status()?;
         let (mut messages, next) = shown(&found, asked.after.is_some(), pb::Message::from_stored);
         let mut conversation = pb::Conversation::from_stored(&found.conversation);
-        self.own_contacts(&caller, account, &mut messages).await.or_status()?;
-        self.own_contacts(&caller, account, [&mut conversation]).await.or_status()?;
+        own_contacts(&self.sessions, &caller, account, &mut messages).await.or_status()?;
+        own_contacts(&self.sessions, &caller, account, [&mut conversation])
+            .await
+            .or_status()?;
         Ok(Response::new(pb::ListMessagesResponse {
             messages,
             next_page_token: page::write(&same, next.as_ref()),
@@ -171,8 +193,8 @@ impl MessagesService for Api {
         };
         fields.done().or_status()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        let mut answer = answered(self.chat.update_message(call, conversation, id, patch).await.or_status()?, updated)?;
-        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        let mut answer = answered(self.messages.update(call, conversation, id, patch).await.or_status()?, updated)?;
+        own_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -186,8 +208,8 @@ impl MessagesService for Api {
         let call = change(&mut fields, &request, account, deleted).or_status()?;
         fields.done().or_status()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        let mut answer = answered(self.chat.delete_message(call, conversation, id).await.or_status()?, deleted)?;
-        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        let mut answer = answered(self.messages.delete(call, conversation, id).await.or_status()?, deleted)?;
+        own_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -202,8 +224,8 @@ impl MessagesService for Api {
         let call = change(&mut fields, &request, account, retried).or_status()?;
         fields.done().or_status()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        let mut answer = answered(self.chat.retry_message(call, conversation, id).await.or_status()?, retried)?;
-        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        let mut answer = answered(self.messages.retry(call, conversation, id).await.or_status()?, retried)?;
+        own_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -237,9 +259,9 @@ impl MessagesService for Api {
             before: fields.time("created_before", asked.created_before.as_ref()),
         };
         fields.done().or_status()?;
-        let found = self.chat.search_messages(&caller, account, &search, &page).await.or_status()?;
+        let found = self.search.messages(&caller, account, &search, &page).await.or_status()?;
         let (mut messages, whole) = page::take(&found.messages, pb::Message::from_stored);
-        self.own_contacts(&caller, account, &mut messages).await.or_status()?;
+        own_contacts(&self.sessions, &caller, account, &mut messages).await.or_status()?;
         let next = if whole { found.next } else { messages.last().map(edge) };
         Ok(Response::new(pb::SearchMessagesResponse {
             messages,
@@ -274,8 +296,8 @@ impl MessagesService for Api {
             });
         }
         fields.done().or_status()?;
-        let mut answer = answered(self.chat.create_messages(call, items).await.or_status()?, batch)?;
-        self.own_contacts(&caller, account, &mut answer.get_mut().messages)
+        let mut answer = answered(self.messages.create(call, items).await.or_status()?, batch)?;
+        own_contacts(&self.sessions, &caller, account, &mut answer.get_mut().messages)
             .await
             .or_status()?;
         Ok(answer)
@@ -287,7 +309,12 @@ impl MessagesService for Api {
         &self,
         request: Request<Streaming<pb::SendMessagesRequest>>,
     ) -> Result<Response<Self::SendMessagesStream>, Status> {
-        Ok(Response::new(send::answers(self, request).or_status()?))
+        let sender = send::Sender {
+            messages: self.messages.clone(),
+            sessions: self.sessions.clone(),
+            server: Arc::clone(&self.server),
+        };
+        Ok(Response::new(send::answers(sender, request).or_status()?))
     }
 }
 

@@ -1,10 +1,14 @@
 //! `PubsubService`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::stream;
 use parley_admission::rate_limit::{Permit, Resource};
-use parley_domain::auth::pubsub::{Ear, Present};
+use parley_domain::{
+    Domain,
+    auth::pubsub::{Present, Pubsub, PubsubSubscriber},
+    people::accounts::Accounts,
+};
 use parley_eventlog::{
     conversion::Visitor,
     filter::Filter,
@@ -23,8 +27,8 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Response, Status};
 
 use super::{
-    api::Api, last_cursor::LastCursor, logins::once_only, presence_pace::PresencePace, self_service::cache_keys_message, stall::Watched,
-    streams::rotates_at,
+    last_cursor::LastCursor, logins::once_only, presence_pace::PresencePace, self_service::cache_keys_message,
+    service_context::ServiceContext, stall::Watched, streams::rotates_at,
 };
 use crate::{
     meter,
@@ -48,35 +52,53 @@ const OF_SESSIONS: [pb::EventKind; 5] = [
     pb::EventKind::ConversationStatusChanged,
 ];
 
-impl Api {
-    async fn ear(&self, key: &pb::PubsubKey) -> Result<Ear> {
+/// Implements `PubsubService`.
+#[derive(Clone, Debug)]
+pub struct PubsubApi {
+    pubsub: Pubsub,
+    accounts: Accounts,
+    server: Arc<ServiceContext>,
+}
+
+impl PubsubApi {
+    pub fn new(domain: &Domain, server: &Arc<ServiceContext>) -> Self {
+        Self {
+            pubsub: domain.pubsub.clone(),
+            accounts: domain.accounts.clone(),
+            server: Arc::clone(server),
+        }
+    }
+
+    async fn subscriber(&self, key: &pb::PubsubKey) -> Result<PubsubSubscriber> {
         let (account, user) = (key.account_id.map(AccountId), key.user_id.map(UserId));
-        self.chat.ear(&key.pubsub_token, account, user).await
+        self.pubsub.subscriber(&key.pubsub_token, account, user).await
     }
 
     async fn hear(&self, request: Request<pb::SubscribePubsubRequest>) -> Result<Heard> {
-        let by_address = Payer::of(&request).open(&self.config.anonymous, Resource::Stream)?;
+        let by_address = Payer::of(&request).open(&self.server.config.anonymous, Resource::Stream)?;
         let key = required("key", request.into_inner().key)?;
-        let ear = self.ear(&key).await?;
-        let owner = match (ear.session(), key.user_id) {
+        let subscriber = self.subscriber(&key).await?;
+        let owner = match (subscriber.session(), key.user_id) {
             (Some(session), _) => StreamOwner::Session(session),
             (None, user) => StreamOwner::User(UserId(user.unwrap_or_default())),
         };
-        let open = self.limits.open_stream(owner)?;
-        let filter = filter(&ear)?;
-        let hub = &self.chat.events.hub;
-        let subscription = hub.subscribe(Kind::Pubsub, ear.account, Start::Latest, filter, None, true).await?;
+        let open = self.server.limits.open_stream(owner)?;
+        let filter = filter(&subscriber)?;
+        let hub = &self.server.events.hub;
+        let subscription = hub
+            .subscribe(Kind::Pubsub, subscriber.account, Start::Latest, filter, None, true)
+            .await?;
         let last = LastCursor::default();
         last.set(subscription.resume_at());
         let hearing = Hearing {
             last: last.clone(),
-            due: Instant::now() + self.config.recheck,
-            rotates_at: rotates_at(self.config.stream_age),
+            due: Instant::now() + self.server.config.recheck,
+            rotates_at: rotates_at(self.server.config.stream_age),
             _counted: (open, by_address),
             api: self.clone(),
             subscription,
             key,
-            ear,
+            subscriber,
             is_astray: false,
             ended: false,
             pace: PresencePace::default(),
@@ -85,12 +107,12 @@ impl Api {
             let item = hearing.next().await?;
             Some((item, hearing))
         });
-        Ok(self.stalls.watch(Kind::Pubsub, last, heard))
+        Ok(self.server.stalls.watch(Kind::Pubsub, last, heard))
     }
 }
 
 #[tonic::async_trait]
-impl PubsubService for Api {
+impl PubsubService for PubsubApi {
     type SubscribePubsubStream = Heard;
 
     async fn subscribe_pubsub(
@@ -109,9 +131,9 @@ impl PubsubService for Api {
         let mut fields = Fields::default();
         once_only(&mut fields, &asked.request_id);
         fields.done().or_status()?;
-        let ear = self.ear(&required("key", asked.key).or_status()?).await.or_status()?;
+        let subscriber = self.subscriber(&required("key", asked.key).or_status()?).await.or_status()?;
         Ok(Response::new(pb::RotatePubsubTokenResponse {
-            pubsub_token: self.chat.rotate_pubsub_token(&ear).await.or_status()?,
+            pubsub_token: self.pubsub.rotate_token(&subscriber).await.or_status()?,
             cursor: bytes::Bytes::new(),
         }))
     }
@@ -124,13 +146,13 @@ impl PubsubService for Api {
         let mut fields = Fields::default();
         fields.request_id(&asked.request_id);
         fields.done().or_status()?;
-        let ear = self.ear(&required("key", asked.key).or_status()?).await.or_status()?;
-        let present = self.chat.report_ear(&ear).await.or_status()?;
+        let subscriber = self.subscriber(&required("key", asked.key).or_status()?).await.or_status()?;
+        let present = self.pubsub.report_presence(&subscriber).await.or_status()?;
         let cursor = present.head.encode();
         let pb::PubsubPresence { users, contacts } = presence_message(present);
         Ok(Response::new(pb::ReportPubsubPresenceResponse {
             cursor,
-            account_id: ear.account.0,
+            account_id: subscriber.account.0,
             users,
             contacts,
         }))
@@ -151,10 +173,10 @@ fn presence_message(present: Present) -> pb::PubsubPresence {
 
 /// A subscription on its way to the holder of a pubsub token.
 struct Hearing {
-    api: Api,
+    api: PubsubApi,
     subscription: Subscription,
     key: pb::PubsubKey,
-    ear: Ear,
+    subscriber: PubsubSubscriber,
     /// When the token is looked up again.
     due: Instant,
     /// When it is old.
@@ -174,7 +196,7 @@ impl Hearing {
             return None;
         }
         loop {
-            let drain = self.api.drain.clone();
+            let drain = self.api.server.drain.clone();
             let look = self.rotates_at.map_or(self.due, |at| at.min(self.due));
             tokio::select! {
                 biased;
@@ -186,14 +208,14 @@ impl Hearing {
                     if Instant::now() < self.due {
                         continue;
                     }
-                    self.due = Instant::now() + self.api.config.recheck;
-                    match self.api.ear(&self.key).await {
-                        Ok(ear) if scope(&ear) == scope(&self.ear) && ear.contact() == self.ear.contact() => {
-                            (self.ear, self.is_astray) = (ear, false);
+                    self.due = Instant::now() + self.api.server.config.recheck;
+                    match self.api.subscriber(&self.key).await {
+                        Ok(subscriber) if scope(&subscriber) == scope(&self.subscriber) && subscriber.contact() == self.subscriber.contact() => {
+                            (self.subscriber, self.is_astray) = (subscriber, false);
                         }
                         // The contact was merged: the event of it is on its way, and is followed when it comes.
-                        Ok(ear)
-                            if scope(&ear) == scope(&self.ear) && !self.is_astray && parley_fault::is_on(Protection::FollowedMerges) =>
+                        Ok(subscriber)
+                            if scope(&subscriber) == scope(&self.subscriber) && !self.is_astray && parley_fault::is_on(Protection::FollowedMerges) =>
                         {
                             self.is_astray = true;
                         }
@@ -213,7 +235,7 @@ impl Hearing {
                         let told = match pb::SubscribeResponse::decode(frame.concat()) {
                             Ok(told) => told,
                             Err(error) => {
-                                tracing::error!(account_id = self.ear.account.0, %error, "a frame of events cannot be decoded; the stream ends");
+                                tracing::error!(account_id = self.subscriber.account.0, %error, "a frame of events cannot be decoded; the stream ends");
                                 let error = Error::Internal("an event of the log cannot be decoded".to_owned());
                                 return Some(Err(self.end(to_status(error))));
                             }
@@ -225,7 +247,7 @@ impl Hearing {
                             cache_keys: None,
                             presence: None,
                         };
-                        if self.ear.session().is_none() {
+                        if self.subscriber.session().is_none() {
                             self.pace.follow(&response);
                         }
                         if let Some((into, at, mark)) = self.merge_of(&response)
@@ -252,7 +274,10 @@ impl Hearing {
 
     /// The merge in a response by which the session gets another contact: that contact, and the event's seq and mark.
     fn merge_of(&self, response: &pb::SubscribePubsubResponse) -> Option<(ContactId, Seq, Option<Mark>)> {
-        let contact = self.ear.contact().filter(|_| parley_fault::is_on(Protection::FollowedMerges))?;
+        let contact = self
+            .subscriber
+            .contact()
+            .filter(|_| parley_fault::is_on(Protection::FollowedMerges))?;
         let events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
         let mut merges = events.filter(|event| event.kind() == pb::EventKind::ContactMerged);
         let merge = merges.find(|event| merged_contact(event) == Some(contact))?;
@@ -275,14 +300,14 @@ impl Hearing {
     ) -> Result<(), Status> {
         // What the session may hear by its proofs is read anew before anything of the other contact is sent. It may have been merged again
         // since: each merge is followed when its event comes.
-        let found = self.api.ear(&self.key).await.map(|ear| ear.as_contact(into));
-        let found = found.and_then(|ear| filter(&ear).map(|filter| (ear, filter)));
-        let (ear, filter) = match found {
+        let found = self.api.subscriber(&self.key).await.map(|subscriber| subscriber.as_contact(into));
+        let found = found.and_then(|subscriber| filter(&subscriber).map(|filter| (subscriber, filter)));
+        let (subscriber, filter) = match found {
             Ok(found) => found,
             Err(Error::Unavailable { .. } | Error::Database(_)) => return Err(rotated(None, Duration::ZERO)),
             Err(error) => return Err(to_status(error)),
         };
-        self.ear = ear;
+        self.subscriber = subscriber;
         self.subscription.refilter(filter, at, mark);
         response
             .events
@@ -292,7 +317,7 @@ impl Hearing {
 
     /// Takes out what a contact's session is not told: of other sessions, private notes, and lines of activity.
     fn keep_own(&self, response: &mut pb::SubscribePubsubResponse) {
-        if self.ear.session().is_none() {
+        if self.subscriber.session().is_none() {
             return;
         }
         response.events.retain(|delivery| {
@@ -309,14 +334,14 @@ impl Hearing {
             let session = conversation.and_then(|conversation| conversation.contact_inbox.as_ref());
             session.is_some_and(|session| {
                 let (id, contact) = (ContactInboxId(session.id), ContactId(session.contact_id));
-                self.ear.hears(id, contact, session.hmac_verified)
+                self.subscriber.receives(id, contact, session.hmac_verified)
             })
         });
     }
 
     /// Shows a contact's session what the client API shows it.
     fn show(&self, response: &mut pb::SubscribePubsubResponse) {
-        let Some(session) = self.ear.session_row() else { return };
+        let Some(session) = self.subscriber.session_row() else { return };
         let visitor = Visitor(session);
         response.events.retain_mut(|delivery| {
             delivery.event = delivery.event.take().and_then(|event| visitor.event(event));
@@ -329,18 +354,18 @@ impl Hearing {
     /// Takes out who types elsewhere, who types a note, and the listener's own typing.
     async fn keep_moments(&self, response: &mut pb::SubscribePubsubResponse) {
         // The events say of a contact what the session is shown.
-        let contact = self.ear.contact().unwrap_or_default().0;
-        let own = match (self.ear.session_row(), self.key.user_id) {
+        let contact = self.subscriber.contact().unwrap_or_default().0;
+        let own = match (self.subscriber.session_row(), self.key.user_id) {
             (Some(session), _) => (pb::ActorType::Contact, Visitor(session).contact_id(contact)),
             (None, user) => (pb::ActorType::User, user.unwrap_or_default()),
         };
         let mut kept = Vec::new();
         for event in std::mem::take(&mut response.ephemeral) {
             let by_self = event.actor.as_ref().is_some_and(|actor| (actor.r#type(), actor.id) == own);
-            let hidden = self.ear.contact().is_some() && event.is_private;
+            let hidden = self.subscriber.contact().is_some() && event.is_private;
             let conversation = ConversationId(event.conversation_id.unwrap_or_default());
             // What cannot be looked up is not told: it is lossy by contract.
-            if !by_self && !hidden && self.api.chat.ear_reaches(&self.ear, conversation).await.unwrap_or_default() {
+            if !by_self && !hidden && self.api.pubsub.reaches(&self.subscriber, conversation).await.unwrap_or_default() {
                 kept.push(event);
             }
         }
@@ -350,7 +375,7 @@ impl Hearing {
     /// Who is there now. Absent where it cannot be read: it is lossy by contract, and asked for again at the next report of presence.
     async fn presence(&mut self) -> Option<pb::SubscribePubsubResponse> {
         self.pace.sent();
-        let present = self.api.chat.present(&self.ear).await.ok()?;
+        let present = self.api.pubsub.list_present(&self.subscriber).await.ok()?;
         Some(pb::SubscribePubsubResponse {
             presence: Some(presence_message(present)),
             ..pb::SubscribePubsubResponse::default()
@@ -369,10 +394,10 @@ impl Hearing {
             .iter()
             .filter_map(|delivery| delivery.event.as_ref()?.resource.as_ref());
         let is_listed = |resource: &Subject| matches!(resource, Subject::Label(_) | Subject::Team(_) | Subject::Inbox(_));
-        if self.ear.session().is_some() || !resources.any(is_listed) {
+        if self.subscriber.session().is_some() || !resources.any(is_listed) {
             return Ok(());
         }
-        match self.api.chat.cache_keys(&self.ear.caller, self.ear.account).await {
+        match self.api.accounts.cache_keys(&self.subscriber.caller, self.subscriber.account).await {
             Ok(keys) => response.cache_keys = Some(cache_keys_message(keys)),
             Err(Error::Unavailable { .. } | Error::Database(_)) => {
                 let soon = Instant::now() + Duration::from_millis(rand::random_range(50..1000));
@@ -398,9 +423,9 @@ impl Hearing {
 }
 
 /// What the holder of a token may hear.
-fn filter(ear: &Ear) -> Result<Filter> {
-    let scope = ear.caller.access(ear.account)?.inboxes.clone();
-    let Some(contact) = ear.contact() else {
+fn filter(subscriber: &PubsubSubscriber) -> Result<Filter> {
+    let scope = subscriber.caller.access(subscriber.account)?.inboxes.clone();
+    let Some(contact) = subscriber.contact() else {
         return Ok(Filter {
             scope,
             ..Filter::default()
@@ -433,6 +458,10 @@ fn merged_contact(event: &pb::Event) -> Option<ContactId> {
     }
 }
 
-fn scope(ear: &Ear) -> Option<&Vec<parley_types::id::InboxId>> {
-    ear.caller.access(ear.account).ok().and_then(|access| access.inboxes.as_ref())
+fn scope(subscriber: &PubsubSubscriber) -> Option<&Vec<parley_types::id::InboxId>> {
+    subscriber
+        .caller
+        .access(subscriber.account)
+        .ok()
+        .and_then(|access| access.inboxes.as_ref())
 }

@@ -5,7 +5,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use parley_domain::{
     auth::caller::Caller,
-    messages::Created,
+    contacts::sessions::Sessions,
+    messages::{Created, Messages},
     write::{
         call::{Answer, Call, Key},
         key_owner::KeyOwner,
@@ -25,11 +26,12 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Status, Streaming};
 
 use super::{
-    api::Api,
     keyed::Keyed as _,
     last_cursor::LastCursor,
+    own_contacts::own_contacts,
     request::caller,
     response::{created, encode},
+    service_context::ServiceContext,
     stall::Watched,
 };
 use crate::{
@@ -53,8 +55,19 @@ const TOGETHER: usize = 256;
 /// The answers of a stream.
 pub type Answers = Watched<pb::SendMessagesResponse>;
 
+/// What a stream of messages needs.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// Stores the messages.
+    pub messages: Messages,
+    /// Finds the contacts that the caller does not see.
+    pub sessions: Sessions,
+    /// Limits, configuration and drain.
+    pub server: Arc<ServiceContext>,
+}
+
 struct Sending {
-    api: Api,
+    sender: Sender,
     caller: Arc<Caller>,
     /// The trace context of the stream: all its messages belong to it.
     traceparent: String,
@@ -93,12 +106,13 @@ impl Waiting {
 /// # Errors
 /// [`parley_types::error::Error::TooManyStreams`] of the token; [`parley_types::error::Error::Busy`] when too many streams are open; internal, if the service is served without its
 /// layers.
-pub fn answers(api: &Api, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<Answers> {
+pub fn answers(sender: Sender, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<Answers> {
     let caller = caller(&request)?;
-    let permit = api.limits.open_stream(StreamOwner::Token(caller.token))?;
+    let permit = sender.server.limits.open_stream(StreamOwner::Token(caller.token))?;
+    let stalls = Arc::clone(&sender.server.stalls);
     let sending = Sending {
-        _counted: (api.chat.events.hub.place(Kind::SendMessages)?, permit),
-        api: api.clone(),
+        _counted: (sender.server.events.hub.place(Kind::SendMessages)?, permit),
+        sender,
         caller,
         traceparent: traceparent(&request),
         requests: request.into_inner(),
@@ -110,7 +124,7 @@ pub fn answers(api: &Api, request: Request<Streaming<pb::SendMessagesRequest>>) 
         let item = sending.next().await?;
         Some((item, sending))
     });
-    Ok(api.stalls.watch(Kind::SendMessages, LastCursor::default(), answers))
+    Ok(stalls.watch(Kind::SendMessages, LastCursor::default(), answers))
 }
 
 impl Sending {
@@ -130,7 +144,7 @@ impl Sending {
                 }
             }
             let in_order = self.waiting.back().is_none_or(|last| !last.is_template);
-            if self.end.is_none() && self.api.drain.is_cancelled() {
+            if self.end.is_none() && self.sender.server.drain.is_cancelled() {
                 self.end = Some(Err(stopping()));
                 continue;
             }
@@ -144,7 +158,7 @@ impl Sending {
             tokio::select! {
                 // Messages first: the more are on their way, the more one commit takes.
                 biased;
-                () = self.api.drain.cancelled(), if self.end.is_none() => {}
+                () = self.sender.server.drain.cancelled(), if self.end.is_none() => {}
                 request = self.requests.next(), if room => self.take(request),
                 result = first => {
                     self.waiting.pop_front();
@@ -161,14 +175,14 @@ impl Sending {
                 self.next_index += 1;
                 let (caller, traceparent) = (Arc::clone(&self.caller), self.traceparent.clone());
                 let is_template = drafts::is_template(&request);
-                let mut answer = send(self.api.clone(), caller, traceparent, index, request).boxed();
+                let mut answer = send(self.sender.clone(), caller, traceparent, index, request).boxed();
                 // The first poll puts the message into its lane, in the order of the stream.
                 if let Some(result) = (&mut answer).now_or_never() {
                     answer = std::future::ready(result).boxed();
                 }
                 self.waiting.push_back(Waiting {
                     index,
-                    deadline: Instant::now() + self.api.config.deadline,
+                    deadline: Instant::now() + self.sender.server.config.deadline,
                     is_template,
                     answer,
                 });
@@ -191,13 +205,13 @@ impl Sending {
     }
 }
 
-async fn send(api: Api, caller: Arc<Caller>, traceparent: String, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
+async fn send(sender: Sender, caller: Arc<Caller>, traceparent: String, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
     // Each counts as a call of its own would.
-    if let Err(limited) = api.limits.charge(caller.token) {
+    if let Err(limited) = sender.server.limits.charge(caller.token) {
         return refused(index, &to_status(limited.0));
     }
     let account = AccountId(request.account_id);
-    let mut answer = match store(&api, Arc::clone(&caller), traceparent, request).await {
+    let mut answer = match store(&sender.messages, Arc::clone(&caller), traceparent, request).await {
         Ok(Answer::Fresh(messages, cursor)) => created(&messages, encode(cursor)),
         Ok(Answer::Repeated(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {
             Ok(kept) => kept,
@@ -205,13 +219,13 @@ async fn send(api: Api, caller: Arc<Caller>, traceparent: String, index: u64, re
         },
         Err(error) => return refused(index, &to_status(error)),
     };
-    match api.own_contacts(&caller, account, answer.message.iter_mut()).await {
+    match own_contacts(&sender.sessions, &caller, account, answer.message.iter_mut()).await {
         Ok(()) => result(index, &answer),
         Err(error) => refused(index, &to_status(error)),
     }
 }
 
-async fn store(api: &Api, caller: Arc<Caller>, traceparent: String, request: pb::SendMessagesRequest) -> Result<Answer<Created>> {
+async fn store(messages: &Messages, caller: Arc<Caller>, traceparent: String, request: pb::SendMessagesRequest) -> Result<Answer<Created>> {
     let account = AccountId(request.account_id);
     caller.write_access(account)?;
     let mut fields = Fields::default();
@@ -231,7 +245,7 @@ async fn store(api: &Api, caller: Arc<Caller>, traceparent: String, request: pb:
         key,
         traceparent,
     };
-    api.chat.create_messages(call, vec![(conversation, new)]).await
+    messages.create(call, vec![(conversation, new)]).await
 }
 
 fn result(index: u64, made: &pb::CreateMessageResponse) -> pb::SendResult {

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
     joined::Agent,
     people::{
         members::Edit,
-        teams::{NewTeam, TeamPatch, TeamView},
+        team_members::TeamMembers,
+        teams::{NewTeam, TeamPatch, TeamView, Teams},
     },
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto};
@@ -18,7 +20,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     fit,
     request::{caller, change},
     response::answered,
@@ -50,8 +51,24 @@ fn users(fields: &mut Fields, ids: &[i64]) -> Vec<UserId> {
     ids.iter().copied().map(UserId).collect()
 }
 
+/// Implements `TeamsService`.
+#[derive(Clone, Debug)]
+pub struct TeamsApi {
+    teams: Teams,
+    members: TeamMembers,
+}
+
+impl TeamsApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            teams: domain.teams.clone(),
+            members: domain.team_members.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl TeamsService for Api {
+impl TeamsService for TeamsApi {
     async fn create_team(&self, request: Request<pb::CreateTeamRequest>) -> Result<Response<pb::CreateTeamResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.administer(account).or_status()?;
@@ -71,13 +88,13 @@ impl TeamsService for Api {
             }
         });
         fields.done().or_status()?;
-        answered(self.chat.create_team(call, new).await.or_status()?, respond)
+        answered(self.teams.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_team(&self, request: Request<pb::GetTeamRequest>) -> Result<Response<pb::GetTeamResponse>, Status> {
         let asked = request.get_ref();
         let (account, id) = (AccountId(asked.account_id), TeamId(asked.team_id));
-        let team = self.chat.team(&*caller(&request).or_status()?, account, id).await.or_status()?;
+        let team = self.teams.get(&*caller(&request).or_status()?, account, id).await.or_status()?;
         Ok(Response::new(pb::GetTeamResponse { team: Some(seen(&team)) }))
     }
 
@@ -92,7 +109,7 @@ impl TeamsService for Api {
         let mut fields = Fields::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
-        let found = self.chat.teams(&caller, AccountId(asked.account_id), &page).await.or_status()?;
+        let found = self.teams.list(&caller, AccountId(asked.account_id), &page).await.or_status()?;
         let (teams, next_page_token) = page::fill(&same, &found, seen);
         Ok(Response::new(pb::ListTeamsResponse { teams, next_page_token }))
     }
@@ -108,8 +125,8 @@ impl TeamsService for Api {
         let call = change(&mut fields, &request, account, respond).or_status()?;
         let asked = request.into_inner();
         let team = required("team", asked.team).or_status()?;
-        self.chat
-            .may_change_team(&call.caller, account, TeamId(team.id))
+        self.teams
+            .authorize_change(&call.caller, account, TeamId(team.id))
             .await
             .or_status()?;
         let mut patch = TeamPatch::default();
@@ -125,7 +142,7 @@ impl TeamsService for Api {
             });
         }
         fields.done().or_status()?;
-        answered(self.chat.update_team(call, TeamId(team.id), patch).await.or_status()?, respond)
+        answered(self.teams.update(call, TeamId(team.id), patch).await.or_status()?, respond)
     }
 
     async fn delete_team(&self, request: Request<pb::DeleteTeamRequest>) -> Result<Response<pb::DeleteTeamResponse>, Status> {
@@ -134,7 +151,7 @@ impl TeamsService for Api {
         let mut fields = Fields::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         fields.done().or_status()?;
-        answered(self.chat.delete_team(call, TeamId(asked.team_id)).await.or_status()?, respond)
+        answered(self.teams.delete(call, TeamId(asked.team_id)).await.or_status()?, respond)
     }
 
     async fn list_team_members(
@@ -153,7 +170,7 @@ impl TeamsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done().or_status()?;
         let (account, team) = (AccountId(asked.account_id), TeamId(asked.team_id));
-        let found = self.chat.team_members(&caller, account, team, &page).await.or_status()?;
+        let found = self.members.list(&caller, account, team, &page).await.or_status()?;
         let (members, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListTeamMembersResponse { members, next_page_token }))
     }
@@ -172,7 +189,7 @@ impl TeamsService for Api {
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         let users = users(&mut fields, &asked.user_ids);
         fields.done().or_status()?;
-        let edited = self.chat.edit_team_members(call, TeamId(asked.team_id), Edit::Add, users);
+        let edited = self.members.edit(call, TeamId(asked.team_id), Edit::Add, users);
         answered(edited.await.or_status()?, respond)
     }
 
@@ -190,7 +207,7 @@ impl TeamsService for Api {
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         let users = users(&mut fields, &asked.user_ids);
         fields.done().or_status()?;
-        let edited = self.chat.edit_team_members(call, TeamId(asked.team_id), Edit::Remove, users);
+        let edited = self.members.edit(call, TeamId(asked.team_id), Edit::Remove, users);
         answered(edited.await.or_status()?, respond)
     }
 
@@ -208,7 +225,7 @@ impl TeamsService for Api {
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
         let users = users(&mut fields, &asked.user_ids);
         fields.done().or_status()?;
-        let edited = self.chat.edit_team_members(call, TeamId(asked.team_id), Edit::Set, users);
+        let edited = self.members.edit(call, TeamId(asked.team_id), Edit::Set, users);
         answered(edited.await.or_status()?, respond)
     }
 }

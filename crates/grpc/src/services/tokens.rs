@@ -11,7 +11,7 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    api::Api,
+    accounts::AccountsApi,
     request::{caller, identity},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-impl Api {
+impl AccountsApi {
     pub(super) async fn token_created(
         &self,
         request: Request<pb::CreateTokenRequest>,
@@ -84,7 +84,7 @@ impl Api {
             inboxes: asked.inbox_ids.into_iter().map(InboxId).collect(),
             expires_at,
         };
-        let (token, secret) = self.chat.tokens.create(&caller, new).await.or_status()?;
+        let (token, secret) = self.tokens.create(&caller, new).await.or_status()?;
         Ok(Response::new(pb::CreateTokenResponse {
             token: Some(token.to_proto()),
             secret,
@@ -104,7 +104,6 @@ impl Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done().or_status()?;
         let found = self
-            .chat
             .tokens
             .list(&caller, asked.account_id.map(AccountId), &page)
             .await
@@ -120,7 +119,7 @@ impl Api {
         let id = request.get_ref().token_id;
         let identity = identity(&request).or_status()?;
         identity.set_audit_target(None, Some(("token_id", id)));
-        let token = self.chat.tokens.revoke(&identity.caller, TokenId(id)).await.or_status()?;
+        let token = self.tokens.revoke(&identity.caller, TokenId(id)).await.or_status()?;
         Ok(Response::new(pb::RevokeTokenResponse {
             token: Some(token.to_proto()),
             cursor: bytes::Bytes::new(),
