@@ -13,7 +13,7 @@ use parley_domain::{
     },
     files::{Files, rotation},
     mail::Mailer,
-    write::Writer,
+    messages::batch::MessageWriter,
 };
 use parley_eventlog::{Events, hub::Hub, log::Log, nats, replicas};
 use parley_proto::codec::{LargeSteps, run_large_steps};
@@ -187,7 +187,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         log: log.clone(),
         hub: Arc::clone(&hub),
     };
-    let (writer, lanes) = Writer::start(&rooms::writer(&config), &db, &events);
+    let (writer, lanes) = MessageWriter::start(&rooms::writer(&config), rooms::message_batches(&config), &db, &events);
     let life = Duration::from_secs(config.auth.cache_seconds);
     let tokens = Tokens::new(db.clone(), life, config.auth.cached_tokens);
     let (audit, audit_writer) = AuditLog::new(db.clone());

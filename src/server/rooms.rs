@@ -87,14 +87,20 @@ pub fn keep_audit(config: &Config) -> parley_domain::audit::Keep {
 pub fn writer(config: &Config) -> parley_domain::write::Config {
     let writer = &config.writer;
     parley_domain::write::Config {
-        lanes: writer.lanes,
+        shards: writer.lanes,
         queue: writer.queue_messages,
-        batch_messages: writer.batch_messages,
+        batch_items: writer.batch_messages,
         batch_bytes: writer.batch_bytes,
-        cached_conversations: writer.cached_conversations,
-        messages_per_minute: config.limits.messages_per_conversation_per_minute,
         #[cfg(feature = "faults")]
         fault: config.fault.switch.clone(),
+    }
+}
+
+/// The settings of messages, which the writer stores in batches.
+pub fn message_batches(config: &Config) -> parley_domain::messages::batch::Config {
+    parley_domain::messages::batch::Config {
+        cached_conversations: config.writer.cached_conversations,
+        messages_per_minute: config.limits.messages_per_conversation_per_minute,
     }
 }
 

@@ -30,6 +30,20 @@ fn crates_have_no_import_cycles() {
     assert!(report.is_empty(), "import cycles\n{report}");
 }
 
+/// Rules depend on the writer: `write/` may use `auth/caller.rs`, and nothing else outside of itself.
+#[test]
+fn the_writer_imports_no_rules() {
+    let edges = edges_of_crate(&sources(&root().join("crates/domain/src")));
+    let writer: Vec<_> = edges.iter().filter(|(file, _)| file.starts_with("write/")).collect();
+    assert!(writer.len() > 10, "the writer was not found");
+    for (file, used) in writer {
+        for (other, names) in used {
+            let is_allowed = other.starts_with("write/") || other == "auth/caller.rs";
+            assert!(is_allowed, "{file} uses {names:?} of {other}");
+        }
+    }
+}
+
 #[test]
 fn routes_are_registered_at_the_door_alone() {
     for (file, text) in sources(&root().join("crates/rest/src")) {

@@ -1,7 +1,7 @@
 //! Cache keys of the lists that front ends hold: labels, inboxes and teams.
 //!
 //! A key is derived from the rows of its list: how many there are, and the stamp of the row that changed last. Every write of an account has a
-//! later stamp than all writes before it ([`Ledger::at`](super::writer::Ledger)), so between two states of a
+//! later stamp than all writes before it ([`WriteSet::at`](crate::write::WriteSet)), so between two states of a
 //! list with the same last stamp rows were at most removed, and with the same number of rows none was. Nothing is stored for it, so all
 //! replicas and both databases agree, and a write of the list costs nothing more.
 

@@ -16,7 +16,10 @@ use parley_types::{
 use crate::{
     auth::caller::Caller,
     context::Context,
-    write::call::{Answer, Call},
+    write::{
+        call::{Answer, Call},
+        response_subject::ResponseSubject,
+    },
 };
 
 /// A consumer beside the log that it reads.
@@ -29,6 +32,8 @@ pub struct Standing {
     /// The marks of the events at its shards' positions.
     pub marks: HashMap<Seq, Mark>,
 }
+
+impl ResponseSubject for Standing {}
 
 /// Those of `marks` that a consumer's shards are at.
 fn marks_of(consumer: &Consumer, marks: &HashMap<Seq, Mark>) -> HashMap<Seq, Mark> {

@@ -113,7 +113,7 @@ impl VisitorSessions {
                     if made {
                         let contact = load::contact(&write.txn, account, contact).await?;
                         let contact = with_sessions(&write.txn, account, Arc::unwrap_or_clone(contact)).await?;
-                        write.ledger.emit(Draft {
+                        write.set.emit(Draft {
                             kind: EventKind::ContactCreated,
                             subject: Subject::ContactSessions(contact),
                             changes: possible_duplicate(None, found.possible_duplicate).into_iter().collect(),
@@ -148,7 +148,7 @@ impl VisitorSessions {
         let said = ClientFields::default();
         match self.update(call, visitor, signature.clone(), said).await? {
             Answer::Fresh(client, _) => Ok(client),
-            Answer::Repeated(_) => Err(Error::Internal("a call without a key was repeated".to_owned())),
+            Answer::Replayed(_) => Err(Error::Internal("a call without a key was repeated".to_owned())),
         }
     }
 
@@ -212,9 +212,9 @@ async fn insert(write: &Write, submitted: &Submitted, taken: [bool; 3]) -> Resul
         custom_attributes: Json::Object(submitted.custom_attributes.clone()),
         avatar_url: submitted.avatar_url.clone().unwrap_or_default(),
         last_activity_at: None,
-        created_at: write.ledger.at,
-        updated_at: write.ledger.at,
-        version: write.ledger.next_seq(),
+        created_at: write.set.at,
+        updated_at: write.set.at,
+        version: write.set.next_seq(),
     };
     let mut row = row.into_active_model().reset_all();
     row.id = sea_orm::NotSet;
@@ -257,7 +257,7 @@ async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool,
         row.submitted = Set(Some(submitted));
     }
     if !told.is_empty() {
-        row.updated_at = Set(write.ledger.at);
+        row.updated_at = Set(write.set.at);
         row.possible_duplicate_id = Set(duplicate);
         if proved {
             row.hmac_verified = Set(true);
@@ -269,11 +269,11 @@ async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool,
     if told.is_empty() {
         return Ok(());
     }
-    contact.row.version = write.ledger.next_seq();
-    contact.row.updated_at = write.ledger.at;
+    contact.row.version = write.set.next_seq();
+    contact.row.updated_at = write.set.at;
     contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
     let contact = with_sessions(&write.txn, account, contact).await?;
-    write.ledger.emit(Draft {
+    write.set.emit(Draft {
         kind: EventKind::ContactUpdated,
         subject: Subject::ContactSessions(contact),
         changes: told,

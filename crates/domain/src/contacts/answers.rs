@@ -1,12 +1,21 @@
-//! What commands on contacts answer with.
+//! The answers of commands on contacts.
 
 use parley_storage::joined::{ContactSessions, Session};
+use parley_types::id::ContactId;
 
-/// A contact that was made, and the session that was made with it.
+use crate::write::response_subject::ResponseSubject;
+
+/// A new contact, and the session created with it.
 #[derive(Clone, Debug)]
 pub struct CreatedContact {
     /// The contact with its sessions.
     pub contact: ContactSessions,
-    /// The session.
+    /// The session, if one was requested.
     pub session: Option<Session>,
+}
+
+impl ResponseSubject for CreatedContact {
+    fn contact(&self) -> Option<ContactId> {
+        self.contact.contact()
+    }
 }

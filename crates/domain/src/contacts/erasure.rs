@@ -16,7 +16,7 @@ use sea_orm::{
 };
 
 use crate::files::rows;
-use crate::{conversations::transcripts, write::erase_replies};
+use crate::{conversations::transcripts, write::idempotency};
 
 /// Erases the copies. Call it while the contact's conversations are still there: mails are found by them.
 ///
@@ -27,7 +27,7 @@ pub(crate) async fn erase_copies(txn: &impl ConnectionTrait, account: AccountId,
         return Ok(());
     }
     transcripts::redact(txn, account, conversations(account, contact)).await?;
-    erase_replies(txn, account, contact).await?;
+    idempotency::erase(txn, account, contact).await?;
     let waiting = attachment::Column::AccountId
         .eq(account)
         .and(attachment::Column::ContactInboxId.in_subquery(sessions(account, contact)));

@@ -36,7 +36,7 @@ use crate::{
     write::{
         Write,
         call::{Answer, Call},
-        hand_over_replies,
+        idempotency,
     },
 };
 
@@ -83,7 +83,7 @@ pub(crate) async fn merge(
         return with_sessions(&write.txn, account, kept).await;
     }
     let gone = take(mergee)?;
-    let merged_at = write.ledger.next_seq();
+    let merged_at = write.set.next_seq();
     end_proofs(write, &kept.row, &gone.row).await?;
     let moved = move_all(write, base, mergee, merged_at).await?;
     avatars::let_go(files, write, &gone.row.avatar_url).await?;
@@ -99,19 +99,19 @@ pub(crate) async fn merge(
     }
     take_over(&mut contact, &left);
     contact.row.version = merged_at;
-    contact.row.updated_at = write.ledger.at;
+    contact.row.updated_at = write.set.at;
     contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
     // First, because changes beyond the limit of an event are left out, and subscriptions of visitors look for this one.
     let mut told: Vec<Change> = Change::new("merged_contact_id", Json::Null, mergee.0).into_iter().collect();
     told.extend(changes(&kept, &contact));
     let contact = with_sessions(&write.txn, account, contact).await?;
-    write.ledger.emit(Draft {
+    write.set.emit(Draft {
         kind: EventKind::ContactMerged,
         subject: Subject::ContactSessions(contact.clone()),
         changes: told,
     });
     tell_moved(write, base, mergee, &moved).await?;
-    write.ledger.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(gone)));
+    write.set.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(gone)));
     Ok(contact)
 }
 
@@ -139,7 +139,7 @@ async fn end_proofs(write: &Write, base: &contact::Model, mergee: &contact::Mode
     }
     contact_inbox::Entity::update_many()
         .col_expr(Column::HmacVerified, Expr::value(false))
-        .col_expr(Column::UpdatedAt, Expr::value(write.ledger.at.0))
+        .col_expr(Column::UpdatedAt, Expr::value(write.set.at.0))
         .filter(Column::AccountId.eq(base.account_id))
         .filter(Column::ContactId.is_in(ended))
         .filter(Column::HmacVerified.eq(true))
@@ -196,10 +196,10 @@ async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: 
         .await?;
     move_messages(txn, account, base, mergee).await?;
     notes::hand_over(txn, account, mergee, base).await?;
-    hand_over_replies(txn, account, mergee, base).await?;
+    idempotency::reassign(txn, account, mergee, base).await?;
     contact_inbox::Entity::update_many()
         .col_expr(contact_inbox::Column::ContactId, Expr::value(base.0))
-        .col_expr(contact_inbox::Column::UpdatedAt, Expr::value(write.ledger.at.0))
+        .col_expr(contact_inbox::Column::UpdatedAt, Expr::value(write.set.at.0))
         .filter(contact_inbox::Column::AccountId.eq(account))
         .filter(contact_inbox::Column::ContactId.eq(mergee))
         .exec(txn)
@@ -220,7 +220,7 @@ async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: 
         }
         conversation::Entity::update_many()
             .col_expr(conversation::Column::ContactId, Expr::value(base.0))
-            .col_expr(conversation::Column::UpdatedAt, Expr::value(write.ledger.at.0))
+            .col_expr(conversation::Column::UpdatedAt, Expr::value(write.set.at.0))
             .col_expr(conversation::Column::Version, versions.into())
             .filter(conversation::Column::AccountId.eq(account))
             .filter(conversation::Column::Id.is_in(some.iter().map(|id| id.0)))
@@ -255,7 +255,7 @@ async fn tell_moved(write: &mut Write, base: ContactId, mergee: ContactId, moved
         let mut conversations = load::conversations(&write.txn, &account, some).await?;
         conversations.sort_by_key(|conversation| conversation.row.id);
         for conversation in conversations {
-            write.ledger.emit(Draft {
+            write.set.emit(Draft {
                 kind: EventKind::ConversationContactChanged,
                 subject: Subject::Conversation(conversation),
                 changes: Change::new("contact_id", mergee.0, base.0).into_iter().collect(),

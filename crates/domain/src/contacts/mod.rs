@@ -157,7 +157,7 @@ async fn end_proofs(write: &Write, contact: ContactId) -> Result<Option<Change>>
     use contact_inbox::Column;
     let ended = contact_inbox::Entity::update_many()
         .col_expr(Column::HmacVerified, Expr::value(false))
-        .col_expr(Column::UpdatedAt, Expr::value(write.ledger.at.0))
+        .col_expr(Column::UpdatedAt, Expr::value(write.set.at.0))
         .filter(Column::AccountId.eq(write.account().id))
         .filter(Column::ContactId.eq(contact))
         .filter(Column::HmacVerified.eq(true))
@@ -220,9 +220,9 @@ impl Contacts {
                         custom_attributes: Json::Object(new.custom_attributes),
                         avatar_url,
                         last_activity_at: None,
-                        created_at: write.ledger.at,
-                        updated_at: write.ledger.at,
-                        version: write.ledger.next_seq(),
+                        created_at: write.set.at,
+                        updated_at: write.set.at,
+                        version: write.set.next_seq(),
                     };
                     check_unique(write, &access, &row, None).await?;
                     let mut row = row.into_active_model().reset_all();
@@ -250,7 +250,7 @@ impl Contacts {
                     .await?;
                     let session = made.and_then(|made| contact.sessions.iter().find(|session| session.row.id == made.id).cloned());
                     write
-                        .ledger
+                        .set
                         .emit(Draft::new(EventKind::ContactCreated, Subject::ContactSessions(contact.clone())));
                     Ok(CreatedContact {
                         contact: scope::shown(contact, &access),
@@ -323,8 +323,8 @@ impl Contacts {
                     }
                     if !changes.is_empty() {
                         check_unique(write, &access, &contact.row, Some(id)).await?;
-                        contact.row.version = write.ledger.next_seq();
-                        contact.row.updated_at = write.ledger.at;
+                        contact.row.version = write.set.next_seq();
+                        contact.row.updated_at = write.set.at;
                         contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
                     }
                     if before.labels != contact.labels {
@@ -333,7 +333,7 @@ impl Contacts {
                     let contact = with_sessions(&write.txn, account, contact).await?;
                     if !changes.is_empty() {
                         let subject = Subject::ContactSessions(contact.clone());
-                        write.ledger.emit(Draft {
+                        write.set.emit(Draft {
                             kind: EventKind::ContactUpdated,
                             subject,
                             changes,
@@ -358,7 +358,7 @@ impl Contacts {
                 Box::pin(async move {
                     let account = write.account().id;
                     let contact = load::contact(&write.txn, account, id).await?;
-                    if contact.online(write.ledger.at) {
+                    if contact.online(write.set.at) {
                         return Err(Error::Precondition("the contact is online, please try again later"));
                     }
                     let mut conversations = Query::select();
@@ -372,8 +372,8 @@ impl Contacts {
                     avatars::let_go(&files, write, &contact.row.avatar_url).await?;
                     set_labels(&write.txn, account, SubjectKind::Contact, id.0, &[]).await?;
                     contact::Entity::delete_by_id(id).exec(&write.txn).await?;
-                    erase(&write.txn, account, id, write.ledger.next_seq(), write.ledger.at).await?;
-                    write.ledger.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(contact)));
+                    erase(&write.txn, account, id, write.set.next_seq(), write.set.at).await?;
+                    write.set.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(contact)));
                     Ok(())
                 })
             })

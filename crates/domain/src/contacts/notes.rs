@@ -99,7 +99,7 @@ impl ContactNotes {
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let (account, at) = (write.account().id, write.ledger.at);
+                    let (account, at) = (write.account().id, write.set.at);
                     check_contact(&write.txn, &access, account, contact).await?;
                     let row = contact_note::ActiveModel {
                         account_id: Set(account),
@@ -113,7 +113,7 @@ impl ContactNotes {
                     let row = row.insert(&write.txn).await?;
                     let note = sign(&write.txn, row).await?;
                     write
-                        .ledger
+                        .set
                         .emit(Draft::new(EventKind::ContactNoteCreated, Subject::Note(note.clone())));
                     Ok(note)
                 })
@@ -174,10 +174,10 @@ impl ContactNotes {
                     if changes.is_empty() {
                         return sign(&write.txn, row).await;
                     }
-                    row.updated_at = write.ledger.at;
+                    row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
                     let note = sign(&write.txn, row).await?;
-                    write.ledger.emit(Draft {
+                    write.set.emit(Draft {
                         kind: EventKind::ContactNoteUpdated,
                         subject: Subject::Note(note.clone()),
                         changes,
@@ -201,7 +201,7 @@ impl ContactNotes {
                     let row = of_contact(&write.txn, &access, write.account().id, contact, id).await?;
                     let note = sign(&write.txn, row.clone()).await?;
                     row.delete(&write.txn).await?;
-                    write.ledger.emit(Draft::new(EventKind::ContactNoteDeleted, Subject::Note(note)));
+                    write.set.emit(Draft::new(EventKind::ContactNoteDeleted, Subject::Note(note)));
                     Ok(())
                 })
             })

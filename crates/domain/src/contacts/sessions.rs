@@ -84,8 +84,8 @@ pub(crate) async fn session(write: &Write, new: NewSession) -> Result<(contact_i
         submitted: Set(new.submitted),
         possible_duplicate_id: Set(new.possible_duplicate),
         pubsub_token: Set(secret()),
-        created_at: Set(write.ledger.at),
-        updated_at: Set(write.ledger.at),
+        created_at: Set(write.set.at),
+        updated_at: Set(write.set.at),
         ..Default::default()
     };
     Ok((row.insert(&write.txn).await?, true))
@@ -105,14 +105,14 @@ pub(crate) async fn session_added(write: &mut Write, session: &contact_inbox::Mo
     let id = session.contact_id;
     let account = write.account().id;
     let mut contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, id).await?);
-    contact.row.version = write.ledger.next_seq();
-    contact.row.updated_at = write.ledger.at;
+    contact.row.version = write.set.next_seq();
+    contact.row.updated_at = write.set.at;
     contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
     let contact = with_sessions(&write.txn, account, contact).await?;
     let added = Change::new("contact_inboxes", Json::Null, session.source_id.as_str());
     let duplicate = possible_duplicate(None, session.possible_duplicate_id);
     let changes = added.into_iter().chain(duplicate).collect();
-    write.ledger.emit(Draft {
+    write.set.emit(Draft {
         kind: EventKind::ContactUpdated,
         subject: Subject::ContactSessions(contact),
         changes,

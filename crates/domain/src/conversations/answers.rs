@@ -1,15 +1,18 @@
-//! What commands on conversations answer with.
+//! The answers of commands on conversations.
 
 use std::sync::Arc;
 
 use parley_storage::joined::{ConversationSummary, Message};
+use parley_types::id::ContactId;
 
-/// A conversation that was made, with its first message.
+use crate::write::response_subject::ResponseSubject;
+
+/// A new conversation with its first message.
 #[derive(Clone, Debug)]
 pub struct CreatedConversation {
     /// The conversation.
     pub conversation: ConversationSummary,
-    /// The first message.
+    /// The first message, if one was given.
     pub message: Option<Arc<Message>>,
 }
 
@@ -18,6 +21,18 @@ pub struct CreatedConversation {
 pub struct StatusSet {
     /// The conversation.
     pub conversation: ConversationSummary,
-    /// A bot handed it to the agents.
+    /// Whether a bot handed the conversation to the agents.
     pub handed_off: bool,
+}
+
+impl ResponseSubject for CreatedConversation {
+    fn contact(&self) -> Option<ContactId> {
+        self.conversation.contact()
+    }
+}
+
+impl ResponseSubject for StatusSet {
+    fn contact(&self) -> Option<ContactId> {
+        self.conversation.contact()
+    }
 }

@@ -38,20 +38,15 @@ pub(crate) async fn assign(write: &mut Write, conversation: &mut Conversation, a
         None => None,
     };
     conversation.row.assignee_id = assignee;
-    changed_with(
-        &mut write.ledger,
-        conversation,
-        EventKind::ConversationUpdated,
-        vec![change.clone()],
-    );
-    changed_with(&mut write.ledger, conversation, EventKind::AssigneeChanged, vec![change]);
+    changed_with(&mut write.set, conversation, EventKind::ConversationUpdated, vec![change.clone()]);
+    changed_with(&mut write.set, conversation, EventKind::AssigneeChanged, vec![change]);
     let name = write.caller.actor(write.account().id).name;
     let line = match &conversation.assignee {
         Some(agent) if write.caller.user_id() == Some(agent.user.id) => format!("{name} self-assigned this conversation"),
         Some(agent) => format!("Assigned to {} by {name}", agent.user.name),
         None => format!("Conversation unassigned by {name}"),
     };
-    add_activity(&mut write.ledger, conversation, line);
+    add_activity(&mut write.set, conversation, line);
     Ok(())
 }
 
@@ -100,9 +95,9 @@ pub(crate) fn give(write: &mut Write, conversation: &mut Conversation, agent: Ar
     };
     conversation.row.assignee_id = Some(agent.user.id);
     conversation.assignee = Some(agent);
-    let ledger = &mut write.ledger;
-    changed_with(ledger, conversation, EventKind::ConversationUpdated, vec![change.clone()]);
-    changed_with(ledger, conversation, EventKind::AssigneeChanged, vec![change]);
+    let set = &mut write.set;
+    changed_with(set, conversation, EventKind::ConversationUpdated, vec![change.clone()]);
+    changed_with(set, conversation, EventKind::AssigneeChanged, vec![change]);
 }
 
 /// The members of an inbox.
@@ -126,7 +121,7 @@ pub(crate) async fn next(write: &Write, inbox: InboxId, users: Vec<UserId>) -> R
     use assignment_turn::Column;
     let account = write.account().id;
     let agents = load::agents(&write.txn, account, users.into_iter()).await?;
-    let now = write.ledger.at;
+    let now = write.set.at;
     let there = agents.into_values().filter(|agent| agent.availability(now) == Availability::Online);
     let mut there: Vec<_> = there.map(|agent| (0, agent)).collect();
     if there.is_empty() {
@@ -149,7 +144,7 @@ pub(crate) async fn next(write: &Write, inbox: InboxId, users: Vec<UserId>) -> R
         account_id: Set(account),
         inbox_id: Set(inbox),
         user_id: Set(agent.user.id),
-        turn: Set(write.ledger.next_seq()),
+        turn: Set(write.set.next_seq()),
     };
     assignment_turn::Entity::insert(row)
         .on_conflict(
@@ -167,9 +162,9 @@ pub(crate) fn assign_opened(write: &mut Write, ids: Vec<ConversationId>) -> BoxF
     Box::pin(async move {
         let account = Arc::clone(write.account());
         for mut conversation in load::conversations(&write.txn, &account, &ids).await? {
-            let before = write.ledger.next_seq();
+            let before = write.set.next_seq();
             assign_automatically(write, &mut conversation).await?;
-            if write.ledger.next_seq() != before {
+            if write.set.next_seq() != before {
                 save(write, &mut conversation).await?;
             }
         }

@@ -93,11 +93,11 @@ impl Conversations {
                         ConversationPatch::Unread => read_state::unread(write, &mut conversation).await?,
                         ConversationPatch::Muted(muted) => read_state::mute(write, &mut conversation, muted).await?,
                     }
-                    if !write.ledger.drafts().is_empty() {
+                    if !write.set.drafts().is_empty() {
                         save(write, &mut conversation).await?;
                     }
                     // Activity messages are stored after this closure, so the summary takes the newest message from the unit of work.
-                    let newest = write.ledger.newest_message().cloned();
+                    let newest = write.set.newest_message().cloned();
                     summary_of(conversation, newest.as_ref(), &write.txn).await
                 })
             })
@@ -111,14 +111,14 @@ fn update_priority(write: &mut Write, conversation: &mut Conversation, priority:
         return;
     };
     conversation.row.priority = priority;
-    changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, vec![change]);
+    changed_with(&mut write.set, conversation, EventKind::ConversationUpdated, vec![change]);
     let name = write.caller.actor(write.account().id).name;
     let line = match (before, priority) {
         (_, None) => format!("{name} removed the priority"),
         (None, Some(after)) => format!("{name} set the priority to {}", after.name()),
         (Some(before), Some(after)) => format!("{name} changed the priority from {} to {}", before.name(), after.name()),
     };
-    add_activity(&mut write.ledger, conversation, line);
+    add_activity(&mut write.set, conversation, line);
 }
 
 /// Gives a conversation to a team, or to none. Chatwoot's rule: an assignee outside of the team leaves, and if nobody has it then, the
@@ -147,15 +147,15 @@ async fn hand_to_team(write: &mut Write, conversation: &mut Conversation, team: 
     let after = conversation.row.assignee_id;
     let assigned = Change::new("assignee_id", before.1.map(i64::from), after.map(i64::from));
     let changes = [Some(change.clone()), assigned.clone()].into_iter().flatten().collect();
-    changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, changes);
-    changed_with(&mut write.ledger, conversation, EventKind::TeamChanged, vec![change]);
+    changed_with(&mut write.set, conversation, EventKind::ConversationUpdated, changes);
+    changed_with(&mut write.set, conversation, EventKind::TeamChanged, vec![change]);
     let newly = conversation
         .assignee
         .as_ref()
         .filter(|_| assigned.is_some())
         .map(|agent| agent.user.name.clone());
     if let Some(change) = assigned {
-        changed_with(&mut write.ledger, conversation, EventKind::AssigneeChanged, vec![change]);
+        changed_with(&mut write.set, conversation, EventKind::AssigneeChanged, vec![change]);
     }
     let name = write.caller.actor(write.account().id).name;
     let line = match (&conversation.team, newly) {
@@ -166,7 +166,7 @@ async fn hand_to_team(write: &mut Write, conversation: &mut Conversation, team: 
             left.map_or_else(String::new, |team| team.name.clone())
         ),
     };
-    add_activity(&mut write.ledger, conversation, line);
+    add_activity(&mut write.set, conversation, line);
     Ok(())
 }
 
@@ -192,11 +192,11 @@ async fn update_labels(write: &mut Write, conversation: &mut Conversation, label
     };
     let (added, removed) = (missing(&labels, &before), missing(&before, &labels));
     conversation.labels = Arc::new(labels);
-    changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, vec![change]);
+    changed_with(&mut write.set, conversation, EventKind::ConversationUpdated, vec![change]);
     let name = write.caller.actor(write.account().id).name;
     for (verb, labels) in [("added", added), ("removed", removed)] {
         if !labels.is_empty() {
-            add_activity(&mut write.ledger, conversation, format!("{name} {verb} {labels}"));
+            add_activity(&mut write.set, conversation, format!("{name} {verb} {labels}"));
         }
     }
     Ok(())
@@ -227,7 +227,7 @@ fn update_attributes(
         &conversation.row.additional_attributes,
     ));
     if !changes.is_empty() {
-        changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, changes);
+        changed_with(&mut write.set, conversation, EventKind::ConversationUpdated, changes);
     }
     Ok(())
 }

@@ -56,6 +56,8 @@ use crate::{
     context::Context,
     messages::{
         new_message::NewMessage,
+        prepare::prepare_message,
+        rendering::render_texts,
         resolve_speakers,
         rules::{add_message, first_status, needs_rendering},
     },
@@ -134,6 +136,7 @@ impl Conversations {
         }
         resolve_speakers(self.context.db.read(), call.account, new.message.iter_mut()).await?;
         self.context.files.resolve_uploads(new.message.iter_mut().collect())?;
+        let messages_per_minute = self.context.writer.planner_config().messages_per_minute;
         self.context
             .writer
             .write(call, move |write| -> BoxFuture<'_, Result<CreatedConversation>> {
@@ -155,16 +158,14 @@ impl Conversations {
                     };
                     let mut message = None;
                     if let Some(mut first) = new.message {
-                        write.admit(&conversation, &mut first).await?;
+                        prepare_message(write, &conversation, &mut first, messages_per_minute).await?;
                         let caller = Arc::clone(&write.caller);
                         if needs_rendering(&conversation, &first) {
                             // The number of the conversation is known only here, so the message cannot be rendered before it is queued.
-                            write
-                                .render(|ledger| add_message(ledger, &mut conversation.clone(), &caller, first.clone()))
-                                .await;
+                            render_texts(write, |set| add_message(set, &mut conversation.clone(), &caller, first.clone())).await;
                         }
                         let slept = conversation.row.status != ConversationStatus::Open;
-                        let made = add_message(&mut write.ledger, &mut conversation, &caller, first);
+                        let made = add_message(&mut write.set, &mut conversation, &caller, first);
                         if slept && wants_assignment(&conversation) {
                             assignment::assign_automatically(write, &mut conversation).await?;
                         }
@@ -300,10 +301,10 @@ async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConv
     } else {
         new.status
     };
-    let at = write.ledger.at;
+    let at = write.set.at;
     let row = conversation::Model {
         account_id: account.id,
-        id: write.ledger.take_conversation_id(),
+        id: write.set.allocate_conversation_id(),
         uuid: Uuid::new_v4(),
         inbox_id: session.inbox_id,
         contact_id: session.contact_id,
@@ -331,12 +332,12 @@ async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConv
         last_template_at: None,
         created_at: at,
         updated_at: at,
-        version: write.ledger.next_seq(),
+        version: write.set.next_seq(),
     };
     let id = row.id;
     row.into_active_model().reset_all().insert(&write.txn).await?;
     let conversation = load::conversation(&write.txn, &account, id).await?;
-    write.ledger.emit(Draft::new(
+    write.set.emit(Draft::new(
         EventKind::ConversationCreated,
         Subject::Conversation(conversation.clone()),
     ));

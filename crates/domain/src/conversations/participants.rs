@@ -27,6 +27,7 @@ use crate::{
     write::{
         Write,
         call::{Answer, Call},
+        response_subject::ResponseSubject,
     },
 };
 
@@ -49,6 +50,8 @@ pub struct ChangedParticipants {
     /// Those who were not participants before.
     pub added: Vec<Arc<Agent>>,
 }
+
+impl ResponseSubject for ChangedParticipants {}
 
 /// The participants of conversations.
 #[derive(Clone, Debug)]
@@ -116,7 +119,7 @@ impl Participants {
                     };
                     store(write, id, &before, &after).await?;
                     if let Some(change) = Change::new("participant_ids", sorted(&before), sorted(&after)) {
-                        changed_with(&mut write.ledger, &mut conversation, EventKind::ConversationUpdated, vec![change]);
+                        changed_with(&mut write.set, &mut conversation, EventKind::ConversationUpdated, vec![change]);
                         save(write, &mut conversation).await?;
                     }
                     let agents = load::agents(&write.txn, account.id, after.into_iter()).await?;
@@ -174,7 +177,7 @@ async fn store(write: &Write, id: ConversationId, before: &HashSet<UserId>, afte
             account_id: Set(account),
             conversation_id: Set(id),
             user_id: Set(*user),
-            created_at: Set(write.ledger.at),
+            created_at: Set(write.set.at),
         })
         .collect();
     if !rows.is_empty() {

@@ -54,7 +54,7 @@ impl Conversations {
                         .and_where(Expr::col(conversation::Column::Id).eq(id.0));
                     delete_conversations(&write.txn, account.id, ids).await?;
                     let subject = Subject::Conversation(conversation);
-                    write.ledger.emit(Draft::new(EventKind::ConversationDeleted, subject));
+                    write.set.emit(Draft::new(EventKind::ConversationDeleted, subject));
                     Ok(())
                 })
             })
@@ -92,7 +92,7 @@ pub(crate) async fn unread(write: &mut Write, conversation: &mut Conversation) -
     .flatten()
     .collect();
     if !changes.is_empty() {
-        changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, changes);
+        changed_with(&mut write.set, conversation, EventKind::ConversationUpdated, changes);
     }
     Ok(())
 }
@@ -107,10 +107,10 @@ pub(crate) async fn mute(write: &mut Write, conversation: &mut Conversation, mut
     if let Some(change) = &change {
         let contact = Arc::make_mut(&mut conversation.contact);
         contact.row.blocked = muted;
-        contact.row.updated_at = write.ledger.at;
-        contact.row.version = write.ledger.next_seq();
+        contact.row.updated_at = write.set.at;
+        contact.row.version = write.set.next_seq();
         contact.row.clone().into_active_model().reset_all().update(&write.txn).await?;
-        write.ledger.emit(Draft {
+        write.set.emit(Draft {
             kind: EventKind::ContactUpdated,
             subject: Subject::Contact(Arc::clone(&conversation.contact)),
             changes: vec![change.clone()],
@@ -119,7 +119,7 @@ pub(crate) async fn mute(write: &mut Write, conversation: &mut Conversation, mut
     if resolved || change.is_some() {
         let name = write.caller.actor(write.account().id).name;
         let word = if muted { "muted" } else { "unmuted" };
-        add_activity(&mut write.ledger, conversation, format!("{name} has {word} the conversation"));
+        add_activity(&mut write.set, conversation, format!("{name} has {word} the conversation"));
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ pub(crate) async fn save(write: &Write, conversation: &mut Conversation) -> Resu
 
 /// A message may have moved the contact's last activity.
 pub(crate) async fn save_contact(write: &Write, conversation: &Conversation) -> Result<()> {
-    let moved = write.ledger.drafts().iter().any(|draft| draft.kind == EventKind::ContactUpdated);
+    let moved = write.set.drafts().iter().any(|draft| draft.kind == EventKind::ContactUpdated);
     if moved {
         conversation
             .contact

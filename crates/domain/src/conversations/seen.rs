@@ -31,13 +31,13 @@ const READ_AT_ONCE: u64 = 1000;
 /// conversation that it shows, so a view that caused another frame would never end. It counts as unread for the assignee what came in since
 /// the assignee's own last view, whoever else looked meanwhile.
 pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
-    let at = Some(write.ledger.at);
+    let at = Some(write.set.at);
     let row = &mut conversation.row;
     if by_contact {
         let change = Change::time("contact_last_seen_at", row.contact_last_seen_at, at);
         row.contact_last_seen_at = at;
         changed_with(
-            &mut write.ledger,
+            &mut write.set,
             conversation,
             EventKind::ConversationRead,
             change.into_iter().collect(),
@@ -56,8 +56,8 @@ pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contac
         changes.extend(Change::time("assignee_last_seen_at", row.assignee_last_seen_at, at));
         row.assignee_last_seen_at = at;
     }
-    row.version = write.ledger.next_seq();
-    write.ledger.emit(Draft {
+    row.version = write.set.next_seq();
+    write.set.emit(Draft {
         kind: EventKind::ConversationRead,
         subject: Subject::Conversation(conversation.clone()),
         changes,
@@ -85,19 +85,19 @@ pub async fn mark_read(write: &mut Write, conversation: &mut Conversation) -> Re
         return Ok(());
     }
     rows.reverse();
-    let first = write.ledger.next_seq();
+    let first = write.set.next_seq();
     let mut versions = CaseStatement::new();
     let mut told = Vec::with_capacity(rows.len());
     for (row, nth) in rows.iter_mut().zip(0..) {
         told.push(Change::new("status", row.status.name(), MessageStatus::Read.name()));
         row.status = MessageStatus::Read;
-        row.updated_at = write.ledger.at;
+        row.updated_at = write.set.at;
         row.version = Seq(first.0 + nth);
         versions = versions.case(Expr::col(Column::Id).eq(row.id.0), Expr::value(row.version.0));
     }
     message::Entity::update_many()
         .col_expr(Column::Status, Expr::value(MessageStatus::Read as i16))
-        .col_expr(Column::UpdatedAt, Expr::value(write.ledger.at.0))
+        .col_expr(Column::UpdatedAt, Expr::value(write.set.at.0))
         .col_expr(Column::Version, versions.into())
         .filter(Column::AccountId.eq(account))
         .filter(Column::Id.is_in(rows.iter().map(|row| row.id.0)))
@@ -111,7 +111,7 @@ pub async fn mark_read(write: &mut Write, conversation: &mut Conversation) -> Re
             // In its own event it stands once.
             conversation.last_public = None;
         }
-        write.ledger.emit(Draft {
+        write.set.emit(Draft {
             kind: EventKind::MessageUpdated,
             subject: Subject::Message(Arc::clone(&message), conversation.clone()),
             changes: change.into_iter().collect(),

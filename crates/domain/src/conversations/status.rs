@@ -50,11 +50,11 @@ impl Conversations {
                     let mut conversation = load::conversation(&write.txn, &account, id).await?;
                     access.conversation(&conversation.row)?;
                     let handed_off = update(write, &mut conversation, &access, status, until).await?;
-                    if !write.ledger.drafts().is_empty() {
+                    if !write.set.drafts().is_empty() {
                         save(write, &mut conversation).await?;
                     }
                     // Activity messages are stored after this closure, so the summary takes the newest message from the unit of work.
-                    let newest = write.ledger.newest_message().cloned();
+                    let newest = write.set.newest_message().cloned();
                     let conversation = summary_of(conversation, newest.as_ref(), &write.txn).await?;
                     Ok(StatusSet { conversation, handed_off })
                 })
@@ -77,7 +77,7 @@ async fn update(
     let changed = set(write, conversation, status, until).await?;
     let handed_off = write.caller.agent_bot().is_some() && before == Pending && asked == Some(Open);
     if handed_off {
-        changed_with(&mut write.ledger, conversation, EventKind::ConversationBotHandoff, Vec::new());
+        changed_with(&mut write.set, conversation, EventKind::ConversationBotHandoff, Vec::new());
     }
     // Chatwoot's rule: an agent who opens a conversation takes it; an administrator does not.
     match write.caller.user_id() {
@@ -99,7 +99,7 @@ pub(crate) async fn set(
     until: Option<Micros>,
 ) -> Result<bool> {
     use ConversationStatus::{Open, Pending, Resolved, Snoozed};
-    let changed = rules::set_status(&mut write.ledger, conversation, status, until);
+    let changed = rules::set_status(&mut write.set, conversation, status, until);
     if changed {
         let actor = write.caller.actor(write.account().id);
         let name = actor.name;
@@ -110,7 +110,7 @@ pub(crate) async fn set(
             Pending => format!("Conversation was marked as pending by {name}"),
             Snoozed => format!("Conversation was snoozed by {name}"),
         };
-        add_activity(&mut write.ledger, conversation, line);
+        add_activity(&mut write.set, conversation, line);
     }
     if changed && status == Resolved {
         automatic::survey(write, conversation).await?;

@@ -60,9 +60,9 @@ async fn wake(write: &mut Write, ids: Vec<ConversationId>) -> Result<()> {
     let account = Arc::clone(write.account());
     for mut conversation in load::conversations(&write.txn, &account, &ids).await? {
         // Another replica may have been first, or somebody snoozed it again.
-        let due = conversation.row.snoozed_until.is_some_and(|until| until <= write.ledger.at);
+        let due = conversation.row.snoozed_until.is_some_and(|until| until <= write.set.at);
         if due && conversation.row.status == ConversationStatus::Snoozed {
-            set_status(&mut write.ledger, &mut conversation, ConversationStatus::Open, None);
+            set_status(&mut write.set, &mut conversation, ConversationStatus::Open, None);
             assign_automatically(write, &mut conversation).await?;
             save(write, &mut conversation).await?;
         }

@@ -48,7 +48,7 @@ pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str
                 format!("must have at most {LARGEST} bytes"),
             ));
         }
-        write.ledger.claim(write::Claim {
+        write.set.claim_attachment(write::AttachmentClaim {
             id,
             message: MessageId(0),
             position: 0,

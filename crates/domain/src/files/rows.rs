@@ -1,4 +1,4 @@
-//! The rows of attachments: reading uploads, reserving ids, storing claims and new rows, and releasing what nothing shows any more.
+//! The rows of attachments: reads uploads, reserves ids, stores claims and new rows, and releases attachments that nothing refers to.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,14 +18,14 @@ use sea_orm::{
 };
 use serde_json::{Value as Json, json};
 
-use crate::write::Claim;
+use crate::write::AttachmentClaim;
 
-/// How long it can be taken: it must not be removed while it is.
+/// How long an upload can be taken. Unattached uploads are removed later, so none is removed while a write takes it.
 const TAKEN: Duration = Duration::from_hours(23);
 
 const TAKEN_OF_SESSION: Duration = Duration::from_mins(9);
 
-/// Uploads by their ids, as they stand.
+/// Uploads by id.
 pub type Uploads = HashMap<i64, attachment::Model>;
 
 /// Whether an upload can still be taken.
@@ -34,10 +34,10 @@ pub fn is_fresh(row: &attachment::Model) -> bool {
     row.created_at > Micros::now().minus(life)
 }
 
-/// The uploads that are named. Read under the lock of the account's counters they stay as they are: whoever takes one holds it.
+/// Reads uploads by id. Under the lock of the account's counters they do not change: taking one needs the lock.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Database`] and [`Error::Unavailable`] when a statement fails.
 pub async fn uploads(db: &impl ConnectionTrait, account: AccountId, ids: Vec<i64>) -> Result<Uploads> {
     if ids.is_empty() {
         return Ok(Uploads::new());
@@ -50,15 +50,15 @@ pub async fn uploads(db: &impl ConnectionTrait, account: AccountId, ids: Vec<i64
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
-/// Whether an upload is there to be taken.
+/// Whether an upload can be taken: nothing has taken it, and it is fresh.
 pub fn is_free(row: &attachment::Model) -> bool {
     row.state == AttachmentState::Uploaded && is_fresh(row)
 }
 
-/// Reserves ids for new rows of attachments; what is reserved and not used stays a gap, as with any sequence.
+/// Reserves ids for new rows. Reserved ids that are not used stay gaps, as with any sequence.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Database`] and [`Error::Unavailable`] when a statement fails.
 pub async fn reserve(db: &impl ConnectionTrait, count: usize) -> Result<VecDeque<i64>> {
     if count == 0 {
         return Ok(VecDeque::new());
@@ -72,7 +72,7 @@ pub async fn reserve(db: &impl ConnectionTrait, count: usize) -> Result<VecDeque
             .await?;
         return Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?);
     }
-    // The row is there once the table had one.
+    // SQLite adds the row with the first row of the table.
     let begin = "INSERT INTO sqlite_sequence (name, seq) SELECT 'attachments', 0 \
          WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'attachments')";
     db.execute_raw(Statement::from_string(backend, begin)).await?;
@@ -86,7 +86,7 @@ pub async fn reserve(db: &impl ConnectionTrait, count: usize) -> Result<VecDeque
     Ok((last - count + 1..=last).collect())
 }
 
-/// The columns of a row that is stored with its message.
+/// The columns of a new row.
 const COLUMNS: [&str; 21] = [
     "id",
     "account_id",
@@ -111,7 +111,7 @@ const COLUMNS: [&str; 21] = [
     "position",
 ];
 
-/// The statement that stores rows given as one JSON array.
+/// The statement that stores new rows, which are one parameter: a JSON array.
 pub fn insert_text(backend: DbBackend) -> String {
     let columns = COLUMNS.join(", ");
     if backend == DbBackend::Postgres {
@@ -126,7 +126,7 @@ pub fn insert_text(backend: DbBackend) -> String {
     format!("INSERT INTO attachments ({columns}) SELECT {} FROM json_each(?)", values.join(", "))
 }
 
-/// Rows as the statement takes them.
+/// New rows as the parameter of [`insert_text`].
 pub fn insert_rows(rows: &[attachment::Model]) -> String {
     let row = |row: &attachment::Model| {
         json!({
@@ -156,10 +156,10 @@ pub fn insert_rows(rows: &[attachment::Model]) -> String {
     Json::Array(rows.iter().map(row).collect()).to_string()
 }
 
-/// The statement that stores claims. Both databases understand it, and it holds nothing but numbers of ours.
-pub fn text(claims: &[Claim]) -> String {
+/// The statement that stores claims, for both databases. It holds nothing but ids that this service allocated.
+pub fn text(claims: &[AttachmentClaim]) -> String {
     let (mut messages, mut positions, mut ids) = (String::new(), String::new(), String::new());
-    for Claim { id, message, position } in claims {
+    for AttachmentClaim { id, message, position } in claims {
         // Writing to a string cannot fail.
         let _ = write!(messages, " WHEN {id} THEN {message}");
         let _ = write!(positions, " WHEN {id} THEN {position}");
@@ -171,11 +171,11 @@ pub fn text(claims: &[Claim]) -> String {
     )
 }
 
-/// Stores claims and new rows, if there are any: a statement each.
+/// Stores claims and new rows: one statement for each, or none.
 ///
 /// # Errors
-/// When the database fails.
-pub async fn store(db: &impl ConnectionTrait, claims: &[Claim], rows: &[attachment::Model]) -> Result<()> {
+/// [`Error::Database`] and [`Error::Unavailable`] when a statement fails.
+pub async fn store(db: &impl ConnectionTrait, claims: &[AttachmentClaim], rows: &[attachment::Model]) -> Result<()> {
     let backend = db.get_database_backend();
     if !claims.is_empty() {
         db.execute_raw(Statement::from_string(backend, text(claims))).await?;
@@ -188,10 +188,10 @@ pub async fn store(db: &impl ConnectionTrait, claims: &[Claim], rows: &[attachme
     Ok(())
 }
 
-/// Lets go of attachments: nothing shows them any more, and their files are removed soon.
+/// Marks attachments as removed. A background job removes their files.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Database`] and [`Error::Unavailable`] when a statement fails.
 pub async fn release(db: &impl ConnectionTrait, which: impl IntoCondition) -> Result<()> {
     attachment::Entity::update_many()
         .col_expr(attachment::Column::State, Expr::value(AttachmentState::Removed))
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn claims_are_one_statement() {
-        let claim = |id, position| Claim {
+        let claim = |id, position| AttachmentClaim {
             id,
             message: MessageId(9),
             position,

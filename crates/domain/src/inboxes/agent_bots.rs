@@ -29,7 +29,7 @@ use crate::{
     write::{
         Write,
         call::{Answer, Call},
-        once, repeated,
+        once, replayed,
     },
 };
 
@@ -121,9 +121,9 @@ impl AgentBots {
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let bot = Arc::new(insert(write.ledger.at).insert(&write.txn).await?);
+                    let bot = Arc::new(insert(write.set.at).insert(&write.txn).await?);
                     write
-                        .ledger
+                        .set
                         .emit(Draft::new(EventKind::AgentBotCreated, Subject::AgentBot(Arc::clone(&bot))));
                     Ok(bot)
                 })
@@ -197,7 +197,7 @@ impl AgentBots {
         patch: AgentBotPatch,
     ) -> Result<Answer<AgentBot>> {
         let bot = match self.owned(&call.caller, account, id).await {
-            Err(gone @ Error::NotFound { .. }) => return repeated(&self.context.db, &call).await?.ok_or(gone),
+            Err(gone @ Error::NotFound { .. }) => return replayed(&self.context.db, &call).await?.ok_or(gone),
             found => found?,
         };
         let answer = if let Some(account) = bot.account_id {
@@ -206,9 +206,9 @@ impl AgentBots {
                 .writer
                 .write(call, move |write| {
                     Box::pin(async move {
-                        let (bot, changes) = changed(&write.txn, id, patch, write.ledger.at).await?;
+                        let (bot, changes) = changed(&write.txn, id, patch, write.set.at).await?;
                         if !changes.is_empty() {
-                            write.ledger.emit(Draft {
+                            write.set.emit(Draft {
                                 kind: EventKind::AgentBotUpdated,
                                 subject: Subject::AgentBot(Arc::clone(&bot)),
                                 changes,
@@ -248,7 +248,7 @@ impl AgentBots {
     /// [`Error::NotFound`]; [`Error::Denied`].
     pub async fn delete(&self, mut call: Call<()>, account: Option<AccountId>, id: AgentBotId) -> Result<Answer<()>> {
         let bot = match self.owned(&call.caller, account, id).await {
-            Err(gone @ Error::NotFound { .. }) => return repeated(&self.context.db, &call).await?.ok_or(gone),
+            Err(gone @ Error::NotFound { .. }) => return replayed(&self.context.db, &call).await?.ok_or(gone),
             found => found?,
         };
         let answer = if let Some(account) = bot.account_id {
@@ -259,7 +259,7 @@ impl AgentBots {
                     Box::pin(async move {
                         disconnect(write, id).await?;
                         remove(&write.txn, id).await?;
-                        write.ledger.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
+                        write.set.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
                         Ok(())
                     })
                 })
@@ -303,7 +303,7 @@ impl AgentBots {
                 Box::pin(async move {
                     let bot = load::agent_bot(&write.txn, write.account().id, id).await?;
                     disconnect(write, id).await?;
-                    write.ledger.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
+                    write.set.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
                     Ok(())
                 })
             })
@@ -395,11 +395,11 @@ async fn connect(write: &mut Write, inbox: Arc<Inbox>, bot: Option<(AgentBotId, 
     let mut inbox = Arc::unwrap_or_clone(inbox);
     inbox.row.agent_bot_id = id;
     inbox.row.agent_bot_active = active;
-    inbox.row.updated_at = write.ledger.at;
-    inbox.row.version = write.ledger.next_seq();
+    inbox.row.updated_at = write.set.at;
+    inbox.row.version = write.set.next_seq();
     inbox.row = inbox.row.into_active_model().reset_all().update(&write.txn).await?;
     let inbox = Arc::new(inbox);
-    write.ledger.emit(Draft {
+    write.set.emit(Draft {
         kind: EventKind::InboxUpdated,
         subject: Subject::Inbox(Arc::clone(&inbox)),
         changes,

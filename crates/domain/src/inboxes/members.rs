@@ -49,7 +49,7 @@ async fn members(db: &impl ConnectionTrait, account: AccountId, inbox: InboxId) 
 
 /// Makes the members those in `after`.
 async fn store(write: &Write, inbox: InboxId, before: &HashSet<UserId>, after: &HashSet<UserId>) -> Result<()> {
-    let (account, at) = (write.account().id, write.ledger.at);
+    let (account, at) = (write.account().id, write.set.at);
     let gone: Vec<i64> = before.difference(after).map(|user| user.0).collect();
     if !gone.is_empty() {
         inbox_member::Entity::delete_many()
@@ -123,7 +123,7 @@ impl InboxMembers {
                     }
                     store(write, inbox, &before, &after).await?;
                     if let Some(change) = Change::new("member_ids", ids(before.iter().copied()), ids(after.iter().copied())) {
-                        write.ledger.emit(Draft {
+                        write.set.emit(Draft {
                             kind: EventKind::InboxUpdated,
                             subject: Subject::Inbox(row),
                             changes: vec![change],

@@ -296,10 +296,10 @@ impl Inboxes {
             .write(call, move |write| {
                 Box::pin(async move {
                     avatars::replace(&files, write, "inbox.avatar_url", "", &mut new.avatar_url).await?;
-                    let (version, at) = (write.ledger.next_seq(), write.ledger.at);
+                    let (version, at) = (write.set.next_seq(), write.set.at);
                     let inbox = Arc::new(insert(&write.txn, write.account().id, new, secret(), version, at).await?);
                     write
-                        .ledger
+                        .set
                         .emit(Draft::new(EventKind::InboxCreated, Subject::Inbox(Arc::clone(&inbox))));
                     Ok(inbox)
                 })
@@ -391,7 +391,7 @@ impl Inboxes {
                     if changes.is_empty() {
                         return Ok(inbox);
                     }
-                    let (at, version) = (write.ledger.at, write.ledger.next_seq());
+                    let (at, version) = (write.set.at, write.set.next_seq());
                     let inbox = Arc::unwrap_or_clone(inbox);
                     let (mut row, mut channel) = (inbox.row.into_active_model(), inbox.channel.into_active_model());
                     after.put(&mut row, &mut channel, at, version);
@@ -399,7 +399,7 @@ impl Inboxes {
                         row: row.update(&write.txn).await?,
                         channel: channel.update(&write.txn).await?,
                     });
-                    write.ledger.emit(Draft {
+                    write.set.emit(Draft {
                         kind: EventKind::InboxUpdated,
                         subject: Subject::Inbox(Arc::clone(&inbox)),
                         changes,
@@ -438,7 +438,7 @@ impl Inboxes {
                         .await?;
                     inbox::Entity::delete_by_id(id).exec(&write.txn).await?;
                     api_channel::Entity::delete_by_id(inbox.channel.id).exec(&write.txn).await?;
-                    write.ledger.emit(Draft::new(EventKind::InboxDeleted, Subject::Inbox(inbox)));
+                    write.set.emit(Draft::new(EventKind::InboxDeleted, Subject::Inbox(inbox)));
                     Ok(())
                 })
             })

@@ -1,4 +1,4 @@
-//! Appending messages to their conversation, and recording changes of it, without what follows from them.
+//! Appends messages to their conversation, and records changes of it, without the rules that follow from them.
 
 use std::sync::Arc;
 
@@ -17,40 +17,40 @@ use parley_storage::{
 use super::new_message::NewMessage;
 use crate::{
     files::new_attachment::Attached,
-    write::{Claim, Ledger},
+    write::{AttachmentClaim, WriteSet},
 };
 
-/// Adds a line about a change.
-pub fn add_activity(ledger: &mut Ledger, conversation: &mut Conversation, content: String) {
-    store(ledger, conversation, NewMessage::text(MessageType::Activity, content), None);
+/// Adds an activity message about a change.
+pub fn add_activity(set: &mut WriteSet, conversation: &mut Conversation, content: String) {
+    store(set, conversation, NewMessage::text(MessageType::Activity, content), None);
 }
 
-/// Adds an automatic text.
-pub fn add_template(ledger: &mut Ledger, conversation: &mut Conversation, text: NewMessage) {
-    store(ledger, conversation, text, None);
+/// Adds an automatic message.
+pub fn add_template(set: &mut WriteSet, conversation: &mut Conversation, text: NewMessage) {
+    store(set, conversation, text, None);
 }
 
-/// Notes a change of a conversation.
-pub fn changed_with(ledger: &mut Ledger, conversation: &mut Conversation, kind: EventKind, changes: Vec<Change>) {
-    conversation.row.updated_at = ledger.at;
-    conversation.row.version = ledger.next_seq();
-    ledger.emit(Draft {
+/// Adds an event about a change of a conversation.
+pub fn changed_with(set: &mut WriteSet, conversation: &mut Conversation, kind: EventKind, changes: Vec<Change>) {
+    conversation.row.updated_at = set.at;
+    conversation.row.version = set.next_seq();
+    set.emit(Draft {
         kind,
         subject: Subject::Conversation(conversation.clone()),
         changes,
     });
 }
 
-pub(super) fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut new: NewMessage, sender: Option<Sender>) -> Arc<Message> {
+pub(super) fn store(set: &mut WriteSet, conversation: &mut Conversation, mut new: NewMessage, sender: Option<Sender>) -> Arc<Message> {
     if new.is_template()
         && let Some(text) = new.content.as_deref()
-        && let Some(rendered) = ledger.rendered(text, conversation, sender.as_ref())
+        && let Some(rendered) = set.rendered_text(text, conversation, sender.as_ref())
     {
         new.content = Some(rendered);
     }
-    let id = ledger.take_message_id();
-    let version = ledger.next_seq();
-    let at = ledger.at;
+    let id = set.allocate_message_id();
+    let version = set.next_seq();
+    let at = set.at;
     let row = &mut conversation.row;
     row.message_count += 1;
     row.last_activity_at = at;
@@ -100,7 +100,7 @@ pub(super) fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut ne
         updated_at: at,
         version,
     };
-    ledger.message(row.clone());
+    set.insert_message(row.clone());
     let mut attachments = Vec::with_capacity(new.attachments.len());
     for (
         position,
@@ -113,9 +113,9 @@ pub(super) fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut ne
         (attachment.state, attachment.message_id) = (AttachmentState::InUse, id);
         if is_new {
             attachment.position = i64::try_from(position).unwrap_or_default();
-            ledger.attachment(attachment.clone());
+            set.insert_attachment(attachment.clone());
         } else {
-            ledger.claim(Claim {
+            set.claim_attachment(AttachmentClaim {
                 id: attachment.id,
                 message: id,
                 position,
@@ -129,9 +129,9 @@ pub(super) fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut ne
         attachments,
         echo_id: new.echo_id,
     });
-    // In the event of a public message, that message itself is the newest one.
+    // In the event of a public message, the message itself is the newest public one, so the conversation in it holds no older one.
     let before = if public { conversation.last_public.take() } else { None };
-    ledger.emit(Draft::new(
+    set.emit(Draft::new(
         EventKind::MessageCreated,
         Subject::Message(Arc::clone(&message), conversation.clone()),
     ));

@@ -1,6 +1,6 @@
-//! Automatic texts: the greeting, the word that nobody is in, and the survey. They go out in the write that causes them.
+//! Automatic messages: the greeting, the out-of-office message, and the survey. They are part of the write that causes them.
 //!
-//! What a greeting asks of the past stands in the conversation's row, so that no message costs a look at others.
+//! The conversation's row holds what a greeting has to know of earlier messages, so no message costs a read of others.
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use chrono_tz::Tz;
@@ -17,14 +17,14 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    messages::{append, liquid, new_message::NewMessage},
-    write::{Ledger, Write},
+    messages::{append, liquid, new_message::NewMessage, rendering::render_texts},
+    write::{Write, WriteSet},
 };
 
-/// An agent who replied within this time is there, whatever the hours say.
+/// An agent who replied within this time is available, whatever the working hours say.
 const LATELY: std::time::Duration = std::time::Duration::from_mins(5);
 
-/// The question of a survey without words of its own, as Chatwoot asks it.
+/// The question of a survey without a text of its own; Chatwoot's.
 const SURVEY: &str = "Please rate the conversation";
 
 /// Whether an incoming message may be answered with a template.
@@ -33,15 +33,15 @@ pub fn has_template(inbox: &inbox::Model) -> bool {
     is_template(inbox.greeting_enabled, &inbox.greeting_message) || is_template(inbox.working_hours_enabled, &inbox.out_of_office_message)
 }
 
-/// What an incoming message is answered with at once: that nobody is in, or else a greeting.
-pub fn answer(ledger: &mut Ledger, conversation: &mut Conversation) {
+/// Answers an incoming message at once: with the out-of-office message, or else with a greeting.
+pub fn answer(set: &mut WriteSet, conversation: &mut Conversation) {
     let inbox = &conversation.inbox.row;
     if !inbox.working_hours_enabled && !inbox.greeting_enabled || conversation.contact.row.blocked {
         return;
     }
-    let text = out_of_office(inbox, &conversation.row, ledger.at).or_else(|| greeting(inbox, &conversation.row));
+    let text = out_of_office(inbox, &conversation.row, set.at).or_else(|| greeting(inbox, &conversation.row));
     if let Some(text) = text.map(str::to_owned) {
-        append::add_template(ledger, conversation, template(text, ContentType::Text, json!({})));
+        append::add_template(set, conversation, template(text, ContentType::Text, json!({})));
     }
 }
 
@@ -78,7 +78,7 @@ fn day(timezone: &str, at: Micros) -> NaiveDate {
     local(timezone, at).date_naive()
 }
 
-/// Whether it is outside of the hours of a week, Sunday first, by the wall clock of the zone. The minute of closing is still open.
+/// Whether a time is outside of the working hours of a week, Sunday first, in local time. The minute of closing is still open.
 fn closed(week: &Json, timezone: &str, at: Micros) -> bool {
     let now = local(timezone, at);
     let Some(day) = week.get(now.weekday().num_days_from_sunday() as usize) else {
@@ -94,10 +94,11 @@ fn closed(week: &Json, timezone: &str, at: Micros) -> bool {
     !(seconds("open_hour", "open_minutes")..=seconds("close_hour", "close_minutes")).contains(&now)
 }
 
-/// Asks how it was, once a conversation, after it was resolved.
+/// Sends the satisfaction survey after a conversation was resolved, once per conversation.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// [`Error::Database`](parley_types::error::Error::Database) and [`Error::Unavailable`](parley_types::error::Error::Unavailable) when the
+/// statement fails.
 pub async fn survey(write: &mut Write, conversation: &mut Conversation) -> Result<()> {
     let inbox = &conversation.inbox.row;
     if !inbox.csat_survey_enabled || !wanted(&inbox.csat_config, &conversation.labels) {
@@ -124,15 +125,16 @@ pub async fn survey(write: &mut Write, conversation: &mut Conversation) -> Resul
     let text = setting("message").unwrap_or(SURVEY).to_owned();
     let survey = template(text, ContentType::InputCsat, attributes);
     if survey.is_template() {
-        write
-            .render(|ledger| append::add_template(ledger, &mut conversation.clone(), survey.clone()))
-            .await;
+        render_texts(write, |set| {
+            append::add_template(set, &mut conversation.clone(), survey.clone());
+        })
+        .await;
     }
-    append::add_template(&mut write.ledger, conversation, survey);
+    append::add_template(&mut write.set, conversation, survey);
     Ok(())
 }
 
-/// Whether the rule about labels lets the survey through; no labels in it, no rule.
+/// Whether the survey's rule about labels allows it. A rule without labels allows every survey.
 fn wanted(config: &Json, labels: &[String]) -> bool {
     let rule = config.get("survey_rules");
     let named = rule.and_then(|rule| rule.get("values")).and_then(Json::as_array);

@@ -2,9 +2,12 @@
 
 pub(crate) mod append;
 pub mod automatic;
+pub mod batch;
 pub mod liquid;
 pub mod new_message;
+pub(crate) mod prepare;
 pub(crate) mod receipts;
+pub(crate) mod rendering;
 pub mod rules;
 
 use std::sync::Arc;
@@ -39,6 +42,7 @@ use crate::{
     write::{
         Write,
         call::{Answer, Call},
+        texts::TextRequest,
     },
 };
 
@@ -108,7 +112,7 @@ impl Messages {
         if items.iter().any(|(_, new)| new.is_template()) {
             render_templates(self.context.db.read(), &call, &mut items).await?;
         }
-        self.context.writer.messages(call, items).await
+        self.context.writer.write_batched(call, items).await
     }
 
     /// One message.
@@ -337,8 +341,8 @@ async fn changed(
             .pop()
             .ok_or_else(|| Error::not_found("message", id));
     }
-    row.updated_at = write.ledger.at;
-    row.version = write.ledger.next_seq();
+    row.updated_at = write.set.at;
+    row.version = write.set.next_seq();
     if row.content_attributes == json!({"deleted": true}) {
         let hanging = attachment::Column::AccountId
             .eq(account.id)
@@ -352,7 +356,7 @@ async fn changed(
         conversation.last_public = None;
     }
     let subject = Subject::Message(Arc::new(message.clone()), conversation);
-    write.ledger.emit(Draft {
+    write.set.emit(Draft {
         kind: EventKind::MessageUpdated,
         subject,
         changes,

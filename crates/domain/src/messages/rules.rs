@@ -1,4 +1,5 @@
-//! What a new message, or a new status, does to its conversation. Pure: it changes rows in hand and notes what happened.
+//! The effects of a new message, or of a new status, on its conversation. Pure: the functions change rows in memory and add events to a write
+//! set.
 //!
 //! The order of events and the effects are Chatwoot's: the JSON contract's "What a new message does", and the events
 //! contract's "Order of emission of one action".
@@ -20,12 +21,12 @@ use parley_storage::{
 use parley_types::{id::AccountId, time::Micros};
 use serde_json::Value as Json;
 
-use crate::{auth::caller::Caller, messages::automatic, write::Ledger};
+use crate::{auth::caller::Caller, messages::automatic, write::WriteSet};
 
 use super::append::store;
 pub use super::append::{add_activity, changed_with};
 
-/// Whether a new message may need texts rendered for it: its own, or one that its inbox answers with.
+/// Whether a new message may need a text rendered: its own, or one that its inbox answers with.
 pub fn needs_rendering(conversation: &Conversation, new: &NewMessage) -> bool {
     match new.message_type {
         MessageType::Incoming => automatic::has_template(&conversation.inbox.row),
@@ -33,32 +34,32 @@ pub fn needs_rendering(conversation: &Conversation, new: &NewMessage) -> bool {
     }
 }
 
-/// The text of the line left when a contact's message reopens a conversation of an API inbox.
+/// The activity message for a contact's message that reopens a conversation of an API inbox.
 const REOPENED: &str = "System reopened the conversation due to a new incoming message.";
 
-/// Adds a message and what follows from it.
-pub fn add_message(ledger: &mut Ledger, conversation: &mut Conversation, caller: &Caller, mut new: NewMessage) -> Arc<Message> {
-    let reopened = new.message_type == MessageType::Incoming && reopen(ledger, conversation);
+/// Adds a message and applies the rules that follow from it.
+pub fn add_message(set: &mut WriteSet, conversation: &mut Conversation, caller: &Caller, mut new: NewMessage) -> Arc<Message> {
+    let reopened = new.message_type == MessageType::Incoming && reopen(set, conversation);
     let sender = match new.message_type {
-        MessageType::Outgoing => speaker(caller, ledger.account.id, new.agent_bot.take()),
+        MessageType::Outgoing => speaker(caller, set.account.id, new.agent_bot.take()),
         _ => Some(Sender::Contact(Arc::clone(&conversation.contact))),
     };
-    let message = store(ledger, conversation, new, sender);
+    let message = store(set, conversation, new, sender);
     match message.row.message_type {
-        MessageType::Incoming => received(ledger, conversation),
-        MessageType::Outgoing if is_reply(&message) => replied(ledger, conversation),
+        MessageType::Incoming => received(set, conversation),
+        MessageType::Outgoing if is_reply(&message) => replied(set, conversation),
         _ => {}
     }
     if reopened {
-        add_activity(ledger, conversation, REOPENED.to_owned());
+        add_activity(set, conversation, REOPENED.to_owned());
     }
     if message.row.message_type == MessageType::Incoming && !message.row.private {
-        automatic::answer(ledger, conversation);
+        automatic::answer(set, conversation);
     }
     message
 }
 
-/// Whether a user has answered the contact: publicly, and neither by a rule nor by a campaign.
+/// Whether a message is a user's answer to the contact: public, and sent neither by an automation rule nor by a campaign.
 fn is_reply(message: &Message) -> bool {
     let row = &message.row;
     let says = |attributes: &Json, key: &str| match attributes.get(key) {
@@ -74,14 +75,14 @@ fn is_reply(message: &Message) -> bool {
         && !says(&row.additional_attributes, "campaign_id")
 }
 
-/// Who speaks to the contact: the bot in whose name the caller sends, or the caller.
+/// The sender of an outgoing message: the bot in whose name the caller sends, or the caller.
 pub fn speaker(caller: &Caller, account: AccountId, in_name_of: Option<Arc<agent_bot::Model>>) -> Option<Sender> {
     let bot = in_name_of.or_else(|| caller.agent_bot().cloned());
     bot.map(Sender::AgentBot)
         .or_else(|| caller.person(account).cloned().map(Sender::User))
 }
 
-/// Where a conversation of this inbox begins, and where it goes on after it was resolved: with the bot, if one answers.
+/// The status of a new conversation of this inbox, and of a resolved one that is reopened: pending while a bot answers.
 pub fn first_status(inbox: &Inbox) -> ConversationStatus {
     if inbox.row.agent_bot_active {
         ConversationStatus::Pending
@@ -90,8 +91,8 @@ pub fn first_status(inbox: &Inbox) -> ConversationStatus {
     }
 }
 
-/// Sets a status and notes it; whether it changed. The line about it is the caller's to add.
-pub fn set_status(ledger: &mut Ledger, conversation: &mut Conversation, status: ConversationStatus, until: Option<Micros>) -> bool {
+/// Sets a status and adds its events. Returns whether the status changed. The caller adds the activity message.
+pub fn set_status(set: &mut WriteSet, conversation: &mut Conversation, status: ConversationStatus, until: Option<Micros>) -> bool {
     let row = &mut conversation.row;
     let before = (row.status, row.snoozed_until, row.waiting_since);
     row.status = status;
@@ -110,17 +111,17 @@ pub fn set_status(ledger: &mut Ledger, conversation: &mut Conversation, status: 
     let moved = before.0 != status;
     if moved {
         let status = changes.iter().filter(|change| change.field == "status").cloned().collect();
-        changed_with(ledger, conversation, EventKind::ConversationStatusChanged, status);
+        changed_with(set, conversation, EventKind::ConversationStatusChanged, status);
     }
     if !changes.is_empty() {
-        changed_with(ledger, conversation, EventKind::ConversationUpdated, changes);
+        changed_with(set, conversation, EventKind::ConversationUpdated, changes);
     }
     moved
 }
 
-/// A contact who writes is heard again, unless blocked: by the bot, if one answers and the conversation was resolved. Pending ones
-/// stay with their bot. Whether a line tells of it: what goes to the bot is not open yet.
-fn reopen(ledger: &mut Ledger, conversation: &mut Conversation) -> bool {
+/// Reopens a resolved or snoozed conversation for a message of its contact, unless the contact is blocked. A resolved conversation goes to the bot
+/// if one answers; pending ones stay with their bot. Returns whether an activity message is due: a conversation with the bot is not open yet.
+fn reopen(set: &mut WriteSet, conversation: &mut Conversation) -> bool {
     let asleep = matches!(conversation.row.status, ConversationStatus::Resolved | ConversationStatus::Snoozed);
     let line = conversation.row.status == ConversationStatus::Resolved;
     let status = if line {
@@ -128,42 +129,42 @@ fn reopen(ledger: &mut Ledger, conversation: &mut Conversation) -> bool {
     } else {
         ConversationStatus::Open
     };
-    let woken = asleep && !conversation.contact.row.blocked && set_status(ledger, conversation, status, None);
+    let woken = asleep && !conversation.contact.row.blocked && set_status(set, conversation, status, None);
     woken && line && status == ConversationStatus::Open
 }
 
-/// The contact waits from now on, and was active now.
-fn received(ledger: &mut Ledger, conversation: &mut Conversation) {
-    let at = ledger.at;
+/// Applies an incoming message: the contact waits from now on, and was active now.
+fn received(set: &mut WriteSet, conversation: &mut Conversation) {
+    let at = set.at;
     if conversation.row.waiting_since.is_none() {
         conversation.row.waiting_since = Some(at);
         let change = Change::time("waiting_since", None, Some(at));
-        changed_with(ledger, conversation, EventKind::ConversationUpdated, change.into_iter().collect());
+        changed_with(set, conversation, EventKind::ConversationUpdated, change.into_iter().collect());
     }
     let before = conversation.contact.row.last_activity_at;
     let contact = Arc::make_mut(&mut conversation.contact);
     contact.row.last_activity_at = Some(at);
     contact.row.updated_at = at;
-    contact.row.version = ledger.next_seq();
+    contact.row.version = set.next_seq();
     let changes = Change::time("last_activity_at", before, Some(at)).into_iter().collect();
     let subject = Subject::Contact(Arc::clone(&conversation.contact));
-    ledger.emit(Draft {
+    set.emit(Draft {
         kind: EventKind::ContactUpdated,
         subject,
         changes,
     });
 }
 
-/// Nobody waits any more; the first such reply is remembered.
-fn replied(ledger: &mut Ledger, conversation: &mut Conversation) {
+/// Applies an answer: the contact no longer waits, and the time of the first answer is recorded.
+fn replied(set: &mut WriteSet, conversation: &mut Conversation) {
     let first = conversation.row.first_reply_created_at.is_none();
     let before = (conversation.row.first_reply_created_at, conversation.row.waiting_since);
     if first {
-        conversation.row.first_reply_created_at = Some(ledger.at);
+        conversation.row.first_reply_created_at = Some(set.at);
     }
     conversation.row.waiting_since = None;
     if first {
-        changed_with(ledger, conversation, EventKind::FirstReplyCreated, Vec::new());
+        changed_with(set, conversation, EventKind::FirstReplyCreated, Vec::new());
     }
     let changes: Vec<Change> = [
         Change::time("first_reply_created_at", before.0, conversation.row.first_reply_created_at),
@@ -173,11 +174,11 @@ fn replied(ledger: &mut Ledger, conversation: &mut Conversation) {
     .flatten()
     .collect();
     if !changes.is_empty() {
-        changed_with(ledger, conversation, EventKind::ConversationUpdated, changes);
+        changed_with(set, conversation, EventKind::ConversationUpdated, changes);
     }
 }
 
-/// Whether the inbox of a conversation is to assign an agent to it.
+/// Whether the inbox of a conversation has to assign an agent to it.
 pub(crate) fn wants_assignment(conversation: &Conversation) -> bool {
     let row = &conversation.row;
     row.status == ConversationStatus::Open && row.assignee_id.is_none() && conversation.inbox.row.enable_auto_assignment

@@ -22,7 +22,7 @@ use crate::{
     context::Context,
     page::{self, Page, PageRequest, Sort},
     write::{
-        Ledger,
+        WriteSet,
         call::{Answer, Call},
         once,
     },
@@ -141,10 +141,10 @@ impl Accounts {
                 let row = row.insert(txn).await?;
                 let counters = first_counters(row.id);
                 account_log::ActiveModel::from(counters.clone()).reset_all().insert(txn).await?;
-                let mut ledger = Ledger::open(Arc::new(row.clone()), counters, &caller, &traceparent);
-                ledger.emit(Draft::new(EventKind::AccountCreated, Subject::Account));
-                let cursor = ledger.cursor();
-                let entered = ledger.close();
+                let mut set = WriteSet::open(Arc::new(row.clone()), counters, &caller, &traceparent);
+                set.emit(Draft::new(EventKind::AccountCreated, Subject::Account));
+                let cursor = set.cursor();
+                let entered = set.close();
                 append(txn, &entered.counters, &entered.entries).await?;
                 Ok((row, Some(cursor)))
             })
@@ -210,10 +210,10 @@ impl Accounts {
                     if changes.is_empty() {
                         return Ok(row);
                     }
-                    row.updated_at = write.ledger.at;
+                    row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
-                    write.ledger.account = Arc::new(row.clone());
-                    write.ledger.emit(Draft {
+                    write.set.account = Arc::new(row.clone());
+                    write.set.emit(Draft {
                         kind: EventKind::AccountUpdated,
                         subject: Subject::Account,
                         changes,

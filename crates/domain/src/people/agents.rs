@@ -38,7 +38,7 @@ use crate::{
 
 /// The users with these addresses, made under these names where there is none.
 async fn users(write: &Write, wanted: &[(String, String)]) -> Result<Vec<user::Model>> {
-    let at = write.ledger.at;
+    let at = write.set.at;
     let new = wanted.iter().map(|(email, name)| user::ActiveModel {
         id: new_id(),
         name: Set(name.clone()),
@@ -68,7 +68,7 @@ async fn users(write: &Write, wanted: &[(String, String)]) -> Result<Vec<user::M
 ///
 /// The memberships of a user that was there before and of one that was made just now are the same: the account learns nothing of the former.
 async fn join(write: &mut Write, users: &[user::Model], wanted: &[(String, String)], new: MembershipPatch) -> Result<Vec<Agent>> {
-    let (account, at) = (write.account().id, write.ledger.at);
+    let (account, at) = (write.account().id, write.set.at);
     let members = load::agents(&write.txn, account, users.iter().map(|user| user.id)).await?;
     let strangers: Vec<&user::Model> = users.iter().filter(|user| !members.contains_key(&user.id)).collect();
     let names: HashMap<&str, &str> = wanted.iter().map(|(email, name)| (email.as_str(), name.as_str())).collect();
@@ -97,7 +97,7 @@ async fn join(write: &mut Write, users: &[user::Model], wanted: &[(String, Strin
     let mut joined = Vec::with_capacity(strangers.len());
     for agent in strangers.iter().filter_map(|user| agents.remove(&user.id)) {
         let agent = Arc::unwrap_or_clone(agent);
-        write.ledger.emit(Draft::new(EventKind::AgentAdded, Subject::Agent(agent.clone())));
+        write.set.emit(Draft::new(EventKind::AgentAdded, Subject::Agent(agent.clone())));
         joined.push(agent);
     }
     Ok(joined)
@@ -189,7 +189,7 @@ impl Agents {
 }
 
 async fn change(write: &mut Write, id: UserId, name: Option<String>, patch: MembershipPatch) -> Result<Agent> {
-    let (account, at) = (write.account().id, write.ledger.at);
+    let (account, at) = (write.account().id, write.set.at);
     let before = agent(&write.txn, account, id).await?;
     let mut row = before.membership.clone();
     row.role = patch.role.unwrap_or(row.role);
@@ -218,7 +218,7 @@ async fn change(write: &mut Write, id: UserId, name: Option<String>, patch: Memb
             .await?;
     }
     let agent = agent(&write.txn, account, id).await?;
-    write.ledger.emit(Draft {
+    write.set.emit(Draft {
         kind: EventKind::AgentUpdated,
         subject: Subject::Agent(agent.clone()),
         changes,

@@ -173,14 +173,14 @@ impl Members {
                         auto_offline: new.auto_offline.unwrap_or(true),
                         active_at: None,
                         inviter_id: None,
-                        created_at: write.ledger.at,
-                        updated_at: write.ledger.at,
+                        created_at: write.set.at,
+                        updated_at: write.set.at,
                         name: None,
                         email: None,
                     };
                     row.into_active_model().reset_all().insert(&write.txn).await?;
                     let agent = agent(&write.txn, account, id).await?;
-                    write.ledger.emit(Draft::new(EventKind::AgentAdded, Subject::Agent(agent.clone())));
+                    write.set.emit(Draft::new(EventKind::AgentAdded, Subject::Agent(agent.clone())));
                     Ok(agent)
                 })
             })
@@ -224,12 +224,12 @@ impl Members {
                     .flatten()
                     .collect();
                     if !changes.is_empty() {
-                        row.updated_at = write.ledger.at;
+                        row.updated_at = write.set.at;
                         row.into_active_model().reset_all().update(&write.txn).await?;
                     }
                     let agent = agent(&write.txn, account, id).await?;
                     if !changes.is_empty() {
-                        write.ledger.emit(Draft {
+                        write.set.emit(Draft {
                             kind: EventKind::AgentUpdated,
                             subject: Subject::Agent(agent.clone()),
                             changes,
@@ -268,7 +268,7 @@ impl Members {
                         .filter(team_member::Column::UserId.eq(id))
                         .exec(&write.txn)
                         .await?;
-                    let version = write.ledger.next_seq();
+                    let version = write.set.next_seq();
                     conversation::Entity::update_many()
                         .col_expr(conversation::Column::AssigneeId, Expr::value(Option::<i64>::None))
                         .col_expr(conversation::Column::Version, Expr::value(version.0))
@@ -276,7 +276,7 @@ impl Members {
                         .filter(conversation::Column::AssigneeId.eq(id))
                         .exec(&write.txn)
                         .await?;
-                    write.ledger.emit(Draft::new(EventKind::AgentRemoved, Subject::Agent(agent)));
+                    write.set.emit(Draft::new(EventKind::AgentRemoved, Subject::Agent(agent)));
                     Ok(())
                 })
             })

@@ -181,7 +181,7 @@ impl Outbox {
                 };
                 // If the subject is gone by now, the event of its removal is in the log already.
                 if let Some(draft) = draft {
-                    write.ledger.emit(draft);
+                    write.set.emit(draft);
                 }
                 Ok(())
             })

@@ -84,9 +84,9 @@ impl Accounts {
                     let mut row = write.account().as_ref().clone();
                     let before = row.status;
                     row.status = AccountStatus::Deleted;
-                    row.updated_at = write.ledger.at;
+                    row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
-                    write.ledger.account = Arc::new(row);
+                    write.set.account = Arc::new(row);
                     membership::Entity::delete_many()
                         .filter(membership::Column::AccountId.eq(write.account().id))
                         .exec(&write.txn)
@@ -96,7 +96,7 @@ impl Accounts {
                         .exec(&write.txn)
                         .await?;
                     let change = Change::new("status", before.name(), AccountStatus::Deleted.name());
-                    write.ledger.emit(Draft {
+                    write.set.emit(Draft {
                         kind: EventKind::AccountUpdated,
                         subject: Subject::Account,
                         changes: change.into_iter().collect(),

@@ -45,7 +45,7 @@ pub(crate) async fn members(db: &impl ConnectionTrait, account: AccountId, id: T
 
 /// Makes the members those in `after`.
 async fn store(write: &mut Write, id: TeamId, before: &HashSet<UserId>, after: &HashSet<UserId>) -> Result<()> {
-    let (account, at) = (write.account().id, write.ledger.at);
+    let (account, at) = (write.account().id, write.set.at);
     let gone: Vec<i64> = before.difference(after).map(|user| user.0).collect();
     if !gone.is_empty() {
         team_member::Entity::delete_many()
@@ -120,7 +120,7 @@ impl TeamMembers {
                     let after = edit.apply(&before, &users);
                     store(write, id, &before, &after).await?;
                     if let Some(change) = Change::new("member_ids", ids(before.iter().copied()), ids(after.iter().copied())) {
-                        write.ledger.emit(Draft {
+                        write.set.emit(Draft {
                             kind: EventKind::TeamUpdated,
                             subject: Subject::Team(row),
                             changes: vec![change],

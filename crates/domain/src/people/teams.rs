@@ -27,6 +27,7 @@ use crate::{
     write::{
         Write,
         call::{Answer, Call},
+        response_subject::ResponseSubject,
     },
 };
 
@@ -60,6 +61,8 @@ pub struct TeamView {
     /// Whether the caller belongs to it.
     pub is_member: bool,
 }
+
+impl ResponseSubject for TeamView {}
 
 /// One team.
 ///
@@ -145,7 +148,7 @@ impl Teams {
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let (account, at, name) = (write.account().id, write.ledger.at, new.name.to_lowercase());
+                    let (account, at, name) = (write.account().id, write.set.at, new.name.to_lowercase());
                     check_name(&write.txn, account, &name, None).await?;
                     let row = team::ActiveModel {
                         account_id: Set(account),
@@ -157,7 +160,7 @@ impl Teams {
                         ..Default::default()
                     };
                     let row = row.insert(&write.txn).await?;
-                    write.ledger.emit(Draft::new(EventKind::TeamCreated, Subject::Team(row.clone())));
+                    write.set.emit(Draft::new(EventKind::TeamCreated, Subject::Team(row.clone())));
                     Ok(TeamView { row, is_member: false })
                 })
             })
@@ -229,9 +232,9 @@ impl Teams {
                         return view(&write.txn, row, user).await;
                     }
                     check_name(&write.txn, row.account_id, &row.name, Some(id)).await?;
-                    row.updated_at = write.ledger.at;
+                    row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
-                    write.ledger.emit(Draft {
+                    write.set.emit(Draft {
                         kind: EventKind::TeamUpdated,
                         subject: Subject::Team(row.clone()),
                         changes,
@@ -256,14 +259,14 @@ impl Teams {
                     // The team's own event covers all conversations: writer shards evict the account's rows when they see it.
                     conversation::Entity::update_many()
                         .col_expr(conversation::Column::TeamId, Expr::value(Option::<i64>::None))
-                        .col_expr(conversation::Column::Version, Expr::value(write.ledger.next_seq().0))
+                        .col_expr(conversation::Column::Version, Expr::value(write.set.next_seq().0))
                         .filter(conversation::Column::AccountId.eq(write.account().id))
                         .filter(conversation::Column::TeamId.eq(id))
                         .exec(&write.txn)
                         .await?;
                     // The database deletes the memberships of the team by its foreign key.
                     row.clone().delete(&write.txn).await?;
-                    write.ledger.emit(Draft::new(EventKind::TeamDeleted, Subject::Team(row)));
+                    write.set.emit(Draft::new(EventKind::TeamDeleted, Subject::Team(row)));
                     Ok(())
                 })
             })

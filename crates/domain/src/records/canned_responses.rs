@@ -81,7 +81,7 @@ impl CannedResponses {
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let at = write.ledger.at;
+                    let at = write.set.at;
                     free(write, &short_code, None).await?;
                     let row = canned_response::ActiveModel {
                         account_id: Set(write.account().id),
@@ -93,7 +93,7 @@ impl CannedResponses {
                     };
                     let row = row.insert(&write.txn).await?;
                     let subject = Subject::CannedResponse(row.clone());
-                    write.ledger.emit(Draft::new(EventKind::CannedResponseCreated, subject));
+                    write.set.emit(Draft::new(EventKind::CannedResponseCreated, subject));
                     Ok(row)
                 })
             })
@@ -162,9 +162,9 @@ impl CannedResponses {
                     if row.short_code != before.short_code {
                         free(write, &row.short_code, Some(id)).await?;
                     }
-                    row.updated_at = write.ledger.at;
+                    row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
-                    write.ledger.emit(Draft {
+                    write.set.emit(Draft {
                         kind: EventKind::CannedResponseUpdated,
                         subject: Subject::CannedResponse(row.clone()),
                         changes,
@@ -188,7 +188,7 @@ impl CannedResponses {
                     let row = records::one::<Entity>(&write.txn, write.account().id, id.0, KIND).await?;
                     row.clone().delete(&write.txn).await?;
                     let subject = Subject::CannedResponse(row);
-                    write.ledger.emit(Draft::new(EventKind::CannedResponseDeleted, subject));
+                    write.set.emit(Draft::new(EventKind::CannedResponseDeleted, subject));
                     Ok(())
                 })
             })

@@ -150,7 +150,7 @@ impl CustomAttributeDefinitions {
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let at = write.ledger.at;
+                    let at = write.set.at;
                     free(write, new.model, &new.key, None).await?;
                     let mut row = Definition {
                         id: DefinitionId(0),
@@ -171,7 +171,7 @@ impl CustomAttributeDefinitions {
                     active.id = sea_orm::NotSet;
                     let row = active.insert(&write.txn).await?;
                     let subject = Subject::Definition(row.clone());
-                    write.ledger.emit(Draft::new(EventKind::CustomAttributeDefinitionCreated, subject));
+                    write.set.emit(Draft::new(EventKind::CustomAttributeDefinitionCreated, subject));
                     Ok(row)
                 })
             })
@@ -238,9 +238,9 @@ impl CustomAttributeDefinitions {
                     if row.key != before.key {
                         free(write, row.model, &row.key, Some(id)).await?;
                     }
-                    row.updated_at = write.ledger.at;
+                    row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
-                    write.ledger.emit(Draft {
+                    write.set.emit(Draft {
                         kind: EventKind::CustomAttributeDefinitionUpdated,
                         subject: Subject::Definition(row.clone()),
                         changes,
@@ -264,7 +264,7 @@ impl CustomAttributeDefinitions {
                     let row = records::one::<definition::Entity>(&write.txn, write.account().id, id.0, KIND).await?;
                     row.clone().delete(&write.txn).await?;
                     let subject = Subject::Definition(row);
-                    write.ledger.emit(Draft::new(EventKind::CustomAttributeDefinitionDeleted, subject));
+                    write.set.emit(Draft::new(EventKind::CustomAttributeDefinitionDeleted, subject));
                     Ok(())
                 })
             })

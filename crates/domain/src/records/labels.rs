@@ -76,7 +76,7 @@ fn carriers(account: AccountId, kind: SubjectKind, name: &str) -> SelectStatemen
 /// Puts a new name in place of the old one wherever that stands. The label's own event, which comes next, tells it for all: lanes forget
 /// the account's rows by it.
 async fn rename(write: &mut Write, old: &str, new: &str) -> Result<()> {
-    let (account, version) = (write.account().id, write.ledger.next_seq());
+    let (account, version) = (write.account().id, write.set.next_seq());
     conversation::Entity::update_many()
         .col_expr(conversation::Column::Version, Expr::value(version.0))
         .filter(conversation::Column::AccountId.eq(account))
@@ -137,7 +137,7 @@ impl Labels {
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let at = write.ledger.at;
+                    let at = write.set.at;
                     free(write, &new.title, None).await?;
                     let row = label::ActiveModel {
                         account_id: Set(write.account().id),
@@ -150,7 +150,7 @@ impl Labels {
                         ..Default::default()
                     };
                     let row = row.insert(&write.txn).await?;
-                    write.ledger.emit(Draft::new(EventKind::LabelCreated, Subject::Label(row.clone())));
+                    write.set.emit(Draft::new(EventKind::LabelCreated, Subject::Label(row.clone())));
                     Ok(row)
                 })
             })
@@ -226,9 +226,9 @@ impl Labels {
                         free(write, &row.title, Some(id)).await?;
                         rename(write, &before.title, &row.title).await?;
                     }
-                    row.updated_at = write.ledger.at;
+                    row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
-                    write.ledger.emit(Draft {
+                    write.set.emit(Draft {
                         kind: EventKind::LabelUpdated,
                         subject: Subject::Label(row.clone()),
                         changes,
@@ -251,7 +251,7 @@ impl Labels {
                 Box::pin(async move {
                     let row = records::one::<label::Entity>(&write.txn, write.account().id, id.0, KIND).await?;
                     row.clone().delete(&write.txn).await?;
-                    write.ledger.emit(Draft::new(EventKind::LabelDeleted, Subject::Label(row)));
+                    write.set.emit(Draft::new(EventKind::LabelDeleted, Subject::Label(row)));
                     Ok(())
                 })
             })

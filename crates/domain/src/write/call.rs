@@ -1,4 +1,4 @@
-//! A call: who asks for what account, and under which key it may be repeated.
+//! A call that writes: its caller, its account, and the idempotency key under which it may be repeated.
 
 use std::sync::Arc;
 
@@ -8,53 +8,55 @@ use uuid::Uuid;
 
 use crate::{auth::caller::Caller, write::key_owner::KeyOwner};
 
-/// A call that changes something and answers with a `T`.
+/// A call that writes and is answered with a `T`.
 pub struct Call<T> {
-    /// Who asks.
+    /// The caller.
     pub caller: Arc<Caller>,
-    /// In which account; 0 outside of any.
+    /// The account that is written to; 0 for a write that belongs to no account.
     pub account: AccountId,
-    /// How to recognise the request when it comes again.
-    pub key: Option<Key<T>>,
+    /// The idempotency key, if the request has one.
+    pub key: Option<IdempotencyKey<T>>,
     /// The W3C trace context that its events are stored with; may be empty.
     pub traceparent: String,
 }
 
-/// Makes a request repeatable.
-pub struct Key<T> {
+/// Identifies a request, so that a repetition gets the stored response and is not executed again.
+pub struct IdempotencyKey<T> {
     /// The request's own id.
     pub request_id: Uuid,
-    /// Whose it is: the same id of another caller is another key.
+    /// The owner of the id: the same id of another caller is another key.
     pub owner: KeyOwner,
     /// SHA-256 of the call's name and its request.
     pub fingerprint: [u8; 32],
-    /// Encodes the answer as it is kept.
+    /// Encodes the answer for storage.
     pub encode: Encode<T>,
 }
 
-/// Encodes an answer.
+/// Encodes an answer, with the position of the write's last event.
 pub type Encode<T> = Box<dyn Fn(&T, Option<Cursor>) -> Vec<u8> + Send + Sync>;
 
-/// What a call is answered with.
+/// The answer to a call.
 #[derive(Debug)]
 pub enum Answer<T> {
-    /// It was done now; the position of its last event, where it left any.
+    /// The call was executed now. The cursor is the position of its last event, if it left any.
     Fresh(T, Option<Cursor>),
-    /// It was done before; the encoded answer of then.
-    Repeated(Vec<u8>),
+    /// The call was executed before: the stored, encoded response.
+    Replayed(Vec<u8>),
 }
 
 impl<T> std::fmt::Debug for Call<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Call")
             .field("account", &self.account)
-            .field("repeatable", &self.key.is_some())
+            .field("is_idempotent", &self.key.is_some())
             .finish_non_exhaustive()
     }
 }
 
-impl<T> std::fmt::Debug for Key<T> {
+impl<T> std::fmt::Debug for IdempotencyKey<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key").field("request_id", &self.request_id).finish_non_exhaustive()
+        f.debug_struct("IdempotencyKey")
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
     }
 }

@@ -1,10 +1,5 @@
-//! What others wrote to an account since a lane looked last: told by the log, so that what they left alone stays at hand.
+//! What other replicas wrote to an account since this shard last read it. The log names the changed rows, so only those are evicted.
 
-use crate::write::flood::Flood;
-use crate::write::flood::recent;
-use parley_storage::joined::Conversation;
-use parley_types::time::Micros;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use parley_storage::{
@@ -13,40 +8,44 @@ use parley_storage::{
 };
 use parley_types::{
     error::Result,
-    id::{AccountId, ContactId, ConversationId, Seq},
+    id::{AccountId, Seq},
 };
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 
-use super::{cache::Counted, lane::Lane};
+use super::{account_cache::AccountState, planner::ChangedRows, shard::WriterShard, store::BatchStore};
 
-/// Events beyond which it is quicker to read everything anew.
-const MOST: u64 = 2000;
+/// The number of events above which evicting the account and reading its rows again is quicker.
+const MAX_EVENTS: u64 = 2000;
 
-impl Lane {
-    /// The account as it stands under the lock, with these counters. What was changed since they were known is no longer at hand.
+impl<B: BatchStore> WriterShard<B> {
+    /// The state of an account under the lock, given its counters. Rows that changed since they were cached are evicted.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`Error::Database`](parley_types::error::Error::Database) and [`Error::Unavailable`](parley_types::error::Error::Unavailable) when a
+    /// statement fails; [`Error::NotFound`](parley_types::error::Error::NotFound) if the account is gone.
     pub(super) async fn catch_up(
         &mut self,
         db: &impl ConnectionTrait,
         account: AccountId,
         counters: account_log::Model,
-    ) -> Result<Counted> {
-        let known = self.cache.account(account).map(|counted| counted.counters.clone());
-        let contended = known.as_ref().is_none_or(|known| known.head_seq != counters.head_seq);
-        match known {
-            Some(known) if known.epoch == counters.epoch => match seen(db, account, known.head_seq, counters.head_seq).await? {
-                Some(seen) => self.cache.forget_seen(account, &seen),
-                None => self.cache.forget(account),
+    ) -> Result<AccountState> {
+        let cached = self.accounts.get_mut(account).map(|state| state.counters.clone());
+        let contended = cached.as_ref().is_none_or(|cached| cached.head_seq != counters.head_seq);
+        match cached {
+            Some(cached) if cached.epoch == counters.epoch => match changed_rows(db, account, cached.head_seq, counters.head_seq).await? {
+                Some(changes) => {
+                    let eviction = self.planner.evict_logged(account, &changes, cached.last_occurred_at);
+                    self.finish_eviction(account, eviction);
+                }
+                None => self.evict_account(account),
             },
-            _ => self.cache.forget(account),
+            _ => self.evict_account(account),
         }
-        let row = match self.cache.account(account) {
-            Some(counted) => Arc::clone(&counted.account),
+        let row = match self.accounts.get_mut(account) {
+            Some(state) => Arc::clone(&state.account),
             None => load::account(db, account).await?,
         };
-        Ok(Counted {
+        Ok(AccountState {
             account: row,
             counters,
             contended,
@@ -54,21 +53,17 @@ impl Lane {
     }
 }
 
-/// The conversation and the contact of each event after one place and up to another; none if they are too many, or no longer there.
-async fn seen(
-    db: &impl ConnectionTrait,
-    account: AccountId,
-    after: Seq,
-    to: Seq,
-) -> Result<Option<Vec<(Option<ConversationId>, Option<ContactId>)>>> {
+/// The conversation and the contact of each event after one sequence number and up to another. `None` if there are more than [`MAX_EVENTS`], or
+/// if some are no longer in the log.
+async fn changed_rows(db: &impl ConnectionTrait, account: AccountId, after: Seq, to: Seq) -> Result<Option<Vec<ChangedRows>>> {
     let count = to.0 - after.0;
     if count == 0 {
         return Ok(Some(Vec::new()));
     }
-    let Some(most) = u64::try_from(count).ok().filter(|count| *count <= MOST) else {
+    let Some(expected) = u64::try_from(count).ok().filter(|count| *count <= MAX_EVENTS) else {
         return Ok(None);
     };
-    let rows: Vec<(Option<ConversationId>, Option<ContactId>)> = event::Entity::find()
+    let rows: Vec<ChangedRows> = event::Entity::find()
         .select_only()
         .columns([event::Column::ConversationId, event::Column::ContactId])
         .filter(event::Column::AccountId.eq(account))
@@ -77,36 +72,5 @@ async fn seen(
         .into_tuple()
         .all(db)
         .await?;
-    Ok((rows.len() as u64 == most).then_some(rows))
-}
-
-impl Lane {
-    /// Each conversation with its messages of the last minute: by what the lane knew a moment ago where it did, else counted.
-    pub(super) async fn floods(
-        &mut self,
-        db: &impl ConnectionTrait,
-        conversations: Vec<Conversation>,
-    ) -> Result<Vec<(Conversation, Flood)>> {
-        let limit = self.config.messages_per_minute;
-        if limit == 0 {
-            return Ok(conversations.into_iter().map(|each| (each, Flood::default())).collect());
-        }
-        let now = Micros::now();
-        let (mut floods, mut unknown) = (HashMap::new(), Vec::new());
-        for conversation in &conversations {
-            let row = &conversation.row;
-            match self.cache.flood(row) {
-                Some(flood) => drop(floods.insert(row.id, flood)),
-                None => unknown.push(row),
-            }
-        }
-        for (id, count, last) in recent(db, &unknown, now, limit).await? {
-            floods.insert(id, Flood::of(count, last));
-        }
-        let with = |each: Conversation| {
-            let flood = floods.remove(&each.row.id).unwrap_or_default();
-            (each, flood)
-        };
-        Ok(conversations.into_iter().map(with).collect())
-    }
+    Ok((rows.len() as u64 == expected).then_some(rows))
 }

@@ -1,9 +1,9 @@
-//! Answers kept for repeated requests, written in the transaction of the write.
+//! Stored responses: a repeated request is answered with the response that was stored in the transaction of its write.
 
-use std::{any::Any, collections::HashMap};
+use std::collections::HashMap;
 
 use parley_eventlog::{cursor::Cursor, entry::Entry};
-use parley_storage::{Database, entity::idempotency_key, joined};
+use parley_storage::{Database, entity::idempotency_key};
 use parley_types::{
     error::{Error, Result},
     id::{AccountId, ContactId},
@@ -15,17 +15,23 @@ use sea_orm::{
 use sqlx::{Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use crate::{
-    contacts::answers::CreatedContact,
-    conversations::answers::{CreatedConversation, StatusSet},
-    write::call::{Answer, Key},
+use super::{
+    call::{Answer, IdempotencyKey},
+    response_subject::{ANY_CONTACT, ResponseSubject},
 };
 
-/// Stored replies by the id they are stored under.
-pub type Kept = HashMap<Uuid, idempotency_key::Model>;
+/// Stored responses by the id they are stored under.
+pub type StoredResponses = HashMap<Uuid, idempotency_key::Model>;
 
-/// The replies stored under the request ids of these keys, of any owner: [`find`] decides whether one is the caller's.
-pub async fn kept<'k, T: 'k>(db: &impl ConnectionTrait, account: AccountId, keys: impl Iterator<Item = &'k Key<T>>) -> Result<Kept> {
+/// Loads the responses stored under the request ids of these keys, of any owner: [`find`] decides whether one is the caller's.
+///
+/// # Errors
+/// [`Error::Database`] and [`Error::Unavailable`] when the statement fails.
+pub async fn load<'k, T: 'k>(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    keys: impl Iterator<Item = &'k IdempotencyKey<T>>,
+) -> Result<StoredResponses> {
     let ids: Vec<Uuid> = keys.flat_map(|key| [key.request_id, key.owner.owned(key.request_id)]).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
@@ -38,8 +44,15 @@ pub async fn kept<'k, T: 'k>(db: &impl ConnectionTrait, account: AccountId, keys
     Ok(rows.into_iter().map(|row| (row.request_id, row)).collect())
 }
 
-/// The same for a batch on SQLite, by sqlx: most batches have keys, and sea-orm moves a future of 15 KB several times for each query.
-pub async fn kept_on_sqlite<'k, T: 'k>(db: &Database, account: AccountId, keys: impl Iterator<Item = &'k Key<T>>) -> Result<Kept> {
+/// As [`load`], for a batch on SQLite. By sqlx: most batches have keys, and sea-orm moves a future of 15 KB several times for each query.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_on_sqlite<'k, T: 'k>(
+    db: &Database,
+    account: AccountId,
+    keys: impl Iterator<Item = &'k IdempotencyKey<T>>,
+) -> Result<StoredResponses> {
     let ids: Vec<Uuid> = keys.flat_map(|key| [key.request_id, key.owner.owned(key.request_id)]).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
@@ -49,7 +62,7 @@ pub async fn kept_on_sqlite<'k, T: 'k>(db: &Database, account: AccountId, keys: 
          WHERE account_id = ? AND request_id IN ({})",
         vec!["?"; ids.len()].join(", ")
     );
-    // Nothing of a request is in it.
+    // The text holds nothing of a request.
     let mut query = sqlx::query::<sqlx::Sqlite>(sqlx::AssertSqlSafe(sql)).bind(account.0);
     for id in ids {
         query = query.bind(id);
@@ -72,45 +85,48 @@ pub async fn kept_on_sqlite<'k, T: 'k>(db: &Database, account: AccountId, keys: 
     Ok(rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(broken)?)
 }
 
-/// The caller's own stored reply, if there is one.
+/// The caller's own stored response, if there is one.
 ///
-/// The first caller to use a request id is stored under the id itself, where programs that do not know of owners find its reply too while a
-/// rolling update lasts; every other caller, and every visitor, under an id derived from owner and request id: visitors cannot choose where their
-/// replies are stored, so they cannot occupy the ids of others. A row without an owner is from such a program: it belongs to the caller that repeats the same request, unless that is a visitor without a session, whose reply carries a credential.
-pub fn find<'k, T>(key: &Key<T>, kept: &'k Kept) -> Option<&'k idempotency_key::Model> {
-    // The usual case, without the digest.
-    if kept.is_empty() {
+/// The first caller to use a request id is stored under the id itself, where programs that do not know of owners find its response too during a
+/// rolling update. Every other caller, and every visitor, is stored under an id derived from owner and request id: visitors cannot choose where
+/// their responses are stored, so they cannot occupy the ids of others. A row without an owner is from a program that does not know of owners:
+/// it belongs to the caller that repeats the same request, unless that is a visitor without a session, whose response carries a credential.
+pub fn find<'k, T>(key: &IdempotencyKey<T>, stored: &'k StoredResponses) -> Option<&'k idempotency_key::Model> {
+    // The usual case, without computing the digest.
+    if stored.is_empty() {
         return None;
     }
-    // Anybody can compute the derived id of somebody else and use it as a request id.
+    // Check the owner: anybody can compute the derived id of another caller and use it as a request id.
     let derived = || {
-        kept.get(&key.owner.owned(key.request_id))
+        stored
+            .get(&key.owner.owned(key.request_id))
             .filter(|row| row.owner == Some(key.owner.id))
     };
-    let first = kept.get(&key.request_id).filter(|row| match row.owner {
+    let first = stored.get(&key.request_id).filter(|row| match row.owner {
         Some(owner) => owner == key.owner.id,
         None => !key.owner.is_anonymous && row.fingerprint == key.fingerprint,
     });
     first.or_else(derived)
 }
 
-/// The answer to a request that came before.
+/// The answer to a request that was executed before.
 ///
 /// # Errors
-/// [`Error::NotFound`] when the reply was erased with the contact it was about; [`Error::KeyReused`] when it was another request of the same caller.
-pub fn repeat<T>(key: &Key<T>, kept: &idempotency_key::Model) -> Result<Answer<T>> {
-    if kept.fingerprint == key.fingerprint && kept.response == ERASED {
+/// [`Error::NotFound`] when the response was erased with the contact it was about; [`Error::KeyReused`] when it belongs to another request of
+/// the same caller.
+pub fn replay<T>(key: &IdempotencyKey<T>, stored: &idempotency_key::Model) -> Result<Answer<T>> {
+    if stored.fingerprint == key.fingerprint && stored.response == ERASED {
         Err(Error::not_found("the reply to request_id", key.request_id))
-    } else if kept.fingerprint == key.fingerprint {
-        Ok(Answer::Repeated(kept.response.clone()))
+    } else if stored.fingerprint == key.fingerprint {
+        Ok(Answer::Replayed(stored.response.clone()))
     } else {
         Err(Error::KeyReused(key.request_id))
     }
 }
 
-/// The row that stores a reply. `kept` is what was found under the ids of the key.
-pub fn row<T>(account: AccountId, key: &Key<T>, kept: &Kept, reply: &Reply<T>) -> idempotency_key::Model {
-    let is_taken = key.owner.is_visitor || kept.contains_key(&key.request_id);
+/// The row that stores a response. `stored` is what was found under the ids of the key.
+pub fn row<T>(account: AccountId, key: &IdempotencyKey<T>, stored: &StoredResponses, response: &NewResponse<T>) -> idempotency_key::Model {
+    let is_taken = key.owner.is_visitor || stored.contains_key(&key.request_id);
     idempotency_key::Model {
         account_id: account,
         request_id: if is_taken {
@@ -119,23 +135,24 @@ pub fn row<T>(account: AccountId, key: &Key<T>, kept: &Kept, reply: &Reply<T>) -
             key.request_id
         },
         fingerprint: key.fingerprint.to_vec(),
-        response: (key.encode)(reply.value, reply.cursor),
-        created_at: reply.at,
+        response: (key.encode)(response.value, response.cursor),
+        created_at: response.at,
         owner: Some(key.owner.id),
-        contact_id: reply.contact,
+        contact_id: response.contact,
     }
 }
 
-/// A reply that is to be stored.
-pub struct Reply<'r, T> {
+/// A response to store.
+#[derive(Debug)]
+pub struct NewResponse<'r, T> {
     value: &'r T,
     cursor: Option<Cursor>,
     at: Micros,
     contact: Option<ContactId>,
 }
 
-impl<'r, T> Reply<'r, T> {
-    /// What is answered, the position of its last event, when the write happened, and the [`contact`] that it is about.
+impl<'r, T> NewResponse<'r, T> {
+    /// The answer, the position of the write's last event, the time of the write, and the [`contact`] that the answer is about.
     pub fn new(value: &'r T, cursor: Option<Cursor>, at: Micros, contact: Option<ContactId>) -> Self {
         Self {
             value,
@@ -146,52 +163,28 @@ impl<'r, T> Reply<'r, T> {
     }
 }
 
-/// Stands for several contacts, or for an unknown one: an erasure of any contact of the account takes the reply along.
-pub const SEVERAL: ContactId = ContactId(0);
-
-/// The contact that a reply is about: by what is answered, or else by the events of the write. None: about no contact.
-pub fn contact<T: 'static>(value: &T, entries: &[Entry]) -> Option<ContactId> {
+/// The contact that a response is about: named by the answer, or else by the events of the write. `None` if it is about no contact.
+pub fn contact<T: ResponseSubject>(value: &T, entries: &[Entry]) -> Option<ContactId> {
     let mut contacts = entries.iter().filter_map(|entry| entry.contact);
-    answered_contact(value).or_else(|| match contacts.next() {
-        Some(first) => Some(if contacts.all(|next| next == first) { first } else { SEVERAL }),
-        // A message that did not change names its conversation alone.
-        None => (value as &dyn Any).is::<joined::Message>().then_some(SEVERAL),
+    value.contact().or_else(|| match contacts.next() {
+        Some(first) => Some(if contacts.all(|next| next == first) { first } else { ANY_CONTACT }),
+        None => T::contact_without_events(),
     })
 }
 
-fn answered_contact(value: &dyn Any) -> Option<ContactId> {
-    let row = |contact: &joined::Contact| contact.row.id;
-    let summary = |summary: &joined::ConversationSummary| summary.conversation.row.contact_id;
-    let found = [
-        value.downcast_ref().map(|client: &joined::Client| row(&client.contact)),
-        value
-            .downcast_ref()
-            .map(|sessions: &joined::ContactSessions| row(&sessions.contact)),
-        value.downcast_ref().map(|created: &CreatedContact| row(&created.contact.contact)),
-        value.downcast_ref().map(|session: &joined::Session| session.row.contact_id),
-        value.downcast_ref().map(|note: &joined::Note| note.row.contact_id),
-        value.downcast_ref().map(summary),
-        value
-            .downcast_ref()
-            .map(|created: &CreatedConversation| summary(&created.conversation)),
-        value.downcast_ref().map(|set: &StatusSet| summary(&set.conversation)),
-    ];
-    found.into_iter().flatten().next()
-}
-
-/// Stands in the place of an erased reply. No message is encoded like this: 0 is no number of a field.
+/// Replaces an erased response. No encoded message has these bytes: 0 is not a field number.
 const ERASED: &[u8] = &[0];
 
-/// Erases the stored replies about a contact, and keeps that the requests were made: a repetition is not executed again.
+/// Erases the stored responses about a contact. The rows stay, so a repeated request is not executed again.
 ///
-/// Rows without an owner come from the release before, which does not say whom a reply is about: all those of the account go along. There
-/// are such rows until `idempotency.keep_hours` after an upgrade.
+/// Rows without an owner come from the release before, which does not record the contact of a response: all those of the account are erased
+/// too. Such rows exist until `idempotency.keep_hours` after an upgrade.
 ///
 /// # Errors
 /// [`Error::Database`] when the rows cannot be written.
 pub async fn erase(db: &impl ConnectionTrait, account: AccountId, contact: ContactId) -> Result<()> {
     let about = Condition::any()
-        .add(idempotency_key::Column::ContactId.is_in([contact, SEVERAL]))
+        .add(idempotency_key::Column::ContactId.is_in([contact, ANY_CONTACT]))
         .add(idempotency_key::Column::Owner.is_null());
     idempotency_key::Entity::update_many()
         .col_expr(idempotency_key::Column::Response, Expr::value(ERASED.to_vec()))
@@ -202,11 +195,11 @@ pub async fn erase(db: &impl ConnectionTrait, account: AccountId, contact: Conta
     Ok(())
 }
 
-/// Lets stored replies about one contact be about another, into which it is merged: erasing that one shall reach them.
+/// Makes the stored responses about one contact be about another, into which it is merged: the erasure of that one reaches them.
 ///
 /// # Errors
 /// [`Error::Database`] when the rows cannot be written.
-pub async fn hand_over(db: &impl ConnectionTrait, account: AccountId, from: ContactId, to: ContactId) -> Result<()> {
+pub async fn reassign(db: &impl ConnectionTrait, account: AccountId, from: ContactId, to: ContactId) -> Result<()> {
     idempotency_key::Entity::update_many()
         .col_expr(idempotency_key::Column::ContactId, Expr::value(to.0))
         .filter(idempotency_key::Column::AccountId.eq(account))
@@ -216,8 +209,11 @@ pub async fn hand_over(db: &impl ConnectionTrait, account: AccountId, from: Cont
     Ok(())
 }
 
-/// Stores a reply.
-pub async fn keep(db: &impl ConnectionTrait, row: idempotency_key::Model) -> Result<()> {
+/// Stores a response.
+///
+/// # Errors
+/// [`Error::Database`] when the row cannot be written.
+pub async fn store(db: &impl ConnectionTrait, row: idempotency_key::Model) -> Result<()> {
     let row = row.into_active_model();
     idempotency_key::Entity::insert(row).exec_without_returning(db).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Whose an idempotency key is: two callers that use the same key do not see each other's replies.
+//! The owner of an idempotency key: two callers that use the same request id do not get each other's responses.
 
 use std::net::IpAddr;
 
@@ -9,19 +9,20 @@ use uuid::Uuid;
 
 use crate::auth::caller::{Caller, Principal};
 
-/// The owner of an idempotency key. Outlives tokens: a user, a bot, the operator, a service by its name and inboxes, a contact session.
+/// The owner of an idempotency key: a user, a bot, the operator, a service by its name and inboxes, or a contact session. It stays the same when
+/// the caller gets a new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyOwner {
-    /// A digest of what the owner is.
+    /// A digest of the owner's kind and name.
     pub id: Uuid,
-    /// Whether it is somebody without a session, of whom only the address is known.
+    /// Whether the owner is a visitor without a session, identified only by an address.
     pub is_anonymous: bool,
-    /// Whether it is a visitor, with a session or without one.
+    /// Whether the owner is a visitor, with a session or without one.
     pub is_visitor: bool,
 }
 
 impl KeyOwner {
-    /// The caller, in an account.
+    /// The owner of a caller's keys in an account.
     pub fn of(caller: &Caller, account: AccountId) -> Self {
         let access = caller.accounts.get(&account);
         let session = access
@@ -33,7 +34,7 @@ impl KeyOwner {
             Principal::Platform => Self::named("operator"),
             Principal::Service { name } if name.is_empty() => Self::named(&format!("token {}", caller.token.0)),
             Principal::Service { name } => {
-                // The name alone would let a token for few inboxes read replies to one for all of them.
+                // The inboxes are part of the name. Otherwise a token for few inboxes could read responses to a token for all of them.
                 let mut inboxes = access.and_then(|access| access.inboxes.clone());
                 if let Some(inboxes) = &mut inboxes {
                     inboxes.sort_unstable();
@@ -49,7 +50,7 @@ impl KeyOwner {
         }
     }
 
-    /// Somebody without a session, by the inbox and the address it comes from.
+    /// A visitor without a session, identified by the inbox and the address that the request comes from.
     pub fn visitor(inbox: InboxId, address: Option<IpAddr>) -> Self {
         Self {
             is_anonymous: true,
@@ -71,7 +72,7 @@ impl KeyOwner {
         }
     }
 
-    /// The request id under which the owner's reply is stored where another caller holds the request id itself.
+    /// The id under which the owner's response is stored if the request id itself is taken by another caller.
     pub fn owned(&self, request_id: Uuid) -> Uuid {
         digest(&[self.id.as_bytes(), request_id.as_bytes()])
     }

@@ -1,4 +1,4 @@
-//! What is measured and traced of the lanes.
+//! Metrics and spans of the writer shards.
 
 use std::{sync::LazyLock, time::Instant};
 
@@ -16,7 +16,7 @@ use parley_types::error::{Error, Result};
 use sea_orm::DbBackend;
 use tokio::sync::mpsc;
 
-/// Calls of one batch that its span is linked to.
+/// The maximum number of calls of one batch that its span links to.
 const LINKS: usize = 32;
 
 static OPERATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
@@ -37,30 +37,30 @@ static BATCHES: LazyLock<Histogram<u64>> = LazyLock::new(|| {
         .build()
 });
 
-/// Notes how many messages a lane stores together.
+/// Records how many messages a shard stores together.
 pub fn batch(messages: usize) {
     BATCHES.record(messages as u64, &[]);
 }
 
-/// What the database is asked to do.
+/// What a measured piece of work is.
 #[derive(Clone, Copy, Debug)]
-pub enum Operation {
-    /// To store this many new messages at once.
+pub enum DatabaseWork {
+    /// A batch that stores this many new messages at once.
     Store(usize),
-    /// To do a verb, from its first statement to its commit.
-    Verb,
+    /// An operation, from its first statement to its commit.
+    Operation,
 }
 
-impl Operation {
+impl DatabaseWork {
     fn name(self) -> &'static str {
         match self {
             Self::Store(0 | 1) => "INSERT",
             Self::Store(_) => "BATCH INSERT",
-            Self::Verb => "TRANSACTION",
+            Self::Operation => "TRANSACTION",
         }
     }
 
-    /// A batch of one is none, by the conventions.
+    /// By OpenTelemetry's conventions, a batch of one is not a batch.
     fn size(self) -> Option<i64> {
         match self {
             Self::Store(messages) if messages > 1 => i64::try_from(messages).ok(),
@@ -69,21 +69,21 @@ impl Operation {
     }
 }
 
-/// Does `work` and measures it. Where one of the calls that it is done for is recorded, it has a span: child of the first of them, linked to
-/// the others. `causes` are their trace contexts.
+/// Awaits `future` and measures it. If a call that it is done for is sampled, it has a span: a child of the first sampled call, linked to the
+/// others. `causes` are the trace contexts of the calls.
 ///
-/// Cancel safe as `work` is.
+/// Cancel safe if `future` is.
 ///
 /// # Errors
-/// Those of `work`.
+/// Those of `future`.
 pub async fn measured<'a, T>(
     backend: DbBackend,
-    operation: Operation,
+    work: DatabaseWork,
     causes: impl Iterator<Item = &'a str>,
-    work: impl Future<Output = Result<T>>,
+    future: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let system = if backend == DbBackend::Sqlite { "sqlite" } else { "postgresql" };
-    // The last digits say whether it is recorded.
+    // The last digits of a trace context are its sampled flag.
     let mut recorded = causes
         .filter(|cause| cause.ends_with("-01"))
         .take(LINKS)
@@ -92,21 +92,15 @@ pub async fn measured<'a, T>(
         let parent = Context::new().with_remote_span_context(first);
         let others = recorded.map(Link::with_context).collect();
         span::begin(&parent, SpanKind::Client, others, || {
-            let mut attributes = vec![
-                KeyValue::new(DB_SYSTEM_NAME, system),
-                KeyValue::new(DB_OPERATION_NAME, operation.name()),
-            ];
-            attributes.extend(operation.size().map(|size| KeyValue::new(DB_OPERATION_BATCH_SIZE, size)));
-            (operation.name().into(), attributes)
+            let mut attributes = vec![KeyValue::new(DB_SYSTEM_NAME, system), KeyValue::new(DB_OPERATION_NAME, work.name())];
+            attributes.extend(work.size().map(|size| KeyValue::new(DB_OPERATION_BATCH_SIZE, size)));
+            (work.name().into(), attributes)
         })
     });
     let begun = Instant::now();
-    let done = work.with_context(around.clone().unwrap_or_else(Context::current)).await;
-    let mut labels = vec![
-        KeyValue::new(DB_SYSTEM_NAME, system),
-        KeyValue::new(DB_OPERATION_NAME, operation.name()),
-    ];
-    // What the rules refuse is no fault of the database.
+    let done = future.with_context(around.clone().unwrap_or_else(Context::current)).await;
+    let mut labels = vec![KeyValue::new(DB_SYSTEM_NAME, system), KeyValue::new(DB_OPERATION_NAME, work.name())];
+    // An error of the rules is no fault of the database.
     let fault = match &done {
         Err(Error::Unavailable { .. }) => Some("unavailable"),
         Err(Error::Database(_)) => Some("refused"),
@@ -122,18 +116,18 @@ pub async fn measured<'a, T>(
     done
 }
 
-/// Tells how many writes wait in each lane, for as long as there are lanes.
-pub fn queues<T: Send + 'static>(lanes: &[mpsc::Sender<T>]) {
-    // A strong sender would keep its lane from ending.
-    let lanes: Vec<_> = lanes.iter().map(mpsc::Sender::downgrade).collect();
+/// Reports how many writes wait in the queue of each shard, while the shards exist.
+pub fn queues<T: Send + 'static>(shards: &[mpsc::Sender<T>]) {
+    // A strong sender would keep its shard from ending.
+    let shards: Vec<_> = shards.iter().map(mpsc::Sender::downgrade).collect();
     meter()
         .u64_observable_gauge(names::QUEUE_DEPTH)
         .with_unit("{write}")
-        .with_description("Writes that wait in a lane")
+        .with_description("Writes that wait in the queue of a writer shard")
         .with_callback(move |gauge| {
-            for (number, lane) in lanes.iter().enumerate() {
-                if let Some(lane) = lane.upgrade() {
-                    let waiting = lane.max_capacity() - lane.capacity();
+            for (number, shard) in shards.iter().enumerate() {
+                if let Some(shard) = shard.upgrade() {
+                    let waiting = shard.max_capacity() - shard.capacity();
                     let label = i64::try_from(number).unwrap_or_default();
                     gauge.observe(waiting as u64, &[KeyValue::new(names::LANE, label)]);
                 }

@@ -1,135 +1,149 @@
-//! The writer: group commit. Every write that makes an event goes this way.
+//! The writer: group commit. Every write that makes an event goes through it.
 //!
-//! An account belongs to one lane. A lane takes what is queued, up to a count and a byte bound, runs it in one
-//! transaction, commits, answers every waiter, and hands the events to the hub. No timer: a batch grows while the last one
-//! commits. New messages go together in set-based statements; rarer verbs run one by one inside a transaction of the lane.
+//! An account belongs to one writer shard. A shard takes what is queued, up to a bound of items and of bytes, stores it in one transaction,
+//! answers every caller, and publishes the events. There is no timer: a batch grows while the last one commits. Writes of a batched kind (new
+//! messages) are stored together by set-based statements; other writes run one by one, each in a transaction of its shard.
+//!
+//! The writer does not know what it writes. A [`BatchStore`] has the rules and statements of the batched kind, so rules depend on the writer
+//! and never the reverse.
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use parley_eventlog::Events;
-use parley_storage::{Database, joined::Message};
+use parley_storage::Database;
 use parley_types::{
     error::{Error, Result},
-    id::{AccountId, ConversationId},
+    id::AccountId,
 };
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
 
-use crate::{
-    messages::new_message::NewMessage,
-    write::call::{Answer, Call},
-};
-
-mod admit;
+mod account_cache;
 mod batch;
-mod cache;
 pub mod call;
 mod catch_up;
-mod flood;
-mod idempotency;
+mod config;
+pub(crate) mod idempotency;
 pub mod key_owner;
-mod lane;
-mod ledger;
-mod lookup;
 mod meter;
+mod operation;
 mod panic;
-mod plan;
-mod request;
-mod store;
+pub(crate) mod plan;
+pub(crate) mod planner;
+pub(crate) mod response_subject;
+mod shard;
+pub(crate) mod store;
+pub(crate) mod texts;
 mod unit;
-mod verb;
+mod write_set;
 
-pub use idempotency::{erase as erase_replies, hand_over as hand_over_replies};
-pub use ledger::{Claim, Ledger};
-pub use request::Config;
+pub use config::Config;
+pub use operation::{once, replayed};
 pub use unit::Write;
-pub use verb::{once, repeated};
+pub use write_set::{AttachmentClaim, NewRows, WriteSet};
 
-use lane::{Job, Verb};
-use request::Messages;
+use call::{Answer, Call};
+use planner::BatchCall;
+use response_subject::ResponseSubject;
+use shard::{Job, Operation, WriterShard};
+use store::BatchStore;
 
-/// The door to the lanes. Cheap to clone; when the last clone is dropped, the lanes finish what is queued and end.
-#[derive(Clone)]
-pub struct Writer {
-    lanes: Arc<[mpsc::Sender<Job>]>,
+/// The handle of the writer. Cheap to clone; when the last clone is dropped, the shards finish what is queued and end.
+pub struct Writer<B: BatchStore> {
+    shards: Arc<[mpsc::Sender<Job<B>>]>,
+    planner_config: Arc<B::Config>,
 }
 
-impl std::fmt::Debug for Writer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writer").field("lanes", &self.lanes.len()).finish()
+impl<B: BatchStore> Clone for Writer<B> {
+    fn clone(&self) -> Self {
+        Self {
+            shards: Arc::clone(&self.shards),
+            planner_config: Arc::clone(&self.planner_config),
+        }
     }
 }
 
-/// When to try again after a full queue: about what a lane needs to empty it.
+impl<B: BatchStore> std::fmt::Debug for Writer<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("shards", &self.shards.len()).finish_non_exhaustive()
+    }
+}
+
+/// When to retry after a full queue: about the time that a shard needs to empty it.
 const RETRY: Duration = Duration::from_millis(200);
 
-impl Writer {
-    /// Starts the lanes. They end when every clone of the writer is dropped and what was queued is done: await the set
-    /// to empty the writer. One that ends before has failed, and no account of its share can be written to: exit then.
-    pub fn start(config: &Config, db: &Database, events: &Events) -> (Self, JoinSet<()>) {
-        let lanes = if db.backend() == sea_orm::DbBackend::Sqlite {
+impl<B: BatchStore> Writer<B> {
+    /// Starts the shards. They end when every clone of the writer is dropped and their queues are empty: await the set to flush the writer. A
+    /// shard that ends earlier has failed, and nothing can be written to its accounts: exit then.
+    pub fn start(config: &Config, planner_config: B::Config, db: &Database, events: &Events) -> (Self, JoinSet<()>) {
+        let count = if db.backend() == sea_orm::DbBackend::Sqlite {
             1
         } else {
-            config.lanes
+            config.shards
         };
         let mut tasks = JoinSet::new();
-        let senders = (0..lanes).map(|_| {
+        let senders = (0..count).map(|_| {
             let (sender, receiver) = mpsc::channel(config.queue);
-            let shard = lane::Lane::new(config.clone(), db.clone(), events.clone(), lanes).run(receiver);
+            let planner = B::new(&planner_config, db, count);
+            let shard = WriterShard::new(config.clone(), planner, db.clone(), events.clone()).run(receiver);
             tasks.spawn(parley_fault::measured("writer shard", parley_fault::fragile("writer shard", shard)));
             sender
         });
-        let lanes: Arc<[_]> = senders.collect();
-        meter::queues(&lanes);
-        (Self { lanes }, tasks)
+        let shards: Arc<[_]> = senders.collect();
+        meter::queues(&shards);
+        let planner_config = Arc::new(planner_config);
+        (Self { shards, planner_config }, tasks)
     }
 
-    /// Stores new messages, all or none.
+    /// The settings of the batched kind.
+    pub fn planner_config(&self) -> &B::Config {
+        &self.planner_config
+    }
+
+    /// Stores the items of a call together with those of other calls: all of its items, or none.
     ///
-    /// Not cancel safe: dropped before it is done, the messages may still be stored. That is what a request's key is for.
+    /// Not cancel safe: if the future is dropped before it completes, the items may still be stored. Calls that must not be repeated have an
+    /// idempotency key for this.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full; what the rules of messages refuse.
-    pub async fn messages(
-        &self,
-        call: Call<Vec<Arc<Message>>>,
-        items: Vec<(ConversationId, NewMessage)>,
-    ) -> Result<Answer<Vec<Arc<Message>>>> {
+    /// [`Error::Busy`] when the queue is full; [`Error::Unavailable`] when the writer is stopping; what the rules of the kind refuse.
+    pub async fn write_batched(&self, call: Call<B::Output>, items: B::Items) -> Result<Answer<B::Output>> {
         let (reply, answer) = oneshot::channel();
         let account = call.account;
-        self.submit(account, Job::Messages(Box::new(Messages { call, items, reply })))?;
+        self.submit(account, Job::Batched(Box::new(BatchCall { call, items, reply })))?;
         answer.await.map_err(|_| stopping())?
     }
 
-    /// Runs a verb in a transaction of its own, after the account's counters are locked.
+    /// Runs an operation in a transaction of its own, after the account's counters are locked.
     ///
-    /// Not cancel safe, as [`Writer::messages`].
+    /// Not cancel safe, as [`Writer::write_batched`].
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full; what the verb returns, and then nothing of it is stored.
-    pub async fn write<T, F>(&self, call: Call<T>, verb: F) -> Result<Answer<T>>
+    /// [`Error::Busy`] when the queue is full; [`Error::Unavailable`] when the writer is stopping; what the operation returns, and then nothing
+    /// of it is stored.
+    pub async fn write<T, F>(&self, call: Call<T>, operation: F) -> Result<Answer<T>>
     where
-        T: Send + 'static,
+        T: ResponseSubject + Send + 'static,
         F: for<'w> FnOnce(&'w mut Write) -> BoxFuture<'w, Result<T>> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let account = call.account;
-        let job: Verb = Box::new(move |lane| {
+        let job: Operation<B> = Box::new(move |shard| {
             Box::pin(async move {
                 // The caller may have gone; what was stored stays stored.
-                let _ = reply.send(lane.verb(call, verb).await);
+                let _ = reply.send(shard.run_operation(call, operation).await);
             })
         });
-        self.submit(account, Job::Verb(job))?;
+        self.submit(account, Job::Operation(job))?;
         answer.await.map_err(|_| stopping())?
     }
 
-    fn submit(&self, account: AccountId, job: Job) -> Result<()> {
-        let lane = usize::try_from(account.0.unsigned_abs()).unwrap_or_default() % self.lanes.len();
-        self.lanes[lane].try_send(job).map_err(|error| match error {
+    fn submit(&self, account: AccountId, job: Job<B>) -> Result<()> {
+        let shard = usize::try_from(account.0.unsigned_abs()).unwrap_or_default() % self.shards.len();
+        self.shards[shard].try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Busy { retry_after: RETRY },
             mpsc::error::TrySendError::Closed(_) => stopping(),
         })

@@ -1,8 +1,8 @@
-//! Panics of rules: they fail the call that caused them, and nothing else.
+//! Panics of rules fail the call that caused them, and no other.
 
 use parley_types::error::Error;
 
-/// A call whose rules panicked.
+/// The error of a call whose rules panicked.
 pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

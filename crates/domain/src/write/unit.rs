@@ -1,29 +1,27 @@
-//! The unit of work of one write: its transaction, what it makes, and who asks for it.
+//! The unit of work of one operation: its transaction, its write set, and its caller.
 
 use std::sync::Arc;
 
 use parley_storage::entity::account;
 use sea_orm::DatabaseTransaction;
 
-use super::Ledger;
+use super::WriteSet;
 use crate::auth::caller::Caller;
 
-/// A transaction in which a verb runs. The account's counters are locked: nobody else writes to the account meanwhile.
+/// A transaction in which an operation runs. The account's counters are locked, so nothing else writes to the account until it ends.
 #[derive(Debug)]
 pub struct Write {
-    /// The transaction. The writer commits it; the verb only uses it.
+    /// The transaction. The writer commits it; an operation only runs statements in it.
     pub txn: DatabaseTransaction,
-    /// The numbers it gives out, and what it makes.
-    pub ledger: Ledger,
-    /// Who asks.
+    /// Allocates numbers and collects what the operation makes.
+    pub set: WriteSet,
+    /// The caller.
     pub caller: Arc<Caller>,
-    /// Messages that a conversation takes within a minute; 0: any number.
-    pub(super) messages_per_minute: u32,
 }
 
 impl Write {
     /// The account.
     pub fn account(&self) -> &Arc<account::Model> {
-        &self.ledger.account
+        &self.set.account
     }
 }

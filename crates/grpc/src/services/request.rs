@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parley_domain::{
     auth::caller::Caller,
     write::{
-        call::{Call, Key},
+        call::{Call, IdempotencyKey},
         key_owner::KeyOwner,
     },
 };
@@ -68,7 +68,7 @@ pub(super) fn change_as<R: Keyed, T: 'static, M: Message + 'static>(
     let request_id = fields.request_id(request.get_ref().request_id());
     let key = request_id
         .filter(|_| parley_fault::is_on(Protection::IdempotencyKey))
-        .map(|request_id| Key {
+        .map(|request_id| IdempotencyKey {
             request_id,
             owner: KeyOwner::of(&caller, account),
             fingerprint: request.get_ref().fingerprint(),

@@ -26,7 +26,7 @@ pub(super) fn answered<T, M: Message + Name + Default>(answer: Answer<T>, respon
             let cursor = encode(cursor);
             (respond(&value, cursor.clone()), cursor)
         }
-        Answer::Repeated(bytes) => {
+        Answer::Replayed(bytes) => {
             let message = M::decode(bytes.as_slice())
                 .map_err(|error| Error::Internal(format!("a kept answer: {error}")))
                 .or_status()?;

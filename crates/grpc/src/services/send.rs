@@ -8,7 +8,7 @@ use parley_domain::{
     contacts::sessions::Sessions,
     messages::{Created, Messages},
     write::{
-        call::{Answer, Call, Key},
+        call::{Answer, Call, IdempotencyKey},
         key_owner::KeyOwner,
     },
 };
@@ -213,7 +213,7 @@ async fn send(sender: Sender, caller: Arc<Caller>, traceparent: String, index: u
     let account = AccountId(request.account_id);
     let mut answer = match store(&sender.messages, Arc::clone(&caller), traceparent, request).await {
         Ok(Answer::Fresh(messages, cursor)) => created(&messages, encode(cursor)),
-        Ok(Answer::Repeated(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {
+        Ok(Answer::Replayed(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {
             Ok(kept) => kept,
             Err(error) => return refused(index, &Status::internal(error.to_string())),
         },
@@ -229,7 +229,7 @@ async fn store(messages: &Messages, caller: Arc<Caller>, traceparent: String, re
     let account = AccountId(request.account_id);
     caller.write_access(account)?;
     let mut fields = Fields::default();
-    let key = fields.request_id(&request.request_id).map(|request_id| Key {
+    let key = fields.request_id(&request.request_id).map(|request_id| IdempotencyKey {
         request_id,
         owner: KeyOwner::of(&caller, account),
         fingerprint: request.fingerprint(),

@@ -1,7 +1,7 @@
 //! Texts as Liquid templates: outgoing messages and automatic texts may name the contact, the agent and so on.
 //!
-//! The language is cut down to what cannot grow: no loops, no assignments, no includes, and only filters whose result is about as long
-//! as what they are given. What cannot be rendered stays as it was sent, as in Chatwoot.
+//! The language is restricted to what cannot grow: no loops, no assignments, no includes, and only filters whose result is about as long as
+//! their input. A text that cannot be rendered stays as it was sent, as in Chatwoot.
 //!
 //! Templates are a caller's text, so their CPU is bounded: `segments` limits what the library parses, and rendering runs on compute pools
 //! only. Messages of callers are rendered before they are queued for the writer. Texts that rules send are found while a batch is planned;
@@ -30,6 +30,8 @@ use parley_types::{
 };
 use serde_json::{Map, Value as Json, json};
 
+use crate::write::texts::{RenderedTexts, TextRequest};
+
 #[cfg(feature = "faults")]
 pub mod fuzz;
 mod segments;
@@ -54,20 +56,6 @@ const MESSAGE_BUDGET: Duration = Duration::from_secs(5);
 /// the host is overloaded; then they are stored unrendered. Debug builds are slow and test hosts busy.
 const BUDGET: Duration = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 250 });
 
-/// A text to render for a conversation.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The template.
-    pub text: String,
-    /// What it may name.
-    pub conversation: Conversation,
-    /// Who sends it; none for automatic texts.
-    pub sender: Option<Sender>,
-}
-
-/// Rendered texts by conversation and template; none for a text that cannot be rendered.
-pub type Rendered = HashMap<(ConversationId, String), Option<String>>;
-
 /// Whether a text has anything to fill in.
 pub fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%")
@@ -77,7 +65,7 @@ pub fn is_template(text: &str) -> bool {
 ///
 /// # Errors
 /// [`Error::Busy`] when too many templates are being rendered: a text that could be rendered is not sent as it is.
-pub async fn render(requests: Vec<Request>) -> Result<Vec<Option<String>>> {
+pub async fn render(requests: Vec<TextRequest>) -> Result<Vec<Option<String>>> {
     let done = MESSAGES.run(MESSAGE_BUDGET, move |cancel| {
         let mut done = Vec::with_capacity(requests.len());
         let finished = render_each(requests, cancel, |_, text| done.push(text));
@@ -91,9 +79,9 @@ pub async fn render(requests: Vec<Request>) -> Result<Vec<Option<String>>> {
 }
 
 /// Renders automatic texts, as many as [`BUDGET`] allows; the others are missing in the result.
-pub async fn render_automatic(requests: Vec<Request>) -> Rendered {
+pub async fn render_automatic(requests: Vec<TextRequest>) -> RenderedTexts {
     let count = requests.len();
-    let done: Arc<Mutex<Rendered>> = Arc::default();
+    let done: Arc<Mutex<RenderedTexts>> = Arc::default();
     let filled = Arc::clone(&done);
     let run = AUTOMATIC.run(BUDGET, move |cancel| {
         render_each(requests, cancel, |key, text| {
@@ -125,14 +113,14 @@ pub async fn check(field: &str, text: Option<&str>) -> Result<()> {
 }
 
 /// Whether all of them were rendered before the job was cancelled.
-fn render_each(requests: Vec<Request>, cancel: &Cancel, mut put: impl FnMut((ConversationId, String), Option<String>)) -> bool {
+fn render_each(requests: Vec<TextRequest>, cancel: &Cancel, mut put: impl FnMut((ConversationId, String), Option<String>)) -> bool {
     // The same greeting, or a campaign's text, is parsed once.
     let mut compiled: HashMap<String, Option<Compiled>> = HashMap::new();
     for request in requests {
         if cancel.is_cancelled() {
             return false;
         }
-        let Request {
+        let TextRequest {
             text,
             conversation,
             sender,

@@ -1,4 +1,7 @@
-//! Storing plans, set-based: one statement on PostgreSQL, five on SQLite, however many messages.
+//! Stores plans: on condition of the head, or under the lock of an account's counters.
+//!
+//! The connection, the lock and the parts of statements that every batch has (counters, events, stored responses) are here. The statements of a
+//! batched kind are its own: see [`BatchStore`].
 
 use std::collections::HashSet;
 
@@ -12,58 +15,58 @@ use sea_orm::{DbBackend, EntityTrait};
 use sea_orm::{FromQueryResult as _, Statement};
 
 use super::{
-    meter::{Operation, measured},
+    meter::{DatabaseWork, measured},
     plan::Plan,
 };
 
+mod batch_store;
+pub mod bind;
 mod postgres;
-mod sqlite;
-mod statement;
+pub mod sqlite;
+pub mod statement;
 
-/// Where a lane stores its plans.
+pub use batch_store::{BatchStore, failed};
+
+/// Where a shard stores its plans.
 #[derive(Debug)]
 pub struct Store {
     db: Database,
-    postgres: postgres::Connection,
-    /// Whether the counter row's lock is taken away, in tests only.
+    postgres: postgres::ShardConnection,
+    /// Whether the lock of the counter row is left out, in tests only.
     unlocked: bool,
 }
 
 impl Store {
     /// A store that has not connected yet.
     pub fn new(db: Database, unlocked: bool) -> Self {
-        let postgres = postgres::Connection::new(db.clone());
+        let postgres = postgres::ShardConnection::new(db.clone());
         Self { db, postgres, unlocked }
     }
 
-    /// Stores the plans of those accounts whose head is where the plan expects it, and returns which they are. Everything in
-    /// one transaction.
+    /// Stores the plans of those accounts whose head is where the plan expects it, and returns these accounts. Everything in one transaction.
     ///
     /// # Errors
-    /// When the database fails or a constraint is broken; then nothing is stored, unless the connection broke.
-    pub async fn on_condition<'a>(&mut self, plans: impl Iterator<Item = &'a Plan>) -> Result<HashSet<AccountId>> {
-        let plans: Vec<&Plan> = plans.collect();
+    /// [`Error::Database`] for a broken constraint, and then nothing is stored; [`Error::Unavailable`] when the connection broke, and then the
+    /// plans may or may not be stored.
+    pub async fn store_if_unchanged<'a, B: BatchStore>(&mut self, plans: impl Iterator<Item = &'a Plan<B>>) -> Result<HashSet<AccountId>> {
+        let plans: Vec<&Plan<B>> = plans.collect();
         let backend = self.db.backend();
         let work = async {
             if backend == DbBackend::Postgres {
                 return self.postgres.store(&plans, self.unlocked).await;
             }
-            // One process writes to a SQLite file, and it wrote down every head it moved.
-            sqlite::store(&self.db, &plans).await?;
-            Ok(plans
-                .iter()
-                .filter_map(|plan| plan.counters.as_ref())
-                .map(|counters| counters.account_id)
-                .collect())
+            // One process writes to a SQLite file, and this shard knows every head that it moved.
+            B::store_sqlite(&self.db, &plans).await?;
+            Ok(plans.iter().map(|plan| plan.counters.account_id).collect())
         };
         measured(backend, size(&plans), causes(&plans), work).await
     }
 
-    /// Locks the account's counters until [`Store::commit`] or [`Store::release`], and returns them. On SQLite there is
-    /// nobody to lock them against: this process alone writes to the file, and in one lane.
+    /// Locks the account's counters until [`Store::commit`] or [`Store::release`], and returns them. On SQLite there is no lock: this process
+    /// alone writes to the file, in one shard.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such an account; when the database fails.
+    /// [`Error::NotFound`] without such an account; [`Error::Database`] and [`Error::Unavailable`] when the statement fails.
     pub async fn lock(&mut self, account: AccountId) -> Result<account_log::Model> {
         let counters = if self.db.backend() == DbBackend::Postgres {
             self.postgres.lock(account).await?
@@ -76,14 +79,14 @@ impl Store {
     /// Stores a plan under the lock of its account's counters, and ends the lock.
     ///
     /// # Errors
-    /// As [`Store::on_condition`]; the lock is ended then, too.
-    pub async fn commit(&mut self, plan: &Plan) -> Result<()> {
+    /// As [`Store::store_if_unchanged`]; the lock is ended then, too.
+    pub async fn commit<B: BatchStore>(&mut self, plan: &Plan<B>) -> Result<()> {
         let backend = self.db.backend();
         let work = async {
             if backend == DbBackend::Postgres {
                 return self.postgres.commit(plan).await;
             }
-            sqlite::store(&self.db, &[plan]).await
+            B::store_sqlite(&self.db, &[plan]).await
         };
         measured(backend, size(&[plan]), causes(&[plan]), work).await
     }
@@ -93,15 +96,15 @@ impl Store {
         self.postgres.release().await;
     }
 
-    /// Closes the lane's own connection.
+    /// Closes the shard's own connection.
     pub async fn close(&mut self) {
         self.postgres.close().await;
     }
 
-    /// Moves the head at once, in a transaction of its own, and returns the counters as they stood before.
+    /// Moves the head at once, in a transaction of its own, and returns the counters as they were before.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`Error::NotFound`] without such an account; [`Error::Database`] and [`Error::Unavailable`] when the statement fails.
     #[cfg(feature = "faults")]
     pub async fn take_without_lock(&self, account: AccountId, count: i64) -> Result<account_log::Model> {
         let sql =
@@ -115,12 +118,12 @@ impl Store {
     }
 }
 
-fn size(plans: &[&Plan]) -> Operation {
-    Operation::Store(plans.iter().map(|plan| plan.messages.len()).sum())
+fn size<B: BatchStore>(plans: &[&Plan<B>]) -> DatabaseWork {
+    DatabaseWork::Store(plans.iter().map(|plan| B::item_count(&plan.rows)).sum())
 }
 
 /// The trace contexts of the calls in these plans.
-fn causes<'a>(plans: &'a [&'a Plan]) -> impl Iterator<Item = &'a str> {
+fn causes<'a, B: BatchStore>(plans: &'a [&'a Plan<B>]) -> impl Iterator<Item = &'a str> {
     let calls = plans.iter().flat_map(|plan| &plan.planned);
     calls.map(|planned| planned.call.call.traceparent.as_str())
 }

@@ -1,14 +1,15 @@
-//! The one statement that stores a batch on PostgreSQL: its text, made from lists of columns.
+//! The one statement that stores a batch on PostgreSQL: its parts, made from lists of columns.
 //!
-//! Each table's rows come as one array per column. The counters are claimed first, in rising order of accounts, and
-//! everything else hangs on the claim: rows of accounts whose head has moved are not stored.
+//! The rows of each table come as one array per column. The statement claims the counters first, in rising order of accounts. Every other part
+//! joins the claim, so the rows of accounts whose head has moved are not stored. A batched kind builds its statement with
+//! [`ClaimingStatement`]; it adds the parts of its own tables.
 
-use std::{fmt::Write as _, sync::LazyLock};
+use std::fmt::Write as _;
 
 /// A column: its name, and its type on PostgreSQL.
 pub type Column = (&'static str, &'static str);
 
-/// The counters, as they are expected and as they shall be.
+/// The expected and the new counters.
 pub const COUNTERS: &[Column] = &[
     ("account_id", "bigint"),
     ("epoch", "bigint"),
@@ -16,29 +17,6 @@ pub const COUNTERS: &[Column] = &[
     ("head_seq", "bigint"),
     ("last_message_id", "bigint"),
     ("last_occurred_at", "bigint"),
-];
-
-/// New messages.
-pub const MESSAGES: &[Column] = &[
-    ("account_id", "bigint"),
-    ("id", "bigint"),
-    ("conversation_id", "bigint"),
-    ("number", "bigint"),
-    ("inbox_id", "bigint"),
-    ("message_type", "smallint"),
-    ("content", "text"),
-    ("content_type", "smallint"),
-    ("content_attributes", "jsonb"),
-    ("status", "smallint"),
-    ("private", "bool"),
-    ("source_id", "text"),
-    ("unique_source_id", "text"),
-    ("sender_type", "smallint"),
-    ("sender_id", "bigint"),
-    ("additional_attributes", "jsonb"),
-    ("created_at", "bigint"),
-    ("updated_at", "bigint"),
-    ("version", "bigint"),
 ];
 
 /// Events.
@@ -56,37 +34,7 @@ pub const EVENTS: &[Column] = &[
     ("payload", "bytea"),
 ];
 
-/// What a message changes in its conversation; the first two tell which.
-pub const CONVERSATIONS: &[Column] = &[
-    ("account_id", "bigint"),
-    ("id", "bigint"),
-    ("status", "smallint"),
-    ("snoozed_until", "bigint"),
-    ("first_reply_created_at", "bigint"),
-    ("waiting_since", "bigint"),
-    ("last_activity_at", "bigint"),
-    ("last_incoming_at", "bigint"),
-    ("unread_count", "bigint"),
-    ("message_count", "bigint"),
-    ("last_message_id", "bigint"),
-    ("last_non_activity_message_id", "bigint"),
-    ("last_public_message_id", "bigint"),
-    ("last_reply_at", "bigint"),
-    ("last_template_at", "bigint"),
-    ("updated_at", "bigint"),
-    ("version", "bigint"),
-];
-
-/// What a message changes in its contact; the first two tell which.
-pub const CONTACTS: &[Column] = &[
-    ("account_id", "bigint"),
-    ("id", "bigint"),
-    ("last_activity_at", "bigint"),
-    ("updated_at", "bigint"),
-    ("version", "bigint"),
-];
-
-/// Answers to keep.
+/// Responses to store.
 pub const KEYS: &[Column] = &[
     ("account_id", "bigint"),
     ("request_id", "uuid"),
@@ -97,58 +45,53 @@ pub const KEYS: &[Column] = &[
     ("contact_id", "bigint"),
 ];
 
-/// Which text: most batches change no contact and keep no answer, and every part costs time even when it is empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Whether contacts change.
-    pub contacts: bool,
-    /// Whether answers are kept.
-    pub keys: bool,
-    /// Whether the claim is left out, for the test that shows what it is good for.
-    pub unlocked: bool,
-}
-
-/// The text of a shape. Parameters are the columns of the parts in the order of this file.
-pub fn text(shape: Shape) -> &'static str {
-    static TEXTS: LazyLock<[String; 8]> = LazyLock::new(|| {
-        std::array::from_fn(|bits| {
-            write(Shape {
-                contacts: bits & 1 != 0,
-                keys: bits & 2 != 0,
-                unlocked: bits & 4 != 0,
-            })
-        })
-    });
-    &TEXTS[usize::from(shape.contacts) | usize::from(shape.keys) << 1 | usize::from(shape.unlocked) << 2]
-}
-
 const CLAIM: &str = "locked AS (SELECT l.account_id FROM account_logs l JOIN n ON n.account_id = l.account_id AND n.epoch = l.epoch \
      AND n.expected = l.head_seq ORDER BY l.account_id FOR UPDATE OF l), \
      c AS (UPDATE account_logs l SET head_seq = n.head_seq, last_message_id = n.last_message_id, \
      last_occurred_at = n.last_occurred_at FROM n JOIN locked USING (account_id) WHERE l.account_id = n.account_id \
      RETURNING l.account_id)";
 
+/// For the test that shows what the claim protects from.
 const NO_CLAIM: &str = "c AS (SELECT account_id FROM n)";
 
-fn write(shape: Shape) -> String {
-    let mut parameters = 0;
-    let counters = rows(&mut parameters, COUNTERS);
-    let claim = if shape.unlocked { NO_CLAIM } else { CLAIM };
-    let mut sql = format!("WITH n AS (SELECT * FROM {counters}), {claim}");
-    let mut part = |name: &str, text: String| {
+/// Builds the text of a statement. Its parameters are [`COUNTERS`], and then the columns of the parts in the order in which they are added.
+#[derive(Debug)]
+pub struct ClaimingStatement {
+    sql: String,
+    parameters: usize,
+}
+
+impl ClaimingStatement {
+    /// Claims the counters. `unlocked` leaves the claim out, for the test that shows what it protects from.
+    pub fn new(unlocked: bool) -> Self {
+        let mut parameters = 0;
+        let counters = rows(&mut parameters, COUNTERS);
+        let claim = if unlocked { NO_CLAIM } else { CLAIM };
+        let sql = format!("WITH n AS (SELECT * FROM {counters}), {claim}");
+        Self { sql, parameters }
+    }
+
+    /// Adds a part that inserts rows of claimed accounts.
+    pub fn insert(&mut self, name: &str, table: &str, columns: &[Column]) {
+        let text = insert(&mut self.parameters, table, columns);
+        self.add(name, &text);
+    }
+
+    /// Adds a part that updates rows of claimed accounts. The first two columns are the key.
+    pub fn update(&mut self, name: &str, table: &str, columns: &[Column]) {
+        let text = update(&mut self.parameters, table, columns);
+        self.add(name, &text);
+    }
+
+    /// The text, which returns the claimed accounts.
+    pub fn finish(self) -> String {
+        self.sql + " SELECT account_id FROM c"
+    }
+
+    fn add(&mut self, name: &str, text: &str) {
         // Writing to a string cannot fail.
-        let _ = write!(sql, ", {name} AS ({text})");
-    };
-    part("m", insert(&mut parameters, "messages", MESSAGES));
-    part("e", insert(&mut parameters, "events", EVENTS));
-    part("v", update(&mut parameters, "conversations", CONVERSATIONS));
-    if shape.contacts {
-        part("p", update(&mut parameters, "contacts", CONTACTS));
+        let _ = write!(self.sql, ", {name} AS ({text})");
     }
-    if shape.keys {
-        part("k", insert(&mut parameters, "idempotency_keys", KEYS));
-    }
-    sql + " SELECT account_id FROM c"
 }
 
 /// The rows of the next parameters, as `t`.

@@ -1,23 +1,27 @@
-//! The values of rows, each in the order of its list of columns.
+//! The values of rows on SQLite, each row in the order of its list of columns.
 
 use std::borrow::Cow;
 
 use parley_eventlog::entry::Entry;
-use parley_storage::entity::{account_log, contact, conversation, idempotency_key, message};
+use parley_storage::entity::{account_log, idempotency_key};
 use parley_types::{
     error::{Error, Result},
     time::Micros,
 };
 
-use super::super::statement::{CONTACTS, CONVERSATIONS, COUNTERS, EVENTS, KEYS, MESSAGES};
+use super::super::statement::{COUNTERS, EVENTS, KEYS};
 
 /// A value of a row.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub enum Cell<'a> {
+    /// NULL.
     #[default]
     Null,
+    /// An integer, a boolean or a time.
     Number(i64),
+    /// A text.
     Text(Cow<'a, str>),
+    /// A blob.
     Bytes(&'a [u8]),
 }
 
@@ -33,21 +37,25 @@ impl<'a> From<&'a Option<String>> for Cell<'a> {
     }
 }
 
-fn number(number: impl Into<i64>) -> Cell<'static> {
+/// An integer.
+pub fn number(number: impl Into<i64>) -> Cell<'static> {
     Cell::Number(number.into())
 }
 
-fn maybe(number: Option<impl Into<i64>>) -> Cell<'static> {
+/// An integer, or NULL.
+pub fn maybe(number: Option<impl Into<i64>>) -> Cell<'static> {
     number.map_or(Cell::Null, |number| Cell::Number(number.into()))
 }
 
-fn time(at: Option<Micros>) -> Cell<'static> {
+/// A time in microseconds, or NULL.
+pub fn time(at: Option<Micros>) -> Cell<'static> {
     maybe(at.map(|at| at.0))
 }
 
-/// Counters as they are expected, and as they shall be.
+/// The expected and the new counters.
 pub type Counters<'a> = (&'a account_log::Model, &'a account_log::Model);
 
+/// In the order of [`COUNTERS`].
 pub fn counters((before, after): Counters) -> [Cell<'static>; COUNTERS.len()] {
     [
         number(before.account_id),
@@ -59,30 +67,7 @@ pub fn counters((before, after): Counters) -> [Cell<'static>; COUNTERS.len()] {
     ]
 }
 
-pub fn message(row: &message::Model) -> [Cell<'_>; MESSAGES.len()] {
-    [
-        number(row.account_id),
-        number(row.id),
-        number(row.conversation_id),
-        number(row.number),
-        number(row.inbox_id),
-        number(row.message_type as i16),
-        (&row.content).into(),
-        number(row.content_type as i16),
-        row.content_attributes.to_string().into(),
-        number(row.status as i16),
-        number(row.private),
-        (&row.source_id).into(),
-        (&row.unique_source_id).into(),
-        maybe(row.sender_type.map(|kind| kind as i16)),
-        maybe(row.sender_id),
-        row.additional_attributes.to_string().into(),
-        number(row.created_at.0),
-        number(row.updated_at.0),
-        number(row.version),
-    ]
-}
-
+/// In the order of [`EVENTS`].
 pub fn event(row: &Entry) -> [Cell<'_>; EVENTS.len()] {
     [
         number(row.account),
@@ -99,38 +84,7 @@ pub fn event(row: &Entry) -> [Cell<'_>; EVENTS.len()] {
     ]
 }
 
-pub fn conversation(row: &conversation::Model) -> [Cell<'static>; CONVERSATIONS.len()] {
-    [
-        number(row.account_id),
-        number(row.id),
-        number(row.status as i16),
-        time(row.snoozed_until),
-        time(row.first_reply_created_at),
-        time(row.waiting_since),
-        number(row.last_activity_at.0),
-        time(row.last_incoming_at),
-        number(row.unread_count),
-        number(row.message_count),
-        maybe(row.last_message_id),
-        maybe(row.last_non_activity_message_id),
-        maybe(row.last_public_message_id),
-        time(row.last_reply_at),
-        time(row.last_template_at),
-        number(row.updated_at.0),
-        number(row.version),
-    ]
-}
-
-pub fn contact(row: &contact::Model) -> [Cell<'static>; CONTACTS.len()] {
-    [
-        number(row.account_id),
-        number(row.id),
-        time(row.last_activity_at),
-        number(row.updated_at.0),
-        number(row.version),
-    ]
-}
-
+/// In the order of [`KEYS`].
 pub fn key<'a>(row: &'a idempotency_key::Model, owner: &'a [u8; 16]) -> [Cell<'a>; KEYS.len()] {
     [
         number(row.account_id),
@@ -146,12 +100,12 @@ pub fn key<'a>(row: &'a idempotency_key::Model, owner: &'a [u8; 16]) -> [Cell<'a
 /// No rows, as JSON.
 pub const EMPTY: &str = "[]";
 
-/// Bytes of many rows, one after the other.
-#[derive(Default)]
+/// The bytes of many rows, one after the other.
+#[derive(Debug, Default)]
 pub struct Blob(pub Vec<u8>);
 
 impl Blob {
-    /// Where they start, counted from 1, and how many they are.
+    /// Appends bytes, and returns where they start, counted from 1, and how many they are.
     fn put(&mut self, bytes: &[u8]) -> (usize, usize) {
         let start = self.0.len() + 1;
         self.0.extend_from_slice(bytes);
@@ -159,7 +113,10 @@ impl Blob {
     }
 }
 
-/// Rows as a JSON array of arrays. Bytes are written to `blob`, and the row has their position there.
+/// Rows as a JSON array of arrays. Bytes go to `blob`, and the row holds their position there.
+///
+/// # Errors
+/// [`Error::Internal`] if a value cannot be encoded, which does not happen.
 pub fn json<'a, const N: usize>(rows: impl Iterator<Item = [Cell<'a>; N]>, blob: &mut Blob) -> Result<String> {
     let mut out = vec![b'['];
     for row in rows {

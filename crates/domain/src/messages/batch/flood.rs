@@ -1,4 +1,4 @@
-//! The flood limit: how many messages a conversation had within the last minute.
+//! The flood limit: the maximum number of messages in a conversation within a minute.
 //!
 //! Chatwoot refuses a message when its conversation has 200 from the last 60 seconds, of any type.
 
@@ -17,12 +17,12 @@ use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
 
 const WINDOW_SECONDS: i64 = 60;
 
-/// Messages of the last minute by second: at most 61 pairs.
+/// The number of messages in each second of the last minute: at most 61 pairs.
 #[derive(Clone, Debug, Default)]
 pub struct Flood(VecDeque<(i64, u32)>);
 
 impl Flood {
-    /// A minute that had `count` messages, the newest at `last`; the others are taken to be as new.
+    /// A minute with `count` messages, the newest at `last`. The others are assumed to be as new, so the limit ends late rather than early.
     pub fn of(count: u32, last: Micros) -> Self {
         Self(if count == 0 {
             VecDeque::new()
@@ -31,21 +31,21 @@ impl Flood {
         })
     }
 
-    /// Counts messages at a time.
+    /// Adds messages that were made at a time.
     pub fn add(&mut self, at: Micros, count: u32) {
-        self.forget(at);
+        self.drop_older(at);
         match self.0.back_mut() {
-            Some((second, known)) if *second == at.seconds() => *known += count,
+            Some((second, counted)) if *second == at.seconds() => *counted += count,
             _ => self.0.push_back((at.seconds(), count)),
         }
     }
 
-    /// Checks that there is room for another message.
+    /// Checks that the limit allows another message.
     ///
     /// # Errors
     /// [`Error::Flood`] when `limit` is reached; 0 is no limit.
     pub fn check(&mut self, at: Micros, limit: u32) -> Result<()> {
-        self.forget(at);
+        self.drop_older(at);
         let count: u32 = self.0.iter().map(|(_, count)| count).sum();
         if limit == 0 || count < limit {
             return Ok(());
@@ -58,7 +58,7 @@ impl Flood {
         })
     }
 
-    fn forget(&mut self, at: Micros) {
+    fn drop_older(&mut self, at: Micros) {
         while self.0.front().is_some_and(|(second, _)| second + WINDOW_SECONDS < at.seconds()) {
             self.0.pop_front();
         }
@@ -71,12 +71,12 @@ struct Recent {
     count: i64,
 }
 
-/// How many messages conversations of one account had within a minute before, up to a limit, and when the newest of them was; nothing of
-/// those that were quiet, and of none without a limit.
+/// The number of messages that conversations of one account had within the minute before `now`, up to a limit, and the time of the newest. Without
+/// conversations that had none; empty if there is no limit.
 ///
 /// # Errors
-/// When the database cannot be read.
-pub(super) async fn recent(
+/// [`Error::Database`] and [`Error::Unavailable`] when the statement fails.
+pub async fn recent(
     db: &impl ConnectionTrait,
     rows: &[&conversation::Model],
     now: Micros,
@@ -88,7 +88,7 @@ pub(super) async fn recent(
     let Some(first) = rows.first().filter(|_| limit > 0) else {
         return Ok(Vec::new());
     };
-    // Numbers of ours need no placeholders.
+    // The text holds nothing but numbers of this service, so it needs no parameters.
     let ids: Vec<_> = rows.iter().map(|row| row.id.to_string()).collect();
     let sql = format!(
         "SELECT c.id AS id, (SELECT count(*) FROM (SELECT m.created_at FROM messages m WHERE m.account_id = c.account_id \

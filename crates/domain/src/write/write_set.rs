@@ -1,4 +1,4 @@
-//! A ledger: what one write makes, before any of it is stored.
+//! The write set: everything that one write makes, before any of it is stored.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,69 +18,72 @@ use parley_types::{
     time::Micros,
 };
 
-use crate::{
-    auth::caller::Caller,
-    messages::liquid::{Rendered, Request},
-};
+use super::texts::{RenderedTexts, TextRequest};
+use crate::auth::caller::Caller;
 
-/// How much later a write is than the one before it, at least.
+/// The minimum distance between the times of two consecutive writes of an account.
 const TICK: Duration = Duration::from_micros(1);
 
-/// An attachment that is taken.
+/// An uploaded attachment that a write takes.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim {
+pub struct AttachmentClaim {
     /// The attachment.
     pub id: i64,
-    /// The message that takes it; 0: something else does.
+    /// The message that takes it; 0 if something other than a message does.
     pub message: MessageId,
-    /// Its place among those of the message.
+    /// Its position among the attachments of the message.
     pub position: usize,
 }
 
-/// Gives out the numbers of one write and collects what it makes. Nothing in it is stored until the writer says so: a
-/// ledger that is dropped leaves no trace.
+/// Allocates the numbers of one write and collects what it makes. Nothing is stored until the writer commits: a write set that is dropped leaves
+/// no trace.
 #[derive(Clone, Debug)]
-pub struct Ledger {
+pub struct WriteSet {
     /// The account.
     pub account: Arc<account::Model>,
-    /// When the write happens: later than every earlier write of the account.
+    /// The time of the write: later than every earlier write of the account.
     pub at: Micros,
     mark: Mark,
     counters: account_log::Model,
     drafts: Vec<Draft>,
-    messages: Vec<message::Model>,
-    claims: Vec<Claim>,
-    attachments: Vec<attachment::Model>,
+    rows: NewRows,
     texts: Texts,
     actor: Option<Actor>,
     traceparent: String,
 }
 
-/// Templates that a write uses: those that were rendered, and those that it found unrendered. A ledger renders nothing itself: whoever plans
+/// Rows that a write adds. They are stored together with its events, after its rules ran.
+#[derive(Clone, Debug, Default)]
+pub struct NewRows {
+    /// New messages.
+    pub messages: Vec<message::Model>,
+    /// Uploaded attachments that the write takes.
+    pub claims: Vec<AttachmentClaim>,
+    /// New attachments.
+    pub attachments: Vec<attachment::Model>,
+}
+
+/// Templates that a write uses: those that are rendered, and those that it found unrendered. A write set renders nothing itself: the planner
 /// takes the missing ones, has them rendered on a compute pool and plans again.
 #[derive(Clone, Debug, Default)]
 struct Texts {
-    rendered: Arc<Rendered>,
-    missing: Vec<Request>,
+    rendered: Arc<RenderedTexts>,
+    missing: Vec<TextRequest>,
 }
 
 /// A write that is ready to be stored.
 #[derive(Debug)]
-pub struct Entered {
-    /// The counters after it.
+pub struct CompletedWrite {
+    /// The account's counters after it.
     pub counters: account_log::Model,
-    /// Its messages.
-    pub messages: Vec<message::Model>,
-    /// The uploads that its messages take.
-    pub claims: Vec<Claim>,
-    /// The attachments that are stored with its messages.
-    pub attachments: Vec<attachment::Model>,
-    /// Its events, at their places.
+    /// Its new rows.
+    pub rows: NewRows,
+    /// Its events with their sequence numbers.
     pub entries: Vec<Entry>,
 }
 
-impl Ledger {
-    /// Opens the ledger of one write after the counters as they stand.
+impl WriteSet {
+    /// Opens the write set that follows the account's counters.
     pub fn open(account: Arc<account::Model>, counters: account_log::Model, caller: &Caller, traceparent: &str) -> Self {
         let actor = (!caller.is_parley()).then(|| caller.actor(account.id));
         let tick = if parley_fault::is_on(Protection::RisingStamps) {
@@ -88,7 +91,7 @@ impl Ledger {
         } else {
             Duration::ZERO
         };
-        // Later than every write before it, also when the clock went back: cache keys rest on it.
+        // Later than every write before it, even when the clock went back: cache keys rely on it.
         let at = Micros::now().max(counters.last_occurred_at.plus(tick));
         Self {
             account,
@@ -96,60 +99,59 @@ impl Ledger {
             mark: Mark::random(at),
             counters,
             drafts: Vec::new(),
-            messages: Vec::new(),
-            claims: Vec::new(),
-            attachments: Vec::new(),
+            rows: NewRows::default(),
             texts: Texts::default(),
             actor,
             traceparent: traceparent.to_owned(),
         }
     }
 
-    /// The place that the next event gets: also the version of the row it speaks of.
+    /// The sequence number of the next event, which is also the version of the row that the event is about.
     pub fn next_seq(&self) -> Seq {
         let ahead = i64::try_from(self.drafts.len()).unwrap_or(i64::MAX);
         Seq(self.counters.head_seq.0 + ahead + 1)
     }
 
-    /// Takes a message id.
-    pub fn take_message_id(&mut self) -> MessageId {
+    /// Allocates a message id.
+    pub fn allocate_message_id(&mut self) -> MessageId {
         self.counters.last_message_id.0 += 1;
         self.counters.last_message_id
     }
 
-    /// Takes a conversation number.
-    pub fn take_conversation_id(&mut self) -> ConversationId {
+    /// Allocates a conversation number.
+    pub fn allocate_conversation_id(&mut self) -> ConversationId {
         self.counters.last_conversation_id.0 += 1;
         self.counters.last_conversation_id
     }
 
-    /// Notes a message to store.
-    pub fn message(&mut self, row: message::Model) {
-        self.messages.push(row);
+    /// Adds a message to store.
+    pub fn insert_message(&mut self, row: message::Model) {
+        self.rows.messages.push(row);
     }
 
-    /// Notes an attachment that a message takes.
-    pub fn claim(&mut self, claim: Claim) {
-        self.claims.push(claim);
+    /// Adds an uploaded attachment to take.
+    pub fn claim_attachment(&mut self, claim: AttachmentClaim) {
+        self.rows.claims.push(claim);
     }
 
-    /// Notes an attachment to store.
-    pub fn attachment(&mut self, row: attachment::Model) {
-        self.attachments.push(row);
+    /// Adds an attachment to store.
+    pub fn insert_attachment(&mut self, row: attachment::Model) {
+        self.rows.attachments.push(row);
     }
 
-    /// Hands over texts that were rendered for this write.
-    pub fn set_rendered(&mut self, rendered: Arc<Rendered>) {
+    /// Sets the texts that were rendered for this write.
+    pub fn set_rendered_texts(&mut self, rendered: Arc<RenderedTexts>) {
         self.texts.rendered = rendered;
     }
 
-    /// A template rendered for a conversation; none if it cannot be rendered, or was not yet: then [`Ledger::take_missing`] names it.
-    pub fn rendered(&mut self, text: &str, conversation: &Conversation, sender: Option<&Sender>) -> Option<String> {
+    /// A template rendered for a conversation. `None` if it cannot be rendered, or was not rendered yet: then [`WriteSet::take_missing_texts`]
+    /// returns it.
+    pub fn rendered_text(&mut self, text: &str, conversation: &Conversation, sender: Option<&Sender>) -> Option<String> {
         let key = (conversation.row.id, text.to_owned());
         if let Some(rendered) = self.texts.rendered.get(&key) {
             return rendered.clone();
         }
-        self.texts.missing.push(Request {
+        self.texts.missing.push(TextRequest {
             text: key.1,
             conversation: conversation.clone(),
             sender: sender.cloned(),
@@ -157,22 +159,22 @@ impl Ledger {
         None
     }
 
-    /// The templates that were asked for and are not rendered.
-    pub fn take_missing(&mut self) -> Vec<Request> {
+    /// Takes the templates that were requested and are not rendered.
+    pub fn take_missing_texts(&mut self) -> Vec<TextRequest> {
         std::mem::take(&mut self.texts.missing)
     }
 
-    /// Notes an event.
+    /// Adds an event.
     pub fn emit(&mut self, draft: Draft) {
         self.drafts.push(draft);
     }
 
-    /// What was noted so far.
+    /// The events added so far.
     pub fn drafts(&self) -> &[Draft] {
         &self.drafts
     }
 
-    /// The newest message noted so far, as its event tells it.
+    /// The newest message that an event added so far is about.
     pub fn newest_message(&self) -> Option<&Message> {
         self.drafts.iter().rev().find_map(|draft| match &draft.subject {
             Subject::Message(message, _) => Some(message.as_ref()),
@@ -180,7 +182,7 @@ impl Ledger {
         })
     }
 
-    /// The position after everything noted so far. Without an event of this write it has no mark: the event there is an earlier write's.
+    /// The position after the events added so far. Without an event of this write it has no mark: the event there is an earlier write's.
     pub fn cursor(&self) -> Cursor {
         Cursor {
             account: self.account.id,
@@ -190,8 +192,8 @@ impl Ledger {
         }
     }
 
-    /// Closes the ledger: every event gets its place and its bytes.
-    pub fn close(self) -> Entered {
+    /// Completes the write: every event gets its sequence number and its encoded bytes.
+    pub fn close(self) -> CompletedWrite {
         let envelope = Envelope {
             account: self.account,
             mark: self.mark,
@@ -205,11 +207,9 @@ impl Ledger {
             counters.head_seq = last.seq;
             counters.last_occurred_at = self.at;
         }
-        Entered {
+        CompletedWrite {
             counters,
-            messages: self.messages,
-            claims: self.claims,
-            attachments: self.attachments,
+            rows: self.rows,
             entries,
         }
     }

@@ -1,0 +1,22 @@
+//! Automatic assignment of conversations that messages opened.
+
+use parley_types::id::{AccountId, ConversationId};
+
+use crate::{conversations::assignment, write::planner::FollowUp};
+
+/// The operations that assign agents to opened conversations: one for each account. They run after the messages are answered, so messages do
+/// not wait for the choice of an agent.
+pub fn follow_ups(mut opened: Vec<(AccountId, ConversationId)>) -> Vec<FollowUp> {
+    opened.sort_unstable();
+    opened.dedup();
+    let by_account = opened.chunk_by(|one, next| one.0 == next.0);
+    let follow_up = |group: &[(AccountId, ConversationId)]| {
+        let ids = group.iter().map(|(_, id)| *id).collect();
+        FollowUp {
+            account: group[0].0,
+            operation: Box::new(move |write| assignment::assign_opened(write, ids)),
+            failure: "conversations that were opened stay without an agent",
+        }
+    };
+    by_account.map(follow_up).collect()
+}

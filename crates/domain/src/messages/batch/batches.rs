@@ -1,0 +1,29 @@
+//! Messages as a batched kind: what a writer shard keeps for them.
+
+use parley_storage::Database;
+use parley_types::id::{AccountId, ConversationId};
+
+use super::cache::ConversationCache;
+use crate::write::Writer;
+
+/// The writer of this crate: it stores new messages in batches, and everything else as operations.
+pub type MessageWriter = Writer<MessageBatches>;
+
+/// Settings of messages.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Conversations whose rows are cached, over all writer shards.
+    pub cached_conversations: usize,
+    /// The maximum number of messages in a conversation within a minute; 0 for no limit.
+    pub messages_per_minute: u32,
+}
+
+/// Plans and stores the new messages of one writer shard.
+#[derive(Debug)]
+pub struct MessageBatches {
+    pub(super) config: Config,
+    pub(super) db: Database,
+    pub(super) cache: ConversationCache,
+    /// Conversations that committed batches opened and that have no agent yet.
+    pub(super) opened: Vec<(AccountId, ConversationId)>,
+}

@@ -1,0 +1,14 @@
+//! New messages, the writes that are stored in batches: their rules, cache and statements.
+
+mod auto_assign;
+mod batches;
+mod cache;
+mod context;
+pub(crate) mod flood;
+mod load;
+mod plan;
+mod planner;
+pub(crate) mod references;
+mod store;
+
+pub use batches::{Config, MessageBatches, MessageWriter};

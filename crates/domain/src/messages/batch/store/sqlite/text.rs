@@ -1,0 +1,83 @@
+//! The texts that store messages on SQLite.
+
+use std::sync::LazyLock;
+
+use super::super::statement::{CONTACTS, CONVERSATIONS, MESSAGES};
+use crate::write::store::{
+    sqlite::text::{ACCOUNT_LOGS, Update, insert, insert_many, update_many, update_one},
+    statement::{EVENTS, KEYS},
+};
+
+/// A conversation by its key.
+pub const CONVERSATIONS_BY_KEY: Update = Update {
+    table: "conversations",
+    columns: CONVERSATIONS,
+    key: 2,
+    set_from: 2,
+};
+
+/// A contact by its key.
+pub const CONTACTS_BY_KEY: Update = Update {
+    table: "contacts",
+    columns: CONTACTS,
+    key: 2,
+    set_from: 2,
+};
+
+/// The maximum number of events in a plan of one message that is bound value by value.
+pub const EVENTS_OF_ONE: usize = 4;
+
+/// What the plan of one message stores besides the message.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    /// How many events, from one to [`EVENTS_OF_ONE`].
+    pub events: usize,
+    /// Whether its contact changes.
+    pub contact: bool,
+    /// Whether the response is stored.
+    pub key: bool,
+}
+
+/// The statements of a plan of one message: a parameter for each value.
+pub fn single(shape: Shape) -> &'static str {
+    static TEXTS: LazyLock<[String; EVENTS_OF_ONE * 4]> = LazyLock::new(|| {
+        std::array::from_fn(|nth| {
+            single_text(Shape {
+                events: nth / 4 + 1,
+                contact: nth & 1 != 0,
+                key: nth & 2 != 0,
+            })
+        })
+    });
+    &TEXTS[(shape.events - 1) * 4 + usize::from(shape.contact) + 2 * usize::from(shape.key)]
+}
+
+/// The statements of any plans: a parameter for each table's rows, after those for bytes. `is_whole` adds those for contacts and responses, which
+/// most batches do not need.
+pub fn many(is_whole: bool) -> &'static str {
+    static TEXTS: LazyLock<[String; 2]> = LazyLock::new(|| {
+        let always = [
+            update_many(ACCOUNT_LOGS),
+            insert_many("messages", MESSAGES),
+            insert_many("events", EVENTS),
+            update_many(CONVERSATIONS_BY_KEY),
+        ]
+        .join("; ");
+        let seldom = [update_many(CONTACTS_BY_KEY), insert_many("idempotency_keys", KEYS)].join("; ");
+        let both = format!("{always}; {seldom}");
+        [always, both]
+    });
+    &TEXTS[usize::from(is_whole)]
+}
+
+fn single_text(shape: Shape) -> String {
+    let mut all = vec![
+        update_one(ACCOUNT_LOGS),
+        insert("messages", MESSAGES, 1),
+        insert("events", EVENTS, shape.events),
+        update_one(CONVERSATIONS_BY_KEY),
+    ];
+    all.extend(shape.contact.then(|| update_one(CONTACTS_BY_KEY)));
+    all.extend(shape.key.then(|| insert("idempotency_keys", KEYS, 1)));
+    all.join("; ")
+}

@@ -1,0 +1,195 @@
+//! Writes that are not batched: an operation each, in a transaction under the lock of the account's counters.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use parley_eventlog::{cursor::Cursor, draft::Draft, entry::Entry, history, log};
+use parley_storage::{Database, entity::account_log, load};
+use parley_types::{
+    error::{Error, Result, is_unique_violation},
+    id::{AccountId, Seq},
+    time::Micros,
+};
+use sea_orm::DatabaseTransaction;
+
+use super::{
+    WriteSet,
+    call::{Answer, Call},
+    idempotency::{self, NewResponse},
+    meter::{DatabaseWork, measured},
+    panic::panicked,
+    response_subject::ResponseSubject,
+    shard::WriterShard,
+    store::BatchStore,
+    unit::Write,
+};
+
+/// What is to be done once the transaction is committed.
+struct Committed<T> {
+    answer: Answer<T>,
+    counters: account_log::Model,
+    drafts: Vec<Draft>,
+    entries: Vec<Entry>,
+}
+
+impl<B: BatchStore> WriterShard<B> {
+    /// Runs an operation and commits what it did.
+    ///
+    /// # Errors
+    /// What the operation returns, and then nothing is stored. When the commit itself fails, it may or may not be stored.
+    pub(super) async fn run_operation<T, F>(&mut self, call: Call<T>, operation: F) -> Result<Answer<T>>
+    where
+        T: ResponseSubject + Send + 'static,
+        F: for<'w> FnOnce(&'w mut Write) -> BoxFuture<'w, Result<T>> + Send,
+    {
+        let account = call.account;
+        let cause = call.traceparent.clone();
+        let attempt = self.db.in_time(Box::pin(self.attempt(call, operation)));
+        // A panic fails this call alone. An attempt only reads the shard, and its transaction is rolled back when it is dropped; what
+        // the shard has cached of the account is evicted below.
+        let attempt = AssertUnwindSafe(attempt).catch_unwind();
+        let attempt = async move { attempt.await.unwrap_or_else(|panic| Err(panicked(&*panic))) };
+        match measured(self.db.backend(), DatabaseWork::Operation, [cause.as_str()].into_iter(), attempt).await {
+            Ok(committed) => {
+                let eviction = self.planner.evict_changed(account, &committed.drafts);
+                self.finish_eviction(account, eviction);
+                // Cached rows are current only if nobody wrote between this shard's last read and this operation, even if the operation left
+                // no event. Otherwise the next batch reads in the log what others wrote, and this operation too.
+                let first = committed.entries.first().map(|entry| Seq(entry.seq.0 - 1));
+                let began = first.unwrap_or(committed.counters.head_seq);
+                let epoch = committed.counters.epoch;
+                match self.accounts.get_mut(account) {
+                    Some(state) if state.counters.head_seq == began => state.counters = committed.counters,
+                    Some(state) => state.contended = true,
+                    None => {}
+                }
+                self.events.hub.committed(account, epoch, committed.entries);
+                Ok(committed.answer)
+            }
+            Err(error) => {
+                if matches!(error, Error::Database(_) | Error::Unavailable { .. } | Error::Internal(_)) {
+                    self.evict_account(account);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn attempt<T, F>(&self, call: Call<T>, operation: F) -> Result<Committed<T>>
+    where
+        T: ResponseSubject + 'static,
+        F: for<'w> FnOnce(&'w mut Write) -> BoxFuture<'w, Result<T>> + Send,
+    {
+        let txn = self.db.begin().await?;
+        let counters = log::lock(&txn, call.account).await?;
+        // The name of the switch, which tests set.
+        parley_fault::strike("verb");
+        let stored = idempotency::load(&txn, call.account, call.key.iter()).await?;
+        if let Some(key) = &call.key
+            && let Some(response) = idempotency::find(key, &stored)
+        {
+            let answer = idempotency::replay(key, response)?;
+            return Ok(Committed {
+                answer,
+                counters,
+                drafts: Vec::new(),
+                entries: Vec::new(),
+            });
+        }
+        let account = load::account(&txn, call.account).await?;
+        let set = WriteSet::open(account, counters, &call.caller, &call.traceparent);
+        let mut write = Write {
+            txn,
+            set,
+            caller: call.caller,
+        };
+        let value = operation(&mut write).await.map_err(conflict)?;
+        let Write { txn, set, .. } = write;
+        let (mut cursor, at, drafts) = (set.cursor(), set.at, set.drafts().to_vec());
+        if drafts.is_empty() {
+            cursor.mark = history::mark(&txn, cursor.account, cursor.seq).await?;
+        }
+        let completed = set.close();
+        B::store_rows(&txn, completed.rows).await?;
+        log::append(&txn, &completed.counters, &completed.entries).await?;
+        if let Some(key) = &call.key {
+            let contact = idempotency::contact(&value, &completed.entries);
+            let row = idempotency::row(call.account, key, &stored, &NewResponse::new(&value, Some(cursor), at, contact));
+            idempotency::store(&txn, row).await?;
+        }
+        txn.commit().await?;
+        Ok(Committed {
+            answer: Answer::Fresh(value, Some(cursor)),
+            counters: completed.counters,
+            drafts,
+            entries: completed.entries,
+        })
+    }
+}
+
+/// The error for a unique index that the operation did not check before: another program wrote without the lock.
+fn conflict(error: Error) -> Error {
+    match &error {
+        Error::Database(source) if is_unique_violation(source.as_ref()) => Error::Taken {
+            violations: Vec::new(),
+            kind: "row",
+            existing_id: None,
+        },
+        _ => error,
+    }
+}
+
+/// The stored response to this request, if it was made before. For operations that have to find something before they can write.
+///
+/// # Errors
+/// [`Error::KeyReused`] for another request under the same id; [`Error::NotFound`] for an erased response; [`Error::Database`] and
+/// [`Error::Unavailable`] when the statement fails.
+pub async fn replayed<T>(db: &Database, call: &Call<T>) -> Result<Option<Answer<T>>> {
+    let Some(key) = &call.key else { return Ok(None) };
+    let stored = idempotency::load(db.read(), call.account, [key].into_iter()).await?;
+    idempotency::find(key, &stored)
+        .map(|response| idempotency::replay(key, response))
+        .transpose()
+}
+
+/// Runs a write that belongs to no existing account's log, once per idempotency key.
+///
+/// # Errors
+/// What the write returns, and then nothing is stored.
+pub async fn once<T, F>(db: &Database, call: Call<T>, write: F) -> Result<Answer<T>>
+where
+    F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(T, Option<Cursor>)>> + Send,
+{
+    let call = Call {
+        account: AccountId(0),
+        ..call
+    };
+    let done = write_once(db, &call, write).await;
+    // Of two at the same time, unique indexes let one through; the other gets the same answer.
+    if done.is_err()
+        && let Some(answer) = replayed(db, &call).await?
+    {
+        return Ok(answer);
+    }
+    done
+}
+
+async fn write_once<T, F>(db: &Database, call: &Call<T>, write: F) -> Result<Answer<T>>
+where
+    F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(T, Option<Cursor>)>> + Send,
+{
+    let txn = db.begin().await?;
+    let stored = idempotency::load(&txn, AccountId(0), call.key.iter()).await?;
+    if let Some(key) = &call.key
+        && let Some(response) = idempotency::find(key, &stored)
+    {
+        return idempotency::replay(key, response);
+    }
+    let (value, cursor) = write(&txn).await?;
+    if let Some(key) = &call.key {
+        let row = idempotency::row(AccountId(0), key, &stored, &NewResponse::new(&value, cursor, Micros::now(), None));
+        idempotency::store(&txn, row).await?;
+    }
+    txn.commit().await?;
+    Ok(Answer::Fresh(value, cursor))
+}

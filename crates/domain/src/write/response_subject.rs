@@ -1,0 +1,77 @@
+//! Which contact a stored response is about: the erasure of a contact erases the responses about it.
+
+use std::sync::Arc;
+
+use parley_storage::{
+    entity::{account, agent_bot, canned_response, custom_attribute_definition, label},
+    joined,
+};
+use parley_types::id::ContactId;
+
+/// Stands for several contacts, or for an unknown one: the erasure of any contact of the account erases the response.
+pub const ANY_CONTACT: ContactId = ContactId(0);
+
+/// The answer of a call, whose encoded form may be stored.
+///
+/// An answer that holds data of a contact has to name it. For other answers, the contact follows from the events of the write.
+pub trait ResponseSubject {
+    /// The contact whose data the answer holds.
+    fn contact(&self) -> Option<ContactId> {
+        None
+    }
+
+    /// The contact to store if neither the answer nor an event of the write names one.
+    fn contact_without_events() -> Option<ContactId> {
+        None
+    }
+}
+
+impl ResponseSubject for joined::Client {
+    fn contact(&self) -> Option<ContactId> {
+        Some(self.contact.row.id)
+    }
+}
+
+impl ResponseSubject for joined::ContactSessions {
+    fn contact(&self) -> Option<ContactId> {
+        Some(self.contact.row.id)
+    }
+}
+
+impl ResponseSubject for joined::Session {
+    fn contact(&self) -> Option<ContactId> {
+        Some(self.row.contact_id)
+    }
+}
+
+impl ResponseSubject for joined::Note {
+    fn contact(&self) -> Option<ContactId> {
+        Some(self.row.contact_id)
+    }
+}
+
+impl ResponseSubject for joined::ConversationSummary {
+    fn contact(&self) -> Option<ContactId> {
+        Some(self.conversation.row.contact_id)
+    }
+}
+
+impl ResponseSubject for joined::Message {
+    /// A message names its conversation only, and one that did not change leaves no event.
+    fn contact_without_events() -> Option<ContactId> {
+        Some(ANY_CONTACT)
+    }
+}
+
+// Messages that a write made have events, which name the contacts.
+impl ResponseSubject for Vec<Arc<joined::Message>> {}
+
+impl ResponseSubject for () {}
+impl ResponseSubject for account::Model {}
+impl ResponseSubject for Arc<agent_bot::Model> {}
+impl ResponseSubject for canned_response::Model {}
+impl ResponseSubject for custom_attribute_definition::Model {}
+impl ResponseSubject for joined::Agent {}
+impl ResponseSubject for Vec<joined::Agent> {}
+impl ResponseSubject for Arc<joined::Inbox> {}
+impl ResponseSubject for label::Model {}

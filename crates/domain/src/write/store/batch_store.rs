@@ -1,0 +1,50 @@
+//! The statements that a kind of batched writes provides to the writer.
+
+use std::collections::HashSet;
+
+use parley_storage::Database;
+use parley_types::{
+    error::{Error, Result},
+    id::AccountId,
+};
+use sea_orm::{DatabaseTransaction, DbErr, RuntimeErr};
+use sqlx::PgConnection;
+
+use super::super::{plan::Plan, planner::BatchPlanner, write_set::NewRows};
+
+/// The statements of a kind of batched writes.
+pub trait BatchStore: BatchPlanner {
+    /// Stores plans on PostgreSQL by one statement that claims the counters, and returns the accounts whose head was where the plan expects it.
+    /// Nothing of the other accounts is stored. `unlocked` leaves the claim out, in tests only.
+    ///
+    /// # Errors
+    /// [`Error::Database`] and [`Error::Unavailable`] when the statement fails.
+    fn store_postgres(
+        connection: &mut PgConnection,
+        plans: &[&Plan<Self>],
+        unlocked: bool,
+    ) -> impl Future<Output = Result<HashSet<AccountId>>> + Send;
+
+    /// Stores what a plan that was made under the lock adds to that statement, in the same transaction.
+    ///
+    /// # Errors
+    /// As [`BatchStore::store_postgres`].
+    fn store_locked_postgres(connection: &mut PgConnection, plan: &Plan<Self>) -> impl Future<Output = Result<()>> + Send;
+
+    /// Stores plans on SQLite, in one transaction.
+    ///
+    /// # Errors
+    /// As [`BatchStore::store_postgres`]; then nothing is stored.
+    fn store_sqlite(db: &Database, plans: &[&Plan<Self>]) -> impl Future<Output = Result<()>> + Send;
+
+    /// Stores the new rows of an operation in its transaction.
+    ///
+    /// # Errors
+    /// As [`BatchStore::store_postgres`].
+    fn store_rows(txn: &DatabaseTransaction, rows: NewRows) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// The error of a failed sqlx statement.
+pub fn failed(error: sqlx::Error) -> Error {
+    DbErr::Exec(RuntimeErr::SqlxError(error.into())).into()
+}

@@ -1,0 +1,23 @@
+//! Texts that a write set needs rendered: templates of messages, with what they are rendered for.
+//!
+//! Rendering itself belongs to the rules (`messages::liquid`). It is CPU-bound and runs on compute pools, so a write set only collects what is
+//! missing: the planner has the missing texts rendered and plans again.
+
+use std::collections::HashMap;
+
+use parley_storage::joined::{Conversation, Sender};
+use parley_types::id::ConversationId;
+
+/// A template to render for a conversation.
+#[derive(Clone, Debug)]
+pub struct TextRequest {
+    /// The template.
+    pub text: String,
+    /// The conversation whose values the template may name.
+    pub conversation: Conversation,
+    /// The sender of the message; `None` for automatic texts.
+    pub sender: Option<Sender>,
+}
+
+/// Rendered texts by conversation and template; `None` for a template that cannot be rendered.
+pub type RenderedTexts = HashMap<(ConversationId, String), Option<String>>;
