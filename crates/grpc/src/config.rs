@@ -1,4 +1,4 @@
-//! What the operator sets for both APIs.
+//! Configuration of the gRPC API. It also applies to the REST gateway, which calls this API.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,25 +6,25 @@ use parley_admission::rate_limit::AnonymousLimits;
 
 use crate::middleware::limits::LimitsConfig;
 
-/// What both doors limit.
+/// Limits and settings of both APIs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The longest that a unary call may take.
+    /// The maximum duration of a unary call.
     pub deadline: Duration,
-    /// The largest message that is taken.
+    /// The maximum size of a decoded request message, in bytes.
     pub max_message_bytes: usize,
-    /// How often an open stream asks whether its token is still good.
+    /// How often an open stream authenticates its token again.
     pub recheck: Duration,
-    /// How much may be asked for at once.
+    /// Rate and concurrency limits.
     pub limits: LimitsConfig,
-    /// What callers without a token may use.
+    /// Limits of callers without a token.
     pub anonymous: Arc<AnonymousLimits>,
-    /// Where browsers reach the front end: login links begin with it.
+    /// The base URL of the front end, with which login links begin.
     pub base_url: String,
-    /// After how long a stream shall be resumed, perhaps elsewhere; none: never.
+    /// The age at which the server asks a stream to reconnect, possibly to another replica. `None` disables rotation.
     pub stream_age: Option<Duration>,
-    /// How long events are kept.
+    /// How long events are retained.
     pub retention: Duration,
-    /// How long a reader may take nothing while there is something to take.
+    /// How long a subscriber may leave data unread before its stream is ended.
     pub stall_timeout: Duration,
 }

@@ -1,4 +1,4 @@
-//! The readers of this module, for the fuzz targets. Not part of the API of the crate.
+//! Entry points for the fuzz targets: the parsers of untrusted input in this crate. Not part of the crate's API.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parley_eventlog::cursor::Cursor;
@@ -7,14 +7,14 @@ use prost::Message as _;
 
 use crate::validation::{fields::Fields, filters, page};
 
-/// The bytes with the checksum that makes them pass for what we wrote: anybody can compute it.
+/// Appends a valid checksum. It is not keyed, so an attacker can compute it as well.
 fn summed(bytes: &[u8]) -> Vec<u8> {
     let mut summed = bytes.to_vec();
     summed.extend_from_slice(&crc32fast::hash(bytes).to_be_bytes());
     summed
 }
 
-/// Reads a page token, as it is and as a forger would complete it.
+/// Parses a page token: the bytes as they are, and the bytes with a valid checksum.
 pub fn page_token(bytes: &[u8]) {
     let same = pb::ListLabelsRequest::default();
     for token in [String::from_utf8_lossy(bytes).into_owned(), URL_SAFE_NO_PAD.encode(summed(bytes))] {
@@ -22,13 +22,13 @@ pub fn page_token(bytes: &[u8]) {
     }
 }
 
-/// Reads a cursor, as it is and as a forger would complete it.
+/// Parses a cursor: the bytes as they are, and the bytes with a valid checksum.
 pub fn cursor(bytes: &[u8]) {
     let _ = Cursor::decode("after", bytes);
     let _ = Cursor::decode("after", &summed(bytes));
 }
 
-/// Reads a request with attributes.
+/// Decodes a request that carries attributes and validates them.
 pub fn attributes(bytes: &[u8]) {
     if wire_budget::check::<pb::CreateContactRequest>(bytes).is_err() {
         return;
@@ -41,7 +41,7 @@ pub fn attributes(bytes: &[u8]) {
     let _ = fields.conversation_attributes("additional_attributes", request.additional_attributes.as_ref());
 }
 
-/// Reads a request with a filter from the wire.
+/// Decodes a request that carries a filter and validates it.
 pub fn filter(bytes: &[u8]) {
     if wire_budget::check::<pb::FilterContactsRequest>(bytes).is_err() {
         return;

@@ -1,4 +1,4 @@
-//! Our door: a file per gRPC service, and what stands before them.
+//! The gRPC API: a file per service, the middleware around them, and request validation.
 
 use std::sync::Arc;
 
@@ -35,12 +35,14 @@ pub use middleware::{
 };
 pub use status::{draining, no_memory, slow_message};
 
-/// How clients may compress requests. Responses are not compressed: the libraries of gRPC advertise gzip by themselves, so what a client accepts
-/// does not say what it wants, and compressing for each subscriber would cost the processor many times what it costs to send.
+/// The compression accepted in requests. Responses are never compressed: gRPC libraries advertise gzip by default, so
+/// `grpc-accept-encoding` does not say what a client wants, and compressing for each subscriber would cost many times the CPU time of
+/// sending.
 const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
 
-/// All services with their layers: what the gRPC listener serves, and what the gateway calls. And the task that ends idle streams, until
-/// `drain`.
+/// Builds all services with their middleware. The gRPC listener serves these routes, and the REST gateway calls them in-process.
+///
+/// Also returns the task that ends stalled streams. It must be polled, and runs until `drain` is cancelled.
 pub fn routes(domain: &Domain, config: &Config, drain: &CancellationToken) -> (Routes, impl Future<Output = ()> + Send + 'static) {
     let limits = Arc::new(Limits::new(config.limits));
     let context = &domain.context;

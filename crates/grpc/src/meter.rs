@@ -1,4 +1,4 @@
-//! What is measured of calls and streams.
+//! Metrics of calls and streams.
 
 use std::{
     sync::LazyLock,
@@ -19,10 +19,11 @@ use parley_telemetry::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// Why limits refuse: all are told from the start, so that a rate is known when the first one comes.
+/// The reasons for which a limit rejects a call. Each counter starts at 0 rather than at its first increment: otherwise `rate()` would miss
+/// the first rejection.
 const REJECTED: [&str; 6] = ["busy", "rate", "streams", "flood", "memory", "quota"];
 
-/// Why streams are reset: these, too, are told from the start.
+/// The common reasons for which a stream ends. Their counters start at 0 as well.
 const ENDS: [&str; 3] = ["STREAM_ROTATED", "CURSOR_EXPIRED", "EPOCH_CHANGED"];
 
 struct Instruments {
@@ -71,12 +72,12 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
 
 static ACTIVE: AtomicI64 = AtomicI64::new(0);
 
-/// Counts a call in flight while this lives.
+/// Counts a call in flight while it is alive.
 #[derive(Debug)]
 pub struct InFlightGuard(());
 
 impl InFlightGuard {
-    /// Counts one more, and returns how many there are now.
+    /// Counts one more call and returns the number of calls in flight, including this one.
     pub fn begin() -> (Self, i64) {
         (Self(()), ACTIVE.fetch_add(1, Ordering::Relaxed) + 1)
     }
@@ -88,12 +89,13 @@ impl Drop for InFlightGuard {
     }
 }
 
-/// The name of a method in metrics and traces. Anybody can make paths up, so those that the contract does not name are counted together.
+/// The name of a method in metrics and traces. Paths that the contract does not define are reported as `_OTHER`: clients choose them
+/// freely, and each would create another time series.
 pub fn method_name(method: Option<&'static Method>) -> &'static str {
     method.map_or("_OTHER", |method| method.path)
 }
 
-/// Records the duration and status of a call that has ended.
+/// Records the duration and status of a completed call.
 pub fn call_ended(method: &'static str, code: Code, took: Duration) {
     let mut labels = vec![
         KeyValue::new(names::RPC_SYSTEM_NAME, "grpc"),
@@ -107,12 +109,12 @@ pub fn call_ended(method: &'static str, code: Code, took: Duration) {
     exemplars::note("rpc_server_call_duration_seconds", &labels, &CALL_SECONDS, took.as_secs_f64());
 }
 
-/// Notes a call that a limit refused.
+/// Counts a call that was rejected by a limit.
 pub fn rejected(reason: &'static str) {
     INSTRUMENTS.rejected.add(1, &[KeyValue::new(names::REASON, reason)]);
 }
 
-/// Notes how a stream ended, or why it did not begin.
+/// Counts the end of a stream by reason, including a stream that was refused when it was opened.
 pub fn ended(kind: Kind, status: &Status) {
     let reason = status
         .get_details_error_info()
@@ -121,7 +123,7 @@ pub fn ended(kind: Kind, status: &Status) {
     INSTRUMENTS.ended.add(1, &labels);
 }
 
-/// Whether a code says that the server is at fault, and not its caller, by the conventions for gRPC.
+/// Returns whether a status code is a server error by OpenTelemetry's conventions for gRPC, which set the status of server spans.
 pub fn is_fault(code: Code) -> bool {
     matches!(
         code,
@@ -129,7 +131,7 @@ pub fn is_fault(code: Code) -> bool {
     )
 }
 
-/// A code as the conventions spell it.
+/// The spelling of a status code in OpenTelemetry's conventions.
 pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

@@ -1,4 +1,4 @@
-//! The one place that makes a `Status`.
+//! The only place that creates a `Status`: maps errors to codes, reasons and details.
 
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
@@ -11,13 +11,13 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::meter;
 
-/// The trailer that holds the reason as text, for clients that do not decode the details.
+/// The trailer that carries the reason as text, for clients that do not decode the status details.
 pub const REASON_TRAILER: &str = "parley-reason";
 
-/// The domain of every reason.
+/// The `domain` of every `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "parley";
 
-/// The name of a rule, for programs: `google.rpc.BadRequest.FieldViolation.reason`.
+/// The machine-readable name of a rule: `google.rpc.BadRequest.FieldViolation.reason`.
 fn rule_name(rule: Rule) -> &'static str {
     match rule {
         Rule::Required => "REQUIRED",
@@ -39,17 +39,17 @@ fn limit(rule: Rule) -> Option<String> {
     }
 }
 
-/// Bytes of a message, of a violation's description, and of each other value in the details: all may repeat what a caller sent. Longer
-/// ones are cut. One violation with all of them at their longest fits into [`STATUS_BYTES`].
+/// Maximum bytes of a message, of a violation's description, and of each other value in the details. All may repeat the caller's input, so
+/// longer values are truncated. A status with one violation and every value at its maximum fits into [`STATUS_BYTES`].
 const MESSAGE_BYTES: usize = 768;
 const DESCRIPTION_BYTES: usize = 1024;
 const VALUE_BYTES: usize = 256;
 
-/// Bytes of message and details as they travel. gRPC clients take 8 KiB of metadata by default, of which the rest (other headers, and 32
-/// bytes of each header that HTTP/2 counts besides) needs less than 1 KiB.
+/// Maximum encoded bytes of message and details. gRPC clients accept 8 KiB of metadata by default. The rest (other headers, and the 32
+/// bytes per header that HTTP/2 adds to the count) needs less than 1 KiB.
 const STATUS_BYTES: usize = 7 * 1024;
 
-/// A text that is at most so long, in bytes.
+/// Truncates a text to a number of bytes, at a character boundary.
 fn cut(mut text: String, bytes: usize) -> String {
     if text.len() > bytes && parley_fault::is_on(Protection::StatusSize) {
         text.truncate(text.floor_char_boundary(bytes));
@@ -58,19 +58,19 @@ fn cut(mut text: String, bytes: usize) -> String {
     text
 }
 
-/// Bytes of a status as it travels: the message percent-encoded, the details in base64.
+/// The size of a status on the wire in bytes: the message is percent-encoded, the details are base64.
 fn travelling_bytes(status: &Status) -> usize {
     let plain = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b'%';
     let message: usize = status.message().bytes().map(|byte| if plain(&byte) { 1 } else { 3 }).sum();
     message + status.details().len().div_ceil(3) * 4
 }
 
-/// A status with exactly one `ErrorInfo`.
+/// A status under construction, with exactly one `ErrorInfo`.
 struct Refusal {
     code: Code,
     reason: ErrorReason,
     metadata: HashMap<String, String>,
-    /// Named with their limits, as many as there is room for.
+    /// Included with their limits, as many as fit.
     violations: Vec<Violation>,
     details: ErrorDetails,
 }
@@ -101,7 +101,7 @@ impl Refusal {
         self
     }
 
-    /// Notes that a limit refused.
+    /// Counts a call that was rejected by a limit.
     fn counted(self, reason: &'static str) -> Self {
         meter::rejected(reason);
         self
@@ -112,7 +112,7 @@ impl Refusal {
         self
     }
 
-    /// The status, below [`STATUS_BYTES`]: with fewer of the violations, if there is no room for all.
+    /// Builds the status, within [`STATUS_BYTES`]: drops violations from the end until it fits.
     fn status(self, message: String) -> Status {
         let message = cut(message, MESSAGE_BYTES);
         let mut named = self.violations.len();
@@ -125,7 +125,7 @@ impl Refusal {
         }
     }
 
-    /// The status with the first of the violations.
+    /// Builds the status with the first `count` violations.
     fn naming(&self, count: usize, message: String) -> Status {
         let (mut metadata, mut details) = (self.metadata.clone(), self.details.clone());
         let name = |violation: &Violation| cut(violation.field.clone(), VALUE_BYTES);
@@ -156,18 +156,19 @@ impl Refusal {
     }
 }
 
-/// The status of an error, with its reason and details.
+/// Converts an error into a status with its reason and details.
 pub fn to_status(error: Error) -> Status {
     let message = error.to_string();
     refusal(error).status(message)
 }
 
-/// A result whose error becomes a [`Status`]; neither type belongs to this crate, so `?` alone cannot convert it.
+/// Converts the error of a result into a [`Status`]. `?` alone cannot do it: both types are foreign to this crate, so it cannot implement
+/// `From`.
 pub trait OrStatus<T> {
-    /// Converts the error by [`to_status`].
+    /// Converts the error with [`to_status`].
     ///
     /// # Errors
-    /// The status of the error.
+    /// Returns the status of the error.
     fn or_status(self) -> Result<T, Status>;
 }
 
@@ -269,18 +270,18 @@ fn refusal(error: Error) -> Refusal {
     }
 }
 
-/// The end of a stream that shall be resumed elsewhere: when, and from which cursor.
+/// The status of a stream that the client should resume on another connection after `retry_after`, with the cursor to resume from.
 pub fn rotated(cursor: Option<Cursor>, retry_after: Duration) -> Status {
     let refusal = Refusal::new(Code::Unavailable, ErrorReason::StreamRotated).retry(retry_after);
     let status = refusal.status("the stream ends here; resume after its cursor, or, without one, from the start".to_owned());
     ended_at(status, cursor)
 }
 
-/// The trailer with the position of a stream that ended.
+/// The trailer that carries the position at which a stream ended.
 const CURSOR: &str = "parley-cursor-bin";
 
-/// A status that ends an opened stream, with the stream's last cursor, unless it has one already. Without a cursor, as during a snapshot, which
-/// cannot be continued, it stays as it is.
+/// Adds the stream's last cursor to the status that ends it, unless the status already has one. Without a cursor the status is unchanged: a
+/// snapshot, for example, cannot be resumed.
 pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
     let is_rotation = status.code() == Code::Unavailable;
     if let Some(cursor) = cursor.filter(|_| is_rotation || parley_fault::is_on(Protection::EndCursor))
@@ -292,7 +293,7 @@ pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
     status
 }
 
-/// The trailers of a stream that ends because the server does.
+/// The trailers of a stream that ends because the server shuts down.
 pub fn draining() -> http::HeaderMap {
     let error = Error::Unavailable {
         reason: "the server is shutting down",
@@ -303,17 +304,18 @@ pub fn draining() -> http::HeaderMap {
     trailers
 }
 
-/// The end of a stream whose reader took nothing for too long.
+/// The status of a stream whose subscriber stopped reading for too long.
 pub fn stalled() -> Status {
     Refusal::new(Code::DeadlineExceeded, ErrorReason::StreamStalled).status("the reader took nothing for too long".to_owned())
 }
 
-/// How many answers to choose from are kept for calls that come while too many are in work.
+/// The number of prebuilt responses in [`busy`].
 const KEPT: u32 = 16;
 
-/// The answer to a call that comes while too many are in work, ready made: what is refused should cost little, and most when there is most of it.
+/// A prebuilt response to a call that exceeds the limit of calls in flight. Prebuilt because rejections must be cheapest when there are
+/// most of them.
 pub fn busy() -> http::Response<tonic::body::Body> {
-    // Spread, so that those who are told do not come back together.
+    // With different retry delays, so that rejected clients do not all retry at the same time.
     static ANSWERS: LazyLock<Vec<http::HeaderMap>> = LazyLock::new(|| {
         let refused = |index: u32| {
             let retry_after = Duration::from_millis(100) + Duration::from_millis(25) * index;
@@ -330,13 +332,13 @@ pub fn busy() -> http::Response<tonic::body::Body> {
     answer
 }
 
-/// The refusal of a request for whose body there is no memory now.
+/// The status of a request whose body does not fit into the memory budget of requests.
 pub fn no_memory() -> Status {
     let refusal = Refusal::new(Code::ResourceExhausted, ErrorReason::Busy).retry(Duration::from_secs(1));
     refusal.status("the requests in flight take all the memory they may; try again".to_owned())
 }
 
-/// The answer to a call while the database is known to be away.
+/// The status of a call during a database outage.
 pub fn away() -> Status {
     let error = Error::Unavailable {
         reason: "the database is away; a write that was under way may have been stored all the same",
@@ -345,13 +347,13 @@ pub fn away() -> Status {
     to_status(error)
 }
 
-/// The end of a call whose message began and did not come to its end in time.
+/// The status of a call whose message did not arrive completely in time.
 pub fn slow_message() -> Status {
     Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
         .status("the message took too long to arrive; see limits.body_timeout_seconds".to_owned())
 }
 
-/// The end of a call whose deadline passed.
+/// The status of a call whose deadline expired.
 pub fn late() -> Status {
     Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
         .status("the deadline passed; a write may have been stored all the same".to_owned())
@@ -384,7 +386,7 @@ mod tests {
         assert_eq!(fields, [("name", "TOO_LONG"), ("email", "INVALID")]);
     }
 
-    /// S-04: whatever a caller sent, the status fits into the metadata that clients take.
+    /// Whatever the caller sent, the status fits into the metadata that clients accept.
     #[test]
     fn statuses_are_bounded() {
         let long = "é".repeat(100_000);

@@ -1,4 +1,4 @@
-//! A caller of the JSON API as a caller of the gRPC services: what its headers say goes along as metadata.
+//! Makes the gRPC calls of a REST request: the request's headers become metadata.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -31,11 +31,11 @@ use crate::{
     layers::position::{Noting, Position},
 };
 
-/// The metadata key of the token, in whichever header it came.
+/// The metadata key of the token, regardless of the header it arrived in.
 const TOKEN: &str = "api_access_token";
-/// Makes a write repeatable; any text.
+/// Makes a write idempotent. Clients may send any text.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Passed on as they are: W3C trace context and baggage, and the position that a read waits for.
+/// Headers that are forwarded unchanged: W3C trace context and baggage, and the log position that a read waits for.
 const PASSED_ON: [HeaderName; 4] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
@@ -43,22 +43,22 @@ const PASSED_ON: [HeaderName; 4] = [
     HeaderName::from_static("parley-min-cursor"),
 ];
 
-/// One request of one caller. The state of the router is the services with their layers, prepared.
+/// The context of one REST request. The router's state is the set of prepared gRPC services with their middleware.
 #[derive(Debug)]
 pub struct Call {
     routes: Routes,
     headers: HeaderMap,
-    /// Where it came from, where a listener said so.
+    /// The peer address, if a listener set it.
     from: Option<ConnectInfo<SocketAddr>>,
-    /// What its rates are charged to, where a listener said so.
+    /// The client address that rate limits are charged to, if a listener set it.
     address: Option<ClientAddress>,
-    /// Whether it was charged for being a request.
+    /// Present if the request has already been charged to its address.
     charged: Option<Charged>,
     position: Position,
     behind: Behind,
 }
 
-/// The call of the contract that a route stands for, as it is described: `Service.Method`.
+/// The method of the contract that a route calls, as named in its description: `Service.Method`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Behind(pub &'static str);
 
@@ -91,7 +91,7 @@ macro_rules! clients {
     ($($(#[$doc:meta])* $name:ident: $client:ident),+ $(,)?) => {$(
         $(#[$doc])*
         pub fn $name(&self) -> $client<Noting> {
-            // The answer comes from this very process: its size is bounded where it is made.
+            // The response comes from this process, and its size is bounded where it is created.
             let services = Noting {
                 routes: self.routes.clone(),
                 position: self.position.clone(),
@@ -103,56 +103,55 @@ macro_rules! clients {
 
 impl Call {
     clients! {
-        /// A client of the accounts.
+        /// A client of `AccountsService`.
         accounts: AccountsServiceClient,
-        /// A client of the agent bots.
+        /// A client of `AgentBotsService`.
         agent_bots: AgentBotsServiceClient,
-        /// A client of the audit events.
+        /// A client of `AuditService`.
         audit: AuditServiceClient,
-        /// A client of the stream of events.
+        /// A client of `EventsService`.
         events: EventsServiceClient,
-        /// A client of the inboxes.
+        /// A client of `InboxesService`.
         inboxes: InboxesServiceClient,
-        /// A client of what contacts themselves may do.
+        /// A client of `ClientService`, the API of contact sessions.
         client: ClientServiceClient,
-        /// A client of the contacts.
+        /// A client of `ContactsService`.
         contacts: ContactsServiceClient,
-        /// A client of the conversations.
+        /// A client of `ConversationsService`.
         conversations: ConversationsServiceClient,
-        /// A client of the participants.
+        /// A client of `ParticipantsService`.
         participants: ParticipantsServiceClient,
-        /// A client of the messages.
+        /// A client of `MessagesService`.
         messages: MessagesServiceClient,
-        /// A client of the login links.
+        /// A client of `LoginsService`.
         logins: LoginsServiceClient,
-        /// A client of the labels.
+        /// A client of `LabelsService`.
         labels: LabelsServiceClient,
-        /// A client of what custom attributes mean.
+        /// A client of `CustomAttributeDefinitionsService`.
         definitions: CustomAttributeDefinitionsServiceClient,
-        /// A client of the canned responses.
+        /// A client of `CannedResponsesService`.
         canned_responses: CannedResponsesServiceClient,
-        /// A client of the notes about contacts.
+        /// A client of `ContactNotesService`.
         contact_notes: ContactNotesServiceClient,
-        /// A client of what pubsub tokens may hear.
+        /// A client of `PubsubService`.
         pubsub: PubsubServiceClient,
-        /// A client of the files.
+        /// A client of `FilesService`.
         files: FilesServiceClient,
-        /// A client of the teams.
+        /// A client of `TeamsService`.
         teams: TeamsServiceClient,
     }
 
-    /// The token that the caller showed; an empty one is none.
+    /// The caller's token; `None` if it is missing or empty.
     pub fn token(&self) -> Option<&str> {
         secret(&self.headers)
     }
 
-    /// What its rates are charged to, where a listener said so.
+    /// The client address that rate limits are charged to, if a listener set it.
     pub fn address(&self) -> Option<ClientAddress> {
         self.address
     }
 
-    /// The caller's `Idempotency-Key` as a request id: a UUID is taken as it is, another text stands for one that follows from it. Empty
-    /// without the header.
+    /// The caller's `Idempotency-Key` as a request id: a UUID is used as is; other text is hashed to a UUID. Empty without the header.
     pub fn request_id(&self) -> String {
         let key = self.headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
         if key.is_empty() {
@@ -161,7 +160,7 @@ impl Call {
         Uuid::try_parse_ascii(key).unwrap_or_else(|_| derived(key)).to_string()
     }
 
-    /// The request id of one more write that the same request leads to. Empty without the header.
+    /// The request id of an additional write that the same REST request makes. Empty without the header.
     pub fn request_id_of(&self, part: &str) -> String {
         let whole = self.request_id();
         if whole.is_empty() {
@@ -170,7 +169,7 @@ impl Call {
         derived(format!("{whole} {part}").as_bytes()).to_string()
     }
 
-    /// A request to a service in the caller's name.
+    /// Wraps a message in a gRPC request with the caller's metadata.
     pub fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         if let Some(from) = self.from {
@@ -196,10 +195,11 @@ impl Call {
         request
     }
 
-    /// Lets a refusal of the gateway's own through only to callers who may enter the account: others learn that first.
+    /// Returns an error that the gateway itself found only to callers with access to the account. Other callers get the authorization error
+    /// instead.
     ///
     /// # Errors
-    /// The service's refusal of the caller, or else the verdict's.
+    /// Returns the error of the access check, or else that of `verdict`.
     pub async fn admit<T>(&self, account_id: i64, verdict: Result<T, Failure>) -> Result<T, Failure> {
         if verdict.is_err() {
             self.enter(account_id).await?;
@@ -207,18 +207,19 @@ impl Call {
         verdict
     }
 
-    /// Asks the service whether the caller may enter the account and use this route, for answers that need no other call.
+    /// Checks that the caller may access the account and use this route. For responses that make no other gRPC call, and would therefore
+    /// not be authorized.
     ///
     /// # Errors
-    /// The service's refusal.
+    /// Returns the error of the access check.
     pub async fn enter(&self, account_id: i64) -> Result<(), Failure> {
         Ok(self.access(account_id).await?)
     }
 
-    /// As [`Self::enter`], with the refusal as the service spells it.
+    /// Like [`Self::enter`], but returns the gRPC status.
     ///
     /// # Errors
-    /// The service's refusal.
+    /// Returns the status of the access check.
     pub async fn access(&self, account_id: i64) -> Result<(), Status> {
         let request = pb::GetAccessRequest {
             account_id,
@@ -233,7 +234,7 @@ fn metadata_value(value: &HeaderValue) -> Option<MetadataValue<Ascii>> {
     MetadataValue::try_from(value.as_bytes()).ok()
 }
 
-/// A UUID that is the same for the same key.
+/// Hashes a key to a UUID: the same key always gives the same UUID.
 fn derived(key: &[u8]) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&Sha256::digest(key)[..16]);

@@ -1,4 +1,4 @@
-//! The settings of the JSON API.
+//! Configuration of the REST gateway.
 
 use std::sync::Arc;
 
@@ -7,23 +7,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{origins::AllowedOrigins, params::form_files::DiscardUploads};
 
-/// The settings of the door.
+/// The configuration of the REST gateway.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What callers without a token may use.
+    /// Limits of callers without a token.
     pub anonymous: Arc<AnonymousLimits>,
-    /// The origins whose pages may call the APIs that take a token.
+    /// The origins whose pages may call the APIs that require a token.
     pub cors: AllowedOrigins,
-    /// Discards uploads that the request of their form did not take.
+    /// Deletes uploads of a form that its request did not use.
     pub discard_uploads: DiscardUploads,
-    /// Where clients reach this door, such as `https://chat.example.org`. Empty: nowhere in particular.
+    /// The public base URL of the REST gateway, such as `https://chat.example.org`. Empty if unknown.
     pub base_url: String,
-    /// Cancelled when connections that stay open shall end.
+    /// Cancelled on shutdown, to close long-lived connections.
     pub drain: CancellationToken,
-    /// The largest body that is read, in bytes; a larger one is refused with 413.
+    /// The maximum size of a request body in bytes. A larger body gets 413.
     pub max_body_bytes: usize,
-    /// The memory that the bodies of all requests share.
+    /// The memory budget that all requests share.
     pub memory: RequestMemory,
-    /// What its listener speaks: `http` or `https`.
+    /// The scheme of the listener: `http` or `https`.
     pub scheme: &'static str,
 }

@@ -1,6 +1,6 @@
-//! The table of routes: each is registered together with its description, so none is served that is not described.
+//! The table of routes. Each route is registered together with its `OpenAPI` description, so there is no undocumented route.
 //!
-//! Here PUT and PATCH become the same; other spellings of a path are the business of `paths`. What a description says lives in `openapi`.
+//! PUT and PATCH are treated alike here. `paths` handles alternative spellings of paths, and `openapi` defines the descriptions.
 
 use axum::{
     handler::Handler,
@@ -13,28 +13,28 @@ use crate::openapi::about::{About, Caller};
 
 const UPDATES: &[Method] = &[Method::PATCH, Method::PUT];
 
-/// One route, described.
+/// A route with its description.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// The path in axum's spelling, which is `OpenAPI`'s too.
+    /// The path in axum's syntax, which equals that of `OpenAPI`.
     pub path: String,
-    /// What it is called with.
+    /// The methods that the route accepts.
     pub methods: &'static [Method],
-    /// The heading it stands under.
+    /// The `OpenAPI` tag.
     pub tag: &'static str,
-    /// What is told of it.
+    /// The `OpenAPI` description.
     pub about: About,
     pub(crate) methods_router: MethodRouter<Routes>,
 }
 
 impl Route {
-    /// Whether it changes something of an account.
+    /// Whether the route updates a resource of an account.
     pub fn is_account_update(&self) -> bool {
         self.methods == UPDATES && matches!(self.about.required_caller(), Caller::Member | Caller::Administrator)
     }
 }
 
-/// Routes under one heading, or all of them.
+/// The routes of one tag, or of the whole API.
 #[derive(Debug)]
 pub struct Door {
     tag: &'static str,
@@ -42,37 +42,37 @@ pub struct Door {
 }
 
 impl Door {
-    /// No routes yet; those that are added stand under the heading `tag`.
+    /// Creates an empty table. Routes added to it get the tag `tag`.
     pub fn new(tag: &'static str) -> Self {
         Self { tag, routes: Vec::new() }
     }
 
-    /// A route that reads.
+    /// Adds a route that reads.
     #[must_use]
     pub fn get<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
         self.add(path, &[Method::GET], on(MethodFilter::GET, handler), about)
     }
 
-    /// A route that makes or does something.
+    /// Adds a route that creates a resource or performs an action.
     #[must_use]
     pub fn post<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
         self.add(path, &[Method::POST], on(MethodFilter::POST, handler), about)
     }
 
-    /// A route that changes something: by PATCH and by PUT, which are the same.
+    /// Adds a route that updates a resource, by PATCH or PUT, which are equivalent.
     #[must_use]
     pub fn update<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
         let filter = MethodFilter::PATCH.or(MethodFilter::PUT);
         self.add(path, UPDATES, on(filter, handler), about)
     }
 
-    /// A route that deletes.
+    /// Adds a route that deletes a resource.
     #[must_use]
     pub fn delete<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
         self.add(path, &[Method::DELETE], on(MethodFilter::DELETE, handler), about)
     }
 
-    /// The routes so far.
+    /// Returns the routes.
     pub fn into_routes(self) -> Vec<Route> {
         self.routes
     }
@@ -88,7 +88,7 @@ impl Door {
         self
     }
 
-    /// These routes and the others'.
+    /// Appends the routes of another table.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
         self.routes.extend(other.routes);

@@ -1,4 +1,4 @@
-//! The readers of this module, for the fuzz targets. Not part of the API of the crate.
+//! Entry points for the fuzz targets: the parsers of untrusted input in this crate. Not part of the crate's API.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -15,19 +15,19 @@ use crate::{
     resources::filters,
 };
 
-/// Reads a body as JSON.
+/// Parses a JSON body.
 pub fn json(body: &[u8]) {
     if let Ok(text) = std::str::from_utf8(body) {
         let _ = exact::parse(text);
     }
 }
 
-/// Reads a body as a form.
+/// Parses a URL-encoded form body.
 pub fn form(body: &[u8]) {
     let _ = Params::default().form(body);
 }
 
-/// Reads a body as a form in parts with the boundary `x`. The first byte says how large the pieces are in which it comes.
+/// Parses a multipart form with the boundary `x`. The first byte determines the size of the chunks in which the body arrives.
 pub async fn multipart(body: &[u8]) {
     let size = body.first().map_or(1, |byte| usize::from(*byte) * 64 + 16);
     let pieces: Vec<_> = body
@@ -51,14 +51,14 @@ pub async fn multipart(body: &[u8]) {
     }
 }
 
-/// Reads a frame of a client at `/cable`.
+/// Parses a frame sent by a client of `/cable`.
 pub fn cable_frame(frame: &[u8]) {
     if let Ok(text) = std::str::from_utf8(frame) {
         cable::read_frame(text);
     }
 }
 
-/// Reads a body as a filter; the request as it goes to the service.
+/// Parses a JSON body as a contact filter, and returns the encoded gRPC request.
 pub fn filter(body: &[u8]) -> Option<Vec<u8>> {
     let mut params = Params::default();
     params.json(&Bytes::copy_from_slice(body)).ok()?;

@@ -1,7 +1,8 @@
-//! The JSON door: what `OneHash` Chat and Chatwoot document for agents and back offices, as a client of Parley's own services.
+//! The REST gateway: the JSON API that `OneHash` Chat and Chatwoot document for agents and back offices, as a client of Parley's gRPC
+//! services.
 //!
-//! JSON becomes a Protobuf request, the generated client carries it through the same layers as a call from outside, and the answer becomes
-//! JSON. So who may do what, what is valid, and what is stored are decided elsewhere; here it is only spelled.
+//! JSON is converted to a Protobuf request, the generated client passes it through the same middleware as a call from the network, and the
+//! response is converted to JSON. Authorization, validation and storage are decided by the services; this crate only converts.
 
 mod call;
 mod config;
@@ -39,13 +40,13 @@ pub use params::form_files::DiscardUploads;
 use door::Door;
 use errors::Answer;
 
-/// Paths where the product has more than this version: without them, `import` would be taken for a contact's id.
+/// Paths of Chatwoot that Parley does not implement. They must be listed so that `import` is not taken for a contact's id.
 const ABSENT: [&str; 2] = [
     "/api/v1/accounts/{account_id}/contacts/import",
     "/api/v1/accounts/{account_id}/contacts/export",
 ];
 
-/// Every route with its description, but for those of the description itself.
+/// All routes with their descriptions, except those that serve the description itself.
 fn routes() -> Door {
     resources::profile::routes()
         .merge(resources::installation::routes())
@@ -81,8 +82,8 @@ fn routes() -> Door {
         .merge(resources::absent_features::routes())
 }
 
-/// The door over services: `services` with their layers, as the gRPC listener serves them too.
-#[allow(clippy::needless_pass_by_value)] // the settings are the door's own from here on
+/// Builds the REST gateway. `services` are the same gRPC services, with their middleware, that the gRPC listener serves.
+#[allow(clippy::needless_pass_by_value)] // the gateway owns its configuration
 pub fn router(services: Routes, config: Config) -> Router {
     let router = routing::router(routes(), services, &config, &ABSENT)
         .layer(middleware::from_fn({
@@ -100,6 +101,6 @@ pub fn router(services: Routes, config: Config) -> Router {
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             layers::trace::watch(config.scheme, request, next)
         }));
-    // A layer of a router runs after routing, so the path is normalised by a service around it.
+    // Layers of a router run after routing, so the path is normalized by a service around the router.
     Router::new().fallback_service(MapRequestLayer::new(layers::paths::normalize).layer(router))
 }

@@ -1,27 +1,27 @@
-//! The setting that names the origins whose pages may call.
+//! The setting for the allowed CORS origins.
 
 use http::HeaderValue;
 
-/// The most origins that may be named: each preflight looks through them.
+/// Maximum number of origins: each preflight request searches them.
 const MOST: usize = 100;
 
-/// Origins of pages, as browsers send them in `Origin`.
+/// The allowed origins of web pages, in the form of the `Origin` header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AllowedOrigins {
-    /// No page of another origin.
+    /// No other origin.
     #[default]
     None,
-    /// Every page.
+    /// Any origin.
     Any,
-    /// Pages of these.
+    /// These origins.
     Of(Vec<HeaderValue>),
 }
 
 impl AllowedOrigins {
-    /// Reads the setting: origins with commas, `*`, or nothing.
+    /// Parses the setting: origins separated by commas, `*`, or nothing.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns a description of the valid values if the setting is invalid.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         match text.trim() {
             "" => return Ok(Self::None),
@@ -38,7 +38,7 @@ impl AllowedOrigins {
     }
 }
 
-/// An origin as a browser spells it: scheme, host in small letters, and the port if it is not the scheme's own.
+/// Parses an origin as browsers send it: scheme, lower-case host, and the port unless it is the scheme's default.
 fn origin(text: &str) -> Option<HeaderValue> {
     let (scheme, host) = text.split_once("://")?;
     let of_scheme = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);

@@ -1,7 +1,7 @@
-//! The routes of the JSON API as a table, without services behind them: for commands that compare the calls of a log with what is served.
+//! The routes of the JSON API without services, for commands that compare recorded calls with the routes that Parley serves.
 //!
-//! It is made of the declarations that the server routes with, normalises paths as the server does, and matches them by the library that
-//! axum matches with.
+//! It is built from the same declarations as the server's router, normalizes paths in the same way, and uses the same matching library as
+//! axum.
 
 use std::fmt;
 
@@ -17,10 +17,10 @@ use crate::{
     routing::CABLE,
 };
 
-/// Every route that is served.
+/// All routes that are served.
 pub struct RouteTable {
     routes: Vec<Entry>,
-    /// The routes of each path, by their place in `routes`. None at all for a path that only looks as if it held an id.
+    /// The indices in `routes` of each path. Empty for a path that is absent although it matches a path with an id.
     by_path: matchit::Router<Vec<usize>>,
 }
 
@@ -33,10 +33,10 @@ impl fmt::Debug for RouteTable {
 #[derive(Debug)]
 struct Entry {
     path: String,
-    /// Empty: any method.
+    /// Empty if the route accepts any method.
     methods: &'static [Method],
     names: Names,
-    /// Whether a body of which nothing is understood is refused.
+    /// Whether a body without known parameters is rejected.
     refuses_no_change: bool,
 }
 
@@ -46,28 +46,28 @@ impl Entry {
     }
 }
 
-/// The route that a call leads to.
+/// The route of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'table> {
     entry: &'table Entry,
 }
 
-/// The names of a call that its route ignores.
+/// How a call differs from what its route knows.
 #[derive(Debug)]
 pub struct Difference {
-    /// The names, as the header `Parley-Ignored` has them.
+    /// The unknown names, as in the header `Parley-Ignored`.
     pub ignored: Ignored,
-    /// Whether the call is refused because all that its body holds is ignored.
+    /// Whether the call is rejected because its body has only unknown names.
     pub is_refused: bool,
 }
 
 impl<'table> Found<'table> {
-    /// The path with the names of its parameters, such as `/api/v1/accounts/{account_id}/labels`.
+    /// The path template, such as `/api/v1/accounts/{account_id}/labels`.
     pub fn path(self) -> &'table str {
         &self.entry.path
     }
 
-    /// Compares the parameters of a call with those of the route. `has_files` says whether its body carried files.
+    /// Compares the parameters of a call with the known ones of the route. `has_files` tells whether its body contained files.
     pub fn compare(self, body: &Map<String, Json>, has_files: bool, query: &Map<String, Json>) -> Difference {
         let compared = self.entry.names.compare(body, has_files, query);
         Difference {
@@ -109,13 +109,13 @@ impl RouteTable {
         }
         let mut by_path = matchit::Router::default();
         for (path, places) in paths {
-            // Two paths that match the same requests would keep the server from starting; here the second is not found, and a test says so.
+            // The server would not start with two conflicting paths. Here the second one is left out, which a test detects.
             let _ = by_path.insert(path, places);
         }
         Self { routes, by_path }
     }
 
-    /// The route that a call leads to, if there is one. `path` is as it was sent, without a query.
+    /// Returns the route of a call, or `None`. `path` is the path as sent, without the query.
     pub fn find(&self, method: &Method, path: &str) -> Option<Found<'_>> {
         let path = paths::normal(path);
         let matched = self.by_path.at(&path).ok()?;
@@ -126,7 +126,7 @@ impl RouteTable {
         entries.find(|entry| entry.takes(method)).map(|entry| Found { entry })
     }
 
-    /// Method and path of every route. None in place of a method: the route takes all of them.
+    /// Method and path of all routes. The method is `None` if the route accepts any.
     pub fn iter(&self) -> impl Iterator<Item = (Option<&'static Method>, &str)> {
         self.routes.iter().flat_map(|route| {
             let any = route.methods.is_empty().then_some((None, route.path.as_str()));
@@ -136,12 +136,12 @@ impl RouteTable {
     }
 }
 
-/// The path of a call as the server routes it: repeated slashes, the one at the end, and `.json` are dropped.
+/// Normalizes the path of a call as the server does: merges repeated slashes, and drops a trailing slash and `.json`.
 pub fn normalize(path: &str) -> String {
     paths::normal(path).into_owned()
 }
 
-/// Whether a part of a path can be an id at all.
+/// Whether a path segment can be an id.
 fn is_number(text: &str) -> bool {
     (1..=19).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,4 +1,4 @@
-//! Serves the routes of a [`Door`] with their layers and their description. No other file registers routes.
+//! Builds the router from the routes of a [`Door`], with their middleware and their description. No other file registers routes.
 
 use std::sync::Arc;
 
@@ -25,19 +25,19 @@ use crate::{
     realtime::cable,
 };
 
-/// Action Cable: anyone may open the WebSocket, and hears nothing before a subscription.
+/// Action Cable: anyone may open the WebSocket. It receives nothing before a subscription, which requires a pubsub token.
 pub(crate) const CABLE: Endpoint = Endpoint {
     path: "/cable",
     caller: Caller::Anyone,
     credential: "a pubsub token in each subscription",
 };
 
-/// The door with its description, over services. What lies at `absent` is no route, though a route with an id in its place is.
+/// Builds the router. The paths in `absent` are not routes, even though a route with an id in that segment matches them.
 pub fn router(door: Door, services: Routes, config: &Config, absent: &[&str]) -> Router {
     let document = openapi::Document::default();
     let all = door.merge(openapi::routes(&document)).into_routes();
     let described = openapi::document(&all, &[CABLE], &config.base_url);
-    // Nobody has set it before: it was made three lines above.
+    // `set` fails only if the document is already set, and it was created above.
     let _ = document.set(Bytes::from(described));
     let services = services.prepare();
     let mut router = Router::new();
@@ -57,7 +57,7 @@ pub fn router(door: Door, services: Routes, config: &Config, absent: &[&str]) ->
         router = router.route(path, any(unknown_route));
     }
     router
-        // A protocol of its own, which a description of JSON routes has no words for.
+        // The WebSocket has a protocol of its own, which `OpenAPI` cannot describe.
         .route(CABLE.path, any(cable::open))
         .layer(Extension(cable::Drain(config.drain.clone())))
         .layer(Extension(Arc::clone(&config.anonymous)))

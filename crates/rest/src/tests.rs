@@ -1,4 +1,4 @@
-//! The door with and without services behind it.
+//! Tests of the REST gateway, with and without services.
 
 use std::collections::HashMap;
 
@@ -82,7 +82,7 @@ async fn bodies_are_read_before_anything_else() {
     );
 }
 
-/// A page has to see a fault of the server too.
+/// Pages must be able to read server errors too.
 #[tokio::test]
 async fn faults_can_be_read_by_pages_of_every_origin() {
     for (path, allowed) in [("/public/api/v1/inboxes/x", Some("*")), ("/api/v1/profile", None)] {
@@ -100,7 +100,7 @@ async fn faults_can_be_read_by_pages_of_every_origin() {
     }
 }
 
-/// The services are not there, so a routed request is a fault of this process and no 404.
+/// There are no services, so a request that is routed gets 500 and not 404.
 #[tokio::test]
 async fn suffixes_and_put_are_tolerated() {
     for (method, path) in [
@@ -116,7 +116,7 @@ async fn suffixes_and_put_are_tolerated() {
     }
 }
 
-/// Messages that are kept nowhere: the answer holds what the request held.
+/// Stores nothing: the response repeats the request.
 struct Echo;
 
 type Answered<T> = Result<tonic::Response<T>, Status>;
@@ -158,7 +158,7 @@ impl MessagesService for Echo {
 
     async fn list_messages(&self, request: tonic::Request<pb::ListMessagesRequest>) -> Answered<pb::ListMessagesResponse> {
         let request = request.into_inner();
-        // More than the four megabytes that a client takes unless told otherwise.
+        // Above the 4 MiB that gRPC clients accept by default.
         let message = pb::Message {
             id: request.after.unwrap_or_default(),
             content: Some("x".repeat(5_000_000)),
@@ -234,7 +234,7 @@ async fn large_answers_come_through() {
     assert_eq!(list["payload"][0]["id"], 7);
 }
 
-/// The description as the door shows it.
+/// The description that the gateway serves.
 async fn description() -> Json {
     let (status, document) = send(Method::GET, "/openapi.json", "").await;
     assert_eq!(status, StatusCode::OK);
@@ -254,7 +254,7 @@ async fn every_operation_has_an_id_of_its_own() {
     );
 }
 
-/// Names that generators of clients make one of: they drop the case and everything but letters and digits.
+/// Code generators drop case and punctuation, so names must differ in their letters and digits.
 #[tokio::test]
 async fn no_names_collide_for_generators() {
     fn folded(name: &str) -> String {
@@ -305,7 +305,7 @@ async fn no_names_collide_for_generators() {
     );
 }
 
-/// A description that points nowhere would be one of anything.
+/// A dangling reference would accept any value.
 #[tokio::test]
 async fn every_reference_leads_to_a_component() {
     fn references<'a>(json: &'a Json, found: &mut Vec<&'a str>) {

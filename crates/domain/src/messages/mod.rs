@@ -261,7 +261,7 @@ async fn render_templates(db: &impl ConnectionTrait, call: &Call<Created>, items
     for (id, new) in items.iter_mut().filter(|(_, new)| new.is_template()) {
         new.rendered = true;
         if let Some(conversation) = conversations.iter().find(|conversation| conversation.row.id == *id) {
-            requests.push(liquid::Request {
+            requests.push(TextRequest {
                 text: new.content.clone().unwrap_or_default(),
                 conversation: conversation.clone(),
                 sender: speaker(&call.caller, call.account, new.agent_bot.clone()),

@@ -17,14 +17,14 @@ use super::{
     response::{Response, code},
 };
 
-/// Writes the audit event of a call when the call is answered, or when it is cancelled. Costs one check where the method is not audited.
+/// Writes the audit event of a call when the call completes or is cancelled. Costs one check if the method is not audited.
 #[derive(Clone, Debug)]
 pub struct Audit {
     log: AuditLog,
 }
 
 impl Audit {
-    /// Stores events through `log`.
+    /// Stores events in `log`.
     pub fn new(log: AuditLog) -> Self {
         Self { log }
     }
@@ -41,7 +41,6 @@ impl<S> Layer<S> for Audit {
     }
 }
 
-/// The service of [`Audit`].
 #[derive(Clone, Debug)]
 pub struct AuditService<S> {
     inner: S,
@@ -75,7 +74,8 @@ where
 }
 
 pin_project! {
-    /// The future of [`AuditService`]. Fields are dropped in order: on cancellation the call goes first, then its event is written.
+    /// The future of [`AuditService`]. Fields are dropped in declaration order: on cancellation the call is dropped first, then its event
+    /// is written.
     pub struct AuditFuture<F> {
         #[pin]
         inner: F,
@@ -99,7 +99,8 @@ where
     }
 }
 
-/// An event that is written exactly once: with the status of the call, or, if the client disconnects first, by dropping it.
+/// An event that is written exactly once: with the status of the call, or as cancelled if it is dropped before, because the client
+/// disconnected.
 #[derive(Debug)]
 struct PendingAudit {
     event: Arc<AuditEvent>,

@@ -1,4 +1,4 @@
-//! The audit event of a call: one log line and one stored event for every call of a method whose policy says that it is audited.
+//! The audit event of a call: one log line and one stored event for each call to a method that its policy marks as audited.
 
 use std::{
     net::SocketAddr,
@@ -20,28 +20,28 @@ use crate::meter::code_name;
 /// The `tracing` target of audit lines, by which `log.filter` selects them.
 pub const TARGET: &str = "parley::audit";
 
-/// What a call acts on.
+/// The target of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditTarget {
-    /// The account, if the call acts on one.
+    /// The account; absent if the call does not act on one.
     pub account: Option<AccountId>,
-    /// The field of the request that names one resource, and its value.
+    /// The request field that identifies a single resource, and its value.
     pub resource: Option<(&'static str, i64)>,
 }
 
-/// What is known of an audited call so far. `Audit` creates it and writes it when the call ends; `Auth` adds the caller and the handler adds
-/// the target, which is why both are set once through a shared reference.
+/// The data collected about an audited call. `Audit` creates the event and writes it when the call ends. `Auth` adds the caller and the
+/// handler adds the target through a shared reference, so both are set at most once.
 #[derive(Debug)]
 pub struct AuditEvent {
     method: &'static str,
     peer: Option<SocketAddr>,
-    /// Unset until authentication has ended, one way or the other; then the caller, or none for a caller without a valid token.
+    /// Unset until authentication has finished. Then the caller, or `None` if the call had no valid token.
     caller: OnceLock<Option<Arc<Caller>>>,
     target: OnceLock<AuditTarget>,
 }
 
 impl AuditEvent {
-    /// The event of a call; none if its method is not audited.
+    /// Creates the event of a call, or returns `None` if its method is not audited.
     pub fn of<B>(method: Option<&'static Method>, request: &Request<B>) -> Option<Self> {
         let method = method.filter(|method| method.audited)?;
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -53,18 +53,18 @@ impl AuditEvent {
         })
     }
 
-    /// Sets the caller once authentication has ended. Until then nothing is written, whatever becomes of the call.
+    /// Sets the caller after authentication. An event whose caller was never set is not written, however the call ends.
     pub fn set_caller(&self, caller: Option<Arc<Caller>>) {
-        // One layer calls this, once per call.
+        // Only the authentication layer calls this, once per call.
         let _ = self.caller.set(caller);
     }
 
-    /// Sets the target; the first one stays.
+    /// Sets the target. Only the first call has an effect.
     pub fn set_target(&self, target: AuditTarget) {
         let _ = self.target.set(target);
     }
 
-    /// Writes the line and hands the event to `log`, which stores it later.
+    /// Writes the log line and queues the event for storage in `log`.
     pub fn write(&self, log: &AuditLog, code: Code, message: &str) {
         let Some(caller) = self.caller.get() else { return };
         self.write_line(caller.as_deref(), code, message);
@@ -81,11 +81,11 @@ impl AuditEvent {
         tracing::info!(target: TARGET, call = %self.method, %who, token, peer, account, resource, code = code_name(code), "{message}");
     }
 
-    /// Hands the event to `log`. Of refused calls without a valid token only a bounded number is stored: anybody can make them, and they
-    /// could fill the table.
+    /// Queues the event for storage in `log`. Anyone can make calls without a valid token that fail, so only a bounded number of them is
+    /// stored: otherwise they could fill the table.
     fn store(&self, log: &AuditLog, caller: Option<&Caller>, code: Code) {
         let target = self.target.get();
-        // A call that was refused before its request was read acts on the caller's account, if the caller has exactly one.
+        // A call rejected before its request was decoded has no target. Attribute it to the caller's account if there is exactly one.
         let only_account = || {
             let accounts = &caller?.accounts;
             accounts.keys().next().copied().filter(|_| accounts.len() == 1)

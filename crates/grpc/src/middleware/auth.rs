@@ -27,11 +27,11 @@ use super::{
     response::{Response, code, refuse},
 };
 
-/// Authenticates the caller, or, of a method that needs no token, finds whom the call is charged to.
+/// Authenticates the caller. For a method that needs no token, determines the address or service to charge instead.
 ///
-/// Authentication may have to read the database, so it is bounded by the call's deadline here: `Deadline` starts
-/// only below the rate limit. It is also the one layer that always waits before it calls the next one. That wait is an async function of the
-/// domain, whose future has no name, so this layer's future is boxed; all others are plain.
+/// Authentication may read the database, and the `Deadline` layer only starts below the rate limit, so this layer applies the call's
+/// deadline itself. It is also the only layer that always awaits before it calls the inner service. What it awaits is an async function of
+/// `domain`, whose future type cannot be named, so this layer's future is boxed; those of the other layers are not.
 #[derive(Clone, Debug)]
 pub struct Auth {
     authenticator: Arc<Authenticator>,
@@ -39,7 +39,7 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Authenticates by `authenticator`. A unary call takes at most `max_duration`, or less if it asks for less.
+    /// Authenticates with `authenticator`. A unary call takes at most `max_duration`, or less if the client asks for less.
     pub fn new(authenticator: Arc<Authenticator>, max_duration: Duration) -> Self {
         Self {
             authenticator,
@@ -56,7 +56,6 @@ impl<S> Layer<S> for Auth {
     }
 }
 
-/// The service of [`Auth`].
 #[derive(Clone, Debug)]
 pub struct AuthService<S> {
     inner: S,
@@ -78,7 +77,7 @@ where
     }
 
     fn call(&mut self, call: RpcCall) -> Self::Future {
-        // The service that was polled for readiness is the one to call; its clone has to be polled again.
+        // Call the service that was polled for readiness, not the clone: the clone has not been polled.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
         let auth = self.auth.clone();
@@ -97,7 +96,7 @@ impl Auth {
         let identity = match identified.await {
             Ok(Ok(identity)) => identity,
             Ok(Err(error)) => {
-                // Anybody can make calls that end here, so what they leave in the audit log is bounded.
+                // Anyone can cause these failures, so the number of audit entries for them is bounded.
                 if let Some(audit) = call.audit.filter(|_| self.authenticator.may_log()) {
                     audit.set_caller(None);
                 }
@@ -125,7 +124,7 @@ impl Auth {
             rate_limit: None,
         };
         let answer = inner.call(call).await?;
-        // The credential was in the request, and the handler found it wrong: a pubsub token, a login or a signature.
+        // The method needs no token, and the handler rejected the credential in the request: a pubsub token, a login or a signature.
         if let Some(payer) = payer
             && code(&answer) == Code::Unauthenticated
             && let Err(error) = self.authenticator.failed(&payer)
@@ -135,12 +134,12 @@ impl Auth {
         Ok(answer)
     }
 
-    /// Finds the caller. A path that the contract does not name needs a token. Takes the call apart, because a body is not `Sync` and so a
-    /// reference to the whole call is not `Send`.
+    /// Determines the caller. A path that the contract does not define requires a token. Takes the parts of the call because a body is not
+    /// `Sync`, so a future that borrows the whole call would not be `Send`.
     ///
     /// # Errors
-    /// [`Error::TokenMissing`], [`Error::TokenInvalid`]; [`Error::QuotaExceeded`] after too many of those, or when an address makes too many
-    /// calls without a token; what the database says.
+    /// Returns [`Error::TokenMissing`] or [`Error::TokenInvalid`] if authentication fails, [`Error::QuotaExceeded`] if the address has too
+    /// many failures or too many calls without a token, and [`Error::Database`] or [`Error::Unavailable`] if the token cannot be looked up.
     async fn identify(
         &self,
         method: Option<&'static Method>,

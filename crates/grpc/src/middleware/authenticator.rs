@@ -1,4 +1,4 @@
-//! Authentication of tokens, whom calls without one are charged to, and how failed authentication is bounded.
+//! Authentication of tokens, accounting of calls without a token, and limits on failed authentication.
 
 use std::sync::Arc;
 
@@ -18,29 +18,30 @@ use parley_types::{
     id::{AccountId, InboxId},
 };
 
-/// Who a call without a token is charged to; an extension of such requests.
+/// The party that a call without a token is charged to. Stored in the extensions of such requests.
 #[derive(Clone, Debug, Default)]
 pub struct Payer {
     address: Option<ClientAddress>,
-    /// The service whose token came along: an integrator that passes on what its visitors do.
+    /// The service whose token accompanies the request: an integration that forwards its visitors' calls.
     service: Option<Arc<Caller>>,
 }
 
 impl Payer {
-    /// Who a request is charged to. Without an address, as in a test without a listener, only inboxes are charged.
+    /// Returns the payer of a request. Without a client address, as in tests without a listener, only limits per inbox apply.
     pub fn of<T>(request: &tonic::Request<T>) -> Self {
         request.extensions().get().cloned().unwrap_or_default()
     }
 
-    /// The service that is charged in place of an address, if any.
+    /// The service that is charged instead of an address.
     pub fn service(&self) -> Option<&Arc<Caller>> {
         self.service.as_ref()
     }
 
-    /// Charges an activity, and the bytes that it takes, unless a service that may use the inbox pays by the rate of its token.
+    /// Charges an activity and its bytes to the address and the inbox. A service that may use the inbox is exempt: the rate limit of its
+    /// token applies.
     ///
     /// # Errors
-    /// [`Error::QuotaExceeded`].
+    /// Returns [`Error::QuotaExceeded`] if a limit is exceeded.
     pub fn charge(
         &self,
         limits: &AnonymousLimits,
@@ -62,16 +63,16 @@ impl Payer {
         access.is_some_and(|access| access.inboxes.as_ref().is_none_or(|inboxes| inboxes.contains(&inbox)))
     }
 
-    /// Counts something open until the permit is dropped.
+    /// Counts an open resource until the permit is dropped.
     ///
     /// # Errors
-    /// [`Error::QuotaExceeded`].
+    /// Returns [`Error::QuotaExceeded`] if too many are open.
     pub fn open(&self, limits: &Arc<AnonymousLimits>, resource: Resource) -> Result<Permit> {
         Ok(limits.open(self.address, resource)?)
     }
 }
 
-/// Authenticates, and charges what cannot be authenticated.
+/// Authenticates tokens, and charges callers that have none.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     tokens: Tokens,
@@ -79,16 +80,17 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Over these tokens, within these limits.
+    /// Authenticates with `tokens` and enforces `limits`.
     pub fn new(tokens: Tokens, limits: Arc<AnonymousLimits>) -> Self {
         Self { tokens, limits }
     }
 
-    /// The caller that a secret speaks for. After too many failures of an address only tokens that were good within the last hour are
-    /// looked up: a stranger must not lock out those who share its address.
+    /// Returns the caller that a secret belongs to. After too many failures from an address, only tokens that were valid within the last
+    /// hour are looked up: otherwise an attacker could lock out clients that share the address.
     ///
     /// # Errors
-    /// [`Error::TokenMissing`]; [`Error::TokenInvalid`]; [`Error::QuotaExceeded`] after too many of them.
+    /// Returns [`Error::TokenMissing`] without a secret, [`Error::TokenInvalid`] if the secret is not valid, and [`Error::QuotaExceeded`]
+    /// after too many of these failures. Errors of the database are passed through.
     pub async fn authenticate(&self, extensions: &Extensions, secret: Option<&str>) -> Result<Arc<Caller>> {
         let address = address(extensions);
         if let Err(exceeded) = self.limits.may_authenticate(address) {
@@ -113,16 +115,18 @@ impl Authenticator {
         }
     }
 
-    /// Who a call without authentication is charged to. It is charged to its address here, unless the gateway has done so or a service
-    /// token came along.
+    /// Returns the party to charge for a call to a method that needs no token, and charges its address. The address is not charged if the
+    /// REST gateway has already done so, or if the request carries the token of a service.
     ///
     /// # Errors
-    /// [`Error::QuotaExceeded`].
+    /// Returns [`Error::QuotaExceeded`] if the address makes too many calls or sends too many invalid tokens. Errors of the database are
+    /// passed through.
     pub async fn payer(&self, extensions: &Extensions, secret: Option<&str>) -> Result<Payer> {
         let address = address(extensions);
         let service = match secret {
             None => None,
-            // These calls never needed a token, so a bad one refuses nothing. It is counted: otherwise each would be a lookup without limit.
+            // The method needs no token, so an invalid one does not fail the call. It still counts as a failure: otherwise lookups would be
+            // unlimited.
             Some(_) => match self.authenticate(extensions, secret).await {
                 Ok(caller) if matches!(caller.principal, Principal::Service { .. }) => Some(caller),
                 Ok(_) | Err(Error::TokenInvalid) => None,
@@ -135,21 +139,22 @@ impl Authenticator {
         Ok(Payer { address, service })
     }
 
-    /// Whether a call waits for its turn here, and the address whose turn it is. Calls of the gateway do, because their request is complete;
-    /// one from outside takes its turn where its message is read.
+    /// Returns the address whose turn (a concurrency slot of callers without a token) the call has to wait for here, or `None` if it does
+    /// not wait. Only calls of the REST gateway wait here, because their request is complete. A call from the network acquires its turn
+    /// where its message is read.
     pub fn waits_for_turn(payer: &Payer, extensions: &Extensions) -> Option<Option<ClientAddress>> {
         (payer.service.is_none() && extensions.get::<Charged>().is_some()).then_some(payer.address)
     }
 
-    /// Waits for the turn of an address, which lasts until it is dropped. None if callers without a token take no turns.
+    /// Waits for a turn of an address. The turn ends when it is dropped. Returns `None` if turns are disabled.
     pub async fn turn(&self, address: Option<ClientAddress>) -> Option<Turn> {
         self.limits.turn(address).await
     }
 
-    /// Charges a call that was answered with UNAUTHENTICATED although it needed no token: a wrong pubsub token, login or signature.
+    /// Charges a call that failed with UNAUTHENTICATED although its method needs no token: a wrong pubsub token, login or signature.
     ///
     /// # Errors
-    /// [`Error::QuotaExceeded`] after too many of them.
+    /// Returns [`Error::QuotaExceeded`] after too many failures.
     pub fn failed(&self, payer: &Payer) -> Result<()> {
         match payer.service {
             Some(_) => Ok(()),
@@ -157,7 +162,7 @@ impl Authenticator {
         }
     }
 
-    /// Whether a line about a failed authentication may be logged. Says how many were left out.
+    /// Returns whether a failed authentication may be logged. Also logs how many were suppressed since the last one.
     pub fn may_log(&self) -> bool {
         let Some(left_out) = self.limits.may_log() else { return false };
         if left_out > 0 {

@@ -1,6 +1,6 @@
-//! A call on its way through the stack. Each layer hands on what the layers below need, by fields and not by extensions of the request: an
-//! extension costs an allocation and a lookup. [`AuthenticatedCall`] is a type of its own, so a layer that needs the caller cannot be placed
-//! above `Auth`.
+//! A call as it passes through the middleware. Layers pass data down in fields and not in request extensions, which would cost an
+//! allocation and a lookup each. [`AuthenticatedCall`] is a separate type so that a layer that needs the caller cannot be placed above
+//! `Auth`.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use tokio::time::Instant;
 
 use super::{audit_event::AuditEvent, authenticator::Payer, identity::Identity};
 
-/// A call whose caller is not known yet.
+/// A call before authentication.
 #[derive(Debug)]
 pub struct RpcCall {
     pub request: Request<axum::body::Body>,
-    /// None for a path that the contract does not name; the router answers it with UNIMPLEMENTED, after authentication.
+    /// `None` for a path that the contract does not define. The router answers those with UNIMPLEMENTED, after authentication.
     pub method: Option<&'static Method>,
     /// Present if the method is audited.
     pub audit: Option<Arc<AuditEvent>>,
 }
 
 impl RpcCall {
-    /// Looks the method up by the path of the request.
+    /// Looks up the method by the request's path.
     pub fn new(request: Request<axum::body::Body>) -> Self {
         Self {
             method: policy::method(request.uri().path()),
@@ -31,23 +31,23 @@ impl RpcCall {
         }
     }
 
-    /// Whether the client decides how long the call takes: a subscription, a download or an upload.
+    /// Whether the client determines the duration of the call: a subscription, a download or an upload.
     pub fn is_streaming(&self) -> bool {
         self.method.is_some_and(|method| method.is_stream() || method.is_upload())
     }
 }
 
-/// Who makes a call.
+/// The caller of an [`AuthenticatedCall`].
 #[derive(Debug)]
 pub enum CallIdentity {
     /// A caller whose token is valid.
     Caller(Identity),
-    /// A caller of a method that needs no token, and whom the call is charged to.
+    /// A call to a method that needs no token, with the party it is charged to.
     Anonymous(Payer),
 }
 
 impl CallIdentity {
-    /// The caller, unless the method needs no token.
+    /// The authenticated caller; `None` if the method needs no token.
     pub fn caller(&self) -> Option<&Identity> {
         match self {
             Self::Caller(identity) => Some(identity),
@@ -64,14 +64,14 @@ impl CallIdentity {
     }
 }
 
-/// A call whose caller is known.
+/// A call after authentication.
 #[derive(Debug)]
 pub struct AuthenticatedCall {
     pub request: Request<axum::body::Body>,
     pub method: Option<&'static Method>,
     pub identity: CallIdentity,
-    /// When the call has to be answered; of a stream, when it has to be opened.
+    /// When a response is due. For a stream: when it must be open.
     pub deadline: Instant,
-    /// What is left of the token's rate limit once this call is charged; absent without a token or a limit.
+    /// The remaining rate limit of the token after this call; absent without a token or a limit.
     pub rate_limit: Option<super::limits::RateLimitState>,
 }

@@ -1,4 +1,4 @@
-//! What traces, metrics and the log record of a call.
+//! The trace span, metrics and log line of a call.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use crate::meter;
 
 use super::call_span;
 
-/// The record of a call that has begun. It is written exactly once: by [`CallRecord::finish`], or, if the client disconnects first, by
-/// dropping it, which records the call as cancelled.
+/// The record of a call in progress. It is written exactly once: by [`CallRecord::finish`], or, if the client disconnects first, on drop,
+/// which records the call as cancelled.
 #[derive(Debug)]
 pub struct CallRecord {
     method: &'static str,
-    /// The duration of a stream is its client's choice, so it is not measured.
+    /// The client determines the duration of a stream, so it is not measured.
     is_streaming: bool,
     context: Context,
     begun: Instant,
@@ -22,7 +22,7 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
-    /// The record of a call that begins now; `context` holds its span.
+    /// Starts the record of a call; `context` holds its span.
     pub fn begin(method: &'static str, is_streaming: bool, context: Context) -> Self {
         Self {
             method,
@@ -33,12 +33,12 @@ impl CallRecord {
         }
     }
 
-    /// The context with the span of the call.
+    /// The context that holds the span of the call.
     pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// Records how the call was answered.
+    /// Records the status of a completed call.
     pub fn finish(mut self, code: Code) {
         self.is_recorded = true;
         let took = self.record(code);

@@ -1,4 +1,5 @@
-//! The span of a call: a child of the span that the caller sent. Where traces are off, the caller's context stands in for it.
+//! The server span of a call, a child of the span in the caller's `traceparent`. If tracing is disabled, the caller's context takes its
+//! place.
 
 use opentelemetry::{Context, KeyValue, trace::SpanKind};
 use parley_telemetry::{
@@ -10,7 +11,7 @@ use tonic::Code;
 
 use crate::meter::{self, is_fault};
 
-/// Begins the span of a call, and returns the context to run the call in.
+/// Starts the span of a call and returns the context to run the call in.
 pub fn begin(headers: &http::HeaderMap, method: &'static str) -> Context {
     let described = || {
         let attributes = vec![KeyValue::new(RPC_SYSTEM_NAME, "grpc"), KeyValue::new(RPC_METHOD, method)];
@@ -19,7 +20,7 @@ pub fn begin(headers: &http::HeaderMap, method: &'static str) -> Context {
     span::begin(&context::asked_for(headers), SpanKind::Server, Vec::new(), described).with_value(Method(method))
 }
 
-/// Ends the span of a call with its status.
+/// Ends the span of a call with its status code.
 pub fn end(context: &Context, code: Code) {
     let name = meter::code_name(code);
     span::end(context, is_fault(code), || {
@@ -31,7 +32,7 @@ pub fn end(context: &Context, code: Code) {
     });
 }
 
-/// The trace context that is stored with the events of a request: its own span, or the caller's where traces are off.
+/// The trace context to store with the events of a request: its own span, or the caller's if tracing is disabled.
 pub fn traceparent<R>(request: &tonic::Request<R>) -> String {
     let sent = || request.metadata().get(TRACEPARENT)?.to_str().ok();
     context::own().or_else(|| sent().and_then(context::read)).unwrap_or_default()

@@ -19,32 +19,32 @@ use super::{
     response::{Response, refuse},
 };
 
-/// How long an upload may take: as long as the largest file takes over a slow line, but bounded.
+/// The maximum duration of an upload: enough for the largest file over a slow connection.
 const MAX_UPLOAD: Duration = Duration::from_hours(1);
 
-/// How much sooner than asked for a call ends, at most. tonic keeps the same deadline around ours and answers CANCELLED; this way ours is first
-/// and answers `DEADLINE_EXCEEDED`. See [`record_arrival`].
+/// The maximum time by which a call ends before its requested deadline. tonic enforces the same deadline around this layer and responds
+/// with CANCELLED; ending earlier lets this layer respond with `DEADLINE_EXCEEDED`. See [`record_arrival`].
 const MARGIN: Duration = Duration::from_millis(10);
 
-/// When a call arrived.
+/// The arrival time of a call, stored in the request's extensions.
 #[derive(Clone, Copy, Debug)]
 struct ArrivedAt(Instant);
 
-/// Records when a call arrived. Make it the outermost layer of a listener: tonic's own deadline counts from just after it, and one that
-/// counted from the first poll would lose against tonic's on a busy machine.
+/// Records the arrival time of a call. Apply it as the outermost layer of a listener: tonic's timeout starts just after it. If ours started
+/// at the first poll, tonic's would expire first on a busy machine.
 pub fn record_arrival<B>(mut request: Request<B>) -> Request<B> {
     request.extensions_mut().insert(ArrivedAt(Instant::now()));
     request
 }
 
-/// When a call has to be answered: after as long as it asks for, at most `max_duration`, counted from its arrival.
+/// The deadline of a call: its arrival time plus the requested timeout, at most `max_duration` (or the limit of uploads).
 pub fn deadline_of<B>(method: Option<&Method>, request: &Request<B>, max_duration: Duration) -> Instant {
     let most = if method.is_some_and(Method::is_upload) {
         MAX_UPLOAD
     } else {
         max_duration
     };
-    // In-process calls of the gateway have no listener that records their arrival.
+    // In-process calls of the REST gateway pass no listener, so their arrival time is not recorded.
     let arrived = request.extensions().get().map_or_else(Instant::now, |ArrivedAt(at)| *at);
     arrived + bounded(request.headers(), most)
 }
@@ -53,7 +53,7 @@ fn bounded(headers: &HeaderMap, most: Duration) -> Duration {
     timeout(headers).map_or(most, |asked| asked.saturating_sub(MARGIN.min(asked / 10)).min(most))
 }
 
-/// The timeout that the client asks for, by gRPC's header: at most eight digits and a unit.
+/// The timeout in the `grpc-timeout` header: at most eight digits and a unit, as gRPC's protocol defines it.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -69,7 +69,8 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// Ends a call at its deadline with `DEADLINE_EXCEEDED`. A stream is bounded until it is opened: its messages come after the answer.
+/// Ends a call at its deadline with `DEADLINE_EXCEEDED`. For a stream, only opening it is bounded: its messages follow the response
+/// headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline;
 
@@ -81,7 +82,6 @@ impl<S> Layer<S> for Deadline {
     }
 }
 
-/// The service of [`Deadline`].
 #[derive(Clone, Debug)]
 pub struct DeadlineService<S> {
     inner: S,
@@ -107,7 +107,6 @@ where
 }
 
 pin_project! {
-    /// The future of [`DeadlineService`].
     pub struct DeadlineFuture<F> {
         #[pin]
         inner: Timeout<F>,

@@ -1,4 +1,4 @@
-//! The innermost layer, which hands a call to its service.
+//! The innermost layer, which passes a call to its service.
 
 use std::{
     sync::Arc,
@@ -14,10 +14,10 @@ use super::{
     response::Response,
 };
 
-/// Turns an [`AuthenticatedCall`] into the request that handlers get, with the caller in its extensions.
+/// Converts an [`AuthenticatedCall`] into the request that handlers receive, with the caller in its extensions.
 ///
-/// The layers above clone what is below them when they have to wait before they call it. A route is a boxed service whose clone allocates, so
-/// it is shared up to here and cloned once, for the call that is made.
+/// Layers that have to wait clone their inner service. A route is a boxed service whose clone allocates, so this layer shares it in an
+/// `Arc` and clones it once per call.
 #[derive(Clone, Copy, Debug)]
 pub struct Dispatch;
 
@@ -29,7 +29,6 @@ impl<S> Layer<S> for Dispatch {
     }
 }
 
-/// The service of [`Dispatch`].
 #[derive(Debug)]
 pub struct DispatchService<S> {
     inner: Arc<S>,
@@ -51,7 +50,7 @@ where
     type Error = S::Error;
     type Future = S::Future;
 
-    /// Always ready: the service behind is cloned for each call, and axum's routes wait for their own readiness within the call.
+    /// Always ready: the inner service is cloned for each call, and axum's routes wait for readiness within the call.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }

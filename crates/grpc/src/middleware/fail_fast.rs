@@ -1,4 +1,4 @@
-//! The layer that answers calls at once while the database is away.
+//! The layer that fails calls immediately during a database outage.
 
 use std::{
     pin::Pin,
@@ -16,8 +16,8 @@ use super::{
     response::{Response, refuse},
 };
 
-/// Answers with UNAVAILABLE while the database is known to be away, instead of letting each call wait for a connection until its deadline. A
-/// call that waits when the outage begins is answered too, and its work is dropped.
+/// Responds with UNAVAILABLE while the database is known to be unavailable, so that calls do not wait for a connection until their
+/// deadline. Calls in progress when an outage begins are dropped and get the same response.
 #[derive(Clone, Debug)]
 pub struct FailFast<O> {
     outage: O,
@@ -28,8 +28,8 @@ where
     O: Fn() -> W,
     W: Future<Output = ()>,
 {
-    /// `outage` makes a future that ends when an outage begins, at once during one. It is a function and not a boxed future because every
-    /// call makes one.
+    /// `outage` returns a future that resolves when an outage begins, or immediately during one. It is a generic function rather than a
+    /// boxed future because it runs on every call.
     pub fn new(outage: O) -> Self {
         Self { outage }
     }
@@ -46,7 +46,6 @@ impl<S, O: Clone> Layer<S> for FailFast<O> {
     }
 }
 
-/// The service of [`FailFast`].
 #[derive(Clone, Debug)]
 pub struct FailFastService<S, O> {
     inner: S,
@@ -78,7 +77,7 @@ where
 pin_project! {
     /// The future of [`FailFastService`].
     pub struct FailFastFuture<F, W> {
-        // None once an outage has ended it.
+        // `None` after an outage has ended the call.
         #[pin]
         inner: Option<F>,
         #[pin]
@@ -95,7 +94,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        // First, so that a call that comes during an outage does nothing.
+        // Check the outage first, so that a call that arrives during an outage does no work.
         if this.outage.as_mut().as_pin_mut().is_some_and(|outage| outage.poll(cx).is_ready()) {
             this.inner.set(None);
             this.outage.set(None);

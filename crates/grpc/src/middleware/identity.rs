@@ -1,4 +1,4 @@
-//! The authenticated caller, as handlers find it in the extensions of a request.
+//! The authenticated caller, which handlers read from the extensions of a request.
 
 use std::sync::Arc;
 
@@ -7,20 +7,19 @@ use parley_types::id::AccountId;
 
 use super::audit_event::{AuditEvent, AuditTarget};
 
-/// Who calls; an extension of every request whose method needs a token.
+/// The caller of a request. Present in the extensions of every request whose method needs a token.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The caller.
     pub caller: Arc<Caller>,
-    /// The token: an open stream authenticates it again from time to time.
+    /// The token. An open stream authenticates it again periodically.
     pub secret: Arc<str>,
     /// Present if the method is audited.
     pub audit: Option<Arc<AuditEvent>>,
 }
 
 impl Identity {
-    /// Sets what the audit event names as the target of the call. The first target stays: it is what the request names. Account 0 stands for
-    /// things outside of all accounts and is recorded as no account.
+    /// Sets the target of the audit event. Only the first call has an effect: the target is what the request names. Account 0 means
+    /// "outside all accounts" and is recorded as no account.
     pub fn set_audit_target(&self, account: Option<AccountId>, resource: Option<(&'static str, i64)>) {
         if let Some(audit) = &self.audit {
             let account = account.filter(|account| account.0 != 0);

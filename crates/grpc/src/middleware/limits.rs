@@ -1,4 +1,4 @@
-//! The limits of calls and streams: of one token, and of all together. Each replica counts for itself.
+//! Limits on calls and streams, per token and in total. Each replica counts separately.
 
 use std::{
     collections::HashMap,
@@ -23,20 +23,20 @@ use parley_types::{
 
 use crate::meter::InFlightGuard;
 
-/// What the operator allows. 0 means no limit.
+/// The configured limits. 0 means unlimited.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitsConfig {
-    /// Calls per second of one token, on average.
+    /// Average calls per second per token.
     pub calls_per_second: u32,
-    /// Calls of one token at once.
+    /// The burst size: calls that a token may make at once.
     pub burst: u32,
-    /// Calls in flight, of all tokens together; streams are not counted.
+    /// Calls in flight of all tokens together; streams are not counted.
     pub calls: i64,
-    /// Open streams of one token.
+    /// Open streams per token.
     pub streams: usize,
 }
 
-/// Whose limit a stream counts against: that of an access token, or of a pubsub token, of which a user and a contact session have one each.
+/// The owner of a stream, whose limit the stream counts against. A user and a contact session each have one pubsub token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamOwner {
     /// An access token.
@@ -49,20 +49,20 @@ pub enum StreamOwner {
 
 type Rates = RateLimiter<TokenId, DashMapStateStore<TokenId>, DefaultClock, StateInformationMiddleware>;
 
-/// Counts calls and streams, and refuses those beyond the limits.
+/// Counts calls and streams, and rejects those that exceed a limit.
 #[derive(Debug)]
 pub struct Limits {
     config: LimitsConfig,
     rates: Option<Rates>,
-    /// Calls since idle tokens were last forgotten.
+    /// Calls since the state of idle tokens was last removed.
     since: AtomicU32,
     streams: Mutex<HashMap<StreamOwner, usize>>,
 }
 
-/// After how many calls idle tokens are forgotten.
+/// The number of calls after which the state of idle tokens is removed.
 const FORGET: u32 = 1 << 16;
 
-/// What is left of a token's rate limit, reported with each answer by the names of draft-ietf-httpapi-ratelimit-headers.
+/// The remaining rate limit of a token. Reported in each response, in the headers of draft-ietf-httpapi-ratelimit-headers.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimitState {
     limit: u32,
@@ -70,7 +70,7 @@ pub struct RateLimitState {
     reset: u64,
 }
 
-/// The names of the fields of [`RateLimitState`], in their order.
+/// The header names of the fields of [`RateLimitState`], in declaration order.
 pub const HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),
@@ -78,7 +78,7 @@ pub const HEADERS: [HeaderName; 3] = [
 ];
 
 impl RateLimitState {
-    /// Writes the state into the headers of an answer.
+    /// Writes the state to the headers of a response.
     pub fn write_headers(self, headers: &mut HeaderMap) {
         let values = [u64::from(self.limit), u64::from(self.remaining), self.reset];
         for (name, value) in HEADERS.into_iter().zip(values) {
@@ -88,7 +88,7 @@ impl RateLimitState {
 }
 
 impl Limits {
-    /// Enforces these limits.
+    /// Creates the counters for `config`.
     pub fn new(config: LimitsConfig) -> Self {
         let rates = NonZeroU32::new(config.calls_per_second).map(|rate| {
             let burst = NonZeroU32::new(config.burst).unwrap_or(rate);
@@ -102,16 +102,16 @@ impl Limits {
         }
     }
 
-    /// Counts a call in flight until the guard is dropped; none if there are as many as may be.
+    /// Counts a call in flight until the guard is dropped. Returns `None` if the limit is reached.
     pub fn begin_call(&self) -> Option<InFlightGuard> {
         let (call, active) = InFlightGuard::begin();
         (self.config.calls == 0 || active <= self.config.calls).then_some(call)
     }
 
-    /// Charges a call to its token, and returns what is left; none without a limit.
+    /// Charges a call to its token and returns the remaining rate limit; `None` if there is no limit.
     ///
     /// # Errors
-    /// [`Error::TooFast`].
+    /// Returns [`Error::TooFast`] and the state of the limit if the token has exceeded its rate.
     pub fn charge(&self, token: TokenId) -> Result<Option<RateLimitState>, Box<(Error, RateLimitState)>> {
         let Some(rates) = &self.rates else { return Ok(None) };
         if self.since.fetch_add(1, Ordering::Relaxed) >= FORGET {
@@ -144,7 +144,7 @@ impl Limits {
     /// Counts an open stream until the guard is dropped.
     ///
     /// # Errors
-    /// [`Error::TooManyStreams`].
+    /// Returns [`Error::TooManyStreams`] if the owner has as many streams open as allowed.
     pub fn open_stream(self: &Arc<Self>, owner: StreamOwner) -> Result<OpenStreamGuard> {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let open = streams.entry(owner).or_default();
@@ -159,7 +159,7 @@ impl Limits {
     }
 }
 
-/// Counts a stream against the limit of its owner while this lives.
+/// Counts a stream against the limit of its owner while it is alive.
 #[derive(Debug)]
 pub struct OpenStreamGuard {
     limits: Arc<Limits>,

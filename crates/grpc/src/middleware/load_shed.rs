@@ -21,8 +21,8 @@ use crate::{
 
 use super::{call::RpcCall, limits::Limits, response::Response};
 
-/// Limits the number of calls in flight, of all callers together, and answers those beyond it with a prepared `RESOURCE_EXHAUSTED`. Streams are
-/// not counted here: they have limits of their own. Turns the request into an [`RpcCall`] on the way, because it is the first to need the
+/// Limits the total number of calls in flight, and responds to the excess with a prebuilt `RESOURCE_EXHAUSTED`. Streams are not counted
+/// here: they have limits of their own. Also converts the request into an [`RpcCall`], because this is the first layer that needs the
 /// method's policy.
 #[derive(Clone, Debug)]
 pub struct LoadShed {
@@ -30,7 +30,7 @@ pub struct LoadShed {
 }
 
 impl LoadShed {
-    /// Counts calls by `limits`.
+    /// Counts calls in `limits`.
     pub fn new(limits: Arc<Limits>) -> Self {
         Self { limits }
     }
@@ -47,7 +47,6 @@ impl<S> Layer<S> for LoadShed {
     }
 }
 
-/// The service of [`LoadShed`].
 #[derive(Clone, Debug)]
 pub struct LoadShedService<S> {
     inner: S,
@@ -75,7 +74,7 @@ where
             };
         }
         let Some(in_flight) = self.limits.begin_call() else {
-            // Neither traced nor audited: the more calls there are, the less each may cost.
+            // Rejected calls are neither traced nor audited: the heavier the overload, the cheaper a rejection must be.
             meter::call_ended(meter::method_name(call.method), Code::ResourceExhausted, Duration::ZERO);
             return LoadShedFuture {
                 inner: Either::Right(answer_with(Ok(busy().map(Body::new)))),
@@ -90,7 +89,8 @@ where
 }
 
 pin_project! {
-    /// The future of [`LoadShedService`]. The call counts until it is answered, or until the client disconnects and this is dropped.
+    /// The future of [`LoadShedService`]. A call counts until its response is ready, or until the client disconnects and the future is
+    /// dropped.
     pub struct LoadShedFuture<F, E> {
         #[pin]
         inner: Either<F, Ready<Result<Response, E>>>,
@@ -107,7 +107,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = ready!(this.inner.poll(cx));
-        // The answer may take its time to be sent; that is not work.
+        // Stop counting here: sending the response may take long, but is no work in progress.
         drop(this.in_flight.take());
         Poll::Ready(answer)
     }
@@ -123,7 +123,8 @@ mod tests {
     use super::*;
     use crate::middleware::{limits::LimitsConfig, response::code};
 
-    /// The number of calls in flight is one of the process, so other tests may add to it: the limit is one that a single call exceeds.
+    /// The number of calls in flight is global to the process, and other tests add to it, so the test uses a limit that any single call
+    /// exceeds.
     #[test]
     fn sheds_calls_beyond_the_limit_and_never_streams() {
         let limits = Arc::new(Limits::new(LimitsConfig {

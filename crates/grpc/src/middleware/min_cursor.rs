@@ -1,4 +1,4 @@
-//! The layer that makes a call see a position of the log.
+//! The layer that delays a call until this replica has reached a given log position.
 
 use std::{
     mem,
@@ -19,19 +19,19 @@ use super::{
     response::{Response, refuse},
 };
 
-/// The headers that carry the position: in gRPC's spelling of bytes, and as text for clients without binary metadata. A cursor is read in
-/// every spelling from both.
+/// The headers that carry the position: binary metadata, and text for clients without binary metadata. Either header accepts every encoding
+/// of a cursor.
 const HEADERS: [&str; 2] = ["parley-min-cursor-bin", "parley-min-cursor"];
 
-/// Delays a call until this replica has read the log up to the position in `parley-min-cursor`, so that a client reads its own writes on any
-/// replica. Only the deadline bounds the wait. Calls without the header pass without an allocation.
+/// Delays a call until this replica has read the log up to the position in `parley-min-cursor`, which gives clients read-your-writes
+/// consistency on any replica. The wait is bounded only by the call's deadline. Calls without the header cost no allocation.
 #[derive(Clone, Debug)]
 pub struct MinCursor {
     hub: Arc<Hub>,
 }
 
 impl MinCursor {
-    /// Waits for positions of the logs of `hub`.
+    /// Waits for log positions in `hub`.
     pub fn new(hub: Arc<Hub>) -> Self {
         Self { hub }
     }
@@ -48,7 +48,6 @@ impl<S> Layer<S> for MinCursor {
     }
 }
 
-/// The service of [`MinCursor`].
 #[derive(Clone, Debug)]
 pub struct MinCursorService<S> {
     inner: S,
@@ -73,7 +72,7 @@ where
         let Some(cursor) = min_cursor(call.request.headers()) else {
             return Either::Left(self.inner.call(call));
         };
-        // As in `Auth`: the service that is ready, and not its clone.
+        // As in `Auth`: call the service that was polled for readiness, not the clone.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
         let hub = Arc::clone(&self.hub);
@@ -86,7 +85,7 @@ where
     }
 }
 
-/// The position that a call asks for, if it does.
+/// The requested position; `None` if the call has none.
 fn min_cursor(headers: &HeaderMap) -> Option<Result<Cursor, Error>> {
     let (name, text) = HEADERS.iter().find_map(|name| Some((*name, headers.get(*name)?)))?;
     let text = text.to_str().unwrap_or_default();
@@ -96,11 +95,11 @@ fn min_cursor(headers: &HeaderMap) -> Option<Result<Cursor, Error>> {
 /// Waits until the log has reached a position.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a header that is no cursor; [`Error::NotMember`] for a position of an account that the caller is not in;
-/// [`Error::Cursor`] for one of another epoch.
+/// Returns [`Error::Invalid`] if the header is not a cursor, [`Error::NotMember`] if the caller is not a member of the cursor's account,
+/// and [`Error::Cursor`] if the cursor belongs to another epoch.
 async fn wait(hub: &Hub, identity: &CallIdentity, cursor: Result<Cursor, Error>) -> Result<(), Error> {
     let cursor = cursor?;
-    // Without a token the request names a session, and the account of the position says nothing about that one.
+    // A call without a token identifies a contact session instead, and access to the cursor's account cannot be checked here. Do not wait.
     if let Some(identity) = identity.caller() {
         identity.caller.access(cursor.account)?;
         hub.reached(cursor).await?;

@@ -1,6 +1,6 @@
 //! The middleware of gRPC calls: one file per tower layer, and [`stack`], which puts them in order.
 //!
-//! Layers pass a call on by value, first as [`call::RpcCall`] and, once its caller is known, as [`call::AuthenticatedCall`]. Their futures are
+//! Layers pass a call on by value, first as [`call::RpcCall`] and, after authentication, as [`call::AuthenticatedCall`]. Their futures are
 //! plain structs; the only one that is boxed on every call is that of [`auth::Auth`].
 
 use std::{sync::Arc, time::Duration};
@@ -43,8 +43,8 @@ use rate_limit::{RateLimit, RateLimitHeaders};
 use trace::Trace;
 use turn::TakeTurn;
 
-/// Puts the stack around the services. A request passes the layers from top to bottom, its answer from bottom to top. If the client disconnects
-/// first, the future of the call is dropped; each layer's state is dropped with it, and `Audit` and `Trace` write the call down as cancelled.
+/// Wraps the services in the middleware. A request passes the layers from top to bottom, its response from bottom to top. If the client
+/// disconnects first, the future of the call is dropped with the state of each layer, and `Audit` and `Trace` record the call as cancelled.
 ///
 /// A unary call takes at most `max_duration`.
 pub fn stack(
@@ -54,7 +54,7 @@ pub fn stack(
     limits: Arc<Limits>,
     max_duration: Duration,
 ) -> axum::Router {
-    // Shared: its clone copies several caches' handles, and a layer is cloned with every call.
+    // In an `Arc` because layers are cloned with every call, and a clone of an authenticator copies the handles of several caches.
     let authenticator = Arc::new(authenticator);
     let outage = context.outage();
     let begins = move || {
@@ -63,33 +63,34 @@ pub fn stack(
     };
     router.layer(
         ServiceBuilder::new()
-            // Bounds the calls in flight. Outermost, so that a call beyond the bound costs next to nothing: it is not even traced.
+            // Limits the calls in flight. Outermost, so that a rejected call costs next to nothing: it is not even traced.
             .layer(LoadShed::new(Arc::clone(&limits)))
-            // Records span, duration and status, also of calls that are refused or cancelled below. Above everything that writes log lines, which
-            // get the ids of the trace from here.
+            // Records span, duration and status, also of calls that a lower layer rejects and of cancelled ones. Above all layers that
+            // write log lines, which get their trace ids from here.
             .layer(Trace)
-            // Records who administered what. Above `Auth`, because refused callers are audited, too; below `Trace`, so that its lines carry the
-            // trace, except for a call that is dropped: that happens outside of its context.
+            // Writes audit events. Above `Auth`, because rejected callers are audited too. Below `Trace`, so that audit lines carry the
+            // trace id (except for a dropped call: dropping happens outside the trace context).
             .layer(Audit::new(context.audit.clone()))
-            // Answers at once while the database is away. Above `Auth`, because not even a token can be looked up then; below `Trace` and
-            // `Audit`, because a call in flight that an outage ends is recorded.
+            // Fails calls immediately during a database outage. Above `Auth`, because tokens cannot be looked up then either. Below `Trace`
+            // and `Audit`, so that a call ended by an outage is recorded.
             .layer(FailFast::new(begins))
-            // Finds the caller, within the deadline. Everything below depends on who calls.
+            // Authenticates the caller, within the deadline. Every layer below depends on the caller.
             .layer(Auth::new(authenticator.clone(), max_duration))
-            // Charges the call to its token. Below `Auth`, which knows the token; above `Policy`, so that calls which are refused there are
-            // charged, too.
+            // Charges the call to its token. Below `Auth`, which determines the token. Above `Policy`, so that calls that the policy
+            // rejects are charged too.
             .layer(RateLimit::new(limits))
-            // Refuses tokens of the wrong kind. Above everything that waits, so that such a call holds nothing.
+            // Rejects tokens of the wrong kind. Above all layers that wait, so that a rejected call holds no resources.
             .layer(Policy)
-            // Reports what is left of the rate limit. Below `Policy`, whose refusals do not report it; above `Deadline`, so that late answers do.
+            // Reports the remaining rate limit. Below `Policy`, whose rejections do not report it. Above `Deadline`, so that responses of
+            // timed-out calls do.
             .layer(RateLimitHeaders)
-            // Bounds the rest by the call's deadline, including the waits of the next two layers.
+            // Applies the deadline to everything below, including the waits of the next two layers.
             .layer(Deadline)
-            // Waits for the position of the log that the call asks for. Above `TakeTurn`, because the wait needs no turn and may be long.
+            // Waits for the requested log position. Above `TakeTurn`, because the wait needs no turn and may be long.
             .layer(MinCursor::new(Arc::clone(&context.events.hub)))
-            // Lets callers without a token take turns. Innermost, because a turn lasts as long as the handler works and no longer.
+            // Limits the concurrent calls without a token. Innermost, so that a call holds its turn only while its handler runs.
             .layer(TakeTurn::new(authenticator))
-            // Hands the request to its service, with the caller in its extensions.
+            // Passes the request to its service, with the caller in its extensions.
             .layer(Dispatch),
     )
 }

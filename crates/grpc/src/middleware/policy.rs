@@ -1,5 +1,5 @@
-//! Enforces the policy of a method as far as it can be decided without the request: the kind of token, and read-only tokens. Whether the caller
-//! may use the account and the inbox is checked where they are known, in the domain.
+//! Enforces the part of a method's policy that does not depend on the request: the kind of token, and read-only tokens. Access to accounts
+//! and inboxes is checked in `domain`, where they are known.
 
 use std::task::{Context, Poll};
 
@@ -17,7 +17,7 @@ use super::{
     response::{Response, refuse},
 };
 
-/// Refuses callers whose kind of token the method is not for. Methods that need no token have no such policy.
+/// Rejects callers whose kind of token the method does not accept. Methods that need no token have no such policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy;
 
@@ -29,7 +29,6 @@ impl<S> Layer<S> for Policy {
     }
 }
 
-/// The service of [`Policy`].
 #[derive(Clone, Debug)]
 pub struct PolicyService<S> {
     inner: S,
@@ -57,12 +56,12 @@ where
     }
 }
 
-/// Checks that the method is for the caller's kind of token. None stands for a method that the contract does not name, which the router answers
-/// with UNIMPLEMENTED.
+/// Checks that the method accepts the caller's kind of token. `method` is `None` if the contract does not define the path; the router
+/// responds with UNIMPLEMENTED then.
 ///
 /// # Errors
-/// [`Error::WrongToken`] for a bot or the operator, [`Error::Denied`] for a read-only token or anyone but the operator, where the method is not
-/// for them.
+/// Returns [`Error::WrongToken`] for an agent bot's or the operator's token that the method does not accept, and [`Error::Denied`] for a
+/// method reserved for the operator or a read-only token on a method that writes.
 pub fn check(method: Option<&Method>, caller: &Caller) -> Result<()> {
     let is_bot = matches!(caller.principal, Principal::AgentBot(_));
     let Some(method) = method else {

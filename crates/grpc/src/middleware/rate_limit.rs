@@ -1,4 +1,4 @@
-//! The layers of a token's rate limit: [`RateLimit`] charges a call, [`RateLimitHeaders`] reports what is left.
+//! The rate limit of tokens: [`RateLimit`] charges a call, [`RateLimitHeaders`] reports the remainder.
 
 use std::{
     pin::Pin,
@@ -18,15 +18,15 @@ use super::{
     response::{Response, refuse},
 };
 
-/// Charges a call to the rate limit of its token, and refuses it with `RESOURCE_EXHAUSTED` when nothing is left. Calls without a token are
-/// charged to their address elsewhere, by `Auth`.
+/// Charges a call to the rate limit of its token, and responds with `RESOURCE_EXHAUSTED` if the limit is exceeded. Calls without a token
+/// are charged to their address, by `Auth`.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     limits: Arc<Limits>,
 }
 
 impl RateLimit {
-    /// Charges by `limits`.
+    /// Charges calls to `limits`.
     pub fn new(limits: Arc<Limits>) -> Self {
         Self { limits }
     }
@@ -43,7 +43,6 @@ impl<S> Layer<S> for RateLimit {
     }
 }
 
-/// The service of [`RateLimit`].
 #[derive(Clone, Debug)]
 pub struct RateLimitService<S> {
     inner: S,
@@ -78,7 +77,7 @@ where
     }
 }
 
-/// Writes what is left of the token's rate limit into the headers of every answer of the layers below.
+/// Writes the token's remaining rate limit to the headers of every response from the layers below.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimitHeaders;
 
@@ -90,7 +89,6 @@ impl<S> Layer<S> for RateLimitHeaders {
     }
 }
 
-/// The service of [`RateLimitHeaders`].
 #[derive(Clone, Debug)]
 pub struct RateLimitHeadersService<S> {
     inner: S,
@@ -117,7 +115,6 @@ where
 }
 
 pin_project! {
-    /// The future of [`RateLimitHeadersService`].
     pub struct RateLimitHeadersFuture<F> {
         #[pin]
         inner: F,
@@ -185,7 +182,7 @@ mod tests {
         }
     }
 
-    /// In the order of the stack: a call that the policy refuses is charged, and its answer reports nothing.
+    /// In the order of the stack: a call that the policy rejects is charged, and its response does not report the limit.
     #[test]
     fn charges_every_call_and_reports_only_below_the_policy() {
         let limits = Arc::new(Limits::new(LimitsConfig {

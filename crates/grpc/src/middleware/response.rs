@@ -1,12 +1,12 @@
-//! Responses that the middleware makes and reads.
+//! Responses that the middleware creates and inspects.
 
 use axum::body::Body;
 use tonic::{Code, Status};
 
-/// The response of a gRPC call. Its body is boxed once, by the router; no layer wraps it.
+/// The response of a gRPC call. The router boxes its body once; no layer wraps it.
 pub type Response = http::Response<Body>;
 
-/// A response without messages: its headers carry the status.
+/// A trailers-only response: the status is in the headers and there are no messages.
 pub fn refuse(status: Status) -> Response {
     status.into_http::<tonic::body::Body>().map(Body::new)
 }

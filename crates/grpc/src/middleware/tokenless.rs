@@ -1,4 +1,5 @@
-//! Calls of services that authenticate nobody, health and reflection: charged to their address, and counted while they are open.
+//! Limits on services without authentication (health and reflection): their calls are charged to the client's address and counted while
+//! open.
 
 use std::sync::Arc;
 
@@ -17,20 +18,20 @@ use tonic::{Status, body::Body};
 
 use crate::status::{no_memory, to_status};
 
-/// What each call of a service takes for as long as it is open.
+/// The resources that each call to a service holds while it is open.
 #[derive(Clone, Debug)]
 pub struct TokenlessService {
-    /// The limits of its callers.
+    /// The limits of callers without a token.
     pub limits: Arc<AnonymousLimits>,
-    /// What a call counts as.
+    /// The kind of resource that a call counts as.
     pub resource: Resource,
-    /// The memory of all requests.
+    /// The memory budget that all requests share.
     pub memory: RequestMemory,
-    /// Bytes of it that a call holds.
+    /// Bytes of `memory` that a call holds.
     pub bytes: usize,
 }
 
-/// Charges a call, and holds what it takes until the body of its response is dropped.
+/// Charges a call, and holds its resources until the body of its response is dropped.
 pub async fn charge(State(service): State<TokenlessService>, request: Request, next: Next) -> Response {
     match service.open(&request) {
         Ok(held) => next.run(request).await.map(|body| {

@@ -17,9 +17,9 @@ use super::{
     response::{Response, code},
 };
 
-/// Begins the span of a call and records its end: span, duration and one debug line. The layers below are polled within the call's context, so
-/// their log lines name the method and the trace. Spans and metrics are one layer because both are written from the same measurement, and both
-/// have to be written when the call is cancelled.
+/// Starts the span of a call and records how it ends: span, duration and one debug line. The layers below are polled within the call's
+/// trace context, so their log lines carry the method and the trace id. Spans and metrics share one layer because both are written from the
+/// same measurement, also when the call is cancelled.
 #[derive(Clone, Copy, Debug)]
 pub struct Trace;
 
@@ -31,7 +31,6 @@ impl<S> Layer<S> for Trace {
     }
 }
 
-/// The service of [`Trace`].
 #[derive(Clone, Debug)]
 pub struct TraceService<S> {
     inner: S,
@@ -61,8 +60,8 @@ where
 }
 
 pin_project! {
-    /// The future of [`TraceService`]. Fields are dropped in order: if the client disconnects, the call goes first, and dropping `record` then
-    /// records it as cancelled.
+    /// The future of [`TraceService`]. Fields are dropped in declaration order: if the client disconnects, the call is dropped first, and
+    /// dropping `record` then records it as cancelled.
     pub struct TraceFuture<F> {
         #[pin]
         inner: F,

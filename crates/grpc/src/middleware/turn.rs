@@ -1,4 +1,4 @@
-//! The layer that lets calls without a token take turns.
+//! The layer that limits concurrent calls without a token.
 
 use std::{
     mem,
@@ -16,15 +16,16 @@ use super::{
     response::Response,
 };
 
-/// Holds a turn while a call without a token is handled, so that one address cannot occupy all workers. Only calls of the gateway wait here,
-/// because their request is complete: a call from outside takes its turn where its message is read. Other calls pass without an allocation.
+/// Holds a turn (a concurrency slot of callers without a token) while a call is handled, so that one address cannot occupy all workers.
+/// Only calls of the REST gateway wait here, because their request is complete: a call from the network acquires its turn where its message
+/// is read. Other calls cost no allocation.
 #[derive(Clone, Debug)]
 pub struct TakeTurn {
     authenticator: Arc<Authenticator>,
 }
 
 impl TakeTurn {
-    /// Takes turns by the limits of `authenticator`.
+    /// Acquires turns from the limits of `authenticator`.
     pub fn new(authenticator: Arc<Authenticator>) -> Self {
         Self { authenticator }
     }
@@ -41,7 +42,6 @@ impl<S> Layer<S> for TakeTurn {
     }
 }
 
-/// The service of [`TakeTurn`].
 #[derive(Clone, Debug)]
 pub struct TakeTurnService<S> {
     inner: S,
@@ -70,7 +70,7 @@ where
         let Some(address) = Authenticator::waits_for_turn(payer, call.request.extensions()) else {
             return Either::Left(self.inner.call(call));
         };
-        // As in `Auth`: the service that is ready, and not its clone.
+        // As in `Auth`: call the service that was polled for readiness, not the clone.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
         let authenticator = Arc::clone(&self.authenticator);

@@ -1,4 +1,4 @@
-//! `AccountsService`, but for its token calls.
+//! `AccountsService`, except its token methods.
 
 use bytes::Bytes;
 use parley_domain::{
@@ -36,10 +36,10 @@ use crate::{
     },
 };
 
-/// Calls outside of any account keep their answers here.
+/// The account id under which calls outside of any account store their idempotent responses.
 const NO_ACCOUNT: AccountId = AccountId(0);
 
-/// The paths of a mask, each at most once.
+/// The paths of an update mask, sorted and without duplicates.
 pub(super) fn mask(fields: &mut Fields, mask: Option<prost_types::FieldMask>) -> Vec<String> {
     let mut paths = mask.map(|mask| mask.paths).unwrap_or_default();
     if paths.is_empty() {
@@ -50,7 +50,7 @@ pub(super) fn mask(fields: &mut Fields, mask: Option<prost_types::FieldMask>) ->
     paths
 }
 
-/// Characters in a domain, as Chatwoot has it.
+/// Maximum characters of a domain, as in Chatwoot.
 const DOMAIN: usize = 100;
 
 fn locale(fields: &mut Fields, field: &str, locale: &str) {
@@ -213,7 +213,7 @@ impl AccountsService for AccountsApi {
         let respond = |(): &(), cursor| pb::DeleteAccountResponse { cursor };
         let mut fields = Fields::default();
         let account = AccountId(request.get_ref().account_id);
-        // Outside of accounts: audit events of the account go with it.
+        // The audit event belongs to no account: those of the account are deleted with it.
         identity.set_audit_target(None, Some(("account_id", account.0)));
         let call = change(&mut fields, &request, account, respond).or_status()?;
         fields.done().or_status()?;
@@ -408,7 +408,7 @@ fn domain(fields: &mut Fields, field: &str, domain: Option<String>) -> Option<St
     fields.optional(field, domain, DOMAIN)
 }
 
-/// One of the objects of an account, or a key of one.
+/// Adds an attribute object of an account, or one key of it, to the patch.
 fn object(fields: &mut Fields, whole: &mut AccountPatch, account: &pb::Account, path: &str) {
     let (name, key) = path.split_once('.').map_or((path, None), |(name, key)| (name, Some(key)));
     let (given, part) = match name {
@@ -432,7 +432,7 @@ fn memberships(profile: &Profile) -> Vec<pb::Membership> {
     fit::memberships(profile.memberships.iter().map(with))
 }
 
-/// What a request says of a membership; what it does not say is none.
+/// The membership fields of a request. Unspecified ones are `None`.
 pub(super) fn membership(fields: &mut Fields, role: i32, availability: i32, auto_offline: Option<bool>) -> MembershipPatch {
     MembershipPatch {
         role: fields.kind::<pb::Role>("role", role).and_then(pb::Role::to_row),

@@ -29,13 +29,13 @@ use crate::{
     },
 };
 
-/// Characters in a description.
+/// Maximum characters of a description.
 const TEXT: usize = 20_000;
 
-/// Characters in a URL.
+/// Maximum characters of a URL.
 const URL: usize = 2048;
 
-/// The account that keeps the answer to a repeatable request; 0 outside of any.
+/// The account that stores the response of an idempotent request; 0 if the bot belongs to no account.
 fn home(account_id: Option<i64>) -> AccountId {
     AccountId(account_id.unwrap_or_default())
 }

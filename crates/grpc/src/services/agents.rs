@@ -1,4 +1,4 @@
-//! The part of `AccountsService` about agents: members by their e-mail address.
+//! The methods of `AccountsService` for agents: account members, created by e-mail address.
 
 use bytes::Bytes;
 use parley_domain::joined::Agent;
@@ -21,7 +21,7 @@ use crate::{
     validation::fields::{Fields, SHORT},
 };
 
-/// Addresses in one call.
+/// Maximum number of addresses in one call.
 const MOST: usize = 100;
 
 fn address(fields: &mut Fields, field: &str, email: &str) -> String {

@@ -1,4 +1,4 @@
-//! `AuditService`: what was administered.
+//! `AuditService`: the audit log of administrative calls.
 
 use parley_domain::{
     Domain,
@@ -14,7 +14,7 @@ use crate::{
     validation::{fields::Fields, page},
 };
 
-/// How many events a page has unless the request says otherwise.
+/// The default page size.
 const PAGE: i32 = 100;
 
 /// Implements `AuditService`.
@@ -49,7 +49,7 @@ impl AuditService for AuditApi {
         let mut fields = Fields::default();
         let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
         fields.done().or_status()?;
-        // What this replica has recorded is in the list.
+        // Events that this replica has recorded but not stored yet must be in the list.
         self.audit_events.flush().await;
         let account = asked.account_id.map(AccountId);
         let (found, total) = self

@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// Characters in a text.
+/// Maximum characters of the content.
 const TEXT: usize = 20_000;
 
 /// Implements `CannedResponsesService`.

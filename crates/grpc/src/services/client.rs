@@ -1,4 +1,4 @@
-//! `ClientService`: the calls of contacts' sessions. Nothing here knows a token.
+//! `ClientService`: calls of contact sessions. They carry no token; each request names its session.
 
 use std::sync::Arc;
 
@@ -41,10 +41,10 @@ use crate::{
     },
 };
 
-/// Characters in a message.
+/// Maximum characters of a message.
 const CONTENT: usize = 150_000;
 
-/// Characters in a picture's URL.
+/// Maximum characters of an avatar URL.
 const URL: usize = 2048;
 
 /// Implements `ClientService`.
@@ -75,14 +75,14 @@ impl ClientApi {
         self.public_inboxes.session(&session.inbox_identifier, &session.source_id).await
     }
 
-    /// Charges what a session does, and the bytes of its request.
+    /// Charges an activity of a session and the bytes of its request.
     fn charge<R: prost::Message>(&self, request: &Request<R>, visitor: &ContactSession, activity: Option<Activity>) -> Result<()> {
         let inbox = (visitor.account(), visitor.client.inbox.row.id);
         Payer::of(request).charge(&self.server.config.anonymous, inbox, activity, request.get_ref().encoded_len())
     }
 
-    /// A conversation that was changed, with the messages that its contact may see. They are read after the change and are no part of
-    /// what is kept for a repetition.
+    /// Adds the messages visible to the contact to a conversation that was changed. They are read after the change and are not part of the
+    /// stored idempotent response.
     async fn shown(&self, visitor: &ContactSession, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
         if let Some(conversation) = conversation {
             let newest = self
@@ -157,9 +157,10 @@ impl ClientService for ClientApi {
         let mut fields = Fields::default();
         let account = public_inbox.inbox.row.account_id;
         let mut call = change_as(&mut fields, &request, Arc::clone(&public_inbox.caller), account, respond);
-        // Without a session there is only the address to tell callers apart.
+        // Without a session, only the client address distinguishes callers.
         match request.extensions().get::<ClientAddress>() {
-            // Everybody behind that proxy has one address, and a stored reply holds the credential of a session.
+            // Disable idempotency: all clients behind that proxy have the same address, and the stored response contains the credential of
+            // a session.
             Some(ClientAddress::UndeclaredProxy(_)) => call.key = None,
             from => {
                 let address = from.map(|from| match from {
@@ -392,7 +393,7 @@ impl ClientService for ClientApi {
         request: Request<Streaming<pb::UploadClientFileRequest>>,
     ) -> Result<Response<pb::UploadClientFileResponse>, Status> {
         let payer = Payer::of(&request);
-        // An upload holds memory for as long as it lasts, so it is counted as a stream is.
+        // An upload holds memory while it lasts, so it counts against a concurrency limit like a stream.
         let _permit = payer.open(&self.server.config.anonymous, Resource::Upload).or_status()?;
         let mut requests = request.into_inner();
         let first = files::first(&mut requests).await?;
@@ -439,7 +440,7 @@ impl ClientService for ClientApi {
     }
 }
 
-/// The newest of a conversation's messages, as many as fit, oldest first.
+/// Sets the newest messages of a conversation, oldest first: as many as fit into a page.
 fn put_messages(conversation: &mut pb::ClientConversation, newest: &Newest, visitor: &ContactSession) {
     let shown = |message| client_message(message, &visitor.client.row);
     let (mut messages, whole) = page::take(newest.messages.iter().rev(), shown);
@@ -456,7 +457,7 @@ fn seen(seen: &Seen, visitor: &ContactSession) -> pb::ClientConversation {
     conversation
 }
 
-/// Without messages.
+/// A conversation without messages.
 fn bare(conversation: &Conversation, visitor: &ContactSession) -> pb::ClientConversation {
     client_conversation(conversation, &[], &visitor.client.row)
 }

@@ -33,19 +33,20 @@ use crate::{
     },
 };
 
-/// Characters in a consumer's name.
+/// Maximum characters of a consumer's name.
 const NAME: usize = 255;
 
-/// What a client said meanwhile that is taken together.
+/// Maximum number of queued client requests that are handled together.
 const TOGETHER: usize = 256;
 
-/// What a session sends.
+/// The responses of a session.
 pub type Frames = Watched<Frame>;
 
-/// Opens a session by the first thing that its client says.
+/// Opens a session from the first request of the stream.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a stream that does not begin with `open`; what opening it says.
+/// Returns [`Error::Invalid`] if the stream does not begin with `open` or its fields are invalid. Errors of authorization and of opening
+/// the session are passed through.
 pub async fn open(server: &ServiceContext, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Frames, Status> {
     let (metadata, extensions, mut inbound) = request.into_parts();
     let first = inbound.message().await?.and_then(|first| first.request);
@@ -131,7 +132,7 @@ fn begin(start: Option<consume_open::Start>) -> Option<Start> {
     })
 }
 
-/// The same filter, however its lists were ordered.
+/// Sorts the lists of a filter and removes duplicates, so that equal filters have equal bytes.
 fn canonical(mut filter: pb::EventFilter) -> pb::EventFilter {
     fn sort<T: Ord>(list: &mut Vec<T>) {
         list.sort_unstable();
@@ -145,7 +146,7 @@ fn canonical(mut filter: pb::EventFilter) -> pb::EventFilter {
     filter
 }
 
-/// A filter that was checked when the consumer was made, within what this caller may see.
+/// Decodes a filter that was validated when the consumer was created, restricted to what this caller may access.
 fn stored_filter(bytes: &[u8], watch: &Watch) -> Filter {
     let stored = pb::EventFilter::decode(bytes).unwrap_or_default();
     filter(&mut Fields::default(), stored, watch.access())
@@ -158,18 +159,18 @@ fn told(response: Told) -> Frame {
     frame
 }
 
-/// A session on its way, until one of the ends that the contract names, or until its client says no more.
+/// An open session. It ends for one of the reasons in the contract, or when the client closes its side.
 struct Consuming {
     session: Session,
     watch: Watch,
     last: LastCursor,
-    /// None once the client said its last.
+    /// `None` after the client has closed its side.
     inbound: Option<Streaming<pb::ConsumeRequest>>,
     ready: Option<Frame>,
     ended: bool,
 }
 
-/// What happened first.
+/// The first event of the `select!` in [`Consuming::next`].
 enum Event {
     Ended(End),
     Said(Result<Option<pb::ConsumeRequest>, Status>),
@@ -186,7 +187,7 @@ impl Consuming {
                 self.last.set(Some(self.session.position()));
                 return Some(Ok(frame));
             }
-            // Whoever says no more commits no more.
+            // Once the client has closed its side it cannot commit any more, so the session ends.
             let inbound = self.inbound.as_mut()?;
             let event = tokio::select! {
                 biased;
@@ -209,14 +210,15 @@ impl Consuming {
         }
     }
 
-    /// Takes what the client said, and what it said right after: of several commits the last one that is further is stored.
+    /// Handles a client request together with those already queued behind it. Of several commits, only the one that is farthest ahead is
+    /// stored.
     async fn hear(&mut self, first: pb::ConsumeRequest) -> Result<()> {
         let (mut said, mut farthest) = (Some(first), None::<Cursor>);
         for _ in 0..TOGETHER {
             match said.and_then(|said| said.request) {
                 Some(Said::Commit(commit)) => {
                     let cursor = Cursor::decode("commit.cursor", &commit.cursor)?;
-                    // One of another log must not hide behind a greater one.
+                    // A cursor of another account replaces the known one even if its seq is lower, so that `commit` rejects it.
                     farthest = farthest
                         .filter(|known| known.seq > cursor.seq && known.account == cursor.account)
                         .or(Some(cursor));
@@ -226,7 +228,7 @@ impl Consuming {
                     bytes: Some(credit.bytes),
                 }),
                 Some(Said::Open(_)) => return Err(Error::invalid("open", Rule::Invalid, "must come once, and first")),
-                // What a newer client may say besides.
+                // A request type of a newer client: ignore it.
                 None => {}
             }
             let ready = self.inbound.as_mut().and_then(|inbound| inbound.message().now_or_never());

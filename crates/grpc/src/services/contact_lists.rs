@@ -1,4 +1,4 @@
-//! Lists of contacts for `ContactsService`: all, searched, filtered.
+//! Lists of contacts for `ContactsService`: all, search results, filter results.
 
 use parley_domain::{
     auth::caller::Caller,
@@ -20,10 +20,10 @@ use crate::validation::{
     filters, page,
 };
 
-/// How many contacts a page has unless it is said.
+/// The default page size.
 const PAGE: i32 = 15;
 
-/// Contacts that can be named.
+/// Lists the contacts that have a name, an e-mail address, a phone number or an identifier.
 pub(super) async fn list(
     contacts: &Contacts,
     caller: &Caller,
@@ -59,7 +59,7 @@ pub(super) async fn list(
     }))
 }
 
-/// Contacts that hold a text.
+/// Lists the contacts that contain a text.
 pub(super) async fn search(
     contacts: &Contacts,
     caller: &Caller,
@@ -94,7 +94,7 @@ pub(super) async fn search(
     }))
 }
 
-/// Contacts that a filter lets through.
+/// Lists the contacts that match a filter.
 pub(super) async fn filter(
     contacts: &Contacts,
     caller: &Caller,
@@ -128,7 +128,7 @@ pub(super) async fn filter(
     }))
 }
 
-/// The orders of a list, each with whether it descends.
+/// Parses `order_by`. Each order comes with whether it is descending.
 fn orders(fields: &mut Fields, order_by: &str) -> Vec<(ContactOrder, bool)> {
     let mut orders: Vec<(ContactOrder, bool)> = Vec::new();
     for part in order_by.split(',') {

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Characters in a note.
+/// Maximum characters of a note.
 const TEXT: usize = 20_000;
 
 /// Implements `ContactNotesService`.

@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// Characters in a picture's URL.
+/// Maximum characters of an avatar URL.
 const URL: usize = 2048;
 
 /// Implements `ContactsService`.
@@ -322,7 +322,7 @@ fn patch(fields: &mut Fields, contact: &pb::Contact, paths: Vec<String>) -> Cont
     patch
 }
 
-/// One key, which may hold dots.
+/// Patches a single attribute. The key may contain dots.
 fn one(patch: &mut AttributesPatch, given: &Map<String, Json>, key: &str) {
     patch.keys.push((key.to_owned(), given.get(key).cloned()));
 }

@@ -1,4 +1,4 @@
-//! Which conversations a list holds, and how it shows them to the caller.
+//! The queries of conversation lists, and the fields of listed conversations that depend on the caller.
 
 use parley_domain::{
     auth::caller::Caller,
@@ -15,7 +15,7 @@ use parley_types::{
 
 use crate::validation::fields::{Fields, SHORT};
 
-/// Says of the teams of conversations whether they are the caller's own, which events do not know.
+/// Sets `is_member` of the conversations' teams for this caller. Events cannot contain it because they are the same for all subscribers.
 pub(super) fn own_team<'a>(caller: &Caller, account: AccountId, conversations: impl IntoIterator<Item = &'a mut pb::Conversation>) {
     let teams = caller
         .accounts
@@ -27,7 +27,7 @@ pub(super) fn own_team<'a>(caller: &Caller, account: AccountId, conversations: i
     }
 }
 
-/// Counts on the wire.
+/// Converts counts to the wire format.
 pub(super) fn counted(counts: Counts) -> pb::ConversationCounts {
     pb::ConversationCounts {
         mine: counts.mine,
@@ -37,7 +37,7 @@ pub(super) fn counted(counts: Counts) -> pb::ConversationCounts {
     }
 }
 
-/// Which conversations are asked for.
+/// Converts a list request to a query.
 pub(super) fn query(fields: &mut Fields, asked: pb::ListConversationsRequest, caller: Option<UserId>) -> ConversationQuery {
     let (name, descending) = asked
         .order_by

@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-/// A call that changes one conversation and answers with it.
+/// Implements a method that changes one conversation and returns it.
 macro_rules! patched {
     ($self:ident, $request:ident, $response:ident, |$fields:ident, $asked:ident| $patch:expr) => {{
         let $asked = $request.get_ref();
@@ -418,7 +418,7 @@ impl ConversationsService for ConversationsApi {
     }
 }
 
-/// A message that holds only the attachment in question, taken apart.
+/// Splits a message that contains only the requested attachment into the attachment and the message.
 fn attached(message: &Message) -> pb::ConversationAttachment {
     let mut message = pb::Message::from_stored(message);
     pb::ConversationAttachment {

@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// Characters in a description.
+/// Maximum characters of a description.
 const TEXT: usize = 20_000;
 
 /// Implements `CustomAttributeDefinitionsService`.

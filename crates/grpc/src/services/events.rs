@@ -103,7 +103,7 @@ impl EventsService for EventsApi {
     }
 }
 
-/// A subscription on its way to a client, until one of the ends that the contract names.
+/// An open subscription. It ends for one of the reasons in the contract.
 struct Following {
     subscription: Subscription,
     watch: Watch,

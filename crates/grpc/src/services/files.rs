@@ -29,23 +29,23 @@ use crate::{
     validation::fields::{Fields, SHORT, required},
 };
 
-/// Pieces of an upload come at least this often.
+/// Maximum time between two messages of an upload.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a download goes on after a drain has begun.
+/// How long a download may continue after shutdown has begun.
 const DRAINED: Duration = Duration::from_secs(5);
 
-/// One piece of any upload.
+/// One message of an upload stream.
 pub enum Piece {
-    /// What is said before the content.
+    /// The file's metadata, which precedes the content.
     Header(pb::FileHeader),
-    /// Some content.
+    /// Part of the content.
     Chunk(Bytes),
 }
 
-/// A request that is a piece of an upload.
+/// A request message of an upload stream.
 pub trait Carries {
-    /// What it carries.
+    /// The payload; `None` if it is missing or of an unknown type.
     fn piece(self) -> Option<Piece>;
 }
 
@@ -66,10 +66,10 @@ macro_rules! carries {
 carries!(UploadFileRequest, pb::upload_file_request::Part);
 carries!(UploadClientFileRequest, pb::upload_client_file_request::Part);
 
-/// The first piece of an upload.
+/// Reads the first message of an upload stream.
 ///
 /// # Errors
-/// [`Error::Invalid`] when there is none; what broke the stream.
+/// Returns [`Error::Invalid`] if there is none within [`PATIENCE`], and the status of the stream if it fails.
 pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
     let first = tokio::time::timeout(PATIENCE, requests.message()).await;
     let first = first
@@ -78,7 +78,7 @@ pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
     required("header", first).or_status()
 }
 
-/// What counts an open download.
+/// Counts an open download until it is dropped.
 enum DownloadPermit {
     OfService {
         _permit: OpenStreamGuard,
@@ -86,7 +86,7 @@ enum DownloadPermit {
     OfAddress {
         _permit: Permit,
     },
-    /// Where a test turns the count off.
+    /// Used if a test has disabled the limit.
     Uncounted,
 }
 
@@ -105,7 +105,7 @@ impl FilesApi {
         }
     }
 
-    /// A download of a service is one of the streams of its token; that of anybody else is counted by address.
+    /// Counts a download. Those of a service count as streams of its token, all others by client address.
     fn download_permit(&self, payer: &Payer) -> Result<DownloadPermit> {
         if !parley_fault::is_on(Protection::DownloadPermits) {
             return Ok(DownloadPermit::Uncounted);
@@ -121,11 +121,12 @@ impl FilesApi {
     }
 }
 
-/// Stores an upload whose first piece is at hand, of a contact session or, without one, of a caller with a token. `charge` is asked
-/// about the bytes of each piece.
-///
-/// # Errors
-/// What is wrong with the header or the file; [`Error::Unavailable`].
+    /// Stores an upload whose first message has been read. It belongs to `session`, or, if that is `None`, to a caller with a token.
+    /// `charge` is called with the size of each chunk before the chunk is stored.
+    ///
+    /// # Errors
+    /// Returns [`Error::Invalid`] for an invalid header, [`Error::Unavailable`] if the stream breaks off, and the errors of `charge` and of
+    /// storing the file.
 pub(super) async fn receive<R: Carries + Send + 'static>(
     files: &Files,
     account: AccountId,
@@ -151,7 +152,8 @@ pub(super) async fn receive<R: Carries + Send + 'static>(
             retry_after: Duration::from_secs(1),
         }),
     });
-    // tonic tells a call that was cancelled as one that has ended. Waiting once more lets it be dropped before it counts as whole.
+        // tonic reports a cancelled call as the end of its stream. Yielding once lets the call be dropped before a partial upload is taken
+        // for a complete one.
     let chunks = chunks.chain(stream::once(tokio::task::yield_now()).filter_map(|()| future::ready(None)));
     let said = Said {
         name: header.file_name,
@@ -160,7 +162,7 @@ pub(super) async fn receive<R: Carries + Send + 'static>(
     Ok(file(files.upload(account, session, said, chunks).await?))
 }
 
-/// The end of a download that a drain does not wait for.
+/// The error of a download that shutdown does not wait for.
 fn stopping() -> Error {
     Error::Unavailable {
         reason: "the server is shutting down; go on at the offset that was reached",
@@ -219,7 +221,7 @@ impl FilesService for FilesApi {
             }
         }
         fields.done().or_status()?;
-        // Counted before anything is looked up, and until its reader has all of it, hangs up, or takes nothing for too long.
+        // Count the download before the first lookup, and until the client has received everything, disconnects, or stalls for too long.
         let counted = (
             self.server.events.hub.place(Kind::Download).or_status()?,
             self.download_permit(&payer).or_status()?,
@@ -236,7 +238,7 @@ impl FilesService for FilesApi {
             let _ = &counted;
             part(Part::Chunk(chunk.or_status()?))
         });
-        // A client that resumes goes on at its offset, so a drain does not wait for a slow reader.
+        // The client can resume at its offset, so shutdown does not wait for slow readers.
         let drain = self.server.drain.clone();
         let late = Box::pin(async move {
             drain.cancelled().await;
@@ -245,7 +247,7 @@ impl FilesService for FilesApi {
         let chunks = stream::unfold(Some((chunks, late)), |state| async move {
             let (mut chunks, mut late) = state?;
             tokio::select! {
-                // A chunk is there whenever a reader asks for one.
+                // A chunk is ready whenever the stream is polled, so unbiased polling could delay the end.
                 biased;
                 () = late.as_mut() => Some((Err(to_status(stopping())), None)),
                 chunk = chunks.next() => Some((chunk?, Some((chunks, late)))),

@@ -1,11 +1,12 @@
-//! Answers without pages that list what a request named or what a user has: what does not fit is left out of the rows, and named in them.
+//! Responses without pagination, whose rows the request names or a user owns. Fields that exceed the size limit are omitted from the rows
+//! and listed in their `truncated_fields`.
 
 use parley_fault::Protection;
 use parley_proto as pb;
 
 use crate::validation::page::PAGE_BYTES;
 
-/// Rows in their order; those beyond the bytes of a page lose what `shorten` takes from them.
+/// Returns the rows in order. `shorten` is applied to each row beyond the maximum bytes of a page.
 fn shortened<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl Fn(&mut M)) -> Vec<M> {
     let mut bytes = 0;
     let fit = |mut row: M| {
@@ -18,7 +19,7 @@ fn shortened<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl Fn(
     rows.map(fit).collect()
 }
 
-/// Members. Beyond the bytes of a page without their attributes and pictures.
+/// Account members. Attributes and avatars are omitted beyond the maximum bytes of a page.
 pub fn agents(agents: impl Iterator<Item = pb::Agent>) -> Vec<pb::Agent> {
     shortened(agents, |agent| {
         agent.custom_attributes = None;
@@ -27,7 +28,7 @@ pub fn agents(agents: impl Iterator<Item = pb::Agent>) -> Vec<pb::Agent> {
     })
 }
 
-/// Messages that were created. Beyond the bytes of a page without what the caller sent, and without the record of the contact.
+/// Created messages. What the caller sent and the sender's contact are omitted beyond the maximum bytes of a page.
 pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message> {
     shortened(messages, |message| {
         message.content = None;
@@ -42,7 +43,7 @@ pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message>
     })
 }
 
-/// Memberships of a user. Beyond the bytes of a page their accounts lack what the operator noted.
+/// Memberships of a user. The account fields that the operator sets are omitted beyond the maximum bytes of a page.
 pub fn memberships(memberships: impl Iterator<Item = pb::Membership>) -> Vec<pb::Membership> {
     shortened(memberships, |membership| {
         if let Some(account) = &mut membership.account {

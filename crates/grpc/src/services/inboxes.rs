@@ -38,13 +38,13 @@ use crate::{
     },
 };
 
-/// Characters in a greeting and the like.
+/// Maximum characters of a greeting and similar texts.
 const TEXT: usize = 10_000;
 
-/// Characters in a URL.
+/// Maximum characters of a URL.
 const URL: usize = 2048;
 
-/// The fields of an inbox that can be set, the channel's under their full path.
+/// The fields that an update mask may contain; those of the channel with their full path.
 const FIELDS: [&str; 22] = [
     "name",
     "avatar_url",
@@ -161,7 +161,7 @@ impl InboxesService for InboxesApi {
         for path in paths.iter().filter(|path| !FIELDS.contains(&path.as_str())) {
             fields.unknown_path(path);
         }
-        // Once to find what is wrong, and once over the inbox as it stands when it is its turn.
+        // `apply` runs twice: here to validate the request, and in the write, on the inbox as it is then.
         let apply = move |fields: &mut Fields, new: &mut NewInbox| paths.iter().for_each(|path| put(fields, new, &inbox, path));
         let mut given = NewInbox::named("");
         fields.within("inbox", |fields| apply(fields, &mut given));
@@ -273,7 +273,7 @@ impl InboxesService for InboxesApi {
     }
 }
 
-/// A change of members, and whom it names.
+/// Creates the call of a membership change, and returns the users that the request names.
 fn members<R: Keyed, M: Message + 'static>(
     request: &Request<R>,
     account: i64,
@@ -301,7 +301,7 @@ fn reveal(caller: &Caller, account: AccountId) -> Reveal {
     }
 }
 
-/// Puts one field of the request into the inbox to make, checking it.
+/// Validates one field of the request and copies it into the new inbox.
 fn put(fields: &mut Fields, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
     let channel = match &inbox.channel {
         Some(pb::inbox::Channel::ApiChannel(channel)) => channel.clone(),
@@ -368,7 +368,7 @@ fn timezone(fields: &mut Fields, path: &str, name: &str) -> String {
     name.to_owned()
 }
 
-/// Hours, as a number or, from a form, as its text.
+/// Validates the reply window: a number of hours, or the same as text if it comes from a form.
 fn reply_window(fields: &mut Fields, attributes: &Json) {
     let window = match attributes.get("agent_reply_time_window") {
         None | Some(Json::Null) => return,
@@ -382,7 +382,7 @@ fn reply_window(fields: &mut Fields, attributes: &Json) {
     }
 }
 
-/// Replaces the days that are named.
+/// Replaces the days in the request; the others are unchanged.
 fn working_hours(fields: &mut Fields, week: &mut Json, days: &[pb::WorkingHours]) {
     let Json::Array(week) = week else { return };
     for day in days {

@@ -1,4 +1,4 @@
-//! Requests that may be repeated: their own id, and what tells one request from another.
+//! Idempotent requests: their request id, and the fingerprint that distinguishes requests with the same id.
 
 use parley_domain::files::signed::content_of;
 use parley_proto as pb;
@@ -7,27 +7,28 @@ use sha2::{Digest as _, Sha256};
 
 /// A request with a `request_id`.
 pub trait Keyed: Message + Clone {
-    /// The request's name in the contract: kept answers outlive a version of the program.
+    /// The request's name in the contract. Part of the fingerprint, so it must not change: stored responses outlive the version of the
+    /// program that stored them.
     const NAME: &'static str;
 
-    /// The request's own id, as it was sent.
+    /// The request id as sent by the client.
     fn request_id(&self) -> &str;
 
     /// The request without its id.
     fn without_id(self) -> Self;
 
-    /// The field that names the one thing that the request is about, and what it says, where whoever looks after the server wants to know.
+    /// The field that names the resource a call acts on, and its value, for the audit event.
     fn resource(&self) -> Option<(&'static str, i64)> {
         None
     }
 
-    /// The names of the uploads in it.
+    /// The upload ids in the request.
     fn upload_ids(&mut self) -> Vec<&mut String> {
         Vec::new()
     }
 
-    /// Tells requests apart: the same call with the same fields, whatever its id looks like. A file is what was in it, because who repeats
-    /// a request may upload again.
+    /// Identifies a request by its type and all fields except its id. Uploads are replaced by the hash of their content, because a client
+    /// that retries a request may have uploaded the file again.
     fn fingerprint(&self) -> [u8; 32] {
         let mut rest = self.clone().without_id();
         for id in rest.upload_ids() {
@@ -74,7 +75,7 @@ macro_rules! keyed {
         }
     )+
 
-        /// The requests by their names, for the test that holds them against the policies of methods.
+        /// The names of all requests, for the test that compares them with the methods' policies.
         #[cfg(test)]
         const REQUESTS: &[&str] = &[$(stringify!($request)),+];
     };

@@ -27,9 +27,9 @@ use crate::{
     },
 };
 
-/// Characters in a description.
+/// Maximum characters of a description.
 const TEXT: usize = 20_000;
-/// The colour of a label that was given none.
+/// The default color of a label.
 const COLOR: &str = "#1f93ff";
 
 /// Implements `LabelsService`.
@@ -144,7 +144,8 @@ fn patch(fields: &mut Fields, label: &pb::Label, paths: &[String]) -> LabelPatch
     patch
 }
 
-/// A title in lower case: letters and digits of any script, hyphens and underscores, as labels that are attached have them.
+/// Validates a title and converts it to lower case: letters and digits of any script, hyphens and underscores, as in the label names of
+/// conversations.
 fn title(fields: &mut Fields, title: &str) -> String {
     fields.required("title", title, SHORT);
     let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_');

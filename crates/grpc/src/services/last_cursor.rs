@@ -1,20 +1,21 @@
-//! Where an open stream is.
+//! The position of an open stream.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use parley_eventlog::cursor::Cursor;
 
-/// Where a stream is, for the status that ends it. It is shared because the stream itself may be dropped before its reader can be told.
+/// The position of a stream, for the status that ends it. Shared, because a stalled stream is dropped before its client can receive the
+/// status.
 #[derive(Clone, Debug, Default)]
 pub struct LastCursor(Arc<Mutex<Option<Cursor>>>);
 
 impl LastCursor {
-    /// Notes where the stream is; absent while it cannot be continued.
+    /// Sets the position; `None` while the stream cannot be resumed.
     pub fn set(&self, cursor: Option<Cursor>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
     }
 
-    /// Where the stream is.
+    /// The current position.
     pub fn get(&self) -> Option<Cursor> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,10 +14,10 @@ use tonic::{Request, Response, Status};
 use super::{request::caller, service_context::ServiceContext};
 use crate::{status::OrStatus as _, validation::fields::Fields};
 
-/// Characters in the secret of a link.
+/// Maximum characters of the secret of a login link.
 const SECRET: usize = 64;
 
-/// Refuses a request id: what the call returns is not stored.
+/// Rejects a request id: the response contains a secret, which is not stored, so the call cannot be idempotent.
 pub(super) fn once_only(fields: &mut Fields, request_id: &str) {
     if !request_id.is_empty() {
         fields.refuse(

@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-/// Messages in one batch.
+/// Maximum number of messages in a batch.
 const BATCH: usize = 500;
 
 fn edge(message: &pb::Message) -> Key {
@@ -46,7 +46,7 @@ fn edge(message: &pb::Message) -> Key {
     }
 }
 
-/// Messages of a page, oldest first, as many as fit, and where the next page starts. A page that goes back keeps the newest of them.
+/// Returns the messages of a page, oldest first, as many as fit, and the key of the next page. A backward page keeps the newest ones.
 pub(super) fn shown<'a>(
     found: &'a MessagePage,
     forward: bool,
@@ -139,7 +139,7 @@ impl MessagesService for MessagesApi {
         fields.done().or_status()?;
         page.check_key(&[Sort::by_id(false)]).or_status()?;
         let (mut before, mut after) = (asked.before.map(MessageId), asked.after.map(MessageId));
-        // A page that goes forward goes on after the last message, one that goes back before the first.
+        // A forward list continues after the last message of the page, a backward one before the first.
         if let Some(key) = page.after {
             if asked.after.is_some() {
                 after = Some(MessageId(key.id.saturating_add(i64::from(before.is_some()))));

@@ -1,6 +1,7 @@
-//! A file per gRPC service, and what belongs to it.
+//! The gRPC services: a file per service, and what they share.
 //!
-//! A handler is a few lines: caller; request to command, naming every bad field; the verb; rows to words of the wire.
+//! A handler is a few lines: authorize the caller, convert the request to a command while collecting all invalid fields, run the command,
+//! convert the result to the response.
 
 pub mod accounts;
 pub mod agent_bots;

@@ -1,4 +1,4 @@
-//! Conversations and messages for a service that is limited to inboxes, without the contacts that it does not see.
+//! Restricts the contact data in conversations and messages for services that are limited to inboxes.
 
 use parley_domain::{auth::caller::Caller, contacts::sessions::Sessions};
 use parley_eventlog::conversion::OfConversation;
@@ -7,7 +7,7 @@ use parley_types::{
     id::{AccountId, ConversationId},
 };
 
-/// Puts, in place of the contacts that the caller does not see, what the sessions of the conversations have submitted.
+    /// Replaces each contact that the caller cannot access by the data that the conversation's session has submitted.
 pub(super) async fn own_contacts<'a, T: OfConversation + 'a>(
     sessions: &Sessions,
     caller: &Caller,

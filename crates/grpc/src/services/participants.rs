@@ -26,10 +26,10 @@ use crate::{
     validation::{fields::Fields, page},
 };
 
-/// The most users that one call names.
+/// Maximum number of users in one call.
 const MOST: usize = 1000;
 
-/// A call that changes who takes part.
+/// Implements a method that changes the participants of a conversation.
 macro_rules! changed {
     ($self:ident, $request:ident, $respond:expr, $patch:expr) => {{
         let asked = $request.get_ref();

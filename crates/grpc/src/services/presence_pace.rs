@@ -1,4 +1,4 @@
-//! When a stream sends who is there: at once after an availability was changed, and once a second at most.
+//! When a pubsub stream sends the presence list: immediately after an availability has changed, but at most once a second.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use parley_fault::Protection;
 use parley_proto as pb;
 use tokio::time::{Instant, sleep_until};
 
-/// The least time between two lists of who is there. Each subscriber reads its own, so a member that changes its availability without pause would
-/// make a database read for each of them each time.
+/// The minimum interval between two presence lists. Each subscriber reads its own list, so without this a member that keeps changing its
+/// availability would cause a database read per subscriber and change.
 const PACE: Duration = Duration::from_secs(1);
 
-/// The pace of one stream.
+/// The schedule of one stream.
 #[derive(Debug, Default)]
 pub struct PresencePace {
-    /// When the next list is due; none: nothing has changed since the last one.
+    /// When the next list is due; `None` if nothing has changed since the last one.
     due: Option<Instant>,
     sent: Option<Instant>,
 }
 
 impl PresencePace {
-    /// Makes a list due if one of the events says that it is another one now.
+    /// Schedules a list if one of the events changes it.
     pub fn follow(&mut self, response: &pb::SubscribePubsubResponse) {
         let mut events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
         if events.any(changes_presence) {
@@ -32,7 +32,7 @@ impl PresencePace {
         }
     }
 
-    /// Waits until a list is due, for ever while none is. Cancel safe.
+    /// Waits until a list is due, indefinitely if none is scheduled. Cancel safe.
     pub async fn due(&self) {
         match self.due {
             Some(due) => sleep_until(due).await,
@@ -40,13 +40,13 @@ impl PresencePace {
         }
     }
 
-    /// Notes that the list that was due is sent now.
+    /// Records that the scheduled list is being sent.
     pub fn sent(&mut self) {
         (self.due, self.sent) = (None, Some(Instant::now()));
     }
 }
 
-/// Whether others see a member differently after an event.
+/// Whether an event changes how a member appears to others.
 fn changes_presence(event: &pb::Event) -> bool {
     let is_shown = |change: &pb::FieldChange| matches!(change.field.as_str(), "availability" | "auto_offline");
     event.kind() == pb::EventKind::AgentUpdated && event.changes.iter().any(is_shown)

@@ -40,10 +40,10 @@ use crate::{
     validation::fields::{Fields, required},
 };
 
-/// What a listener is told.
+/// The responses of a subscription.
 type Heard = Watched<pb::SubscribePubsubResponse>;
 
-/// What contacts' sessions are told of.
+/// The event kinds that contact sessions receive.
 const OF_SESSIONS: [pb::EventKind; 5] = [
     pb::EventKind::MessageCreated,
     pb::EventKind::MessageUpdated,
@@ -171,7 +171,7 @@ fn presence_message(present: Present) -> pb::PubsubPresence {
     }
 }
 
-/// A subscription on its way to the holder of a pubsub token.
+/// An open subscription of a pubsub token.
 struct Hearing {
     api: PubsubApi,
     subscription: Subscription,
@@ -179,12 +179,12 @@ struct Hearing {
     subscriber: PubsubSubscriber,
     /// When the token is looked up again.
     due: Instant,
-    /// When it is old.
+    /// When the stream reaches its maximum age.
     rotates_at: Option<Instant>,
     _counted: (OpenStreamGuard, Permit),
-    /// Everything at or below it has been sent.
+    /// The position up to which everything has been sent.
     last: LastCursor,
-    /// The last look found the session with another contact than the one that is followed.
+    /// Whether the last lookup found that the session belongs to another contact than the one that the filter selects.
     is_astray: bool,
     ended: bool,
     pace: PresencePace,
@@ -213,13 +213,13 @@ impl Hearing {
                         Ok(subscriber) if scope(&subscriber) == scope(&self.subscriber) && subscriber.contact() == self.subscriber.contact() => {
                             (self.subscriber, self.is_astray) = (subscriber, false);
                         }
-                        // The contact was merged: the event of it is on its way, and is followed when it comes.
+                        // The contact was merged. The event of the merge is on its way, and the filter changes when it arrives.
                         Ok(subscriber)
                             if scope(&subscriber) == scope(&self.subscriber) && !self.is_astray && parley_fault::is_on(Protection::FollowedMerges) =>
                         {
                             self.is_astray = true;
                         }
-                        // What it may hear is fixed for the life of a stream: the next one has the new one.
+                        // The filter is fixed for the lifetime of a stream. The client reconnects and gets the new one.
                         Ok(_) => return Some(Err(self.end(rotated(None, Duration::ZERO)))),
                         Err(Error::Unavailable { .. } | Error::Database(_)) => {}
                         Err(error) => return Some(Err(self.end(to_status(error)))),
@@ -272,7 +272,7 @@ impl Hearing {
         }
     }
 
-    /// The merge in a response by which the session gets another contact: that contact, and the event's seq and mark.
+    /// Finds a merge in the response that moves the session to another contact. Returns that contact, and the event's seq and mark.
     fn merge_of(&self, response: &pb::SubscribePubsubResponse) -> Option<(ContactId, Seq, Option<Mark>)> {
         let contact = self
             .subscriber
@@ -288,18 +288,18 @@ impl Hearing {
         Some((ContactId(about.contact.as_ref()?.id), Seq::from_wire(merge.seq), mark))
     }
 
-    /// Goes on with the events of the contact that took in the session's, right behind the merge.
+    /// Continues with the events of the contact that the session was merged into, directly after the merge.
     ///
     /// # Errors
-    /// The status that ends the stream: where the session has gone, or cannot be looked up now.
+    /// Returns the status that ends the stream if the session no longer exists or cannot be looked up now.
     async fn follow_merge(
         &mut self,
         response: &mut pb::SubscribePubsubResponse,
         into: ContactId,
         (at, mark): (Seq, Option<Mark>),
     ) -> Result<(), Status> {
-        // What the session may hear by its proofs is read anew before anything of the other contact is sent. It may have been merged again
-        // since: each merge is followed when its event comes.
+        // Read the session's access again before any event of the other contact is sent: it depends on whether the session is verified. The
+        // contact may have been merged again since; each merge is followed when its event arrives.
         let found = self.api.subscriber(&self.key).await.map(|subscriber| subscriber.as_contact(into));
         let found = found.and_then(|subscriber| filter(&subscriber).map(|filter| (subscriber, filter)));
         let (subscriber, filter) = match found {
@@ -315,7 +315,7 @@ impl Hearing {
         Ok(())
     }
 
-    /// Takes out what a contact's session is not told: of other sessions, private notes, and lines of activity.
+    /// Removes what a contact session does not receive: events of other sessions, private messages, and activity messages.
     fn keep_own(&self, response: &mut pb::SubscribePubsubResponse) {
         if self.subscriber.session().is_none() {
             return;
@@ -339,7 +339,7 @@ impl Hearing {
         });
     }
 
-    /// Shows a contact's session what the client API shows it.
+    /// Converts events to the representation that the client API shows to a contact session.
     fn show(&self, response: &mut pb::SubscribePubsubResponse) {
         let Some(session) = self.subscriber.session_row() else { return };
         let visitor = Visitor(session);
@@ -351,9 +351,9 @@ impl Hearing {
         response.ephemeral = ephemeral.into_iter().map(|event| visitor.ephemeral(event)).collect();
     }
 
-    /// Takes out who types elsewhere, who types a note, and the listener's own typing.
+    /// Removes typing events of conversations that the subscriber cannot access, those for private notes, and the subscriber's own.
     async fn keep_moments(&self, response: &mut pb::SubscribePubsubResponse) {
-        // The events say of a contact what the session is shown.
+        // Events name a contact by the id that the session is shown.
         let contact = self.subscriber.contact().unwrap_or_default().0;
         let own = match (self.subscriber.session_row(), self.key.user_id) {
             (Some(session), _) => (pb::ActorType::Contact, Visitor(session).contact_id(contact)),
@@ -364,7 +364,7 @@ impl Hearing {
             let by_self = event.actor.as_ref().is_some_and(|actor| (actor.r#type(), actor.id) == own);
             let hidden = self.subscriber.contact().is_some() && event.is_private;
             let conversation = ConversationId(event.conversation_id.unwrap_or_default());
-            // What cannot be looked up is not told: it is lossy by contract.
+            // Drop the event if the lookup fails: delivery of ephemeral events is best effort by contract.
             if !by_self && !hidden && self.api.pubsub.reaches(&self.subscriber, conversation).await.unwrap_or_default() {
                 kept.push(event);
             }
@@ -372,7 +372,8 @@ impl Hearing {
         response.ephemeral = kept;
     }
 
-    /// Who is there now. Absent where it cannot be read: it is lossy by contract, and asked for again at the next report of presence.
+    /// The current presence list. `None` if it cannot be read: presence is best effort by contract, and the client asks again with its next
+    /// presence report.
     async fn presence(&mut self) -> Option<pb::SubscribePubsubResponse> {
         self.pace.sent();
         let present = self.api.pubsub.list_present(&self.subscriber).await.ok()?;
@@ -382,12 +383,12 @@ impl Hearing {
         })
     }
 
-    /// Adds the cache keys to events about the lists that they belong to. Each subscriber reads its own, since what it sees decides them; that is
-    /// less than its dashboard reads when a key has changed. Where they cannot be read now, the events go without them and the stream ends soon, each
-    /// at a time of its own: a client that comes back reads the lists.
+    /// Adds the cache keys to a response with events about labels, teams or inboxes. Each subscriber reads its own keys because they depend
+    /// on its access; that costs less than the lists that its dashboard reads when a key has changed. If they cannot be read now, the
+    /// events are sent without them and the stream ends shortly after, at a random time: a client that reconnects reads the lists.
     ///
     /// # Errors
-    /// The status that ends the stream of a caller who may not read them any more.
+    /// Returns the status that ends the stream if the caller has lost access.
     async fn add_cache_keys(&mut self, response: &mut pb::SubscribePubsubResponse) -> Result<(), Status> {
         let mut resources = response
             .events
@@ -415,14 +416,14 @@ impl Hearing {
 
     fn end(&mut self, status: Status) -> Status {
         self.ended = true;
-        // What was read after it has not been sent.
+        // Events read after this position have not been sent.
         let status = ended_at(status, self.last.get());
         meter::ended(Kind::Pubsub, &status);
         status
     }
 }
 
-/// What the holder of a token may hear.
+/// The filter that selects the events which the holder of a token may receive.
 fn filter(subscriber: &PubsubSubscriber) -> Result<Filter> {
     let scope = subscriber.caller.access(subscriber.account)?.inboxes.clone();
     let Some(contact) = subscriber.contact() else {
@@ -443,15 +444,15 @@ fn filter(subscriber: &PubsubSubscriber) -> Result<Filter> {
     })
 }
 
-/// The contact that was taken in, as the event of a merge names it.
+/// The contact that was merged into another, from the event of the merge.
 fn merged_contact(event: &pb::Event) -> Option<ContactId> {
     let change = event.changes.iter().find(|change| change.field == "merged_contact_id")?;
     if let Some(pb::exact_value::Kind::Integer(id)) = change.exact_after.as_ref().and_then(|value| value.kind.as_ref()) {
         return Some(ContactId(*id));
     }
-    // A replica of the last release writes no other.
+    // Replicas of the previous release write only this field.
     match change.after.as_ref()?.kind.as_ref()? {
-        // Ids are counted from 1, far below what a double holds exactly.
+        // Ids are counted from 1, far below the integers that a double cannot represent exactly.
         #[allow(clippy::cast_possible_truncation)]
         prost_types::value::Kind::NumberValue(id) => Some(ContactId(*id as i64)),
         _ => None,

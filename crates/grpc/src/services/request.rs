@@ -1,4 +1,4 @@
-//! What handlers read from a request: its caller, and what makes a change idempotent.
+//! What handlers extract from a request: its caller, and the data that makes a change idempotent.
 
 use std::sync::Arc;
 
@@ -25,10 +25,10 @@ use crate::{
 
 use super::{keyed::Keyed, response::encode};
 
-/// Who calls.
+/// Returns the identity of the caller.
 ///
 /// # Errors
-/// Internal, if a service is served without its layers.
+/// Returns [`Error::Internal`] if the service runs without its middleware.
 pub(super) fn identity<R>(request: &Request<R>) -> Result<Identity> {
     let identity = request.extensions().get::<Identity>();
     identity
@@ -40,11 +40,11 @@ pub(super) fn caller<R>(request: &Request<R>) -> Result<Arc<Caller>> {
     identity(request).map(|identity| identity.caller)
 }
 
-/// A call that changes something. `respond` makes its answer, now and when the request comes again. A `request_id` that is no
-/// UUID is noted among the bad fields.
+/// Creates the [`Call`] of a request that changes something. `respond` builds its response, which is also stored for retries of an
+/// idempotent request. A `request_id` that is not a UUID is reported in `fields`.
 ///
 /// # Errors
-/// Internal, if a service is served without its layers.
+/// Returns [`Error::Internal`] if the service runs without its middleware.
 pub(super) fn change<R: Keyed, T: 'static, M: Message + 'static>(
     fields: &mut Fields,
     request: &Request<R>,
@@ -57,7 +57,7 @@ pub(super) fn change<R: Keyed, T: 'static, M: Message + 'static>(
     Ok(change_as(fields, request, caller, account, respond))
 }
 
-/// As [`change`], for a caller whom the call itself names.
+/// Like [`change`], for a caller that is identified by the request itself.
 pub(super) fn change_as<R: Keyed, T: 'static, M: Message + 'static>(
     fields: &mut Fields,
     request: &Request<R>,

@@ -1,4 +1,4 @@
-//! The answers of calls that changed something, new and stored.
+//! The responses of calls that change something, new or replayed.
 
 use std::sync::Arc;
 
@@ -16,10 +16,11 @@ pub(super) fn encode(cursor: Option<Cursor>) -> Bytes {
     cursor.map(Cursor::encode).unwrap_or_default()
 }
 
-/// The answer of a call that changed something. Its position is told in the metadata too, where whoever passes answers on finds it.
+/// Builds the response of a call that changed something. The cursor is repeated in the metadata, where proxies can read it without decoding
+/// the message.
 ///
 /// # Errors
-/// Internal, if a kept answer cannot be read.
+/// Returns [`Error::Internal`] as a status if a stored response cannot be decoded.
 pub(super) fn answered<T, M: Message + Name + Default>(answer: Answer<T>, respond: impl Fn(&T, Bytes) -> M) -> Result<Response<M>, Status> {
     let (message, cursor) = match answer {
         Answer::Fresh(value, cursor) => {
@@ -43,7 +44,7 @@ pub(super) fn answered<T, M: Message + Name + Default>(answer: Answer<T>, respon
     Ok(response)
 }
 
-/// The answer of a call that created one message.
+/// The response of a call that created one message.
 pub(super) fn created(messages: &Created, cursor: Bytes) -> pb::CreateMessageResponse {
     pb::CreateMessageResponse {
         message: messages.first().map(Arc::as_ref).map(ToProto::to_proto),

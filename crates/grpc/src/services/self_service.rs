@@ -1,4 +1,4 @@
-//! The part of `AccountsService` that members use for themselves, and the cache keys of what they see.
+//! The methods of `AccountsService` that members use for themselves, and the cache keys of their lists.
 
 use bytes::Bytes;
 use parley_domain::{cache_keys::CacheKeys, joined::Agent};
@@ -30,7 +30,7 @@ impl AccountsApi {
         let asked = request.get_ref();
         let (identity, account) = (identity(&request).or_status()?, AccountId(asked.account_id));
         identity.caller.write_access(account).or_status()?;
-        // The request does not name the user, whom the audit event is about.
+        // The target of the audit event is the user, whom the request does not name.
         let user = identity.caller.user_id().map(|user| ("user_id", user.0));
         identity.set_audit_target(Some(account), user);
         let respond = |agent: &Agent, cursor: Bytes| pb::UpdateOwnAvailabilityResponse {

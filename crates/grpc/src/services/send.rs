@@ -1,4 +1,4 @@
-//! `SendMessages`: a stream of messages in, a stream of their answers out, in the same order.
+//! `SendMessages`: a stream of messages in, a stream of their results out, in the same order.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -46,13 +46,13 @@ use crate::{
     },
 };
 
-/// Messages of one stream that may be on their way to the database. Beyond it the stream is not read, so its sender waits.
+/// Maximum number of messages of one stream in flight. The stream is not read beyond it, which blocks the sender.
 const IN_FLIGHT: usize = 512;
 
-/// Answers that travel together at most.
+/// Maximum number of results in one response.
 const TOGETHER: usize = 256;
 
-/// The answers of a stream.
+/// The responses of a stream.
 pub type Answers = Watched<pb::SendMessagesResponse>;
 
 /// What a stream of messages needs.
@@ -69,29 +69,29 @@ pub struct Sender {
 struct Sending {
     sender: Sender,
     caller: Arc<Caller>,
-    /// The trace context of the stream: all its messages belong to it.
+    /// The trace context of the stream, shared by all its messages.
     traceparent: String,
     requests: Streaming<pb::SendMessagesRequest>,
-    /// The answers to come, in the order of their messages.
+    /// Pending results, in the order of their messages.
     waiting: VecDeque<Waiting>,
     next_index: u64,
-    /// The sender has said its last, or what it said could not be read.
+    /// Set when the client has closed its side, or a request could not be read.
     end: Option<Result<(), Status>>,
     _counted: (Place, OpenStreamGuard),
 }
 
-/// An answer to come.
+/// A pending result.
 struct Waiting {
     index: u64,
-    /// Answers come in the order of their messages, so the first one's deadline is the first.
+    /// Results are returned in order, so the first one has the earliest deadline.
     deadline: Instant,
-    /// Its text is rendered before it is queued: until then nothing behind it may be queued.
+    /// The content is a template and is rendered before the message is queued. No later message may be queued until then.
     is_template: bool,
     answer: BoxFuture<'static, pb::SendResult>,
 }
 
 impl Waiting {
-    /// The answer when it is there, or when it is too late for it.
+    /// Waits for the result or the deadline.
     async fn take(&mut self) -> pb::SendResult {
         tokio::select! {
             biased;
@@ -101,11 +101,12 @@ impl Waiting {
     }
 }
 
-/// Answers each message in its turn, within the deadline that a call of its own would have. What is ready travels together; nobody waits for more to come.
+/// Returns a result per message, in order. Each message has the deadline that a unary call would have. Results that are ready are sent
+/// together, without waiting for more.
 ///
 /// # Errors
-/// [`parley_types::error::Error::TooManyStreams`] of the token; [`parley_types::error::Error::Busy`] when too many streams are open; internal, if the service is served without its
-/// layers.
+/// Returns [`Error::TooManyStreams`] if the token has too many streams open, [`Error::Busy`] if too many streams are open in total, and
+/// [`Error::Internal`] if the service runs without its middleware.
 pub fn answers(sender: Sender, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<Answers> {
     let caller = caller(&request)?;
     let permit = sender.server.limits.open_stream(StreamOwner::Token(caller.token))?;
@@ -156,7 +157,7 @@ impl Sending {
                 }
             };
             tokio::select! {
-                // Messages first: the more are on their way, the more one commit takes.
+                // Prefer requests over results: the more messages are in flight, the larger the group commits.
                 biased;
                 () = self.sender.server.drain.cancelled(), if self.end.is_none() => {}
                 request = self.requests.next(), if room => self.take(request),
@@ -176,7 +177,7 @@ impl Sending {
                 let (caller, traceparent) = (Arc::clone(&self.caller), self.traceparent.clone());
                 let is_template = drafts::is_template(&request);
                 let mut answer = send(self.sender.clone(), caller, traceparent, index, request).boxed();
-                // The first poll puts the message into its lane, in the order of the stream.
+                // The first poll queues the message in its writer shard, in the order of the stream.
                 if let Some(result) = (&mut answer).now_or_never() {
                     answer = std::future::ready(result).boxed();
                 }
@@ -206,7 +207,7 @@ impl Sending {
 }
 
 async fn send(sender: Sender, caller: Arc<Caller>, traceparent: String, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
-    // Each counts as a call of its own would.
+    // Each message is charged like a unary call.
     if let Err(limited) = sender.server.limits.charge(caller.token) {
         return refused(index, &to_status(limited.0));
     }
@@ -260,7 +261,7 @@ fn result(index: u64, made: &pb::CreateMessageResponse) -> pb::SendResult {
     }
 }
 
-/// The end of a stream because the server ends. What it took is answered before.
+/// The status of a stream that ends because of shutdown. Results of accepted messages are sent before it.
 fn stopping() -> Status {
     let error = Error::Unavailable {
         reason: "the server is shutting down; send what was not answered again",
@@ -270,7 +271,7 @@ fn stopping() -> Status {
 }
 
 fn refused(index: u64, status: &Status) -> pb::SendResult {
-    // The trailer of details holds the code and the message as well.
+    // The status details contain code and message as well.
     let decoded = tonic_types::Status::decode(status.details()).ok();
     let error = decoded.unwrap_or_else(|| tonic_types::Status {
         code: status.code().into(),

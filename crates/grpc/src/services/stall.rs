@@ -1,10 +1,11 @@
-//! Streams whose readers take nothing: what they hold is given back, though nobody is there to hear of their end.
+//! Releases the resources of stalled streams, whose clients have stopped reading.
 //!
-//! A connection asks a stream for more when there is room for it. So between what was handed out last and the next question a stream can do
-//! nothing by itself, and one whose reader never makes room would keep its place, its position and its session for ever.
+//! A connection polls a stream only when its flow-control window has room. Between polls a stream cannot do anything itself, not even end.
+//! So a stream whose client never reads would hold its stream permit, its position and its session forever.
 //!
-//! Who encodes a stream asks for more until nothing is there, and only then hands on what it has. So a stream that was asked last and had
-//! nothing may still have a reader that takes nothing: after each item the reader is woken once, to see whether it asks again.
+//! tonic's encoder polls a stream until it is pending, and only then passes on the buffered items. So even a stream whose last poll
+//! returned `Pending` may have a client that does not read. To find out, the connection is woken once after each item: if it does not poll
+//! again, the client is not reading.
 
 use std::{
     pin::Pin,
@@ -25,33 +26,33 @@ use crate::{
     status::{ended_at, stalled},
 };
 
-/// The longest time between two looks at all streams.
+/// Maximum interval between two checks of all streams.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// What a stream is made of.
+/// The stream that produces the items.
 type Source<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// A stream on its way.
+/// A stream that has not ended.
 struct Open<T> {
     source: Source<T>,
-    /// Since when its reader has to ask for more, if it has to.
+    /// When the connection was first expected to poll; `None` if it is waiting for the source.
     since: Option<Instant>,
-    /// Its reader got an item, and was not tried since.
+    /// An item was returned, and the connection has not been probed since.
     untried: bool,
-    /// Wakes its reader, which asked while nothing was there.
+    /// The waker of the connection, if it may have to be woken for a probe.
     reader: Option<Waker>,
 }
 
 enum State<T> {
     Open(Open<T>),
-    /// Let go of; its reader was not told yet.
+    /// The source was dropped; the client has not received the status yet.
     Stalled,
     Ended,
 }
 
 struct Held<T> {
     kind: Kind,
-    /// Where the stream is; stays absent for streams without a position.
+    /// The position of the stream; `None` for streams without one.
     last: LastCursor,
     state: Mutex<State<T>>,
 }
@@ -62,12 +63,12 @@ impl<T> Held<T> {
     }
 }
 
-/// What can be let go of, whatever it carries.
+/// Type-erased access to a watched stream.
 trait LetGo: Send + Sync {
-    /// Wakes a reader that may not have taken what it got last: from now on it has to ask for more.
+    /// Wakes a connection that may not have sent the last item. From now on it is expected to poll.
     fn try_reader(&self);
 
-    /// Drops the source if its reader took nothing for so long.
+    /// Drops the source if the connection has not polled for `timeout`.
     fn let_go(&self, timeout: Duration);
 }
 
@@ -75,7 +76,7 @@ impl<T> LetGo for Held<T> {
     fn try_reader(&self) {
         let mut state = self.state();
         let State::Open(open) = &mut *state else { return };
-        // With a time it has to ask already.
+        // If `since` is set, a poll is expected already.
         if !open.untried || open.since.is_some() {
             return;
         }
@@ -83,7 +84,7 @@ impl<T> LetGo for Held<T> {
         open.since = Some(Instant::now());
         let reader = open.reader.take();
         drop(state);
-        // Not under the lock: it may ask at once.
+        // After releasing the lock: waking may poll immediately.
         if let Some(reader) = reader {
             reader.wake();
         }
@@ -97,7 +98,7 @@ impl<T> LetGo for Held<T> {
         }
         let source = std::mem::replace(&mut *state, State::Stalled);
         drop(state);
-        // Not under the lock: what ends with it may take its time.
+        // After releasing the lock: dropping the source may take long.
         drop(source);
         meter::ended(self.kind, &stalled());
         tracing::info!(
@@ -107,7 +108,7 @@ impl<T> LetGo for Held<T> {
     }
 }
 
-/// A stream that is watched.
+/// A stream that is checked for stalls.
 pub struct Watched<T>(Arc<Held<T>>);
 
 impl<T> Stream for Watched<T> {
@@ -121,7 +122,7 @@ impl<T> Stream for Watched<T> {
                 match &next {
                     Poll::Pending => {
                         open.since = None;
-                        // A reader that was tried is woken by its source alone.
+                        // After the probe, only the source may wake the connection.
                         open.reader = open.untried.then(|| cx.waker().clone());
                     }
                     Poll::Ready(Some(_)) => {
@@ -147,7 +148,7 @@ impl<T> std::fmt::Debug for Watched<T> {
     }
 }
 
-/// All streams that are watched.
+/// All watched streams.
 pub struct Stalls {
     timeout: Duration,
     open: Mutex<Vec<Weak<dyn LetGo>>>,
@@ -160,7 +161,7 @@ impl std::fmt::Debug for Stalls {
 }
 
 impl Stalls {
-    /// A stream whose reader takes nothing for `timeout` is let go of while [`Stalls::run`] runs.
+    /// Creates a registry. Streams whose client reads nothing for `timeout` are dropped while [`Stalls::run`] runs.
     pub fn new(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -168,7 +169,7 @@ impl Stalls {
         }
     }
 
-    /// Watches the streams until `stop`. One is let go of within half of the timeout more.
+    /// Checks the streams until `stop` is cancelled. Drops a stalled stream at most half the timeout late.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let every = (self.timeout / 4).min(LOOK);
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
@@ -176,7 +177,7 @@ impl Stalls {
         }
     }
 
-    /// Watches over a stream. `kind` is what the figures call it; `last` is where it is.
+    /// Watches a stream. `kind` is its name in metrics; `last` is its position.
     pub fn watch<T: Send + 'static>(
         &self,
         kind: Kind,
@@ -186,7 +187,7 @@ impl Stalls {
         let held = Arc::new(Held {
             kind,
             last,
-            // A reader whose window never opens never asks for the first item either.
+            // If the flow-control window never opens, the connection does not even poll for the first item.
             state: Mutex::new(State::Open(Open {
                 source: Box::pin(source),
                 since: Some(Instant::now()),
@@ -250,7 +251,7 @@ mod tests {
         );
         for reader in [&mut kept, &mut taken] {
             assert_eq!(reader.next().await.map(Result::ok), Some(Some(1)));
-            // As who encodes it does, before it hands the item on.
+            // As tonic's encoder does before it passes on the item.
             assert!(reader.next().now_or_never().is_none());
         }
         stalls.look();
@@ -278,7 +279,7 @@ mod tests {
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     }
 
-    /// How often somebody was woken.
+    /// Counts wake-ups.
     #[derive(Default)]
     struct Woken(AtomicUsize);
 

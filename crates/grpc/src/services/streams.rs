@@ -1,4 +1,4 @@
-//! What open streams have in common: a token that must stay good, and an end that says where to go on.
+//! What open streams share: re-authentication, rotation, and the status that ends them.
 
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ use crate::{
     status::{rotated, to_status},
 };
 
-/// Why a stream has to end though its reader did nothing wrong.
+/// Why the server ends a stream that is otherwise fine.
 #[derive(Debug)]
 pub enum End {
-    /// Its client shall resume elsewhere.
+    /// The client should resume on another connection.
     Rotated,
-    /// The token is not good any more.
+    /// The token is no longer valid or has lost access to the account.
     Refused(Error),
 }
 
-/// Watches over an open stream: the drain, its age, and the token.
+/// Ends an open stream on shutdown, at its maximum age, or when its token becomes invalid.
 #[derive(Debug)]
 pub struct Watch {
     tokens: Tokens,
@@ -39,16 +39,17 @@ pub struct Watch {
     every: Duration,
     due: Instant,
     drain: CancellationToken,
-    /// When it is old.
+    /// When the stream reaches its maximum age.
     rotates_at: Option<Instant>,
     _open: OpenStreamGuard,
 }
 
 impl Watch {
-    /// Watches over a stream of an account that the caller may read.
+    /// Watches a stream of an account that the caller may access.
     ///
     /// # Errors
-    /// As [`parley_domain::auth::caller::Caller::access`].
+    /// Returns the errors of [`parley_domain::auth::caller::Caller::access`], and [`Error::TooManyStreams`] if the token has too many
+    /// streams open.
     pub fn over<R>(server: &ServiceContext, request: &Request<R>, account: AccountId) -> Result<Self> {
         let identity = identity(request)?;
         let access = identity.caller.access(account)?.clone();
@@ -66,7 +67,7 @@ impl Watch {
         })
     }
 
-    /// What the caller may see.
+    /// The caller's access to the account.
     pub fn access(&self) -> &Access {
         &self.access
     }
@@ -88,7 +89,7 @@ impl Watch {
             }
             match Box::pin(self.renew()).await {
                 Ok(true) => {}
-                // The filter of what it may see is fixed for the life of a stream: the next one has the new one.
+                // The filter is fixed for the lifetime of a stream. The client reconnects and gets the new one.
                 Ok(false) => return End::Rotated,
                 Err(error) => return End::Refused(error),
             }
@@ -99,28 +100,28 @@ impl Watch {
         self.rotates_at.is_some_and(|at| Instant::now() >= at)
     }
 
-    /// Whether what the caller may see is the same as before.
+    /// Authenticates the token again. Returns whether the caller's access is unchanged.
     async fn renew(&mut self) -> Result<bool> {
         self.due = Instant::now() + self.every;
         match self.tokens.authenticate(&self.identity.secret).await {
             Ok(caller) => Ok(caller.access(self.account)?.inboxes == self.access.inboxes),
-            // The database may be away for a while; the stream says so itself when it needs it.
+            // A database outage does not end the stream here; if the stream needs the database, it fails itself.
             Err(Error::Unavailable { .. } | Error::Database(_)) => Ok(true),
             Err(error) => Err(error),
         }
     }
 }
 
-/// When a stream that begins now is old, give or take a tenth: streams that began together do not end together.
+/// When a stream that starts now reaches its maximum age. Randomized by 10 % so that streams that started together do not end together.
 pub fn rotates_at(age: Option<Duration>) -> Option<Instant> {
     age.map(|age| Instant::now() + age.mul_f64(rand::random_range(0.9..1.1)))
 }
 
 impl End {
-    /// The status that the stream ends with, still without its cursor.
+    /// The status that ends the stream, without its cursor.
     pub fn status(self) -> Status {
         match self {
-            // Spread over a second, so that a thousand clients do not come back at once.
+            // Randomize the delay within a second so that clients do not all reconnect at the same time.
             Self::Rotated => rotated(None, Duration::from_millis(rand::random_range(50..1000))),
             Self::Refused(error) => to_status(error),
         }

@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// Characters in a description.
+/// Maximum characters of a description.
 const TEXT: usize = 10_000;
 
 fn seen(team: &TeamView) -> pb::Team {

@@ -1,4 +1,4 @@
-//! The token calls of `AccountsService`.
+//! The token methods of `AccountsService`.
 
 use parley_domain::{auth::tokens::NewToken, kind::TokenKind};
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};

@@ -1,4 +1,4 @@
-//! Messages to make, as requests carry them: fields, and what the content types ask of their items.
+//! Validates messages to create: their fields, and the items that content types require.
 
 use parley_domain::{
     files::new_attachment::{NewAttachment, Plain},
@@ -17,16 +17,16 @@ use serde_json::{Map, Value as Json, json};
 
 use super::fields::{Fields, SHORT};
 
-/// Characters in a message, as Chatwoot has it.
+/// Maximum characters of a message, as in Chatwoot.
 const CONTENT: usize = 150_000;
 
-/// Characters in a URL, as Chatwoot has it.
+/// Maximum characters of a URL, as in Chatwoot.
 const URL: usize = 2048;
 
-/// The keys of `content_attributes` that a creation keeps, as Chatwoot has it.
+/// The keys of `content_attributes` that are stored on creation, as in Chatwoot.
 const KEPT: [&str; 4] = ["items", "in_reply_to", "automation_rule_id", "external_created_at"];
 
-/// Reads a message to make, naming every bad field.
+/// Converts a draft to a new message and reports every invalid field.
 pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
     let message_type = fields
         .kind::<pb::MessageType>("type", draft.r#type)
@@ -71,7 +71,7 @@ pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
     }
 }
 
-/// Whether the text of a message to send is rendered before it is queued.
+/// Whether the content is a template, which is rendered before the message is queued.
 pub fn is_template(request: &pb::SendMessagesRequest) -> bool {
     let draft = request.message.as_ref();
     let is_sent = |draft: &&pb::MessageDraft| draft.r#type() != pb::MessageType::Incoming;
@@ -83,7 +83,8 @@ fn attachments(fields: &mut Fields, drafts: Vec<pb::AttachmentDraft>) -> Vec<New
     let read =
         |(nth, draft): (usize, pb::AttachmentDraft)| fields.within(&format!("attachments[{nth}]"), |fields| attachment(fields, draft));
     let attachments: Vec<NewAttachment> = drafts.into_iter().enumerate().filter_map(read).collect();
-    // One message carries them all, so together they get what one map may hold. A single one that is too large has been refused.
+    // The attachments are stored in one message, so their `meta` together must fit into the limit of one attribute map. A single one that
+    // exceeds it has been reported already.
     let meta = |attachment: &NewAttachment| match attachment {
         NewAttachment::Plain(plain) => AttributeSize::of(&plain.meta).bytes(),
         NewAttachment::Upload(_) => 0,
@@ -145,7 +146,7 @@ fn url(fields: &mut Fields, url: String) -> String {
     url
 }
 
-/// A template needs its name.
+/// Validates additional attributes: template parameters must contain the template's name.
 fn template(fields: &mut Fields, attributes: Option<&Struct>) -> Map<String, Json> {
     let object = fields.attributes("additional_attributes", attributes);
     let named = |params: &Map<String, Json>| params.get("name").and_then(Json::as_str).is_some_and(|name| !name.is_empty());
@@ -161,7 +162,7 @@ fn template(fields: &mut Fields, attributes: Option<&Struct>) -> Map<String, Jso
     object
 }
 
-/// What an item of a content type may hold; none: the type has no items.
+/// The allowed keys of an item; `None` if the content type has no items.
 fn item_keys(content_type: ContentType) -> Option<&'static [&'static str]> {
     match content_type {
         ContentType::InputSelect => Some(&["title", "value"]),
@@ -183,7 +184,8 @@ fn item_keys(content_type: ContentType) -> Option<&'static [&'static str]> {
     }
 }
 
-/// The rules of Chatwoot's content attributes, in its words, which the JSON door shows.
+/// Validates the items of a content type by Chatwoot's rules. The messages are Chatwoot's too, because the REST gateway returns them
+/// unchanged.
 fn items(fields: &mut Fields, content_type: ContentType, attributes: Option<&Struct>) {
     let Some(allowed) = item_keys(content_type) else { return };
     let mut refuse = |rule, text: String| fields.refuse("content_attributes", rule, text);

@@ -1,4 +1,4 @@
-//! Validation: the rules of the contract's fields, and the list of every one that is broken.
+//! Validates the fields of requests and collects every violation.
 
 use parley_fault::Protection;
 use parley_proto::value::{micros, object};
@@ -12,16 +12,16 @@ use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-/// Characters in a short text, unless the contract says otherwise.
+/// Maximum characters of a short text, unless the contract says otherwise.
 pub const SHORT: usize = 255;
 
-/// Violations that are collected; an answer has room for fewer.
+/// Maximum number of violations to collect. A status has room for fewer.
 const VIOLATIONS: usize = 200;
 
-/// Additional attributes of contacts that feed an index.
+/// The additional attributes of contacts that are indexed.
 const INDEXED: [&str; 5] = ["company_name", "company", "city", "country", "country_code"];
 
-/// Collects what is wrong with a request's fields.
+/// Collects the violations of a request's fields.
 #[derive(Debug, Default)]
 pub struct Fields {
     violations: Vec<Violation>,
@@ -29,7 +29,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Notes a violation, as long as there are not too many.
+    /// Adds a violation, up to [`VIOLATIONS`].
     pub fn refuse(&mut self, field: &str, rule: Rule, description: impl Into<String>) {
         if self.violations.len() < VIOLATIONS {
             self.violations
@@ -37,7 +37,8 @@ impl Fields {
         }
     }
 
-    /// Notes a path of an update mask that cannot be changed; the mask belongs to the request as a whole.
+    /// Adds a violation for an update mask path that cannot be changed. The mask is a field of the request itself, so the current prefix
+    /// does not apply.
     pub fn unknown_path(&mut self, path: &str) {
         let description = format!("must name fields that can be changed, which {path} is not");
         if self.violations.len() < VIOLATIONS {
@@ -45,7 +46,7 @@ impl Fields {
         }
     }
 
-    /// Checks the fields of a message inside the request.
+    /// Validates the fields of a nested message: violations in `check` are prefixed with `field`.
     pub fn within<T>(&mut self, field: &str, check: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.prefix.len();
         self.prefix.push_str(field);
@@ -55,10 +56,10 @@ impl Fields {
         checked
     }
 
-    /// All fields were checked.
+    /// Ends the validation.
     ///
     /// # Errors
-    /// [`Error::Invalid`], naming every bad field.
+    /// Returns [`Error::Invalid`] with all violations, if there are any.
     pub fn done(self) -> Result<()> {
         if self.violations.is_empty() {
             Ok(())
@@ -67,9 +68,9 @@ impl Fields {
         }
     }
 
-    /// A text of at most so many characters, without NUL, which PostgreSQL cannot store.
+    /// Validates the length of a text in characters, and rejects NUL, which PostgreSQL cannot store.
     pub fn text(&mut self, field: &str, text: &str, limit: usize) {
-        // A character has at least one byte: most texts need no counting.
+        // A character has at least one byte, so most texts need no counting.
         if text.len() > limit && text.chars().count() > limit {
             self.refuse(field, Rule::TooLong(limit), format!("must have at most {limit} characters"));
         }
@@ -78,7 +79,7 @@ impl Fields {
         }
     }
 
-    /// As [`Fields::text`], for a text that must not be blank.
+    /// Like [`Fields::text`], for a text that must not be blank.
     pub fn required(&mut self, field: &str, text: &str, limit: usize) {
         if text.trim().is_empty() {
             self.refuse(field, Rule::Required, "must not be blank");
@@ -86,7 +87,7 @@ impl Fields {
         self.text(field, text, limit);
     }
 
-    /// As [`Fields::text`], for a name that appears in logs and terminals: one line, which steers nothing.
+    /// Like [`Fields::text`], for a name that appears in logs and terminals: rejects line breaks and other control characters.
     pub fn name(&mut self, field: &str, name: &str, limit: usize) {
         self.text(field, name, limit);
         if name.chars().any(is_unsafe) {
@@ -94,7 +95,7 @@ impl Fields {
         }
     }
 
-    /// As [`Fields::name`], for a name that must not be blank.
+    /// Like [`Fields::name`], for a name that must not be blank.
     pub fn required_name(&mut self, field: &str, name: &str, limit: usize) {
         if name.trim().is_empty() {
             self.refuse(field, Rule::Required, "must not be blank");
@@ -102,14 +103,14 @@ impl Fields {
         self.name(field, name, limit);
     }
 
-    /// An optional text; a blank one counts as absent.
+    /// Validates an optional text. A blank one counts as absent.
     pub fn optional(&mut self, field: &str, text: Option<String>, limit: usize) -> Option<String> {
         let text = text.filter(|text| !text.trim().is_empty())?;
         self.text(field, &text, limit);
         Some(text)
     }
 
-    /// An id that must be there.
+    /// Validates a required id.
     pub fn id(&mut self, field: &str, id: i64) -> i64 {
         if id <= 0 {
             self.refuse(field, Rule::Required, "must be an id, which is above 0");
@@ -117,7 +118,7 @@ impl Fields {
         id
     }
 
-    /// An e-mail address by Chatwoot's pattern, in lower case.
+    /// Validates an e-mail address by Chatwoot's pattern and converts it to lower case.
     pub fn email(&mut self, field: &str, email: Option<String>) -> Option<String> {
         let email = self.optional(field, email, SHORT)?.trim().to_lowercase();
         let fits = email
@@ -129,7 +130,7 @@ impl Fields {
         Some(email)
     }
 
-    /// A phone number by Chatwoot's pattern, which is not anchored at its start.
+    /// Validates a phone number by Chatwoot's pattern, which is not anchored at the start.
     pub fn phone_number(&mut self, field: &str, number: Option<String>) -> Option<String> {
         let number = self.optional(field, number, SHORT)?;
         let digits = number.rsplit_once('+').map_or("", |(_, digits)| digits);
@@ -140,7 +141,7 @@ impl Fields {
         Some(number)
     }
 
-    /// An absolute http(s) URL; empty: none.
+    /// Validates an absolute http(s) URL. Empty means absent.
     pub fn url(&mut self, field: &str, url: &str, limit: usize) {
         self.text(field, url, limit);
         let web = url
@@ -151,7 +152,7 @@ impl Fields {
         }
     }
 
-    /// The URL of a picture, or the name of an upload, which is looked at later; empty: none.
+    /// Validates an avatar: a URL, or the id of an upload, which is resolved later. Empty means absent.
     pub fn picture(&mut self, field: &str, picture: &str, limit: usize) {
         let name = picture.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if name {
@@ -161,20 +162,20 @@ impl Fields {
         }
     }
 
-    /// Degrees, at most so many on either side of 0.
+    /// Validates an angle in degrees, between `-most` and `most`.
     pub fn degrees(&mut self, field: &str, degrees: f64, most: i64) {
-        #[allow(clippy::cast_precision_loss)] // 90 and 180
+        #[allow(clippy::cast_precision_loss)] // 90 or 180, which a double represents exactly
         if degrees.is_nan() || degrees.abs() > most as f64 {
             self.refuse(field, Rule::OutOfRange(most), format!("must be -{most} to {most}"));
         }
     }
 
-    /// An attribute map of something new, within [`parley_types::attribute_limits`]; absent: an empty object.
+    /// Validates the attribute map of a new resource against [`parley_types::attribute_limits`]. An absent map is returned as an empty one.
     pub fn attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let object = self.attribute_update(field, attributes);
         if !object.is_empty() {
             let size = AttributeSize::of_map(&object);
-            // `attribute_update` has reported a map that is nested too deeply.
+            // `attribute_update` has already reported a map that is nested too deeply.
             if size.levels <= attribute_limits::LEVELS
                 && let Some(violation) = attribute_limits::violation(field, size)
             {
@@ -184,8 +185,8 @@ impl Fields {
         object
     }
 
-    /// An attribute map, or a part of one, that changes a stored one. The nesting is checked here. Bytes and keys are checked by the verb
-    /// ([`attribute_limits::check_change`]): the limits hold for the result, and a map beyond them may shrink.
+    /// Validates an attribute map that replaces or patches a stored one. Only the nesting is checked here. The domain command checks bytes
+    /// and keys ([`attribute_limits::check_change`]), because the limits apply to the result, and a map that exceeds them may shrink.
     pub fn attribute_update(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let Some(attributes) = attributes else { return Map::new() };
         match object(attributes) {
@@ -209,7 +210,8 @@ impl Fields {
         }
     }
 
-    /// Checks additional attributes of a contact: those that contacts are searched, sorted and filtered by have the limit of a short text.
+    /// Validates the additional attributes of a contact that are indexed for search, sorting and filters. They have the limit of a short
+    /// text.
     pub fn indexed_attributes(&mut self, field: &str, attributes: &Map<String, Json>) {
         if !parley_fault::is_on(Protection::IndexedTexts) {
             return;
@@ -221,14 +223,14 @@ impl Fields {
         }
     }
 
-    /// As [`Fields::attributes`], for a conversation, whose entries Chatwoot limits.
+    /// Like [`Fields::attributes`], for a conversation, whose values have Chatwoot's limits.
     pub fn conversation_attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let object = self.attributes(field, attributes);
         self.conversation_entries(field, &object);
         object
     }
 
-    /// As [`Fields::attribute_update`], for a conversation, whose entries Chatwoot limits.
+    /// Like [`Fields::attribute_update`], for a conversation, whose values have Chatwoot's limits.
     pub fn conversation_attribute_update(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let object = self.attribute_update(field, attributes);
         self.conversation_entries(field, &object);
@@ -250,7 +252,7 @@ impl Fields {
         }
     }
 
-    /// A point in time.
+    /// Validates a point in time.
     pub fn time(&mut self, field: &str, at: Option<&Timestamp>) -> Option<Micros> {
         let at = at?;
         let read = micros(at);
@@ -266,7 +268,7 @@ impl Fields {
         read
     }
 
-    /// An enum's number that the contract names; 0 is none.
+    /// Validates an enum value of the contract. 0 means unspecified.
     pub fn kind<W: TryFrom<i32>>(&mut self, field: &str, number: i32) -> Option<W> {
         if number == 0 {
             return None;
@@ -278,14 +280,14 @@ impl Fields {
         kind
     }
 
-    /// A list of at most so many entries.
+    /// Validates the number of entries in a list.
     pub fn count(&mut self, field: &str, count: usize, limit: usize) {
         if count > limit {
             self.refuse(field, Rule::TooMany(limit), format!("must have at most {limit} entries"));
         }
     }
 
-    /// Labels: trimmed, split at commas, each once, in the order given.
+    /// Normalizes labels: splits at commas, trims, and removes duplicates, preserving the order.
     pub fn labels(&mut self, field: &str, labels: &[String]) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for name in labels
@@ -303,14 +305,14 @@ impl Fields {
         names
     }
 
-    /// A request's own id; empty: none.
+    /// Validates a request id. Empty means absent.
     pub fn request_id(&mut self, id: &str) -> Option<Uuid> {
         if id.is_empty() {
             return None;
         }
         let uuid = Uuid::parse_str(id).ok();
         if uuid.is_none() {
-            // The id belongs to the request as a whole, wherever the check is made.
+            // The id is a field of the request itself, so the current prefix does not apply.
             self.violations.push(Violation::new(
                 "request_id",
                 Rule::Invalid,
@@ -321,10 +323,10 @@ impl Fields {
     }
 }
 
-/// A message that must be in the request.
+/// Returns a required message of the request.
 ///
 /// # Errors
-/// [`Error::Invalid`].
+/// Returns [`Error::Invalid`] if it is absent.
 pub fn required<T>(field: &str, message: Option<T>) -> Result<T> {
     message.ok_or_else(|| Error::invalid(field, Rule::Required, "must be given"))
 }

@@ -1,4 +1,4 @@
-//! Filters of the contract as the verbs take them. Whether they make sense is for `parley_domain::filter` to say, which names their faults in order.
+//! Converts filters of the contract to domain conditions. `parley_domain::filter` validates them, and reports their violations in order.
 
 use parley_domain::filter::{Given, Joiner, Operator};
 use parley_proto::{self as pb, FilterJoiner, FilterOperator, value::json_of};
@@ -6,7 +6,7 @@ use parley_types::error::Rule;
 
 use super::fields::Fields;
 
-/// Reads the conditions of a filter; an absent one has none.
+/// Converts the conditions of a filter. An absent filter has none.
 pub fn read(fields: &mut Fields, filter: Option<pb::Filter>) -> Vec<Given> {
     let conditions = filter.unwrap_or_default().conditions;
     conditions

@@ -1,4 +1,4 @@
-//! What requests must look like: the rules of fields, page tokens, filters and drafts of messages.
+//! Validation of requests: fields, page tokens, filters and message drafts.
 
 pub mod drafts;
 pub mod fields;

@@ -1,4 +1,4 @@
-//! Pages: which one is asked for, and how many rows an answer has room for.
+//! Pagination: the requested page, and the number of rows that fit into a response.
 
 use parley_domain::page::{Key, Page, PageRequest};
 use parley_fault::Protection;
@@ -10,15 +10,15 @@ use super::{
     page_token::{decode, encode, fingerprint},
 };
 
-/// Bytes of the rows of a page; a first row that is larger is alone in it. With the largest row, or with the conversation that a list of
-/// messages is of, an answer stays below the 4 MiB that gRPC clients accept by default.
+/// Maximum bytes of the rows of a page; a larger first row is returned alone. Together with the largest row, or with the conversation in a
+/// list of messages, a response stays below the 4 MiB that gRPC clients accept by default.
 pub const PAGE_BYTES: usize = 1792 * 1024;
 
-/// The greatest page and the farthest skip.
+/// The maximum page size and the maximum skip.
 const MAX_SIZE: i32 = 1000;
 const MAX_SKIP: i32 = 1_000_000;
 
-/// Reads which page is asked for. `same` is the request without its page fields.
+/// Validates and parses the page fields. `same` is the request without them.
 pub fn read(fields: &mut Fields, same: &impl Message, (size, default): (i32, i32), token: &str, skip: i32) -> PageRequest {
     if !(0..=MAX_SIZE).contains(&size) {
         fields.refuse(
@@ -50,15 +50,15 @@ pub fn read(fields: &mut Fields, same: &impl Message, (size, default): (i32, i32
     }
 }
 
-/// Rows on the wire, as many of `rows` as fit into the bytes of a page, one at least; and whether that is all of them.
+/// Converts as many rows as fit into a page, at least one. Also returns whether that is all of them.
 pub fn take<T, M: Message>(rows: impl IntoIterator<Item = T>, mut to_wire: impl FnMut(T) -> M) -> (Vec<M>, bool) {
     let (mut rows, mut taken, mut bytes) = (rows.into_iter(), Vec::new(), 0);
-    // Takes rows until they have more than so many bytes; then none, or else whether those are all.
+    // Converts rows until they exceed `until` bytes, and then returns `None`; otherwise returns whether all rows were taken.
     let mut take = |until| {
         for row in rows.by_ref() {
             let row = to_wire(row);
             let length = row.encoded_len();
-            // The row's tag and length.
+            // plus the tag and length of the row
             bytes += length + 6;
             if bytes > PAGE_BYTES && !taken.is_empty() && parley_fault::is_on(Protection::PageBytes) {
                 return Some(false);
@@ -74,7 +74,7 @@ pub fn take<T, M: Message>(rows: impl IntoIterator<Item = T>, mut to_wire: impl 
     (taken, whole.unwrap_or(true))
 }
 
-/// The rows of a page on the wire, as many as fit, and the token of the next page.
+/// Converts the rows of a page, as many as fit, and returns the token of the next page.
 pub fn fill<'a, T, M: Message>(same: &impl Message, found: &'a Page<T>, to_wire: impl FnMut(&'a T) -> M) -> (Vec<M>, String) {
     let (rows, whole) = take(&found.items, to_wire);
     let next = if whole {
@@ -86,7 +86,7 @@ pub fn fill<'a, T, M: Message>(same: &impl Message, found: &'a Page<T>, to_wire:
     (rows, token)
 }
 
-/// Writes where the next page starts; empty: nowhere.
+/// Encodes the token of the next page; empty if there is none.
 pub fn write(same: &impl Message, next: Option<&Key>) -> String {
     next.map(|key| encode(key, fingerprint(same))).unwrap_or_default()
 }

@@ -1,14 +1,14 @@
-//! Page tokens: opaque to clients, and good only for the request that they came from.
+//! Page tokens: opaque to clients, and valid only with the request that returned them.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Buf, BufMut};
 use parley_domain::page::{Key, SortValue};
 use prost::Message;
 
-/// Bytes of a token: a few sort values, generously.
+/// Maximum bytes of a token, generous for a few sort values.
 const TOKEN_BYTES: usize = 64 * 1024;
 
-/// Identifies a request by everything but its page.
+/// Identifies a request by all fields except its page.
 pub(super) fn fingerprint(request: &impl Message) -> u32 {
     crc32fast::hash(&request.encode_to_vec())
 }
@@ -45,7 +45,7 @@ fn put(bytes: &mut Vec<u8>, value: &SortValue) {
     }
 }
 
-/// Reads a value. A list within a list was never written, and is not read: a forged token must not decide how deep this recurses.
+/// Decodes a value. Nested lists are never written, so they are rejected: otherwise a forged token could cause unbounded recursion.
 fn get(body: &mut &[u8], is_in_list: bool) -> Option<SortValue> {
     Some(match body.try_get_u8().ok()? {
         0 => SortValue::Null,
@@ -102,7 +102,7 @@ mod tests {
             prop_assert_eq!(decode(&token, print ^ 1), None);
         }
 
-        /// Anybody can compute the checksum of a token.
+        /// The checksum is not keyed, so a forged token can have a valid one.
         #[test]
         fn forged_tokens_do_not_recurse(lists in 1_usize..100_000, print: u32) {
             let mut bytes = print.to_be_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! Where a subscription starts, what it filters, and how often it beats: the fields of `Subscribe` and of a consumer's `open`.
+//! The fields that `Subscribe` and a consumer's `open` share: start, filter and heartbeat.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use prost_types::Duration as WireDuration;
 
 use super::fields::Fields;
 
-/// Entries in a list of a filter.
+/// Maximum entries in a list of a filter.
 const LIST: usize = 1000;
 
-/// Reads where a subscription starts; absent: at the head of the log.
+/// Converts the start of a subscription. Defaults to the head of the log.
 ///
 /// # Errors
-/// [`parley_types::error::Error::Invalid`] for a cursor that cannot be decoded.
+/// Returns [`parley_types::error::Error::Invalid`] if a cursor cannot be decoded.
 pub fn start(fields: &mut Fields, start: Option<&subscribe_request::Start>) -> Result<Start> {
     use subscribe_request::Start as Asked;
     Ok(match start {
@@ -31,7 +31,7 @@ pub fn start(fields: &mut Fields, start: Option<&subscribe_request::Start>) -> R
     })
 }
 
-/// Reads a filter, within what the caller may see.
+/// Converts a filter, restricted to what the caller may access.
 pub fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Access) -> Filter {
     fields.within("filter", |fields| {
         fields.count("kinds", asked.kinds.len(), 100);
@@ -80,7 +80,7 @@ pub fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Access) -> F
     })
 }
 
-/// Reads how often a stream without events sends a heartbeat; absent: the default.
+/// Validates the heartbeat interval of an idle stream. `None` selects the default.
 pub fn heartbeat(fields: &mut Fields, asked: Option<&WireDuration>) -> Option<Duration> {
     let asked = asked?;
     let heartbeat = Duration::try_from(*asked)

@@ -1,7 +1,7 @@
-//! The one place that makes an error of the JSON API: its shapes here, which refusal has which in `refusal`.
+//! The only place that creates error responses of the JSON API. The shapes are defined here; `refusal` maps each gRPC status to one.
 //!
-//! Lack of permission is 401 and bad input 422 there; the shapes are A `{"error"}`, B `{"message","attributes"}`, C `{"errors"}` and
-//! D `{"status","error"}`. Message creation has shape A for all that is wrong with the message.
+//! As in Chatwoot, missing permission is 401 and invalid input 422. The shapes are A `{"error"}`, B `{"message","attributes"}`, C
+//! `{"errors"}` and D `{"status","error"}`. Message creation uses shape A for everything that is wrong with the message.
 
 mod refusal;
 pub(crate) mod sentence;
@@ -21,10 +21,10 @@ use crate::{
     params::tree_budget::TooLarge,
 };
 
-/// Sentences of one answer.
+/// Maximum number of violations named in one response.
 const SENTENCES: usize = 50;
 
-/// What a refused request is answered.
+/// An error response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     status: StatusCode,
@@ -32,7 +32,7 @@ pub struct Failure {
     retry_after: Option<u64>,
 }
 
-/// What a handler answers.
+/// The result of a handler.
 pub type Answer = Result<Response, Failure>;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -51,24 +51,24 @@ impl Failure {
         }
     }
 
-    /// Shape A.
+    /// Creates an error of shape A.
     pub fn error(status: StatusCode, text: &str) -> Self {
         Self::new(status, json!({ "error": text }))
     }
 
-    /// Shape D.
+    /// Creates an error of shape D.
     pub fn fault(status: StatusCode) -> Self {
         let reason = status.canonical_reason().unwrap_or_default();
         Self::new(status, json!({ "status": status.as_u16(), "error": reason }))
     }
 
-    /// 400 for a request that is beyond a limit of its reader: shape D with the limit as its text.
+    /// 400 for a request that exceeds a parser limit: shape D, with the limit as its text.
     pub fn beyond(limit: TooLarge) -> Self {
         let text = format!("the request {}", limit.0);
         Self::new(StatusCode::BAD_REQUEST, json!({ "status": 400, "error": text }))
     }
 
-    /// 503 for a request for whose body there is no memory now.
+    /// 503 for a request whose body does not fit into the memory budget of requests.
     pub fn no_memory() -> Self {
         Self {
             retry_after: Some(1),
@@ -76,23 +76,23 @@ impl Failure {
         }
     }
 
-    /// 404 for what is no route.
+    /// 404 for a path that is not a route.
     pub fn unknown_route() -> Self {
         Self::fault(StatusCode::NOT_FOUND)
     }
 
-    /// 404 for what would have created a webhook: says what there is in its place.
+    /// 404 for a request that would create a webhook in Chatwoot. The text names the alternative.
     pub fn no_webhooks() -> Self {
         let text = "Not Found: Parley calls no URLs. Follow its stream of events: GET /api/v1/accounts/{account_id}/events, or gRPC.";
         Self::new(StatusCode::NOT_FOUND, json!({ "status": 404, "error": text }))
     }
 
-    /// 404 for a thing that is not there.
+    /// 404 for a resource that does not exist.
     pub fn not_found() -> Self {
         Self::error(StatusCode::NOT_FOUND, "Resource could not be found")
     }
 
-    /// 422 for a parameter that must be there.
+    /// 422 for a missing parameter.
     pub fn missing(key: &str) -> Self {
         Self::error(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -100,12 +100,12 @@ impl Failure {
         )
     }
 
-    /// 422 for a file where none is taken.
+    /// 422 for a file that the route does not accept.
     pub fn no_files(field: &str) -> Self {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, &format!("{}: no file is taken here", echo(field)))
     }
 
-    /// 422 in shape B for an update of which nothing is understood: names what was sent, and what could be.
+    /// 422 of shape B for an update without a single known attribute. Names the attributes that were sent and those that can be changed.
     pub fn unsupported(names: &[String], changeable: &[&str]) -> Self {
         let names: Vec<_> = names.iter().map(|name| echo(name)).collect();
         let text = format!(
@@ -116,7 +116,7 @@ impl Failure {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!({ "message": text, "attributes": names }))
     }
 
-    /// Shape B.
+    /// 422 of shape B for invalid fields.
     pub fn record(complaints: &[Complaint]) -> Self {
         let mut attributes: Vec<&str> = Vec::new();
         for complaint in complaints.iter().take(SENTENCES) {
@@ -130,7 +130,7 @@ impl Failure {
         )
     }
 
-    /// Shape A, as message creation has it.
+    /// 422 of shape A, as for message creation.
     pub fn message(complaints: &[Complaint]) -> Self {
         let text = match complaints.iter().find(|complaint| complaint.alone) {
             Some(complaint) => complaint.sentence.clone(),
@@ -139,7 +139,7 @@ impl Failure {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, &text)
     }
 
-    /// 422 for a contact that cannot be deleted while it is there, the name with its first letter large.
+    /// 422 for a contact that cannot be deleted because it is online. The name is capitalized.
     pub fn online(name: &str) -> Self {
         let mut letters = name.chars();
         let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
@@ -147,7 +147,7 @@ impl Failure {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!({ "message": text }))
     }
 
-    /// 422 for conditions that are joined by something else, or by nothing.
+    /// 422 for filter conditions that are joined by an unknown operator or none.
     pub fn bad_query_operator() -> Self {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, "Query operator must be either \"AND\" or \"OR\".")
     }
@@ -161,12 +161,12 @@ impl Failure {
         }
     }
 
-    /// Whether the request itself is wrong.
+    /// Whether the response reports invalid input.
     pub fn is_invalid(&self) -> bool {
         self.status == StatusCode::UNPROCESSABLE_ENTITY
     }
 
-    /// Whether a thing is not there.
+    /// Whether the response reports a missing resource.
     pub fn is_not_found(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
     }
@@ -186,7 +186,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// The first [`SENTENCES`] of them, and how many there are besides.
+/// Joins the first [`SENTENCES`] messages, followed by the number of the remaining ones.
 fn joined(complaints: &[Complaint]) -> String {
     let text = complaints
         .iter()

@@ -1,4 +1,4 @@
-//! The one map from refusals to status codes and bodies of the JSON API.
+//! Maps gRPC statuses to status codes and bodies of the JSON API.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{Body, Failure};
 use crate::errors::sentence::Complaint;
 
 impl Failure {
-    /// 410 for a cursor that the log cannot continue, with how far the log reaches. A browser does not reconnect after it.
+    /// 410 for a cursor that the log cannot resume from, with the range of the log. An `EventSource` does not reconnect after 410.
     fn gone(reason: &str, status: &Status) -> Self {
         let details = status.get_error_details();
         let told = |key: &str| metadata(&details, key).unwrap_or_default();
@@ -28,12 +28,12 @@ impl Failure {
         )
     }
 
-    /// What a refused message creation is answered.
+    /// Converts the status of a failed message creation.
     pub fn of_message(status: &Status) -> Self {
         Self::of(status, Self::message)
     }
 
-    /// What a refused change of a message's status is answered.
+    /// Converts the status of a failed update of a message's status.
     pub fn of_message_status(status: &Status) -> Self {
         if reason(&status.get_error_details()) == "FAILED_PRECONDITION" {
             return Self::error(StatusCode::FORBIDDEN, "Message status update is only allowed for API inboxes");
@@ -41,7 +41,7 @@ impl Failure {
         Self::of(status, Self::record)
     }
 
-    /// What a refused filter is answered: its first fault, in the service's own sentence.
+    /// Converts the status of a failed filter query: returns its first violation, in the service's words.
     pub fn of_filter(status: &Status) -> Self {
         let details = status.get_error_details();
         let faults = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
@@ -51,7 +51,7 @@ impl Failure {
         }
     }
 
-    /// What became of a retry: an unknown message is no 404 in the product.
+    /// Converts the status of a failed retry: in Chatwoot, an unknown message is not a 404 here.
     pub fn of_retry(status: &Status, id: i64) -> Self {
         let details = status.get_error_details();
         let kind = details.error_info().and_then(|info| info.metadata.get("kind"));
@@ -62,7 +62,7 @@ impl Failure {
         Self::from(status.clone())
     }
 
-    /// What a refused call of the client side is answered: a thing that is not there looks like a route that is not.
+    /// Converts the status of a failed client API call: a missing resource gets the same response as an unknown route.
     pub fn of_client(status: &Status) -> Self {
         if reason(&status.get_error_details()) == "NOT_FOUND" {
             return Self::unknown_route();
@@ -70,7 +70,7 @@ impl Failure {
         Self::of(status, Self::record)
     }
 
-    /// What a refused call of the platform side is answered: tokens that are not the operator's are as good as none.
+    /// Converts the status of a failed platform API call: any token other than the operator's gets the same response as an invalid one.
     pub fn of_platform(status: &Status) -> Self {
         match reason(&status.get_error_details()) {
             "TOKEN_MISSING" | "TOKEN_INVALID" | "NOT_ALLOWED" | "NOT_A_MEMBER" | "WRONG_TOKEN_KIND" | "BOT_NOT_CONNECTED" => {
@@ -81,12 +81,12 @@ impl Failure {
         }
     }
 
-    /// The thing that has what must be unique.
+    /// The id of the resource that already has a unique value.
     pub fn existing_id(status: &Status) -> Option<i64> {
         metadata(&status.get_error_details(), "existing_id")?.parse().ok()
     }
 
-    /// What kind of thing is not there.
+    /// The kind of resource that was not found.
     pub fn missing_kind(status: &Status) -> Option<String> {
         let details = status.get_error_details();
         metadata(&details, "kind")
@@ -127,20 +127,20 @@ impl Failure {
             "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::later(&details),
             "RATE_LIMITED" => invalid(&[Complaint::whole("Too many messages")]).retry(&details),
             "BUSY" => Self::later(&details),
-            // The server did not answer in time: as with an outage, the call may succeed when it is repeated.
+            // The server did not respond in time. As during an outage, a retry may succeed.
             "UNAVAILABLE" | "STREAM_ROTATED" | "DEADLINE_EXCEEDED" => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&details),
             "FAILED_PRECONDITION" => Self::error(StatusCode::UNPROCESSABLE_ENTITY, status.message()),
             _ => Self::of_code(status.code()),
         }
     }
 
-    /// For refusals that come from below the services and carry no reason.
+    /// Converts statuses without a reason, which are created below the services.
     fn of_code(code: Code) -> Self {
         match code {
             Code::Unavailable | Code::DeadlineExceeded => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&ErrorDetails::default()),
-            // The codec's bound on what a request builds.
+            // The request exceeds the limit on what a decoded message may build.
             Code::InvalidArgument => Self::fault(StatusCode::BAD_REQUEST),
-            // The codec's bound on a message's size.
+            // The message exceeds the size limit of the codec.
             Code::OutOfRange => Self::fault(StatusCode::PAYLOAD_TOO_LARGE),
             _ => Self::fault(StatusCode::INTERNAL_SERVER_ERROR),
         }
@@ -163,7 +163,7 @@ impl Failure {
         failure
     }
 
-    /// 429, as Chatwoot says it.
+    /// 429, with Chatwoot's text.
     fn later(details: &ErrorDetails) -> Self {
         let failure = Self {
             status: StatusCode::TOO_MANY_REQUESTS,
@@ -173,7 +173,7 @@ impl Failure {
         failure.retry(details)
     }
 
-    /// 429 with a time to wait, for what the gateway itself refuses.
+    /// 429 with a retry delay, for limits that the gateway itself enforces.
     pub fn too_many(retry_after: Duration) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
@@ -182,7 +182,7 @@ impl Failure {
         }
     }
 
-    /// Says when to come again: in whole seconds, one at least.
+    /// Sets `Retry-After` from the status, in whole seconds, at least 1.
     fn retry(mut self, details: &ErrorDetails) -> Self {
         let delay = details.retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
         self.retry_after = Some(whole_seconds(delay));
@@ -190,7 +190,7 @@ impl Failure {
     }
 }
 
-/// Whole seconds, one at least.
+/// Rounds up to whole seconds, at least 1.
 fn whole_seconds(delay: Duration) -> u64 {
     (delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1)
 }

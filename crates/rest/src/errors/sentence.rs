@@ -1,11 +1,11 @@
-//! What is wrong with a field, in the sentences that clients of the JSON API know.
+//! The error messages of fields, in the wording that clients of the JSON API know.
 
 use tonic_types::FieldViolation;
 
-/// Characters of what a client sent that a sentence repeats.
+/// Maximum characters of the client's input that a message repeats.
 const ECHO: usize = 255;
 
-/// A text of the client's as a sentence repeats it, at most 255 characters.
+/// Truncates the client's input to [`ECHO`] characters, for use in a message.
 pub fn echo(text: &str) -> std::borrow::Cow<'_, str> {
     match text.char_indices().nth(ECHO) {
         Some((end, _)) => format!("{}…", &text[..end]).into(),
@@ -13,19 +13,19 @@ pub fn echo(text: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// One thing that is wrong with a request.
+/// A violation of a rule by a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
     /// The attribute, as the JSON API names it.
     pub attribute: String,
-    /// The sentence, the humanised attribute included.
+    /// The message, which begins with the humanized attribute.
     pub sentence: String,
-    /// Whether the sentence stands alone, without `Validation failed: ` before it.
+    /// Whether the message is returned without the prefix `Validation failed: `.
     pub alone: bool,
 }
 
 impl Complaint {
-    /// `text` says what is wrong with the attribute.
+    /// Creates a violation from an attribute and what is wrong with it.
     pub fn new(attribute: &str, text: &str) -> Self {
         Self {
             attribute: attribute.to_owned(),
@@ -34,7 +34,7 @@ impl Complaint {
         }
     }
 
-    /// A number that would have to be rounded, at a dotted path.
+    /// A number that a double cannot represent exactly, at a dotted path.
     pub fn inexact(path: &str) -> Self {
         const TEXT: &str = "is a number that cannot be kept exactly";
         match path.split_once('.') {
@@ -43,7 +43,7 @@ impl Complaint {
         }
     }
 
-    /// A name that is none of those known.
+    /// A name that is not one of the allowed values.
     pub fn no_such_name(attribute: &str, name: &str) -> Self {
         Self {
             attribute: attribute.to_owned(),
@@ -52,7 +52,7 @@ impl Complaint {
         }
     }
 
-    /// Something wrong with the request as a whole.
+    /// A violation by the request as a whole.
     pub fn whole(sentence: &str) -> Self {
         Self {
             attribute: "base".to_owned(),
@@ -61,7 +61,7 @@ impl Complaint {
         }
     }
 
-    /// What the service found; `limit` is the number that goes with the rule.
+    /// Converts a violation that a service reported. `limit` is the limit of the violated rule, if it has one.
     pub fn of(violation: &FieldViolation, limit: Option<&str>) -> Self {
         if let Some(field) = violation.field.strip_prefix("custom_attribute_definition.") {
             let attribute = format!(
@@ -82,7 +82,7 @@ impl Complaint {
             "avatar_url" if violation.description.starts_with("must be a JPEG") => Self::new("avatar", "filetype not supported"),
             "avatar_url" if violation.reason == "UNKNOWN" => Self::new("avatar", &violation.description),
             "page_token" => Self::new("cursor", "is none of this list with these parameters"),
-            // Which of them is meant, the contract does not say.
+            // The gRPC status does not say which of the users is unknown.
             "user_ids" if violation.reason == "UNKNOWN" => Self::new("user", "must exist"),
             "channel" | "api_channel" => Self::new("channel", "must exist"),
             "custom_attributes" | "additional_attributes" if !inside.is_empty() => Self::new(attribute, &entry(violation, inside, limit)),
@@ -91,7 +91,7 @@ impl Complaint {
     }
 }
 
-/// The name of a field without the messages it lies in.
+/// Strips the names of the enclosing messages from a field's path.
 fn own_name(field: &str) -> &str {
     let mut name = field;
     for outer in [
@@ -114,7 +114,7 @@ fn own_name(field: &str) -> &str {
     name
 }
 
-/// What is wrong with one entry of an attributes object.
+/// The message about one entry of an attributes object.
 fn entry(violation: &FieldViolation, key: &str, limit: Option<&str>) -> String {
     match violation.reason.as_str() {
         "TOO_LONG" => format!("{key} length should be < {}", limit.unwrap_or("1500")),
@@ -128,7 +128,7 @@ fn text(violation: &FieldViolation, attribute: &str, limit: Option<&str>) -> Str
     match (violation.reason.as_str(), attribute, limit) {
         ("TAKEN", ..) => "has already been taken".to_owned(),
         ("TOO_MANY", "attachments", _) => "exceeded maximum allowed".to_owned(),
-        // The texts about items are the service's own: they name the keys.
+        // Return the messages about items unchanged: they name the invalid keys.
         (_, "content_attributes" | "attachments", _) => violation.description.clone(),
         ("REQUIRED", ..) if violation.field.starts_with("team.") || violation.field.starts_with("label.") => "must not be blank".to_owned(),
         ("INVALID", "title", _) => "is invalid".to_owned(),
@@ -142,7 +142,7 @@ fn text(violation: &FieldViolation, attribute: &str, limit: Option<&str>) -> Str
     }
 }
 
-/// An attribute's name for people: `phone_number` is `Phone number`, `source_id` is `Source`.
+/// Humanizes an attribute's name as Rails does: `phone_number` becomes `Phone number`, `source_id` becomes `Source`.
 pub fn humanised(attribute: &str) -> String {
     let words = attribute
         .strip_suffix("_id")

@@ -1,4 +1,4 @@
-//! An account as its members see it, and the cache keys of its lists.
+//! The JSON of an account for its members, and of its lists' cache keys.
 
 use parley_proto as pb;
 use serde_json::{Value as Json, json};
@@ -9,13 +9,15 @@ use crate::{
     params::{attributes::object, timestamps::iso},
 };
 
-/// Where an account says how far it was set up. Dashboards show the steps of setting up, which Parley does not have, while it names one.
+/// The attribute that names the current onboarding step. Dashboards show their onboarding pages while it names one. Parley has no
+/// onboarding, so it is `"true"` unless the operator has set it.
 const ONBOARDING_STEP: &str = "onboarding_step";
 
-/// What members see of the operator's notes, as in Chatwoot: dashboards read these keys. Others are not the tenant's.
+/// The operator's custom attributes that members see, as in Chatwoot, whose dashboards read these keys. All others are hidden from the
+/// tenant.
 const SHOWN: [&str; 6] = [ONBOARDING_STEP, "company_size", "industry", "logo", "plan_name", "timezone"];
 
-/// The account with the cache keys of the caller.
+/// An account, with the cache keys of the caller.
 pub fn account(account: &pb::Account, keys: &pb::CacheKeys) -> Json {
     let status = match account.status() {
         pb::AccountStatus::Suspended | pb::AccountStatus::Deleted => "suspended",
@@ -47,7 +49,7 @@ pub fn account(account: &pb::Account, keys: &pb::CacheKeys) -> Json {
     json
 }
 
-/// The shape of [`account`].
+/// The schema of [`account`].
 pub fn schema() -> Schema {
     truncated::marked(schema::object())
         .key("id", id())
@@ -61,12 +63,12 @@ pub fn schema() -> Schema {
         .named("Account")
 }
 
-/// Cache keys.
+/// The cache keys.
 pub fn cache_keys(keys: &pb::CacheKeys) -> Json {
     json!({ "label": keys.label, "inbox": keys.inbox, "team": keys.team })
 }
 
-/// The shape of [`cache_keys`].
+/// The schema of [`cache_keys`].
 pub fn cache_keys_schema() -> Schema {
     schema::object().keys(&["label", "inbox", "team"], &text()).named("CacheKeys")
 }

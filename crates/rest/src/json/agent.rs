@@ -1,4 +1,4 @@
-//! Users as members of an account, and as senders.
+//! The JSON of users, as members of an account and as senders.
 
 use parley_proto::{self as pb, Availability, Role};
 use serde_json::{Value as Json, json};
@@ -9,7 +9,7 @@ use crate::{
     params::attributes::object,
 };
 
-/// `administrator` or `agent`; null for none.
+/// `administrator` or `agent`; null if unspecified.
 pub fn role(role: Role) -> Json {
     match role {
         Role::Unspecified => Json::Null,
@@ -26,7 +26,7 @@ fn availability_schema() -> Schema {
     choice(&["online", "busy", "offline"])
 }
 
-/// What a user shows.
+/// The name of an availability.
 pub fn availability(availability: Availability) -> &'static str {
     match availability {
         Availability::Online => "online",
@@ -35,7 +35,7 @@ pub fn availability(availability: Availability) -> &'static str {
     }
 }
 
-/// A user seen inside an account.
+/// A user as a member of an account.
 pub fn agent(agent: &pb::Agent) -> Json {
     let mut json = json!({
         "id": agent.id,
@@ -54,7 +54,7 @@ pub fn agent(agent: &pb::Agent) -> Json {
     json
 }
 
-/// The shape of [`agent`].
+/// The schema of [`agent`].
 pub fn schema() -> Schema {
     truncated::marked(schema::object())
         .key("id", id())
@@ -67,7 +67,8 @@ pub fn schema() -> Schema {
         .named("Agent")
 }
 
-/// Adds `custom_attributes` unless there are none, and names what is missing: where those are, they are there and empty.
+/// Adds `custom_attributes` and `truncated_fields`. Without attributes the key is omitted, unless they were truncated: then it is an empty
+/// object.
 pub fn with_custom_attributes(json: &mut Json, attributes: Option<&prost_types::Struct>, missing: &[String]) {
     let attributes = attributes.filter(|attributes| !attributes.fields.is_empty());
     if attributes.is_some() || missing.iter().any(|field| field == "custom_attributes") {
@@ -76,7 +77,7 @@ pub fn with_custom_attributes(json: &mut Json, attributes: Option<&prost_types::
     truncated::mark(json, missing);
 }
 
-/// A user in event form, as `meta.assignee` of a list of messages has it.
+/// A user in Chatwoot's event format, as in `meta.assignee` of a list of messages.
 pub fn user_event(agent: &pb::Agent) -> Json {
     let mut json = json!({
         "id": agent.id,
@@ -91,7 +92,7 @@ pub fn user_event(agent: &pb::Agent) -> Json {
     json
 }
 
-/// The shape of [`user_event`].
+/// The schema of [`user_event`].
 pub fn user_event_schema() -> Schema {
     truncated::marked(schema::object())
         .key("id", id())
@@ -101,7 +102,7 @@ pub fn user_event_schema() -> Schema {
         .named("UserEvent")
 }
 
-/// The profile of a user; `token` is what the caller showed, since only its hash is kept.
+/// The profile of a user. `token` is the caller's own token: only hashes of tokens are stored.
 pub fn profile(profile: &pb::GetProfileResponse, token: &str) -> Json {
     let user = profile.user.clone().unwrap_or_default();
     let display_name = user.display_name.as_deref().filter(|name| !name.trim().is_empty());
@@ -130,7 +131,7 @@ pub fn profile(profile: &pb::GetProfileResponse, token: &str) -> Json {
     json
 }
 
-/// The shape of [`profile`].
+/// The schema of [`profile`].
 pub fn profile_schema() -> Schema {
     let membership = schema::object()
         .key("id", id())
@@ -187,7 +188,7 @@ fn membership(membership: &pb::Membership) -> Json {
     })
 }
 
-/// The keys of `json`, for tests of what is present.
+/// The keys of a JSON object.
 #[cfg(test)]
 pub fn keys(json: &Json) -> Vec<&str> {
     json.as_object()

@@ -1,9 +1,9 @@
-//! Agent bots.
+//! The JSON of agent bots.
 
 use parley_proto as pb;
 use serde_json::{Value as Json, json};
 
-/// A bot, without its token, of which only the hash is kept.
+/// An agent bot, without its token: only the hash is stored.
 pub fn agent_bot(bot: &pb::AgentBot) -> Json {
     json!({
         "id": bot.id,

@@ -1,4 +1,4 @@
-//! What contacts see: inboxes, sessions, conversations and messages, and the raw record of a contact.
+//! The JSON of the client API, as contacts see it: inboxes, sessions, conversations, messages and contact records.
 
 use parley_proto as pb;
 use serde_json::{Value as Json, json};
@@ -26,7 +26,7 @@ pub fn inbox(inbox: &pb::ClientInbox) -> Json {
     })
 }
 
-/// The shape of [`inbox`].
+/// The schema of [`inbox`].
 pub fn inbox_schema() -> Schema {
     schema::object()
         .keys(&["identifier", "name", "timezone"], &text())
@@ -68,7 +68,7 @@ pub fn session(session: &pb::ClientContact) -> Json {
     })
 }
 
-/// The shape of [`session`].
+/// The schema of [`session`].
 pub fn session_schema() -> Schema {
     schema::object()
         .key("source_id", text())
@@ -79,7 +79,7 @@ pub fn session_schema() -> Schema {
         .named("ClientSession")
 }
 
-/// A contact as it is stored, with the columns that Chatwoot has.
+/// A contact record, with the columns of Chatwoot's table.
 pub fn record(contact: &pb::Contact) -> Json {
     let additional = object(contact.additional_attributes.as_ref());
     let known = contact.email.is_some() || contact.phone_number.is_some();
@@ -106,7 +106,7 @@ pub fn record(contact: &pb::Contact) -> Json {
     json
 }
 
-/// The shape of [`record`].
+/// The schema of [`record`].
 pub fn record_schema() -> Schema {
     truncated::marked(schema::object())
         .keys(&["id", "account_id"], &id())
@@ -137,7 +137,7 @@ pub fn conversation(conversation: &pb::ClientConversation) -> Json {
     json
 }
 
-/// The shape of [`conversation`].
+/// The schema of [`conversation`].
 pub fn conversation_schema() -> Schema {
     truncated::marked(schema::object())
         .keys(&["id", "inbox_id"], &id())
@@ -149,7 +149,7 @@ pub fn conversation_schema() -> Schema {
         .named("ClientConversation")
 }
 
-/// A message: of what agents see, what a contact sees too.
+/// A message with the fields that a contact may see.
 pub fn message(message: &pb::Message) -> Json {
     const SHOWN: [&str; 9] = [
         "id",
@@ -167,14 +167,14 @@ pub fn message(message: &pb::Message) -> Json {
         map.retain(|key, _| SHOWN.contains(&key.as_str()));
     }
     truncated::mark(&mut json, &message.truncated_fields);
-    // How agents can be reached is not shown.
+    // Do not disclose the availability of agents.
     if let Some(status) = json.get_mut("sender").and_then(|sender| sender.get_mut("availability_status")) {
         *status = Json::Null;
     }
     json
 }
 
-/// The shape of [`message()`].
+/// The schema of [`message()`].
 pub fn message_schema() -> Schema {
     truncated::marked(schema::object())
         .key("id", id())

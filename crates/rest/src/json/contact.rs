@@ -1,4 +1,4 @@
-//! Contacts and their sessions.
+//! The JSON of contacts and their sessions.
 
 use parley_proto as pb;
 use serde_json::{Value as Json, json};
@@ -31,7 +31,7 @@ pub fn contact(contact: &pb::Contact) -> Json {
     json
 }
 
-/// The shape of [`contact`].
+/// The schema of [`contact`].
 pub fn schema() -> Schema {
     truncated::marked(schema::object())
         .keys(&["additional_attributes", "custom_attributes"], &attributes())
@@ -53,7 +53,7 @@ pub fn with_sessions(contact: &pb::Contact) -> Json {
     json
 }
 
-/// The shape of [`with_sessions`].
+/// The schema of [`with_sessions`].
 pub fn with_sessions_schema() -> Schema {
     let session = schema::object()
         .key("source_id", text())
@@ -68,7 +68,7 @@ pub fn with_sessions_schema() -> Schema {
     schema().key("contact_inboxes", list(session)).named("ContactWithSessions")
 }
 
-/// A session as a contact lists it.
+/// A session in the list of its contact.
 fn session(session: &pb::ContactInbox) -> Json {
     json!({
         "source_id": session.source_id,
@@ -78,12 +78,12 @@ fn session(session: &pb::ContactInbox) -> Json {
     })
 }
 
-/// A session by itself.
+/// A session on its own.
 pub fn lone_session(session: &pb::ContactInbox) -> Json {
     json!({ "source_id": session.source_id, "inbox": session.inbox.as_ref().map(inbox::slim) })
 }
 
-/// The shape of [`lone_session`].
+/// The schema of [`lone_session`].
 pub fn lone_session_schema() -> Schema {
     schema::object()
         .key("source_id", text())
@@ -96,7 +96,7 @@ pub fn contactable(inbox: &pb::ContactableInbox) -> Json {
     json!({ "source_id": inbox.source_id, "inbox": inbox.inbox.as_ref().map(inbox::slim) })
 }
 
-/// The shape of [`contactable`].
+/// The schema of [`contactable`].
 pub fn contactable_schema() -> Schema {
     schema::object()
         .key("source_id", text())
@@ -104,7 +104,7 @@ pub fn contactable_schema() -> Schema {
         .named("ContactableInbox")
 }
 
-/// A contact in event form, as a message's sender.
+/// A contact in Chatwoot's event format, as the sender of a message.
 pub fn contact_event(contact: &pb::Contact) -> Json {
     let mut json = json!({
         "additional_attributes": object(contact.additional_attributes.as_ref()),
@@ -122,7 +122,7 @@ pub fn contact_event(contact: &pb::Contact) -> Json {
     json
 }
 
-/// The shape of [`contact_event`].
+/// The schema of [`contact_event`].
 pub fn contact_event_schema() -> Schema {
     truncated::marked(schema::object())
         .keys(&["additional_attributes", "custom_attributes"], &attributes())

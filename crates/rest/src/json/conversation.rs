@@ -1,4 +1,4 @@
-//! Conversations.
+//! The JSON of conversations.
 
 use parley_proto::{self as pb, ConversationPriority, ConversationStatus};
 use serde_json::{Value as Json, json};
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Names of statuses, as requests and answers have them.
+/// The names of statuses in requests and responses.
 pub const STATUSES: [(&str, ConversationStatus); 4] = [
     ("open", ConversationStatus::Open),
     ("resolved", ConversationStatus::Resolved),
@@ -28,7 +28,7 @@ pub const STATUSES: [(&str, ConversationStatus); 4] = [
     ("snoozed", ConversationStatus::Snoozed),
 ];
 
-/// Names of priorities, as requests and answers have them.
+/// The names of priorities in requests and responses.
 pub const PRIORITIES: [(&str, ConversationPriority); 4] = [
     ("low", ConversationPriority::Low),
     ("medium", ConversationPriority::Medium),
@@ -36,12 +36,11 @@ pub const PRIORITIES: [(&str, ConversationPriority); 4] = [
     ("urgent", ConversationPriority::Urgent),
 ];
 
-/// The name of a status.
 pub fn status(conversation: &pb::Conversation) -> &'static str {
     super::message::name(&STATUSES, &conversation.status())
 }
 
-/// The conversation with its newest message.
+/// A conversation with its newest message.
 pub fn conversation(conversation: &pb::Conversation) -> Json {
     let event = |message: &pb::Message| message_event(message, conversation);
     let priority = PRIORITIES
@@ -93,7 +92,7 @@ pub fn conversation(conversation: &pb::Conversation) -> Json {
     json
 }
 
-/// The shape of [`conversation`].
+/// The schema of [`conversation`].
 pub fn schema() -> Schema {
     let meta = schema::object()
         .key("sender", contact::schema())
@@ -132,14 +131,14 @@ pub fn schema() -> Schema {
         .named("Conversation")
 }
 
-/// How many conversations there are.
+/// The numbers of conversations in a list.
 pub fn counts(counts: Option<&pb::ConversationCounts>) -> Json {
     let mut json = counts_without_assigned(counts);
     json["assigned_count"] = json!(counts.map(|counts| counts.assigned));
     json
 }
 
-/// As [`counts`], as filters and searches tell it. What was not counted is null.
+/// Like [`counts`], in the format of filters and searches. Numbers that were not counted are null.
 pub fn counts_without_assigned(counts: Option<&pb::ConversationCounts>) -> Json {
     json!({
         "mine_count": counts.map(|counts| counts.mine),
@@ -148,17 +147,17 @@ pub fn counts_without_assigned(counts: Option<&pb::ConversationCounts>) -> Json 
     })
 }
 
-/// The shape of [`counts`].
+/// The schema of [`counts`].
 pub fn counts_schema() -> Schema {
     counts_without_assigned_schema().key("assigned_count", integer().or_null())
 }
 
-/// The shape of [`counts_without_assigned`].
+/// The schema of [`counts_without_assigned`].
 pub fn counts_without_assigned_schema() -> Schema {
     schema::object().keys(&["mine_count", "unassigned_count", "all_count"], &integer().or_null())
 }
 
-/// A list of messages with what it says of their conversation.
+/// A list of messages, with metadata of their conversation.
 pub fn messages(list: &pb::ListMessagesResponse) -> Json {
     let conversation = list.conversation.clone().unwrap_or_default();
     let mut meta = json!({
@@ -175,7 +174,7 @@ pub fn messages(list: &pb::ListMessagesResponse) -> Json {
     json!({ "meta": meta, "payload": list.messages.iter().map(message).collect::<Vec<_>>() })
 }
 
-/// The shape of [`messages`].
+/// The schema of [`messages`].
 pub fn messages_schema() -> Schema {
     let meta = truncated::marked(schema::object())
         .key("labels", list(text()))

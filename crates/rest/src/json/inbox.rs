@@ -1,4 +1,4 @@
-//! Inboxes in their four forms: full, slim, as a contact's session names them, and the raw record.
+//! The JSON of inboxes in four formats: full, slim, as part of a contact session, and the raw record.
 
 use parley_proto::{self as pb, SenderNameType, inbox::Channel};
 use serde_json::{Value as Json, json};
@@ -11,7 +11,7 @@ use crate::{
 
 const CHANNEL_TYPE: &str = "Channel::Api";
 
-/// Keys of an inbox that only other channels fill.
+/// Keys of an inbox that are null because only other channels have them.
 const OF_OTHER_CHANNELS: [&str; 12] = [
     "allowed_domains",
     "widget_color",
@@ -27,7 +27,7 @@ const OF_OTHER_CHANNELS: [&str; 12] = [
     "provider",
 ];
 
-/// Keys of a session's inbox that only a website fills.
+/// Keys of a session's inbox that are null because only website widgets have them.
 const OF_THE_WIDGET: [&str; 6] = [
     "website_url",
     "widget_color",
@@ -55,7 +55,7 @@ fn sender_name_type(inbox: &pb::Inbox) -> &'static str {
     }
 }
 
-/// The inbox as its own endpoints show it. `hmac_token` is there if the caller may know it.
+/// An inbox as the inbox endpoints return it. `hmac_token` is present if the caller may see it.
 pub fn inbox(inbox: &pb::Inbox) -> Json {
     let channel = channel(inbox);
     let mut json = json!({
@@ -96,7 +96,7 @@ pub fn inbox(inbox: &pb::Inbox) -> Json {
     json
 }
 
-/// The shape of [`inbox`].
+/// The schema of [`inbox`].
 pub fn schema() -> Schema {
     truncated::marked(schema::object())
         .keys(&["id", "channel_id"], &id())
@@ -129,7 +129,7 @@ pub fn schema() -> Schema {
         .named("Inbox")
 }
 
-/// The shape of one day.
+/// The schema of one day.
 pub fn day_schema() -> Schema {
     schema::object()
         .key("day_of_week", integer().note("0 is Sunday."))
@@ -137,7 +137,7 @@ pub fn day_schema() -> Schema {
         .keys(&["open_hour", "open_minutes", "close_hour", "close_minutes"], &integer().or_null())
 }
 
-/// Seven days, Sunday first; a day that is not told is as in a new inbox.
+/// The seven days, starting on Sunday. A missing day has the default hours of a new inbox.
 fn week(hours: &[pb::WorkingHours]) -> Vec<Json> {
     (0..7)
         .map(|day| {
@@ -159,7 +159,7 @@ fn week(hours: &[pb::WorkingHours]) -> Vec<Json> {
         .collect()
 }
 
-/// Closed at the weekend, 9 to 17 otherwise.
+/// The default hours: closed on weekends, otherwise 9 to 17.
 fn ordinary(day_of_week: i32) -> pb::WorkingHours {
     let closed = matches!(day_of_week, 0 | 6);
     let at = |number| (!closed).then_some(number);
@@ -174,7 +174,7 @@ fn ordinary(day_of_week: i32) -> pb::WorkingHours {
     }
 }
 
-/// The few keys by which other objects name an inbox.
+/// The subset of keys with which other objects refer to an inbox.
 pub fn slim(inbox: &pb::InboxSummary) -> Json {
     json!({
         "id": inbox.id,
@@ -186,7 +186,7 @@ pub fn slim(inbox: &pb::InboxSummary) -> Json {
     })
 }
 
-/// The shape of [`slim`].
+/// The schema of [`slim`].
 pub fn slim_schema() -> Schema {
     schema::object()
         .keys(&["id", "channel_id"], &id())
@@ -196,7 +196,7 @@ pub fn slim_schema() -> Schema {
         .named("SlimInbox")
 }
 
-/// The inbox of a contact's session: the product's slim keys and the thirteen of its help article together.
+/// The inbox of a contact session: Chatwoot's slim keys together with the thirteen keys of its help article.
 pub fn of_session(inbox: &pb::InboxSummary) -> Json {
     let mut json = slim(inbox);
     for key in OF_THE_WIDGET {
@@ -208,7 +208,7 @@ pub fn of_session(inbox: &pb::InboxSummary) -> Json {
     json
 }
 
-/// The shape of [`of_session`].
+/// The schema of [`of_session`].
 pub fn of_session_schema() -> Schema {
     slim_schema()
         .keys(&OF_THE_WIDGET, &null())
@@ -217,7 +217,7 @@ pub fn of_session_schema() -> Schema {
         .named("SessionInbox")
 }
 
-/// The record itself, as the creation of a contact shows it.
+/// The raw record, as returned by the creation of a contact.
 pub fn raw(inbox: &pb::Inbox) -> Json {
     let mut json = json!({
         "id": inbox.id,
@@ -248,7 +248,7 @@ pub fn raw(inbox: &pb::Inbox) -> Json {
     json
 }
 
-/// The shape of [`raw`].
+/// The schema of [`raw`].
 pub fn raw_schema() -> Schema {
     truncated::marked(schema::object())
         .keys(&["id", "channel_id", "account_id"], &id())

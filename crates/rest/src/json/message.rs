@@ -1,4 +1,4 @@
-//! Messages in their two forms, and what is attached to them.
+//! The JSON of messages in two formats, and of their attachments.
 
 use parley_proto::{self as pb, AttachmentType, ContentType, MessageStatus, MessageType, SenderType};
 use serde_json::{Value as Json, json};
@@ -16,10 +16,10 @@ use crate::{
     },
 };
 
-/// How much of a content counts as processed, in characters.
+/// Maximum characters of `processed_message_content`.
 const PROCESSED: usize = 150_000;
 
-/// Names of content types, as requests and answers have them.
+/// The names of content types in requests and responses.
 pub const CONTENT_TYPES: [(&str, ContentType); 13] = [
     ("text", ContentType::Text),
     ("input_text", ContentType::InputText),
@@ -36,7 +36,7 @@ pub const CONTENT_TYPES: [(&str, ContentType); 13] = [
     ("voice_call", ContentType::VoiceCall),
 ];
 
-/// Names of delivery statuses, as requests and answers have them.
+/// The names of delivery statuses in requests and responses.
 pub const STATUSES: [(&str, MessageStatus); 4] = [
     ("sent", MessageStatus::Sent),
     ("delivered", MessageStatus::Delivered),
@@ -44,7 +44,7 @@ pub const STATUSES: [(&str, MessageStatus); 4] = [
     ("failed", MessageStatus::Failed),
 ];
 
-/// The name of a value, or the first one for a value without.
+/// The name of a value. An unnamed value gets the first name.
 pub fn name<T: PartialEq>(names: &'static [(&'static str, T)], value: &T) -> &'static str {
     names
         .iter()
@@ -53,7 +53,7 @@ pub fn name<T: PartialEq>(names: &'static [(&'static str, T)], value: &T) -> &'s
         .map_or("", |(name, _)| name)
 }
 
-/// The type as the contract counts it.
+/// The number of a message type in the JSON API.
 pub(super) fn number(kind: MessageType) -> i32 {
     match kind {
         MessageType::Incoming | MessageType::Unspecified => 0,
@@ -63,7 +63,7 @@ pub(super) fn number(kind: MessageType) -> i32 {
     }
 }
 
-/// The keys that both forms have.
+/// The keys of both formats.
 fn common(message: &pb::Message, contact: Option<&pb::Contact>) -> Json {
     let mut json = json!({
         "id": message.id,
@@ -90,14 +90,14 @@ fn common(message: &pb::Message, contact: Option<&pb::Contact>) -> Json {
     json
 }
 
-/// A message as its own endpoints show it.
+/// A message as the message endpoints return it.
 pub fn message(message: &pb::Message) -> Json {
     let mut json = common(message, None);
     truncated::mark(&mut json, &message.truncated_fields);
     json
 }
 
-/// The shape of [`message`].
+/// The schema of [`message`].
 pub fn schema() -> Schema {
     truncated::marked(schema::object())
         .keys(&["id", "inbox_id", "conversation_id"], &id())
@@ -114,7 +114,7 @@ pub fn schema() -> Schema {
         .named("Message")
 }
 
-/// The shape of [`message_event`].
+/// The schema of [`message_event`].
 pub fn event_schema() -> Schema {
     let conversation = schema::object()
         .key("assignee_id", id().or_null())
@@ -132,7 +132,7 @@ pub fn event_schema() -> Schema {
         .named("MessageEvent")
 }
 
-/// The shape of [`sender`].
+/// The schema of [`sender`].
 pub(super) fn sender_schema() -> Schema {
     let bot = schema::object()
         .key("id", id())
@@ -142,7 +142,7 @@ pub(super) fn sender_schema() -> Schema {
     either([contact_event_schema(), super::agent::user_event_schema(), bot])
 }
 
-/// A message as its conversation shows it.
+/// A message in Chatwoot's event format, as part of its conversation.
 pub fn message_event(message: &pb::Message, conversation: &pb::Conversation) -> Json {
     let mut json = common(message, conversation.contact.as_ref());
     let content: Option<String> = message.content.as_ref().map(|content| content.chars().take(PROCESSED).collect());
@@ -169,7 +169,7 @@ pub fn message_event(message: &pb::Message, conversation: &pb::Conversation) -> 
     json
 }
 
-/// Who wrote a message; `contact` is the conversation's, where it is known.
+/// The sender of a message. `contact` is that of the conversation, if known.
 pub(super) fn sender(sender: &pb::Sender, contact: Option<&pb::Contact>) -> Json {
     match sender.r#type() {
         SenderType::Contact | SenderType::Unspecified => {
@@ -187,7 +187,7 @@ pub(super) fn sender(sender: &pb::Sender, contact: Option<&pb::Contact>) -> Json
             "available_name": sender.available_name.as_ref().unwrap_or(&sender.name),
             "avatar_url": sender.avatar_url,
             "type": "user",
-            // A message is told as it was written, and does not say who is there now.
+            // The message describes its sender as of when it was written, not the current availability.
             "availability_status": "offline",
             "thumbnail": sender.avatar_url,
         }),
@@ -260,13 +260,13 @@ fn attachment_schema() -> Schema {
         common(&["fallback"]).keys(&["fallback_title", "data_url"], &text().or_null()),
         truncated::marked(common(&["contact"]))
             .key("fallback_title", text().or_null())
-            // Generators would give each of the variants a model of one name.
+            // Named, because code generators would otherwise create a model of the same name for each variant.
             .key("meta", attributes().named("AttachmentMeta")),
     ])
     .named("Attachment")
 }
 
-/// The shape of [`listed_attachment`].
+/// The schema of [`listed_attachment`].
 pub fn listed_attachment_schema() -> Schema {
     schema::object()
         .key("message_id", id())
@@ -278,7 +278,7 @@ pub fn listed_attachment_schema() -> Schema {
         .named("ListedAttachment")
 }
 
-/// An attachment as the list of a conversation's attachments has it, which names no id.
+/// An attachment in the format of a conversation's attachment list, which omits the attachment's id.
 pub fn listed_attachment(listed: &pb::ConversationAttachment) -> Json {
     let row = listed.attachment.clone().unwrap_or_default();
     let message = listed.message.clone().unwrap_or_default();

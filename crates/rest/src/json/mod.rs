@@ -1,4 +1,4 @@
-//! The JSON API's words: a file per noun, each exactly with the keys of the contract.
+//! The JSON of each resource, one file per noun, with exactly the keys of the API's contract.
 
 pub mod account;
 pub mod agent;
@@ -23,14 +23,14 @@ use axum::{
 };
 use serde_json::Value as Json;
 
-/// A JSON answer.
+/// A response with a JSON body.
 pub fn respond(status: StatusCode, body: &Json) -> Response {
     let mut response = of(Body::from(body.to_string()));
     *response.status_mut() = status;
     response
 }
 
-/// 200 with a body that is JSON.
+/// A 200 response whose body is already encoded JSON.
 pub fn of(body: Body) -> Response {
     let mut response = Response::new(body);
     response
@@ -39,19 +39,19 @@ pub fn of(body: Body) -> Response {
     response
 }
 
-/// 200 with a body.
+/// A 200 response with a JSON body.
 pub fn ok(body: &Json) -> Response {
     respond(StatusCode::OK, body)
 }
 
-/// 204.
+/// A 204 response.
 pub fn nothing() -> Response {
     let mut response = empty();
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 
-/// 200 with a body of no bytes.
+/// A 200 response with an empty body.
 pub fn empty() -> Response {
     Response::new(Body::empty())
 }

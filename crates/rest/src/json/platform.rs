@@ -1,4 +1,5 @@
-//! What the operator of an installation sees. Tokens are shown when they are made, and null afterwards: only their hashes are kept.
+//! The JSON of the platform API, for the operator. Tokens are returned only when they are created and are null afterwards: only their
+//! hashes are stored.
 
 use parley_proto as pb;
 use serde_json::{Value as Json, json};
@@ -33,7 +34,7 @@ pub fn account(account: &pb::Account) -> Json {
     json
 }
 
-/// The shape of [`account`].
+/// The schema of [`account`].
 pub fn account_schema() -> Schema {
     truncated::marked(schema::object())
         .key("id", id())
@@ -78,7 +79,7 @@ pub fn user(user: &pb::User, memberships: &[pb::Membership], token: Option<&str>
     json
 }
 
-/// The shape of [`user`].
+/// The schema of [`user`].
 pub fn user_schema() -> Schema {
     let role = choice(&["agent", "administrator"]);
     let membership = schema::object()
@@ -103,7 +104,7 @@ pub fn user_schema() -> Schema {
         .named("PlatformUser")
 }
 
-/// A membership. It has no id of its own: the user's stands for it.
+/// A membership. Memberships have no id, so `id` is that of the user.
 pub fn member(agent: &pb::Agent) -> Json {
     json!({
         "id": agent.id,
@@ -120,7 +121,7 @@ pub fn member(agent: &pb::Agent) -> Json {
     })
 }
 
-/// The shape of [`member`].
+/// The schema of [`member`].
 pub fn member_schema() -> Schema {
     schema::object()
         .keys(&["id", "account_id", "user_id"], &id())
@@ -131,7 +132,7 @@ pub fn member_schema() -> Schema {
         .named("AccountUser")
 }
 
-/// A bot.
+/// An agent bot.
 pub fn agent_bot(bot: &pb::AgentBot, token: Option<&str>) -> Json {
     json!({
         "id": bot.id,
@@ -143,7 +144,7 @@ pub fn agent_bot(bot: &pb::AgentBot, token: Option<&str>) -> Json {
     })
 }
 
-/// The shape of [`agent_bot`].
+/// The schema of [`agent_bot`].
 pub fn agent_bot_schema() -> Schema {
     schema::object()
         .key("id", id())

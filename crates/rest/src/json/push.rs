@@ -1,4 +1,4 @@
-//! Events as the WebSocket tells them: Chatwoot's push forms. The session's `pubsub_token` stays out: it is a credential.
+//! The JSON of events at the WebSocket, in Chatwoot's push format. The `pubsub_token` of sessions is omitted, because it is a credential.
 
 use parley_fault::Protection;
 use parley_proto::{self as pb, ActorType, EventKind, event::Resource, value::json_of};
@@ -18,8 +18,8 @@ use crate::params::{
     timestamps::{fractional, iso, unix},
 };
 
-/// The name and the data of each frame that tells an event; none for what the WebSocket does not tell. `user`: who listens, if it is no
-/// contact. `keys`: the cache keys that came with the event.
+/// The name and data of each frame for an event; empty for events that the WebSocket does not send. `user` is the subscriber, or `None` if
+/// it is a contact session. `keys` are the cache keys that accompany the event.
 pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>) -> Vec<(&'static str, Json)> {
     let contact = user.is_none();
     let frame = |name, data| vec![(name, data)];
@@ -76,7 +76,7 @@ pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>
     }
 }
 
-/// Whether it is a note in which a user is mentioned, as front ends write it: `(mention://user/5/Ravi)`.
+/// Whether this is a private note that mentions a user, in the syntax of front ends: `(mention://user/5/Ravi)`.
 fn mentions(told: &pb::MessageResource, user: i64) -> bool {
     let mention = format!("mention://user/{user}/");
     let note = told.message.as_ref().filter(|message| message.private);
@@ -84,8 +84,8 @@ fn mentions(told: &pb::MessageResource, user: i64) -> bool {
         .is_some_and(|content| content.contains(&mention))
 }
 
-/// Whether the contact viewed the conversation. Dashboards answer each frame of the conversation that they show with a view of their own, so an
-/// agent's view is not published to them.
+/// Whether the contact has read the conversation. An agent's read event is not sent to dashboards: they respond to each frame of the open
+/// conversation by marking it as read, which would loop.
 fn read_by_contact(event: &pb::Event) -> bool {
     event.changes.iter().any(|change| change.field == "contact_last_seen_at") || !parley_fault::is_on(Protection::QuietViews)
 }
@@ -114,7 +114,7 @@ fn message(event: &pb::Event, told: &pb::MessageResource) -> Json {
     data
 }
 
-/// The signed-in agent who caused an event, as far as the event tells of it.
+/// The agent who caused an event, with the fields that the event contains.
 fn performer(event: &pb::Event) -> Option<Json> {
     let actor = event.actor.as_ref().filter(|actor| actor.r#type() == ActorType::User)?;
     Some(json!({
@@ -128,7 +128,7 @@ fn performer(event: &pb::Event) -> Option<Json> {
     }))
 }
 
-/// What changed: old and new by field.
+/// The previous and new value of each changed field.
 fn previous(event: &pb::Event) -> Json {
     let value = |value: &Option<prost_types::Value>| value.as_ref().and_then(|value| json_of(value).ok()).unwrap_or_default();
     let changed: Map<String, Json> = event
@@ -139,7 +139,7 @@ fn previous(event: &pb::Event) -> Json {
     Json::Object(changed)
 }
 
-/// A conversation as frames have it.
+/// A conversation in a frame.
 pub fn conversation(conversation: &pb::Conversation) -> Json {
     let person = conversation.contact.clone().unwrap_or_default();
     let session = conversation.contact_inbox.clone().unwrap_or_default();
@@ -189,7 +189,7 @@ pub fn conversation(conversation: &pb::Conversation) -> Json {
     json
 }
 
-/// The frame of somebody who types. The conversation is named, and not told as a whole: what is true for a moment carries no state.
+/// The frame of a typing event. It has only the id of the conversation: ephemeral events carry no state.
 pub fn typing(event: &pb::EphemeralEvent) -> (&'static str, Json) {
     let name = match event.kind() {
         pb::EphemeralKind::TypingOff => "conversation.typing_off",

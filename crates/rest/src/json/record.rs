@@ -1,4 +1,4 @@
-//! What an account writes down for its members: labels, definitions of custom attributes, canned responses, notes.
+//! The JSON of an account's records: labels, custom attribute definitions, canned responses and contact notes.
 
 use parley_proto::{self as pb, CustomAttributeModel, CustomAttributeType};
 use serde_json::{Value as Json, json};
@@ -9,13 +9,13 @@ use crate::{
     params::timestamps::{iso, unix},
 };
 
-/// Whose custom attributes, by name; the place in the list is the number that stands for it.
+/// The names of models with custom attributes. The index in the list is the number that the API accepts as well.
 pub const MODELS: [(&str, CustomAttributeModel); 2] = [
     ("conversation_attribute", CustomAttributeModel::Conversation),
     ("contact_attribute", CustomAttributeModel::Contact),
 ];
 
-/// What values are, by name; the place in the list is the number that stands for it.
+/// The names of attribute types. The index in the list is the number that the API accepts as well.
 pub const TYPES: [(&str, CustomAttributeType); 8] = [
     ("text", CustomAttributeType::Text),
     ("number", CustomAttributeType::Number),
@@ -31,7 +31,7 @@ fn name<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> Option<&'static
     names.iter().find(|(_, known)| known == value).map(|(name, _)| *name)
 }
 
-/// A label of the account's list.
+/// A label of an account.
 pub fn label(label: &pb::Label) -> Json {
     json!({
         "id": label.id,
@@ -42,7 +42,7 @@ pub fn label(label: &pb::Label) -> Json {
     })
 }
 
-/// The shape of [`label`].
+/// The schema of [`label`].
 pub fn label_schema() -> Schema {
     schema::object()
         .key("id", id())
@@ -52,7 +52,7 @@ pub fn label_schema() -> Schema {
         .named("Label")
 }
 
-/// What a custom attribute means. A default value cannot be set.
+/// A custom attribute definition. Default values are not supported.
 pub fn definition(definition: &pb::CustomAttributeDefinition) -> Json {
     json!({
         "id": definition.id,
@@ -70,7 +70,7 @@ pub fn definition(definition: &pb::CustomAttributeDefinition) -> Json {
     })
 }
 
-/// The shape of [`definition`].
+/// The schema of [`definition`].
 pub fn definition_schema() -> Schema {
     schema::object()
         .key("id", id())
@@ -96,7 +96,7 @@ pub fn canned_response(response: &pb::CannedResponse) -> Json {
     })
 }
 
-/// The shape of [`canned_response`].
+/// The schema of [`canned_response`].
 pub fn canned_response_schema() -> Schema {
     schema::object()
         .keys(&["id", "account_id"], &id())
@@ -105,7 +105,7 @@ pub fn canned_response_schema() -> Schema {
         .named("CannedResponse")
 }
 
-/// A note about a contact. The contract says that neither the account nor the contact is told.
+/// A contact note. `account_id` and `contact_id` are null, as in Chatwoot.
 pub fn note(note: &pb::ContactNote) -> Json {
     let mut json = json!({
         "id": note.id,
@@ -121,7 +121,7 @@ pub fn note(note: &pb::ContactNote) -> Json {
     json
 }
 
-/// The shape of [`note`].
+/// The schema of [`note`].
 pub fn note_schema() -> Schema {
     schema::object()
         .key("id", id())

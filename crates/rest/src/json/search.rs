@@ -1,4 +1,4 @@
-//! What searches find, in fewer keys than elsewhere.
+//! The JSON of search results, which have fewer keys than the resources themselves.
 
 use parley_proto as pb;
 use serde_json::{Value as Json, json};
@@ -12,7 +12,7 @@ use crate::{
     params::timestamps::unix,
 };
 
-/// A conversation with those of its messages that match.
+/// A conversation with its matching messages.
 pub fn conversation<'m>(
     conversation: &pb::Conversation,
     inbox: Option<&pb::Inbox>,
@@ -33,7 +33,7 @@ pub fn conversation<'m>(
     })
 }
 
-/// The shape of [`conversation`].
+/// The schema of [`conversation`].
 pub fn conversation_schema() -> Schema {
     object()
         .key("id", id())
@@ -80,7 +80,7 @@ fn line(message: &pb::Message) -> Json {
     json
 }
 
-/// A message among those of all conversations.
+/// A message in a search across conversations.
 pub fn message(message: &pb::Message) -> Json {
     let mut json = json!({
         "id": message.id,
@@ -100,7 +100,7 @@ pub fn message(message: &pb::Message) -> Json {
     json
 }
 
-/// The shape of [`message`].
+/// The schema of [`message`].
 pub fn message_schema() -> Schema {
     truncated::marked(object())
         .keys(&["id", "inbox_id", "conversation_id"], &id())
@@ -113,7 +113,7 @@ pub fn message_schema() -> Schema {
         .named("FoundMessage")
 }
 
-/// A contact among all.
+/// A contact in a search.
 pub fn contact(contact: &pb::Contact) -> Json {
     json!({
         "id": contact.id,
@@ -124,7 +124,7 @@ pub fn contact(contact: &pb::Contact) -> Json {
     })
 }
 
-/// The shape of [`contact`].
+/// The schema of [`contact`].
 pub fn contact_schema() -> Schema {
     object()
         .key("id", id())

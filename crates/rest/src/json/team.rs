@@ -1,4 +1,4 @@
-//! Teams.
+//! The JSON of teams.
 
 use parley_proto as pb;
 use serde_json::{Value as Json, json};
@@ -8,7 +8,7 @@ use crate::{
     params::timestamps::iso,
 };
 
-/// A team as the caller sees it.
+/// A team, with the caller's membership.
 pub fn team(team: &pb::Team) -> Json {
     json!({
         "id": team.id,
@@ -20,7 +20,7 @@ pub fn team(team: &pb::Team) -> Json {
     })
 }
 
-/// A team as its record has it, as an assignment answers it.
+/// The raw record, as returned by an assignment.
 pub fn raw(team: &pb::Team) -> Json {
     json!({
         "id": team.id,
@@ -33,7 +33,7 @@ pub fn raw(team: &pb::Team) -> Json {
     })
 }
 
-/// The shape of [`raw`].
+/// The schema of [`raw`].
 pub fn raw_schema() -> Schema {
     schema::object()
         .keys(&["id", "account_id"], &id())
@@ -44,7 +44,7 @@ pub fn raw_schema() -> Schema {
         .named("TeamRecord")
 }
 
-/// The shape of [`team`].
+/// The schema of [`team`].
 pub fn schema() -> Schema {
     schema::object()
         .keys(&["id", "account_id"], &id())

@@ -1,16 +1,17 @@
-//! `truncated_fields`: the keys of an object whose values are too large to send, such as attributes that were stored before their limit.
+//! `truncated_fields`: the keys of an object whose values are too large to send, such as attributes that were stored before their limit was
+//! introduced.
 
 use serde_json::{Value as Json, json};
 
 use crate::openapi::schema::{Schema, list, text};
 
-/// The key. It is there only where a value is missing.
+/// The key. It is present only if a value was truncated.
 const KEY: &str = "truncated_fields";
 
-/// Fields that have another name here.
+/// Fields of the gRPC API that have another name in the JSON API.
 const RENAMED: [(&str, &str); 1] = [("avatar_url", "thumbnail")];
 
-/// Adds the names of the values that are missing in an object, of those that this form of it has.
+/// Adds the names of truncated fields to an object, if the object has these fields.
 pub fn mark(json: &mut Json, fields: &[String]) {
     let mut names: Vec<&str> = fields.iter().filter_map(|field| shown(json, field)).collect();
     names.dedup();
@@ -19,14 +20,14 @@ pub fn mark(json: &mut Json, fields: &[String]) {
     }
 }
 
-/// The key of an object that a field of the service is shown by.
+/// The key of an object that corresponds to a field of the gRPC API.
 fn shown<'f>(json: &Json, field: &'f str) -> Option<&'f str> {
     let outer = field.split('.').next().unwrap_or(field);
     let other = RENAMED.iter().find(|(name, _)| *name == outer).map(|(_, other)| *other);
     [outer].into_iter().chain(other).find(|key| json.get(key).is_some())
 }
 
-/// Adds the key to the shape of an object.
+/// Adds the key to the schema of an object.
 pub fn marked(schema: Schema) -> Schema {
     schema.optional(
         KEY,

@@ -1,4 +1,4 @@
-//! Charges requests without a good token to the address of their client, before anything of their body is read.
+//! Charges requests without a valid token to the client's address, before the body is read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,11 +16,11 @@ use parley_admission::{
 
 use crate::{errors::Failure, params::INLINE_BYTES};
 
-/// Charges a request that shows no token, or one that is not known to be good. One whose token is good is charged where the token is looked up:
-/// by the call that it leads to. A body that cannot be read leads to none.
+/// Charges a request that has no token, or one that was not recently valid. A request with a valid token is charged by the gRPC call that
+/// it makes, where the token is looked up; if its body cannot be parsed, it makes no call.
 ///
-/// A charged request with a large body waits among those of strangers until it is read. So the token of such a request is looked up here: a
-/// member whose token was not used lately does not wait for strangers.
+/// A charged request with a large body is read in the queue of anonymous requests. Its token is therefore looked up here first, so that a
+/// member whose token was not used recently does not wait behind anonymous callers.
 pub async fn charge(State((limits, memory)): State<(Arc<AnonymousLimits>, RequestMemory)>, mut request: Request, next: Next) -> Response {
     let sender = Sender::of(request.headers(), request.extensions());
     if memory.holder(&sender) != Holder::Known && !(is_large(request.body()) && memory.has_good_token(&sender).await) {
@@ -28,7 +28,8 @@ pub async fn charge(State((limits, memory)): State<(Arc<AnonymousLimits>, Reques
             Ok(()) => {
                 request.extensions_mut().insert(Charged);
             }
-            // Others have used up the address: a token that was not used lately is looked up, within the failed authentications of the address.
+            // The address has used up its limit, perhaps by other clients that share it. Look up the token, which counts against the failed
+            // authentications of the address.
             Err(_) if memory.has_good_token(&sender).await => {}
             Err(exceeded) => return Failure::from(exceeded).into_response(),
         }
@@ -36,7 +37,7 @@ pub async fn charge(State((limits, memory)): State<(Arc<AnonymousLimits>, Reques
     next.run(request).await
 }
 
-/// Whether a body is read on a pool, as far as its length is known.
+/// Whether a body is parsed on a compute pool. A body of unknown length counts as large.
 fn is_large(body: &Body) -> bool {
     let length = body.size_hint().exact();
     length.is_none_or(|bytes| bytes > INLINE_BYTES as u64)
@@ -57,7 +58,7 @@ mod tests {
 
     use super::*;
 
-    /// Tokens of which none was used lately, and one is good.
+    /// Tokens that were not used recently; only `good` is valid.
     #[derive(Debug)]
     struct Unused;
 
@@ -71,7 +72,7 @@ mod tests {
         }
     }
 
-    /// Whether a request with a body of this length waits among those of strangers.
+    /// Whether a request with a body of this length is charged, and so queued with anonymous requests.
     async fn is_charged(secret: &str, bytes: usize) -> bool {
         let memory = RequestMemory::unlimited().with_tokens(Arc::new(Unused));
         let state = (AnonymousLimits::new(Config::default()), memory);

@@ -1,7 +1,7 @@
-//! Which pages may call from a browser: for each API the origins, and the answers to preflights.
+//! CORS: the allowed origins of each API, and responses to preflight requests.
 //!
-//! Calls carry a token or an identifier that a page must know, and no cookies, so no page can act in the name of somebody who merely
-//! visits it. The headers are on every answer, refusals included: without them a page cannot read why it was refused.
+//! Requests carry an explicit token or identifier and no cookies, so a page cannot act on behalf of a user who merely visits it. Error
+//! responses carry the headers too: without them a page could not read the error.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -16,10 +16,10 @@ use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Any, CorsLayer};
 
 use crate::origins::AllowedOrigins;
 
-/// How long a browser need not ask again.
+/// How long browsers may cache a preflight response.
 const PREFLIGHT: Duration = Duration::from_hours(1);
 
-/// What a page may read of an answer besides its body.
+/// The response headers that pages may read.
 const EXPOSED: [HeaderName; 6] = [
     HeaderName::from_static("parley-cursor"),
     HeaderName::from_static("parley-ignored"),
@@ -29,17 +29,17 @@ const EXPOSED: [HeaderName; 6] = [
     RETRY_AFTER,
 ];
 
-/// Who may call which API.
+/// The CORS policies of the APIs.
 #[derive(Clone, Debug)]
 pub struct Cors {
-    /// The client API: pages of every origin.
+    /// The client API: any origin is allowed.
     client: CorsLayer,
-    /// The APIs that take a token, Server-Sent Events among them; none unless origins are configured.
+    /// The APIs that require a token, including Server-Sent Events; `None` if no origins are configured.
     members: Option<CorsLayer>,
 }
 
 impl Cors {
-    /// With these origins for the APIs that take a token.
+    /// Creates the policies. `origins` applies to the APIs that require a token.
     pub fn new(origins: AllowedOrigins) -> Arc<Self> {
         Arc::new(Self {
             client: layer(AllowOrigin::from(Any)),
@@ -51,7 +51,7 @@ impl Cors {
         })
     }
 
-    /// What holds for a path, which has been normalised. The platform API is for servers, and no page may call it.
+    /// The policy of a normalized path. The platform API is for servers, so browsers may not call it.
     fn of(&self, path: &str) -> Option<&CorsLayer> {
         if path.starts_with("/public/api/") {
             Some(&self.client)
@@ -66,16 +66,16 @@ impl Cors {
 fn layer(origins: AllowOrigin) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
-        // Echoed: a wildcard does not cover `Authorization`.
+        // Mirror the requested headers: a wildcard does not cover `Authorization`.
         .allow_headers(AllowHeaders::mirror_request())
         .allow_methods(AllowMethods::mirror_request())
         .expose_headers(EXPOSED)
         .max_age(PREFLIGHT)
 }
 
-/// Answers preflights, and adds the headers to the other answers.
+/// Responds to preflight requests, and adds the CORS headers to all other responses.
 pub async fn answer(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> Response {
-    // An OPTIONS request that is no preflight goes on, and finds no route.
+    // An OPTIONS request that is not a preflight is passed on and finds no route.
     let is_plain = request.method() == Method::OPTIONS && !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let Some(layer) = cors.of(request.uri().path()).filter(|_| !is_plain) else {
         return next.run(request).await;

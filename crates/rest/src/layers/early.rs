@@ -1,8 +1,8 @@
-//! Checks the caller before a body that takes room is read.
+//! Authorizes the caller before a large body is read.
 //!
-//! A handler learns who calls from the service, after its body was read. That is fine for small bodies. A larger one, one of unknown
-//! length, and a form in parts (whose files are stored while it is read) are read only once the service has let the caller in, and a form
-//! only if the resource it is sent to exists.
+//! Normally the service authorizes the caller after the body has been read and parsed, which is fine for small bodies. A larger body, one
+//! of unknown length, and a multipart form (whose files are stored while it is read) are read only after the caller has been authorized,
+//! and a form only if the resource it is sent to exists.
 
 use axum::{
     body::HttpBody as _,
@@ -18,10 +18,11 @@ use tonic_types::StatusExt as _;
 
 use crate::{call::Call, errors::Failure, openapi::Caller, params::multipart};
 
-/// Bytes of a body that is read before the caller is known.
+/// Maximum bytes of a body that is read before the caller is authorized.
 const SMALL: u64 = 64 * 1024;
 
-/// Refuses a request without reading its body, if the service would refuse its caller or does not know the resource.
+/// Rejects a request without reading its body if the service would reject its caller, or a multipart form also if the resource does not
+/// exist.
 pub async fn check(State((services, caller)): State<(Routes, Caller)>, request: Request, next: Next) -> Response {
     let body = request.body();
     let is_small = body.is_end_stream() || body.size_hint().exact().is_some_and(|bytes| bytes <= SMALL);
@@ -38,7 +39,7 @@ pub async fn check(State((services, caller)): State<(Routes, Caller)>, request: 
     }
 }
 
-/// What the path names.
+/// The resource ids in the path.
 #[derive(Debug, Default)]
 struct Resource {
     account: Option<i64>,
@@ -56,7 +57,7 @@ impl Resource {
             return resource;
         };
         for (name, value) in &path {
-            // What is not an id is one that nothing has.
+            // A value that is not an id becomes an id that no resource has.
             let id = || Some(value.parse().ok().filter(|id| *id > 0).unwrap_or(i64::MAX));
             match name {
                 "account_id" => resource.account = id(),
@@ -83,17 +84,17 @@ impl Resource {
         }
     }
 
-    /// The token, and whether it opens the account if it must.
+    /// Checks the token and, if `of_account`, its access to the account.
     async fn check_access(&self, call: &Call, of_account: bool) -> Result<(), Status> {
         let access = call.access(self.account.unwrap_or_default()).await;
         let of_account = of_account && self.account.is_some();
         refusal(access, |status| status.code() == Code::PermissionDenied && of_account)
     }
 
-    /// What a form is sent to.
+    /// Checks that the resource that a form is sent to exists.
     async fn check_exists(&self, call: &Call) -> Result<(), Status> {
         let account_id = self.account.unwrap_or_default();
-        // Bots may write to conversations that they may not read.
+        // Agent bots may write to conversations that they may not read.
         let may_not_ask = |status: &Status| {
             status
                 .get_details_error_info()
@@ -122,7 +123,7 @@ impl Resource {
         Ok(())
     }
 
-    /// The inbox, the session and the conversation of the client side.
+    /// Checks that the inbox, the session and the conversation of a client API path exist.
     async fn check_session(self, call: &Call) -> Result<(), Failure> {
         let Some(inbox_identifier) = self.inbox_identifier else {
             return Ok(());
@@ -159,7 +160,8 @@ impl Resource {
     }
 }
 
-/// A refusal that the handler's own call would meet too: of the caller, or for lack of room. Others are left to the handler.
+/// Keeps only errors that the handler's own call would get as well: authentication failures, exhausted limits and outages, and those that
+/// `is_final` selects. All others are left to the handler.
 fn refusal<T>(answer: Result<T, Status>, is_final: impl Fn(&Status) -> bool) -> Result<(), Status> {
     match answer {
         Err(status)

@@ -1,4 +1,4 @@
-//! What happens to a request around its route.
+//! The middleware of REST requests.
 
 pub(crate) mod admission;
 pub(crate) mod cors;

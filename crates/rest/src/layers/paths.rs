@@ -1,8 +1,8 @@
-//! Normalises the path of a request before it is routed, so that clients of Rails reach the same routes: repeated slashes count as one, a
-//! slash at the end and then the suffix `.json` are dropped. Method, query and body stay as they are, and nothing is redirected.
+//! Normalizes the path of a request before routing, so that paths that Rails accepts reach the same routes: repeated slashes count as one,
+//! then a trailing slash and the suffix `.json` are dropped. Method, query and body are unchanged, and there are no redirects.
 //!
-//! Everything that looks at a path comes after this: routing, and with it policy, early checks and rates. Percent-encoded characters are
-//! not decoded here: `%2F` in a source id stays a part of it, and so does `%2Ejson` at the end of one.
+//! Everything that depends on the path runs after this: routing, and so policies, early authorization and rate limits. Percent-encoded
+//! characters are not decoded: `%2F` in a source id remains part of it, and so does `%2Ejson` at its end.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use axum::http::{
     uri::{Parts, PathAndQuery},
 };
 
-/// What the suffix `.json` is dropped from. Elsewhere it belongs to a name: `/openapi.json`, a file of a message.
+/// The prefixes under which `.json` is dropped. Elsewhere it is part of a name: `/openapi.json`, a file of a message.
 const WITH_SUFFIX: [&str; 3] = ["/api/", "/public/api/", "/platform/api/"];
 
-/// The request with its path normalised.
+/// Normalizes the path of a request.
 pub fn normalize<B>(mut request: Request<B>) -> Request<B> {
     if let Some(uri) = normalized(request.uri()) {
         *request.uri_mut() = uri;
@@ -22,7 +22,7 @@ pub fn normalize<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// The URI with its path normalised; none if it is already.
+/// Normalizes a URI; `None` if it is normalized already.
 fn normalized(uri: &Uri) -> Option<Uri> {
     let path = match normal(uri.path()) {
         Cow::Borrowed(path) if path.len() == uri.path().len() => return None,
@@ -33,12 +33,12 @@ fn normalized(uri: &Uri) -> Option<Uri> {
         None => path.into_owned(),
     };
     let mut parts: Parts = uri.clone().into_parts();
-    // It was a path before, and has lost nothing but slashes and a suffix.
+    // The path was valid before, and only slashes and a suffix were removed.
     parts.path_and_query = Some(PathAndQuery::try_from(whole).ok()?);
     Uri::from_parts(parts).ok()
 }
 
-/// As Rails does: squeeze slashes, drop the one at the end, then the format.
+/// Normalizes a path as Rails does: merges repeated slashes, then drops a trailing slash, then the format suffix.
 pub(crate) fn normal(path: &str) -> Cow<'_, str> {
     let mut path = if path.contains("//") {
         let mut squeezed = String::with_capacity(path.len());
@@ -58,7 +58,7 @@ pub(crate) fn normal(path: &str) -> Cow<'_, str> {
     } else {
         bare
     };
-    // The root has nothing to lose.
+    // The root stays `/`.
     let length = bare.len().max(1).min(path.len());
     match &mut path {
         Cow::Borrowed(path) => *path = &path[..length],

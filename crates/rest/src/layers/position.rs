@@ -1,5 +1,5 @@
-//! What the services tell beside their answers, as headers: the position of a write in the account's log (a read that sends it back waits until
-//! the log has come that far), and what the token has left of its calls. Large answers of the services make the rest of their request heavy.
+//! Forwards response metadata of the services as headers: the cursor of a write (a read that sends it back waits until the log has reached
+//! it), and the remaining rate limit of the token. Also marks a request as heavy when a service returns a large response.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -17,10 +17,10 @@ use parley_types::cursor_text;
 use tonic::{body::Body, service::Routes};
 use tower::Service;
 
-/// The header of the answer that has the cursor, in base64url as everywhere in the JSON API.
+/// The response header of the cursor, in base64url as everywhere in the JSON API.
 const CURSOR: HeaderName = HeaderName::from_static("parley-cursor");
 
-/// A cursor from binary metadata, which is base64, as text.
+/// Converts a cursor from binary metadata (base64) to its text form (base64url).
 fn as_text(value: &HeaderValue) -> HeaderValue {
     let cursor = value.to_str().ok().and_then(cursor_text::decode);
     let text = cursor.map(|cursor| cursor_text::encode(&cursor));
@@ -28,7 +28,7 @@ fn as_text(value: &HeaderValue) -> HeaderValue {
         .unwrap_or_else(|| value.clone())
 }
 
-/// What the services tell, and what the answer says of it.
+/// The forwarded metadata keys, each with the name of its response header.
 const TOLD: [(HeaderName, HeaderName); 4] = [
     (
         HeaderName::from_static("parley-cursor-bin"),
@@ -48,7 +48,7 @@ const TOLD: [(HeaderName, HeaderName); 4] = [
     ),
 ];
 
-/// The newest headers of the services while one request was answered, and whether the request is heavy.
+/// The latest headers that the services returned during one request, and whether the request is heavy.
 #[derive(Clone, Debug, Default)]
 pub struct Position(Arc<Noted>);
 
@@ -79,20 +79,20 @@ impl Position {
     }
 }
 
-/// Adds the headers to the answer.
+/// Adds the headers to the response.
 pub async fn say(mut request: Request, next: Next) -> Response {
     let position = Position::default();
     request.extensions_mut().insert(position.clone());
     let mut response = position.weight().run(next.run(request)).await;
     response.headers_mut().extend(position.take());
     if position.weight().is_heavy() {
-        // Lists go on to be written page by page.
+        // Lists continue to be written page by page, after the response headers.
         response = response.map(|body| axum::body::Body::new(HeavyBody::new(body)));
     }
     response
 }
 
-/// The services, with an ear for positions.
+/// The services, wrapped to record their response headers.
 #[derive(Clone, Debug)]
 pub struct Noting {
     pub routes: Routes,

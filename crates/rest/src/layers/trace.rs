@@ -1,4 +1,4 @@
-//! The span of a request and what is measured of it. Paths stay out of both, and routes stand for them: some paths hold what lets one in.
+//! The span and metrics of a request. Both contain the route and never the path: some paths contain secrets.
 
 use std::{sync::LazyLock, time::Instant};
 
@@ -31,10 +31,10 @@ static DURATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
         .build()
 });
 
-/// What stands for a status where the client went before there was one.
+/// The value of `error.type` if the client disconnected before the response.
 const GONE: &str = "cancelled";
 
-/// Traces and measures a request until its answer begins, or its client goes.
+/// Traces and measures a request until its response headers are ready or the client disconnects.
 pub async fn watch(scheme: &'static str, request: Request, next: Next) -> Response {
     let watched = Watched::begin(scheme, &request);
     let around = watched.around.clone();
@@ -47,7 +47,7 @@ pub async fn watch(scheme: &'static str, request: Request, next: Next) -> Respon
     .await
 }
 
-/// A request in work; dropped before it is answered, it tells that its client went.
+/// A request in progress. If it is dropped before the response, the client has disconnected.
 struct Watched {
     method: &'static str,
     scheme: &'static str,
@@ -125,7 +125,7 @@ impl Drop for Watched {
     }
 }
 
-/// Anybody may make methods up: those count together.
+/// Reports unknown methods as `_OTHER`: clients choose them freely, and each would create another time series.
 fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

@@ -1,4 +1,4 @@
-//! Lists: pages by number and by cursor, and answers that are written row by row.
+//! Lists: pagination by number and by cursor, and responses that are streamed row by row.
 
 pub(crate) mod paging;
 pub(crate) mod rows;

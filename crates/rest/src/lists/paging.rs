@@ -1,4 +1,4 @@
-//! Pages of lists: by number, as the product has them, and by an opaque cursor, for those with much data. The same everywhere.
+//! Pagination by page number, as in Chatwoot, and by opaque cursor, for clients with large lists. All lists share it.
 
 use serde_json::{Value as Json, json};
 
@@ -11,35 +11,35 @@ use crate::{
     params::fields::Fields,
 };
 
-/// The most that a page asked for by `per_page` may hold.
+/// The maximum value of `per_page`.
 const MOST: i64 = 100;
-/// The most that the service leaves out before a page.
+/// The maximum number of rows that the service skips.
 const FARTHEST: i64 = 1_000_000;
 
-/// Which rows of a list are asked for.
+/// The requested rows of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// How many to leave out.
+    /// Number of rows to skip.
     pub skip: i32,
-    /// How many to ask for.
+    /// Number of rows to request.
     pub size: i32,
-    /// Where to go on; empty: from the start.
+    /// The page token to continue from; empty for the start.
     pub token: String,
-    /// How many of those asked for are shown: none of a page beyond what can be left out.
+    /// Number of requested rows to return: 0 for a page beyond [`FARTHEST`].
     pub rows: usize,
-    /// Whether the answer tells how to go on.
+    /// Whether the response contains the cursor of the next page.
     told: bool,
 }
 
 impl Window {
-    /// What `page`, `cursor` and `per_page` ask for; `usual` is the size of a page without `per_page`, 0 what the service takes. With
-    /// `cursor`, which may be empty, there are no page numbers.
+    /// Parses `page`, `cursor` and `per_page`. `usual` is the default page size; 0 selects that of the service. If `cursor` is present,
+    /// even if empty, the page number is ignored.
     pub fn read(fields: &mut Fields<'_>, usual: i32) -> Self {
         let window = Self::unnumbered(fields, usual);
         if by_cursor(fields) { window } else { window.at(fields.page()) }
     }
 
-    /// As [`Self::read`], of a list whose pages have no numbers.
+    /// Like [`Self::read`], for a list without page numbers.
     pub fn unnumbered(fields: &mut Fields<'_>, usual: i32) -> Self {
         let mut size = usual;
         if fields.filled("per_page") {
@@ -55,7 +55,7 @@ impl Window {
         }
     }
 
-    /// As [`Self::read`], of a list whose pages have nothing but numbers.
+    /// Like [`Self::read`], for a list with page numbers only.
     pub fn numbered(fields: &Fields<'_>, usual: i32) -> Self {
         Self::first(usual).at(fields.page())
     }
@@ -65,7 +65,7 @@ impl Window {
             skip: 0,
             size,
             token: String::new(),
-            // 0 is the service's own size.
+            // 0 selects the service's default size.
             rows: usize::try_from(size).ok().filter(|rows| *rows > 0).unwrap_or(usize::MAX),
             told: false,
         }
@@ -79,12 +79,12 @@ impl Window {
         }
     }
 
-    /// Whether everything is to be counted: not again on each further page of a cursor.
+    /// Whether to count all rows: only on the first page of a cursor.
     pub fn counts(&self) -> bool {
         self.token.is_empty()
     }
 
-    /// Adds to `meta` whether there are more and where they begin, to those who asked for it.
+    /// Adds to `meta` whether there are more rows and the cursor of the next page, if the client asked for them.
     pub fn tell(&self, meta: &mut Json, next_page_token: &str) {
         if self.told {
             let next = Some(next_page_token).filter(|token| !token.is_empty() && self.rows > 0);
@@ -93,7 +93,7 @@ impl Window {
         }
     }
 
-    /// As [`Self::tell`], of a search in messages, which may not have come to its end.
+    /// Like [`Self::tell`], for a message search, which may be incomplete.
     pub fn tell_found(&self, meta: &mut Json, next_page_token: &str, complete: bool) {
         self.tell(meta, next_page_token);
         if self.told {
@@ -101,7 +101,7 @@ impl Window {
         }
     }
 
-    /// A further page of the same answer.
+    /// The window of a further page of the same response.
     pub fn page(&self, token: String, size: usize) -> Self {
         Self {
             skip: 0,
@@ -111,7 +111,8 @@ impl Window {
         }
     }
 
-    /// Where the answer itself goes on when the service cut the page by bytes. It does not for those who are told how to go on.
+    /// The token with which this response itself continues when the service has cut the page by bytes. Empty for clients that receive the
+    /// cursor of the next page.
     pub fn cut(&self, next_page_token: String) -> String {
         if self.told || self.rows == 0 {
             String::new()
@@ -120,7 +121,7 @@ impl Window {
         }
     }
 
-    /// Whether the answer has a `meta` for this alone.
+    /// Whether the response needs a `meta` object only for pagination.
     pub fn is_told(&self) -> bool {
         self.told
     }
@@ -130,12 +131,12 @@ fn by_cursor(fields: &Fields<'_>) -> bool {
     fields.given("cursor") && fields.raw("cursor") != Some(&Json::Null)
 }
 
-/// The parameters that [`Window::read`] reads.
+/// Describes the parameters that [`Window::read`] parses.
 pub fn taken(about: About) -> About {
     taken_unnumbered(about.query("page", integer().note("From 1.")))
 }
 
-/// The parameters that [`Window::unnumbered`] reads.
+/// Describes the parameters that [`Window::unnumbered`] parses.
 pub fn taken_unnumbered(about: About) -> About {
     about
         .query("per_page", integer().note("1 to 100. The answer then tells how to go on."))
@@ -145,7 +146,7 @@ pub fn taken_unnumbered(about: About) -> About {
         )
 }
 
-/// What [`Window::tell_found`] adds.
+/// Describes the keys that [`Window::tell_found`] adds.
 pub fn told_found(meta: Schema) -> Schema {
     told(meta).optional(
         "complete",
@@ -153,7 +154,7 @@ pub fn told_found(meta: Schema) -> Schema {
     )
 }
 
-/// What [`Window::tell`] adds.
+/// Describes the keys that [`Window::tell`] adds.
 pub fn told(meta: Schema) -> Schema {
     meta.optional("has_more", flag()).optional("next_cursor", text().or_null())
 }

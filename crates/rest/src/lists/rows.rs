@@ -1,8 +1,8 @@
-//! Lists of the JSON API, which keep the row counts of the product whatever the rows weigh.
+//! Lists of the JSON API, which return as many rows as Chatwoot does, regardless of their size.
 //!
-//! The service cuts pages by bytes. An answer that needs more than one page is written page by page: a page is asked for once the client has
-//! taken what was written before, so a client that does not read holds one page. The first page is fetched before the answer begins, so the
-//! status is right; a failure after that aborts the body, which every HTTP client reports.
+//! The service cuts pages by bytes. A response that needs more than one page is streamed page by page: the next page is requested once the
+//! client has read the previous ones, so a client that does not read holds one page in memory. The first page is fetched before the
+//! response begins, so the status is correct. A later failure aborts the body, which every HTTP client reports.
 
 use std::io;
 
@@ -19,16 +19,16 @@ use uuid::Uuid;
 
 use crate::{Answer, errors::Failure, json};
 
-/// Rows of one page, and the token of the next page; empty: there is none.
+/// The rows of one page, and the token of the next page (empty if there is none).
 pub type Page = (Vec<Json>, String);
 
-/// Rows to ask for in one page of a list without an end.
+/// Number of rows to request per page of an unlimited list.
 const AT_ONCE: usize = 1000;
 
-/// A list without pages: `frame` puts the rows where they belong, `fetch` asks for the page of a token.
+/// A list without pagination. `frame` wraps the rows, `fetch` requests the page of a token.
 ///
 /// # Errors
-/// The service's refusal of the first page.
+/// Returns the error of the first page.
 pub async fn whole<R>(frame: impl FnOnce(Json) -> Json, mut fetch: impl FnMut(String) -> R + Send + 'static) -> Answer
 where
     R: Future<Output = Result<Page, Failure>> + Send + 'static,
@@ -37,7 +37,8 @@ where
     Ok(go_on(first, usize::MAX, frame, move |token, _| fetch(token)))
 }
 
-/// A list of at most `limit` rows, of which the first page is there: `fetch` asks for the page of a token with at most so many rows.
+/// A list of at most `limit` rows whose first page has been fetched. `fetch` requests the page of a token with at most the given number of
+/// rows.
 pub fn go_on<R>(
     (rows, token): Page,
     limit: usize,
@@ -55,10 +56,11 @@ where
     streamed(frame, rows, Pages { token, left, fetch })
 }
 
-/// A list whose pages go back from its end: the first page, which is there, has its last rows. At most `limit` rows, in their order.
+/// A list of at most `limit` rows whose pages go backwards: the first page, which has been fetched, has its last rows. The response has the
+/// rows in ascending order.
 ///
 /// # Errors
-/// The service's refusal of a page.
+/// Returns the error of a page that is fetched to locate the first rows.
 pub async fn backwards<R>(
     (rows, token): Page,
     limit: usize,
@@ -71,8 +73,8 @@ where
     if token.is_empty() || rows.len() >= limit {
         return Ok(json::ok(&frame(Json::Array(rows))));
     }
-    // The answer begins with the rows of the last page. Holding all pages until then would hold the whole list, so where they begin is found
-    // first, and each is fetched again when its turn comes.
+    // The response begins with the rows of the last page. Keeping all pages until then would hold the whole list in memory, so the tokens
+    // of all pages are determined first, and each page is fetched again when it is written.
     let (mut pages, mut token, mut left) = (Vec::new(), token, limit - rows.len());
     while !token.is_empty() && left > 0 {
         let page = fetch(token.clone(), left).await?;
@@ -88,9 +90,9 @@ where
     Ok(streamed(frame, Vec::new(), source))
 }
 
-/// Where further rows come from.
+/// The source of further rows.
 trait Source: Send + 'static {
-    /// The rows of the next page; none at the end.
+    /// The rows of the next page; `None` at the end.
     fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Json>>, Failure>> + Send;
 }
 
@@ -119,7 +121,7 @@ where
 }
 
 struct Back<F> {
-    /// Tokens of the pages, and how many rows were asked for; the page of the oldest rows comes last.
+    /// The token and number of requested rows of each page; the page with the oldest rows is the last one.
     pages: Vec<(String, usize)>,
     newest: Option<Vec<Json>>,
     fetch: F,
@@ -138,7 +140,7 @@ where
     }
 }
 
-/// A list that is one of several in an answer: what [`go_on`] takes.
+/// One of several lists in a response, with the arguments of [`go_on`].
 pub struct Section {
     first: Vec<Json>,
     further: Rows,
@@ -146,7 +148,7 @@ pub struct Section {
 }
 
 impl Section {
-    /// A list of at most `limit` rows, of which the first page is there.
+    /// A list of at most `limit` rows whose first page has been fetched.
     pub fn new<R>((rows, token): Page, limit: usize, fetch: impl FnMut(String, usize) -> R + Send + 'static) -> Self
     where
         R: Future<Output = Result<Page, Failure>> + Send + 'static,
@@ -161,8 +163,8 @@ impl Section {
     }
 }
 
-/// An answer with several lists, each as [`go_on`] writes one: `frame` puts their rows where they belong. They are written in the order in
-/// which they stand in the text of the answer, so a client that does not read holds one further page at most.
+/// A response with several lists, each written like [`go_on`] does. `frame` wraps their rows. The lists are written in the order of their
+/// occurrence in the response's text, so a client that does not read holds at most one further page.
 pub fn sections<const N: usize>(sections: [Section; N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
     if sections.iter().all(|section| section.has_all) {
         return json::ok(&frame(sections.map(|section| Json::Array(section.first))));
@@ -170,7 +172,7 @@ pub fn sections<const N: usize>(sections: [Section; N], frame: impl FnOnce([Json
     written(sections.map(|section| (section.first, section.further)), frame)
 }
 
-/// Pages of rows, each fetched when it is asked for.
+/// Pages of rows, each fetched when it is polled.
 type Rows = BoxStream<'static, Result<Vec<Json>, Failure>>;
 
 fn further(source: impl Source) -> Rows {
@@ -181,7 +183,7 @@ fn further(source: impl Source) -> Rows {
     Box::pin(pages)
 }
 
-/// The text of a row list: its rows with commas between them, behind one if other rows came before.
+/// Encodes rows, separated by commas. `follows` tells whether other rows precede them.
 fn text(rows: &[Json], follows: &mut bool) -> String {
     let mut text = String::new();
     for row in rows {
@@ -194,7 +196,7 @@ fn text(rows: &[Json], follows: &mut bool) -> String {
 }
 
 fn written<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
-    // Rows are written in place of texts that nobody can know.
+    // Frame random placeholders first, and write the rows in their place. Being random, they cannot occur in the data.
     let marks: [String; N] = std::array::from_fn(|_| Uuid::new_v4().to_string());
     let framed = frame(marks.each_ref().map(|mark| json!([mark]))).to_string();
     let mut places: Vec<_> = marks
@@ -203,7 +205,7 @@ fn written<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnce([Js
         .filter_map(|(mark, list)| Some((framed.find(mark.as_str())?, list)))
         .collect();
     places.sort_by_key(|(at, _)| *at);
-    // Each mark stands between quotes.
+    // A placeholder is enclosed in quotes.
     let length = marks.first().map_or(0, String::len) + 1;
     let mut end = 0;
     let mut parts = Vec::with_capacity(N);
@@ -248,7 +250,7 @@ mod tests {
         Ok(serde_json::from_slice(&bytes).expect("whole JSON"))
     }
 
-    /// A page of rows 0 to `count` that begins at the row of the token.
+    /// A page of the rows up to `count` that begins at the row of the token.
     fn page(token: &str, size: usize, count: usize) -> Page {
         let from: usize = token.parse().unwrap_or_default();
         let to = (from + size).min(count);
@@ -256,7 +258,7 @@ mod tests {
         ((from..to).map(|row| json!({ "row": row })).collect(), next)
     }
 
-    /// A page that goes back from the row of the token.
+    /// A page that goes backwards from the row of the token.
     fn page_back(token: &str, size: usize, count: usize) -> Page {
         let to: usize = token.parse().unwrap_or(count);
         let from = to.saturating_sub(size);
@@ -289,7 +291,7 @@ mod tests {
     proptest! {
         #[test]
         fn sections_have_their_rows_each(counts in prop::array::uniform3(0..30_usize), size in 1..12_usize, limit in 1..20_usize) {
-            // The lists stand in another order in the text than they are given.
+            // The order of the lists in the text differs from the order of the arguments.
             let frame = |[a, b, c]: [Json; 3]| json!({ "b": a, "c": { "n": b }, "a": c });
             let sections = counts.map(|count| {
                 Section::new(page("", size, count), limit, move |token, left| {

@@ -1,4 +1,4 @@
-//! What is told of a route: who may call it, what it takes, what it answers.
+//! The description of a route: its callers, parameters and responses.
 
 use axum::http::StatusCode;
 
@@ -7,20 +7,20 @@ use super::schema::Schema;
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// Anybody, without a token: paths of the client side say by their identifiers what they open.
+    /// Anyone, without a token. Paths of the client API contain identifiers that serve as credentials.
     Anyone,
-    /// Every user with a token, in whatever account.
+    /// Any user with a token, regardless of the account.
     User,
-    /// Members of the account of the path; where an inbox is concerned, those who may see it.
+    /// Members of the account in the path; if the resource belongs to an inbox, those with access to the inbox.
     Member,
-    /// Administrators of the account of the path.
+    /// Administrators of the account in the path.
     Administrator,
     /// The operator, with a platform token.
     Platform,
 }
 
 impl Caller {
-    /// The word for it in the description.
+    /// The name in the description.
     pub fn name(self) -> &'static str {
         match self {
             Self::Anyone => "anyone",
@@ -32,33 +32,32 @@ impl Caller {
     }
 }
 
-/// An endpoint that `OpenAPI` cannot describe, because what follows its first request is a protocol of its own.
+/// An endpoint that `OpenAPI` cannot describe, because the first request is followed by a protocol of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint {
     /// The path.
     pub path: &'static str,
     /// Who may open it.
     pub caller: Caller,
-    /// What is shown for it, and when.
+    /// The credential it requires, and when.
     pub credential: &'static str,
 }
 
-/// What a route answers when it does what it was asked to.
+/// The successful response of a route.
 #[derive(Clone, Debug)]
 pub(super) enum Success {
-    /// 200 without a byte.
+    /// 200 without a body.
     Empty,
-    /// 200 with JSON.
+    /// 200 with a JSON body.
     Json(Schema),
-    /// 200 with bytes of another type; which one is told.
+    /// 200 with a body of this content type.
     Bytes(&'static str),
-    /// 204.
+    /// 204 without a body.
     NoContent,
-    /// 302 to where it lies.
+    /// 302 to the location of the resource.
     Elsewhere,
 }
 
-/// One parameter.
 #[derive(Clone, Debug)]
 pub(super) struct Parameter {
     pub name: &'static str,
@@ -66,7 +65,8 @@ pub(super) struct Parameter {
     pub required: bool,
 }
 
-/// The description of a route. Path parameters and the errors that follow from its shape (see `responses`) are added to the document.
+/// The description of a route. Path parameters, and the errors implied by the route's shape (see `responses`), are added when the document
+/// is generated.
 #[derive(Clone, Debug)]
 pub struct About {
     pub(super) operation: &'static str,
@@ -81,10 +81,10 @@ pub struct About {
     pub(super) finds_nothing: bool,
 }
 
-/// Begins a description: the operation's id (camelCase, unique) and the gRPC method behind it (`Service.Method`, empty if none).
+/// Creates a description from the operation id (camelCase, unique) and the gRPC method (`Service.Method`, empty if none).
 ///
-/// By default members of the account may call it, and it answers 200 without a body. Its summary, its description and those of its
-/// parameters are under its id in the file of its tag in `texts/`; its examples are in `examples.json`.
+/// By default, members of the account may call the route, and it returns 200 without a body. The summary, the description and those of the
+/// parameters are stored under the operation id in the tag's file in `texts/`; the examples are in `examples.json`.
 pub fn about(operation: &'static str, rpc: &'static str) -> About {
     About {
         operation,
@@ -101,39 +101,39 @@ pub fn about(operation: &'static str, rpc: &'static str) -> About {
 }
 
 impl About {
-    /// The call of the contract behind it: `Service.Method`, or nothing.
+    /// The gRPC method, `Service.Method`; empty if there is none.
     pub fn rpc(&self) -> &'static str {
         self.rpc
     }
 
-    /// Who may call it.
+    /// The callers that the route accepts.
     pub fn required_caller(&self) -> Caller {
         self.caller
     }
 
-    /// The names of what it takes in the body.
+    /// The names of the body's parameters.
     pub fn body_names(&self) -> impl Iterator<Item = &'static str> {
         self.body.iter().map(|parameter| parameter.name)
     }
 
-    /// The names of what it takes in the query.
+    /// The names of the query's parameters.
     pub fn query_names(&self) -> impl Iterator<Item = &'static str> {
         self.query.iter().map(|parameter| parameter.name)
     }
 
-    /// The key that may be around the body.
+    /// The root key that may wrap the body.
     pub fn root_key(&self) -> Option<&'static str> {
         self.root
     }
 
-    /// Says who may call it.
+    /// Sets the callers that the route accepts.
     #[must_use]
     pub fn caller(mut self, caller: Caller) -> Self {
         self.caller = caller;
         self
     }
 
-    /// Takes a parameter of the query. A list is written `name[]=a&name[]=b`.
+    /// Adds a query parameter. Clients write a list as `name[]=a&name[]=b`.
     #[must_use]
     pub fn query(mut self, name: &'static str, schema: Schema) -> Self {
         self.query.push(Parameter {
@@ -144,7 +144,7 @@ impl About {
         self
     }
 
-    /// Takes a parameter of the body that may be left out.
+    /// Adds an optional parameter of the body.
     #[must_use]
     pub fn body(mut self, name: &'static str, schema: Schema) -> Self {
         self.body.push(Parameter {
@@ -155,13 +155,13 @@ impl About {
         self
     }
 
-    /// Takes several parameters of the body of one shape that may be left out.
+    /// Adds several optional parameters of the body with the same schema.
     #[must_use]
     pub fn bodies(self, names: &[&'static str], schema: &Schema) -> Self {
         names.iter().fold(self, |about, name| about.body(name, schema.clone()))
     }
 
-    /// Takes a parameter of the body that must be there.
+    /// Adds a required parameter of the body.
     #[must_use]
     pub fn needs(mut self, name: &'static str, schema: Schema) -> Self {
         self.body.push(Parameter {
@@ -172,56 +172,56 @@ impl About {
         self
     }
 
-    /// The body may lie under this key; in JSON it may also be left out.
+    /// Sets the root key. A form must wrap its parameters in it; a JSON body may omit it.
     #[must_use]
     pub fn root(mut self, key: &'static str) -> Self {
         self.root = Some(key);
         self
     }
 
-    /// Answers 200 with JSON.
+    /// Sets a 200 response with JSON.
     #[must_use]
     pub fn answers(mut self, schema: Schema) -> Self {
         self.success = Success::Json(schema);
         self
     }
 
-    /// Answers 200 with something else than JSON.
+    /// Sets a 200 response with another content type.
     #[must_use]
     pub fn answers_bytes(mut self, content_type: &'static str) -> Self {
         self.success = Success::Bytes(content_type);
         self
     }
 
-    /// Answers 204.
+    /// Sets a 204 response.
     #[must_use]
     pub fn answers_nothing(mut self) -> Self {
         self.success = Success::NoContent;
         self
     }
 
-    /// Answers 302.
+    /// Sets a 302 response.
     #[must_use]
     pub fn leads_elsewhere(mut self) -> Self {
         self.success = Success::Elsewhere;
         self
     }
 
-    /// Adds a refusal beside the common ones, in shape A, and says when it comes.
+    /// Adds an error, of shape A, that is not among the common ones. `when` describes its cause.
     #[must_use]
     pub fn refuses(mut self, status: StatusCode, when: &'static str) -> Self {
         self.refusals.push((status, when));
         self
     }
 
-    /// Changes nothing though its method is none of reading: tokens that may only read may call it.
+    /// Marks a route whose method is not GET but which changes nothing, so that read-only tokens may call it.
     #[must_use]
     pub fn reads(mut self) -> Self {
         self.reads = true;
         self
     }
 
-    /// What it does not find it answers with 404 and no body.
+    /// Marks a route that responds with 404 and no body if the resource does not exist.
     #[must_use]
     pub fn finds_nothing(mut self) -> Self {
         self.finds_nothing = true;

@@ -1,4 +1,4 @@
-//! The document that describes the JSON API as `OpenAPI` 3.1, made from its routes, their texts and their examples.
+//! Generates the `OpenAPI` 3.1 document of the JSON API from its routes, texts and examples.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ use crate::{
     params::understood::{is_id, parameters as in_path},
 };
 
-/// The document that describes these routes, as JSON. Without a base URL its server is the one that it was read from.
+/// Generates the document as JSON. Without a base URL, its server is the one that it was read from.
 ///
-/// Path by path: as values all of it would take twenty times the memory of its text, which a server would hold on to.
+/// Encoded path by path: as JSON values, the whole document would take twenty times the memory of its text, which the process would retain.
 pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> String {
     let texts = Texts::read();
     let mut components = Map::new();
@@ -80,7 +80,7 @@ pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> Str
     ])
 }
 
-/// The three headers in which a token is accepted.
+/// The three headers that accept a token.
 fn security_schemes() -> Json {
     json!({
         "token": {
@@ -95,7 +95,7 @@ fn security_schemes() -> Json {
     })
 }
 
-/// A key of an object with its value, which is JSON already.
+/// A key with its value, which is already encoded.
 fn entry(key: &str, value: &str) -> String {
     format!("{}:{value}", Json::from(key))
 }
@@ -107,7 +107,7 @@ fn braced(entries: &[String]) -> String {
 fn operation(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Json {
     let about = &route.about;
     let writes = about.writes(method);
-    // An operation has one id, so the second method of an update has a second one.
+    // Operation ids are unique, so the PUT of an update needs one of its own.
     let id = if method == Method::PUT {
         format!("{}ByPut", about.operation)
     } else {
@@ -171,7 +171,7 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Ma
     }
     let header = match (route.about.writes(method), route.about.takes_key(method)) {
         (true, true) => Some("Idempotency-Key"),
-        // Generators of clients handle an operation badly that has several forms of a body and nothing optional beside it.
+        // Add an optional parameter: code generators handle an operation badly that has several body formats and no optional parameter.
         (true, false) => Some("traceparent"),
         (false, _) if !route.about.rpc.is_empty() => Some("Parley-Min-Cursor"),
         _ => None,
@@ -185,7 +185,7 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Ma
     parameters
 }
 
-/// The description of a parameter or a field of the body: the operation's own, or the one that all operations share.
+/// The description of a parameter or body field: that of the operation, or the shared one.
 fn description<'a>(own: Option<&'a Operation>, texts: &'a Texts, name: &str) -> Option<&'a String> {
     own.and_then(|own| own.fields.get(name)).or_else(|| texts.parameters.get(name))
 }
@@ -202,7 +202,7 @@ fn request_body(route: &Route, texts: &Texts, components: &mut Map<String, Json>
             fields.optional(name, schema)
         };
     }
-    // What is not known is not looked at.
+    // Unknown parameters are ignored.
     let fields = fields.open();
     let (json, form) = match about.root {
         None => (fields.clone(), fields),

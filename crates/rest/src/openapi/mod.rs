@@ -1,4 +1,4 @@
-//! The description of what the door serves: how routes are described, the document made of it, and a page to read it.
+//! The description of the REST gateway: how routes are described, the generated `OpenAPI` document, and a page to read it.
 
 pub mod about;
 mod document;
@@ -23,7 +23,7 @@ pub use document::document;
 use crate::door::Door;
 use schema::attributes;
 
-/// Nothing comes from elsewhere, and nothing is run that is not a file of ours.
+/// The Content-Security-Policy of the page: nothing is loaded from other origins, and only our own script files run.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
@@ -31,10 +31,10 @@ const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
 const STYLE: &str = include_str!("page.css");
 
-/// The document, once all routes are known.
+/// The document, set once all routes are known.
 pub type Document = Arc<OnceLock<Bytes>>;
 
-/// Routes that show the description, itself among what is described.
+/// The routes that serve the description. They are part of it themselves.
 pub fn routes(document: &Document) -> Door {
     let document = Arc::clone(document);
     let shown = move || {

@@ -1,5 +1,5 @@
 "use strict";
-// Everything of the description is inserted as text, so none of it can become markup.
+// All parts of the description are inserted as text, so they cannot inject markup.
 const make = (name, text, ...children) => {
   const node = document.createElement(name);
   if (text) node.textContent = text;
@@ -12,17 +12,17 @@ const marked = (name, kind, text, ...children) => {
   return node;
 };
 
-// A text with `code` in it.
+// Renders text in which backticks mark code.
 const prose = (text) => {
   const parts = text.split("`").map((part, place) => (place % 2 ? make("code", part) : part));
   return make("p", "", ...parts);
 };
 
-// What a reference within the description refers to.
+// Resolves a reference within the document.
 const follow = (api, value) =>
   value && value.$ref ? value.$ref.slice(2).split("/").reduce((inner, key) => inner[key.replaceAll("~1", "/")], api) : value;
 
-// The type of a schema in a few words.
+// A short description of a schema's type.
 const kind = (schema) => {
   if (!schema) return "any";
   if (schema.$ref) return schema.$ref.split("/").pop();
@@ -33,7 +33,7 @@ const kind = (schema) => {
   return schema.format === "date-time" ? `${types}, ISO 8601` : types;
 };
 
-// A schema as a sketch of a value, with the schemas it refers to spelled out.
+// Renders a schema as an example-like value, with references resolved.
 const sketch = (api, schema, seen = []) => {
   if (schema && schema.$ref) {
     const name = kind(schema);
@@ -66,7 +66,7 @@ const field = (name, about, required, schema, text) => [
   make("dd", "", prose(text || "")),
 ];
 
-// The fields of a body; those under a root key, which may be left out, are listed by themselves.
+// The fields of a body. If they are wrapped in an optional root key, returns them without it.
 const fieldsOf = (body) => {
   const schema = body.content["application/x-www-form-urlencoded"].schema;
   const [root, ...others] = Object.entries(schema.properties);
@@ -81,7 +81,7 @@ const base = (api) => {
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-// The example request as a command.
+// The example request as a curl command.
 const curl = (api, path, method, operation) => {
   const parameters = operation.parameters || [];
   const value = (name) => (parameters.find((one) => one.name === name) || {}).example;
@@ -148,7 +148,7 @@ const fill = (api, path, methods, operation) => {
   return parts;
 };
 
-// The operations of a path, an update once: by PATCH and PUT.
+// The operations of a path. An update that accepts both PATCH and PUT is listed once.
 const operationsOf = (path, item) => {
   const all = Object.entries(item).filter(([method]) => method !== "put" || !item.patch);
   return all.map(([method, operation]) => ({ path, operation, methods: method === "patch" && item.put ? ["patch", "put"] : [method] }));
@@ -158,13 +158,13 @@ const entry = (api, { path, operation, methods }) => {
   const names = methods.join(", ").toUpperCase();
   const details = make("details", "", make("summary", "", make("b", names), make("code", path), make("span", operation.summary)));
   details.id = operation.operationId;
-  // Content that is not looked at is not built.
+  // Build the content only when the operation is expanded.
   details.addEventListener("toggle", () => details.append(...fill(api, path, methods, operation)), { once: true });
   details.dataset.text = [...methods, path, operation.operationId, operation.summary, operation.description].join(" ").toLowerCase();
   return details;
 };
 
-// Shows what matches every word, and only the headings that have anything under them.
+// Shows the operations that match every word, and the headings that have any.
 const filter = (sections, text) => {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   let shown = 0;
@@ -182,7 +182,7 @@ const filter = (sections, text) => {
   document.getElementById("count").textContent = words.length ? `${shown} of ${all} operations` : `${all} operations`;
 };
 
-// Opens the operation that the address names, also when it is filtered out.
+// Expands the operation in the URL's fragment, even if the filter hides it.
 const open = (sections, input) => {
   const details = document.getElementById(location.hash.slice(1));
   if (!details || details.tagName !== "DETAILS") return;

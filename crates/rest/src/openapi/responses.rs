@@ -1,7 +1,6 @@
-//! The answers of an operation: its success, and the errors that can occur with its shape.
+//! The responses of an operation: its success, and the errors that are possible for a route of its shape.
 //!
-//! An error that looks the same for many operations is a component of the document; an operation with an example or a reason of its own
-//! has its own.
+//! An error that is identical for many operations is a component of the document. An operation with its own example or cause has its own.
 
 use axum::http::Method;
 use serde_json::{Map, Value as Json, json};
@@ -13,7 +12,7 @@ use super::{
 };
 use crate::door::Route;
 
-/// The errors that many operations have, with the names of their components.
+/// The common errors, with the names of their components.
 const COMMON: [(&str, &str); 10] = [
     ("400", "BadRequest"),
     ("401", "Unauthorized"),
@@ -58,7 +57,7 @@ fn fault() -> Schema {
     object().key("status", integer()).key("error", text()).named("Fault")
 }
 
-/// The shape of an error's body.
+/// The schema of an error's body.
 fn shape(status: &str) -> Schema {
     match status {
         "401" => schema::either([error(), credentials_error()]),
@@ -74,8 +73,8 @@ fn media_type(status: &str) -> &'static str {
     if status == "429" { "text/plain" } else { "application/json" }
 }
 
-/// Whether the error can occur. Every route that reads parameters can refuse to read them; a route that names nothing finds everything, and
-/// an account that does not exist is an account of others.
+/// Whether the error is possible for the route. Parsing parameters can fail on every route that has any. A route whose path and query have
+/// no ids cannot respond with 404; a nonexistent account is treated like an account of others (401).
 fn occurs(status: &str, route: &Route, method: &Method) -> bool {
     let about = &route.about;
     let changes = method != Method::GET;
@@ -84,7 +83,7 @@ fn occurs(status: &str, route: &Route, method: &Method) -> bool {
         "401" => about.caller != Caller::Anyone,
         "404" => !is_static && (changes || names_something(route)),
         "409" => about.takes_key(method),
-        // What `Parley-Min-Cursor` may be refused with.
+        // `Parley-Min-Cursor` may be rejected with 410.
         "410" => !is_static && !about.writes(method) && about.caller != Caller::Anyone,
         "413" => changes,
         "400" | "422" | "500" => !is_static,
@@ -92,7 +91,7 @@ fn occurs(status: &str, route: &Route, method: &Method) -> bool {
     }
 }
 
-/// Whether a path or query names anything besides the account of the caller.
+/// Whether a path or query contains an id other than the caller's account.
 fn names_something(route: &Route) -> bool {
     let of_members = matches!(route.about.caller, Caller::Member | Caller::Administrator);
     let in_path = route.path.split('/').filter(|part| part.starts_with('{'));
@@ -104,7 +103,7 @@ fn names_something(route: &Route) -> bool {
             .any(|name| name.ends_with("_id") || name.ends_with("_ids"))
 }
 
-/// The common errors, as components.
+/// Generates the components of the common errors.
 pub fn common(texts: &Texts, components: &mut Map<String, Json>) -> Json {
     let errors = COMMON.iter().map(|(status, name)| {
         let text = texts.error(status);
@@ -115,7 +114,7 @@ pub fn common(texts: &Texts, components: &mut Map<String, Json>) -> Json {
     Json::Object(errors.collect())
 }
 
-/// The headers of answers, as components.
+/// Generates the components of the response headers.
 pub fn headers(texts: &Texts) -> Json {
     let header = |name: &str, schema: Json| {
         let description = texts.parameters.get(name).map_or("", String::as_str);
@@ -135,7 +134,7 @@ pub fn headers(texts: &Texts) -> Json {
     Json::Object(all.into_iter().collect())
 }
 
-/// All answers of an operation.
+/// Generates all responses of an operation.
 pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Json {
     let about = &route.about;
     let example = texts.example(about.operation);
@@ -161,7 +160,8 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut
     for (status, when) in &about.refusals {
         let plain = json!({ "status": status.as_u16(), "error": status.canonical_reason() });
         let status = status.as_str();
-        // A missing proof is no missing token, and what no other operation refuses has no common example.
+        // The common example of 401 is a missing token, but these are other causes, such as a missing signature. Statuses outside of
+        // `COMMON` have no common example either.
         let usual = texts.error(status).map(|text| &text.example).filter(|_| status != "401");
         let example = own_example(example, status).or(usual).unwrap_or(&plain);
         let shape = if status == "422" {
@@ -172,7 +172,7 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut
         responses.insert(status.to_owned(), response(status, when, &shape, example, components));
     }
     if about.finds_nothing {
-        // The body is not described, because there may be none.
+        // The body is not described, because it may be empty.
         let description = texts.error("404").map_or("", |text| &text.description);
         responses.insert(
             "404".to_owned(),
@@ -245,12 +245,12 @@ fn response(status: &str, description: &str, schema: &Schema, example: &Json, co
 }
 
 impl About {
-    /// Whether a call by this method changes anything.
+    /// Whether a call with this method changes anything.
     pub(super) fn writes(&self, method: &Method) -> bool {
         !self.reads && method != Method::GET
     }
 
-    /// Whether a call by this method may be repeated under the same `Idempotency-Key`: whether its RPC may be, which the contract says.
+    /// Whether a call with this method accepts an `Idempotency-Key`, which is the case if its gRPC method is idempotent by contract.
     pub(super) fn takes_key(&self, method: &Method) -> bool {
         let rpc = format!("parley.v1.{}", self.rpc.replace('.', "/"));
         self.writes(method) && parley_proto::policy::method(&rpc).is_some_and(|method| method.idempotent)

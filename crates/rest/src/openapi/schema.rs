@@ -1,20 +1,19 @@
-//! Shapes of values as JSON Schema 2020-12, written as short as the shapes themselves.
+//! A concise notation for JSON Schema 2020-12.
 //!
-//! An object is closed: what it does not name it must not have. A schema with a name is a component of the description, and wherever it
-//! is used it is a reference to it.
+//! Objects are closed: keys that are not listed are not allowed. A named schema is a component of the document and is used by reference.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value as Json, json};
 
-/// Where components lie in the description.
+/// The path of schema components in the document.
 const COMPONENTS: &str = "#/components/schemas/";
 
-/// The shape of a value, with the named shapes that it refers to.
+/// A schema, with the named schemas that it refers to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schema {
     json: Json,
-    /// Shared, for many shapes refer to the same few.
+    /// Shared, because many schemas refer to the same few.
     named: BTreeMap<&'static str, Arc<Json>>,
 }
 
@@ -35,7 +34,7 @@ pub fn integer() -> Schema {
     plain(json!({ "type": "integer", "format": "int64" }))
 }
 
-/// The id of something.
+/// The id of a resource.
 pub fn id() -> Schema {
     plain(json!({ "type": "integer", "format": "int64", "minimum": 1 }))
 }
@@ -45,7 +44,7 @@ pub fn number() -> Schema {
     plain(json!({ "type": "number" }))
 }
 
-/// True or false.
+/// A boolean.
 pub fn flag() -> Schema {
     plain(json!({ "type": "boolean" }))
 }
@@ -55,24 +54,24 @@ pub fn unix() -> Schema {
     integer().note("Seconds since 1970.")
 }
 
-/// A time as ISO 8601 writes it, in UTC, with three digits of a second.
+/// A time in ISO 8601, in UTC, with milliseconds.
 pub fn iso() -> Schema {
     plain(json!({ "type": "string", "format": "date-time" }))
 }
 
-/// Files of a form, or the signed names of files that were uploaded before.
+/// Files of a form, or the ids of earlier uploads.
 pub fn files() -> Schema {
     list(text()).note("In a form: files, or names of uploads. In JSON: names of uploads.")
 }
 
-/// A picture of a form, or the signed name of one that was uploaded before.
+/// An image of a form, or the id of an earlier upload.
 pub fn avatar() -> Schema {
     text()
         .or_null()
         .note("In a form: a JPEG, PNG or GIF file of at most 15 MB, or the name of an upload. In JSON: the name of an upload.")
 }
 
-/// Null and nothing else.
+/// Only null.
 pub fn null() -> Schema {
     plain(json!({ "type": "null" }))
 }
@@ -87,7 +86,7 @@ pub fn attributes() -> Schema {
     plain(json!({ "type": "object" }))
 }
 
-/// This very value.
+/// Exactly this value.
 pub fn only(value: impl Into<Json>) -> Schema {
     plain(json!({ "const": value.into() }))
 }
@@ -97,12 +96,12 @@ pub fn choice(texts: &[&str]) -> Schema {
     plain(json!({ "type": "string", "enum": texts }))
 }
 
-/// One of the names of a table.
+/// One of the names in a table.
 pub fn names<T>(table: &[(&str, T)]) -> Schema {
     choice(&table.iter().map(|(name, _)| *name).collect::<Vec<_>>())
 }
 
-/// Values of one shape.
+/// A list of values with the same schema.
 pub fn list(of: Schema) -> Schema {
     Schema {
         json: json!({ "type": "array", "items": of.json }),
@@ -110,7 +109,7 @@ pub fn list(of: Schema) -> Schema {
     }
 }
 
-/// A value of one of several shapes.
+/// A value with one of several schemas.
 pub fn either(shapes: impl IntoIterator<Item = Schema>) -> Schema {
     let mut named = BTreeMap::new();
     let any: Vec<Json> = shapes
@@ -126,18 +125,18 @@ pub fn either(shapes: impl IntoIterator<Item = Schema>) -> Schema {
     }
 }
 
-/// An object without keys so far; it may have none but those that are added.
+/// A closed object without keys.
 pub fn object() -> Schema {
     plain(json!({ "type": "object", "properties": {}, "required": [], "additionalProperties": false }))
 }
 
-/// What hangs under a single key, as in `{"payload": …}`.
+/// An object with a single key, as in `{"payload": …}`.
 pub fn within(key: &'static str, inner: Schema) -> Schema {
     object().key(key, inner)
 }
 
 impl Schema {
-    /// Adds a key that is always there. On a named object the result is another object, without a name.
+    /// Adds a required key. Adding to a named object returns another object without a name.
     #[must_use]
     pub fn key(self, name: &str, value: Schema) -> Self {
         let mut with = self.optional(name, value);
@@ -149,13 +148,13 @@ impl Schema {
         with
     }
 
-    /// Adds several keys of one shape that are always there.
+    /// Adds several required keys with the same schema.
     #[must_use]
     pub fn keys(self, names: &[&str], value: &Schema) -> Self {
         names.iter().fold(self, |object, name| object.key(name, value.clone()))
     }
 
-    /// Adds a key that may be left out.
+    /// Adds an optional key.
     #[must_use]
     pub fn optional(mut self, name: &str, value: Schema) -> Self {
         self = self.inlined();
@@ -166,7 +165,7 @@ impl Schema {
         self
     }
 
-    /// Lets an object have other keys too.
+    /// Allows other keys in an object.
     #[must_use]
     pub fn open(mut self) -> Self {
         self = self.inlined();
@@ -176,7 +175,7 @@ impl Schema {
         self
     }
 
-    /// Lets null stand for a value that is not there.
+    /// Allows null as well.
     #[must_use]
     pub fn or_null(mut self) -> Self {
         let is_simple = self.json.get("enum").is_none() && self.json.get("const").is_none();
@@ -187,14 +186,14 @@ impl Schema {
         either([self, null()])
     }
 
-    /// Says something that the shape does not.
+    /// Adds a description.
     #[must_use]
     pub fn note(mut self, text: &str) -> Self {
         self.json["description"] = json!(text);
         self
     }
 
-    /// Makes a component of it.
+    /// Makes it a named component.
     #[must_use]
     pub fn named(mut self, name: &'static str) -> Self {
         self.named.insert(name, Arc::new(self.json));
@@ -202,7 +201,7 @@ impl Schema {
         self
     }
 
-    /// A named shape as one without a name, so that it can be changed.
+    /// Replaces a reference to a named schema by its definition, so that it can be modified.
     fn inlined(mut self) -> Self {
         let target = self
             .json
@@ -215,7 +214,7 @@ impl Schema {
         self
     }
 
-    /// The schema, once its components are among `components`.
+    /// Returns the schema after adding its named schemas to `components`.
     pub fn put(&self, components: &mut Map<String, Json>) -> Json {
         for (name, definition) in &self.named {
             let known = components.entry(*name).or_insert_with(|| Json::clone(definition));

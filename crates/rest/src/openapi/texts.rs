@@ -1,14 +1,14 @@
-//! The words of the document, kept as data: a file for each tag, one for parameters, one for schemas, one for errors; and the examples.
+//! The texts of the document, stored as data: a file for each tag, one for parameters, one for schemas, one for errors; and the examples.
 //!
-//! `examples.json` is derived from recorded answers by the behaviour tests, which also fail for an operation without texts or examples and
-//! for texts that belong to nothing.
+//! The behaviour tests generate `examples.json` from recorded responses. They also fail for an operation without texts or examples, and for
+//! unused texts.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value as Json;
 
-/// Describes how the API is called, in Markdown.
+/// The introduction to the API, in Markdown.
 pub const INTRODUCTION: &str = include_str!("texts/introduction.md");
 
 const EXAMPLES: &str = include_str!("examples.json");
@@ -41,7 +41,7 @@ const TAGS: [(&str, &str); 21] = [
     ("Teams", include_str!("texts/teams.toml")),
 ];
 
-/// Descriptions by the name of what they describe.
+/// Descriptions by the name of the item they describe.
 pub type Descriptions = BTreeMap<String, String>;
 
 /// The texts of one tag and its operations.
@@ -60,15 +60,15 @@ pub struct Operation {
     pub summary: String,
     /// One sentence or more.
     pub description: String,
-    /// Its parameters, and the fields of its body, where the common description does not fit.
+    /// Descriptions of its parameters and body fields that override the shared ones.
     #[serde(default)]
     pub fields: Descriptions,
 }
 
-/// The texts of the schemas.
+/// The texts of schemas.
 #[derive(Debug, Default, Deserialize)]
 pub struct Schemas {
-    /// Fields of any schema, unless the schema has another description for them.
+    /// Descriptions of fields in any schema, unless the schema overrides them.
     fields: Descriptions,
     #[serde(flatten)]
     schemas: BTreeMap<String, Schema>,
@@ -83,7 +83,7 @@ struct Schema {
     fields: Descriptions,
 }
 
-/// An error that many operations have.
+/// A common error.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Error {
@@ -91,11 +91,11 @@ pub struct Error {
     pub example: Json,
 }
 
-/// One request of an operation and its answer, and the bodies of errors by their status.
+/// An example request with its response, and example error bodies by status.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Example {
-    /// Values of its parameters.
+    /// Values of the parameters.
     #[serde(default)]
     pub parameters: BTreeMap<String, Json>,
     pub request: Option<Json>,
@@ -108,7 +108,7 @@ pub struct Example {
 #[derive(Debug)]
 pub struct Texts {
     tags: BTreeMap<&'static str, Tag>,
-    /// Parameters and fields of bodies, unless the operation has another description for them.
+    /// Descriptions of parameters and body fields, unless the operation overrides them.
     pub parameters: Descriptions,
     pub schemas: Schemas,
     errors: BTreeMap<String, Error>,
@@ -116,7 +116,7 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Reads all of them.
+    /// Parses all files.
     pub fn read() -> Self {
         Self {
             tags: TAGS.iter().map(|(tag, file)| (*tag, parsed(file))).collect(),
@@ -149,12 +149,12 @@ impl Texts {
 }
 
 impl Schemas {
-    /// Adds descriptions to the fields of a schema without a name.
+    /// Adds descriptions to the fields of an unnamed schema.
     pub fn describe_unnamed(&self, schema: &mut Json) {
         describe_fields(schema, &|field| self.fields.get(field));
     }
 
-    /// Adds descriptions to a named schema and to its fields.
+    /// Adds descriptions to a named schema and its fields.
     pub fn describe(&self, name: &str, schema: &mut Json) {
         let own = self.schemas.get(name);
         if let (Some(own), Json::Object(schema)) = (own, &mut *schema) {
@@ -166,8 +166,8 @@ impl Schemas {
     }
 }
 
-/// Adds a description to each field of the schema, also inside of lists and objects, for which there is a text. References are left alone:
-/// the schema that they name has a description.
+/// Adds the available descriptions to the fields of a schema, including those of nested lists and objects. References are skipped: the
+/// schemas that they refer to have their own descriptions.
 pub fn describe_fields<'a>(schema: &mut Json, text: &impl Fn(&str) -> Option<&'a String>) {
     match schema {
         Json::Array(shapes) => shapes.iter_mut().for_each(|shape| describe_fields(shape, text)),
@@ -192,12 +192,12 @@ pub fn describe_fields<'a>(schema: &mut Json, text: &impl Fn(&str) -> Option<&'a
     }
 }
 
-#[allow(clippy::expect_used)] // The files are compiled in, and every test that starts the program reads them.
+#[allow(clippy::expect_used)] // The files are compiled in, and every test that starts the server parses them.
 fn parsed<T: DeserializeOwned>(file: &str) -> T {
     toml::from_str(file).expect("a file of texts is valid")
 }
 
-#[allow(clippy::expect_used)] // As above.
+#[allow(clippy::expect_used)] // See `parsed`.
 fn examples() -> BTreeMap<String, Example> {
     serde_json::from_str(EXAMPLES).expect("the file of examples is valid")
 }

@@ -1,16 +1,16 @@
-//! Attributes: JSON objects in the one door, `google.protobuf.Struct` in the other.
+//! Conversion of attributes between JSON and `google.protobuf.Struct`.
 
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use serde_json::{Map, Number, Value as Json};
 
-/// How deep attributes may be nested. prost reads messages at most 100 deep, an object takes three of them, and what attributes lie in
-/// takes some more.
+/// Maximum nesting depth of attributes. prost decodes messages at most 100 levels deep; each object takes three of them, and the enclosing
+/// messages take some more.
 pub const DEPTH: usize = 24;
 
-/// The largest integer below which a double holds every one: 2^53.
+/// 2^53: doubles represent all integers up to it exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Whether a value is nested no deeper than [`DEPTH`].
+/// Whether a value is nested at most [`DEPTH`] levels deep.
 pub fn shallow(json: &Json) -> bool {
     fn within(json: &Json, left: usize) -> bool {
         match json {
@@ -22,14 +22,14 @@ pub fn shallow(json: &Json) -> bool {
     within(json, DEPTH)
 }
 
-/// An object for the wire. Numbers must have been found exact.
+/// Converts an object to Protobuf. The caller has checked that all its numbers are exact.
 pub fn to_struct(map: &Map<String, Json>) -> Struct {
     Struct {
         fields: map.iter().map(|(key, value)| (key.clone(), to_value(value))).collect(),
     }
 }
 
-/// A value for the wire.
+/// Converts a value to Protobuf.
 pub fn to_value(json: &Json) -> Value {
     let kind = match json {
         Json::Null => Kind::NullValue(0),
@@ -44,7 +44,7 @@ pub fn to_value(json: &Json) -> Value {
     Value { kind: Some(kind) }
 }
 
-/// An object of the wire; an absent one is `{}`.
+/// Converts an object from Protobuf. An absent one becomes `{}`.
 pub fn object(attributes: Option<&Struct>) -> Json {
     Json::Object(
         attributes
@@ -64,7 +64,7 @@ fn json(value: &Value) -> Json {
     }
 }
 
-/// Whole numbers that a double holds exactly are integers again; infinite ones, which JSON has not, are null.
+/// Converts whole numbers that a double represents exactly back to integers. Infinite numbers, which JSON does not have, become null.
 #[allow(clippy::cast_possible_truncation)] // below 2^53, and without a fraction
 fn number(double: f64) -> Json {
     if double.fract() == 0.0 && double.abs() < EXACT {
@@ -95,7 +95,7 @@ mod tests {
         assert!(!shallow(&nested(DEPTH + 1)));
     }
 
-    /// The bound is there for prost's own, so what lies within it must be readable inside of the messages that carry it.
+    /// `DEPTH` exists because of prost's limit, so a value of that depth must be decodable within the messages that carry it.
     #[test]
     fn what_is_shallow_survives_the_wire() {
         use prost::Message as _;

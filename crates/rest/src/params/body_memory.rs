@@ -1,7 +1,7 @@
-//! Bodies on the account of the memory of all requests: charged as they come, and refused with 503 as soon as there is no room for what came.
-//! A body that declares its length is refused before it is read if that does not fit what is left.
+//! Charges request bodies to the memory budget of all requests: chunk by chunk as they arrive, and with 503 as soon as a chunk does not
+//! fit. A body that declares its length is rejected before it is read if that length does not fit into the remaining budget.
 //!
-//! A form in parts gives back what was stored of its files.
+//! A multipart form releases the memory of each chunk of a file once the chunk is stored.
 
 use std::{
     io,
@@ -32,14 +32,15 @@ use crate::{
     params::{held_memory::Held, multipart},
 };
 
-/// Charges the body of a request until it is answered. A body above `max` bytes is refused by its reader.
-/// Those of callers without a token are read no faster than their address may send.
+/// Charges the body of a request until the response. A body larger than `max` bytes is rejected by its parser. Bodies of callers without a
+/// token are read at the rate that their address is allowed.
 pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max: usize, mut request: Request, next: Next) -> Response {
     let sender = Sender::of(request.headers(), request.extensions());
     let mut holder = memory.holder(&sender);
     let charge = Arc::new(memory.charge(holder));
     let has_body = !request.body().is_end_stream();
-    // A form may be longer than what there is room for: its files are stored as they come. What is longer than it may be is not read.
+    // A form may be longer than the remaining budget, because its files are stored as they arrive. A body longer than `max` is not read at
+    // all. So the declared length of neither is checked here.
     let declared = request
         .body()
         .size_hint()
@@ -49,10 +50,10 @@ pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max
     let length = declared
         .filter(|length| *length <= max && !is_form)
         .unwrap_or(usize::from(has_body));
-    // Also without a body: its answer takes memory.
+    // Check even without a body: the response takes memory too.
     let begin = |holder| memory.check(holder).and_then(|()| charge.begin(length));
     if begin(holder).is_err() {
-        // A token that was not used lately is looked up before its caller is refused: there may be room in its share.
+        // The token was not used recently. Look it up before rejecting the request: the share of known callers may have room.
         if holder == Holder::Known || !memory.has_good_token(&sender).await {
             return Failure::no_memory().into_response();
         }
@@ -88,13 +89,13 @@ pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max
     response
 }
 
-/// A body that is charged as it comes.
+/// A request body that is charged as it arrives.
 struct Charged {
     body: Body,
     charge: Arc<Charge>,
-    /// Who sends it, until its first bytes come: a large body is read after its token was looked up.
+    /// The sender, until the first chunk arrives: by then the token of a large body has been looked up.
     unknown: Option<(RequestMemory, Sender)>,
-    /// Of a caller without a token: what slows it down.
+    /// The rate limit on the body of a caller without a token.
     slowed: Option<(Arc<AnonymousLimits>, Option<ClientAddress>, Pace)>,
     is_exhausted: Arc<AtomicBool>,
 }

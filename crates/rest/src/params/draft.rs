@@ -1,4 +1,4 @@
-//! A message to make, from the parameters of its creation or of its conversation's.
+//! Parses a message to create, from the parameters of message or conversation creation.
 
 use parley_proto::{self as pb, MessageType, value::is_beyond_times};
 use prost_types::Struct;
@@ -11,16 +11,16 @@ use crate::{
     params::{exact, fields::Fields},
 };
 
-/// The types that can be made from outside.
+/// The message types that clients can create.
 const TYPES: [(&str, MessageType); 2] = [("outgoing", MessageType::Outgoing), ("incoming", MessageType::Incoming)];
 
-/// What is read of `content_attributes`; the rest is dropped.
+/// The keys of `content_attributes` that are used; all others are dropped.
 const KEPT: [&str; 3] = ["items", "in_reply_to", "automation_rule_id"];
 
-/// The keys of `template_params` that are texts.
+/// The keys of `template_params` whose values are texts.
 const TEMPLATE_TEXTS: [&str; 4] = ["name", "category", "language", "namespace"];
 
-/// What a message to make is described by: the parameters that [`read`] reads.
+/// The parameters that [`read`] reads, for the description of routes.
 pub fn keys() -> Vec<(&'static str, Schema)> {
     vec![
         ("content", text().or_null()),
@@ -41,7 +41,7 @@ pub fn keys() -> Vec<(&'static str, Schema)> {
     ]
 }
 
-/// The message that the parameters describe. What is wrong with them is left in `fields`.
+/// Parses a message. Violations are collected in `fields`.
 pub fn read(fields: &mut Fields<'_>) -> pb::MessageDraft {
     let kind = fields.choice("message_type", &TYPES).unwrap_or_default();
     let content_type = fields.choice("content_type", &CONTENT_TYPES).unwrap_or_default();
@@ -60,7 +60,7 @@ pub fn read(fields: &mut Fields<'_>) -> pb::MessageDraft {
     }
 }
 
-/// Files that came with the request, and signed names of files that came before.
+/// Files of the request, and upload ids of files that were uploaded before.
 fn attachments(fields: &mut Fields<'_>) -> Vec<pb::AttachmentDraft> {
     let draft = |upload_id| pb::AttachmentDraft {
         kind: Some(pb::attachment_draft::Kind::UploadId(upload_id)),
@@ -68,19 +68,19 @@ fn attachments(fields: &mut Fields<'_>) -> Vec<pb::AttachmentDraft> {
     upload_ids(fields).into_iter().map(draft).collect()
 }
 
-/// The names of the files to attach; blank ones are none.
+/// The upload ids of the files to attach. Blank ones are skipped.
 pub fn upload_ids(fields: &mut Fields<'_>) -> Vec<String> {
     let names = fields.texts("attachments").unwrap_or_default();
     names.into_iter().filter(|name| !name.trim().is_empty()).collect()
 }
 
-/// The bot in whose name it is sent; other kinds of senders are not taken.
+/// The agent bot that sends the message. Other sender types are ignored.
 fn speaker(fields: &mut Fields<'_>) -> Option<i64> {
     let bot = fields.text("sender_type").is_some_and(|kind| kind == "AgentBot");
     fields.id("sender_id").filter(|_| bot)
 }
 
-/// An object, or a text that holds one, as forms send it; a text that holds none counts as `{}`.
+/// Parses an object, or a text that contains one, as forms send it. Any other text counts as `{}`.
 fn content_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
     const KEY: &str = "content_attributes";
     let mut inexact: Vec<String> = fields.rounded_inside(KEY).into_iter().map(str::to_owned).collect();
@@ -123,7 +123,7 @@ fn content_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
     fields.exact_attributes(KEY, &sent, inexact.iter().map(String::as_str))
 }
 
-/// `template_params`, or else `campaign_id`.
+/// `template_params` if present, otherwise `campaign_id`.
 fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
     if let Some(Json::Object(sent)) = fields.raw("template_params") {
         let mut params = sent.clone();

@@ -1,10 +1,10 @@
-//! Reads JSON text without rounding a number.
+//! A JSON parser that reports numbers that would lose precision.
 //!
-//! `serde_json` may be off in the last digit of a fraction, and refuses the whole text for one number that is too large. Attributes
-//! travel as doubles, so what a double cannot hold has to be told to the caller, with the field it stands in.
+//! `serde_json` may be off in the last digit of a fraction, and rejects the whole text because of one number that is too large. Attributes
+//! are transferred as doubles, so a number that a double cannot represent exactly must be reported to the caller, with its field.
 //!
-//! Runs before anybody is authenticated, so memory is linear in the text: values, objects, depth, key length and the number of reported
-//! paths are limited while parsing.
+//! The parser runs before authentication, so its memory must be linear in the text: the number of values and objects, the depth, the length
+//! of keys, and the number of reported paths are limited while parsing.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -12,30 +12,31 @@ use serde_json::{Map, Number, Value as Json};
 
 use crate::params::tree_budget::{KEY_BYTES, TooLarge, TreeBudget, exceeds};
 
-/// How deep objects and lists may lie in one another, as in `serde_json`.
+/// Maximum nesting depth, as in `serde_json`.
 const DEPTH: usize = 128;
 
-/// Bytes of one number. The exact decimal expansion of any double has fewer than 1,100 significant digits.
+/// Maximum bytes of one number. The exact decimal expansion of any double has fewer than 1,100 significant digits.
 const NUMBER_BYTES: usize = 2048;
 
-/// Bytes of integers whose exact expansion is computed, all numbers of a text together. It costs time that grows with the square of the digits.
+/// Maximum bytes of integers whose exact expansion is computed, for all numbers of a text together. Computing an expansion takes time
+/// quadratic in the number of digits.
 const EXPANDED_BYTES: usize = 16 * 1024;
 
-/// Significant digits that every double keeps.
+/// The number of significant decimal digits that a double always preserves.
 const KEPT_DIGITS: usize = 15;
 
-/// Inexact numbers that are reported. A text with more of them is refused: none of them may be rounded without a report.
+/// Maximum number of inexact numbers. A text with more of them is rejected, because each one must be reported.
 const INEXACT: usize = 16;
 
-/// Bytes of a reported path; a longer one is cut.
+/// Maximum bytes of a reported path; a longer one is truncated.
 const PATH_BYTES: usize = 256;
 
-/// Why a text was not read.
+/// Why a text was rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// It is not JSON.
+    /// It is not valid JSON.
     Malformed,
-    /// It is beyond a limit.
+    /// It exceeds a limit.
     TooLarge(TooLarge),
 }
 
@@ -47,12 +48,14 @@ impl From<TooLarge> for Unreadable {
     }
 }
 
-/// Reads one JSON value, and names (dotted, list positions as numbers) the numbers in it that a double cannot hold exactly. Such a number
-/// stands in the value as an integer if 64 bits hold it, else as a fraction that is not to be used. Paths above 256 bytes are cut.
+/// Parses one JSON value, and returns the dotted paths (with list positions as numbers) of numbers that a double cannot represent exactly.
+/// In the value, such a number is an integer if it fits into 64 bits, otherwise a rounded double that must not be used. Paths above 256
+/// bytes are truncated.
 ///
 /// # Errors
-/// [`Unreadable::Malformed`] if the text is not JSON or nested more than 128 deep; [`Unreadable::TooLarge`] beyond the limits of
-/// [`TreeBudget`], for a key or number that is too long, for more than 16 inexact numbers, and for long integers beyond 16 KiB together.
+/// Returns [`Unreadable::Malformed`] if the text is not valid JSON or nested more than 128 levels deep. Returns [`Unreadable::TooLarge`] if
+/// the text exceeds [`TreeBudget`], a key or number is too long, there are more than 16 inexact numbers, or the long integers exceed 16 KiB
+/// in total.
 pub fn parse(text: &str) -> Result<(Json, BTreeSet<String>), Unreadable> {
     let mut reader = Reader {
         text,
@@ -72,7 +75,7 @@ pub fn parse(text: &str) -> Result<(Json, BTreeSet<String>), Unreadable> {
     }
 }
 
-/// One step from a value into a value inside of it.
+/// One step of the path to a value.
 enum Step {
     Key(String),
     Index(usize),
@@ -83,9 +86,10 @@ struct Reader<'a> {
     at: usize,
     path: Vec<Step>,
     inexact: BTreeSet<String>,
-    /// Bytes of integers that were expanded.
+    /// Bytes of integers expanded so far.
     expanded: usize,
-    /// Inexact numbers so far: two may have the same path, if a key comes twice or after a path was cut.
+    /// The number of inexact numbers so far. It can exceed the number of paths: a repeated key or a truncated path gives the same path
+    /// twice.
     found: usize,
     budget: TreeBudget,
 }
@@ -131,7 +135,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a value that lies at `step` of the present one.
+    /// Parses the value at `step` of the current one.
     fn inner(&mut self, step: Step) -> Result<Json, Unreadable> {
         if self.path.len() == DEPTH {
             return Err(Malformed);
@@ -238,10 +242,11 @@ impl Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// Whether a double holds the number: it is spelled the same, or it is this very integer, though a shorter spelling would do.
+    /// Whether a double represents the number exactly: either its shortest representation has the same digits, or the number is the exact
+    /// integer value of the double.
     ///
     /// # Errors
-    /// [`TooLarge::EXPANDED`] when the integers of the text have too many digits together.
+    /// Returns [`TooLarge::EXPANDED`] if the integers of the text that need an expansion have too many digits in total.
     fn is_exact(&mut self, literal: &str, double: f64) -> Result<bool, TooLarge> {
         if literal.len() <= KEPT_DIGITS && !literal.contains(['e', 'E']) {
             return Ok(true);
@@ -253,12 +258,12 @@ impl Reader<'_> {
             return Ok(true);
         }
         if let Ok(integer) = literal.parse::<i64>() {
-            // A double within 64 bits is converted without a loss, and one beyond them is no such integer.
+            // A double within the range of `i64` converts without loss; one beyond the range is not equal to any `i64`.
             #[allow(clippy::cast_possible_truncation)]
             let held = double as i128;
             return Ok(held == i128::from(integer));
         }
-        // A fraction or an exponent is never spelled as the expansion is.
+        // The expansion has neither a fraction nor an exponent, so such a literal cannot equal it.
         if literal.contains(['.', 'e', 'E']) {
             return Ok(false);
         }
@@ -269,7 +274,7 @@ impl Reader<'_> {
         Ok(literal == format!("{double:.0}"))
     }
 
-    /// Where the reader is, cut at [`PATH_BYTES`].
+    /// The path of the current value, truncated to [`PATH_BYTES`].
     fn dotted_path(&self) -> String {
         let mut path = String::new();
         for step in &self.path {
@@ -278,7 +283,7 @@ impl Reader<'_> {
             }
             match step {
                 Step::Key(key) => path.push_str(key),
-                // Writing into a string cannot fail.
+                // Writing to a `String` cannot fail.
                 Step::Index(index) => {
                     let _ = write!(path, "{index}");
                 }
@@ -293,7 +298,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a literal follows the grammar of RFC 8259, section 6.
+/// Whether a literal matches the number grammar of RFC 8259, section 6.
 fn well_formed(literal: &str) -> bool {
     let (mantissa, exponent) = match literal.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))),
@@ -308,7 +313,7 @@ fn well_formed(literal: &str) -> bool {
     digits(whole) && (whole.len() == 1 || !whole.starts_with('0')) && fraction.is_none_or(digits) && exponent.is_none_or(digits)
 }
 
-/// The significant digits of a decimal number and the power of ten of the last of them; none if that power is beyond reckoning.
+/// Normalizes a decimal number to its sign, its significant digits, and the power of ten of the last digit. `None` if the power overflows.
 fn normal(literal: &str) -> Option<(bool, String, i64)> {
     let (mantissa, exponent) = literal.split_once(['e', 'E']).unwrap_or((literal, "0"));
     let negative = mantissa.starts_with('-');
@@ -336,7 +341,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether the nearest double's shortest spelling is this number, so that it comes back as it went.
+    /// Whether the shortest representation of the nearest double is this number.
     #[allow(clippy::cast_precision_loss)]
     fn short(number: i64) -> bool {
         normal(&number.to_string()) == normal(&format!("{:e}", number as f64))
@@ -395,7 +400,7 @@ mod tests {
         );
     }
 
-    /// S-01: the product of key length and count of numbers.
+    /// A long key times many numbers must not multiply in memory.
     #[test]
     fn reports_few_inexact_numbers_and_cuts_their_paths() {
         let key = "k".repeat(KEY_BYTES);
@@ -406,7 +411,7 @@ mod tests {
         assert_eq!(parse(&many(INEXACT + 1)), Err(TooLarge::INEXACT.into()));
     }
 
-    /// The expansion of a number of 309 digits takes tens of microseconds.
+    /// Expanding a number of 309 digits takes tens of microseconds.
     #[test]
     fn expands_a_bounded_number_of_digits() {
         let exact = format!("{:.0}", 1e300_f64);
@@ -414,7 +419,7 @@ mod tests {
         let fit = EXPANDED_BYTES / exact.len();
         assert!(inexact(&list(fit)).is_empty());
         assert_eq!(parse(&list(fit + 1)), Err(TooLarge::EXPANDED.into()));
-        // What is spelled as a double is, or has no expansion of its length, costs nothing of it.
+        // Numbers that need no expansion do not count: those written as a double's shortest representation, and fractions.
         let cheap = ["1e300", "0.1", "1152921504606846976", "123456789012345", "-0.00000000001"];
         assert!(inexact(&format!("[{}]", vec![cheap.join(","); 2_000].join(","))).is_empty());
     }
@@ -426,7 +431,7 @@ mod tests {
             Err(TooLarge::KEY.into())
         );
         assert_eq!(parse(&"1".repeat(NUMBER_BYTES + 1)), Err(TooLarge::NUMBER.into()));
-        // The text ends in the middle: it is refused before that is noticed.
+        // The text is also incomplete at its end, but the limit is detected first.
         assert_eq!(parse(&format!("[{}", "0,".repeat(100_000))), Err(TooLarge::VALUES.into()));
         assert_eq!(parse(&format!("[{}", "{\"\":0},".repeat(100_000))), Err(TooLarge::OBJECTS.into()));
     }
@@ -449,13 +454,13 @@ mod tests {
             let number = number >> shift;
             let (value, inexact) = parse(&number.to_string()).unwrap();
             prop_assert_eq!(value.as_i64(), Some(number));
-            // Beyond 2^53 only every second, fourth … integer is a double; those below 2^64 with as many zero bits are.
+            // Above 2^53, only every second, fourth, ... integer is a double: those with enough trailing zero bits.
             let bits = 64 - number.unsigned_abs().leading_zeros();
             prop_assert!(!inexact.is_empty() || bits <= 53 || number.trailing_zeros() >= bits - 53 || short(number));
             prop_assert!(inexact.is_empty() || (bits > 53 && number.trailing_zeros() < bits - 53));
         }
 
-        /// What is no number out of reach is read as `serde_json` reads it, or refused where it refuses.
+        /// Gives the same result as `serde_json` for every text without inexact numbers.
         #[test]
         fn agrees_with_serde_json(text in r#"([\[\]{},:"0-9eE.+ \\é-]|true|null|"a":|\[\]|1){0,12}"#) {
             match (parse(&text), serde_json::from_str::<Json>(&text)) {

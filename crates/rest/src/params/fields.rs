@@ -1,4 +1,4 @@
-//! Typed readers of parameters, as forgiving as the contract: they gather every bad field instead of stopping at the first.
+//! Typed access to parameters, as lenient as Chatwoot. Violations are collected instead of stopping at the first.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use crate::{
     params::{Params, attributes, timestamps},
 };
 
-/// An id that nothing has. What is no id finds nothing, and that is said after the checks which come before finding.
+/// An id that no resource has. An invalid id is replaced by it, so that the caller is authorized before the response is "not found".
 const NOBODY: i64 = i64::MAX;
 
-/// Reads one object of parameters.
+/// Reads the parameters of one object, and collects their violations.
 #[derive(Debug)]
 pub struct Fields<'a> {
     map: &'a Map<String, Json>,
@@ -23,15 +23,15 @@ pub struct Fields<'a> {
 }
 
 impl Params {
-    /// A reader of the parameters that gathers what is wrong with them.
+    /// Reads the parameters of the request.
     pub fn fields(&self) -> Fields<'_> {
         Fields::new(self)
     }
 
-    /// A reader of what lies under a root key. In JSON the key may be left out, if any of the attributes it would hold is there.
+    /// Reads the object under a root key. A JSON body may omit the key if it has at least one of the attributes at the top level.
     ///
     /// # Errors
-    /// 422 that names the key.
+    /// Returns 422, naming the key, if neither is present.
     pub fn root(&self, key: &str, attributes: &[&str]) -> Result<Fields<'_>, Failure> {
         match self.map.get(key) {
             Some(Json::Object(map)) if !map.is_empty() => Ok(Fields::of(self, key, map)),
@@ -42,7 +42,7 @@ impl Params {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads the parameters themselves.
+    /// Reads the parameters of the request.
     pub fn new(params: &'a Params) -> Self {
         Self {
             map: &params.map,
@@ -52,7 +52,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads an object that lies at `key` among the parameters.
+    /// Reads an object at `key` of the parameters.
     pub fn of(params: &'a Params, key: &str, map: &'a Map<String, Json>) -> Self {
         Self {
             map,
@@ -62,7 +62,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads the object in `key`, if one with anything in it is there. Something else than an object is wrong.
+    /// Reads the object at `key`; `None` if it is absent or empty. Any other value is a violation.
     pub fn inside(&mut self, key: &str) -> Option<Fields<'a>> {
         if !self.filled(key) {
             return None;
@@ -79,28 +79,28 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Takes over what was found wrong inside of an object.
+    /// Adds the violations of a nested object.
     pub fn join(&mut self, inner: Fields<'_>) {
         self.complaints.extend(inner.complaints);
     }
 
-    /// Notes something that is wrong.
+    /// Adds a violation.
     pub fn complain(&mut self, complaint: Complaint) {
         self.complaints.push(complaint);
     }
 
-    /// What was found wrong; files first, because none can be taken yet.
+    /// Returns the violations, if any. Unaccepted files take precedence.
     ///
     /// # Errors
-    /// 422 in shape A for files, in shape B for fields.
+    /// Returns 422, of shape A for files, of shape B for fields.
     pub fn verdict(&self) -> Result<(), Failure> {
         self.judge(Failure::record)
     }
 
-    /// As [`Self::verdict`], in the form of message creation.
+    /// Like [`Self::verdict`], in the format of message creation.
     ///
     /// # Errors
-    /// 422 in shape A.
+    /// Returns 422 of shape A.
     pub fn message_verdict(&self) -> Result<(), Failure> {
         self.judge(Failure::message)
     }
@@ -116,17 +116,17 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The value as it came.
+    /// The unparsed value.
     pub fn raw(&self, key: &str) -> Option<&'a Json> {
         self.map.get(key)
     }
 
-    /// Whether the key was sent at all, null included.
+    /// Whether the key is present, even if its value is null.
     pub fn given(&self, key: &str) -> bool {
         self.map.contains_key(key)
     }
 
-    /// Whether the key was sent with something in it: not null, not false, and not blank.
+    /// Whether the key has a value that Rails considers present: not null, false, blank or empty.
     pub fn filled(&self, key: &str) -> bool {
         match self.map.get(key) {
             None | Some(Json::Null | Json::Bool(false)) => false,
@@ -137,7 +137,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A text; numbers and booleans count as their spelling. None if absent or null.
+    /// A text. Numbers and booleans are converted to text. `None` if absent or null.
     pub fn text(&mut self, key: &str) -> Option<String> {
         match self.map.get(key)? {
             Json::Null => None,
@@ -155,13 +155,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A picture: a file of the form by its name, or else a URL. None if neither was sent.
+    /// An avatar: the upload id of a file of the form, otherwise a URL. `None` if both are absent.
     pub fn picture(&mut self) -> Option<String> {
         let file = self.text("avatar").filter(|name| !name.trim().is_empty());
         file.or_else(|| self.text("avatar_url"))
     }
 
-    /// A switch: `false`, `0`, `f` and `off` are false, what is blank is as good as absent, anything else is true.
+    /// A boolean: `false`, `0`, `f` and `off` are false, any other value is true. `None` if absent, null or an empty text.
     pub fn flag(&self, key: &str) -> Option<bool> {
         match self.map.get(key)? {
             Json::Null => None,
@@ -173,7 +173,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An integer; text counts as far as it is one. None if absent, blank or no integer.
+    /// An integer, or a text that contains one. `None` if absent or not an integer.
     pub fn integer(&self, key: &str) -> Option<i64> {
         match self.map.get(key)? {
             Json::Number(number) => number.as_i64(),
@@ -182,17 +182,17 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The id of something; what is no id is one that nothing has. None if absent, null or blank.
+    /// The id of a resource. An invalid id becomes [`NOBODY`]. `None` if absent, null or blank.
     pub fn id(&self, key: &str) -> Option<i64> {
         self.filled(key).then(|| self.integer(key).filter(|id| *id > 0).unwrap_or(NOBODY))
     }
 
-    /// The id of something in the path.
+    /// The id of a resource in the path.
     pub fn path_id(&self, key: &str) -> i64 {
         self.id(key).unwrap_or(NOBODY)
     }
 
-    /// Ids: a list, or a single one; what is no id is one that nothing has. None if absent or null.
+    /// Ids: a list or a single one. Invalid ids become [`NOBODY`]. `None` if absent or null.
     pub fn ids(&self, key: &str) -> Option<Vec<i64>> {
         let items = match self.map.get(key)? {
             Json::Null => return None,
@@ -207,30 +207,30 @@ impl<'a> Fields<'a> {
         Some(items.iter().map(|item| id(item).filter(|id| *id > 0).unwrap_or(NOBODY)).collect())
     }
 
-    /// The users that a change of members names.
+    /// The users of a membership change.
     ///
     /// # Errors
-    /// 422 if nobody says whom.
+    /// Returns 422 if `user_ids` is missing.
     pub fn users(&self) -> Result<Vec<i64>, Failure> {
         self.ids("user_ids").ok_or_else(|| Failure::missing("user_ids"))
     }
 
-    /// Which of these keys were sent, null included.
+    /// The keys that are present, even if their value is null.
     pub fn sent(&self, keys: &[&str]) -> Vec<String> {
         keys.iter().filter(|key| self.given(key)).map(|key| (*key).to_owned()).collect()
     }
 
-    /// The account of the path.
+    /// The account id in the path.
     pub fn account(&self) -> i64 {
         self.path_id("account_id")
     }
 
-    /// The page asked for, from 1.
+    /// The page number, counted from 1.
     pub fn page(&self) -> i64 {
         self.integer("page").unwrap_or(1).max(1)
     }
 
-    /// Attributes. None if absent, null or blank; anything else that is no object is wrong.
+    /// An attributes object. `None` if absent, null or blank; any other value is a violation.
     pub fn object(&mut self, key: &str) -> Option<Struct> {
         match self.map.get(key)? {
             Json::Object(map) => self.attributes(key, map),
@@ -242,7 +242,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Attributes, where something that is no object counts as an empty one. None if absent.
+    /// An attributes object; any other value counts as an empty one. `None` if absent.
     pub fn object_or_empty(&mut self, key: &str) -> Option<Struct> {
         match self.map.get(key)? {
             Json::Object(map) => self.attributes(key, map),
@@ -250,14 +250,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An object that lies at `key`, once nothing in it is too deep or would be rounded.
+    /// Converts the object at `key`. It is a violation if the object is nested too deeply or contains inexact numbers.
     pub fn attributes(&mut self, key: &str, map: &Map<String, Json>) -> Option<Struct> {
         let inside = format!("{}{key}.", self.prefix);
         let inexact: BTreeSet<&str> = self.params.inexact.iter().filter_map(|path| path.strip_prefix(&inside)).collect();
         self.exact_attributes(key, map, inexact)
     }
 
-    /// An object that lies at `key`; `inexact` says which numbers of it would be rounded.
+    /// Converts the object at `key`. `inexact` has the paths of its inexact numbers, relative to the object.
     pub fn exact_attributes<'b>(
         &mut self,
         key: &str,
@@ -274,7 +274,7 @@ impl<'a> Fields<'a> {
         (self.complaints.len() == before).then(|| attributes::to_struct(map))
     }
 
-    /// Texts: a list, or a single one. None if absent or null.
+    /// Texts: a list or a single one. `None` if absent or null.
     pub fn texts(&mut self, key: &str) -> Option<Vec<String>> {
         let items = match self.map.get(key)? {
             Json::Null => return None,
@@ -296,7 +296,7 @@ impl<'a> Fields<'a> {
         Some(texts)
     }
 
-    /// One of several names. None if absent, null or blank; another name is wrong.
+    /// One of several names. `None` if absent, null or blank; an unknown name is a violation.
     pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
         if !self.filled(key) {
             return None;
@@ -312,7 +312,7 @@ impl<'a> Fields<'a> {
         found
     }
 
-    /// A time as `read` spells it. None if absent, null or blank.
+    /// A point in time, parsed by `read`. `None` if absent, null or blank.
     pub fn time(&mut self, key: &str, read: timestamps::Reading) -> Option<Timestamp> {
         if !self.filled(key) {
             return None;
@@ -324,12 +324,12 @@ impl<'a> Fields<'a> {
         at
     }
 
-    /// Whether the number at `key` is one that a double cannot hold.
+    /// Whether a double cannot represent the number at `key` exactly.
     pub fn rounded(&self, key: &str) -> bool {
         self.params.inexact.contains(&format!("{}{key}", self.prefix))
     }
 
-    /// Paths of numbers inside `key` that a double cannot hold, relative to it.
+    /// The paths of inexact numbers inside `key`, relative to it.
     pub fn rounded_inside(&self, key: &str) -> Vec<&'a str> {
         let inside = format!("{}{key}.", self.prefix);
         self.params.inexact.iter().filter_map(|path| path.strip_prefix(&inside)).collect()

@@ -1,8 +1,8 @@
-//! Files of forms that nothing took: they are discarded as soon as the request is answered.
+//! Deletes unused files of a form as soon as its request ends.
 //!
-//! A form is stored while it is read, before the call that takes its files is validated. If that call refuses (or the form breaks off, or an
-//! `Idempotency-Key` repeats an earlier request), nothing refers to the files: left alone they would fill the disk and the quota of their
-//! uploader until their lifetime is over.
+//! The files of a form are stored while the form is read, before the call that uses them is validated. If that call fails, the form breaks
+//! off, or the request is a replay under an `Idempotency-Key`, nothing refers to the files. Without this they would occupy disk space and
+//! the uploader's quota until they expire.
 
 use std::{
     fmt,
@@ -16,15 +16,15 @@ use tokio::runtime::Handle;
 
 use crate::params::multipart;
 
-/// Discards those of the named uploads that nothing has taken. What fails is left to the end of their lifetime.
+/// Deletes those of the given uploads that nothing refers to. If deleting fails, the uploads expire.
 type Discard = dyn Fn(Vec<String>) -> BoxFuture<'static, ()> + Send + Sync;
 
-/// How uploads are discarded: a setting of the gateway, because files are not its own.
+/// How uploads are deleted. Part of the gateway's configuration because this crate has no access to the file store.
 #[derive(Clone)]
 pub struct DiscardUploads(Arc<Discard>);
 
 impl DiscardUploads {
-    /// Discards by this function. Uploads that are in use must be left alone by it.
+    /// Deletes with this function, which must not delete uploads that are in use.
     pub fn new(discard: impl Fn(Vec<String>) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
         Self(Arc::new(discard))
     }
@@ -36,32 +36,32 @@ impl fmt::Debug for DiscardUploads {
     }
 }
 
-/// The uploads of one form; an extension of its request.
+/// The uploads of one form, stored in the extensions of its request.
 #[derive(Clone, Debug, Default)]
 pub struct FormFiles(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     upload_ids: Vec<String>,
-    /// Whether the form was read to its end, so that the handler may have passed the uploads on.
+    /// Whether the form was read to its end, after which the handler may have passed on the uploads.
     is_complete: bool,
 }
 
 impl FormFiles {
-    /// Notes a file that was stored.
+    /// Records a stored file.
     pub fn add(&self, upload_id: &str) {
         self.state().upload_ids.push(upload_id.to_owned());
     }
 
-    /// Notes that the form was read to its end.
+    /// Records that the form was read to its end.
     pub fn complete(&self) {
         self.state().is_complete = true;
     }
 
-    /// Takes the uploads that can be discarded after an answer of this status; none: the request ended without an answer.
+    /// Takes the uploads that can be deleted after a response with this status; `None` means that the request ended without a response.
     ///
-    /// A call that failed with a server error, or was given up by its client, may still be queued, and take its files. Those are left to the
-    /// end of their lifetime.
+    /// A call that failed with a server error, or whose client disconnected, may still be queued and use its files later. Those are kept
+    /// until they expire.
     fn take_unused(&self, status: Option<StatusCode>) -> Vec<String> {
         let mut state = self.state();
         let is_decided = !state.is_complete || status.is_some_and(|status| !status.is_server_error());
@@ -77,14 +77,15 @@ impl FormFiles {
     }
 }
 
-/// Discards the files of a form that its request did not take, before the answer is sent: the caller's next request has its whole quota.
+/// Deletes the files of a form that its request did not use. This happens before the response is sent, so the caller's next request has its
+/// full quota.
 pub async fn discard_unused(discard: DiscardUploads, mut request: Request, next: Next) -> Response {
     if multipart::boundary(request.headers()).is_none() {
         return next.run(request).await;
     }
     let files = FormFiles::default();
     request.extensions_mut().insert(files.clone());
-    // Dropped with this future if the client disconnects.
+    // Dropped together with this future if the client disconnects.
     let abandoned = Abandoned { files, discard };
     let response = next.run(request).await;
     let unused = abandoned.files.take_unused(Some(response.status()));
@@ -94,7 +95,7 @@ pub async fn discard_unused(discard: DiscardUploads, mut request: Request, next:
     response
 }
 
-/// The files of a request whose client may disconnect.
+/// Deletes the files if the client disconnects.
 struct Abandoned {
     files: FormFiles,
     discard: DiscardUploads,
@@ -130,7 +131,7 @@ mod tests {
             assert_eq!(form(true).take_unused(status), [""; 0], "{status:?}");
             assert_eq!(form(false).take_unused(status), ["one"], "{status:?}");
         }
-        // Those that an accepted request took are left alone by the function that discards.
+        // The delete function itself keeps files that a successful request uses.
         for status in [StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY] {
             assert_eq!(form(true).take_unused(Some(status)), ["one"], "{status}");
         }

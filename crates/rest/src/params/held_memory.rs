@@ -1,9 +1,9 @@
-//! The memory that a request holds while its form is read.
+//! The memory charge of a request while its form is read.
 
 use std::sync::Arc;
 
 use parley_admission::request_memory::Charge;
 
-/// What a request holds; an extension of one whose body is charged.
+/// The memory charge of a request's body, stored in its extensions.
 #[derive(Clone, Debug)]
 pub struct Held(pub Arc<Charge>);

@@ -1,8 +1,7 @@
-//! Names in a request that its route does not understand. They are accepted, as the contract says, and the answer names them in
-//! `Parley-Ignored`. An update of an account's resource of which nothing is understood is refused instead: its caller would take 200 for a
-//! change.
+//! Reports parameters that a route does not know. They are accepted, as in Chatwoot, and named in the response header `Parley-Ignored`. An
+//! update of an account's resource without a single known parameter is rejected instead: its caller would take a 200 for a change.
 //!
-//! What a route understands is what its description says (`understood`).
+//! The known parameters of a route are those of its description (`understood`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,24 +22,24 @@ use crate::{
 
 const HEADER: HeaderName = HeaderName::from_static("parley-ignored");
 
-/// Bytes of the header, at most, but for the `...`, which is the last where names were left out.
+/// Maximum bytes of the header, not counting the final `...` that marks omitted names.
 const BYTES: usize = 1024;
-/// Characters of one name, at most.
+/// Maximum characters of a name in the header.
 const NAME: usize = 100;
 
-/// Percent-encoded in the header: everything but letters, digits and these.
+/// Percent-encoded in the header: everything except letters, digits and these characters.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'[').remove(b']');
 
-/// What one route understands.
+/// The known parameters of one route.
 #[derive(Debug)]
 pub struct Understood {
     names: Names,
-    /// The services, if an update of which nothing is understood is refused: its caller is looked at first.
+    /// The services, if updates without known parameters are rejected: the caller is authorized first.
     refusing: Option<Routes>,
 }
 
 impl Understood {
-    /// By the route's description.
+    /// Creates it from the route's description.
     pub fn of(route: &Route, services: &Routes) -> Arc<Self> {
         Arc::new(Self {
             names: Names::of(&route.path, &route.about),
@@ -48,13 +47,13 @@ impl Understood {
         })
     }
 
-    /// Names of the body that can be changed, or asked for.
+    /// The known names of the body.
     pub fn body(&self) -> &[&'static str] {
         &self.names.body
     }
 }
 
-/// The header that names what was ignored; none if nothing was.
+/// The header that names the ignored parameters; `None` if there are none.
 fn header(ignored: &Ignored) -> Option<HeaderValue> {
     let mut text = String::new();
     let mut is_cut = ignored.more;
@@ -76,21 +75,21 @@ fn header(ignored: &Ignored) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok().filter(|value| !value.is_empty())
 }
 
-/// Compares one request with what its route understands; an extension of the request.
+/// Compares a request with its route's known parameters. Stored in the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     understood: Arc<Understood>,
-    /// None until the parameters were read.
+    /// `None` until the parameters are parsed.
     ignored: Arc<Mutex<Option<Ignored>>>,
 }
 
 impl Comparison {
-    /// The services, if the route refuses an update of which nothing is understood.
+    /// The services, if the route rejects updates without known parameters.
     pub fn refusing(&self) -> Option<&Routes> {
         self.understood.refusing.as_ref()
     }
 
-    /// Notes the names that are not understood. Returns them if they are all that an update holds, which has to be refused.
+    /// Records the unknown names. Returns them if the request is an update without known parameters, which has to be rejected.
     pub fn compare(&self, body: &Map<String, Json>, has_files: bool, query: &Map<String, Json>) -> Option<Vec<String>> {
         let compared = self.understood.names.compare(body, has_files, query);
         let refused = compared.changes_nothing.then(|| compared.ignored.names.clone());
@@ -98,12 +97,12 @@ impl Comparison {
         refused.filter(|_| self.understood.refusing.is_some())
     }
 
-    /// What the path's parameters and the body's are called that the route takes.
+    /// The known parameters of the route.
     pub fn understood(&self) -> &Understood {
         &self.understood
     }
 
-    /// The header, also for a handler that read no parameters.
+    /// Builds the header. If the handler parsed no parameters, the query is compared here.
     fn header(&self, query: Option<&str>) -> Option<HeaderValue> {
         if let Some(ignored) = &*self.ignored.lock().unwrap_or_else(PoisonError::into_inner) {
             return header(ignored);
@@ -119,7 +118,7 @@ impl Comparison {
     }
 }
 
-/// Adds the header to the answer.
+/// Adds the header to the response.
 pub async fn report(State(understood): State<Arc<Understood>>, mut request: Request, next: Next) -> Response {
     let comparison = Comparison {
         understood,
@@ -164,7 +163,7 @@ mod tests {
         map
     }
 
-    /// The header, and what is refused.
+    /// The header, and the names if the update is rejected.
     fn compared(comparison: &Comparison, body: Json, query: Json) -> (String, Option<Vec<String>>) {
         let refused = comparison.compare(&map(body), false, &map(query));
         let header = comparison.header(None).map(|value| value.to_str().unwrap().to_owned());

@@ -1,6 +1,6 @@
-//! What a request says, wherever it says it: path, body and query make one namespace.
+//! The parameters of a request: path, body and query form one namespace, as in Rails.
 //!
-//! Files are named but not kept here: the routes that take files read their parameters by `uploads`.
+//! Files are rejected here and only their field names are kept. Routes that accept files parse their parameters with `uploads`.
 
 pub(crate) mod attributes;
 pub(crate) mod body_memory;
@@ -42,34 +42,35 @@ use crate::{
     },
 };
 
-/// Reads large bodies. Two at once keep the processors of a small machine busy; the queue is bounded by the memory of requests as well.
+/// Parses large bodies. Two at once keep the processors of a small machine busy. The memory budget of requests bounds the queue as well.
 static READING: ComputePool = ComputePool::new("request body", 2, 256);
 
-/// Reads those of callers without a token, one at a time: the other processor is for those with one.
+/// Parses large bodies of callers without a token, one at a time: the second processor is reserved for callers with a token.
 static READING_ANONYMOUS: ComputePool = ComputePool::new("anonymous request body", 1, 256);
 
-/// How long reading a body may take, the queue included.
+/// Maximum time to parse a body, including time in the queue.
 const READING_BUDGET: Duration = Duration::from_secs(10);
 
-/// Bytes of a body that are read where it arrives, with all that follows from it: 45 KB of small objects took 22 ms of a worker.
+/// Maximum bytes of a body that is parsed, and further processed, on the worker thread. Measured: 45 KB of small objects took 22 ms of a
+/// worker.
 pub(crate) const INLINE_BYTES: usize = 16 * 1024;
 
-/// The parameters of one request; on a clash the path wins, then the body, then the query.
+/// The parameters of a request. If a name occurs more than once, the path takes precedence over the body, and the body over the query.
 #[derive(Debug, Default)]
 pub struct Params {
     pub(crate) map: Map<String, Json>,
-    /// Where numbers stand that a double cannot hold.
+    /// Paths of numbers that a double cannot represent exactly.
     pub(crate) inexact: BTreeSet<String>,
-    /// Names of the fields that carried files.
+    /// Names of the fields that contained files.
     pub(crate) files: BTreeSet<String>,
-    /// Whether the body was a form, which leaves no root key out.
+    /// Whether the body was a form. A form must not omit the root key.
     pub(crate) form: bool,
-    /// What its form may still build.
+    /// The remaining budget for the form's data structures.
     pub(crate) budget: FormBudget,
 }
 
 impl Params {
-    /// The parameters of a form that is still to be read.
+    /// Creates the parameters of a form that has not been read yet.
     pub(crate) fn of_form() -> Self {
         Self {
             form: true,
@@ -84,10 +85,10 @@ impl Params {
         Ok(())
     }
 
-    /// Puts a text where its name says.
+    /// Inserts a text at the path that its name describes.
     ///
     /// # Errors
-    /// 400 for a name that contradicts another, and for a form beyond a limit.
+    /// Returns 400 if the name contradicts another one or the form exceeds a limit.
     pub(crate) fn put(&mut self, name: &str, value: String) -> Result<(), Failure> {
         nested::put(&mut self.budget, &mut self.map, name, Json::String(value)).map_err(|unfit| match unfit {
             nested::Unfit::Contradiction => Failure::fault(StatusCode::BAD_REQUEST),
@@ -105,7 +106,7 @@ impl Params {
             exact::Unreadable::Malformed => malformed(),
             exact::Unreadable::TooLarge(limit) => Failure::beyond(limit),
         })?;
-        // A body that is no object has no names, so nothing of it is a parameter.
+        // A body that is not an object has no named parameters.
         if let Json::Object(map) = value {
             self.map = map;
             self.inexact = inexact;
@@ -113,10 +114,10 @@ impl Params {
         Ok(())
     }
 
-    /// Reads a whole body that is no multipart form. A large one takes milliseconds, so it is read on a compute pool.
+    /// Parses a complete body that is not a multipart form. Parsing a large one takes milliseconds, so it runs on a compute pool.
     ///
     /// # Errors
-    /// 400 for a body that cannot be read or is beyond a limit; 503 while the pool has no room.
+    /// Returns 400 if the body is invalid or exceeds a limit, and 503 if the queue of the pool is full.
     async fn read(mut self, kind: String, body: Bytes, position: Option<Position>, is_anonymous: bool) -> Result<Self, Failure> {
         if body.len() <= INLINE_BYTES {
             self.text(&kind, &body)?;
@@ -124,7 +125,7 @@ impl Params {
         }
         let job = move |_: &Cancel| {
             self.text(&kind, &body)?;
-            // What is made of the parameters takes as long as they did. A refusal takes nothing.
+            // Processing the parameters takes as long as parsing them, so the request becomes heavy. An error response takes no time.
             if let Some(position) = position {
                 position.weight().add();
             }
@@ -141,17 +142,17 @@ impl Params {
     fn text(&mut self, kind: &str, body: &Bytes) -> Result<(), Failure> {
         match kind {
             "application/x-www-form-urlencoded" => self.form(body),
-            // Without a type a body is taken for what this API speaks by default.
+            // A body without a content type is parsed as JSON, the default of this API.
             "" => self.json(body),
             kind if kind == "application/json" || kind.ends_with("+json") => self.json(body),
             _ => Ok(()),
         }
     }
 
-    /// Notes a file that nothing takes, by the name of its field.
+    /// Records a file that the route does not accept, by the name of its field.
     ///
     /// # Errors
-    /// 400 for a name beyond the limit of all names.
+    /// Returns 400 if the name is too long.
     pub(crate) fn refuse_file(&mut self, name: &str) -> Result<(), Failure> {
         nested::check_name(name).map_err(Failure::beyond)?;
         self.files.insert(name.split('[').next().unwrap_or_default().to_owned());
@@ -161,7 +162,7 @@ impl Params {
     async fn multipart(&mut self, mut parts: Parts, position: Option<Position>) -> Result<(), Failure> {
         let (mut files_left, mut texts) = (multipart::FILES, TextWeight::new(position));
         while let Some(mut part) = parts.next().await? {
-            // Thousands of small parts may lie in one piece of the body.
+            // One chunk of the body may contain thousands of small parts.
             tokio::task::coop::consume_budget().await;
             let name = part.name();
             if part.is_file() {
@@ -179,7 +180,7 @@ impl Params {
         Ok(())
     }
 
-    /// Fills in what the body left open.
+    /// Adds parameters that the body does not have.
     fn beneath(&mut self, lower: Params) {
         for (name, value) in lower.map {
             self.map.entry(name).or_insert(value);
@@ -193,21 +194,21 @@ impl Params {
     }
 }
 
-/// What a request says outside of its body.
+/// The parts of a request other than its body.
 pub(crate) struct Surroundings {
     path: RawPathParams,
     query: Params,
-    /// What the route understands, where there is one.
+    /// The known parameters of the route, if it reports unknown ones.
     comparison: Option<Comparison>,
-    /// Who asks, if a body of which nothing is understood is refused.
+    /// The caller to authorize before an update without known parameters is rejected.
     call: Option<Call>,
 }
 
 impl Surroundings {
-    /// Reads the path and the query.
+    /// Parses the path and the query.
     ///
     /// # Errors
-    /// 400 for a query that contradicts itself.
+    /// Returns 400 if names in the query contradict each other.
     pub(crate) async fn read<S: Send + Sync>(parts: &mut Head, state: &S) -> Result<Self, Failure> {
         let path = RawPathParams::from_request_parts(parts, state)
             .await
@@ -227,16 +228,16 @@ impl Surroundings {
         })
     }
 
-    /// A part of the path.
+    /// A parameter of the path.
     pub(crate) fn of_path(&self, name: &str) -> Option<&str> {
         let mut parts = self.path.iter();
         parts.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// Joins what the body said with it.
+    /// Merges path and query into the parameters of the body.
     ///
     /// # Errors
-    /// 422 for an update of which nothing is understood; before that, the refusal of a caller who may not make it.
+    /// Returns 422 for an update without known parameters; if its caller may not make the update, returns the authorization error instead.
     pub(crate) async fn complete(self, mut params: Params) -> Result<Params, Failure> {
         if let Some(comparison) = &self.comparison
             && let Some(names) = comparison.compare(&params.map, !params.files.is_empty(), &self.query.map)
@@ -255,24 +256,24 @@ impl Surroundings {
     }
 }
 
-/// The weight of a form's texts.
+/// Counts the bytes of a form's texts.
 pub(crate) struct TextWeight {
     position: Option<Position>,
     bytes: usize,
 }
 
 impl TextWeight {
-    /// Of a request that may become heavy.
+    /// Creates the counter of a request. With `position`, the request can become heavy.
     pub(crate) fn new(position: Option<Position>) -> Self {
         Self { position, bytes: 0 }
     }
 
-    /// Adds a text.
+    /// Counts a text.
     pub(crate) fn add(&mut self, text: &str) {
         self.bytes += text.len();
     }
 
-    /// Makes the request heavy if its texts are large: what follows begins with another poll.
+    /// Marks the request as heavy if its texts are large. Yields then, because only the next poll runs as a heavy step.
     pub(crate) async fn complete(self) {
         if let Some(position) = self.position.filter(|_| self.bytes > INLINE_BYTES) {
             position.weight().add();

@@ -1,9 +1,10 @@
-//! A reader of `multipart/form-data` whose buffers are bounded.
+//! A parser of `multipart/form-data` with bounded buffers.
 //!
-//! `multer` buffers whatever its stream gives until it finds a boundary or the end of a part's header, and searches the whole buffer again
-//! for each piece. So its stream is metered: it gets 16 KiB more only when the parser cannot give a result (a part, a piece of a part) from
-//! what it holds, once for each result; a preamble or part header that needs more ends the form. What the parser holds then belongs to that
-//! one result, and came with the 16 KiB before. So it never holds more than 32 KiB and the length of a boundary, however many parts a form has.
+//! `multer` buffers everything its stream returns until it finds a boundary or the end of a part's header, and searches the whole buffer
+//! again for each chunk. So its stream is metered: it returns another 16 KiB only when the parser cannot produce a result (a part, or a
+//! chunk of a part) from its buffer, and only once per result. A preamble or part header that needs more ends the form with an error. So
+//! the buffer only ever contains one such result and what arrived with the previous 16 KiB: at most 32 KiB plus the length of a boundary,
+//! however many parts a form has.
 
 use std::{
     fmt,
@@ -28,27 +29,27 @@ use crate::{
     params::{held_memory::Held, tree_budget::TooLarge},
 };
 
-/// Bytes that the parser gets at a time.
+/// Bytes that the parser is given at a time.
 const AHEAD: usize = 16 * 1024;
 
-/// Files in one form, at most: the service's own bound is lower, but it only counts what a message is given.
+/// Maximum number of files in a form. The service has a lower limit, but counts only the files that a message attaches.
 pub const FILES: usize = 100;
 
-/// Characters of a boundary, by RFC 2046, section 5.1.1.
+/// Maximum characters of a boundary, by RFC 2046, section 5.1.1.
 const BOUNDARY: usize = 70;
 
-/// Bytes of all texts in a form, at most; an extension of every request.
+/// Maximum bytes of all texts in a form, stored in the extensions of every request.
 #[derive(Clone, Copy, Debug)]
 pub struct TextLimit(pub usize);
 
 impl TextLimit {
-    /// The limit that a request carries.
+    /// The limit of a request.
     pub fn of(head: &Head) -> Self {
         head.extensions.get().copied().unwrap_or(Self(usize::MAX))
     }
 }
 
-/// The boundary that the headers name, if the body is a form in parts and the boundary is one.
+/// The boundary of a multipart form; `None` if the body is not one or the boundary is invalid.
 pub fn boundary(headers: &HeaderMap) -> Option<String> {
     let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     multer::parse_boundary(content_type)
@@ -56,7 +57,7 @@ pub fn boundary(headers: &HeaderMap) -> Option<String> {
         .filter(|boundary| (1..=BOUNDARY).contains(&boundary.len()))
 }
 
-/// The parts of a form, one after another.
+/// The parts of a form, in order.
 #[derive(Debug)]
 pub struct Parts {
     multipart: multer::Multipart<'static>,
@@ -66,7 +67,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// A form whose texts are limited together; its files are limited by whoever takes them, and give back what they `held`.
+    /// Parses a form whose texts share one limit. The consumer limits the files, and releases their memory in `held`.
     pub fn with_files(body: Body, boundary: &str, TextLimit(texts): TextLimit, held: Option<Held>) -> Self {
         Self {
             held,
@@ -74,7 +75,7 @@ impl Parts {
         }
     }
 
-    /// A form that is limited as a whole, files included.
+    /// Parses a form with one limit for everything, including files.
     pub fn whole(body: Body, boundary: &str, TextLimit(bytes): TextLimit) -> Self {
         Self::metered(body, boundary, bytes, bytes)
     }
@@ -95,10 +96,10 @@ impl Parts {
         }
     }
 
-    /// The next part; none at the end of the form. The part before must have been read to its end. Not cancel safe.
+    /// Returns the next part, or `None` at the end of the form. The previous part must have been read to its end. Not cancel safe.
     ///
     /// # Errors
-    /// 400 for what is not a form, or is beyond the limit of a part's header; 413 beyond the limit of the whole form.
+    /// Returns 400 if the body is not a valid form or a part's header is too long, and 413 if the form exceeds its limit.
     pub async fn next(&mut self) -> Result<Option<Part<'_>>, Failure> {
         self.meter.begin_result();
         let field = self.multipart.next_field().await.map_err(|error| refused(&error))?;
@@ -111,7 +112,7 @@ impl Parts {
     }
 }
 
-/// One part of a form.
+/// A part of a form.
 #[derive(Debug)]
 pub struct Part<'a> {
     field: multer::Field<'static>,
@@ -126,41 +127,41 @@ impl Part<'_> {
         self.field.name().unwrap_or_default().to_owned()
     }
 
-    /// Whether it carries a file. A file field left empty carries an empty name.
+    /// Whether the part is a file. Browsers send an empty file field with an empty file name.
     pub fn is_file(&self) -> bool {
         self.field.file_name().is_some_and(|name| !name.is_empty())
     }
 
-    /// The name of the file; empty if it has none.
+    /// The file name; empty if it has none.
     pub fn file_name(&self) -> String {
         self.field.file_name().unwrap_or_default().to_owned()
     }
 
-    /// The type of the content, as the part says; empty if it does not.
+    /// The declared content type; empty if it has none.
     pub fn content_type(&self) -> String {
         self.field.content_type().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// The next piece of the content; none at its end. It has at most 32 KiB and the length of a boundary.
+    /// Returns the next chunk of the content, or `None` at its end. A chunk has at most 32 KiB plus the length of a boundary.
     ///
     /// # Errors
-    /// As [`Parts::next`].
+    /// As for [`Parts::next`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         self.meter.begin_result();
         self.field.chunk().await.map_err(|error| refused(&error))
     }
 
-    /// Gives back the memory of a piece that was stored, or is not wanted.
+    /// Releases the memory of a chunk that was stored or dropped.
     pub fn release(&self, bytes: usize) {
         if let Some(Held(charge)) = self.held {
             charge.release(bytes);
         }
     }
 
-    /// Reads the rest of the content, and drops it.
+    /// Reads the rest of the content and discards it.
     ///
     /// # Errors
-    /// As [`Parts::next`].
+    /// As for [`Parts::next`].
     pub async fn skip(&mut self) -> Result<(), Failure> {
         while let Some(chunk) = self.chunk().await? {
             self.release(chunk.len());
@@ -168,10 +169,10 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// The content as text.
+    /// Reads the content as text.
     ///
     /// # Errors
-    /// As [`Parts::next`]; 413 beyond the limit of all texts; 400 for what is not UTF-8.
+    /// As for [`Parts::next`]; also 413 if the form's texts exceed their limit, and 400 if the content is not UTF-8.
     pub async fn text(&mut self) -> Result<String, Failure> {
         let mut text = Vec::new();
         while let Some(chunk) = self.chunk().await? {
@@ -183,14 +184,15 @@ impl Part<'_> {
     }
 }
 
-/// What the stream may give. The parser polls it before it looks at what it holds, so a poll alone does not say that it needs more.
+/// Controls how much the stream returns. The parser polls the stream before it searches its buffer, so a poll alone does not mean that it
+/// needs more.
 #[derive(Debug)]
 struct Meter {
-    /// Bytes that the parser may still get. Not reset with a result: the parser holds what it has not used up.
+    /// Bytes that the parser may still be given. Not reset with a result, because the parser's buffer may still hold earlier bytes.
     left: AtomicUsize,
-    /// Since the last grant, or the last result, the parser was polled with all that it may hold.
+    /// Whether the parser has polled with `left == 0` since the last grant or result, and so has searched its full buffer.
     has_had_turn: AtomicBool,
-    /// More was granted for the present result.
+    /// Whether more was granted for the current result.
     is_granted: AtomicBool,
 }
 
@@ -204,18 +206,18 @@ impl Default for Meter {
     }
 }
 
-/// What the stream does when the parser asks.
+/// How the stream responds to a poll of the parser.
 enum Turn {
-    /// Gives at most so many bytes.
+    /// Return at most this many bytes.
     Give(usize),
-    /// Waits until the parser has looked at what it holds.
+    /// Return `Pending` so that the parser searches its buffer first.
     Wait,
-    /// Ends the form: the parser needs more for one result than it may have.
+    /// Fail: one result needs more than the parser may buffer.
     Refuse,
 }
 
 impl Meter {
-    /// The parser begins to look for its next result.
+    /// The parser starts to look for its next result.
     fn begin_result(&self) {
         self.has_had_turn.store(false, Ordering::Relaxed);
         self.is_granted.store(false, Ordering::Relaxed);
@@ -246,7 +248,7 @@ impl Meter {
     }
 }
 
-/// The body, as far as it is metered.
+/// The metered body.
 struct Metered {
     body: BodyDataStream,
     rest: Bytes,
@@ -284,7 +286,7 @@ impl Stream for Metered {
     }
 }
 
-/// Why the stream ends early.
+/// Why the stream fails.
 #[derive(Debug)]
 enum Refusal {
     Header,

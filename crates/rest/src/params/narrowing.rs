@@ -1,4 +1,4 @@
-//! Parameters that narrow a search: by inbox, by contact, and messages also by who wrote them and when.
+//! Parameters that narrow a search: by inbox and contact; for messages also by author and time.
 
 use parley_proto::{self as pb, MessageType};
 use prost_types::Timestamp;
@@ -12,12 +12,12 @@ use crate::{
     params::{fields::Fields, timestamps},
 };
 
-/// The parameters that narrow a search for conversations.
+/// Adds the parameters that narrow a search for conversations.
 pub fn of_conversations(about: About) -> About {
     about.query("inbox_id", id()).query("contact_id", id())
 }
 
-/// The parameters that narrow a search for messages.
+/// Adds the parameters that narrow a search for messages.
 pub fn of_messages(about: About) -> About {
     of_conversations(about)
         .query("from", text().note("Only what this contact wrote: contact:ID."))
@@ -25,20 +25,20 @@ pub fn of_messages(about: About) -> About {
         .query("until", unix())
 }
 
-/// Which conversations and messages are searched.
+/// Restricts which conversations and messages are searched.
 #[derive(Clone, Debug, Default)]
 pub struct Narrowing {
     pub inbox_ids: Vec<i64>,
     pub contact_id: Option<i64>,
-    /// Who wrote the messages, always a contact.
+    /// The author of the messages, always a contact.
     from: Option<i64>,
     since: Option<Timestamp>,
-    /// Not included, unlike in the parameter.
+    /// Exclusive, unlike the parameter `until`.
     before: Option<Timestamp>,
 }
 
 impl Narrowing {
-    /// Reads the parameters; what is wrong with them is left in `fields`.
+    /// Parses the parameters. Violations are collected in `fields`.
     pub fn read(fields: &mut Fields<'_>) -> Self {
         let from = fields.text("from").filter(|from| !from.trim().is_empty());
         let contact = from.as_deref().and_then(|from| from.trim().strip_prefix("contact:")?.parse().ok());
@@ -57,7 +57,7 @@ impl Narrowing {
         }
     }
 
-    /// Puts the conditions into a search for messages. Nothing is found if it is to be in conversations of two contacts.
+    /// Adds the conditions to a search for messages. A search for two different contacts finds nothing.
     pub fn apply(&self, request: &mut pb::SearchMessagesRequest) {
         request.inbox_ids.clone_from(&self.inbox_ids);
         request.contact_id = match (self.contact_id, self.from) {

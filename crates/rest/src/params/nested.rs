@@ -1,4 +1,4 @@
-//! Names of form and query fields: `labels[]=a`, `custom_attributes[plan]=gold`.
+//! Names of form and query fields in Rails's syntax: `labels[]=a`, `custom_attributes[plan]=gold`.
 
 use serde_json::{Map, Value as Json};
 
@@ -7,18 +7,18 @@ use crate::params::{
     tree_budget::{TooLarge, TreeBudget, exceeds, take},
 };
 
-/// Fields of one form or query, as Rack limits them.
+/// Maximum number of fields of a form or query, as in Rack.
 const FIELDS: usize = 4096;
 
-/// Bytes of the name of a field.
+/// Maximum bytes of a field's name.
 const NAME_BYTES: usize = 1024;
 
-/// Why a field was not put where its name says.
+/// Why a field was rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// The name contradicts another one (`a=1&a[b]=2`), or is nested too deeply.
+    /// The name contradicts another one (`a=1&a[b]=2`) or is nested too deeply.
     Contradiction,
-    /// The form is beyond a limit.
+    /// The form exceeds a limit.
     TooLarge(TooLarge),
 }
 
@@ -30,7 +30,7 @@ impl From<TooLarge> for Unfit {
     }
 }
 
-/// What one form may still build.
+/// The remaining budget of one form.
 #[derive(Debug)]
 pub struct FormBudget {
     fields: usize,
@@ -47,21 +47,21 @@ impl Default for FormBudget {
 }
 
 enum Step<'a> {
-    /// `[key]`: into an object.
+    /// `[key]`: a key of an object.
     Key(&'a str),
-    /// `[]`: onto a list.
+    /// `[]`: the next element of a list.
     Next,
 }
 
-/// Puts a value where its name says.
+/// Inserts a value at the path that its name describes.
 ///
 /// # Errors
-/// [`Unfit`]; the map may then hold a part of what the name says.
+/// Returns [`Unfit`]. The map may then contain part of the path.
 pub fn put(budget: &mut FormBudget, map: &mut Map<String, Json>, name: &str, value: Json) -> Result<(), Unfit> {
     budget.fields = take(budget.fields, TooLarge::FIELDS)?;
     check_name(name)?;
     let Some((key, steps)) = split(name) else {
-        // Brackets that do not match are part of the name.
+        // Unbalanced brackets are part of the name.
         map.insert(name.to_owned(), value);
         return Ok(());
     };
@@ -71,10 +71,10 @@ pub fn put(budget: &mut FormBudget, map: &mut Map<String, Json>, name: &str, val
     descend(&mut budget.tree, map.entry(key).or_insert(Json::Null), &steps, value)
 }
 
-/// Whether the name of a field is short enough to be kept.
+/// Checks the length of a field's name.
 ///
 /// # Errors
-/// When it is not.
+/// Returns [`TooLarge::NAME`] if it is too long.
 pub fn check_name(name: &str) -> Result<(), TooLarge> {
     if exceeds(name.len(), NAME_BYTES) {
         return Err(TooLarge::NAME);
@@ -121,7 +121,7 @@ fn descend(budget: &mut TreeBudget, slot: &mut Json, steps: &[Step<'_>], value: 
                 *slot = Json::Array(Vec::new());
             }
             let items = slot.as_array_mut().ok_or(Contradiction)?;
-            // `a[][x]=1&a[][y]=2&a[][x]=3` are two objects: one ends where a key comes again.
+            // `a[][x]=1&a[][y]=2&a[][x]=3` makes two objects: a repeated key starts the next one.
             let goes_on = match (rest.first(), items.last()) {
                 (Some(Step::Key(key)), Some(Json::Object(last))) => !last.contains_key(*key) || rest.len() > 1,
                 _ => false,

@@ -1,33 +1,33 @@
-//! Times as the JSON API spells them: Unix seconds, or ISO 8601 with three digits of a second.
+//! The time formats of the JSON API: Unix seconds, and ISO 8601 with milliseconds.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat};
 use parley_proto::value::micros;
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 
-/// How a time is read from a parameter; none if it is no time.
+/// Parses a time of a parameter; `None` if it is invalid.
 pub type Reading = fn(&Json) -> Option<Timestamp>;
 
-/// Whole seconds since 1970; 0 for a time that is absent.
+/// Whole seconds since 1970; 0 if absent.
 pub fn unix(at: Option<&Timestamp>) -> i64 {
     at.map_or(0, |at| at.seconds)
 }
 
-/// Seconds since 1970 with a fraction, to the microsecond.
-#[allow(clippy::cast_precision_loss)] // microseconds of any date in reach are below 2^53
+/// Seconds since 1970 with a fraction, in microsecond precision.
+#[allow(clippy::cast_precision_loss)] // microseconds of any valid date are below 2^53
 pub fn fractional(at: Option<&Timestamp>) -> f64 {
     at.map_or(0.0, |at| {
         (at.seconds.saturating_mul(1_000_000) + i64::from(at.nanos / 1000)) as f64 / 1_000_000.0
     })
 }
 
-/// `"2031-03-04T05:06:07.000Z"`, or null.
+/// `"2031-03-04T05:06:07.000Z"`, or null if absent.
 pub fn iso(at: Option<&Timestamp>) -> Json {
     at.and_then(|at| DateTime::from_timestamp(at.seconds, u32::try_from(at.nanos).ok()?))
         .map_or(Json::Null, |at| json!(at.to_rfc3339_opts(SecondsFormat::Millis, true)))
 }
 
-/// Unix seconds, as a number or a text of digits.
+/// Parses Unix seconds, as a number or as text.
 pub fn from_unix(value: &Json) -> Option<Timestamp> {
     let seconds = match value {
         Json::Number(number) => number.as_i64()?,
@@ -37,12 +37,12 @@ pub fn from_unix(value: &Json) -> Option<Timestamp> {
     within_range(Timestamp { seconds, nanos: 0 })
 }
 
-/// The time, unless it lies outside of what the API takes.
+/// Rejects a time outside the range that the API accepts.
 fn within_range(at: Timestamp) -> Option<Timestamp> {
     micros(&at).map(|_| at)
 }
 
-/// A date, with or without a time of day; without an offset it is UTC.
+/// Parses a date, optionally with a time of day. UTC if it has no offset.
 pub fn from_iso(value: &Json) -> Option<Timestamp> {
     let text = value.as_str()?.trim();
     let plain = text.strip_suffix(" UTC").unwrap_or(text);
@@ -54,12 +54,12 @@ pub fn from_iso(value: &Json) -> Option<Timestamp> {
         .ok()?;
     within_range(Timestamp {
         seconds: at.timestamp(),
-        // Beyond a second in a leap second, which becomes the end of the second before.
+        // chrono represents a leap second as a nanosecond count above one second. Clamp it to the end of the previous second.
         nanos: i32::try_from(at.timestamp_subsec_nanos().min(999_999_999)).ok()?,
     })
 }
 
-/// The point `seconds` before now, by the machine's clock.
+/// The time `seconds` before now, by the system clock.
 pub fn ago(seconds: i64) -> Timestamp {
     let now = chrono::Utc::now().timestamp();
     Timestamp {
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(from_iso(&json!("tomorrow")), None);
         assert_eq!(from_unix(&json!(253_402_300_799_i64)), at(253_402_300_799));
         assert_eq!(from_unix(&json!(-62_135_596_800_i64)), at(-62_135_596_800));
-        // The last two are seconds beyond the ends, the others milliseconds.
+        // The last two are one second out of range; the others are milliseconds.
         for seconds in [1_931_000_100_000, -1_931_000_100_000, 253_402_300_800, -62_135_596_801_i64] {
             assert_eq!(from_unix(&json!(seconds)), None);
             assert_eq!(from_unix(&json!(seconds.to_string())), None);

@@ -1,42 +1,42 @@
-//! How much one request may build from its text: a value of two bytes, such as `0,` or `a[]=`, takes many times its size in memory.
+//! Limits what a request may build from its text: a value of two bytes, such as `0,` or `a[]=`, takes many times its size in memory.
 
 use parley_fault::Protection;
 
-/// Values in one request.
+/// Maximum number of values in one request.
 const VALUES: usize = 50_000;
 
-/// Objects with anything in them. Each takes a node of a B-tree, about 650 bytes, whatever it holds.
+/// Maximum number of non-empty objects. Each takes a B-tree node of about 650 bytes, regardless of its content.
 const OBJECTS: usize = 5_000;
 
-/// Bytes of a key in JSON.
+/// Maximum bytes of a JSON key.
 pub const KEY_BYTES: usize = 512;
 
-/// A limit that a request exceeds; the text says which.
+/// A limit that a request exceeds, with the text that describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge(pub &'static str);
 
 impl TooLarge {
-    /// Too many values.
+    /// The limit on values.
     pub const VALUES: Self = Self("must have at most 50000 values");
-    /// Too many objects.
+    /// The limit on non-empty objects.
     pub const OBJECTS: Self = Self("must have at most 5000 objects");
-    /// A key that is too long.
+    /// The limit on the length of a key.
     pub const KEY: Self = Self("must have keys of at most 512 bytes");
-    /// A number that is too long.
+    /// The limit on the length of a number.
     pub const NUMBER: Self = Self("must have numbers of at most 2048 digits");
-    /// Too many numbers that would be rounded.
+    /// The limit on numbers that a double cannot represent exactly.
     pub const INEXACT: Self = Self("must have at most 16 numbers that cannot be kept exactly");
-    /// Too many digits of integers that a double holds, but spells shorter.
+    /// The limit on digits in integers whose exact expansion is computed.
     pub const EXPANDED: Self = Self("must have at most 16384 digits in integers beyond 2^53");
-    /// Too many fields of a form.
+    /// The limit on the fields of a form.
     pub const FIELDS: Self = Self("must have at most 4096 form fields");
-    /// The name of a form field that is too long.
+    /// The limit on the length of a form field's name.
     pub const NAME: Self = Self("must have field names of at most 1024 bytes");
-    /// A preamble or the header of a part that is too long.
+    /// The limit on the length of a preamble or part header.
     pub const PART_HEADER: Self = Self("must have part headers of at most 16384 bytes");
 }
 
-/// What one request may still build.
+/// The remaining budget of one request.
 #[derive(Debug)]
 pub struct TreeBudget {
     values: usize,
@@ -53,29 +53,29 @@ impl Default for TreeBudget {
 }
 
 impl TreeBudget {
-    /// Counts one value of any kind.
+    /// Counts a value of any kind.
     ///
     /// # Errors
-    /// [`TooLarge::VALUES`].
+    /// Returns [`TooLarge::VALUES`] if the budget is used up.
     pub fn value(&mut self) -> Result<(), TooLarge> {
         self.values = take(self.values, TooLarge::VALUES)?;
         Ok(())
     }
 
-    /// Counts an object that gets its first key, beside its value.
+    /// Counts an object when it gets its first key, in addition to counting it as a value.
     ///
     /// # Errors
-    /// [`TooLarge::OBJECTS`].
+    /// Returns [`TooLarge::OBJECTS`] if the budget is used up.
     pub fn object(&mut self) -> Result<(), TooLarge> {
         self.objects = take(self.objects, TooLarge::OBJECTS)?;
         Ok(())
     }
 }
 
-/// What is left after one more.
+/// Decrements a budget.
 ///
 /// # Errors
-/// `limit`, if nothing is.
+/// Returns `limit` if nothing is left.
 pub fn take(left: usize, limit: TooLarge) -> Result<usize, TooLarge> {
     match left.checked_sub(1) {
         Some(left) => Ok(left),
@@ -84,7 +84,7 @@ pub fn take(left: usize, limit: TooLarge) -> Result<usize, TooLarge> {
     }
 }
 
-/// Whether a length is beyond its limit.
+/// Whether a length exceeds its limit.
 pub fn exceeds(length: usize, limit: usize) -> bool {
     length > limit && parley_fault::is_on(Protection::RequestTree)
 }

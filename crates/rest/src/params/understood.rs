@@ -1,7 +1,7 @@
-//! The names that a route understands, by its description, and which names of a request are not among them.
+//! The known parameter names of a route, from its description, and the unknown names of a request.
 //!
-//! Only the names of parameters are looked at, and those right under a root key; what lies deeper belongs to the value. `ignored` compares
-//! requests that are served; `route_table` those of somebody else's log.
+//! Only the names of parameters are compared, and those directly under a root key; deeper names belong to the value. `ignored` compares
+//! requests that are being served, `route_table` those of a recorded log.
 
 use std::collections::BTreeSet;
 
@@ -9,26 +9,26 @@ use serde_json::{Map, Value as Json};
 
 use crate::openapi::About;
 
-/// Names that are kept of one request, at most.
+/// Maximum number of unknown names kept per request.
 pub(crate) const NAMES: usize = 20;
 
-/// The names that one route understands.
+/// The known parameter names of one route.
 #[derive(Debug)]
 pub(crate) struct Names {
-    /// Parameters of the body, which may stand in the query too.
+    /// Parameters of the body, which are accepted in the query too.
     pub body: Vec<&'static str>,
     pub query: Vec<&'static str>,
     pub path: BTreeSet<String>,
-    /// The key that may be around the body.
+    /// The root key that may wrap the body.
     pub root: Option<&'static str>,
 }
 
-/// Names of a request that its route does not understand.
+/// The parameter names of a request that its route does not know.
 #[derive(Debug, Default)]
 pub struct Ignored {
-    /// The first of them.
+    /// The first [`NAMES`] of them.
     pub names: Vec<String>,
-    /// Whether there are others.
+    /// Whether there are more.
     pub more: bool,
 }
 
@@ -42,16 +42,16 @@ impl Ignored {
     }
 }
 
-/// How a request compares with what its route understands.
+/// The result of comparing a request with its route's known names.
 #[derive(Debug)]
 pub(crate) struct Compared {
     pub ignored: Ignored,
-    /// Whether its body holds names that are not understood, and nothing that is: as an update it would change nothing.
+    /// Whether the body has unknown names and no known ones, so that an update would change nothing.
     pub changes_nothing: bool,
 }
 
 impl Names {
-    /// By the path and the description of a route.
+    /// Creates them from the path and the description of a route.
     pub fn of(path: &str, about: &About) -> Self {
         Self {
             body: about.body_names().collect(),
@@ -65,12 +65,12 @@ impl Names {
         self.body.contains(&name) || self.query.contains(&name) || self.path.contains(name)
     }
 
-    /// Whether an object of the body holds anything that is understood, besides what the path says anyway.
+    /// Whether an object has a known name of the body. Names in the path do not count.
     fn is_understood(&self, map: &Map<String, Json>) -> bool {
         self.body.iter().any(|name| map.contains_key(*name))
     }
 
-    /// Compares the names of a body and a query. `has_files` says whether the body carried files.
+    /// Compares the names in a body and a query. `has_files` tells whether the body contained files.
     pub fn compare(&self, body: &Map<String, Json>, has_files: bool, query: &Map<String, Json>) -> Compared {
         let mut ignored = Ignored::default();
         let root = self.root.and_then(|root| Some((root, body.get(root)?)));
@@ -96,7 +96,7 @@ impl Names {
                         ignored.add(|| name.clone());
                     }
                 }
-                // A root key that is missing or holds nothing is refused by its reader, and a file by the handler.
+                // A missing or empty root key is rejected when it is read, and a file by the handler.
                 self.root.is_some() || has_files || self.is_understood(body)
             }
         };
@@ -110,12 +110,12 @@ impl Names {
     }
 }
 
-/// The names of a path's parameters.
+/// The parameter names of a path template.
 pub(crate) fn parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
-/// Whether a parameter of a path is a number. Ids are, and identifiers are texts.
+/// Whether a path parameter is numeric. Ids are numeric; identifiers are text.
 pub(crate) fn is_id(parameter: &str) -> bool {
     parameter == "id" || parameter.ends_with("_id")
 }

@@ -1,5 +1,5 @@
-//! Forms with files: each file goes to the service as it comes, and stands among the parameters by the name that the service gave it.
-//! Texts are bounded as every body is; files are bounded by the service, and so may be larger.
+//! Multipart forms with files. Each file is streamed to the service as it arrives, and its parameter becomes the upload id. Texts have the
+//! same limits as any body; files have the limits of the service, and so may be larger.
 
 use axum::{
     extract::{FromRef, FromRequest, FromRequestParts as _, Request},
@@ -22,13 +22,13 @@ use crate::{
     },
 };
 
-/// The fields that take files.
+/// The fields that accept files.
 const TAKEN: [&str; 3] = ["attachments", "message[attachments]", "avatar"];
 
-/// Pieces of a file that wait for the service.
+/// Number of chunks of a file that may be queued for the service.
 const WAITING: usize = 2;
 
-/// The parameters of a request whose body may hold files.
+/// The parameters of a request whose body may contain files.
 #[derive(Debug)]
 pub struct WithFiles(pub Params);
 
@@ -59,7 +59,7 @@ where
         };
         let mut parts = Parts::with_files(body, &boundary, limit, held);
         while let Some(part) = parts.next().await? {
-            // Thousands of small parts may lie in one piece of the body.
+            // One chunk of the body may contain thousands of small parts.
             tokio::task::coop::consume_budget().await;
             form.take(part).await?;
         }
@@ -70,12 +70,12 @@ where
     }
 }
 
-/// Whose files they are.
+/// The owner of the uploads.
 #[derive(Clone, Debug)]
 enum Owner {
-    /// An account's, as the path names it.
+    /// The account in the path.
     Account(i64),
-    /// A contact's, by its session.
+    /// A contact session.
     Client(pb::ClientSession),
 }
 
@@ -108,11 +108,11 @@ impl Form {
             self.texts.add(&text);
             return self.params.put(&name, text);
         }
-        // Files that nothing takes count too: each leaves its name, and all of them may come in one form.
+        // Unaccepted files count too: the name of each is kept, and a form can consist of nothing else.
         let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
         self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
         if !TAKEN.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
-            // Told as every file is that nobody takes.
+            // Rejected like a file on a route that accepts none.
             self.params.refuse_file(&name)?;
             return part.skip().await;
         }
@@ -121,7 +121,7 @@ impl Form {
         self.params.put(&name, file.upload_id)
     }
 
-    /// Hands the file on while it comes. If the client breaks off, so does the upload.
+    /// Streams a file to the service. If the client breaks off, the upload is cancelled.
     async fn upload(&self, part: Part<'_>) -> Result<pb::File, Failure> {
         let header = pb::FileHeader {
             file_name: part.file_name(),
@@ -140,7 +140,8 @@ impl Form {
                 let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks.map(move |chunk| piece(Part::Chunk(chunk))));
                 let mut files = self.call.files();
                 let storing = files.upload_file(self.call.request(pieces)).map_err(|status| refused(&status));
-                // A form that breaks off ends the pieces too: the call must not be asked again, or it would store half a file.
+                // `biased`, with `pour` first: when the form breaks off, the stream of chunks ends too. Polling the call again would make
+                // it store a partial file.
                 tokio::try_join!(biased; pour, storing)?.1.into_inner().file
             }
             Owner::Client(session) => {
@@ -168,7 +169,7 @@ fn refused(status: &Status) -> Failure {
     Failure::of_message(status)
 }
 
-/// Passes on the pieces of a file until nobody takes them any more: why, the call says.
+/// Forwards the chunks of a file until the service stops reading; the call then returns the reason.
 async fn pour(mut part: Part<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), Failure> {
     while let Some(chunk) = part.chunk().await? {
         let bytes = chunk.len();

@@ -1,7 +1,8 @@
-//! Bodies that are read whole.
+//! Reads complete bodies.
 //!
-//! A client chooses how its body is cut. Collected as they come, each piece takes 32 bytes of its own and keeps what the connection read with it:
-//! a body of single bytes takes forty times its size, and is charged eight times. So pieces are copied together.
+//! A client decides how its body is split into chunks. Collected as they arrive, each chunk would take 32 bytes plus the read buffer that
+//! it keeps alive: a body of single-byte chunks takes forty times its size, but is charged only eight times. So chunks are copied into one
+//! buffer.
 
 use std::error::Error as _;
 
@@ -18,10 +19,10 @@ use parley_fault::Protection;
 
 use crate::errors::Failure;
 
-/// Reads the body of a request, within the limit of its route.
+/// Reads the body of a request, up to the limit of its route.
 ///
 /// # Errors
-/// 413 beyond the limit; 400 for a body that breaks off or times out.
+/// Returns 413 if the body exceeds the limit, and 400 if it breaks off or times out.
 pub async fn read(request: Request) -> Result<Bytes, Failure> {
     if !parley_fault::is_on(Protection::BodyPieces) {
         let collected = Bytes::from_request(request, &()).await;
@@ -32,7 +33,7 @@ pub async fn read(request: Request) -> Result<Bytes, Failure> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Failure::fault(status(&error)))?;
         let Ok(data) = frame.into_data() else { continue };
-        // Most bodies have one piece.
+        // Most bodies have one chunk and need no copy.
         if whole.is_empty() && body.is_end_stream() {
             return Ok(data);
         }

@@ -1,8 +1,7 @@
-//! The WebSocket at `/cable`: Action Cable's JSON protocol over the same log, for front ends and mobile clients as they are.
+//! The WebSocket at `/cable`: Action Cable's JSON protocol on top of the event log, for existing Chatwoot front ends and mobile clients.
 //!
-//! Anybody may open a connection, so what one holds is bounded: subscriptions (those that wait for their answer included), the length of
-//! identifiers, frames a second, and bytes that wait for the client. All of it is charged to the memory of requests. What a connection sends
-//! goes through `outbox`.
+//! Anyone may open a connection, so its resources are bounded: subscriptions (pending ones included), the length of identifiers, frames per
+//! second, and bytes queued for the client. All of it is charged to the memory budget of requests. Outgoing frames go through `outbox`.
 
 mod outbox;
 mod subscription;
@@ -29,43 +28,42 @@ use crate::{call::Call, errors::Failure};
 use outbox::{Outbox, Outgoing};
 use subscription::Subscription;
 
-/// The subprotocol that clients offer.
+/// The subprotocol that clients request.
 const PROTOCOL: &str = "actioncable-v1-json";
 
-/// How often the server says that it is there; clients give up after two misses.
+/// The ping interval. Clients reconnect after two missed pings.
 const PING: Duration = Duration::from_secs(3);
 
-/// Bytes of a frame that is taken: an identifier, escaped, and what goes with it.
+/// Maximum bytes of a received frame: an escaped identifier and the other fields.
 const FRAME_BYTES: usize = 16 * 1024;
 
-/// Bytes of memory that each connection is charged for: the buffer that frames are read into, and identifiers of a few subscriptions with
-/// what belongs to them.
+/// Bytes of memory charged per connection: the read buffer, and the identifiers and state of a few subscriptions.
 const CONNECTION_BYTES: usize = FRAME_BYTES + 16 * 1024;
 
-/// Bytes of an identifier. Those of Chatwoot's front end have about 150.
+/// Maximum bytes of an identifier. Those of Chatwoot's front end have about 150.
 const IDENTIFIER_BYTES: usize = 2048;
 
-/// Subscriptions of one connection, at most; those that wait for their answer count.
+/// Maximum subscriptions per connection, including pending ones.
 const SUBSCRIPTIONS: usize = 16;
 
-/// Frames that a client may send at once, and then each second. Front ends send one for each subscription, and one every 20 seconds.
+/// The burst size and rate of received frames. Front ends send one per subscription, and then one every 20 seconds.
 const FRAMES_AT_ONCE: f64 = 240.0;
 const FRAMES_PER_SECOND: f64 = 20.0;
 
-/// How long a client may take for one frame.
+/// Maximum time to send one frame to the client.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Cancelled when connections shall end; an extension of every request.
+/// Cancelled on shutdown, to close connections. Stored in the extensions of every request.
 #[derive(Clone, Debug)]
 pub struct Drain(pub CancellationToken);
 
-/// What a client says.
+/// A command of the client.
 #[derive(Debug, Deserialize)]
 struct Said {
     #[serde(rename = "command")]
     verb: String,
     identifier: String,
-    /// A JSON object, as a text or as it is; absent or null without an action.
+    /// An action: a JSON object, encoded as text or not. Absent or null if there is none.
     #[serde(default)]
     data: Json,
 }
@@ -80,7 +78,7 @@ impl Said {
     }
 }
 
-/// Opens a connection. It needs no credential; each subscription brings one.
+/// Opens a connection. It needs no credential; each subscription has its own.
 pub async fn open(
     call: Call,
     Extension(Drain(drain)): Extension<Drain>,
@@ -117,23 +115,23 @@ pub async fn open(
 struct Connection {
     call: Arc<Call>,
     socket: WebSocket,
-    /// By identifier, byte for byte. At most [`SUBSCRIPTIONS`]; one that is rejected is removed before its client is notified.
+    /// By identifier, compared byte for byte. At most [`SUBSCRIPTIONS`]. A rejected subscription is removed before the client is notified.
     subscriptions: HashMap<String, Subscription>,
     allowance: Allowance,
     outbox: Outbox,
 }
 
-/// What follows from a frame of the client's.
+/// What to do after a command.
 enum Next {
     Continue,
     Send(Json),
-    /// The client broke the protocol: it receives a disconnect frame, and the connection ends.
+    /// The client violated the protocol: send a disconnect frame and close the connection.
     Refuse,
 }
 
-/// How a connection ends that the server ends.
+/// Why the server closes a connection.
 enum End {
-    /// The client shall come back.
+    /// The client should reconnect.
     Restart,
     Refused,
 }
@@ -175,25 +173,25 @@ impl Connection {
                 return;
             }
         };
-        // What was done for the subscriptions ends here, and not when the client takes its farewell.
+        // End the subscriptions now rather than after the disconnect frame is sent: the client may delay that.
         self.subscriptions.clear();
         let farewell = match end {
             End::Restart => json!({ "type": "disconnect", "reason": "server_restart", "reconnect": true }),
             End::Refused => json!({ "type": "disconnect", "reason": "invalid_request", "reconnect": false }),
         };
         if self.send(farewell.to_string()).await {
-            // Whether it arrives is the client's business from here on.
+            // Best effort: the connection ends in any case.
             let _ = timeout(PING, self.socket.send(Message::Close(None))).await;
         }
     }
 
-    /// Sends a frame; whether the client took it. Nothing is read meanwhile, so a client that takes nothing holds up only itself.
+    /// Sends a frame, and returns whether that succeeded in time. Nothing is received meanwhile, so a slow client delays only itself.
     async fn send(&mut self, frame: String) -> bool {
         let sent = timeout(SEND_TIMEOUT, self.socket.send(Message::text(frame))).await;
         matches!(sent, Ok(Ok(())))
     }
 
-    /// What cannot be read is passed over, as Action Cable does.
+    /// Handles a command. Invalid commands are ignored, as in Action Cable.
     fn obey(&mut self, text: &str) -> Next {
         let Ok(command) = serde_json::from_str::<Said>(text) else {
             return Next::Continue;
@@ -229,7 +227,7 @@ impl Connection {
     }
 }
 
-/// Reads a frame as a connection does, for the fuzz targets.
+/// Parses a frame as a connection does, for the fuzz targets.
 #[cfg(feature = "faults")]
 pub fn read_frame(text: &str) {
     if text.len() > FRAME_BYTES {
@@ -241,7 +239,7 @@ pub fn read_frame(text: &str) {
     }
 }
 
-/// How many frames a client may still send.
+/// The remaining number of frames that a client may send (a token bucket).
 struct Allowance {
     left: f64,
     at: Instant,
@@ -255,7 +253,7 @@ impl Allowance {
         }
     }
 
-    /// Counts a frame; whether it may be taken.
+    /// Counts a frame, and returns whether it is allowed.
     fn take(&mut self) -> bool {
         let now = Instant::now();
         let earned = now.duration_since(self.at).as_secs_f64() * FRAMES_PER_SECOND;

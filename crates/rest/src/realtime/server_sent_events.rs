@@ -1,4 +1,4 @@
-//! The stream of events as Server-Sent Events: the same log, the same cursors, for browsers and scripts.
+//! The event stream as Server-Sent Events: the same log and cursors as the gRPC API, for browsers and scripts.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -28,10 +28,10 @@ use crate::{
     params::{Params, fields::Fields, timestamps},
 };
 
-/// What a client that comes back says of where it stood, by the standard of Server-Sent Events.
+/// The cursor of a reconnecting client, by the standard of Server-Sent Events.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Asks a proxy to pass each event on at once.
+/// Disables response buffering in nginx.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const STARTS: [(&str, Begin); 3] = [
@@ -54,7 +54,7 @@ enum Begin {
     Snapshot,
 }
 
-/// The routes of this file.
+/// The routes of the event stream.
 pub fn routes() -> Door {
     Door::new("Events").get(
         "/api/v1/accounts/{account_id}/events",
@@ -89,12 +89,12 @@ async fn follow(call: Call, headers: HeaderMap, params: Params) -> Answer {
     let stream = call.events().subscribe(call.request(asked)).await?;
     let events = stream::unfold(Some(stream.into_inner()), step);
     let mut response = Sse::new(flattened(events)).into_response();
-    // nginx may otherwise gather events in its buffers before it passes any on.
+    // nginx would otherwise collect events in its buffers before it forwards any.
     response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));
     Ok(response)
 }
 
-/// Every parameter that the route has, the one of its path included.
+/// All parameters of the route, including those of its path.
 const PARAMETERS: [&str; 13] = [
     "account_id",
     "start",
@@ -111,8 +111,8 @@ const PARAMETERS: [&str; 13] = [
     "heartbeat",
 ];
 
-/// Refuses parameters that the route does not have: a misspelt start would begin somewhere else without a word. Names that begin with `_`
-/// are left alone, because scripts add them against caches.
+/// Rejects unknown parameters: a misspelt start would silently begin somewhere else. Names that begin with `_` are accepted, because
+/// scripts add them to bypass caches.
 fn refuse_unknown(fields: &mut Fields<'_>, params: &Params) {
     let unknown = params
         .map
@@ -128,7 +128,7 @@ fn refuse_unknown(fields: &mut Fields<'_>, params: &Params) {
 }
 
 fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::SubscribeRequest {
-    // Who comes back stands where it says, whatever its address says of the first time.
+    // A reconnecting client continues at `Last-Event-ID`, even though its URL still has the original start.
     let resumed = headers
         .get(LAST_EVENT_ID)
         .and_then(|id| id.to_str().ok())
@@ -178,7 +178,7 @@ fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::Su
     }
 }
 
-/// Where to start as `parley tail --from` spells it: a word, a cursor or a time.
+/// Parses `from` in the syntax of `parley tail --from`: a keyword, a cursor or a time.
 fn from(fields: &mut Fields<'_>) -> Option<Start> {
     let text = fields.text("from").filter(|text| !text.is_empty())?;
     let start = match text.as_str() {
@@ -196,7 +196,7 @@ fn from(fields: &mut Fields<'_>) -> Option<Start> {
     start
 }
 
-/// A list that is written with commas.
+/// Parses a comma-separated list.
 fn many<T>(fields: &mut Fields<'_>, key: &'static str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
     let text = fields.text(key).unwrap_or_default();
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -217,7 +217,7 @@ fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
-/// What one response of the stream becomes, and the stream, unless it has ended.
+/// Converts the next response of the stream to events. Also returns the stream, or `None` if it has ended.
 async fn step(stream: Option<Streaming<pb::SubscribeResponse>>) -> Option<(Vec<Event>, Option<Streaming<pb::SubscribeResponse>>)> {
     let mut stream = stream?;
     match stream.message().await {
@@ -255,7 +255,7 @@ fn spelled(response: &pb::SubscribeResponse) -> Vec<Event> {
     events
 }
 
-/// The last thing that is said: when to come back, or why not to. Its id is the cursor that the stream ended at, if it has one.
+/// The last event of a stream: when to reconnect, or why not to. Its id is the cursor at which the stream ended, if it has one.
 fn end(status: &Status) -> Event {
     let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);
     let end = match retry.filter(|_| status.code() == Code::Unavailable) {

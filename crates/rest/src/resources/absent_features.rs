@@ -1,7 +1,7 @@
-//! Features of Chatwoot that Parley does not have, as front ends read them at their start: empty lists, so that their pages work, and one
-//! integration that is off. Nothing can be created, so everything else under these paths is no route.
+//! Features of Chatwoot that Parley does not have, for front ends that load them on startup: empty lists, so that their pages work, and one
+//! disabled integration. Nothing can be created, so there are no other routes under these paths.
 //!
-//! A list is the same for every member. The services are asked only whether the caller may enter the account.
+//! The responses are the same for all members. The services are called only to check access to the account.
 
 use serde_json::{Value as Json, json};
 
@@ -19,17 +19,16 @@ use crate::{
 
 const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
 
-/// A list of something that there is none of.
+/// The schema of a list that is always empty.
 fn none() -> Schema {
     list(anything()).note("Always empty.")
 }
 
-/// The description of a read that calls no RPC.
+/// Describes a route that reads without calling a gRPC method.
 fn empty(operation: &'static str) -> About {
     about(operation, "")
 }
 
-/// The routes of this file.
 pub fn routes() -> Door {
     let at = |path: &str| format!("{ACCOUNT}/{path}");
     let bare = |operation| empty(operation).answers(none());
@@ -117,7 +116,7 @@ fn notifications() -> Door {
         )
 }
 
-/// A list with its page.
+/// The schema of a list with its page number.
 fn page(list: Schema, count: &'static str) -> Schema {
     list.key(
         "meta",
@@ -125,12 +124,12 @@ fn page(list: Schema, count: &'static str) -> Schema {
     )
 }
 
-/// The page as it was sent, or the first.
+/// The page number as sent by the client; 1 if absent.
 fn current(params: &Params) -> Json {
     params.fields().raw("page").cloned().unwrap_or(json!(1))
 }
 
-/// Answers members of the account, and refuses others.
+/// Responds to members of the account, and rejects all other callers.
 async fn answer(call: &Call, params: &Params, body: impl FnOnce() -> Json) -> Answer {
     call.enter(params.fields().account()).await?;
     Ok(json::ok(&body()))
@@ -157,7 +156,7 @@ async fn webhooks(call: Call, params: Params) -> Answer {
     answer(&call, &params, || json!({ "payload": { "webhooks": [] } })).await
 }
 
-/// The one integration, which is off.
+/// The only integration, which is disabled.
 fn app() -> Json {
     let text = "Parley calls no URLs. Services follow its stream of events over gRPC or Server-Sent Events.";
     json!({
@@ -174,7 +173,7 @@ fn app() -> Json {
     })
 }
 
-/// The shape of [`app`].
+/// The schema of [`app`].
 fn app_schema() -> Schema {
     object()
         .keys(&["id", "name", "description", "short_description", "hook_type"], &text())

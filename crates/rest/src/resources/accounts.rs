@@ -1,4 +1,4 @@
-//! The account of the path, and the cache keys of its lists. What the operator does to accounts is in `platform`.
+//! The account in the path, and the cache keys of its lists. The operator's account routes are in `platform`.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
@@ -17,10 +17,9 @@ use crate::{
     params::Params,
 };
 
-/// What of an account its administrators change.
+/// The attributes of an account that administrators may change.
 const ATTRIBUTES: [&str; 4] = ["name", "locale", "domain", "support_email"];
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     let shape = json::account::schema;
@@ -50,7 +49,7 @@ async fn keys(call: &Call, account_id: i64) -> Result<pb::CacheKeys, Failure> {
 
 async fn show(call: Call, params: Params) -> Answer {
     let account_id = params.fields().account();
-    // The method is the operator's too, this side of the API is not.
+    // The operator may call the gRPC method, but not this route.
     call.enter(account_id).await?;
     let request = pb::GetAccountRequest { account_id };
     let found = call.accounts().get_account(call.request(request)).await?.into_inner();

@@ -1,4 +1,4 @@
-//! The bots of inboxes, and the bots that an account may use.
+//! The agent bots of inboxes, and those that an account may use.
 
 use axum::http::StatusCode;
 use parley_proto as pb;
@@ -18,7 +18,6 @@ use crate::{
     params::Params,
 };
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     Door::new("Agent bots")
@@ -71,10 +70,10 @@ async fn set(call: Call, params: Params) -> Answer {
 }
 
 async fn list(call: Call, params: Params) -> Answer {
-    // The call behind it is the operator's too, this side of the door is not.
+    // The operator may call the gRPC method, but not this route.
     let account_id = params.fields().account();
     call.enter(account_id).await?;
-    // The product knows no pages of bots.
+    // Chatwoot does not paginate bots.
     rows::whole(
         |rows| rows,
         move |page_token| {

@@ -15,7 +15,7 @@ use crate::{
     params::{Params, fields::Fields},
 };
 
-/// What an agent is made of, as far as it can be said.
+/// The attributes of an agent that clients can set.
 const ATTRIBUTES: [&str; 5] = ["email", "name", "role", "availability", "auto_offline"];
 const ROLES: [(&str, Role); 2] = [("agent", Role::Agent), ("administrator", Role::Administrator)];
 pub(crate) const AVAILABILITIES: [(&str, Availability); 3] = [
@@ -24,7 +24,6 @@ pub(crate) const AVAILABILITIES: [(&str, Availability); 3] = [
     ("busy", Availability::Busy),
 ];
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const AGENTS: &str = "/api/v1/accounts/{account_id}/agents";
     const AGENT: &str = "/api/v1/accounts/{account_id}/agents/{agent_id}";
@@ -72,7 +71,7 @@ pub fn routes() -> Door {
 
 async fn list(call: Call, params: Params) -> Answer {
     let account_id = params.fields().account();
-    // The calls behind this and the deletion are the operator's too, this side of the door is not.
+    // The operator may call the gRPC methods for listing and deleting, but not these routes.
     call.enter(account_id).await?;
     rows::whole(
         |rows| rows,
@@ -92,7 +91,7 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-/// Role, availability and whether they go offline, as far as they are said.
+/// Role, availability and `auto_offline`. Unspecified ones are 0 or `None`.
 fn settings(fields: &mut Fields<'_>) -> (i32, i32, Option<bool>) {
     (
         fields.choice("role", &ROLES).map_or(0, i32::from),

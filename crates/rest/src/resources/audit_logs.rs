@@ -1,4 +1,4 @@
-//! Audit logs, in the shape of Chatwoot's enterprise edition.
+//! Audit logs, in the format of Chatwoot's enterprise edition.
 
 use std::sync::Arc;
 
@@ -17,10 +17,9 @@ use crate::{
     params::{Params, timestamps},
 };
 
-/// Entries of a page, as Chatwoot has it.
+/// Entries per page, as in Chatwoot.
 const PAGE: i32 = 15;
 
-/// The routes of this file.
 pub fn routes() -> Door {
     Door::new("Audit logs").get(
         "/api/v1/accounts/{account_id}/audit_logs",
@@ -41,7 +40,7 @@ pub fn routes() -> Door {
 async fn list(call: Call, params: Params) -> Answer {
     let fields = params.fields();
     let window = Window::numbered(&fields, PAGE);
-    // The method behind this admits the operator too; routes inside of accounts do not.
+    // The operator may call the gRPC method, but not the routes of accounts.
     call.enter(fields.account()).await?;
     let request = pb::ListAuditEventsRequest {
         account_id: Some(fields.account()),
@@ -72,7 +71,7 @@ async fn list(call: Call, params: Params) -> Answer {
     }))
 }
 
-/// What an entry is about, as Chatwoot names models: `LabelsService/DeleteLabel` is about a `Label`.
+/// The type of an entry's resource in Chatwoot's naming: the type of `LabelsService/DeleteLabel` is `Label`.
 fn auditable_type(method: &str) -> &str {
     let service = method.split('/').next().unwrap_or_default();
     let service = service.rsplit('.').next().unwrap_or_default();

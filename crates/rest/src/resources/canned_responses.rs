@@ -1,4 +1,4 @@
-//! Texts that agents send often.
+//! Canned responses.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
@@ -16,10 +16,9 @@ use crate::{
     params::{Params, fields::Fields},
 };
 
-/// What a canned response is made of.
+/// The attributes of a canned response.
 const ATTRIBUTES: [&str; 2] = ["short_code", "content"];
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const LIST: &str = "/api/v1/accounts/{account_id}/canned_responses";
     const ONE: &str = "/api/v1/accounts/{account_id}/canned_responses/{id}";
@@ -151,7 +150,7 @@ async fn delete(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-/// What was sent of a canned response, and which of it.
+/// Parses a canned response. Also returns the names of the attributes that were sent.
 fn read(fields: &mut Fields<'_>) -> (pb::CannedResponse, Vec<String>) {
     let response = pb::CannedResponse {
         short_code: fields.text("short_code").unwrap_or_default(),

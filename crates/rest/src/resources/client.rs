@@ -1,4 +1,4 @@
-//! The client side: what contacts' own programs ask for, without any token.
+//! The client API, for programs of contacts: inboxes and sessions. It requires no token.
 
 use parley_proto as pb;
 use tonic::Status;
@@ -16,10 +16,10 @@ use crate::{
     params::{Params, fields::Fields},
 };
 
-/// Where the client side lies.
+/// The base path of contact sessions.
 pub(crate) const CONTACTS: &str = "/public/api/v1/inboxes/{inbox_identifier}/contacts";
 
-/// The routes of this file; pages of any origin may ask.
+/// The routes of inboxes and sessions. Pages of any origin may call them.
 pub fn routes() -> Door {
     let one = format!("{CONTACTS}/{{contact_identifier}}");
     Door::new("Client side")
@@ -55,7 +55,7 @@ pub fn routes() -> Door {
         )
 }
 
-/// A route that asks for no token.
+/// Describes a route that requires no token.
 pub(crate) fn told(operation: &'static str, rpc: &'static str) -> About {
     about(operation, rpc).caller(Caller::Anyone).refuses(
         axum::http::StatusCode::UNAUTHORIZED,
@@ -73,13 +73,13 @@ fn person(about: About) -> About {
         .body("custom_attributes", attributes())
 }
 
-/// What a refused call of the client side is answered.
-#[allow(clippy::needless_pass_by_value)] // as `map_err` gives it
+/// Converts an error of a client API call.
+#[allow(clippy::needless_pass_by_value)] // the signature that `map_err` requires
 pub(crate) fn refused(status: Status) -> Failure {
     Failure::of_client(&status)
 }
 
-/// The session that the path names.
+/// The session in the path.
 pub(crate) fn session(fields: &mut Fields<'_>) -> pb::ClientSession {
     pb::ClientSession {
         inbox_identifier: fields.text("inbox_identifier").unwrap_or_default(),

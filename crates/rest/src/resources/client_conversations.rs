@@ -1,4 +1,4 @@
-//! The conversations and messages of the client side.
+//! Conversations and messages of the client API.
 
 use std::sync::{
     Arc,
@@ -21,16 +21,15 @@ use crate::{
     resources::client::{CONTACTS, refused, session, told},
 };
 
-/// Conversations in one answer: the contract knows no pages of them.
+/// Maximum conversations in one response: Chatwoot does not paginate them.
 const CONVERSATIONS: usize = 1000;
 
-/// Messages in one answer.
+/// Messages in one response.
 const MESSAGES: usize = 20;
 
-/// Bytes of one answer after which conversations are listed without their messages.
+/// Once a response exceeds this number of bytes, its remaining conversations are listed without messages.
 const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The routes of this file.
 pub fn routes() -> Door {
     let all = format!("{CONTACTS}/{{contact_identifier}}/conversations");
     let one = format!("{all}/{{conversation_id}}");
@@ -151,7 +150,7 @@ async fn show(call: Call, params: Params) -> Answer {
     Ok(answer(found.map_err(refused)?.into_inner().conversation))
 }
 
-/// Despite the name of its path it never opens.
+/// Only resolves a conversation, although the path is `toggle_status`.
 async fn resolve(call: Call, params: Params) -> Answer {
     let mut fields = params.fields();
     let request = pb::ResolveClientConversationRequest {
@@ -168,7 +167,7 @@ async fn toggle_typing(call: Call, params: Params) -> Answer {
     let typing = match fields.raw("typing_status").and_then(Json::as_str) {
         Some("on") => true,
         Some("off") => false,
-        // Another word tells nobody anything, but the conversation must be there and the session's.
+        // Any other value has no effect, but the conversation must exist and belong to the session.
         _ => {
             let request = pb::ListClientMessagesRequest {
                 session: Some(session(&mut fields)),
@@ -207,7 +206,7 @@ async fn messages(call: Call, params: Params) -> Answer {
     let request = pb::ListClientMessagesRequest {
         session: Some(session(&mut fields)),
         conversation_id: conversation(&fields),
-        // What is no number counts as 0, as it does in the product.
+        // A value that is not a number counts as 0, as in Chatwoot.
         before: fields.filled("before").then(|| fields.integer("before").unwrap_or(0)),
         ..Default::default()
     };

@@ -1,4 +1,4 @@
-//! Lists of contacts: all, those that are online, those that hold a text.
+//! Lists of contacts: all, those that are online, and search results.
 
 use parley_proto as pb;
 use serde_json::{Value as Json, json};
@@ -20,10 +20,10 @@ use crate::{
     params::{Params, fields::Fields},
 };
 
-/// How many contacts a page has.
+/// Contacts per page.
 pub const PAGE: i32 = 15;
 
-/// Orders that a list knows.
+/// The supported sort keys.
 const ORDERS: [&str; 8] = [
     "name",
     "email",
@@ -35,7 +35,6 @@ const ORDERS: [&str; 8] = [
     "country",
 ];
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const CONTACTS: &str = "/api/v1/accounts/{account_id}/contacts";
     Door::new("Contacts")
@@ -56,7 +55,7 @@ pub fn routes() -> Door {
         )
 }
 
-/// What a page of contacts takes and answers.
+/// Describes the parameters and the response of a page of contacts.
 pub fn paged(about: About) -> About {
     let meta = object()
         .key("count", integer().or_null())
@@ -70,7 +69,7 @@ pub fn paged(about: About) -> About {
         .answers(object().key("meta", paging::told(meta)).key("payload", list_of(shown_schema())))
 }
 
-/// The answer to [`shown`].
+/// The schema of [`shown`].
 pub fn shown_schema() -> Schema {
     either([json::contact::with_sessions_schema(), json::contact::schema()])
 }
@@ -79,7 +78,7 @@ async fn list(call: Call, params: Params) -> Answer {
     listed(call, &params, false).await
 }
 
-/// Contacts that are online.
+/// Lists the contacts that are online.
 async fn active(call: Call, params: Params) -> Answer {
     listed(call, &params, true).await
 }
@@ -156,7 +155,7 @@ async fn search(call: Call, params: Params) -> Answer {
     }))
 }
 
-/// The orders of the list sent that are known, each once.
+/// Parses `sort`: known sort keys, each at most once. Unknown ones are ignored, as in Chatwoot.
 pub fn order(fields: &mut Fields<'_>) -> String {
     let sort = fields.text("sort").unwrap_or_default();
     let name = |order: &str| order.strip_prefix('-').unwrap_or(order).to_owned();
@@ -169,7 +168,7 @@ pub fn order(fields: &mut Fields<'_>) -> String {
     orders.join(",")
 }
 
-/// A list of contacts, of which the first page and its token are there. What was not counted is null.
+/// Responds with a list of contacts whose first page has been fetched. `count` is null if the contacts were not counted.
 pub fn page<R>(
     fields: &Fields<'_>,
     window: &Window,
@@ -180,7 +179,7 @@ pub fn page<R>(
 where
     R: Future<Output = Result<(Vec<pb::Contact>, String), Failure>> + Send + 'static,
 {
-    // The page is told as it was sent: a text from a query, a number from a JSON body.
+    // Chatwoot returns the page number as it was sent: text from a query, a number from a JSON body.
     let current = fields.raw("page").filter(|page| !page.is_null()).cloned().unwrap_or(json!(1));
     let shown = shape(fields);
     let contacts: Vec<_> = contacts.iter().take(window.rows).map(shown).collect();
@@ -196,7 +195,7 @@ where
     })
 }
 
-/// How contacts are shown: with their sessions, unless they were declined.
+/// How contacts are converted: with their sessions, unless the client has declined them.
 fn shape(fields: &Fields<'_>) -> fn(&pb::Contact) -> Json {
     match fields.raw("include_contact_inboxes") {
         None | Some(Json::Null | Json::Bool(true)) => json::contact::with_sessions,
@@ -205,7 +204,7 @@ fn shape(fields: &Fields<'_>) -> fn(&pb::Contact) -> Json {
     }
 }
 
-/// With its sessions, unless they were declined.
+/// Converts a contact: with its sessions, unless the client has declined them.
 pub fn shown(fields: &Fields<'_>, contact: &pb::Contact) -> Json {
     shape(fields)(contact)
 }

@@ -1,4 +1,4 @@
-//! What members note about contacts.
+//! Notes of members about contacts.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
@@ -16,10 +16,9 @@ use crate::{
     params::{Params, fields::Fields},
 };
 
-/// What a note is made of.
+/// The attributes of a note.
 const ATTRIBUTES: [&str; 1] = ["content"];
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const LIST: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}/notes";
     const ONE: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}/notes/{note_id}";
@@ -133,7 +132,7 @@ async fn delete(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-/// What was sent of a note, and which of it.
+/// Parses a note. Also returns the names of the attributes that were sent.
 fn read(fields: &mut Fields<'_>) -> (pb::ContactNote, Vec<String>) {
     let note = pb::ContactNote {
         content: fields.text("content").unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! What hangs on a contact: its sessions, labels and conversations.
+//! The sessions, labels and conversations of a contact.
 
 use parley_proto as pb;
 use serde_json::json;
@@ -18,10 +18,9 @@ use crate::{
     resources::contacts,
 };
 
-/// How many conversations of a contact are shown.
+/// Maximum conversations of a contact in one response.
 const CONVERSATIONS: i32 = 20;
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
@@ -87,7 +86,7 @@ async fn create_session(call: Call, params: Params) -> Answer {
         account_id: fields.account(),
         request_id: call.request_id(),
         contact_id: fields.path_id("contact_id"),
-        // An inbox that is not named is one that is not found.
+        // A missing inbox id gets "not found", like an unknown one.
         inbox_id: fields.path_id("inbox_id"),
         source_id: fields.text("source_id"),
         hmac_verified: fields.flag("hmac_verified").unwrap_or(false),
@@ -120,7 +119,7 @@ async fn contactable_inboxes(call: Call, params: Params) -> Answer {
     .await
 }
 
-/// The one refusal without a body: no such session.
+/// Unlike other routes, responds with 404 and no body if there is no such session.
 async fn find_by_session(call: Call, params: Params) -> Answer {
     let mut fields = params.fields();
     let request = pb::GetContactBySessionRequest {
@@ -151,7 +150,7 @@ async fn merge(call: Call, params: Params) -> Answer {
     let request = pb::MergeContactsRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
-        // What is not named is not found.
+        // Missing ids get "not found", like unknown ones.
         base_contact_id: fields.path_id("base_contact_id"),
         mergee_contact_id: fields.path_id("mergee_contact_id"),
     };

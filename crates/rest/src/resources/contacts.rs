@@ -1,4 +1,4 @@
-//! Contacts: making, reading, changing and deleting them.
+//! Creating, reading, updating and deleting contacts.
 
 use parley_proto as pb;
 use prost_types::{FieldMask, Struct};
@@ -18,7 +18,6 @@ use crate::{
     resources::contact_list::{shown, shown_schema},
 };
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const CONTACTS: &str = "/api/v1/accounts/{account_id}/contacts";
     const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
@@ -58,7 +57,7 @@ pub fn routes() -> Door {
         )
 }
 
-/// What creation and change take.
+/// Describes the parameters of creating and updating a contact.
 fn written(about: About) -> About {
     about
         .bodies(&["name", "email", "phone_number", "identifier", "avatar_url"], &text().or_null())
@@ -67,7 +66,7 @@ fn written(about: About) -> About {
         .bodies(&["additional_attributes", "custom_attributes"], &attributes())
 }
 
-/// The answer to [`create`].
+/// The schema of the response of [`create`].
 fn made_schema() -> Schema {
     object().key("contact", json::contact::with_sessions_schema()).key(
         "contact_inbox",
@@ -111,20 +110,20 @@ async fn show(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!({ "payload": shown(&fields, &contact) })))
 }
 
-/// The contact with its sessions.
+/// Reads a contact with its sessions.
 ///
 /// # Errors
-/// The service's refusal.
+/// Returns the error of the service.
 pub async fn read(call: &Call, account_id: i64, contact_id: i64) -> Result<pb::Contact, crate::errors::Failure> {
     let request = pb::GetContactRequest { account_id, contact_id };
     let found = call.contacts().get_contact(call.request(request)).await?.into_inner();
     Ok(found.contact.unwrap_or_default())
 }
 
-/// The contact after a change; without anything to change as it is.
+/// Updates a contact. With an empty mask, reads it instead.
 ///
 /// # Errors
-/// The service's refusal.
+/// Returns the error of the service.
 pub async fn change(call: &Call, account_id: i64, contact: pb::Contact, mask: Vec<String>) -> Result<pb::Contact, crate::errors::Failure> {
     if mask.is_empty() {
         return read(call, account_id, contact.id).await;
@@ -148,10 +147,10 @@ async fn update(call: Call, WithFiles(params): WithFiles) -> Answer {
     Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
 }
 
-/// Puts a text into a contact; none clears it.
+/// Sets a text of a contact; `None` clears it.
 type PutText = fn(&mut pb::Contact, Option<String>);
 
-/// What was sent; attributes are merged into those there are, key by key.
+/// Parses the fields that were sent. Attributes are merged into the stored ones, key by key.
 fn patch(fields: &mut Fields<'_>) -> (pb::Contact, Vec<String>) {
     let mut mask = Vec::new();
     let mut contact = pb::Contact {
@@ -198,7 +197,7 @@ async fn destroy_custom_attributes(call: Call, params: Params) -> Answer {
     };
     let names = fields.texts("custom_attributes").unwrap_or_default();
     call.admit(account_id, fields.verdict()).await?;
-    // A key that is in the mask and not in the contact is removed.
+    // A key in the mask that is absent from the contact is removed.
     let mask = names
         .into_iter()
         .filter(|name| !name.is_empty())

@@ -1,4 +1,4 @@
-//! What changes in a conversation: status, priority, assignee, labels, attributes, and who has seen it.
+//! Changes to a conversation: status, priority, assignee, labels, attributes and read state.
 
 use parley_proto::{self as pb, ConversationPriority};
 use serde_json::{Value as Json, json};
@@ -20,7 +20,7 @@ use crate::{
     resources::conversation_response,
 };
 
-/// The routes of this file. The update stands with reading, whose path it shares.
+/// The routes of changes, except the update, which shares a path with reading the conversation and is registered in `conversations`.
 pub fn routes() -> Door {
     const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
     let one = |path: &str| format!("{CONVERSATION}/{path}");
@@ -73,7 +73,7 @@ pub fn routes() -> Door {
         )
 }
 
-/// The answer to [`toggle_status`].
+/// The schema of the response of [`toggle_status`].
 fn toggled() -> Schema {
     object()
         .key("success", flag().or_null())
@@ -106,7 +106,7 @@ async fn toggle_status(call: Call, params: Params) -> Answer {
     } })))
 }
 
-/// `PATCH /conversations/{id}`: only the priority is taken.
+/// `PATCH /conversations/{id}`, which changes only the priority.
 pub async fn update(call: Call, params: Params) -> Answer {
     let mut fields = params.fields();
     if !fields.given("priority") {
@@ -116,10 +116,10 @@ pub async fn update(call: Call, params: Params) -> Answer {
     Ok(conversation_response::answer(conversation))
 }
 
-/// The conversation of the path by a change that changes nothing: bots may change what they may not read.
+/// Returns the conversation in the path by an update without changes: agent bots may update conversations that they may not read.
 ///
 /// # Errors
-/// The service's refusal.
+/// Returns the error of the service.
 pub async fn unchanged(call: &Call, fields: &Fields<'_>) -> Result<Option<pb::Conversation>, Failure> {
     let request = pb::UpdateConversationAttributesRequest {
         account_id: fields.account(),
@@ -155,7 +155,7 @@ async fn toggle_typing_status(call: Call, params: Params) -> Answer {
     let typing = match fields.text("typing_status").as_deref() {
         Some("on") => true,
         Some("off") => false,
-        // Another word tells nobody anything, but the conversation must be there and the caller's to see.
+        // Any other value has no effect, but the caller must have access to the conversation.
         _ => {
             conversation_response::read(&call, &fields).await?;
             return Ok(json::empty());

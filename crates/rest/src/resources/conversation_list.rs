@@ -1,4 +1,4 @@
-//! Lists of conversations, and how many there are.
+//! Lists of conversations, and their counts.
 
 use parley_proto::{self as pb, AssigneeFilter};
 use serde_json::{Value as Json, json};
@@ -20,13 +20,12 @@ use crate::{
     params::{Params, fields::Fields, timestamps},
 };
 
-/// How many conversations a page has.
+/// Conversations per page.
 pub const PAGE: i32 = 25;
-/// How many conversations `updated_within` shows: the most that the service hands out at once.
+/// Maximum conversations with `updated_within`, which is not paginated: the maximum page size of the service.
 const ONE_PAGE: i32 = 1000;
 const ROWS_OF_ONE_PAGE: usize = 1000;
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
     let meta = json::conversation::counts_schema;
@@ -50,7 +49,7 @@ pub fn routes() -> Door {
         )
 }
 
-/// What chooses conversations.
+/// Describes the parameters that filter conversations.
 pub(crate) fn filtered(about: About) -> About {
     about
         .query("status", text().note("open without it; all for every one."))
@@ -97,7 +96,7 @@ async fn counts(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!({ "meta": json::conversation::counts(found.counts.as_ref()) })))
 }
 
-/// A page of the conversations that the parameters choose.
+/// Fetches a page of the conversations that match the parameters.
 pub(crate) async fn find(
     call: &Call,
     params: &Params,
@@ -138,18 +137,18 @@ pub(crate) async fn find(
     Ok((found, window, *request))
 }
 
-/// Which conversations are asked for.
+/// The conversations that match the parameters.
 enum Filter {
     /// Those that the service finds.
     Some(Box<pb::ListConversationsRequest>),
-    /// Those of a kind that nothing is of.
+    /// None, because of an unknown status.
     Nothing,
 }
 
 fn filter(fields: &mut Fields<'_>) -> Filter {
     let text = fields.text("q").unwrap_or_default().trim().to_owned();
     let kind = fields.text("conversation_type").unwrap_or_default();
-    // A search is in all statuses.
+    // A text search covers all statuses.
     let name = fields
         .text("status")
         .filter(|status| !status.is_empty())

@@ -1,4 +1,4 @@
-//! Marks on a conversation: muted, unread. Its attachments, and its end.
+//! Muting conversations and marking them as unread; their transcripts, attachments and deletion.
 
 use axum::http::StatusCode;
 use parley_proto as pb;
@@ -22,10 +22,10 @@ use crate::{
     resources::conversation_response,
 };
 
-/// How many attachments a page has.
+/// Attachments per page.
 const ATTACHMENTS: i32 = 100;
 
-/// The routes of this file. The deletion shares its path with reading.
+/// The routes of this module, except the deletion, which shares a path with reading the conversation.
 pub fn routes() -> Door {
     const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
     Door::new("Conversations")

@@ -1,14 +1,14 @@
-//! The conversation of a request's path, and the answer that holds one.
+//! Responses with a single conversation.
 
 use axum::response::Response;
 use parley_proto as pb;
 
 use crate::{Answer, call::Call, json, params::fields::Fields};
 
-/// The answer to a request that reads the conversation of the path.
+/// Reads the conversation in the path.
 ///
 /// # Errors
-/// The service's refusal.
+/// Returns the error of the service.
 pub async fn read(call: &Call, fields: &Fields<'_>) -> Answer {
     let request = pb::GetConversationRequest {
         account_id: fields.account(),
@@ -18,7 +18,7 @@ pub async fn read(call: &Call, fields: &Fields<'_>) -> Answer {
     Ok(answer(found.conversation))
 }
 
-/// 200 with the conversation.
+/// A 200 response with the conversation.
 pub fn answer(conversation: Option<pb::Conversation>) -> Response {
     json::ok(&json::conversation::conversation(&conversation.unwrap_or_default()))
 }

@@ -1,4 +1,4 @@
-//! Conversations: making and reading them.
+//! Creating and reading conversations.
 
 use axum::http::Uri;
 use parley_proto as pb;
@@ -20,7 +20,6 @@ use crate::{
     },
 };
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
     const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
@@ -98,7 +97,7 @@ async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
     Ok(answer(made.conversation))
 }
 
-/// The attributes sent; a `referer` that is no URL becomes null.
+/// The additional attributes. A `referer` that is not a URL becomes null.
 fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
     let mut attributes = fields.object_or_empty("additional_attributes")?;
     if let Some(referer) = attributes.fields.get_mut("referer") {

@@ -1,4 +1,4 @@
-//! What the custom attributes of an account mean.
+//! Custom attribute definitions.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
@@ -16,7 +16,7 @@ use crate::{
     params::{Params, fields::Fields},
 };
 
-/// What a definition is made of.
+/// The attributes of a definition.
 const ATTRIBUTES: [&str; 8] = [
     "attribute_model",
     "attribute_key",
@@ -28,7 +28,6 @@ const ATTRIBUTES: [&str; 8] = [
     "regex_cue",
 ];
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const LIST: &str = "/api/v1/accounts/{account_id}/custom_attribute_definitions";
     const ONE: &str = "/api/v1/accounts/{account_id}/custom_attribute_definitions/{id}";
@@ -200,7 +199,7 @@ async fn delete(call: Call, params: Params) -> Answer {
     Ok(json::nothing())
 }
 
-/// One of several names, or the number of its place among them.
+/// Parses a value of `names`, given by its name or its index.
 fn numbered<T: Copy>(fields: &mut Fields<'_>, key: &str, names: &[(&'static str, T)]) -> Option<T> {
     let place = fields.integer(key).and_then(|number| usize::try_from(number).ok());
     match place.and_then(|place| names.get(place)) {
@@ -209,12 +208,12 @@ fn numbered<T: Copy>(fields: &mut Fields<'_>, key: &str, names: &[(&'static str,
     }
 }
 
-/// The shape of what [`numbered`] reads.
+/// The schema of a parameter that [`numbered`] parses.
 fn by_name<T>(names: &[(&'static str, T)]) -> Schema {
     either([schema::names(names), integer()])
 }
 
-/// What was sent of a definition, and which of it. Whose attribute it is cannot change.
+/// Parses a definition. Also returns the update mask paths of the attributes that were sent, except the model, which cannot change.
 fn read(fields: &mut Fields<'_>) -> (pb::CustomAttributeDefinition, Vec<String>) {
     let definition = pb::CustomAttributeDefinition {
         model: numbered(fields, "attribute_model", &json::record::MODELS).map_or(0, i32::from),

@@ -1,4 +1,4 @@
-//! Files by their links: the lasting one leads to one that is good for some minutes, and that one to the bytes.
+//! Serves files by their links: a permanent link redirects to one that is valid for some minutes, which serves the content.
 
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ use crate::{
     params::Params,
 };
 
-/// Types that a browser may show by itself: they run nothing.
+/// Content types that browsers may display inline, because they cannot run scripts.
 const SHOWN: [&str; 9] = [
     "image/jpeg",
     "image/png",
@@ -40,7 +40,6 @@ const SHOWN: [&str; 9] = [
     "video/",
 ];
 
-/// The routes of this file.
 pub fn routes() -> Door {
     Door::new("Files")
         .get(
@@ -67,7 +66,7 @@ fn link(params: &Params) -> String {
 async fn lead(call: Call, params: Params) -> Answer {
     let request = pb::GetFileLinkRequest { link: link(&params) };
     let found = call.files().get_file_link(call.request(request)).await?.into_inner();
-    // Relative, so that it holds wherever this door is reached from.
+    // A relative URL is valid under any address at which clients reach the gateway.
     let (_, place) = found.link.split_once("/files/").unwrap_or_default();
     let location = HeaderValue::try_from(format!("../{place}")).map_err(|_| Failure::fault(StatusCode::INTERNAL_SERVER_ERROR))?;
     let mut response = json::empty();
@@ -80,13 +79,13 @@ async fn lead(call: Call, params: Params) -> Answer {
     Ok(response)
 }
 
-/// What a `Range` header asks for. Anything but one range of bytes is as good as none.
+/// The requested range of a `Range` header. Anything other than a single byte range is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     All,
-    /// From the first on, up to and with the last if it is named.
+    /// From the first byte to the last, inclusive; to the end of the file if the last is `None`.
     From(u64, Option<u64>),
-    /// So many at the end.
+    /// The given number of bytes at the end.
     Last(u64),
 }
 
@@ -105,7 +104,7 @@ fn wanted(headers: &HeaderMap) -> Wanted {
 }
 
 impl Wanted {
-    /// The bytes of a file of this size; none if there is not one of them.
+    /// The range in a file of this size; `None` if it contains no bytes.
     fn of(self, size: u64) -> Option<Range<u64>> {
         let range = match self {
             Self::All => return Some(0..size),
@@ -132,7 +131,7 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> Answer {
         }
     };
     let wanted = wanted(&headers);
-    // How long a file is, is known only when it is open; most ranges name where they begin.
+    // The size of a file is known only once it is open. Most ranges specify their start, so the first attempt is usually right.
     let first_try = match wanted {
         Wanted::All => 0..0,
         Wanted::From(first, last) => first..last.map_or(u64::MAX, |last| last.saturating_add(1)),
@@ -170,7 +169,7 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> Answer {
     set(&mut response, CONTENT_DISPOSITION, &disposition(&info))?;
     set(&mut response, ACCEPT_RANGES, "bytes")?;
     set(&mut response, CACHE_CONTROL, "private, max-age=300")?;
-    // What anybody could upload must not run here.
+    // Anyone can upload files, so their content must not run scripts in this origin.
     set(&mut response, HeaderName::from_static("x-content-type-options"), "nosniff")?;
     set(
         &mut response,
@@ -181,7 +180,7 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> Answer {
     Ok(response)
 }
 
-/// The link is a credential: a page that the file leads to must not learn it from the `Referer` header.
+/// Prevents browsers from sending the link, which is a credential, in the `Referer` header.
 fn keep_to_itself(response: &mut Response) {
     let policy = HeaderValue::from_static("no-referrer");
     response.headers_mut().insert(REFERRER_POLICY, policy);

@@ -1,4 +1,4 @@
-//! `contacts/filter` and `conversations/filter`: conditions in JSON as the filter of the contract.
+//! `contacts/filter` and `conversations/filter`: converts JSON conditions to filters of the contract.
 
 use parley_proto::{self as pb, FilterJoiner, FilterOperator};
 use serde_json::{Value as Json, json};
@@ -21,7 +21,7 @@ use crate::{
     resources::contact_list,
 };
 
-/// The names of operators. Another name stands for none of them.
+/// The names of operators. An unknown name is sent as unspecified.
 const OPERATORS: [(&str, FilterOperator); 10] = [
     ("equal_to", FilterOperator::EqualTo),
     ("not_equal_to", FilterOperator::NotEqualTo),
@@ -35,10 +35,9 @@ const OPERATORS: [(&str, FilterOperator); 10] = [
     ("starts_with", FilterOperator::StartsWith),
 ];
 
-/// The largest integer below which a double holds every one: 2^53.
+/// 2^53: doubles represent all integers up to it exactly.
 const EXACT: u64 = 9_007_199_254_740_992;
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     let page = object()
@@ -62,7 +61,7 @@ pub fn routes() -> Door {
         )
 }
 
-/// A condition, as it is sent.
+/// The schema of a condition in a request.
 fn condition() -> Schema {
     object()
         .key("attribute_key", text())
@@ -155,7 +154,7 @@ async fn filter_conversations(call: Call, params: Params) -> Answer {
     }))
 }
 
-/// The conditions. All query operators are looked at first; the rest is for the service to judge.
+/// Parses the conditions. As in Chatwoot, all query operators are validated first; the service validates the rest.
 pub(crate) fn read(fields: &Fields<'_>) -> Result<pb::Filter, Failure> {
     let Some(Json::Array(payload)) = fields.raw("payload") else {
         return Err(Failure::missing("payload"));
@@ -200,8 +199,8 @@ fn spelled(sent: Option<&Json>) -> String {
     }
 }
 
-/// Numbers that a double would round go as texts, which are read as numbers where one is wanted. What is no value at all goes as null,
-/// which no attribute is compared with.
+/// Converts a value of a condition. Integers that a double cannot represent exactly are sent as text, which the service parses where it
+/// expects a number. Lists and objects are sent as null, which equals no attribute.
 fn value(sent: &Json) -> prost_types::Value {
     match sent {
         Json::Array(_) | Json::Object(_) => to_value(&Json::Null),

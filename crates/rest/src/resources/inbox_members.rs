@@ -1,4 +1,4 @@
-//! Who works in an inbox, and whom conversations can be assigned to.
+//! The members of an inbox, and the agents that conversations can be assigned to.
 
 use parley_proto as pb;
 use serde_json::json;
@@ -17,7 +17,6 @@ use crate::{
     params::{Params, fields::Fields},
 };
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const MEMBERS: &str = "/api/v1/accounts/{account_id}/inbox_members";
     let agents = || within("payload", list_of(json::agent::schema()));
@@ -84,7 +83,7 @@ async fn list(call: Call, params: Params) -> Answer {
     .await
 }
 
-/// The account, the inbox, the users: an inbox that is not named is one that is not found.
+/// The account, the inbox and the users. A missing inbox id gets "not found", like an unknown one.
 async fn whom(call: &Call, fields: &Fields<'_>) -> Result<(i64, i64, Vec<i64>), Failure> {
     let account_id = fields.account();
     let users = call.admit(account_id, fields.users()).await?;

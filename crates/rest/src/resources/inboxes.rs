@@ -1,4 +1,4 @@
-//! Inboxes. Those with an API channel are the only kind.
+//! Inboxes. API channels are the only type.
 
 use axum::response::Response;
 use parley_proto::{self as pb, SenderNameType, inbox::Channel};
@@ -23,7 +23,6 @@ const SENDER_NAME_TYPES: [(&str, SenderNameType); 2] = [
     ("professional", SenderNameType::Professional),
 ];
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const INBOXES: &str = "/api/v1/accounts/{account_id}/inboxes";
     const INBOX: &str = "/api/v1/accounts/{account_id}/inboxes/{inbox_id}";
@@ -61,7 +60,7 @@ pub fn routes() -> Door {
         )
 }
 
-/// The settings that creation and change have in common.
+/// Describes the settings that creating and updating have in common.
 fn settings(about: About) -> About {
     about
         .body("avatar", avatar())
@@ -96,7 +95,7 @@ fn channel() -> schema::Schema {
         .open()
 }
 
-/// A day as it is sent: what is left out is as in a new inbox.
+/// The schema of a day in a request. Missing fields get the defaults of a new inbox.
 fn day_schema() -> Schema {
     let flags = ["closed_all_day", "open_all_day"];
     let day = flags
@@ -108,7 +107,7 @@ fn day_schema() -> Schema {
 
 async fn list(call: Call, params: Params) -> Answer {
     let account_id = params.fields().account();
-    // The product knows no pages of inboxes.
+    // Chatwoot does not paginate inboxes.
     rows::whole(
         |rows| json!({ "payload": rows }),
         move |page_token| {
@@ -150,11 +149,11 @@ async fn create(call: Call, WithFiles(mut params): WithFiles) -> Answer {
     patch.settings(&mut fields);
     let inbox = patch.inbox;
     let inbox = pb::Inbox {
-        // These are on unless they are sent as off.
+        // Enabled by default, as in Chatwoot.
         enable_auto_assignment: fields.flag("enable_auto_assignment").unwrap_or(true),
         enable_email_collect: fields.flag("enable_email_collect").unwrap_or(true),
         allow_messages_after_resolved: fields.flag("allow_messages_after_resolved").unwrap_or(true),
-        // A channel of another kind is none, and the service says that it must be there.
+        // Drop a channel of another type: the service then reports that the channel is required.
         channel: inbox.channel.filter(|_| is_api(&params)),
         ..inbox
     };
@@ -215,7 +214,7 @@ async fn delete(call: Call, params: Params) -> Answer {
     ))
 }
 
-/// A rule of this resource alone: the text `null` stands for null.
+/// Converts the text `null` to null, which Chatwoot does for inboxes only.
 fn null_texts(params: &mut Params) {
     for value in params.map.values_mut() {
         if value == "null" {
@@ -224,10 +223,10 @@ fn null_texts(params: &mut Params) {
     }
 }
 
-/// Puts a value into an inbox.
+/// Sets a value of an inbox.
 type Put<T> = fn(&mut pb::Inbox, T);
 
-/// Values of an inbox and which of them were sent.
+/// Values of an inbox, and the update mask paths of those that were sent.
 #[derive(Default)]
 struct Patch {
     inbox: pb::Inbox,
@@ -235,7 +234,7 @@ struct Patch {
 }
 
 impl Patch {
-    /// Takes a value if it was sent.
+    /// Sets a value if it was sent.
     fn take<T>(&mut self, path: &str, value: Option<T>, put: impl FnOnce(&mut pb::Inbox, T)) {
         if let Some(value) = value {
             put(&mut self.inbox, value);
@@ -305,7 +304,7 @@ impl Patch {
         self.inbox.channel = Some(Channel::ApiChannel(channel));
     }
 
-    /// The days that were sent; the others stay.
+    /// Parses the days that were sent; the others are unchanged.
     fn week(&mut self, fields: &mut Fields<'_>) {
         let Some(Json::Array(days)) = fields.raw("working_hours") else {
             return;
@@ -325,7 +324,7 @@ fn day(day: &Map<String, Json>) -> pb::WorkingHours {
     let fields = params.fields();
     let number = |key| fields.integer(key).map(|number| i32::try_from(number).unwrap_or(-1));
     pb::WorkingHours {
-        // What is no day is refused by the service.
+        // The service rejects an invalid day.
         day_of_week: number("day_of_week").unwrap_or(-1),
         closed_all_day: fields.flag("closed_all_day").unwrap_or(false),
         open_all_day: fields.flag("open_all_day").unwrap_or(false),
@@ -336,7 +335,7 @@ fn day(day: &Map<String, Json>) -> pb::WorkingHours {
     }
 }
 
-/// The survey's settings, with what the product fills in when they change.
+/// Completes the settings of the satisfaction survey with Chatwoot's defaults.
 fn filled_in(mut config: prost_types::Struct) -> prost_types::Struct {
     for (key, value) in [
         ("display_type", json!("emoji")),

@@ -1,4 +1,4 @@
-//! What front ends ask of an installation before anybody has signed in.
+//! The information about the installation that front ends request before anyone has signed in.
 
 use axum::response::Response;
 use chrono::Utc;
@@ -13,10 +13,9 @@ use crate::{
     },
 };
 
-/// The release of Chatwoot whose API this is, by docs/json-api-coverage.md. Front ends compare it with the oldest one that they work with.
+/// The Chatwoot release whose API is implemented, according to docs/json-api-coverage.md. Front ends compare it with their minimum version.
 const CHATWOOT_VERSION: &str = "4.18.0";
 
-/// The routes of this file.
 pub fn routes() -> Door {
     Door::new("Description").get(
         "/api",

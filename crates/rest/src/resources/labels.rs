@@ -1,4 +1,4 @@
-//! The labels of an account. Those of contacts and conversations are beside these.
+//! The labels of an account. Those of a contact or conversation are handled in the resource's own file.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
@@ -17,10 +17,9 @@ use crate::{
     params::{Params, fields::Fields},
 };
 
-/// What a label is made of.
+/// The attributes of a label.
 const ATTRIBUTES: [&str; 4] = ["title", "description", "color", "show_on_sidebar"];
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const LIST: &str = "/api/v1/accounts/{account_id}/labels";
     const ONE: &str = "/api/v1/accounts/{account_id}/labels/{label_id}";
@@ -143,7 +142,7 @@ async fn delete(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-/// What was sent of a label, and which of it.
+/// Parses a label. Also returns the names of the attributes that were sent.
 fn read(fields: &mut Fields<'_>) -> (pb::Label, Vec<String>) {
     let label = pb::Label {
         title: fields.text("title").unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! Messages of a conversation.
+//! The messages of a conversation.
 
 use axum::{http::StatusCode, response::Response};
 use parley_proto as pb;
@@ -21,7 +21,6 @@ use crate::{
     params::{Params, draft, fields::Fields, uploads::WithFiles},
 };
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const MESSAGES: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages";
     const MESSAGE: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages/{message_id}";
@@ -67,7 +66,7 @@ pub fn routes() -> Door {
 async fn list(call: Call, params: Params) -> Answer {
     let mut fields = params.fields();
     let window = Window::unnumbered(&mut fields, 0);
-    // What is no number counts as 0, as it does in the product.
+    // A value that is not a number counts as 0, as in Chatwoot.
     let bound = |key| fields.filled(key).then(|| fields.integer(key).unwrap_or(0));
     let request = pb::ListMessagesRequest {
         account_id: fields.account(),
@@ -82,7 +81,7 @@ async fn list(call: Call, params: Params) -> Answer {
     let list = call.messages().list_messages(call.request(request.clone())).await?.into_inner();
     let mut messages = json::conversation::messages(&list);
     window.tell(&mut messages["meta"], &list.next_page_token);
-    // The service's own sizes of a page.
+    // The default page sizes of the service.
     let limit = match (request.page_size, request.after, request.before) {
         (0, Some(_), Some(_)) => 1000,
         (0, Some(_), None) => 100,
@@ -138,7 +137,7 @@ fn answer(message: Option<pb::Message>) -> Response {
 async fn update(call: Call, params: Params) -> Answer {
     let mut fields = params.fields();
     let Some(status) = status(&fields) else {
-        // An unknown status changes nothing, and neither does none.
+        // A missing or unknown status changes nothing.
         return read(&call, &fields).await;
     };
     let request = pb::UpdateMessageRequest {
@@ -183,7 +182,7 @@ async fn delete(call: Call, params: Params) -> Answer {
     Ok(answer(deleted.message))
 }
 
-/// An unknown message is 422 here, as in the product; an unknown conversation is 404.
+/// As in Chatwoot, an unknown message gets 422, an unknown conversation 404.
 async fn retry(call: Call, params: Params) -> Answer {
     let fields = params.fields();
     let request = pb::RetryMessageRequest {

@@ -1,4 +1,4 @@
-//! The resources of the JSON API: for each its routes, its parameters and its answers.
+//! The resources of the JSON API: routes, parameters and responses, one file per resource.
 
 pub(crate) mod absent_features;
 pub(crate) mod accounts;

@@ -1,4 +1,4 @@
-//! The platform side: accounts and memberships for the operator of an installation.
+//! The platform API: accounts and memberships, for the operator of an installation.
 
 use parley_proto as pb;
 use prost_types::{FieldMask, Struct, value::Kind};
@@ -19,10 +19,9 @@ use crate::{
     params::{Params, fields::Fields},
 };
 
-/// Where the platform side lies.
+/// The base path of the platform API.
 pub(crate) const PLATFORM: &str = "/platform/api/v1";
 
-/// The routes of this file.
 pub fn routes() -> Door {
     let accounts = format!("{PLATFORM}/accounts");
     let account = format!("{accounts}/{{account_id}}");
@@ -74,7 +73,7 @@ pub fn routes() -> Door {
         )
 }
 
-/// A route of the operator's.
+/// Describes a route for the operator.
 pub(crate) fn told(operation: &'static str, rpc: &'static str) -> About {
     about(operation, rpc).caller(Caller::Platform)
 }
@@ -87,13 +86,13 @@ fn settings(about: About) -> About {
         .bodies(&["features", "limits", "custom_attributes"], &attributes())
 }
 
-/// What a refused call of the platform side is answered.
-#[allow(clippy::needless_pass_by_value)] // as `map_err` gives it
+/// Converts an error of a platform API call.
+#[allow(clippy::needless_pass_by_value)] // the signature that `map_err` requires
 pub(crate) fn refused(status: Status) -> Failure {
     Failure::of_platform(&status)
 }
 
-/// Lets only platform tokens on: users and bots may make some of these calls, but not by this door.
+/// Rejects tokens other than platform tokens: users and bots may call some of the gRPC methods, but not these routes.
 pub(crate) async fn operator(call: &Call) -> Result<(), Failure> {
     let request = pb::ListAgentBotsRequest {
         page_size: 1,
@@ -180,7 +179,7 @@ async fn delete_account(call: Call, params: Params) -> Answer {
 
 const STATUSES: [(&str, pb::AccountStatus); 2] = [("active", pb::AccountStatus::Active), ("suspended", pb::AccountStatus::Suspended)];
 
-/// Features by name; a blank value turns one off, anything else on.
+/// Features by name. A blank or false value disables one, any other value enables it.
 fn features(fields: &mut Fields<'_>) -> Option<Struct> {
     let mut features = fields.object("features")?;
     for value in features.fields.values_mut() {
@@ -215,7 +214,7 @@ async fn change_account(call: &Call, params: &Params, id: i64) -> Answer {
     for (name, object) in [("limits", &account.limits), ("custom_attributes", &account.custom_attributes)] {
         paths.extend(object.is_some().then(|| name.to_owned()));
     }
-    // What is not named stays as it is.
+    // Features that were not sent are unchanged.
     let named = account.features.iter().flat_map(|features| features.fields.keys());
     paths.extend(named.map(|name| format!("features.{name}")));
     let changed = if paths.is_empty() {
@@ -242,7 +241,7 @@ async fn change_account(call: &Call, params: &Params, id: i64) -> Answer {
     Ok(json::ok(&json::platform::account(&changed.unwrap_or_default())))
 }
 
-/// Those of these fields that were sent with something in them.
+/// The names of those fields that were sent with a value.
 pub(crate) fn given(fields: &Fields<'_>, names: &[&str]) -> Vec<String> {
     names
         .iter()
@@ -272,7 +271,7 @@ async fn list_members(call: Call, params: Params) -> Answer {
     .await
 }
 
-/// Makes a member, or gives one another role.
+/// Adds a member, or changes the role of an existing one.
 async fn set_member(call: Call, params: Params) -> Answer {
     const ROLES: [(&str, pb::Role); 2] = [("agent", pb::Role::Agent), ("administrator", pb::Role::Administrator)];
     operator(&call).await?;
@@ -305,7 +304,7 @@ async fn set_member(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::platform::member(&agent.unwrap_or_default())))
 }
 
-/// Whether it is there already; a key that another request used has the same code.
+/// Whether the member already exists. A reused idempotency key has the same status code, so compare the reason.
 fn is_taken(status: &Status) -> bool {
     let reason = status.get_details_error_info().map(|info| info.reason);
     reason.as_deref() == Some("ALREADY_TAKEN")
@@ -320,7 +319,7 @@ async fn remove_member(call: Call, params: Params) -> Answer {
         request_id: call.request_id(),
     };
     match call.accounts().delete_membership(call.request(request)).await {
-        // Who is no member need not be removed.
+        // Removing a user who is not a member succeeds.
         Err(status) if Failure::missing_kind(&status).as_deref() == Some("member") => Ok(json::empty()),
         Err(status) => Err(refused(status)),
         Ok(_) => Ok(json::empty()),

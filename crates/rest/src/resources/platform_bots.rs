@@ -1,4 +1,4 @@
-//! The agent bots of the platform side.
+//! Agent bots in the platform API.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
@@ -18,7 +18,6 @@ use crate::{
     resources::platform::{PLATFORM, given, operator, refused, told},
 };
 
-/// The routes of this file.
 pub fn routes() -> Door {
     let all = format!("{PLATFORM}/agent_bots");
     let one = format!("{all}/{{agent_bot_id}}");
@@ -132,7 +131,8 @@ async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> Answer {
     Ok(json::ok(&json::platform::agent_bot(&bot, None)))
 }
 
-/// The bot with nothing but what is to be changed, so that the same request is the same whatever it finds.
+/// An update with the id only, to which the changes are added. It must not depend on the stored bot: a retry with the same idempotency key
+/// has to be the same gRPC request.
 fn blank(found: &pb::AgentBot) -> pb::AgentBot {
     pb::AgentBot {
         id: found.id,

@@ -1,4 +1,4 @@
-//! The platform side: users, their tokens and their login links.
+//! The platform API: users, their tokens and login links.
 
 use parley_proto as pb;
 use prost_types::FieldMask;
@@ -19,7 +19,6 @@ use crate::{
     resources::platform::{PLATFORM, given, operator, refused, told},
 };
 
-/// The routes of this file.
 pub(crate) fn routes() -> Door {
     let users = format!("{PLATFORM}/users");
     let user = format!("{users}/{{user_id}}");
@@ -75,7 +74,7 @@ async fn delete_user(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-/// The whole record of a user; `secret` is its token, if one was made now.
+/// Responds with a user. `secret` is its token, if one was just created.
 async fn user(call: &Call, user: &pb::User, secret: Option<&str>) -> Answer {
     Ok(json::ok(&json::platform::user(
         user,
@@ -90,7 +89,7 @@ async fn call_memberships(call: &Call, user_id: i64) -> Result<Vec<pb::Membershi
     Ok(found.memberships)
 }
 
-/// Chatwoot's rule; Parley has no log-in, so the password is kept nowhere.
+/// Validates a password by Chatwoot's rules. Parley has no password login, so it is not stored.
 fn check_password(fields: &mut Fields<'_>) {
     let Some(password) = fields.text("password") else { return };
     let length = password.chars().count();
@@ -124,7 +123,7 @@ async fn create_user(call: Call, params: Params) -> Answer {
     let made = match call.accounts().create_user(call.request(request)).await {
         Ok(made) => made.into_inner().user.unwrap_or_default(),
         Err(status) => {
-            // Who has the address is answered as it stands.
+            // If the address is taken, respond with the existing user, unchanged.
             let existing = Failure::existing_id(&status).filter(|_| status.code() == Code::AlreadyExists);
             let user_id = existing.ok_or_else(|| refused(status))?;
             let found = call.accounts().get_user(call.request(pb::GetUserRequest { user_id })).await;
@@ -181,7 +180,8 @@ async fn update_user(call: Call, params: Params) -> Answer {
     check_password(&mut fields);
     let found = read_user(&call, &params).await?;
     let mut paths = given(&fields, &["name", "email", "display_name"]);
-    // Only what was sent, so that the same request is the same whatever it finds.
+    // Contains only what was sent and does not depend on the stored user: a retry with the same idempotency key has to be the same gRPC
+    // request.
     let mut changed = pb::User {
         id: found.id,
         ..Default::default()
@@ -196,7 +196,7 @@ async fn update_user(call: Call, params: Params) -> Answer {
         changed.display_name = fields.text("display_name");
     }
     if let Some(added) = fields.object("custom_attributes") {
-        // Merged at the top level.
+        // Merge key by key: stored keys that were not sent are unchanged.
         paths.extend(added.fields.keys().map(|key| format!("custom_attributes.{key}")));
         changed.custom_attributes = Some(added);
     }

@@ -1,4 +1,4 @@
-//! The caller's own user, and what it changes of itself.
+//! The caller's own user, and the changes it can make to itself.
 
 use axum::response::Response;
 use parley_proto as pb;
@@ -18,14 +18,13 @@ use crate::{
     resources::agents::AVAILABILITIES,
 };
 
-/// What a user changes of itself.
+/// The attributes that users can change.
 const ATTRIBUTES: [&str; 4] = ["name", "display_name", "message_signature", "ui_settings"];
-/// What forms of front ends send along, and is refused where it would change anything.
+/// Parameters that front ends send with their forms. Rejected if they would change anything.
 const REFUSED: [&str; 2] = ["email", "password"];
-/// What a user changes of itself in one account.
+/// The attributes that users can change per account.
 const IN_ACCOUNT: [&str; 3] = ["account_id", "availability", "auto_offline"];
 
-/// The routes of this file.
 pub fn routes() -> Door {
     let mine = |operation, rpc| about(operation, rpc).caller(Caller::User);
     Door::new("Profile")
@@ -67,7 +66,7 @@ pub fn routes() -> Door {
         )
 }
 
-/// What the routes of an account have in common, which the body names.
+/// Describes what the routes of a single account have in common. The body contains the account id.
 fn in_account(about: About) -> About {
     about
         .root("profile")
@@ -105,7 +104,7 @@ async fn rotate(call: Call) -> Answer {
     Ok(shown(&call, &profile))
 }
 
-/// Refuses what the caller cannot change, unless it is as it was.
+/// Rejects changes that users cannot make. The current value is accepted.
 fn refuse(fields: &mut Fields<'_>, profile: &pb::GetProfileResponse) {
     let now = profile.user.as_ref().map(|user| user.email.as_str()).unwrap_or_default();
     let email = fields.text("email").filter(|email| !email.trim().is_empty());
@@ -118,7 +117,7 @@ fn refuse(fields: &mut Fields<'_>, profile: &pb::GetProfileResponse) {
 }
 
 async fn update(call: Call, params: Params) -> Answer {
-    // Who calls is decided before what was sent.
+    // Authenticate the caller before validating the parameters.
     let before = profile(&call).await?;
     let mut fields = params.root("profile", &[&ATTRIBUTES[..], &REFUSED[..]].concat())?;
     refuse(&mut fields, &before);
@@ -144,7 +143,7 @@ async fn update(call: Call, params: Params) -> Answer {
     show(call).await
 }
 
-/// The account that a body names, with the fields around it.
+/// Parses the account id in the body. Also returns the fields of the body.
 fn account_of(params: &Params) -> Result<(Fields<'_>, i64), Failure> {
     let mut fields = params.root("profile", &IN_ACCOUNT)?;
     if !fields.filled("account_id") {
@@ -180,7 +179,7 @@ async fn set_auto_offline(call: Call, params: Params) -> Answer {
         account_id,
         request_id: call.request_id(),
         availability: pb::Availability::Unspecified.into(),
-        // Absent is false, as in Chatwoot.
+        // An absent value counts as false, as in Chatwoot.
         auto_offline: Some(fields.flag("auto_offline").unwrap_or_default()),
     };
     call.accounts().update_own_availability(call.request(request)).await?;

@@ -1,4 +1,4 @@
-//! Finding things by a piece of text: messages, the conversations that hold them, and contacts.
+//! Text search: messages, conversations that contain them, and contacts.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -29,17 +29,16 @@ use crate::{
     resources::conversation_list,
 };
 
-/// How many a section of the search over everything shows.
+/// Results per section in a search over everything.
 const SECTION: i32 = 15;
-/// The most messages that are shown with the conversations of a page.
+/// Maximum messages of a page of conversations that one search returns.
 const LINES: i32 = 1000;
-/// Searches for the messages that are shown with a page; each looks at up to 20,000.
+/// Maximum searches for the messages of a page; each scans up to 20,000 messages.
 const ROUNDS: usize = 10;
 
-/// Bytes of the messages that are shown with a page, give or take the last search.
+/// Bytes of a page's messages after which no further search is made.
 const LINE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const SEARCH: &str = "/api/v1/accounts/{account_id}/search";
     let found = |sections: &[(&'static str, Schema)]| {
@@ -125,7 +124,7 @@ async fn conversations_of_messages(call: Call, params: Params) -> Answer {
     ))
 }
 
-/// The conversations, each with its messages that hold the text.
+/// Adds the matching messages to conversations.
 async fn with_lines(call: &Call, conversations: &[pb::Conversation], text: &str) -> Result<Vec<Json>, Failure> {
     let Some(account_id) = conversations.first().map(|conversation| conversation.account_id) else {
         return Ok(Vec::new());
@@ -154,7 +153,8 @@ async fn with_lines(call: &Call, conversations: &[pb::Conversation], text: &str)
     Ok(conversations.iter().map(show).collect())
 }
 
-/// The messages of conversations that hold the text, by conversation, the newest first: further pages while one is without any, up to a bound.
+/// Finds the matching messages of conversations, by conversation, newest first. Requests further pages while a conversation has none, up to
+/// [`ROUNDS`] and [`LINE_BYTES`].
 async fn lines(
     call: &Call,
     account_id: i64,
@@ -189,22 +189,22 @@ async fn lines(
     Ok(lines)
 }
 
-/// What is searched for.
+/// A parsed search request.
 #[derive(Clone)]
 struct Asked {
     account_id: i64,
-    /// Empty: nothing is searched for.
+    /// Empty if nothing is to be searched.
     text: String,
     narrowing: Narrowing,
     window: Window,
 }
 
-/// What a section shows, and what is told of it.
+/// The results of a section, with their pagination.
 #[derive(Default)]
 struct Found {
     rows: Vec<Json>,
     next: String,
-    /// For what rests on messages.
+    /// Whether all messages were searched; `None` for a section that does not search messages.
     complete: Option<bool>,
 }
 
@@ -293,7 +293,7 @@ async fn messages(call: &Call, asked: &Asked) -> Result<Found, Failure> {
     })
 }
 
-/// One section, with how to go on for those who asked for that.
+/// Responds with one section, with pagination metadata if the client asked for it.
 fn answer<R>(section: &'static str, found: Found, asked: &Asked, fetch: impl FnMut(Asked) -> R + Send + 'static) -> Response
 where
     R: Future<Output = Result<Found, Failure>> + Send + 'static,
@@ -315,7 +315,7 @@ where
     rows::sections([self::section(found, asked, fetch)], |[rows]| frame(rows))
 }
 
-/// The rows of a section, which goes on where the service cut its page by bytes.
+/// The rows of a section. Continues with further pages if the service has cut the first by bytes.
 fn section<R>(found: Found, asked: &Asked, mut fetch: impl FnMut(Asked) -> R + Send + 'static) -> rows::Section
 where
     R: Future<Output = Result<Found, Failure>> + Send + 'static,

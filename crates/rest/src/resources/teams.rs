@@ -1,4 +1,4 @@
-//! Teams and who belongs to them.
+//! Teams and their members.
 
 use axum::http::StatusCode;
 use parley_proto as pb;
@@ -20,12 +20,11 @@ use crate::{
     params::{Params, fields::Fields},
 };
 
-/// What a team is made of.
+/// The attributes of a team.
 const ATTRIBUTES: [&str; 3] = ["name", "description", "allow_auto_assign"];
-/// What the contract answers for users who cannot be in a team; a lack of permission in its eyes.
+/// Chatwoot's text for users who cannot be members of a team, which it reports as 401.
 const INVALID_USERS: &str = "Invalid User IDs";
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const TEAMS: &str = "/api/v1/accounts/{account_id}/teams";
     const TEAM: &str = "/api/v1/accounts/{account_id}/teams/{team_id}";
@@ -156,7 +155,7 @@ async fn delete(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-/// What was sent of a team, and which of it.
+/// Parses a team. Also returns the names of the attributes that were sent.
 fn read(fields: &mut Fields<'_>) -> (pb::Team, Vec<String>) {
     let team = pb::Team {
         name: fields.text("name").unwrap_or_default(),
@@ -194,7 +193,7 @@ fn shown(agents: &[pb::Agent]) -> axum::response::Response {
     json::ok(&json!(agents))
 }
 
-/// Users who cannot be in the team are a lack of permission.
+/// Reports users who cannot be members of the team as 401.
 fn refused(status: Status) -> Failure {
     match Failure::from(status) {
         failure if failure.is_invalid() => Failure::error(StatusCode::UNAUTHORIZED, INVALID_USERS),

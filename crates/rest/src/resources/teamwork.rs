@@ -1,4 +1,4 @@
-//! How people share a conversation: who it is assigned to, and who takes part.
+//! The assignee, team and participants of a conversation.
 
 use parley_proto as pb;
 use serde_json::{Value as Json, json};
@@ -20,7 +20,6 @@ use crate::{
     resources::conversation_changes,
 };
 
-/// The routes of this file.
 pub fn routes() -> Door {
     const ASSIGNMENTS: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/assignments";
     const PARTICIPANTS: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/participants";
@@ -60,7 +59,7 @@ pub fn routes() -> Door {
         )
 }
 
-/// With both keys only the assignee is handled.
+/// If both parameters are present, only the assignee is changed.
 async fn assign(call: Call, params: Params) -> Answer {
     let fields = params.fields();
     if fields.given("assignee_id") {
@@ -73,7 +72,7 @@ async fn assign(call: Call, params: Params) -> Answer {
     Ok(json::ok(&Json::Null))
 }
 
-/// What is no team of the account is none.
+/// An id that is not a team of the account removes the team.
 async fn assign_team(call: &Call, fields: &Fields<'_>) -> Answer {
     let request = pb::UpdateConversationTeamRequest {
         account_id: fields.account(),
@@ -95,7 +94,7 @@ async fn assign_team(call: &Call, fields: &Fields<'_>) -> Answer {
     Ok(json::ok(&conversation.team.as_ref().map_or(Json::Null, json::team::raw)))
 }
 
-/// Whoever is no member of the account is nobody: then nobody is assigned.
+/// An id that is not a member of the account removes the assignee.
 async fn assign_user(call: &Call, fields: &Fields<'_>) -> Answer {
     let request = pb::UpdateConversationAssigneeRequest {
         account_id: fields.account(),
@@ -117,7 +116,7 @@ async fn assign_user(call: &Call, fields: &Fields<'_>) -> Answer {
     Ok(json::ok(&conversation.assignee.as_ref().map_or(Json::Null, agent)))
 }
 
-/// Whether a field is what was refused.
+/// Whether an error reports this field as invalid.
 fn refuses(status: &Status, field: &str) -> bool {
     let details = status.get_error_details();
     details
@@ -188,7 +187,7 @@ async fn remove_participants(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-/// The list must be there, though it may be empty.
+/// Parses `user_ids`, which is required but may be empty.
 async fn user_ids(call: &Call, fields: &mut Fields<'_>) -> Result<Vec<i64>, Failure> {
     let Some(raw) = fields.raw("user_ids") else {
         call.admit(fields.account(), Err(Failure::missing("user_ids"))).await?;

@@ -1,14 +1,14 @@
-//! Forms in pieces of any size: what is read of them, and what is held meanwhile.
+//! Forms in chunks of any size: what is parsed, and what is buffered meanwhile.
 
 use futures_util::{StreamExt as _, stream};
 use proptest::prelude::*;
 
 use super::*;
 
-/// What the parser may hold at any time.
+/// Maximum bytes in the parser's buffer.
 const HELD: usize = 2 * AHEAD + BOUNDARY + 4;
 
-/// Names and contents of a form whose body comes in pieces of `size` bytes. Each piece is taken from the body only when it is needed.
+/// Names and contents of a form whose body arrives in chunks of `size` bytes. Each chunk is taken from the body only when it is needed.
 async fn read(body: &[u8], size: usize, limit: usize) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let pieces: Vec<_> = body.chunks(size).map(Bytes::copy_from_slice).collect();
     let taken = Arc::new(AtomicUsize::new(0));
@@ -25,7 +25,7 @@ async fn read(body: &[u8], size: usize, limit: usize) -> Result<Vec<(String, Vec
         while let Some(chunk) = part.chunk().await? {
             assert!(chunk.len() <= HELD, "{}", chunk.len());
             used += chunk.len();
-            // One piece of the body may wait before the parser.
+            // One chunk of the body may be waiting in front of the parser.
             let held = taken.load(Ordering::Relaxed) - used;
             assert!(held <= HELD + size, "{held} bytes are held after {} parts", found.len());
             content.extend_from_slice(&chunk);
@@ -47,7 +47,7 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-/// S-02: a preamble and a part header without an end.
+/// A preamble and a part header without an end.
 #[tokio::test]
 async fn unbounded_preambles_and_headers_are_refused() {
     let header = "--x\r\nContent-Disposition: form-data; name=\"";
@@ -60,7 +60,7 @@ async fn unbounded_preambles_and_headers_are_refused() {
     }
 }
 
-/// Many small parts before a large one: what is held does not grow with the number of parts (`read` checks it).
+/// Many small parts before a large one: the buffer does not grow with the number of parts, which `read` checks.
 #[tokio::test]
 async fn many_parts_are_not_read_far_ahead() {
     let large = vec![b'y'; 3_000_000];
@@ -73,7 +73,7 @@ async fn many_parts_are_not_read_far_ahead() {
     }
 }
 
-/// A header is taken however it lies in what was read, up to the bytes that the parser gets at a time; twice as many are refused.
+/// A header is accepted at any offset within the buffer up to `AHEAD` bytes; one of twice that length is rejected.
 #[tokio::test]
 async fn long_headers_are_taken_wherever_they_begin() {
     for before in [0, 1, 5000, AHEAD - 100, AHEAD, 3 * AHEAD / 2] {
@@ -114,7 +114,7 @@ fn boundaries_are_limited() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However a form is cut into pieces, every part comes whole; contents hold what looks like boundaries.
+    /// Every part is read completely, regardless of how the form is split into chunks, even if contents resemble boundaries.
     #[test]
     fn forms_come_whole(
         contents in prop::collection::vec(prop::collection::vec(prop::sample::select(&b"\r\n-xy"[..]), 0..40), 0..5),

@@ -1,4 +1,4 @@
-//! Frames that wait for a client: bounded in number and in bytes, whatever the number of subscriptions behind them.
+//! The frames queued for a client, bounded in number and bytes regardless of the number of subscriptions.
 
 use std::sync::Arc;
 
@@ -6,27 +6,27 @@ use parley_admission::request_memory::{Charge, FACTOR};
 use serde_json::Value as Json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// Frames that wait for a client.
+/// Maximum number of queued frames.
 const FRAMES: usize = 64;
 
-/// Bytes of frames that wait for a client. A single larger frame waits alone.
+/// Maximum bytes of queued frames. A larger frame is queued alone.
 const BYTES: u32 = 256 * 1024;
 
-/// What goes to the client.
+/// An item for the client.
 pub enum Outgoing {
     /// A frame.
     Frame(String),
-    /// The subscription of this identifier was rejected.
+    /// The subscription with this identifier was rejected.
     Rejected(String),
-    /// The connection ends; the client shall come back.
+    /// Close the connection; the client should reconnect.
     Leave,
 }
 
-/// The connection has gone.
+/// The connection has been closed.
 #[derive(Debug)]
 pub struct Gone;
 
-/// What a frame takes while it waits.
+/// The resources of a queued frame.
 struct Waiting {
     _room: OwnedSemaphorePermit,
     charge: Arc<Charge>,
@@ -39,7 +39,7 @@ impl Drop for Waiting {
     }
 }
 
-/// Where subscriptions put their frames. Cheap to clone.
+/// The sending half, used by subscriptions. Cheap to clone.
 #[derive(Clone)]
 pub struct Outbox {
     queue: mpsc::Sender<(Outgoing, Waiting)>,
@@ -47,13 +47,13 @@ pub struct Outbox {
     charge: Arc<Charge>,
 }
 
-/// Where the connection takes them from.
+/// The receiving half, used by the connection.
 pub struct Receiver {
     queue: mpsc::Receiver<(Outgoing, Waiting)>,
 }
 
-/// An outbox with nothing in it, for a connection whose memory is charged so. Frames that wait are charged beside it: they are bounded by
-/// themselves, so they are never refused.
+/// Creates an empty outbox for a connection. `charge` is the memory charge of the connection; queued frames are added to it. They are
+/// bounded here, so they are never rejected.
 pub fn open(charge: Arc<Charge>) -> (Outbox, Receiver) {
     let (sender, receiver) = mpsc::channel(FRAMES);
     let outbox = Outbox {
@@ -65,18 +65,18 @@ pub fn open(charge: Arc<Charge>) -> (Outbox, Receiver) {
 }
 
 impl Outbox {
-    /// Queues a frame, and waits while there is no room for it. Cancel safe: what is cancelled is not sent.
+    /// Queues a frame; waits while the outbox is full. Cancel safe: a cancelled call sends nothing.
     ///
     /// # Errors
-    /// [`Gone`].
+    /// Returns [`Gone`] if the connection has been closed.
     pub async fn frame(&self, frame: &Json) -> Result<(), Gone> {
         self.put(Outgoing::Frame(frame.to_string())).await
     }
 
-    /// As [`Self::frame`], for anything.
+    /// Like [`Self::frame`], for any item.
     ///
     /// # Errors
-    /// [`Gone`].
+    /// Returns [`Gone`] if the connection has been closed.
     pub async fn put(&self, outgoing: Outgoing) -> Result<(), Gone> {
         let bytes = match &outgoing {
             Outgoing::Frame(text) | Outgoing::Rejected(text) => text.len(),
@@ -96,7 +96,7 @@ impl Outbox {
 }
 
 impl Receiver {
-    /// The next frame. Cancel safe. The connection holds an outbox itself, so there is always another to come.
+    /// Receives the next item. Cancel safe. The connection itself holds an outbox, so the queue is never closed while it runs.
     pub async fn next(&mut self) -> Outgoing {
         self.queue.recv().await.map_or(Outgoing::Leave, |(outgoing, _waiting)| outgoing)
     }

@@ -1,4 +1,4 @@
-//! A subscription of a connection at `/cable`: a stream of `PubsubService`, as frames.
+//! A subscription of a connection at `/cable`: a stream of `PubsubService`, converted to frames.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     json::push::{frames, typing},
 };
 
-/// What an identifier holds, in the forms that JavaScript clients send. Other keys are passed over.
+/// The content of an identifier, in the formats that JavaScript clients send. Other keys are ignored.
 #[derive(Debug, Deserialize)]
 struct Identifier {
     channel: String,
@@ -25,13 +25,13 @@ struct Identifier {
     user_id: Json,
 }
 
-/// What an identifier says of an id.
+/// An id in an identifier.
 #[derive(Debug, PartialEq, Eq)]
 enum GivenId {
-    /// Absent, null, false, or a text of spaces only, as Rails' `blank?` has it.
+    /// Absent, null, false or blank text, by Rails's `blank?`.
     Blank,
     Id(i64),
-    /// A value that names no record.
+    /// A value that cannot be an id.
     Unknown,
 }
 
@@ -47,8 +47,8 @@ fn given_id(value: &Json) -> GivenId {
     }
 }
 
-/// The key that an identifier holds; absent for an unknown channel, and for ids that name no record. Without a user the token is that of a
-/// contact's session, whose account is known, so an account in the identifier is ignored.
+/// Parses an identifier. `None` for an unknown channel and for invalid ids. Without a user id the token is that of a contact session, which
+/// determines the account, so the account id is ignored.
 pub fn key(identifier: &str) -> Option<PubsubKey> {
     let asked: Identifier = serde_json::from_str(identifier).ok()?;
     if asked.channel != "RoomChannel" {
@@ -71,16 +71,16 @@ pub fn frame(identifier: &str, kind: &str) -> Json {
     json!({ "identifier": identifier, "type": kind })
 }
 
-/// A subscription; what is done for it ends with it.
+/// A subscription. Dropping it aborts its tasks.
 pub struct Subscription {
     key: PubsubKey,
     _following: AbortOnDropHandle<()>,
-    /// The report that its owner is there, the last that was asked for.
+    /// The last presence report.
     reporting: Option<AbortOnDropHandle<()>>,
 }
 
 impl Subscription {
-    /// Subscribes, and reports the outcome to the client.
+    /// Subscribes in a task, which also notifies the client of the outcome.
     pub fn open(call: &Arc<Call>, identifier: String, key: PubsubKey, outbox: &Outbox) -> Self {
         let following = follow(Arc::clone(call), identifier, key.clone(), outbox.clone());
         Self {
@@ -90,12 +90,12 @@ impl Subscription {
         }
     }
 
-    /// Notes that its owner is there. One report at a time: a client that asks faster gets no more reports.
+    /// Reports that the subscriber is online. Ignored while a previous report is still running.
     pub fn report_presence(&mut self, call: &Arc<Call>, identifier: String, outbox: &Outbox) {
         if self.reporting.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
             let (call, key, outbox) = (Arc::clone(call), self.key.clone(), outbox.clone());
             let report = async move {
-                // An error says that the connection has gone.
+                // Fails only if the connection has been closed.
                 let _ = presence(&call, &identifier, key, &outbox).await;
             };
             self.reporting = Some(AbortOnDropHandle::new(tokio::spawn(report)));
@@ -103,7 +103,7 @@ impl Subscription {
     }
 }
 
-/// Follows what a key may hear, until the subscription is dropped.
+/// Runs a subscription until it is dropped or its stream ends.
 async fn follow(call: Arc<Call>, identifier: String, key: PubsubKey, outbox: Outbox) {
     let request = pb::SubscribePubsubRequest { key: Some(key.clone()) };
     let stream = match call.pubsub().subscribe_pubsub(call.request(request)).await {
@@ -111,18 +111,18 @@ async fn follow(call: Arc<Call>, identifier: String, key: PubsubKey, outbox: Out
         Err(status) => {
             let is_busy = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
             let answer = if is_busy { Outgoing::Leave } else { Outgoing::Rejected(identifier) };
-            // An error says that the connection has gone.
+            // Fails only if the connection has been closed.
             let _ = outbox.put(answer).await;
             return;
         }
     };
     if tell(stream, &call, &identifier, &key, &outbox).await.is_ok() {
-        // The stream ended by itself: a client that reconnects resumes.
+        // The stream has ended. A client that reconnects can resubscribe.
         let _ = outbox.put(Outgoing::Leave).await;
     }
 }
 
-/// Tells each event, until the stream ends.
+/// Sends each event to the client, until the stream ends.
 async fn tell(
     mut stream: Streaming<pb::SubscribePubsubResponse>,
     call: &Call,
@@ -152,7 +152,7 @@ fn presence_update(identifier: &str, data: &Json) -> Json {
     json!({ "identifier": identifier, "message": { "event": "presence.update", "data": data } })
 }
 
-/// Notes that the key's owner is there, and tells it who else is.
+/// Reports that the subscriber is online, and sends it the presence list.
 async fn presence(call: &Call, identifier: &str, key: PubsubKey, outbox: &Outbox) -> Result<(), Gone> {
     let is_user = key.user_id.is_some();
     let request = pb::ReportPubsubPresenceRequest {
