@@ -306,7 +306,7 @@ impl http_body::Body for Metered {
                 // Between messages a stream may rest; the first message of a call has the call's deadline.
                 if this.is_inside() {
                     ready!(this.time.poll_late(this.timeout, cx));
-                    return Poll::Ready(Some(Err(parley_grpc::slow_message())));
+                    return Poll::Ready(Some(Err(parley_grpc::message_timeout())));
                 }
                 return Poll::Pending;
             };

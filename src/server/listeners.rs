@@ -132,7 +132,7 @@ pub async fn grpc(
         .merge(charged(reflection, resource, bytes))
         .layer(MapResponseLayer::new({
             let told = told.clone();
-            let draining = parley_grpc::draining();
+            let draining = parley_grpc::shutdown_trailers();
             move |answer: axum::response::Response| {
                 answer.map(|body| axum::body::Body::new(Ending::at(told.clone(), draining.clone(), body)))
             }

@@ -5,27 +5,30 @@ use parley_eventlog::cursor::Cursor;
 use parley_proto::{self as pb, wire_budget};
 use prost::Message as _;
 
-use crate::validation::{fields::Fields, filters, page};
+use crate::validation::{fields::Validator, filters, page};
 
 /// Appends a valid checksum. It is not keyed, so an attacker can compute it as well.
-fn summed(bytes: &[u8]) -> Vec<u8> {
-    let mut summed = bytes.to_vec();
-    summed.extend_from_slice(&crc32fast::hash(bytes).to_be_bytes());
-    summed
+fn with_checksum(bytes: &[u8]) -> Vec<u8> {
+    let mut with_checksum = bytes.to_vec();
+    with_checksum.extend_from_slice(&crc32fast::hash(bytes).to_be_bytes());
+    with_checksum
 }
 
 /// Parses a page token: the bytes as they are, and the bytes with a valid checksum.
 pub fn page_token(bytes: &[u8]) {
-    let same = pb::ListLabelsRequest::default();
-    for token in [String::from_utf8_lossy(bytes).into_owned(), URL_SAFE_NO_PAD.encode(summed(bytes))] {
-        let _ = page::read(&mut Fields::default(), &same, (0, 25), &token, 0);
+    let without_paging = pb::ListLabelsRequest::default();
+    for token in [
+        String::from_utf8_lossy(bytes).into_owned(),
+        URL_SAFE_NO_PAD.encode(with_checksum(bytes)),
+    ] {
+        let _ = page::read(&mut Validator::default(), &without_paging, (0, 25), &token, 0);
     }
 }
 
 /// Parses a cursor: the bytes as they are, and the bytes with a valid checksum.
 pub fn cursor(bytes: &[u8]) {
     let _ = Cursor::decode("after", bytes);
-    let _ = Cursor::decode("after", &summed(bytes));
+    let _ = Cursor::decode("after", &with_checksum(bytes));
 }
 
 /// Decodes a request that carries attributes and validates them.
@@ -36,7 +39,7 @@ pub fn attributes(bytes: &[u8]) {
     let Ok(request) = pb::CreateContactRequest::decode(bytes) else {
         return;
     };
-    let mut fields = Fields::default();
+    let mut fields = Validator::default();
     let _ = fields.attributes("custom_attributes", request.custom_attributes.as_ref());
     let _ = fields.conversation_attributes("additional_attributes", request.additional_attributes.as_ref());
 }
@@ -47,6 +50,6 @@ pub fn filter(bytes: &[u8]) {
         return;
     }
     if let Ok(request) = pb::FilterContactsRequest::decode(bytes) {
-        let _ = filters::read(&mut Fields::default(), request.filter);
+        let _ = filters::read(&mut Validator::default(), request.filter);
     }
 }

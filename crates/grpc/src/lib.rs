@@ -13,7 +13,7 @@ use services::{
     consumers::ConsumersApi, contact_notes::ContactNotesApi, contacts::ContactsApi, conversations::ConversationsApi,
     custom_attribute_definitions::CustomAttributeDefinitionsApi, events::EventsApi, files::FilesApi, inboxes::InboxesApi,
     labels::LabelsApi, logins::LoginsApi, messages::MessagesApi, participants::ParticipantsApi, presence::PresenceApi, pubsub::PubsubApi,
-    service_context::ServiceContext, stall::Stalls, teams::TeamsApi,
+    service_context::ServiceContext, stall::StallMonitor, teams::TeamsApi,
 };
 
 mod config;
@@ -33,7 +33,7 @@ pub use middleware::{
     limits::LimitsConfig,
     tokenless::{TokenlessService, charge},
 };
-pub use status::{draining, no_memory, slow_message};
+pub use status::{message_timeout, no_memory, shutdown_trailers};
 
 /// The compression accepted in requests. Responses are never compressed: gRPC libraries advertise gzip by default, so
 /// `grpc-accept-encoding` does not say what a client wants, and compressing for each subscriber would cost many times the CPU time of
@@ -49,7 +49,7 @@ pub fn routes(domain: &Domain, config: &Config, drain: &CancellationToken) -> (R
     let server = &Arc::new(ServiceContext {
         config: config.clone(),
         limits: Arc::clone(&limits),
-        stalls: Arc::new(Stalls::new(config.stall_timeout)),
+        stalls: Arc::new(StallMonitor::new(config.stall_timeout)),
         events: context.events.clone(),
         tokens: context.tokens.clone(),
         drain: drain.clone(),

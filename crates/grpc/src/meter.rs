@@ -21,10 +21,10 @@ use tonic_types::StatusExt as _;
 
 /// The reasons for which a limit rejects a call. Each counter starts at 0 rather than at its first increment: otherwise `rate()` would miss
 /// the first rejection.
-const REJECTED: [&str; 6] = ["busy", "rate", "streams", "flood", "memory", "quota"];
+const REJECTION_REASONS: [&str; 6] = ["busy", "rate", "streams", "flood", "memory", "quota"];
 
 /// The common reasons for which a stream ends. Their counters start at 0 as well.
-const ENDS: [&str; 3] = ["STREAM_ROTATED", "CURSOR_EXPIRED", "EPOCH_CHANGED"];
+const STREAM_END_REASONS: [&str; 3] = ["STREAM_ROTATED", "CURSOR_EXPIRED", "EPOCH_CHANGED"];
 
 struct Instruments {
     durations: Histogram<f64>,
@@ -45,7 +45,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         .with_unit("{call}")
         .with_description("Calls that were refused because of a limit")
         .build();
-    for reason in REJECTED {
+    for reason in REJECTION_REASONS {
         rejected.add(0, &[KeyValue::new(names::REASON, reason)]);
     }
     let ended = meter
@@ -54,7 +54,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         .with_description("Streams that ended, or were refused when they were opened, by the reason that their clients were told")
         .build();
     for kind in Kind::ALL {
-        for reason in ENDS {
+        for reason in STREAM_END_REASONS {
             ended.add(0, &[KeyValue::new(names::KIND, kind.name()), KeyValue::new(names::REASON, reason)]);
         }
     }
@@ -124,7 +124,7 @@ pub fn ended(kind: Kind, status: &Status) {
 }
 
 /// Returns whether a status code is a server error by OpenTelemetry's conventions for gRPC, which set the status of server spans.
-pub fn is_fault(code: Code) -> bool {
+pub fn is_server_error(code: Code) -> bool {
     matches!(
         code,
         Code::Unknown | Code::DeadlineExceeded | Code::Unimplemented | Code::Internal | Code::Unavailable | Code::DataLoss

@@ -59,14 +59,14 @@ fn cut(mut text: String, bytes: usize) -> String {
 }
 
 /// The size of a status on the wire in bytes: the message is percent-encoded, the details are base64.
-fn travelling_bytes(status: &Status) -> usize {
+fn wire_len(status: &Status) -> usize {
     let plain = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b'%';
     let message: usize = status.message().bytes().map(|byte| if plain(&byte) { 1 } else { 3 }).sum();
     message + status.details().len().div_ceil(3) * 4
 }
 
 /// A status under construction, with exactly one `ErrorInfo`.
-struct Refusal {
+struct StatusBuilder {
     code: Code,
     reason: ErrorReason,
     metadata: HashMap<String, String>,
@@ -75,7 +75,7 @@ struct Refusal {
     details: ErrorDetails,
 }
 
-impl Refusal {
+impl StatusBuilder {
     fn new(code: Code, reason: ErrorReason) -> Self {
         Self {
             code,
@@ -102,7 +102,7 @@ impl Refusal {
     }
 
     /// Counts a call that was rejected by a limit.
-    fn counted(self, reason: &'static str) -> Self {
+    fn count_rejection(self, reason: &'static str) -> Self {
         meter::rejected(reason);
         self
     }
@@ -117,8 +117,8 @@ impl Refusal {
         let message = cut(message, MESSAGE_BYTES);
         let mut named = self.violations.len();
         loop {
-            let status = self.naming(named, message.clone());
-            if named == 0 || travelling_bytes(&status) <= STATUS_BYTES || !parley_fault::is_on(Protection::StatusSize) {
+            let status = self.with_violations(named, message.clone());
+            if named == 0 || wire_len(&status) <= STATUS_BYTES || !parley_fault::is_on(Protection::StatusSize) {
                 return status;
             }
             named /= 2;
@@ -126,7 +126,7 @@ impl Refusal {
     }
 
     /// Builds the status with the first `count` violations.
-    fn naming(&self, count: usize, message: String) -> Status {
+    fn with_violations(&self, count: usize, message: String) -> Status {
         let (mut metadata, mut details) = (self.metadata.clone(), self.details.clone());
         let name = |violation: &Violation| cut(violation.field.clone(), VALUE_BYTES);
         let named = &self.violations[..count];
@@ -159,7 +159,7 @@ impl Refusal {
 /// Converts an error into a status with its reason and details.
 pub fn to_status(error: Error) -> Status {
     let message = error.to_string();
-    refusal(error).status(message)
+    status_builder(error).status(message)
 }
 
 /// Converts the error of a result into a [`Status`]. `?` alone cannot do it: both types are foreign to this crate, so it cannot implement
@@ -178,38 +178,38 @@ impl<T> OrStatus<T> for Result<T, Error> {
     }
 }
 
-fn refusal(error: Error) -> Refusal {
+fn status_builder(error: Error) -> StatusBuilder {
     use ErrorReason as Reason;
     match error {
-        Error::Invalid(violations) => Refusal::new(Code::InvalidArgument, Reason::InvalidField).fields(violations),
+        Error::Invalid(violations) => StatusBuilder::new(Code::InvalidArgument, Reason::InvalidField).fields(violations),
         Error::Taken {
             violations,
             kind,
             existing_id,
         } => {
-            let mut refusal = Refusal::new(Code::AlreadyExists, Reason::AlreadyTaken);
+            let mut builder = StatusBuilder::new(Code::AlreadyExists, Reason::AlreadyTaken);
             if let Some(first) = violations.first() {
-                refusal = refusal.with("field", &first.field);
+                builder = builder.with("field", &first.field);
             }
-            refusal = refusal.fields(violations);
+            builder = builder.fields(violations);
             match existing_id {
-                Some(id) => refusal.with("existing_id", id).resource(kind, &id.to_string(), "has this value"),
-                None => refusal,
+                Some(id) => builder.with("existing_id", id).resource(kind, &id.to_string(), "has this value"),
+                None => builder,
             }
         }
-        Error::NotFound { kind, id } => Refusal::new(Code::NotFound, Reason::NotFound)
+        Error::NotFound { kind, id } => StatusBuilder::new(Code::NotFound, Reason::NotFound)
             .with("kind", kind)
             .with("id", &id)
             .resource(kind, &id, "does not exist in this account"),
-        Error::TokenMissing => Refusal::new(Code::Unauthenticated, Reason::TokenMissing),
-        Error::TokenInvalid => Refusal::new(Code::Unauthenticated, Reason::TokenInvalid),
-        Error::NotMember(account) => Refusal::new(Code::PermissionDenied, Reason::NotAMember).with("account_id", account),
-        Error::Denied(_) => Refusal::new(Code::PermissionDenied, Reason::NotAllowed),
-        Error::WrongToken(_) => Refusal::new(Code::PermissionDenied, Reason::WrongTokenKind),
-        Error::NotConnected(account) => Refusal::new(Code::PermissionDenied, Reason::BotNotConnected).with("account_id", account),
-        Error::Unsigned(_) => Refusal::new(Code::Unauthenticated, Reason::IdentifierUnsigned),
-        Error::Suspended(account) => Refusal::new(Code::PermissionDenied, Reason::AccountSuspended).with("account_id", account),
-        Error::KeyReused(id) => Refusal::new(Code::AlreadyExists, Reason::IdempotencyKeyReused).with("request_id", id),
+        Error::TokenMissing => StatusBuilder::new(Code::Unauthenticated, Reason::TokenMissing),
+        Error::TokenInvalid => StatusBuilder::new(Code::Unauthenticated, Reason::TokenInvalid),
+        Error::NotMember(account) => StatusBuilder::new(Code::PermissionDenied, Reason::NotAMember).with("account_id", account),
+        Error::Denied(_) => StatusBuilder::new(Code::PermissionDenied, Reason::NotAllowed),
+        Error::WrongToken(_) => StatusBuilder::new(Code::PermissionDenied, Reason::WrongTokenKind),
+        Error::NotConnected(account) => StatusBuilder::new(Code::PermissionDenied, Reason::BotNotConnected).with("account_id", account),
+        Error::Unsigned(_) => StatusBuilder::new(Code::Unauthenticated, Reason::IdentifierUnsigned),
+        Error::Suspended(account) => StatusBuilder::new(Code::PermissionDenied, Reason::AccountSuspended).with("account_id", account),
+        Error::KeyReused(id) => StatusBuilder::new(Code::AlreadyExists, Reason::IdempotencyKeyReused).with("request_id", id),
         Error::Cursor {
             fault,
             earliest,
@@ -221,59 +221,59 @@ fn refusal(error: Error) -> Refusal {
                 CursorFault::Ahead => Reason::CursorAheadOfLog,
                 CursorFault::EpochChanged => Reason::EpochChanged,
             };
-            Refusal::new(Code::OutOfRange, reason)
+            StatusBuilder::new(Code::OutOfRange, reason)
                 .with("earliest_seq", earliest)
                 .with("head_seq", head)
                 .with("epoch", format!("{epoch:x}"))
         }
         Error::Consumer(fault) => match fault {
-            ConsumerFault::TakenOver => Refusal::new(Code::Aborted, Reason::ConsumerTakenOver),
-            ConsumerFault::OtherFilter => Refusal::new(Code::FailedPrecondition, Reason::ConsumerDiffers).with("field", "filter"),
-            ConsumerFault::OtherShards(count) => Refusal::new(Code::FailedPrecondition, Reason::ConsumerDiffers)
+            ConsumerFault::TakenOver => StatusBuilder::new(Code::Aborted, Reason::ConsumerTakenOver),
+            ConsumerFault::OtherFilter => StatusBuilder::new(Code::FailedPrecondition, Reason::ConsumerDiffers).with("field", "filter"),
+            ConsumerFault::OtherShards(count) => StatusBuilder::new(Code::FailedPrecondition, Reason::ConsumerDiffers)
                 .with("field", "shard_count")
                 .with("shard_count", count),
         },
-        Error::CursorForeign => Refusal::new(Code::PermissionDenied, Reason::CursorOfAnotherAccount),
-        Error::Flood { limit, retry_after } => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+        Error::CursorForeign => StatusBuilder::new(Code::PermissionDenied, Reason::CursorOfAnotherAccount),
+        Error::Flood { limit, retry_after } => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("limit", format!("{limit} messages a minute in one conversation"))
             .retry(retry_after)
-            .counted("flood"),
-        Error::TooFast { limit, retry_after } => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .count_rejection("flood"),
+        Error::TooFast { limit, retry_after } => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("scope", "token")
             .with("limit", format!("{limit} calls a second"))
             .retry(retry_after)
-            .counted("rate"),
-        Error::QuotaExceeded(exceeded) => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .count_rejection("rate"),
+        Error::QuotaExceeded(exceeded) => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("scope", exceeded.scope)
             .with("limit", format!("{} {}", exceeded.limit, exceeded.quota))
             .retry(exceeded.retry_after)
-            .counted("quota"),
-        Error::TooManyStreams(limit) => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .count_rejection("quota"),
+        Error::TooManyStreams(limit) => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("scope", "token")
             .with("limit", format!("{limit} streams"))
             .retry(Duration::from_secs(1))
-            .counted("streams"),
-        Error::Busy { retry_after } => Refusal::new(Code::ResourceExhausted, Reason::Busy)
+            .count_rejection("streams"),
+        Error::Busy { retry_after } => StatusBuilder::new(Code::ResourceExhausted, Reason::Busy)
             .retry(retry_after)
-            .counted("busy"),
-        Error::Unavailable { retry_after, .. } => Refusal::new(Code::Unavailable, Reason::Unavailable).retry(retry_after),
-        Error::Precondition(_) => Refusal::new(Code::FailedPrecondition, Reason::FailedPrecondition),
-        Error::Unimplemented(_) => Refusal::new(Code::Unimplemented, Reason::Unimplemented),
+            .count_rejection("busy"),
+        Error::Unavailable { retry_after, .. } => StatusBuilder::new(Code::Unavailable, Reason::Unavailable).retry(retry_after),
+        Error::Precondition(_) => StatusBuilder::new(Code::FailedPrecondition, Reason::FailedPrecondition),
+        Error::Unimplemented(_) => StatusBuilder::new(Code::Unimplemented, Reason::Unimplemented),
         Error::Database(ref source) => {
             tracing::error!(error = %source, "the database failed");
-            Refusal::new(Code::Internal, Reason::Internal)
+            StatusBuilder::new(Code::Internal, Reason::Internal)
         }
         Error::Internal(ref fault) => {
             tracing::error!(fault, "internal fault");
-            Refusal::new(Code::Internal, Reason::Internal)
+            StatusBuilder::new(Code::Internal, Reason::Internal)
         }
     }
 }
 
 /// The status of a stream that the client should resume on another connection after `retry_after`, with the cursor to resume from.
 pub fn rotated(cursor: Option<Cursor>, retry_after: Duration) -> Status {
-    let refusal = Refusal::new(Code::Unavailable, ErrorReason::StreamRotated).retry(retry_after);
-    let status = refusal.status("the stream ends here; resume after its cursor, or, without one, from the start".to_owned());
+    let builder = StatusBuilder::new(Code::Unavailable, ErrorReason::StreamRotated).retry(retry_after);
+    let status = builder.status("the stream ends here; resume after its cursor, or, without one, from the start".to_owned());
     ended_at(status, cursor)
 }
 
@@ -294,7 +294,7 @@ pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
 }
 
 /// The trailers of a stream that ends because the server shuts down.
-pub fn draining() -> http::HeaderMap {
+pub fn shutdown_trailers() -> http::HeaderMap {
     let error = Error::Unavailable {
         reason: "the server is shutting down",
         retry_after: Duration::from_millis(500),
@@ -306,40 +306,40 @@ pub fn draining() -> http::HeaderMap {
 
 /// The status of a stream whose subscriber stopped reading for too long.
 pub fn stalled() -> Status {
-    Refusal::new(Code::DeadlineExceeded, ErrorReason::StreamStalled).status("the reader took nothing for too long".to_owned())
+    StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::StreamStalled).status("the reader took nothing for too long".to_owned())
 }
 
 /// The number of prebuilt responses in [`busy`].
-const KEPT: u32 = 16;
+const BUSY_RESPONSES: u32 = 16;
 
 /// A prebuilt response to a call that exceeds the limit of calls in flight. Prebuilt because rejections must be cheapest when there are
 /// most of them.
 pub fn busy() -> http::Response<tonic::body::Body> {
     // With different retry delays, so that rejected clients do not all retry at the same time.
-    static ANSWERS: LazyLock<Vec<http::HeaderMap>> = LazyLock::new(|| {
+    static RESPONSES: LazyLock<Vec<http::HeaderMap>> = LazyLock::new(|| {
         let refused = |index: u32| {
             let retry_after = Duration::from_millis(100) + Duration::from_millis(25) * index;
-            let refusal = Refusal::new(Code::ResourceExhausted, ErrorReason::Busy).retry(retry_after);
-            let status = refusal.status(Error::Busy { retry_after }.to_string());
+            let builder = StatusBuilder::new(Code::ResourceExhausted, ErrorReason::Busy).retry(retry_after);
+            let status = builder.status(Error::Busy { retry_after }.to_string());
             status.into_http::<tonic::body::Body>().into_parts().0.headers
         };
-        (0..KEPT).map(refused).collect()
+        (0..BUSY_RESPONSES).map(refused).collect()
     });
     meter::rejected("busy");
     let mut answer = http::Response::new(tonic::body::Body::empty());
-    let index = rand::random_range(0..ANSWERS.len());
-    answer.headers_mut().clone_from(&ANSWERS[index]);
+    let index = rand::random_range(0..RESPONSES.len());
+    answer.headers_mut().clone_from(&RESPONSES[index]);
     answer
 }
 
 /// The status of a request whose body does not fit into the memory budget of requests.
 pub fn no_memory() -> Status {
-    let refusal = Refusal::new(Code::ResourceExhausted, ErrorReason::Busy).retry(Duration::from_secs(1));
-    refusal.status("the requests in flight take all the memory they may; try again".to_owned())
+    let builder = StatusBuilder::new(Code::ResourceExhausted, ErrorReason::Busy).retry(Duration::from_secs(1));
+    builder.status("the requests in flight take all the memory they may; try again".to_owned())
 }
 
 /// The status of a call during a database outage.
-pub fn away() -> Status {
+pub fn database_unavailable() -> Status {
     let error = Error::Unavailable {
         reason: "the database is away; a write that was under way may have been stored all the same",
         retry_after: Duration::from_secs(1),
@@ -348,14 +348,14 @@ pub fn away() -> Status {
 }
 
 /// The status of a call whose message did not arrive completely in time.
-pub fn slow_message() -> Status {
-    Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
+pub fn message_timeout() -> Status {
+    StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
         .status("the message took too long to arrive; see limits.body_timeout_seconds".to_owned())
 }
 
 /// The status of a call whose deadline expired.
-pub fn late() -> Status {
-    Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
+pub fn deadline_exceeded() -> Status {
+    StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
         .status("the deadline passed; a write may have been stored all the same".to_owned())
 }
 
@@ -365,7 +365,7 @@ mod tests {
     use parley_types::id::{AccountId, Epoch, Seq};
 
     #[test]
-    fn every_bad_field_is_named_with_its_rule_and_limit() {
+    fn reports_every_invalid_field_with_rule_and_limit() {
         let violations = vec![
             Violation::new("name", Rule::TooLong(255), "must have at most 255 characters"),
             Violation::new("email", Rule::Invalid, "must be an address"),
@@ -405,7 +405,7 @@ mod tests {
             Error::Invalid(violations),
         ] {
             let status = to_status(error);
-            assert!(travelling_bytes(&status) <= STATUS_BYTES, "{}", travelling_bytes(&status));
+            assert!(wire_len(&status) <= STATUS_BYTES, "{}", wire_len(&status));
             assert!(!status.get_error_details().error_info().unwrap().reason.is_empty());
         }
         let few: Vec<_> = (0..20)
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_tried_again_says_when() {
+    fn retryable_errors_have_a_retry_delay() {
         for error in [
             Error::Busy {
                 retry_after: Duration::from_millis(200),

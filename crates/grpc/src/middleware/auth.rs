@@ -16,7 +16,7 @@ use tokio::time::timeout_at;
 use tonic::Code;
 use tower::{Layer, Service};
 
-use crate::status::{late, to_status};
+use crate::status::{deadline_exceeded, to_status};
 
 use super::{
     audit_event::AuditEvent,
@@ -97,7 +97,7 @@ impl Auth {
             Ok(Ok(identity)) => identity,
             Ok(Err(error)) => {
                 // Anyone can cause these failures, so the number of audit entries for them is bounded.
-                if let Some(audit) = call.audit.filter(|_| self.authenticator.may_log()) {
+                if let Some(audit) = call.audit.filter(|_| self.authenticator.should_log()) {
                     audit.set_caller(None);
                 }
                 return Ok(refuse(to_status(error)));
@@ -106,7 +106,7 @@ impl Auth {
                 if let Some(audit) = call.audit {
                     audit.set_caller(None);
                 }
-                return Ok(refuse(late()));
+                return Ok(refuse(deadline_exceeded()));
             }
         };
         if let Some(audit) = &call.audit {

@@ -49,7 +49,7 @@ impl Payer {
         activity: Option<Activity>,
         bytes: usize,
     ) -> Result<()> {
-        if self.is_service_of(account, inbox) {
+        if self.is_exempt(account, inbox) {
             return Ok(());
         }
         if let Some(activity) = activity {
@@ -58,7 +58,7 @@ impl Payer {
         Ok(limits.bytes(self.address, inbox, bytes)?)
     }
 
-    fn is_service_of(&self, account: AccountId, inbox: InboxId) -> bool {
+    fn is_exempt(&self, account: AccountId, inbox: InboxId) -> bool {
         let access = self.service.as_ref().and_then(|service| service.access(account).ok());
         access.is_some_and(|access| access.inboxes.as_ref().is_none_or(|inboxes| inboxes.contains(&inbox)))
     }
@@ -142,7 +142,7 @@ impl Authenticator {
     /// Returns the address whose turn (a concurrency slot of callers without a token) the call has to wait for here, or `None` if it does
     /// not wait. Only calls of the REST gateway wait here, because their request is complete. A call from the network acquires its turn
     /// where its message is read.
-    pub fn waits_for_turn(payer: &Payer, extensions: &Extensions) -> Option<Option<ClientAddress>> {
+    pub fn turn_address(payer: &Payer, extensions: &Extensions) -> Option<Option<ClientAddress>> {
         (payer.service.is_none() && extensions.get::<Charged>().is_some()).then_some(payer.address)
     }
 
@@ -163,7 +163,7 @@ impl Authenticator {
     }
 
     /// Returns whether a failed authentication may be logged. Also logs how many were suppressed since the last one.
-    pub fn may_log(&self) -> bool {
+    pub fn should_log(&self) -> bool {
         let Some(left_out) = self.limits.may_log() else { return false };
         if left_out > 0 {
             tracing::warn!(left_out, "lines about failed authentication were left out");

@@ -9,7 +9,7 @@ use parley_telemetry::{
 };
 use tonic::Code;
 
-use crate::meter::{self, is_fault};
+use crate::meter::{self, is_server_error};
 
 /// Starts the span of a call and returns the context to run the call in.
 pub fn begin(headers: &http::HeaderMap, method: &'static str) -> Context {
@@ -23,7 +23,7 @@ pub fn begin(headers: &http::HeaderMap, method: &'static str) -> Context {
 /// Ends the span of a call with its status code.
 pub fn end(context: &Context, code: Code) {
     let name = meter::code_name(code);
-    span::end(context, is_fault(code), || {
+    span::end(context, is_server_error(code), || {
         let mut attributes = vec![KeyValue::new(RPC_RESPONSE_STATUS_CODE, name)];
         if code != Code::Ok {
             attributes.push(KeyValue::new(ERROR_TYPE, name));

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Timeout, timeout_at};
 use tower::{Layer, Service};
 
-use crate::status::late;
+use crate::status::deadline_exceeded;
 
 use super::{
     call::AuthenticatedCall,
@@ -50,7 +50,7 @@ pub fn deadline_of<B>(method: Option<&Method>, request: &Request<B>, max_duratio
 }
 
 fn bounded(headers: &HeaderMap, most: Duration) -> Duration {
-    timeout(headers).map_or(most, |asked| asked.saturating_sub(MARGIN.min(asked / 10)).min(most))
+    timeout(headers).map_or(most, |requested| requested.saturating_sub(MARGIN.min(requested / 10)).min(most))
 }
 
 /// The timeout in the `grpc-timeout` header: at most eight digits and a unit, as gRPC's protocol defines it.
@@ -121,7 +121,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = ready!(self.project().inner.poll(cx));
-        Poll::Ready(answer.unwrap_or_else(|_| Ok(refuse(late()))))
+        Poll::Ready(answer.unwrap_or_else(|_| Ok(refuse(deadline_exceeded()))))
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_is_read_in_each_unit() {
+    fn parses_timeouts_in_every_unit() {
         let read = |text| timeout(&headers(&[("grpc-timeout", text)]));
         assert_eq!(read("2S"), Some(Duration::from_secs(2)));
         assert_eq!(read("150m"), Some(Duration::from_millis(150)));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shorter_of_both_deadlines_counts() {
+    fn shorter_deadline_applies() {
         let most = Duration::from_secs(30);
         let read = |text| bounded(&headers(&[("grpc-timeout", text)]), most);
         assert_eq!(read("1H"), most);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_may_take_longer_and_time_before_the_first_poll_counts() {
+    fn deadline_counts_from_arrival_and_is_longer_for_uploads() {
         let request = record_arrival(Request::new(()));
         let most = Duration::from_secs(30);
         let arrived = Instant::now();

@@ -9,7 +9,7 @@ use parley_fault::Protection;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::status::away;
+use crate::status::database_unavailable;
 
 use super::{
     call::RpcCall,
@@ -98,7 +98,7 @@ where
         if this.outage.as_mut().as_pin_mut().is_some_and(|outage| outage.poll(cx).is_ready()) {
             this.inner.set(None);
             this.outage.set(None);
-            return Poll::Ready(Ok(refuse(away())));
+            return Poll::Ready(Ok(refuse(database_unavailable())));
         }
         let Some(inner) = this.inner.as_mut().as_pin_mut() else {
             return Poll::Pending;

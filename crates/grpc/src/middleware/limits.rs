@@ -55,12 +55,12 @@ pub struct Limits {
     config: LimitsConfig,
     rates: Option<Rates>,
     /// Calls since the state of idle tokens was last removed.
-    since: AtomicU32,
+    calls_since_cleanup: AtomicU32,
     streams: Mutex<HashMap<StreamOwner, usize>>,
 }
 
 /// The number of calls after which the state of idle tokens is removed.
-const FORGET: u32 = 1 << 16;
+const CLEANUP_INTERVAL: u32 = 1 << 16;
 
 /// The remaining rate limit of a token. Reported in each response, in the headers of draft-ietf-httpapi-ratelimit-headers.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +97,7 @@ impl Limits {
         Self {
             config,
             rates,
-            since: AtomicU32::new(0),
+            calls_since_cleanup: AtomicU32::new(0),
             streams: Mutex::default(),
         }
     }
@@ -114,8 +114,8 @@ impl Limits {
     /// Returns [`Error::TooFast`] and the state of the limit if the token has exceeded its rate.
     pub fn charge(&self, token: TokenId) -> Result<Option<RateLimitState>, Box<(Error, RateLimitState)>> {
         let Some(rates) = &self.rates else { return Ok(None) };
-        if self.since.fetch_add(1, Ordering::Relaxed) >= FORGET {
-            self.since.store(0, Ordering::Relaxed);
+        if self.calls_since_cleanup.fetch_add(1, Ordering::Relaxed) >= CLEANUP_INTERVAL {
+            self.calls_since_cleanup.store(0, Ordering::Relaxed);
             rates.retain_recent();
         }
         let (limit, rate) = (self.config.burst.max(1), u64::from(self.config.calls_per_second));

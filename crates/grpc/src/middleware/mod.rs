@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use parley_domain::Context;
 use tower::ServiceBuilder;
 
+mod anonymous_concurrency;
 mod audit;
 mod audit_event;
 mod auth;
@@ -27,8 +28,8 @@ mod rate_limit;
 mod response;
 pub mod tokenless;
 mod trace;
-mod turn;
 
+use anonymous_concurrency::AnonymousConcurrency;
 use audit::Audit;
 use auth::Auth;
 use authenticator::Authenticator;
@@ -41,7 +42,6 @@ use min_cursor::MinCursor;
 use policy::Policy;
 use rate_limit::{RateLimit, RateLimitHeaders};
 use trace::Trace;
-use turn::TakeTurn;
 
 /// Wraps the services in the middleware. A request passes the layers from top to bottom, its response from bottom to top. If the client
 /// disconnects first, the future of the call is dropped with the state of each layer, and `Audit` and `Trace` record the call as cancelled.
@@ -86,10 +86,10 @@ pub fn stack(
             .layer(RateLimitHeaders)
             // Applies the deadline to everything below, including the waits of the next two layers.
             .layer(Deadline)
-            // Waits for the requested log position. Above `TakeTurn`, because the wait needs no turn and may be long.
+            // Waits for the requested log position. Above `AnonymousConcurrency`, because the wait needs no turn and may be long.
             .layer(MinCursor::new(Arc::clone(&context.events.hub)))
             // Limits the concurrent calls without a token. Innermost, so that a call holds its turn only while its handler runs.
-            .layer(TakeTurn::new(authenticator))
+            .layer(AnonymousConcurrency::new(authenticator))
             // Passes the request to its service, with the caller in its extensions.
             .layer(Dispatch),
     )

@@ -23,27 +23,27 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    fit,
-    request::{caller, change, identity},
-    response::answered,
+    request::{caller, idempotent_call, identity},
+    response::to_response,
+    truncation,
 };
 use crate::{
     middleware::policy::check,
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
 
 /// The account id under which calls outside of any account store their idempotent responses.
-const NO_ACCOUNT: AccountId = AccountId(0);
+const OUTSIDE_ACCOUNTS: AccountId = AccountId(0);
 
 /// The paths of an update mask, sorted and without duplicates.
-pub(super) fn mask(fields: &mut Fields, mask: Option<prost_types::FieldMask>) -> Vec<String> {
+pub(super) fn mask(fields: &mut Validator, mask: Option<prost_types::FieldMask>) -> Vec<String> {
     let mut paths = mask.map(|mask| mask.paths).unwrap_or_default();
     if paths.is_empty() {
-        fields.refuse("update_mask", Rule::Required, "must name the fields to change");
+        fields.add_violation("update_mask", Rule::Required, "must name the fields to change");
     }
     paths.sort();
     paths.dedup();
@@ -53,12 +53,12 @@ pub(super) fn mask(fields: &mut Fields, mask: Option<prost_types::FieldMask>) ->
 /// Maximum characters of a domain, as in Chatwoot.
 const DOMAIN: usize = 100;
 
-fn locale(fields: &mut Fields, field: &str, locale: &str) {
+fn locale(fields: &mut Validator, field: &str, locale: &str) {
     let tag = locale
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
     if locale.is_empty() || locale.len() > 16 || !tag {
-        fields.refuse(
+        fields.add_violation(
             field,
             Rule::Invalid,
             "must be a BCP 47 tag of at most 16 characters, such as \"en\"",
@@ -110,9 +110,9 @@ impl AccountsService for AccountsApi {
     }
 
     async fn get_access(&self, request: Request<pb::GetAccessRequest>) -> Result<Response<pb::GetAccessResponse>, Status> {
-        let (caller, asked) = (caller(&request).or_status()?, request.get_ref());
-        check(policy::called(&asked.method), &caller).or_status()?;
-        let access = caller.access(AccountId(asked.account_id)).or_status()?;
+        let (caller, req) = (caller(&request).or_status()?, request.get_ref());
+        check(policy::called(&req.method), &caller).or_status()?;
+        let access = caller.access(AccountId(req.account_id)).or_status()?;
         Ok(Response::new(pb::GetAccessResponse {
             role: pb::Role::from(access.role).into(),
         }))
@@ -120,23 +120,23 @@ impl AccountsService for AccountsApi {
 
     async fn create_account(&self, request: Request<pb::CreateAccountRequest>) -> Result<Response<pb::CreateAccountResponse>, Status> {
         caller(&request).or_status()?.platform().or_status()?;
-        let asked = request.get_ref();
-        let mut fields = Fields::default();
-        fields.required_name("name", &asked.name, SHORT);
-        let language = if asked.locale.is_empty() { "en" } else { &asked.locale };
+        let req = request.get_ref();
+        let mut fields = Validator::default();
+        fields.required_name("name", &req.name, SHORT_TEXT);
+        let language = if req.locale.is_empty() { "en" } else { &req.locale };
         locale(&mut fields, "locale", language);
         let mut new = AccountPatch {
-            name: Some(asked.name.clone()),
+            name: Some(req.name.clone()),
             locale: Some(language.to_owned()),
-            status: status(&mut fields, "status", asked.status),
-            domain: Some(domain(&mut fields, "domain", asked.domain.clone())),
-            support_email: Some(fields.email("support_email", asked.support_email.clone())),
+            status: status(&mut fields, "status", req.status),
+            domain: Some(domain(&mut fields, "domain", req.domain.clone())),
+            support_email: Some(fields.email("support_email", req.support_email.clone())),
             ..AccountPatch::default()
         };
         for (field, given, patch) in [
-            ("features", &asked.features, &mut new.features),
-            ("limits", &asked.limits, &mut new.limits),
-            ("custom_attributes", &asked.custom_attributes, &mut new.custom_attributes),
+            ("features", &req.features, &mut new.features),
+            ("limits", &req.limits, &mut new.limits),
+            ("custom_attributes", &req.custom_attributes, &mut new.custom_attributes),
         ] {
             patch.replace = Some(fields.attributes(field, given.as_ref()));
         }
@@ -144,9 +144,9 @@ impl AccountsService for AccountsApi {
             account: Some(pb::Account::from_stored(row)),
             cursor,
         };
-        let call = change(&mut fields, &request, NO_ACCOUNT, respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.accounts.create(call, new).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.accounts.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_account(&self, request: Request<pb::GetAccountRequest>) -> Result<Response<pb::GetAccountResponse>, Status> {
@@ -161,19 +161,19 @@ impl AccountsService for AccountsApi {
     }
 
     async fn list_accounts(&self, request: Request<pb::ListAccountsRequest>) -> Result<Response<pb::ListAccountsResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListAccountsRequest::default();
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let req = request.get_ref();
+        let without_paging = pb::ListAccountsRequest::default();
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
+        fields.finish().or_status()?;
         let found = self.accounts.list(&*caller(&request).or_status()?, &page).await.or_status()?;
-        let (accounts, next_page_token) = page::fill(&same, &found, pb::Account::from_stored);
+        let (accounts, next_page_token) = page::fill(&without_paging, &found, pb::Account::from_stored);
         Ok(Response::new(pb::ListAccountsResponse { accounts, next_page_token }))
     }
 
     async fn update_account(&self, request: Request<pb::UpdateAccountRequest>) -> Result<Response<pb::UpdateAccountResponse>, Status> {
-        let asked = request.get_ref();
-        let account = required("account", asked.account.clone()).or_status()?;
+        let req = request.get_ref();
+        let account = required("account", req.account.clone()).or_status()?;
         caller(&request)
             .or_status()?
             .administer_or_platform(AccountId(account.id))
@@ -182,13 +182,13 @@ impl AccountsService for AccountsApi {
             account: Some(pb::Account::from_stored(row)),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(account.id), respond).or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(account.id), respond).or_status()?;
         let mut patch = AccountPatch::default();
-        for path in mask(&mut fields, asked.update_mask.clone()) {
+        for path in mask(&mut fields, req.update_mask.clone()) {
             match path.as_str() {
                 "name" => {
-                    fields.required_name("account.name", &account.name, SHORT);
+                    fields.required_name("account.name", &account.name, SHORT_TEXT);
                     patch.name = Some(account.name.clone());
                 }
                 "locale" => {
@@ -203,57 +203,57 @@ impl AccountsService for AccountsApi {
                 other => object(&mut fields, &mut patch, &account, other),
             }
         }
-        fields.done().or_status()?;
-        answered(self.accounts.update(call, patch).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.accounts.update(call, patch).await.or_status()?, respond)
     }
 
     async fn delete_account(&self, request: Request<pb::DeleteAccountRequest>) -> Result<Response<pb::DeleteAccountResponse>, Status> {
         let identity = identity(&request).or_status()?;
         identity.caller.platform().or_status()?;
         let respond = |(): &(), cursor| pb::DeleteAccountResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let account = AccountId(request.get_ref().account_id);
         // The audit event belongs to no account: those of the account are deleted with it.
         identity.set_audit_target(None, Some(("account_id", account.0)));
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.accounts.delete(call).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.accounts.delete(call).await.or_status()?, respond)
     }
 
     async fn delete_user(&self, request: Request<pb::DeleteUserRequest>) -> Result<Response<pb::DeleteUserResponse>, Status> {
         caller(&request).or_status()?.platform().or_status()?;
         let respond = |(): &(), cursor| pb::DeleteUserResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let id = UserId(request.get_ref().user_id);
-        let call = change(&mut fields, &request, NO_ACCOUNT, respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.users.delete(call, id).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.users.delete(call, id).await.or_status()?, respond)
     }
 
     async fn create_user(&self, request: Request<pb::CreateUserRequest>) -> Result<Response<pb::CreateUserResponse>, Status> {
         caller(&request).or_status()?.platform().or_status()?;
-        let asked = request.get_ref();
-        let mut fields = Fields::default();
-        fields.required_name("name", &asked.name, SHORT);
-        let email = fields.email("email", Some(asked.email.clone()));
+        let req = request.get_ref();
+        let mut fields = Validator::default();
+        fields.required_name("name", &req.name, SHORT_TEXT);
+        let email = fields.email("email", Some(req.email.clone()));
         if email.is_none() {
-            fields.refuse("email", Rule::Required, "must be given");
+            fields.add_violation("email", Rule::Required, "must be given");
         }
-        let display_name = fields.optional("display_name", asked.display_name.clone(), SHORT);
-        let custom_attributes = fields.attributes("custom_attributes", asked.custom_attributes.as_ref());
+        let display_name = fields.optional("display_name", req.display_name.clone(), SHORT_TEXT);
+        let custom_attributes = fields.attributes("custom_attributes", req.custom_attributes.as_ref());
         let respond = |row: &_, cursor| pb::CreateUserResponse {
             user: Some(pb::User::from_stored(row)),
             cursor,
         };
-        let call = change(&mut fields, &request, NO_ACCOUNT, respond).or_status()?;
-        fields.done().or_status()?;
+        let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
+        fields.finish().or_status()?;
         let new = NewUser {
-            name: asked.name.clone(),
+            name: req.name.clone(),
             email: email.unwrap_or_default(),
             display_name,
             custom_attributes: custom_attributes.into(),
         };
-        answered(self.users.create(call, new).await.or_status()?, respond)
+        to_response(self.users.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_user(&self, request: Request<pb::GetUserRequest>) -> Result<Response<pb::GetUserResponse>, Status> {
@@ -269,147 +269,147 @@ impl AccountsService for AccountsApi {
     }
 
     async fn update_user(&self, request: Request<pb::UpdateUserRequest>) -> Result<Response<pb::UpdateUserResponse>, Status> {
-        let asked = request.get_ref();
-        let user = required("user", asked.user.clone()).or_status()?;
+        let req = request.get_ref();
+        let user = required("user", req.user.clone()).or_status()?;
         let respond = |row: &_, cursor| pb::UpdateUserResponse {
             user: Some(pb::User::from_stored(row)),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, NO_ACCOUNT, respond).or_status()?;
-        let patch = user_patch(&mut fields, &user, asked.update_mask.clone());
-        fields.done().or_status()?;
-        answered(self.users.update(call, UserId(user.id), patch).await.or_status()?, respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
+        let patch = user_patch(&mut fields, &user, req.update_mask.clone());
+        fields.finish().or_status()?;
+        to_response(self.users.update(call, UserId(user.id), patch).await.or_status()?, respond)
     }
 
     async fn create_membership(
         &self,
         request: Request<pb::CreateMembershipRequest>,
     ) -> Result<Response<pb::CreateMembershipResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         caller(&request).or_status()?.platform().or_status()?;
-        let mut fields = Fields::default();
-        let user = UserId(fields.id("user_id", asked.user_id));
-        let new = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
-        if asked.role == 0 {
-            fields.refuse("role", Rule::Required, "must be agent or administrator");
+        let mut fields = Validator::default();
+        let user = UserId(fields.id("user_id", req.user_id));
+        let new = membership(&mut fields, req.role, req.availability, req.auto_offline);
+        if req.role == 0 {
+            fields.add_violation("role", Rule::Required, "must be agent or administrator");
         }
         let respond = |agent: &_, cursor: Bytes| pb::CreateMembershipResponse {
             agent: Some(pb::Agent::from_stored(agent)),
             cursor,
         };
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.members.create(call, user, new).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.members.create(call, user, new).await.or_status()?, respond)
     }
 
     async fn update_membership(
         &self,
         request: Request<pb::UpdateMembershipRequest>,
     ) -> Result<Response<pb::UpdateMembershipResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         caller(&request)
             .or_status()?
-            .administer_or_platform(AccountId(asked.account_id))
+            .administer_or_platform(AccountId(req.account_id))
             .or_status()?;
-        let mut fields = Fields::default();
-        let patch = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
+        let mut fields = Validator::default();
+        let patch = membership(&mut fields, req.role, req.availability, req.auto_offline);
         let respond = |agent: &_, cursor: Bytes| pb::UpdateMembershipResponse {
             agent: Some(pb::Agent::from_stored(agent)),
             cursor,
         };
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.members.update(call, UserId(asked.user_id), patch).await.or_status()?, respond)
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.members.update(call, UserId(req.user_id), patch).await.or_status()?, respond)
     }
 
     async fn delete_membership(
         &self,
         request: Request<pb::DeleteMembershipRequest>,
     ) -> Result<Response<pb::DeleteMembershipResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteMembershipResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.members.delete(call, UserId(asked.user_id)).await.or_status()?, respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.members.delete(call, UserId(req.user_id)).await.or_status()?, respond)
     }
 
     async fn update_own_availability(
         &self,
         request: Request<pb::UpdateOwnAvailabilityRequest>,
     ) -> Result<Response<pb::UpdateOwnAvailabilityResponse>, Status> {
-        self.own_availability_updated(request).await
+        self.handle_update_own_availability(request).await
     }
 
     async fn set_active_account(
         &self,
         request: Request<pb::SetActiveAccountRequest>,
     ) -> Result<Response<pb::SetActiveAccountResponse>, Status> {
-        self.active_account_set(request).await
+        self.handle_set_active_account(request).await
     }
 
     async fn get_cache_keys(&self, request: Request<pb::GetCacheKeysRequest>) -> Result<Response<pb::GetCacheKeysResponse>, Status> {
-        self.cache_keys_read(request).await
+        self.handle_get_cache_keys(request).await
     }
 
     async fn create_agent(&self, request: Request<pb::CreateAgentRequest>) -> Result<Response<pb::CreateAgentResponse>, Status> {
-        self.agent_created(request).await
+        self.handle_create_agent(request).await
     }
 
     async fn create_agents(&self, request: Request<pb::CreateAgentsRequest>) -> Result<Response<pb::CreateAgentsResponse>, Status> {
-        self.agents_created(request).await
+        self.handle_create_agents(request).await
     }
 
     async fn update_agent(&self, request: Request<pb::UpdateAgentRequest>) -> Result<Response<pb::UpdateAgentResponse>, Status> {
-        self.agent_updated(request).await
+        self.handle_update_agent(request).await
     }
 
     async fn list_members(&self, request: Request<pb::ListMembersRequest>) -> Result<Response<pb::ListMembersResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListMembersRequest {
-            account_id: asked.account_id,
+        let req = request.get_ref();
+        let without_paging = pb::ListMembersRequest {
+            account_id: req.account_id,
             ..pb::ListMembersRequest::default()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        fields.finish().or_status()?;
         let found = self
             .members
-            .list(&*caller(&request).or_status()?, AccountId(asked.account_id), &page)
+            .list(&*caller(&request).or_status()?, AccountId(req.account_id), &page)
             .await
             .or_status()?;
-        let (agents, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
+        let (agents, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListMembersResponse { agents, next_page_token }))
     }
 
     async fn create_token(&self, request: Request<pb::CreateTokenRequest>) -> Result<Response<pb::CreateTokenResponse>, Status> {
-        self.token_created(request).await
+        self.handle_create_token(request).await
     }
 
     async fn list_tokens(&self, request: Request<pb::ListTokensRequest>) -> Result<Response<pb::ListTokensResponse>, Status> {
-        self.tokens_listed(request).await
+        self.handle_list_tokens(request).await
     }
 
     async fn revoke_token(&self, request: Request<pb::RevokeTokenRequest>) -> Result<Response<pb::RevokeTokenResponse>, Status> {
-        self.token_revoked(request).await
+        self.handle_revoke_token(request).await
     }
 }
 
-fn status(fields: &mut Fields, field: &str, number: i32) -> Option<AccountStatus> {
+fn status(fields: &mut Validator, field: &str, number: i32) -> Option<AccountStatus> {
     let status = fields.kind::<pb::AccountStatus>(field, number);
     if status == Some(pb::AccountStatus::Deleted) {
-        fields.refuse(field, Rule::Invalid, "must be active or suspended; DeleteAccount deletes");
+        fields.add_violation(field, Rule::Invalid, "must be active or suspended; DeleteAccount deletes");
     }
     status.and_then(pb::AccountStatus::to_row)
 }
 
-fn domain(fields: &mut Fields, field: &str, domain: Option<String>) -> Option<String> {
+fn domain(fields: &mut Validator, field: &str, domain: Option<String>) -> Option<String> {
     fields.optional(field, domain, DOMAIN)
 }
 
 /// Adds an attribute object of an account, or one key of it, to the patch.
-fn object(fields: &mut Fields, whole: &mut AccountPatch, account: &pb::Account, path: &str) {
+fn object(fields: &mut Validator, whole: &mut AccountPatch, account: &pb::Account, path: &str) {
     let (name, key) = path.split_once('.').map_or((path, None), |(name, key)| (name, Some(key)));
     let (given, part) = match name {
         "features" => (&account.features, &mut whole.features),
@@ -429,11 +429,11 @@ fn memberships(profile: &Profile) -> Vec<pb::Membership> {
         account: Some(pb::Account::from_stored(account)),
         ..pb::Membership::from_stored(row)
     };
-    fit::memberships(profile.memberships.iter().map(with))
+    truncation::memberships(profile.memberships.iter().map(with))
 }
 
 /// The membership fields of a request. Unspecified ones are `None`.
-pub(super) fn membership(fields: &mut Fields, role: i32, availability: i32, auto_offline: Option<bool>) -> MembershipPatch {
+pub(super) fn membership(fields: &mut Validator, role: i32, availability: i32, auto_offline: Option<bool>) -> MembershipPatch {
     MembershipPatch {
         role: fields.kind::<pb::Role>("role", role).and_then(pb::Role::to_row),
         availability: fields
@@ -443,21 +443,21 @@ pub(super) fn membership(fields: &mut Fields, role: i32, availability: i32, auto
     }
 }
 
-fn user_patch(fields: &mut Fields, user: &pb::User, paths: Option<prost_types::FieldMask>) -> UserPatch {
+fn user_patch(fields: &mut Validator, user: &pb::User, paths: Option<prost_types::FieldMask>) -> UserPatch {
     let paths = mask(fields, paths);
     fields.within("user", |fields| {
         let mut patch = UserPatch::default();
         for path in paths {
             match path.as_str() {
                 "name" => {
-                    fields.required_name("name", &user.name, SHORT);
+                    fields.required_name("name", &user.name, SHORT_TEXT);
                     patch.name = Some(user.name.clone());
                 }
-                "display_name" => patch.display_name = Some(fields.optional("display_name", user.display_name.clone(), SHORT)),
+                "display_name" => patch.display_name = Some(fields.optional("display_name", user.display_name.clone(), SHORT_TEXT)),
                 "email" => {
                     patch.email = fields.email("email", Some(user.email.clone()));
                     if patch.email.is_none() {
-                        fields.refuse("email", Rule::Required, "must be given");
+                        fields.add_violation("email", Rule::Required, "must be given");
                     }
                 }
                 "avatar_url" => {

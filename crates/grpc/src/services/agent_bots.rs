@@ -18,13 +18,13 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -36,7 +36,7 @@ const TEXT: usize = 20_000;
 const URL: usize = 2048;
 
 /// The account that stores the response of an idempotent request; 0 if the bot belongs to no account.
-fn home(account_id: Option<i64>) -> AccountId {
+fn idempotency_account(account_id: Option<i64>) -> AccountId {
     AccountId(account_id.unwrap_or_default())
 }
 
@@ -67,29 +67,29 @@ impl AgentBotsService for AgentBotsApi {
             agent_bot: Some(bot.as_ref().to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, home(request.get_ref().account_id), respond).or_status()?;
-        let asked = request.into_inner();
-        fields.required_name("name", &asked.name, SHORT);
-        fields.text("description", &asked.description, TEXT);
-        fields.url("outgoing_url", &asked.outgoing_url, URL);
-        fields.url("avatar_url", &asked.avatar_url, URL);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, idempotency_account(request.get_ref().account_id), respond).or_status()?;
+        let req = request.into_inner();
+        fields.required_name("name", &req.name, SHORT_TEXT);
+        fields.text("description", &req.description, TEXT);
+        fields.url("outgoing_url", &req.outgoing_url, URL);
+        fields.url("avatar_url", &req.avatar_url, URL);
+        fields.finish().or_status()?;
         let new = NewAgentBot {
-            name: asked.name,
-            description: asked.description,
-            outgoing_url: asked.outgoing_url,
-            avatar_url: asked.avatar_url,
+            name: req.name,
+            description: req.description,
+            outgoing_url: req.outgoing_url,
+            avatar_url: req.avatar_url,
         };
-        answered(self.agent_bots.create(call, account, new).await.or_status()?, respond)
+        to_response(self.agent_bots.create(call, account, new).await.or_status()?, respond)
     }
 
     async fn get_agent_bot(&self, request: Request<pb::GetAgentBotRequest>) -> Result<Response<pb::GetAgentBotResponse>, Status> {
-        let asked = request.get_ref();
-        let account = asked.account_id.map(AccountId);
+        let req = request.get_ref();
+        let account = req.account_id.map(AccountId);
         let bot = self
             .agent_bots
-            .get(&*caller(&request).or_status()?, account, AgentBotId(asked.agent_bot_id))
+            .get(&*caller(&request).or_status()?, account, AgentBotId(req.agent_bot_id))
             .await
             .or_status()?;
         Ok(Response::new(pb::GetAgentBotResponse {
@@ -98,22 +98,22 @@ impl AgentBotsService for AgentBotsApi {
     }
 
     async fn list_agent_bots(&self, request: Request<pb::ListAgentBotsRequest>) -> Result<Response<pb::ListAgentBotsResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListAgentBotsRequest {
+        let req = request.get_ref();
+        let without_paging = pb::ListAgentBotsRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
-        fields.done().or_status()?;
-        let account = asked.account_id.map(AccountId);
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
+        fields.finish().or_status()?;
+        let account = req.account_id.map(AccountId);
         let found = self
             .agent_bots
             .list(&*caller(&request).or_status()?, account, &page)
             .await
             .or_status()?;
-        let (agent_bots, next_page_token) = page::fill(&same, &found, pb::AgentBot::from_stored);
+        let (agent_bots, next_page_token) = page::fill(&without_paging, &found, pb::AgentBot::from_stored);
         Ok(Response::new(pb::ListAgentBotsResponse {
             agent_bots,
             next_page_token,
@@ -131,29 +131,29 @@ impl AgentBotsService for AgentBotsApi {
             agent_bot: Some(bot.as_ref().to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, home(request.get_ref().account_id), respond).or_status()?;
-        let asked = request.into_inner();
-        let bot = required("agent_bot", asked.agent_bot).or_status()?;
-        let paths = mask(&mut fields, asked.update_mask);
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, idempotency_account(request.get_ref().account_id), respond).or_status()?;
+        let req = request.into_inner();
+        let bot = required("agent_bot", req.agent_bot).or_status()?;
+        let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("agent_bot", |fields| patch(fields, &bot, paths));
-        fields.done().or_status()?;
-        answered(
+        fields.finish().or_status()?;
+        to_response(
             self.agent_bots.update(call, account, AgentBotId(bot.id), patch).await.or_status()?,
             respond,
         )
     }
 
     async fn delete_agent_bot(&self, request: Request<pb::DeleteAgentBotRequest>) -> Result<Response<pb::DeleteAgentBotResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteAgentBotResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, home(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        let account = asked.account_id.map(AccountId);
-        answered(
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, idempotency_account(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        let account = req.account_id.map(AccountId);
+        to_response(
             self.agent_bots
-                .delete(call, account, AgentBotId(asked.agent_bot_id))
+                .delete(call, account, AgentBotId(req.agent_bot_id))
                 .await
                 .or_status()?,
             respond,
@@ -164,8 +164,8 @@ impl AgentBotsService for AgentBotsApi {
         &self,
         request: Request<pb::GetInboxAgentBotRequest>,
     ) -> Result<Response<pb::GetInboxAgentBotResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, inbox) = (AccountId(asked.account_id), InboxId(asked.inbox_id));
+        let req = request.get_ref();
+        let (account, inbox) = (AccountId(req.account_id), InboxId(req.inbox_id));
         let bot = self
             .agent_bots
             .of_inbox(&*caller(&request).or_status()?, account, inbox)
@@ -181,28 +181,28 @@ impl AgentBotsService for AgentBotsApi {
         &self,
         request: Request<pb::SetInboxAgentBotRequest>,
     ) -> Result<Response<pb::SetInboxAgentBotResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |inbox: &Arc<Inbox>, cursor: Bytes| pb::SetInboxAgentBotResponse {
             inbox: Some(inbox_of(inbox, Reveal::Everything)),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        let bot = asked.agent_bot_id.map(|id| (AgentBotId(id), !asked.inactive));
-        answered(
-            self.agent_bots.set_of_inbox(call, InboxId(asked.inbox_id), bot).await.or_status()?,
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        let bot = req.agent_bot_id.map(|id| (AgentBotId(id), !req.inactive));
+        to_response(
+            self.agent_bots.set_of_inbox(call, InboxId(req.inbox_id), bot).await.or_status()?,
             respond,
         )
     }
 }
 
-fn patch(fields: &mut Fields, bot: &pb::AgentBot, paths: Vec<String>) -> AgentBotPatch {
+fn patch(fields: &mut Validator, bot: &pb::AgentBot, paths: Vec<String>) -> AgentBotPatch {
     let mut patch = AgentBotPatch::default();
     for path in paths {
         match path.as_str() {
             "name" => {
-                fields.required_name("name", &bot.name, SHORT);
+                fields.required_name("name", &bot.name, SHORT_TEXT);
                 patch.name = Some(bot.name.clone());
             }
             "description" => {

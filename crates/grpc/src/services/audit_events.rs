@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::request::caller;
 use crate::{
     status::OrStatus as _,
-    validation::{fields::Fields, page},
+    validation::{fields::Validator, page},
 };
 
 /// The default page size.
@@ -38,26 +38,26 @@ impl AuditService for AuditApi {
         request: Request<pb::ListAuditEventsRequest>,
     ) -> Result<Response<pb::ListAuditEventsResponse>, Status> {
         let caller = caller(&request).or_status()?;
-        let asked = request.into_inner();
-        let same = pb::ListAuditEventsRequest {
+        let req = request.into_inner();
+        let without_paging = pb::ListAuditEventsRequest {
             page_size: 0,
             page_token: String::new(),
             skip: 0,
             with_total_size: false,
-            ..asked
+            ..req
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, PAGE), &req.page_token, req.skip);
+        fields.finish().or_status()?;
         // Events that this replica has recorded but not stored yet must be in the list.
         self.audit_events.flush().await;
-        let account = asked.account_id.map(AccountId);
+        let account = req.account_id.map(AccountId);
         let (found, total) = self
             .audit_events
-            .list(&caller, account, &page, asked.with_total_size)
+            .list(&caller, account, &page, req.with_total_size)
             .await
             .or_status()?;
-        let (audit_events, next_page_token) = page::fill(&same, &found, |row| event(row.clone()));
+        let (audit_events, next_page_token) = page::fill(&without_paging, &found, |row| event(row.clone()));
         Ok(Response::new(pb::ListAuditEventsResponse {
             audit_events,
             next_page_token,

@@ -16,13 +16,13 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -56,25 +56,25 @@ impl CannedResponsesService for CannedResponsesApi {
             canned_response: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let canned_response = required("canned_response", asked.canned_response).or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let req = request.into_inner();
+        let canned_response = required("canned_response", req.canned_response).or_status()?;
         fields.within("canned_response", |fields| {
-            fields.required("short_code", &canned_response.short_code, SHORT);
+            fields.required("short_code", &canned_response.short_code, SHORT_TEXT);
             fields.required("content", &canned_response.content, TEXT);
         });
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let pb::CannedResponse { short_code, content, .. } = canned_response;
-        answered(self.canned_responses.create(call, short_code, content).await.or_status()?, respond)
+        to_response(self.canned_responses.create(call, short_code, content).await.or_status()?, respond)
     }
 
     async fn get_canned_response(
         &self,
         request: Request<pb::GetCannedResponseRequest>,
     ) -> Result<Response<pb::GetCannedResponseResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, id) = (AccountId(asked.account_id), CannedResponseId(asked.canned_response_id));
+        let req = request.get_ref();
+        let (account, id) = (AccountId(req.account_id), CannedResponseId(req.canned_response_id));
         let row = self
             .canned_responses
             .get(&*caller(&request).or_status()?, account, id)
@@ -89,24 +89,20 @@ impl CannedResponsesService for CannedResponsesApi {
         &self,
         request: Request<pb::ListCannedResponsesRequest>,
     ) -> Result<Response<pb::ListCannedResponsesResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListCannedResponsesRequest {
+        let req = request.get_ref();
+        let without_paging = pb::ListCannedResponsesRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         caller.access(account).or_status()?;
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.text("query", &asked.query, SHORT);
-        fields.done().or_status()?;
-        let found = self
-            .canned_responses
-            .list(&caller, account, &asked.query, &page)
-            .await
-            .or_status()?;
-        let (canned_responses, next_page_token) = page::fill(&same, &found, pb::CannedResponse::from_stored);
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        fields.text("query", &req.query, SHORT_TEXT);
+        fields.finish().or_status()?;
+        let found = self.canned_responses.list(&caller, account, &req.query, &page).await.or_status()?;
+        let (canned_responses, next_page_token) = page::fill(&without_paging, &found, pb::CannedResponse::from_stored);
         Ok(Response::new(pb::ListCannedResponsesResponse {
             canned_responses,
             next_page_token,
@@ -123,14 +119,14 @@ impl CannedResponsesService for CannedResponsesApi {
             canned_response: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let canned_response = required("canned_response", asked.canned_response).or_status()?;
-        let paths = mask(&mut fields, asked.update_mask);
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let req = request.into_inner();
+        let canned_response = required("canned_response", req.canned_response).or_status()?;
+        let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("canned_response", |fields| patch(fields, &canned_response, &paths));
-        fields.done().or_status()?;
-        answered(
+        fields.finish().or_status()?;
+        to_response(
             self.canned_responses
                 .update(call, CannedResponseId(canned_response.id), patch)
                 .await
@@ -143,18 +139,15 @@ impl CannedResponsesService for CannedResponsesApi {
         &self,
         request: Request<pb::DeleteCannedResponseRequest>,
     ) -> Result<Response<pb::DeleteCannedResponseResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteCannedResponseResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(
             self.canned_responses
-                .delete(call, CannedResponseId(asked.canned_response_id))
+                .delete(call, CannedResponseId(req.canned_response_id))
                 .await
                 .or_status()?,
             respond,
@@ -162,12 +155,12 @@ impl CannedResponsesService for CannedResponsesApi {
     }
 }
 
-fn patch(fields: &mut Fields, response: &pb::CannedResponse, paths: &[String]) -> CannedResponsePatch {
+fn patch(fields: &mut Validator, response: &pb::CannedResponse, paths: &[String]) -> CannedResponsePatch {
     let mut patch = CannedResponsePatch::default();
     for path in paths {
         match path.as_str() {
             "short_code" => {
-                fields.required(path, &response.short_code, SHORT);
+                fields.required(path, &response.short_code, SHORT_TEXT);
                 patch.short_code = Some(response.short_code.clone());
             }
             "content" => {

@@ -31,12 +31,14 @@ use parley_types::{
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{files, keyed::Keyed, messages, request::change_as, response::answered, service_context::ServiceContext};
+use super::{
+    files, idempotency::IdempotentRequest, messages, request::idempotent_call_as, response::to_response, service_context::ServiceContext,
+};
 use crate::{
     middleware::{authenticator::Payer, call_span::traceparent},
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -83,32 +85,32 @@ impl ClientApi {
 
     /// Adds the messages visible to the contact to a conversation that was changed. They are read after the change and are not part of the
     /// stored idempotent response.
-    async fn shown(&self, visitor: &ContactSession, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
+    async fn add_messages(&self, visitor: &ContactSession, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
         if let Some(conversation) = conversation {
             let newest = self
                 .conversations
                 .newest_messages(visitor.account(), ConversationId(conversation.id))
                 .await?;
-            put_messages(conversation, &newest, visitor);
+            set_messages(conversation, &newest, visitor);
         }
         Ok(())
     }
 }
 
-fn call<R: Keyed, T: 'static, M: prost::Message + 'static>(
-    fields: &mut Fields,
+fn call<R: IdempotentRequest, T: 'static, M: prost::Message + 'static>(
+    fields: &mut Validator,
     request: &Request<R>,
     visitor: &ContactSession,
     respond: impl Fn(&T, Bytes) -> M + Send + Sync + 'static,
 ) -> Call<T> {
-    change_as(fields, request, Arc::clone(&visitor.caller), visitor.account(), respond)
+    idempotent_call_as(fields, request, Arc::clone(&visitor.caller), visitor.account(), respond)
 }
 
-fn signature(fields: &mut Fields, signature: Option<pb::ClientSignature>) -> Signature {
+fn signature(fields: &mut Validator, signature: Option<pb::ClientSignature>) -> Signature {
     let signature = signature.unwrap_or_default();
     fields.within("signature", |fields| {
-        fields.text("identifier", &signature.identifier, SHORT);
-        fields.text("identifier_hash", &signature.identifier_hash, SHORT);
+        fields.text("identifier", &signature.identifier, SHORT_TEXT);
+        fields.text("identifier_hash", &signature.identifier_hash, SHORT_TEXT);
     });
     Signature {
         identifier: signature.identifier,
@@ -116,17 +118,17 @@ fn signature(fields: &mut Fields, signature: Option<pb::ClientSignature>) -> Sig
     }
 }
 
-macro_rules! said {
-    ($fields:ident, $asked:ident, $attributes:ident) => {{
-        if let Some(url) = &$asked.avatar_url {
+macro_rules! client_fields {
+    ($fields:ident, $req:ident, $attributes:ident) => {{
+        if let Some(url) = &$req.avatar_url {
             $fields.url("avatar_url", url, URL);
         }
         ClientFields {
-            email: $fields.email("email", $asked.email),
-            name: $fields.optional("name", $asked.name, SHORT),
-            phone_number: $fields.phone_number("phone_number", $asked.phone_number),
-            avatar_url: $asked.avatar_url.filter(|url| !url.is_empty()),
-            custom_attributes: $fields.$attributes("custom_attributes", $asked.custom_attributes.as_ref()),
+            email: $fields.email("email", $req.email),
+            name: $fields.optional("name", $req.name, SHORT_TEXT),
+            phone_number: $fields.phone_number("phone_number", $req.phone_number),
+            avatar_url: $req.avatar_url.filter(|url| !url.is_empty()),
+            custom_attributes: $fields.$attributes("custom_attributes", $req.custom_attributes.as_ref()),
         }
     }};
 }
@@ -154,9 +156,9 @@ impl ClientService for ClientApi {
             session: Some(client.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let account = public_inbox.inbox.row.account_id;
-        let mut call = change_as(&mut fields, &request, Arc::clone(&public_inbox.caller), account, respond);
+        let mut call = idempotent_call_as(&mut fields, &request, Arc::clone(&public_inbox.caller), account, respond);
         // Without a session, only the client address distinguishes callers.
         match request.extensions().get::<ClientAddress>() {
             // Disable idempotency: all clients behind that proxy have the same address, and the stored response contains the credential of
@@ -171,12 +173,12 @@ impl ClientService for ClientApi {
                 }
             }
         }
-        let asked = request.into_inner();
-        let signature = signature(&mut fields, asked.signature);
-        let source_id = fields.optional("source_id", asked.source_id, SHORT);
-        let new = said!(fields, asked, attributes);
-        fields.done().or_status()?;
-        answered(
+        let req = request.into_inner();
+        let signature = signature(&mut fields, req.signature);
+        let source_id = fields.optional("source_id", req.source_id, SHORT_TEXT);
+        let new = client_fields!(fields, req, attributes);
+        fields.finish().or_status()?;
+        to_response(
             self.sessions
                 .create(call, public_inbox, source_id, signature, new)
                 .await
@@ -192,9 +194,9 @@ impl ClientService for ClientApi {
         let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
         self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
         let traceparent = traceparent(&request);
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let signature = signature(&mut fields, request.into_inner().signature);
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let client = self.sessions.get(&visitor, &signature, traceparent).await.or_status()?;
         Ok(Response::new(pb::GetClientSessionResponse {
             session: Some(client.to_proto()),
@@ -211,36 +213,35 @@ impl ClientService for ClientApi {
             session: Some(client.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = call(&mut fields, &request, &visitor, respond);
-        let asked = request.into_inner();
-        let signature = signature(&mut fields, asked.signature);
-        let said = said!(fields, asked, attribute_update);
-        fields.done().or_status()?;
-        answered(self.sessions.update(call, &visitor, signature, said).await.or_status()?, respond)
+        let req = request.into_inner();
+        let signature = signature(&mut fields, req.signature);
+        let client_fields = client_fields!(fields, req, attribute_update);
+        fields.finish().or_status()?;
+        to_response(
+            self.sessions.update(call, &visitor, signature, client_fields).await.or_status()?,
+            respond,
+        )
     }
 
     async fn list_client_conversations(
         &self,
         request: Request<pb::ListClientConversationsRequest>,
     ) -> Result<Response<pb::ListClientConversationsResponse>, Status> {
-        let asked = request.get_ref();
-        let visitor = self.visitor(asked.session.as_ref()).await.or_status()?;
-        let same = pb::ListClientConversationsRequest {
+        let req = request.get_ref();
+        let visitor = self.visitor(req.session.as_ref()).await.or_status()?;
+        let without_paging = pb::ListClientConversationsRequest {
             page_size: 0,
             page_token: String::new(),
             without_messages: false,
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, 0);
-        fields.done().or_status()?;
-        let found = self
-            .conversations
-            .list(&visitor, !asked.without_messages, &page)
-            .await
-            .or_status()?;
-        let (conversations, next_page_token) = page::fill(&same, &found, |found| seen(found, &visitor));
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 25), &req.page_token, 0);
+        fields.finish().or_status()?;
+        let found = self.conversations.list(&visitor, !req.without_messages, &page).await.or_status()?;
+        let (conversations, next_page_token) = page::fill(&without_paging, &found, |found| seen(found, &visitor));
         Ok(Response::new(pb::ListClientConversationsResponse {
             conversations,
             next_page_token,
@@ -255,17 +256,19 @@ impl ClientService for ClientApi {
         self.charge(&request, &visitor, Some(Activity::Conversation)).or_status()?;
         let session = Arc::clone(&visitor);
         let respond = move |made: &CreatedConversation, cursor: Bytes| pb::CreateClientConversationResponse {
-            conversation: Some(bare(&made.conversation.conversation, &session)),
+            conversation: Some(without_messages(&made.conversation.conversation, &session)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = call(&mut fields, &request, &visitor, respond.clone());
-        let asked = request.into_inner();
-        let custom_attributes = fields.conversation_attributes("custom_attributes", asked.custom_attributes.as_ref());
-        fields.done().or_status()?;
+        let req = request.into_inner();
+        let custom_attributes = fields.conversation_attributes("custom_attributes", req.custom_attributes.as_ref());
+        fields.finish().or_status()?;
         let made = self.conversations.create(call, &visitor, custom_attributes).await.or_status()?;
-        let mut response = answered(made, respond)?;
-        self.shown(&visitor, &mut response.get_mut().conversation).await.or_status()?;
+        let mut response = to_response(made, respond)?;
+        self.add_messages(&visitor, &mut response.get_mut().conversation)
+            .await
+            .or_status()?;
         Ok(response)
     }
 
@@ -273,11 +276,11 @@ impl ClientService for ClientApi {
         &self,
         request: Request<pb::GetClientConversationRequest>,
     ) -> Result<Response<pb::GetClientConversationResponse>, Status> {
-        let asked = request.get_ref();
-        let visitor = self.visitor(asked.session.as_ref()).await.or_status()?;
+        let req = request.get_ref();
+        let visitor = self.visitor(req.session.as_ref()).await.or_status()?;
         let found = self
             .conversations
-            .get(&visitor, ConversationId(asked.conversation_id))
+            .get(&visitor, ConversationId(req.conversation_id))
             .await
             .or_status()?;
         Ok(Response::new(pb::GetClientConversationResponse {
@@ -293,15 +296,17 @@ impl ClientService for ClientApi {
         self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
         let session = Arc::clone(&visitor);
         let respond = move |set: &StatusSet, cursor: Bytes| pb::ResolveClientConversationResponse {
-            conversation: Some(bare(&set.conversation.conversation, &session)),
+            conversation: Some(without_messages(&set.conversation.conversation, &session)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = call(&mut fields, &request, &visitor, respond.clone());
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let id = ConversationId(request.get_ref().conversation_id);
-        let mut response = answered(self.conversations.resolve(call, id).await.or_status()?, respond)?;
-        self.shown(&visitor, &mut response.get_mut().conversation).await.or_status()?;
+        let mut response = to_response(self.conversations.resolve(call, id).await.or_status()?, respond)?;
+        self.add_messages(&visitor, &mut response.get_mut().conversation)
+            .await
+            .or_status()?;
         Ok(response)
     }
 
@@ -309,11 +314,11 @@ impl ClientService for ClientApi {
         &self,
         request: Request<pb::SetClientTypingRequest>,
     ) -> Result<Response<pb::SetClientTypingResponse>, Status> {
-        let asked = request.get_ref();
-        let visitor = self.visitor(asked.session.as_ref()).await.or_status()?;
+        let req = request.get_ref();
+        let visitor = self.visitor(req.session.as_ref()).await.or_status()?;
         self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
-        let id = ConversationId(asked.conversation_id);
-        let head = self.conversations.set_typing(&visitor, id, asked.typing).await.or_status()?;
+        let id = ConversationId(req.conversation_id);
+        let head = self.conversations.set_typing(&visitor, id, req.typing).await.or_status()?;
         Ok(Response::new(pb::SetClientTypingResponse { cursor: head.encode() }))
     }
 
@@ -324,36 +329,36 @@ impl ClientService for ClientApi {
         let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
         self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::MarkClientConversationSeenResponse { cursor };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = call(&mut fields, &request, &visitor, respond);
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let id = ConversationId(request.get_ref().conversation_id);
-        answered(self.conversations.mark_seen(call, id).await.or_status()?, respond)
+        to_response(self.conversations.mark_seen(call, id).await.or_status()?, respond)
     }
 
     async fn list_client_messages(
         &self,
         request: Request<pb::ListClientMessagesRequest>,
     ) -> Result<Response<pb::ListClientMessagesResponse>, Status> {
-        let asked = request.get_ref();
-        let visitor = self.visitor(asked.session.as_ref()).await.or_status()?;
-        let same = pb::ListClientMessagesRequest {
+        let req = request.get_ref();
+        let visitor = self.visitor(req.session.as_ref()).await.or_status()?;
+        let without_paging = pb::ListClientMessagesRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 20), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 20), &req.page_token, 0);
+        fields.finish().or_status()?;
         page.check_key(&[Sort::by_id(true)]).or_status()?;
-        let before = page.after.map(|key| key.id).or(asked.before).map(MessageId);
-        let id = ConversationId(asked.conversation_id);
+        let before = page.after.map(|key| key.id).or(req.before).map(MessageId);
+        let id = ConversationId(req.conversation_id);
         let found = self.messages.list(&visitor, id, before, page.size).await.or_status()?;
         let session = &visitor.client.row;
-        let (messages, next) = messages::shown(&found, false, |message| client_message(message, session));
+        let (messages, next) = messages::page_of(&found, false, |message| client_message(message, session));
         Ok(Response::new(pb::ListClientMessagesResponse {
             messages,
-            next_page_token: page::write(&same, next.as_ref()),
+            next_page_token: page::write(&without_paging, next.as_ref()),
         }))
     }
 
@@ -368,20 +373,20 @@ impl ClientService for ClientApi {
             message: created.first().map(|message| client_message(message, &session.client.row)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = call(&mut fields, &request, &visitor, respond.clone());
-        let asked = request.into_inner();
-        let id = ConversationId(asked.conversation_id);
-        if let Some(content) = &asked.content {
+        let req = request.into_inner();
+        let id = ConversationId(req.conversation_id);
+        if let Some(content) = &req.content {
             fields.text("content", content, CONTENT);
         }
-        if let Some(echo_id) = &asked.echo_id {
-            fields.text("echo_id", echo_id, SHORT);
+        if let Some(echo_id) = &req.echo_id {
+            fields.text("echo_id", echo_id, SHORT_TEXT);
         }
-        fields.done().or_status()?;
-        answered(
+        fields.finish().or_status()?;
+        to_response(
             self.messages
-                .create(call, id, asked.content, asked.echo_id, asked.upload_ids)
+                .create(call, id, req.content, req.echo_id, req.upload_ids)
                 .await
                 .or_status()?,
             respond,
@@ -422,26 +427,26 @@ impl ClientService for ClientApi {
             message: Some(client_message(message, &session.client.row)),
             cursor,
         };
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let call = call(&mut fields, &request, &visitor, respond.clone());
-        let asked = request.into_inner();
+        let req = request.into_inner();
         let within = prost_types::Struct {
-            fields: asked
+            fields: req
                 .submitted_values
                 .map(|value| ("submitted_values".to_owned(), value))
                 .into_iter()
                 .collect(),
         };
         let mut object = fields.attribute_update("submitted_values", Some(&within));
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let submitted = object.remove("submitted_values").unwrap_or_default();
-        let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        answered(self.messages.submit(call, conversation, id, submitted).await.or_status()?, respond)
+        let (conversation, id) = (ConversationId(req.conversation_id), MessageId(req.message_id));
+        to_response(self.messages.submit(call, conversation, id, submitted).await.or_status()?, respond)
     }
 }
 
 /// Sets the newest messages of a conversation, oldest first: as many as fit into a page.
-fn put_messages(conversation: &mut pb::ClientConversation, newest: &Newest, visitor: &ContactSession) {
+fn set_messages(conversation: &mut pb::ClientConversation, newest: &Newest, visitor: &ContactSession) {
     let shown = |message| client_message(message, &visitor.client.row);
     let (mut messages, whole) = page::take(newest.messages.iter().rev(), shown);
     messages.reverse();
@@ -452,12 +457,12 @@ fn put_messages(conversation: &mut pb::ClientConversation, newest: &Newest, visi
 }
 
 fn seen(seen: &Seen, visitor: &ContactSession) -> pb::ClientConversation {
-    let mut conversation = bare(&seen.conversation, visitor);
-    put_messages(&mut conversation, &seen.newest, visitor);
+    let mut conversation = without_messages(&seen.conversation, visitor);
+    set_messages(&mut conversation, &seen.newest, visitor);
     conversation
 }
 
 /// A conversation without messages.
-fn bare(conversation: &Conversation, visitor: &ContactSession) -> pb::ClientConversation {
+fn without_messages(conversation: &Conversation, visitor: &ContactSession) -> pb::ClientConversation {
     client_conversation(conversation, &[], &visitor.client.row)
 }

@@ -9,7 +9,8 @@ use parley_eventlog::{
     subscription::Credit,
 };
 use parley_proto::{
-    self as pb, consume_open, consume_request::Request as Said, consume_response::Response as Told, frame::Frame, subscribe_request::Start,
+    self as pb, consume_open, consume_request::Request as RequestKind, consume_response::Response as ResponseKind, frame::Frame,
+    subscribe_request::Start,
 };
 use parley_types::{
     error::{Error, Result, Rule},
@@ -19,16 +20,16 @@ use prost::Message as _;
 use tonic::{Request, Status, Streaming};
 
 use super::{
-    last_cursor::LastCursor,
     service_context::ServiceContext,
-    stall::Watched,
-    streams::{End, Watch},
+    stall::WatchedStream,
+    stream_position::StreamPosition,
+    streams::{End, StreamGuard},
 };
 use crate::{
     meter,
     status::{OrStatus as _, ended_at, to_status},
     validation::{
-        fields::{Fields, required},
+        fields::{Validator, required},
         subscriptions::{filter, heartbeat, start},
     },
 };
@@ -37,10 +38,10 @@ use crate::{
 const NAME: usize = 255;
 
 /// Maximum number of queued client requests that are handled together.
-const TOGETHER: usize = 256;
+const MAX_BATCHED_REQUESTS: usize = 256;
 
 /// The responses of a session.
-pub type Frames = Watched<Frame>;
+pub type Frames = WatchedStream<Frame>;
 
 /// Opens a session from the first request of the stream.
 ///
@@ -50,77 +51,77 @@ pub type Frames = Watched<Frame>;
 pub async fn open(server: &ServiceContext, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Frames, Status> {
     let (metadata, extensions, mut inbound) = request.into_parts();
     let first = inbound.message().await?.and_then(|first| first.request);
-    let Some(Said::Open(asked)) = first else {
+    let Some(RequestKind::Open(open)) = first else {
         return Err(to_status(Error::invalid("open", Rule::Required, "must come first")));
     };
     let request = Request::from_parts(metadata, extensions, ());
-    let account = AccountId(asked.account_id);
+    let account = AccountId(open.account_id);
     super::request::caller(&request)
         .or_status()?
-        .consume(account, &asked.consumer)
+        .consume(account, &open.consumer)
         .or_status()?;
-    let watch = Watch::over(server, &request, account).or_status()?;
-    let mut fields = Fields::default();
-    fields.required_name("open.consumer", &asked.consumer, NAME);
-    let (shard_count, shard) = (asked.shard_count.max(1), asked.shard);
+    let guard = StreamGuard::over(server, &request, account).or_status()?;
+    let mut fields = Validator::default();
+    fields.required_name("open.consumer", &open.consumer, NAME);
+    let (shard_count, shard) = (open.shard_count.max(1), open.shard);
     if shard_count > SHARDS {
-        fields.refuse("open.shard_count", Rule::OutOfRange(SHARDS.into()), "must be between 1 and 256");
+        fields.add_violation("open.shard_count", Rule::OutOfRange(SHARDS.into()), "must be between 1 and 256");
     } else if shard >= shard_count {
-        fields.refuse(
+        fields.add_violation(
             "open.shard",
             Rule::OutOfRange(i64::from(shard_count) - 1),
             "must be below shard_count",
         );
     }
-    let begin = start(&mut fields, begin(asked.start).as_ref()).or_status()?;
-    let checked = asked.filter.map(canonical);
+    let begin = start(&mut fields, begin(open.start).as_ref()).or_status()?;
+    let checked = open.filter.map(canonical);
     if let Some(checked) = &checked {
-        fields.within("open", |fields| filter(fields, checked.clone(), watch.access()));
+        fields.within("open", |fields| filter(fields, checked.clone(), guard.access()));
     }
-    let heartbeat = fields.within("open", |fields| heartbeat(fields, asked.heartbeat.as_ref()));
-    fields.done().or_status()?;
+    let heartbeat = fields.within("open", |fields| heartbeat(fields, open.heartbeat.as_ref()));
+    fields.finish().or_status()?;
     let opening = Opening {
         seat: Seat {
             account,
-            consumer: asked.consumer,
+            consumer: open.consumer,
             shard: shard.into(),
         },
         shard_count: shard_count.into(),
         filter: checked.map(|filter| filter.encode_to_vec()),
     };
-    let credit = asked.credit.map_or(Credit { events: 0, bytes: None }, |credit| Credit {
+    let credit = open.credit.map_or(Credit { events: 0, bytes: None }, |credit| Credit {
         events: credit.events.into(),
         bytes: Some(credit.bytes).filter(|bytes| *bytes > 0),
     });
-    let stored = |bytes: &[u8]| stored_filter(bytes, &watch);
+    let stored = |bytes: &[u8]| stored_filter(bytes, &guard);
     let session = server
         .events
         .hub
         .consume(&opening, begin, stored, heartbeat, credit)
         .await
         .or_status()?;
-    let opened = Told::Opened(pb::ConsumeOpened {
+    let opened = ResponseKind::Opened(pb::ConsumeOpened {
         cursor: session.began().encode(),
         fence: session.fence().cast_unsigned(),
     });
-    let last = LastCursor::default();
-    last.set(Some(session.position()));
-    let consuming = Consuming {
+    let position = StreamPosition::default();
+    position.set(Some(session.position()));
+    let consumer_stream = ConsumerStream {
         session,
-        watch,
-        last: last.clone(),
+        guard,
+        position: position.clone(),
         inbound: Some(inbound),
-        ready: Some(told(opened)),
+        ready: Some(to_frame(opened)),
         ended: false,
     };
-    let frames = stream::unfold(consuming, |mut consuming| async move {
-        let item = consuming.next().await;
+    let frames = stream::unfold(consumer_stream, |mut consumer_stream| async move {
+        let item = consumer_stream.next().await;
         if item.is_none() {
-            consuming.session.leave().await;
+            consumer_stream.session.leave().await;
         }
-        Some((item?, consuming))
+        Some((item?, consumer_stream))
     });
-    Ok(server.stalls.watch(Kind::Consume, last, frames))
+    Ok(server.stalls.watch(Kind::Consume, position, frames))
 }
 
 fn begin(start: Option<consume_open::Start>) -> Option<Start> {
@@ -147,12 +148,12 @@ fn canonical(mut filter: pb::EventFilter) -> pb::EventFilter {
 }
 
 /// Decodes a filter that was validated when the consumer was created, restricted to what this caller may access.
-fn stored_filter(bytes: &[u8], watch: &Watch) -> Filter {
+fn stored_filter(bytes: &[u8], guard: &StreamGuard) -> Filter {
     let stored = pb::EventFilter::decode(bytes).unwrap_or_default();
-    filter(&mut Fields::default(), stored, watch.access())
+    filter(&mut Validator::default(), stored, guard.access())
 }
 
-fn told(response: Told) -> Frame {
+fn to_frame(response: ResponseKind) -> Frame {
     let mut frame = Frame::default();
     let response = pb::ConsumeResponse { response: Some(response) };
     frame.push(response.encode_to_vec().into());
@@ -160,50 +161,50 @@ fn told(response: Told) -> Frame {
 }
 
 /// An open session. It ends for one of the reasons in the contract, or when the client closes its side.
-struct Consuming {
+struct ConsumerStream {
     session: Session,
-    watch: Watch,
-    last: LastCursor,
+    guard: StreamGuard,
+    position: StreamPosition,
     /// `None` after the client has closed its side.
     inbound: Option<Streaming<pb::ConsumeRequest>>,
     ready: Option<Frame>,
     ended: bool,
 }
 
-/// The first event of the `select!` in [`Consuming::next`].
+/// The first event of the `select!` in [`ConsumerStream::next`].
 enum Event {
     Ended(End),
-    Said(Result<Option<pb::ConsumeRequest>, Status>),
+    Received(Result<Option<pb::ConsumeRequest>, Status>),
     Next(Result<Frame>),
 }
 
-impl Consuming {
+impl ConsumerStream {
     async fn next(&mut self) -> Option<Result<Frame, Status>> {
         if self.ended {
             return None;
         }
         loop {
             if let Some(frame) = self.ready.take() {
-                self.last.set(Some(self.session.position()));
+                self.position.set(Some(self.session.position()));
                 return Some(Ok(frame));
             }
             // Once the client has closed its side it cannot commit any more, so the session ends.
             let inbound = self.inbound.as_mut()?;
             let event = tokio::select! {
                 biased;
-                end = self.watch.ended() => Event::Ended(end),
-                said = inbound.message() => Event::Said(said),
+                end = self.guard.ended() => Event::Ended(end),
+                received = inbound.message() => Event::Received(received),
                 next = self.session.next() => Event::Next(next),
             };
             match event {
                 Event::Ended(end) => return Some(self.end(end.status()).await),
-                Event::Said(Ok(None)) => return None,
-                Event::Said(Ok(Some(first))) => {
-                    if let Err(error) = self.hear(first).await {
+                Event::Received(Ok(None)) => return None,
+                Event::Received(Ok(Some(first))) => {
+                    if let Err(error) = self.handle_requests(first).await {
                         return Some(self.end(to_status(error)).await);
                     }
                 }
-                Event::Said(Err(status)) => return Some(self.end(status).await),
+                Event::Received(Err(status)) => return Some(self.end(status).await),
                 Event::Next(Ok(frame)) => self.ready = Some(frame),
                 Event::Next(Err(error)) => return Some(self.end(to_status(error)).await),
             }
@@ -212,28 +213,28 @@ impl Consuming {
 
     /// Handles a client request together with those already queued behind it. Of several commits, only the one that is farthest ahead is
     /// stored.
-    async fn hear(&mut self, first: pb::ConsumeRequest) -> Result<()> {
-        let (mut said, mut farthest) = (Some(first), None::<Cursor>);
-        for _ in 0..TOGETHER {
-            match said.and_then(|said| said.request) {
-                Some(Said::Commit(commit)) => {
+    async fn handle_requests(&mut self, first: pb::ConsumeRequest) -> Result<()> {
+        let (mut received, mut farthest) = (Some(first), None::<Cursor>);
+        for _ in 0..MAX_BATCHED_REQUESTS {
+            match received.and_then(|received| received.request) {
+                Some(RequestKind::Commit(commit)) => {
                     let cursor = Cursor::decode("commit.cursor", &commit.cursor)?;
                     // A cursor of another account replaces the known one even if its seq is lower, so that `commit` rejects it.
                     farthest = farthest
                         .filter(|known| known.seq > cursor.seq && known.account == cursor.account)
                         .or(Some(cursor));
                 }
-                Some(Said::Credit(credit)) => self.session.grant(Credit {
+                Some(RequestKind::Credit(credit)) => self.session.grant(Credit {
                     events: credit.events.into(),
                     bytes: Some(credit.bytes),
                 }),
-                Some(Said::Open(_)) => return Err(Error::invalid("open", Rule::Invalid, "must come once, and first")),
+                Some(RequestKind::Open(_)) => return Err(Error::invalid("open", Rule::Invalid, "must come once, and first")),
                 // A request type of a newer client: ignore it.
                 None => {}
             }
             let ready = self.inbound.as_mut().and_then(|inbound| inbound.message().now_or_never());
             match ready {
-                Some(Ok(Some(more))) => said = Some(more),
+                Some(Ok(Some(more))) => received = Some(more),
                 Some(Ok(None) | Err(_)) => {
                     self.inbound = None;
                     break;
@@ -244,7 +245,7 @@ impl Consuming {
         if let Some(cursor) = farthest {
             let cursor = required("commit.cursor", Some(cursor))?;
             let stored = self.session.commit(cursor).await?.encode();
-            self.ready = Some(told(Told::Committed(pb::ConsumeCommitted { cursor: stored })));
+            self.ready = Some(to_frame(ResponseKind::Committed(pb::ConsumeCommitted { cursor: stored })));
         }
         Ok(())
     }

@@ -21,12 +21,12 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::{
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::{OrStatus as _, to_status},
-    validation::{fields::Fields, page, subscriptions::start},
+    validation::{fields::Validator, page, subscriptions::start},
 };
 
 /// Implements `ConsumersService`.
@@ -46,33 +46,33 @@ impl ConsumersApi {
 #[tonic::async_trait]
 impl ConsumersService for ConsumersApi {
     async fn get_consumer(&self, request: Request<pb::GetConsumerRequest>) -> Result<Response<pb::GetConsumerResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let found = self
             .consumers
-            .get(&*caller(&request).or_status()?, AccountId(asked.account_id), &asked.name)
+            .get(&*caller(&request).or_status()?, AccountId(req.account_id), &req.name)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetConsumerResponse {
-            consumer: Some(spell(&found)),
+            consumer: Some(consumer_to_proto(&found)),
         }))
     }
 
     async fn list_consumers(&self, request: Request<pb::ListConsumersRequest>) -> Result<Response<pb::ListConsumersResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListConsumersRequest {
+        let req = request.get_ref();
+        let without_paging = pb::ListConsumersRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
+        fields.finish().or_status()?;
         page.check_key(&[Sort::by_text_column("name")]).or_status()?;
         let after = match page.after.as_ref().map(|key| &key.value) {
             Some(SortValue::Text(name)) => name.as_str(),
             _ => "",
         };
-        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         let mut found = self.consumers.list(&caller, account, after, page.size + 1).await.or_status()?;
         let size = usize::try_from(page.size).unwrap_or(usize::MAX);
         let more = found.len() > size;
@@ -82,8 +82,8 @@ impl ConsumersService for ConsumersApi {
             id: 0,
         });
         Ok(Response::new(pb::ListConsumersResponse {
-            consumers: found.iter().map(spell).collect(),
-            next_page_token: page::write(&same, next.as_ref()),
+            consumers: found.iter().map(consumer_to_proto).collect(),
+            next_page_token: page::write(&without_paging, next.as_ref()),
         }))
     }
 
@@ -91,13 +91,13 @@ impl ConsumersService for ConsumersApi {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.administer(account).or_status()?;
         let respond = |standing: &Standing, cursor: Bytes| pb::ResetConsumerResponse {
-            consumer: Some(spell(standing)),
+            consumer: Some(consumer_to_proto(standing)),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let begin = match asked.start {
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let req = request.into_inner();
+        let begin = match req.start {
             None => return Err(to_status(Error::invalid("start", Rule::Required, "must be given"))),
             Some(reset_consumer_request::Start::Earliest(())) => Start::Earliest(()),
             Some(reset_consumer_request::Start::Latest(())) => Start::Latest(()),
@@ -105,22 +105,22 @@ impl ConsumersService for ConsumersApi {
             Some(reset_consumer_request::Start::At(time)) => Start::At(time),
         };
         let begin = start(&mut fields, Some(&begin)).or_status()?;
-        fields.done().or_status()?;
-        answered(self.consumers.reset(call, asked.name, begin).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.consumers.reset(call, req.name, begin).await.or_status()?, respond)
     }
 
     async fn delete_consumer(&self, request: Request<pb::DeleteConsumerRequest>) -> Result<Response<pb::DeleteConsumerResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteConsumerResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        let name = asked.name.clone();
-        answered(self.consumers.delete(call, name).await.or_status()?, respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        let name = req.name.clone();
+        to_response(self.consumers.delete(call, name).await.or_status()?, respond)
     }
 }
 
-fn spell(standing: &Standing) -> pb::Consumer {
+fn consumer_to_proto(standing: &Standing) -> pb::Consumer {
     let Standing { consumer, reach, marks } = standing;
     let now = Micros::now();
     let least = Cursor {
@@ -133,14 +133,18 @@ fn spell(standing: &Standing) -> pb::Consumer {
         filter: Some(pb::EventFilter::decode(consumer.row.filter.as_slice()).unwrap_or_default()),
         shard_count: u32::try_from(consumer.row.shard_count).unwrap_or(1),
         created_at: Some(timestamp(consumer.row.created_at)),
-        shards: consumer.shards.iter().map(|shard| spell_shard(shard, reach, marks, now)).collect(),
+        shards: consumer
+            .shards
+            .iter()
+            .map(|shard| shard_to_proto(shard, reach, marks, now))
+            .collect(),
         head_seq: reach.head.to_wire(),
         lag: consumer::lag(reach, consumer.least()),
         resumable: reach.check(least).is_ok(),
     }
 }
 
-fn spell_shard(shard: &consumer::Shard, reach: &Reach, marks: &HashMap<Seq, Mark>, now: Micros) -> pb::ConsumerShard {
+fn shard_to_proto(shard: &consumer::Shard, reach: &Reach, marks: &HashMap<Seq, Mark>, now: Micros) -> pb::ConsumerShard {
     let cursor = reach.cursor(shard.seq);
     let cursor = Cursor {
         epoch: shard.epoch,

@@ -16,7 +16,7 @@ use parley_types::{
 use tonic::Response;
 
 use crate::validation::{
-    fields::{Fields, SHORT},
+    fields::{SHORT_TEXT, Validator},
     filters, page,
 };
 
@@ -24,34 +24,30 @@ use crate::validation::{
 const PAGE: i32 = 15;
 
 /// Lists the contacts that have a name, an e-mail address, a phone number or an identifier.
-pub(super) async fn list(
-    contacts: &Contacts,
-    caller: &Caller,
-    asked: pb::ListContactsRequest,
-) -> Result<Response<pb::ListContactsResponse>> {
-    let account = AccountId(asked.account_id);
+pub(super) async fn list(contacts: &Contacts, caller: &Caller, req: pb::ListContactsRequest) -> Result<Response<pb::ListContactsResponse>> {
+    let account = AccountId(req.account_id);
     caller.access(account)?;
-    let same = pb::ListContactsRequest {
+    let without_paging = pb::ListContactsRequest {
         page_size: 0,
         page_token: String::new(),
         skip: 0,
         with_total_size: false,
-        ..asked.clone()
+        ..req.clone()
     };
-    let mut fields = Fields::default();
-    let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
-    let orders = orders(&mut fields, &asked.order_by);
-    fields.count("labels", asked.labels.len(), 100);
-    fields.done()?;
+    let mut fields = Validator::default();
+    let page = page::read(&mut fields, &without_paging, (req.page_size, PAGE), &req.page_token, req.skip);
+    let orders = orders(&mut fields, &req.order_by);
+    fields.count("labels", req.labels.len(), 100);
+    fields.finish()?;
     let query = ContactQuery {
-        labels: asked.labels,
-        online: asked.online_only,
+        labels: req.labels,
+        online: req.online_only,
         orders,
-        count: asked.with_total_size,
+        count: req.with_total_size,
         ..ContactQuery::all()
     };
     let (found, total) = contacts.list(caller, account, &query, &page).await?;
-    let (shown, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
+    let (shown, next_page_token) = page::fill(&without_paging, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::ListContactsResponse {
         contacts: shown,
         next_page_token,
@@ -63,30 +59,30 @@ pub(super) async fn list(
 pub(super) async fn search(
     contacts: &Contacts,
     caller: &Caller,
-    asked: pb::SearchContactsRequest,
+    req: pb::SearchContactsRequest,
 ) -> Result<Response<pb::SearchContactsResponse>> {
-    let account = AccountId(asked.account_id);
+    let account = AccountId(req.account_id);
     caller.access(account)?;
-    let same = pb::SearchContactsRequest {
+    let without_paging = pb::SearchContactsRequest {
         page_size: 0,
         page_token: String::new(),
         skip: 0,
         with_total_size: false,
-        ..asked.clone()
+        ..req.clone()
     };
-    let mut fields = Fields::default();
-    let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
-    let orders = orders(&mut fields, &asked.order_by);
-    fields.required("query", &asked.query, SHORT);
-    fields.done()?;
+    let mut fields = Validator::default();
+    let page = page::read(&mut fields, &without_paging, (req.page_size, PAGE), &req.page_token, req.skip);
+    let orders = orders(&mut fields, &req.order_by);
+    fields.required("query", &req.query, SHORT_TEXT);
+    fields.finish()?;
     let query = ContactQuery {
-        text: Some(asked.query.trim().to_owned()),
+        text: Some(req.query.trim().to_owned()),
         orders,
-        count: asked.with_total_size,
+        count: req.with_total_size,
         ..ContactQuery::all()
     };
     let (found, total) = contacts.list(caller, account, &query, &page).await?;
-    let (shown, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
+    let (shown, next_page_token) = page::fill(&without_paging, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::SearchContactsResponse {
         contacts: shown,
         next_page_token,
@@ -98,29 +94,29 @@ pub(super) async fn search(
 pub(super) async fn filter(
     contacts: &Contacts,
     caller: &Caller,
-    asked: pb::FilterContactsRequest,
+    req: pb::FilterContactsRequest,
 ) -> Result<Response<pb::FilterContactsResponse>> {
-    let account = AccountId(asked.account_id);
+    let account = AccountId(req.account_id);
     caller.access(account)?;
-    let same = pb::FilterContactsRequest {
+    let without_paging = pb::FilterContactsRequest {
         page_size: 0,
         page_token: String::new(),
         skip: 0,
         with_total_size: false,
-        ..asked.clone()
+        ..req.clone()
     };
-    let mut fields = Fields::default();
-    let given = filters::read(&mut fields, asked.filter);
-    let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
-    let orders = orders(&mut fields, &asked.order_by);
-    fields.done()?;
+    let mut fields = Validator::default();
+    let given = filters::read(&mut fields, req.filter);
+    let page = page::read(&mut fields, &without_paging, (req.page_size, PAGE), &req.page_token, req.skip);
+    let orders = orders(&mut fields, &req.order_by);
+    fields.finish()?;
     let query = ContactQuery {
         orders,
-        count: asked.with_total_size,
+        count: req.with_total_size,
         ..ContactQuery::all()
     };
     let (found, total) = contacts.filter(caller, account, &given, query, &page).await?;
-    let (shown, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
+    let (shown, next_page_token) = page::fill(&without_paging, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::FilterContactsResponse {
         contacts: shown,
         next_page_token,
@@ -129,7 +125,7 @@ pub(super) async fn filter(
 }
 
 /// Parses `order_by`. Each order comes with whether it is descending.
-fn orders(fields: &mut Fields, order_by: &str) -> Vec<(ContactOrder, bool)> {
+fn orders(fields: &mut Validator, order_by: &str) -> Vec<(ContactOrder, bool)> {
     let mut orders: Vec<(ContactOrder, bool)> = Vec::new();
     for part in order_by.split(',') {
         let (name, descending) = part.strip_prefix('-').map_or((part, false), |name| (name, true));
@@ -139,7 +135,7 @@ fn orders(fields: &mut Fields, order_by: &str) -> Vec<(ContactOrder, bool)> {
             _ => {
                 let names = "name, email, phone_number, last_activity_at, created_at, company, city or country";
                 let description = format!("must be {names}, each once, joined by commas, with \"-\" in front for descending");
-                fields.refuse("order_by", Rule::Unknown, description);
+                fields.add_violation("order_by", Rule::Unknown, description);
                 break;
             }
         }

@@ -12,13 +12,13 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, required},
+        fields::{Validator, required},
         page,
     },
 };
@@ -52,22 +52,22 @@ impl ContactNotesService for ContactNotesApi {
             contact_note: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let contact_note = required("contact_note", asked.contact_note).or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let req = request.into_inner();
+        let contact_note = required("contact_note", req.contact_note).or_status()?;
         fields.within("contact_note", |fields| fields.required("content", &contact_note.content, TEXT));
-        fields.done().or_status()?;
-        let made = self.notes.create(call, ContactId(asked.contact_id), contact_note.content);
-        answered(made.await.or_status()?, respond)
+        fields.finish().or_status()?;
+        let made = self.notes.create(call, ContactId(req.contact_id), contact_note.content);
+        to_response(made.await.or_status()?, respond)
     }
 
     async fn get_contact_note(&self, request: Request<pb::GetContactNoteRequest>) -> Result<Response<pb::GetContactNoteResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, id) = (AccountId(asked.account_id), NoteId(asked.contact_note_id));
+        let req = request.get_ref();
+        let (account, id) = (AccountId(req.account_id), NoteId(req.contact_note_id));
         let row = self
             .notes
-            .get(&*caller(&request).or_status()?, account, ContactId(asked.contact_id), id)
+            .get(&*caller(&request).or_status()?, account, ContactId(req.contact_id), id)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetContactNoteResponse {
@@ -79,23 +79,23 @@ impl ContactNotesService for ContactNotesApi {
         &self,
         request: Request<pb::ListContactNotesRequest>,
     ) -> Result<Response<pb::ListContactNotesResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListContactNotesRequest {
+        let req = request.get_ref();
+        let without_paging = pb::ListContactNotesRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         caller.access(account).or_status()?;
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        fields.finish().or_status()?;
         let found = self
             .notes
-            .list(&caller, account, ContactId(asked.contact_id), &page)
+            .list(&caller, account, ContactId(req.contact_id), &page)
             .await
             .or_status()?;
-        let (contact_notes, next_page_token) = page::fill(&same, &found, pb::ContactNote::from_stored);
+        let (contact_notes, next_page_token) = page::fill(&without_paging, &found, pb::ContactNote::from_stored);
         Ok(Response::new(pb::ListContactNotesResponse {
             contact_notes,
             next_page_token,
@@ -112,16 +112,16 @@ impl ContactNotesService for ContactNotesApi {
             contact_note: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let contact_note = required("contact_note", asked.contact_note).or_status()?;
-        let paths = mask(&mut fields, asked.update_mask);
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let req = request.into_inner();
+        let contact_note = required("contact_note", req.contact_note).or_status()?;
+        let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("contact_note", |fields| patch(fields, &contact_note, &paths));
-        fields.done().or_status()?;
-        answered(
+        fields.finish().or_status()?;
+        to_response(
             self.notes
-                .update(call, ContactId(asked.contact_id), NoteId(contact_note.id), patch)
+                .update(call, ContactId(req.contact_id), NoteId(contact_note.id), patch)
                 .await
                 .or_status()?,
             respond,
@@ -132,18 +132,15 @@ impl ContactNotesService for ContactNotesApi {
         &self,
         request: Request<pb::DeleteContactNoteRequest>,
     ) -> Result<Response<pb::DeleteContactNoteResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteContactNoteResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(
             self.notes
-                .delete(call, ContactId(asked.contact_id), NoteId(asked.contact_note_id))
+                .delete(call, ContactId(req.contact_id), NoteId(req.contact_note_id))
                 .await
                 .or_status()?,
             respond,
@@ -151,7 +148,7 @@ impl ContactNotesService for ContactNotesApi {
     }
 }
 
-fn patch(fields: &mut Fields, note: &pb::ContactNote, paths: &[String]) -> Option<String> {
+fn patch(fields: &mut Validator, note: &pb::ContactNote, paths: &[String]) -> Option<String> {
     let mut content = None;
     for path in paths {
         if path == "content" {

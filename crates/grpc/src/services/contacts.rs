@@ -21,13 +21,13 @@ use tonic::{Request, Response, Status};
 use super::{
     accounts::mask,
     contact_lists,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -56,36 +56,36 @@ impl ContactsService for ContactsApi {
     async fn create_contact(&self, request: Request<pb::CreateContactRequest>) -> Result<Response<pb::CreateContactResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, created).or_status()?;
-        let asked = request.into_inner();
-        fields.text("name", &asked.name, SHORT);
-        fields.picture("avatar_url", &asked.avatar_url, URL);
-        let source_id = fields.optional("source_id", asked.source_id, SHORT);
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, created).or_status()?;
+        let req = request.into_inner();
+        fields.text("name", &req.name, SHORT_TEXT);
+        fields.avatar("avatar_url", &req.avatar_url, URL);
+        let source_id = fields.optional("source_id", req.source_id, SHORT_TEXT);
         let new = NewContact {
-            name: asked.name,
-            email: fields.email("email", asked.email),
-            phone_number: fields.phone_number("phone_number", asked.phone_number),
-            identifier: fields.optional("identifier", asked.identifier, SHORT),
-            blocked: asked.blocked,
-            additional_attributes: fields.attributes("additional_attributes", asked.additional_attributes.as_ref()),
-            custom_attributes: fields.attributes("custom_attributes", asked.custom_attributes.as_ref()),
-            avatar_url: asked.avatar_url,
-            session: asked.inbox_id.map(|inbox| (InboxId(inbox), source_id)),
+            name: req.name,
+            email: fields.email("email", req.email),
+            phone_number: fields.phone_number("phone_number", req.phone_number),
+            identifier: fields.optional("identifier", req.identifier, SHORT_TEXT),
+            blocked: req.blocked,
+            additional_attributes: fields.attributes("additional_attributes", req.additional_attributes.as_ref()),
+            custom_attributes: fields.attributes("custom_attributes", req.custom_attributes.as_ref()),
+            avatar_url: req.avatar_url,
+            session: req.inbox_id.map(|inbox| (InboxId(inbox), source_id)),
         };
         fields.indexed_attributes("additional_attributes", &new.additional_attributes);
-        fields.done().or_status()?;
-        answered(self.contacts.create(call, new).await.or_status()?, created)
+        fields.finish().or_status()?;
+        to_response(self.contacts.create(call, new).await.or_status()?, created)
     }
 
     async fn get_contact(&self, request: Request<pb::GetContactRequest>) -> Result<Response<pb::GetContactResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let contact = self
             .contacts
             .get(
                 &*caller(&request).or_status()?,
-                AccountId(asked.account_id),
-                ContactId(asked.contact_id),
+                AccountId(req.account_id),
+                ContactId(req.contact_id),
             )
             .await
             .or_status()?;
@@ -121,24 +121,24 @@ impl ContactsService for ContactsApi {
     async fn update_contact(&self, request: Request<pb::UpdateContactRequest>) -> Result<Response<pb::UpdateContactResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, updated).or_status()?;
-        let asked = request.into_inner();
-        let contact = required("contact", asked.contact).or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, updated).or_status()?;
+        let req = request.into_inner();
+        let contact = required("contact", req.contact).or_status()?;
         let id = ContactId(contact.id);
-        let paths = mask(&mut fields, asked.update_mask);
+        let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("contact", |fields| patch(fields, &contact, paths));
-        fields.done().or_status()?;
-        answered(self.contacts.update(call, id, patch).await.or_status()?, updated)
+        fields.finish().or_status()?;
+        to_response(self.contacts.update(call, id, patch).await.or_status()?, updated)
     }
 
     async fn delete_contact(&self, request: Request<pb::DeleteContactRequest>) -> Result<Response<pb::DeleteContactResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteContactResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.contacts.delete(call, ContactId(asked.contact_id)).await.or_status()?, respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.contacts.delete(call, ContactId(req.contact_id)).await.or_status()?, respond)
     }
 
     async fn create_contact_session(
@@ -147,15 +147,15 @@ impl ContactsService for ContactsApi {
     ) -> Result<Response<pb::CreateContactSessionResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, session).or_status()?;
-        let asked = request.into_inner();
-        let source_id = fields.optional("source_id", asked.source_id, SHORT);
-        fields.done().or_status()?;
-        let (contact, inbox) = (ContactId(asked.contact_id), InboxId(asked.inbox_id));
-        answered(
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, session).or_status()?;
+        let req = request.into_inner();
+        let source_id = fields.optional("source_id", req.source_id, SHORT_TEXT);
+        fields.finish().or_status()?;
+        let (contact, inbox) = (ContactId(req.contact_id), InboxId(req.inbox_id));
+        to_response(
             self.sessions
-                .create(call, contact, inbox, source_id, asked.hmac_verified)
+                .create(call, contact, inbox, source_id, req.hmac_verified)
                 .await
                 .or_status()?,
             session,
@@ -166,26 +166,26 @@ impl ContactsService for ContactsApi {
         &self,
         request: Request<pb::ListContactSessionsRequest>,
     ) -> Result<Response<pb::ListContactSessionsResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListContactSessionsRequest {
+        let req = request.get_ref();
+        let without_paging = pb::ListContactSessionsRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
+        fields.finish().or_status()?;
         let found = self
             .sessions
             .list(
                 &*caller(&request).or_status()?,
-                AccountId(asked.account_id),
-                ContactId(asked.contact_id),
+                AccountId(req.account_id),
+                ContactId(req.contact_id),
                 &page,
             )
             .await
             .or_status()?;
-        let (contact_inboxes, next_page_token) = page::fill(&same, &found, pb::ContactInbox::from_stored);
+        let (contact_inboxes, next_page_token) = page::fill(&without_paging, &found, pb::ContactInbox::from_stored);
         Ok(Response::new(pb::ListContactSessionsResponse {
             contact_inboxes,
             next_page_token,
@@ -196,28 +196,28 @@ impl ContactsService for ContactsApi {
         &self,
         request: Request<pb::ListContactableInboxesRequest>,
     ) -> Result<Response<pb::ListContactableInboxesResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.access(account).or_status()?;
-        let same = pb::ListContactableInboxesRequest {
+        let without_paging = pb::ListContactableInboxesRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
+        fields.finish().or_status()?;
         let found = self
             .sessions
-            .contactable_inboxes(&caller, account, ContactId(asked.contact_id), &page)
+            .contactable_inboxes(&caller, account, ContactId(req.contact_id), &page)
             .await
             .or_status()?;
         let shown = |(inbox, source_id): &(Arc<Inbox>, String)| pb::ContactableInbox {
             inbox: Some(inbox.as_ref().to_proto()),
             source_id: source_id.clone(),
         };
-        let (contactable_inboxes, next_page_token) = page::fill(&same, &found, shown);
+        let (contactable_inboxes, next_page_token) = page::fill(&without_paging, &found, shown);
         Ok(Response::new(pb::ListContactableInboxesResponse {
             contactable_inboxes,
             next_page_token,
@@ -228,16 +228,16 @@ impl ContactsService for ContactsApi {
         &self,
         request: Request<pb::GetContactBySessionRequest>,
     ) -> Result<Response<pb::GetContactBySessionResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.access(account).or_status()?;
-        let mut fields = Fields::default();
-        fields.required("source_id", &asked.source_id, SHORT);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        fields.required("source_id", &req.source_id, SHORT_TEXT);
+        fields.finish().or_status()?;
         let contact = self
             .sessions
-            .contact_of(&caller, account, InboxId(asked.inbox_id), &asked.source_id)
+            .contact_of(&caller, account, InboxId(req.inbox_id), &req.source_id)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetContactBySessionResponse {
@@ -248,12 +248,12 @@ impl ContactsService for ContactsApi {
     async fn merge_contacts(&self, request: Request<pb::MergeContactsRequest>) -> Result<Response<pb::MergeContactsResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, merged).or_status()?;
-        let asked = request.into_inner();
-        fields.done().or_status()?;
-        let (base, mergee) = (ContactId(asked.base_contact_id), ContactId(asked.mergee_contact_id));
-        answered(self.contacts.merge(call, base, mergee).await.or_status()?, merged)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, merged).or_status()?;
+        let req = request.into_inner();
+        fields.finish().or_status()?;
+        let (base, mergee) = (ContactId(req.base_contact_id), ContactId(req.mergee_contact_id));
+        to_response(self.contacts.merge(call, base, mergee).await.or_status()?, merged)
     }
 }
 
@@ -287,7 +287,7 @@ fn session(session: &Session, cursor: Bytes) -> pb::CreateContactSessionResponse
     }
 }
 
-fn patch(fields: &mut Fields, contact: &pb::Contact, paths: Vec<String>) -> ContactPatch {
+fn patch(fields: &mut Validator, contact: &pb::Contact, paths: Vec<String>) -> ContactPatch {
     let mut patch = ContactPatch::default();
     let additional = fields.attribute_update("additional_attributes", contact.additional_attributes.as_ref());
     fields.indexed_attributes("additional_attributes", &additional);
@@ -295,15 +295,15 @@ fn patch(fields: &mut Fields, contact: &pb::Contact, paths: Vec<String>) -> Cont
     for path in paths {
         match path.as_str() {
             "name" => {
-                fields.text("name", &contact.name, SHORT);
+                fields.text("name", &contact.name, SHORT_TEXT);
                 patch.name = Some(contact.name.clone());
             }
             "email" => patch.email = Some(fields.email("email", contact.email.clone())),
             "phone_number" => patch.phone_number = Some(fields.phone_number("phone_number", contact.phone_number.clone())),
-            "identifier" => patch.identifier = Some(fields.optional("identifier", contact.identifier.clone(), SHORT)),
+            "identifier" => patch.identifier = Some(fields.optional("identifier", contact.identifier.clone(), SHORT_TEXT)),
             "blocked" => patch.blocked = Some(contact.blocked),
             "avatar_url" => {
-                fields.picture("avatar_url", &contact.avatar_url, URL);
+                fields.avatar("avatar_url", &contact.avatar_url, URL);
                 patch.avatar_url = Some(contact.avatar_url.clone());
             }
             "labels" => patch.labels = Some(fields.labels("labels", &contact.labels)),

@@ -13,10 +13,14 @@ use parley_types::{
     id::{AccountId, ContactId, InboxId, TeamId, UserId},
 };
 
-use crate::validation::fields::{Fields, SHORT};
+use crate::validation::fields::{SHORT_TEXT, Validator};
 
 /// Sets `is_member` of the conversations' teams for this caller. Events cannot contain it because they are the same for all subscribers.
-pub(super) fn own_team<'a>(caller: &Caller, account: AccountId, conversations: impl IntoIterator<Item = &'a mut pb::Conversation>) {
+pub(super) fn set_team_membership<'a>(
+    caller: &Caller,
+    account: AccountId,
+    conversations: impl IntoIterator<Item = &'a mut pb::Conversation>,
+) {
     let teams = caller
         .accounts
         .get(&account)
@@ -28,7 +32,7 @@ pub(super) fn own_team<'a>(caller: &Caller, account: AccountId, conversations: i
 }
 
 /// Converts counts to the wire format.
-pub(super) fn counted(counts: Counts) -> pb::ConversationCounts {
+pub(super) fn counts_to_proto(counts: Counts) -> pb::ConversationCounts {
     pb::ConversationCounts {
         mine: counts.mine,
         assigned: counts.all - counts.unassigned,
@@ -38,39 +42,39 @@ pub(super) fn counted(counts: Counts) -> pb::ConversationCounts {
 }
 
 /// Converts a list request to a query.
-pub(super) fn query(fields: &mut Fields, asked: pb::ListConversationsRequest, caller: Option<UserId>) -> ConversationQuery {
-    let (name, descending) = asked
+pub(super) fn query(fields: &mut Validator, req: pb::ListConversationsRequest, caller: Option<UserId>) -> ConversationQuery {
+    let (name, descending) = req
         .order_by
         .strip_prefix('-')
-        .map_or((asked.order_by.as_str(), asked.order_by.is_empty()), |name| (name, true));
+        .map_or((req.order_by.as_str(), req.order_by.is_empty()), |name| (name, true));
     let order = ConversationOrder::of(name);
     if order.is_none() {
         let names = "last_activity_at, created_at, priority or waiting_since";
-        fields.refuse(
+        fields.add_violation(
             "order_by",
             Rule::Unknown,
             format!("must be {names}, with \"-\" in front for descending"),
         );
     }
     let mut statuses = Vec::new();
-    for number in &asked.statuses {
+    for number in &req.statuses {
         match pb::ConversationStatus::try_from(*number)
             .ok()
             .and_then(pb::ConversationStatus::to_row)
         {
             Some(known) => statuses.push(known),
-            None => fields.refuse(
+            None => fields.add_violation(
                 "statuses",
                 Rule::Unknown,
                 format!("must be statuses that the contract names, which {number} is not"),
             ),
         }
     }
-    fields.count("inbox_ids", asked.inbox_ids.len(), 1000);
-    fields.count("labels", asked.labels.len(), 100);
-    fields.text("source_id", &asked.source_id, SHORT);
-    fields.text("text", &asked.text, SHORT);
-    let assigned = match fields.kind::<pb::AssigneeFilter>("assignee", asked.assignee) {
+    fields.count("inbox_ids", req.inbox_ids.len(), 1000);
+    fields.count("labels", req.labels.len(), 100);
+    fields.text("source_id", &req.source_id, SHORT_TEXT);
+    fields.text("text", &req.text, SHORT_TEXT);
+    let assigned = match fields.kind::<pb::AssigneeFilter>("assignee", req.assignee) {
         None | Some(pb::AssigneeFilter::Unspecified) => None,
         Some(pb::AssigneeFilter::Me) => Some(Assigned::To(caller)),
         Some(pb::AssigneeFilter::Assigned) => Some(Assigned::Somebody),
@@ -78,19 +82,19 @@ pub(super) fn query(fields: &mut Fields, asked: pb::ListConversationsRequest, ca
     };
     ConversationQuery {
         statuses,
-        inboxes: asked.inbox_ids.into_iter().map(InboxId).collect(),
-        contact: asked.contact_id.map(ContactId),
-        team: asked.team_id.map(TeamId),
-        source_id: Some(asked.source_id).filter(|source_id| !source_id.is_empty()),
+        inboxes: req.inbox_ids.into_iter().map(InboxId).collect(),
+        contact: req.contact_id.map(ContactId),
+        team: req.team_id.map(TeamId),
+        source_id: Some(req.source_id).filter(|source_id| !source_id.is_empty()),
         assigned,
-        participant: asked.participating.then_some(caller),
-        mentioned: asked.mentioned.then_some(caller),
-        labels: asked.labels,
-        text: Some(asked.text).filter(|text| !text.trim().is_empty()),
-        unattended: asked.unattended,
-        updated_since: fields.time("updated_since", asked.updated_since.as_ref()),
+        participant: req.participating.then_some(caller),
+        mentioned: req.mentioned.then_some(caller),
+        labels: req.labels,
+        text: Some(req.text).filter(|text| !text.trim().is_empty()),
+        unattended: req.unattended,
+        updated_since: fields.time("updated_since", req.updated_since.as_ref()),
         order: order.unwrap_or(ConversationOrder::LastActivityAt),
         descending,
-        count: asked.with_counts,
+        count: req.with_counts,
     }
 }

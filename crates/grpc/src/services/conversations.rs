@@ -24,46 +24,46 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    conversation_lists::{counted, own_team, query},
-    own_contacts::own_contacts,
-    request::{caller, change},
-    response::answered,
+    conversation_lists::{counts_to_proto, query, set_team_membership},
+    request::{caller, idempotent_call},
+    response::to_response,
+    restrict_contacts::restrict_contacts,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
         drafts,
-        fields::{Fields, SHORT},
+        fields::{SHORT_TEXT, Validator},
         filters, page,
     },
 };
 
 /// Implements a method that changes one conversation and returns it.
-macro_rules! patched {
-    ($self:ident, $request:ident, $response:ident, |$fields:ident, $asked:ident| $patch:expr) => {{
-        let $asked = $request.get_ref();
-        let account = AccountId($asked.account_id);
+macro_rules! update_and_respond {
+    ($self:ident, $request:ident, $response:ident, |$fields:ident, $req:ident| $patch:expr) => {{
+        let $req = $request.get_ref();
+        let account = AccountId($req.account_id);
         caller(&$request).or_status()?.write_access(account).or_status()?;
         let respond = |summary: &ConversationSummary, cursor: Bytes| pb::$response {
             conversation: Some(pb::Conversation::from_stored(summary)),
             cursor,
         };
-        let mut $fields = Fields::default();
-        let call = change(&mut $fields, &$request, account, respond).or_status()?;
+        let mut $fields = Validator::default();
+        let call = idempotent_call(&mut $fields, &$request, account, respond).or_status()?;
         let patch = $patch;
-        $fields.done().or_status()?;
-        let updated = $self.conversations.update(call, ConversationId($asked.conversation_id), patch);
-        let mut answer = answered(updated.await.or_status()?, respond)?;
+        $fields.finish().or_status()?;
+        let updated = $self.conversations.update(call, ConversationId($req.conversation_id), patch);
+        let mut answer = to_response(updated.await.or_status()?, respond)?;
         let caller = caller(&$request).or_status()?;
-        own_team(&caller, account, answer.get_mut().conversation.iter_mut());
-        own_contacts(&$self.sessions, &caller, account, answer.get_mut().conversation.iter_mut())
+        set_team_membership(&caller, account, answer.get_mut().conversation.iter_mut());
+        restrict_contacts(&$self.sessions, &caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
     }};
 }
 
-fn status(fields: &mut Fields, number: i32) -> Option<ConversationStatus> {
+fn status(fields: &mut Validator, number: i32) -> Option<ConversationStatus> {
     fields
         .kind::<pb::ConversationStatus>("status", number)
         .and_then(pb::ConversationStatus::to_row)
@@ -95,39 +95,39 @@ impl ConversationsService for ConversationsApi {
     ) -> Result<Response<pb::CreateConversationResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, created).or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, created).or_status()?;
         let caller = caller(&request).or_status()?;
-        let asked = request.into_inner();
-        let source_id = fields.optional("source_id", asked.source_id, SHORT);
-        if source_id.is_none() && (asked.inbox_id.is_none() || asked.contact_id.is_none()) {
-            fields.refuse("source_id", Rule::Required, "must be given unless inbox_id and contact_id both are");
+        let req = request.into_inner();
+        let source_id = fields.optional("source_id", req.source_id, SHORT_TEXT);
+        if source_id.is_none() && (req.inbox_id.is_none() || req.contact_id.is_none()) {
+            fields.add_violation("source_id", Rule::Required, "must be given unless inbox_id and contact_id both are");
         }
         let new = NewConversation {
-            inbox: asked.inbox_id.map(InboxId),
-            contact: asked.contact_id.map(ContactId),
+            inbox: req.inbox_id.map(InboxId),
+            contact: req.contact_id.map(ContactId),
             source_id,
-            status: status(&mut fields, asked.status).unwrap_or(ConversationStatus::Open),
-            snoozed_until: fields.time("snoozed_until", asked.snoozed_until.as_ref()),
-            assignee: asked.assignee_id.map(UserId),
-            team: asked.team_id.map(TeamId),
+            status: status(&mut fields, req.status).unwrap_or(ConversationStatus::Open),
+            snoozed_until: fields.time("snoozed_until", req.snoozed_until.as_ref()),
+            assignee: req.assignee_id.map(UserId),
+            team: req.team_id.map(TeamId),
             priority: fields
-                .kind::<pb::ConversationPriority>("priority", asked.priority)
+                .kind::<pb::ConversationPriority>("priority", req.priority)
                 .and_then(pb::ConversationPriority::to_row),
-            additional_attributes: fields.conversation_attributes("additional_attributes", asked.additional_attributes.as_ref()),
-            custom_attributes: fields.conversation_attributes("custom_attributes", asked.custom_attributes.as_ref()),
-            hmac_verified: asked.hmac_verified,
-            message: asked
+            additional_attributes: fields.conversation_attributes("additional_attributes", req.additional_attributes.as_ref()),
+            custom_attributes: fields.conversation_attributes("custom_attributes", req.custom_attributes.as_ref()),
+            hmac_verified: req.hmac_verified,
+            message: req
                 .message
                 .map(|draft| fields.within("message", |fields| drafts::read(fields, draft))),
         };
-        fields.done().or_status()?;
-        let mut answer = answered(self.conversations.create(call, new).await.or_status()?, created)?;
-        own_team(&caller, account, answer.get_mut().conversation.iter_mut());
-        own_contacts(&self.sessions, &caller, account, answer.get_mut().conversation.iter_mut())
+        fields.finish().or_status()?;
+        let mut answer = to_response(self.conversations.create(call, new).await.or_status()?, created)?;
+        set_team_membership(&caller, account, answer.get_mut().conversation.iter_mut());
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
-        own_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -137,13 +137,13 @@ impl ConversationsService for ConversationsApi {
         &self,
         request: Request<pb::GetConversationRequest>,
     ) -> Result<Response<pb::GetConversationResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, id) = (AccountId(asked.account_id), ConversationId(asked.conversation_id));
+        let req = request.get_ref();
+        let (account, id) = (AccountId(req.account_id), ConversationId(req.conversation_id));
         let caller = caller(&request).or_status()?;
         let summary = self.conversations.get(&caller, account, id).await.or_status()?;
         let mut conversation = pb::Conversation::from_stored(&summary);
-        own_team(&caller, account, [&mut conversation]);
-        own_contacts(&self.sessions, &caller, account, [&mut conversation])
+        set_team_membership(&caller, account, [&mut conversation]);
+        restrict_contacts(&self.sessions, &caller, account, [&mut conversation])
             .await
             .or_status()?;
         Ok(Response::new(pb::GetConversationResponse {
@@ -156,30 +156,30 @@ impl ConversationsService for ConversationsApi {
         request: Request<pb::ListConversationsRequest>,
     ) -> Result<Response<pb::ListConversationsResponse>, Status> {
         let caller = caller(&request).or_status()?;
-        let asked = request.into_inner();
-        let account = AccountId(asked.account_id);
+        let req = request.into_inner();
+        let account = AccountId(req.account_id);
         caller.access(account).or_status()?;
-        let same = pb::ListConversationsRequest {
+        let without_paging = pb::ListConversationsRequest {
             page_size: 0,
             page_token: String::new(),
             skip: 0,
             with_counts: false,
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, asked.skip);
-        let query = query(&mut fields, asked, caller.user_id());
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 25), &req.page_token, req.skip);
+        let query = query(&mut fields, req, caller.user_id());
+        fields.finish().or_status()?;
         let found = self.conversations.list(&caller, account, &query, &page).await.or_status()?;
-        let (mut conversations, next_page_token) = page::fill(&same, &found.page, pb::Conversation::from_stored);
-        own_team(&caller, account, &mut conversations);
-        own_contacts(&self.sessions, &caller, account, &mut conversations)
+        let (mut conversations, next_page_token) = page::fill(&without_paging, &found.page, pb::Conversation::from_stored);
+        set_team_membership(&caller, account, &mut conversations);
+        restrict_contacts(&self.sessions, &caller, account, &mut conversations)
             .await
             .or_status()?;
         Ok(Response::new(pb::ListConversationsResponse {
             conversations,
             next_page_token,
-            counts: found.counts.map(counted),
+            counts: found.counts.map(counts_to_proto),
             complete: found.complete,
         }))
     }
@@ -189,34 +189,34 @@ impl ConversationsService for ConversationsApi {
         request: Request<pb::FilterConversationsRequest>,
     ) -> Result<Response<pb::FilterConversationsResponse>, Status> {
         let caller = caller(&request).or_status()?;
-        let asked = request.into_inner();
-        let account = AccountId(asked.account_id);
+        let req = request.into_inner();
+        let account = AccountId(req.account_id);
         caller.access(account).or_status()?;
-        let same = pb::FilterConversationsRequest {
+        let without_paging = pb::FilterConversationsRequest {
             page_size: 0,
             page_token: String::new(),
             skip: 0,
             with_counts: false,
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let given = filters::read(&mut fields, asked.filter);
-        let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, asked.skip);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let given = filters::read(&mut fields, req.filter);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 25), &req.page_token, req.skip);
+        fields.finish().or_status()?;
         let (found, counts) = self
             .conversations
-            .filter(&caller, account, &given, asked.with_counts, &page)
+            .filter(&caller, account, &given, req.with_counts, &page)
             .await
             .or_status()?;
-        let (mut conversations, next_page_token) = page::fill(&same, &found, pb::Conversation::from_stored);
-        own_team(&caller, account, &mut conversations);
-        own_contacts(&self.sessions, &caller, account, &mut conversations)
+        let (mut conversations, next_page_token) = page::fill(&without_paging, &found, pb::Conversation::from_stored);
+        set_team_membership(&caller, account, &mut conversations);
+        restrict_contacts(&self.sessions, &caller, account, &mut conversations)
             .await
             .or_status()?;
         Ok(Response::new(pb::FilterConversationsResponse {
             conversations,
             next_page_token,
-            counts: counts.map(counted),
+            counts: counts.map(counts_to_proto),
         }))
     }
 
@@ -224,27 +224,27 @@ impl ConversationsService for ConversationsApi {
         &self,
         request: Request<pb::UpdateConversationStatusRequest>,
     ) -> Result<Response<pb::UpdateConversationStatusResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
         let respond = |set: &StatusSet, cursor: Bytes| pb::UpdateConversationStatusResponse {
             conversation: Some(set.conversation.to_proto()),
             cursor,
             handed_off: set.handed_off,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let until = fields.time("snoozed_until", asked.snoozed_until.as_ref());
-        let status = status(&mut fields, asked.status);
-        fields.done().or_status()?;
-        let id = ConversationId(asked.conversation_id);
-        let mut answer = answered(
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let until = fields.time("snoozed_until", req.snoozed_until.as_ref());
+        let status = status(&mut fields, req.status);
+        fields.finish().or_status()?;
+        let id = ConversationId(req.conversation_id);
+        let mut answer = to_response(
             self.conversations.update_status(call, id, status, until).await.or_status()?,
             respond,
         )?;
         let caller = caller(&request).or_status()?;
-        own_team(&caller, account, answer.get_mut().conversation.iter_mut());
-        own_contacts(&self.sessions, &caller, account, answer.get_mut().conversation.iter_mut())
+        set_team_membership(&caller, account, answer.get_mut().conversation.iter_mut());
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -254,8 +254,8 @@ impl ConversationsService for ConversationsApi {
         &self,
         request: Request<pb::UpdateConversationPriorityRequest>,
     ) -> Result<Response<pb::UpdateConversationPriorityResponse>, Status> {
-        patched!(self, request, UpdateConversationPriorityResponse, |fields, asked| {
-            let priority = fields.kind::<pb::ConversationPriority>("priority", asked.priority);
+        update_and_respond!(self, request, UpdateConversationPriorityResponse, |fields, req| {
+            let priority = fields.kind::<pb::ConversationPriority>("priority", req.priority);
             ConversationPatch::Priority(priority.and_then(pb::ConversationPriority::to_row))
         })
     }
@@ -264,8 +264,8 @@ impl ConversationsService for ConversationsApi {
         &self,
         request: Request<pb::UpdateConversationAssigneeRequest>,
     ) -> Result<Response<pb::UpdateConversationAssigneeResponse>, Status> {
-        patched!(self, request, UpdateConversationAssigneeResponse, |fields, asked| {
-            ConversationPatch::Assignee(asked.assignee_id.map(|user| UserId(fields.id("assignee_id", user))))
+        update_and_respond!(self, request, UpdateConversationAssigneeResponse, |fields, req| {
+            ConversationPatch::Assignee(req.assignee_id.map(|user| UserId(fields.id("assignee_id", user))))
         })
     }
 
@@ -273,8 +273,8 @@ impl ConversationsService for ConversationsApi {
         &self,
         request: Request<pb::UpdateConversationTeamRequest>,
     ) -> Result<Response<pb::UpdateConversationTeamResponse>, Status> {
-        patched!(self, request, UpdateConversationTeamResponse, |fields, asked| {
-            ConversationPatch::Team(asked.team_id.map(|team| TeamId(fields.id("team_id", team))))
+        update_and_respond!(self, request, UpdateConversationTeamResponse, |fields, req| {
+            ConversationPatch::Team(req.team_id.map(|team| TeamId(fields.id("team_id", team))))
         })
     }
 
@@ -282,8 +282,8 @@ impl ConversationsService for ConversationsApi {
         &self,
         request: Request<pb::UpdateConversationLabelsRequest>,
     ) -> Result<Response<pb::UpdateConversationLabelsResponse>, Status> {
-        patched!(self, request, UpdateConversationLabelsResponse, |fields, asked| {
-            ConversationPatch::Labels(fields.labels("labels", &asked.labels))
+        update_and_respond!(self, request, UpdateConversationLabelsResponse, |fields, req| {
+            ConversationPatch::Labels(fields.labels("labels", &req.labels))
         })
     }
 
@@ -291,9 +291,9 @@ impl ConversationsService for ConversationsApi {
         &self,
         request: Request<pb::UpdateConversationAttributesRequest>,
     ) -> Result<Response<pb::UpdateConversationAttributesResponse>, Status> {
-        patched!(self, request, UpdateConversationAttributesResponse, |fields, asked| {
-            let custom = asked.custom_attributes.as_ref();
-            let additional = asked.additional_attributes.as_ref();
+        update_and_respond!(self, request, UpdateConversationAttributesResponse, |fields, req| {
+            let custom = req.custom_attributes.as_ref();
+            let additional = req.additional_attributes.as_ref();
             ConversationPatch::Attributes(
                 custom.map(|object| fields.conversation_attribute_update("custom_attributes", Some(object))),
                 additional.map(|object| fields.conversation_attribute_update("additional_attributes", Some(object))),
@@ -305,10 +305,10 @@ impl ConversationsService for ConversationsApi {
         &self,
         request: Request<pb::MarkConversationSeenRequest>,
     ) -> Result<Response<pb::MarkConversationSeenResponse>, Status> {
-        patched!(self, request, MarkConversationSeenResponse, |fields, asked| {
-            fields.id("conversation_id", asked.conversation_id);
+        update_and_respond!(self, request, MarkConversationSeenResponse, |fields, req| {
+            fields.id("conversation_id", req.conversation_id);
             ConversationPatch::Seen {
-                by_contact: asked.by_contact,
+                by_contact: req.by_contact,
             }
         })
     }
@@ -317,8 +317,8 @@ impl ConversationsService for ConversationsApi {
         &self,
         request: Request<pb::MarkConversationUnreadRequest>,
     ) -> Result<Response<pb::MarkConversationUnreadResponse>, Status> {
-        patched!(self, request, MarkConversationUnreadResponse, |fields, asked| {
-            fields.id("conversation_id", asked.conversation_id);
+        update_and_respond!(self, request, MarkConversationUnreadResponse, |fields, req| {
+            fields.id("conversation_id", req.conversation_id);
             ConversationPatch::Unread
         })
     }
@@ -327,8 +327,8 @@ impl ConversationsService for ConversationsApi {
         &self,
         request: Request<pb::MuteConversationRequest>,
     ) -> Result<Response<pb::MuteConversationResponse>, Status> {
-        patched!(self, request, MuteConversationResponse, |fields, asked| {
-            fields.id("conversation_id", asked.conversation_id);
+        update_and_respond!(self, request, MuteConversationResponse, |fields, req| {
+            fields.id("conversation_id", req.conversation_id);
             ConversationPatch::Muted(true)
         })
     }
@@ -337,8 +337,8 @@ impl ConversationsService for ConversationsApi {
         &self,
         request: Request<pb::UnmuteConversationRequest>,
     ) -> Result<Response<pb::UnmuteConversationResponse>, Status> {
-        patched!(self, request, UnmuteConversationResponse, |fields, asked| {
-            fields.id("conversation_id", asked.conversation_id);
+        update_and_respond!(self, request, UnmuteConversationResponse, |fields, req| {
+            fields.id("conversation_id", req.conversation_id);
             ConversationPatch::Muted(false)
         })
     }
@@ -347,53 +347,53 @@ impl ConversationsService for ConversationsApi {
         &self,
         request: Request<pb::DeleteConversationRequest>,
     ) -> Result<Response<pb::DeleteConversationResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteConversationResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        fields.done().or_status()?;
-        let id = ConversationId(asked.conversation_id);
-        answered(self.conversations.delete(call, id).await.or_status()?, respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        fields.finish().or_status()?;
+        let id = ConversationId(req.conversation_id);
+        to_response(self.conversations.delete(call, id).await.or_status()?, respond)
     }
 
     async fn send_transcript(&self, request: Request<pb::SendTranscriptRequest>) -> Result<Response<pb::SendTranscriptResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::SendTranscriptResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        fields.required("email", &asked.email, SHORT);
-        let email = fields.email("email", Some(asked.email.clone())).unwrap_or_default();
-        fields.done().or_status()?;
-        let id = ConversationId(asked.conversation_id);
-        answered(self.transcripts.send(call, id, email).await.or_status()?, respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        fields.required("email", &req.email, SHORT_TEXT);
+        let email = fields.email("email", Some(req.email.clone())).unwrap_or_default();
+        fields.finish().or_status()?;
+        let id = ConversationId(req.conversation_id);
+        to_response(self.transcripts.send(call, id, email).await.or_status()?, respond)
     }
 
     async fn list_conversation_attachments(
         &self,
         request: Request<pb::ListConversationAttachmentsRequest>,
     ) -> Result<Response<pb::ListConversationAttachmentsResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.access(account).or_status()?;
-        let same = pb::ListConversationAttachmentsRequest {
+        let without_paging = pb::ListConversationAttachmentsRequest {
             page_size: 0,
             page_token: String::new(),
             skip: 0,
-            ..*asked
+            ..*req
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, asked.skip);
-        fields.done().or_status()?;
-        let id = ConversationId(asked.conversation_id);
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, req.skip);
+        fields.finish().or_status()?;
+        let id = ConversationId(req.conversation_id);
         let (found, total) = self.conversations.list_attachments(&caller, account, id, &page).await.or_status()?;
-        let (mut attachments, next_page_token) = page::fill(&same, &found, attached);
+        let (mut attachments, next_page_token) = page::fill(&without_paging, &found, attached);
         let messages = attachments.iter_mut().filter_map(|attachment| attachment.message.as_mut());
-        own_contacts(&self.sessions, &caller, account, messages).await.or_status()?;
+        restrict_contacts(&self.sessions, &caller, account, messages).await.or_status()?;
         Ok(Response::new(pb::ListConversationAttachmentsResponse {
             attachments,
             next_page_token,
@@ -402,12 +402,12 @@ impl ConversationsService for ConversationsApi {
     }
 
     async fn set_typing(&self, request: Request<pb::SetTypingRequest>) -> Result<Response<pb::SetTypingResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, id) = (AccountId(asked.account_id), ConversationId(asked.conversation_id));
+        let req = request.get_ref();
+        let (account, id) = (AccountId(req.account_id), ConversationId(req.conversation_id));
         let typing = parley_domain::conversations::NewTyping {
-            typing: asked.typing,
-            private: asked.is_private,
-            by_contact: asked.by_contact,
+            typing: req.typing,
+            private: req.is_private,
+            by_contact: req.by_contact,
         };
         let head = self
             .conversations

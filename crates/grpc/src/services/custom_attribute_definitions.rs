@@ -17,13 +17,13 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -57,10 +57,10 @@ impl CustomAttributeDefinitionsService for CustomAttributeDefinitionsApi {
             custom_attribute_definition: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let custom_attribute_definition = required("custom_attribute_definition", asked.custom_attribute_definition).or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let req = request.into_inner();
+        let custom_attribute_definition = required("custom_attribute_definition", req.custom_attribute_definition).or_status()?;
         let new = fields.within("custom_attribute_definition", |fields| {
             let paths = ["key", "display_name", "type", "description", "values", "regex_pattern", "regex_cue"].map(str::to_owned);
             let model = fields.kind::<pb::CustomAttributeModel>("model", custom_attribute_definition.model);
@@ -73,16 +73,16 @@ impl CustomAttributeDefinitionsService for CustomAttributeDefinitionsApi {
                 patch: patch(fields, &custom_attribute_definition, &paths),
             }
         });
-        fields.done().or_status()?;
-        answered(self.definitions.create(call, new).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.definitions.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_custom_attribute_definition(
         &self,
         request: Request<pb::GetCustomAttributeDefinitionRequest>,
     ) -> Result<Response<pb::GetCustomAttributeDefinitionResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, id) = (AccountId(asked.account_id), DefinitionId(asked.custom_attribute_definition_id));
+        let req = request.get_ref();
+        let (account, id) = (AccountId(req.account_id), DefinitionId(req.custom_attribute_definition_id));
         let row = self
             .definitions
             .get(&*caller(&request).or_status()?, account, id)
@@ -97,24 +97,25 @@ impl CustomAttributeDefinitionsService for CustomAttributeDefinitionsApi {
         &self,
         request: Request<pb::ListCustomAttributeDefinitionsRequest>,
     ) -> Result<Response<pb::ListCustomAttributeDefinitionsResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListCustomAttributeDefinitionsRequest {
+        let req = request.get_ref();
+        let without_paging = pb::ListCustomAttributeDefinitionsRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         caller.access(account).or_status()?;
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        let model = fields.kind::<pb::CustomAttributeModel>("model", asked.model);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        let model = fields.kind::<pb::CustomAttributeModel>("model", req.model);
+        fields.finish().or_status()?;
         let found = self
             .definitions
             .list(&caller, account, model.and_then(pb::CustomAttributeModel::to_row), &page)
             .await
             .or_status()?;
-        let (custom_attribute_definitions, next_page_token) = page::fill(&same, &found, pb::CustomAttributeDefinition::from_stored);
+        let (custom_attribute_definitions, next_page_token) =
+            page::fill(&without_paging, &found, pb::CustomAttributeDefinition::from_stored);
         Ok(Response::new(pb::ListCustomAttributeDefinitionsResponse {
             custom_attribute_definitions,
             next_page_token,
@@ -131,16 +132,16 @@ impl CustomAttributeDefinitionsService for CustomAttributeDefinitionsApi {
             custom_attribute_definition: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let custom_attribute_definition = required("custom_attribute_definition", asked.custom_attribute_definition).or_status()?;
-        let paths = mask(&mut fields, asked.update_mask);
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let req = request.into_inner();
+        let custom_attribute_definition = required("custom_attribute_definition", req.custom_attribute_definition).or_status()?;
+        let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("custom_attribute_definition", |fields| {
             patch(fields, &custom_attribute_definition, &paths)
         });
-        fields.done().or_status()?;
-        answered(
+        fields.finish().or_status()?;
+        to_response(
             self.definitions
                 .update(call, DefinitionId(custom_attribute_definition.id), patch)
                 .await
@@ -153,18 +154,15 @@ impl CustomAttributeDefinitionsService for CustomAttributeDefinitionsApi {
         &self,
         request: Request<pb::DeleteCustomAttributeDefinitionRequest>,
     ) -> Result<Response<pb::DeleteCustomAttributeDefinitionResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteCustomAttributeDefinitionResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(
             self.definitions
-                .delete(call, DefinitionId(asked.custom_attribute_definition_id))
+                .delete(call, DefinitionId(req.custom_attribute_definition_id))
                 .await
                 .or_status()?,
             respond,
@@ -172,16 +170,16 @@ impl CustomAttributeDefinitionsService for CustomAttributeDefinitionsApi {
     }
 }
 
-fn patch(fields: &mut Fields, definition: &pb::CustomAttributeDefinition, paths: &[String]) -> DefinitionPatch {
+fn patch(fields: &mut Validator, definition: &pb::CustomAttributeDefinition, paths: &[String]) -> DefinitionPatch {
     let mut patch = DefinitionPatch::default();
     for path in paths {
         match path.as_str() {
             "key" => {
-                fields.required(path, &definition.key, SHORT);
+                fields.required(path, &definition.key, SHORT_TEXT);
                 patch.key = Some(definition.key.clone());
             }
             "display_name" => {
-                fields.required(path, &definition.display_name, SHORT);
+                fields.required(path, &definition.display_name, SHORT_TEXT);
                 patch.display_name = Some(definition.display_name.clone());
             }
             "type" => {
@@ -192,12 +190,12 @@ fn patch(fields: &mut Fields, definition: &pb::CustomAttributeDefinition, paths:
             "values" => {
                 fields.count(path, definition.values.len(), 1000);
                 for value in definition.values.iter().take(1000) {
-                    fields.text(path, value, SHORT);
+                    fields.text(path, value, SHORT_TEXT);
                 }
                 patch.choices = Some(definition.values.clone());
             }
-            "regex_pattern" => patch.regex_pattern = Some(fields.optional(path, definition.regex_pattern.clone(), SHORT)),
-            "regex_cue" => patch.regex_cue = Some(fields.optional(path, definition.regex_cue.clone(), SHORT)),
+            "regex_pattern" => patch.regex_pattern = Some(fields.optional(path, definition.regex_pattern.clone(), SHORT_TEXT)),
+            "regex_cue" => patch.regex_cue = Some(fields.optional(path, definition.regex_cue.clone(), SHORT_TEXT)),
             other => fields.unknown_path(other),
         }
     }

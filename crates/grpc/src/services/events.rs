@@ -11,16 +11,16 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     consume::{self, Frames},
-    last_cursor::LastCursor,
     request::identity,
     service_context::ServiceContext,
-    streams::Watch,
+    stream_position::StreamPosition,
+    streams::StreamGuard,
 };
 use crate::{
     meter,
     status::{OrStatus as _, ended_at, to_status},
     validation::{
-        fields::Fields,
+        fields::Validator,
         subscriptions::{filter, heartbeat, start},
     },
 };
@@ -40,32 +40,32 @@ impl EventsApi {
 
     async fn follow(&self, request: Request<pb::SubscribeRequest>) -> Result<Frames> {
         let account = AccountId(request.get_ref().account_id);
-        let watch = Watch::over(&self.server, &request, account)?;
-        let asked = request.into_inner();
-        let mut fields = Fields::default();
-        let start = start(&mut fields, asked.start.as_ref())?;
-        let filter = filter(&mut fields, asked.filter.unwrap_or_default(), watch.access());
-        let heartbeat = heartbeat(&mut fields, asked.heartbeat.as_ref());
-        fields.done()?;
+        let guard = StreamGuard::over(&self.server, &request, account)?;
+        let req = request.into_inner();
+        let mut fields = Validator::default();
+        let start = start(&mut fields, req.start.as_ref())?;
+        let filter = filter(&mut fields, req.filter.unwrap_or_default(), guard.access());
+        let heartbeat = heartbeat(&mut fields, req.heartbeat.as_ref());
+        fields.finish()?;
         let subscription = self
             .server
             .events
             .hub
-            .subscribe(Kind::Subscribe, account, start, filter, heartbeat, asked.ephemeral)
+            .subscribe(Kind::Subscribe, account, start, filter, heartbeat, req.ephemeral)
             .await?;
-        let last = LastCursor::default();
-        last.set(subscription.resume_at());
-        let following = Following {
+        let position = StreamPosition::default();
+        position.set(subscription.resume_at());
+        let event_subscription = EventSubscription {
             subscription,
-            watch,
-            last: last.clone(),
+            guard,
+            position: position.clone(),
             ended: false,
         };
-        let frames = stream::unfold(following, |mut following| async move {
-            let item = following.next().await?;
-            Some((item, following))
+        let frames = stream::unfold(event_subscription, |mut event_subscription| async move {
+            let item = event_subscription.next().await?;
+            Some((item, event_subscription))
         });
-        Ok(self.server.stalls.watch(Kind::Subscribe, last, frames))
+        Ok(self.server.stalls.watch(Kind::Subscribe, position, frames))
     }
 }
 
@@ -104,24 +104,24 @@ impl EventsService for EventsApi {
 }
 
 /// An open subscription. It ends for one of the reasons in the contract.
-struct Following {
+struct EventSubscription {
     subscription: Subscription,
-    watch: Watch,
-    last: LastCursor,
+    guard: StreamGuard,
+    position: StreamPosition,
     ended: bool,
 }
 
-impl Following {
+impl EventSubscription {
     async fn next(&mut self) -> Option<Result<Frame, Status>> {
         if self.ended {
             return None;
         }
         tokio::select! {
             biased;
-            end = self.watch.ended() => Some(self.end(end.status())),
+            end = self.guard.ended() => Some(self.end(end.status())),
             next = self.subscription.next() => Some(match next {
                 Ok(frame) => {
-                    self.last.set(self.subscription.resume_at());
+                    self.position.set(self.subscription.resume_at());
                     Ok(frame)
                 }
                 Err(error) => self.end(to_status(error)),

@@ -19,24 +19,24 @@ use parley_types::{
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{last_cursor::LastCursor, request::caller, service_context::ServiceContext, stall::Watched};
+use super::{request::caller, service_context::ServiceContext, stall::WatchedStream, stream_position::StreamPosition};
 use crate::{
     middleware::{
         authenticator::Payer,
         limits::{OpenStreamGuard, StreamOwner},
     },
     status::{OrStatus as _, to_status},
-    validation::fields::{Fields, SHORT, required},
+    validation::fields::{SHORT_TEXT, Validator, required},
 };
 
 /// Maximum time between two messages of an upload.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a download may continue after shutdown has begun.
-const DRAINED: Duration = Duration::from_secs(5);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// One message of an upload stream.
-pub enum Piece {
+pub enum UploadPart {
     /// The file's metadata, which precedes the content.
     Header(pb::FileHeader),
     /// Part of the content.
@@ -44,34 +44,34 @@ pub enum Piece {
 }
 
 /// A request message of an upload stream.
-pub trait Carries {
+pub trait UploadMessage {
     /// The payload; `None` if it is missing or of an unknown type.
-    fn piece(self) -> Option<Piece>;
+    fn part(self) -> Option<UploadPart>;
 }
 
-macro_rules! carries {
+macro_rules! impl_upload_message {
     ($request:ident, $part:path) => {
-        impl Carries for pb::$request {
-            fn piece(self) -> Option<Piece> {
+        impl UploadMessage for pb::$request {
+            fn part(self) -> Option<UploadPart> {
                 use $part as Part;
                 Some(match self.part? {
-                    Part::Header(header) => Piece::Header(header),
-                    Part::Chunk(chunk) => Piece::Chunk(chunk),
+                    Part::Header(header) => UploadPart::Header(header),
+                    Part::Chunk(chunk) => UploadPart::Chunk(chunk),
                 })
             }
         }
     };
 }
 
-carries!(UploadFileRequest, pb::upload_file_request::Part);
-carries!(UploadClientFileRequest, pb::upload_client_file_request::Part);
+impl_upload_message!(UploadFileRequest, pb::upload_file_request::Part);
+impl_upload_message!(UploadClientFileRequest, pb::upload_client_file_request::Part);
 
 /// Reads the first message of an upload stream.
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] if there is none within [`PATIENCE`], and the status of the stream if it fails.
+/// Returns [`Error::Invalid`] if there is none within [`MESSAGE_TIMEOUT`], and the status of the stream if it fails.
 pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
-    let first = tokio::time::timeout(PATIENCE, requests.message()).await;
+    let first = tokio::time::timeout(MESSAGE_TIMEOUT, requests.message()).await;
     let first = first
         .map_err(|_| Error::invalid("header", Rule::Required, "must come within 30 seconds"))
         .or_status()??;
@@ -121,13 +121,13 @@ impl FilesApi {
     }
 }
 
-    /// Stores an upload whose first message has been read. It belongs to `session`, or, if that is `None`, to a caller with a token.
-    /// `charge` is called with the size of each chunk before the chunk is stored.
-    ///
-    /// # Errors
-    /// Returns [`Error::Invalid`] for an invalid header, [`Error::Unavailable`] if the stream breaks off, and the errors of `charge` and of
-    /// storing the file.
-pub(super) async fn receive<R: Carries + Send + 'static>(
+/// Stores an upload whose first message has been read. It belongs to `session`, or, if that is `None`, to a caller with a token.
+/// `charge` is called with the size of each chunk before the chunk is stored.
+///
+/// # Errors
+/// Returns [`Error::Invalid`] for an invalid header, [`Error::Unavailable`] if the stream breaks off, and the errors of `charge` and of
+/// storing the file.
+pub(super) async fn receive<R: UploadMessage + Send + 'static>(
     files: &Files,
     account: AccountId,
     session: Option<ContactInboxId>,
@@ -135,25 +135,25 @@ pub(super) async fn receive<R: Carries + Send + 'static>(
     rest: Streaming<R>,
     charge: impl Fn(usize) -> Result<()> + Send,
 ) -> Result<pb::File> {
-    let Some(Piece::Header(header)) = first.piece() else {
+    let Some(UploadPart::Header(header)) = first.part() else {
         return Err(Error::invalid("header", Rule::Required, "must be the first piece"));
     };
-    let mut fields = Fields::default();
+    let mut fields = Validator::default();
     fields.within("header", |fields| {
-        fields.text("file_name", &header.file_name, SHORT);
-        fields.text("content_type", &header.content_type, SHORT);
+        fields.text("file_name", &header.file_name, SHORT_TEXT);
+        fields.text("content_type", &header.content_type, SHORT_TEXT);
     });
-    fields.done()?;
-    let chunks = rest.map(move |piece| match piece.map(Carries::piece) {
-        Ok(Some(Piece::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
+    fields.finish()?;
+    let chunks = rest.map(move |part| match part.map(UploadMessage::part) {
+        Ok(Some(UploadPart::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
         Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every piece after the first")),
         Err(_) => Err(Error::Unavailable {
             reason: "the upload broke off",
             retry_after: Duration::from_secs(1),
         }),
     });
-        // tonic reports a cancelled call as the end of its stream. Yielding once lets the call be dropped before a partial upload is taken
-        // for a complete one.
+    // tonic reports a cancelled call as the end of its stream. Yielding once lets the call be dropped before a partial upload is taken
+    // for a complete one.
     let chunks = chunks.chain(stream::once(tokio::task::yield_now()).filter_map(|()| future::ready(None)));
     let said = Said {
         name: header.file_name,
@@ -163,7 +163,7 @@ pub(super) async fn receive<R: Carries + Send + 'static>(
 }
 
 /// The error of a download that shutdown does not wait for.
-fn stopping() -> Error {
+fn shutting_down() -> Error {
     Error::Unavailable {
         reason: "the server is shutting down; go on at the offset that was reached",
         retry_after: Duration::from_millis(500),
@@ -208,26 +208,26 @@ impl FilesService for FilesApi {
         }))
     }
 
-    type DownloadFileStream = Watched<pb::DownloadFileResponse>;
+    type DownloadFileStream = WatchedStream<pb::DownloadFileResponse>;
 
     async fn download_file(&self, request: Request<pb::DownloadFileRequest>) -> Result<Response<Self::DownloadFileStream>, Status> {
         use pb::download_file_response::Part;
         let payer = Payer::of(&request);
-        let asked = request.into_inner();
-        let mut fields = Fields::default();
-        for (field, number) in [("offset", asked.offset), ("limit", asked.limit)] {
+        let req = request.into_inner();
+        let mut fields = Validator::default();
+        for (field, number) in [("offset", req.offset), ("limit", req.limit)] {
             if number < 0 {
-                fields.refuse(field, Rule::OutOfRange(0), "must be 0 or more");
+                fields.add_violation(field, Rule::OutOfRange(0), "must be 0 or more");
             }
         }
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         // Count the download before the first lookup, and until the client has received everything, disconnects, or stalls for too long.
         let counted = (
             self.server.events.hub.place(Kind::Download).or_status()?,
             self.download_permit(&payer).or_status()?,
         );
-        let (offset, limit) = (asked.offset.unsigned_abs(), asked.limit.unsigned_abs());
-        let opened = self.files.read(&asked.link, offset, limit).await.or_status()?;
+        let (offset, limit) = (req.offset.unsigned_abs(), req.limit.unsigned_abs());
+        let opened = self.files.read(&req.link, offset, limit).await.or_status()?;
         let info = pb::FileInfo {
             name: opened.name,
             content_type: opened.content_type,
@@ -242,21 +242,21 @@ impl FilesService for FilesApi {
         let drain = self.server.drain.clone();
         let late = Box::pin(async move {
             drain.cancelled().await;
-            tokio::time::sleep(DRAINED).await;
+            tokio::time::sleep(SHUTDOWN_GRACE).await;
         });
         let chunks = stream::unfold(Some((chunks, late)), |state| async move {
             let (mut chunks, mut late) = state?;
             tokio::select! {
                 // A chunk is ready whenever the stream is polled, so unbiased polling could delay the end.
                 biased;
-                () = late.as_mut() => Some((Err(to_status(stopping())), None)),
+                () = late.as_mut() => Some((Err(to_status(shutting_down())), None)),
                 chunk = chunks.next() => Some((chunk?, Some((chunks, late)))),
             }
         });
         let parts = stream::iter([part(Part::Info(info))]).chain(chunks);
         Ok(Response::new(self.server.stalls.watch(
             Kind::Download,
-            LastCursor::default(),
+            StreamPosition::default(),
             parts,
         )))
     }

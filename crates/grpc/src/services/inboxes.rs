@@ -25,15 +25,15 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    fit,
-    keyed::Keyed,
-    request::{caller, change},
-    response::answered,
+    idempotency::IdempotentRequest,
+    request::{caller, idempotent_call},
+    response::to_response,
+    truncation,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -95,11 +95,11 @@ impl InboxesService for InboxesApi {
             inbox: Some(whole(inbox)),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let mut inbox = required("inbox", asked.inbox).or_status()?;
-        if asked.inbox_defaults {
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let req = request.into_inner();
+        let mut inbox = required("inbox", req.inbox).or_status()?;
+        if req.inbox_defaults {
             inbox.enable_auto_assignment = true;
             inbox.enable_email_collect = true;
             inbox.allow_messages_after_resolved = true;
@@ -107,21 +107,21 @@ impl InboxesService for InboxesApi {
         let mut new = NewInbox::named(&inbox.name);
         fields.within("inbox", |fields| {
             if inbox.channel.is_none() {
-                fields.refuse("channel", Rule::Required, "must be an api_channel");
+                fields.add_violation("channel", Rule::Required, "must be an api_channel");
             }
             for path in FIELDS {
-                put(fields, &mut new, &inbox, path);
+                apply_field(fields, &mut new, &inbox, path);
             }
         });
-        fields.done().or_status()?;
-        answered(self.inboxes.create(call, new).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.inboxes.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_inbox(&self, request: Request<pb::GetInboxRequest>) -> Result<Response<pb::GetInboxResponse>, Status> {
         let caller = caller(&request).or_status()?;
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
-        let inbox = self.inboxes.get(&caller, account, InboxId(asked.inbox_id)).await.or_status()?;
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
+        let inbox = self.inboxes.get(&caller, account, InboxId(req.inbox_id)).await.or_status()?;
         Ok(Response::new(pb::GetInboxResponse {
             inbox: Some(inbox_of(&inbox, reveal(&caller, account))),
         }))
@@ -129,18 +129,18 @@ impl InboxesService for InboxesApi {
 
     async fn list_inboxes(&self, request: Request<pb::ListInboxesRequest>) -> Result<Response<pb::ListInboxesResponse>, Status> {
         let caller = caller(&request).or_status()?;
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let reveal = reveal(&caller, account);
-        let same = pb::ListInboxesRequest {
-            account_id: asked.account_id,
+        let without_paging = pb::ListInboxesRequest {
+            account_id: req.account_id,
             ..pb::ListInboxesRequest::default()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        fields.finish().or_status()?;
         let found = self.inboxes.list(&caller, account, &page).await.or_status()?;
-        let (inboxes, next_page_token) = page::fill(&same, &found, |inbox| inbox_of(inbox, reveal));
+        let (inboxes, next_page_token) = page::fill(&without_paging, &found, |inbox| inbox_of(inbox, reveal));
         Ok(Response::new(pb::ListInboxesResponse { inboxes, next_page_token }))
     }
 
@@ -151,25 +151,25 @@ impl InboxesService for InboxesApi {
             inbox: Some(whole(inbox)),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let inbox = required("inbox", asked.inbox).or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let req = request.into_inner();
+        let inbox = required("inbox", req.inbox).or_status()?;
         let id = InboxId(inbox.id);
         self.inboxes.authorize_change(&call.caller, account, id).await.or_status()?;
-        let paths = mask(&mut fields, asked.update_mask);
+        let paths = mask(&mut fields, req.update_mask);
         for path in paths.iter().filter(|path| !FIELDS.contains(&path.as_str())) {
             fields.unknown_path(path);
         }
         // `apply` runs twice: here to validate the request, and in the write, on the inbox as it is then.
-        let apply = move |fields: &mut Fields, new: &mut NewInbox| paths.iter().for_each(|path| put(fields, new, &inbox, path));
+        let apply = move |fields: &mut Validator, new: &mut NewInbox| paths.iter().for_each(|path| apply_field(fields, new, &inbox, path));
         let mut given = NewInbox::named("");
         fields.within("inbox", |fields| apply(fields, &mut given));
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         given.check_templates().await.or_status()?;
-        answered(
+        to_response(
             self.inboxes
-                .update(call, id, move |new| apply(&mut Fields::default(), new))
+                .update(call, id, move |new| apply(&mut Validator::default(), new))
                 .await
                 .or_status()?,
             respond,
@@ -177,34 +177,34 @@ impl InboxesService for InboxesApi {
     }
 
     async fn delete_inbox(&self, request: Request<pb::DeleteInboxRequest>) -> Result<Response<pb::DeleteInboxResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteInboxResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.inboxes.delete(call, InboxId(asked.inbox_id)).await.or_status()?, respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.inboxes.delete(call, InboxId(req.inbox_id)).await.or_status()?, respond)
     }
 
     async fn list_inbox_members(
         &self,
         request: Request<pb::ListInboxMembersRequest>,
     ) -> Result<Response<pb::ListInboxMembersResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListInboxMembersRequest {
+        let req = request.get_ref();
+        let without_paging = pb::ListInboxMembersRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
-        let (account, inbox) = (AccountId(asked.account_id), InboxId(asked.inbox_id));
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        fields.finish().or_status()?;
+        let (account, inbox) = (AccountId(req.account_id), InboxId(req.inbox_id));
         let found = self
             .members
             .list(&*caller(&request).or_status()?, account, inbox, &page)
             .await
             .or_status()?;
-        let (members, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
+        let (members, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListInboxMembersResponse { members, next_page_token }))
     }
 
@@ -212,69 +212,69 @@ impl InboxesService for InboxesApi {
         &self,
         request: Request<pb::SetInboxMembersRequest>,
     ) -> Result<Response<pb::SetInboxMembersResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::SetInboxMembersResponse {
-            members: fit::agents(members.iter().map(ToProto::to_proto)),
+            members: truncation::agents(members.iter().map(ToProto::to_proto)),
             cursor,
         };
-        let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
-        let edited = self.members.edit(call, InboxId(asked.inbox_id), Edit::Set, users);
-        answered(edited.await.or_status()?, respond)
+        let (call, users) = members(&request, req.account_id, &req.user_ids, respond).or_status()?;
+        let edited = self.members.edit(call, InboxId(req.inbox_id), Edit::Set, users);
+        to_response(edited.await.or_status()?, respond)
     }
 
     async fn add_inbox_members(
         &self,
         request: Request<pb::AddInboxMembersRequest>,
     ) -> Result<Response<pb::AddInboxMembersResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::AddInboxMembersResponse {
-            members: fit::agents(members.iter().map(ToProto::to_proto)),
+            members: truncation::agents(members.iter().map(ToProto::to_proto)),
             cursor,
         };
-        let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
-        let edited = self.members.edit(call, InboxId(asked.inbox_id), Edit::Add, users);
-        answered(edited.await.or_status()?, respond)
+        let (call, users) = members(&request, req.account_id, &req.user_ids, respond).or_status()?;
+        let edited = self.members.edit(call, InboxId(req.inbox_id), Edit::Add, users);
+        to_response(edited.await.or_status()?, respond)
     }
 
     async fn remove_inbox_members(
         &self,
         request: Request<pb::RemoveInboxMembersRequest>,
     ) -> Result<Response<pb::RemoveInboxMembersResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::RemoveInboxMembersResponse {
-            members: fit::agents(members.iter().map(ToProto::to_proto)),
+            members: truncation::agents(members.iter().map(ToProto::to_proto)),
             cursor,
         };
-        let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond).or_status()?;
-        let edited = self.members.edit(call, InboxId(asked.inbox_id), Edit::Remove, users);
-        answered(edited.await.or_status()?, respond)
+        let (call, users) = members(&request, req.account_id, &req.user_ids, respond).or_status()?;
+        let edited = self.members.edit(call, InboxId(req.inbox_id), Edit::Remove, users);
+        to_response(edited.await.or_status()?, respond)
     }
 
     async fn list_assignable_agents(
         &self,
         request: Request<pb::ListAssignableAgentsRequest>,
     ) -> Result<Response<pb::ListAssignableAgentsResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListAssignableAgentsRequest {
+        let req = request.get_ref();
+        let without_paging = pb::ListAssignableAgentsRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         caller.access(account).or_status()?;
-        let mut fields = Fields::default();
-        fields.count("inbox_ids", asked.inbox_ids.len(), 100);
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
-        let inboxes = asked.inbox_ids.iter().copied().map(InboxId).collect();
+        let mut fields = Validator::default();
+        fields.count("inbox_ids", req.inbox_ids.len(), 100);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        fields.finish().or_status()?;
+        let inboxes = req.inbox_ids.iter().copied().map(InboxId).collect();
         let found = self.members.list_assignable(&caller, account, &inboxes, &page).await.or_status()?;
-        let (agents, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
+        let (agents, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListAssignableAgentsResponse { agents, next_page_token }))
     }
 }
 
 /// Creates the call of a membership change, and returns the users that the request names.
-fn members<R: Keyed, M: Message + 'static>(
+fn members<R: IdempotentRequest, M: Message + 'static>(
     request: &Request<R>,
     account: i64,
     user_ids: &[i64],
@@ -282,10 +282,10 @@ fn members<R: Keyed, M: Message + 'static>(
 ) -> Result<(Call<Vec<Agent>>, Vec<UserId>)> {
     let account = AccountId(account);
     caller(request)?.write_access(account)?;
-    let mut fields = Fields::default();
-    let call = change(&mut fields, request, account, respond)?;
+    let mut fields = Validator::default();
+    let call = idempotent_call(&mut fields, request, account, respond)?;
     fields.count("user_ids", user_ids.len(), 1000);
-    fields.done()?;
+    fields.finish()?;
     Ok((call, user_ids.iter().copied().map(UserId).collect()))
 }
 
@@ -302,18 +302,18 @@ fn reveal(caller: &Caller, account: AccountId) -> Reveal {
 }
 
 /// Validates one field of the request and copies it into the new inbox.
-fn put(fields: &mut Fields, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
+fn apply_field(fields: &mut Validator, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
     let channel = match &inbox.channel {
         Some(pb::inbox::Channel::ApiChannel(channel)) => channel.clone(),
         None => pb::ApiChannel::default(),
     };
     match path {
         "name" => {
-            fields.required_name(path, &inbox.name, SHORT);
+            fields.required_name(path, &inbox.name, SHORT_TEXT);
             new.name.clone_from(&inbox.name);
         }
         "avatar_url" => {
-            fields.picture(path, &inbox.avatar_url, URL);
+            fields.avatar(path, &inbox.avatar_url, URL);
             new.avatar_url.clone_from(&inbox.avatar_url);
         }
         "greeting_enabled" => new.greeting_enabled = inbox.greeting_enabled,
@@ -335,7 +335,7 @@ fn put(fields: &mut Fields, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
                 .and_then(pb::SenderNameType::to_row);
             new.sender_name_type = named.unwrap_or(SenderNameType::Friendly);
         }
-        "business_name" => new.business_name = text(fields, path, inbox.business_name.as_ref(), SHORT),
+        "business_name" => new.business_name = text(fields, path, inbox.business_name.as_ref(), SHORT_TEXT),
         "portal_id" => new.portal_id = inbox.portal_id,
         "api_channel.hmac_mandatory" => new.hmac_mandatory = channel.hmac_mandatory,
         "api_channel.attach_unverified_sessions" => new.attach_unverified_sessions = channel.attach_unverified_sessions.unwrap_or(true),
@@ -348,28 +348,28 @@ fn put(fields: &mut Fields, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
     }
 }
 
-fn text(fields: &mut Fields, path: &str, text: Option<&String>, limit: usize) -> Option<String> {
+fn text(fields: &mut Validator, path: &str, text: Option<&String>, limit: usize) -> Option<String> {
     let text = text?;
     fields.text(path, text, limit);
     Some(text.clone())
 }
 
-fn object(fields: &mut Fields, path: &str, object: Option<&Struct>) -> Json {
+fn object(fields: &mut Validator, path: &str, object: Option<&Struct>) -> Json {
     Json::Object(fields.attribute_update(path, object))
 }
 
-fn timezone(fields: &mut Fields, path: &str, name: &str) -> String {
+fn timezone(fields: &mut Validator, path: &str, name: &str) -> String {
     if name.is_empty() {
         return "UTC".to_owned();
     }
     if name.parse::<chrono_tz::Tz>().is_err() {
-        fields.refuse(path, Rule::Unknown, "must be an IANA name such as Europe/Lisbon");
+        fields.add_violation(path, Rule::Unknown, "must be an IANA name such as Europe/Lisbon");
     }
     name.to_owned()
 }
 
 /// Validates the reply window: a number of hours, or the same as text if it comes from a form.
-fn reply_window(fields: &mut Fields, attributes: &Json) {
+fn reply_window(fields: &mut Validator, attributes: &Json) {
     let window = match attributes.get("agent_reply_time_window") {
         None | Some(Json::Null) => return,
         Some(Json::String(text)) if text.trim().is_empty() => return,
@@ -378,23 +378,23 @@ fn reply_window(fields: &mut Fields, attributes: &Json) {
     };
     if window.is_none_or(|hours: i64| hours <= 0) {
         let path = "api_channel.additional_attributes.agent_reply_time_window";
-        fields.refuse(path, Rule::OutOfRange(1), "must be a whole number of hours above 0");
+        fields.add_violation(path, Rule::OutOfRange(1), "must be a whole number of hours above 0");
     }
 }
 
 /// Replaces the days in the request; the others are unchanged.
-fn working_hours(fields: &mut Fields, week: &mut Json, days: &[pb::WorkingHours]) {
+fn working_hours(fields: &mut Validator, week: &mut Json, days: &[pb::WorkingHours]) {
     let Json::Array(week) = week else { return };
     for day in days {
         let Some(entry) = usize::try_from(day.day_of_week).ok().and_then(|day| week.get_mut(day)) else {
-            fields.refuse("working_hours.day_of_week", Rule::OutOfRange(6), "must be between 0 (Sunday) and 6");
+            fields.add_violation("working_hours.day_of_week", Rule::OutOfRange(6), "must be between 0 (Sunday) and 6");
             continue;
         };
-        *entry = Json::Object(one_day(fields, day));
+        *entry = Json::Object(day_to_json(fields, day));
     }
 }
 
-fn one_day(fields: &mut Fields, day: &pb::WorkingHours) -> Map<String, Json> {
+fn day_to_json(fields: &mut Validator, day: &pb::WorkingHours) -> Map<String, Json> {
     let mut object = Map::new();
     object.insert("day_of_week".to_owned(), json!(day.day_of_week));
     object.insert("closed_all_day".to_owned(), json!(day.closed_all_day));
@@ -414,9 +414,11 @@ fn one_day(fields: &mut Fields, day: &pb::WorkingHours) -> Map<String, Json> {
         let path = format!("working_hours.{key}");
         match given {
             Some(number) if !(0..=limit).contains(&number) => {
-                fields.refuse(&path, Rule::OutOfRange(limit.into()), format!("must be between 0 and {limit}"));
+                fields.add_violation(&path, Rule::OutOfRange(limit.into()), format!("must be between 0 and {limit}"));
             }
-            None if !day.closed_all_day => fields.refuse(&path, Rule::Required, "must be given unless closed_all_day or open_all_day"),
+            None if !day.closed_all_day => {
+                fields.add_violation(&path, Rule::Required, "must be given unless closed_all_day or open_all_day")
+            }
             _ => {}
         }
         object.insert(key.to_owned(), json!(given));

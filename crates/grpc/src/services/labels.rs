@@ -16,13 +16,13 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -55,23 +55,23 @@ impl LabelsService for LabelsApi {
             label: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let label = required("label", asked.label).or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let req = request.into_inner();
+        let label = required("label", req.label).or_status()?;
         let new = fields.within("label", |fields| NewLabel {
             title: title(fields, &label.title),
             description: fields.optional("description", label.description.clone(), TEXT),
             color: color(fields, &label.color),
             show_on_sidebar: label.show_on_sidebar,
         });
-        fields.done().or_status()?;
-        answered(self.labels.create(call, new).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.labels.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_label(&self, request: Request<pb::GetLabelRequest>) -> Result<Response<pb::GetLabelResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, id) = (AccountId(asked.account_id), LabelId(asked.label_id));
+        let req = request.get_ref();
+        let (account, id) = (AccountId(req.account_id), LabelId(req.label_id));
         let row = self.labels.get(&*caller(&request).or_status()?, account, id).await.or_status()?;
         Ok(Response::new(pb::GetLabelResponse {
             label: Some(row.to_proto()),
@@ -79,19 +79,19 @@ impl LabelsService for LabelsApi {
     }
 
     async fn list_labels(&self, request: Request<pb::ListLabelsRequest>) -> Result<Response<pb::ListLabelsResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListLabelsRequest {
+        let req = request.get_ref();
+        let without_paging = pb::ListLabelsRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         caller.access(account).or_status()?;
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        fields.finish().or_status()?;
         let found = self.labels.list(&caller, account, &page).await.or_status()?;
-        let (labels, next_page_token) = page::fill(&same, &found, pb::Label::from_stored);
+        let (labels, next_page_token) = page::fill(&without_paging, &found, pb::Label::from_stored);
         Ok(Response::new(pb::ListLabelsResponse { labels, next_page_token }))
     }
 
@@ -102,35 +102,32 @@ impl LabelsService for LabelsApi {
             label: Some(row.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let label = required("label", asked.label).or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let req = request.into_inner();
+        let label = required("label", req.label).or_status()?;
         self.labels
             .authorize_change(&call.caller, account, LabelId(label.id))
             .await
             .or_status()?;
-        let paths = mask(&mut fields, asked.update_mask);
+        let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("label", |fields| patch(fields, &label, &paths));
-        fields.done().or_status()?;
-        answered(self.labels.update(call, LabelId(label.id), patch).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.labels.update(call, LabelId(label.id), patch).await.or_status()?, respond)
     }
 
     async fn delete_label(&self, request: Request<pb::DeleteLabelRequest>) -> Result<Response<pb::DeleteLabelResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::DeleteLabelResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.labels.delete(call, LabelId(asked.label_id)).await.or_status()?, respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.labels.delete(call, LabelId(req.label_id)).await.or_status()?, respond)
     }
 }
 
-fn patch(fields: &mut Fields, label: &pb::Label, paths: &[String]) -> LabelPatch {
+fn patch(fields: &mut Validator, label: &pb::Label, paths: &[String]) -> LabelPatch {
     let mut patch = LabelPatch::default();
     for path in paths {
         match path.as_str() {
@@ -146,18 +143,18 @@ fn patch(fields: &mut Fields, label: &pb::Label, paths: &[String]) -> LabelPatch
 
 /// Validates a title and converts it to lower case: letters and digits of any script, hyphens and underscores, as in the label names of
 /// conversations.
-fn title(fields: &mut Fields, title: &str) -> String {
-    fields.required("title", title, SHORT);
+fn title(fields: &mut Validator, title: &str) -> String {
+    fields.required("title", title, SHORT_TEXT);
     let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_');
     let begins = title.chars().next().is_some_and(char::is_alphanumeric);
     if !title.trim().is_empty() && (!begins || title.chars().nth(1).is_none() || !title.chars().all(fits)) {
         let text = "must be two or more letters, digits, hyphens or underscores, the first a letter or digit";
-        fields.refuse("title", Rule::Invalid, text);
+        fields.add_violation("title", Rule::Invalid, text);
     }
     title.to_lowercase()
 }
 
-fn color(fields: &mut Fields, color: &str) -> String {
-    fields.text("color", color, SHORT);
+fn color(fields: &mut Validator, color: &str) -> String {
+    fields.text("color", color, SHORT_TEXT);
     if color.is_empty() { COLOR.to_owned() } else { color.to_owned() }
 }

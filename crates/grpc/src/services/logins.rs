@@ -12,15 +12,15 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{request::caller, service_context::ServiceContext};
-use crate::{status::OrStatus as _, validation::fields::Fields};
+use crate::{status::OrStatus as _, validation::fields::Validator};
 
 /// Maximum characters of the secret of a login link.
 const SECRET: usize = 64;
 
 /// Rejects a request id: the response contains a secret, which is not stored, so the call cannot be idempotent.
-pub(super) fn once_only(fields: &mut Fields, request_id: &str) {
+pub(super) fn reject_request_id(fields: &mut Validator, request_id: &str) {
     if !request_id.is_empty() {
-        fields.refuse(
+        fields.add_violation(
             "request_id",
             Rule::Invalid,
             "must be empty: a secret is shown once, so this call cannot be repeated",
@@ -52,11 +52,11 @@ impl LoginsService for LoginsApi {
     ) -> Result<Response<pb::CreateLoginLinkResponse>, Status> {
         let caller = caller(&request).or_status()?;
         caller.platform().or_status()?;
-        let asked = request.get_ref();
-        let mut fields = Fields::default();
-        once_only(&mut fields, &asked.request_id);
-        let user = UserId(fields.id("user_id", asked.user_id));
-        fields.done().or_status()?;
+        let req = request.get_ref();
+        let mut fields = Validator::default();
+        reject_request_id(&mut fields, &req.request_id);
+        let user = UserId(fields.id("user_id", req.user_id));
+        fields.finish().or_status()?;
         let made = self.logins.create(&caller, user).await.or_status()?;
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("email", &made.email)
@@ -71,16 +71,16 @@ impl LoginsService for LoginsApi {
     }
 
     async fn redeem_login(&self, request: Request<pb::RedeemLoginRequest>) -> Result<Response<pb::RedeemLoginResponse>, Status> {
-        let asked = request.into_inner();
-        let mut fields = Fields::default();
-        once_only(&mut fields, &asked.request_id);
-        let email = fields.email("email", Some(asked.email));
+        let req = request.into_inner();
+        let mut fields = Validator::default();
+        reject_request_id(&mut fields, &req.request_id);
+        let email = fields.email("email", Some(req.email));
         if email.is_none() {
-            fields.refuse("email", Rule::Required, "must be given");
+            fields.add_violation("email", Rule::Required, "must be given");
         }
-        fields.required("secret", &asked.secret, SECRET);
-        fields.done().or_status()?;
-        let (token, secret) = self.logins.redeem(&email.unwrap_or_default(), &asked.secret).await.or_status()?;
+        fields.required("secret", &req.secret, SECRET);
+        fields.finish().or_status()?;
+        let (token, secret) = self.logins.redeem(&email.unwrap_or_default(), &req.secret).await.or_status()?;
         Ok(Response::new(pb::RedeemLoginResponse {
             token: Some(token.to_proto()),
             secret,

@@ -20,18 +20,18 @@ use parley_types::{
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    fit,
-    own_contacts::own_contacts,
-    request::{caller, change},
-    response::{answered, created},
+    request::{caller, idempotent_call},
+    response::{created, to_response},
+    restrict_contacts::restrict_contacts,
     send,
     service_context::ServiceContext,
+    truncation,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
         drafts,
-        fields::{Fields, SHORT, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -47,7 +47,7 @@ fn edge(message: &pb::Message) -> Key {
 }
 
 /// Returns the messages of a page, oldest first, as many as fit, and the key of the next page. A backward page keeps the newest ones.
-pub(super) fn shown<'a>(
+pub(super) fn page_of<'a>(
     found: &'a MessagePage,
     forward: bool,
     to_wire: impl Fn(&'a joined::Message) -> pb::Message,
@@ -87,61 +87,63 @@ impl MessagesApi {
 #[tonic::async_trait]
 impl MessagesService for MessagesApi {
     async fn create_message(&self, request: Request<pb::CreateMessageRequest>) -> Result<Response<pb::CreateMessageResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, created).or_status()?;
-        let asked = request.into_inner();
-        let conversation = ConversationId(fields.id("conversation_id", asked.conversation_id));
-        let draft = required("message", asked.message).or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, created).or_status()?;
+        let req = request.into_inner();
+        let conversation = ConversationId(fields.id("conversation_id", req.conversation_id));
+        let draft = required("message", req.message).or_status()?;
         let new = fields.within("message", |fields| drafts::read(fields, draft));
-        fields.done().or_status()?;
-        let mut answer = answered(self.messages.create(call, vec![(conversation, new)]).await.or_status()?, created)?;
-        own_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
+        fields.finish().or_status()?;
+        let mut answer = to_response(self.messages.create(call, vec![(conversation, new)]).await.or_status()?, created)?;
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
     }
 
     async fn get_message(&self, request: Request<pb::GetMessageRequest>) -> Result<Response<pb::GetMessageResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, id) = (AccountId(asked.account_id), MessageId(asked.message_id));
+        let req = request.get_ref();
+        let (account, id) = (AccountId(req.account_id), MessageId(req.message_id));
         let caller = caller(&request).or_status()?;
         let message = self
             .messages
-            .get(&caller, account, ConversationId(asked.conversation_id), id)
+            .get(&caller, account, ConversationId(req.conversation_id), id)
             .await
             .or_status()?;
         let mut message = pb::Message::from_stored(&message);
-        own_contacts(&self.sessions, &caller, account, [&mut message]).await.or_status()?;
+        restrict_contacts(&self.sessions, &caller, account, [&mut message])
+            .await
+            .or_status()?;
         Ok(Response::new(pb::GetMessageResponse { message: Some(message) }))
     }
 
     async fn list_messages(&self, request: Request<pb::ListMessagesRequest>) -> Result<Response<pb::ListMessagesResponse>, Status> {
         let caller = caller(&request).or_status()?;
-        let asked = request.into_inner();
-        let account = AccountId(asked.account_id);
+        let req = request.into_inner();
+        let account = AccountId(req.account_id);
         caller.access(account).or_status()?;
-        let default = match (asked.after, asked.before) {
+        let default = match (req.after, req.before) {
             (Some(_), Some(_)) => 1000,
             (Some(_), None) => 100,
             _ => 20,
         };
-        let same = pb::ListMessagesRequest {
+        let without_paging = pb::ListMessagesRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, default), &asked.page_token, 0);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, default), &req.page_token, 0);
+        fields.finish().or_status()?;
         page.check_key(&[Sort::by_id(false)]).or_status()?;
-        let (mut before, mut after) = (asked.before.map(MessageId), asked.after.map(MessageId));
+        let (mut before, mut after) = (req.before.map(MessageId), req.after.map(MessageId));
         // A forward list continues after the last message of the page, a backward one before the first.
         if let Some(key) = page.after {
-            if asked.after.is_some() {
+            if req.after.is_some() {
                 after = Some(MessageId(key.id.saturating_add(i64::from(before.is_some()))));
             } else {
                 before = Some(MessageId(key.id));
@@ -150,82 +152,84 @@ impl MessagesService for MessagesApi {
         let query = MessageQuery {
             before,
             after,
-            public_only: asked.public_only,
+            public_only: req.public_only,
             size: page.size,
         };
         let found = self
             .messages
-            .list(&caller, account, ConversationId(asked.conversation_id), query)
+            .list(&caller, account, ConversationId(req.conversation_id), query)
             .await
             .or_status()?;
-        let (mut messages, next) = shown(&found, asked.after.is_some(), pb::Message::from_stored);
+        let (mut messages, next) = page_of(&found, req.after.is_some(), pb::Message::from_stored);
         let mut conversation = pb::Conversation::from_stored(&found.conversation);
-        own_contacts(&self.sessions, &caller, account, &mut messages).await.or_status()?;
-        own_contacts(&self.sessions, &caller, account, [&mut conversation])
+        restrict_contacts(&self.sessions, &caller, account, &mut messages)
+            .await
+            .or_status()?;
+        restrict_contacts(&self.sessions, &caller, account, [&mut conversation])
             .await
             .or_status()?;
         Ok(Response::new(pb::ListMessagesResponse {
             messages,
-            next_page_token: page::write(&same, next.as_ref()),
+            next_page_token: page::write(&without_paging, next.as_ref()),
             conversation: Some(conversation),
         }))
     }
 
     async fn update_message(&self, request: Request<pb::UpdateMessageRequest>) -> Result<Response<pb::UpdateMessageResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, updated).or_status()?;
-        if let Some(error) = &asked.external_error {
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, updated).or_status()?;
+        if let Some(error) = &req.external_error {
             fields.text("external_error", error, 20_000);
         }
         let patch = MessagePatch {
             status: fields
-                .kind::<pb::MessageStatus>("status", asked.status)
+                .kind::<pb::MessageStatus>("status", req.status)
                 .and_then(pb::MessageStatus::to_row),
-            external_error: asked.external_error.clone(),
-            content_attributes: asked
+            external_error: req.external_error.clone(),
+            content_attributes: req
                 .content_attributes
                 .as_ref()
                 .map(|object| fields.attribute_update("content_attributes", Some(object))),
         };
-        fields.done().or_status()?;
-        let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        let mut answer = answered(self.messages.update(call, conversation, id, patch).await.or_status()?, updated)?;
-        own_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
+        fields.finish().or_status()?;
+        let (conversation, id) = (ConversationId(req.conversation_id), MessageId(req.message_id));
+        let mut answer = to_response(self.messages.update(call, conversation, id, patch).await.or_status()?, updated)?;
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
     }
 
     async fn delete_message(&self, request: Request<pb::DeleteMessageRequest>) -> Result<Response<pb::DeleteMessageResponse>, Status> {
-        let asked = request.get_ref();
-        let mut fields = Fields::default();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let mut fields = Validator::default();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
-        let call = change(&mut fields, &request, account, deleted).or_status()?;
-        fields.done().or_status()?;
-        let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        let mut answer = answered(self.messages.delete(call, conversation, id).await.or_status()?, deleted)?;
-        own_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
+        let call = idempotent_call(&mut fields, &request, account, deleted).or_status()?;
+        fields.finish().or_status()?;
+        let (conversation, id) = (ConversationId(req.conversation_id), MessageId(req.message_id));
+        let mut answer = to_response(self.messages.delete(call, conversation, id).await.or_status()?, deleted)?;
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
     }
 
     async fn retry_message(&self, request: Request<pb::RetryMessageRequest>) -> Result<Response<pb::RetryMessageResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, retried).or_status()?;
-        fields.done().or_status()?;
-        let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        let mut answer = answered(self.messages.retry(call, conversation, id).await.or_status()?, retried)?;
-        own_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, retried).or_status()?;
+        fields.finish().or_status()?;
+        let (conversation, id) = (ConversationId(req.conversation_id), MessageId(req.message_id));
+        let mut answer = to_response(self.messages.retry(call, conversation, id).await.or_status()?, retried)?;
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -233,39 +237,41 @@ impl MessagesService for MessagesApi {
 
     async fn search_messages(&self, request: Request<pb::SearchMessagesRequest>) -> Result<Response<pb::SearchMessagesResponse>, Status> {
         let caller = caller(&request).or_status()?;
-        let asked = request.into_inner();
-        let account = AccountId(asked.account_id);
+        let req = request.into_inner();
+        let account = AccountId(req.account_id);
         caller.access(account).or_status()?;
-        let same = pb::SearchMessagesRequest {
+        let without_paging = pb::SearchMessagesRequest {
             page_size: 0,
             page_token: String::new(),
             skip: 0,
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        fields.required("text", &asked.text, SHORT);
-        let page = page::read(&mut fields, &same, (asked.page_size, 20), &asked.page_token, asked.skip);
-        let types = asked.types.iter();
+        let mut fields = Validator::default();
+        fields.required("text", &req.text, SHORT_TEXT);
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 20), &req.page_token, req.skip);
+        let types = req.types.iter();
         let search = MessageSearch {
-            text: asked.text.clone(),
-            inboxes: asked.inbox_ids.iter().copied().map(InboxId).collect(),
-            conversations: asked.conversation_ids.iter().copied().map(ConversationId).collect(),
-            contact: asked.contact_id.map(ContactId),
+            text: req.text.clone(),
+            inboxes: req.inbox_ids.iter().copied().map(InboxId).collect(),
+            conversations: req.conversation_ids.iter().copied().map(ConversationId).collect(),
+            contact: req.contact_id.map(ContactId),
             types: types
                 .filter_map(|kind| fields.kind::<pb::MessageType>("types", *kind))
                 .filter_map(pb::MessageType::to_row)
                 .collect(),
-            since: fields.time("created_since", asked.created_since.as_ref()),
-            before: fields.time("created_before", asked.created_before.as_ref()),
+            since: fields.time("created_since", req.created_since.as_ref()),
+            before: fields.time("created_before", req.created_before.as_ref()),
         };
-        fields.done().or_status()?;
+        fields.finish().or_status()?;
         let found = self.search.messages(&caller, account, &search, &page).await.or_status()?;
         let (mut messages, whole) = page::take(&found.messages, pb::Message::from_stored);
-        own_contacts(&self.sessions, &caller, account, &mut messages).await.or_status()?;
+        restrict_contacts(&self.sessions, &caller, account, &mut messages)
+            .await
+            .or_status()?;
         let next = if whole { found.next } else { messages.last().map(edge) };
         Ok(Response::new(pb::SearchMessagesResponse {
             messages,
-            next_page_token: page::write(&same, next.as_ref()),
+            next_page_token: page::write(&without_paging, next.as_ref()),
             complete: found.complete,
         }))
     }
@@ -274,36 +280,36 @@ impl MessagesService for MessagesApi {
         &self,
         request: Request<pb::BatchCreateMessagesRequest>,
     ) -> Result<Response<pb::BatchCreateMessagesResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, batch).or_status()?;
-        let asked = request.into_inner();
-        fields.count("messages", asked.messages.len(), BATCH);
-        if asked.messages.is_empty() {
-            fields.refuse("messages", Rule::Required, "must have an entry");
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, batch).or_status()?;
+        let req = request.into_inner();
+        fields.count("messages", req.messages.len(), BATCH);
+        if req.messages.is_empty() {
+            fields.add_violation("messages", Rule::Required, "must have an entry");
         }
-        let mut items = Vec::with_capacity(asked.messages.len());
-        for (nth, item) in asked.messages.into_iter().enumerate() {
+        let mut items = Vec::with_capacity(req.messages.len());
+        for (nth, item) in req.messages.into_iter().enumerate() {
             fields.within(&format!("messages[{nth}]"), |fields| {
                 let conversation = ConversationId(fields.id("conversation_id", item.conversation_id));
                 match item.message {
                     Some(draft) => items.push((conversation, fields.within("message", |fields| drafts::read(fields, draft)))),
-                    None => fields.refuse("message", Rule::Required, "must be given"),
+                    None => fields.add_violation("message", Rule::Required, "must be given"),
                 }
             });
         }
-        fields.done().or_status()?;
-        let mut answer = answered(self.messages.create(call, items).await.or_status()?, batch)?;
-        own_contacts(&self.sessions, &caller, account, &mut answer.get_mut().messages)
+        fields.finish().or_status()?;
+        let mut answer = to_response(self.messages.create(call, items).await.or_status()?, batch)?;
+        restrict_contacts(&self.sessions, &caller, account, &mut answer.get_mut().messages)
             .await
             .or_status()?;
         Ok(answer)
     }
 
-    type SendMessagesStream = send::Answers;
+    type SendMessagesStream = send::SendResults;
 
     async fn send_messages(
         &self,
@@ -314,13 +320,13 @@ impl MessagesService for MessagesApi {
             sessions: self.sessions.clone(),
             server: Arc::clone(&self.server),
         };
-        Ok(Response::new(send::answers(sender, request).or_status()?))
+        Ok(Response::new(send::open(sender, request).or_status()?))
     }
 }
 
 fn batch(messages: &Created, cursor: Bytes) -> pb::BatchCreateMessagesResponse {
     pb::BatchCreateMessagesResponse {
-        messages: fit::messages(messages.iter().map(Arc::as_ref).map(ToProto::to_proto)),
+        messages: truncation::messages(messages.iter().map(Arc::as_ref).map(ToProto::to_proto)),
         cursor,
     }
 }

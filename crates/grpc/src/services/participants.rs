@@ -17,30 +17,30 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    fit,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
+    truncation,
 };
 use crate::{
     status::OrStatus as _,
-    validation::{fields::Fields, page},
+    validation::{fields::Validator, page},
 };
 
 /// Maximum number of users in one call.
-const MOST: usize = 1000;
+const MAX_USERS: usize = 1000;
 
 /// Implements a method that changes the participants of a conversation.
-macro_rules! changed {
+macro_rules! change_participants {
     ($self:ident, $request:ident, $respond:expr, $patch:expr) => {{
-        let asked = $request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = $request.get_ref();
+        let account = AccountId(req.account_id);
         caller(&$request).or_status()?.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &$request, account, $respond).or_status()?;
-        let users = users(&mut fields, &asked.user_ids);
-        fields.done().or_status()?;
-        let id = ConversationId(asked.conversation_id);
-        answered($self.participants.update(call, id, $patch(users)).await.or_status()?, $respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &$request, account, $respond).or_status()?;
+        let users = users(&mut fields, &req.user_ids);
+        fields.finish().or_status()?;
+        let id = ConversationId(req.conversation_id);
+        to_response($self.participants.update(call, id, $patch(users)).await.or_status()?, $respond)
     }};
 }
 
@@ -64,21 +64,21 @@ impl ParticipantsService for ParticipantsApi {
         &self,
         request: Request<pb::ListParticipantsRequest>,
     ) -> Result<Response<pb::ListParticipantsResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.access(account).or_status()?;
-        let same = pb::ListParticipantsRequest {
+        let without_paging = pb::ListParticipantsRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
-        let id = ConversationId(asked.conversation_id);
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        fields.finish().or_status()?;
+        let id = ConversationId(req.conversation_id);
         let found = self.participants.list(&caller, account, id, &page).await.or_status()?;
-        let (participants, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
+        let (participants, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListParticipantsResponse {
             participants,
             next_page_token,
@@ -93,7 +93,7 @@ impl ParticipantsService for ParticipantsApi {
             added: agents(&after.added),
             cursor,
         };
-        changed!(self, request, respond, ParticipantsPatch::Add)
+        change_participants!(self, request, respond, ParticipantsPatch::Add)
     }
 
     async fn remove_participants(
@@ -101,7 +101,7 @@ impl ParticipantsService for ParticipantsApi {
         request: Request<pb::RemoveParticipantsRequest>,
     ) -> Result<Response<pb::RemoveParticipantsResponse>, Status> {
         let respond = |_: &ChangedParticipants, cursor: Bytes| pb::RemoveParticipantsResponse { cursor };
-        changed!(self, request, respond, ParticipantsPatch::Remove)
+        change_participants!(self, request, respond, ParticipantsPatch::Remove)
     }
 
     async fn set_participants(
@@ -112,18 +112,18 @@ impl ParticipantsService for ParticipantsApi {
             participants: agents(&after.all),
             cursor,
         };
-        changed!(self, request, respond, ParticipantsPatch::Set)
+        change_participants!(self, request, respond, ParticipantsPatch::Set)
     }
 }
 
 fn agents(agents: &[Arc<Agent>]) -> Vec<pb::Agent> {
-    fit::agents(agents.iter().map(|agent| pb::Agent::from_stored(agent.as_ref())))
+    truncation::agents(agents.iter().map(|agent| pb::Agent::from_stored(agent.as_ref())))
 }
 
-fn users(fields: &mut Fields, ids: &[i64]) -> Vec<UserId> {
-    fields.count("user_ids", ids.len(), MOST);
+fn users(fields: &mut Validator, ids: &[i64]) -> Vec<UserId> {
+    fields.count("user_ids", ids.len(), MAX_USERS);
     if ids.iter().any(|id| *id <= 0) {
-        fields.refuse("user_ids", Rule::Invalid, "must be ids, which are above 0");
+        fields.add_violation("user_ids", Rule::Invalid, "must be ids, which are above 0");
     }
     ids.iter().copied().map(UserId).collect()
 }

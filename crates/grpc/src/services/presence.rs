@@ -9,7 +9,7 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::request::caller;
-use crate::{status::OrStatus as _, validation::fields::Fields};
+use crate::{status::OrStatus as _, validation::fields::Validator};
 
 /// Implements `PresenceService`.
 #[derive(Clone, Debug)]
@@ -28,13 +28,13 @@ impl PresenceApi {
 #[tonic::async_trait]
 impl PresenceService for PresenceApi {
     async fn report_presence(&self, request: Request<pb::ReportPresenceRequest>) -> Result<Response<pb::ReportPresenceResponse>, Status> {
-        let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
+        let req = request.get_ref();
+        let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        let contact = asked.contact_id.map(|contact| ContactId(fields.id("contact_id", contact)));
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let contact = req.contact_id.map(|contact| ContactId(fields.id("contact_id", contact)));
+        fields.finish().or_status()?;
         let head = self.presence.report(&caller, account, contact).await.or_status()?;
         Ok(Response::new(pb::ReportPresenceResponse { cursor: head.encode() }))
     }

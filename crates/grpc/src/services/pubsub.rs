@@ -27,8 +27,8 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Response, Status};
 
 use super::{
-    last_cursor::LastCursor, logins::once_only, presence_pace::PresencePace, self_service::cache_keys_message,
-    service_context::ServiceContext, stall::Watched, streams::rotates_at,
+    logins::reject_request_id, presence_throttle::PresenceThrottle, self_service::cache_keys_message, service_context::ServiceContext,
+    stall::WatchedStream, stream_position::StreamPosition, streams::rotation_time,
 };
 use crate::{
     meter,
@@ -37,14 +37,14 @@ use crate::{
         limits::{OpenStreamGuard, StreamOwner},
     },
     status::{OrStatus as _, ended_at, rotated, to_status},
-    validation::fields::{Fields, required},
+    validation::fields::{Validator, required},
 };
 
 /// The responses of a subscription.
-type Heard = Watched<pb::SubscribePubsubResponse>;
+type PubsubStream = WatchedStream<pb::SubscribePubsubResponse>;
 
 /// The event kinds that contact sessions receive.
-const OF_SESSIONS: [pb::EventKind; 5] = [
+const SESSION_EVENT_KINDS: [pb::EventKind; 5] = [
     pb::EventKind::MessageCreated,
     pb::EventKind::MessageUpdated,
     pb::EventKind::ConversationCreated,
@@ -74,7 +74,7 @@ impl PubsubApi {
         self.pubsub.subscriber(&key.pubsub_token, account, user).await
     }
 
-    async fn hear(&self, request: Request<pb::SubscribePubsubRequest>) -> Result<Heard> {
+    async fn open_pubsub_stream(&self, request: Request<pb::SubscribePubsubRequest>) -> Result<PubsubStream> {
         let by_address = Payer::of(&request).open(&self.server.config.anonymous, Resource::Stream)?;
         let key = required("key", request.into_inner().key)?;
         let subscriber = self.subscriber(&key).await?;
@@ -88,38 +88,38 @@ impl PubsubApi {
         let subscription = hub
             .subscribe(Kind::Pubsub, subscriber.account, Start::Latest, filter, None, true)
             .await?;
-        let last = LastCursor::default();
-        last.set(subscription.resume_at());
-        let hearing = Hearing {
-            last: last.clone(),
+        let position = StreamPosition::default();
+        position.set(subscription.resume_at());
+        let open_subscription = OpenSubscription {
+            position: position.clone(),
             due: Instant::now() + self.server.config.recheck,
-            rotates_at: rotates_at(self.server.config.stream_age),
+            rotation_time: rotation_time(self.server.config.stream_age),
             _counted: (open, by_address),
             api: self.clone(),
             subscription,
             key,
             subscriber,
-            is_astray: false,
+            contact_differs: false,
             ended: false,
-            pace: PresencePace::default(),
+            throttle: PresenceThrottle::default(),
         };
-        let heard = stream::unfold(hearing, |mut hearing| async move {
-            let item = hearing.next().await?;
-            Some((item, hearing))
+        let responses = stream::unfold(open_subscription, |mut open_subscription| async move {
+            let item = open_subscription.next().await?;
+            Some((item, open_subscription))
         });
-        Ok(self.server.stalls.watch(Kind::Pubsub, last, heard))
+        Ok(self.server.stalls.watch(Kind::Pubsub, position, responses))
     }
 }
 
 #[tonic::async_trait]
 impl PubsubService for PubsubApi {
-    type SubscribePubsubStream = Heard;
+    type SubscribePubsubStream = PubsubStream;
 
     async fn subscribe_pubsub(
         &self,
         request: Request<pb::SubscribePubsubRequest>,
     ) -> Result<Response<Self::SubscribePubsubStream>, Status> {
-        let opened = self.hear(request).await.or_status();
+        let opened = self.open_pubsub_stream(request).await.or_status();
         opened.map(Response::new).inspect_err(|refused| meter::ended(Kind::Pubsub, refused))
     }
 
@@ -127,11 +127,11 @@ impl PubsubService for PubsubApi {
         &self,
         request: Request<pb::RotatePubsubTokenRequest>,
     ) -> Result<Response<pb::RotatePubsubTokenResponse>, Status> {
-        let asked = request.into_inner();
-        let mut fields = Fields::default();
-        once_only(&mut fields, &asked.request_id);
-        fields.done().or_status()?;
-        let subscriber = self.subscriber(&required("key", asked.key).or_status()?).await.or_status()?;
+        let req = request.into_inner();
+        let mut fields = Validator::default();
+        reject_request_id(&mut fields, &req.request_id);
+        fields.finish().or_status()?;
+        let subscriber = self.subscriber(&required("key", req.key).or_status()?).await.or_status()?;
         Ok(Response::new(pb::RotatePubsubTokenResponse {
             pubsub_token: self.pubsub.rotate_token(&subscriber).await.or_status()?,
             cursor: bytes::Bytes::new(),
@@ -142,11 +142,11 @@ impl PubsubService for PubsubApi {
         &self,
         request: Request<pb::ReportPubsubPresenceRequest>,
     ) -> Result<Response<pb::ReportPubsubPresenceResponse>, Status> {
-        let asked = request.into_inner();
-        let mut fields = Fields::default();
-        fields.request_id(&asked.request_id);
-        fields.done().or_status()?;
-        let subscriber = self.subscriber(&required("key", asked.key).or_status()?).await.or_status()?;
+        let req = request.into_inner();
+        let mut fields = Validator::default();
+        fields.request_id(&req.request_id);
+        fields.finish().or_status()?;
+        let subscriber = self.subscriber(&required("key", req.key).or_status()?).await.or_status()?;
         let present = self.pubsub.report_presence(&subscriber).await.or_status()?;
         let cursor = present.head.encode();
         let pb::PubsubPresence { users, contacts } = presence_message(present);
@@ -172,7 +172,7 @@ fn presence_message(present: Present) -> pb::PubsubPresence {
 }
 
 /// An open subscription of a pubsub token.
-struct Hearing {
+struct OpenSubscription {
     api: PubsubApi,
     subscription: Subscription,
     key: pb::PubsubKey,
@@ -180,29 +180,29 @@ struct Hearing {
     /// When the token is looked up again.
     due: Instant,
     /// When the stream reaches its maximum age.
-    rotates_at: Option<Instant>,
+    rotation_time: Option<Instant>,
     _counted: (OpenStreamGuard, Permit),
     /// The position up to which everything has been sent.
-    last: LastCursor,
+    position: StreamPosition,
     /// Whether the last lookup found that the session belongs to another contact than the one that the filter selects.
-    is_astray: bool,
+    contact_differs: bool,
     ended: bool,
-    pace: PresencePace,
+    throttle: PresenceThrottle,
 }
 
-impl Hearing {
+impl OpenSubscription {
     async fn next(&mut self) -> Option<Result<pb::SubscribePubsubResponse, Status>> {
         if self.ended {
             return None;
         }
         loop {
             let drain = self.api.server.drain.clone();
-            let look = self.rotates_at.map_or(self.due, |at| at.min(self.due));
+            let wake_at = self.rotation_time.map_or(self.due, |at| at.min(self.due));
             tokio::select! {
                 biased;
                 () = drain.cancelled() => return Some(Err(self.rotate())),
-                () = sleep_until(look) => {
-                    if self.rotates_at.is_some_and(|at| Instant::now() >= at) {
+                () = sleep_until(wake_at) => {
+                    if self.rotation_time.is_some_and(|at| Instant::now() >= at) {
                         return Some(Err(self.rotate()));
                     }
                     if Instant::now() < self.due {
@@ -211,13 +211,13 @@ impl Hearing {
                     self.due = Instant::now() + self.api.server.config.recheck;
                     match self.api.subscriber(&self.key).await {
                         Ok(subscriber) if scope(&subscriber) == scope(&self.subscriber) && subscriber.contact() == self.subscriber.contact() => {
-                            (self.subscriber, self.is_astray) = (subscriber, false);
+                            (self.subscriber, self.contact_differs) = (subscriber, false);
                         }
                         // The contact was merged. The event of the merge is on its way, and the filter changes when it arrives.
                         Ok(subscriber)
-                            if scope(&subscriber) == scope(&self.subscriber) && !self.is_astray && parley_fault::is_on(Protection::FollowedMerges) =>
+                            if scope(&subscriber) == scope(&self.subscriber) && !self.contact_differs && parley_fault::is_on(Protection::FollowedMerges) =>
                         {
-                            self.is_astray = true;
+                            self.contact_differs = true;
                         }
                         // The filter is fixed for the lifetime of a stream. The client reconnects and gets the new one.
                         Ok(_) => return Some(Err(self.end(rotated(None, Duration::ZERO)))),
@@ -225,15 +225,15 @@ impl Hearing {
                         Err(error) => return Some(Err(self.end(to_status(error)))),
                     }
                 }
-                () = self.pace.due() => {
+                () = self.throttle.due() => {
                     if let Some(response) = self.presence().await {
                         return Some(Ok(response));
                     }
                 }
                 next = self.subscription.next() => match next {
                     Ok(frame) => {
-                        let told = match pb::SubscribeResponse::decode(frame.concat()) {
-                            Ok(told) => told,
+                        let decoded = match pb::SubscribeResponse::decode(frame.concat()) {
+                            Ok(decoded) => decoded,
                             Err(error) => {
                                 tracing::error!(account_id = self.subscriber.account.0, %error, "a frame of events cannot be decoded; the stream ends");
                                 let error = Error::Internal("an event of the log cannot be decoded".to_owned());
@@ -241,27 +241,27 @@ impl Hearing {
                             }
                         };
                         let mut response = pb::SubscribePubsubResponse {
-                            events: told.events,
-                            ephemeral: told.ephemeral,
-                            bookmark: told.bookmark,
+                            events: decoded.events,
+                            ephemeral: decoded.ephemeral,
+                            bookmark: decoded.bookmark,
                             cache_keys: None,
                             presence: None,
                         };
                         if self.subscriber.session().is_none() {
-                            self.pace.follow(&response);
+                            self.throttle.follow(&response);
                         }
-                        if let Some((into, at, mark)) = self.merge_of(&response)
+                        if let Some((into, at, mark)) = self.find_merge(&response)
                             && let Err(error) = self.follow_merge(&mut response, into, (at, mark)).await
                         {
                             return Some(Err(self.end(error)));
                         }
-                        self.keep_own(&mut response);
+                        self.filter_for_session(&mut response);
                         self.show(&mut response);
-                        self.keep_moments(&mut response).await;
+                        self.filter_ephemeral(&mut response).await;
                         if let Err(error) = self.add_cache_keys(&mut response).await {
                             return Some(Err(self.end(error)));
                         }
-                        self.last.set(self.subscription.resume_at());
+                        self.position.set(self.subscription.resume_at());
                         if response != pb::SubscribePubsubResponse::default() {
                             return Some(Ok(response));
                         }
@@ -273,7 +273,7 @@ impl Hearing {
     }
 
     /// Finds a merge in the response that moves the session to another contact. Returns that contact, and the event's seq and mark.
-    fn merge_of(&self, response: &pb::SubscribePubsubResponse) -> Option<(ContactId, Seq, Option<Mark>)> {
+    fn find_merge(&self, response: &pb::SubscribePubsubResponse) -> Option<(ContactId, Seq, Option<Mark>)> {
         let contact = self
             .subscriber
             .contact()
@@ -316,19 +316,19 @@ impl Hearing {
     }
 
     /// Removes what a contact session does not receive: events of other sessions, private messages, and activity messages.
-    fn keep_own(&self, response: &mut pb::SubscribePubsubResponse) {
+    fn filter_for_session(&self, response: &mut pb::SubscribePubsubResponse) {
         if self.subscriber.session().is_none() {
             return;
         }
         response.events.retain(|delivery| {
             let resource = delivery.event.as_ref().and_then(|event| event.resource.as_ref());
             let conversation = match resource {
-                Some(Subject::Message(told)) => {
-                    let message = told.message.as_ref();
+                Some(Subject::Message(decoded)) => {
+                    let message = decoded.message.as_ref();
                     let shown = message.is_some_and(|message| !message.private && message.r#type() != MessageType::Activity);
-                    told.conversation.as_ref().filter(|_| shown)
+                    decoded.conversation.as_ref().filter(|_| shown)
                 }
-                Some(Subject::Conversation(told)) => told.conversation.as_ref(),
+                Some(Subject::Conversation(decoded)) => decoded.conversation.as_ref(),
                 _ => None,
             };
             let session = conversation.and_then(|conversation| conversation.contact_inbox.as_ref());
@@ -352,7 +352,7 @@ impl Hearing {
     }
 
     /// Removes typing events of conversations that the subscriber cannot access, those for private notes, and the subscriber's own.
-    async fn keep_moments(&self, response: &mut pb::SubscribePubsubResponse) {
+    async fn filter_ephemeral(&self, response: &mut pb::SubscribePubsubResponse) {
         // Events name a contact by the id that the session is shown.
         let contact = self.subscriber.contact().unwrap_or_default().0;
         let own = match (self.subscriber.session_row(), self.key.user_id) {
@@ -375,7 +375,7 @@ impl Hearing {
     /// The current presence list. `None` if it cannot be read: presence is best effort by contract, and the client asks again with its next
     /// presence report.
     async fn presence(&mut self) -> Option<pb::SubscribePubsubResponse> {
-        self.pace.sent();
+        self.throttle.sent();
         let present = self.api.pubsub.list_present(&self.subscriber).await.ok()?;
         Some(pb::SubscribePubsubResponse {
             presence: Some(presence_message(present)),
@@ -402,7 +402,7 @@ impl Hearing {
             Ok(keys) => response.cache_keys = Some(cache_keys_message(keys)),
             Err(Error::Unavailable { .. } | Error::Database(_)) => {
                 let soon = Instant::now() + Duration::from_millis(rand::random_range(50..1000));
-                self.rotates_at = Some(self.rotates_at.map_or(soon, |at| at.min(soon)));
+                self.rotation_time = Some(self.rotation_time.map_or(soon, |at| at.min(soon)));
             }
             Err(error) => return Err(to_status(error)),
         }
@@ -417,7 +417,7 @@ impl Hearing {
     fn end(&mut self, status: Status) -> Status {
         self.ended = true;
         // Events read after this position have not been sent.
-        let status = ended_at(status, self.last.get());
+        let status = ended_at(status, self.position.get());
         meter::ended(Kind::Pubsub, &status);
         status
     }
@@ -434,7 +434,7 @@ fn filter(subscriber: &PubsubSubscriber) -> Result<Filter> {
     };
     let follows = parley_fault::is_on(Protection::FollowedMerges);
     let merged = follows.then_some(pb::EventKind::ContactMerged);
-    let kinds = OF_SESSIONS.into_iter().chain(merged);
+    let kinds = SESSION_EVENT_KINDS.into_iter().chain(merged);
     Ok(Filter {
         kinds: kinds.filter_map(|kind| i16::try_from(i32::from(kind)).ok()).collect(),
         contacts: vec![contact],

@@ -20,10 +20,10 @@ use tonic::Request;
 
 use crate::{
     middleware::{call_span::traceparent, identity::Identity},
-    validation::fields::Fields,
+    validation::fields::Validator,
 };
 
-use super::{keyed::Keyed, response::encode};
+use super::{idempotency::IdempotentRequest, response::encode};
 
 /// Returns the identity of the caller.
 ///
@@ -45,8 +45,8 @@ pub(super) fn caller<R>(request: &Request<R>) -> Result<Arc<Caller>> {
 ///
 /// # Errors
 /// Returns [`Error::Internal`] if the service runs without its middleware.
-pub(super) fn change<R: Keyed, T: 'static, M: Message + 'static>(
-    fields: &mut Fields,
+pub(super) fn idempotent_call<R: IdempotentRequest, T: 'static, M: Message + 'static>(
+    fields: &mut Validator,
     request: &Request<R>,
     account: AccountId,
     respond: fn(&T, Bytes) -> M,
@@ -54,12 +54,12 @@ pub(super) fn change<R: Keyed, T: 'static, M: Message + 'static>(
     let identity = identity(request)?;
     identity.set_audit_target(Some(account), request.get_ref().resource());
     let caller = identity.caller;
-    Ok(change_as(fields, request, caller, account, respond))
+    Ok(idempotent_call_as(fields, request, caller, account, respond))
 }
 
-/// Like [`change`], for a caller that is identified by the request itself.
-pub(super) fn change_as<R: Keyed, T: 'static, M: Message + 'static>(
-    fields: &mut Fields,
+/// Like [`idempotent_call`], for a caller that is identified by the request itself.
+pub(super) fn idempotent_call_as<R: IdempotentRequest, T: 'static, M: Message + 'static>(
+    fields: &mut Validator,
     request: &Request<R>,
     caller: Arc<Caller>,
     account: AccountId,

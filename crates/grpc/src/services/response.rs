@@ -21,7 +21,10 @@ pub(super) fn encode(cursor: Option<Cursor>) -> Bytes {
 ///
 /// # Errors
 /// Returns [`Error::Internal`] as a status if a stored response cannot be decoded.
-pub(super) fn answered<T, M: Message + Name + Default>(answer: Answer<T>, respond: impl Fn(&T, Bytes) -> M) -> Result<Response<M>, Status> {
+pub(super) fn to_response<T, M: Message + Name + Default>(
+    answer: Answer<T>,
+    respond: impl Fn(&T, Bytes) -> M,
+) -> Result<Response<M>, Status> {
     let (message, cursor) = match answer {
         Answer::Fresh(value, cursor) => {
             let cursor = encode(cursor);

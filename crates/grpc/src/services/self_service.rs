@@ -9,10 +9,10 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::{AccountsApi, membership},
-    request::{caller, change, identity},
-    response::answered,
+    request::{caller, idempotent_call, identity},
+    response::to_response,
 };
-use crate::{status::OrStatus as _, validation::fields::Fields};
+use crate::{status::OrStatus as _, validation::fields::Validator};
 
 pub(super) fn cache_keys_message(keys: CacheKeys) -> pb::CacheKeys {
     pb::CacheKeys {
@@ -23,12 +23,12 @@ pub(super) fn cache_keys_message(keys: CacheKeys) -> pb::CacheKeys {
 }
 
 impl AccountsApi {
-    pub(super) async fn own_availability_updated(
+    pub(super) async fn handle_update_own_availability(
         &self,
         request: Request<pb::UpdateOwnAvailabilityRequest>,
     ) -> Result<Response<pb::UpdateOwnAvailabilityResponse>, Status> {
-        let asked = request.get_ref();
-        let (identity, account) = (identity(&request).or_status()?, AccountId(asked.account_id));
+        let req = request.get_ref();
+        let (identity, account) = (identity(&request).or_status()?, AccountId(req.account_id));
         identity.caller.write_access(account).or_status()?;
         // The target of the audit event is the user, whom the request does not name.
         let user = identity.caller.user_id().map(|user| ("user_id", user.0));
@@ -37,31 +37,31 @@ impl AccountsApi {
             agent: Some(agent.to_proto()),
             cursor,
         };
-        let mut fields = Fields::default();
-        let patch = membership(&mut fields, 0, asked.availability, asked.auto_offline);
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        let patch = membership(&mut fields, 0, req.availability, req.auto_offline);
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        fields.finish().or_status()?;
         let updated = self
             .own_membership
             .update_availability(call, patch.availability, patch.auto_offline);
-        answered(updated.await.or_status()?, respond)
+        to_response(updated.await.or_status()?, respond)
     }
 
-    pub(super) async fn active_account_set(
+    pub(super) async fn handle_set_active_account(
         &self,
         request: Request<pb::SetActiveAccountRequest>,
     ) -> Result<Response<pb::SetActiveAccountResponse>, Status> {
-        let (caller, asked) = (caller(&request).or_status()?, request.get_ref());
-        let account = AccountId(asked.account_id);
+        let (caller, req) = (caller(&request).or_status()?, request.get_ref());
+        let account = AccountId(req.account_id);
         caller.write_access(account).or_status()?;
-        let mut fields = Fields::default();
-        fields.request_id(&asked.request_id);
-        fields.done().or_status()?;
+        let mut fields = Validator::default();
+        fields.request_id(&req.request_id);
+        fields.finish().or_status()?;
         let head = self.own_membership.set_active_account(&caller, account).await.or_status()?;
         Ok(Response::new(pb::SetActiveAccountResponse { cursor: head.encode() }))
     }
 
-    pub(super) async fn cache_keys_read(
+    pub(super) async fn handle_get_cache_keys(
         &self,
         request: Request<pb::GetCacheKeysRequest>,
     ) -> Result<Response<pb::GetCacheKeysResponse>, Status> {

@@ -26,34 +26,34 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Status, Streaming};
 
 use super::{
-    keyed::Keyed as _,
-    last_cursor::LastCursor,
-    own_contacts::own_contacts,
+    idempotency::IdempotentRequest as _,
     request::caller,
     response::{created, encode},
+    restrict_contacts::restrict_contacts,
     service_context::ServiceContext,
-    stall::Watched,
+    stall::WatchedStream,
+    stream_position::StreamPosition,
 };
 use crate::{
     middleware::{
         call_span::traceparent,
         limits::{OpenStreamGuard, StreamOwner},
     },
-    status::{late, to_status},
+    status::{deadline_exceeded, to_status},
     validation::{
         drafts,
-        fields::{Fields, required},
+        fields::{Validator, required},
     },
 };
 
 /// Maximum number of messages of one stream in flight. The stream is not read beyond it, which blocks the sender.
-const IN_FLIGHT: usize = 512;
+const MAX_IN_FLIGHT: usize = 512;
 
 /// Maximum number of results in one response.
-const TOGETHER: usize = 256;
+const MAX_BATCHED_RESULTS: usize = 256;
 
 /// The responses of a stream.
-pub type Answers = Watched<pb::SendMessagesResponse>;
+pub type SendResults = WatchedStream<pb::SendMessagesResponse>;
 
 /// What a stream of messages needs.
 #[derive(Clone, Debug)]
@@ -66,14 +66,14 @@ pub struct Sender {
     pub server: Arc<ServiceContext>,
 }
 
-struct Sending {
+struct SendStream {
     sender: Sender,
     caller: Arc<Caller>,
     /// The trace context of the stream, shared by all its messages.
     traceparent: String,
     requests: Streaming<pb::SendMessagesRequest>,
     /// Pending results, in the order of their messages.
-    waiting: VecDeque<Waiting>,
+    pending: VecDeque<PendingResult>,
     next_index: u64,
     /// Set when the client has closed its side, or a request could not be read.
     end: Option<Result<(), Status>>,
@@ -81,7 +81,7 @@ struct Sending {
 }
 
 /// A pending result.
-struct Waiting {
+struct PendingResult {
     index: u64,
     /// Results are returned in order, so the first one has the earliest deadline.
     deadline: Instant,
@@ -90,13 +90,13 @@ struct Waiting {
     answer: BoxFuture<'static, pb::SendResult>,
 }
 
-impl Waiting {
+impl PendingResult {
     /// Waits for the result or the deadline.
     async fn take(&mut self) -> pb::SendResult {
         tokio::select! {
             biased;
             result = &mut self.answer => result,
-            () = sleep_until(self.deadline) => refused(self.index, &late()),
+            () = sleep_until(self.deadline) => error_result(self.index, &deadline_exceeded()),
         }
     }
 }
@@ -107,31 +107,31 @@ impl Waiting {
 /// # Errors
 /// Returns [`Error::TooManyStreams`] if the token has too many streams open, [`Error::Busy`] if too many streams are open in total, and
 /// [`Error::Internal`] if the service runs without its middleware.
-pub fn answers(sender: Sender, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<Answers> {
+pub fn open(sender: Sender, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<SendResults> {
     let caller = caller(&request)?;
     let permit = sender.server.limits.open_stream(StreamOwner::Token(caller.token))?;
     let stalls = Arc::clone(&sender.server.stalls);
-    let sending = Sending {
+    let send_stream = SendStream {
         _counted: (sender.server.events.hub.place(Kind::SendMessages)?, permit),
         sender,
         caller,
         traceparent: traceparent(&request),
         requests: request.into_inner(),
-        waiting: VecDeque::new(),
+        pending: VecDeque::new(),
         next_index: 0,
         end: None,
     };
-    let answers = stream::unfold(sending, |mut sending| async move {
-        let item = sending.next().await?;
-        Some((item, sending))
+    let results = stream::unfold(send_stream, |mut send_stream| async move {
+        let item = send_stream.next().await?;
+        Some((item, send_stream))
     });
-    Ok(stalls.watch(Kind::SendMessages, LastCursor::default(), answers))
+    Ok(stalls.watch(Kind::SendMessages, StreamPosition::default(), results))
 }
 
-impl Sending {
+impl SendStream {
     async fn next(&mut self) -> Option<Result<pb::SendMessagesResponse, Status>> {
         loop {
-            if self.waiting.is_empty() {
+            if self.pending.is_empty() {
                 match self.end.take() {
                     Some(Ok(())) => {
                         self.end = Some(Ok(()));
@@ -144,14 +144,14 @@ impl Sending {
                     None => {}
                 }
             }
-            let in_order = self.waiting.back().is_none_or(|last| !last.is_template);
+            let in_order = self.pending.back().is_none_or(|last| !last.is_template);
             if self.end.is_none() && self.sender.server.drain.is_cancelled() {
-                self.end = Some(Err(stopping()));
+                self.end = Some(Err(shutting_down()));
                 continue;
             }
-            let room = self.end.is_none() && self.waiting.len() < IN_FLIGHT && in_order;
+            let room = self.end.is_none() && self.pending.len() < MAX_IN_FLIGHT && in_order;
             let first = async {
-                match self.waiting.front_mut() {
+                match self.pending.front_mut() {
                     Some(first) => first.take().await,
                     None => std::future::pending().await,
                 }
@@ -162,7 +162,7 @@ impl Sending {
                 () = self.sender.server.drain.cancelled(), if self.end.is_none() => {}
                 request = self.requests.next(), if room => self.take(request),
                 result = first => {
-                    self.waiting.pop_front();
+                    self.pending.pop_front();
                     return Some(Ok(self.with_ready(result)));
                 }
             }
@@ -181,7 +181,7 @@ impl Sending {
                 if let Some(result) = (&mut answer).now_or_never() {
                     answer = std::future::ready(result).boxed();
                 }
-                self.waiting.push_back(Waiting {
+                self.pending.push_back(PendingResult {
                     index,
                     deadline: Instant::now() + self.sender.server.config.deadline,
                     is_template,
@@ -195,11 +195,11 @@ impl Sending {
 
     fn with_ready(&mut self, first: pb::SendResult) -> pb::SendMessagesResponse {
         let mut results = vec![first];
-        while results.len() < TOGETHER
-            && let Some(next) = self.waiting.front_mut()
+        while results.len() < MAX_BATCHED_RESULTS
+            && let Some(next) = self.pending.front_mut()
             && let Some(result) = next.take().now_or_never()
         {
-            self.waiting.pop_front();
+            self.pending.pop_front();
             results.push(result);
         }
         pb::SendMessagesResponse { results }
@@ -209,27 +209,27 @@ impl Sending {
 async fn send(sender: Sender, caller: Arc<Caller>, traceparent: String, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
     // Each message is charged like a unary call.
     if let Err(limited) = sender.server.limits.charge(caller.token) {
-        return refused(index, &to_status(limited.0));
+        return error_result(index, &to_status(limited.0));
     }
     let account = AccountId(request.account_id);
     let mut answer = match store(&sender.messages, Arc::clone(&caller), traceparent, request).await {
         Ok(Answer::Fresh(messages, cursor)) => created(&messages, encode(cursor)),
         Ok(Answer::Replayed(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {
             Ok(kept) => kept,
-            Err(error) => return refused(index, &Status::internal(error.to_string())),
+            Err(error) => return error_result(index, &Status::internal(error.to_string())),
         },
-        Err(error) => return refused(index, &to_status(error)),
+        Err(error) => return error_result(index, &to_status(error)),
     };
-    match own_contacts(&sender.sessions, &caller, account, answer.message.iter_mut()).await {
+    match restrict_contacts(&sender.sessions, &caller, account, answer.message.iter_mut()).await {
         Ok(()) => result(index, &answer),
-        Err(error) => refused(index, &to_status(error)),
+        Err(error) => error_result(index, &to_status(error)),
     }
 }
 
 async fn store(messages: &Messages, caller: Arc<Caller>, traceparent: String, request: pb::SendMessagesRequest) -> Result<Answer<Created>> {
     let account = AccountId(request.account_id);
     caller.write_access(account)?;
-    let mut fields = Fields::default();
+    let mut fields = Validator::default();
     let key = fields.request_id(&request.request_id).map(|request_id| IdempotencyKey {
         request_id,
         owner: KeyOwner::of(&caller, account),
@@ -239,7 +239,7 @@ async fn store(messages: &Messages, caller: Arc<Caller>, traceparent: String, re
     let conversation = ConversationId(fields.id("conversation_id", request.conversation_id));
     let draft = required("message", request.message)?;
     let new = fields.within("message", |fields| drafts::read(fields, draft));
-    fields.done()?;
+    fields.finish()?;
     let call = Call {
         caller,
         account,
@@ -262,7 +262,7 @@ fn result(index: u64, made: &pb::CreateMessageResponse) -> pb::SendResult {
 }
 
 /// The status of a stream that ends because of shutdown. Results of accepted messages are sent before it.
-fn stopping() -> Status {
+fn shutting_down() -> Status {
     let error = Error::Unavailable {
         reason: "the server is shutting down; send what was not answered again",
         retry_after: Duration::from_millis(500),
@@ -270,7 +270,7 @@ fn stopping() -> Status {
     to_status(error)
 }
 
-fn refused(index: u64, status: &Status) -> pb::SendResult {
+fn error_result(index: u64, status: &Status) -> pb::SendResult {
     // The status details contain code and message as well.
     let decoded = tonic_types::Status::decode(status.details()).ok();
     let error = decoded.unwrap_or_else(|| tonic_types::Status {

@@ -20,14 +20,14 @@ use parley_fault::Protection;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::last_cursor::LastCursor;
+use super::stream_position::StreamPosition;
 use crate::{
     meter,
     status::{ended_at, stalled},
 };
 
 /// Maximum interval between two checks of all streams.
-const LOOK: Duration = Duration::from_secs(10);
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The stream that produces the items.
 type Source<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -36,9 +36,9 @@ type Source<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 struct Open<T> {
     source: Source<T>,
     /// When the connection was first expected to poll; `None` if it is waiting for the source.
-    since: Option<Instant>,
+    expected_since: Option<Instant>,
     /// An item was returned, and the connection has not been probed since.
-    untried: bool,
+    is_unprobed: bool,
     /// The waker of the connection, if it may have to be woken for a probe.
     reader: Option<Waker>,
 }
@@ -50,38 +50,38 @@ enum State<T> {
     Ended,
 }
 
-struct Held<T> {
+struct WatchedState<T> {
     kind: Kind,
     /// The position of the stream; `None` for streams without one.
-    last: LastCursor,
+    position: StreamPosition,
     state: Mutex<State<T>>,
 }
 
-impl<T> Held<T> {
+impl<T> WatchedState<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Type-erased access to a watched stream.
-trait LetGo: Send + Sync {
+trait Stallable: Send + Sync {
     /// Wakes a connection that may not have sent the last item. From now on it is expected to poll.
-    fn try_reader(&self);
+    fn probe(&self);
 
     /// Drops the source if the connection has not polled for `timeout`.
-    fn let_go(&self, timeout: Duration);
+    fn close_if_stalled(&self, timeout: Duration);
 }
 
-impl<T> LetGo for Held<T> {
-    fn try_reader(&self) {
+impl<T> Stallable for WatchedState<T> {
+    fn probe(&self) {
         let mut state = self.state();
         let State::Open(open) = &mut *state else { return };
-        // If `since` is set, a poll is expected already.
-        if !open.untried || open.since.is_some() {
+        // If `expected_since` is set, a poll is expected already.
+        if !open.is_unprobed || open.expected_since.is_some() {
             return;
         }
-        open.untried = false;
-        open.since = Some(Instant::now());
+        open.is_unprobed = false;
+        open.expected_since = Some(Instant::now());
         let reader = open.reader.take();
         drop(state);
         // After releasing the lock: waking may poll immediately.
@@ -90,10 +90,11 @@ impl<T> LetGo for Held<T> {
         }
     }
 
-    fn let_go(&self, timeout: Duration) {
+    fn close_if_stalled(&self, timeout: Duration) {
         let mut state = self.state();
-        let stands = matches!(&*state, State::Open(Open { since: Some(since), .. }) if since.elapsed() > timeout);
-        if !stands || !parley_fault::is_on(Protection::StallTimeout) {
+        let is_stalled =
+            matches!(&*state, State::Open(Open { expected_since: Some(expected_since), .. }) if expected_since.elapsed() > timeout);
+        if !is_stalled || !parley_fault::is_on(Protection::StallTimeout) {
             return;
         }
         let source = std::mem::replace(&mut *state, State::Stalled);
@@ -109,9 +110,9 @@ impl<T> LetGo for Held<T> {
 }
 
 /// A stream that is checked for stalls.
-pub struct Watched<T>(Arc<Held<T>>);
+pub struct WatchedStream<T>(Arc<WatchedState<T>>);
 
-impl<T> Stream for Watched<T> {
+impl<T> Stream for WatchedStream<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -121,13 +122,13 @@ impl<T> Stream for Watched<T> {
                 let next = open.source.as_mut().poll_next(cx);
                 match &next {
                     Poll::Pending => {
-                        open.since = None;
+                        open.expected_since = None;
                         // After the probe, only the source may wake the connection.
-                        open.reader = open.untried.then(|| cx.waker().clone());
+                        open.reader = open.is_unprobed.then(|| cx.waker().clone());
                     }
                     Poll::Ready(Some(_)) => {
-                        open.since = Some(Instant::now());
-                        open.untried = true;
+                        open.expected_since = Some(Instant::now());
+                        open.is_unprobed = true;
                     }
                     Poll::Ready(None) => *state = State::Ended,
                 }
@@ -135,33 +136,35 @@ impl<T> Stream for Watched<T> {
             }
             State::Stalled => {
                 *state = State::Ended;
-                Poll::Ready(Some(Err(ended_at(stalled(), self.0.last.get()))))
+                Poll::Ready(Some(Err(ended_at(stalled(), self.0.position.get()))))
             }
             State::Ended => Poll::Ready(None),
         }
     }
 }
 
-impl<T> std::fmt::Debug for Watched<T> {
+impl<T> std::fmt::Debug for WatchedStream<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Watched").field(&self.0.kind).finish()
+        f.debug_tuple("WatchedStream").field(&self.0.kind).finish()
     }
 }
 
 /// All watched streams.
-pub struct Stalls {
+pub struct StallMonitor {
     timeout: Duration,
-    open: Mutex<Vec<Weak<dyn LetGo>>>,
+    open: Mutex<Vec<Weak<dyn Stallable>>>,
 }
 
-impl std::fmt::Debug for Stalls {
+impl std::fmt::Debug for StallMonitor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stalls").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("StallMonitor")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 
-impl Stalls {
-    /// Creates a registry. Streams whose client reads nothing for `timeout` are dropped while [`Stalls::run`] runs.
+impl StallMonitor {
+    /// Creates a registry. Streams whose client reads nothing for `timeout` are dropped while [`StallMonitor::run`] runs.
     pub fn new(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -171,50 +174,50 @@ impl Stalls {
 
     /// Checks the streams until `stop` is cancelled. Drops a stalled stream at most half the timeout late.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let every = (self.timeout / 4).min(LOOK);
+        let every = (self.timeout / 4).min(MAX_CHECK_INTERVAL);
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
-            self.look();
+            self.check_all();
         }
     }
 
-    /// Watches a stream. `kind` is its name in metrics; `last` is its position.
+    /// Watches a stream. `kind` is its name in metrics; `position` is its position.
     pub fn watch<T: Send + 'static>(
         &self,
         kind: Kind,
-        last: LastCursor,
+        position: StreamPosition,
         source: impl Stream<Item = Result<T, Status>> + Send + 'static,
-    ) -> Watched<T> {
-        let held = Arc::new(Held {
+    ) -> WatchedStream<T> {
+        let state = Arc::new(WatchedState {
             kind,
-            last,
+            position,
             // If the flow-control window never opens, the connection does not even poll for the first item.
             state: Mutex::new(State::Open(Open {
                 source: Box::pin(source),
-                since: Some(Instant::now()),
-                untried: false,
+                expected_since: Some(Instant::now()),
+                is_unprobed: false,
                 reader: None,
             })),
         });
-        let weak: Weak<Held<T>> = Arc::downgrade(&held);
+        let weak: Weak<WatchedState<T>> = Arc::downgrade(&state);
         self.open().push(weak);
-        Watched(held)
+        WatchedStream(state)
     }
 
-    fn open(&self) -> MutexGuard<'_, Vec<Weak<dyn LetGo>>> {
+    fn open(&self) -> MutexGuard<'_, Vec<Weak<dyn Stallable>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn look(&self) {
+    fn check_all(&self) {
         let mut streams = Vec::new();
         self.open().retain(|stream| {
             let stream = stream.upgrade();
-            let lives = stream.is_some();
+            let is_open = stream.is_some();
             streams.extend(stream);
-            lives
+            is_open
         });
         for stream in streams {
-            stream.let_go(self.timeout);
-            stream.try_reader();
+            stream.close_if_stalled(self.timeout);
+            stream.probe();
         }
     }
 }
@@ -232,49 +235,49 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stream_that_waits_for_its_source_does_not_stall() {
-        let stalls = Stalls::new(Duration::ZERO);
-        let mut waiting = stalls.watch(Kind::Subscribe, LastCursor::default(), stream::pending::<Result<u8, Status>>());
+    async fn pending_source_is_not_a_stall() {
+        let stalls = StallMonitor::new(Duration::ZERO);
+        let mut waiting = stalls.watch(Kind::Subscribe, StreamPosition::default(), stream::pending::<Result<u8, Status>>());
         assert!(waiting.next().now_or_never().is_none());
         std::thread::sleep(Duration::from_millis(2));
-        stalls.look();
+        stalls.check_all();
         assert!(waiting.next().now_or_never().is_none(), "its reader asked, and nothing was there");
     }
 
     #[tokio::test]
-    async fn a_reader_that_keeps_an_item_to_itself_stalls_and_one_that_asks_again_does_not() {
-        let stalls = Stalls::new(Duration::from_millis(20));
+    async fn unread_item_stalls_the_stream() {
+        let stalls = StallMonitor::new(Duration::from_millis(20));
         let one = || stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
         let (mut kept, mut taken) = (
-            stalls.watch(Kind::Subscribe, LastCursor::default(), one()),
-            stalls.watch(Kind::Subscribe, LastCursor::default(), one()),
+            stalls.watch(Kind::Subscribe, StreamPosition::default(), one()),
+            stalls.watch(Kind::Subscribe, StreamPosition::default(), one()),
         );
         for reader in [&mut kept, &mut taken] {
             assert_eq!(reader.next().await.map(Result::ok), Some(Some(1)));
             // As tonic's encoder does before it passes on the item.
             assert!(reader.next().now_or_never().is_none());
         }
-        stalls.look();
+        stalls.check_all();
         assert!(taken.next().now_or_never().is_none());
         std::thread::sleep(Duration::from_millis(25));
-        stalls.look();
+        stalls.check_all();
         let end = kept.next().await.map(|item| item.map_err(|status| status.code()));
         assert_eq!(end, Some(Err(Code::DeadlineExceeded)));
         assert!(taken.next().now_or_never().is_none(), "it asked, and nothing was there");
     }
 
     #[test]
-    fn a_reader_is_woken_once_after_an_item() {
-        let stalls = Stalls::new(Duration::from_mins(1));
+    fn probes_once_per_item() {
+        let stalls = StallMonitor::new(Duration::from_mins(1));
         let one = stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
-        let mut watched = stalls.watch(Kind::Subscribe, LastCursor::default(), one);
+        let mut watched = stalls.watch(Kind::Subscribe, StreamPosition::default(), one);
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
         assert!(watched.poll_next_unpin(&mut cx).is_ready());
         for _ in 0..3 {
             assert!(watched.poll_next_unpin(&mut cx).is_pending());
-            stalls.look();
+            stalls.check_all();
         }
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     }
@@ -290,18 +293,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_stalls_before_its_first_item_and_after_each() {
-        let stalls = Stalls::new(Duration::from_millis(20));
-        let mut unread = stalls.watch(Kind::Download, LastCursor::default(), stream::iter([Ok(1)]));
+    async fn stalls_before_and_after_items() {
+        let stalls = StallMonitor::new(Duration::from_millis(20));
+        let mut unread = stalls.watch(Kind::Download, StreamPosition::default(), stream::iter([Ok(1)]));
         std::thread::sleep(Duration::from_millis(25));
-        stalls.look();
+        stalls.check_all();
         let end = unread.next().await.map(|item| item.map_err(|status| status.code()));
         assert_eq!(end, Some(Err(Code::DeadlineExceeded)), "nobody asked for its first item");
         let (place, source) = (Arc::new(()), stream::iter([Ok(1), Ok(2)]));
         let kept = Arc::clone(&place);
         let mut watched = stalls.watch(
             Kind::Subscribe,
-            LastCursor::default(),
+            StreamPosition::default(),
             source.map(move |item| {
                 let _ = &kept;
                 item
@@ -309,7 +312,7 @@ mod tests {
         );
         assert_eq!(watched.next().await.map(Result::ok), Some(Some(1)));
         std::thread::sleep(Duration::from_millis(25));
-        stalls.look();
+        stalls.check_all();
         assert_eq!(Arc::strong_count(&place), 1, "what it held is given back before anybody asks");
         let end = watched.next().await.map(|item| item.map_err(|status| status.code()));
         assert_eq!(end, Some(Err(Code::DeadlineExceeded)));

@@ -31,7 +31,7 @@ pub enum End {
 
 /// Ends an open stream on shutdown, at its maximum age, or when its token becomes invalid.
 #[derive(Debug)]
-pub struct Watch {
+pub struct StreamGuard {
     tokens: Tokens,
     identity: Identity,
     account: AccountId,
@@ -40,11 +40,11 @@ pub struct Watch {
     due: Instant,
     drain: CancellationToken,
     /// When the stream reaches its maximum age.
-    rotates_at: Option<Instant>,
+    rotation_time: Option<Instant>,
     _open: OpenStreamGuard,
 }
 
-impl Watch {
+impl StreamGuard {
     /// Watches a stream of an account that the caller may access.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Watch {
             every: server.config.recheck,
             due: Instant::now() + server.config.recheck,
             drain: server.drain.clone(),
-            rotates_at: rotates_at(server.config.stream_age),
+            rotation_time: rotation_time(server.config.stream_age),
             _open: server.limits.open_stream(StreamOwner::Token(token))?,
         })
     }
@@ -75,19 +75,19 @@ impl Watch {
     /// Waits until the stream has to end. Cancel safe.
     pub async fn ended(&mut self) -> End {
         loop {
-            if self.drain.is_cancelled() || self.is_old() {
+            if self.drain.is_cancelled() || self.has_expired() {
                 return End::Rotated;
             }
-            let look = self.rotates_at.map_or(self.due, |at| at.min(self.due));
+            let wake_at = self.rotation_time.map_or(self.due, |at| at.min(self.due));
             tokio::select! {
                 biased;
                 () = self.drain.cancelled() => return End::Rotated,
-                () = sleep_until(look) => {}
+                () = sleep_until(wake_at) => {}
             }
             if Instant::now() < self.due {
                 continue;
             }
-            match Box::pin(self.renew()).await {
+            match Box::pin(self.reauthenticate()).await {
                 Ok(true) => {}
                 // The filter is fixed for the lifetime of a stream. The client reconnects and gets the new one.
                 Ok(false) => return End::Rotated,
@@ -96,12 +96,12 @@ impl Watch {
         }
     }
 
-    fn is_old(&self) -> bool {
-        self.rotates_at.is_some_and(|at| Instant::now() >= at)
+    fn has_expired(&self) -> bool {
+        self.rotation_time.is_some_and(|at| Instant::now() >= at)
     }
 
     /// Authenticates the token again. Returns whether the caller's access is unchanged.
-    async fn renew(&mut self) -> Result<bool> {
+    async fn reauthenticate(&mut self) -> Result<bool> {
         self.due = Instant::now() + self.every;
         match self.tokens.authenticate(&self.identity.secret).await {
             Ok(caller) => Ok(caller.access(self.account)?.inboxes == self.access.inboxes),
@@ -113,7 +113,7 @@ impl Watch {
 }
 
 /// When a stream that starts now reaches its maximum age. Randomized by 10 % so that streams that started together do not end together.
-pub fn rotates_at(age: Option<Duration>) -> Option<Instant> {
+pub fn rotation_time(age: Option<Duration>) -> Option<Instant> {
     age.map(|age| Instant::now() + age.mul_f64(rand::random_range(0.9..1.1)))
 }
 

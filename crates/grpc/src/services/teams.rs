@@ -20,14 +20,14 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    fit,
-    request::{caller, change},
-    response::answered,
+    request::{caller, idempotent_call},
+    response::to_response,
+    truncation,
 };
 use crate::{
     status::OrStatus as _,
     validation::{
-        fields::{Fields, SHORT, required},
+        fields::{SHORT_TEXT, Validator, required},
         page,
     },
 };
@@ -43,10 +43,10 @@ fn seen(team: &TeamView) -> pb::Team {
 }
 
 fn agents(agents: &[Agent]) -> Vec<pb::Agent> {
-    fit::agents(agents.iter().map(ToProto::to_proto))
+    truncation::agents(agents.iter().map(ToProto::to_proto))
 }
 
-fn users(fields: &mut Fields, ids: &[i64]) -> Vec<UserId> {
+fn users(fields: &mut Validator, ids: &[i64]) -> Vec<UserId> {
     fields.count("user_ids", ids.len(), 1000);
     ids.iter().copied().map(UserId).collect()
 }
@@ -76,41 +76,41 @@ impl TeamsService for TeamsApi {
             team: Some(seen(team)),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let team = required("team", request.into_inner().team).or_status()?;
         let new = fields.within("team", |fields| {
-            fields.required_name("name", &team.name, SHORT);
+            fields.required_name("name", &team.name, SHORT_TEXT);
             NewTeam {
                 name: team.name,
                 description: fields.optional("description", team.description, TEXT),
                 allow_auto_assign: team.allow_auto_assign.unwrap_or(true),
             }
         });
-        fields.done().or_status()?;
-        answered(self.teams.create(call, new).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.teams.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_team(&self, request: Request<pb::GetTeamRequest>) -> Result<Response<pb::GetTeamResponse>, Status> {
-        let asked = request.get_ref();
-        let (account, id) = (AccountId(asked.account_id), TeamId(asked.team_id));
+        let req = request.get_ref();
+        let (account, id) = (AccountId(req.account_id), TeamId(req.team_id));
         let team = self.teams.get(&*caller(&request).or_status()?, account, id).await.or_status()?;
         Ok(Response::new(pb::GetTeamResponse { team: Some(seen(&team)) }))
     }
 
     async fn list_teams(&self, request: Request<pb::ListTeamsRequest>) -> Result<Response<pb::ListTeamsResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListTeamsRequest {
-            account_id: asked.account_id,
+        let req = request.get_ref();
+        let without_paging = pb::ListTeamsRequest {
+            account_id: req.account_id,
             ..pb::ListTeamsRequest::default()
         };
         let caller = caller(&request).or_status()?;
-        caller.access(AccountId(asked.account_id)).or_status()?;
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
-        let found = self.teams.list(&caller, AccountId(asked.account_id), &page).await.or_status()?;
-        let (teams, next_page_token) = page::fill(&same, &found, seen);
+        caller.access(AccountId(req.account_id)).or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        fields.finish().or_status()?;
+        let found = self.teams.list(&caller, AccountId(req.account_id), &page).await.or_status()?;
+        let (teams, next_page_token) = page::fill(&without_paging, &found, seen);
         Ok(Response::new(pb::ListTeamsResponse { teams, next_page_token }))
     }
 
@@ -121,19 +121,19 @@ impl TeamsService for TeamsApi {
             team: Some(seen(team)),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond).or_status()?;
-        let asked = request.into_inner();
-        let team = required("team", asked.team).or_status()?;
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let req = request.into_inner();
+        let team = required("team", req.team).or_status()?;
         self.teams
             .authorize_change(&call.caller, account, TeamId(team.id))
             .await
             .or_status()?;
         let mut patch = TeamPatch::default();
-        for path in mask(&mut fields, asked.update_mask) {
+        for path in mask(&mut fields, req.update_mask) {
             fields.within("team", |fields| match path.as_str() {
                 "name" => {
-                    fields.required_name("name", &team.name, SHORT);
+                    fields.required_name("name", &team.name, SHORT_TEXT);
                     patch.name = Some(team.name.clone());
                 }
                 "description" => patch.description = Some(fields.optional("description", team.description.clone(), TEXT)),
@@ -141,91 +141,82 @@ impl TeamsService for TeamsApi {
                 other => fields.unknown_path(other),
             });
         }
-        fields.done().or_status()?;
-        answered(self.teams.update(call, TeamId(team.id), patch).await.or_status()?, respond)
+        fields.finish().or_status()?;
+        to_response(self.teams.update(call, TeamId(team.id), patch).await.or_status()?, respond)
     }
 
     async fn delete_team(&self, request: Request<pb::DeleteTeamRequest>) -> Result<Response<pb::DeleteTeamResponse>, Status> {
-        let asked = request.get_ref();
+        let req = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteTeamResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        fields.done().or_status()?;
-        answered(self.teams.delete(call, TeamId(asked.team_id)).await.or_status()?, respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        fields.finish().or_status()?;
+        to_response(self.teams.delete(call, TeamId(req.team_id)).await.or_status()?, respond)
     }
 
     async fn list_team_members(
         &self,
         request: Request<pb::ListTeamMembersRequest>,
     ) -> Result<Response<pb::ListTeamMembersResponse>, Status> {
-        let asked = request.get_ref();
-        let same = pb::ListTeamMembersRequest {
+        let req = request.get_ref();
+        let without_paging = pb::ListTeamMembersRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..req.clone()
         };
         let caller = caller(&request).or_status()?;
-        caller.access(AccountId(asked.account_id)).or_status()?;
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
-        fields.done().or_status()?;
-        let (account, team) = (AccountId(asked.account_id), TeamId(asked.team_id));
+        caller.access(AccountId(req.account_id)).or_status()?;
+        let mut fields = Validator::default();
+        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        fields.finish().or_status()?;
+        let (account, team) = (AccountId(req.account_id), TeamId(req.team_id));
         let found = self.members.list(&caller, account, team, &page).await.or_status()?;
-        let (members, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
+        let (members, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListTeamMembersResponse { members, next_page_token }))
     }
 
     async fn add_team_members(&self, request: Request<pb::AddTeamMembersRequest>) -> Result<Response<pb::AddTeamMembersResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |added: &Vec<Agent>, cursor: Bytes| pb::AddTeamMembersResponse {
             added: agents(added),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        let users = users(&mut fields, &asked.user_ids);
-        fields.done().or_status()?;
-        let edited = self.members.edit(call, TeamId(asked.team_id), Edit::Add, users);
-        answered(edited.await.or_status()?, respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let users = users(&mut fields, &req.user_ids);
+        fields.finish().or_status()?;
+        let edited = self.members.edit(call, TeamId(req.team_id), Edit::Add, users);
+        to_response(edited.await.or_status()?, respond)
     }
 
     async fn remove_team_members(
         &self,
         request: Request<pb::RemoveTeamMembersRequest>,
     ) -> Result<Response<pb::RemoveTeamMembersResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |_: &Vec<Agent>, cursor: Bytes| pb::RemoveTeamMembersResponse { cursor };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        let users = users(&mut fields, &asked.user_ids);
-        fields.done().or_status()?;
-        let edited = self.members.edit(call, TeamId(asked.team_id), Edit::Remove, users);
-        answered(edited.await.or_status()?, respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let users = users(&mut fields, &req.user_ids);
+        fields.finish().or_status()?;
+        let edited = self.members.edit(call, TeamId(req.team_id), Edit::Remove, users);
+        to_response(edited.await.or_status()?, respond)
     }
 
     async fn set_team_members(&self, request: Request<pb::SetTeamMembersRequest>) -> Result<Response<pb::SetTeamMembersResponse>, Status> {
-        let asked = request.get_ref();
-        caller(&request)
-            .or_status()?
-            .write_access(AccountId(asked.account_id))
-            .or_status()?;
+        let req = request.get_ref();
+        caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::SetTeamMembersResponse {
             members: agents(members),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
-        let users = users(&mut fields, &asked.user_ids);
-        fields.done().or_status()?;
-        let edited = self.members.edit(call, TeamId(asked.team_id), Edit::Set, users);
-        answered(edited.await.or_status()?, respond)
+        let mut fields = Validator::default();
+        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let users = users(&mut fields, &req.user_ids);
+        fields.finish().or_status()?;
+        let edited = self.members.edit(call, TeamId(req.team_id), Edit::Set, users);
+        to_response(edited.await.or_status()?, respond)
     }
 }

@@ -15,7 +15,7 @@ use parley_types::{
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use serde_json::{Map, Value as Json, json};
 
-use super::fields::{Fields, SHORT};
+use super::fields::{SHORT_TEXT, Validator};
 
 /// Maximum characters of a message, as in Chatwoot.
 const CONTENT: usize = 150_000;
@@ -24,10 +24,10 @@ const CONTENT: usize = 150_000;
 const URL: usize = 2048;
 
 /// The keys of `content_attributes` that are stored on creation, as in Chatwoot.
-const KEPT: [&str; 4] = ["items", "in_reply_to", "automation_rule_id", "external_created_at"];
+const STORED_KEYS: [&str; 4] = ["items", "in_reply_to", "automation_rule_id", "external_created_at"];
 
 /// Converts a draft to a new message and reports every invalid field.
-pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
+pub fn read(fields: &mut Validator, draft: pb::MessageDraft) -> NewMessage {
     let message_type = fields
         .kind::<pb::MessageType>("type", draft.r#type)
         .and_then(pb::MessageType::to_row);
@@ -39,14 +39,14 @@ pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
         fields.text("content", content, CONTENT);
     }
     if let Some(echo_id) = &draft.echo_id {
-        fields.text("echo_id", echo_id, SHORT);
+        fields.text("echo_id", echo_id, SHORT_TEXT);
     }
     items(fields, content_type, draft.content_attributes.as_ref());
     let mut content_attributes = fields.attributes("content_attributes", draft.content_attributes.as_ref());
-    content_attributes.retain(|key, _| KEPT.contains(&key.as_str()));
+    content_attributes.retain(|key, _| STORED_KEYS.contains(&key.as_str()));
     if content_attributes.get("external_created_at").is_some_and(is_beyond_times) {
         let description = "must be a time in seconds within the years 1 to 9999";
-        fields.refuse(
+        fields.add_violation(
             "content_attributes.external_created_at",
             Rule::OutOfRange(Micros::MAX.seconds()),
             description,
@@ -59,7 +59,7 @@ pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
         content_type,
         content_attributes: Json::Object(content_attributes),
         private: draft.private,
-        source_id: fields.optional("source_id", draft.source_id, SHORT),
+        source_id: fields.optional("source_id", draft.source_id, SHORT_TEXT),
         unique_source_id: draft.unique_source_id,
         echo_id: draft.echo_id,
         additional_attributes: Json::Object(template(fields, draft.additional_attributes.as_ref())),
@@ -79,7 +79,7 @@ pub fn is_template(request: &pb::SendMessagesRequest) -> bool {
     content.is_some_and(parley_domain::messages::liquid::is_template)
 }
 
-fn attachments(fields: &mut Fields, drafts: Vec<pb::AttachmentDraft>) -> Vec<NewAttachment> {
+fn attachments(fields: &mut Validator, drafts: Vec<pb::AttachmentDraft>) -> Vec<NewAttachment> {
     let read =
         |(nth, draft): (usize, pb::AttachmentDraft)| fields.within(&format!("attachments[{nth}]"), |fields| attachment(fields, draft));
     let attachments: Vec<NewAttachment> = drafts.into_iter().enumerate().filter_map(read).collect();
@@ -93,15 +93,15 @@ fn attachments(fields: &mut Fields, drafts: Vec<pb::AttachmentDraft>) -> Vec<New
     let most = attribute_limits::BYTES;
     if sizes.iter().all(|size| *size <= most) && sizes.iter().sum::<usize>() > most {
         let text = format!("must have at most {most} bytes of meta encoded in total");
-        fields.refuse("attachments", Rule::TooLong(most), text);
+        fields.add_violation("attachments", Rule::TooLong(most), text);
     }
     attachments
 }
 
-fn attachment(fields: &mut Fields, draft: pb::AttachmentDraft) -> Option<NewAttachment> {
+fn attachment(fields: &mut Validator, draft: pb::AttachmentDraft) -> Option<NewAttachment> {
     use pb::attachment_draft::Kind;
     let Some(kind) = draft.kind else {
-        fields.refuse("kind", Rule::Required, "must be given");
+        fields.add_violation("kind", Rule::Required, "must be given");
         return None;
     };
     let plain = match kind {
@@ -111,14 +111,14 @@ fn attachment(fields: &mut Fields, draft: pb::AttachmentDraft) -> Option<NewAtta
             fields.degrees("longitude", place.longitude, 180);
             Plain {
                 kind: AttachmentType::Location,
-                title: fields.optional("title", Some(place.title), SHORT),
+                title: fields.optional("title", Some(place.title), SHORT_TEXT),
                 url: url(fields, place.url),
                 place: Some((place.latitude, place.longitude)),
                 meta: json!({}),
             }
         }),
         Kind::Contact(card) => fields.within("contact", |fields| {
-            fields.required("title", &card.title, SHORT);
+            fields.required("title", &card.title, SHORT_TEXT);
             Plain {
                 kind: AttachmentType::Contact,
                 title: Some(card.title),
@@ -128,7 +128,7 @@ fn attachment(fields: &mut Fields, draft: pb::AttachmentDraft) -> Option<NewAtta
             }
         }),
         Kind::Fallback(link) => fields.within("fallback", |fields| {
-            fields.required("title", &link.title, SHORT);
+            fields.required("title", &link.title, SHORT_TEXT);
             Plain {
                 kind: AttachmentType::Fallback,
                 title: Some(link.title),
@@ -141,19 +141,19 @@ fn attachment(fields: &mut Fields, draft: pb::AttachmentDraft) -> Option<NewAtta
     Some(NewAttachment::Plain(Box::new(plain)))
 }
 
-fn url(fields: &mut Fields, url: String) -> String {
+fn url(fields: &mut Validator, url: String) -> String {
     fields.url("url", &url, URL);
     url
 }
 
 /// Validates additional attributes: template parameters must contain the template's name.
-fn template(fields: &mut Fields, attributes: Option<&Struct>) -> Map<String, Json> {
+fn template(fields: &mut Validator, attributes: Option<&Struct>) -> Map<String, Json> {
     let object = fields.attributes("additional_attributes", attributes);
     let named = |params: &Map<String, Json>| params.get("name").and_then(Json::as_str).is_some_and(|name| !name.is_empty());
     if let Some(Json::Object(params)) = object.get("template_params")
         && !named(params)
     {
-        fields.refuse(
+        fields.add_violation(
             "additional_attributes.template_params.name",
             Rule::Required,
             "must be the name of the template",
@@ -186,28 +186,28 @@ fn item_keys(content_type: ContentType) -> Option<&'static [&'static str]> {
 
 /// Validates the items of a content type by Chatwoot's rules. The messages are Chatwoot's too, because the REST gateway returns them
 /// unchanged.
-fn items(fields: &mut Fields, content_type: ContentType, attributes: Option<&Struct>) {
+fn items(fields: &mut Validator, content_type: ContentType, attributes: Option<&Struct>) {
     let Some(allowed) = item_keys(content_type) else { return };
-    let mut refuse = |rule, text: String| fields.refuse("content_attributes", rule, text);
+    let mut add_violation = |rule, text: String| fields.add_violation("content_attributes", rule, text);
     let items = match attributes
         .and_then(|attributes| attributes.fields.get("items"))
         .and_then(|items| items.kind.as_ref())
     {
         Some(Kind::ListValue(ListValue { values })) if !values.is_empty() => values,
-        _ => return refuse(Rule::Required, "At least one item is required.".to_owned()),
+        _ => return add_violation(Rule::Required, "At least one item is required.".to_owned()),
     };
     for item in items {
         let Some(Kind::StructValue(item)) = &item.kind else {
-            return refuse(Rule::Invalid, "Items should be a hash.".to_owned());
+            return add_violation(Rule::Invalid, "Items should be a hash.".to_owned());
         };
-        let strange = strange(item, allowed);
-        if !strange.is_empty() {
-            return refuse(Rule::Unknown, format!("contains invalid keys for items : [{strange}]"));
+        let unknown_keys = unknown_keys(item, allowed);
+        if !unknown_keys.is_empty() {
+            return add_violation(Rule::Unknown, format!("contains invalid keys for items : [{unknown_keys}]"));
         }
         if content_type == ContentType::Cards
             && let Err((rule, text)) = actions(item.fields.get("actions"))
         {
-            return refuse(rule, text);
+            return add_violation(rule, text);
         }
     }
 }
@@ -218,18 +218,18 @@ fn actions(actions: Option<&Value>) -> Result<(), (Rule, String)> {
         _ => return Err((Rule::Required, "contains items missing actions".to_owned())),
     };
     for action in actions {
-        let strange = match &action.kind {
-            Some(Kind::StructValue(action)) => strange(action, &["type", "text", "uri", "payload"]),
+        let unknown_keys = match &action.kind {
+            Some(Kind::StructValue(action)) => unknown_keys(action, &["type", "text", "uri", "payload"]),
             _ => return Err((Rule::Invalid, "Items should be a hash.".to_owned())),
         };
-        if !strange.is_empty() {
-            return Err((Rule::Unknown, format!("contains invalid keys for actions:  [{strange}]")));
+        if !unknown_keys.is_empty() {
+            return Err((Rule::Unknown, format!("contains invalid keys for actions:  [{unknown_keys}]")));
         }
     }
     Ok(())
 }
 
-fn strange(item: &Struct, allowed: &[&str]) -> String {
+fn unknown_keys(item: &Struct, allowed: &[&str]) -> String {
     let keys = item.fields.keys().filter(|key| !allowed.contains(&key.as_str()));
     keys.map(|key| format!(":{key}")).collect::<Vec<_>>().join(", ")
 }
@@ -243,14 +243,14 @@ mod tests {
     use parley_types::error::Error;
 
     fn refused(content_type: pb::ContentType, attributes: &Json) -> String {
-        let mut fields = Fields::default();
+        let mut fields = Validator::default();
         let draft = pb::MessageDraft {
             content_type: content_type.into(),
             content_attributes: structure(attributes),
             ..pb::MessageDraft::default()
         };
         read(&mut fields, draft);
-        match fields.done() {
+        match fields.finish() {
             Ok(()) => String::new(),
             Err(Error::Invalid(violations)) => violations.into_iter().map(|violation| violation.description).collect(),
             Err(other) => other.to_string(),
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_refused_in_chatwoots_words() {
+    fn item_errors_have_chatwoots_text() {
         use pb::ContentType::{Article, Cards, InputSelect, Text};
         assert_eq!(refused(Text, &json!({})), "");
         assert_eq!(refused(InputSelect, &json!({"items": []})), "At least one item is required.");
@@ -277,11 +277,11 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_are_dropped() {
+    fn unknown_content_attributes_are_dropped() {
         let draft = pb::MessageDraft {
             content_attributes: structure(&json!({"in_reply_to": 3, "deleted": true})),
             ..pb::MessageDraft::default()
         };
-        assert_eq!(read(&mut Fields::default(), draft).content_attributes, json!({"in_reply_to": 3}));
+        assert_eq!(read(&mut Validator::default(), draft).content_attributes, json!({"in_reply_to": 3}));
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 /// Maximum characters of a short text, unless the contract says otherwise.
-pub const SHORT: usize = 255;
+pub const SHORT_TEXT: usize = 255;
 
 /// Maximum number of violations to collect. A status has room for fewer.
 const VIOLATIONS: usize = 200;
@@ -23,14 +23,14 @@ const INDEXED: [&str; 5] = ["company_name", "company", "city", "country", "count
 
 /// Collects the violations of a request's fields.
 #[derive(Debug, Default)]
-pub struct Fields {
+pub struct Validator {
     violations: Vec<Violation>,
     prefix: String,
 }
 
-impl Fields {
+impl Validator {
     /// Adds a violation, up to [`VIOLATIONS`].
-    pub fn refuse(&mut self, field: &str, rule: Rule, description: impl Into<String>) {
+    pub fn add_violation(&mut self, field: &str, rule: Rule, description: impl Into<String>) {
         if self.violations.len() < VIOLATIONS {
             self.violations
                 .push(Violation::new(format!("{}{field}", self.prefix), rule, description));
@@ -60,7 +60,7 @@ impl Fields {
     ///
     /// # Errors
     /// Returns [`Error::Invalid`] with all violations, if there are any.
-    pub fn done(self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
         if self.violations.is_empty() {
             Ok(())
         } else {
@@ -72,33 +72,33 @@ impl Fields {
     pub fn text(&mut self, field: &str, text: &str, limit: usize) {
         // A character has at least one byte, so most texts need no counting.
         if text.len() > limit && text.chars().count() > limit {
-            self.refuse(field, Rule::TooLong(limit), format!("must have at most {limit} characters"));
+            self.add_violation(field, Rule::TooLong(limit), format!("must have at most {limit} characters"));
         }
         if text.contains('\0') {
-            self.refuse(field, Rule::Invalid, "must not contain the character NUL");
+            self.add_violation(field, Rule::Invalid, "must not contain the character NUL");
         }
     }
 
-    /// Like [`Fields::text`], for a text that must not be blank.
+    /// Like [`Validator::text`], for a text that must not be blank.
     pub fn required(&mut self, field: &str, text: &str, limit: usize) {
         if text.trim().is_empty() {
-            self.refuse(field, Rule::Required, "must not be blank");
+            self.add_violation(field, Rule::Required, "must not be blank");
         }
         self.text(field, text, limit);
     }
 
-    /// Like [`Fields::text`], for a name that appears in logs and terminals: rejects line breaks and other control characters.
+    /// Like [`Validator::text`], for a name that appears in logs and terminals: rejects line breaks and other control characters.
     pub fn name(&mut self, field: &str, name: &str, limit: usize) {
         self.text(field, name, limit);
         if name.chars().any(is_unsafe) {
-            self.refuse(field, Rule::Invalid, "must not contain control characters");
+            self.add_violation(field, Rule::Invalid, "must not contain control characters");
         }
     }
 
-    /// Like [`Fields::name`], for a name that must not be blank.
+    /// Like [`Validator::name`], for a name that must not be blank.
     pub fn required_name(&mut self, field: &str, name: &str, limit: usize) {
         if name.trim().is_empty() {
-            self.refuse(field, Rule::Required, "must not be blank");
+            self.add_violation(field, Rule::Required, "must not be blank");
         }
         self.name(field, name, limit);
     }
@@ -113,30 +113,30 @@ impl Fields {
     /// Validates a required id.
     pub fn id(&mut self, field: &str, id: i64) -> i64 {
         if id <= 0 {
-            self.refuse(field, Rule::Required, "must be an id, which is above 0");
+            self.add_violation(field, Rule::Required, "must be an id, which is above 0");
         }
         id
     }
 
     /// Validates an e-mail address by Chatwoot's pattern and converts it to lower case.
     pub fn email(&mut self, field: &str, email: Option<String>) -> Option<String> {
-        let email = self.optional(field, email, SHORT)?.trim().to_lowercase();
+        let email = self.optional(field, email, SHORT_TEXT)?.trim().to_lowercase();
         let fits = email
             .split_once('@')
             .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
         if !fits || email.chars().any(char::is_whitespace) {
-            self.refuse(field, Rule::Invalid, "must be an address such as ana@example.org");
+            self.add_violation(field, Rule::Invalid, "must be an address such as ana@example.org");
         }
         Some(email)
     }
 
     /// Validates a phone number by Chatwoot's pattern, which is not anchored at the start.
     pub fn phone_number(&mut self, field: &str, number: Option<String>) -> Option<String> {
-        let number = self.optional(field, number, SHORT)?;
+        let number = self.optional(field, number, SHORT_TEXT)?;
         let digits = number.rsplit_once('+').map_or("", |(_, digits)| digits);
         let fits = (2..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
         if !fits {
-            self.refuse(field, Rule::Invalid, "must end with a number in E.164 form, such as +351912345678");
+            self.add_violation(field, Rule::Invalid, "must end with a number in E.164 form, such as +351912345678");
         }
         Some(number)
     }
@@ -148,17 +148,17 @@ impl Fields {
             .parse::<http::Uri>()
             .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
         if !url.is_empty() && !web {
-            self.refuse(field, Rule::Invalid, "must be an absolute http or https URL");
+            self.add_violation(field, Rule::Invalid, "must be an absolute http or https URL");
         }
     }
 
     /// Validates an avatar: a URL, or the id of an upload, which is resolved later. Empty means absent.
-    pub fn picture(&mut self, field: &str, picture: &str, limit: usize) {
-        let name = picture.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    pub fn avatar(&mut self, field: &str, url: &str, limit: usize) {
+        let name = url.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if name {
-            self.text(field, picture, limit);
+            self.text(field, url, limit);
         } else {
-            self.url(field, picture, limit);
+            self.url(field, url, limit);
         }
     }
 
@@ -166,7 +166,7 @@ impl Fields {
     pub fn degrees(&mut self, field: &str, degrees: f64, most: i64) {
         #[allow(clippy::cast_precision_loss)] // 90 or 180, which a double represents exactly
         if degrees.is_nan() || degrees.abs() > most as f64 {
-            self.refuse(field, Rule::OutOfRange(most), format!("must be -{most} to {most}"));
+            self.add_violation(field, Rule::OutOfRange(most), format!("must be -{most} to {most}"));
         }
     }
 
@@ -179,7 +179,7 @@ impl Fields {
             if size.levels <= attribute_limits::LEVELS
                 && let Some(violation) = attribute_limits::violation(field, size)
             {
-                self.refuse(field, violation.rule, violation.description);
+                self.add_violation(field, violation.rule, violation.description);
             }
         }
         object
@@ -192,19 +192,19 @@ impl Fields {
         match object(attributes) {
             Ok(object) => {
                 if object.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)) {
-                    self.refuse(field, Rule::Invalid, "must not contain the character NUL");
+                    self.add_violation(field, Rule::Invalid, "must not contain the character NUL");
                 }
                 let nesting = AttributeSize {
                     levels: AttributeSize::of_map(&object).levels,
                     ..AttributeSize::default()
                 };
                 if let Some(violation) = attribute_limits::violation(field, nesting) {
-                    self.refuse(field, violation.rule, violation.description);
+                    self.add_violation(field, violation.rule, violation.description);
                 }
                 object
             }
             Err(path) => {
-                self.refuse(&format!("{field}.{path}"), Rule::NotExact, "must be a finite number");
+                self.add_violation(&format!("{field}.{path}"), Rule::NotExact, "must be a finite number");
                 Map::new()
             }
         }
@@ -218,19 +218,19 @@ impl Fields {
         }
         for key in INDEXED {
             if let Some(Json::String(text)) = attributes.get(key) {
-                self.text(&format!("{field}.{key}"), text, SHORT);
+                self.text(&format!("{field}.{key}"), text, SHORT_TEXT);
             }
         }
     }
 
-    /// Like [`Fields::attributes`], for a conversation, whose values have Chatwoot's limits.
+    /// Like [`Validator::attributes`], for a conversation, whose values have Chatwoot's limits.
     pub fn conversation_attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let object = self.attributes(field, attributes);
         self.conversation_entries(field, &object);
         object
     }
 
-    /// Like [`Fields::attribute_update`], for a conversation, whose values have Chatwoot's limits.
+    /// Like [`Validator::attribute_update`], for a conversation, whose values have Chatwoot's limits.
     pub fn conversation_attribute_update(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let object = self.attribute_update(field, attributes);
         self.conversation_entries(field, &object);
@@ -242,10 +242,10 @@ impl Fields {
             let path = format!("{field}.{key}");
             match value {
                 Json::String(text) if text.chars().count() > 1500 => {
-                    self.refuse(&path, Rule::TooLong(1500), "must have at most 1500 characters");
+                    self.add_violation(&path, Rule::TooLong(1500), "must have at most 1500 characters");
                 }
                 Json::Number(number) if number.as_f64().is_some_and(|number| number > 9_999_999_999.0) => {
-                    self.refuse(&path, Rule::OutOfRange(9_999_999_999), "must be at most 9999999999");
+                    self.add_violation(&path, Rule::OutOfRange(9_999_999_999), "must be at most 9999999999");
                 }
                 _ => {}
             }
@@ -263,7 +263,7 @@ impl Fields {
                 Micros::MAX
             };
             let description = "must be a time between 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999999Z";
-            self.refuse(field, Rule::OutOfRange(bound.seconds()), description);
+            self.add_violation(field, Rule::OutOfRange(bound.seconds()), description);
         }
         read
     }
@@ -275,7 +275,7 @@ impl Fields {
         }
         let kind = W::try_from(number).ok();
         if kind.is_none() {
-            self.refuse(field, Rule::Unknown, "must be one of the values that the contract names");
+            self.add_violation(field, Rule::Unknown, "must be one of the values that the contract names");
         }
         kind
     }
@@ -283,7 +283,7 @@ impl Fields {
     /// Validates the number of entries in a list.
     pub fn count(&mut self, field: &str, count: usize, limit: usize) {
         if count > limit {
-            self.refuse(field, Rule::TooMany(limit), format!("must have at most {limit} entries"));
+            self.add_violation(field, Rule::TooMany(limit), format!("must have at most {limit} entries"));
         }
     }
 
@@ -296,7 +296,7 @@ impl Fields {
             .map(str::trim)
             .filter(|name| !name.is_empty())
         {
-            self.text(field, name, SHORT);
+            self.text(field, name, SHORT_TEXT);
             if !names.iter().any(|known| known == name) {
                 names.push(name.to_owned());
             }
@@ -346,8 +346,8 @@ mod tests {
 
     use super::*;
 
-    fn broken(check: impl FnOnce(&mut Fields)) -> Vec<String> {
-        let mut fields = Fields::default();
+    fn broken(check: impl FnOnce(&mut Validator)) -> Vec<String> {
+        let mut fields = Validator::default();
         check(&mut fields);
         fields.violations.into_iter().map(|violation| violation.field).collect()
     }
@@ -363,9 +363,9 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_field_is_named_where_it_stands() {
+    fn reports_the_path_of_every_invalid_field() {
         let bad = broken(|fields| {
-            fields.required("name", " ", SHORT);
+            fields.required("name", " ", SHORT_TEXT);
             fields.within("message", |fields| fields.text("content", &"x".repeat(11), 10));
             fields.url("avatar_url", "example.org/a.png", 2048);
         });
@@ -373,8 +373,8 @@ mod tests {
     }
 
     #[test]
-    fn names_are_one_line_that_steers_nothing() {
-        let bad = |name: &str| broken(|fields| fields.name("name", name, SHORT));
+    fn names_reject_control_characters() {
+        let bad = |name: &str| broken(|fields| fields.name("name", name, SHORT_TEXT));
         for name in ["", "Ünïcode – „quoted“", "\u{1f469}\u{200d}\u{1f4bb} bot"] {
             assert!(bad(name).is_empty(), "{name:?}");
         }
@@ -386,7 +386,7 @@ mod tests {
     proptest! {
         #[test]
         fn labels_are_trimmed_split_and_unique(labels in prop::collection::vec("[ab, ]{0,6}", 0..6)) {
-            let names = Fields::default().labels("labels", &labels);
+            let names = Validator::default().labels("labels", &labels);
             for (nth, name) in names.iter().enumerate() {
                 prop_assert!(!name.is_empty() && name.trim() == name && !name.contains(','));
                 prop_assert!(!names[..nth].contains(name));

@@ -4,10 +4,10 @@ use parley_domain::filter::{Given, Joiner, Operator};
 use parley_proto::{self as pb, FilterJoiner, FilterOperator, value::json_of};
 use parley_types::error::Rule;
 
-use super::fields::Fields;
+use super::fields::Validator;
 
 /// Converts the conditions of a filter. An absent filter has none.
-pub fn read(fields: &mut Fields, filter: Option<pb::Filter>) -> Vec<Given> {
+pub fn read(fields: &mut Validator, filter: Option<pb::Filter>) -> Vec<Given> {
     let conditions = filter.unwrap_or_default().conditions;
     conditions
         .into_iter()
@@ -16,12 +16,12 @@ pub fn read(fields: &mut Fields, filter: Option<pb::Filter>) -> Vec<Given> {
         .collect()
 }
 
-fn one(fields: &mut Fields, nth: usize, condition: pb::FilterCondition) -> Given {
+fn one(fields: &mut Validator, nth: usize, condition: pb::FilterCondition) -> Given {
     let mut values = Vec::with_capacity(condition.values.len());
     for value in &condition.values {
         match json_of(value) {
             Ok(json) => values.push(json),
-            Err(_) => fields.refuse(
+            Err(_) => fields.add_violation(
                 &format!("filter.conditions[{nth}].values"),
                 Rule::NotExact,
                 "must be finite numbers",

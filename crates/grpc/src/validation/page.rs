@@ -6,7 +6,7 @@ use parley_types::error::Rule;
 use prost::Message;
 
 use super::{
-    fields::Fields,
+    fields::Validator,
     page_token::{decode, encode, fingerprint},
 };
 
@@ -18,25 +18,29 @@ pub const PAGE_BYTES: usize = 1792 * 1024;
 const MAX_SIZE: i32 = 1000;
 const MAX_SKIP: i32 = 1_000_000;
 
-/// Validates and parses the page fields. `same` is the request without them.
-pub fn read(fields: &mut Fields, same: &impl Message, (size, default): (i32, i32), token: &str, skip: i32) -> PageRequest {
+/// Validates and parses the page fields. `without_paging` is the request without them.
+pub fn read(fields: &mut Validator, without_paging: &impl Message, (size, default): (i32, i32), token: &str, skip: i32) -> PageRequest {
     if !(0..=MAX_SIZE).contains(&size) {
-        fields.refuse(
+        fields.add_violation(
             "page_size",
             Rule::OutOfRange(MAX_SIZE.into()),
             format!("must be between 1 and {MAX_SIZE}, or 0 for {default}"),
         );
     }
     if !(0..=MAX_SKIP).contains(&skip) {
-        fields.refuse(
+        fields.add_violation(
             "skip",
             Rule::OutOfRange(MAX_SKIP.into()),
             format!("must be between 0 and {MAX_SKIP}"),
         );
     }
-    let after = if token.is_empty() { None } else { decode(token, fingerprint(same)) };
+    let after = if token.is_empty() {
+        None
+    } else {
+        decode(token, fingerprint(without_paging))
+    };
     if after.is_none() && !token.is_empty() {
-        fields.refuse(
+        fields.add_violation(
             "page_token",
             Rule::Invalid,
             "must be the next_page_token of the same call, unchanged, with everything else unchanged",
@@ -75,20 +79,20 @@ pub fn take<T, M: Message>(rows: impl IntoIterator<Item = T>, mut to_wire: impl 
 }
 
 /// Converts the rows of a page, as many as fit, and returns the token of the next page.
-pub fn fill<'a, T, M: Message>(same: &impl Message, found: &'a Page<T>, to_wire: impl FnMut(&'a T) -> M) -> (Vec<M>, String) {
+pub fn fill<'a, T, M: Message>(without_paging: &impl Message, found: &'a Page<T>, to_wire: impl FnMut(&'a T) -> M) -> (Vec<M>, String) {
     let (rows, whole) = take(&found.items, to_wire);
     let next = if whole {
         found.next.as_ref()
     } else {
         found.keys.get(rows.len().saturating_sub(1))
     };
-    let token = write(same, next);
+    let token = write(without_paging, next);
     (rows, token)
 }
 
 /// Encodes the token of the next page; empty if there is none.
-pub fn write(same: &impl Message, next: Option<&Key>) -> String {
-    next.map(|key| encode(key, fingerprint(same))).unwrap_or_default()
+pub fn write(without_paging: &impl Message, next: Option<&Key>) -> String {
+    next.map(|key| encode(key, fingerprint(without_paging))).unwrap_or_default()
 }
 
 #[cfg(test)]

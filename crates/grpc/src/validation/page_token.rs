@@ -89,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_brings_back_its_key_for_its_request_only(id: i64, text in ".{0,20}", int: i64, kind in 0..4_u8, print: u32) {
+        fn page_token_is_bound_to_its_request(id: i64, text in ".{0,20}", int: i64, kind in 0..4_u8, print: u32) {
             let value = match kind {
                 0 => SortValue::Null,
                 1 => SortValue::Int(int),
@@ -115,7 +115,7 @@ mod tests {
         }
 
         #[test]
-        fn no_token_makes_it_panic(token in ".{0,60}", print: u32) {
+        fn decoding_never_panics(token in ".{0,60}", print: u32) {
             let _ = decode(&token, print);
         }
     }

@@ -11,7 +11,7 @@ use parley_types::{
 };
 use prost_types::Duration as WireDuration;
 
-use super::fields::Fields;
+use super::fields::Validator;
 
 /// Maximum entries in a list of a filter.
 const LIST: usize = 1000;
@@ -20,33 +20,33 @@ const LIST: usize = 1000;
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Invalid`] if a cursor cannot be decoded.
-pub fn start(fields: &mut Fields, start: Option<&subscribe_request::Start>) -> Result<Start> {
-    use subscribe_request::Start as Asked;
+pub fn start(fields: &mut Validator, start: Option<&subscribe_request::Start>) -> Result<Start> {
+    use subscribe_request::Start as Requested;
     Ok(match start {
-        None | Some(Asked::Latest(())) => Start::Latest,
-        Some(Asked::Earliest(())) => Start::Earliest,
-        Some(Asked::After(cursor)) => Start::After(Cursor::decode("after", cursor)?),
-        Some(Asked::At(time)) => Start::At(fields.time("at", Some(time)).unwrap_or_default()),
-        Some(Asked::Snapshot(())) => Start::Snapshot,
+        None | Some(Requested::Latest(())) => Start::Latest,
+        Some(Requested::Earliest(())) => Start::Earliest,
+        Some(Requested::After(cursor)) => Start::After(Cursor::decode("after", cursor)?),
+        Some(Requested::At(time)) => Start::At(fields.time("at", Some(time)).unwrap_or_default()),
+        Some(Requested::Snapshot(())) => Start::Snapshot,
     })
 }
 
 /// Converts a filter, restricted to what the caller may access.
-pub fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Access) -> Filter {
+pub fn filter(fields: &mut Validator, requested: pb::EventFilter, access: &Access) -> Filter {
     fields.within("filter", |fields| {
-        fields.count("kinds", asked.kinds.len(), 100);
+        fields.count("kinds", requested.kinds.len(), 100);
         for (field, list) in [
-            ("inbox_ids", &asked.inbox_ids),
-            ("conversation_ids", &asked.conversation_ids),
-            ("contact_ids", &asked.contact_ids),
+            ("inbox_ids", &requested.inbox_ids),
+            ("conversation_ids", &requested.conversation_ids),
+            ("contact_ids", &requested.contact_ids),
         ] {
             fields.count(field, list.len(), LIST);
         }
         let mut kinds = Vec::new();
-        for kind in &asked.kinds {
+        for kind in &requested.kinds {
             match pb::EventKind::try_from(*kind) {
                 Ok(known) if known != pb::EventKind::Unspecified => kinds.extend(i16::try_from(*kind)),
-                _ => fields.refuse(
+                _ => fields.add_violation(
                     "kinds",
                     Rule::Unknown,
                     format!("must be kinds that the contract names, which {kind} is not"),
@@ -54,10 +54,10 @@ pub fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Access) -> F
             }
         }
         let mut message_types = Vec::new();
-        for number in &asked.message_types {
+        for number in &requested.message_types {
             match pb::MessageType::try_from(*number).ok().and_then(pb::MessageType::to_row) {
                 Some(known) => message_types.push(known),
-                None => fields.refuse(
+                None => fields.add_violation(
                     "message_types",
                     Rule::Unknown,
                     format!("must be types that the contract names, which {number} is not"),
@@ -66,12 +66,12 @@ pub fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Access) -> F
         }
         Filter {
             kinds,
-            inboxes: asked.inbox_ids.into_iter().map(InboxId).collect(),
-            conversations: asked.conversation_ids.into_iter().map(ConversationId).collect(),
-            contacts: asked.contact_ids.into_iter().map(ContactId).collect(),
+            inboxes: requested.inbox_ids.into_iter().map(InboxId).collect(),
+            conversations: requested.conversation_ids.into_iter().map(ConversationId).collect(),
+            contacts: requested.contact_ids.into_iter().map(ContactId).collect(),
             merges: false,
             message_types,
-            private: asked.private,
+            private: requested.private,
             scope: access.inboxes.clone(),
             own_contacts: access.contact_inboxes().is_some(),
             inboxes_only: access.contacts == ContactScope::Conversations,
@@ -81,15 +81,15 @@ pub fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Access) -> F
 }
 
 /// Validates the heartbeat interval of an idle stream. `None` selects the default.
-pub fn heartbeat(fields: &mut Fields, asked: Option<&WireDuration>) -> Option<Duration> {
-    let asked = asked?;
-    let heartbeat = Duration::try_from(*asked)
+pub fn heartbeat(fields: &mut Validator, requested: Option<&WireDuration>) -> Option<Duration> {
+    let requested = requested?;
+    let heartbeat = Duration::try_from(*requested)
         .ok()
         .filter(|heartbeat| (1..=60).contains(&heartbeat.as_secs()) && heartbeat.as_secs_f64() <= 60.0);
     if heartbeat.is_none() {
-        fields.refuse(
+        fields.add_violation(
             "heartbeat",
-            Rule::OutOfRange(if asked.seconds < 1 { 1 } else { 60 }),
+            Rule::OutOfRange(if requested.seconds < 1 { 1 } else { 60 }),
             "must be between 1 and 60 seconds",
         );
     }

@@ -7,9 +7,9 @@ use parley_eventlog::cursor::Cursor;
 /// The position of a stream, for the status that ends it. Shared, because a stalled stream is dropped before its client can receive the
 /// status.
 #[derive(Clone, Debug, Default)]
-pub struct LastCursor(Arc<Mutex<Option<Cursor>>>);
+pub struct StreamPosition(Arc<Mutex<Option<Cursor>>>);
 
-impl LastCursor {
+impl StreamPosition {
     /// Sets the position; `None` while the stream cannot be resumed.
     pub fn set(&self, cursor: Option<Cursor>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cursor;

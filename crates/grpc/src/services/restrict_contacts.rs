@@ -7,8 +7,8 @@ use parley_types::{
     id::{AccountId, ConversationId},
 };
 
-    /// Replaces each contact that the caller cannot access by the data that the conversation's session has submitted.
-pub(super) async fn own_contacts<'a, T: OfConversation + 'a>(
+/// Replaces each contact that the caller cannot access by the data that the conversation's session has submitted.
+pub(super) async fn restrict_contacts<'a, T: OfConversation + 'a>(
     sessions: &Sessions,
     caller: &Caller,
     account: AccountId,

@@ -20,22 +20,22 @@ use super::{
 /// Only calls of the REST gateway wait here, because their request is complete: a call from the network acquires its turn where its message
 /// is read. Other calls cost no allocation.
 #[derive(Clone, Debug)]
-pub struct TakeTurn {
+pub struct AnonymousConcurrency {
     authenticator: Arc<Authenticator>,
 }
 
-impl TakeTurn {
+impl AnonymousConcurrency {
     /// Acquires turns from the limits of `authenticator`.
     pub fn new(authenticator: Arc<Authenticator>) -> Self {
         Self { authenticator }
     }
 }
 
-impl<S> Layer<S> for TakeTurn {
-    type Service = TakeTurnService<S>;
+impl<S> Layer<S> for AnonymousConcurrency {
+    type Service = AnonymousConcurrencyService<S>;
 
-    fn layer(&self, inner: S) -> TakeTurnService<S> {
-        TakeTurnService {
+    fn layer(&self, inner: S) -> AnonymousConcurrencyService<S> {
+        AnonymousConcurrencyService {
             inner,
             authenticator: Arc::clone(&self.authenticator),
         }
@@ -43,12 +43,12 @@ impl<S> Layer<S> for TakeTurn {
 }
 
 #[derive(Clone, Debug)]
-pub struct TakeTurnService<S> {
+pub struct AnonymousConcurrencyService<S> {
     inner: S,
     authenticator: Arc<Authenticator>,
 }
 
-impl<S> Service<AuthenticatedCall> for TakeTurnService<S>
+impl<S> Service<AuthenticatedCall> for AnonymousConcurrencyService<S>
 where
     S: Service<AuthenticatedCall, Response = Response> + Clone + Send + 'static,
     S::Future: Send,
@@ -67,7 +67,7 @@ where
             CallIdentity::Anonymous(payer) if call.method.is_some_and(Method::takes_turn) => payer,
             _ => return Either::Left(self.inner.call(call)),
         };
-        let Some(address) = Authenticator::waits_for_turn(payer, call.request.extensions()) else {
+        let Some(address) = Authenticator::turn_address(payer, call.request.extensions()) else {
             return Either::Left(self.inner.call(call));
         };
         // As in `Auth`: call the service that was polled for readiness, not the clone.

@@ -8,26 +8,26 @@ use tokio::time::{Instant, sleep_until};
 
 /// The minimum interval between two presence lists. Each subscriber reads its own list, so without this a member that keeps changing its
 /// availability would cause a database read per subscriber and change.
-const PACE: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The schedule of one stream.
 #[derive(Debug, Default)]
-pub struct PresencePace {
+pub struct PresenceThrottle {
     /// When the next list is due; `None` if nothing has changed since the last one.
     due: Option<Instant>,
     sent: Option<Instant>,
 }
 
-impl PresencePace {
+impl PresenceThrottle {
     /// Schedules a list if one of the events changes it.
-    pub fn follow(&mut self, response: &pb::SubscribePubsubResponse) {
+    pub fn observe(&mut self, response: &pb::SubscribePubsubResponse) {
         let mut events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
         if events.any(changes_presence) {
             let now = Instant::now();
             let earliest = self
                 .sent
                 .filter(|_| parley_fault::is_on(Protection::PresencePace))
-                .map(|sent| sent + PACE);
+                .map(|sent| sent + MIN_INTERVAL);
             self.due.get_or_insert(earliest.map_or(now, |earliest| earliest.max(now)));
         }
     }

@@ -7,7 +7,7 @@ use parley_proto as pb;
 use crate::validation::page::PAGE_BYTES;
 
 /// Returns the rows in order. `shorten` is applied to each row beyond the maximum bytes of a page.
-fn shortened<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl Fn(&mut M)) -> Vec<M> {
+fn truncate_rows<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl Fn(&mut M)) -> Vec<M> {
     let mut bytes = 0;
     let fit = |mut row: M| {
         bytes += row.encoded_len();
@@ -21,7 +21,7 @@ fn shortened<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl Fn(
 
 /// Account members. Attributes and avatars are omitted beyond the maximum bytes of a page.
 pub fn agents(agents: impl Iterator<Item = pb::Agent>) -> Vec<pb::Agent> {
-    shortened(agents, |agent| {
+    truncate_rows(agents, |agent| {
         agent.custom_attributes = None;
         agent.avatar_url.clear();
         agent.truncated_fields = ["custom_attributes", "avatar_url"].map(str::to_owned).to_vec();
@@ -30,7 +30,7 @@ pub fn agents(agents: impl Iterator<Item = pb::Agent>) -> Vec<pb::Agent> {
 
 /// Created messages. What the caller sent and the sender's contact are omitted beyond the maximum bytes of a page.
 pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message> {
-    shortened(messages, |message| {
+    truncate_rows(messages, |message| {
         message.content = None;
         message.content_attributes = None;
         message.additional_attributes = None;
@@ -45,7 +45,7 @@ pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message>
 
 /// Memberships of a user. The account fields that the operator sets are omitted beyond the maximum bytes of a page.
 pub fn memberships(memberships: impl Iterator<Item = pb::Membership>) -> Vec<pb::Membership> {
-    shortened(memberships, |membership| {
+    truncate_rows(memberships, |membership| {
         if let Some(account) = &mut membership.account {
             account.features = None;
             account.limits = None;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_beyond_the_bytes_are_shortened_and_say_so() {
+    fn truncates_rows_beyond_the_size_limit() {
         let message = |id| pb::Message {
             id,
             content: Some("x".repeat(500_000)),

@@ -6,7 +6,7 @@ use prost::Message;
 use sha2::{Digest as _, Sha256};
 
 /// A request with a `request_id`.
-pub trait Keyed: Message + Clone {
+pub trait IdempotentRequest: Message + Clone {
     /// The request's name in the contract. Part of the fingerprint, so it must not change: stored responses outlive the version of the
     /// program that stored them.
     const NAME: &'static str;
@@ -42,16 +42,16 @@ pub trait Keyed: Message + Clone {
     }
 }
 
-fn named(draft: &mut pb::MessageDraft) -> impl Iterator<Item = &mut String> {
+fn upload_ids_of(draft: &mut pb::MessageDraft) -> impl Iterator<Item = &mut String> {
     draft.attachments.iter_mut().filter_map(|attachment| match &mut attachment.kind {
         Some(pb::attachment_draft::Kind::UploadId(id)) => Some(id),
         _ => None,
     })
 }
 
-macro_rules! keyed {
+macro_rules! idempotent_requests {
     ($($request:ident $(@ $resource:ident $(of $whole:ident)?)? $(=> |$this:ident| $uploads:expr)?),+ $(,)?) => {$(
-        impl Keyed for pb::$request {
+        impl IdempotentRequest for pb::$request {
             const NAME: &'static str = stringify!($request);
 
             fn request_id(&self) -> &str {
@@ -65,7 +65,7 @@ macro_rules! keyed {
             $(fn resource(&self) -> Option<(&'static str, i64)> {
                 let part = Some(self);
                 $(let part = part.and_then(|part| part.$whole.as_ref());)?
-                part.map(|part| (keyed!(@name $resource $($whole)?), part.$resource))
+                part.map(|part| (idempotent_requests!(@name $resource $($whole)?), part.$resource))
             })?
 
             $(fn upload_ids(&mut self) -> Vec<&mut String> {
@@ -83,11 +83,11 @@ macro_rules! keyed {
     (@name $resource:ident) => { stringify!($resource) };
 }
 
-keyed! {
+idempotent_requests! {
     AddInboxMembersRequest @ inbox_id,
     AddParticipantsRequest,
     AddTeamMembersRequest @ team_id,
-    BatchCreateMessagesRequest => |batch| batch.messages.iter_mut().filter_map(|item| item.message.as_mut()).flat_map(named),
+    BatchCreateMessagesRequest => |batch| batch.messages.iter_mut().filter_map(|item| item.message.as_mut()).flat_map(upload_ids_of),
     CreateAccountRequest,
     CreateAgentBotRequest,
     CreateAgentRequest,
@@ -99,12 +99,12 @@ keyed! {
     CreateContactNoteRequest,
     CreateContactRequest => |request| std::iter::once(&mut request.avatar_url),
     CreateContactSessionRequest,
-    CreateConversationRequest => |request| request.message.iter_mut().flat_map(named),
+    CreateConversationRequest => |request| request.message.iter_mut().flat_map(upload_ids_of),
     CreateCustomAttributeDefinitionRequest,
     CreateInboxRequest => |request| request.inbox.iter_mut().map(|inbox| &mut inbox.avatar_url),
     CreateLabelRequest,
     CreateMembershipRequest @ user_id,
-    CreateMessageRequest => |request| request.message.iter_mut().flat_map(named),
+    CreateMessageRequest => |request| request.message.iter_mut().flat_map(upload_ids_of),
     CreateTeamRequest,
     CreateUserRequest,
     DeleteAccountRequest,
@@ -133,7 +133,7 @@ keyed! {
     ResolveClientConversationRequest,
     RetryMessageRequest,
     SendTranscriptRequest,
-    SendMessagesRequest => |request| request.message.iter_mut().flat_map(named),
+    SendMessagesRequest => |request| request.message.iter_mut().flat_map(upload_ids_of),
     SetInboxAgentBotRequest @ inbox_id,
     SetInboxMembersRequest @ inbox_id,
     SetParticipantsRequest,
@@ -169,15 +169,15 @@ mod tests {
     use parley_proto::policy::METHODS;
 
     #[test]
-    fn idempotent_methods_have_keyed_requests() {
+    fn idempotent_methods_have_request_ids() {
         let mut declared: Vec<_> = METHODS
             .iter()
             .filter(|method| method.idempotent)
             .map(|method| method.request)
             .collect();
-        let mut keyed = REQUESTS.to_vec();
+        let mut idempotent = REQUESTS.to_vec();
         declared.sort_unstable();
-        keyed.sort_unstable();
-        assert_eq!(declared, keyed);
+        idempotent.sort_unstable();
+        assert_eq!(declared, idempotent);
     }
 }
