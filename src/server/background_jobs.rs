@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use parley_domain::{
-    Chat, audit,
-    conversations::transcripts::send_waiting,
+    audit,
+    conversations::{Conversations, transcripts::send_waiting},
     files::Files,
     forget_keys,
     mail::Mailer,
-    people::{presence::forget_absent, removal::empty_deleted},
+    people::{outbox::Outbox, presence::forget_absent, removal::empty_deleted},
     search::index::{self, Behind},
 };
 use parley_eventlog::{log::Log, retention::Keep};
@@ -88,15 +88,15 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
 
 /// Reopens snoozed conversations whose time has come, and publishes changes of users and bots that have not been published yet, until
 /// `stop` is cancelled.
-pub async fn unsnooze(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn unsnooze(conversations: Conversations, outbox: Outbox, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(UNSNOOZE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match chat.wake_snoozed().await {
+        match conversations.unsnooze_due().await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "reopened snoozed conversations"),
             Err(error) => tracing::warn!(%error, "failed to reopen snoozed conversations; retrying later"),
         }
-        match chat.announce_late().await {
+        match outbox.deliver_late().await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "published pending changes of users or bots"),
             Err(error) => tracing::warn!(%error, "failed to publish pending changes of users or bots; retrying later"),

@@ -105,7 +105,7 @@ pub fn message_batches(config: &Config) -> parley_domain::messages::batch::Confi
 }
 
 /// Configuration of the domain.
-pub fn chat(config: &Config, mails: bool) -> parley_domain::Config {
+pub fn domain(config: &Config, mails: bool) -> parley_domain::Config {
     parley_domain::Config {
         mails,
         concurrent_searches: config.limits.concurrent_searches,

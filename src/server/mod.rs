@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use parley_admission::{client_address::TrustedProxies, rate_limit::AnonymousLimits};
 use parley_domain::{
-    Chat,
+    Context, Domain,
     audit::AuditLog,
     auth::{
         bootstrap::{self, Bootstrapped},
@@ -192,23 +192,16 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let life = Duration::from_secs(config.auth.cache_seconds);
     let tokens = Tokens::new(db.clone(), life, config.auth.cached_tokens);
     let (audit, audit_writer) = AuditLog::new(db.clone());
-    let chat = Chat::new(
-        db.clone(),
-        events,
-        writer,
-        tokens,
-        files.clone(),
-        audit,
-        config_mapping::chat(&config, mailer.is_some()),
-    );
+    let context = Context::new(db.clone(), events, writer, tokens, files.clone(), audit);
+    let domain = Domain::new(context, config_mapping::domain(&config, mailer.is_some()));
 
     // Shutdown order: streams end first, then the listeners, then the components that they need.
     let streams = CancellationToken::new();
     let stop_background = CancellationToken::new();
     let anonymous = AnonymousLimits::new(config_mapping::anonymous_limits(&config));
     let (routes, idle_stream_monitor) =
-        parley_grpc::routes(&chat, &config_mapping::grpc_api(&config, http_at, Arc::clone(&anonymous)), &streams);
-    let memory = config_mapping::request_memory(&config, &chat.tokens, &anonymous);
+        parley_grpc::routes(&domain, &config_mapping::grpc_api(&config, http_at, Arc::clone(&anonymous)), &streams);
+    let memory = config_mapping::request_memory(&config, &domain.context.tokens, &anonymous);
     let unread = UnreadResponses::new(memory.clone(), config_mapping::stall_timeout(&config));
     let gateway = parley_rest::router(
         routes.clone(),
@@ -274,9 +267,10 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     serving.spawn("HTTP accept loop", endless(http_accepting));
     serving.spawn("idle streams", endless(idle_stream_monitor));
     // This job writes, so it must end before the writer does.
-    let (unsnooze_chat, stop) = (chat.clone(), streams.clone());
+    let (conversations, outbox) = (domain.conversations.clone(), domain.outbox.clone());
+    let stop = streams.clone();
     serving.spawn_restarting("unsnooze", streams.clone(), move || {
-        background_jobs::unsnooze(unsnooze_chat.clone(), stop.clone())
+        background_jobs::unsnooze(conversations.clone(), outbox.clone(), stop.clone())
     });
     let mut background = Supervisor::default();
     let admin = admin::router(registry, readiness.clone());
@@ -340,7 +334,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         serving,
         background,
         shards,
-        chat,
+        domain,
         db,
         storage,
         clients: [grpc_draining, http_draining],

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use parley_blobs::Storage;
-use parley_domain::Chat;
+use parley_domain::Domain;
 use parley_storage::Database;
 use tokio::{
     sync::watch,
@@ -42,7 +42,7 @@ pub struct Shutdown {
     /// The tasks of the writer shards.
     pub shards: JoinSet<()>,
     /// The domain, which holds the writer.
-    pub chat: Chat,
+    pub domain: Domain,
     pub db: Database,
     /// The file store.
     pub storage: Storage,
@@ -92,7 +92,7 @@ impl Shutdown {
         };
         let deadline = Instant::now() + TIMEOUT_AFTER_GRACE;
         // The domain holds the last clone of the writer. When it is dropped, the writer shards store what is queued and end.
-        drop(self.chat);
+        drop(self.domain);
         let shards = async {
             let mut first = Ok(());
             while let Some(ended) = self.shards.join_next().await {

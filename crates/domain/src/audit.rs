@@ -25,7 +25,7 @@ use sea_orm::{ActiveValue::NotSet, ColumnTrait, EntityTrait, ExprTrait as _, Int
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-mod list;
+pub mod list;
 
 pub use parley_storage::entity::audit_event::Model as AuditRow;
 

@@ -5,7 +5,10 @@
 //! list with the same last stamp rows were at most removed, and with the same number of rows none was. Nothing is stored for it, so all
 //! replicas and both databases agree, and a write of the list costs nothing more.
 
-use parley_storage::entity::{inbox, label, team, team_member};
+use parley_storage::{
+    Database,
+    entity::{inbox, label, team, team_member},
+};
 use parley_types::{
     error::Result,
     id::{AccountId, InboxId},
@@ -13,7 +16,7 @@ use parley_types::{
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Select};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Chat, auth::caller::Caller};
+use crate::auth::caller::Caller;
 
 /// The cache keys of an account's lists as one caller sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,55 +42,52 @@ impl std::fmt::Display for Extent {
     }
 }
 
-impl Chat {
-    /// The cache keys of the account's lists, by a fixed number of statements.
-    ///
-    /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Suspended`].
-    pub async fn cache_keys(&self, caller: &Caller, account: AccountId) -> Result<CacheKeys> {
-        let access = caller.access(account)?;
-        let labels = label::Entity::find().filter(label::Column::AccountId.eq(account));
-        let teams = team::Entity::find().filter(team::Column::AccountId.eq(account));
-        let mut inboxes = inbox::Entity::find().filter(inbox::Column::AccountId.eq(account));
-        let mut scope = String::new();
-        if let Some(only) = &access.inboxes {
-            inboxes = inboxes.filter(inbox::Column::Id.is_in(only.iter().map(|id| id.0)));
-            scope = fingerprint(only);
+/// Reads the cache keys of the account's lists as the caller sees them, with a fixed number of statements.
+///
+/// # Errors
+/// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Suspended`].
+pub(crate) async fn read(db: &Database, caller: &Caller, account: AccountId) -> Result<CacheKeys> {
+    let access = caller.access(account)?;
+    let labels = label::Entity::find().filter(label::Column::AccountId.eq(account));
+    let teams = team::Entity::find().filter(team::Column::AccountId.eq(account));
+    let mut inboxes = inbox::Entity::find().filter(inbox::Column::AccountId.eq(account));
+    let mut scope = String::new();
+    if let Some(only) = &access.inboxes {
+        inboxes = inboxes.filter(inbox::Column::Id.is_in(only.iter().map(|id| id.0)));
+        scope = fingerprint(only);
+    }
+    let own = match caller.user_id() {
+        None => Extent::default(),
+        Some(user) => {
+            let memberships = team_member::Entity::find()
+                .filter(team_member::Column::AccountId.eq(account))
+                .filter(team_member::Column::UserId.eq(user));
+            extent(db, memberships, team_member::Column::TeamId, team_member::Column::CreatedAt).await?
         }
-        let own = match caller.user_id() {
-            None => Extent::default(),
-            Some(user) => {
-                let memberships = team_member::Entity::find()
-                    .filter(team_member::Column::AccountId.eq(account))
-                    .filter(team_member::Column::UserId.eq(user));
-                self.extent(memberships, team_member::Column::TeamId, team_member::Column::CreatedAt)
-                    .await?
-            }
-        };
-        let labels = self.extent(labels, label::Column::Id, label::Column::UpdatedAt).await?;
-        let inboxes = self.extent(inboxes, inbox::Column::Id, inbox::Column::UpdatedAt).await?;
-        let teams = self.extent(teams, team::Column::Id, team::Column::UpdatedAt).await?;
-        Ok(CacheKeys {
-            label: labels.to_string(),
-            inbox: format!("{inboxes}{scope}"),
-            team: format!("{teams}-{own}"),
-        })
-    }
+    };
+    let labels = extent(db, labels, label::Column::Id, label::Column::UpdatedAt).await?;
+    let inboxes = extent(db, inboxes, inbox::Column::Id, inbox::Column::UpdatedAt).await?;
+    let teams = extent(db, teams, team::Column::Id, team::Column::UpdatedAt).await?;
+    Ok(CacheKeys {
+        label: labels.to_string(),
+        inbox: format!("{inboxes}{scope}"),
+        team: format!("{teams}-{own}"),
+    })
+}
 
-    async fn extent<E: EntityTrait>(&self, rows: Select<E>, id: E::Column, stamp: E::Column) -> Result<Extent> {
-        let found: Option<(i64, Option<i64>)> = rows
-            .select_only()
-            .column_as(id.count(), "found")
-            .column_as(stamp.max(), "last")
-            .into_tuple()
-            .one(self.db.read())
-            .await?;
-        let (rows, last) = found.unwrap_or_default();
-        Ok(Extent {
-            rows,
-            last: last.unwrap_or_default(),
-        })
-    }
+async fn extent<E: EntityTrait>(db: &Database, rows: Select<E>, id: E::Column, stamp: E::Column) -> Result<Extent> {
+    let found: Option<(i64, Option<i64>)> = rows
+        .select_only()
+        .column_as(id.count(), "found")
+        .column_as(stamp.max(), "last")
+        .into_tuple()
+        .one(db.read())
+        .await?;
+    let (rows, last) = found.unwrap_or_default();
+    Ok(Extent {
+        rows,
+        last: last.unwrap_or_default(),
+    })
 }
 
 /// Distinguishes sets of inboxes: which inboxes a caller sees may change without any of them changing.

@@ -1,6 +1,6 @@
 //! Looking after durable consumers: who they are, how far they are, and where they go on.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use parley_eventlog::{
     consumer::{self, Consumer},
@@ -14,8 +14,8 @@ use parley_types::{
 };
 
 use crate::{
-    Chat,
     auth::caller::Caller,
+    context::Context,
     write::{
         call::{Answer, Call},
         response_subject::ResponseSubject,
@@ -41,29 +41,41 @@ fn marks_of(consumer: &Consumer, marks: &HashMap<Seq, Mark>) -> HashMap<Seq, Mar
     consumer.shards.iter().filter_map(at).collect()
 }
 
-impl Chat {
+/// The durable consumers of accounts.
+#[derive(Clone, Debug)]
+pub struct Consumers {
+    context: Arc<Context>,
+}
+
+impl Consumers {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
     /// One consumer.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::NotFound`].
-    pub async fn consumer(&self, caller: &Caller, account: AccountId, name: &str) -> Result<Standing> {
+    pub async fn get(&self, caller: &Caller, account: AccountId, name: &str) -> Result<Standing> {
         caller.access(account)?;
-        let consumer = consumer::one(self.db.read(), account, name).await?;
-        let reach = self.events.log.reach(account).await?;
-        let marks = consumer::marks(self.db.read(), account, [name]).await?;
+        let consumer = consumer::one(self.context.db.read(), account, name).await?;
+        let reach = self.context.events.log.reach(account).await?;
+        let marks = consumer::marks(self.context.db.read(), account, [name]).await?;
         Ok(Standing { consumer, reach, marks })
     }
 
-    /// The consumers of an account after a name, by name.
+    /// Up to `limit` consumers whose names sort after `after`, by name.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotMember`].
-    pub async fn consumers(&self, caller: &Caller, account: AccountId, after: &str, limit: u64) -> Result<Vec<Standing>> {
+    pub async fn list(&self, caller: &Caller, account: AccountId, after: &str, limit: u64) -> Result<Vec<Standing>> {
         caller.access(account)?;
-        let found = consumer::list(self.db.read(), account, after, limit).await?;
-        let reach = self.events.log.reach(account).await?;
+        let found = consumer::list(self.context.db.read(), account, after, limit).await?;
+        let reach = self.context.events.log.reach(account).await?;
         let names = found.iter().map(|consumer| consumer.row.name.as_str());
-        let marks = consumer::marks(self.db.read(), account, names).await?;
+        let marks = consumer::marks(self.context.db.read(), account, names).await?;
         let standing = |consumer: Consumer| Standing {
             marks: marks_of(&consumer, &marks),
             consumer,
@@ -72,15 +84,17 @@ impl Chat {
         Ok(found.into_iter().map(standing).collect())
     }
 
-    /// Lets a consumer go on somewhere else.
+    /// Moves a consumer to another position of the log.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Denied`] for agents; [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Cursor`].
-    pub async fn reset_consumer(&self, call: Call<Standing>, name: String, start: Start) -> Result<Answer<Standing>> {
+    /// [`parley_types::error::Error::Denied`] for agents; [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Cursor`]
+    /// for a position that the log does not have.
+    pub async fn reset(&self, call: Call<Standing>, name: String, start: Start) -> Result<Answer<Standing>> {
         call.caller.administer(call.account)?;
-        let reach = self.events.log.reach(call.account).await?;
-        let begin = self.events.hub.resolve(&reach, start).await?;
-        self.writer
+        let reach = self.context.events.log.reach(call.account).await?;
+        let begin = self.context.events.hub.resolve(&reach, start).await?;
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let consumer = consumer::reset(&write.txn, reach.account, &name, begin).await?;
@@ -98,9 +112,10 @@ impl Chat {
     ///
     /// # Errors
     /// [`parley_types::error::Error::Denied`] for agents; [`parley_types::error::Error::NotFound`].
-    pub async fn delete_consumer(&self, call: Call<()>, name: String) -> Result<Answer<()>> {
+    pub async fn delete(&self, call: Call<()>, name: String) -> Result<Answer<()>> {
         call.caller.administer(call.account)?;
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = write.account().id;

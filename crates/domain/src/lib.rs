@@ -1,14 +1,13 @@
-//! The verbs and their rules: what may be done, and what follows from it. Knows neither gRPC nor JSON bodies.
+//! The domain: operations and their rules, one type for each noun over a shared context. Independent of gRPC and JSON.
 
-use parley_eventlog::Events;
 use parley_storage::{Database, entity::idempotency_key};
 use parley_types::{error::Result, time::Micros};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
-// What the verbs take and answer with: the doors need no other word from the database's room.
+// Rows and kinds that operations accept and return, so that callers do not depend on `parley_storage`.
 pub use parley_storage::{entity::kind, joined};
 
-/// Rows that the verbs answer with as they are.
+/// Rows that operations return unchanged.
 pub mod record {
     pub use parley_storage::entity::{canned_response, custom_attribute_definition, label};
 }
@@ -18,9 +17,12 @@ pub mod audit;
 pub mod auth;
 pub mod cache_keys;
 pub mod client;
+mod config;
 pub mod consumers;
 pub mod contacts;
+mod context;
 pub mod conversations;
+mod domain;
 pub mod files;
 pub mod filter;
 pub mod inboxes;
@@ -32,76 +34,15 @@ pub mod records;
 pub mod search;
 pub mod write;
 
+pub use config::Config;
+pub use context::Context;
+pub use domain::Domain;
 pub use parley_storage::outage::Outage;
 
-/// How the verbs work.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// Whether mails are sent.
-    pub mails: bool,
-    /// Searches that run at once; eight times as many may wait.
-    pub concurrent_searches: usize,
-}
-
-/// The verbs. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Chat {
-    /// Where rows are read.
-    pub(crate) db: Database,
-    /// Where events are read.
-    pub events: Events,
-    /// Where everything is written.
-    pub(crate) writer: messages::batch::MessageWriter,
-    /// Who tokens speak for.
-    pub tokens: auth::tokens::Tokens,
-    /// Where files lie.
-    pub files: files::Files,
-    /// Where audited calls hand in their events.
-    pub audit: audit::AuditLog,
-    /// Whether mails are sent.
-    mails: bool,
-    /// How many searches run at once.
-    searches: search::scan::SearchLimit,
-    /// Signs users' pubsub tokens; read when it is needed first.
-    pubsub_key: std::sync::Arc<tokio::sync::OnceCell<[u8; 32]>>,
-}
-
-impl Chat {
-    /// The verbs over a database, its events, and a writer that runs.
-    pub fn new(
-        db: Database,
-        events: Events,
-        writer: messages::batch::MessageWriter,
-        tokens: auth::tokens::Tokens,
-        files: files::Files,
-        audit: audit::AuditLog,
-        config: Config,
-    ) -> Self {
-        Self {
-            db,
-            events,
-            writer,
-            tokens,
-            files,
-            audit,
-            mails: config.mails,
-            searches: search::scan::SearchLimit::new(config.concurrent_searches),
-            pubsub_key: std::sync::Arc::default(),
-        }
-    }
-}
-
-impl Chat {
-    /// Whether the database is known to be away.
-    pub fn outage(&self) -> Outage {
-        self.db.outage().clone()
-    }
-}
-
-/// Forgets the answers to requests from before `before`, and says how many.
+/// Deletes stored responses of requests that arrived before `before`. Returns the number of deleted rows.
 ///
 /// # Errors
-/// When the database fails.
+/// Fails if the database cannot execute the statement.
 pub async fn forget_keys(db: &Database, before: Micros) -> Result<u64> {
     let gone = idempotency_key::Entity::delete_many()
         .filter(idempotency_key::Column::CreatedAt.lt(before))

@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
-use parley_domain::Chat;
+use parley_domain::Domain;
 use parley_proto as pb;
 use tokio_util::sync::CancellationToken;
 use tonic::{codec::CompressionEncoding, service::Routes};
 
 use middleware::limits::Limits;
-use services::{api::Api, stall::StallMonitor};
+use services::{
+    accounts::AccountsApi, agent_bots::AgentBotsApi, audit_events::AuditApi, canned_responses::CannedResponsesApi, client::ClientApi,
+    consumers::ConsumersApi, contact_notes::ContactNotesApi, contacts::ContactsApi, conversations::ConversationsApi,
+    custom_attribute_definitions::CustomAttributeDefinitionsApi, events::EventsApi, files::FilesApi, inboxes::InboxesApi,
+    labels::LabelsApi, logins::LoginsApi, messages::MessagesApi, participants::ParticipantsApi, presence::PresenceApi, pubsub::PubsubApi,
+    service_context::ServiceContext, stall::StallMonitor, teams::TeamsApi,
+};
 
 mod config;
 #[cfg(feature = "faults")]
@@ -37,119 +43,123 @@ const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
 /// Builds all services with their middleware. The gRPC listener serves these routes, and the REST gateway calls them in-process.
 ///
 /// Also returns the task that ends stalled streams. It must be polled, and runs until `drain` is cancelled.
-pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> (Routes, impl Future<Output = ()> + Send + 'static) {
+pub fn routes(domain: &Domain, config: &Config, drain: &CancellationToken) -> (Routes, impl Future<Output = ()> + Send + 'static) {
     let limits = Arc::new(Limits::new(config.limits));
-    let api = Api {
-        chat: chat.clone(),
+    let context = &domain.context;
+    let server = &Arc::new(ServiceContext {
         config: config.clone(),
         limits: Arc::clone(&limits),
         stalls: Arc::new(StallMonitor::new(config.stall_timeout)),
+        events: context.events.clone(),
+        tokens: context.tokens.clone(),
         drain: drain.clone(),
-    };
-    let watching = Arc::clone(&api.stalls).run(drain.clone());
+    });
+    let watching = Arc::clone(&server.stalls).run(drain.clone());
     let max = config.max_message_bytes;
     let router = Routes::new(
-        pb::contacts_service_server::ContactsServiceServer::new(api.clone())
+        pb::contacts_service_server::ContactsServiceServer::new(ContactsApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::conversations_service_server::ConversationsServiceServer::new(api.clone())
+        pb::conversations_service_server::ConversationsServiceServer::new(ConversationsApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::messages_service_server::MessagesServiceServer::new(api.clone())
+        pb::messages_service_server::MessagesServiceServer::new(MessagesApi::new(domain, server))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::inboxes_service_server::InboxesServiceServer::new(api.clone())
+        pb::inboxes_service_server::InboxesServiceServer::new(InboxesApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::accounts_service_server::AccountsServiceServer::new(api.clone())
+        pb::accounts_service_server::AccountsServiceServer::new(AccountsApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::client_service_server::ClientServiceServer::new(api.clone())
+        pb::client_service_server::ClientServiceServer::new(ClientApi::new(domain, server))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::agent_bots_service_server::AgentBotsServiceServer::new(api.clone())
+        pb::agent_bots_service_server::AgentBotsServiceServer::new(AgentBotsApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::participants_service_server::ParticipantsServiceServer::new(api.clone())
+        pb::participants_service_server::ParticipantsServiceServer::new(ParticipantsApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::presence_service_server::PresenceServiceServer::new(api.clone())
+        pb::presence_service_server::PresenceServiceServer::new(PresenceApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::labels_service_server::LabelsServiceServer::new(api.clone())
+        pb::labels_service_server::LabelsServiceServer::new(LabelsApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::custom_attribute_definitions_service_server::CustomAttributeDefinitionsServiceServer::new(api.clone())
+        pb::custom_attribute_definitions_service_server::CustomAttributeDefinitionsServiceServer::new(CustomAttributeDefinitionsApi::new(
+            domain,
+        ))
+        .max_decoding_message_size(max)
+        .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::canned_responses_service_server::CannedResponsesServiceServer::new(CannedResponsesApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::canned_responses_service_server::CannedResponsesServiceServer::new(api.clone())
+        pb::contact_notes_service_server::ContactNotesServiceServer::new(ContactNotesApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::contact_notes_service_server::ContactNotesServiceServer::new(api.clone())
+        pb::files_service_server::FilesServiceServer::new(FilesApi::new(domain, server))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::files_service_server::FilesServiceServer::new(api.clone())
+        pb::consumers_service_server::ConsumersServiceServer::new(ConsumersApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::consumers_service_server::ConsumersServiceServer::new(api.clone())
+        pb::logins_service_server::LoginsServiceServer::new(LoginsApi::new(domain, server))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::logins_service_server::LoginsServiceServer::new(api.clone())
+        pb::pubsub_service_server::PubsubServiceServer::new(PubsubApi::new(domain, server))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::pubsub_service_server::PubsubServiceServer::new(api.clone())
+        pb::teams_service_server::TeamsServiceServer::new(TeamsApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::teams_service_server::TeamsServiceServer::new(api.clone())
+        pb::audit_service_server::AuditServiceServer::new(AuditApi::new(domain))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::audit_service_server::AuditServiceServer::new(api.clone())
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::frames::events_service_server::EventsServiceServer::new(api)
+        pb::frames::events_service_server::EventsServiceServer::new(EventsApi::new(server))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .into_axum_router();
-    let authenticator = Authenticator::new(chat.tokens.clone(), Arc::clone(&config.anonymous));
-    let router = middleware::stack(router, chat, authenticator, limits, config.deadline);
+    let authenticator = Authenticator::new(context.tokens.clone(), Arc::clone(&config.anonymous));
+    let router = middleware::stack(router, context, authenticator, limits, config.deadline);
     (Routes::from(router).prepare(), watching)
 }

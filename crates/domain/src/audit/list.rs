@@ -1,22 +1,43 @@
 //! Listing audit events.
 
+use std::sync::Arc;
+
 use parley_storage::entity::audit_event;
 use parley_types::{error::Result, id::AccountId};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
 use super::AuditRow;
 use crate::{
-    Chat,
     auth::caller::Caller,
+    context::Context,
     page::{self, Page, PageRequest, Sort},
 };
 
-impl Chat {
-    /// Lists audit events, the newest first: of an account (0: of none), or of all. Counts them where asked to.
+/// The stored audit events.
+#[derive(Clone, Debug)]
+pub struct AuditEvents {
+    context: Arc<Context>,
+}
+
+impl AuditEvents {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Waits until the events recorded by this replica so far are stored.
+    pub async fn flush(&self) {
+        self.context.audit.flush().await;
+    }
+
+    /// Lists audit events, newest first: those of one account, those outside of accounts (account 0), or all. Also returns their number if
+    /// `count` is set.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Denied`] for everyone but administrators and the operator, who alone lists what is outside of accounts.
-    pub async fn audit_events(
+    /// [`parley_types::error::Error::Denied`] for everyone but administrators of the account and the operator. Only the operator lists events
+    /// outside of accounts, or events of all accounts.
+    pub async fn list(
         &self,
         caller: &Caller,
         account: Option<AccountId>,
@@ -26,11 +47,11 @@ impl Chat {
         match account.filter(|account| account.0 != 0) {
             Some(account) if !caller.is_platform() => caller.access(account)?.administrator()?,
             Some(_) => {}
-            // Read-only tokens of the operator list too.
+            // `platform` would reject read-only tokens of the operator, which may list.
             None if caller.is_platform() => {}
             None => caller.platform()?,
         }
-        let db = self.db.read();
+        let db = self.context.db.read();
         let mut query = audit_event::Entity::find();
         if let Some(account) = account {
             query = query.filter(audit_event::Column::AccountId.eq(account));

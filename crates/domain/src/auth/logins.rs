@@ -1,6 +1,6 @@
 //! Login links: a secret that is good once and for minutes, for a token of its user.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use parley_storage::entity::{kind::TokenKind, login, token, user};
 use parley_types::{
@@ -11,11 +11,11 @@ use parley_types::{
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 
 use crate::{
-    Chat,
     auth::{
         caller::Caller,
         tokens::{self, NewToken},
     },
+    context::Context,
 };
 
 /// How long a link is good, as Chatwoot has it.
@@ -34,20 +34,33 @@ pub struct NewLogin {
     pub expires_at: Micros,
 }
 
-impl Chat {
-    /// Makes a link for a user, and forgets those that nobody used in time.
+/// Login links of users.
+#[derive(Clone, Debug)]
+pub struct Logins {
+    context: Arc<Context>,
+}
+
+impl Logins {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Creates a login link for a user, and deletes links that have expired. Neither the link nor the token that it is redeemed for
+    /// outlives the token of the caller.
     ///
     /// # Errors
-    /// [`Error::Denied`] for anybody but the operator; [`Error::NotFound`].
-    pub async fn create_login(&self, caller: &Caller, user: UserId) -> Result<NewLogin> {
+    /// [`Error::Denied`] for everyone but the operator; [`Error::NotFound`] for the user.
+    pub async fn create(&self, caller: &Caller, user: UserId) -> Result<NewLogin> {
         caller.platform()?;
-        let db = self.db.write();
+        let db = self.context.db.write();
         let row = user::Entity::find_by_id(user).one(db).await?;
         let row = row.ok_or_else(|| Error::not_found("user", user))?;
         let now = Micros::now();
         let old = login::Entity::delete_many().filter(login::Column::ExpiresAt.lte(now));
         old.exec(db).await?;
-        // Neither the link nor what it is redeemed for lasts longer than the token that makes it.
+        // Neither the link nor the token that it is redeemed for outlives the caller's token.
         let end = caller.limits.expires_at;
         let lifetime = now.plus(LINK_LIFE);
         let (secret, expires_at) = (long_secret(), end.map_or(lifetime, |end| end.min(lifetime)));
@@ -65,13 +78,13 @@ impl Chat {
         })
     }
 
-    /// Uses a link up and makes a token for its user. Of many at once with the same link one gets it.
+    /// Consumes a login link and creates a token for its user. If several calls redeem the same link at once, exactly one succeeds.
     ///
     /// # Errors
-    /// [`Error::TokenInvalid`] when the secret is unknown, used or too old, or is not the user's of this address; the last leaves the link
-    /// as it is.
-    pub async fn redeem_login(&self, email: &str, shown: &str) -> Result<(token::Model, String)> {
-        let txn = self.db.begin().await?;
+    /// [`Error::TokenInvalid`] if the secret is unknown, already used or expired, or if the link belongs to a user with another address; in
+    /// that last case the link remains valid.
+    pub async fn redeem(&self, email: &str, shown: &str) -> Result<(token::Model, String)> {
+        let txn = self.context.db.begin().await?;
         let hash = tokens::hash(shown).to_vec();
         let link = login::Entity::find_by_id(hash.clone()).one(&txn).await?;
         let link = link.ok_or(Error::TokenInvalid)?;

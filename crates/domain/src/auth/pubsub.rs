@@ -1,4 +1,4 @@
-//! Pubsub tokens: what their holders may hear, and who is there.
+//! Pubsub tokens: what their holders may receive, and who is online.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,94 +20,112 @@ use parley_types::{
 };
 use sea_orm::{ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
 use sha2::Sha256;
+use tokio::sync::OnceCell;
 
 use crate::{
-    Chat,
     auth::{caller::Caller, secrets},
-    client::Guest,
+    client::{ContactSession, PublicInboxes},
+    context::Context,
+    people::presence::Presence,
 };
 
 /// The key that signs users' pubsub tokens.
 const KEY: &str = "pubsub_tokens";
 
-/// Entries of a list of who is there, at most.
+/// Entries of a list of users or contacts that are online, at most.
 const LISTED: u64 = 1000;
 
-/// Bytes of a pubsub token, generously: they have 24.
+/// Maximum length of a pubsub token in bytes. Actual tokens are much shorter.
 const TOKEN_BYTES: usize = 255;
 
-/// Whoever shows a pubsub token that is good.
+/// The holder of a valid pubsub token: a user or a contact session.
 #[derive(Clone, Debug)]
-pub struct Ear {
+pub struct PubsubSubscriber {
     /// The user or the contact as a caller.
     pub caller: Arc<Caller>,
-    /// The account that it hears.
+    /// The account whose events it receives.
     pub account: AccountId,
-    guest: Option<Arc<Guest>>,
-    /// The contact that it listens as, if a session listens.
+    visitor: Option<Arc<ContactSession>>,
+    /// The contact whose events it receives, if the subscriber is a contact session.
     contact: Option<ContactId>,
 }
 
-/// Who is there.
+/// Users and contacts that are online.
 #[derive(Clone, Debug)]
 pub struct Present {
     /// The head of the log.
     pub head: Cursor,
-    /// Members by id.
+    /// The availability of members by id.
     pub users: BTreeMap<UserId, Availability>,
-    /// Contacts, for users only.
+    /// Contacts; empty if the subscriber is a contact session.
     pub contacts: Vec<ContactId>,
 }
 
-impl Ear {
-    /// The contact, if a session listens.
+impl PubsubSubscriber {
+    /// The contact, if the subscriber is a contact session.
     pub fn contact(&self) -> Option<ContactId> {
         self.contact
     }
 
-    /// The same session listening as a contact that it had between two merges.
+    /// The same contact session as a subscriber of a contact that it belonged to between two merges.
     #[must_use]
     pub fn as_contact(mut self, contact: ContactId) -> Self {
         self.contact = self.contact.and(Some(contact));
         self
     }
 
-    /// The session, if one listens.
+    /// The contact session, if the subscriber is one.
     pub fn session(&self) -> Option<ContactInboxId> {
-        self.guest.as_ref().map(|guest| guest.client.row.id)
+        self.visitor.as_ref().map(|visitor| visitor.client.row.id)
     }
 
-    /// The session as it was when the token was last looked at.
+    /// The row of the contact session when the token was last verified.
     pub fn session_row(&self) -> Option<&contact_inbox::Model> {
-        self.guest.as_ref().map(|guest| &guest.client.row)
+        self.visitor.as_ref().map(|visitor| &visitor.client.row)
     }
 
-    /// Whether what happens in a conversation of a session of a contact is its business: of its own session, and where both are verified, of
-    /// another one of the same contact.
-    pub fn hears(&self, session: ContactInboxId, contact: ContactId, verified: bool) -> bool {
+    /// Whether the subscriber receives what happens in a conversation of this session and contact. A contact session receives its own
+    /// conversations and, if both sessions are verified, those of other sessions of the same contact. A user receives all.
+    pub fn receives(&self, session: ContactInboxId, contact: ContactId, verified: bool) -> bool {
         let own = |row: &contact_inbox::Model| row.id == session || verified && row.hmac_verified && self.contact == Some(contact);
         self.session_row().is_none_or(own)
     }
 }
 
-impl Chat {
-    /// The pubsub token that belongs to a user's token: it reaches as far as that token, and ends with it. Calling twice returns the same.
-    ///
-    /// # Errors
-    /// [`Error::TokenInvalid`] when the token is gone.
-    pub(crate) async fn pubsub_token(&self, caller: &Caller) -> Result<String> {
-        let row = token::Entity::find_by_id(caller.token).one(self.db.read()).await?;
-        self.pubsub_token_of(&row.ok_or(Error::TokenInvalid)?).await
+/// Pubsub tokens and their subscribers.
+#[derive(Clone, Debug)]
+pub struct Pubsub {
+    context: Arc<Context>,
+    /// Signs the pubsub tokens of users. Read from the database when it is first needed.
+    key: Arc<OnceCell<[u8; 32]>>,
+}
+
+impl Pubsub {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+            key: Arc::default(),
+        }
     }
 
-    async fn pubsub_token_of(&self, row: &token::Model) -> Result<String> {
-        let mac = self.pubsub_mac(row).await?.finalize().into_bytes();
+    /// The pubsub token derived from the caller's token: it grants the same access and becomes invalid together with it. Returns the same
+    /// token until it is rotated.
+    ///
+    /// # Errors
+    /// [`Error::TokenInvalid`] if the caller's token no longer exists.
+    pub(crate) async fn token(&self, caller: &Caller) -> Result<String> {
+        let row = token::Entity::find_by_id(caller.token).one(self.context.db.read()).await?;
+        self.sign(&row.ok_or(Error::TokenInvalid)?).await
+    }
+
+    async fn sign(&self, row: &token::Model) -> Result<String> {
+        let mac = self.mac(row).await?.finalize().into_bytes();
         Ok(format!("{}.{}", row.id, hex::encode(mac)))
     }
 
-    /// Signs a token's id and how often its pubsub token was rotated.
-    async fn pubsub_mac(&self, row: &token::Model) -> Result<Hmac<Sha256>> {
-        let key = self.pubsub_key.get_or_try_init(|| secrets::key(&self.db, KEY)).await?;
+    /// The MAC over a token's id and its pubsub generation, which each rotation increments.
+    async fn mac(&self, row: &token::Model) -> Result<Hmac<Sha256>> {
+        let key = self.key.get_or_try_init(|| secrets::key(&self.context.db, KEY)).await?;
         let mac = Hmac::<Sha256>::new_from_slice(key);
         let mut mac = mac.map_err(|error| Error::Internal(error.to_string()))?;
         mac.update(&row.id.0.to_be_bytes());
@@ -115,62 +133,62 @@ impl Chat {
         Ok(mac)
     }
 
-    /// The user's token that a pubsub token belongs to.
-    async fn token_of(&self, pubsub_token: &str, user: UserId) -> Result<token::Model> {
+    /// Verifies a pubsub token, and returns the access token of the user that it is derived from.
+    async fn verify(&self, pubsub_token: &str, user: UserId) -> Result<token::Model> {
         let read = || {
             let (id, mac) = pubsub_token.split_once('.')?;
             Some((id.parse::<i64>().ok()?, hex::decode(mac).ok()?))
         };
         let (id, mac) = read().ok_or(Error::TokenInvalid)?;
-        let row = token::Entity::find_by_id(TokenId(id)).one(self.db.read()).await?;
+        let row = token::Entity::find_by_id(TokenId(id)).one(self.context.db.read()).await?;
         let row = row.filter(|row| row.user_id == Some(user)).ok_or(Error::TokenInvalid)?;
-        // In constant time.
-        let verified = self.pubsub_mac(&row).await?.verify_slice(&mac);
+        // `verify_slice` compares in constant time.
+        let verified = self.mac(&row).await?.verify_slice(&mac);
         if verified.is_err() && parley_fault::is_on(Protection::PubsubSignature) {
             return Err(Error::TokenInvalid);
         }
         Ok(row)
     }
 
-    /// Replaces a pubsub token; the one that is shown is no longer good. Subscriptions that are open by it end when they look it up next, within
-    /// seconds.
+    /// Replaces the subscriber's pubsub token and returns the new one; the old one is invalid from now on. Subscriptions that were opened
+    /// with it end within seconds, when they next verify it.
     ///
     /// # Errors
-    /// As [`Chat::ear`]; [`Error::Denied`] for that of a token that may only read.
-    pub async fn rotate_pubsub_token(&self, ear: &Ear) -> Result<String> {
-        ear.caller.may_write()?;
-        let db = self.db.write();
-        if let Some(guest) = &ear.guest {
+    /// [`Error::Denied`] for a read-only token; [`Error::TokenInvalid`] if the token no longer exists.
+    pub async fn rotate_token(&self, subscriber: &PubsubSubscriber) -> Result<String> {
+        subscriber.caller.may_write()?;
+        let db = self.context.db.write();
+        if let Some(visitor) = &subscriber.visitor {
             let fresh = secret();
             contact_inbox::Entity::update_many()
                 .col_expr(contact_inbox::Column::PubsubToken, Expr::value(fresh.as_str()))
-                .filter(contact_inbox::Column::AccountId.eq(ear.account))
-                .filter(contact_inbox::Column::Id.eq(guest.client.row.id))
+                .filter(contact_inbox::Column::AccountId.eq(subscriber.account))
+                .filter(contact_inbox::Column::Id.eq(visitor.client.row.id))
                 .exec(db)
                 .await?;
-            self.forget_guest(guest).await;
+            self.context.tokens.forget_session(visitor).await;
             return Ok(fresh);
         }
         token::Entity::update_many()
             .col_expr(token::Column::PubsubGeneration, Expr::col(token::Column::PubsubGeneration).add(1))
-            .filter(token::Column::Id.eq(ear.caller.token))
+            .filter(token::Column::Id.eq(subscriber.caller.token))
             .exec(db)
             .await?;
-        let row = token::Entity::find_by_id(ear.caller.token).one(db).await?;
-        self.pubsub_token_of(&row.ok_or(Error::TokenInvalid)?).await
+        let row = token::Entity::find_by_id(subscriber.caller.token).one(db).await?;
+        self.sign(&row.ok_or(Error::TokenInvalid)?).await
     }
 
-    /// Who shows a pubsub token: a user, where `user` names one, else a contact's session. A user hears what the token hears that the pubsub
-    /// token belongs to.
+    /// Authenticates a pubsub token: that of the user `user` if given, otherwise that of a contact session. A user receives what the access
+    /// token behind the pubsub token may read.
     ///
     /// # Errors
-    /// [`Error::TokenInvalid`] when it is unknown or another user's, or its token was revoked or has expired; [`Error::NotMember`];
-    /// [`Error::Suspended`].
-    pub async fn ear(&self, token: &str, account: Option<AccountId>, user: Option<UserId>) -> Result<Ear> {
+    /// [`Error::TokenInvalid`] if the pubsub token is unknown or belongs to another user, or if the access token behind it was revoked or
+    /// has expired; [`Error::NotMember`]; [`Error::Suspended`].
+    pub async fn subscriber(&self, token: &str, account: Option<AccountId>, user: Option<UserId>) -> Result<PubsubSubscriber> {
         if token.len() > TOKEN_BYTES {
             return Err(Error::TokenInvalid);
         }
-        let db = self.db.read();
+        let db = self.context.db.read();
         let Some(user) = user else {
             let row = contact_inbox::Entity::find()
                 .filter(contact_inbox::Column::PubsubToken.eq(token))
@@ -178,87 +196,100 @@ impl Chat {
                 .await?
                 .ok_or(Error::TokenInvalid)?;
             let inbox = load::inbox(db, row.account_id, row.inbox_id).await?;
-            let mut guest = self.client(&inbox.channel.identifier, &row.source_id).await?;
-            // Cached for some seconds: the session may belong to another contact by now, or have lost its proof.
-            if guest.client.row != row {
-                self.forget_guest(&guest).await;
-                guest = self.client(&inbox.channel.identifier, &row.source_id).await?;
+            let mut visitor = PublicInboxes::new(&self.context)
+                .session(&inbox.channel.identifier, &row.source_id)
+                .await?;
+            // The session is cached for some seconds. It may belong to another contact by now, or no longer be verified.
+            if visitor.client.row != row {
+                self.context.tokens.forget_session(&visitor).await;
+                visitor = PublicInboxes::new(&self.context)
+                    .session(&inbox.channel.identifier, &row.source_id)
+                    .await?;
             }
-            return Ok(Ear {
-                caller: Arc::clone(&guest.caller),
+            return Ok(PubsubSubscriber {
+                caller: Arc::clone(&visitor.caller),
                 account: row.account_id,
-                contact: Some(guest.client.row.contact_id),
-                guest: Some(guest),
+                contact: Some(visitor.client.row.contact_id),
+                visitor: Some(visitor),
             });
         };
-        let row = self.token_of(token, user).await?;
+        let row = self.verify(token, user).await?;
         let account = account.ok_or(Error::TokenInvalid)?;
-        let caller = self.tokens.caller(row).await?;
+        let caller = self.context.tokens.caller(row).await?;
         caller.access(account)?;
-        Ok(Ear {
+        Ok(PubsubSubscriber {
             caller,
             account,
-            guest: None,
+            visitor: None,
             contact: None,
         })
     }
 
-    /// Whether a conversation is an ear's business.
+    /// Whether a subscriber receives what happens in a conversation.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn ear_reaches(&self, ear: &Ear, id: ConversationId) -> Result<bool> {
-        if ear.session().is_none() {
+    /// [`Error::Database`] if a query fails.
+    pub async fn reaches(&self, subscriber: &PubsubSubscriber, id: ConversationId) -> Result<bool> {
+        if subscriber.session().is_none() {
             return Ok(true);
         }
-        let db = self.db.read();
-        let row = conversation::Entity::find_by_id((ear.account, id)).one(db).await?;
+        let db = self.context.db.read();
+        let row = conversation::Entity::find_by_id((subscriber.account, id)).one(db).await?;
         let Some(row) = row else { return Ok(false) };
-        let hears = |verified| ear.hears(row.contact_inbox_id, row.contact_id, verified);
-        if hears(false) || !hears(true) {
-            return Ok(hears(false));
+        let receives = |verified| subscriber.receives(row.contact_inbox_id, row.contact_id, verified);
+        if receives(false) || !receives(true) {
+            return Ok(receives(false));
         }
-        // Another session of the contact, which counts if it is verified too.
+        // A conversation of another session of the contact: received only if that session is verified, too.
         let session = contact_inbox::Entity::find_by_id(row.contact_inbox_id).one(db).await?;
         Ok(session.is_some_and(|session| session.hmac_verified))
     }
 
-    /// Notes that an ear's owner is there, unless its token may only read, and tells who else is.
+    /// Records that the owner of a pubsub token is online, unless the token is read-only, and returns everyone who is.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn report_ear(&self, ear: &Ear) -> Result<Present> {
-        let account = ear.account;
-        match (ear.contact(), ear.caller.user_id().filter(|_| ear.caller.may_write().is_ok())) {
-            (Some(contact), _) => self.note_presence(account, PresenceKind::Contact, contact.0, true).await?,
+    /// [`Error::Database`] if a statement fails.
+    pub async fn report_presence(&self, subscriber: &PubsubSubscriber) -> Result<Present> {
+        let account = subscriber.account;
+        match (
+            subscriber.contact(),
+            subscriber.caller.user_id().filter(|_| subscriber.caller.may_write().is_ok()),
+        ) {
+            (Some(contact), _) => {
+                Presence::new(&self.context)
+                    .record(account, PresenceKind::Contact, contact.0, true)
+                    .await?
+            }
             (None, Some(user)) => {
-                let in_person = ear.caller.limits.account.is_none();
-                self.note_presence(account, PresenceKind::User, user.0, in_person).await?;
+                let in_person = subscriber.caller.limits.account.is_none();
+                Presence::new(&self.context)
+                    .record(account, PresenceKind::User, user.0, in_person)
+                    .await?;
             }
             (None, None) => {}
         }
-        self.present(ear).await
+        self.list_present(subscriber).await
     }
 
-    /// Who is there, as far as an ear hears of it.
+    /// Users and contacts that are online, as far as the subscriber may know of them.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn present(&self, ear: &Ear) -> Result<Present> {
-        let account = ear.account;
+    /// [`Error::Database`] if a query fails.
+    pub async fn list_present(&self, subscriber: &PubsubSubscriber) -> Result<Present> {
+        let account = subscriber.account;
         let now = Micros::now();
         let seen = presence::Entity::find()
             .filter(presence::Column::AccountId.eq(account))
             .filter(presence::Column::SeenAt.gt(now.minus(present::WINDOW)))
             .order_by_desc(presence::Column::SeenAt)
             .limit(LISTED)
-            .all(self.db.read())
+            .all(self.context.db.read())
             .await?;
         let members = membership::Entity::find()
             .filter(membership::Column::AccountId.eq(account))
             .order_by_asc(membership::Column::UserId)
             .limit(LISTED)
-            .all(self.db.read())
+            .all(self.context.db.read())
             .await?;
         let is_there = |user: UserId| seen.iter().any(|row| row.kind == PresenceKind::User && row.id == user.0);
         let users = members
@@ -268,10 +299,10 @@ impl Chat {
             .collect();
         let contacts = seen
             .iter()
-            .filter(|row| row.kind == PresenceKind::Contact && ear.guest.is_none())
+            .filter(|row| row.kind == PresenceKind::Contact && subscriber.visitor.is_none())
             .map(|row| ContactId(row.id))
             .collect();
-        let reach = self.events.log.reach(account).await?;
+        let reach = self.context.events.log.reach(account).await?;
         Ok(Present {
             head: reach.head_cursor(),
             users,

@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     auth::caller::{Access, Caller, ContactScope, Limits, Principal},
-    client::Guest,
+    client::ContactSession,
     page::{self, Page, PageRequest, Sort},
 };
 
@@ -38,8 +38,8 @@ pub struct Tokens {
     cache: Cache<[u8; 32], Arc<Caller>>,
     /// Hashes that were good when they were looked up last.
     good: Cache<[u8; 32], ()>,
-    /// Contacts' sessions, by the inbox's public name and their own: they are let in as tokens are.
-    pub(crate) guests: Cache<(String, String), Arc<Guest>>,
+    /// Authenticated contact sessions, by the public identifier of the inbox and their source id.
+    pub(crate) sessions: Cache<(String, String), Arc<ContactSession>>,
 }
 
 /// How long a token counts as known to be good, so that the failed authentications of others do not keep it out.
@@ -58,8 +58,15 @@ impl Tokens {
             db,
             cache: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
             good: Cache::builder().max_capacity(capacity).time_to_live(REMEMBERED).build(),
-            guests: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
+            sessions: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
         }
+    }
+
+    /// Removes a contact session that changed from the cache.
+    pub(crate) async fn forget_session(&self, session: &ContactSession) {
+        let client = &session.client;
+        let key = (client.inbox.channel.identifier.clone(), client.row.source_id.clone());
+        self.sessions.invalidate(&key).await;
     }
 
     /// Who a secret speaks for.
@@ -142,7 +149,7 @@ impl Tokens {
     /// Forgets what was looked up: memberships or users changed here.
     pub fn forget(&self) {
         self.cache.invalidate_all();
-        self.guests.invalidate_all();
+        self.sessions.invalidate_all();
     }
 
     /// Lists tokens, newest first: of an account, or the caller's own, of which a token limited to an account sees those of that account.

@@ -1,6 +1,6 @@
 //! Conversations as contacts see them: with their newest messages, but for private notes and activity lines.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use parley_eventlog::cursor::Cursor;
 use parley_fault::Protection;
@@ -21,12 +21,14 @@ use parley_types::{
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, Statement};
 use serde_json::{Map, Value as Json};
 
-use super::Guest;
+use super::ContactSession;
 use crate::{
-    Chat,
+    context::Context,
     conversations::{
-        NewConversation, NewTyping,
+        Conversations, NewConversation, NewTyping,
         answers::{CreatedConversation, StatusSet},
+        rows::save,
+        seen::{mark_read, seen},
     },
     page::{self, Page, PageRequest, Sort},
     write::call::{Answer, Call},
@@ -131,24 +133,39 @@ async fn newest(
     Ok((newest, looked_at))
 }
 
-impl Chat {
-    /// The conversations of a session, or, once it is verified, of its contact, by number, with or without their messages.
+/// Conversations as a visitor sees and changes them.
+#[derive(Clone, Debug)]
+pub struct VisitorConversations {
+    context: Arc<Context>,
+    conversations: Conversations,
+}
+
+impl VisitorConversations {
+    pub(crate) fn new(context: &Arc<Context>, conversations: Conversations) -> Self {
+        Self {
+            context: Arc::clone(context),
+            conversations,
+        }
+    }
+
+    /// A page of the conversations that a session reaches: its own and, if the session is verified, those of its contact's other sessions.
+    /// In the order of their numbers, with their newest messages if `with_messages` is set.
     ///
     /// # Errors
-    /// When the database cannot be read.
-    pub async fn client_conversations(&self, guest: &Guest, with_messages: bool, page: &PageRequest) -> Result<Page<Seen>> {
+    /// [`parley_types::error::Error::Database`] if a query fails.
+    pub async fn list(&self, visitor: &ContactSession, with_messages: bool, page: &PageRequest) -> Result<Page<Seen>> {
         use conversation::Column;
-        let (db, row) = (self.db.read(), &guest.client.row);
+        let (db, row) = (self.context.db.read(), &visitor.client.row);
         let everything = row
             .hmac_verified
-            .then(|| Column::ContactInboxId.is_in(guest.others().iter().map(|id| id.0)));
+            .then(|| Column::ContactInboxId.is_in(visitor.others().iter().map(|id| id.0)));
         let reach = Condition::any().add(Column::ContactInboxId.eq(row.id)).add_option(everything);
         let query = conversation::Entity::find()
             .filter(Column::AccountId.eq(row.account_id))
             .filter(reach);
         let ids = page::ids(db, query, Column::Id, &Sort::by_id(false), page).await?;
         let all = conversation::Entity::find().filter(Column::AccountId.eq(row.account_id));
-        let mut ids = page::fitting(db, all, Column::Id, Some(around_conversation(self.db.backend())), ids).await?;
+        let mut ids = page::fitting(db, all, Column::Id, Some(around_conversation(self.context.db.backend())), ids).await?;
         let numbers: Vec<ConversationId> = ids.items.iter().copied().map(ConversationId).collect();
         let room = Room {
             messages: MESSAGES_IN_LIST,
@@ -169,38 +186,34 @@ impl Chat {
         }))
     }
 
-    /// One conversation.
+    /// One conversation with its newest messages.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`] also out of the session's reach.
-    pub async fn client_conversation(&self, guest: &Guest, id: ConversationId) -> Result<Seen> {
-        let summary = self.conversation(&guest.caller, guest.account(), id).await?;
-        self.seen(summary.conversation).await
+    /// [`parley_types::error::Error::NotFound`], also for a conversation that the session does not reach.
+    pub async fn get(&self, visitor: &ContactSession, id: ConversationId) -> Result<Seen> {
+        let summary = self.conversations.get(&visitor.caller, visitor.account(), id).await?;
+        self.with_messages(summary.conversation).await
     }
 
-    /// A conversation with its newest messages.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    async fn seen(&self, conversation: Conversation) -> Result<Seen> {
-        let newest = self.client_messages_of(conversation.account.id, conversation.row.id).await?;
+    async fn with_messages(&self, conversation: Conversation) -> Result<Seen> {
+        let newest = self.newest_messages(conversation.account.id, conversation.row.id).await?;
         Ok(Seen { conversation, newest })
     }
 
-    /// Makes a conversation of the session, or, in an inbox locked to a single one, finds the newest.
+    /// Creates a conversation in the session. In an inbox that is locked to a single conversation, returns the newest one instead.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`].
-    pub async fn create_client_conversation(
+    /// [`parley_types::error::Error::NotFound`] if the inbox or the session no longer exists.
+    pub async fn create(
         &self,
         call: Call<CreatedConversation>,
-        guest: &Guest,
+        visitor: &ContactSession,
         custom_attributes: Map<String, Json>,
     ) -> Result<Answer<CreatedConversation>> {
         let new = NewConversation {
-            inbox: Some(guest.client.inbox.row.id),
+            inbox: Some(visitor.client.inbox.row.id),
             contact: None,
-            source_id: Some(guest.client.row.source_id.clone()),
+            source_id: Some(visitor.client.row.source_id.clone()),
             status: ConversationStatus::Open,
             snoozed_until: None,
             assignee: None,
@@ -211,41 +224,63 @@ impl Chat {
             hmac_verified: false,
             message: None,
         };
-        self.create_conversation(call, new).await
+        self.conversations.create(call, new).await
     }
 
     /// Resolves a conversation.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`] also out of the session's reach.
-    pub async fn resolve_client_conversation(&self, call: Call<StatusSet>, id: ConversationId) -> Result<Answer<StatusSet>> {
-        self.update_conversation_status(call, id, Some(ConversationStatus::Resolved), None)
+    /// [`parley_types::error::Error::NotFound`], also for a conversation that the session does not reach.
+    pub async fn resolve(&self, call: Call<StatusSet>, id: ConversationId) -> Result<Answer<StatusSet>> {
+        self.conversations
+            .update_status(call, id, Some(ConversationStatus::Resolved), None)
             .await
     }
 
-    /// Tells subscribers that the contact types, or stops. Returns the head of the log.
+    /// Notifies subscribers that the contact started or stopped typing. Returns the head of the log.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`] also out of the session's reach.
-    pub async fn set_client_typing(&self, guest: &Guest, id: ConversationId, typing: bool) -> Result<Cursor> {
+    /// [`parley_types::error::Error::NotFound`], also for a conversation that the session does not reach.
+    pub async fn set_typing(&self, visitor: &ContactSession, id: ConversationId, typing: bool) -> Result<Cursor> {
         let typing = NewTyping {
             typing,
             private: false,
             by_contact: true,
         };
-        self.set_typing(&guest.caller, guest.account(), id, typing).await
+        self.conversations.set_typing(&visitor.caller, visitor.account(), id, typing).await
     }
 
-    /// The messages that belong to the answer of a change.
+    /// The newest messages of a conversation that its contact may see, for the response to a change of it.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`] if the conversation has gone since.
-    pub async fn client_messages_of(&self, account: AccountId, id: ConversationId) -> Result<Newest> {
+    /// [`parley_types::error::Error::Database`] if a query fails.
+    pub async fn newest_messages(&self, account: AccountId, id: ConversationId) -> Result<Newest> {
         let room = Room {
             messages: MESSAGES,
             bytes: PAGE_BYTES,
         };
-        let (mut found, _) = newest(self.db.read(), account, &[id], room).await?;
+        let (mut found, _) = newest(self.context.db.read(), account, &[id], room).await?;
         Ok(found.remove(&id).unwrap_or_default())
+    }
+
+    /// Records that the contact has seen a conversation, and marks the messages sent to the contact as read.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotFound`], also for a conversation that the session does not reach.
+    pub async fn mark_seen(&self, call: Call<()>, id: ConversationId) -> Result<Answer<()>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        self.context
+            .writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = Arc::clone(write.account());
+                    let mut conversation = load::conversation(&write.txn, &account, id).await?;
+                    access.conversation(&conversation.row)?;
+                    seen(write, &mut conversation, true);
+                    save(write, &mut conversation).await?;
+                    mark_read(write, &mut conversation).await
+                })
+            })
+            .await
     }
 }

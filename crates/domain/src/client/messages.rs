@@ -1,12 +1,10 @@
 //! Messages as contacts write, read and answer them.
 
-use crate::conversations::seen::mark_read;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use parley_storage::{
     entity::kind::{ContentType, MessageType},
     joined::Message,
-    load,
 };
 use parley_types::{
     error::{Error, Result},
@@ -15,12 +13,10 @@ use parley_types::{
 };
 use serde_json::Value as Json;
 
-use super::Guest;
+use super::ContactSession;
 use crate::{
-    Chat,
-    conversations::{rows::save, seen::seen},
     files::new_attachment::NewAttachment,
-    messages::{Created, MessagePage, MessageQuery, new_message::NewMessage},
+    messages::{Created, MessagePage, MessageQuery, Messages, new_message::NewMessage},
     write::call::{Answer, Call},
 };
 
@@ -28,26 +24,37 @@ use crate::{
 const SURVEY: Duration = Duration::from_hours(14 * 24);
 const LATE: &str = "You cannot update the CSAT survey after 14 days";
 
-impl Chat {
+/// Messages as a visitor sees and writes them.
+#[derive(Clone, Debug)]
+pub struct VisitorMessages {
+    messages: Messages,
+}
+
+impl VisitorMessages {
+    pub(crate) fn new(messages: Messages) -> Self {
+        Self { messages }
+    }
+
     /// A page of the messages that the contact may see, oldest first.
     ///
     /// # Errors
-    /// [`Error::NotFound`] also out of the session's reach.
-    pub async fn client_messages(&self, guest: &Guest, id: ConversationId, before: Option<MessageId>, size: u64) -> Result<MessagePage> {
+    /// [`Error::NotFound`], also for a conversation that the session does not reach.
+    pub async fn list(&self, visitor: &ContactSession, id: ConversationId, before: Option<MessageId>, size: u64) -> Result<MessagePage> {
         let query = MessageQuery {
             before,
             after: None,
             public_only: true,
             size,
         };
-        self.messages(&guest.caller, guest.account(), id, query).await
+        self.messages.list(&visitor.caller, visitor.account(), id, query).await
     }
 
-    /// Writes a message as the contact.
+    /// Creates a message by the contact.
     ///
     /// # Errors
-    /// [`Error::NotFound`] also out of the session's reach; [`Error::Flood`]; [`Error::Busy`].
-    pub async fn create_client_message(
+    /// [`Error::NotFound`], also for a conversation that the session does not reach; [`Error::Flood`] above the conversation's message
+    /// rate; [`Error::Busy`] if the writer's queue is full.
+    pub async fn create(
         &self,
         call: Call<Created>,
         id: ConversationId,
@@ -61,22 +68,22 @@ impl Chat {
             wanted: uploads.into_iter().map(NewAttachment::Upload).collect(),
             ..NewMessage::text(MessageType::Incoming, String::new())
         };
-        self.create_messages(call, vec![(id, new)]).await
+        self.messages.create(call, vec![(id, new)]).await
     }
 
-    /// Answers an interactive message.
+    /// Submits the contact's answer to an interactive message.
     ///
     /// # Errors
-    /// [`Error::NotFound`] also for messages that the contact may not see; [`Error::Precondition`] for a survey that is over.
-    pub async fn update_client_message(
+    /// [`Error::NotFound`], also for a message that the contact may not see; [`Error::Precondition`] for a survey that has expired.
+    pub async fn submit(
         &self,
         call: Call<Message>,
         conversation: ConversationId,
         id: MessageId,
         submitted: Json,
     ) -> Result<Answer<Message>> {
-        // What is checked here never changes in a message.
-        let message = self.message(&call.caller, call.account, conversation, id).await?;
+        // These fields of a message never change, so they can be checked outside of the transaction.
+        let message = self.messages.get(&call.caller, call.account, conversation, id).await?;
         let row = &message.row;
         if row.private || row.message_type == MessageType::Activity {
             return Err(Error::not_found("message", id));
@@ -84,30 +91,11 @@ impl Chat {
         if row.content_type == ContentType::InputCsat && row.created_at < Micros::now().minus(SURVEY) {
             return Err(Error::Precondition(LATE));
         }
-        self.change(call, conversation, id, move |row| {
-            if let Json::Object(attributes) = &mut row.content_attributes {
-                attributes.insert("submitted_values".to_owned(), submitted);
-            }
-        })
-        .await
-    }
-
-    /// Notes that the contact looked, and marks what was sent to it as read.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] also out of the session's reach.
-    pub async fn client_looked(&self, call: Call<()>, id: ConversationId) -> Result<Answer<()>> {
-        let access = call.caller.write_access(call.account)?.clone();
-        self.writer
-            .write(call, move |write| {
-                Box::pin(async move {
-                    let account = Arc::clone(write.account());
-                    let mut conversation = load::conversation(&write.txn, &account, id).await?;
-                    access.conversation(&conversation.row)?;
-                    seen(write, &mut conversation, true);
-                    save(write, &mut conversation).await?;
-                    mark_read(write, &mut conversation).await
-                })
+        self.messages
+            .change(call, conversation, id, move |row| {
+                if let Json::Object(attributes) = &mut row.content_attributes {
+                    attributes.insert("submitted_values".to_owned(), submitted);
+                }
             })
             .await
     }

@@ -1,5 +1,5 @@
-//! What contacts do through their sessions: who may, and on whose proof. Knowing an inbox's public name and a session's name is the
-//! authorisation; a signature of the integrator's server proves the contact's identifier.
+//! What visitors do through contact sessions. Knowing the public identifier of an inbox and the source id of a session is the authorisation;
+//! a signature by the integrator's server proves the contact's identifier.
 
 use std::sync::Arc;
 
@@ -18,26 +18,26 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter,
 use sha2::Sha256;
 
 use crate::{
-    Chat,
     auth::caller::{Access, Caller, ContactScope, Limits, Principal, Reach},
+    context::Context,
 };
 
+mod contact_session;
 pub mod conversations;
 pub mod fields;
-mod guest;
 mod identity;
 pub mod messages;
 mod names;
 pub mod sessions;
 
-pub use guest::Guest;
+pub use contact_session::ContactSession;
 
-/// An inbox at which a contact knocks, and the caller that such a contact is.
+/// A public inbox before a contact session exists, and the caller that a visitor without a session is.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct PublicInbox {
     /// The inbox.
     pub inbox: Arc<Inbox>,
-    /// A contact without a session.
+    /// A visitor without a session.
     pub caller: Arc<Caller>,
 }
 
@@ -171,44 +171,57 @@ async fn others(db: &impl ConnectionTrait, session: &contact_inbox::Model) -> Re
     Ok(verified.then(|| rows.into_iter().map(|(id, _)| id).collect()))
 }
 
-impl Chat {
-    /// The inbox at which a contact knocks.
+/// Public inboxes, and the sessions that visitors have in them.
+#[derive(Clone, Debug)]
+pub struct PublicInboxes {
+    context: Arc<Context>,
+}
+
+impl PublicInboxes {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// The public inbox with this identifier, before a contact session exists.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Suspended`].
-    pub async fn client_door(&self, identifier: &str) -> Result<Door> {
-        let db = self.db.read();
+    pub async fn get(&self, identifier: &str) -> Result<PublicInbox> {
+        let db = self.context.db.read();
         let inbox = inbox(db, identifier).await?;
         let account = load::account(db, inbox.row.account_id).await?;
         let caller = caller(&account, None, None);
         caller.access(account.id)?;
-        Ok(Door { inbox, caller })
+        Ok(PublicInbox { inbox, caller })
     }
 
-    /// Lets a session in, by the inbox's public name and its own. Looked up through a small cache with a bounded life; what a verified one
-    /// reaches goes by its contact, so that is read each time: contacts merge, and proofs end, on other replicas too.
+    /// Authenticates a contact session by the identifier of its inbox and its own source id. The session comes from a small cache whose
+    /// entries expire. The conversations that a verified session reaches are read on each call, because other replicas may merge its
+    /// contact or end its verification.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Suspended`].
-    pub async fn client(&self, identifier: &str, source_id: &str) -> Result<Arc<Guest>> {
-        let mut guest = self.kept(identifier, source_id).await?;
+    pub async fn session(&self, identifier: &str, source_id: &str) -> Result<Arc<ContactSession>> {
+        let mut visitor = self.cached_session(identifier, source_id).await?;
         for _ in 0..2 {
-            if !guest.client.row.hmac_verified {
+            if !visitor.client.row.hmac_verified {
                 break;
             }
-            if let Some(others) = others(self.db.read(), &guest.client.row).await? {
-                guest = Arc::new(guest.reaching(others)?);
+            if let Some(others) = others(self.context.db.read(), &visitor.client.row).await? {
+                visitor = Arc::new(visitor.reaching(others)?);
                 break;
             }
-            self.forget_guest(&guest).await;
-            guest = self.kept(identifier, source_id).await?;
+            self.context.tokens.forget_session(&visitor).await;
+            visitor = self.cached_session(identifier, source_id).await?;
         }
-        guest.caller.access(guest.account())?;
-        Ok(guest)
+        visitor.caller.access(visitor.account())?;
+        Ok(visitor)
     }
 
-    async fn kept(&self, identifier: &str, source_id: &str) -> Result<Arc<Guest>> {
-        // Before the cache too, whose keys they are.
+    async fn cached_session(&self, identifier: &str, source_id: &str) -> Result<Arc<ContactSession>> {
+        // Checked before the cache as well, because the names are its keys.
         for (kind, name) in [("inbox", identifier), ("contact_inbox", source_id)] {
             if name.len() > NAME_BYTES {
                 return Err(Error::not_found(kind, name));
@@ -216,7 +229,7 @@ impl Chat {
         }
         let key = (identifier.to_owned(), source_id.to_owned());
         let look_up = async {
-            let db = self.db.read();
+            let db = self.context.db.read();
             let client = read(db, identifier, source_id).await?;
             let account = load::account(db, client.row.account_id).await?;
             let reach = Reach {
@@ -224,17 +237,10 @@ impl Chat {
                 others: Vec::new(),
             };
             let caller = caller(&account, Some(&client.contact.row), Some(reach));
-            Ok(Arc::new(Guest { client, caller }))
+            Ok(Arc::new(ContactSession { client, caller }))
         };
-        let kept = self.tokens.guests.try_get_with(key, look_up).await;
+        let kept = self.context.tokens.sessions.try_get_with(key, look_up).await;
         kept.map_err(|error: Arc<Error>| error.as_ref().clone())
-    }
-
-    /// Forgets what was kept of a session that changed.
-    pub(super) async fn forget_guest(&self, guest: &Guest) {
-        let client = &guest.client;
-        let key = (client.inbox.channel.identifier.clone(), client.row.source_id.clone());
-        self.tokens.guests.invalidate(&key).await;
     }
 }
 

@@ -23,42 +23,55 @@ use serde_json::{Value as Json, json};
 
 pub use super::fields::ClientFields;
 use super::{
-    Door, Guest, Signature,
+    ContactSession, PublicInbox, Signature,
     identity::{self, Settled},
     names, read, session as find_session,
 };
 use crate::{
-    Chat,
     contacts::{
         changes,
         sessions::{NewSession, possible_duplicate, session, session_added, with_sessions},
     },
+    context::Context,
     write::{
         Write,
         call::{Answer, Call},
     },
 };
 
-impl Chat {
-    /// Finds or makes a session, and its contact. What was found stays as it is. The values of a new contact that another one has are left
-    /// out of it.
+/// Contact sessions as visitors create, read and update them.
+#[derive(Clone, Debug)]
+pub struct VisitorSessions {
+    context: Arc<Context>,
+}
+
+impl VisitorSessions {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Finds or creates a session, and its contact. An existing session is returned unchanged. If another contact already has an
+    /// identifier, address or number of the new contact, the new contact is created without that value.
     ///
     /// # Errors
-    /// [`Error::Unsigned`].
-    pub async fn create_client_session(
+    /// [`Error::Unsigned`] for a wrong signature, or if the inbox requires one and it is missing.
+    pub async fn create(
         &self,
         call: Call<Client>,
-        door: Door,
+        public_inbox: PublicInbox,
         source_id: Option<String>,
         signature: Signature,
         new: ClientFields,
     ) -> Result<Answer<Client>> {
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let inbox = door.inbox;
+                    let inbox = public_inbox.inbox;
                     let account = write.account().id;
-                    // The inbox may have gone since it was looked up.
+                    // The inbox may have been deleted since it was looked up.
                     load::inbox(&write.txn, account, inbox.row.id).await?;
                     let known = match &source_id {
                         Some(source_id) => find_session(&write.txn, &inbox, source_id).await?,
@@ -78,7 +91,7 @@ impl Chat {
                         } else {
                             Relation::Created
                         },
-                        // Also for a contact that was found: a missing name would reveal that it exists.
+                        // Generated also if the contact was found: a missing name would reveal that the contact exists.
                         name: Some(names::made_up()),
                         ..Submitted::default()
                     };
@@ -115,45 +128,46 @@ impl Chat {
             .await
     }
 
-    /// A session as it stands now, whatever was kept of it. A proof that holds marks it as verified.
+    /// Reads the current state of a session, bypassing the cache. A valid signature marks the session as verified.
     ///
     /// # Errors
-    /// [`Error::Unsigned`]; [`Error::NotFound`] if it has gone.
-    pub async fn client_session(&self, guest: &Guest, signature: &Signature, traceparent: String) -> Result<Client> {
-        let known = &guest.client;
-        let now = read(self.db.read(), &known.inbox.channel.identifier, &known.row.source_id).await?;
+    /// [`Error::Unsigned`]; [`Error::NotFound`] if the session no longer exists.
+    pub async fn get(&self, visitor: &ContactSession, signature: &Signature, traceparent: String) -> Result<Client> {
+        let known = &visitor.client;
+        let now = read(self.context.db.read(), &known.inbox.channel.identifier, &known.row.source_id).await?;
         let proved = signature.check(&now.inbox.channel, Some(&now.contact.row))?;
         if !proved || now.row.hmac_verified {
             return Ok(now);
         }
         let call = Call {
-            caller: Arc::clone(&guest.caller),
-            account: guest.account(),
+            caller: Arc::clone(&visitor.caller),
+            account: visitor.account(),
             key: None,
             traceparent,
         };
         let said = ClientFields::default();
-        match self.update_client_session(call, guest, signature.clone(), said).await? {
+        match self.update(call, visitor, signature.clone(), said).await? {
             Answer::Fresh(client, _) => Ok(client),
             Answer::Replayed(_) => Err(Error::Internal("a call without a key was repeated".to_owned())),
         }
     }
 
-    /// Changes the contact of a session, as far as the session may. If another contact has the address or the number, see
-    /// [`identity::settle`].
+    /// Changes the contact of a session, as far as the session may. `identity::settle` decides what happens if another contact has the
+    /// same address or number.
     ///
     /// # Errors
     /// [`Error::Unsigned`]; [`Error::NotFound`].
-    pub async fn update_client_session(
+    pub async fn update(
         &self,
         call: Call<Client>,
-        guest: &Guest,
+        visitor: &ContactSession,
         signature: Signature,
         said: ClientFields,
     ) -> Result<Answer<Client>> {
-        let (inbox, source_id) = (Arc::clone(&guest.client.inbox), guest.client.row.source_id.clone());
-        let files = self.files.clone();
+        let (inbox, source_id) = (Arc::clone(&visitor.client.inbox), visitor.client.row.source_id.clone());
+        let files = self.context.files.clone();
         let answer = self
+            .context
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -178,7 +192,7 @@ impl Chat {
                 })
             })
             .await;
-        self.forget_guest(guest).await;
+        self.context.tokens.forget_session(visitor).await;
         answer
     }
 }

@@ -16,10 +16,9 @@ use sea_orm::{
 };
 
 use crate::{
-    Chat,
     auth::caller::Caller,
-    contacts::{scope, search},
-    filter::has_label::labelled,
+    contacts::{Contacts, scope, search},
+    filter::{Given, Model, has_label::labelled, resolve::resolve},
     page::{self, Coarse, Page, PageRequest, Sort},
 };
 
@@ -144,12 +143,13 @@ impl ContactQuery {
     }
 }
 
-impl Chat {
-    /// A page of the contacts that the caller sees, with their sessions in its inboxes, and how many there are, if asked.
+impl Contacts {
+    /// A page of the contacts that the caller sees, with their sessions in the caller's inboxes, and their total number if `query` asks for
+    /// it.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotMember`].
-    pub async fn contacts(
+    pub async fn list(
         &self,
         caller: &Caller,
         account: AccountId,
@@ -157,7 +157,7 @@ impl Chat {
         page: &PageRequest,
     ) -> Result<(Page<ContactSessions>, Option<u64>)> {
         let access = caller.access(account)?;
-        let db = self.db.read();
+        let db = self.context.db.read();
         let mut found = scope::seen(access, account);
         if !query.labels.is_empty() {
             let id = Expr::col((contact::Entity, contact::Column::Id));
@@ -179,5 +179,24 @@ impl Chat {
             next: rows.next,
         };
         Ok((page, total))
+    }
+
+    /// A page of the contacts that match a filter, with their sessions, and their number if `query` asks for it. As in lists, contacts without
+    /// a name, address or number are left out.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Invalid`] for the filter, with its faults in the order in
+    /// which Chatwoot reports them.
+    pub async fn filter(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        given: &[Given],
+        query: ContactQuery,
+        page: &PageRequest,
+    ) -> Result<(Page<ContactSessions>, Option<u64>)> {
+        caller.access(account)?;
+        let (filter, _) = resolve(self.context.db.read(), account, Model::Contact, given).await?;
+        self.list(caller, account, &ContactQuery { filter, ..query }, page).await
     }
 }

@@ -30,9 +30,8 @@ use sea_orm::{
 use serde_json::Value as Json;
 
 use crate::{
-    Chat,
     attributes::set_labels,
-    contacts::{changes, notes, sessions::with_sessions},
+    contacts::{Contacts, changes, notes, sessions::with_sessions},
     files::{Files, avatars},
     write::{
         Write,
@@ -44,16 +43,17 @@ use crate::{
 /// How many conversations one statement moves: each is bound with its number and version, and databases limit what is bound.
 const AT_ONCE: usize = 1000;
 
-impl Chat {
-    /// Lets a contact take in another one.
+impl Contacts {
+    /// Merges the contact `mergee` into the contact `base`.
     ///
     /// # Errors
-    /// [`Error::Denied`] for callers who do not see the whole account: verified sessions of the one reach what the other left;
-    /// [`Error::NotFound`].
-    pub async fn merge_contacts(&self, call: Call<ContactSessions>, base: ContactId, mergee: ContactId) -> Result<Answer<ContactSessions>> {
+    /// [`Error::Denied`] for callers who do not see the whole account, because verified sessions of either contact then reach the
+    /// conversations of the other; [`Error::NotFound`].
+    pub async fn merge(&self, call: Call<ContactSessions>, base: ContactId, mergee: ContactId) -> Result<Answer<ContactSessions>> {
         call.caller.administer(call.account)?;
-        let files = self.files.clone();
-        self.writer
+        let files = self.context.files.clone();
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move { merge(&files, write, base, mergee, None).await })
             })

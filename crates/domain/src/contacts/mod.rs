@@ -35,13 +35,13 @@ use sea_orm::{
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    Chat,
     attributes::{AttributesPatch, attribute_changes, set_labels},
     auth::caller::{Access, Caller},
     contacts::{
         erasure::erase_copies,
         sessions::{NewSession, session, with_sessions},
     },
+    context::Context,
     files::avatars,
     inboxes::delete_conversations,
     write::{
@@ -167,16 +167,28 @@ async fn end_proofs(write: &Write, contact: ContactId) -> Result<Option<Change>>
     Ok(Change::new("contact_inboxes.hmac_verified", true, false).filter(|_| any))
 }
 
-impl Chat {
-    /// Makes a contact, and a session when one is asked for.
+/// The contacts of accounts.
+#[derive(Clone, Debug)]
+pub struct Contacts {
+    context: Arc<Context>,
+}
+
+impl Contacts {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Creates a contact, and a session if `new` asks for one.
     ///
     /// # Errors
-    /// [`Error::Taken`], naming every field that another contact has; [`Error::NotFound`] for the inbox; [`Error::Denied`] without access to
-    /// it; [`Error::Invalid`] without an inbox, for a service that is limited to inboxes: it could not see the contact.
-    pub async fn create_contact(&self, call: Call<CreatedContact>, new: NewContact) -> Result<Answer<CreatedContact>> {
+    /// [`Error::Taken`] with every field whose value another contact has; [`Error::NotFound`] for the inbox; [`Error::Denied`] without
+    /// access to the inbox; [`Error::Invalid`] if a service that is limited to inboxes names none: it could not see the contact.
+    pub async fn create(&self, call: Call<CreatedContact>, new: NewContact) -> Result<Answer<CreatedContact>> {
         let access = call.caller.write_access(call.account)?.clone();
         if let Some((inbox, _)) = &new.session {
-            load::inbox(self.db.read(), call.account, *inbox).await?;
+            load::inbox(self.context.db.read(), call.account, *inbox).await?;
             access.inbox(*inbox)?;
         } else if access.contact_inboxes().is_some() {
             return Err(Error::invalid(
@@ -185,8 +197,9 @@ impl Chat {
                 "must be given: the token is limited to inboxes, and sees contacts with a session there",
             ));
         }
-        let files = self.files.clone();
-        self.writer
+        let files = self.context.files.clone();
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = write.account().id;
@@ -251,25 +264,26 @@ impl Chat {
     /// One contact with its sessions in the caller's inboxes.
     ///
     /// # Errors
-    /// [`Error::NotFound`] also for a contact that the caller does not see.
-    pub async fn contact(&self, caller: &Caller, account: AccountId, id: ContactId) -> Result<ContactSessions> {
+    /// [`Error::NotFound`], also for a contact that the caller does not see.
+    pub async fn get(&self, caller: &Caller, account: AccountId, id: ContactId) -> Result<ContactSessions> {
         let access = caller.access(account)?;
-        let db = self.db.read();
+        let db = self.context.db.read();
         scope::check(db, access, account, id).await?;
         let contact = load::contact(db, account, id).await?;
         let contact = with_sessions(db, account, Arc::unwrap_or_clone(contact)).await?;
         Ok(scope::shown(contact, access))
     }
 
-    /// Changes a contact. Another identifier ends the proofs of its sessions: they were of the one before.
+    /// Changes a contact. A change of the identifier ends the verification of its sessions, because they verified the previous one.
     ///
     /// # Errors
-    /// [`Error::Taken`]; [`Error::NotFound`] also for a contact that the caller does not see; [`Error::Denied`] for the identifier of a
-    /// contact with a session in an inbox that the caller does not see.
-    pub async fn update_contact(&self, call: Call<ContactSessions>, id: ContactId, patch: ContactPatch) -> Result<Answer<ContactSessions>> {
+    /// [`Error::Taken`]; [`Error::NotFound`], also for a contact that the caller does not see; [`Error::Denied`] for a change of the
+    /// identifier if the contact has a session in an inbox that the caller does not see.
+    pub async fn update(&self, call: Call<ContactSessions>, id: ContactId, patch: ContactPatch) -> Result<Answer<ContactSessions>> {
         let access = call.caller.write_access(call.account)?.clone();
-        let files = self.files.clone();
-        self.writer
+        let files = self.context.files.clone();
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = write.account().id;
@@ -301,7 +315,7 @@ impl Chat {
                     contact.labels = patch.labels.unwrap_or(contact.labels);
                     let mut changes = changes(&before, &contact);
                     if before.row.identifier != contact.row.identifier {
-                        // A session that proves the new identifier reads the contact's conversations in all inboxes.
+                        // A session that proves the new identifier can read the contact's conversations in all inboxes.
                         if parley_fault::is_on(Protection::Vouching) && scope::reaches_beyond(&write.txn, &access, account, id).await? {
                             return Err(Error::Denied(IDENTIFIER));
                         }
@@ -331,14 +345,15 @@ impl Chat {
             .await
     }
 
-    /// Deletes a contact with everything that hangs on it.
+    /// Deletes a contact with its sessions, conversations, messages and notes, and erases it from the log.
     ///
     /// # Errors
-    /// [`Error::Denied`] for agents; [`Error::NotFound`]; [`Error::Precondition`] while it is online.
-    pub async fn delete_contact(&self, call: Call<()>, id: ContactId) -> Result<Answer<()>> {
+    /// [`Error::Denied`] for agents; [`Error::NotFound`]; [`Error::Precondition`] while the contact is online.
+    pub async fn delete(&self, call: Call<()>, id: ContactId) -> Result<Answer<()>> {
         call.caller.administer(call.account)?;
-        let files = self.files.clone();
-        self.writer
+        let files = self.context.files.clone();
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = write.account().id;

@@ -23,9 +23,9 @@ use sea_orm::{
 };
 
 use crate::{
-    Chat,
     auth::caller::{Access, Caller},
     contacts::scope,
+    context::Context,
     page::{Page, PageRequest, Sort},
     records,
     write::call::{Answer, Call},
@@ -76,14 +76,27 @@ pub(crate) async fn hand_over(db: &impl ConnectionTrait, account: AccountId, fro
     Ok(())
 }
 
-impl Chat {
-    /// Notes something about a contact.
+/// Notes about contacts.
+#[derive(Clone, Debug)]
+pub struct ContactNotes {
+    context: Arc<Context>,
+}
+
+impl ContactNotes {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Adds a note to a contact.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the contact.
-    pub async fn create_contact_note(&self, call: Call<Note>, contact: ContactId, content: String) -> Result<Answer<Note>> {
+    pub async fn create(&self, call: Call<Note>, contact: ContactId, content: String) -> Result<Answer<Note>> {
         let access = call.caller.write_access(call.account)?.clone();
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let (account, at) = (write.account().id, write.set.at);
@@ -112,19 +125,19 @@ impl Chat {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn contact_note(&self, caller: &Caller, account: AccountId, contact: ContactId, id: NoteId) -> Result<Note> {
+    pub async fn get(&self, caller: &Caller, account: AccountId, contact: ContactId, id: NoteId) -> Result<Note> {
         let access = caller.access(account)?;
-        let row = of_contact(self.db.read(), access, account, contact, id).await?;
-        sign(self.db.read(), row).await
+        let row = of_contact(self.context.db.read(), access, account, contact, id).await?;
+        sign(self.context.db.read(), row).await
     }
 
-    /// The notes about a contact, the newest first.
+    /// A page of the notes about a contact, newest first.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the contact.
-    pub async fn contact_notes(&self, caller: &Caller, account: AccountId, contact: ContactId, page: &PageRequest) -> Result<Page<Note>> {
+    pub async fn list(&self, caller: &Caller, account: AccountId, contact: ContactId, page: &PageRequest) -> Result<Page<Note>> {
         let access = caller.access(account)?;
-        let db = self.db.read();
+        let db = self.context.db.read();
         check_contact(db, access, account, contact).await?;
         let query = records::of_account::<Entity>(account).filter(Column::ContactId.eq(contact));
         let key = (Column::Id, (|row| row.id.0) as records::IdOf<Entity>);
@@ -137,19 +150,14 @@ impl Chat {
         })
     }
 
-    /// Changes a note; the caller is its author from then on, if it is a user.
+    /// Changes a note. If the caller is a user, it becomes the author.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn update_contact_note(
-        &self,
-        call: Call<Note>,
-        contact: ContactId,
-        id: NoteId,
-        content: Option<String>,
-    ) -> Result<Answer<Note>> {
+    pub async fn update(&self, call: Call<Note>, contact: ContactId, id: NoteId, content: Option<String>) -> Result<Answer<Note>> {
         let access = call.caller.write_access(call.account)?.clone();
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let before = of_contact(&write.txn, &access, write.account().id, contact, id).await?;
@@ -184,9 +192,10 @@ impl Chat {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn delete_contact_note(&self, call: Call<()>, contact: ContactId, id: NoteId) -> Result<Answer<()>> {
+    pub async fn delete(&self, call: Call<()>, contact: ContactId, id: NoteId) -> Result<Answer<()>> {
         let access = call.caller.write_access(call.account)?.clone();
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let row = of_contact(&write.txn, &access, write.account().id, contact, id).await?;

@@ -1,26 +1,20 @@
 //! Which contacts, and which of their sessions, a caller sees: the one place that decides it.
 
-use std::collections::HashMap;
-
 use parley_fault::Protection;
 use parley_storage::{
     entity::{contact, contact_inbox},
     joined::ContactSessions,
-    load,
 };
 use parley_types::{
     error::{Error, Result},
-    id::{AccountId, ContactId, ConversationId, InboxId},
+    id::{AccountId, ContactId, InboxId},
 };
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait as _, QueryFilter, QuerySelect,
     sea_query::{Expr, Query},
 };
 
-use crate::{
-    Chat,
-    auth::caller::{Access, Caller},
-};
+use crate::auth::caller::Access;
 
 /// The contacts that a caller sees, as a condition on `contacts`.
 pub(crate) fn seen(access: &Access, account: AccountId) -> Condition {
@@ -95,24 +89,4 @@ pub(crate) fn shown(mut contact: ContactSessions, access: &Access) -> ContactSes
         contact.keep_sessions_of(inboxes);
     }
     contact
-}
-
-impl Chat {
-    /// The sessions of those of the conversations whose contact the caller does not see. What such a session has submitted is shown in place
-    /// of the contact.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn unopened_sessions(
-        &self,
-        caller: &Caller,
-        account: AccountId,
-        conversations: impl Iterator<Item = ConversationId>,
-    ) -> Result<HashMap<ConversationId, contact_inbox::Model>> {
-        match caller.access(account)?.contact_inboxes() {
-            None => Ok(HashMap::new()),
-            // Apart, so that calls of everybody else do not carry the query's future.
-            Some(inboxes) => Box::pin(load::unopened_sessions(self.db.read(), account, inboxes, conversations)).await,
-        }
-    }
 }

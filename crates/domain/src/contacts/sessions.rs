@@ -14,16 +14,16 @@ use parley_storage::{
 };
 use parley_types::{
     error::{Error, Result, Rule, Violation},
-    id::{AccountId, ContactId, InboxId, secret},
+    id::{AccountId, ContactId, ConversationId, InboxId, secret},
 };
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, Set};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::{
-    Chat,
     auth::caller::Caller,
     contacts::scope,
+    context::Context,
     page::{self, Page, PageRequest, Sort},
     write::{
         Write,
@@ -126,13 +126,25 @@ pub(crate) fn possible_duplicate(before: Option<ContactId>, after: Option<Contac
     Change::new("contact_inboxes.possible_duplicate_contact_id", id(before), id(after))
 }
 
-impl Chat {
-    /// Finds or makes a session of a contact in an inbox.
+/// Contacts' sessions in inboxes.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    context: Arc<Context>,
+}
+
+impl Sessions {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Finds or creates a session of a contact in an inbox.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox, and for `hmac_verified` of a caller who may not vouch;
-    /// [`Error::Taken`] for another contact's session.
-    pub async fn create_session(
+    /// [`Error::NotFound`] for the contact or the inbox; [`Error::Denied`] without access to the inbox, or if `hmac_verified` is set and
+    /// the caller may not vouch; [`Error::Taken`] if the session belongs to another contact.
+    pub async fn create(
         &self,
         call: Call<Session>,
         contact: ContactId,
@@ -141,14 +153,15 @@ impl Chat {
         hmac_verified: bool,
     ) -> Result<Answer<Session>> {
         let access = call.caller.write_access(call.account)?.clone();
-        scope::check(self.db.read(), &access, call.account, contact).await?;
-        load::contact(self.db.read(), call.account, contact).await?;
-        load::inbox(self.db.read(), call.account, inbox).await?;
+        scope::check(self.context.db.read(), &access, call.account, contact).await?;
+        load::contact(self.context.db.read(), call.account, contact).await?;
+        load::inbox(self.context.db.read(), call.account, inbox).await?;
         access.inbox(inbox)?;
         if hmac_verified {
             call.caller.vouch(call.account)?;
         }
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = write.account().id;
@@ -172,19 +185,13 @@ impl Chat {
             .await
     }
 
-    /// The contact of a session, with its sessions.
+    /// The contact of a session, with all of its sessions that the caller sees.
     ///
     /// # Errors
-    /// [`Error::NotFound`] also for a session in an inbox that the caller does not see.
-    pub async fn contact_by_session(
-        &self,
-        caller: &Caller,
-        account: AccountId,
-        inbox: InboxId,
-        source_id: &str,
-    ) -> Result<ContactSessions> {
+    /// [`Error::NotFound`], also for a session in an inbox that the caller does not see.
+    pub async fn contact_of(&self, caller: &Caller, account: AccountId, inbox: InboxId, source_id: &str) -> Result<ContactSessions> {
         let access = caller.access(account)?;
-        let db = self.db.read();
+        let db = self.context.db.read();
         let session = contact_inbox::Entity::find()
             .filter(contact_inbox::Column::AccountId.eq(account))
             .filter(contact_inbox::Column::InboxId.eq(inbox))
@@ -199,11 +206,11 @@ impl Chat {
         Ok(scope::shown(contact, access))
     }
 
-    /// The caller's inboxes through which a contact can be reached, each with the name of its newest session there, or else one that a
-    /// session could get. Every inbox has an API channel, and those reach anybody.
+    /// A page of the caller's inboxes through which a contact can be reached, each with the source id of the contact's newest session
+    /// there, or a generated one for a new session. All inboxes have an API channel, so each of them qualifies.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`] for the contact.
     pub async fn contactable_inboxes(
         &self,
         caller: &Caller,
@@ -212,7 +219,7 @@ impl Chat {
         page: &PageRequest,
     ) -> Result<Page<(Arc<Inbox>, String)>> {
         let access = caller.access(account)?;
-        let db = self.db.read();
+        let db = self.context.db.read();
         scope::check(db, access, account, contact).await?;
         load::contact(db, account, contact).await?;
         let mut query = inbox::Entity::find().filter(inbox::Column::AccountId.eq(account));
@@ -229,7 +236,7 @@ impl Chat {
             .order_by_asc(contact_inbox::Column::Id)
             .all(db)
             .await?;
-        // The newest of an inbox comes last and stays.
+        // Sessions are in ascending order, so the newest of each inbox overwrites the others.
         let mut named: HashMap<InboxId, String> = sessions.into_iter().map(|row| (row.inbox_id, row.source_id)).collect();
         let found = ids.items.iter().filter_map(|id| inboxes.remove(&InboxId(*id))).collect();
         let found = ids.with(found, |inbox: &Arc<Inbox>| inbox.row.id.0);
@@ -239,13 +246,13 @@ impl Chat {
         }))
     }
 
-    /// The sessions of a contact in the caller's inboxes, oldest first.
+    /// A page of the sessions of a contact in the caller's inboxes, oldest first.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn sessions(&self, caller: &Caller, account: AccountId, contact: ContactId, page: &PageRequest) -> Result<Page<Session>> {
+    /// [`Error::NotFound`] for the contact.
+    pub async fn list(&self, caller: &Caller, account: AccountId, contact: ContactId, page: &PageRequest) -> Result<Page<Session>> {
         let access = caller.access(account)?;
-        let db = self.db.read();
+        let db = self.context.db.read();
         scope::check(db, access, account, contact).await?;
         load::contact(db, account, contact).await?;
         let mut query = contact_inbox::Entity::find()
@@ -261,5 +268,23 @@ impl Chat {
             .await?;
         let sessions = load::with_inboxes(db, account, rows).await?;
         Ok(ids.with(sessions, |session: &Session| session.row.id.0))
+    }
+
+    /// The sessions of those conversations whose contact the caller does not see, by conversation. What the session submitted is shown in
+    /// place of the contact.
+    ///
+    /// # Errors
+    /// [`Error::NotMember`]; [`Error::Database`] if the query fails.
+    pub async fn unopened(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        conversations: impl Iterator<Item = ConversationId>,
+    ) -> Result<HashMap<ConversationId, contact_inbox::Model>> {
+        match caller.access(account)?.contact_inboxes() {
+            None => Ok(HashMap::new()),
+            // Boxed, so that calls of other callers do not carry the future of the query.
+            Some(inboxes) => Box::pin(load::unopened_sessions(self.context.db.read(), account, inboxes, conversations)).await,
+        }
     }
 }

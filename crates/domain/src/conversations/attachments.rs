@@ -18,17 +18,18 @@ use sea_orm::{
 };
 
 use crate::{
-    Chat,
     auth::caller::Caller,
+    conversations::Conversations,
     page::{self, Page, PageRequest, Sort},
 };
 
-impl Chat {
-    /// A page of attachments, newest first, each as the message it hangs on with that attachment alone; and how many there are in all.
+impl Conversations {
+    /// A page of the attachments of a conversation, newest first, and their total number. Each is returned as its message with that
+    /// attachment alone.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] without access to its inbox.
-    pub async fn conversation_attachments(
+    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] without access to the inbox.
+    pub async fn list_attachments(
         &self,
         caller: &Caller,
         account: AccountId,
@@ -37,7 +38,7 @@ impl Chat {
     ) -> Result<(Page<Message>, i64)> {
         use attachment::Column;
         let access = caller.access(account)?;
-        let db = self.db.read();
+        let db = self.context.db.read();
         let conversation = load::conversation(db, &load::account(db, account).await?, id).await?;
         access.inbox(conversation.row.inbox_id)?;
         let mut messages = Query::select();
@@ -53,7 +54,7 @@ impl Chat {
         let ids = page::ids(db, all, Column::Id, &Sort::by_id(true), page).await?;
         let message = format!(
             "COALESCE((SELECT {} FROM messages WHERE messages.account_id = attachments.account_id AND messages.id = attachments.message_id), 0)",
-            octets::<message::Entity>(self.db.backend(), "messages")
+            octets::<message::Entity>(self.context.db.backend(), "messages")
         );
         let all = attachment::Entity::find().filter(Column::AccountId.eq(account));
         let ids = page::fitting(db, all.clone(), Column::Id, Some(message), ids).await?;

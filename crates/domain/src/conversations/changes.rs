@@ -18,10 +18,9 @@ use serde_json::{Map, Value as Json};
 
 use crate::conversations::seen;
 use crate::{
-    Chat,
     attributes::{attribute_changes, set_labels},
     conversations::{
-        assignment, read_state,
+        Conversations, assignment, read_state,
         rows::{save, summary_of},
         seen::mark_read,
     },
@@ -57,19 +56,21 @@ pub enum ConversationPatch {
     Muted(bool),
 }
 
-impl Chat {
+impl Conversations {
     /// Changes a conversation.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to its inbox; [`Error::Invalid`] for a user who is no member.
-    pub async fn update_conversation(
+    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] without access to the inbox;
+    /// [`parley_types::error::Error::Invalid`] if the assignee is not a member of the account.
+    pub async fn update(
         &self,
         call: Call<ConversationSummary>,
         id: ConversationId,
         patch: ConversationPatch,
     ) -> Result<Answer<ConversationSummary>> {
         let access = call.caller.write_access(call.account)?.clone();
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = Arc::clone(write.account());
@@ -95,7 +96,7 @@ impl Chat {
                     if !write.set.drafts().is_empty() {
                         save(write, &mut conversation).await?;
                     }
-                    // Activity lines are stored after the verb; the summary is made from what is in hand.
+                    // Activity messages are stored after this closure, so the summary takes the newest message from the unit of work.
                     let newest = write.set.newest_message().cloned();
                     summary_of(conversation, newest.as_ref(), &write.txn).await
                 })

@@ -1,6 +1,7 @@
 //! Lists of conversations: filtered, sorted, counted.
 
 use parley_storage::{
+    Database,
     entity::{
         contact_inbox, conversation, conversation_participant,
         kind::{ConversationStatus, SubjectKind},
@@ -16,14 +17,13 @@ use parley_types::{
     time::Micros,
 };
 use sea_orm::{
-    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
     sea_query::{Alias, Expr, Func, Query, SelectStatement, SimpleExpr, UnionType},
 };
 
 use crate::{
-    Chat,
     auth::caller::{Access, Caller},
-    conversations::order::ConversationOrder,
+    conversations::{Conversations, order::ConversationOrder},
     filter::{
         has_label::labelled,
         selectivity::{among, are_few},
@@ -203,20 +203,14 @@ impl ConversationQuery {
     }
 }
 
-impl Chat {
-    /// A page of conversations with their newest messages, and counts, if asked.
+impl Conversations {
+    /// A page of conversations with their newest messages, and counts if `query` asks for them.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`].
-    pub async fn conversations(
-        &self,
-        caller: &Caller,
-        account: AccountId,
-        query: &ConversationQuery,
-        page: &PageRequest,
-    ) -> Result<Listed> {
+    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::NotFound`] for the team.
+    pub async fn list(&self, caller: &Caller, account: AccountId, query: &ConversationQuery, page: &PageRequest) -> Result<Listed> {
         let access = caller.access(account)?;
-        let db = self.db.read();
+        let db = self.context.db.read();
         if let Some(team) = query.team {
             teams::find(db, account, team).await?;
         }
@@ -226,72 +220,74 @@ impl Chat {
             all = all.filter(labelled(db, account, SubjectKind::Conversation, &query.labels, id).await?);
         }
         if let Some(text) = &query.text {
-            let found = self.conversations_holding(account, access, text).await?;
-            all = all.filter(conversations::among(self.db.backend(), &found.ids));
+            let found = self.search.conversations(account, access, text).await?;
+            all = all.filter(conversations::among(self.context.db.backend(), &found.ids));
             complete = found.complete;
         }
-        // Few are found, each by its key, and sorted. In the index's order SQLite, which knows no sizes, would walk over all for them.
+        // If few conversations match, they are found by their keys and sorted. In the order of the index, SQLite, which keeps no statistics on
+        // sizes, would scan all conversations for them.
         let mut few = query.contact.is_some() || query.source_id.is_some() || query.text.is_some();
         if query.unattended {
-            let those = [unattended(self.db.backend(), account)];
+            let those = [unattended(self.context.db.backend(), account)];
             if are_few(db, &those).await?.contains(&true) {
                 let id = Expr::col((conversation::Entity, conversation::Column::Id));
-                all = all.filter(among(self.db.backend(), id, &those));
+                all = all.filter(among(self.context.db.backend(), id, &those));
                 few = true;
             }
         }
         let counts = if query.count {
-            Some(self.counts(&all, caller.user_id()).await?)
+            Some(count(db, &all, caller.user_id()).await?)
         } else {
             None
         };
-        let mut sort = query.order.sort(query.descending, self.db.backend());
+        let mut sort = query.order.sort(query.descending, self.context.db.backend());
         if few {
             (sort.coarse, sort.aside) = (None, None);
         }
         let ids = page::ids(db, query.narrow(all), conversation::Column::Id, &sort, page).await?;
         Ok(Listed {
-            page: self.conversation_page(account, ids).await?,
+            page: read_page(&self.context.db, account, ids).await?,
             counts,
             complete,
         })
     }
+}
 
-    /// Conversations of a page of ids, in their order.
-    pub(crate) async fn conversation_page(&self, account: AccountId, ids: Page<i64>) -> Result<Page<ConversationSummary>> {
-        let db = self.db.read();
-        let all = conversation::Entity::find().filter(conversation::Column::AccountId.eq(account));
-        let ids = page::fitting(
-            db,
-            all.clone(),
-            conversation::Column::Id,
-            Some(around_conversation(self.db.backend())),
-            ids,
-        )
+/// The conversations of a page of ids, in the same order. The page is cut where it would exceed its limit of bytes.
+pub(crate) async fn read_page(db: &Database, account: AccountId, ids: Page<i64>) -> Result<Page<ConversationSummary>> {
+    let read = db.read();
+    let all = conversation::Entity::find().filter(conversation::Column::AccountId.eq(account));
+    let ids = page::fitting(
+        read,
+        all.clone(),
+        conversation::Column::Id,
+        Some(around_conversation(db.backend())),
+        ids,
+    )
+    .await?;
+    let rows = all
+        .filter(conversation::Column::Id.is_in(ids.items.iter().copied()))
+        .all(read)
         .await?;
-        let rows = all
-            .filter(conversation::Column::Id.is_in(ids.items.iter().copied()))
-            .all(db)
-            .await?;
-        let row = load::account(db, account).await?;
-        let summaries = load::summaries(db, &row, rows).await?;
-        Ok(ids.with(summaries, |summary: &ConversationSummary| summary.conversation.row.id.0))
-    }
+    let row = load::account(read, account).await?;
+    let summaries = load::summaries(read, &row, rows).await?;
+    Ok(ids.with(summaries, |summary: &ConversationSummary| summary.conversation.row.id.0))
+}
 
-    pub(crate) async fn counts(&self, query: &Select<conversation::Entity>, user: Option<UserId>) -> Result<Counts> {
-        let assignee = || Expr::col((conversation::Entity, conversation::Column::AssigneeId));
-        let mine = Expr::case(assignee().eq(user.map_or(0, i64::from)), 1);
-        let counts = query
-            .clone()
-            .select_only()
-            .expr_as(Func::count(Expr::expr(mine)), "mine")
-            .expr_as(Func::count(Expr::expr(Expr::case(assignee().is_null(), 1))), "unassigned")
-            .expr_as(Expr::cust("COUNT(*)"), "all")
-            .into_model::<Counts>()
-            .one(self.db.read())
-            .await?;
-        Ok(counts.unwrap_or_default())
-    }
+/// Counts the conversations of a query: all, those without an assignee, and those that are assigned to `user`.
+pub(crate) async fn count(db: &impl ConnectionTrait, query: &Select<conversation::Entity>, user: Option<UserId>) -> Result<Counts> {
+    let assignee = || Expr::col((conversation::Entity, conversation::Column::AssigneeId));
+    let mine = Expr::case(assignee().eq(user.map_or(0, i64::from)), 1);
+    let counts = query
+        .clone()
+        .select_only()
+        .expr_as(Func::count(Expr::expr(mine)), "mine")
+        .expr_as(Func::count(Expr::expr(Expr::case(assignee().is_null(), 1))), "unassigned")
+        .expr_as(Expr::cust("COUNT(*)"), "all")
+        .into_model::<Counts>()
+        .one(db)
+        .await?;
+    Ok(counts.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub mod answers;
 pub mod assignment;
 pub mod attachments;
 pub mod changes;
+pub mod filter;
 pub mod list;
 pub mod order;
 pub mod participants;
@@ -47,19 +48,21 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use crate::{
-    Chat,
     auth::caller::{Access, Caller},
     contacts::{
         scope,
         sessions::{NewSession, session, session_added},
     },
+    context::Context,
     messages::{
         new_message::NewMessage,
         prepare::prepare_message,
         rendering::render_texts,
+        resolve_speakers,
         rules::{add_message, first_status, needs_rendering},
     },
     people::{team_members, teams},
+    search::Search,
     write::{
         Write,
         call::{Answer, Call},
@@ -106,25 +109,36 @@ pub struct NewTyping {
     pub by_contact: bool,
 }
 
-impl Chat {
-    /// Makes a conversation, with a first message if one is given.
+/// The conversations of accounts.
+#[derive(Clone, Debug)]
+pub struct Conversations {
+    context: Arc<Context>,
+    search: Search,
+}
+
+impl Conversations {
+    pub(crate) fn new(context: &Arc<Context>, search: Search) -> Self {
+        Self {
+            context: Arc::clone(context),
+            search,
+        }
+    }
+
+    /// Creates a conversation, with a first message if `new` has one.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the inbox, the contact or the session; [`Error::Denied`] without access to the inbox, and for
-    /// `hmac_verified` of a caller who may not vouch.
-    pub async fn create_conversation(
-        &self,
-        call: Call<CreatedConversation>,
-        mut new: NewConversation,
-    ) -> Result<Answer<CreatedConversation>> {
+    /// [`Error::NotFound`] for the inbox, the contact or the session; [`Error::Denied`] without access to the inbox, or if `hmac_verified`
+    /// is set and the caller may not vouch.
+    pub async fn create(&self, call: Call<CreatedConversation>, mut new: NewConversation) -> Result<Answer<CreatedConversation>> {
         let access = call.caller.write_access(call.account)?.clone();
         if new.hmac_verified {
             call.caller.vouch(call.account)?;
         }
-        self.find_speakers(call.account, new.message.iter_mut()).await?;
-        self.find_uploads(new.message.iter_mut().collect())?;
-        let messages_per_minute = self.writer.planner_config().messages_per_minute;
-        self.writer
+        resolve_speakers(self.context.db.read(), call.account, new.message.iter_mut()).await?;
+        self.context.files.resolve_uploads(new.message.iter_mut().collect())?;
+        let messages_per_minute = self.context.writer.planner_config().messages_per_minute;
+        self.context
+            .writer
             .write(call, move |write| -> BoxFuture<'_, Result<CreatedConversation>> {
                 Box::pin(async move {
                     let account = Arc::clone(write.account());
@@ -147,7 +161,7 @@ impl Chat {
                         prepare_message(write, &conversation, &mut first, messages_per_minute).await?;
                         let caller = Arc::clone(&write.caller);
                         if needs_rendering(&conversation, &first) {
-                            // Its number is known only here, so it cannot be rendered before it is queued.
+                            // The number of the conversation is known only here, so the message cannot be rendered before it is queued.
                             render_texts(write, |set| add_message(set, &mut conversation.clone(), &caller, first.clone())).await;
                         }
                         let slept = conversation.row.status != ConversationStatus::Open;
@@ -169,23 +183,18 @@ impl Chat {
     /// One conversation with its newest messages.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to its inbox.
-    pub async fn conversation(&self, caller: &Caller, account: AccountId, id: ConversationId) -> Result<ConversationSummary> {
-        let access = caller.access(account)?;
-        let db = self.db.read();
-        let account = load::account(db, account).await?;
-        let summary = load::summary(db, &account, id).await?;
-        access.conversation(&summary.conversation.row)?;
-        Ok(summary)
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn get(&self, caller: &Caller, account: AccountId, id: ConversationId) -> Result<ConversationSummary> {
+        rows::read_summary(self.context.db.read(), caller, account, id).await
     }
 
-    /// Tells subscribers that somebody types. Returns the head of the log.
+    /// Notifies subscribers that somebody started or stopped typing. Returns the head of the log.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
     pub async fn set_typing(&self, caller: &Caller, account: AccountId, id: ConversationId, new: NewTyping) -> Result<Cursor> {
         let access = caller.write_access(account)?;
-        let db = self.db.read();
+        let db = self.context.db.read();
         let conversation = load::conversation(db, &load::account(db, account).await?, id).await?;
         access.conversation(&conversation.row)?;
         let contact = &conversation.contact.row;
@@ -206,8 +215,8 @@ impl Chat {
             typing: new.typing,
             private: new.private,
         };
-        self.events.hub.whisper(&typing);
-        let reach = self.events.log.reach(account).await?;
+        self.context.events.hub.whisper(&typing);
+        let reach = self.context.events.log.reach(account).await?;
         Ok(reach.head_cursor())
     }
 }

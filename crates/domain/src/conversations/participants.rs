@@ -18,11 +18,12 @@ use sea_orm::{
 };
 
 use crate::{
-    Chat,
     auth::caller::Caller,
+    context::Context,
     conversations::{assignment, rows::save},
     messages::rules::changed_with,
     page::{Page, PageRequest},
+    people::members::list_agents,
     write::{
         Write,
         call::{Answer, Call},
@@ -41,25 +42,37 @@ pub enum ParticipantsPatch {
     Set(Vec<UserId>),
 }
 
-/// Who takes part after a change.
+/// The participants after a change.
 #[derive(Clone, Debug)]
-pub struct Participants {
-    /// All, by id.
+pub struct ChangedParticipants {
+    /// All participants, in the order in which they became members.
     pub all: Vec<Arc<Agent>>,
-    /// Those who did not before.
+    /// Those who were not participants before.
     pub added: Vec<Arc<Agent>>,
 }
 
-impl ResponseSubject for Participants {}
+impl ResponseSubject for ChangedParticipants {}
 
-impl Chat {
-    /// Who takes part in a conversation, by name.
+/// The participants of conversations.
+#[derive(Clone, Debug)]
+pub struct Participants {
+    context: Arc<Context>,
+}
+
+impl Participants {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// A page of the participants of a conversation, by name.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to its inbox.
-    pub async fn participants(&self, caller: &Caller, account: AccountId, id: ConversationId, page: &PageRequest) -> Result<Page<Agent>> {
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn list(&self, caller: &Caller, account: AccountId, id: ConversationId, page: &PageRequest) -> Result<Page<Agent>> {
         let access = caller.access(account)?;
-        let db = self.db.read();
+        let db = self.context.db.read();
         let conversation = load::conversation(db, &load::account(db, account).await?, id).await?;
         access.inbox(conversation.row.inbox_id)?;
         let mut users = Query::select();
@@ -68,21 +81,23 @@ impl Chat {
             .from(conversation_participant::Entity)
             .and_where(Expr::col(conversation_participant::Column::AccountId).eq(account.0))
             .and_where(Expr::col(conversation_participant::Column::ConversationId).eq(id.0));
-        self.agents_among(account, users, page).await
+        list_agents(&self.context.db, account, users, page).await
     }
 
-    /// Changes who takes part. Members who could not be assigned in the inbox are left out.
+    /// Changes the participants of a conversation. Members who cannot be assigned in the inbox are left out.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to its inbox; [`Error::Invalid`] when somebody to add is no member.
-    pub async fn change_participants(
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox; [`Error::Invalid`] if a user to add is not a member of the
+    /// account.
+    pub async fn update(
         &self,
-        call: Call<Participants>,
+        call: Call<ChangedParticipants>,
         id: ConversationId,
         patch: ParticipantsPatch,
-    ) -> Result<Answer<Participants>> {
+    ) -> Result<Answer<ChangedParticipants>> {
         let access = call.caller.write_access(call.account)?.clone();
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = Arc::clone(write.account());
@@ -111,7 +126,7 @@ impl Chat {
                     let mut all: Vec<_> = agents.into_values().collect();
                     all.sort_by_key(|agent| (agent.membership.created_at, agent.user.id));
                     let added = all.iter().filter(|agent| !before.contains(&agent.user.id)).cloned().collect();
-                    Ok(Participants { all, added })
+                    Ok(ChangedParticipants { all, added })
                 })
             })
             .await

@@ -22,8 +22,7 @@ use sea_orm::{
 };
 
 use crate::{
-    Chat,
-    conversations::status,
+    conversations::{Conversations, status},
     inboxes::delete_conversations,
     messages::rules::{add_activity, changed_with},
     write::{
@@ -32,19 +31,20 @@ use crate::{
     },
 };
 
-impl Chat {
+impl Conversations {
     /// Deletes a conversation with its messages.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] for agents.
-    pub async fn delete_conversation(&self, call: Call<()>, id: ConversationId) -> Result<Answer<()>> {
+    pub async fn delete(&self, call: Call<()>, id: ConversationId) -> Result<Answer<()>> {
         call.caller.write_access(call.account)?;
         let caller = Arc::clone(&call.caller);
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = Arc::clone(write.account());
-                    // Looked up before the role is: a missing one is missing for everybody.
+                    // Loaded before the role is checked: every caller gets `NotFound` for a missing conversation.
                     let conversation = load::conversation(&write.txn, &account, id).await?;
                     caller.administer(account.id)?;
                     let mut ids = Query::select();

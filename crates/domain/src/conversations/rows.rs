@@ -1,5 +1,6 @@
 //! Storing what a command did to a conversation, and reading what it answers with.
 
+use crate::auth::caller::Caller;
 use crate::write::Write;
 use parley_eventlog::kind::EventKind;
 use parley_storage::joined::Agent;
@@ -10,7 +11,7 @@ use parley_storage::load;
 use parley_types::error::Error;
 use parley_types::error::Result;
 use parley_types::error::Rule;
-use parley_types::id::UserId;
+use parley_types::id::{AccountId, ConversationId, UserId};
 use sea_orm::ActiveModelTrait;
 use sea_orm::IntoActiveModel;
 use std::sync::Arc;
@@ -52,6 +53,23 @@ pub(crate) async fn summary_of(
     summary.last = fresh(conversation.row.last_message_id, summary.last);
     summary.last_non_activity = fresh(conversation.row.last_non_activity_message_id, summary.last_non_activity);
     Ok(ConversationSummary { conversation, ..summary })
+}
+
+/// A conversation with its newest messages, if the caller may read it.
+///
+/// # Errors
+/// [`Error::NotMember`]; [`Error::NotFound`]; [`Error::Denied`] without access to its inbox.
+pub(crate) async fn read_summary(
+    db: &impl sea_orm::ConnectionTrait,
+    caller: &Caller,
+    account: AccountId,
+    id: ConversationId,
+) -> Result<ConversationSummary> {
+    let access = caller.access(account)?;
+    let account = load::account(db, account).await?;
+    let summary = load::summary(db, &account, id).await?;
+    access.conversation(&summary.conversation.row)?;
+    Ok(summary)
 }
 
 /// A user that a conversation may be assigned to.

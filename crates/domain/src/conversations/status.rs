@@ -12,9 +12,9 @@ use parley_storage::{
 use parley_types::{error::Result, id::ConversationId, time::Micros};
 
 use crate::{
-    Chat,
     auth::caller::Access,
     conversations::{
+        Conversations,
         assignment::{assign, assign_automatically},
         rows::{save, summary_of},
     },
@@ -28,12 +28,13 @@ use crate::{
     },
 };
 
-impl Chat {
-    /// Sets the status; none toggles it. With when a snoozed one opens again.
+impl Conversations {
+    /// Sets the status of a conversation, or toggles it between open and resolved if `status` is `None`. `until` is the time at which a
+    /// snoozed conversation reopens.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] without access to its inbox.
-    pub async fn update_conversation_status(
+    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] without access to the inbox.
+    pub async fn update_status(
         &self,
         call: Call<StatusSet>,
         id: ConversationId,
@@ -41,7 +42,8 @@ impl Chat {
         until: Option<Micros>,
     ) -> Result<Answer<StatusSet>> {
         let access = call.caller.write_access(call.account)?.clone();
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = Arc::clone(write.account());
@@ -51,7 +53,7 @@ impl Chat {
                     if !write.set.drafts().is_empty() {
                         save(write, &mut conversation).await?;
                     }
-                    // Activity lines are stored after the verb; the summary is made from what is in hand.
+                    // Activity messages are stored after this closure, so the summary takes the newest message from the unit of work.
                     let newest = write.set.newest_message().cloned();
                     let conversation = summary_of(conversation, newest.as_ref(), &write.txn).await?;
                     Ok(StatusSet { conversation, handed_off })

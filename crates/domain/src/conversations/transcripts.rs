@@ -1,7 +1,7 @@
 //! Transcripts: what was said in a conversation, by mail. They wait in a table until the server of mails has taken them, so none is lost
 //! with a process.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use chrono::DateTime;
 use parley_storage::{
@@ -21,7 +21,8 @@ use sea_orm::{
 };
 
 use crate::{
-    Chat,
+    context::Context,
+    conversations::rows::read_summary,
     mail::Mailer,
     search::scan,
     write::call::{Answer, Call},
@@ -44,26 +45,43 @@ const TURN: Duration = Duration::from_mins(10);
 /// Mails that are sent in one go.
 const TOGETHER: u64 = 20;
 
-impl Chat {
-    /// Has the conversation's messages sent to an address, without private notes and activity lines.
+/// Transcripts of conversations, sent by e-mail.
+#[derive(Clone, Debug)]
+pub struct Transcripts {
+    context: Arc<Context>,
+    /// Whether the server sends e-mails.
+    is_enabled: bool,
+}
+
+impl Transcripts {
+    pub(crate) fn new(context: &Arc<Context>, is_enabled: bool) -> Self {
+        Self {
+            context: Arc::clone(context),
+            is_enabled,
+        }
+    }
+
+    /// Queues an e-mail with the messages of a conversation, without private notes and activity messages.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox; [`Error::Busy`] after too many within an hour;
-    /// [`Error::Precondition`] where no mails are sent.
-    pub async fn send_transcript(&self, call: Call<()>, id: ConversationId, email: String) -> Result<Answer<()>> {
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox; [`Error::Busy`] above the account's hourly limit;
+    /// [`Error::Precondition`] if the server does not send e-mails.
+    pub async fn send(&self, call: Call<()>, id: ConversationId, email: String) -> Result<Answer<()>> {
         let account = call.account;
         call.caller.write_access(account)?;
-        let conversation = self.conversation(&call.caller, account, id).await?;
-        if !self.mails {
+        let conversation = read_summary(self.context.db.read(), &call.caller, account, id).await?;
+        if !self.is_enabled {
             return Err(Error::Precondition("no mails are sent here: mail.url is not set"));
         }
         let messages = self.newest_messages(account, id).await?;
         let body = write(&conversation, &messages);
-        self.writer
+        self.context
+            .writer
             .write(call, move |transaction| {
                 Box::pin(async move {
                     let account: AccountId = transaction.account().id;
-                    // The text was read before. Under the lock of the account it is certain that the contact was not erased since.
+                    // The text was read before this transaction. Under the lock of the account, an existing conversation proves that its contact was
+                    // not erased in between.
                     let mut there = load::conversations(&transaction.txn, transaction.account(), &[id]).await?;
                     if there.pop().is_none() {
                         return Err(Error::not_found("conversation", id));
@@ -85,7 +103,7 @@ impl Chat {
                         subject: Set(subject(id)),
                         body: Set(body),
                         created_at: Set(now),
-                        // At once, whatever the clocks of other replicas show.
+                        // Due immediately, whatever the clocks of other replicas show.
                         next_try_at: Set(Micros::default()),
                         tries: Set(0),
                         ..Default::default()
@@ -97,7 +115,7 @@ impl Chat {
             .await
     }
 
-    /// The newest messages without private notes and activity lines, oldest first, as many as a transcript may hold.
+    /// The newest messages, oldest first, without private notes and activity messages, within the size limits of a transcript.
     async fn newest_messages(&self, account: AccountId, id: ConversationId) -> Result<Vec<Message>> {
         let public = message::Entity::find()
             .filter(message::Column::AccountId.eq(account))
@@ -106,7 +124,7 @@ impl Chat {
             .filter(message::Column::MessageType.ne(MessageType::Activity))
             .order_by_desc(message::Column::Id)
             .limit(MESSAGES);
-        let db = self.db.read();
+        let db = self.context.db.read();
         let sized = scan::sizes(public, db).await?;
         let rows = scan::with_ids(account, scan::prefix(&sized, BYTES))
             .order_by_asc(message::Column::Id)

@@ -14,9 +14,8 @@ use parley_types::{
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::{
-    Chat,
     auth::caller::Caller,
-    conversations::{assignment::assign_automatically, rows::save},
+    conversations::{Conversations, assignment::assign_automatically, rows::save},
     messages::rules::set_status,
     write::{Write, call::Call},
 };
@@ -24,12 +23,13 @@ use crate::{
 /// How many are woken at once.
 const BATCH: u64 = 200;
 
-impl Chat {
-    /// Opens the snoozed conversations whose time has come, and says how many were looked at; there may be more.
+impl Conversations {
+    /// Reopens the snoozed conversations whose time has come, a bounded number per call. Returns how many were examined; there may be more.
     ///
     /// # Errors
-    /// When the database fails, or the writer is busy; those that were opened stay open.
-    pub async fn wake_snoozed(&self) -> Result<usize> {
+    /// [`parley_types::error::Error::Database`] if a query fails; [`parley_types::error::Error::Busy`] if the writer's queue is full.
+    /// Conversations that were already reopened stay open.
+    pub async fn unsnooze_due(&self) -> Result<usize> {
         use conversation::Column;
         let due = conversation::Entity::find()
             .select_only()
@@ -39,8 +39,8 @@ impl Chat {
             .order_by_asc(Column::SnoozedUntil)
             .limit(BATCH)
             .into_tuple()
-            .all(self.db.read());
-        let mut due: Vec<(AccountId, ConversationId)> = self.db.in_time(async { Ok(due.await?) }).await?;
+            .all(self.context.db.read());
+        let mut due: Vec<(AccountId, ConversationId)> = self.context.db.in_time(async { Ok(due.await?) }).await?;
         due.sort_unstable();
         for group in due.chunk_by(|one, next| one.0 == next.0) {
             let ids: Vec<ConversationId> = group.iter().map(|(_, id)| *id).collect();
@@ -50,7 +50,7 @@ impl Chat {
                 key: None,
                 traceparent: String::new(),
             };
-            self.writer.write(call, move |write| Box::pin(wake(write, ids))).await?;
+            self.context.writer.write(call, move |write| Box::pin(wake(write, ids))).await?;
         }
         Ok(due.len())
     }

@@ -61,7 +61,7 @@ pub struct Config {
     pub base_url: String,
 }
 
-/// The verbs of files. Cheap to clone.
+/// Uploaded files and their links. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Files {
     db: Database,

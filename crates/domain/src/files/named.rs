@@ -1,25 +1,27 @@
-//! Reading the names of what shall hang on messages.
+//! Resolves the names of uploads in new messages.
 
 use parley_types::error::{Error, Result, Rule, Violation};
 
 use super::{
+    Files,
     claims::{field, unknown},
     new_attachment::{Hanging, NewAttachment},
 };
-use crate::{Chat, messages::new_message::NewMessage};
+use crate::messages::new_message::NewMessage;
 
-impl Chat {
-    /// Reads the names of what shall hang on the messages. Nothing is stored: that is done with the messages, if they are.
+impl Files {
+    /// Verifies the upload names in new messages and replaces them by the ids of the uploads. Nothing is stored: the uploads are attached
+    /// together with the messages.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for too many, and for names that nobody signed.
-    pub(crate) fn find_uploads(&self, messages: Vec<&mut NewMessage>) -> Result<()> {
+    /// [`Error::Invalid`] for too many attachments, and for names without a valid signature.
+    pub(crate) fn resolve_uploads(&self, messages: Vec<&mut NewMessage>) -> Result<()> {
         if messages.iter().all(|new| new.wanted.is_empty()) {
             return Ok(());
         }
         let count = messages.len();
         let mut violations = Vec::new();
-        let most = self.files.max_per_message();
+        let most = self.max_per_message();
         for (nth, new) in messages.into_iter().enumerate() {
             if new.wanted.len() > most {
                 let text = format!("must have at most {most} entries");
@@ -27,7 +29,7 @@ impl Chat {
             }
             for (at, wanted) in std::mem::take(&mut new.wanted).into_iter().enumerate() {
                 match wanted {
-                    NewAttachment::Upload(name) => match self.files.upload_of(&name) {
+                    NewAttachment::Upload(name) => match self.upload_of(&name) {
                         Some(id) => new.hanging.push(Hanging::Upload(id)),
                         None => violations.push(unknown(nth, count, at)),
                     },

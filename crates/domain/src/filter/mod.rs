@@ -9,7 +9,7 @@ mod keys;
 mod lookup;
 mod model;
 mod operator;
-pub mod results;
+pub(crate) mod resolve;
 pub(crate) mod selectivity;
 mod test;
 mod value;

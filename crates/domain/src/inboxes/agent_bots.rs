@@ -21,10 +21,11 @@ use sea_orm::{
 };
 
 use crate::{
-    Chat,
     auth::caller::Caller,
+    context::Context,
+    inboxes::{Inboxes, authorize_change},
     page::{self, Page, PageRequest, Sort},
-    people::announcements::{self, About},
+    people::outbox::{self, Outbox, OutboxSubject},
     write::{
         Write,
         call::{Answer, Call},
@@ -80,12 +81,24 @@ impl AgentBotPatch {
     }
 }
 
-impl Chat {
-    /// Makes a bot of an account, or, without one, of the installation.
+/// Agent bots, and the inboxes that they are connected to.
+#[derive(Clone, Debug)]
+pub struct AgentBots {
+    context: Arc<Context>,
+}
+
+impl AgentBots {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Creates a bot of an account or, if `account` is `None`, of the installation.
     ///
     /// # Errors
     /// [`Error::Denied`].
-    pub async fn create_agent_bot(&self, call: Call<AgentBot>, account: Option<AccountId>, new: NewAgentBot) -> Result<Answer<AgentBot>> {
+    pub async fn create(&self, call: Call<AgentBot>, account: Option<AccountId>, new: NewAgentBot) -> Result<Answer<AgentBot>> {
         let insert = move |at: Micros| agent_bot::ActiveModel {
             account_id: Set(account),
             name: Set(new.name),
@@ -98,13 +111,14 @@ impl Chat {
         };
         let Some(account) = account else {
             call.caller.platform()?;
-            return once(&self.db, call, move |txn| {
+            return once(&self.context.db, call, move |txn| {
                 Box::pin(async move { Ok((Arc::new(insert(Micros::now()).insert(txn).await?), None)) })
             })
             .await;
         };
         call.caller.administer_or_platform(account)?;
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let bot = Arc::new(insert(write.set.at).insert(&write.txn).await?);
@@ -117,28 +131,28 @@ impl Chat {
             .await
     }
 
-    /// One bot that the account may use; without an account, any, for the operator.
+    /// One bot that the account may use. If `account` is `None`, any bot, for the operator.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::NotMember`].
-    pub async fn agent_bot(&self, caller: &Caller, account: Option<AccountId>, id: AgentBotId) -> Result<AgentBot> {
+    /// [`Error::NotFound`]; [`Error::NotMember`]; [`Error::Denied`] for everyone but the operator if `account` is `None`.
+    pub async fn get(&self, caller: &Caller, account: Option<AccountId>, id: AgentBotId) -> Result<AgentBot> {
         look(caller, account)?;
-        self.known(account, id).await
+        self.find(account, id).await
     }
 
-    async fn known(&self, account: Option<AccountId>, id: AgentBotId) -> Result<AgentBot> {
+    async fn find(&self, account: Option<AccountId>, id: AgentBotId) -> Result<AgentBot> {
         if let Some(account) = account {
-            return load::agent_bot(self.db.read(), account, id).await;
+            return load::agent_bot(self.context.db.read(), account, id).await;
         }
-        let row = agent_bot::Entity::find_by_id(id).one(self.db.read()).await?;
+        let row = agent_bot::Entity::find_by_id(id).one(self.context.db.read()).await?;
         row.map(Arc::new).ok_or_else(|| Error::not_found("agent_bot", id))
     }
 
-    /// The bots that the account may use, by id; without an account, all, for the operator.
+    /// A page of the bots that the account may use, by id. If `account` is `None`, all bots, for the operator.
     ///
     /// # Errors
-    /// [`Error::NotMember`]; [`Error::Denied`].
-    pub async fn agent_bots(&self, caller: &Caller, account: Option<AccountId>, page: &PageRequest) -> Result<Page<agent_bot::Model>> {
+    /// [`Error::NotMember`]; [`Error::Denied`] for everyone but the operator if `account` is `None`.
+    pub async fn list(&self, caller: &Caller, account: Option<AccountId>, page: &PageRequest) -> Result<Page<agent_bot::Model>> {
         look(caller, account)?;
         let mut query = agent_bot::Entity::find();
         if let Some(account) = account {
@@ -147,9 +161,9 @@ impl Chat {
                 .add(agent_bot::Column::AccountId.eq(account));
             query = query.filter(usable);
         }
-        let ids = page::ids(self.db.read(), query, agent_bot::Column::Id, &Sort::by_id(false), page).await?;
+        let ids = page::ids(self.context.db.read(), query, agent_bot::Column::Id, &Sort::by_id(false), page).await?;
         page::rows(
-            self.db.read(),
+            self.context.db.read(),
             agent_bot::Entity::find(),
             agent_bot::Column::Id,
             |row| row.id.0,
@@ -158,13 +172,13 @@ impl Chat {
         .await
     }
 
-    /// The bot to change: with an account only that account's own.
+    /// The bot to change, if the caller may change it. With an account, only a bot of that account qualifies.
     async fn owned(&self, caller: &Caller, account: Option<AccountId>, id: AgentBotId) -> Result<AgentBot> {
         match account {
             Some(account) => caller.administer_or_platform(account)?,
             None => caller.platform()?,
         }
-        let bot = self.known(account, id).await?;
+        let bot = self.find(account, id).await?;
         if account.is_some() && bot.account_id.is_none() {
             return Err(Error::Denied("only a platform token may change a bot of the installation"));
         }
@@ -175,7 +189,7 @@ impl Chat {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
-    pub async fn update_agent_bot(
+    pub async fn update(
         &self,
         mut call: Call<AgentBot>,
         account: Option<AccountId>,
@@ -183,12 +197,13 @@ impl Chat {
         patch: AgentBotPatch,
     ) -> Result<Answer<AgentBot>> {
         let bot = match self.owned(&call.caller, account, id).await {
-            Err(gone @ Error::NotFound { .. }) => return replayed(&self.db, &call).await?.ok_or(gone),
+            Err(gone @ Error::NotFound { .. }) => return replayed(&self.context.db, &call).await?.ok_or(gone),
             found => found?,
         };
         let answer = if let Some(account) = bot.account_id {
             call.account = account;
-            self.writer
+            self.context
+                .writer
                 .write(call, move |write| {
                     Box::pin(async move {
                         let (bot, changes) = changed(&write.txn, id, patch, write.set.at).await?;
@@ -205,38 +220,41 @@ impl Chat {
                 .await
         } else {
             let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
-            let answer = once(&self.db, call, move |txn| {
+            let answer = once(&self.context.db, call, move |txn| {
                 Box::pin(async move {
                     let at = Micros::now();
                     let (bot, changes) = changed(txn, id, patch, at).await?;
                     if !changes.is_empty() {
-                        announcements::note(txn, About::AgentBot(id), at).await?;
+                        outbox::record(txn, OutboxSubject::AgentBot(id), at).await?;
                     }
                     Ok((bot, None))
                 })
             })
             .await;
             if answer.is_ok() {
-                self.announce(&caller, &traceparent, About::AgentBot(id)).await;
+                Outbox::new(&self.context)
+                    .deliver(&caller, &traceparent, OutboxSubject::AgentBot(id))
+                    .await;
             }
             answer
         };
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
 
-    /// Deletes a bot: it leaves its inboxes, and its tokens are revoked.
+    /// Deletes a bot, disconnects it from its inboxes and revokes its tokens.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
-    pub async fn delete_agent_bot(&self, mut call: Call<()>, account: Option<AccountId>, id: AgentBotId) -> Result<Answer<()>> {
+    pub async fn delete(&self, mut call: Call<()>, account: Option<AccountId>, id: AgentBotId) -> Result<Answer<()>> {
         let bot = match self.owned(&call.caller, account, id).await {
-            Err(gone @ Error::NotFound { .. }) => return replayed(&self.db, &call).await?.ok_or(gone),
+            Err(gone @ Error::NotFound { .. }) => return replayed(&self.context.db, &call).await?.ok_or(gone),
             found => found?,
         };
         let answer = if let Some(account) = bot.account_id {
             call.account = account;
-            self.writer
+            self.context
+                .writer
                 .write(call, move |write| {
                     Box::pin(async move {
                         disconnect(write, id).await?;
@@ -256,30 +274,31 @@ impl Chat {
                 };
                 self.remove_from(call, id).await?;
             }
-            once(&self.db, call, move |txn| {
+            once(&self.context.db, call, move |txn| {
                 Box::pin(async move { Ok((remove(txn, id).await?, None)) })
             })
             .await
         };
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
 
-    /// The accounts that have a bot in an inbox.
+    /// The accounts in which a bot is connected to an inbox.
     async fn connected(&self, id: AgentBotId) -> Result<HashSet<AccountId>> {
         let accounts: Vec<AccountId> = inbox::Entity::find()
             .select_only()
             .column(inbox::Column::AccountId)
             .filter(inbox::Column::AgentBotId.eq(id))
             .into_tuple()
-            .all(self.db.write())
+            .all(self.context.db.write())
             .await?;
         Ok(accounts.into_iter().collect())
     }
 
-    /// Takes a bot of the installation out of an account's inboxes before it goes, and tells of that.
+    /// Disconnects a bot of the installation from the inboxes of an account before the bot is deleted, and appends the event of its deletion.
     async fn remove_from(&self, call: Call<()>, id: AgentBotId) -> Result<()> {
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let bot = load::agent_bot(&write.txn, write.account().id, id).await?;
@@ -292,31 +311,27 @@ impl Chat {
             .map(drop)
     }
 
-    /// The bot of an inbox, and whether it answers.
+    /// The bot that an inbox is connected to, and whether it is active there.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
-    pub async fn inbox_agent_bot(&self, caller: &Caller, account: AccountId, id: InboxId) -> Result<Option<(AgentBot, bool)>> {
-        let inbox = self.inbox(caller, account, id).await?;
+    pub async fn of_inbox(&self, caller: &Caller, account: AccountId, id: InboxId) -> Result<Option<(AgentBot, bool)>> {
+        let inbox = Inboxes::new(&self.context).get(caller, account, id).await?;
         let Some(bot) = inbox.row.agent_bot_id else {
             return Ok(None);
         };
-        let bots = load::agent_bots(self.db.read(), account, [bot].into_iter()).await?;
+        let bots = load::agent_bots(self.context.db.read(), account, [bot].into_iter()).await?;
         Ok(bots.into_values().next().map(|bot| (bot, inbox.row.agent_bot_active)))
     }
 
-    /// Gives an inbox a bot and says whether it answers, or takes it away.
+    /// Connects an inbox to a bot, active or not, or disconnects it if `bot` is `None`.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the inbox or the bot; [`Error::Denied`].
-    pub async fn set_inbox_agent_bot(
-        &self,
-        call: Call<Arc<Inbox>>,
-        id: InboxId,
-        bot: Option<(AgentBotId, bool)>,
-    ) -> Result<Answer<Arc<Inbox>>> {
-        self.may_change_inbox(&call.caller, call.account, id).await?;
+    pub async fn set_of_inbox(&self, call: Call<Arc<Inbox>>, id: InboxId, bot: Option<(AgentBotId, bool)>) -> Result<Answer<Arc<Inbox>>> {
+        authorize_change(&self.context.db, &call.caller, call.account, id).await?;
         let answer = self
+            .context
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -328,7 +343,7 @@ impl Chat {
                 })
             })
             .await;
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
 }

@@ -21,10 +21,14 @@ use sea_orm::{
 };
 
 use crate::{
-    Chat,
     auth::caller::Caller,
+    context::Context,
+    inboxes::authorize_change,
     page::{Page, PageRequest},
-    people::{members::Edit, teams::ids},
+    people::{
+        members::{Edit, list_agents},
+        teams::ids,
+    },
     write::{
         Write,
         call::{Answer, Call},
@@ -68,14 +72,26 @@ async fn store(write: &Write, inbox: InboxId, before: &HashSet<UserId>, after: &
     Ok(())
 }
 
-impl Chat {
-    /// The members of an inbox, by name.
+/// The members of inboxes.
+#[derive(Clone, Debug)]
+pub struct InboxMembers {
+    context: Arc<Context>,
+}
+
+impl InboxMembers {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// A page of the members of an inbox, by name.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] for agents who are none of them.
-    pub async fn inbox_members(&self, caller: &Caller, account: AccountId, inbox: InboxId, page: &PageRequest) -> Result<Page<Agent>> {
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn list(&self, caller: &Caller, account: AccountId, inbox: InboxId, page: &PageRequest) -> Result<Page<Agent>> {
         let access = caller.access(account)?;
-        load::inbox(self.db.read(), account, inbox).await?;
+        load::inbox(self.context.db.read(), account, inbox).await?;
         access.inbox(inbox)?;
         let mut members = Query::select();
         members
@@ -83,22 +99,17 @@ impl Chat {
             .from(inbox_member::Entity)
             .and_where(Expr::col(inbox_member::Column::AccountId).eq(account.0))
             .and_where(Expr::col(inbox_member::Column::InboxId).eq(inbox.0));
-        self.agents_among(account, members, page).await
+        list_agents(&self.context.db, account, members, page).await
     }
 
-    /// Changes who works in an inbox. Answers all who do afterwards, by name.
+    /// Changes the members of an inbox. Returns all members after the change, by name.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`]; [`Error::Invalid`] for users who are no members of the account.
-    pub async fn edit_inbox_members(
-        &self,
-        call: Call<Vec<Agent>>,
-        inbox: InboxId,
-        edit: Edit,
-        users: Vec<UserId>,
-    ) -> Result<Answer<Vec<Agent>>> {
-        self.may_change_inbox(&call.caller, call.account, inbox).await?;
+    /// [`Error::NotFound`]; [`Error::Denied`]; [`Error::Invalid`] if a user is not a member of the account.
+    pub async fn edit(&self, call: Call<Vec<Agent>>, inbox: InboxId, edit: Edit, users: Vec<UserId>) -> Result<Answer<Vec<Agent>>> {
+        authorize_change(&self.context.db, &call.caller, call.account, inbox).await?;
         let answer = self
+            .context
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -128,15 +139,16 @@ impl Chat {
                 })
             })
             .await;
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
 
-    /// Whom conversations of all these inboxes can be assigned to: who works in all of them, and administrators, by name.
+    /// A page of the agents to whom conversations of all these inboxes can be assigned: members of all of them, and administrators, by
+    /// name.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an inbox; [`Error::Denied`] for one that the caller does not work in.
-    pub async fn assignable_agents(
+    /// [`Error::NotFound`] for an inbox; [`Error::Denied`] without access to one.
+    pub async fn list_assignable(
         &self,
         caller: &Caller,
         account: AccountId,
@@ -151,7 +163,7 @@ impl Chat {
             .filter(inbox::Column::AccountId.eq(account))
             .filter(inbox::Column::Id.is_in(wanted.iter().copied()))
             .into_tuple()
-            .all(self.db.read())
+            .all(self.context.db.read())
             .await?;
         let known: HashSet<InboxId> = known.into_iter().collect();
         if let Some(missing) = inboxes.difference(&known).min() {
@@ -181,6 +193,6 @@ impl Chat {
                     .add(Expr::col(membership::Column::Role).eq(Role::Administrator as i16))
                     .add(Expr::col(membership::Column::UserId).in_subquery(all)),
             );
-        self.agents_among(account, users, page).await
+        list_agents(&self.context.db, account, users, page).await
     }
 }

@@ -10,6 +10,7 @@ use parley_eventlog::{
     kind::EventKind,
 };
 use parley_storage::{
+    Database,
     entity::{
         api_channel, attachment, contact_inbox, conversation, conversation_participant, inbox,
         kind::{ChannelType, SenderNameType, SubjectKind},
@@ -33,8 +34,8 @@ use serde_json::{Value as Json, json};
 
 use crate::files::rows;
 use crate::{
-    Chat,
     auth::caller::Caller,
+    context::Context,
     files::avatars,
     messages::liquid,
     page::{self, Page, PageRequest, Sort},
@@ -131,7 +132,8 @@ impl NewInbox {
     /// Checks the texts that are rendered when rules send them.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Invalid`] that names the first setting whose template cannot be rendered; [`parley_types::error::Error::Busy`].
+    /// [`parley_types::error::Error::Invalid`] that names the first setting whose template cannot be rendered;
+    /// [`parley_types::error::Error::Busy`].
     pub async fn check_templates(&self) -> Result<()> {
         let survey = self.csat_config.get("message").and_then(Json::as_str);
         liquid::check("inbox.greeting_message", self.greeting_message.as_deref()).await?;
@@ -266,17 +268,31 @@ pub async fn insert(
     })
 }
 
-impl Chat {
-    /// Makes an inbox. Nobody is a member of it yet.
+/// The inboxes of accounts.
+#[derive(Clone, Debug)]
+pub struct Inboxes {
+    context: Arc<Context>,
+}
+
+impl Inboxes {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Creates an inbox without members.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Denied`].
-    pub async fn create_inbox(&self, call: Call<Arc<Inbox>>, new: NewInbox) -> Result<Answer<Arc<Inbox>>> {
+    /// [`parley_types::error::Error::Denied`]; [`parley_types::error::Error::Invalid`] for a template that cannot be rendered, or for
+    /// attributes that are too large.
+    pub async fn create(&self, call: Call<Arc<Inbox>>, new: NewInbox) -> Result<Answer<Arc<Inbox>>> {
         call.caller.administer(call.account)?;
         new.check_attributes(&NewInbox::named(&new.name))?;
         new.check_templates().await?;
-        let (files, mut new) = (self.files.clone(), new);
-        self.writer
+        let (files, mut new) = (self.context.files.clone(), new);
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     avatars::replace(&files, write, "inbox.avatar_url", "", &mut new.avatar_url).await?;
@@ -294,19 +310,19 @@ impl Chat {
     /// One inbox.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] for agents who are no members of it.
-    pub async fn inbox(&self, caller: &Caller, account: AccountId, id: InboxId) -> Result<Arc<Inbox>> {
+    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] for agents who are not members of it.
+    pub async fn get(&self, caller: &Caller, account: AccountId, id: InboxId) -> Result<Arc<Inbox>> {
         let access = caller.access(account)?;
-        let inbox = load::inbox(self.db.read(), account, id).await?;
+        let inbox = load::inbox(self.context.db.read(), account, id).await?;
         access.inbox(id)?;
         Ok(inbox)
     }
 
-    /// The inboxes that the caller may see, by name.
+    /// A page of the inboxes that the caller may see, by name.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotMember`].
-    pub async fn inboxes(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<Inbox>> {
+    pub async fn list(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<Inbox>> {
         let access = caller.access(account)?;
         let mut query = inbox::Entity::find().filter(inbox::Column::AccountId.eq(account));
         if let Some(only) = &access.inboxes {
@@ -321,7 +337,7 @@ impl Chat {
             nullable: false,
             descending: false,
         };
-        let db = self.db.read();
+        let db = self.context.db.read();
         let ids = page::ids(db, query, inbox::Column::Id, &sort, page).await?;
         let backend = db.get_database_backend();
         let channel = format!(
@@ -337,27 +353,29 @@ impl Chat {
         Ok(ids.with(inboxes, |inbox| inbox.row.id.0))
     }
 
-    /// Asks for an inbox, and then for the role that changes it: who may not learns first that it is there.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`].
-    pub async fn may_change_inbox(&self, caller: &Caller, account: AccountId, id: InboxId) -> Result<()> {
-        caller.administer_seen(account, load::inbox(self.db.read(), account, id)).await
-    }
-
-    /// Changes an inbox.
+    /// Checks that an inbox exists, and then that the caller may change it, so that an unauthorised caller still gets [`parley_types::error::Error::NotFound`]
+    /// for an inbox that does not exist.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`].
-    pub async fn update_inbox(
+    pub async fn authorize_change(&self, caller: &Caller, account: AccountId, id: InboxId) -> Result<()> {
+        authorize_change(&self.context.db, caller, account, id).await
+    }
+
+    /// Applies `patch` to the settings of an inbox.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`].
+    pub async fn update(
         &self,
         call: Call<Arc<Inbox>>,
         id: InboxId,
         patch: impl FnOnce(&mut NewInbox) + Send + 'static,
     ) -> Result<Answer<Arc<Inbox>>> {
-        self.may_change_inbox(&call.caller, call.account, id).await?;
-        let files = self.files.clone();
-        self.writer
+        authorize_change(&self.context.db, &call.caller, call.account, id).await?;
+        let files = self.context.files.clone();
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let inbox = load::inbox(&write.txn, write.account().id, id).await?;
@@ -392,14 +410,15 @@ impl Chat {
             .await
     }
 
-    /// Deletes an inbox with everything in it.
+    /// Deletes an inbox with its conversations and sessions.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`].
-    pub async fn delete_inbox(&self, call: Call<()>, id: InboxId) -> Result<Answer<()>> {
-        self.may_change_inbox(&call.caller, call.account, id).await?;
-        let files = self.files.clone();
-        self.writer
+    pub async fn delete(&self, call: Call<()>, id: InboxId) -> Result<Answer<()>> {
+        authorize_change(&self.context.db, &call.caller, call.account, id).await?;
+        let files = self.context.files.clone();
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = write.account().id;
@@ -425,6 +444,14 @@ impl Chat {
             })
             .await
     }
+}
+
+/// Checks that an inbox exists, and then that the caller may change it.
+///
+/// # Errors
+/// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`].
+pub(crate) async fn authorize_change(db: &Database, caller: &Caller, account: AccountId, id: InboxId) -> Result<()> {
+    caller.administer_seen(account, load::inbox(db.read(), account, id)).await
 }
 
 /// Deletes conversations with their messages, attachments and labels: a fixed number of statements.

@@ -35,8 +35,9 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::files::rows;
 use crate::{
-    Chat,
     auth::caller::{Access, Caller},
+    context::Context,
+    conversations::rows::read_summary,
     messages::{new_message::NewMessage, receipts::is_taken, rules::speaker},
     write::{
         Write,
@@ -86,78 +87,47 @@ pub struct MessagePatch {
 /// Messages that were made.
 pub type Created = Vec<Arc<Message>>;
 
-impl Chat {
-    /// Makes messages, all or none.
+/// The messages of conversations.
+#[derive(Clone, Debug)]
+pub struct Messages {
+    context: Arc<Context>,
+}
+
+impl Messages {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Creates messages, all or none.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`];
-    /// [`Error::Taken`] for a source id that must be unique; [`Error::Busy`].
-    pub async fn create_messages(&self, call: Call<Created>, mut items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
+    /// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`] above a conversation's
+    /// message rate; [`Error::Taken`] for a source id that must be unique; [`Error::Busy`] if the writer's queue is full.
+    pub async fn create(&self, call: Call<Created>, mut items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
         call.caller.write_access(call.account)?;
-        self.find_speakers(call.account, items.iter_mut().map(|(_, new)| new)).await?;
-        self.find_uploads(items.iter_mut().map(|(_, new)| new).collect())?;
+        resolve_speakers(self.context.db.read(), call.account, items.iter_mut().map(|(_, new)| new)).await?;
+        self.context.files.resolve_uploads(items.iter_mut().map(|(_, new)| new).collect())?;
         if items.iter().any(|(_, new)| new.is_template()) {
-            self.render_templates(&call, &mut items).await?;
+            render_templates(self.context.db.read(), &call, &mut items).await?;
         }
-        self.writer.write_batched(call, items).await
-    }
-
-    /// Renders the templates among new messages, with what their conversations hold now. What cannot be rendered, or is refused by the writer
-    /// anyway, stays as it is.
-    async fn render_templates(&self, call: &Call<Created>, items: &mut [(ConversationId, NewMessage)]) -> Result<()> {
-        let access = call.caller.write_access(call.account)?;
-        let db = self.db.read();
-        let account = load::account(db, call.account).await?;
-        let mut ids: Vec<ConversationId> = items.iter().filter(|(_, new)| new.is_template()).map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut conversations = load::conversations(db, &account, &ids).await?;
-        conversations.retain(|conversation| access.conversation(&conversation.row).is_ok());
-        let (mut requests, mut templates) = (Vec::new(), Vec::new());
-        for (id, new) in items.iter_mut().filter(|(_, new)| new.is_template()) {
-            new.rendered = true;
-            if let Some(conversation) = conversations.iter().find(|conversation| conversation.row.id == *id) {
-                requests.push(TextRequest {
-                    text: new.content.clone().unwrap_or_default(),
-                    conversation: conversation.clone(),
-                    sender: speaker(&call.caller, call.account, new.agent_bot.clone()),
-                });
-                templates.push(new);
-            }
-        }
-        let rendered = liquid::render(requests).await?;
-        for (new, text) in templates.into_iter().zip(rendered) {
-            new.content = text.or(new.content.take());
-        }
-        Ok(())
-    }
-
-    /// Looks up the bots in whose names messages shall be sent; most have none, and nothing is read for them.
-    pub(super) async fn find_speakers(&self, account: AccountId, messages: impl Iterator<Item = &mut NewMessage>) -> Result<()> {
-        let named: Vec<&mut NewMessage> = messages.filter(|new| new.agent_bot_id.is_some()).collect();
-        if named.is_empty() {
-            return Ok(());
-        }
-        let bots = load::agent_bots(self.db.read(), account, named.iter().filter_map(|new| new.agent_bot_id)).await?;
-        for new in named {
-            new.agent_bot = new.agent_bot_id.and_then(|id| bots.get(&id)).cloned();
-        }
-        Ok(())
+        self.context.writer.write_batched(call, items).await
     }
 
     /// One message.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
-    pub async fn message(&self, caller: &Caller, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<Message> {
+    pub async fn get(&self, caller: &Caller, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<Message> {
         let access = caller.access(account)?;
         if access.reach.is_some() {
-            // A contact's reach is seen in the conversation only.
-            self.conversation(caller, account, conversation).await?;
+            // What a contact session reaches is decided by the conversation.
+            read_summary(self.context.db.read(), caller, account, conversation).await?;
         }
-        let row = find(self.db.read(), account, conversation, id).await?;
+        let row = find(self.context.db.read(), account, conversation, id).await?;
         access.inbox(row.inbox_id)?;
-        let mut messages = load::with_senders(self.db.read(), account, vec![row]).await?;
+        let mut messages = load::with_senders(self.context.db.read(), account, vec![row]).await?;
         messages.pop().ok_or_else(|| Error::not_found("message", id))
     }
 
@@ -165,7 +135,7 @@ impl Chat {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
-    pub async fn messages(
+    pub async fn list(
         &self,
         caller: &Caller,
         account: AccountId,
@@ -173,7 +143,7 @@ impl Chat {
         query: MessageQuery,
     ) -> Result<MessagePage> {
         use message::Column;
-        let summary = self.conversation(caller, account, conversation).await?;
+        let summary = read_summary(self.context.db.read(), caller, account, conversation).await?;
         let mut select = message::Entity::find()
             .filter(Column::AccountId.eq(account))
             .filter(Column::ConversationId.eq(conversation));
@@ -194,22 +164,22 @@ impl Chat {
                 .filter(Column::MessageType.ne(MessageType::Activity));
         }
         let forward = query.after.is_some();
-        let (mut rows, more) = load::messages_within(self.db.read(), select, !forward, query.size).await?;
+        let (mut rows, more) = load::messages_within(self.context.db.read(), select, !forward, query.size).await?;
         if !forward {
             rows.reverse();
         }
         Ok(MessagePage {
-            messages: load::with_senders(self.db.read(), account, rows).await?,
+            messages: load::with_senders(self.context.db.read(), account, rows).await?,
             more,
             conversation: summary,
         })
     }
 
-    /// Changes a message's delivery status or content attributes. A status that would move the delivery back is ignored.
+    /// Changes a message's delivery status or content attributes. A status that would move the delivery backwards is ignored.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
-    pub async fn update_message(
+    pub async fn update(
         &self,
         call: Call<Message>,
         conversation: ConversationId,
@@ -235,11 +205,11 @@ impl Chat {
         .await
     }
 
-    /// Replaces a message by a fixed text.
+    /// Replaces the content of a message with a fixed text.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
-    pub async fn delete_message(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
+    pub async fn delete(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
         self.change(call, conversation, id, |row| {
             row.content = Some(DELETED.to_owned());
             row.content_type = ContentType::Text;
@@ -248,11 +218,11 @@ impl Chat {
         .await
     }
 
-    /// Sends a message again: its status is as at first, and what its content attributes said is gone.
+    /// Marks a message to be delivered again: resets its status to sent and clears its content attributes.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
-    pub async fn retry_message(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
+    pub async fn retry(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
         self.change(call, conversation, id, |row| {
             row.status = MessageStatus::Sent;
             row.content_attributes = json!({});
@@ -260,7 +230,7 @@ impl Chat {
         .await
     }
 
-    pub(super) async fn change(
+    pub(crate) async fn change(
         &self,
         call: Call<Message>,
         conversation: ConversationId,
@@ -268,12 +238,59 @@ impl Chat {
         patch: impl FnOnce(&mut message::Model) + Send + 'static,
     ) -> Result<Answer<Message>> {
         let access = call.caller.write_access(call.account)?.clone();
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move { changed(write, &access, conversation, id, patch).await })
             })
             .await
     }
+}
+
+/// Renders the templates among new messages with the current values of their conversations. The content of a message stays unchanged if it
+/// cannot be rendered, or if the caller has no access to the conversation: the writer rejects that message.
+async fn render_templates(db: &impl ConnectionTrait, call: &Call<Created>, items: &mut [(ConversationId, NewMessage)]) -> Result<()> {
+    let access = call.caller.write_access(call.account)?;
+    let account = load::account(db, call.account).await?;
+    let mut ids: Vec<ConversationId> = items.iter().filter(|(_, new)| new.is_template()).map(|(id, _)| *id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut conversations = load::conversations(db, &account, &ids).await?;
+    conversations.retain(|conversation| access.conversation(&conversation.row).is_ok());
+    let (mut requests, mut templates) = (Vec::new(), Vec::new());
+    for (id, new) in items.iter_mut().filter(|(_, new)| new.is_template()) {
+        new.rendered = true;
+        if let Some(conversation) = conversations.iter().find(|conversation| conversation.row.id == *id) {
+            requests.push(TextRequest {
+                text: new.content.clone().unwrap_or_default(),
+                conversation: conversation.clone(),
+                sender: speaker(&call.caller, call.account, new.agent_bot.clone()),
+            });
+            templates.push(new);
+        }
+    }
+    let rendered = liquid::render(requests).await?;
+    for (new, text) in templates.into_iter().zip(rendered) {
+        new.content = text.or(new.content.take());
+    }
+    Ok(())
+}
+
+/// Loads the bots on whose behalf messages are sent. Most messages name none, and nothing is read for them.
+pub(crate) async fn resolve_speakers(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    messages: impl Iterator<Item = &mut NewMessage>,
+) -> Result<()> {
+    let named: Vec<&mut NewMessage> = messages.filter(|new| new.agent_bot_id.is_some()).collect();
+    if named.is_empty() {
+        return Ok(());
+    }
+    let bots = load::agent_bots(db, account, named.iter().filter_map(|new| new.agent_bot_id)).await?;
+    for new in named {
+        new.agent_bot = new.agent_bot_id.and_then(|id| bots.get(&id)).cloned();
+    }
+    Ok(())
 }
 
 async fn find(db: &impl ConnectionTrait, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<message::Model> {

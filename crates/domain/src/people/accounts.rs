@@ -16,9 +16,10 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, NotSe
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Chat,
     attributes::{AttributesPatch, attribute_changes},
     auth::caller::Caller,
+    cache_keys::{self, CacheKeys},
+    context::Context,
     page::{self, Page, PageRequest, Sort},
     write::{
         WriteSet,
@@ -110,15 +111,27 @@ pub(crate) fn blank(now: Micros) -> account::Model {
     }
 }
 
-impl Chat {
-    /// Makes an account with its log.
+/// The accounts.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    pub(super) context: Arc<Context>,
+}
+
+impl Accounts {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Creates an account with an empty log.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Denied`] for anybody but the operator.
-    pub async fn create_account(&self, call: Call<account::Model>, new: AccountPatch) -> Result<Answer<account::Model>> {
+    /// [`parley_types::error::Error::Denied`] for everyone but the operator.
+    pub async fn create(&self, call: Call<account::Model>, new: AccountPatch) -> Result<Answer<account::Model>> {
         call.caller.platform()?;
         let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
-        once(&self.db, call, move |txn| {
+        once(&self.context.db, call, move |txn| {
             Box::pin(async move {
                 let now = Micros::now();
                 let mut row = blank(now);
@@ -142,37 +155,53 @@ impl Chat {
     /// One account.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::NotFound`] for the operator.
-    pub async fn account(&self, caller: &Caller, id: AccountId) -> Result<Arc<account::Model>> {
+    /// [`parley_types::error::Error::NotMember`]; for the operator, [`parley_types::error::Error::NotFound`].
+    pub async fn get(&self, caller: &Caller, id: AccountId) -> Result<Arc<account::Model>> {
         if !caller.is_platform() {
             caller.access(id)?;
         }
-        load::account(self.db.read(), id).await
+        load::account(self.context.db.read(), id).await
     }
 
-    /// The accounts that the caller may see, by id.
+    /// A page of the accounts that the caller may see, by id.
     ///
     /// # Errors
-    /// When the database cannot be read.
-    pub async fn accounts(&self, caller: &Caller, page: &PageRequest) -> Result<Page<account::Model>> {
+    /// [`parley_types::error::Error::Database`] if the query fails.
+    pub async fn list(&self, caller: &Caller, page: &PageRequest) -> Result<Page<account::Model>> {
         let mut query = account::Entity::find().filter(account::Column::Status.ne(AccountStatus::Deleted));
         if !caller.is_platform() {
             query = query.filter(account::Column::Id.is_in(caller.accounts.keys().map(|id| id.0)));
         }
-        let ids = page::ids(self.db.read(), query, account::Column::Id, &Sort::by_id(false), page).await?;
-        page::rows(self.db.read(), account::Entity::find(), account::Column::Id, |row| row.id.0, ids).await
+        let ids = page::ids(self.context.db.read(), query, account::Column::Id, &Sort::by_id(false), page).await?;
+        page::rows(
+            self.context.db.read(),
+            account::Entity::find(),
+            account::Column::Id,
+            |row| row.id.0,
+            ids,
+        )
+        .await
+    }
+
+    /// The cache keys of the account's labels, inboxes and teams, as the caller sees them.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Suspended`].
+    pub async fn cache_keys(&self, caller: &Caller, account: AccountId) -> Result<CacheKeys> {
+        cache_keys::read(&self.context.db, caller, account).await
     }
 
     /// Changes an account.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Denied`].
-    pub async fn update_account(&self, call: Call<account::Model>, patch: AccountPatch) -> Result<Answer<account::Model>> {
+    /// [`parley_types::error::Error::Denied`], also for settings that only the operator may change.
+    pub async fn update(&self, call: Call<account::Model>, patch: AccountPatch) -> Result<Answer<account::Model>> {
         call.caller.administer_or_platform(call.account)?;
         if patch.is_the_operators() {
             call.caller.platform()?;
         }
         let answer = self
+            .context
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -193,7 +222,7 @@ impl Chat {
                 })
             })
             .await;
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
 }

@@ -25,9 +25,9 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, Query
 use serde_json::json;
 
 use crate::{
-    Chat,
+    context::Context,
     people::{
-        members::{MembershipPatch, agent},
+        members::{MembershipPatch, agent, authorize_change},
         users::new_id,
     },
     write::{
@@ -103,14 +103,27 @@ async fn join(write: &mut Write, users: &[user::Model], wanted: &[(String, Strin
     Ok(joined)
 }
 
-impl Chat {
-    /// Makes the user with an address a member, and the user first if there is none.
+/// Agents, whom administrators add by e-mail address.
+#[derive(Clone, Debug)]
+pub struct Agents {
+    context: Arc<Context>,
+}
+
+impl Agents {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Makes the user with this e-mail address a member of the account. Creates the user if there is none.
     ///
     /// # Errors
-    /// [`Error::Denied`]; [`Error::Taken`] for a member.
-    pub async fn create_agent(&self, call: Call<Agent>, email: String, name: String, new: MembershipPatch) -> Result<Answer<Agent>> {
+    /// [`Error::Denied`]; [`Error::Taken`] if the user is already a member.
+    pub async fn create(&self, call: Call<Agent>, email: String, name: String, new: MembershipPatch) -> Result<Answer<Agent>> {
         call.caller.administer(call.account)?;
         let answer = self
+            .context
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -125,15 +138,15 @@ impl Chat {
                 })
             })
             .await;
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
 
-    /// As [`Chat::create_agent`] for many addresses; members are passed over.
+    /// As [`Agents::create`] for several addresses. Users who are already members are skipped.
     ///
     /// # Errors
     /// [`Error::Denied`].
-    pub async fn create_agents(&self, call: Call<Vec<Agent>>, emails: Vec<String>) -> Result<Answer<Vec<Agent>>> {
+    pub async fn create_many(&self, call: Call<Vec<Agent>>, emails: Vec<String>) -> Result<Answer<Vec<Agent>>> {
         call.caller.administer(call.account)?;
         let mut seen = HashSet::new();
         let wanted: Vec<(String, String)> = emails
@@ -142,6 +155,7 @@ impl Chat {
             .map(|email| (email.clone(), email.split('@').next().unwrap_or_default().to_owned()))
             .collect();
         let answer = self
+            .context
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -153,19 +167,23 @@ impl Chat {
                 })
             })
             .await;
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
 
-    /// Changes a member. A name is that of the member in this account: the user and its other accounts keep theirs.
+    /// Changes a member. The name applies to this account only: the user and its other memberships keep theirs.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
-    pub async fn update_agent(&self, call: Call<Agent>, id: UserId, name: Option<String>, patch: MembershipPatch) -> Result<Answer<Agent>> {
-        self.may_change_member(&call.caller, call.account, id).await?;
+    pub async fn update(&self, call: Call<Agent>, id: UserId, name: Option<String>, patch: MembershipPatch) -> Result<Answer<Agent>> {
+        authorize_change(&self.context.db, &call.caller, call.account, id).await?;
         call.caller.administer(call.account)?;
-        let answer = self.writer.write(call, move |write| Box::pin(change(write, id, name, patch))).await;
-        self.tokens.forget();
+        let answer = self
+            .context
+            .writer
+            .write(call, move |write| Box::pin(change(write, id, name, patch)))
+            .await;
+        self.context.tokens.forget();
         answer
     }
 }

@@ -7,6 +7,7 @@ use parley_eventlog::{
     kind::EventKind,
 };
 use parley_storage::{
+    Database,
     entity::{
         conversation, former_member, inbox_member,
         kind::{Availability, Role},
@@ -25,8 +26,8 @@ use sea_orm::{
 };
 
 use crate::{
-    Chat,
     auth::caller::Caller,
+    context::Context,
     page::{self, Page, PageRequest, Sort},
     write::call::{Answer, Call},
 };
@@ -90,6 +91,17 @@ async fn remember(db: &impl ConnectionTrait, agent: &Agent) -> Result<()> {
     Ok(())
 }
 
+/// Checks that a member exists, and then that the caller may change it. A platform token is above accounts, so it only has to permit writes.
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::Denied`].
+pub(crate) async fn authorize_change(db: &Database, caller: &Caller, account: AccountId, id: UserId) -> Result<()> {
+    if caller.is_platform() {
+        return caller.platform();
+    }
+    caller.administer_seen(account, agent(db.read(), account, id)).await
+}
+
 /// How a set of members changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
@@ -116,22 +128,28 @@ impl Edit {
     }
 }
 
-impl Chat {
-    /// Asks for a member before the role is looked at. Platform tokens stand above accounts, and are judged by the verb alone.
-    pub(crate) async fn may_change_member(&self, caller: &Caller, account: AccountId, id: UserId) -> Result<()> {
-        if caller.is_platform() {
-            return caller.platform();
+/// The members of accounts.
+#[derive(Clone, Debug)]
+pub struct Members {
+    context: Arc<Context>,
+}
+
+impl Members {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
         }
-        caller.administer_seen(account, agent(self.db.read(), account, id)).await
     }
 
-    /// Makes a user a member. By id only the operator does: ids count up, so an account could read all users by them.
+    /// Makes a user a member. Only the operator adds members by id: ids are sequential, so an account could enumerate all users with them.
     ///
     /// # Errors
-    /// [`Error::Denied`] for everybody but the operator; [`Error::Taken`] for a member; [`Error::Invalid`] without such a user.
-    pub async fn create_membership(&self, call: Call<Agent>, id: UserId, new: MembershipPatch) -> Result<Answer<Agent>> {
+    /// [`Error::Denied`] for everyone but the operator; [`Error::Taken`] if the user is already a member; [`Error::Invalid`] if there is no
+    /// such user.
+    pub async fn create(&self, call: Call<Agent>, id: UserId, new: MembershipPatch) -> Result<Answer<Agent>> {
         call.caller.platform()?;
         let answer = self
+            .context
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -167,25 +185,26 @@ impl Chat {
                 })
             })
             .await;
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
 
-    /// Changes a member.
+    /// Changes a membership.
     ///
     /// # Errors
     /// [`Error::Denied`]; [`Error::NotFound`].
-    pub async fn update_membership(&self, call: Call<Agent>, id: UserId, patch: MembershipPatch) -> Result<Answer<Agent>> {
+    pub async fn update(&self, call: Call<Agent>, id: UserId, patch: MembershipPatch) -> Result<Answer<Agent>> {
         call.caller.administer_or_platform(call.account)?;
-        self.change_membership(call, id, patch).await
+        self.change(call, id, patch).await
     }
 
-    /// Changes a member for a caller who may.
+    /// Changes a membership. The caller must have been authorised.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub(crate) async fn change_membership(&self, call: Call<Agent>, id: UserId, patch: MembershipPatch) -> Result<Answer<Agent>> {
+    pub(crate) async fn change(&self, call: Call<Agent>, id: UserId, patch: MembershipPatch) -> Result<Answer<Agent>> {
         let answer = self
+            .context
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -220,7 +239,7 @@ impl Chat {
                 })
             })
             .await;
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
 
@@ -228,9 +247,10 @@ impl Chat {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
-    pub async fn delete_membership(&self, call: Call<()>, id: UserId) -> Result<Answer<()>> {
-        self.may_change_member(&call.caller, call.account, id).await?;
+    pub async fn delete(&self, call: Call<()>, id: UserId) -> Result<Answer<()>> {
+        authorize_change(&self.context.db, &call.caller, call.account, id).await?;
         let answer = self
+            .context
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -261,15 +281,15 @@ impl Chat {
                 })
             })
             .await;
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
 
-    /// The members of an account, by name.
+    /// A page of the members of an account, by name.
     ///
     /// # Errors
     /// [`Error::NotMember`].
-    pub async fn members(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<Agent>> {
+    pub async fn list(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<Agent>> {
         if !caller.is_platform() {
             caller.access(account)?;
         }
@@ -278,29 +298,29 @@ impl Chat {
             .column(membership::Column::UserId)
             .from(membership::Entity)
             .and_where(Expr::col(membership::Column::AccountId).eq(account.0));
-        self.agents_among(account, members, page).await
+        list_agents(&self.context.db, account, members, page).await
     }
+}
 
-    /// A page of these users as members of the account, by name.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub(crate) async fn agents_among(
-        &self,
-        account: AccountId,
-        users: sea_orm::sea_query::SelectStatement,
-        page: &PageRequest,
-    ) -> Result<Page<Agent>> {
-        let db = self.db.read();
-        let mut query = user::Entity::find().filter(user::Column::Id.in_subquery(users));
-        let of_account = Expr::col((membership::Entity, membership::Column::UserId))
-            .equals((user::Entity, user::Column::Id))
-            .and(Expr::col((membership::Entity, membership::Column::AccountId)).eq(account.0));
-        QueryTrait::query(&mut query).join(JoinType::InnerJoin, membership::Entity, of_account);
-        let ids = page::ids(db, query, user::Column::Id, &by_name(), page).await?;
-        let ids = page::fitting(db, user::Entity::find(), user::Column::Id, None, ids).await?;
-        let agents = load::agents(db, account, ids.items.iter().copied().map(UserId)).await?;
-        let agents = agents.into_values().map(Arc::unwrap_or_clone).collect();
-        Ok(ids.with(agents, |agent: &Agent| agent.user.id.0))
-    }
+/// A page of these users as members of the account, by name.
+///
+/// # Errors
+/// [`Error::Database`] if a query fails.
+pub(crate) async fn list_agents(
+    db: &Database,
+    account: AccountId,
+    users: sea_orm::sea_query::SelectStatement,
+    page: &PageRequest,
+) -> Result<Page<Agent>> {
+    let db = db.read();
+    let mut query = user::Entity::find().filter(user::Column::Id.in_subquery(users));
+    let of_account = Expr::col((membership::Entity, membership::Column::UserId))
+        .equals((user::Entity, user::Column::Id))
+        .and(Expr::col((membership::Entity, membership::Column::AccountId)).eq(account.0));
+    QueryTrait::query(&mut query).join(JoinType::InnerJoin, membership::Entity, of_account);
+    let ids = page::ids(db, query, user::Column::Id, &by_name(), page).await?;
+    let ids = page::fitting(db, user::Entity::find(), user::Column::Id, None, ids).await?;
+    let agents = load::agents(db, account, ids.items.iter().copied().map(UserId)).await?;
+    let agents = agents.into_values().map(Arc::unwrap_or_clone).collect();
+    Ok(ids.with(agents, |agent: &Agent| agent.user.id.0))
 }

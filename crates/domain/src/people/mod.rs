@@ -2,8 +2,8 @@
 
 pub mod accounts;
 pub mod agents;
-pub(crate) mod announcements;
 pub mod members;
+pub mod outbox;
 pub mod presence;
 pub mod removal;
 pub mod self_service;

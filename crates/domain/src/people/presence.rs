@@ -1,6 +1,6 @@
 //! Presence: who is there. It leaves no event, and is written seldom: signs of life come more often than they matter.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use parley_eventlog::cursor::Cursor;
 use parley_fault::Protection;
@@ -23,7 +23,7 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use crate::{Chat, auth::caller::Caller};
+use crate::{auth::caller::Caller, context::Context};
 
 /// A sign of life this fresh needs no new one.
 const FRESH: Duration = Duration::from_secs(5);
@@ -38,16 +38,28 @@ fn counts(row: &membership::Model, in_person: bool) -> bool {
     in_person || !row.is_unconfirmed() || !parley_fault::is_on(Protection::TokenLimits)
 }
 
-impl Chat {
-    /// Notes that the caller is there, or a contact for whom the caller speaks. Returns the head of the log.
+/// The presence of users and contacts.
+#[derive(Clone, Debug)]
+pub struct Presence {
+    context: Arc<Context>,
+}
+
+impl Presence {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Records that the caller is online, or the contact on whose behalf it calls. Returns the head of the log.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the contact; [`Error::Invalid`] without one from a caller who is no user.
-    pub async fn report_presence(&self, caller: &Caller, account: AccountId, contact: Option<ContactId>) -> Result<Cursor> {
+    /// [`Error::NotFound`] for the contact; [`Error::Invalid`] if the caller is not a user and names no contact.
+    pub async fn report(&self, caller: &Caller, account: AccountId, contact: Option<ContactId>) -> Result<Cursor> {
         caller.write_access(account)?;
         let (kind, id) = match (contact, caller.user_id()) {
             (Some(contact), _) => {
-                load::contact(self.db.read(), account, contact).await?;
+                load::contact(self.context.db.read(), account, contact).await?;
                 (PresenceKind::Contact, contact.0)
             }
             (None, Some(user)) => (PresenceKind::User, user.0),
@@ -56,20 +68,20 @@ impl Chat {
                 return Err(Error::invalid("contact_id", Rule::Required, text));
             }
         };
-        self.note_presence(account, kind, id, caller.limits.account.is_none()).await?;
-        let reach = self.events.log.reach(account).await?;
+        self.record(account, kind, id, caller.limits.account.is_none()).await?;
+        let reach = self.context.events.log.reach(account).await?;
         Ok(reach.head_cursor())
     }
 
-    /// Notes that somebody is there, unless that was noted a moment ago. `in_person` is false for a token that is limited to the account: its
-    /// administrator may have created it, so it does not confirm a membership.
+    /// Records that a user or a contact is online, unless that was recorded a moment ago. `in_person` is false for a token that is limited
+    /// to the account: an administrator of the account may have created it, so its use does not confirm a membership.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn note_presence(&self, account: AccountId, kind: PresenceKind, id: i64, in_person: bool) -> Result<()> {
+    /// [`Error::Database`] if a statement fails.
+    pub async fn record(&self, account: AccountId, kind: PresenceKind, id: i64, in_person: bool) -> Result<()> {
         use presence::Column;
         let now = Micros::now();
-        let known = present::seen(self.db.read(), account, kind, [id].into_iter()).await?;
+        let known = present::seen(self.context.db.read(), account, kind, [id].into_iter()).await?;
         if known.get(&id).is_some_and(|at| *at > now.minus(FRESH)) {
             return Ok(());
         }
@@ -85,17 +97,17 @@ impl Chat {
                     .update_column(Column::SeenAt)
                     .to_owned(),
             )
-            .exec_without_returning(self.db.write())
+            .exec_without_returning(self.context.db.write())
             .await?;
         match kind {
-            PresenceKind::User => self.note_activity(account, UserId(id), now, in_person).await,
+            PresenceKind::User => self.record_activity(account, UserId(id), now, in_person).await,
             PresenceKind::Contact => Ok(()),
         }
     }
 
-    /// Notes that a user was active in an account, unless that was noted within [`ACTIVE`].
-    async fn note_activity(&self, account: AccountId, user: UserId, now: Micros, in_person: bool) -> Result<()> {
-        let known = membership::Entity::find_by_id((account, user)).one(self.db.read()).await?;
+    /// Records that a user was active in an account, unless that was recorded within [`ACTIVE`].
+    async fn record_activity(&self, account: AccountId, user: UserId, now: Micros, in_person: bool) -> Result<()> {
+        let known = membership::Entity::find_by_id((account, user)).one(self.context.db.read()).await?;
         let stale = |row: membership::Model| counts(&row, in_person) && row.active_at.is_none_or(|at| at < now.minus(ACTIVE));
         if known.is_some_and(stale) {
             self.set_active_at(account, user, now).await?;
@@ -109,19 +121,20 @@ impl Chat {
             .col_expr(Column::ActiveAt, Expr::value(at.0))
             .filter(Column::AccountId.eq(account))
             .filter(Column::UserId.eq(user))
-            .exec(self.db.write())
+            .exec(self.context.db.write())
             .await?;
         Ok(())
     }
 
-    /// Notes that a user works in an account now, unless it is the account active in last and that was noted within [`ACTIVE`].
+    /// Records that a user works in an account now, unless it already is the account in which the user was active last and that was
+    /// recorded within [`ACTIVE`].
     ///
     /// # Errors
-    /// When the database fails.
-    pub(crate) async fn note_active_account(&self, account: AccountId, user: UserId, in_person: bool) -> Result<()> {
+    /// [`Error::Database`] if a statement fails.
+    pub(crate) async fn record_active_account(&self, account: AccountId, user: UserId, in_person: bool) -> Result<()> {
         let rows = membership::Entity::find()
             .filter(membership::Column::UserId.eq(user))
-            .all(self.db.read())
+            .all(self.context.db.read())
             .await?;
         let (now, here) = (Micros::now(), |row: &&membership::Model| row.account_id == account);
         let Some(row) = rows.iter().find(here) else { return Ok(()) };
@@ -136,10 +149,10 @@ impl Chat {
             .await
     }
 
-    /// What others see of a user in each account of these memberships, in their order.
+    /// The availability that others see of a user in each of these memberships, in their order.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`Error::Database`] if the query fails.
     pub async fn shown_availability(&self, memberships: &[&membership::Model]) -> Result<Vec<Availability>> {
         use presence::Column;
         let Some(first) = memberships.first() else {
@@ -149,7 +162,7 @@ impl Chat {
             .filter(Column::AccountId.is_in(memberships.iter().map(|row| row.account_id.0)))
             .filter(Column::Kind.eq(PresenceKind::User))
             .filter(Column::Id.eq(first.user_id.0))
-            .all(self.db.read())
+            .all(self.context.db.read())
             .await?;
         let now = Micros::now();
         let seen = |row: &membership::Model| rows.iter().find(|seen| seen.account_id == row.account_id).map(|seen| seen.seen_at);

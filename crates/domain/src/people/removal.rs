@@ -21,7 +21,7 @@ use sea_orm::{
 
 use crate::files::rows;
 use crate::{
-    Chat,
+    people::{accounts::Accounts, members::Members, users::Users},
     write::{
         call::{Answer, Call},
         once,
@@ -69,14 +69,15 @@ pub const TABLES: [&str; 33] = [
 /// Rows in one statement: few enough that others wait for it only shortly.
 const ROWS: u64 = 2000;
 
-impl Chat {
-    /// Closes an account for good. It is nobody's any more when this returns; its rows and files are removed behind the doors.
+impl Accounts {
+    /// Closes an account permanently. When this returns, no caller has access to it. A background job removes its rows and files.
     ///
     /// # Errors
-    /// [`Error::Denied`] for anybody but the operator; [`Error::NotFound`].
-    pub async fn delete_account(&self, call: Call<()>) -> Result<Answer<()>> {
+    /// [`Error::Denied`] for everyone but the operator; [`Error::NotFound`].
+    pub async fn delete(&self, call: Call<()>) -> Result<Answer<()>> {
         call.caller.platform()?;
         let answer = self
+            .context
             .writer
             .write(call, |write| {
                 Box::pin(async move {
@@ -104,16 +105,18 @@ impl Chat {
                 })
             })
             .await;
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
+}
 
-    /// Deletes a user: first its memberships, each told by the account's log, then itself. What it wrote stays, without an author. Broken
-    /// off, it is finished by calling again.
+impl Users {
+    /// Deletes a user: first its memberships, with an event in the log of each account, then the user itself. Its messages are kept without
+    /// a sender. Call it again to complete a deletion that was interrupted.
     ///
     /// # Errors
-    /// [`Error::Denied`] for anybody but the operator; [`Error::NotFound`].
-    pub async fn delete_user(&self, call: Call<()>, id: UserId) -> Result<Answer<()>> {
+    /// [`Error::Denied`] for everyone but the operator; [`Error::NotFound`].
+    pub async fn delete(&self, call: Call<()>, id: UserId) -> Result<Answer<()>> {
         call.caller.platform()?;
         for account in self.accounts_of(id).await? {
             let one = Call {
@@ -122,13 +125,13 @@ impl Chat {
                 key: None,
                 traceparent: call.traceparent.clone(),
             };
-            match self.delete_membership(one, id).await {
-                // Somebody else was faster, or the account is going too.
+            match Members::new(&self.context).delete(one, id).await {
+                // Another call has ended the membership, or the account is being deleted.
                 Ok(_) | Err(Error::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        let answer = once(&self.db, call, move |txn| {
+        let answer = once(&self.context.db, call, move |txn| {
             Box::pin(async move {
                 token::Entity::delete_many().filter(token::Column::UserId.eq(id)).exec(txn).await?;
                 conversation_participant::Entity::delete_many()
@@ -143,7 +146,7 @@ impl Chat {
             })
         })
         .await;
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
 }

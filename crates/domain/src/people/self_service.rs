@@ -1,5 +1,7 @@
 //! What members change of themselves in an account, whatever their role.
 
+use std::sync::Arc;
+
 use parley_eventlog::cursor::Cursor;
 use parley_storage::{entity::kind::Availability, joined::Agent};
 use parley_types::{
@@ -8,9 +10,12 @@ use parley_types::{
 };
 
 use crate::{
-    Chat,
     auth::caller::Caller,
-    people::members::MembershipPatch,
+    context::Context,
+    people::{
+        members::{Members, MembershipPatch},
+        presence::Presence,
+    },
     write::call::{Answer, Call},
 };
 
@@ -20,12 +25,24 @@ fn own(caller: &Caller, account: AccountId) -> Result<UserId> {
     caller.user_id().ok_or(Error::Denied("only a user is a member of an account"))
 }
 
-impl Chat {
-    /// Changes the caller's own availability in an account; what is absent stays.
+/// What members change about their own membership.
+#[derive(Clone, Debug)]
+pub struct OwnMembership {
+    context: Arc<Context>,
+}
+
+impl OwnMembership {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Changes the caller's own availability in an account. Absent values are left unchanged.
     ///
     /// # Errors
-    /// [`Error::NotMember`]; [`Error::Denied`] for callers who are no users, and for a token that may only read.
-    pub async fn update_own_availability(
+    /// [`Error::NotMember`]; [`Error::Denied`] for callers who are not users, and for a read-only token.
+    pub async fn update_availability(
         &self,
         call: Call<Agent>,
         availability: Option<Availability>,
@@ -37,17 +54,19 @@ impl Chat {
             availability,
             auto_offline,
         };
-        self.change_membership(call, user, patch).await
+        Members::new(&self.context).change(call, user, patch).await
     }
 
     /// Records that the caller works in an account now. Returns the head of its log.
     ///
     /// # Errors
-    /// As [`Chat::update_own_availability`].
+    /// As [`OwnMembership::update_availability`].
     pub async fn set_active_account(&self, caller: &Caller, account: AccountId) -> Result<Cursor> {
         let user = own(caller, account)?;
-        self.note_active_account(account, user, caller.limits.account.is_none()).await?;
-        let reach = self.events.log.reach(account).await?;
+        Presence::new(&self.context)
+            .record_active_account(account, user, caller.limits.account.is_none())
+            .await?;
+        let reach = self.context.events.log.reach(account).await?;
         Ok(reach.head_cursor())
     }
 }

@@ -14,12 +14,12 @@ use parley_types::{
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QuerySelect, Set, sea_query::Expr, sea_query::Query};
 
 use crate::{
-    Chat,
     auth::caller::Caller,
+    context::Context,
     page::{Page, PageRequest},
     people::{
-        members::Edit,
-        teams::{find, ids},
+        members::{Edit, list_agents},
+        teams::{authorize_change, find, ids},
     },
     write::{
         Write,
@@ -70,36 +70,43 @@ async fn store(write: &mut Write, id: TeamId, before: &HashSet<UserId>, after: &
     Ok(())
 }
 
-impl Chat {
-    /// The members of a team, by name.
+/// The members of teams.
+#[derive(Clone, Debug)]
+pub struct TeamMembers {
+    context: Arc<Context>,
+}
+
+impl TeamMembers {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// A page of the members of a team, by name.
     ///
     /// # Errors
     /// [`Error::NotMember`]; [`Error::NotFound`].
-    pub async fn team_members(&self, caller: &Caller, account: AccountId, id: TeamId, page: &PageRequest) -> Result<Page<Agent>> {
+    pub async fn list(&self, caller: &Caller, account: AccountId, id: TeamId, page: &PageRequest) -> Result<Page<Agent>> {
         caller.access(account)?;
-        find(self.db.read(), account, id).await?;
+        find(self.context.db.read(), account, id).await?;
         let mut users = Query::select();
         users
             .column(team_member::Column::UserId)
             .from(team_member::Entity)
             .and_where(Expr::col(team_member::Column::AccountId).eq(account.0))
             .and_where(Expr::col(team_member::Column::TeamId).eq(id.0));
-        self.agents_among(account, users, page).await
+        list_agents(&self.context.db, account, users, page).await
     }
 
-    /// Changes who belongs to a team. Answers those who were added, or all after [`Edit::Set`], by name.
+    /// Changes the members of a team. Returns those who were added or, for [`Edit::Set`], all members, by name.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`]; [`Error::Invalid`] for users who are no members of the account.
-    pub async fn edit_team_members(
-        &self,
-        call: Call<Vec<Agent>>,
-        id: TeamId,
-        edit: Edit,
-        users: Vec<UserId>,
-    ) -> Result<Answer<Vec<Agent>>> {
-        self.may_change_team(&call.caller, call.account, id).await?;
+    /// [`Error::NotFound`]; [`Error::Denied`]; [`Error::Invalid`] if a user is not a member of the account.
+    pub async fn edit(&self, call: Call<Vec<Agent>>, id: TeamId, edit: Edit, users: Vec<UserId>) -> Result<Answer<Vec<Agent>>> {
+        authorize_change(&self.context.db, &call.caller, call.account, id).await?;
         let answer = self
+            .context
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -130,7 +137,7 @@ impl Chat {
                 })
             })
             .await;
-        self.tokens.forget();
+        self.context.tokens.forget();
         answer
     }
 }

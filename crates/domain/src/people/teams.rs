@@ -1,12 +1,15 @@
 //! Teams. Who belongs to them is in `team_members`.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use parley_eventlog::{
     draft::{Change, Draft, Subject},
     kind::EventKind,
 };
-use parley_storage::entity::{conversation, team, team_member};
+use parley_storage::{
+    Database,
+    entity::{conversation, team, team_member},
+};
 use parley_types::{
     error::{Error, Result, Rule, Violation},
     id::{AccountId, TeamId, UserId},
@@ -18,8 +21,8 @@ use sea_orm::{
 use serde_json::Value as Json;
 
 use crate::{
-    Chat,
     auth::caller::Caller,
+    context::Context,
     page::{self, Page, PageRequest, Sort},
     write::{
         Write,
@@ -122,14 +125,27 @@ async fn check_name(db: &impl ConnectionTrait, account: AccountId, name: &str, o
     }
 }
 
-impl Chat {
-    /// Makes a team.
+/// The teams of accounts.
+#[derive(Clone, Debug)]
+pub struct Teams {
+    context: Arc<Context>,
+}
+
+impl Teams {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Creates a team.
     ///
     /// # Errors
-    /// [`Error::Denied`]; [`Error::Taken`] for a name that another team has.
-    pub async fn create_team(&self, call: Call<TeamView>, new: NewTeam) -> Result<Answer<TeamView>> {
+    /// [`Error::Denied`]; [`Error::Taken`] if another team has the name.
+    pub async fn create(&self, call: Call<TeamView>, new: NewTeam) -> Result<Answer<TeamView>> {
         call.caller.administer(call.account)?;
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let (account, at, name) = (write.account().id, write.set.at, new.name.to_lowercase());
@@ -155,19 +171,19 @@ impl Chat {
     ///
     /// # Errors
     /// [`Error::NotMember`]; [`Error::NotFound`].
-    pub async fn team(&self, caller: &Caller, account: AccountId, id: TeamId) -> Result<TeamView> {
+    pub async fn get(&self, caller: &Caller, account: AccountId, id: TeamId) -> Result<TeamView> {
         caller.access(account)?;
-        let row = find(self.db.read(), account, id).await?;
-        view(self.db.read(), row, caller.user_id()).await
+        let row = find(self.context.db.read(), account, id).await?;
+        view(self.context.db.read(), row, caller.user_id()).await
     }
 
-    /// The teams of an account, by name.
+    /// A page of the teams of an account, by name.
     ///
     /// # Errors
     /// [`Error::NotMember`].
-    pub async fn teams(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<TeamView>> {
+    pub async fn list(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<TeamView>> {
         caller.access(account)?;
-        let db = self.db.read();
+        let db = self.context.db.read();
         let sort = Sort {
             by: Some(Expr::col((team::Entity, team::Column::Name))),
             coarse: None,
@@ -191,10 +207,11 @@ impl Chat {
     /// Changes a team.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`]; [`Error::Taken`] for a name that another team has.
-    pub async fn update_team(&self, call: Call<TeamView>, id: TeamId, patch: TeamPatch) -> Result<Answer<TeamView>> {
-        self.may_change_team(&call.caller, call.account, id).await?;
-        self.writer
+    /// [`Error::NotFound`]; [`Error::Denied`]; [`Error::Taken`] if another team has the name.
+    pub async fn update(&self, call: Call<TeamView>, id: TeamId, patch: TeamPatch) -> Result<Answer<TeamView>> {
+        authorize_change(&self.context.db, &call.caller, call.account, id).await?;
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let before = find(&write.txn, write.account().id, id).await?;
@@ -228,17 +245,18 @@ impl Chat {
             .await
     }
 
-    /// Deletes a team; its members stay in the account, and its conversations without a team.
+    /// Deletes a team. Its members stay in the account, and its conversations are left without a team.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
-    pub async fn delete_team(&self, call: Call<()>, id: TeamId) -> Result<Answer<()>> {
-        self.may_change_team(&call.caller, call.account, id).await?;
-        self.writer
+    pub async fn delete(&self, call: Call<()>, id: TeamId) -> Result<Answer<()>> {
+        authorize_change(&self.context.db, &call.caller, call.account, id).await?;
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let row = find(&write.txn, write.account().id, id).await?;
-                    // The team's own event tells it for all: lanes forget the account's rows by it.
+                    // The team's own event covers all conversations: writer shards evict the account's rows when they see it.
                     conversation::Entity::update_many()
                         .col_expr(conversation::Column::TeamId, Expr::value(Option::<i64>::None))
                         .col_expr(conversation::Column::Version, Expr::value(write.set.next_seq().0))
@@ -246,7 +264,7 @@ impl Chat {
                         .filter(conversation::Column::TeamId.eq(id))
                         .exec(&write.txn)
                         .await?;
-                    // Who belongs to it goes with it, by the tables' own rule.
+                    // The database deletes the memberships of the team by its foreign key.
                     row.clone().delete(&write.txn).await?;
                     write.set.emit(Draft::new(EventKind::TeamDeleted, Subject::Team(row)));
                     Ok(())
@@ -255,13 +273,21 @@ impl Chat {
             .await
     }
 
-    /// Asks for a team, and then for the role that changes it.
+    /// Checks that a team exists, and then that the caller may change it.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
-    pub async fn may_change_team(&self, caller: &Caller, account: AccountId, id: TeamId) -> Result<()> {
-        caller.administer_seen(account, find(self.db.read(), account, id)).await
+    pub async fn authorize_change(&self, caller: &Caller, account: AccountId, id: TeamId) -> Result<()> {
+        authorize_change(&self.context.db, caller, account, id).await
     }
+}
+
+/// Checks that a team exists, and then that the caller may change it.
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::Denied`].
+pub(crate) async fn authorize_change(db: &Database, caller: &Caller, account: AccountId, id: TeamId) -> Result<()> {
+    caller.administer_seen(account, find(db.read(), account, id)).await
 }
 
 /// The ids of members as a change tells them.

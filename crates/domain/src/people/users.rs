@@ -17,10 +17,10 @@ use sea_orm::{
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Chat,
     attributes::AttributesPatch,
-    auth::caller::Caller,
-    people::announcements::{self, About},
+    auth::{caller::Caller, pubsub::Pubsub},
+    context::Context,
+    people::outbox::{self, Outbox, OutboxSubject},
     write::{
         call::{Answer, Call},
         once,
@@ -178,20 +178,37 @@ fn within(
     (view, memberships)
 }
 
-impl Chat {
+/// Users and their profiles.
+#[derive(Clone, Debug)]
+pub struct Users {
+    pub(super) context: Arc<Context>,
+    pubsub: Pubsub,
+}
+
+impl Users {
+    pub(crate) fn new(context: &Arc<Context>, pubsub: Pubsub) -> Self {
+        Self {
+            context: Arc::clone(context),
+            pubsub,
+        }
+    }
+
     /// The caller's own user and memberships.
     ///
     /// # Errors
-    /// [`Error::Denied`] for callers who are no users.
+    /// [`Error::Denied`] for callers who are not users.
     pub async fn profile(&self, caller: &Caller) -> Result<Profile> {
         if caller.is_platform() {
             return Err(Error::WrongToken("a platform token is nobody's, so it has no profile"));
         }
         let id = caller.user_id().ok_or(Error::Denied("only a user has a profile"))?;
-        let user = user::Entity::find_by_id(id).one(self.db.read()).await?.ok_or(Error::TokenInvalid)?;
+        let user = user::Entity::find_by_id(id)
+            .one(self.context.db.read())
+            .await?
+            .ok_or(Error::TokenInvalid)?;
         let memberships = self.memberships(id).await?;
         let (user, memberships) = within(caller, user, memberships);
-        let pubsub_token = self.pubsub_token(caller).await?;
+        let pubsub_token = self.pubsub.token(caller).await?;
         Ok(Profile {
             user,
             memberships,
@@ -199,9 +216,9 @@ impl Chat {
         })
     }
 
-    /// The memberships of a user with their accounts, the one active in last first.
+    /// The memberships of a user with their accounts, the most recently active first.
     async fn memberships(&self, id: UserId) -> Result<Vec<(membership::Model, account::Model)>> {
-        let db = self.db.read();
+        let db = self.context.db.read();
         let mut rows = membership::Entity::find().filter(membership::Column::UserId.eq(id)).all(db).await?;
         // Chatwoot's order: a membership that was never active sorts before all others.
         rows.sort_by_key(|row| (row.active_at.map(|at| std::cmp::Reverse(at.0)), row.account_id));
@@ -212,15 +229,15 @@ impl Chat {
         Ok(rows.into_iter().filter_map(with).map(|(account, row)| (row, account)).collect())
     }
 
-    /// Makes a user without any account.
+    /// Creates a user without memberships.
     ///
     /// # Errors
-    /// [`Error::Denied`] for anybody but the operator; [`Error::Taken`].
-    pub async fn create_user(&self, call: Call<user::Model>, new: NewUser) -> Result<Answer<user::Model>> {
+    /// [`Error::Denied`] for everyone but the operator; [`Error::Taken`] if another user has the address.
+    pub async fn create(&self, call: Call<user::Model>, new: NewUser) -> Result<Answer<user::Model>> {
         call.caller.platform()?;
-        let db = self.db.clone();
+        let db = self.context.db.clone();
         let email = new.email.clone();
-        let made = once(&self.db, call, move |txn| {
+        let made = once(&self.context.db, call, move |txn| {
             Box::pin(async move { Ok((insert_user(txn, new_id(), new).await?, None)) })
         })
         .await;
@@ -244,13 +261,13 @@ impl Chat {
     /// One user with its memberships.
     ///
     /// # Errors
-    /// [`Error::NotFound`] also for users that the caller may not see.
-    pub async fn user(&self, caller: &Caller, id: UserId) -> Result<Profile> {
+    /// [`Error::NotFound`], also for users that the caller may not see.
+    pub async fn get(&self, caller: &Caller, id: UserId) -> Result<Profile> {
         if caller.user_id() != Some(id) && !caller.is_platform() {
             return Err(Error::not_found("user", id));
         }
         let user = user::Entity::find_by_id(id)
-            .one(self.db.read())
+            .one(self.context.db.read())
             .await?
             .ok_or_else(|| Error::not_found("user", id))?;
         let memberships = self.memberships(id).await?;
@@ -262,13 +279,14 @@ impl Chat {
         })
     }
 
-    /// Changes a user. A token that is limited to an account changes none: users stand outside of accounts. A new name or address is also what accounts show that the user has been active in.
+    /// Changes a user. Accounts in which the user has been active also adopt a new name or address. A token that is limited to an account
+    /// cannot change a user, because users exist outside of accounts.
     ///
     /// # Errors
-    /// [`Error::Denied`] for a token that may only read, and for a new address from anybody but the operator: a user could ask for one address
-    /// after the other and learn which have users, or take one that is not its own. [`Error::NotFound`] also for users that the caller may
-    /// not change; [`Error::Taken`].
-    pub async fn update_user(&self, call: Call<user::Model>, id: UserId, patch: UserPatch) -> Result<Answer<user::Model>> {
+    /// [`Error::Denied`] for a token that is read-only or limited to an account, and for a new address from anyone but the operator: a user
+    /// could probe addresses to learn which have users, or claim one that is not its own. [`Error::NotFound`], also for users that the
+    /// caller may not change; [`Error::Taken`] if another user has the address.
+    pub async fn update(&self, call: Call<user::Model>, id: UserId, patch: UserPatch) -> Result<Answer<user::Model>> {
         call.caller.may_write()?;
         if call.caller.user_id() != Some(id) {
             call.caller.platform().map_err(|_| Error::not_found("user", id))?;
@@ -282,7 +300,7 @@ impl Chat {
             ));
         }
         let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
-        let answer = once(&self.db, call, move |txn| {
+        let answer = once(&self.context.db, call, move |txn| {
             Box::pin(async move {
                 let row = user::Entity::find_by_id(id)
                     .one(txn)
@@ -297,14 +315,16 @@ impl Chat {
                 let row = user::Model { updated_at: at, ..row };
                 let row = row.into_active_model().reset_all().update(txn).await.map_err(email_taken)?;
                 follow_user(txn, &before, &row).await?;
-                announcements::note(txn, About::User(id), at).await?;
+                outbox::record(txn, OutboxSubject::User(id), at).await?;
                 Ok((row, None))
             })
         })
         .await;
-        self.tokens.forget();
+        self.context.tokens.forget();
         if answer.is_ok() {
-            self.announce(&caller, &traceparent, About::User(id)).await;
+            Outbox::new(&self.context)
+                .deliver(&caller, &traceparent, OutboxSubject::User(id))
+                .await;
         }
         answer
     }
@@ -313,7 +333,7 @@ impl Chat {
     pub(crate) async fn accounts_of(&self, id: UserId) -> Result<Vec<AccountId>> {
         let rows = membership::Entity::find()
             .filter(membership::Column::UserId.eq(id))
-            .all(self.db.read())
+            .all(self.context.db.read())
             .await?;
         Ok(rows.into_iter().map(|row| row.account_id).collect())
     }

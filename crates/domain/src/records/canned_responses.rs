@@ -1,5 +1,7 @@
 //! Texts that agents send often.
 
+use std::sync::Arc;
+
 use parley_eventlog::{
     draft::{Change, Draft, Subject},
     kind::EventKind,
@@ -15,8 +17,8 @@ use sea_orm::{
 };
 
 use crate::{
-    Chat,
     auth::caller::Caller,
+    context::Context,
     page::{Page, PageRequest, Sort},
     records,
     write::{
@@ -56,19 +58,27 @@ fn has(column: Column, text: &str, first: bool) -> SimpleExpr {
     Expr::expr(Func::lower(Expr::col((Entity, column)))).like(LikeExpr::new(pattern).escape('\\'))
 }
 
-impl Chat {
-    /// Stores a canned response.
+/// The canned responses of accounts.
+#[derive(Clone, Debug)]
+pub struct CannedResponses {
+    context: Arc<Context>,
+}
+
+impl CannedResponses {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Creates a canned response.
     ///
     /// # Errors
-    /// [`Error::Taken`](parley_types::error::Error::Taken) for a short code that another one has.
-    pub async fn create_canned_response(
-        &self,
-        call: Call<CannedResponse>,
-        short_code: String,
-        content: String,
-    ) -> Result<Answer<CannedResponse>> {
+    /// [`parley_types::error::Error::Taken`] if another one has the short code.
+    pub async fn create(&self, call: Call<CannedResponse>, short_code: String, content: String) -> Result<Answer<CannedResponse>> {
         call.caller.write_access(call.account)?;
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let at = write.set.at;
@@ -93,23 +103,17 @@ impl Chat {
     /// One canned response.
     ///
     /// # Errors
-    /// [`Error::NotFound`](parley_types::error::Error::NotFound).
-    pub async fn canned_response(&self, caller: &Caller, account: AccountId, id: CannedResponseId) -> Result<CannedResponse> {
+    /// [`parley_types::error::Error::NotFound`].
+    pub async fn get(&self, caller: &Caller, account: AccountId, id: CannedResponseId) -> Result<CannedResponse> {
         caller.access(account)?;
-        records::one::<Entity>(self.db.read(), account, id.0, KIND).await
+        records::one::<Entity>(self.context.db.read(), account, id.0, KIND).await
     }
 
-    /// The canned responses of an account; with a query those that have it, the nearest first.
+    /// A page of the canned responses of an account. A non-empty `query` selects those that contain it, the best matches first.
     ///
     /// # Errors
-    /// [`Error::NotMember`](parley_types::error::Error::NotMember).
-    pub async fn canned_responses(
-        &self,
-        caller: &Caller,
-        account: AccountId,
-        query: &str,
-        page: &PageRequest,
-    ) -> Result<Page<CannedResponse>> {
+    /// [`parley_types::error::Error::NotMember`].
+    pub async fn list(&self, caller: &Caller, account: AccountId, query: &str, page: &PageRequest) -> Result<Page<CannedResponse>> {
         caller.access(account)?;
         let mut rows = records::of_account::<Entity>(account);
         let mut sort = Sort::by_id(false);
@@ -123,21 +127,22 @@ impl Chat {
             sort.by = Some(nearness.into());
         }
         let key = (Column::Id, (|row| row.id.0) as records::IdOf<Entity>);
-        records::rows(self.db.read(), rows, key, &sort, page).await
+        records::rows(self.context.db.read(), rows, key, &sort, page).await
     }
 
     /// Changes a canned response.
     ///
     /// # Errors
-    /// [`Error::NotFound`](parley_types::error::Error::NotFound); [`Error::Taken`](parley_types::error::Error::Taken).
-    pub async fn update_canned_response(
+    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Taken`] if another one has the short code.
+    pub async fn update(
         &self,
         call: Call<CannedResponse>,
         id: CannedResponseId,
         patch: CannedResponsePatch,
     ) -> Result<Answer<CannedResponse>> {
         call.caller.write_access(call.account)?;
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let before = records::one::<Entity>(&write.txn, write.account().id, id.0, KIND).await?;
@@ -173,10 +178,11 @@ impl Chat {
     /// Deletes a canned response.
     ///
     /// # Errors
-    /// [`Error::NotFound`](parley_types::error::Error::NotFound).
-    pub async fn delete_canned_response(&self, call: Call<()>, id: CannedResponseId) -> Result<Answer<()>> {
+    /// [`parley_types::error::Error::NotFound`].
+    pub async fn delete(&self, call: Call<()>, id: CannedResponseId) -> Result<Answer<()>> {
         call.caller.write_access(call.account)?;
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let row = records::one::<Entity>(&write.txn, write.account().id, id.0, KIND).await?;

@@ -1,5 +1,7 @@
 //! What the custom attributes of an account mean, for people and for filters. Values are never held against it.
 
+use std::sync::Arc;
+
 use parley_eventlog::{
     draft::{Change, Draft, Subject},
     kind::EventKind,
@@ -17,8 +19,8 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, ModelTrait, QueryF
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Chat,
     auth::caller::Caller,
+    context::Context,
     page::{Page, PageRequest, Sort},
     records,
     write::{
@@ -120,19 +122,32 @@ fn reserved(model: AttributeModel, key: &str) -> bool {
     }
 }
 
-impl Chat {
-    /// Defines a custom attribute.
+/// The custom attribute definitions of accounts.
+#[derive(Clone, Debug)]
+pub struct CustomAttributeDefinitions {
+    context: Arc<Context>,
+}
+
+impl CustomAttributeDefinitions {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Creates the definition of a custom attribute.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a key that is an attribute of its own; [`Error::Taken`] for one that is defined.
-    pub async fn create_definition(&self, call: Call<Definition>, new: NewDefinition) -> Result<Answer<Definition>> {
+    /// [`Error::Invalid`] if the key is that of a built-in attribute; [`Error::Taken`] if the key is already defined.
+    pub async fn create(&self, call: Call<Definition>, new: NewDefinition) -> Result<Answer<Definition>> {
         call.caller.write_access(call.account)?;
         if reserved(new.model, &new.key) {
-            // The product's own sentence.
+            // Chatwoot's wording.
             let text = "The provided key is not allowed as it might conflict with default attributes.";
             return Err(Error::invalid("custom_attribute_definition.key", Rule::Invalid, text));
         }
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let at = write.set.at;
@@ -167,16 +182,16 @@ impl Chat {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn definition(&self, caller: &Caller, account: AccountId, id: DefinitionId) -> Result<Definition> {
+    pub async fn get(&self, caller: &Caller, account: AccountId, id: DefinitionId) -> Result<Definition> {
         caller.access(account)?;
-        records::one::<definition::Entity>(self.db.read(), account, id.0, KIND).await
+        records::one::<definition::Entity>(self.context.db.read(), account, id.0, KIND).await
     }
 
-    /// The definitions of an account, all or those of one model, by id.
+    /// A page of the definitions of an account, of all models or of one, by id.
     ///
     /// # Errors
     /// [`Error::NotMember`].
-    pub async fn definitions(
+    pub async fn list(
         &self,
         caller: &Caller,
         account: AccountId,
@@ -189,16 +204,17 @@ impl Chat {
             query = query.filter(definition::Column::Model.eq(model));
         }
         let key = (definition::Column::Id, (|row| row.id.0) as records::IdOf<definition::Entity>);
-        records::rows(self.db.read(), query, key, &Sort::by_id(false), page).await
+        records::rows(self.context.db.read(), query, key, &Sort::by_id(false), page).await
     }
 
     /// Changes a definition.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Taken`] for a key that is defined.
-    pub async fn update_definition(&self, call: Call<Definition>, id: DefinitionId, patch: DefinitionPatch) -> Result<Answer<Definition>> {
+    /// [`Error::NotFound`]; [`Error::Taken`] if the new key is already defined.
+    pub async fn update(&self, call: Call<Definition>, id: DefinitionId, patch: DefinitionPatch) -> Result<Answer<Definition>> {
         call.caller.write_access(call.account)?;
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let before = records::one::<definition::Entity>(&write.txn, write.account().id, id.0, KIND).await?;
@@ -235,13 +251,14 @@ impl Chat {
             .await
     }
 
-    /// Deletes a definition; values stay.
+    /// Deletes a definition. Stored values of the attribute are kept.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn delete_definition(&self, call: Call<()>, id: DefinitionId) -> Result<Answer<()>> {
+    pub async fn delete(&self, call: Call<()>, id: DefinitionId) -> Result<Answer<()>> {
         call.caller.write_access(call.account)?;
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let row = records::one::<definition::Entity>(&write.txn, write.account().id, id.0, KIND).await?;

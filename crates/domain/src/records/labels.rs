@@ -1,5 +1,7 @@
 //! The labels that an account keeps a list of. Labels on contacts and conversations are names, with or without an entry here.
 
+use std::sync::Arc;
+
 use parley_eventlog::{
     draft::{Change, Draft, Subject},
     kind::EventKind,
@@ -15,8 +17,8 @@ use sea_orm::{
 };
 
 use crate::{
-    Chat,
     auth::caller::Caller,
+    context::Context,
     page::{Page, PageRequest},
     records,
     write::{
@@ -112,14 +114,27 @@ async fn rename(write: &mut Write, old: &str, new: &str) -> Result<()> {
     Ok(())
 }
 
-impl Chat {
-    /// Makes a label.
+/// The labels of accounts.
+#[derive(Clone, Debug)]
+pub struct Labels {
+    context: Arc<Context>,
+}
+
+impl Labels {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Creates a label.
     ///
     /// # Errors
-    /// [`Error::Denied`](parley_types::error::Error::Denied); [`Error::Taken`](parley_types::error::Error::Taken) for a title that another label has.
-    pub async fn create_label(&self, call: Call<label::Model>, new: NewLabel) -> Result<Answer<label::Model>> {
+    /// [`parley_types::error::Error::Denied`]; [`parley_types::error::Error::Taken`] if another label has the title.
+    pub async fn create(&self, call: Call<label::Model>, new: NewLabel) -> Result<Answer<label::Model>> {
         call.caller.administer(call.account)?;
-        self.writer
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let at = write.set.at;
@@ -145,40 +160,48 @@ impl Chat {
     /// One label, for administrators.
     ///
     /// # Errors
-    /// [`Error::NotFound`](parley_types::error::Error::NotFound); [`Error::Denied`](parley_types::error::Error::Denied).
-    pub async fn label(&self, caller: &Caller, account: AccountId, id: LabelId) -> Result<label::Model> {
+    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`].
+    pub async fn get(&self, caller: &Caller, account: AccountId, id: LabelId) -> Result<label::Model> {
         let access = caller.access(account)?;
-        let row = records::one::<label::Entity>(self.db.read(), account, id.0, KIND).await?;
+        let row = records::one::<label::Entity>(self.context.db.read(), account, id.0, KIND).await?;
         access.administrator()?;
         Ok(row)
     }
 
-    /// Asks for a label, and then for the role that changes it.
+    /// Checks that a label exists, and then that the caller may change it.
     ///
     /// # Errors
-    /// As [`Chat::label`].
-    pub async fn may_change_label(&self, caller: &Caller, account: AccountId, id: LabelId) -> Result<()> {
-        caller.administer_seen(account, self.label(caller, account, id)).await
+    /// As [`Labels::get`].
+    pub async fn authorize_change(&self, caller: &Caller, account: AccountId, id: LabelId) -> Result<()> {
+        caller.administer_seen(account, self.get(caller, account, id)).await
     }
 
-    /// The labels of an account, by title.
+    /// A page of the labels of an account, by title.
     ///
     /// # Errors
-    /// [`Error::NotMember`](parley_types::error::Error::NotMember).
-    pub async fn labels(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<label::Model>> {
+    /// [`parley_types::error::Error::NotMember`].
+    pub async fn list(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<label::Model>> {
         caller.access(account)?;
         let sort = records::by_text(Expr::col((label::Entity, label::Column::Title)));
         let key = (label::Column::Id, (|row| row.id.0) as records::IdOf<label::Entity>);
-        records::rows(self.db.read(), records::of_account::<label::Entity>(account), key, &sort, page).await
+        records::rows(
+            self.context.db.read(),
+            records::of_account::<label::Entity>(account),
+            key,
+            &sort,
+            page,
+        )
+        .await
     }
 
-    /// Changes a label. A new title takes the old one's place on contacts and conversations too.
+    /// Changes a label. A new title replaces the old one on contacts and conversations.
     ///
     /// # Errors
-    /// As [`Chat::label`], and [`Error::Taken`](parley_types::error::Error::Taken) for a title that another label has.
-    pub async fn update_label(&self, call: Call<label::Model>, id: LabelId, patch: LabelPatch) -> Result<Answer<label::Model>> {
-        self.may_change_label(&call.caller, call.account, id).await?;
-        self.writer
+    /// As [`Labels::get`]; [`parley_types::error::Error::Taken`] if another label has the title.
+    pub async fn update(&self, call: Call<label::Model>, id: LabelId, patch: LabelPatch) -> Result<Answer<label::Model>> {
+        self.authorize_change(&call.caller, call.account, id).await?;
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let before = records::one::<label::Entity>(&write.txn, write.account().id, id.0, KIND).await?;
@@ -216,13 +239,14 @@ impl Chat {
             .await
     }
 
-    /// Takes a label off the list; what carries its name keeps it.
+    /// Deletes a label. Contacts and conversations keep its name.
     ///
     /// # Errors
-    /// As [`Chat::label`].
-    pub async fn delete_label(&self, call: Call<()>, id: LabelId) -> Result<Answer<()>> {
-        self.may_change_label(&call.caller, call.account, id).await?;
-        self.writer
+    /// As [`Labels::get`].
+    pub async fn delete(&self, call: Call<()>, id: LabelId) -> Result<Answer<()>> {
+        self.authorize_change(&call.caller, call.account, id).await?;
+        self.context
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let row = records::one::<label::Entity>(&write.txn, write.account().id, id.0, KIND).await?;

@@ -13,8 +13,8 @@ use sea_orm::{
     sea_query::{Expr, SimpleExpr},
 };
 
-use super::{LOOK, LOOKS, MessageSearch, PLAIN, found, index, pieces, scan};
-use crate::{Chat, auth::caller::Access};
+use super::{LOOK, LOOKS, MessageSearch, PLAIN, Search, found, index, pieces, scan};
+use crate::auth::caller::Access;
 
 /// A text that so many of the newest messages hold is common: the index would name more than are looked at.
 const COMMON: usize = 20;
@@ -46,16 +46,16 @@ pub fn among(backend: DbBackend, ids: &[i64]) -> SimpleExpr {
     Expr::cust_with_values(sql, [ids])
 }
 
-impl Chat {
-    /// The conversations of the newest incoming and outgoing messages that hold a text, each once.
+impl Search {
+    /// The conversations of the newest incoming and outgoing messages that contain a text, each once.
     ///
     /// # Errors
-    /// When the database cannot be read.
-    pub(crate) async fn conversations_holding(&self, account: AccountId, access: &Access, text: &str) -> Result<Holding> {
-        let _permit = self.searches.permit().await?;
+    /// [`parley_types::error::Error::Busy`] if too many searches are running; [`parley_types::error::Error::Database`] if a query fails.
+    pub(crate) async fn conversations(&self, account: AccountId, access: &Access, text: &str) -> Result<Holding> {
+        let _permit = self.limit.permit().await?;
         let folded = pieces::fold(text);
         let by_index = pieces::indexed(&folded);
-        let caught_up = by_index && index::catch_up(&self.db, account).await?;
+        let caught_up = by_index && index::catch_up(&self.context.db, account).await?;
         let search = MessageSearch {
             types: vec![MessageType::Incoming, MessageType::Outgoing],
             ..MessageSearch::default()
@@ -69,9 +69,9 @@ impl Chat {
             }
             let asks_index = by_index && (number >= PLAIN || scan.should_ask_index()) && !common;
             if asks_index {
-                query = query.filter(found(self.db.backend(), account, &folded));
+                query = query.filter(found(self.context.db.backend(), account, &folded));
             }
-            let look = scan::sizes(query.order_by_desc(message::Column::Id).limit(LOOK), self.db.read()).await?;
+            let look = scan::sizes(query.order_by_desc(message::Column::Id).limit(LOOK), self.context.db.read()).await?;
             let ended = (look.len() as u64) < LOOK;
             let mut left = look.as_slice();
             while !left.is_empty() {
@@ -91,7 +91,7 @@ impl Chat {
                 let read = rows_of
                     .select_only()
                     .columns([message::Column::ConversationId, message::Column::Content]);
-                let read: Vec<(i64, Option<String>)> = read.into_tuple().all(self.db.read()).await?;
+                let read: Vec<(i64, Option<String>)> = read.into_tuple().all(self.context.db.read()).await?;
                 let held = scan.holding(read, |(_, content)| content.as_deref()).await?;
                 ids.extend(
                     held.into_iter()
@@ -101,7 +101,7 @@ impl Chat {
                 last = slice.last().map_or(last, |(id, _)| MessageId(*id));
             }
             if ended {
-                // What the index has not taken in yet it does not name.
+                // The index does not find messages that it has not indexed yet.
                 complete = caught_up || !asks_index;
                 break;
             }

@@ -3,6 +3,8 @@
 //! The newest messages are looked at one after another: a text that many have is found there, and the index would have to name them all.
 //! What is still missing is found by the index, for texts of three characters and more, and held against the text again.
 
+use std::sync::Arc;
+
 use parley_storage::{
     entity::{conversation, kind::MessageType, message},
     joined::Message,
@@ -19,8 +21,8 @@ use sea_orm::{
 };
 
 use crate::{
-    Chat,
     auth::caller::{Access, Caller},
+    context::Context,
     page::{Key, PageRequest, Sort, SortValue},
 };
 
@@ -29,7 +31,7 @@ pub mod index;
 mod pieces;
 pub(crate) mod scan;
 
-use scan::Scan;
+use scan::{Scan, SearchLimit};
 
 /// Rows that are looked at together.
 const LOOK: u64 = 1000;
@@ -128,24 +130,38 @@ fn found(backend: DbBackend, account: AccountId, folded: &str) -> SimpleExpr {
     )
 }
 
-impl Chat {
-    /// A page of the messages that hold a text.
+/// Full-text search in messages.
+#[derive(Clone, Debug)]
+pub struct Search {
+    context: Arc<Context>,
+    limit: SearchLimit,
+}
+
+impl Search {
+    pub(crate) fn new(context: &Arc<Context>, concurrent: usize) -> Self {
+        Self {
+            context: Arc::clone(context),
+            limit: SearchLimit::new(concurrent),
+        }
+    }
+
+    /// A page of the messages that contain a text.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Busy`] when too many searches run.
-    pub async fn search_messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<Found> {
+    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Busy`] if too many searches are running.
+    pub async fn messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<Found> {
         let access = caller.access(account)?;
         page.check_key(&[Sort::by_id(true)])?;
-        let _permit = self.searches.permit().await?;
+        let _permit = self.limit.permit().await?;
         let folded = pieces::fold(&search.text);
         let by_index = pieces::indexed(&folded) && !search.is_narrow();
         let mut complete = if by_index {
-            index::catch_up(&self.db, account).await?
+            index::catch_up(&self.context.db, account).await?
         } else {
-            // What is narrow is looked through to its end, page by page.
+            // A narrow search scans all messages of its conversations, page by page.
             search.is_narrow()
         };
-        let db = self.db.read();
+        let db = self.context.db.read();
         let (mut last, mut skip) = (page.after.as_ref().map_or(i64::MAX, |key| key.id), page.skip);
         let mut rows: Vec<message::Model> = Vec::new();
         let mut more = true;
@@ -154,10 +170,10 @@ impl Chat {
             let mut query = search.select(account, access).filter(message::Column::Id.lt(last));
             let asks_index = by_index && (number >= PLAIN || scan.should_ask_index());
             if asks_index {
-                query = query.filter(found(self.db.backend(), account, &folded));
+                query = query.filter(found(self.context.db.backend(), account, &folded));
             }
             query = if search.is_narrow() {
-                // The sign keeps planners from walking all messages in this order: those of the conversations are few.
+                // The plus sign keeps the planner from scanning all messages in this order: the conversations have few.
                 query.order_by(Expr::cust("+\"messages\".\"id\""), Order::Desc)
             } else {
                 query.order_by_desc(message::Column::Id)

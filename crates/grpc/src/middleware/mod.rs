@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use parley_domain::Chat;
+use parley_domain::Context;
 use tower::ServiceBuilder;
 
 mod anonymous_concurrency;
@@ -47,10 +47,16 @@ use trace::Trace;
 /// disconnects first, the future of the call is dropped with the state of each layer, and `Audit` and `Trace` record the call as cancelled.
 ///
 /// A unary call takes at most `max_duration`.
-pub fn stack(router: axum::Router, chat: &Chat, authenticator: Authenticator, limits: Arc<Limits>, max_duration: Duration) -> axum::Router {
+pub fn stack(
+    router: axum::Router,
+    context: &Context,
+    authenticator: Authenticator,
+    limits: Arc<Limits>,
+    max_duration: Duration,
+) -> axum::Router {
     // In an `Arc` because layers are cloned with every call, and a clone of an authenticator copies the handles of several caches.
     let authenticator = Arc::new(authenticator);
-    let outage = chat.outage();
+    let outage = context.outage();
     let begins = move || {
         let outage = outage.clone();
         async move { outage.begins().await }
@@ -64,7 +70,7 @@ pub fn stack(router: axum::Router, chat: &Chat, authenticator: Authenticator, li
             .layer(Trace)
             // Writes audit events. Above `Auth`, because rejected callers are audited too. Below `Trace`, so that audit lines carry the
             // trace id (except for a dropped call: dropping happens outside the trace context).
-            .layer(Audit::new(chat.audit.clone()))
+            .layer(Audit::new(context.audit.clone()))
             // Fails calls immediately during a database outage. Above `Auth`, because tokens cannot be looked up then either. Below `Trace`
             // and `Audit`, so that a call ended by an outage is recorded.
             .layer(FailFast::new(begins))
@@ -81,7 +87,7 @@ pub fn stack(router: axum::Router, chat: &Chat, authenticator: Authenticator, li
             // Applies the deadline to everything below, including the waits of the next two layers.
             .layer(Deadline)
             // Waits for the requested log position. Above `AnonymousConcurrency`, because the wait needs no turn and may be long.
-            .layer(MinCursor::new(Arc::clone(&chat.events.hub)))
+            .layer(MinCursor::new(Arc::clone(&context.events.hub)))
             // Limits the concurrent calls without a token. Innermost, so that a call holds its turn only while its handler runs.
             .layer(AnonymousConcurrency::new(authenticator))
             // Passes the request to its service, with the caller in its extensions.

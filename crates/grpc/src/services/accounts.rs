@@ -2,11 +2,16 @@
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
+    auth::tokens::Tokens,
     kind::AccountStatus,
     people::{
-        accounts::AccountPatch,
-        members::MembershipPatch,
-        users::{NewUser, Profile, UserPatch},
+        accounts::{AccountPatch, Accounts},
+        agents::Agents,
+        members::{Members, MembershipPatch},
+        presence::Presence,
+        self_service::OwnMembership,
+        users::{NewUser, Profile, UserPatch, Users},
     },
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};
@@ -18,7 +23,6 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    api::Api,
     request::{caller, idempotent_call, identity},
     response::to_response,
     truncation,
@@ -62,12 +66,38 @@ fn locale(fields: &mut Validator, field: &str, locale: &str) {
     }
 }
 
+/// Implements `AccountsService`.
+#[derive(Clone, Debug)]
+pub struct AccountsApi {
+    pub(super) accounts: Accounts,
+    pub(super) users: Users,
+    pub(super) members: Members,
+    pub(super) agents: Agents,
+    pub(super) own_membership: OwnMembership,
+    pub(super) presence: Presence,
+    pub(super) tokens: Tokens,
+}
+
+impl AccountsApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            accounts: domain.accounts.clone(),
+            users: domain.users.clone(),
+            members: domain.members.clone(),
+            agents: domain.agents.clone(),
+            own_membership: domain.own_membership.clone(),
+            presence: domain.presence.clone(),
+            tokens: domain.context.tokens.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl AccountsService for Api {
+impl AccountsService for AccountsApi {
     async fn get_profile(&self, request: Request<pb::GetProfileRequest>) -> Result<Response<pb::GetProfileResponse>, Status> {
-        let profile = self.chat.profile(&*caller(&request).or_status()?).await.or_status()?;
+        let profile = self.users.profile(&*caller(&request).or_status()?).await.or_status()?;
         let rows: Vec<_> = profile.memberships.iter().map(|(row, _)| row).collect();
-        let shown = self.chat.shown_availability(&rows).await.or_status()?;
+        let shown = self.presence.shown_availability(&rows).await.or_status()?;
         let mut memberships = memberships(&profile);
         for (membership, shown) in memberships.iter_mut().zip(shown) {
             membership.set_availability_status(shown.into());
@@ -116,13 +146,13 @@ impl AccountsService for Api {
         };
         let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.create_account(call, new).await.or_status()?, respond)
+        to_response(self.accounts.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_account(&self, request: Request<pb::GetAccountRequest>) -> Result<Response<pb::GetAccountResponse>, Status> {
         let account = self
-            .chat
-            .account(&*caller(&request).or_status()?, AccountId(request.get_ref().account_id))
+            .accounts
+            .get(&*caller(&request).or_status()?, AccountId(request.get_ref().account_id))
             .await
             .or_status()?;
         Ok(Response::new(pb::GetAccountResponse {
@@ -136,7 +166,7 @@ impl AccountsService for Api {
         let mut fields = Validator::default();
         let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
         fields.finish().or_status()?;
-        let found = self.chat.accounts(&*caller(&request).or_status()?, &page).await.or_status()?;
+        let found = self.accounts.list(&*caller(&request).or_status()?, &page).await.or_status()?;
         let (accounts, next_page_token) = page::fill(&without_paging, &found, pb::Account::from_stored);
         Ok(Response::new(pb::ListAccountsResponse { accounts, next_page_token }))
     }
@@ -174,7 +204,7 @@ impl AccountsService for Api {
             }
         }
         fields.finish().or_status()?;
-        to_response(self.chat.update_account(call, patch).await.or_status()?, respond)
+        to_response(self.accounts.update(call, patch).await.or_status()?, respond)
     }
 
     async fn delete_account(&self, request: Request<pb::DeleteAccountRequest>) -> Result<Response<pb::DeleteAccountResponse>, Status> {
@@ -187,7 +217,7 @@ impl AccountsService for Api {
         identity.set_audit_target(None, Some(("account_id", account.0)));
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.delete_account(call).await.or_status()?, respond)
+        to_response(self.accounts.delete(call).await.or_status()?, respond)
     }
 
     async fn delete_user(&self, request: Request<pb::DeleteUserRequest>) -> Result<Response<pb::DeleteUserResponse>, Status> {
@@ -197,7 +227,7 @@ impl AccountsService for Api {
         let id = UserId(request.get_ref().user_id);
         let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.delete_user(call, id).await.or_status()?, respond)
+        to_response(self.users.delete(call, id).await.or_status()?, respond)
     }
 
     async fn create_user(&self, request: Request<pb::CreateUserRequest>) -> Result<Response<pb::CreateUserResponse>, Status> {
@@ -223,13 +253,13 @@ impl AccountsService for Api {
             display_name,
             custom_attributes: custom_attributes.into(),
         };
-        to_response(self.chat.create_user(call, new).await.or_status()?, respond)
+        to_response(self.users.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_user(&self, request: Request<pb::GetUserRequest>) -> Result<Response<pb::GetUserResponse>, Status> {
         let found = self
-            .chat
-            .user(&*caller(&request).or_status()?, UserId(request.get_ref().user_id))
+            .users
+            .get(&*caller(&request).or_status()?, UserId(request.get_ref().user_id))
             .await
             .or_status()?;
         Ok(Response::new(pb::GetUserResponse {
@@ -249,7 +279,7 @@ impl AccountsService for Api {
         let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
         let patch = user_patch(&mut fields, &user, req.update_mask.clone());
         fields.finish().or_status()?;
-        to_response(self.chat.update_user(call, UserId(user.id), patch).await.or_status()?, respond)
+        to_response(self.users.update(call, UserId(user.id), patch).await.or_status()?, respond)
     }
 
     async fn create_membership(
@@ -270,7 +300,7 @@ impl AccountsService for Api {
         };
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.create_membership(call, user, new).await.or_status()?, respond)
+        to_response(self.members.create(call, user, new).await.or_status()?, respond)
     }
 
     async fn update_membership(
@@ -290,10 +320,7 @@ impl AccountsService for Api {
         };
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(
-            self.chat.update_membership(call, UserId(req.user_id), patch).await.or_status()?,
-            respond,
-        )
+        to_response(self.members.update(call, UserId(req.user_id), patch).await.or_status()?, respond)
     }
 
     async fn delete_membership(
@@ -305,7 +332,7 @@ impl AccountsService for Api {
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.delete_membership(call, UserId(req.user_id)).await.or_status()?, respond)
+        to_response(self.members.delete(call, UserId(req.user_id)).await.or_status()?, respond)
     }
 
     async fn update_own_availability(
@@ -348,8 +375,8 @@ impl AccountsService for Api {
         let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
         let found = self
-            .chat
-            .members(&*caller(&request).or_status()?, AccountId(req.account_id), &page)
+            .members
+            .list(&*caller(&request).or_status()?, AccountId(req.account_id), &page)
             .await
             .or_status()?;
         let (agents, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
-    inboxes::agent_bots::{AgentBot, AgentBotPatch, NewAgentBot},
+    Domain,
+    inboxes::agent_bots::{AgentBot, AgentBotPatch, AgentBots, NewAgentBot},
     joined::Inbox,
 };
 use parley_eventlog::conversion::{FromStored as _, Reveal, ToProto as _, inbox_of};
@@ -17,7 +18,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     request::{caller, idempotent_call},
     response::to_response,
 };
@@ -40,8 +40,22 @@ fn idempotency_account(account_id: Option<i64>) -> AccountId {
     AccountId(account_id.unwrap_or_default())
 }
 
+/// Implements `AgentBotsService`.
+#[derive(Clone, Debug)]
+pub struct AgentBotsApi {
+    agent_bots: AgentBots,
+}
+
+impl AgentBotsApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            agent_bots: domain.agent_bots.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl AgentBotsService for Api {
+impl AgentBotsService for AgentBotsApi {
     async fn create_agent_bot(&self, request: Request<pb::CreateAgentBotRequest>) -> Result<Response<pb::CreateAgentBotResponse>, Status> {
         let account = request.get_ref().account_id.map(AccountId);
         let caller = caller(&request).or_status()?;
@@ -67,15 +81,15 @@ impl AgentBotsService for Api {
             outgoing_url: req.outgoing_url,
             avatar_url: req.avatar_url,
         };
-        to_response(self.chat.create_agent_bot(call, account, new).await.or_status()?, respond)
+        to_response(self.agent_bots.create(call, account, new).await.or_status()?, respond)
     }
 
     async fn get_agent_bot(&self, request: Request<pb::GetAgentBotRequest>) -> Result<Response<pb::GetAgentBotResponse>, Status> {
         let req = request.get_ref();
         let account = req.account_id.map(AccountId);
         let bot = self
-            .chat
-            .agent_bot(&*caller(&request).or_status()?, account, AgentBotId(req.agent_bot_id))
+            .agent_bots
+            .get(&*caller(&request).or_status()?, account, AgentBotId(req.agent_bot_id))
             .await
             .or_status()?;
         Ok(Response::new(pb::GetAgentBotResponse {
@@ -95,8 +109,8 @@ impl AgentBotsService for Api {
         fields.finish().or_status()?;
         let account = req.account_id.map(AccountId);
         let found = self
-            .chat
-            .agent_bots(&*caller(&request).or_status()?, account, &page)
+            .agent_bots
+            .list(&*caller(&request).or_status()?, account, &page)
             .await
             .or_status()?;
         let (agent_bots, next_page_token) = page::fill(&without_paging, &found, pb::AgentBot::from_stored);
@@ -125,10 +139,7 @@ impl AgentBotsService for Api {
         let patch = fields.within("agent_bot", |fields| patch(fields, &bot, paths));
         fields.finish().or_status()?;
         to_response(
-            self.chat
-                .update_agent_bot(call, account, AgentBotId(bot.id), patch)
-                .await
-                .or_status()?,
+            self.agent_bots.update(call, account, AgentBotId(bot.id), patch).await.or_status()?,
             respond,
         )
     }
@@ -141,8 +152,8 @@ impl AgentBotsService for Api {
         fields.finish().or_status()?;
         let account = req.account_id.map(AccountId);
         to_response(
-            self.chat
-                .delete_agent_bot(call, account, AgentBotId(req.agent_bot_id))
+            self.agent_bots
+                .delete(call, account, AgentBotId(req.agent_bot_id))
                 .await
                 .or_status()?,
             respond,
@@ -156,8 +167,8 @@ impl AgentBotsService for Api {
         let req = request.get_ref();
         let (account, inbox) = (AccountId(req.account_id), InboxId(req.inbox_id));
         let bot = self
-            .chat
-            .inbox_agent_bot(&*caller(&request).or_status()?, account, inbox)
+            .agent_bots
+            .of_inbox(&*caller(&request).or_status()?, account, inbox)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetInboxAgentBotResponse {
@@ -180,7 +191,7 @@ impl AgentBotsService for Api {
         fields.finish().or_status()?;
         let bot = req.agent_bot_id.map(|id| (AgentBotId(id), !req.inactive));
         to_response(
-            self.chat.set_inbox_agent_bot(call, InboxId(req.inbox_id), bot).await.or_status()?,
+            self.agent_bots.set_of_inbox(call, InboxId(req.inbox_id), bot).await.or_status()?,
             respond,
         )
     }

@@ -11,8 +11,7 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    accounts::membership,
-    api::Api,
+    accounts::{AccountsApi, membership},
     request::{caller, idempotent_call},
     response::to_response,
     truncation,
@@ -33,7 +32,7 @@ fn address(fields: &mut Validator, field: &str, email: &str) -> String {
     read.unwrap_or_default()
 }
 
-impl Api {
+impl AccountsApi {
     pub(super) async fn handle_create_agent(
         &self,
         request: Request<pb::CreateAgentRequest>,
@@ -50,10 +49,7 @@ impl Api {
         fields.required_name("name", &req.name, SHORT_TEXT);
         let new = membership(&mut fields, req.role, req.availability, req.auto_offline);
         fields.finish().or_status()?;
-        to_response(
-            self.chat.create_agent(call, email, req.name.clone(), new).await.or_status()?,
-            respond,
-        )
+        to_response(self.agents.create(call, email, req.name.clone(), new).await.or_status()?, respond)
     }
 
     pub(super) async fn handle_create_agents(
@@ -74,7 +70,7 @@ impl Api {
             .map(|(nth, email)| address(&mut fields, &format!("emails[{nth}]"), email))
             .collect();
         fields.finish().or_status()?;
-        to_response(self.chat.create_agents(call, emails).await.or_status()?, respond)
+        to_response(self.agents.create_many(call, emails).await.or_status()?, respond)
     }
 
     pub(super) async fn handle_update_agent(
@@ -94,7 +90,7 @@ impl Api {
         }
         let patch = membership(&mut fields, req.role, req.availability, req.auto_offline);
         fields.finish().or_status()?;
-        let updated = self.chat.update_agent(call, UserId(req.user_id), req.name.clone(), patch);
+        let updated = self.agents.update(call, UserId(req.user_id), req.name.clone(), patch);
         to_response(updated.await.or_status()?, respond)
     }
 }

@@ -1,11 +1,14 @@
 //! `AuditService`: the audit log of administrative calls.
 
-use parley_domain::audit::AuditRow;
+use parley_domain::{
+    Domain,
+    audit::{AuditRow, list::AuditEvents},
+};
 use parley_proto::{self as pb, audit_service_server::AuditService, value::timestamp};
 use parley_types::id::AccountId;
 use tonic::{Request, Response, Status};
 
-use super::{api::Api, request::caller};
+use super::request::caller;
 use crate::{
     status::OrStatus as _,
     validation::{fields::Validator, page},
@@ -14,8 +17,22 @@ use crate::{
 /// The default page size.
 const PAGE: i32 = 100;
 
+/// Implements `AuditService`.
+#[derive(Clone, Debug)]
+pub struct AuditApi {
+    audit_events: AuditEvents,
+}
+
+impl AuditApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            audit_events: domain.audit_events.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl AuditService for Api {
+impl AuditService for AuditApi {
     async fn list_audit_events(
         &self,
         request: Request<pb::ListAuditEventsRequest>,
@@ -33,11 +50,11 @@ impl AuditService for Api {
         let page = page::read(&mut fields, &without_paging, (req.page_size, PAGE), &req.page_token, req.skip);
         fields.finish().or_status()?;
         // Events that this replica has recorded but not stored yet must be in the list.
-        self.chat.audit.flush().await;
+        self.audit_events.flush().await;
         let account = req.account_id.map(AccountId);
         let (found, total) = self
-            .chat
-            .audit_events(&caller, account, &page, req.with_total_size)
+            .audit_events
+            .list(&caller, account, &page, req.with_total_size)
             .await
             .or_status()?;
         let (audit_events, next_page_token) = page::fill(&without_paging, &found, |row| event(row.clone()));

@@ -1,7 +1,11 @@
 //! `CannedResponsesService`.
 
 use bytes::Bytes;
-use parley_domain::{record::canned_response, records::canned_responses::CannedResponsePatch};
+use parley_domain::{
+    Domain,
+    record::canned_response,
+    records::canned_responses::{CannedResponsePatch, CannedResponses},
+};
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};
 use parley_proto::{self as pb, canned_responses_service_server::CannedResponsesService};
 use parley_types::{
@@ -12,7 +16,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     request::{caller, idempotent_call},
     response::to_response,
 };
@@ -27,8 +30,22 @@ use crate::{
 /// Maximum characters of the content.
 const TEXT: usize = 20_000;
 
+/// Implements `CannedResponsesService`.
+#[derive(Clone, Debug)]
+pub struct CannedResponsesApi {
+    canned_responses: CannedResponses,
+}
+
+impl CannedResponsesApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            canned_responses: domain.canned_responses.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl CannedResponsesService for Api {
+impl CannedResponsesService for CannedResponsesApi {
     async fn create_canned_response(
         &self,
         request: Request<pb::CreateCannedResponseRequest>,
@@ -49,10 +66,7 @@ impl CannedResponsesService for Api {
         });
         fields.finish().or_status()?;
         let pb::CannedResponse { short_code, content, .. } = canned_response;
-        to_response(
-            self.chat.create_canned_response(call, short_code, content).await.or_status()?,
-            respond,
-        )
+        to_response(self.canned_responses.create(call, short_code, content).await.or_status()?, respond)
     }
 
     async fn get_canned_response(
@@ -62,8 +76,8 @@ impl CannedResponsesService for Api {
         let req = request.get_ref();
         let (account, id) = (AccountId(req.account_id), CannedResponseId(req.canned_response_id));
         let row = self
-            .chat
-            .canned_response(&*caller(&request).or_status()?, account, id)
+            .canned_responses
+            .get(&*caller(&request).or_status()?, account, id)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetCannedResponseResponse {
@@ -87,7 +101,7 @@ impl CannedResponsesService for Api {
         let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.text("query", &req.query, SHORT_TEXT);
         fields.finish().or_status()?;
-        let found = self.chat.canned_responses(&caller, account, &req.query, &page).await.or_status()?;
+        let found = self.canned_responses.list(&caller, account, &req.query, &page).await.or_status()?;
         let (canned_responses, next_page_token) = page::fill(&without_paging, &found, pb::CannedResponse::from_stored);
         Ok(Response::new(pb::ListCannedResponsesResponse {
             canned_responses,
@@ -113,8 +127,8 @@ impl CannedResponsesService for Api {
         let patch = fields.within("canned_response", |fields| patch(fields, &canned_response, &paths));
         fields.finish().or_status()?;
         to_response(
-            self.chat
-                .update_canned_response(call, CannedResponseId(canned_response.id), patch)
+            self.canned_responses
+                .update(call, CannedResponseId(canned_response.id), patch)
                 .await
                 .or_status()?,
             respond,
@@ -132,8 +146,8 @@ impl CannedResponsesService for Api {
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
         to_response(
-            self.chat
-                .delete_canned_response(call, CannedResponseId(req.canned_response_id))
+            self.canned_responses
+                .delete(call, CannedResponseId(req.canned_response_id))
                 .await
                 .or_status()?,
             respond,

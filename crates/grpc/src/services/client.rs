@@ -8,12 +8,15 @@ use parley_admission::{
     rate_limit::{Activity, Resource},
 };
 use parley_domain::{
+    Domain,
     client::{
-        Guest, Signature,
-        conversations::{Newest, Seen},
-        sessions::ClientFields,
+        ContactSession, PublicInboxes, Signature,
+        conversations::{Newest, Seen, VisitorConversations},
+        messages::VisitorMessages,
+        sessions::{ClientFields, VisitorSessions},
     },
     conversations::answers::{CreatedConversation, StatusSet},
+    files::Files,
     joined::{Client, Conversation, Message},
     messages::Created,
     page::Sort,
@@ -28,7 +31,9 @@ use parley_types::{
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{api::Api, files, idempotency::IdempotentRequest, messages, request::idempotent_call_as, response::to_response};
+use super::{
+    files, idempotency::IdempotentRequest, messages, request::idempotent_call_as, response::to_response, service_context::ServiceContext,
+};
 use crate::{
     middleware::{authenticator::Payer, call_span::traceparent},
     status::OrStatus as _,
@@ -44,27 +49,49 @@ const CONTENT: usize = 150_000;
 /// Maximum characters of an avatar URL.
 const URL: usize = 2048;
 
-impl Api {
-    async fn contact_session(&self, session: Option<&pb::ClientSession>) -> Result<Arc<Guest>> {
+/// Implements `ClientService`.
+#[derive(Clone, Debug)]
+pub struct ClientApi {
+    public_inboxes: PublicInboxes,
+    sessions: VisitorSessions,
+    conversations: VisitorConversations,
+    messages: VisitorMessages,
+    files: Files,
+    server: Arc<ServiceContext>,
+}
+
+impl ClientApi {
+    pub fn new(domain: &Domain, server: &Arc<ServiceContext>) -> Self {
+        Self {
+            public_inboxes: domain.public_inboxes.clone(),
+            sessions: domain.visitor_sessions.clone(),
+            conversations: domain.visitor_conversations.clone(),
+            messages: domain.visitor_messages.clone(),
+            files: domain.context.files.clone(),
+            server: Arc::clone(server),
+        }
+    }
+
+    async fn visitor(&self, session: Option<&pb::ClientSession>) -> Result<Arc<ContactSession>> {
         let session = required("session", session)?;
-        self.chat.client(&session.inbox_identifier, &session.source_id).await
+        self.public_inboxes.session(&session.inbox_identifier, &session.source_id).await
     }
 
     /// Charges an activity of a session and the bytes of its request.
-    fn charge<R: prost::Message>(&self, request: &Request<R>, contact_session: &Guest, activity: Option<Activity>) -> Result<()> {
-        let inbox = (contact_session.account(), contact_session.client.inbox.row.id);
-        Payer::of(request).charge(&self.config.anonymous, inbox, activity, request.get_ref().encoded_len())
+    fn charge<R: prost::Message>(&self, request: &Request<R>, visitor: &ContactSession, activity: Option<Activity>) -> Result<()> {
+        let inbox = (visitor.account(), visitor.client.inbox.row.id);
+        Payer::of(request).charge(&self.server.config.anonymous, inbox, activity, request.get_ref().encoded_len())
     }
 
     /// Adds the messages visible to the contact to a conversation that was changed. They are read after the change and are not part of the
     /// stored idempotent response.
-    async fn add_messages(&self, contact_session: &Guest, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
+    async fn add_messages(&self, visitor: &ContactSession, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
         if let Some(conversation) = conversation {
             let newest = self
-                .chat
-                .client_messages_of(contact_session.account(), ConversationId(conversation.id))
+                .conversations
+                .newest_messages(visitor.account(), ConversationId(conversation.id))
                 .await?;
-            set_messages(conversation, &newest, contact_session);
+            set_messages(conversation, &newest, visitor);
         }
         Ok(())
     }
@@ -73,16 +100,10 @@ impl Api {
 fn call<R: IdempotentRequest, T: 'static, M: prost::Message + 'static>(
     fields: &mut Validator,
     request: &Request<R>,
-    contact_session: &Guest,
+    visitor: &ContactSession,
     respond: impl Fn(&T, Bytes) -> M + Send + Sync + 'static,
 ) -> Call<T> {
-    idempotent_call_as(
-        fields,
-        request,
-        Arc::clone(&contact_session.caller),
-        contact_session.account(),
-        respond,
-    )
+    idempotent_call_as(fields, request, Arc::clone(&visitor.caller), visitor.account(), respond)
 }
 
 fn signature(fields: &mut Validator, signature: Option<pb::ClientSignature>) -> Signature {
@@ -113,9 +134,9 @@ macro_rules! client_fields {
 }
 
 #[tonic::async_trait]
-impl ClientService for Api {
+impl ClientService for ClientApi {
     async fn get_client_inbox(&self, request: Request<pb::GetClientInboxRequest>) -> Result<Response<pb::GetClientInboxResponse>, Status> {
-        let public_inbox = self.chat.client_door(&request.get_ref().inbox_identifier).await.or_status()?;
+        let public_inbox = self.public_inboxes.get(&request.get_ref().inbox_identifier).await.or_status()?;
         Ok(Response::new(pb::GetClientInboxResponse {
             inbox: Some(public_inbox.inbox.as_ref().to_proto()),
         }))
@@ -125,11 +146,11 @@ impl ClientService for Api {
         &self,
         request: Request<pb::CreateClientSessionRequest>,
     ) -> Result<Response<pb::CreateClientSessionResponse>, Status> {
-        let public_inbox = self.chat.client_door(&request.get_ref().inbox_identifier).await.or_status()?;
+        let public_inbox = self.public_inboxes.get(&request.get_ref().inbox_identifier).await.or_status()?;
         let inbox = (public_inbox.inbox.row.account_id, public_inbox.inbox.row.id);
         let bytes = request.get_ref().encoded_len();
         Payer::of(&request)
-            .charge(&self.config.anonymous, inbox, Some(Activity::Session), bytes)
+            .charge(&self.server.config.anonymous, inbox, Some(Activity::Session), bytes)
             .or_status()?;
         let respond = |client: &Client, cursor: Bytes| pb::CreateClientSessionResponse {
             session: Some(client.to_proto()),
@@ -158,8 +179,8 @@ impl ClientService for Api {
         let new = client_fields!(fields, req, attributes);
         fields.finish().or_status()?;
         to_response(
-            self.chat
-                .create_client_session(call, public_inbox, source_id, signature, new)
+            self.sessions
+                .create(call, public_inbox, source_id, signature, new)
                 .await
                 .or_status()?,
             respond,
@@ -170,17 +191,13 @@ impl ClientService for Api {
         &self,
         request: Request<pb::GetClientSessionRequest>,
     ) -> Result<Response<pb::GetClientSessionResponse>, Status> {
-        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
         let traceparent = traceparent(&request);
         let mut fields = Validator::default();
         let signature = signature(&mut fields, request.into_inner().signature);
         fields.finish().or_status()?;
-        let client = self
-            .chat
-            .client_session(&contact_session, &signature, traceparent)
-            .await
-            .or_status()?;
+        let client = self.sessions.get(&visitor, &signature, traceparent).await.or_status()?;
         Ok(Response::new(pb::GetClientSessionResponse {
             session: Some(client.to_proto()),
         }))
@@ -190,23 +207,20 @@ impl ClientService for Api {
         &self,
         request: Request<pb::UpdateClientSessionRequest>,
     ) -> Result<Response<pb::UpdateClientSessionResponse>, Status> {
-        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &contact_session, None).or_status()?;
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, None).or_status()?;
         let respond = |client: &Client, cursor: Bytes| pb::UpdateClientSessionResponse {
             session: Some(client.to_proto()),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = call(&mut fields, &request, &contact_session, respond);
+        let call = call(&mut fields, &request, &visitor, respond);
         let req = request.into_inner();
         let signature = signature(&mut fields, req.signature);
         let client_fields = client_fields!(fields, req, attribute_update);
         fields.finish().or_status()?;
         to_response(
-            self.chat
-                .update_client_session(call, &contact_session, signature, client_fields)
-                .await
-                .or_status()?,
+            self.sessions.update(call, &visitor, signature, client_fields).await.or_status()?,
             respond,
         )
     }
@@ -216,7 +230,7 @@ impl ClientService for Api {
         request: Request<pb::ListClientConversationsRequest>,
     ) -> Result<Response<pb::ListClientConversationsResponse>, Status> {
         let req = request.get_ref();
-        let contact_session = self.contact_session(req.session.as_ref()).await.or_status()?;
+        let visitor = self.visitor(req.session.as_ref()).await.or_status()?;
         let without_paging = pb::ListClientConversationsRequest {
             page_size: 0,
             page_token: String::new(),
@@ -226,12 +240,8 @@ impl ClientService for Api {
         let mut fields = Validator::default();
         let page = page::read(&mut fields, &without_paging, (req.page_size, 25), &req.page_token, 0);
         fields.finish().or_status()?;
-        let found = self
-            .chat
-            .client_conversations(&contact_session, !req.without_messages, &page)
-            .await
-            .or_status()?;
-        let (conversations, next_page_token) = page::fill(&without_paging, &found, |found| seen(found, &contact_session));
+        let found = self.conversations.list(&visitor, !req.without_messages, &page).await.or_status()?;
+        let (conversations, next_page_token) = page::fill(&without_paging, &found, |found| seen(found, &visitor));
         Ok(Response::new(pb::ListClientConversationsResponse {
             conversations,
             next_page_token,
@@ -242,25 +252,21 @@ impl ClientService for Api {
         &self,
         request: Request<pb::CreateClientConversationRequest>,
     ) -> Result<Response<pb::CreateClientConversationResponse>, Status> {
-        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &contact_session, Some(Activity::Conversation)).or_status()?;
-        let session = Arc::clone(&contact_session);
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Conversation)).or_status()?;
+        let session = Arc::clone(&visitor);
         let respond = move |made: &CreatedConversation, cursor: Bytes| pb::CreateClientConversationResponse {
             conversation: Some(without_messages(&made.conversation.conversation, &session)),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = call(&mut fields, &request, &contact_session, respond.clone());
+        let call = call(&mut fields, &request, &visitor, respond.clone());
         let req = request.into_inner();
         let custom_attributes = fields.conversation_attributes("custom_attributes", req.custom_attributes.as_ref());
         fields.finish().or_status()?;
-        let made = self
-            .chat
-            .create_client_conversation(call, &contact_session, custom_attributes)
-            .await
-            .or_status()?;
+        let made = self.conversations.create(call, &visitor, custom_attributes).await.or_status()?;
         let mut response = to_response(made, respond)?;
-        self.add_messages(&contact_session, &mut response.get_mut().conversation)
+        self.add_messages(&visitor, &mut response.get_mut().conversation)
             .await
             .or_status()?;
         Ok(response)
@@ -271,14 +277,14 @@ impl ClientService for Api {
         request: Request<pb::GetClientConversationRequest>,
     ) -> Result<Response<pb::GetClientConversationResponse>, Status> {
         let req = request.get_ref();
-        let contact_session = self.contact_session(req.session.as_ref()).await.or_status()?;
+        let visitor = self.visitor(req.session.as_ref()).await.or_status()?;
         let found = self
-            .chat
-            .client_conversation(&contact_session, ConversationId(req.conversation_id))
+            .conversations
+            .get(&visitor, ConversationId(req.conversation_id))
             .await
             .or_status()?;
         Ok(Response::new(pb::GetClientConversationResponse {
-            conversation: Some(seen(&found, &contact_session)),
+            conversation: Some(seen(&found, &visitor)),
         }))
     }
 
@@ -286,19 +292,19 @@ impl ClientService for Api {
         &self,
         request: Request<pb::ResolveClientConversationRequest>,
     ) -> Result<Response<pb::ResolveClientConversationResponse>, Status> {
-        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
-        let session = Arc::clone(&contact_session);
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
+        let session = Arc::clone(&visitor);
         let respond = move |set: &StatusSet, cursor: Bytes| pb::ResolveClientConversationResponse {
             conversation: Some(without_messages(&set.conversation.conversation, &session)),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = call(&mut fields, &request, &contact_session, respond.clone());
+        let call = call(&mut fields, &request, &visitor, respond.clone());
         fields.finish().or_status()?;
         let id = ConversationId(request.get_ref().conversation_id);
-        let mut response = to_response(self.chat.resolve_client_conversation(call, id).await.or_status()?, respond)?;
-        self.add_messages(&contact_session, &mut response.get_mut().conversation)
+        let mut response = to_response(self.conversations.resolve(call, id).await.or_status()?, respond)?;
+        self.add_messages(&visitor, &mut response.get_mut().conversation)
             .await
             .or_status()?;
         Ok(response)
@@ -309,10 +315,10 @@ impl ClientService for Api {
         request: Request<pb::SetClientTypingRequest>,
     ) -> Result<Response<pb::SetClientTypingResponse>, Status> {
         let req = request.get_ref();
-        let contact_session = self.contact_session(req.session.as_ref()).await.or_status()?;
-        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
+        let visitor = self.visitor(req.session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
         let id = ConversationId(req.conversation_id);
-        let head = self.chat.set_client_typing(&contact_session, id, req.typing).await.or_status()?;
+        let head = self.conversations.set_typing(&visitor, id, req.typing).await.or_status()?;
         Ok(Response::new(pb::SetClientTypingResponse { cursor: head.encode() }))
     }
 
@@ -320,14 +326,14 @@ impl ClientService for Api {
         &self,
         request: Request<pb::MarkClientConversationSeenRequest>,
     ) -> Result<Response<pb::MarkClientConversationSeenResponse>, Status> {
-        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
         let respond = |(): &(), cursor: Bytes| pb::MarkClientConversationSeenResponse { cursor };
         let mut fields = Validator::default();
-        let call = call(&mut fields, &request, &contact_session, respond);
+        let call = call(&mut fields, &request, &visitor, respond);
         fields.finish().or_status()?;
         let id = ConversationId(request.get_ref().conversation_id);
-        to_response(self.chat.client_looked(call, id).await.or_status()?, respond)
+        to_response(self.conversations.mark_seen(call, id).await.or_status()?, respond)
     }
 
     async fn list_client_messages(
@@ -335,7 +341,7 @@ impl ClientService for Api {
         request: Request<pb::ListClientMessagesRequest>,
     ) -> Result<Response<pb::ListClientMessagesResponse>, Status> {
         let req = request.get_ref();
-        let contact_session = self.contact_session(req.session.as_ref()).await.or_status()?;
+        let visitor = self.visitor(req.session.as_ref()).await.or_status()?;
         let without_paging = pb::ListClientMessagesRequest {
             page_size: 0,
             page_token: String::new(),
@@ -347,12 +353,8 @@ impl ClientService for Api {
         page.check_key(&[Sort::by_id(true)]).or_status()?;
         let before = page.after.map(|key| key.id).or(req.before).map(MessageId);
         let id = ConversationId(req.conversation_id);
-        let found = self
-            .chat
-            .client_messages(&contact_session, id, before, page.size)
-            .await
-            .or_status()?;
-        let session = &contact_session.client.row;
+        let found = self.messages.list(&visitor, id, before, page.size).await.or_status()?;
+        let session = &visitor.client.row;
         let (messages, next) = messages::page_of(&found, false, |message| client_message(message, session));
         Ok(Response::new(pb::ListClientMessagesResponse {
             messages,
@@ -364,15 +366,15 @@ impl ClientService for Api {
         &self,
         request: Request<pb::CreateClientMessageRequest>,
     ) -> Result<Response<pb::CreateClientMessageResponse>, Status> {
-        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
-        let session = Arc::clone(&contact_session);
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
+        let session = Arc::clone(&visitor);
         let respond = move |created: &Created, cursor: Bytes| pb::CreateClientMessageResponse {
             message: created.first().map(|message| client_message(message, &session.client.row)),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = call(&mut fields, &request, &contact_session, respond.clone());
+        let call = call(&mut fields, &request, &visitor, respond.clone());
         let req = request.into_inner();
         let id = ConversationId(req.conversation_id);
         if let Some(content) = &req.content {
@@ -383,8 +385,8 @@ impl ClientService for Api {
         }
         fields.finish().or_status()?;
         to_response(
-            self.chat
-                .create_client_message(call, id, req.content, req.echo_id, req.upload_ids)
+            self.messages
+                .create(call, id, req.content, req.echo_id, req.upload_ids)
                 .await
                 .or_status()?,
             respond,
@@ -397,19 +399,20 @@ impl ClientService for Api {
     ) -> Result<Response<pb::UploadClientFileResponse>, Status> {
         let payer = Payer::of(&request);
         // An upload holds memory while it lasts, so it counts against a concurrency limit like a stream.
-        let _permit = payer.open(&self.config.anonymous, Resource::Upload).or_status()?;
+        let _permit = payer.open(&self.server.config.anonymous, Resource::Upload).or_status()?;
         let mut requests = request.into_inner();
         let first = files::first(&mut requests).await?;
-        let contact_session = self.contact_session(first.session.as_ref()).await.or_status()?;
-        contact_session.caller.write_access(contact_session.account()).or_status()?;
-        let inbox = (contact_session.account(), contact_session.client.inbox.row.id);
-        let charge = |activity, bytes| payer.charge(&self.config.anonymous, inbox, activity, bytes);
+        let visitor = self.visitor(first.session.as_ref()).await.or_status()?;
+        visitor.caller.write_access(visitor.account()).or_status()?;
+        let inbox = (visitor.account(), visitor.client.inbox.row.id);
+        let charge = |activity, bytes| payer.charge(&self.server.config.anonymous, inbox, activity, bytes);
         charge(Some(Activity::File), 0).or_status()?;
-        let session = Some(contact_session.client.row.id);
-        let file = self
-            .receive(contact_session.account(), session, first, requests, |bytes| charge(None, bytes))
-            .await
-            .or_status()?;
+        let session = Some(visitor.client.row.id);
+        let file = files::receive(&self.files, visitor.account(), session, first, requests, |bytes| {
+            charge(None, bytes)
+        })
+        .await
+        .or_status()?;
         Ok(Response::new(pb::UploadClientFileResponse { file: Some(file) }))
     }
 
@@ -417,15 +420,15 @@ impl ClientService for Api {
         &self,
         request: Request<pb::UpdateClientMessageRequest>,
     ) -> Result<Response<pb::UpdateClientMessageResponse>, Status> {
-        let contact_session = self.contact_session(request.get_ref().session.as_ref()).await.or_status()?;
-        self.charge(&request, &contact_session, Some(Activity::Message)).or_status()?;
-        let session = Arc::clone(&contact_session);
+        let visitor = self.visitor(request.get_ref().session.as_ref()).await.or_status()?;
+        self.charge(&request, &visitor, Some(Activity::Message)).or_status()?;
+        let session = Arc::clone(&visitor);
         let respond = move |message: &Message, cursor: Bytes| pb::UpdateClientMessageResponse {
             message: Some(client_message(message, &session.client.row)),
             cursor,
         };
         let mut fields = Validator::default();
-        let call = call(&mut fields, &request, &contact_session, respond.clone());
+        let call = call(&mut fields, &request, &visitor, respond.clone());
         let req = request.into_inner();
         let within = prost_types::Struct {
             fields: req
@@ -438,19 +441,13 @@ impl ClientService for Api {
         fields.finish().or_status()?;
         let submitted = object.remove("submitted_values").unwrap_or_default();
         let (conversation, id) = (ConversationId(req.conversation_id), MessageId(req.message_id));
-        to_response(
-            self.chat
-                .update_client_message(call, conversation, id, submitted)
-                .await
-                .or_status()?,
-            respond,
-        )
+        to_response(self.messages.submit(call, conversation, id, submitted).await.or_status()?, respond)
     }
 }
 
 /// Sets the newest messages of a conversation, oldest first: as many as fit into a page.
-fn set_messages(conversation: &mut pb::ClientConversation, newest: &Newest, contact_session: &Guest) {
-    let shown = |message| client_message(message, &contact_session.client.row);
+fn set_messages(conversation: &mut pb::ClientConversation, newest: &Newest, visitor: &ContactSession) {
+    let shown = |message| client_message(message, &visitor.client.row);
     let (mut messages, whole) = page::take(newest.messages.iter().rev(), shown);
     messages.reverse();
     conversation.messages = messages;
@@ -459,13 +456,13 @@ fn set_messages(conversation: &mut pb::ClientConversation, newest: &Newest, cont
     }
 }
 
-fn seen(seen: &Seen, contact_session: &Guest) -> pb::ClientConversation {
-    let mut conversation = without_messages(&seen.conversation, contact_session);
-    set_messages(&mut conversation, &seen.newest, contact_session);
+fn seen(seen: &Seen, visitor: &ContactSession) -> pb::ClientConversation {
+    let mut conversation = without_messages(&seen.conversation, visitor);
+    set_messages(&mut conversation, &seen.newest, visitor);
     conversation
 }
 
 /// A conversation without messages.
-fn without_messages(conversation: &Conversation, contact_session: &Guest) -> pb::ClientConversation {
-    client_conversation(conversation, &[], &contact_session.client.row)
+fn without_messages(conversation: &Conversation, visitor: &ContactSession) -> pb::ClientConversation {
+    client_conversation(conversation, &[], &visitor.client.row)
 }

@@ -20,7 +20,7 @@ use prost::Message as _;
 use tonic::{Request, Status, Streaming};
 
 use super::{
-    api::Api,
+    service_context::ServiceContext,
     stall::WatchedStream,
     stream_position::StreamPosition,
     streams::{End, StreamGuard},
@@ -48,7 +48,7 @@ pub type Frames = WatchedStream<Frame>;
 /// # Errors
 /// Returns [`Error::Invalid`] if the stream does not begin with `open` or its fields are invalid. Errors of authorization and of opening
 /// the session are passed through.
-pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Frames, Status> {
+pub async fn open(server: &ServiceContext, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Frames, Status> {
     let (metadata, extensions, mut inbound) = request.into_parts();
     let first = inbound.message().await?.and_then(|first| first.request);
     let Some(RequestKind::Open(open)) = first else {
@@ -60,7 +60,7 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         .or_status()?
         .consume(account, &open.consumer)
         .or_status()?;
-    let guard = StreamGuard::over(api, &request, account).or_status()?;
+    let guard = StreamGuard::over(server, &request, account).or_status()?;
     let mut fields = Validator::default();
     fields.required_name("open.consumer", &open.consumer, NAME);
     let (shard_count, shard) = (open.shard_count.max(1), open.shard);
@@ -94,8 +94,7 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         bytes: Some(credit.bytes).filter(|bytes| *bytes > 0),
     });
     let stored = |bytes: &[u8]| stored_filter(bytes, &guard);
-    let session = api
-        .chat
+    let session = server
         .events
         .hub
         .consume(&opening, begin, stored, heartbeat, credit)
@@ -122,7 +121,7 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         }
         Some((item?, consumer_stream))
     });
-    Ok(api.stalls.watch(Kind::Consume, position, frames))
+    Ok(server.stalls.watch(Kind::Consume, position, frames))
 }
 
 fn begin(start: Option<consume_open::Start>) -> Option<Start> {

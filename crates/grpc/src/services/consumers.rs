@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use parley_domain::{
-    consumers::Standing,
+    Domain,
+    consumers::{Consumers, Standing},
     page::{Key, Sort, SortValue},
 };
 use parley_eventlog::{consumer, cursor::Cursor, log::Reach, mark::Mark};
@@ -20,7 +21,6 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::{
-    api::Api,
     request::{caller, idempotent_call},
     response::to_response,
 };
@@ -29,13 +29,27 @@ use crate::{
     validation::{fields::Validator, page, subscriptions::start},
 };
 
+/// Implements `ConsumersService`.
+#[derive(Clone, Debug)]
+pub struct ConsumersApi {
+    consumers: Consumers,
+}
+
+impl ConsumersApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            consumers: domain.consumers.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl ConsumersService for Api {
+impl ConsumersService for ConsumersApi {
     async fn get_consumer(&self, request: Request<pb::GetConsumerRequest>) -> Result<Response<pb::GetConsumerResponse>, Status> {
         let req = request.get_ref();
         let found = self
-            .chat
-            .consumer(&*caller(&request).or_status()?, AccountId(req.account_id), &req.name)
+            .consumers
+            .get(&*caller(&request).or_status()?, AccountId(req.account_id), &req.name)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetConsumerResponse {
@@ -59,7 +73,7 @@ impl ConsumersService for Api {
             _ => "",
         };
         let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
-        let mut found = self.chat.consumers(&caller, account, after, page.size + 1).await.or_status()?;
+        let mut found = self.consumers.list(&caller, account, after, page.size + 1).await.or_status()?;
         let size = usize::try_from(page.size).unwrap_or(usize::MAX);
         let more = found.len() > size;
         found.truncate(size);
@@ -92,7 +106,7 @@ impl ConsumersService for Api {
         };
         let begin = start(&mut fields, Some(&begin)).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.reset_consumer(call, req.name, begin).await.or_status()?, respond)
+        to_response(self.consumers.reset(call, req.name, begin).await.or_status()?, respond)
     }
 
     async fn delete_consumer(&self, request: Request<pb::DeleteConsumerRequest>) -> Result<Response<pb::DeleteConsumerResponse>, Status> {
@@ -102,7 +116,7 @@ impl ConsumersService for Api {
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
         let name = req.name.clone();
-        to_response(self.chat.delete_consumer(call, name).await.or_status()?, respond)
+        to_response(self.consumers.delete(call, name).await.or_status()?, respond)
     }
 }
 

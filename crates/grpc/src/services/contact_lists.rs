@@ -1,9 +1,11 @@
 //! Lists of contacts for `ContactsService`: all, search results, filter results.
 
 use parley_domain::{
-    Chat,
     auth::caller::Caller,
-    contacts::list::{ContactOrder, ContactQuery},
+    contacts::{
+        Contacts,
+        list::{ContactOrder, ContactQuery},
+    },
 };
 use parley_eventlog::conversion::FromStored as _;
 use parley_proto as pb;
@@ -22,7 +24,7 @@ use crate::validation::{
 const PAGE: i32 = 15;
 
 /// Lists the contacts that have a name, an e-mail address, a phone number or an identifier.
-pub(super) async fn list(chat: &Chat, caller: &Caller, req: pb::ListContactsRequest) -> Result<Response<pb::ListContactsResponse>> {
+pub(super) async fn list(contacts: &Contacts, caller: &Caller, req: pb::ListContactsRequest) -> Result<Response<pb::ListContactsResponse>> {
     let account = AccountId(req.account_id);
     caller.access(account)?;
     let without_paging = pb::ListContactsRequest {
@@ -44,17 +46,21 @@ pub(super) async fn list(chat: &Chat, caller: &Caller, req: pb::ListContactsRequ
         count: req.with_total_size,
         ..ContactQuery::all()
     };
-    let (found, total) = chat.contacts(caller, account, &query, &page).await?;
-    let (contacts, next_page_token) = page::fill(&without_paging, &found, pb::Contact::from_stored);
+    let (found, total) = contacts.list(caller, account, &query, &page).await?;
+    let (shown, next_page_token) = page::fill(&without_paging, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::ListContactsResponse {
-        contacts,
+        contacts: shown,
         next_page_token,
         total_size: total.and_then(|total| i64::try_from(total).ok()),
     }))
 }
 
 /// Lists the contacts that contain a text.
-pub(super) async fn search(chat: &Chat, caller: &Caller, req: pb::SearchContactsRequest) -> Result<Response<pb::SearchContactsResponse>> {
+pub(super) async fn search(
+    contacts: &Contacts,
+    caller: &Caller,
+    req: pb::SearchContactsRequest,
+) -> Result<Response<pb::SearchContactsResponse>> {
     let account = AccountId(req.account_id);
     caller.access(account)?;
     let without_paging = pb::SearchContactsRequest {
@@ -75,17 +81,21 @@ pub(super) async fn search(chat: &Chat, caller: &Caller, req: pb::SearchContacts
         count: req.with_total_size,
         ..ContactQuery::all()
     };
-    let (found, total) = chat.contacts(caller, account, &query, &page).await?;
-    let (contacts, next_page_token) = page::fill(&without_paging, &found, pb::Contact::from_stored);
+    let (found, total) = contacts.list(caller, account, &query, &page).await?;
+    let (shown, next_page_token) = page::fill(&without_paging, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::SearchContactsResponse {
-        contacts,
+        contacts: shown,
         next_page_token,
         total_size: total.and_then(|total| i64::try_from(total).ok()),
     }))
 }
 
 /// Lists the contacts that match a filter.
-pub(super) async fn filter(chat: &Chat, caller: &Caller, req: pb::FilterContactsRequest) -> Result<Response<pb::FilterContactsResponse>> {
+pub(super) async fn filter(
+    contacts: &Contacts,
+    caller: &Caller,
+    req: pb::FilterContactsRequest,
+) -> Result<Response<pb::FilterContactsResponse>> {
     let account = AccountId(req.account_id);
     caller.access(account)?;
     let without_paging = pb::FilterContactsRequest {
@@ -105,10 +115,10 @@ pub(super) async fn filter(chat: &Chat, caller: &Caller, req: pb::FilterContacts
         count: req.with_total_size,
         ..ContactQuery::all()
     };
-    let (found, total) = chat.filter_contacts(caller, account, &given, query, &page).await?;
-    let (contacts, next_page_token) = page::fill(&without_paging, &found, pb::Contact::from_stored);
+    let (found, total) = contacts.filter(caller, account, &given, query, &page).await?;
+    let (shown, next_page_token) = page::fill(&without_paging, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::FilterContactsResponse {
-        contacts,
+        contacts: shown,
         next_page_token,
         total_size: total.and_then(|total| i64::try_from(total).ok()),
     }))

@@ -1,7 +1,7 @@
 //! `ContactNotesService`.
 
 use bytes::Bytes;
-use parley_domain::joined::Note;
+use parley_domain::{Domain, contacts::notes::ContactNotes, joined::Note};
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};
 use parley_proto::{self as pb, contact_notes_service_server::ContactNotesService};
 use parley_types::{
@@ -12,7 +12,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     request::{caller, idempotent_call},
     response::to_response,
 };
@@ -27,8 +26,22 @@ use crate::{
 /// Maximum characters of a note.
 const TEXT: usize = 20_000;
 
+/// Implements `ContactNotesService`.
+#[derive(Clone, Debug)]
+pub struct ContactNotesApi {
+    notes: ContactNotes,
+}
+
+impl ContactNotesApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            notes: domain.contact_notes.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl ContactNotesService for Api {
+impl ContactNotesService for ContactNotesApi {
     async fn create_contact_note(
         &self,
         request: Request<pb::CreateContactNoteRequest>,
@@ -45,7 +58,7 @@ impl ContactNotesService for Api {
         let contact_note = required("contact_note", req.contact_note).or_status()?;
         fields.within("contact_note", |fields| fields.required("content", &contact_note.content, TEXT));
         fields.finish().or_status()?;
-        let made = self.chat.create_contact_note(call, ContactId(req.contact_id), contact_note.content);
+        let made = self.notes.create(call, ContactId(req.contact_id), contact_note.content);
         to_response(made.await.or_status()?, respond)
     }
 
@@ -53,8 +66,8 @@ impl ContactNotesService for Api {
         let req = request.get_ref();
         let (account, id) = (AccountId(req.account_id), NoteId(req.contact_note_id));
         let row = self
-            .chat
-            .contact_note(&*caller(&request).or_status()?, account, ContactId(req.contact_id), id)
+            .notes
+            .get(&*caller(&request).or_status()?, account, ContactId(req.contact_id), id)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetContactNoteResponse {
@@ -78,8 +91,8 @@ impl ContactNotesService for Api {
         let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
         let found = self
-            .chat
-            .contact_notes(&caller, account, ContactId(req.contact_id), &page)
+            .notes
+            .list(&caller, account, ContactId(req.contact_id), &page)
             .await
             .or_status()?;
         let (contact_notes, next_page_token) = page::fill(&without_paging, &found, pb::ContactNote::from_stored);
@@ -107,8 +120,8 @@ impl ContactNotesService for Api {
         let patch = fields.within("contact_note", |fields| patch(fields, &contact_note, &paths));
         fields.finish().or_status()?;
         to_response(
-            self.chat
-                .update_contact_note(call, ContactId(req.contact_id), NoteId(contact_note.id), patch)
+            self.notes
+                .update(call, ContactId(req.contact_id), NoteId(contact_note.id), patch)
                 .await
                 .or_status()?,
             respond,
@@ -126,8 +139,8 @@ impl ContactNotesService for Api {
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
         to_response(
-            self.chat
-                .delete_contact_note(call, ContactId(req.contact_id), NoteId(req.contact_note_id))
+            self.notes
+                .delete(call, ContactId(req.contact_id), NoteId(req.contact_note_id))
                 .await
                 .or_status()?,
             respond,

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
     attributes::AttributesPatch,
-    contacts::{ContactPatch, NewContact, answers::CreatedContact},
+    contacts::{ContactPatch, Contacts, NewContact, answers::CreatedContact, sessions::Sessions},
     joined::{ContactSessions, Inbox, Session},
 };
 use parley_eventlog::conversion::{FromStored as _, Reveal, ToProto, inbox_of};
@@ -19,7 +20,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     contact_lists,
     request::{caller, idempotent_call},
     response::to_response,
@@ -35,8 +35,24 @@ use crate::{
 /// Maximum characters of an avatar URL.
 const URL: usize = 2048;
 
+/// Implements `ContactsService`.
+#[derive(Clone, Debug)]
+pub struct ContactsApi {
+    contacts: Contacts,
+    sessions: Sessions,
+}
+
+impl ContactsApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            contacts: domain.contacts.clone(),
+            sessions: domain.sessions.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl ContactsService for Api {
+impl ContactsService for ContactsApi {
     async fn create_contact(&self, request: Request<pb::CreateContactRequest>) -> Result<Response<pb::CreateContactResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
@@ -59,14 +75,14 @@ impl ContactsService for Api {
         };
         fields.indexed_attributes("additional_attributes", &new.additional_attributes);
         fields.finish().or_status()?;
-        to_response(self.chat.create_contact(call, new).await.or_status()?, created)
+        to_response(self.contacts.create(call, new).await.or_status()?, created)
     }
 
     async fn get_contact(&self, request: Request<pb::GetContactRequest>) -> Result<Response<pb::GetContactResponse>, Status> {
         let req = request.get_ref();
         let contact = self
-            .chat
-            .contact(
+            .contacts
+            .get(
                 &*caller(&request).or_status()?,
                 AccountId(req.account_id),
                 ContactId(req.contact_id),
@@ -80,7 +96,7 @@ impl ContactsService for Api {
 
     async fn list_contacts(&self, request: Request<pb::ListContactsRequest>) -> Result<Response<pb::ListContactsResponse>, Status> {
         Ok(
-            contact_lists::list(&self.chat, &*caller(&request).or_status()?, request.into_inner())
+            contact_lists::list(&self.contacts, &*caller(&request).or_status()?, request.into_inner())
                 .await
                 .or_status()?,
         )
@@ -88,7 +104,7 @@ impl ContactsService for Api {
 
     async fn search_contacts(&self, request: Request<pb::SearchContactsRequest>) -> Result<Response<pb::SearchContactsResponse>, Status> {
         Ok(
-            contact_lists::search(&self.chat, &*caller(&request).or_status()?, request.into_inner())
+            contact_lists::search(&self.contacts, &*caller(&request).or_status()?, request.into_inner())
                 .await
                 .or_status()?,
         )
@@ -96,7 +112,7 @@ impl ContactsService for Api {
 
     async fn filter_contacts(&self, request: Request<pb::FilterContactsRequest>) -> Result<Response<pb::FilterContactsResponse>, Status> {
         Ok(
-            contact_lists::filter(&self.chat, &*caller(&request).or_status()?, request.into_inner())
+            contact_lists::filter(&self.contacts, &*caller(&request).or_status()?, request.into_inner())
                 .await
                 .or_status()?,
         )
@@ -113,7 +129,7 @@ impl ContactsService for Api {
         let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("contact", |fields| patch(fields, &contact, paths));
         fields.finish().or_status()?;
-        to_response(self.chat.update_contact(call, id, patch).await.or_status()?, updated)
+        to_response(self.contacts.update(call, id, patch).await.or_status()?, updated)
     }
 
     async fn delete_contact(&self, request: Request<pb::DeleteContactRequest>) -> Result<Response<pb::DeleteContactResponse>, Status> {
@@ -122,10 +138,7 @@ impl ContactsService for Api {
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(
-            self.chat.delete_contact(call, ContactId(req.contact_id)).await.or_status()?,
-            respond,
-        )
+        to_response(self.contacts.delete(call, ContactId(req.contact_id)).await.or_status()?, respond)
     }
 
     async fn create_contact_session(
@@ -141,8 +154,8 @@ impl ContactsService for Api {
         fields.finish().or_status()?;
         let (contact, inbox) = (ContactId(req.contact_id), InboxId(req.inbox_id));
         to_response(
-            self.chat
-                .create_session(call, contact, inbox, source_id, req.hmac_verified)
+            self.sessions
+                .create(call, contact, inbox, source_id, req.hmac_verified)
                 .await
                 .or_status()?,
             session,
@@ -163,8 +176,8 @@ impl ContactsService for Api {
         let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
         fields.finish().or_status()?;
         let found = self
-            .chat
-            .sessions(
+            .sessions
+            .list(
                 &*caller(&request).or_status()?,
                 AccountId(req.account_id),
                 ContactId(req.contact_id),
@@ -196,7 +209,7 @@ impl ContactsService for Api {
         let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
         fields.finish().or_status()?;
         let found = self
-            .chat
+            .sessions
             .contactable_inboxes(&caller, account, ContactId(req.contact_id), &page)
             .await
             .or_status()?;
@@ -223,8 +236,8 @@ impl ContactsService for Api {
         fields.required("source_id", &req.source_id, SHORT_TEXT);
         fields.finish().or_status()?;
         let contact = self
-            .chat
-            .contact_by_session(&caller, account, InboxId(req.inbox_id), &req.source_id)
+            .sessions
+            .contact_of(&caller, account, InboxId(req.inbox_id), &req.source_id)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetContactBySessionResponse {
@@ -240,7 +253,7 @@ impl ContactsService for Api {
         let req = request.into_inner();
         fields.finish().or_status()?;
         let (base, mergee) = (ContactId(req.base_contact_id), ContactId(req.mergee_contact_id));
-        to_response(self.chat.merge_contacts(call, base, mergee).await.or_status()?, merged)
+        to_response(self.contacts.merge(call, base, mergee).await.or_status()?, merged)
     }
 }
 

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
+    contacts::sessions::Sessions,
     conversations::{
-        NewConversation,
+        Conversations, NewConversation,
         answers::{CreatedConversation, StatusSet},
         changes::ConversationPatch,
+        transcripts::Transcripts,
     },
     joined::{ConversationSummary, Message},
     kind::ConversationStatus,
@@ -21,10 +24,10 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    api::Api,
     conversation_lists::{counts_to_proto, query, set_team_membership},
     request::{caller, idempotent_call},
     response::to_response,
+    restrict_contacts::restrict_contacts,
 };
 use crate::{
     status::OrStatus as _,
@@ -49,12 +52,11 @@ macro_rules! update_and_respond {
         let call = idempotent_call(&mut $fields, &$request, account, respond).or_status()?;
         let patch = $patch;
         $fields.finish().or_status()?;
-        let updated = $self.chat.update_conversation(call, ConversationId($req.conversation_id), patch);
+        let updated = $self.conversations.update(call, ConversationId($req.conversation_id), patch);
         let mut answer = to_response(updated.await.or_status()?, respond)?;
         let caller = caller(&$request).or_status()?;
         set_team_membership(&caller, account, answer.get_mut().conversation.iter_mut());
-        $self
-            .restrict_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
+        restrict_contacts(&$self.sessions, &caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -67,8 +69,26 @@ fn status(fields: &mut Validator, number: i32) -> Option<ConversationStatus> {
         .and_then(pb::ConversationStatus::to_row)
 }
 
+/// Implements `ConversationsService`.
+#[derive(Clone, Debug)]
+pub struct ConversationsApi {
+    conversations: Conversations,
+    transcripts: Transcripts,
+    sessions: Sessions,
+}
+
+impl ConversationsApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            conversations: domain.conversations.clone(),
+            transcripts: domain.transcripts.clone(),
+            sessions: domain.sessions.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl ConversationsService for Api {
+impl ConversationsService for ConversationsApi {
     async fn create_conversation(
         &self,
         request: Request<pb::CreateConversationRequest>,
@@ -102,12 +122,12 @@ impl ConversationsService for Api {
                 .map(|draft| fields.within("message", |fields| drafts::read(fields, draft))),
         };
         fields.finish().or_status()?;
-        let mut answer = to_response(self.chat.create_conversation(call, new).await.or_status()?, created)?;
+        let mut answer = to_response(self.conversations.create(call, new).await.or_status()?, created)?;
         set_team_membership(&caller, account, answer.get_mut().conversation.iter_mut());
-        self.restrict_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
-        self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -120,10 +140,12 @@ impl ConversationsService for Api {
         let req = request.get_ref();
         let (account, id) = (AccountId(req.account_id), ConversationId(req.conversation_id));
         let caller = caller(&request).or_status()?;
-        let summary = self.chat.conversation(&caller, account, id).await.or_status()?;
+        let summary = self.conversations.get(&caller, account, id).await.or_status()?;
         let mut conversation = pb::Conversation::from_stored(&summary);
         set_team_membership(&caller, account, [&mut conversation]);
-        self.restrict_contacts(&caller, account, [&mut conversation]).await.or_status()?;
+        restrict_contacts(&self.sessions, &caller, account, [&mut conversation])
+            .await
+            .or_status()?;
         Ok(Response::new(pb::GetConversationResponse {
             conversation: Some(conversation),
         }))
@@ -148,10 +170,12 @@ impl ConversationsService for Api {
         let page = page::read(&mut fields, &without_paging, (req.page_size, 25), &req.page_token, req.skip);
         let query = query(&mut fields, req, caller.user_id());
         fields.finish().or_status()?;
-        let found = self.chat.conversations(&caller, account, &query, &page).await.or_status()?;
+        let found = self.conversations.list(&caller, account, &query, &page).await.or_status()?;
         let (mut conversations, next_page_token) = page::fill(&without_paging, &found.page, pb::Conversation::from_stored);
         set_team_membership(&caller, account, &mut conversations);
-        self.restrict_contacts(&caller, account, &mut conversations).await.or_status()?;
+        restrict_contacts(&self.sessions, &caller, account, &mut conversations)
+            .await
+            .or_status()?;
         Ok(Response::new(pb::ListConversationsResponse {
             conversations,
             next_page_token,
@@ -180,13 +204,15 @@ impl ConversationsService for Api {
         let page = page::read(&mut fields, &without_paging, (req.page_size, 25), &req.page_token, req.skip);
         fields.finish().or_status()?;
         let (found, counts) = self
-            .chat
-            .filter_conversations(&caller, account, &given, req.with_counts, &page)
+            .conversations
+            .filter(&caller, account, &given, req.with_counts, &page)
             .await
             .or_status()?;
         let (mut conversations, next_page_token) = page::fill(&without_paging, &found, pb::Conversation::from_stored);
         set_team_membership(&caller, account, &mut conversations);
-        self.restrict_contacts(&caller, account, &mut conversations).await.or_status()?;
+        restrict_contacts(&self.sessions, &caller, account, &mut conversations)
+            .await
+            .or_status()?;
         Ok(Response::new(pb::FilterConversationsResponse {
             conversations,
             next_page_token,
@@ -213,12 +239,12 @@ impl ConversationsService for Api {
         fields.finish().or_status()?;
         let id = ConversationId(req.conversation_id);
         let mut answer = to_response(
-            self.chat.update_conversation_status(call, id, status, until).await.or_status()?,
+            self.conversations.update_status(call, id, status, until).await.or_status()?,
             respond,
         )?;
         let caller = caller(&request).or_status()?;
         set_team_membership(&caller, account, answer.get_mut().conversation.iter_mut());
-        self.restrict_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().conversation.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -329,7 +355,7 @@ impl ConversationsService for Api {
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         fields.finish().or_status()?;
         let id = ConversationId(req.conversation_id);
-        to_response(self.chat.delete_conversation(call, id).await.or_status()?, respond)
+        to_response(self.conversations.delete(call, id).await.or_status()?, respond)
     }
 
     async fn send_transcript(&self, request: Request<pb::SendTranscriptRequest>) -> Result<Response<pb::SendTranscriptResponse>, Status> {
@@ -343,7 +369,7 @@ impl ConversationsService for Api {
         let email = fields.email("email", Some(req.email.clone())).unwrap_or_default();
         fields.finish().or_status()?;
         let id = ConversationId(req.conversation_id);
-        to_response(self.chat.send_transcript(call, id, email).await.or_status()?, respond)
+        to_response(self.transcripts.send(call, id, email).await.or_status()?, respond)
     }
 
     async fn list_conversation_attachments(
@@ -364,10 +390,10 @@ impl ConversationsService for Api {
         let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, req.skip);
         fields.finish().or_status()?;
         let id = ConversationId(req.conversation_id);
-        let (found, total) = self.chat.conversation_attachments(&caller, account, id, &page).await.or_status()?;
+        let (found, total) = self.conversations.list_attachments(&caller, account, id, &page).await.or_status()?;
         let (mut attachments, next_page_token) = page::fill(&without_paging, &found, attached);
         let messages = attachments.iter_mut().filter_map(|attachment| attachment.message.as_mut());
-        self.restrict_contacts(&caller, account, messages).await.or_status()?;
+        restrict_contacts(&self.sessions, &caller, account, messages).await.or_status()?;
         Ok(Response::new(pb::ListConversationAttachmentsResponse {
             attachments,
             next_page_token,
@@ -384,7 +410,7 @@ impl ConversationsService for Api {
             by_contact: req.by_contact,
         };
         let head = self
-            .chat
+            .conversations
             .set_typing(&*caller(&request).or_status()?, account, id, typing)
             .await
             .or_status()?;

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
     kind::{AttributeDisplay, AttributeModel},
     record::custom_attribute_definition,
-    records::custom_attribute_definitions::{DefinitionPatch, NewDefinition},
+    records::custom_attribute_definitions::{CustomAttributeDefinitions, DefinitionPatch, NewDefinition},
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};
 use parley_proto::{self as pb, custom_attribute_definitions_service_server::CustomAttributeDefinitionsService};
@@ -16,7 +17,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     request::{caller, idempotent_call},
     response::to_response,
 };
@@ -31,8 +31,22 @@ use crate::{
 /// Maximum characters of a description.
 const TEXT: usize = 20_000;
 
+/// Implements `CustomAttributeDefinitionsService`.
+#[derive(Clone, Debug)]
+pub struct CustomAttributeDefinitionsApi {
+    definitions: CustomAttributeDefinitions,
+}
+
+impl CustomAttributeDefinitionsApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            definitions: domain.custom_attribute_definitions.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl CustomAttributeDefinitionsService for Api {
+impl CustomAttributeDefinitionsService for CustomAttributeDefinitionsApi {
     async fn create_custom_attribute_definition(
         &self,
         request: Request<pb::CreateCustomAttributeDefinitionRequest>,
@@ -60,7 +74,7 @@ impl CustomAttributeDefinitionsService for Api {
             }
         });
         fields.finish().or_status()?;
-        to_response(self.chat.create_definition(call, new).await.or_status()?, respond)
+        to_response(self.definitions.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_custom_attribute_definition(
@@ -70,8 +84,8 @@ impl CustomAttributeDefinitionsService for Api {
         let req = request.get_ref();
         let (account, id) = (AccountId(req.account_id), DefinitionId(req.custom_attribute_definition_id));
         let row = self
-            .chat
-            .definition(&*caller(&request).or_status()?, account, id)
+            .definitions
+            .get(&*caller(&request).or_status()?, account, id)
             .await
             .or_status()?;
         Ok(Response::new(pb::GetCustomAttributeDefinitionResponse {
@@ -96,8 +110,8 @@ impl CustomAttributeDefinitionsService for Api {
         let model = fields.kind::<pb::CustomAttributeModel>("model", req.model);
         fields.finish().or_status()?;
         let found = self
-            .chat
-            .definitions(&caller, account, model.and_then(pb::CustomAttributeModel::to_row), &page)
+            .definitions
+            .list(&caller, account, model.and_then(pb::CustomAttributeModel::to_row), &page)
             .await
             .or_status()?;
         let (custom_attribute_definitions, next_page_token) =
@@ -128,8 +142,8 @@ impl CustomAttributeDefinitionsService for Api {
         });
         fields.finish().or_status()?;
         to_response(
-            self.chat
-                .update_definition(call, DefinitionId(custom_attribute_definition.id), patch)
+            self.definitions
+                .update(call, DefinitionId(custom_attribute_definition.id), patch)
                 .await
                 .or_status()?,
             respond,
@@ -147,8 +161,8 @@ impl CustomAttributeDefinitionsService for Api {
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
         to_response(
-            self.chat
-                .delete_definition(call, DefinitionId(req.custom_attribute_definition_id))
+            self.definitions
+                .delete(call, DefinitionId(req.custom_attribute_definition_id))
                 .await
                 .or_status()?,
             respond,

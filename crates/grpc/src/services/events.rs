@@ -1,5 +1,7 @@
 //! `EventsService`.
 
+use std::sync::Arc;
+
 use futures_util::stream;
 use parley_eventlog::{hub::Kind, subscription::Subscription};
 use parley_proto::{self as pb, frame::Frame, frames::events_service_server::EventsService};
@@ -8,9 +10,9 @@ use prost_types::Duration as WireDuration;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    api::Api,
     consume::{self, Frames},
     request::identity,
+    service_context::ServiceContext,
     stream_position::StreamPosition,
     streams::StreamGuard,
 };
@@ -23,10 +25,22 @@ use crate::{
     },
 };
 
-impl Api {
+/// Implements `EventsService`.
+#[derive(Clone, Debug)]
+pub struct EventsApi {
+    server: Arc<ServiceContext>,
+}
+
+impl EventsApi {
+    pub fn new(server: &Arc<ServiceContext>) -> Self {
+        Self {
+            server: Arc::clone(server),
+        }
+    }
+
     async fn follow(&self, request: Request<pb::SubscribeRequest>) -> Result<Frames> {
         let account = AccountId(request.get_ref().account_id);
-        let guard = StreamGuard::over(self, &request, account)?;
+        let guard = StreamGuard::over(&self.server, &request, account)?;
         let req = request.into_inner();
         let mut fields = Validator::default();
         let start = start(&mut fields, req.start.as_ref())?;
@@ -34,7 +48,7 @@ impl Api {
         let heartbeat = heartbeat(&mut fields, req.heartbeat.as_ref());
         fields.finish()?;
         let subscription = self
-            .chat
+            .server
             .events
             .hub
             .subscribe(Kind::Subscribe, account, start, filter, heartbeat, req.ephemeral)
@@ -51,12 +65,12 @@ impl Api {
             let item = event_subscription.next().await?;
             Some((item, event_subscription))
         });
-        Ok(self.stalls.watch(Kind::Subscribe, position, frames))
+        Ok(self.server.stalls.watch(Kind::Subscribe, position, frames))
     }
 }
 
 #[tonic::async_trait]
-impl EventsService for Api {
+impl EventsService for EventsApi {
     type SubscribeStream = Frames;
 
     async fn subscribe(&self, request: Request<pb::SubscribeRequest>) -> Result<Response<Frames>, Status> {
@@ -69,7 +83,7 @@ impl EventsService for Api {
     type ConsumeStream = Frames;
 
     async fn consume(&self, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Response<Frames>, Status> {
-        let opened = consume::open(self, request).await;
+        let opened = consume::open(&self.server, request).await;
         opened
             .map(Response::new)
             .inspect_err(|refused| meter::ended(Kind::Consume, refused))
@@ -78,13 +92,13 @@ impl EventsService for Api {
     async fn get_log_info(&self, request: Request<pb::GetLogInfoRequest>) -> Result<Response<pb::GetLogInfoResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         identity(&request).or_status()?.caller.access(account).or_status()?;
-        let reach = self.chat.events.log.reach(account).await.or_status()?;
+        let reach = self.server.events.log.reach(account).await.or_status()?;
         Ok(Response::new(pb::GetLogInfoResponse {
             epoch: format!("{:x}", reach.epoch),
             earliest_seq: reach.earliest.to_wire(),
             head_seq: reach.head.to_wire(),
             head_cursor: reach.head_cursor().encode(),
-            retention: WireDuration::try_from(self.config.retention).ok(),
+            retention: WireDuration::try_from(self.server.config.retention).ok(),
         }))
     }
 }

@@ -1,11 +1,14 @@
 //! `FilesService`, and the uploads of `ClientService`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, future, stream};
 use parley_admission::rate_limit::{Permit, Resource};
-use parley_domain::files::{Said, Uploaded};
+use parley_domain::{
+    Domain,
+    files::{Files, Said, Uploaded},
+};
 use parley_eventlog::hub::Kind;
 use parley_fault::Protection;
 use parley_proto::{self as pb, files_service_server::FilesService};
@@ -16,7 +19,7 @@ use parley_types::{
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{api::Api, request::caller, stall::WatchedStream, stream_position::StreamPosition};
+use super::{request::caller, service_context::ServiceContext, stall::WatchedStream, stream_position::StreamPosition};
 use crate::{
     middleware::{
         authenticator::Payer,
@@ -87,7 +90,21 @@ enum DownloadPermit {
     Uncounted,
 }
 
-impl Api {
+/// Implements `FilesService`.
+#[derive(Clone, Debug)]
+pub struct FilesApi {
+    files: Files,
+    server: Arc<ServiceContext>,
+}
+
+impl FilesApi {
+    pub fn new(domain: &Domain, server: &Arc<ServiceContext>) -> Self {
+        Self {
+            files: domain.context.files.clone(),
+            server: Arc::clone(server),
+        }
+    }
+
     /// Counts a download. Those of a service count as streams of its token, all others by client address.
     fn download_permit(&self, payer: &Payer) -> Result<DownloadPermit> {
         if !parley_fault::is_on(Protection::DownloadPermits) {
@@ -95,54 +112,54 @@ impl Api {
         }
         Ok(match payer.service() {
             Some(service) => DownloadPermit::OfService {
-                _permit: self.limits.open_stream(StreamOwner::Token(service.token))?,
+                _permit: self.server.limits.open_stream(StreamOwner::Token(service.token))?,
             },
             None => DownloadPermit::OfAddress {
-                _permit: payer.open(&self.config.anonymous, Resource::Download)?,
+                _permit: payer.open(&self.server.config.anonymous, Resource::Download)?,
             },
         })
     }
+}
 
-    /// Stores an upload whose first message has been read. It belongs to `session`, or, if that is `None`, to a caller with a token.
-    /// `charge` is called with the size of each chunk before the chunk is stored.
-    ///
-    /// # Errors
-    /// Returns [`Error::Invalid`] for an invalid header, [`Error::Unavailable`] if the stream breaks off, and the errors of `charge` and of
-    /// storing the file.
-    pub(super) async fn receive<R: UploadMessage + Send + 'static>(
-        &self,
-        account: AccountId,
-        session: Option<ContactInboxId>,
-        first: R,
-        rest: Streaming<R>,
-        charge: impl Fn(usize) -> Result<()> + Send,
-    ) -> Result<pb::File> {
-        let Some(UploadPart::Header(header)) = first.part() else {
-            return Err(Error::invalid("header", Rule::Required, "must be the first piece"));
-        };
-        let mut fields = Validator::default();
-        fields.within("header", |fields| {
-            fields.text("file_name", &header.file_name, SHORT_TEXT);
-            fields.text("content_type", &header.content_type, SHORT_TEXT);
-        });
-        fields.finish()?;
-        let chunks = rest.map(move |part| match part.map(UploadMessage::part) {
-            Ok(Some(UploadPart::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
-            Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every piece after the first")),
-            Err(_) => Err(Error::Unavailable {
-                reason: "the upload broke off",
-                retry_after: Duration::from_secs(1),
-            }),
-        });
-        // tonic reports a cancelled call as the end of its stream. Yielding once lets the call be dropped before a partial upload is taken
-        // for a complete one.
-        let chunks = chunks.chain(stream::once(tokio::task::yield_now()).filter_map(|()| future::ready(None)));
-        let said = Said {
-            name: header.file_name,
-            content_type: header.content_type,
-        };
-        Ok(file(self.chat.files.upload(account, session, said, chunks).await?))
-    }
+/// Stores an upload whose first message has been read. It belongs to `session`, or, if that is `None`, to a caller with a token.
+/// `charge` is called with the size of each chunk before the chunk is stored.
+///
+/// # Errors
+/// Returns [`Error::Invalid`] for an invalid header, [`Error::Unavailable`] if the stream breaks off, and the errors of `charge` and of
+/// storing the file.
+pub(super) async fn receive<R: UploadMessage + Send + 'static>(
+    files: &Files,
+    account: AccountId,
+    session: Option<ContactInboxId>,
+    first: R,
+    rest: Streaming<R>,
+    charge: impl Fn(usize) -> Result<()> + Send,
+) -> Result<pb::File> {
+    let Some(UploadPart::Header(header)) = first.part() else {
+        return Err(Error::invalid("header", Rule::Required, "must be the first piece"));
+    };
+    let mut fields = Validator::default();
+    fields.within("header", |fields| {
+        fields.text("file_name", &header.file_name, SHORT_TEXT);
+        fields.text("content_type", &header.content_type, SHORT_TEXT);
+    });
+    fields.finish()?;
+    let chunks = rest.map(move |part| match part.map(UploadMessage::part) {
+        Ok(Some(UploadPart::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
+        Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every piece after the first")),
+        Err(_) => Err(Error::Unavailable {
+            reason: "the upload broke off",
+            retry_after: Duration::from_secs(1),
+        }),
+    });
+    // tonic reports a cancelled call as the end of its stream. Yielding once lets the call be dropped before a partial upload is taken
+    // for a complete one.
+    let chunks = chunks.chain(stream::once(tokio::task::yield_now()).filter_map(|()| future::ready(None)));
+    let said = Said {
+        name: header.file_name,
+        content_type: header.content_type,
+    };
+    Ok(file(files.upload(account, session, said, chunks).await?))
 }
 
 /// The error of a download that shutdown does not wait for.
@@ -167,20 +184,20 @@ fn file(uploaded: Uploaded) -> pb::File {
 }
 
 #[tonic::async_trait]
-impl FilesService for Api {
+impl FilesService for FilesApi {
     async fn upload_file(&self, request: Request<Streaming<pb::UploadFileRequest>>) -> Result<Response<pb::UploadFileResponse>, Status> {
         let caller = caller(&request).or_status()?;
         let mut requests = request.into_inner();
         let first = first(&mut requests).await?;
         let account = AccountId(first.account_id);
         caller.write_access(account).or_status()?;
-        let _permit = self.limits.open_stream(StreamOwner::Token(caller.token)).or_status()?;
-        let file = self.receive(account, None, first, requests, |_| Ok(())).await.or_status()?;
+        let _permit = self.server.limits.open_stream(StreamOwner::Token(caller.token)).or_status()?;
+        let file = receive(&self.files, account, None, first, requests, |_| Ok(())).await.or_status()?;
         Ok(Response::new(pb::UploadFileResponse { file: Some(file) }))
     }
 
     async fn get_file_link(&self, request: Request<pb::GetFileLinkRequest>) -> Result<Response<pb::GetFileLinkResponse>, Status> {
-        let (link, until) = self.chat.files.link(&request.get_ref().link).await.or_status()?;
+        let (link, until) = self.files.link(&request.get_ref().link).await.or_status()?;
         let expires_at = Timestamp {
             seconds: until.seconds(),
             nanos: 0,
@@ -206,11 +223,11 @@ impl FilesService for Api {
         fields.finish().or_status()?;
         // Count the download before the first lookup, and until the client has received everything, disconnects, or stalls for too long.
         let counted = (
-            self.chat.events.hub.place(Kind::Download).or_status()?,
+            self.server.events.hub.place(Kind::Download).or_status()?,
             self.download_permit(&payer).or_status()?,
         );
         let (offset, limit) = (req.offset.unsigned_abs(), req.limit.unsigned_abs());
-        let opened = self.chat.files.read(&req.link, offset, limit).await.or_status()?;
+        let opened = self.files.read(&req.link, offset, limit).await.or_status()?;
         let info = pb::FileInfo {
             name: opened.name,
             content_type: opened.content_type,
@@ -222,7 +239,7 @@ impl FilesService for Api {
             part(Part::Chunk(chunk.or_status()?))
         });
         // The client can resume at its offset, so shutdown does not wait for slow readers.
-        let drain = self.drain.clone();
+        let drain = self.server.drain.clone();
         let late = Box::pin(async move {
             drain.cancelled().await;
             tokio::time::sleep(SHUTDOWN_GRACE).await;
@@ -237,6 +254,10 @@ impl FilesService for Api {
             }
         });
         let parts = stream::iter([part(Part::Info(info))]).chain(chunks);
-        Ok(Response::new(self.stalls.watch(Kind::Download, StreamPosition::default(), parts)))
+        Ok(Response::new(self.server.stalls.watch(
+            Kind::Download,
+            StreamPosition::default(),
+            parts,
+        )))
     }
 }

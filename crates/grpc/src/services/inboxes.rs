@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
     auth::caller::Caller,
-    inboxes::NewInbox,
+    inboxes::{Inboxes, NewInbox, members::InboxMembers},
     joined::{Agent, Inbox},
     kind::SenderNameType,
     people::members::Edit,
@@ -24,7 +25,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     idempotency::IdempotentRequest,
     request::{caller, idempotent_call},
     response::to_response,
@@ -70,8 +70,24 @@ const FIELDS: [&str; 22] = [
     "api_channel.additional_attributes",
 ];
 
+/// Implements `InboxesService`.
+#[derive(Clone, Debug)]
+pub struct InboxesApi {
+    inboxes: Inboxes,
+    members: InboxMembers,
+}
+
+impl InboxesApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            inboxes: domain.inboxes.clone(),
+            members: domain.inbox_members.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl InboxesService for Api {
+impl InboxesService for InboxesApi {
     async fn create_inbox(&self, request: Request<pb::CreateInboxRequest>) -> Result<Response<pb::CreateInboxResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.administer(account).or_status()?;
@@ -98,14 +114,14 @@ impl InboxesService for Api {
             }
         });
         fields.finish().or_status()?;
-        to_response(self.chat.create_inbox(call, new).await.or_status()?, respond)
+        to_response(self.inboxes.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_inbox(&self, request: Request<pb::GetInboxRequest>) -> Result<Response<pb::GetInboxResponse>, Status> {
         let caller = caller(&request).or_status()?;
         let req = request.get_ref();
         let account = AccountId(req.account_id);
-        let inbox = self.chat.inbox(&caller, account, InboxId(req.inbox_id)).await.or_status()?;
+        let inbox = self.inboxes.get(&caller, account, InboxId(req.inbox_id)).await.or_status()?;
         Ok(Response::new(pb::GetInboxResponse {
             inbox: Some(inbox_of(&inbox, reveal(&caller, account))),
         }))
@@ -123,7 +139,7 @@ impl InboxesService for Api {
         let mut fields = Validator::default();
         let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
-        let found = self.chat.inboxes(&caller, account, &page).await.or_status()?;
+        let found = self.inboxes.list(&caller, account, &page).await.or_status()?;
         let (inboxes, next_page_token) = page::fill(&without_paging, &found, |inbox| inbox_of(inbox, reveal));
         Ok(Response::new(pb::ListInboxesResponse { inboxes, next_page_token }))
     }
@@ -140,7 +156,7 @@ impl InboxesService for Api {
         let req = request.into_inner();
         let inbox = required("inbox", req.inbox).or_status()?;
         let id = InboxId(inbox.id);
-        self.chat.may_change_inbox(&call.caller, account, id).await.or_status()?;
+        self.inboxes.authorize_change(&call.caller, account, id).await.or_status()?;
         let paths = mask(&mut fields, req.update_mask);
         for path in paths.iter().filter(|path| !FIELDS.contains(&path.as_str())) {
             fields.unknown_path(path);
@@ -152,8 +168,8 @@ impl InboxesService for Api {
         fields.finish().or_status()?;
         given.check_templates().await.or_status()?;
         to_response(
-            self.chat
-                .update_inbox(call, id, move |new| apply(&mut Validator::default(), new))
+            self.inboxes
+                .update(call, id, move |new| apply(&mut Validator::default(), new))
                 .await
                 .or_status()?,
             respond,
@@ -166,7 +182,7 @@ impl InboxesService for Api {
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.delete_inbox(call, InboxId(req.inbox_id)).await.or_status()?, respond)
+        to_response(self.inboxes.delete(call, InboxId(req.inbox_id)).await.or_status()?, respond)
     }
 
     async fn list_inbox_members(
@@ -184,8 +200,8 @@ impl InboxesService for Api {
         fields.finish().or_status()?;
         let (account, inbox) = (AccountId(req.account_id), InboxId(req.inbox_id));
         let found = self
-            .chat
-            .inbox_members(&*caller(&request).or_status()?, account, inbox, &page)
+            .members
+            .list(&*caller(&request).or_status()?, account, inbox, &page)
             .await
             .or_status()?;
         let (members, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
@@ -202,7 +218,7 @@ impl InboxesService for Api {
             cursor,
         };
         let (call, users) = members(&request, req.account_id, &req.user_ids, respond).or_status()?;
-        let edited = self.chat.edit_inbox_members(call, InboxId(req.inbox_id), Edit::Set, users);
+        let edited = self.members.edit(call, InboxId(req.inbox_id), Edit::Set, users);
         to_response(edited.await.or_status()?, respond)
     }
 
@@ -216,7 +232,7 @@ impl InboxesService for Api {
             cursor,
         };
         let (call, users) = members(&request, req.account_id, &req.user_ids, respond).or_status()?;
-        let edited = self.chat.edit_inbox_members(call, InboxId(req.inbox_id), Edit::Add, users);
+        let edited = self.members.edit(call, InboxId(req.inbox_id), Edit::Add, users);
         to_response(edited.await.or_status()?, respond)
     }
 
@@ -230,7 +246,7 @@ impl InboxesService for Api {
             cursor,
         };
         let (call, users) = members(&request, req.account_id, &req.user_ids, respond).or_status()?;
-        let edited = self.chat.edit_inbox_members(call, InboxId(req.inbox_id), Edit::Remove, users);
+        let edited = self.members.edit(call, InboxId(req.inbox_id), Edit::Remove, users);
         to_response(edited.await.or_status()?, respond)
     }
 
@@ -251,7 +267,7 @@ impl InboxesService for Api {
         let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
         let inboxes = req.inbox_ids.iter().copied().map(InboxId).collect();
-        let found = self.chat.assignable_agents(&caller, account, &inboxes, &page).await.or_status()?;
+        let found = self.members.list_assignable(&caller, account, &inboxes, &page).await.or_status()?;
         let (agents, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListAssignableAgentsResponse { agents, next_page_token }))
     }
@@ -401,7 +417,7 @@ fn day_to_json(fields: &mut Validator, day: &pb::WorkingHours) -> Map<String, Js
                 fields.add_violation(&path, Rule::OutOfRange(limit.into()), format!("must be between 0 and {limit}"));
             }
             None if !day.closed_all_day => {
-                fields.add_violation(&path, Rule::Required, "must be given unless closed_all_day or open_all_day");
+                fields.add_violation(&path, Rule::Required, "must be given unless closed_all_day or open_all_day")
             }
             _ => {}
         }

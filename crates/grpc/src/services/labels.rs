@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
     record::label,
-    records::labels::{LabelPatch, NewLabel},
+    records::labels::{LabelPatch, Labels, NewLabel},
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};
 use parley_proto::{self as pb, labels_service_server::LabelsService};
@@ -15,7 +16,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     request::{caller, idempotent_call},
     response::to_response,
 };
@@ -32,8 +32,22 @@ const TEXT: usize = 20_000;
 /// The default color of a label.
 const COLOR: &str = "#1f93ff";
 
+/// Implements `LabelsService`.
+#[derive(Clone, Debug)]
+pub struct LabelsApi {
+    labels: Labels,
+}
+
+impl LabelsApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            labels: domain.labels.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl LabelsService for Api {
+impl LabelsService for LabelsApi {
     async fn create_label(&self, request: Request<pb::CreateLabelRequest>) -> Result<Response<pb::CreateLabelResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.administer(account).or_status()?;
@@ -52,13 +66,13 @@ impl LabelsService for Api {
             show_on_sidebar: label.show_on_sidebar,
         });
         fields.finish().or_status()?;
-        to_response(self.chat.create_label(call, new).await.or_status()?, respond)
+        to_response(self.labels.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_label(&self, request: Request<pb::GetLabelRequest>) -> Result<Response<pb::GetLabelResponse>, Status> {
         let req = request.get_ref();
         let (account, id) = (AccountId(req.account_id), LabelId(req.label_id));
-        let row = self.chat.label(&*caller(&request).or_status()?, account, id).await.or_status()?;
+        let row = self.labels.get(&*caller(&request).or_status()?, account, id).await.or_status()?;
         Ok(Response::new(pb::GetLabelResponse {
             label: Some(row.to_proto()),
         }))
@@ -76,7 +90,7 @@ impl LabelsService for Api {
         let mut fields = Validator::default();
         let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
-        let found = self.chat.labels(&caller, account, &page).await.or_status()?;
+        let found = self.labels.list(&caller, account, &page).await.or_status()?;
         let (labels, next_page_token) = page::fill(&without_paging, &found, pb::Label::from_stored);
         Ok(Response::new(pb::ListLabelsResponse { labels, next_page_token }))
     }
@@ -92,14 +106,14 @@ impl LabelsService for Api {
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let req = request.into_inner();
         let label = required("label", req.label).or_status()?;
-        self.chat
-            .may_change_label(&call.caller, account, LabelId(label.id))
+        self.labels
+            .authorize_change(&call.caller, account, LabelId(label.id))
             .await
             .or_status()?;
         let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("label", |fields| patch(fields, &label, &paths));
         fields.finish().or_status()?;
-        to_response(self.chat.update_label(call, LabelId(label.id), patch).await.or_status()?, respond)
+        to_response(self.labels.update(call, LabelId(label.id), patch).await.or_status()?, respond)
     }
 
     async fn delete_label(&self, request: Request<pb::DeleteLabelRequest>) -> Result<Response<pb::DeleteLabelResponse>, Status> {
@@ -109,7 +123,7 @@ impl LabelsService for Api {
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.delete_label(call, LabelId(req.label_id)).await.or_status()?, respond)
+        to_response(self.labels.delete(call, LabelId(req.label_id)).await.or_status()?, respond)
     }
 }
 

@@ -1,5 +1,8 @@
 //! `LoginsService`.
 
+use std::sync::Arc;
+
+use parley_domain::{Domain, auth::logins::Logins};
 use parley_eventlog::conversion::ToProto as _;
 use parley_proto::{self as pb, logins_service_server::LoginsService, value::timestamp};
 use parley_types::{
@@ -8,7 +11,7 @@ use parley_types::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{api::Api, request::caller};
+use super::{request::caller, service_context::ServiceContext};
 use crate::{status::OrStatus as _, validation::fields::Validator};
 
 /// Maximum characters of the secret of a login link.
@@ -25,8 +28,24 @@ pub(super) fn reject_request_id(fields: &mut Validator, request_id: &str) {
     }
 }
 
+/// Implements `LoginsService`.
+#[derive(Clone, Debug)]
+pub struct LoginsApi {
+    logins: Logins,
+    server: Arc<ServiceContext>,
+}
+
+impl LoginsApi {
+    pub fn new(domain: &Domain, server: &Arc<ServiceContext>) -> Self {
+        Self {
+            logins: domain.logins.clone(),
+            server: Arc::clone(server),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl LoginsService for Api {
+impl LoginsService for LoginsApi {
     async fn create_login_link(
         &self,
         request: Request<pb::CreateLoginLinkRequest>,
@@ -38,13 +57,13 @@ impl LoginsService for Api {
         reject_request_id(&mut fields, &req.request_id);
         let user = UserId(fields.id("user_id", req.user_id));
         fields.finish().or_status()?;
-        let made = self.chat.create_login(&caller, user).await.or_status()?;
+        let made = self.logins.create(&caller, user).await.or_status()?;
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("email", &made.email)
             .append_pair("sso_auth_token", &made.secret)
             .finish();
         Ok(Response::new(pb::CreateLoginLinkResponse {
-            url: format!("{}/app/login?{query}", self.config.base_url),
+            url: format!("{}/app/login?{query}", self.server.config.base_url),
             secret: made.secret,
             expires_at: Some(timestamp(made.expires_at)),
             cursor: bytes::Bytes::new(),
@@ -61,7 +80,7 @@ impl LoginsService for Api {
         }
         fields.required("secret", &req.secret, SECRET);
         fields.finish().or_status()?;
-        let (token, secret) = self.chat.redeem_login(&email.unwrap_or_default(), &req.secret).await.or_status()?;
+        let (token, secret) = self.logins.redeem(&email.unwrap_or_default(), &req.secret).await.or_status()?;
         Ok(Response::new(pb::RedeemLoginResponse {
             token: Some(token.to_proto()),
             secret,

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
+    contacts::sessions::Sessions,
     joined,
-    messages::{Created, MessagePage, MessagePatch, MessageQuery},
+    messages::{Created, MessagePage, MessagePatch, MessageQuery, Messages},
     page::{Key, Sort, SortValue},
-    search::MessageSearch,
+    search::{MessageSearch, Search},
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto};
 use parley_proto::{self as pb, messages_service_server::MessagesService};
@@ -18,10 +20,12 @@ use parley_types::{
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    api::Api,
     request::{caller, idempotent_call},
     response::{created, to_response},
-    send, truncation,
+    restrict_contacts::restrict_contacts,
+    send,
+    service_context::ServiceContext,
+    truncation,
 };
 use crate::{
     status::OrStatus as _,
@@ -60,8 +64,28 @@ pub(super) fn page_of<'a>(
     (messages, next)
 }
 
+/// Implements `MessagesService`.
+#[derive(Clone, Debug)]
+pub struct MessagesApi {
+    messages: Messages,
+    search: Search,
+    sessions: Sessions,
+    server: Arc<ServiceContext>,
+}
+
+impl MessagesApi {
+    pub fn new(domain: &Domain, server: &Arc<ServiceContext>) -> Self {
+        Self {
+            messages: domain.messages.clone(),
+            search: domain.search.clone(),
+            sessions: domain.sessions.clone(),
+            server: Arc::clone(server),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl MessagesService for Api {
+impl MessagesService for MessagesApi {
     async fn create_message(&self, request: Request<pb::CreateMessageRequest>) -> Result<Response<pb::CreateMessageResponse>, Status> {
         let req = request.get_ref();
         let account = AccountId(req.account_id);
@@ -74,11 +98,8 @@ impl MessagesService for Api {
         let draft = required("message", req.message).or_status()?;
         let new = fields.within("message", |fields| drafts::read(fields, draft));
         fields.finish().or_status()?;
-        let mut answer = to_response(
-            self.chat.create_messages(call, vec![(conversation, new)]).await.or_status()?,
-            created,
-        )?;
-        self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        let mut answer = to_response(self.messages.create(call, vec![(conversation, new)]).await.or_status()?, created)?;
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -89,12 +110,14 @@ impl MessagesService for Api {
         let (account, id) = (AccountId(req.account_id), MessageId(req.message_id));
         let caller = caller(&request).or_status()?;
         let message = self
-            .chat
-            .message(&caller, account, ConversationId(req.conversation_id), id)
+            .messages
+            .get(&caller, account, ConversationId(req.conversation_id), id)
             .await
             .or_status()?;
         let mut message = pb::Message::from_stored(&message);
-        self.restrict_contacts(&caller, account, [&mut message]).await.or_status()?;
+        restrict_contacts(&self.sessions, &caller, account, [&mut message])
+            .await
+            .or_status()?;
         Ok(Response::new(pb::GetMessageResponse { message: Some(message) }))
     }
 
@@ -133,14 +156,18 @@ impl MessagesService for Api {
             size: page.size,
         };
         let found = self
-            .chat
-            .messages(&caller, account, ConversationId(req.conversation_id), query)
+            .messages
+            .list(&caller, account, ConversationId(req.conversation_id), query)
             .await
             .or_status()?;
         let (mut messages, next) = page_of(&found, req.after.is_some(), pb::Message::from_stored);
         let mut conversation = pb::Conversation::from_stored(&found.conversation);
-        self.restrict_contacts(&caller, account, &mut messages).await.or_status()?;
-        self.restrict_contacts(&caller, account, [&mut conversation]).await.or_status()?;
+        restrict_contacts(&self.sessions, &caller, account, &mut messages)
+            .await
+            .or_status()?;
+        restrict_contacts(&self.sessions, &caller, account, [&mut conversation])
+            .await
+            .or_status()?;
         Ok(Response::new(pb::ListMessagesResponse {
             messages,
             next_page_token: page::write(&without_paging, next.as_ref()),
@@ -170,8 +197,8 @@ impl MessagesService for Api {
         };
         fields.finish().or_status()?;
         let (conversation, id) = (ConversationId(req.conversation_id), MessageId(req.message_id));
-        let mut answer = to_response(self.chat.update_message(call, conversation, id, patch).await.or_status()?, updated)?;
-        self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        let mut answer = to_response(self.messages.update(call, conversation, id, patch).await.or_status()?, updated)?;
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -185,8 +212,8 @@ impl MessagesService for Api {
         let call = idempotent_call(&mut fields, &request, account, deleted).or_status()?;
         fields.finish().or_status()?;
         let (conversation, id) = (ConversationId(req.conversation_id), MessageId(req.message_id));
-        let mut answer = to_response(self.chat.delete_message(call, conversation, id).await.or_status()?, deleted)?;
-        self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        let mut answer = to_response(self.messages.delete(call, conversation, id).await.or_status()?, deleted)?;
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -201,8 +228,8 @@ impl MessagesService for Api {
         let call = idempotent_call(&mut fields, &request, account, retried).or_status()?;
         fields.finish().or_status()?;
         let (conversation, id) = (ConversationId(req.conversation_id), MessageId(req.message_id));
-        let mut answer = to_response(self.chat.retry_message(call, conversation, id).await.or_status()?, retried)?;
-        self.restrict_contacts(&caller, account, answer.get_mut().message.iter_mut())
+        let mut answer = to_response(self.messages.retry(call, conversation, id).await.or_status()?, retried)?;
+        restrict_contacts(&self.sessions, &caller, account, answer.get_mut().message.iter_mut())
             .await
             .or_status()?;
         Ok(answer)
@@ -236,9 +263,11 @@ impl MessagesService for Api {
             before: fields.time("created_before", req.created_before.as_ref()),
         };
         fields.finish().or_status()?;
-        let found = self.chat.search_messages(&caller, account, &search, &page).await.or_status()?;
+        let found = self.search.messages(&caller, account, &search, &page).await.or_status()?;
         let (mut messages, whole) = page::take(&found.messages, pb::Message::from_stored);
-        self.restrict_contacts(&caller, account, &mut messages).await.or_status()?;
+        restrict_contacts(&self.sessions, &caller, account, &mut messages)
+            .await
+            .or_status()?;
         let next = if whole { found.next } else { messages.last().map(edge) };
         Ok(Response::new(pb::SearchMessagesResponse {
             messages,
@@ -273,8 +302,8 @@ impl MessagesService for Api {
             });
         }
         fields.finish().or_status()?;
-        let mut answer = to_response(self.chat.create_messages(call, items).await.or_status()?, batch)?;
-        self.restrict_contacts(&caller, account, &mut answer.get_mut().messages)
+        let mut answer = to_response(self.messages.create(call, items).await.or_status()?, batch)?;
+        restrict_contacts(&self.sessions, &caller, account, &mut answer.get_mut().messages)
             .await
             .or_status()?;
         Ok(answer)
@@ -286,7 +315,12 @@ impl MessagesService for Api {
         &self,
         request: Request<Streaming<pb::SendMessagesRequest>>,
     ) -> Result<Response<Self::SendMessagesStream>, Status> {
-        Ok(Response::new(send::open(self, request).or_status()?))
+        let sender = send::Sender {
+            messages: self.messages.clone(),
+            sessions: self.sessions.clone(),
+            server: Arc::clone(&self.server),
+        };
+        Ok(Response::new(send::open(sender, request).or_status()?))
     }
 }
 

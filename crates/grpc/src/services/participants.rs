@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
-    conversations::participants::{Participants, ParticipantsPatch},
+    Domain,
+    conversations::participants::{ChangedParticipants, Participants, ParticipantsPatch},
     joined::Agent,
 };
 use parley_eventlog::conversion::FromStored as _;
@@ -16,7 +17,6 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    api::Api,
     request::{caller, idempotent_call},
     response::to_response,
     truncation,
@@ -40,12 +40,26 @@ macro_rules! change_participants {
         let users = users(&mut fields, &req.user_ids);
         fields.finish().or_status()?;
         let id = ConversationId(req.conversation_id);
-        to_response($self.chat.change_participants(call, id, $patch(users)).await.or_status()?, $respond)
+        to_response($self.participants.update(call, id, $patch(users)).await.or_status()?, $respond)
     }};
 }
 
+/// Implements `ParticipantsService`.
+#[derive(Clone, Debug)]
+pub struct ParticipantsApi {
+    participants: Participants,
+}
+
+impl ParticipantsApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            participants: domain.participants.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl ParticipantsService for Api {
+impl ParticipantsService for ParticipantsApi {
     async fn list_participants(
         &self,
         request: Request<pb::ListParticipantsRequest>,
@@ -63,7 +77,7 @@ impl ParticipantsService for Api {
         let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
         let id = ConversationId(req.conversation_id);
-        let found = self.chat.participants(&caller, account, id, &page).await.or_status()?;
+        let found = self.participants.list(&caller, account, id, &page).await.or_status()?;
         let (participants, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListParticipantsResponse {
             participants,
@@ -75,7 +89,7 @@ impl ParticipantsService for Api {
         &self,
         request: Request<pb::AddParticipantsRequest>,
     ) -> Result<Response<pb::AddParticipantsResponse>, Status> {
-        let respond = |after: &Participants, cursor: Bytes| pb::AddParticipantsResponse {
+        let respond = |after: &ChangedParticipants, cursor: Bytes| pb::AddParticipantsResponse {
             added: agents(&after.added),
             cursor,
         };
@@ -86,7 +100,7 @@ impl ParticipantsService for Api {
         &self,
         request: Request<pb::RemoveParticipantsRequest>,
     ) -> Result<Response<pb::RemoveParticipantsResponse>, Status> {
-        let respond = |_: &Participants, cursor: Bytes| pb::RemoveParticipantsResponse { cursor };
+        let respond = |_: &ChangedParticipants, cursor: Bytes| pb::RemoveParticipantsResponse { cursor };
         change_participants!(self, request, respond, ParticipantsPatch::Remove)
     }
 
@@ -94,7 +108,7 @@ impl ParticipantsService for Api {
         &self,
         request: Request<pb::SetParticipantsRequest>,
     ) -> Result<Response<pb::SetParticipantsResponse>, Status> {
-        let respond = |after: &Participants, cursor: Bytes| pb::SetParticipantsResponse {
+        let respond = |after: &ChangedParticipants, cursor: Bytes| pb::SetParticipantsResponse {
             participants: agents(&after.all),
             cursor,
         };

@@ -1,5 +1,6 @@
 //! `PresenceService`.
 
+use parley_domain::{Domain, people::presence::Presence};
 use parley_proto::{self as pb, presence_service_server::PresenceService};
 use parley_types::{
     error::Result,
@@ -7,11 +8,25 @@ use parley_types::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{api::Api, request::caller};
+use super::request::caller;
 use crate::{status::OrStatus as _, validation::fields::Validator};
 
+/// Implements `PresenceService`.
+#[derive(Clone, Debug)]
+pub struct PresenceApi {
+    presence: Presence,
+}
+
+impl PresenceApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            presence: domain.presence.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl PresenceService for Api {
+impl PresenceService for PresenceApi {
     async fn report_presence(&self, request: Request<pb::ReportPresenceRequest>) -> Result<Response<pb::ReportPresenceResponse>, Status> {
         let req = request.get_ref();
         let account = AccountId(req.account_id);
@@ -20,7 +35,7 @@ impl PresenceService for Api {
         let mut fields = Validator::default();
         let contact = req.contact_id.map(|contact| ContactId(fields.id("contact_id", contact)));
         fields.finish().or_status()?;
-        let head = self.chat.report_presence(&caller, account, contact).await.or_status()?;
+        let head = self.presence.report(&caller, account, contact).await.or_status()?;
         Ok(Response::new(pb::ReportPresenceResponse { cursor: head.encode() }))
     }
 }

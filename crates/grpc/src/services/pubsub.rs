@@ -1,10 +1,14 @@
 //! `PubsubService`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::stream;
 use parley_admission::rate_limit::{Permit, Resource};
-use parley_domain::auth::pubsub::{Ear, Present};
+use parley_domain::{
+    Domain,
+    auth::pubsub::{Present, Pubsub, PubsubSubscriber},
+    people::accounts::Accounts,
+};
 use parley_eventlog::{
     conversion::Visitor,
     filter::Filter,
@@ -23,8 +27,8 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Response, Status};
 
 use super::{
-    api::Api, logins::reject_request_id, presence_throttle::PresenceThrottle, self_service::cache_keys_message, stall::WatchedStream,
-    stream_position::StreamPosition, streams::rotation_time,
+    logins::reject_request_id, presence_throttle::PresenceThrottle, self_service::cache_keys_message, service_context::ServiceContext,
+    stall::WatchedStream, stream_position::StreamPosition, streams::rotation_time,
 };
 use crate::{
     meter,
@@ -48,23 +52,39 @@ const SESSION_EVENT_KINDS: [pb::EventKind; 5] = [
     pb::EventKind::ConversationStatusChanged,
 ];
 
-impl Api {
-    async fn subscriber(&self, key: &pb::PubsubKey) -> Result<Ear> {
+/// Implements `PubsubService`.
+#[derive(Clone, Debug)]
+pub struct PubsubApi {
+    pubsub: Pubsub,
+    accounts: Accounts,
+    server: Arc<ServiceContext>,
+}
+
+impl PubsubApi {
+    pub fn new(domain: &Domain, server: &Arc<ServiceContext>) -> Self {
+        Self {
+            pubsub: domain.pubsub.clone(),
+            accounts: domain.accounts.clone(),
+            server: Arc::clone(server),
+        }
+    }
+
+    async fn subscriber(&self, key: &pb::PubsubKey) -> Result<PubsubSubscriber> {
         let (account, user) = (key.account_id.map(AccountId), key.user_id.map(UserId));
-        self.chat.ear(&key.pubsub_token, account, user).await
+        self.pubsub.subscriber(&key.pubsub_token, account, user).await
     }
 
     async fn open_pubsub_stream(&self, request: Request<pb::SubscribePubsubRequest>) -> Result<PubsubStream> {
-        let by_address = Payer::of(&request).open(&self.config.anonymous, Resource::Stream)?;
+        let by_address = Payer::of(&request).open(&self.server.config.anonymous, Resource::Stream)?;
         let key = required("key", request.into_inner().key)?;
         let subscriber = self.subscriber(&key).await?;
         let owner = match (subscriber.session(), key.user_id) {
             (Some(session), _) => StreamOwner::Session(session),
             (None, user) => StreamOwner::User(UserId(user.unwrap_or_default())),
         };
-        let open = self.limits.open_stream(owner)?;
+        let open = self.server.limits.open_stream(owner)?;
         let filter = filter(&subscriber)?;
-        let hub = &self.chat.events.hub;
+        let hub = &self.server.events.hub;
         let subscription = hub
             .subscribe(Kind::Pubsub, subscriber.account, Start::Latest, filter, None, true)
             .await?;
@@ -72,8 +92,8 @@ impl Api {
         position.set(subscription.resume_at());
         let open_subscription = OpenSubscription {
             position: position.clone(),
-            due: Instant::now() + self.config.recheck,
-            rotation_time: rotation_time(self.config.stream_age),
+            due: Instant::now() + self.server.config.recheck,
+            rotation_time: rotation_time(self.server.config.stream_age),
             _counted: (open, by_address),
             api: self.clone(),
             subscription,
@@ -87,12 +107,12 @@ impl Api {
             let item = open_subscription.next().await?;
             Some((item, open_subscription))
         });
-        Ok(self.stalls.watch(Kind::Pubsub, position, responses))
+        Ok(self.server.stalls.watch(Kind::Pubsub, position, responses))
     }
 }
 
 #[tonic::async_trait]
-impl PubsubService for Api {
+impl PubsubService for PubsubApi {
     type SubscribePubsubStream = PubsubStream;
 
     async fn subscribe_pubsub(
@@ -113,7 +133,7 @@ impl PubsubService for Api {
         fields.finish().or_status()?;
         let subscriber = self.subscriber(&required("key", req.key).or_status()?).await.or_status()?;
         Ok(Response::new(pb::RotatePubsubTokenResponse {
-            pubsub_token: self.chat.rotate_pubsub_token(&subscriber).await.or_status()?,
+            pubsub_token: self.pubsub.rotate_token(&subscriber).await.or_status()?,
             cursor: bytes::Bytes::new(),
         }))
     }
@@ -127,7 +147,7 @@ impl PubsubService for Api {
         fields.request_id(&req.request_id);
         fields.finish().or_status()?;
         let subscriber = self.subscriber(&required("key", req.key).or_status()?).await.or_status()?;
-        let present = self.chat.report_ear(&subscriber).await.or_status()?;
+        let present = self.pubsub.report_presence(&subscriber).await.or_status()?;
         let cursor = present.head.encode();
         let pb::PubsubPresence { users, contacts } = presence_message(present);
         Ok(Response::new(pb::ReportPubsubPresenceResponse {
@@ -153,10 +173,10 @@ fn presence_message(present: Present) -> pb::PubsubPresence {
 
 /// An open subscription of a pubsub token.
 struct OpenSubscription {
-    api: Api,
+    api: PubsubApi,
     subscription: Subscription,
     key: pb::PubsubKey,
-    subscriber: Ear,
+    subscriber: PubsubSubscriber,
     /// When the token is looked up again.
     due: Instant,
     /// When the stream reaches its maximum age.
@@ -176,7 +196,7 @@ impl OpenSubscription {
             return None;
         }
         loop {
-            let drain = self.api.drain.clone();
+            let drain = self.api.server.drain.clone();
             let wake_at = self.rotation_time.map_or(self.due, |at| at.min(self.due));
             tokio::select! {
                 biased;
@@ -188,7 +208,7 @@ impl OpenSubscription {
                     if Instant::now() < self.due {
                         continue;
                     }
-                    self.due = Instant::now() + self.api.config.recheck;
+                    self.due = Instant::now() + self.api.server.config.recheck;
                     match self.api.subscriber(&self.key).await {
                         Ok(subscriber) if scope(&subscriber) == scope(&self.subscriber) && subscriber.contact() == self.subscriber.contact() => {
                             (self.subscriber, self.contact_differs) = (subscriber, false);
@@ -228,7 +248,7 @@ impl OpenSubscription {
                             presence: None,
                         };
                         if self.subscriber.session().is_none() {
-                            self.throttle.observe(&response);
+                            self.throttle.follow(&response);
                         }
                         if let Some((into, at, mark)) = self.find_merge(&response)
                             && let Err(error) = self.follow_merge(&mut response, into, (at, mark)).await
@@ -303,18 +323,18 @@ impl OpenSubscription {
         response.events.retain(|delivery| {
             let resource = delivery.event.as_ref().and_then(|event| event.resource.as_ref());
             let conversation = match resource {
-                Some(Subject::Message(resource)) => {
-                    let message = resource.message.as_ref();
+                Some(Subject::Message(decoded)) => {
+                    let message = decoded.message.as_ref();
                     let shown = message.is_some_and(|message| !message.private && message.r#type() != MessageType::Activity);
-                    resource.conversation.as_ref().filter(|_| shown)
+                    decoded.conversation.as_ref().filter(|_| shown)
                 }
-                Some(Subject::Conversation(resource)) => resource.conversation.as_ref(),
+                Some(Subject::Conversation(decoded)) => decoded.conversation.as_ref(),
                 _ => None,
             };
             let session = conversation.and_then(|conversation| conversation.contact_inbox.as_ref());
             session.is_some_and(|session| {
                 let (id, contact) = (ContactInboxId(session.id), ContactId(session.contact_id));
-                self.subscriber.hears(id, contact, session.hmac_verified)
+                self.subscriber.receives(id, contact, session.hmac_verified)
             })
         });
     }
@@ -345,7 +365,7 @@ impl OpenSubscription {
             let hidden = self.subscriber.contact().is_some() && event.is_private;
             let conversation = ConversationId(event.conversation_id.unwrap_or_default());
             // Drop the event if the lookup fails: delivery of ephemeral events is best effort by contract.
-            if !by_self && !hidden && self.api.chat.ear_reaches(&self.subscriber, conversation).await.unwrap_or_default() {
+            if !by_self && !hidden && self.api.pubsub.reaches(&self.subscriber, conversation).await.unwrap_or_default() {
                 kept.push(event);
             }
         }
@@ -356,7 +376,7 @@ impl OpenSubscription {
     /// presence report.
     async fn presence(&mut self) -> Option<pb::SubscribePubsubResponse> {
         self.throttle.sent();
-        let present = self.api.chat.present(&self.subscriber).await.ok()?;
+        let present = self.api.pubsub.list_present(&self.subscriber).await.ok()?;
         Some(pb::SubscribePubsubResponse {
             presence: Some(presence_message(present)),
             ..pb::SubscribePubsubResponse::default()
@@ -378,7 +398,7 @@ impl OpenSubscription {
         if self.subscriber.session().is_some() || !resources.any(is_listed) {
             return Ok(());
         }
-        match self.api.chat.cache_keys(&self.subscriber.caller, self.subscriber.account).await {
+        match self.api.accounts.cache_keys(&self.subscriber.caller, self.subscriber.account).await {
             Ok(keys) => response.cache_keys = Some(cache_keys_message(keys)),
             Err(Error::Unavailable { .. } | Error::Database(_)) => {
                 let soon = Instant::now() + Duration::from_millis(rand::random_range(50..1000));
@@ -404,7 +424,7 @@ impl OpenSubscription {
 }
 
 /// The filter that selects the events which the holder of a token may receive.
-fn filter(subscriber: &Ear) -> Result<Filter> {
+fn filter(subscriber: &PubsubSubscriber) -> Result<Filter> {
     let scope = subscriber.caller.access(subscriber.account)?.inboxes.clone();
     let Some(contact) = subscriber.contact() else {
         return Ok(Filter {
@@ -439,7 +459,7 @@ fn merged_contact(event: &pb::Event) -> Option<ContactId> {
     }
 }
 
-fn scope(subscriber: &Ear) -> Option<&Vec<parley_types::id::InboxId>> {
+fn scope(subscriber: &PubsubSubscriber) -> Option<&Vec<parley_types::id::InboxId>> {
     subscriber
         .caller
         .access(subscriber.account)

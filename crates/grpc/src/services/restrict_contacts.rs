@@ -1,33 +1,26 @@
 //! Restricts the contact data in conversations and messages for services that are limited to inboxes.
 
-use parley_domain::auth::caller::Caller;
+use parley_domain::{auth::caller::Caller, contacts::sessions::Sessions};
 use parley_eventlog::conversion::OfConversation;
 use parley_types::{
     error::Result,
     id::{AccountId, ConversationId},
 };
 
-use super::api::Api;
-
-impl Api {
-    /// Replaces each contact that the caller cannot access by the data that the conversation's session has submitted.
-    pub(super) async fn restrict_contacts<'a, T: OfConversation + 'a>(
-        &self,
-        caller: &Caller,
-        account: AccountId,
-        items: impl IntoIterator<Item = &'a mut T>,
-    ) -> Result<()> {
-        let items: Vec<&mut T> = items.into_iter().collect();
-        let ids: Vec<i64> = items.iter().map(|item| item.conversation_id()).collect();
-        let sessions = self
-            .chat
-            .unopened_sessions(caller, account, ids.into_iter().map(ConversationId))
-            .await?;
-        for item in items {
-            if let Some(session) = sessions.get(&ConversationId(item.conversation_id())) {
-                item.claim(session);
-            }
+/// Replaces each contact that the caller cannot access by the data that the conversation's session has submitted.
+pub(super) async fn restrict_contacts<'a, T: OfConversation + 'a>(
+    sessions: &Sessions,
+    caller: &Caller,
+    account: AccountId,
+    items: impl IntoIterator<Item = &'a mut T>,
+) -> Result<()> {
+    let items: Vec<&mut T> = items.into_iter().collect();
+    let ids: Vec<i64> = items.iter().map(|item| item.conversation_id()).collect();
+    let hidden = sessions.unopened(caller, account, ids.into_iter().map(ConversationId)).await?;
+    for item in items {
+        if let Some(session) = hidden.get(&ConversationId(item.conversation_id())) {
+            item.claim(session);
         }
-        Ok(())
     }
+    Ok(())
 }

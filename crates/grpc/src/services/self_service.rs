@@ -8,8 +8,7 @@ use parley_types::{error::Result, id::AccountId};
 use tonic::{Request, Response, Status};
 
 use super::{
-    accounts::membership,
-    api::Api,
+    accounts::{AccountsApi, membership},
     request::{caller, idempotent_call, identity},
     response::to_response,
 };
@@ -23,7 +22,7 @@ pub(super) fn cache_keys_message(keys: CacheKeys) -> pb::CacheKeys {
     }
 }
 
-impl Api {
+impl AccountsApi {
     pub(super) async fn handle_update_own_availability(
         &self,
         request: Request<pb::UpdateOwnAvailabilityRequest>,
@@ -42,7 +41,9 @@ impl Api {
         let patch = membership(&mut fields, 0, req.availability, req.auto_offline);
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         fields.finish().or_status()?;
-        let updated = self.chat.update_own_availability(call, patch.availability, patch.auto_offline);
+        let updated = self
+            .own_membership
+            .update_availability(call, patch.availability, patch.auto_offline);
         to_response(updated.await.or_status()?, respond)
     }
 
@@ -56,7 +57,7 @@ impl Api {
         let mut fields = Validator::default();
         fields.request_id(&req.request_id);
         fields.finish().or_status()?;
-        let head = self.chat.set_active_account(&caller, account).await.or_status()?;
+        let head = self.own_membership.set_active_account(&caller, account).await.or_status()?;
         Ok(Response::new(pb::SetActiveAccountResponse { cursor: head.encode() }))
     }
 
@@ -65,7 +66,11 @@ impl Api {
         request: Request<pb::GetCacheKeysRequest>,
     ) -> Result<Response<pb::GetCacheKeysResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
-        let keys = self.chat.cache_keys(&*caller(&request).or_status()?, account).await.or_status()?;
+        let keys = self
+            .accounts
+            .cache_keys(&*caller(&request).or_status()?, account)
+            .await
+            .or_status()?;
         Ok(Response::new(pb::GetCacheKeysResponse {
             cache_keys: Some(cache_keys_message(keys)),
         }))

@@ -5,7 +5,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use parley_domain::{
     auth::caller::Caller,
-    messages::Created,
+    contacts::sessions::Sessions,
+    messages::{Created, Messages},
     write::{
         call::{Answer, Call, IdempotencyKey},
         key_owner::KeyOwner,
@@ -25,10 +26,11 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Status, Streaming};
 
 use super::{
-    api::Api,
     idempotency::IdempotentRequest as _,
     request::caller,
     response::{created, encode},
+    restrict_contacts::restrict_contacts,
+    service_context::ServiceContext,
     stall::WatchedStream,
     stream_position::StreamPosition,
 };
@@ -53,8 +55,19 @@ const MAX_BATCHED_RESULTS: usize = 256;
 /// The responses of a stream.
 pub type SendResults = WatchedStream<pb::SendMessagesResponse>;
 
+/// What a stream of messages needs.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// Stores the messages.
+    pub messages: Messages,
+    /// Finds the contacts that the caller does not see.
+    pub sessions: Sessions,
+    /// Limits, configuration and drain.
+    pub server: Arc<ServiceContext>,
+}
+
 struct SendStream {
-    api: Api,
+    sender: Sender,
     caller: Arc<Caller>,
     /// The trace context of the stream, shared by all its messages.
     traceparent: String,
@@ -94,12 +107,13 @@ impl PendingResult {
 /// # Errors
 /// Returns [`Error::TooManyStreams`] if the token has too many streams open, [`Error::Busy`] if too many streams are open in total, and
 /// [`Error::Internal`] if the service runs without its middleware.
-pub fn open(api: &Api, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<SendResults> {
+pub fn open(sender: Sender, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<SendResults> {
     let caller = caller(&request)?;
-    let permit = api.limits.open_stream(StreamOwner::Token(caller.token))?;
+    let permit = sender.server.limits.open_stream(StreamOwner::Token(caller.token))?;
+    let stalls = Arc::clone(&sender.server.stalls);
     let send_stream = SendStream {
-        _counted: (api.chat.events.hub.place(Kind::SendMessages)?, permit),
-        api: api.clone(),
+        _counted: (sender.server.events.hub.place(Kind::SendMessages)?, permit),
+        sender,
         caller,
         traceparent: traceparent(&request),
         requests: request.into_inner(),
@@ -111,7 +125,7 @@ pub fn open(api: &Api, request: Request<Streaming<pb::SendMessagesRequest>>) -> 
         let item = send_stream.next().await?;
         Some((item, send_stream))
     });
-    Ok(api.stalls.watch(Kind::SendMessages, StreamPosition::default(), results))
+    Ok(stalls.watch(Kind::SendMessages, StreamPosition::default(), results))
 }
 
 impl SendStream {
@@ -131,7 +145,7 @@ impl SendStream {
                 }
             }
             let in_order = self.pending.back().is_none_or(|last| !last.is_template);
-            if self.end.is_none() && self.api.drain.is_cancelled() {
+            if self.end.is_none() && self.sender.server.drain.is_cancelled() {
                 self.end = Some(Err(shutting_down()));
                 continue;
             }
@@ -145,7 +159,7 @@ impl SendStream {
             tokio::select! {
                 // Prefer requests over results: the more messages are in flight, the larger the group commits.
                 biased;
-                () = self.api.drain.cancelled(), if self.end.is_none() => {}
+                () = self.sender.server.drain.cancelled(), if self.end.is_none() => {}
                 request = self.requests.next(), if room => self.take(request),
                 result = first => {
                     self.pending.pop_front();
@@ -162,14 +176,14 @@ impl SendStream {
                 self.next_index += 1;
                 let (caller, traceparent) = (Arc::clone(&self.caller), self.traceparent.clone());
                 let is_template = drafts::is_template(&request);
-                let mut answer = send(self.api.clone(), caller, traceparent, index, request).boxed();
+                let mut answer = send(self.sender.clone(), caller, traceparent, index, request).boxed();
                 // The first poll queues the message in its writer shard, in the order of the stream.
                 if let Some(result) = (&mut answer).now_or_never() {
                     answer = std::future::ready(result).boxed();
                 }
                 self.pending.push_back(PendingResult {
                     index,
-                    deadline: Instant::now() + self.api.config.deadline,
+                    deadline: Instant::now() + self.sender.server.config.deadline,
                     is_template,
                     answer,
                 });
@@ -192,13 +206,13 @@ impl SendStream {
     }
 }
 
-async fn send(api: Api, caller: Arc<Caller>, traceparent: String, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
+async fn send(sender: Sender, caller: Arc<Caller>, traceparent: String, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
     // Each message is charged like a unary call.
-    if let Err(limited) = api.limits.charge(caller.token) {
+    if let Err(limited) = sender.server.limits.charge(caller.token) {
         return error_result(index, &to_status(limited.0));
     }
     let account = AccountId(request.account_id);
-    let mut answer = match store(&api, Arc::clone(&caller), traceparent, request).await {
+    let mut answer = match store(&sender.messages, Arc::clone(&caller), traceparent, request).await {
         Ok(Answer::Fresh(messages, cursor)) => created(&messages, encode(cursor)),
         Ok(Answer::Replayed(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {
             Ok(kept) => kept,
@@ -206,13 +220,13 @@ async fn send(api: Api, caller: Arc<Caller>, traceparent: String, index: u64, re
         },
         Err(error) => return error_result(index, &to_status(error)),
     };
-    match api.restrict_contacts(&caller, account, answer.message.iter_mut()).await {
+    match restrict_contacts(&sender.sessions, &caller, account, answer.message.iter_mut()).await {
         Ok(()) => result(index, &answer),
         Err(error) => error_result(index, &to_status(error)),
     }
 }
 
-async fn store(api: &Api, caller: Arc<Caller>, traceparent: String, request: pb::SendMessagesRequest) -> Result<Answer<Created>> {
+async fn store(messages: &Messages, caller: Arc<Caller>, traceparent: String, request: pb::SendMessagesRequest) -> Result<Answer<Created>> {
     let account = AccountId(request.account_id);
     caller.write_access(account)?;
     let mut fields = Validator::default();
@@ -232,7 +246,7 @@ async fn store(api: &Api, caller: Arc<Caller>, traceparent: String, request: pb:
         key,
         traceparent,
     };
-    api.chat.create_messages(call, vec![(conversation, new)]).await
+    messages.create(call, vec![(conversation, new)]).await
 }
 
 fn result(index: u64, made: &pb::CreateMessageResponse) -> pb::SendResult {

@@ -180,7 +180,7 @@ impl StallMonitor {
         }
     }
 
-    /// Watches a stream. `kind` is its name in metrics; `position` holds its position.
+    /// Watches a stream. `kind` is its name in metrics; `position` is its position.
     pub fn watch<T: Send + 'static>(
         &self,
         kind: Kind,

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
-use super::{api::Api, request::identity};
+use super::{request::identity, service_context::ServiceContext};
 use crate::{
     middleware::{
         identity::Identity,
@@ -50,20 +50,20 @@ impl StreamGuard {
     /// # Errors
     /// Returns the errors of [`parley_domain::auth::caller::Caller::access`], and [`Error::TooManyStreams`] if the token has too many
     /// streams open.
-    pub fn over<R>(api: &Api, request: &Request<R>, account: AccountId) -> Result<Self> {
+    pub fn over<R>(server: &ServiceContext, request: &Request<R>, account: AccountId) -> Result<Self> {
         let identity = identity(request)?;
         let access = identity.caller.access(account)?.clone();
         let token = identity.caller.token;
         Ok(Self {
-            tokens: api.chat.tokens.clone(),
+            tokens: server.tokens.clone(),
             identity,
             account,
             access,
-            every: api.config.recheck,
-            due: Instant::now() + api.config.recheck,
-            drain: api.drain.clone(),
-            rotation_time: rotation_time(api.config.stream_age),
-            _open: api.limits.open_stream(StreamOwner::Token(token))?,
+            every: server.config.recheck,
+            due: Instant::now() + server.config.recheck,
+            drain: server.drain.clone(),
+            rotation_time: rotation_time(server.config.stream_age),
+            _open: server.limits.open_stream(StreamOwner::Token(token))?,
         })
     }
 

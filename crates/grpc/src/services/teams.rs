@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use parley_domain::{
+    Domain,
     joined::Agent,
     people::{
         members::Edit,
-        teams::{NewTeam, TeamPatch, TeamView},
+        team_members::TeamMembers,
+        teams::{NewTeam, TeamPatch, TeamView, Teams},
     },
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto};
@@ -18,7 +20,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    api::Api,
     request::{caller, idempotent_call},
     response::to_response,
     truncation,
@@ -50,8 +51,24 @@ fn users(fields: &mut Validator, ids: &[i64]) -> Vec<UserId> {
     ids.iter().copied().map(UserId).collect()
 }
 
+/// Implements `TeamsService`.
+#[derive(Clone, Debug)]
+pub struct TeamsApi {
+    teams: Teams,
+    members: TeamMembers,
+}
+
+impl TeamsApi {
+    pub fn new(domain: &Domain) -> Self {
+        Self {
+            teams: domain.teams.clone(),
+            members: domain.team_members.clone(),
+        }
+    }
+}
+
 #[tonic::async_trait]
-impl TeamsService for Api {
+impl TeamsService for TeamsApi {
     async fn create_team(&self, request: Request<pb::CreateTeamRequest>) -> Result<Response<pb::CreateTeamResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.administer(account).or_status()?;
@@ -71,13 +88,13 @@ impl TeamsService for Api {
             }
         });
         fields.finish().or_status()?;
-        to_response(self.chat.create_team(call, new).await.or_status()?, respond)
+        to_response(self.teams.create(call, new).await.or_status()?, respond)
     }
 
     async fn get_team(&self, request: Request<pb::GetTeamRequest>) -> Result<Response<pb::GetTeamResponse>, Status> {
         let req = request.get_ref();
         let (account, id) = (AccountId(req.account_id), TeamId(req.team_id));
-        let team = self.chat.team(&*caller(&request).or_status()?, account, id).await.or_status()?;
+        let team = self.teams.get(&*caller(&request).or_status()?, account, id).await.or_status()?;
         Ok(Response::new(pb::GetTeamResponse { team: Some(seen(&team)) }))
     }
 
@@ -92,7 +109,7 @@ impl TeamsService for Api {
         let mut fields = Validator::default();
         let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
-        let found = self.chat.teams(&caller, AccountId(req.account_id), &page).await.or_status()?;
+        let found = self.teams.list(&caller, AccountId(req.account_id), &page).await.or_status()?;
         let (teams, next_page_token) = page::fill(&without_paging, &found, seen);
         Ok(Response::new(pb::ListTeamsResponse { teams, next_page_token }))
     }
@@ -108,8 +125,8 @@ impl TeamsService for Api {
         let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
         let req = request.into_inner();
         let team = required("team", req.team).or_status()?;
-        self.chat
-            .may_change_team(&call.caller, account, TeamId(team.id))
+        self.teams
+            .authorize_change(&call.caller, account, TeamId(team.id))
             .await
             .or_status()?;
         let mut patch = TeamPatch::default();
@@ -125,7 +142,7 @@ impl TeamsService for Api {
             });
         }
         fields.finish().or_status()?;
-        to_response(self.chat.update_team(call, TeamId(team.id), patch).await.or_status()?, respond)
+        to_response(self.teams.update(call, TeamId(team.id), patch).await.or_status()?, respond)
     }
 
     async fn delete_team(&self, request: Request<pb::DeleteTeamRequest>) -> Result<Response<pb::DeleteTeamResponse>, Status> {
@@ -134,7 +151,7 @@ impl TeamsService for Api {
         let mut fields = Validator::default();
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.chat.delete_team(call, TeamId(req.team_id)).await.or_status()?, respond)
+        to_response(self.teams.delete(call, TeamId(req.team_id)).await.or_status()?, respond)
     }
 
     async fn list_team_members(
@@ -153,7 +170,7 @@ impl TeamsService for Api {
         let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
         fields.finish().or_status()?;
         let (account, team) = (AccountId(req.account_id), TeamId(req.team_id));
-        let found = self.chat.team_members(&caller, account, team, &page).await.or_status()?;
+        let found = self.members.list(&caller, account, team, &page).await.or_status()?;
         let (members, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListTeamMembersResponse { members, next_page_token }))
     }
@@ -169,7 +186,7 @@ impl TeamsService for Api {
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         let users = users(&mut fields, &req.user_ids);
         fields.finish().or_status()?;
-        let edited = self.chat.edit_team_members(call, TeamId(req.team_id), Edit::Add, users);
+        let edited = self.members.edit(call, TeamId(req.team_id), Edit::Add, users);
         to_response(edited.await.or_status()?, respond)
     }
 
@@ -184,7 +201,7 @@ impl TeamsService for Api {
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         let users = users(&mut fields, &req.user_ids);
         fields.finish().or_status()?;
-        let edited = self.chat.edit_team_members(call, TeamId(req.team_id), Edit::Remove, users);
+        let edited = self.members.edit(call, TeamId(req.team_id), Edit::Remove, users);
         to_response(edited.await.or_status()?, respond)
     }
 
@@ -199,7 +216,7 @@ impl TeamsService for Api {
         let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
         let users = users(&mut fields, &req.user_ids);
         fields.finish().or_status()?;
-        let edited = self.chat.edit_team_members(call, TeamId(req.team_id), Edit::Set, users);
+        let edited = self.members.edit(call, TeamId(req.team_id), Edit::Set, users);
         to_response(edited.await.or_status()?, respond)
     }
 }

@@ -11,7 +11,7 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    api::Api,
+    accounts::AccountsApi,
     request::{caller, identity},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-impl Api {
+impl AccountsApi {
     pub(super) async fn handle_create_token(
         &self,
         request: Request<pb::CreateTokenRequest>,
@@ -79,7 +79,7 @@ impl Api {
             inboxes: req.inbox_ids.into_iter().map(InboxId).collect(),
             expires_at,
         };
-        let (token, secret) = self.chat.tokens.create(&caller, new).await.or_status()?;
+        let (token, secret) = self.tokens.create(&caller, new).await.or_status()?;
         Ok(Response::new(pb::CreateTokenResponse {
             token: Some(token.to_proto()),
             secret,
@@ -101,12 +101,7 @@ impl Api {
         let mut fields = Validator::default();
         let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
         fields.finish().or_status()?;
-        let found = self
-            .chat
-            .tokens
-            .list(&caller, req.account_id.map(AccountId), &page)
-            .await
-            .or_status()?;
+        let found = self.tokens.list(&caller, req.account_id.map(AccountId), &page).await.or_status()?;
         let (tokens, next_page_token) = page::fill(&without_paging, &found, pb::Token::from_stored);
         Ok(Response::new(pb::ListTokensResponse { tokens, next_page_token }))
     }
@@ -118,7 +113,7 @@ impl Api {
         let id = request.get_ref().token_id;
         let identity = identity(&request).or_status()?;
         identity.set_audit_target(None, Some(("token_id", id)));
-        let token = self.chat.tokens.revoke(&identity.caller, TokenId(id)).await.or_status()?;
+        let token = self.tokens.revoke(&identity.caller, TokenId(id)).await.or_status()?;
         Ok(Response::new(pb::RevokeTokenResponse {
             token: Some(token.to_proto()),
             cursor: bytes::Bytes::new(),

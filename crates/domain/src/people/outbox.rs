@@ -1,6 +1,6 @@
-//! Users, and bots of the installation, stand outside of accounts. What changes of one is told to each account that it is a member of, or in an
-//! inbox of, in that account's log: who is still to be told is noted with the change, and goes with the event, so that no crash in between
-//! loses one.
+//! The outbox of changes outside of accounts. Users, and bots of the installation, belong to no account, but each account in which one is a
+//! member or connected to an inbox gets an event about its changes. The change stores a row for each such account in its own transaction, and
+//! the write that appends the event deletes the row, so that a crash in between loses no event.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,24 +22,24 @@ use sea_orm::{
     sea_query::{Cond, Expr, OnConflict, Query},
 };
 
-use crate::{Chat, auth::caller::Caller, write::call::Call};
+use crate::{auth::caller::Caller, context::Context, write::call::Call};
 
-/// After this long whoever made the change is not going to tell of it any more.
+/// Age at which any replica delivers a change, because the call that made it has failed to.
 const LATE: Duration = Duration::from_secs(10);
 
-/// How many are told at once.
+/// Rows that one call of [`Outbox::deliver_late`] examines.
 const BATCH: u64 = 200;
 
-/// What changed.
+/// A user or a bot that changed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum About {
+pub(crate) enum OutboxSubject {
     /// A user.
     User(UserId),
     /// A bot of the installation.
     AgentBot(AgentBotId),
 }
 
-impl About {
+impl OutboxSubject {
     fn stored(self) -> (AnnouncedKind, i64) {
         match self {
             Self::User(id) => (AnnouncedKind::User, id.0),
@@ -58,23 +58,23 @@ impl About {
 /// Records that the accounts of a user or a bot have to be notified of a change. Call it in the transaction of the change.
 ///
 /// # Errors
-/// When the database fails.
-pub(crate) async fn note(db: &impl ConnectionTrait, about: About, at: Micros) -> Result<()> {
+/// [`Error::Database`] if the statement fails.
+pub(crate) async fn record(db: &impl ConnectionTrait, about: OutboxSubject, at: Micros) -> Result<()> {
     use announcement::Column;
     let (kind, id) = about.stored();
     let mut accounts = Query::select();
     match about {
-        About::User(_) => accounts
+        OutboxSubject::User(_) => accounts
             .column(membership::Column::AccountId)
             .from(membership::Entity)
             .and_where(Expr::col(membership::Column::UserId).eq(id))
-            // An account that has not seen the user yet must not learn from an event that there is one.
+            // An event must not reveal to an account that a user exists whom it has not seen yet.
             .cond_where(
                 Cond::any()
                     .add(Expr::col(membership::Column::Email).is_null())
                     .add(Expr::col(membership::Column::ActiveAt).is_not_null()),
             ),
-        About::AgentBot(_) => accounts
+        OutboxSubject::AgentBot(_) => accounts
             .distinct()
             .column(inbox::Column::AccountId)
             .from(inbox::Entity)
@@ -84,7 +84,7 @@ pub(crate) async fn note(db: &impl ConnectionTrait, about: About, at: Micros) ->
         .expr(Expr::value(kind as i16))
         .expr(Expr::value(id))
         .expr(Expr::value(at.0));
-    // One that waits already is taken hold of: whoever is about to tell of it tells of this change too, or leaves it.
+    // Updating a pending row locks it: a delivery in progress either reads this change too, or leaves the row for the next delivery.
     let key = [Column::AccountId, Column::SubjectKind, Column::SubjectId];
     let mut insert = Query::insert();
     insert
@@ -96,9 +96,22 @@ pub(crate) async fn note(db: &impl ConnectionTrait, about: About, at: Micros) ->
     Ok(())
 }
 
-impl Chat {
-    /// Tells the accounts that are still to be told of a change. Those that cannot be told now are told later, so this never fails.
-    pub(crate) async fn announce(&self, caller: &Arc<Caller>, traceparent: &str, about: About) {
+/// Changes of users and bots that the logs of their accounts do not contain yet.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    context: Arc<Context>,
+}
+
+impl Outbox {
+    pub(crate) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Appends the pending event about a subject to the log of each account that has not reported it. An account whose write fails is
+    /// retried by [`Outbox::deliver_late`], so this does not return an error.
+    pub(crate) async fn deliver(&self, caller: &Arc<Caller>, traceparent: &str, about: OutboxSubject) {
         let (kind, id) = about.stored();
         let accounts = announcement::Entity::find()
             .select_only()
@@ -107,74 +120,74 @@ impl Chat {
             .filter(announcement::Column::SubjectId.eq(id))
             .order_by_asc(announcement::Column::AccountId)
             .into_tuple::<AccountId>()
-            .all(self.db.read())
+            .all(self.context.db.read())
             .await;
         match accounts {
             Ok(accounts) => {
                 for account in accounts {
-                    self.announce_to(caller, traceparent, account, about).await;
+                    self.deliver_to(caller, traceparent, account, about).await;
                 }
             }
-            Err(error) => tracing::warn!(?about, %error, "a change is told later"),
+            Err(error) => tracing::warn!(?about, %error, "failed to append a change to the log of an account; retrying later"),
         }
     }
 
-    /// Tells what nobody told in time; how many were looked at. There may be more.
+    /// Delivers events that were not delivered in time, a bounded number per call. Returns how many were examined; there may be more.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn announce_late(&self) -> Result<usize> {
+    /// [`Error::Database`] if the query fails.
+    pub async fn deliver_late(&self) -> Result<usize> {
         let waiting = announcement::Entity::find()
             .filter(announcement::Column::ChangedAt.lt(Micros::now().minus(LATE)))
             .order_by_asc(announcement::Column::ChangedAt)
             .limit(BATCH)
-            .all(self.db.read());
-        let waiting = self.db.in_time(async { Ok(waiting.await?) }).await?;
+            .all(self.context.db.read());
+        let waiting = self.context.db.in_time(async { Ok(waiting.await?) }).await?;
         let parley = Arc::new(Caller::parley());
         for row in &waiting {
-            self.announce_to(&parley, "", row.account_id, About::read(row)).await;
+            self.deliver_to(&parley, "", row.account_id, OutboxSubject::read(row)).await;
         }
         Ok(waiting.len())
     }
 
-    async fn announce_to(&self, caller: &Arc<Caller>, traceparent: &str, account: AccountId, about: About) {
+    async fn deliver_to(&self, caller: &Arc<Caller>, traceparent: &str, account: AccountId, about: OutboxSubject) {
         let call: Call<()> = Call {
             caller: Arc::clone(caller),
             account,
             key: None,
             traceparent: traceparent.to_owned(),
         };
-        let told = self.writer.write(call, move |write| {
+        let delivered = self.context.writer.write(call, move |write| {
             Box::pin(async move {
                 let (kind, id) = about.stored();
-                // Before what changed is read: what changes it meanwhile waits for this, and notes itself anew.
-                let noted = announcement::Entity::delete_by_id((write.account().id, kind, id))
+                // Deleted before the subject is read: a concurrent change waits for this transaction and then stores a new row.
+                let pending = announcement::Entity::delete_by_id((write.account().id, kind, id))
                     .exec(&write.txn)
                     .await?;
-                if noted.rows_affected == 0 {
+                if pending.rows_affected == 0 {
                     return Ok(());
                 }
                 let draft = match about {
-                    About::User(user) => {
+                    OutboxSubject::User(user) => {
                         let agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
                         let agent = agents.get(&user).map(|agent| Subject::Agent(agent.as_ref().clone()));
                         agent.map(|agent| Draft::new(EventKind::AgentUpdated, agent))
                     }
-                    About::AgentBot(bot) => {
+                    OutboxSubject::AgentBot(bot) => {
                         let mut bots = load::agent_bots(&write.txn, write.account().id, [bot].into_iter()).await?;
                         let bot = bots.remove(&bot).map(Subject::AgentBot);
                         bot.map(|bot| Draft::new(EventKind::AgentBotUpdated, bot))
                     }
                 };
-                // Whoever is gone by now has told of that.
+                // If the subject is gone by now, the event of its removal is in the log already.
                 if let Some(draft) = draft {
                     write.set.emit(draft);
                 }
                 Ok(())
             })
         });
-        if let Err(error) = told.await {
-            tracing::warn!(%account, ?about, %error, "a change is told later");
+        if let Err(error) = delivered.await {
+            tracing::warn!(%account, ?about, %error, "failed to append a change to the log of an account; retrying later");
         }
     }
 }

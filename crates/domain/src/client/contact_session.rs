@@ -1,4 +1,4 @@
-//! A session that was let in.
+//! An authenticated contact session.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use parley_types::{
 
 use crate::auth::caller::{Caller, Reach};
 
-/// A session that was let in.
+/// An authenticated contact session.
 #[derive(Clone, Debug)]
-pub struct Guest {
-    /// The session, as it was up to some seconds ago.
+pub struct ContactSession {
+    /// The session, possibly some seconds old, because sessions are cached.
     pub client: Client,
-    /// The contact as a caller, who reaches its own conversations.
+    /// The contact as a caller, which reaches its own conversations.
     pub caller: Arc<Caller>,
 }
 
-impl Guest {
-    /// The same session, which reaches the conversations of these sessions too.
+impl ContactSession {
+    /// The same session, which also reaches the conversations of the sessions `others`.
     pub(super) fn reaching(&self, others: Vec<ContactInboxId>) -> Result<Self> {
         let mut caller = Caller::clone(&self.caller);
         let account = self.account();
@@ -35,7 +35,7 @@ impl Guest {
         })
     }
 
-    /// The sessions whose conversations it reaches beside its own.
+    /// The sessions whose conversations it reaches in addition to its own.
     pub fn others(&self) -> &[ContactInboxId] {
         let access = self.caller.accounts.get(&self.account());
         let reach = access.and_then(|access| access.reach.as_ref());

@@ -1,0 +1,55 @@
+//! Lists of conversations that match a filter.
+
+use parley_storage::{entity::conversation, joined::ConversationSummary};
+use parley_types::{error::Result, id::AccountId};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+
+use crate::{
+    auth::caller::Caller,
+    conversations::{
+        Conversations,
+        list::{Counts, count, read_page},
+        order::ConversationOrder,
+    },
+    filter::{Given, Model, resolve::resolve},
+    page::{self, Page, PageRequest},
+};
+
+impl Conversations {
+    /// A page of the conversations that match a filter and that the caller may see, the latest activity first, with their newest messages,
+    /// and counts if `with_counts` is set.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Invalid`] for the filter, with its faults in the order in which
+    /// Chatwoot reports them.
+    pub async fn filter(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        given: &[Given],
+        with_counts: bool,
+        page: &PageRequest,
+    ) -> Result<(Page<ConversationSummary>, Option<Counts>)> {
+        let access = caller.access(account)?;
+        let db = self.context.db.read();
+        let (filter, few) = resolve(db, account, Model::Conversation, given).await?;
+        let mut query = conversation::Entity::find()
+            .filter(conversation::Column::AccountId.eq(account))
+            .filter(filter);
+        if let Some(only) = &access.inboxes {
+            query = query.filter(conversation::Column::InboxId.is_in(only.iter().map(|id| id.0)));
+        }
+        let counts = if with_counts {
+            Some(count(db, &query, caller.user_id()).await?)
+        } else {
+            None
+        };
+        let mut sort = ConversationOrder::LastActivityAt.sort(true, self.context.db.backend());
+        if few {
+            // Few conversations match, so sorting them is cheap. In the order of the index, SQLite would scan all conversations for them.
+            sort.coarse = None;
+        }
+        let ids = page::ids(db, query, conversation::Column::Id, &sort, page).await?;
+        Ok((read_page(&self.context.db, account, ids).await?, counts))
+    }
+}

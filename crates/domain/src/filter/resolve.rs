@@ -1,0 +1,87 @@
+//! Turns a filter into a condition: reads the custom attribute definitions that it names, and probes whether it is selective.
+
+use std::collections::HashSet;
+
+use parley_storage::entity::{
+    contact, conversation, custom_attribute_definition,
+    kind::{AttributeDisplay, AttributeModel},
+};
+use parley_types::{
+    error::{Error, Result},
+    id::AccountId,
+    time::Micros,
+};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter,
+    sea_query::{Expr, SelectStatement},
+};
+
+use super::{
+    Context, Definition, Display, Given, Model, read,
+    selectivity::{among, are_few},
+};
+
+/// Subqueries that one selectivity probe contains at most.
+const MOST_LOOKUPS: usize = 16;
+
+/// The condition of a filter, and whether the filter is selective. If it is, the condition restricts the ids by indexed lookups, so that sorting
+/// the matches is cheaper than scanning in the order of the list.
+///
+/// # Errors
+/// [`Error::Invalid`] for the filter, with its faults in the order in which Chatwoot reports them.
+pub(crate) async fn resolve(db: &impl ConnectionTrait, account: AccountId, model: Model, given: &[Given]) -> Result<(Condition, bool)> {
+    let context = Context {
+        model,
+        account,
+        backend: db.get_database_backend(),
+        now: Micros::now(),
+    };
+    let definitions = defined(db, account, model, given).await?;
+    let filter = read(&context, given, &definitions).map_err(Error::Invalid)?;
+    // The filter is selective if each of its alternatives has a selective condition.
+    let most = MOST_LOOKUPS / filter.lookups.len().max(1);
+    let lookups: Vec<_> = filter.lookups.iter().map(|group| &group[..group.len().min(most)]).collect();
+    if lookups.iter().any(|group| group.is_empty()) {
+        return Ok((filter.condition, false));
+    }
+    let all = lookups.concat();
+    let mut are_few = are_few(db, &all).await?.into_iter();
+    let mut few_of = |group: &[SelectStatement]| {
+        let found = group.iter().zip(are_few.by_ref()).filter(|(_, are_few)| *are_few);
+        found.map(|(lookup, _)| lookup.clone()).last()
+    };
+    let Some(looked_up) = lookups.into_iter().map(&mut few_of).collect::<Option<Vec<_>>>() else {
+        return Ok((filter.condition, false));
+    };
+    let id = match model {
+        Model::Contact => Expr::col((contact::Entity, contact::Column::Id)),
+        Model::Conversation => Expr::col((conversation::Entity, conversation::Column::Id)),
+    };
+    let among = among(context.backend, id, &looked_up);
+    Ok((Condition::all().add(among).add(filter.condition), true))
+}
+
+/// The custom attribute definitions that the conditions name.
+async fn defined(db: &impl ConnectionTrait, account: AccountId, model: Model, given: &[Given]) -> Result<Vec<Definition>> {
+    let of = match model {
+        Model::Conversation => AttributeModel::Conversation,
+        Model::Contact => AttributeModel::Contact,
+    };
+    let keys: HashSet<&str> = given.iter().map(|condition| condition.key.as_str()).collect();
+    let rows = custom_attribute_definition::Entity::find()
+        .filter(custom_attribute_definition::Column::AccountId.eq(account))
+        .filter(custom_attribute_definition::Column::Model.eq(of))
+        .filter(custom_attribute_definition::Column::Key.is_in(keys))
+        .all(db)
+        .await?;
+    let definition_of = |row: custom_attribute_definition::Model| Definition {
+        key: row.key,
+        display: match row.display_type {
+            AttributeDisplay::Text | AttributeDisplay::Link | AttributeDisplay::List => Display::Text,
+            AttributeDisplay::Number | AttributeDisplay::Currency | AttributeDisplay::Percent => Display::Number,
+            AttributeDisplay::Date => Display::Date,
+            AttributeDisplay::Checkbox => Display::Checkbox,
+        },
+    };
+    Ok(rows.into_iter().map(definition_of).collect())
+}
