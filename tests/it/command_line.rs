@@ -263,7 +263,7 @@ async fn tail_shows_the_date_and_how_to_continue() {
 #[tokio::test]
 async fn the_settings_in_force_are_shown_with_their_source_and_without_secrets() {
     let home = tempfile::tempdir().expect("a folder");
-    fs::write(home.path().join("parley.toml"), "[writer]\nlanes = 3\n").expect("written");
+    fs::write(home.path().join("parley.toml"), "[writer]\nshards = 3\n").expect("written");
     let mut command = program();
     command
         .args(["config", "show", "--config", "parley.toml", "--http-addr", "127.0.0.1:1"])
@@ -277,7 +277,7 @@ async fn the_settings_in_force_are_shown_with_their_source_and_without_secrets()
         line.unwrap_or_else(|| panic!("{key} is not in {}", shown.output)).to_owned()
     };
     for (key, value, source) in [
-        ("writer.lanes", " 3 ", "file parley.toml"),
+        ("writer.shards", " 3 ", "file parley.toml"),
         ("http.addr", "127.0.0.1:1", "flag --http-addr"),
         (
             "database.url",

@@ -135,7 +135,9 @@ pub fn queues<T: Send + 'static>(lanes: &[mpsc::Sender<T>]) {
                 if let Some(lane) = lane.upgrade() {
                     let waiting = lane.max_capacity() - lane.capacity();
                     let label = i64::try_from(number).unwrap_or_default();
-                    gauge.observe(waiting as u64, &[KeyValue::new(names::LANE, label)]);
+                    // Both names in one series: a second series would double every sum over the metric.
+                    let labels = [KeyValue::new(names::WRITER_SHARD, label), KeyValue::new(names::LANE, label)];
+                    gauge.observe(waiting as u64, &labels);
                 }
             }
         })
