@@ -415,14 +415,14 @@ pub fn age(seconds: u64) -> Option<Duration> {
 /// hidden entirely, and in each query parameter whose name ends in `password`.
 pub fn without_password(urls: &str) -> String {
     let mut shown: Vec<String> = Vec::new();
-    for piece in urls.split(',') {
+    for part in urls.split(',') {
         match shown.last_mut() {
             // Not a new URL: a password can contain a comma, and PostgreSQL separates several hosts by commas.
-            Some(last) if !piece.contains("://") => {
+            Some(last) if !part.contains("://") => {
                 last.push(',');
-                last.push_str(piece);
+                last.push_str(part);
             }
-            _ => shown.push(piece.to_owned()),
+            _ => shown.push(part.to_owned()),
         }
     }
     for url in &mut shown {
