@@ -97,7 +97,7 @@ where
             Body::new(WeighedBody::new(metered, call_memory.clone()))
         };
         let is_stream = method.is_some_and(pb::policy::Method::is_stream);
-        let watched = (!is_stream && self.limits.unread.is_on()).then(|| {
+        let watched = (!is_stream && self.limits.unread.is_enabled()).then(|| {
             let closer: ConnectionCloser = request.extensions().get().cloned().unwrap_or_default();
             (self.limits.unread.clone(), closer)
         });

@@ -68,7 +68,7 @@ impl UnreadResponses {
         Self(Arc::new(Registry {
             memory,
             timeout,
-            is_enabled: parley_fault::is_enabled(Protection::UnreadAnswers),
+            is_enabled: parley_fault::is_on(Protection::UnreadAnswers),
             open: Mutex::default(),
         }))
     }
@@ -81,7 +81,7 @@ impl UnreadResponses {
     /// Watches the body of a response on a connection. Its memory is charged to the share of `holder`.
     pub fn watch<B>(&self, body: B, closer: ConnectionCloser, holder: Holder) -> WatchedBody<B> {
         WatchedBody {
-            shared: Arc::new(BodyState(Mutex::new(Stage::OpenBody(OpenBody {
+            shared: Arc::new(BodyState(Mutex::new(Stage::Open(OpenBody {
                 body: Box::pin(body),
                 frame: Bytes::new(),
                 is_copied: false,
@@ -147,7 +147,7 @@ pub struct WatchedBody<B> {
 struct BodyState<B>(Mutex<Stage<B>>);
 
 enum Stage<B> {
-    OpenBody(OpenBody<B>),
+    Open(OpenBody<B>),
     /// Dropped; the reader has not been informed yet.
     Expired {
         _unread: UnreadResponse,
@@ -194,7 +194,7 @@ impl<B: Send> Expire for BodyState<B> {
     fn expire(&self, now: Instant) -> bool {
         let mut state = self.state();
         let unread = match &*state {
-            Stage::OpenBody(open) if open.deadline.is_some_and(|deadline| deadline < now) => open.closer.count_unread(),
+            Stage::Open(open) if open.deadline.is_some_and(|deadline| deadline < now) => open.closer.count_unread(),
             _ => return false,
         };
         let dropped = std::mem::replace(&mut *state, Stage::Expired { _unread: unread });
@@ -217,7 +217,7 @@ where
         let this = &mut *self;
         let mut state = this.shared.state();
         let open = match &mut *state {
-            Stage::OpenBody(open) => open,
+            Stage::Open(open) => open,
             Stage::Expired { .. } => {
                 let late = io::Error::new(io::ErrorKind::TimedOut, "the response was not read in time");
                 return Poll::Ready(Some(Err(late.into())));
@@ -259,7 +259,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &*self.shared.state() {
-            Stage::OpenBody(open) => open.frame.is_empty() && open.body.is_end_stream(),
+            Stage::Open(open) => open.frame.is_empty() && open.body.is_end_stream(),
             Stage::Expired { .. } => false,
             Stage::Ended => true,
         }
@@ -267,7 +267,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         let state = self.shared.state();
-        let Stage::OpenBody(open) = &*state else {
+        let Stage::Open(open) = &*state else {
             return SizeHint::default();
         };
         let (remaining, of_body) = (open.frame.len() as u64, open.body.size_hint());
