@@ -69,9 +69,9 @@ pub async fn latency_round(harness: &mut Harness, options: &Options, table: &mut
     while Instant::now() < end {
         let (account, conversation) = fixture.conversations.random();
         let request = authorized(message(account, conversation));
-        let begun = Instant::now();
+        let started = Instant::now();
         client.create_message(request).await.expect("the message is valid");
-        millis.push(begun.elapsed().as_secs_f64() * 1000.0);
+        millis.push(started.elapsed().as_secs_f64() * 1000.0);
     }
     let target = Target {
         name: "CreateMessage, one in flight, p50 / pgbench naive",
@@ -86,8 +86,8 @@ pub async fn latency_round(harness: &mut Harness, options: &Options, table: &mut
 /// Returns messages per second with 64 calls in flight.
 pub async fn create(fixture: &Fixture, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
-    let begun = Instant::now();
-    let end = begun + Duration::from_secs(seconds);
+    let started = Instant::now();
+    let end = started + Duration::from_secs(seconds);
     for channel in fixture.server.connections(CONNECTIONS).await {
         for _ in 0..IN_FLIGHT {
             let mut client = MessagesServiceClient::new(channel.clone());
@@ -104,14 +104,14 @@ pub async fn create(fixture: &Fixture, seconds: u64) -> f64 {
             });
         }
     }
-    rate(tasks, begun).await
+    rate(tasks, started).await
 }
 
 /// Returns echo calls per second.
 async fn echo(channels: Vec<Channel>, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
-    let begun = Instant::now();
-    let end = begun + Duration::from_secs(seconds);
+    let started = Instant::now();
+    let end = started + Duration::from_secs(seconds);
     for channel in channels {
         for _ in 0..IN_FLIGHT {
             let mut client = Client::new(channel.clone());
@@ -125,10 +125,10 @@ async fn echo(channels: Vec<Channel>, seconds: u64) -> f64 {
             });
         }
     }
-    rate(tasks, begun).await
+    rate(tasks, started).await
 }
 
-async fn rate(tasks: JoinSet<u32>, begun: Instant) -> f64 {
+async fn rate(tasks: JoinSet<u32>, started: Instant) -> f64 {
     let count: u32 = tasks.join_all().await.into_iter().sum();
-    f64::from(count) / begun.elapsed().as_secs_f64()
+    f64::from(count) / started.elapsed().as_secs_f64()
 }

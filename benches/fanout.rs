@@ -130,16 +130,16 @@ pub async fn latency_round(harness: &mut Harness, options: &Options, table: &mut
     let millis = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1000.0;
     for _ in 0..options.samples {
         let request = authorized(message(1, fixture.conversations.random_in_first_account()));
-        let begun = Instant::now();
-        let made = client.create_message(request).await.expect("the message is valid");
+        let started = Instant::now();
+        let response = client.create_message(request).await.expect("the message is valid");
         let replied = Instant::now();
-        let sent = made.into_inner().message.expect("always set").id;
+        let sent = response.into_inner().message.expect("always set").id;
         let (id, event) = arrived.recv().await.expect("the stream is open");
         assert_eq!(id, sent, "each message has one event, and there are no other writers");
         // An event that arrives before the response counts as zero latency.
         after_reply.push(millis(replied, event));
-        reply.push(millis(begun, replied));
-        whole.push(millis(begun, event));
+        reply.push(millis(started, replied));
+        whole.push(millis(started, event));
         first += u32::from(event < replied);
     }
     reader.abort();
@@ -240,18 +240,21 @@ async fn baseline_bursts(baseline: &baseline::Process, subscribers: usize, burst
 /// Writes `calls` calls of messages to account 1. Returns the sequence number of the last event.
 async fn write(fixture: &Fixture, calls: usize) -> u64 {
     let channel = fixture.server.connect().await;
-    let left = Arc::new(AtomicUsize::new(calls));
+    let remaining = Arc::new(AtomicUsize::new(calls));
     let mut tasks = JoinSet::new();
     for _ in 0..CALLS.min(calls) {
-        tasks.spawn(writer(channel.clone(), fixture.conversations.clone(), left.clone()));
+        tasks.spawn(writer(channel.clone(), fixture.conversations.clone(), remaining.clone()));
     }
     tasks.join_all().await.into_iter().max().unwrap_or_default()
 }
 
-async fn writer(channel: Channel, conversations: Arc<Conversations>, left: Arc<AtomicUsize>) -> u64 {
+async fn writer(channel: Channel, conversations: Arc<Conversations>, remaining: Arc<AtomicUsize>) -> u64 {
     let mut client = MessagesServiceClient::new(channel);
     let mut last = 0;
-    while left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+    while remaining
+        .fetch_update(Relaxed, Relaxed, |remaining| remaining.checked_sub(1))
+        .is_ok()
+    {
         let messages = (0..BATCH)
             .map(|_| pb::BatchMessage {
                 conversation_id: conversations.random_in_first_account(),
@@ -263,12 +266,12 @@ async fn writer(channel: Channel, conversations: Arc<Conversations>, left: Arc<A
             messages,
             ..Default::default()
         };
-        let made = client
+        let response = client
             .batch_create_messages(authorized(request))
             .await
             .expect("the messages are valid")
             .into_inner();
-        last = made.messages.iter().map(|message| message.version).max().unwrap_or_default();
+        last = response.messages.iter().map(|message| message.version).max().unwrap_or_default();
     }
     last
 }

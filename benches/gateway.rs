@@ -50,8 +50,8 @@ pub async fn round(harness: &mut Harness, options: &Options, table: &mut Table) 
 }
 
 async fn grpc(fixture: &Fixture, operation: Operation, seconds: u64) -> f64 {
-    let (mut tasks, begun) = (JoinSet::new(), Instant::now());
-    let end = begun + Duration::from_secs(seconds);
+    let (mut tasks, started) = (JoinSet::new(), Instant::now());
+    let end = started + Duration::from_secs(seconds);
     for channel in fixture.server.connections(CONNECTIONS).await {
         for _ in 0..IN_FLIGHT / CONNECTIONS {
             let mut client = MessagesServiceClient::new(channel.clone());
@@ -80,13 +80,13 @@ async fn grpc(fixture: &Fixture, operation: Operation, seconds: u64) -> f64 {
             });
         }
     }
-    rate(tasks, begun).await
+    rate(tasks, started).await
 }
 
 async fn rest(fixture: &Fixture, operation: Operation, seconds: u64) -> f64 {
     let (client, root) = (http_client(), fixture.server.http());
-    let (mut tasks, begun) = (JoinSet::new(), Instant::now());
-    let end = begun + Duration::from_secs(seconds);
+    let (mut tasks, started) = (JoinSet::new(), Instant::now());
+    let end = started + Duration::from_secs(seconds);
     for _ in 0..IN_FLIGHT {
         let (client, root, conversations) = (client.clone(), root.clone(), fixture.conversations.clone());
         tasks.spawn(async move {
@@ -106,10 +106,10 @@ async fn rest(fixture: &Fixture, operation: Operation, seconds: u64) -> f64 {
             count
         });
     }
-    rate(tasks, begun).await
+    rate(tasks, started).await
 }
 
-async fn rate(tasks: JoinSet<u32>, begun: Instant) -> f64 {
+async fn rate(tasks: JoinSet<u32>, started: Instant) -> f64 {
     let count: u32 = tasks.join_all().await.into_iter().sum();
-    f64::from(count) / begun.elapsed().as_secs_f64()
+    f64::from(count) / started.elapsed().as_secs_f64()
 }

@@ -103,8 +103,8 @@ fn pin(server: u32, cluster: &Cluster) -> bool {
 /// Closed loop: returns messages per second with 64 calls in flight, where each client waits for its response.
 async fn closed_loop(fixture: &Fixture, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
-    let begun = Instant::now();
-    let end = begun + Duration::from_secs(seconds);
+    let started = Instant::now();
+    let end = started + Duration::from_secs(seconds);
     for channel in fixture.server.connections(4).await {
         for _ in 0..16 {
             let (channel, conversations) = (channel.clone(), Arc::clone(&fixture.conversations));
@@ -119,7 +119,7 @@ async fn closed_loop(fixture: &Fixture, seconds: u64) -> f64 {
         }
     }
     let count: u32 = tasks.join_all().await.into_iter().sum();
-    f64::from(count) / begun.elapsed().as_secs_f64()
+    f64::from(count) / started.elapsed().as_secs_f64()
 }
 
 /// The measurements during an overload.
@@ -145,10 +145,10 @@ async fn open_loop(fixture: &Fixture, per_second: f64) -> OverloadResult {
     let mut tasks = JoinSet::new();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let (begun, mut offered, mut sent, mut peak) = (Instant::now(), 0_u64, 0_u64, 0.0_f64);
-    while begun.elapsed() < DURATION {
+    let (started, mut offered, mut sent, mut peak) = (Instant::now(), 0_u64, 0_u64, 0.0_f64);
+    while started.elapsed() < DURATION {
         ticks.tick().await;
-        let due = (begun.elapsed().as_secs_f64() * per_second) as u64;
+        let due = (started.elapsed().as_secs_f64() * per_second) as u64;
         while offered < due {
             offered += 1;
             if counts.in_flight.fetch_add(1, Ordering::Relaxed) >= MAX_IN_FLIGHT {
@@ -173,14 +173,14 @@ async fn open_loop(fixture: &Fixture, per_second: f64) -> OverloadResult {
             peak = peak.max(resident_kb(fixture.server.pid()) / 1024.0);
         }
     }
-    let took = begun.elapsed().as_secs_f64();
+    let took = started.elapsed().as_secs_f64();
     let mut millis: Vec<f64> = tasks.join_all().await.into_iter().flatten().collect();
     millis.sort_by(f64::total_cmp);
     let at = |share: f64| millis.get((millis.len() as f64 * share) as usize).copied().unwrap_or_default();
     OverloadResult {
         offered: sent as f64 / took,
         // Includes calls that complete after the end of the interval, which is long in comparison.
-        succeeded: millis.len() as f64 / begun.elapsed().as_secs_f64(),
+        succeeded: millis.len() as f64 / started.elapsed().as_secs_f64(),
         rejected: counts.rejected.load(Ordering::Relaxed) as f64 / took,
         p50: at(0.5),
         p99: at(0.99),

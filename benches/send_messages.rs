@@ -51,8 +51,8 @@ pub async fn round(harness: &mut Harness, options: &Options, table: &mut Table) 
 async fn send(fixture: &Fixture, streams: usize, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
     let channels = fixture.server.connections(streams.min(4)).await;
-    let begun = Instant::now();
-    let end = begun + Duration::from_secs(seconds);
+    let started = Instant::now();
+    let end = started + Duration::from_secs(seconds);
     for number in 0..streams {
         tasks.spawn(stream(
             channels[number % channels.len()].clone(),
@@ -61,16 +61,16 @@ async fn send(fixture: &Fixture, streams: usize, seconds: u64) -> f64 {
         ));
     }
     let count: usize = tasks.join_all().await.into_iter().sum();
-    count as f64 / begun.elapsed().as_secs_f64()
+    count as f64 / started.elapsed().as_secs_f64()
 }
 
 async fn stream(channel: Channel, conversations: Arc<Conversations>, end: Instant) -> usize {
     let (requests, outgoing) = mpsc::channel(IN_FLIGHT);
     let free = Arc::new(Semaphore::new(IN_FLIGHT));
-    let taken = free.clone();
+    let permits = free.clone();
     tokio::spawn(async move {
         while Instant::now() < end {
-            let permit = taken.acquire().await.expect("the semaphore is never closed");
+            let permit = permits.acquire().await.expect("the semaphore is never closed");
             permit.forget();
             let (account_id, conversation_id) = conversations.random();
             let request = pb::SendMessagesRequest {
@@ -85,15 +85,15 @@ async fn stream(channel: Channel, conversations: Arc<Conversations>, end: Instan
         }
     });
     let mut client = MessagesServiceClient::new(channel);
-    let answer = client.send_messages(authorized(ReceiverStream::new(outgoing))).await;
-    let mut answers = answer.expect("the stream opens").into_inner();
+    let response = client.send_messages(authorized(ReceiverStream::new(outgoing))).await;
+    let mut responses = response.expect("the stream opens").into_inner();
     let mut count = 0;
-    while let Some(answer) = answers.message().await.expect("the stream is open") {
-        for result in &answer.results {
+    while let Some(response) = responses.message().await.expect("the stream is open") {
+        for result in &response.results {
             assert!(result.error.is_none(), "a message was refused: {:?}", result.error);
         }
-        count += answer.results.len();
-        free.add_permits(answer.results.len());
+        count += response.results.len();
+        free.add_permits(response.results.len());
     }
     count
 }

@@ -29,7 +29,7 @@ struct Subscriber {
 #[derive(Debug)]
 pub struct SubscriberGroup {
     subscribers: Vec<Arc<Subscriber>>,
-    begun: Instant,
+    started: Instant,
     readers: JoinSet<()>,
 }
 
@@ -38,7 +38,7 @@ impl SubscriberGroup {
     pub fn new() -> Self {
         Self {
             subscribers: Vec::new(),
-            begun: Instant::now(),
+            started: Instant::now(),
             readers: JoinSet::new(),
         }
     }
@@ -48,11 +48,11 @@ impl SubscriberGroup {
     where
         S: Stream<Item = (u64, u64)> + Send + Unpin + 'static,
     {
-        let (subscriber, begun) = (Arc::<Subscriber>::default(), self.begun);
+        let (subscriber, started) = (Arc::<Subscriber>::default(), self.started);
         self.subscribers.push(subscriber.clone());
         self.readers.spawn(async move {
             while let Some((events, position)) = stream.next().await {
-                let now = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                let now = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 if subscriber.first_at.load(Relaxed) == 0 {
                     subscriber.first_events.store(events, Relaxed);
                     subscriber.first_at.store(now, Relaxed);
@@ -81,7 +81,7 @@ impl SubscriberGroup {
 
     /// Waits until every subscriber has received the event at this position.
     pub async fn wait_for(&self, position: u64) {
-        let begun = Instant::now();
+        let started = Instant::now();
         while !self
             .subscribers
             .iter()
@@ -93,7 +93,7 @@ impl SubscriberGroup {
                 .filter(|subscriber| subscriber.position.load(Relaxed) < position)
                 .count();
             assert!(
-                begun.elapsed() < TIMEOUT,
+                started.elapsed() < TIMEOUT,
                 "{behind} of {} subscribers never got event {position}",
                 self.subscribers.len()
             );

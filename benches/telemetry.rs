@@ -116,8 +116,8 @@ pub async fn run(options: &Options) {
 /// Returns messages per second, and the server's processor time per message in microseconds. The latter does not depend on the disk or on
 /// other load of the machine.
 async fn measure(fixture: &Fixture, seconds: u64) -> (f64, f64) {
-    let (begun, before) = (Instant::now(), cpu_seconds(fixture.server.pid()));
+    let (started, before) = (Instant::now(), cpu_seconds(fixture.server.pid()));
     let rate = create(fixture, seconds).await;
     let used = cpu_seconds(fixture.server.pid()) - before;
-    (rate, used * 1e6 / (rate * begun.elapsed().as_secs_f64()))
+    (rate, used * 1e6 / (rate * started.elapsed().as_secs_f64()))
 }

@@ -18,6 +18,7 @@ CHART = Path(__file__).parent / "parley"
 SOURCES = CHART.parent.parent / "src"
 DEFAULTS = SOURCES / "config.default.toml"
 RULES = SOURCES / "config" / "rules.rs"
+LAYERS = SOURCES / "config" / "layers.rs"
 
 # Rules that cannot be parsed from the comments of config.default.toml. They must agree with src/config/rules.rs.
 ADDRESS = {"type": "string", "pattern": "^.+:[0-9]{1,5}$"}
@@ -107,6 +108,12 @@ def secrets() -> set[str]:
     return set(re.findall(r'"([\w.]+)"', found[1]))
 
 
+def renamed_keys() -> list[tuple[str, str]]:
+    """The deprecated keys that the program still accepts, each with the key that replaces it."""
+    found = re.search(r"const RENAMED_KEYS.*?= \[(.*?)\];", LAYERS.read_text(), re.DOTALL)
+    return re.findall(r'\("([\w.]+)", "([\w.]+)"\)', found[1])
+
+
 def config_keys(text: str) -> list[tuple[str, object, str]]:
     """The keys of the configuration that values may contain: dotted name, default, comment."""
     rows, table, said, hidden = [], "", [], secrets()
@@ -145,6 +152,10 @@ def config_schema(keys: list[tuple[str, object, str]], chart_sets: dict) -> dict
         table, name = key.split(".")
         found = tables.setdefault(table, {"type": "object", "additionalProperties": False, "properties": {}})
         found["properties"][name] = key_schema(key, default, said)
+    for old, new in renamed_keys():
+        (table, old_name), new_name = old.split("."), new.split(".")[1]
+        properties = tables[table]["properties"]
+        properties[old_name] = properties[new_name] | {"deprecated": True, "description": f"Deprecated: use {new}."}
     for table, names in chart_sets.items():
         tables[table]["required"] = sorted(names)
     return {"type": "object", "additionalProperties": False, "required": sorted(chart_sets), "properties": tables}
@@ -169,6 +180,7 @@ def made() -> dict[Path, str]:
     readme += "".join(row(name, default, said) for name, default, said in values_rows(text))
     readme += CONFIG_HEAD
     readme += "".join(row(key, json.dumps(default), said) for key, default, said in keys)
+    readme += "".join(row(old, "", f"Deprecated: use `{new}`.") for old, new in renamed_keys())
     schema = json.loads((CHART / "values.schema.json").read_text())
     schema["properties"]["config"] = config_schema(keys, yaml.safe_load(text)["config"])
     return {

@@ -12,7 +12,7 @@ pub mod layers;
 pub mod rules;
 mod sources;
 
-pub use sources::{ConfigError, FlagValue, Sources};
+pub use sources::{ConfigError, DeprecatedKey, FlagValue, Sources};
 
 /// The complete, validated configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -52,6 +52,9 @@ pub struct Config {
     /// The protection to disable, for tests.
     #[cfg(feature = "faults")]
     pub fault: Fault,
+    /// The deprecated keys that are set, each of which deserves a warning.
+    #[serde(skip)]
+    pub deprecated_keys: Vec<DeprecatedKey>,
 }
 
 /// Database connection.
@@ -161,7 +164,7 @@ pub struct Admin {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Writer {
     /// Number of writer shards. SQLite always has one, regardless of this value.
-    pub lanes: usize,
+    pub shards: usize,
     /// Per writer shard.
     pub queue_messages: usize,
     pub batch_messages: usize,
@@ -395,9 +398,11 @@ impl Config {
     /// Returns [`ConfigError`], which lists every unknown key and every invalid value with its source and the accepted values.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let merged = layers::merge(sources)?;
-        toml::Value::Table(merged.table)
+        let mut config: Self = toml::Value::Table(merged.table)
             .try_into()
-            .map_err(|error: toml::de::Error| ConfigError(vec![error.message().to_owned()]))
+            .map_err(|error: toml::de::Error| ConfigError(vec![error.message().to_owned()]))?;
+        config.deprecated_keys = merged.deprecated_keys;
+        Ok(config)
     }
 }
 
@@ -410,14 +415,14 @@ pub fn age(seconds: u64) -> Option<Duration> {
 /// hidden entirely, and in each query parameter whose name ends in `password`.
 pub fn without_password(urls: &str) -> String {
     let mut shown: Vec<String> = Vec::new();
-    for piece in urls.split(',') {
+    for part in urls.split(',') {
         match shown.last_mut() {
             // Not a new URL: a password can contain a comma, and PostgreSQL separates several hosts by commas.
-            Some(last) if !piece.contains("://") => {
+            Some(last) if !part.contains("://") => {
                 last.push(',');
-                last.push_str(piece);
+                last.push_str(part);
             }
-            _ => shown.push(piece.to_owned()),
+            _ => shown.push(part.to_owned()),
         }
     }
     for url in &mut shown {

@@ -64,7 +64,7 @@ impl Dialect {
             ("seats", roll(16, 50_000)),
         ]);
         let active = format!("{NOW} - ({}) * {}", roll(7, 100_000), YEAR / 100_000);
-        let begun = format!("{NOW} - {YEAR} - i * 1000000");
+        let started = format!("{NOW} - {YEAR} - i * 1000000");
         let (yes, no) = (self.yes, self.no);
         let uuid = (self.uuid)("i");
         let rare = format!("CASE WHEN {} = 0 THEN ' zarathustra' ELSE '' END", roll(8, 1000));
@@ -73,13 +73,13 @@ impl Dialect {
              avatar_url, last_activity_at, created_at, updated_at, version) \
              SELECT i, 1, {} || ' ' || {surname} || {rare}, CASE WHEN i % 10 > 0 THEN 'person' || i || '@example' || (i % 100) || '.org' END, \
              CASE WHEN i % 2 > 0 THEN '+1555' || (1000000 + i) END, CASE WHEN i % 4 = 1 THEN 'CRM-' || i END, \
-             CASE WHEN {} = 0 THEN {yes} ELSE {no} END, {attributes}, {custom}, '', CASE WHEN i % 7 > 0 THEN {active} END, {begun}, {begun}, 0 FROM n",
+             CASE WHEN {} = 0 THEN {yes} ELSE {no} END, {attributes}, {custom}, '', CASE WHEN i % 7 > 0 THEN {active} END, {started}, {started}, 0 FROM n",
             name(&roll(1, 10)),
             roll(9, 500),
         );
         let session = format!(
             "INSERT INTO contact_inboxes (id, account_id, contact_id, inbox_id, source_id, hmac_verified, pubsub_token, created_at, updated_at) \
-             SELECT i, 1, i, {inbox}, 'source-' || i, {no}, 'token-' || i, {begun}, {begun} FROM n"
+             SELECT i, 1, i, {inbox}, 'source-' || i, {no}, 'token-' || i, {started}, {started} FROM n"
         );
         // Of a hundred conversations, ninety are resolved, six open, three pending and one snoozed.
         let status = format!(
@@ -92,7 +92,7 @@ impl Dialect {
              additional_attributes, custom_attributes, waiting_since, first_reply_created_at, last_activity_at, unread_count, message_count, last_message_id, \
              last_non_activity_message_id, last_public_message_id, created_at, updated_at, version) \
              SELECT 1, i, {uuid}, {inbox}, i, i, {status}, CASE WHEN {} < 4 THEN {} END, CASE WHEN {} = 0 THEN 1 END, {attributes}, {custom}, \
-             CASE WHEN {} = 0 THEN {active} END, CASE WHEN {} > 0 THEN {active} END, {active}, 0, {MESSAGES}, {last}, {last}, {last}, {begun}, {active}, 0 FROM n",
+             CASE WHEN {} = 0 THEN {active} END, CASE WHEN {} > 0 THEN {active} END, {active}, 0, {MESSAGES}, {last}, {last}, {last}, {started}, {active}, 0 FROM n",
             roll(11, 40),
             roll(11, 4),
             roll(12, 20),
@@ -117,7 +117,7 @@ impl Dialect {
                  status, private, sender_type, sender_id, additional_attributes, created_at, updated_at, version) \
                  SELECT 1, {contacts} * {nth} + i, i, {nth} + 1, {inbox}, {nth} % 2, 'order ' || {} || ' arrived damaged, please send a \
                  replacement to my new address' || {rare}, 0, '{{}}', 0, {no}, CASE WHEN {nth} % 2 = 0 THEN 0 ELSE 1 END, \
-                 CASE WHEN {nth} % 2 = 0 THEN i ELSE 1 END, '{{}}', {begun} + {nth}, {begun} + {nth}, 0 FROM n",
+                 CASE WHEN {nth} % 2 = 0 THEN i ELSE 1 END, '{{}}', {started} + {nth}, {started} + {nth}, 0 FROM n",
                 (self.hex)(&roll(20 + nth, 1_000_003)),
             ));
         }

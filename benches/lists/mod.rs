@@ -46,20 +46,20 @@ impl Dataset {
             inbox: Some(inbox),
             ..Default::default()
         };
-        let made = InboxesServiceClient::new(channel.clone()).create_inbox(authorized(request)).await;
-        let inbox = made
+        let response = InboxesServiceClient::new(channel.clone()).create_inbox(authorized(request)).await;
+        let inbox = response
             .expect("an administrator can create inboxes")
             .into_inner()
             .inbox
             .expect("always set")
             .id;
-        let begun = Instant::now();
+        let started = Instant::now();
         fill(inbox).await;
-        eprintln!("  created {contacts} contacts in {:.1} s", begun.elapsed().as_secs_f64());
+        eprintln!("  created {contacts} contacts in {:.1} s", started.elapsed().as_secs_f64());
         let clients = Clients::new(channel);
-        let begun = Instant::now();
+        let started = Instant::now();
         queries::wait_until_indexed(&clients).await;
-        eprintln!("  indexed their messages in {:.1} s", begun.elapsed().as_secs_f64());
+        eprintln!("  indexed their messages in {:.1} s", started.elapsed().as_secs_f64());
         let queries = queries::all(&clients, contacts).await;
         Self {
             _server: server,
@@ -75,9 +75,9 @@ impl Dataset {
             query.call(&self.clients).await;
             let mut millis = Vec::with_capacity(REPETITIONS);
             for _ in 0..REPETITIONS {
-                let begun = Instant::now();
+                let started = Instant::now();
                 query.call(&self.clients).await;
-                millis.push(begun.elapsed().as_secs_f64() * 1000.0);
+                millis.push(started.elapsed().as_secs_f64() * 1000.0);
             }
             medians.push(median(&millis));
         }

@@ -98,20 +98,20 @@ async fn measure(name: &str, is_steady: bool, fixture: &Fixture, write_channels:
 
 async fn send(channel: Channel, conversation: i64) -> Reply {
     let mut client = MessagesServiceClient::new(channel);
-    let made = client
+    let response = client
         .create_message(authorized(message(1, conversation)))
         .await
         .expect("the message is valid");
-    (made.into_inner().message.unwrap_or_default().id, Instant::now())
+    (response.into_inner().message.unwrap_or_default().id, Instant::now())
 }
 
 async fn steady(fixture: &Fixture, write_channels: &[Channel]) -> Vec<Reply> {
     let mut ticks = interval(Duration::from_micros(1_000_000 / RATE));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut calls = JoinSet::new();
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut writers = write_channels.iter().cycle();
-    while begun.elapsed() < DURATION {
+    while started.elapsed() < DURATION {
         ticks.tick().await;
         let channel = writers.next().expect("there is at least one channel").clone();
         calls.spawn(send(channel, fixture.conversations.random_in_first_account()));
@@ -126,14 +126,14 @@ async fn flat_out(fixture: &Fixture, write_channels: &[Channel]) -> Vec<Reply> {
         let channel = writers.next().expect("there is at least one channel").clone();
         calls.spawn(send(channel, fixture.conversations.random_in_first_account()));
     };
-    let begun = Instant::now();
+    let started = Instant::now();
     for _ in 0..IN_FLIGHT {
         next(&mut calls);
     }
     let mut replies = Vec::new();
     while let Some(reply) = calls.join_next().await {
         replies.push(reply.expect("the call does not panic"));
-        if begun.elapsed() < DURATION {
+        if started.elapsed() < DURATION {
             next(&mut calls);
         }
     }
@@ -157,9 +157,9 @@ async fn notify_baseline(url: &str) {
             .execute(&mut connection)
             .await
             .expect("the statement is permitted");
-        let begun = Instant::now();
+        let started = Instant::now();
         listener.recv().await.expect("the notification arrives");
-        millis.push(begun.elapsed().as_secs_f64() * 1000.0);
+        millis.push(started.elapsed().as_secs_f64() * 1000.0);
     }
     row("NOTIFY only, after the response to its statement", "one by one", millis);
 }
@@ -182,11 +182,11 @@ async fn with_nats(url: &str) {
     let mut subscriber = client.subscribe("bench").await.expect("the statement is permitted");
     let mut millis = Vec::new();
     for _ in 0..1000 {
-        let begun = Instant::now();
+        let started = Instant::now();
         client.publish("bench", "x".into()).await.expect("the statement is permitted");
         client.flush().await.expect("the statement is permitted");
         subscriber.next().await.expect("the notification arrives");
-        millis.push(begun.elapsed().as_secs_f64() * 1000.0);
+        millis.push(started.elapsed().as_secs_f64() * 1000.0);
     }
     row("NATS core only, publish to subscriber", "one by one", millis);
 }

@@ -61,9 +61,9 @@ async fn catch_up(cluster: &Cluster, fixture: &Fixture, rounds: usize) {
     let mut client = EventsServiceClient::new(fixture.server.connect().await);
     let info = client.get_log_info(authorized(pb::GetLogInfoRequest { account_id: 1 })).await;
     let head = info.expect("the account exists").into_inner().head_seq;
-    let (mut measured, mut beside, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut measured, mut baseline, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let begun = Instant::now();
+        let started = Instant::now();
         let copied = cluster
             .program("psql")
             .args([
@@ -77,8 +77,8 @@ async fn catch_up(cluster: &Cluster, fixture: &Fixture, rounds: usize) {
             .stdout(Stdio::null())
             .status();
         assert!(copied.expect("psql runs").success());
-        let copy = head as f64 / begun.elapsed().as_secs_f64();
-        let begun = Instant::now();
+        let copy = head as f64 / started.elapsed().as_secs_f64();
+        let started = Instant::now();
         let request = pb::SubscribeRequest {
             account_id: 1,
             start: Some(Start::Earliest(())),
@@ -94,15 +94,15 @@ async fn catch_up(cluster: &Cluster, fixture: &Fixture, rounds: usize) {
                 .expect("the stream has not ended");
             seen += response.events.len() as u64;
         }
-        let own = head as f64 / begun.elapsed().as_secs_f64();
+        let own = head as f64 / started.elapsed().as_secs_f64();
         measured.push(own);
-        beside.push(copy);
+        baseline.push(copy);
         ratios.push(own / copy);
     }
     println!(
         "| catching up on {head} events, compared with COPY of their rows | {:.0}/s | {:.0}/s | {:.2} |",
         median(&measured),
-        median(&beside),
+        median(&baseline),
         median(&ratios)
     );
 }

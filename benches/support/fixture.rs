@@ -64,11 +64,11 @@ impl Fixture {
             for _ in 0..16 {
                 let (work, next, channel) = (work.clone(), next.clone(), channel.clone());
                 tasks.spawn(async move {
-                    let mut made = Vec::new();
+                    let mut response = Vec::new();
                     while let Some((account, inbox)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        made.push((*account, conversation(channel.clone(), *account, *inbox).await));
+                        response.push((*account, conversation(channel.clone(), *account, *inbox).await));
                     }
-                    made
+                    response
                 });
             }
         }
@@ -87,12 +87,12 @@ async fn account(channel: tonic::transport::Channel, number: usize) -> (i64, i64
         name: format!("Bench {number}"),
         ..Default::default()
     };
-    let made = accounts
+    let response = accounts
         .create_account(with_platform_token(request))
         .await
         .expect("the operator can create accounts")
         .into_inner();
-    let account_id = made.account.expect("always set").id;
+    let account_id = response.account.expect("always set").id;
     let request = pb::CreateMembershipRequest {
         account_id,
         user_id: 1,
@@ -113,10 +113,11 @@ async fn account(channel: tonic::transport::Channel, number: usize) -> (i64, i64
         inbox: Some(inbox),
         ..Default::default()
     };
-    let made = InboxesServiceClient::new(channel).create_inbox(authorized(request)).await;
+    let response = InboxesServiceClient::new(channel).create_inbox(authorized(request)).await;
     (
         account_id,
-        made.expect("an administrator can create inboxes")
+        response
+            .expect("an administrator can create inboxes")
             .into_inner()
             .inbox
             .expect("always set")
@@ -141,10 +142,10 @@ async fn conversation(channel: tonic::transport::Channel, account_id: i64, inbox
         contact_id: Some(contact_id),
         ..Default::default()
     };
-    let made = ConversationsServiceClient::new(channel.clone())
+    let response = ConversationsServiceClient::new(channel.clone())
         .create_conversation(authorized(request))
         .await;
-    let conversation_id = made
+    let conversation_id = response
         .expect("the contact has a session")
         .into_inner()
         .conversation

@@ -12,14 +12,14 @@ use std::{
 pub fn fdatasync_per_second(directory: &Path) -> f64 {
     let mut file = tempfile::tempfile_in(directory).expect("the directory can be written");
     let page = [1_u8; 4096];
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut count = 0_u32;
-    while begun.elapsed() < Duration::from_millis(200) {
+    while started.elapsed() < Duration::from_millis(200) {
         file.write_all(&page).expect("the disk has space");
         file.sync_data().expect("the disk syncs");
         count += 1;
     }
-    f64::from(count) / begun.elapsed().as_secs_f64()
+    f64::from(count) / started.elapsed().as_secs_f64()
 }
 
 /// Returns the user and system CPU seconds that a process has used.

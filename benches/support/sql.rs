@@ -25,8 +25,8 @@ fn payload() -> String {
 
 /// Returns messages per second when writing messages with their events at full speed, 128 per transaction, on two connections.
 pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
-    let begun = Instant::now();
-    let end = begun + Duration::from_secs(seconds);
+    let started = Instant::now();
+    let end = started + Duration::from_secs(seconds);
     let mut tasks = JoinSet::new();
     for _ in 0..2 {
         let mut connection = PgConnection::connect(url).await.expect("the cluster accepts connections");
@@ -64,7 +64,7 @@ pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
         });
     }
     let count: usize = tasks.join_all().await.into_iter().sum();
-    count as f64 / begun.elapsed().as_secs_f64()
+    count as f64 / started.elapsed().as_secs_f64()
 }
 
 /// A SQLite file with the tables of `sql/schema.sql`, written with one message per transaction.
@@ -101,15 +101,15 @@ impl OneByOne {
     /// Returns messages per second.
     pub async fn run(&mut self, seconds: u64) -> f64 {
         let payload = payload();
-        let begun = Instant::now();
-        let end = begun + Duration::from_secs(seconds);
+        let started = Instant::now();
+        let end = started + Duration::from_secs(seconds);
         let mut count = 0_u32;
         while Instant::now() < end {
             let conversation = rand::rng().random_range(1..=CONVERSATIONS);
             self.write(conversation, &payload).await.expect("the message is valid");
             count += 1;
         }
-        f64::from(count) / begun.elapsed().as_secs_f64()
+        f64::from(count) / started.elapsed().as_secs_f64()
     }
 
     async fn write(&mut self, conversation: i64, payload: &str) -> Result<(), sqlx::Error> {

@@ -79,7 +79,7 @@ impl Table {
 
     /// Records a figure without a required value, which is printed below the table.
     pub fn unpaired(&mut self, name: &str, unit: &'static str, figure: f64) {
-        match self.unpaired.iter_mut().find(|(known, ..)| known == name) {
+        match self.unpaired.iter_mut().find(|(existing, ..)| existing == name) {
             Some((.., figures)) => figures.push(figure),
             None => self.unpaired.push((name.to_owned(), unit, vec![figure])),
         }
@@ -118,11 +118,11 @@ impl Table {
         );
         for row in &self.rows {
             let ratio = median(&row.ratios);
-            let good = |limit: f64| match row.bound {
+            let meets = |limit: f64| match row.bound {
                 Bound::AtLeast => ratio >= limit,
                 Bound::AtMost => ratio <= limit,
             };
-            let verdict = match (good(row.required), good(row.goal)) {
+            let verdict = match (meets(row.required), meets(row.goal)) {
                 (_, true) => "goal",
                 (true, false) => "required",
                 (false, false) => "neither",
@@ -133,8 +133,8 @@ impl Table {
             } else {
                 figure(median(&row.baseline))
             };
-            let least = row.ratios.iter().copied().fold(f64::INFINITY, f64::min);
-            let most = row.ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let min = row.ratios.iter().copied().fold(f64::INFINITY, f64::min);
+            let max = row.ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             println!(
                 "{:<58} {:>8} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  {}",
                 format!("{}, {}", row.name, row.unit),
@@ -147,7 +147,7 @@ impl Table {
                 } else {
                     format!("{ratio:.2}")
                 },
-                format!("{}..{}", short(least), short(most)),
+                format!("{}..{}", short(min), short(max)),
                 row.ratios.len(),
                 verdict
             );

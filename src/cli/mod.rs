@@ -163,10 +163,10 @@ mod tests {
 
     #[test]
     fn flags_without_a_command_apply_to_serve() {
-        let cli = Cli::try_parse_from(["parley", "--grpc-addr", "127.0.0.1:1", "--set", "writer.lanes=3"]).unwrap();
+        let cli = Cli::try_parse_from(["parley", "--grpc-addr", "127.0.0.1:1", "--set", "writer.shards=3"]).unwrap();
         assert!(cli.command.is_none());
         let config = Config::load(&cli.settings.sources(Vec::new())).unwrap();
-        assert_eq!((config.grpc.addr.as_str(), config.writer.lanes), ("127.0.0.1:1", 3));
+        assert_eq!((config.grpc.addr.as_str(), config.writer.shards), ("127.0.0.1:1", 3));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Settings};
 use crate::{
-    config::{Config, LogFormat},
+    config::{Config, DeprecatedKey, LogFormat},
     server::{self, StartError},
     telemetry::Telemetry,
 };
@@ -21,6 +21,7 @@ use crate::{
 pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
     let telemetry = telemetry(&config)?;
+    warn_of_deprecated_keys(&config);
     let shutdown = CancellationToken::new();
     let signals = cancel_on_signal(shutdown.clone(), signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let ended = tokio::select! {
@@ -33,6 +34,27 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
 
 fn telemetry(config: &Config) -> Result<Telemetry, StartError> {
     Telemetry::start(&config.log, &config.trace).map_err(|error| StartError::Setting(format!("telemetry: {error:#}")))
+}
+
+fn warn_of_deprecated_keys(config: &Config) {
+    for DeprecatedKey {
+        key,
+        replacement,
+        source,
+        is_ignored,
+    } in &config.deprecated_keys
+    {
+        if *is_ignored {
+            tracing::warn!(
+                key,
+                replacement,
+                source,
+                "a deprecated configuration key is ignored, because its replacement is set"
+            );
+        } else {
+            tracing::warn!(key, replacement, source, "a configuration key is deprecated");
+        }
+    }
 }
 
 /// Runs a server until it has drained. If it initialized an empty database, reports the created token and inbox.

@@ -22,7 +22,7 @@ pub struct Settings {
     admin_addr: Option<String>,
     #[arg(long, value_name = "URL", help = "sqlite://FILE or postgres://…")]
     database_url: Option<String>,
-    /// Any other setting, such as writer.lanes=4; can be repeated
+    /// Any other setting, such as writer.shards=4; can be repeated
     #[arg(long, value_name = "TABLE.KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
 }

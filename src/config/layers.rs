@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use toml::{Table, Value};
 
-use super::{ConfigError, Sources, rules};
+use super::{ConfigError, DeprecatedKey, Sources, rules};
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Defined outside the default file because the key exists only with the feature.
@@ -25,6 +25,9 @@ pub const CLIENT_VARIABLES: [&str; 6] = [
     "PARLEY_CLIENT_CERT_FILE",
     "PARLEY_CLIENT_KEY_FILE",
 ];
+
+/// Renamed keys: the deprecated name, which is accepted for one release, and the current name.
+const RENAMED_KEYS: [(&str, &str); 1] = [("writer.lanes", "writer.shards")];
 
 /// Merges all layers. Every value has the type of its default and passes its rule.
 ///
@@ -54,10 +57,12 @@ pub fn merge(sources: &Sources) -> Result<Merged, ConfigError> {
     for flag in &sources.flags {
         layers.set_from_text(&flag.key, &flag.value, &format!("flag {}", flag.flag));
     }
+    let deprecated_keys = layers.apply_deprecated();
     if layers.problems.is_empty() {
         Ok(Merged {
             table: layers.table,
             sources: layers.sources,
+            deprecated_keys,
         })
     } else {
         Err(ConfigError(layers.problems))
@@ -71,6 +76,8 @@ pub struct Merged {
     pub table: Table,
     /// Sources by dotted key.
     pub sources: BTreeMap<String, String>,
+    /// The deprecated keys that are set.
+    pub deprecated_keys: Vec<DeprecatedKey>,
 }
 
 struct Layers {
@@ -79,6 +86,8 @@ struct Layers {
     sources: BTreeMap<String, String>,
     /// Dotted keys by variable name.
     variables: BTreeMap<String, String>,
+    /// The last value of each deprecated key, with its source.
+    deprecated: BTreeMap<&'static str, (Value, String)>,
     problems: Vec<String>,
 }
 
@@ -98,9 +107,12 @@ impl Layers {
         let mut variables = BTreeMap::new();
         for (name, keys) in &table {
             for key in keys.as_table().into_iter().flat_map(Table::keys) {
-                let variable = format!("{PREFIX}{}_{}", name.to_uppercase(), key.to_uppercase());
-                variables.insert(variable, format!("{name}.{key}"));
+                let key = format!("{name}.{key}");
+                variables.insert(variable_of(&key), key);
             }
+        }
+        for (deprecated, _) in RENAMED_KEYS {
+            variables.insert(variable_of(deprecated), deprecated.to_owned());
         }
         #[cfg(feature = "faults")]
         variables.insert("PARLEY_FAULT".to_owned(), "fault.switch".to_owned());
@@ -108,6 +120,7 @@ impl Layers {
             table,
             sources: BTreeMap::new(),
             variables,
+            deprecated: BTreeMap::new(),
             problems: Vec::new(),
         })
     }
@@ -157,8 +170,9 @@ impl Layers {
                 let suggestion = nearest(
                     name,
                     self.variables
-                        .keys()
-                        .map(String::as_str)
+                        .iter()
+                        .filter(|(_, key)| renamed(key).is_none())
+                        .map(|(variable, _)| variable.as_str())
                         .chain(CLIENT_VARIABLES)
                         .chain([FILE_VARIABLE]),
                 );
@@ -198,15 +212,46 @@ impl Layers {
         self.set(key, value.unwrap_or_else(|| Value::String(text.to_owned())), source);
     }
 
+    /// Returns the value of a key, which can have its deprecated name.
     fn get(&self, key: &str) -> Option<&Value> {
-        let (table, key) = key.split_once('.')?;
+        let (table, key) = current_name(key).split_once('.')?;
         self.table.get(table)?.as_table()?.get(key)
+    }
+
+    fn insert(&mut self, key: &str, value: Value, source: &str) {
+        self.sources.insert(key.to_owned(), source.to_owned());
+        if let Some((table, key)) = key.split_once('.')
+            && let Some(Value::Table(table)) = self.table.get_mut(table)
+        {
+            table.insert(key.to_owned(), value);
+        }
+    }
+
+    /// Applies the values of deprecated keys, except where any layer sets the current key, and returns the deprecated keys that are set.
+    fn apply_deprecated(&mut self) -> Vec<DeprecatedKey> {
+        let mut found = Vec::new();
+        for (key, replacement) in RENAMED_KEYS {
+            let Some((value, source)) = self.deprecated.remove(key) else {
+                continue;
+            };
+            let is_ignored = self.sources.contains_key(replacement);
+            if !is_ignored {
+                self.insert(replacement, value, &source);
+            }
+            found.push(DeprecatedKey {
+                key,
+                replacement,
+                source,
+                is_ignored,
+            });
+        }
+        found
     }
 
     fn set(&mut self, key: &str, value: Value, source: &str) {
         let Some(default) = self.get(key) else {
-            let known: Vec<&str> = self.variables.values().map(String::as_str).collect();
-            let suggestion = nearest(key, known.iter().copied());
+            let known = self.variables.values().map(String::as_str);
+            let suggestion = nearest(key, known.filter(|key| renamed(key).is_none()));
             return self.problems.push(format!("{source}: unknown key `{key}`{suggestion}"));
         };
         let value = match (default, value) {
@@ -216,23 +261,36 @@ impl Layers {
             (_, value) => value,
         };
         let checked = if default.same_type(&value) {
-            rules::check(key, &value)
+            rules::check(current_name(key), &value)
         } else {
             Err(format!("must be {}", type_name(default)))
         };
         match checked {
-            Ok(()) => {
-                self.sources.insert(key.to_owned(), source.to_owned());
-                if let Some((table, key)) = key.split_once('.')
-                    && let Some(Value::Table(table)) = self.table.get_mut(table)
-                {
-                    table.insert(key.to_owned(), value);
+            Ok(()) => match renamed(key) {
+                Some((deprecated, _)) => {
+                    self.deprecated.insert(deprecated, (value, source.to_owned()));
                 }
-            }
+                None => self.insert(key, value, source),
+            },
             Err(rule) if !rules::may_be_shown(key) => self.problems.push(format!("{source}: `{key}` {rule} (value not shown)")),
             Err(rule) => self.problems.push(format!("{source}: `{key}` {rule}, not {value}")),
         }
     }
+}
+
+/// Returns the environment variable that sets a key.
+fn variable_of(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
+}
+
+/// Returns the deprecated and the current name of a key if `key` is the deprecated one.
+fn renamed(key: &str) -> Option<(&'static str, &'static str)> {
+    RENAMED_KEYS.into_iter().find(|(deprecated, _)| *deprecated == key)
+}
+
+/// Returns the current name of a key.
+fn current_name(key: &str) -> &str {
+    renamed(key).map_or(key, |(_, current)| current)
 }
 
 fn type_name(value: &Value) -> &'static str {

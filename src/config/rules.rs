@@ -98,7 +98,7 @@ fn range(key: &str) -> Option<(i64, i64)> {
         }
         "grpc.keepalive_interval_seconds" => (1, 7200),
         "database.write_timeout_seconds" | "grpc.keepalive_timeout_seconds" => (1, 600),
-        "writer.lanes" => (1, 64),
+        "writer.shards" => (1, 64),
         "grpc.max_concurrent_streams"
         | "http.max_concurrent_streams"
         | "writer.queue_messages"

@@ -1,6 +1,6 @@
-//! The sources of the configuration, and the error that lists their problems.
+//! The sources of the configuration, the deprecated keys found in them, and the error that lists their problems.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 /// A value set by a flag.
 #[derive(Debug, Clone)]
@@ -22,6 +22,38 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// Values set by flags; later ones override earlier ones.
     pub flags: Vec<FlagValue>,
+}
+
+/// A setting under a deprecated name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeprecatedKey {
+    /// The deprecated key, such as `writer.lanes`.
+    pub key: &'static str,
+    /// The key that replaces it.
+    pub replacement: &'static str,
+    /// The source that sets the deprecated key.
+    pub source: String,
+    /// Whether the value is ignored because the replacement is set, too.
+    pub is_ignored: bool,
+}
+
+impl fmt::Display for DeprecatedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            key,
+            replacement,
+            source,
+            is_ignored,
+        } = self;
+        if *is_ignored {
+            write!(
+                f,
+                "{source}: `{key}` is deprecated and ignored, because `{replacement}` is set: remove it"
+            )
+        } else {
+            write!(f, "{source}: `{key}` is deprecated: use `{replacement}`")
+        }
+    }
 }
 
 /// All problems of a configuration, displayed one per line. Contains no secrets.

@@ -55,7 +55,7 @@ fn every_default_passes_its_rule_and_every_key_has_a_comment() {
 
 #[test]
 fn flags_override_environment_file_and_defaults() {
-    let file = file("[writer]\nlanes = 3\nqueue_messages = 30\nbatch_messages = 30\n[trace]\nsample_ratio = 0\n");
+    let file = file("[writer]\nshards = 3\nqueue_messages = 30\nbatch_messages = 30\n[trace]\nsample_ratio = 0\n");
     let mut sources = sources(&[
         ("PARLEY_WRITER_QUEUE_MESSAGES", "40"),
         ("PARLEY_WRITER_BATCH_MESSAGES", "40"),
@@ -64,7 +64,7 @@ fn flags_override_environment_file_and_defaults() {
     sources.file = Some(file.path().to_owned());
     sources.flags = vec![flag("writer.batch_messages", "50")];
     let config = Config::load(&sources).unwrap();
-    assert_eq!(config.writer.lanes, 3);
+    assert_eq!(config.writer.shards, 3);
     assert_eq!(config.writer.queue_messages, 40);
     assert_eq!(config.writer.batch_messages, 50);
     assert_eq!(config.writer.batch_bytes, 4_194_304);
@@ -73,11 +73,11 @@ fn flags_override_environment_file_and_defaults() {
 
 #[test]
 fn flag_overrides_the_file_named_by_the_environment() {
-    let (one, two) = (file("[writer]\nlanes = 3\n"), file("[writer]\nlanes = 4\n"));
+    let (one, two) = (file("[writer]\nshards = 3\n"), file("[writer]\nshards = 4\n"));
     let mut sources = sources(&[("PARLEY_CONFIG", one.path().to_str().unwrap())]);
-    assert_eq!(Config::load(&sources).unwrap().writer.lanes, 3);
+    assert_eq!(Config::load(&sources).unwrap().writer.shards, 3);
     sources.file = Some(two.path().to_owned());
-    assert_eq!(Config::load(&sources).unwrap().writer.lanes, 4);
+    assert_eq!(Config::load(&sources).unwrap().writer.shards, 4);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn every_key_has_a_variable() {
 
 #[test]
 fn unknown_names_are_reported_with_source_and_suggestion() {
-    let file = file("[writer]\nlane = 3\n[writter]\nlanes = 3\n");
+    let file = file("[writer]\nshard = 3\n[writter]\nshards = 3\n");
     let mut sources = sources(&[("PARLEY_GRPC_ADDRESS", "127.0.0.1:0")]);
     sources.file = Some(file.path().to_owned());
     sources.flags = vec![flag("http.adr", "127.0.0.1:0")];
@@ -96,7 +96,7 @@ fn unknown_names_are_reported_with_source_and_suggestion() {
     assert_eq!(
         problems(&sources),
         format!(
-            "file {path}: unknown key `writer.lane`; did you mean `writer.lanes`?\n\
+            "file {path}: unknown key `writer.shard`; did you mean `writer.shards`?\n\
              file {path}: unknown table `writter`; did you mean `writer`?\n\
              environment: unknown variable PARLEY_GRPC_ADDRESS; did you mean `PARLEY_GRPC_ADDR`?\n\
              flag --set: unknown key `http.adr`; did you mean `http.addr`?"
@@ -106,9 +106,9 @@ fn unknown_names_are_reported_with_source_and_suggestion() {
 
 #[test]
 fn invalid_values_are_reported_with_source_and_rule() {
-    let file = file("[writer]\nlanes = \"two\"\n[log]\nformat = \"xml\"\n");
+    let file = file("[writer]\nshards = \"two\"\n[log]\nformat = \"xml\"\n");
     let mut sources = sources(&[
-        ("PARLEY_WRITER_LANES", "65"),
+        ("PARLEY_WRITER_SHARDS", "65"),
         ("PARLEY_EVENTS_DEFAULT_HEARTBEAT_SECONDS", "soon"),
         ("PARLEY_ADMIN_ADDR", "9464"),
     ]);
@@ -119,8 +119,8 @@ fn invalid_values_are_reported_with_source_and_rule() {
         problems(&sources),
         format!(
             "file {path}: `log.format` must be `text` or `json`, not \"xml\"\n\
-             file {path}: `writer.lanes` must be a whole number, not \"two\"\n\
-             environment variable PARLEY_WRITER_LANES: `writer.lanes` must be 1 to 64, not 65\n\
+             file {path}: `writer.shards` must be a whole number, not \"two\"\n\
+             environment variable PARLEY_WRITER_SHARDS: `writer.shards` must be 1 to 64, not 65\n\
              environment variable PARLEY_EVENTS_DEFAULT_HEARTBEAT_SECONDS: `events.default_heartbeat_seconds` must be a whole number, not \"soon\"\n\
              environment variable PARLEY_ADMIN_ADDR: `admin.addr` must be `host:port`, such as 127.0.0.1:8080, not \"9464\"\n\
              flag --set: `trace.sample_ratio` must be 0.0 to 1.0, not 1.5"
@@ -196,16 +196,16 @@ fn secrets_do_not_appear_in_errors_or_debug_output() {
 
 #[test]
 fn file_variable_reads_the_value_from_a_file() {
-    let (token, lanes) = (file("a-token-in-a-file-of-its-own\n"), file("7\n"));
+    let (token, shards) = (file("a-token-in-a-file-of-its-own\n"), file("7\n"));
     let of = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_owned();
     let config = Config::load(&sources(&[
         ("PARLEY_BOOTSTRAP_TOKEN_FILE", &of(&token)),
-        ("PARLEY_WRITER_LANES_FILE", &of(&lanes)),
+        ("PARLEY_WRITER_SHARDS_FILE", &of(&shards)),
         ("PARLEY_TLS_CERT_FILE", "a key of its own"),
     ]))
     .unwrap();
     assert_eq!(config.bootstrap.token, "a-token-in-a-file-of-its-own");
-    assert_eq!((config.writer.lanes, config.tls.cert_file.as_str()), (7, "a key of its own"));
+    assert_eq!((config.writer.shards, config.tls.cert_file.as_str()), (7, "a key of its own"));
     assert!(
         problems(&sources(&[("PARLEY_NATS_URL_FILE", "/nowhere")]))
             .starts_with("file /nowhere (named by PARLEY_NATS_URL_FILE): cannot be read")
@@ -223,6 +223,73 @@ fn file_variable_reads_the_value_from_a_file() {
     assert_eq!(
         problem,
         "environment: both PARLEY_BOOTSTRAP_TOKEN and PARLEY_BOOTSTRAP_TOKEN_FILE are set: set only one"
+    );
+}
+
+/// The deprecated name of `writer.shards`.
+fn deprecated_writer_lanes(source: &str, is_ignored: bool) -> Vec<DeprecatedKey> {
+    vec![DeprecatedKey {
+        key: "writer.lanes",
+        replacement: "writer.shards",
+        source: source.to_owned(),
+        is_ignored,
+    }]
+}
+
+#[test]
+fn deprecated_key_is_accepted_from_every_source() {
+    let file = file("[writer]\nlanes = 3\n");
+    let in_file = Sources {
+        file: Some(file.path().to_owned()),
+        ..Sources::default()
+    };
+    let in_flag = Sources {
+        flags: vec![flag("writer.lanes", "5")],
+        ..sources(&[("PARLEY_WRITER_LANES", "4")])
+    };
+    for (sources, shards, source) in [
+        (in_file, 3, format!("file {}", file.path().display())),
+        (
+            sources(&[("PARLEY_WRITER_LANES", "4")]),
+            4,
+            "environment variable PARLEY_WRITER_LANES".to_owned(),
+        ),
+        (in_flag, 5, "flag --set".to_owned()),
+    ] {
+        let config = Config::load(&sources).unwrap();
+        assert_eq!(
+            (config.writer.shards, config.deprecated_keys),
+            (shards, deprecated_writer_lanes(&source, false))
+        );
+        let shown = settings(&sources).unwrap();
+        let setting = shown.iter().find(|setting| setting.key == "writer.shards").unwrap();
+        assert_eq!((&setting.value, &setting.source), (&shards.to_string(), &source));
+    }
+    assert!(Config::load(&Sources::default()).unwrap().deprecated_keys.is_empty());
+}
+
+#[test]
+fn current_key_overrides_the_deprecated_one_in_any_layer() {
+    let file = file("[writer]\nshards = 3\n");
+    let mut sources = sources(&[("PARLEY_WRITER_LANES", "4")]);
+    sources.file = Some(file.path().to_owned());
+    let config = Config::load(&sources).unwrap();
+    let source = "environment variable PARLEY_WRITER_LANES";
+    assert_eq!(
+        (config.writer.shards, &config.deprecated_keys),
+        (3, &deprecated_writer_lanes(source, true))
+    );
+    assert_eq!(
+        config.deprecated_keys[0].to_string(),
+        "environment variable PARLEY_WRITER_LANES: `writer.lanes` is deprecated and ignored, because `writer.shards` is set: remove it"
+    );
+}
+
+#[test]
+fn invalid_value_of_a_deprecated_key_is_reported_under_that_key() {
+    assert_eq!(
+        problems(&sources(&[("PARLEY_WRITER_LANES", "65")])),
+        "environment variable PARLEY_WRITER_LANES: `writer.lanes` must be 1 to 64, not 65"
     );
 }
 

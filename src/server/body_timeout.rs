@@ -53,15 +53,15 @@ impl BodyTimeout {
     /// Waits for the client. Ready once that has taken too long in total, or lasted for `max_idle` without a byte.
     pub fn poll_expired(&mut self, max_idle: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let earned = Duration::from_secs(self.received / BYTES_PER_SECOND);
-        let left = (self.allowed + earned).saturating_sub(self.waited);
-        let left = if parley_fault::is_on(Protection::BodyTime) {
-            left.min(max_idle)
+        let remaining = (self.allowed + earned).saturating_sub(self.waited);
+        let remaining = if parley_fault::is_on(Protection::BodyTime) {
+            remaining.min(max_idle)
         } else {
             max_idle
         };
         let (_, deadline) = self.waiting.get_or_insert_with(|| {
             let now = Instant::now();
-            (now, Box::pin(sleep_until(now + left)))
+            (now, Box::pin(sleep_until(now + remaining)))
         });
         ready!(deadline.as_mut().poll(cx));
         Poll::Ready(())

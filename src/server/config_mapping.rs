@@ -24,7 +24,7 @@ pub fn database(config: &Config) -> parley_storage::Config {
         url: config.database.url.clone(),
         create: true,
         max_connections: config.database.max_connections,
-        alone: u32::try_from(config.writer.lanes).unwrap_or(u32::MAX),
+        alone: u32::try_from(config.writer.shards).unwrap_or(u32::MAX),
         connect_timeout: Duration::from_secs(config.database.connect_timeout_seconds),
         write_timeout: Duration::from_secs(config.database.write_timeout_seconds),
     }
@@ -87,7 +87,7 @@ pub fn audit_retention(config: &Config) -> parley_domain::audit::Keep {
 pub fn writer(config: &Config) -> parley_domain::write::Config {
     let writer = &config.writer;
     parley_domain::write::Config {
-        shards: writer.lanes,
+        shards: writer.shards,
         queue: writer.queue_messages,
         batch_items: writer.batch_messages,
         batch_bytes: writer.batch_bytes,

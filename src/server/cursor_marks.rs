@@ -17,25 +17,25 @@ const RETRY: Duration = Duration::from_secs(10);
 /// # Errors
 /// Returns an error if the database does not answer; the decision is then unchanged.
 pub async fn decide(db: &Database, after: Duration) -> Result<Duration> {
-    let left = unmarked_for(db, after).await?;
-    issue_marks(left.is_zero());
-    if !left.is_zero() {
-        let hours = left.as_secs().div_ceil(3600);
+    let remaining = unmarked_for(db, after).await?;
+    issue_marks(remaining.is_zero());
+    if !remaining.is_zero() {
+        let hours = remaining.as_secs().div_ceil(3600);
         tracing::info!(
             hours,
             "issuing cursors without marks, because replicas of the last release reject marks; events.cursor_marks_after_hours ends this sooner"
         );
     }
-    Ok(left)
+    Ok(remaining)
 }
 
 /// Waits until marks may be issued, then issues them, until `stop` is cancelled.
-pub async fn follow(db: Database, after: Duration, mut left: Duration, stop: CancellationToken) -> anyhow::Result<()> {
-    while !left.is_zero() {
-        if stop.run_until_cancelled(sleep(left)).await.is_none() {
+pub async fn follow(db: Database, after: Duration, mut remaining: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+    while !remaining.is_zero() {
+        if stop.run_until_cancelled(sleep(remaining)).await.is_none() {
             return Ok(());
         }
-        left = db.in_time(decide(&db, after)).await.unwrap_or_else(|error| {
+        remaining = db.in_time(decide(&db, after)).await.unwrap_or_else(|error| {
             tracing::debug!(%error, "failed to read when marks were introduced; retrying");
             RETRY
         });

@@ -21,6 +21,7 @@ use finding::{TIMEOUT, failed, passed, warning};
 /// and removes it again, and sends a notification.
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut found = vec![open_files(config)];
+    found.extend(config.deprecated_keys.iter().map(|key| warning("settings", key.to_string())));
     for (name, address) in [
         ("grpc", &config.grpc.addr),
         ("http", &config.http.addr),

@@ -97,7 +97,7 @@ where
             Body::new(WeighedBody::new(metered, call_memory.clone()))
         };
         let is_stream = method.is_some_and(pb::policy::Method::is_stream);
-        let watched = (!is_stream && self.limits.unread.is_on()).then(|| {
+        let watched = (!is_stream && self.limits.unread.is_enabled()).then(|| {
             let closer: ConnectionCloser = request.extensions().get().cloned().unwrap_or_default();
             (self.limits.unread.clone(), closer)
         });
@@ -389,8 +389,8 @@ mod tests {
         for size in 1..=bytes.len() {
             let mut body = metered(&memory);
             let mut handed_on: Vec<u8> = Vec::new();
-            for piece in bytes.chunks(size) {
-                handed_on.extend(body.accept(Bytes::copy_from_slice(piece)).unwrap().unwrap_or_default());
+            for chunk in bytes.chunks(size) {
+                handed_on.extend(body.accept(Bytes::copy_from_slice(chunk)).unwrap().unwrap_or_default());
                 assert!(memory.used() <= 100);
                 assert_eq!(body.buffered.is_empty(), !body.is_inside_message());
             }
@@ -413,29 +413,29 @@ mod tests {
     #[test]
     fn message_beyond_the_budget_is_rejected_before_it_arrives() {
         let memory = RequestMemory::new(10_000 * FACTOR, 0);
-        let begun = |length| {
+        let start = |length| {
             let mut body = metered(&memory);
             body.max = 10_000;
             body.accept(Bytes::from(message(length)).slice(..PREFIX_BYTES)).map(|_| body)
         };
         // A declared length alone takes no memory from other requests.
-        let idle: Vec<_> = (0..3).map(|_| begun(7000).unwrap()).collect();
+        let idle: Vec<_> = (0..3).map(|_| start(7000).unwrap()).collect();
         assert_eq!(memory.used(), 3 * 1024);
-        assert_eq!(begun(7000).err().unwrap().code(), tonic::Code::ResourceExhausted);
-        let mut coming = begun(6900).unwrap();
+        assert_eq!(start(7000).err().unwrap().code(), tonic::Code::ResourceExhausted);
+        let mut coming = start(6900).unwrap();
         coming.accept(Bytes::from(vec![7; 5000])).unwrap();
         assert_eq!(memory.used(), 3 * 1024 + 5000);
-        assert_eq!(begun(2000).err().unwrap().code(), tonic::Code::ResourceExhausted);
+        assert_eq!(start(2000).err().unwrap().code(), tonic::Code::ResourceExhausted);
         drop(idle);
-        assert!(begun(2000).is_ok());
+        assert!(start(2000).is_ok());
     }
 
     #[test]
     fn oversized_message_is_forwarded_for_rejection() {
         let memory = RequestMemory::new(100 * FACTOR, 0);
         let mut body = metered(&memory);
-        let begun = [&[0, 0xff, 0xff, 0xff, 0xff][..], &[7; 20]].concat();
-        assert_eq!(body.accept(Bytes::from(begun.clone())).unwrap().unwrap(), begun);
+        let start = [&[0, 0xff, 0xff, 0xff, 0xff][..], &[7; 20]].concat();
+        assert_eq!(body.accept(Bytes::from(start.clone())).unwrap().unwrap(), start);
         assert_eq!(memory.used(), 0);
     }
 }

@@ -81,14 +81,14 @@ mod tests {
     use super::*;
 
     /// Returns what is reported after a series of checks, `+` for an answer and `-` for a failure: `+` available, `-` away, `.` nothing.
-    fn change(looks: &str) -> String {
+    fn change(samples: &str) -> String {
         let mut debounce = Debounce::default();
         let observe = |sample| match debounce.observe(if sample == '+' { Ok(()) } else { Err("away".to_owned()) }) {
             None => '.',
             Some(Ok(())) => '+',
             Some(Err(_)) => '-',
         };
-        looks.chars().map(observe).collect()
+        samples.chars().map(observe).collect()
     }
 
     #[test]

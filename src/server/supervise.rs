@@ -126,20 +126,20 @@ mod tests {
             "the task \"broken\" ended: panicked: on purpose"
         );
         tasks.spawn("idle", async { Ok(()) });
-        let said = format!("{:#}", tasks.failed().await);
-        assert_eq!(said, "the task \"idle\" ended: it ended unexpectedly");
+        let reason = format!("{:#}", tasks.failed().await);
+        assert_eq!(reason, "the task \"idle\" ended: it ended unexpectedly");
     }
 
     #[tokio::test(start_paused = true)]
     async fn restarts_a_job_that_panics() {
         let (stop, rounds) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
         let mut tasks = Supervisor::default();
-        let (count, until) = (Arc::clone(&rounds), stop.clone());
+        let (count, stopped) = (Arc::clone(&rounds), stop.clone());
         tasks.spawn_restarting("job", stop.clone(), move || {
-            let (count, until) = (Arc::clone(&count), until.clone());
+            let (count, stopped) = (Arc::clone(&count), stopped.clone());
             async move {
                 assert!(count.fetch_add(1, Ordering::Relaxed) >= 2, "on purpose");
-                until.cancelled().await;
+                stopped.cancelled().await;
                 Ok(())
             }
         });

@@ -68,7 +68,7 @@ impl UnreadResponses {
         Self(Arc::new(Registry {
             memory,
             timeout,
-            is_enabled: parley_fault::is_enabled(Protection::UnreadAnswers),
+            is_enabled: parley_fault::is_on(Protection::UnreadAnswers),
             open: Mutex::default(),
         }))
     }
@@ -81,7 +81,7 @@ impl UnreadResponses {
     /// Watches the body of a response on a connection. Its memory is charged to the share of `holder`.
     pub fn watch<B>(&self, body: B, closer: ConnectionCloser, holder: Holder) -> WatchedBody<B> {
         WatchedBody {
-            shared: Arc::new(BodyState(Mutex::new(Stage::OpenBody(OpenBody {
+            shared: Arc::new(BodyState(Mutex::new(Stage::Open(OpenBody {
                 body: Box::pin(body),
                 frame: Bytes::new(),
                 is_copied: false,
@@ -147,7 +147,7 @@ pub struct WatchedBody<B> {
 struct BodyState<B>(Mutex<Stage<B>>);
 
 enum Stage<B> {
-    OpenBody(OpenBody<B>),
+    Open(OpenBody<B>),
     /// Dropped; the reader has not been informed yet.
     Expired {
         _unread: UnreadResponse,
@@ -169,18 +169,18 @@ struct OpenBody<B> {
 
 impl<B> OpenBody<B> {
     /// Takes the next chunk. It stays charged until the following one is polled.
-    fn piece(&mut self) -> Bytes {
+    fn chunk(&mut self) -> Bytes {
         self.charge.hold(self.frame.len().div_ceil(FACTOR));
         if !self.is_copied {
             return std::mem::take(&mut self.frame);
         }
         let size = self.frame.len().min(CHUNK_BYTES);
-        let piece = Bytes::copy_from_slice(&self.frame[..size]);
+        let chunk = Bytes::copy_from_slice(&self.frame[..size]);
         self.frame.advance(size);
         if self.frame.is_empty() {
             self.frame = Bytes::new();
         }
-        piece
+        chunk
     }
 }
 
@@ -194,7 +194,7 @@ impl<B: Send> Expire for BodyState<B> {
     fn expire(&self, now: Instant) -> bool {
         let mut state = self.state();
         let unread = match &*state {
-            Stage::OpenBody(open) if open.deadline.is_some_and(|deadline| deadline < now) => open.closer.count_unread(),
+            Stage::Open(open) if open.deadline.is_some_and(|deadline| deadline < now) => open.closer.count_unread(),
             _ => return false,
         };
         let dropped = std::mem::replace(&mut *state, Stage::Expired { _unread: unread });
@@ -217,7 +217,7 @@ where
         let this = &mut *self;
         let mut state = this.shared.state();
         let open = match &mut *state {
-            Stage::OpenBody(open) => open,
+            Stage::Open(open) => open,
             Stage::Expired { .. } => {
                 let late = io::Error::new(io::ErrorKind::TimedOut, "the response was not read in time");
                 return Poll::Ready(Some(Err(late.into())));
@@ -225,7 +225,7 @@ where
             Stage::Ended => return Poll::Ready(None),
         };
         if !open.frame.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(open.piece()))));
+            return Poll::Ready(Some(Ok(Frame::data(open.chunk()))));
         }
         // Everything produced so far has been passed on.
         open.charge.hold(0);
@@ -246,7 +246,7 @@ where
         open.deadline = Some(Instant::now() + this.unread.0.timeout + earned);
         open.is_copied = data.len() > CHUNK_BYTES;
         open.frame = data;
-        let piece = open.piece();
+        let chunk = open.chunk();
         drop(state);
         if !this.is_registered {
             this.is_registered = true;
@@ -254,12 +254,12 @@ where
             let weak = Arc::downgrade(&shared);
             this.unread.open().insert(key(&this.shared), weak);
         }
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {
         match &*self.shared.state() {
-            Stage::OpenBody(open) => open.frame.is_empty() && open.body.is_end_stream(),
+            Stage::Open(open) => open.frame.is_empty() && open.body.is_end_stream(),
             Stage::Expired { .. } => false,
             Stage::Ended => true,
         }
@@ -267,14 +267,14 @@ where
 
     fn size_hint(&self) -> SizeHint {
         let state = self.shared.state();
-        let Stage::OpenBody(open) = &*state else {
+        let Stage::Open(open) = &*state else {
             return SizeHint::default();
         };
-        let (left, of_body) = (open.frame.len() as u64, open.body.size_hint());
+        let (remaining, of_body) = (open.frame.len() as u64, open.body.size_hint());
         let mut hint = SizeHint::new();
-        hint.set_lower(of_body.lower() + left);
+        hint.set_lower(of_body.lower() + remaining);
         if let Some(upper) = of_body.upper() {
-            hint.set_upper(upper + left);
+            hint.set_upper(upper + remaining);
         }
         hint
     }
@@ -320,17 +320,21 @@ mod tests {
         for size in [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 100_000] {
             let bytes: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
             let mut response = unread.watch(Full::new(Bytes::from(bytes.clone())), ConnectionCloser::default(), Holder::Known);
-            let mut came = Vec::new();
+            let mut received = Vec::new();
             assert_eq!(response.size_hint().exact(), Some(size as u64));
             while !response.is_end_stream() {
-                let piece = frame(&mut response).unwrap().unwrap().into_data().unwrap();
-                assert!(piece.len() <= CHUNK_BYTES);
-                assert_eq!(memory.used(), (size - came.len()).div_ceil(FACTOR), "what is left, and the piece");
-                came.extend_from_slice(&piece);
-                assert_eq!(response.size_hint().exact(), Some((size - came.len()) as u64));
+                let chunk = frame(&mut response).unwrap().unwrap().into_data().unwrap();
+                assert!(chunk.len() <= CHUNK_BYTES);
+                assert_eq!(
+                    memory.used(),
+                    (size - received.len()).div_ceil(FACTOR),
+                    "what is left, and the piece"
+                );
+                received.extend_from_slice(&chunk);
+                assert_eq!(response.size_hint().exact(), Some((size - received.len()) as u64));
             }
             assert!(frame(&mut response).is_none());
-            assert_eq!((came, memory.used()), (bytes, 0));
+            assert_eq!((received, memory.used()), (bytes, 0));
         }
         assert!(unread.open().is_empty());
     }

@@ -42,11 +42,11 @@ impl Filter {
     pub fn new(directives: &str, exports: bool) -> anyhow::Result<Self> {
         let mut lines = EnvFilter::try_new(directives).context("log.filter")?;
         if exports {
-            let most = lines.max_level_hint().unwrap_or(LevelFilter::TRACE).min(LevelFilter::WARN);
+            let max_level = lines.max_level_hint().unwrap_or(LevelFilter::TRACE).min(LevelFilter::WARN);
             for name in TRANSPORT {
                 lines = lines.add_directive(format!("{name}=off").parse()?);
             }
-            lines = lines.add_directive(format!("{EXPORTERS}={most}").parse()?);
+            lines = lines.add_directive(format!("{EXPORTERS}={max_level}").parse()?);
         }
         Ok(Self {
             lines,

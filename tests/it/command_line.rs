@@ -263,7 +263,7 @@ async fn tail_prints_the_date_and_the_command_to_resume() {
 #[tokio::test]
 async fn effective_settings_are_shown_with_sources_but_no_secrets() {
     let home = tempfile::tempdir().expect("a folder");
-    fs::write(home.path().join("parley.toml"), "[writer]\nlanes = 3\n").expect("written");
+    fs::write(home.path().join("parley.toml"), "[writer]\nshards = 3\n").expect("written");
     let mut command = program();
     command
         .args(["config", "show", "--config", "parley.toml", "--http-addr", "127.0.0.1:1"])
@@ -277,7 +277,7 @@ async fn effective_settings_are_shown_with_sources_but_no_secrets() {
         line.unwrap_or_else(|| panic!("{key} is not in {}", shown.output)).to_owned()
     };
     for (key, value, source) in [
-        ("writer.lanes", " 3 ", "file parley.toml"),
+        ("writer.shards", " 3 ", "file parley.toml"),
         ("http.addr", "127.0.0.1:1", "flag --http-addr"),
         (
             "database.url",

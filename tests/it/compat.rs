@@ -314,7 +314,7 @@ fn hostile_logs_are_bounded() {
         (&report["totals"]["served"], &report["input"]["complete"]),
         (&json!(1), &json!(false))
     );
-    assert!(ended.stderr.contains("unpacks to more than 400 times"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("expands to more than 400 times"), "{}", ended.stderr);
 }
 
 #[test]

@@ -25,7 +25,7 @@ on_both!(
 
 /// The administrator in the first account and in another. A single writer shard serves both, so that their messages are stored together.
 async fn two_accounts(backend: Backend) -> (TestApp, Scene, Scene) {
-    let app = TestApp::builder(backend).env("PARLEY_WRITER_LANES", "1").platform().start().await;
+    let app = TestApp::builder(backend).env("PARLEY_WRITER_SHARDS", "1").platform().start().await;
     let other = other_account(&app, "The other one").await;
     let request = CreateMembershipRequest {
         account_id: other.account,

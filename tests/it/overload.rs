@@ -181,7 +181,7 @@ fn resident(app: &TestApp) -> f64 {
 async fn server(limit: u32) -> (TestApp, Proxy, Arc<Doors>) {
     let settings = [
         ("PARLEY_LIMITS_CONCURRENT_CALLS", limit.to_string()),
-        ("PARLEY_WRITER_LANES", "1".to_owned()),
+        ("PARLEY_WRITER_SHARDS", "1".to_owned()),
         ("PARLEY_WRITER_BATCH_MESSAGES", "4".to_owned()),
     ];
     let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));

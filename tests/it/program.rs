@@ -94,8 +94,8 @@ async fn unknown_setting_is_named() {
 
 #[tokio::test]
 async fn invalid_setting_names_its_key() {
-    let ended = run(&[("PARLEY_WRITER_LANES", "many")]).await;
-    assert_plain(&ended, 78, &["PARLEY_WRITER_LANES"]);
+    let ended = run(&[("PARLEY_WRITER_SHARDS", "many")]).await;
+    assert_plain(&ended, 78, &["PARLEY_WRITER_SHARDS"]);
     let ended = run(&[("PARLEY_GRPC_ADDR", "nowhere")]).await;
     assert_plain(&ended, 78, &["PARLEY_GRPC_ADDR"]);
     let ended = run(&[("PARLEY_BOOTSTRAP_TOKEN", "short")]).await;
@@ -213,6 +213,31 @@ async fn purge_delay_of_the_allocator_is_bounded() {
 }
 
 #[tokio::test]
+async fn deprecated_setting_is_reported_at_start_and_by_the_doctor() {
+    let app = TestApp::builder(Backend::Sqlite).env("PARLEY_WRITER_LANES", "1").start().await;
+    let log = app.server.log();
+    assert_eq!(log.matches("a configuration key is deprecated").count(), 1, "{log}");
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let doctor = async |settings: &[(&str, &str)]| {
+        let mut command = program();
+        command.arg("doctor").current_dir(home.path());
+        command.envs(["GRPC", "HTTP", "ADMIN"].map(|name| (format!("PARLEY_{name}_ADDR"), "127.0.0.1:0")));
+        command.envs(settings.iter().copied());
+        run_to_end(command).await
+    };
+    let deprecated = doctor(&[("PARLEY_WRITER_LANES", "1")]).await;
+    let finding = "warn  settings    environment variable PARLEY_WRITER_LANES: `writer.lanes` is deprecated";
+    assert_eq!(deprecated.code, Some(0), "{}", deprecated.output);
+    assert!(
+        deprecated.output.contains(&format!("{finding}: use `writer.shards`")),
+        "{}",
+        deprecated.output
+    );
+    let both = doctor(&[("PARLEY_WRITER_LANES", "1"), ("PARLEY_WRITER_SHARDS", "2")]).await;
+    assert!(both.output.contains(&format!("{finding} and ignored")), "{}", both.output);
+}
+
+#[tokio::test]
 async fn doctor_explains_problems_in_plain_words() {
     let home = tempfile::tempdir().expect("a folder");
     let doctor = async |settings: &[(&str, &str)]| {
@@ -227,9 +252,9 @@ async fn doctor_explains_problems_in_plain_words() {
     let well = doctor(&[]).await;
     assert_eq!(well.code, Some(0), "{}", well.output);
     for line in [
-        "ok    database    there is none yet",
+        "ok    database    it does not exist yet",
         "ok    files       the folder files does not exist yet",
-        "ok    telemetry   nothing is sent",
+        "ok    telemetry   nothing is exported",
         "Parley can run here.",
     ] {
         assert!(well.output.contains(line), "{line} is not in\n{}", well.output);
@@ -259,7 +284,7 @@ async fn doctor_explains_problems_in_plain_words() {
         );
     }
     assert!(
-        ill.output.contains("5 things keep Parley from working") && !ill.output.contains("hunter2"),
+        ill.output.contains("5 problems prevent Parley from running") && !ill.output.contains("hunter2"),
         "{}",
         ill.output
     );

@@ -104,11 +104,11 @@ async fn damaged_files_are_omitted_from_a_backup(backend: Backend) {
     let ended = run_to_end(command(&["backup", &archive.display().to_string()], &app.database, &files)).await;
     done(&ended);
     assert!(ended.output.contains("the database and 1 files"), "{}", ended.output);
-    assert!(ended.output.contains("2 files that messages have were damaged"), "{}", ended.output);
+    assert!(ended.output.contains("2 files of messages were damaged"), "{}", ended.output);
     let (database, elsewhere) = (Database::create(backend).await, folder.path().join("elsewhere"));
     let ended = restore(&archive, false, &database, &elsewhere).await;
     done(&ended);
-    assert!(ended.output.contains("2 files that messages have were damaged"), "{}", ended.output);
+    assert!(ended.output.contains("2 files of messages were damaged"), "{}", ended.output);
     assert_eq!(tree(&elsewhere).into_values().collect::<Vec<_>>(), [contents[0]]);
     assert_eq!(messages_of(&database).await, 3);
 }
@@ -154,7 +154,7 @@ async fn backup_with_other_migrations_is_refused(backend: Backend) {
     assert!(
         ended
             .output
-            .contains("is newer than this parley (it has seen the migration m20990101_000999_later)"),
+            .contains("is newer than this version of Parley (it has the migration m20990101_000999_later)"),
         "{}",
         ended.output
     );

@@ -76,6 +76,8 @@ pub const SOURCE: &str = "parley.source";
 pub const REASON: &str = "parley.reason";
 /// The writer shard.
 pub const LANE: &str = "parley.lane";
+/// The writer shard. Replaces [`LANE`], which is recorded beside it for one release.
+pub const WRITER_SHARD: &str = "parley.writer.shard";
 
 static METER: LazyLock<Meter> = LazyLock::new(|| {
     let scope = InstrumentationScope::builder("parley")

@@ -149,12 +149,12 @@ pub fn read(input: Input, format: Format, emit: &mut dyn FnMut(u64, Call)) -> Re
 /// Describes the error that ended reading a HAR file, without quoting the file.
 fn json_error(error: &serde_json::Error) -> String {
     use serde_json::error::Category;
-    let place = format!("line {} column {}", error.line(), error.column());
+    let position = format!("line {} column {}", error.line(), error.column());
     match error.classify() {
         Category::Io => error.to_string(),
-        Category::Eof => format!("the JSON is truncated at {place}"),
-        Category::Syntax => format!("invalid JSON at {place}"),
-        Category::Data => format!("not valid HAR 1.2 at {place}"),
+        Category::Eof => format!("the JSON is truncated at {position}"),
+        Category::Syntax => format!("invalid JSON at {position}"),
+        Category::Data => format!("not valid HAR 1.2 at {position}"),
     }
 }
 
@@ -241,10 +241,10 @@ mod tests {
     const COMBINED: &str = "1.2.3.4 - - [30/Nov/2026:07:46:40 +0000] \"GET /api HTTP/1.1\" 200 1 \"-\" \"x\"\n";
 
     fn all(text: &[u8], format: Format) -> (Reading, Vec<u64>) {
-        let mut places = Vec::new();
+        let mut positions = Vec::new();
         let input = Input::of(io::Cursor::new(text.to_vec())).expect("it begins");
-        let reading = read(input, format, &mut |place, _| places.push(place));
-        (reading, places)
+        let reading = read(input, format, &mut |position, _| positions.push(position));
+        (reading, positions)
     }
 
     #[test]
@@ -280,9 +280,9 @@ mod tests {
         text.extend(b"\n\xff\xfe\x00\n\n");
         text.extend(COMBINED.as_bytes());
         text.extend(b"broken\n".repeat(9));
-        let (reading, places) = all(&text, Format::Combined);
+        let (reading, positions) = all(&text, Format::Combined);
         assert_eq!((reading.units, reading.calls, reading.unreadable), (14, 2, 11));
-        assert_eq!(places, [1, 5]);
+        assert_eq!(positions, [1, 5]);
         assert_eq!(reading.first_unreadable.len(), MAX_REPORTED);
         assert_eq!(reading.first_unreadable[0], (2, "longer than 64 KiB"));
         assert!(reading.ended_early.is_none());
@@ -291,8 +291,8 @@ mod tests {
     #[test]
     fn reports_where_a_har_ends_without_quoting_it() {
         let text = b"\xef\xbb\xbf{\"log\": {\"entries\": [{\"request\": {\"method\": \"GET\", \"url\": \"/a\"}}, secret";
-        let (reading, places) = all(text, Format::Har);
-        assert_eq!((reading.calls, places), (1, vec![1]));
+        let (reading, positions) = all(text, Format::Har);
+        assert_eq!((reading.calls, positions), (1, vec![1]));
         let reason = reading.ended_early.expect("it ends early");
         assert!(
             reason.starts_with("invalid JSON at line 1") && !reason.contains("secret"),

@@ -155,11 +155,11 @@ pub fn next_line(source: &mut impl BufRead, line: &mut Vec<u8>, is_cut: &mut boo
         }
         any = true;
         let end = available.iter().position(|byte| *byte == b'\n');
-        let piece = &available[..end.unwrap_or(available.len())];
-        let room = MAX_LINE_BYTES - line.len();
-        *is_cut |= piece.len() > room;
-        line.extend_from_slice(&piece[..piece.len().min(room)]);
-        let used = piece.len() + usize::from(end.is_some());
+        let chunk = &available[..end.unwrap_or(available.len())];
+        let space = MAX_LINE_BYTES - line.len();
+        *is_cut |= chunk.len() > space;
+        line.extend_from_slice(&chunk[..chunk.len().min(space)]);
+        let used = chunk.len() + usize::from(end.is_some());
         source.consume(used);
         if end.is_some() {
             if line.last() == Some(&b'\r') {

@@ -133,7 +133,7 @@ impl Judge {
         let differences = self
             .differences
             .of(&call.method, found.path(), &call.query, body.map(|body| &body.map));
-        let shows = |place: &usize| self.differences.get(*place).applies != Applies::Sometimes;
+        let shows = |index: &usize| self.differences.get(*index).applies != Applies::Sometimes;
         let is_same = difference.ignored.names.is_empty() && !differences.iter().any(shows);
         Ok(Judgement {
             route: found.path().to_owned(),

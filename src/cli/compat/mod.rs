@@ -94,10 +94,10 @@ pub(super) fn run(args: &Args) -> Exit {
     };
     let judge = Judge::new(&args.strip_prefix, args.host.as_deref().and_then(call::host_of));
     let mut report = Report::default();
-    let reading = read(input, format, &mut |place, call| {
+    let reading = read(input, format, &mut |position, call| {
         report.has_bodies |= call.body.is_some();
         match judge.judge(call) {
-            Ok(call) => report.call(place, call),
+            Ok(call) => report.call(position, call),
             Err(other) => report.other(other),
         }
     });

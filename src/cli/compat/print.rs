@@ -39,7 +39,7 @@ impl Printer<'_> {
 
     /// Returns the differences that affect calls of a row.
     fn printed_differences(&self, row: &Row) -> impl Iterator<Item = &Difference> {
-        let all = row.differences.iter().map(|place| self.differences.get(*place));
+        let all = row.differences.iter().map(|index| self.differences.get(*index));
         all.filter(|one| one.applies != Applies::Sometimes)
     }
 
@@ -115,10 +115,10 @@ impl Printer<'_> {
 
     /// Describes the differences of the rows, each once.
     fn describe_differences(&self, text: &mut String, rows: &[&Row]) {
-        let places: BTreeSet<usize> = rows.iter().flat_map(|row| row.differences.iter().copied()).collect();
-        let (printed_differences, conditional): (Vec<_>, Vec<_>) = places
+        let indexes: BTreeSet<usize> = rows.iter().flat_map(|row| row.differences.iter().copied()).collect();
+        let (printed_differences, conditional): (Vec<_>, Vec<_>) = indexes
             .into_iter()
-            .map(|place| self.differences.get(place))
+            .map(|index| self.differences.get(index))
             .partition(|one| one.applies != Applies::Sometimes);
         if !printed_differences.is_empty() {
             text.push_str("\nDifferences:\n");
@@ -187,7 +187,7 @@ impl Printer<'_> {
         let differences: Vec<Json> = row
             .differences
             .iter()
-            .map(|place| self.differences.get(*place))
+            .map(|index| self.differences.get(*index))
             .map(|one| {
                 json!({
                     "matter": one.matter,

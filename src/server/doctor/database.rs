@@ -66,11 +66,11 @@ async fn existing_database(config: &Config, found: &mut Vec<Finding>) {
                 )),
                 Standing::Behind(count) => found.push(passed(SUBJECT, format!("it is {count} migrations behind, which the next start runs"))),
             }
-            if let Some(most) = seen.max_connections
-                && i64::from(config.database.max_connections) * 2 > most
+            if let Some(limit) = seen.max_connections
+                && i64::from(config.database.max_connections) * 2 > limit
             {
                 let message = format!(
-                    "it accepts {most} connections, and each replica can open {} (database.max_connections): two replicas do not fit",
+                    "it accepts {limit} connections, and each replica can open {} (database.max_connections): two replicas do not fit",
                     config.database.max_connections
                 );
                 found.push(warning(SUBJECT, message));

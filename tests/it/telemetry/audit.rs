@@ -96,7 +96,7 @@ async fn audit_line_contains_address_and_target() {
 #[tokio::test]
 async fn audit_line_is_written_for_cancelled_calls_on_postgres() {
     const CALLS: usize = 3;
-    let app = TestApp::builder(Backend::Postgres).env("PARLEY_WRITER_LANES", "1").start().await;
+    let app = TestApp::builder(Backend::Postgres).env("PARLEY_WRITER_SHARDS", "1").start().await;
     let mut keeper = PgConnection::connect(&app.database.url()).await.expect("the database is there");
     for sql in ["BEGIN", "SELECT 1 FROM account_logs FOR UPDATE"] {
         sqlx::query(sql).execute(&mut keeper).await.expect("it is locked");
@@ -127,7 +127,12 @@ async fn audit_line_is_written_for_cancelled_calls_on_postgres() {
     .await;
     calls.extend((1..CALLS).map(|index| create(format!("label{index}"))));
     in_time("a queue", async {
-        while value(&metrics(&app).await, "parley_writer_queue_depth", &["parley_lane=\"0\""]) < 2.0 {
+        while value(
+            &metrics(&app).await,
+            "parley_writer_queue_depth",
+            &["parley_writer_shard=\"0\"", "parley_lane=\"0\""],
+        ) < 2.0
+        {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })
@@ -150,7 +155,7 @@ async fn audit_line_is_written_for_cancelled_calls_on_postgres() {
     assert!((count - 3.0).abs() < f64::EPSILON, "{count}");
     sqlx::query("ROLLBACK").execute(&mut keeper).await.expect("it is unlocked");
     in_time("the labels", async {
-        while value(&metrics(&app).await, "parley_writer_queue_depth", &["parley_lane=\"0\""]) > 0.0 {
+        while value(&metrics(&app).await, "parley_writer_queue_depth", &["parley_writer_shard=\"0\""]) > 0.0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })

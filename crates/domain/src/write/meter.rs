@@ -129,7 +129,9 @@ pub fn queues<T: Send + 'static>(shards: &[mpsc::Sender<T>]) {
                 if let Some(shard) = shard.upgrade() {
                     let waiting = shard.max_capacity() - shard.capacity();
                     let label = i64::try_from(number).unwrap_or_default();
-                    gauge.observe(waiting as u64, &[KeyValue::new(names::LANE, label)]);
+                    // Both names in one series: a second series would double every sum over the metric.
+                    let labels = [KeyValue::new(names::WRITER_SHARD, label), KeyValue::new(names::LANE, label)];
+                    gauge.observe(waiting as u64, &labels);
                 }
             }
         })

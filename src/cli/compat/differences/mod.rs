@@ -193,8 +193,8 @@ mod tests {
         let matters = |query: Json| {
             let Json::Object(query) = query else { panic!("an object") };
             let path = "/api/v1/accounts/{account_id}/search/messages";
-            let places = differences.of(&Method::GET, path, &query, None);
-            let shown = places.into_iter().map(|index| differences.get(index));
+            let indexes = differences.of(&Method::GET, path, &query, None);
+            let shown = indexes.into_iter().map(|index| differences.get(index));
             shown
                 .filter(|one| one.applies == Applies::Parameter)
                 .map(|one| one.matter.clone())
