@@ -26,8 +26,8 @@ pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: Cancella
         let answers = outcome.is_ok();
         let told = steady.look(outcome);
         let is_away = !answers && steady.is_away && !matches!(tokio::time::timeout(CHECK, db.probe()).await, Ok(Ok(())));
-        // A file is there or not: whoever asks it learns that without a wait.
-        if db.backend() == sea_orm::DbBackend::Postgres && db.outage().set(is_away) {
+        // Only a server can be away without an answer: a call that reads a file fails at once.
+        if db.dialect().is_shared() && db.outage().set(is_away) {
             if is_away {
                 tracing::warn!("the database is away; calls are refused until it answers");
             } else {

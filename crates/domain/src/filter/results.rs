@@ -80,7 +80,7 @@ impl Chat {
             None
         };
         let db = self.db.read();
-        let mut sort = ConversationOrder::LastActivityAt.sort(true, self.db.backend());
+        let mut sort = ConversationOrder::LastActivityAt.sort(true, self.db.dialect());
         if few {
             // They are sorted. In the index's order SQLite would walk over all for them.
             sort.coarse = None;
@@ -95,7 +95,7 @@ impl Chat {
         let context = Context {
             model,
             account,
-            backend: db.get_database_backend(),
+            dialect: self.db.dialect(),
             now: Micros::now(),
         };
         let definitions = self.defined(account, model, given).await?;
@@ -119,7 +119,7 @@ impl Chat {
             Model::Contact => Expr::col((contact::Entity, contact::Column::Id)),
             Model::Conversation => Expr::col((conversation::Entity, conversation::Column::Id)),
         };
-        let among = among(context.backend, id, &looked_up);
+        let among = among(context.dialect, id, &looked_up);
         Ok((Condition::all().add(among).add(filter.condition), true))
     }
 

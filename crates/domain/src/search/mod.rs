@@ -4,6 +4,7 @@
 //! What is still missing is found by the index, for texts of three characters and more, and held against the text again.
 
 use parley_storage::{
+    Dialect,
     entity::{conversation, kind::MessageType, message},
     joined::Message,
     load,
@@ -14,7 +15,7 @@ use parley_types::{
     time::Micros,
 };
 use sea_orm::{
-    ColumnTrait, DbBackend, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select,
     sea_query::{Expr, Query, SimpleExpr},
 };
 
@@ -109,23 +110,8 @@ impl MessageSearch {
 }
 
 /// The messages that the index finds for a folded text.
-fn found(backend: DbBackend, account: AccountId, folded: &str) -> SimpleExpr {
-    if backend == DbBackend::Postgres {
-        return Expr::cust_with_values(
-            "\"messages\".\"id\" IN (SELECT message_id FROM message_search WHERE account_id = $1 AND pieces @> $2::text::bigint[])",
-            [sea_orm::Value::from(account.0), index::array(account, folded).into()],
-        );
-    }
-    let phrase = format!("\"{}\"", folded.replace('"', "\"\""));
-    Expr::cust_with_values(
-        "\"messages\".\"id\" IN (SELECT rowid & 1099511627775 FROM message_search WHERE message_search MATCH ? \
-         AND rowid BETWEEN ? AND ?)",
-        [
-            sea_orm::Value::from(phrase),
-            (account.0 << 40).into(),
-            ((account.0 << 40) | 0xFF_FFFF_FFFF).into(),
-        ],
-    )
+fn found(dialect: Dialect, account: AccountId, folded: &str) -> SimpleExpr {
+    dialect.message_in_index(account, &index::entry(dialect.message_index(), account, folded.to_owned()))
 }
 
 impl Chat {
@@ -154,7 +140,7 @@ impl Chat {
             let mut query = search.select(account, access).filter(message::Column::Id.lt(last));
             let asks_index = by_index && (number >= PLAIN || scan.should_ask_index());
             if asks_index {
-                query = query.filter(found(self.db.backend(), account, &folded));
+                query = query.filter(found(self.db.dialect(), account, &folded));
             }
             query = if search.is_narrow() {
                 // The sign keeps planners from walking all messages in this order: those of the conversations are few.

@@ -4,7 +4,7 @@ use parley_types::{
     id::{AccountId, ContactId, Seq},
     time::Micros,
 };
-use sea_orm::entity::prelude::*;
+use sea_orm::{Condition, entity::prelude::*};
 
 /// A row of `contacts`.
 #[sea_orm::model]
@@ -34,3 +34,12 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// Contacts with an e-mail address, a phone number or an identifier, which Chatwoot calls resolved. Blank values are stored as none, and the
+/// indexes of contact lists have the same condition.
+pub fn is_resolved() -> Condition {
+    Condition::any()
+        .add(Column::Email.is_not_null())
+        .add(Column::PhoneNumber.is_not_null())
+        .add(Column::Identifier.is_not_null())
+}
