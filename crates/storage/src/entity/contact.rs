@@ -31,6 +31,8 @@ pub struct Model {
     pub created_at: Micros,
     pub updated_at: Micros,
     pub version: Seq,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
+    pub account: BelongsTo<super::account::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
