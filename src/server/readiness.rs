@@ -29,7 +29,7 @@ pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: Cancella
         let change = debounce.observe(outcome);
         let is_away = !is_up && debounce.is_away && !matches!(tokio::time::timeout(CHECK_INTERVAL, db.probe()).await, Ok(Ok(())));
         // Not for SQLite: accessing a file fails without a delay, so rejecting calls early gains nothing.
-        if db.backend() == sea_orm::DbBackend::Postgres && db.outage().set(is_away) {
+        if db.dialect().is_shared() && db.outage().set(is_away) {
             if is_away {
                 tracing::warn!("the database is unavailable; rejecting calls until it responds");
             } else {

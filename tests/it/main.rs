@@ -33,6 +33,7 @@ mod contacts;
 mod contract;
 mod conversation_changes;
 mod conversations;
+mod dialects;
 mod doctor;
 mod drain;
 mod drain_responses;

@@ -1,7 +1,7 @@
 //! Figures about the logs for operators: their size, their age, and the lag of durable consumers.
 
 use parley_types::{error::Result, time::Micros};
-use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
+use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use super::log::Log;
 
@@ -51,15 +51,11 @@ impl Log {
             "SELECT s.account_id, s.name, s.shard, CASE WHEN l.head_seq > s.seq THEN l.head_seq - s.seq ELSE 0 END AS lag \
              FROM consumer_shards s JOIN account_logs l ON l.account_id = s.account_id ORDER BY lag DESC LIMIT {SHARDS}"
         );
-        let read = |sql: &str| Statement::from_string(db.backend(), sql);
-        let size = db.read().query_one_raw(read(size)).await?;
+        let dialect = db.dialect();
+        let size = db.read().query_one_raw(dialect.unbound_statement(size)).await?;
         let size = size.map(|row| Size::from_query_result(&row, "")).transpose()?;
-        let lags = db.read().query_all_raw(read(&lags)).await?;
-        let bytes = match db.backend() {
-            DbBackend::Sqlite => "SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()",
-            _ => "SELECT pg_total_relation_size('events') AS bytes",
-        };
-        let bytes = db.read().query_one_raw(read(bytes)).await?;
+        let lags = db.read().query_all_raw(dialect.unbound_statement(lags)).await?;
+        let bytes = db.read().query_one_raw(dialect.unbound_statement(dialect.log_bytes())).await?;
         let bytes: Option<i64> = bytes.map(|row| row.try_get("", "bytes")).transpose()?;
         let oldest = size.as_ref().and_then(|size| size.oldest_at);
         Ok(Figures {

@@ -15,7 +15,7 @@ use parley_types::{
 };
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QuerySelect, Statement,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QuerySelect,
     sea_query::{Expr, OnConflict, SelectStatement},
 };
 
@@ -135,7 +135,7 @@ impl Log {
 /// # Errors
 /// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if the query fails.
 pub async fn unmarked_for(db: &Database, after: Duration) -> Result<Duration> {
-    let statement = Statement::from_string(db.backend(), "SELECT migrated_at FROM cursor_marks");
+    let statement = db.dialect().unbound_statement("SELECT migrated_at FROM cursor_marks");
     let row = db.read().query_one_raw(statement).await?;
     let Some(migrated_at) = row.map(|row| row.try_get_by_index(0)).transpose()?.map(Micros) else {
         return Ok(Duration::ZERO);

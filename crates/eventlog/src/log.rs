@@ -6,7 +6,7 @@
 //! assigned at insert, but the rows become visible at commit, in another order.
 
 use parley_storage::{
-    Database,
+    Database, Dialect,
     entity::{account_log, event},
 };
 use parley_types::{
@@ -15,8 +15,8 @@ use parley_types::{
     time::Micros,
 };
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Set, Statement,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Set,
     sea_query::{Asterisk, Expr, Order, Query},
 };
 
@@ -159,7 +159,7 @@ impl Log {
             .and_where(Expr::cust("so_far - octet_length(payload)").lt(bytes))
             .order_by("seq", Order::Asc)
             .take();
-        let statement = self.db.backend().build(&fitting);
+        let statement = self.db.dialect().build(&fitting);
         let rows = event::Model::find_by_statement(statement).all(self.db.read()).await?;
         let taken: usize = rows.iter().map(|row| row.payload.len()).sum();
         let whole = (rows.len() as u64) < most.events && taken < most.bytes;
@@ -199,11 +199,8 @@ impl Log {
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the query fails.
     pub async fn before(&self, reach: &Reach, time: Micros) -> Result<Seq> {
-        let mark = |nth: usize| match self.db.backend() {
-            DbBackend::Postgres => format!("${nth}::bigint"),
-            _ => format!("?{nth}"),
-        };
-        let (account, low, high, time_mark) = (mark(1), mark(2), mark(3), mark(4));
+        let dialect = self.db.dialect();
+        let [account, low, high, time_mark] = [1, 2, 3, 4].map(|nth| dialect.integer_parameter(nth));
         // `low` is an event before `time`, or the position before the first event; `high` is an event that is not before `time`, or the
         // position after the last one.
         let sql = format!(
@@ -214,8 +211,7 @@ impl Log {
              SELECT max(low) AS low FROM halving"
         );
         let values = [reach.account.0, reach.earliest.0 - 1, reach.head.0 + 1, time.0].map(sea_orm::Value::from);
-        let statement = Statement::from_sql_and_values(self.db.backend(), sql, values);
-        let row = self.db.read().query_one_raw(statement).await?;
+        let row = self.db.read().query_one_raw(dialect.statement(sql, values)).await?;
         let low: Option<i64> = row.map(|row| row.try_get("", "low")).transpose()?;
         Ok(Seq(low.unwrap_or(reach.head.0)))
     }
@@ -229,12 +225,7 @@ impl Log {
 /// [`Error::Database`] if the query fails.
 pub async fn lock(txn: &impl ConnectionTrait, account: AccountId) -> Result<account_log::Model> {
     let find = account_log::Entity::find_by_id(account);
-    // SQLite allows a single writer, which holds the lock of the whole file.
-    let row = if txn.get_database_backend() == DbBackend::Postgres {
-        find.lock_exclusive().one(txn).await?
-    } else {
-        find.one(txn).await?
-    };
+    let row = Dialect::of(txn).lock_rows(find).one(txn).await?;
     row.ok_or_else(|| Error::not_found("account", account))
 }
 

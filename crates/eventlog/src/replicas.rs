@@ -17,7 +17,7 @@ use parley_types::{
     error::Result,
     id::{AccountId, Seq},
 };
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::ConnectionTrait;
 use sqlx::postgres::PgListener;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -39,9 +39,9 @@ const PACE: Duration = Duration::from_millis(5);
 
 /// Keeps the tail caches of followed accounts up to date with the log, until `stop` is cancelled.
 pub async fn run(hub: Arc<Hub>, db: Database, stop: CancellationToken) {
-    let replicas = db.backend() == DbBackend::Postgres;
+    let is_shared = db.dialect().is_shared();
     let tasks = async {
-        if replicas {
+        if is_shared {
             tokio::join!(fill(&hub), tell(&hub, &db), listen(&hub, &db), poll(&hub));
         } else {
             tokio::join!(fill(&hub), forget(&hub));
@@ -70,8 +70,7 @@ async fn tell(hub: &Hub, db: &Database) {
         let whispers = std::mem::take(&mut *lock(&hub.whispers));
         for event in whispers {
             let said = format!("{} {}", own_name(), STANDARD_NO_PAD.encode(event.encode_to_vec()));
-            let statement = Statement::from_sql_and_values(DbBackend::Postgres, "SELECT pg_notify($1, $2)", [MOMENTS.into(), said.into()]);
-            if let Err(error) = say(db, statement).await {
+            if let Err(error) = say(db, MOMENTS, said).await {
                 tracing::debug!(%error, "what is true for a moment was not told to other replicas");
             }
         }
@@ -80,12 +79,7 @@ async fn tell(hub: &Hub, db: &Database) {
             continue;
         }
         for heads in heads.chunks(PAIRS) {
-            let statement = Statement::from_sql_and_values(
-                DbBackend::Postgres,
-                "SELECT pg_notify($1, $2)",
-                [CHANNEL.into(), hint(heads).into()],
-            );
-            if let Err(error) = say(db, statement).await {
+            if let Err(error) = say(db, CHANNEL, hint(heads)).await {
                 tracing::debug!(%error, "a hint was not sent; the other replicas will poll");
             }
         }
@@ -93,7 +87,11 @@ async fn tell(hub: &Hub, db: &Database) {
     }
 }
 
-async fn say(db: &Database, statement: Statement) -> Result<()> {
+/// Sends a notification on a channel. Without other replicas there is nobody to notify.
+async fn say(db: &Database, channel: &str, payload: String) -> Result<()> {
+    let dialect = db.dialect();
+    let Some(notify) = dialect.notification() else { return Ok(()) };
+    let statement = dialect.statement(notify, [channel.into(), payload.into()]);
     db.in_time(async { Ok(db.write().execute_raw(statement).await.map(drop)?) }).await
 }
 
@@ -122,16 +120,15 @@ async fn listen(hub: &Hub, db: &Database) {
 /// Returns [`sqlx::Error`] if a connection or a statement fails.
 pub async fn hears(db: &Database) -> Result<(), sqlx::Error> {
     const CHANNEL: &str = "parley_test";
+    let dialect = db.dialect();
+    let Some(notify) = dialect.notification() else {
+        return Err(sqlx::Error::Protocol("this database has no notifications".to_owned()));
+    };
     let mut listener = PgListener::connect_with(db.write().get_postgres_connection_pool()).await?;
     listener.listen(CHANNEL).await?;
     let said = rand::random::<u64>().to_string();
-    let statement = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "SELECT pg_notify($1, $2)",
-        [CHANNEL.into(), said.clone().into()],
-    );
     db.write()
-        .execute_raw(statement)
+        .execute_raw(dialect.statement(notify, [CHANNEL.into(), said.clone().into()]))
         .await
         .map_err(|error| sqlx::Error::Protocol(error.to_string()))?;
     while listener.recv().await?.payload() != said {}

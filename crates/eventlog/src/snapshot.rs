@@ -283,7 +283,7 @@ async fn conversations(db: &Database, account: AccountId, filter: &Filter, after
         .into_tuple()
         .all(db.read())
         .await?;
-    let around = octets::around_conversation(db.backend());
+    let around = octets::around_conversation(db.dialect());
     let fit = octets::fitting(db.read(), all.clone(), Column::Id, Some(around), &ids).await?;
     let rows = all
         .filter(Column::Id.is_in(ids[..fit].iter().copied()))

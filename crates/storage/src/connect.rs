@@ -5,7 +5,7 @@ use std::{os::unix::fs::OpenOptionsExt as _, path::PathBuf, str::FromStr as _, s
 use parley_types::error::{Error, is_out_of_space};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait,
+    TransactionOptions, TransactionTrait,
 };
 use sqlx::{
     ConnectOptions as _, Connection as _, SqliteConnection,
@@ -13,7 +13,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
 
-use super::{outage::Outage, reach};
+use super::{dialect::Dialect, outage::Outage, reach};
 
 /// Where the database is and how much of it to use.
 #[derive(Clone, Debug)]
@@ -202,6 +202,11 @@ impl Database {
         self.write.get_database_backend()
     }
 
+    /// The SQL dialect that it speaks.
+    pub fn dialect(&self) -> Dialect {
+        Dialect::of(&self.write)
+    }
+
     /// Connections for reading.
     pub fn read(&self) -> &DatabaseConnection {
         &self.read
@@ -317,7 +322,7 @@ impl Database {
     /// When there is none.
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.read
-            .query_one_raw(Statement::from_string(self.backend(), "SELECT 1"))
+            .query_one_raw(self.dialect().unbound_statement("SELECT 1"))
             .await
             .map(drop)
     }

@@ -1,7 +1,7 @@
 //! What a database says of itself, for whoever has to find out what is wrong with it.
 
 use parley_types::time::Micros;
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbErr};
 
 use super::{Database, migrate::Standing};
 
@@ -31,34 +31,21 @@ impl Database {
     /// When it does not answer.
     pub async fn examine(&self) -> Result<Examination, DbErr> {
         let standing = self.standing().await?;
-        if self.backend() == DbBackend::Sqlite {
-            return Ok(Examination {
-                version: format!("SQLite {}", self.text("SELECT sqlite_version()").await?),
-                postgres_major: None,
-                read_only: self.text("SELECT CAST(query_only AS text) FROM pragma_query_only").await? != "0",
-                may_create: true,
-                max_connections: None,
-                clock_ahead: 0,
-                standing,
-            });
-        }
+        let queries = self.dialect().server_queries();
         let before = Micros::now();
-        let clock = self.clock().await?.unwrap_or(before);
+        let clock = self.clock().await?;
         let after = Micros::now();
-        let version = self.number("SELECT CAST(current_setting('server_version_num') AS bigint)").await?;
+        let version_number = self.maybe_number(queries.version_number).await?;
         Ok(Examination {
-            version: format!("PostgreSQL {}", self.text("SELECT current_setting('server_version')").await?),
-            postgres_major: Some(version / 10_000),
-            read_only: self
-                .text("SELECT CAST(pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS text)")
-                .await?
-                == "true",
-            may_create: self
-                .text("SELECT CAST(has_schema_privilege(current_user, current_schema(), 'CREATE') AS text)")
-                .await?
-                == "true",
-            max_connections: Some(self.number("SELECT CAST(current_setting('max_connections') AS bigint)").await?),
-            clock_ahead: clock.0 - before.0.midpoint(after.0),
+            version: format!("{} {}", queries.product, self.text(queries.version).await?),
+            postgres_major: version_number.map(|number| number / 10_000),
+            read_only: self.text(queries.read_only).await? != queries.writable,
+            may_create: match queries.may_create {
+                Some(sql) => self.text(sql).await? == "true",
+                None => true,
+            },
+            max_connections: self.maybe_number(queries.max_connections).await?,
+            clock_ahead: clock.map_or(0, |clock| clock.0 - before.0.midpoint(after.0)),
             standing,
         })
     }
@@ -68,15 +55,12 @@ impl Database {
     /// # Errors
     /// When it does not answer.
     pub async fn clock(&self) -> Result<Option<Micros>, DbErr> {
-        if self.backend() == DbBackend::Sqlite {
-            return Ok(None);
-        }
-        let shown = self.number("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)");
-        Ok(Some(Micros(shown.await?)))
+        let shown = self.maybe_number(self.dialect().server_queries().clock).await?;
+        Ok(shown.map(Micros))
     }
 
     async fn query(&self, sql: &str) -> Result<Vec<sea_orm::QueryResult>, DbErr> {
-        self.write().query_all_raw(Statement::from_string(self.backend(), sql)).await
+        self.write().query_all_raw(self.dialect().unbound_statement(sql)).await
     }
 
     async fn text(&self, sql: &str) -> Result<String, DbErr> {
@@ -86,10 +70,13 @@ impl Database {
             .try_get_by_index(0)
     }
 
-    async fn number(&self, sql: &str) -> Result<i64, DbErr> {
+    /// The answer to a query that not every database has.
+    async fn maybe_number(&self, sql: Option<&str>) -> Result<Option<i64>, DbErr> {
+        let Some(sql) = sql else { return Ok(None) };
         let rows = self.query(sql).await?;
         rows.first()
             .ok_or_else(|| DbErr::RecordNotFound(sql.to_owned()))?
             .try_get_by_index(0)
+            .map(Some)
     }
 }

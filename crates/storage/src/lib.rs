@@ -3,6 +3,7 @@
 pub mod advisory;
 pub mod connect;
 pub mod copy;
+pub mod dialect;
 pub mod entity;
 mod examine;
 pub mod joined;
@@ -17,5 +18,6 @@ mod reach;
 pub mod submitted;
 
 pub use connect::{Config, Database, IDLE, OpenError, lock_beside, sqlite_file};
+pub use dialect::Dialect;
 pub use migrate::{Gap, Standing};
 pub use oversized::Oversized;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait as _, DbErr};
 use sea_orm_migration::{MigratorTrait as _, SchemaManager};
 
 use super::{
@@ -47,7 +47,7 @@ impl Database {
     /// # Errors
     /// [`OpenError::Newer`] and nothing was touched; [`OpenError::Migration`]; [`OpenError::Unreachable`].
     pub async fn migrate(&self) -> Result<(), OpenError> {
-        if self.backend() == DbBackend::Sqlite {
+        if !self.dialect().is_shared() {
             return self.migrate_locked().await;
         }
         // An advisory lock belongs to its connection, so it needs one of its own.
@@ -144,7 +144,7 @@ impl Database {
     async fn raise_floor(&self) -> Result<(), DbErr> {
         let sql = "INSERT INTO schema_floor (id, migration) VALUES (1, $1)
             ON CONFLICT (id) DO UPDATE SET migration = excluded.migration WHERE schema_floor.migration < excluded.migration";
-        let statement = Statement::from_sql_and_values(self.backend(), sql, [FLOOR.into()]);
+        let statement = self.dialect().statement(sql, [FLOOR.into()]);
         self.write().execute_raw(statement).await.map(drop)
     }
 
@@ -176,7 +176,7 @@ impl Database {
         if !SchemaManager::new(self.write()).has_table(table).await? {
             return Ok(Vec::new());
         }
-        let rows = self.write().query_all_raw(Statement::from_string(self.backend(), sql)).await?;
+        let rows = self.write().query_all_raw(self.dialect().unbound_statement(sql)).await?;
         rows.iter().map(|row| row.try_get_by_index(0)).collect()
     }
 }

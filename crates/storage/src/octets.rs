@@ -5,33 +5,29 @@ use std::collections::HashMap;
 use parley_fault::Protection;
 use parley_types::error::Result;
 use sea_orm::{
-    ColumnTrait, ColumnType, ConnectionTrait, DbBackend, EntityTrait, IdenStatic as _, Iterable as _, QueryFilter, QuerySelect,
-    QueryTrait as _, Select,
+    ColumnTrait, ColumnType, ConnectionTrait, EntityTrait, IdenStatic as _, Iterable as _, QueryFilter, QuerySelect, QueryTrait as _,
+    Select,
     sea_query::{Expr, SimpleExpr},
 };
 
-use crate::entity::{contact, message};
+use crate::{
+    dialect::Dialect,
+    entity::{contact, message},
+};
 
 /// Bytes of the stored texts and attribute maps of one page of a list; the first row may have more.
 pub const PAGE_BYTES: i64 = 2 * 1024 * 1024;
 
 /// Bytes of the texts and attribute maps of a row of `E`, which the statement calls `table`. 0 for an entity without any.
-pub fn octets<E: EntityTrait>(backend: DbBackend, table: &str) -> String {
+pub fn octets<E: EntityTrait>(dialect: Dialect, table: &str) -> String {
     let length = |column: E::Column| {
-        let name = column.as_str();
-        // PostgreSQL counts the bytes of a text, and JSON has none before it is made one.
+        let quoted = format!("\"{table}\".\"{}\"", column.as_str());
         let text = match column.def().get_column_type() {
-            ColumnType::Json | ColumnType::JsonBinary if backend == DbBackend::Postgres => "::text",
-            ColumnType::Json
-            | ColumnType::JsonBinary
-            | ColumnType::String(_)
-            | ColumnType::Text
-            | ColumnType::Char(_)
-            | ColumnType::Blob
-            | ColumnType::VarBinary(_) => "",
+            ColumnType::Json | ColumnType::JsonBinary => dialect.json_as_text(&quoted),
+            ColumnType::String(_) | ColumnType::Text | ColumnType::Char(_) | ColumnType::Blob | ColumnType::VarBinary(_) => quoted,
             _ => return None,
         };
-        Some(format!("COALESCE(octet_length(\"{table}\".\"{name}\"{text}), 0)"))
+        Some(format!("COALESCE(octet_length({text}), 0)"))
     };
     let lengths: Vec<String> = E::Column::iter().filter_map(length).collect();
     if lengths.is_empty() {
@@ -42,13 +38,13 @@ pub fn octets<E: EntityTrait>(backend: DbBackend, table: &str) -> String {
 }
 
 /// Bytes that are read with a row of `conversations`, as SQL: its contact, and its newest messages.
-pub fn around_conversation(backend: DbBackend) -> String {
+pub fn around_conversation(dialect: Dialect) -> String {
     format!(
         "COALESCE((SELECT {} FROM contacts WHERE contacts.id = conversations.contact_id), 0) + COALESCE((SELECT SUM({}) FROM messages WHERE \
          messages.account_id = conversations.account_id AND messages.id IN (conversations.last_message_id, \
          conversations.last_non_activity_message_id, conversations.last_public_message_id)), 0)",
-        octets::<contact::Entity>(backend, "contacts"),
-        octets::<message::Entity>(backend, "messages")
+        octets::<contact::Entity>(dialect, "contacts"),
+        octets::<message::Entity>(dialect, "messages")
     )
 }
 
@@ -67,7 +63,7 @@ pub async fn fitting<E: EntityTrait>(
     if ids.is_empty() || !parley_fault::is_on(Protection::PageBytes) {
         return Ok(ids.len());
     }
-    let mut bytes_of = octets::<E>(db.get_database_backend(), E::default().table_name());
+    let mut bytes_of = octets::<E>(Dialect::of(db), E::default().table_name());
     if let Some(around) = around {
         bytes_of = format!("{bytes_of} + {around}");
     }

@@ -5,7 +5,7 @@ use parley_types::{
     attribute_limits::{AttributeSize, BYTES, KEYS, LEVELS},
     time::Micros,
 };
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait as _, DbErr};
 use serde_json::Value as Json;
 
 use super::Database;
@@ -70,7 +70,7 @@ impl Database {
             NAMED + 1
         );
         let mut rows = Vec::new();
-        for row in self.read().query_all_raw(Statement::from_string(self.backend(), sql)).await? {
+        for row in self.read().query_all_raw(self.dialect().unbound_statement(sql)).await? {
             rows.push(named(row.try_get("", "id")?, Some(row.try_get("", "account_id")?)));
         }
         found.extend(some("events", "payload", rows, false));
@@ -91,7 +91,7 @@ impl Database {
                 NAMED + 1
             );
             let mut rows = Vec::new();
-            for row in self.read().query_all_raw(Statement::from_string(self.backend(), sql)).await? {
+            for row in self.read().query_all_raw(self.dialect().unbound_statement(sql)).await? {
                 let account: i64 = row.try_get("", "account_id")?;
                 rows.push(named(row.try_get("", "id")?, Some(account).filter(|account| *account > 0)));
             }
@@ -101,10 +101,7 @@ impl Database {
     }
 
     async fn oversized_maps(&self, table: &'static str, column: &'static str, of_account: bool) -> Result<Option<Oversized>, DbErr> {
-        let text = match self.backend() {
-            DbBackend::Postgres => format!("\"{column}\"::text"),
-            _ => format!("\"{column}\""),
-        };
+        let text = self.dialect().json_as_text(&format!("\"{column}\""));
         let account = if of_account { "account_id" } else { "0" };
         let without = |of: &str| format!("length({text}) - length({of})");
         let braces = without(&format!("replace(replace({text}, '{{', ''), '[', '')"));
@@ -114,7 +111,7 @@ impl Database {
             "SELECT id, CAST({account} AS BIGINT) AS account_id, CASE WHEN octet_length({text}) <= {BYTES} THEN {text} END AS map FROM {table} \
              WHERE octet_length({text}) > {BYTES} OR {braces} > {LEVELS} OR {colons} > {KEYS} LIMIT {CANDIDATES}"
         );
-        let candidates = self.read().query_all_raw(Statement::from_string(self.backend(), sql)).await?;
+        let candidates = self.read().query_all_raw(self.dialect().unbound_statement(sql)).await?;
         let more = candidates.len() == CANDIDATES;
         let mut rows = Vec::new();
         for row in candidates {

@@ -12,7 +12,7 @@ use parley_storage::{
     },
 };
 use parley_types::{error::Error, id::secret, time::Micros};
-use sea_orm::{ActiveModelTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel, NotSet, PaginatorTrait, Set, Statement};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, NotSet, PaginatorTrait, Set};
 use serde_json::json;
 
 mod config;
@@ -74,12 +74,9 @@ fn or_random(text: &str) -> String {
 /// [`BootstrapError`].
 pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>, BootstrapError> {
     let txn = db.begin().await?;
-    if db.backend() == DbBackend::Postgres {
-        txn.execute_raw(Statement::from_string(
-            DbBackend::Postgres,
-            format!("SELECT pg_advisory_xact_lock({})", advisory::BOOTSTRAP),
-        ))
-        .await?;
+    let dialect = db.dialect();
+    if let Some(lock) = dialect.advisory_lock(advisory::BOOTSTRAP) {
+        txn.execute_raw(dialect.unbound_statement(lock)).await?;
     }
     if account::Entity::find().count(&txn).await? > 0 {
         if configured::reconcile(&txn, config).await? {

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use parley_eventlog::cursor::Cursor;
 use parley_fault::Protection;
 use parley_storage::{
+    Dialect,
     entity::{
         conversation,
         kind::{ConversationStatus, MessageType},
@@ -18,7 +19,7 @@ use parley_types::{
     error::Result,
     id::{AccountId, ConversationId, MessageId},
 };
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, Statement};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder};
 use serde_json::{Map, Value as Json};
 
 use super::ContactSession;
@@ -86,8 +87,8 @@ async fn newest(
     ids: &[ConversationId],
     room: Room,
 ) -> Result<(HashMap<ConversationId, Newest>, usize)> {
-    let backend = db.get_database_backend();
-    let octets = octets::<message::Entity>(backend, "messages");
+    let dialect = Dialect::of(db);
+    let octets = octets::<message::Entity>(dialect, "messages");
     let (mut newest, mut bytes): (HashMap<ConversationId, Newest>, i64) = (HashMap::new(), 0);
     let (mut looked_at, each) = (0, room.messages);
     for some in ids.chunks(AT_ONCE) {
@@ -105,7 +106,7 @@ async fn newest(
             )
         };
         let sql = some.iter().map(one).collect::<Vec<_>>().join(" UNION ALL ");
-        let mut found = Found::find_by_statement(Statement::from_string(backend, sql)).all(db).await?;
+        let mut found = Found::find_by_statement(dialect.unbound_statement(sql)).all(db).await?;
         found.sort_unstable_by_key(|found| std::cmp::Reverse(found.id));
         let mut taken: HashMap<ConversationId, i64> = HashMap::new();
         let mut shown = Vec::with_capacity(found.len());
@@ -165,7 +166,7 @@ impl VisitorConversations {
             .filter(reach);
         let ids = page::ids(db, query, Column::Id, &Sort::by_id(false), page).await?;
         let all = conversation::Entity::find().filter(Column::AccountId.eq(row.account_id));
-        let mut ids = page::fitting(db, all, Column::Id, Some(around_conversation(self.context.db.backend())), ids).await?;
+        let mut ids = page::fitting(db, all, Column::Id, Some(around_conversation(self.context.db.dialect())), ids).await?;
         let numbers: Vec<ConversationId> = ids.items.iter().copied().map(ConversationId).collect();
         let room = Room {
             messages: MESSAGES_IN_LIST,

@@ -136,7 +136,7 @@ impl ContactQuery {
         let which = if self.online {
             Condition::all().add(Column::Id.in_subquery(there(account)))
         } else {
-            search::named()
+            contact::is_resolved()
         };
         let query = contact::Entity::find().filter(Column::AccountId.eq(account)).filter(which);
         query.filter(self.filter.clone()).filter(found)

@@ -54,7 +54,7 @@ impl Conversations {
         let ids = page::ids(db, all, Column::Id, &Sort::by_id(true), page).await?;
         let message = format!(
             "COALESCE((SELECT {} FROM messages WHERE messages.account_id = attachments.account_id AND messages.id = attachments.message_id), 0)",
-            octets::<message::Entity>(self.context.db.backend(), "messages")
+            octets::<message::Entity>(self.context.db.dialect(), "messages")
         );
         let all = attachment::Entity::find().filter(Column::AccountId.eq(account));
         let ids = page::fitting(db, all.clone(), Column::Id, Some(message), ids).await?;

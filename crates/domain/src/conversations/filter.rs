@@ -44,7 +44,7 @@ impl Conversations {
         } else {
             None
         };
-        let mut sort = ConversationOrder::LastActivityAt.sort(true, self.context.db.backend());
+        let mut sort = ConversationOrder::LastActivityAt.sort(true, self.context.db.dialect());
         if few {
             // Few conversations match, so sorting them is cheap. In the order of the index, SQLite would scan all conversations for them.
             sort.coarse = None;

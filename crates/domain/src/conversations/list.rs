@@ -2,6 +2,7 @@
 
 use parley_storage::{
     Database,
+    Dialect,
     entity::{
         contact_inbox, conversation, conversation_participant,
         kind::{ConversationStatus, SubjectKind},
@@ -17,7 +18,7 @@ use parley_types::{
     time::Micros,
 };
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
     sea_query::{Alias, Expr, Func, Query, SelectStatement, SimpleExpr, UnionType},
 };
 
@@ -30,7 +31,6 @@ use crate::{
     },
     page::{self, Page, PageRequest},
     people::teams,
-    search::conversations,
 };
 
 /// Whose conversations.
@@ -127,19 +127,19 @@ fn mentioning(account: AccountId, user: Option<UserId>) -> SelectStatement {
 }
 
 /// Those that nobody answered yet, and those that wait.
-fn unattended(backend: DbBackend, account: AccountId) -> SelectStatement {
+fn unattended(dialect: Dialect, account: AccountId) -> SelectStatement {
     use conversation::Column;
     let of = |column: Column| Expr::col((conversation::Entity, column));
     let mut ids = Query::select();
     ids.expr(of(Column::Id)).from(conversation::Entity);
     of_account(&mut ids, of(Column::AccountId), account);
-    let waiting = if backend == DbBackend::Sqlite {
-        ids.clone().and_where(of(Column::WaitingSince).is_not_null()).take()
-    } else {
+    let waiting = if let Some(table) = dialect.waiting_table() {
         let mut waiting = Query::select();
-        waiting.column(Alias::new("conversation_id")).from(Alias::new("conversation_waits"));
+        waiting.column(Alias::new("conversation_id")).from(Alias::new(table));
         of_account(&mut waiting, Expr::col(Column::AccountId), account);
         waiting
+    } else {
+        ids.clone().and_where(of(Column::WaitingSince).is_not_null()).take()
     };
     ids.and_where(of(Column::FirstReplyCreatedAt).is_null());
     ids.union(UnionType::All, waiting).take()
@@ -221,17 +221,18 @@ impl Conversations {
         }
         if let Some(text) = &query.text {
             let found = self.search.conversations(account, access, text).await?;
-            all = all.filter(conversations::among(self.context.db.backend(), &found.ids));
+            let id = Expr::col((conversation::Entity, conversation::Column::Id));
+            all = all.filter(self.context.db.dialect().id_in_list(id, &found.ids));
             complete = found.complete;
         }
         // If few conversations match, they are found by their keys and sorted. In the order of the index, SQLite, which keeps no statistics on
         // sizes, would scan all conversations for them.
         let mut few = query.contact.is_some() || query.source_id.is_some() || query.text.is_some();
         if query.unattended {
-            let those = [unattended(self.context.db.backend(), account)];
+            let those = [unattended(self.context.db.dialect(), account)];
             if are_few(db, &those).await?.contains(&true) {
                 let id = Expr::col((conversation::Entity, conversation::Column::Id));
-                all = all.filter(among(self.context.db.backend(), id, &those));
+                all = all.filter(among(self.context.db.dialect(), id, &those));
                 few = true;
             }
         }
@@ -240,7 +241,7 @@ impl Conversations {
         } else {
             None
         };
-        let mut sort = query.order.sort(query.descending, self.context.db.backend());
+        let mut sort = query.order.sort(query.descending, self.context.db.dialect());
         if few {
             (sort.coarse, sort.aside) = (None, None);
         }
@@ -261,7 +262,7 @@ pub(crate) async fn read_page(db: &Database, account: AccountId, ids: Page<i64>)
         read,
         all.clone(),
         conversation::Column::Id,
-        Some(around_conversation(db.backend())),
+        Some(around_conversation(db.dialect())),
         ids,
     )
     .await?;
@@ -340,7 +341,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let found = runtime.block_on(async {
                 let db = database(&times).await;
-                let sort = ConversationOrder::LastActivityAt.sort(descending, DbBackend::Sqlite);
+                let sort = ConversationOrder::LastActivityAt.sort(descending, db.dialect());
                 let (mut found, mut after) = (Vec::new(), None);
                 loop {
                     let page = PageRequest { size, after, skip: 0 };

@@ -1,8 +1,8 @@
 //! What lists of conversations are sorted by, and which index holds that order.
 
-use parley_storage::entity::conversation;
+use parley_storage::{Dialect, entity::conversation};
 use sea_orm::{
-    DbBackend, ExprTrait,
+    ExprTrait,
     sea_query::{Alias, Expr, SimpleExpr},
 };
 
@@ -31,7 +31,7 @@ impl ConversationOrder {
     }
 
     /// As pages are read by it.
-    pub(crate) fn sort(self, descending: bool, backend: DbBackend) -> Sort {
+    pub(crate) fn sort(self, descending: bool, dialect: Dialect) -> Sort {
         use conversation::Column;
         let (column, nullable) = match self {
             Self::LastActivityAt => (Column::LastActivityAt, false),
@@ -48,7 +48,7 @@ impl ConversationOrder {
                 by: Expr::col((conversation::Entity, Alias::new("activity_hour"))),
                 divisor: 3_600_000_000,
             }),
-            aside: (self == Self::WaitingSince && backend != DbBackend::Sqlite).then(waits),
+            aside: dialect.waiting_table().filter(|_| self == Self::WaitingSince).map(waits),
             text: false,
             nullable,
             descending,
@@ -56,12 +56,12 @@ impl ConversationOrder {
     }
 }
 
-/// PostgreSQL keeps who waits in a table of its own: the time is set and cleared with every turn of a conversation.
-fn waits() -> Aside {
-    let wait = |column: &'static str| Expr::col((Alias::new("conversation_waits"), Alias::new(column)));
+/// Reads the waiting time from the table that holds it.
+fn waits(table: &'static str) -> Aside {
+    let wait = |column: &'static str| Expr::col((Alias::new(table), Alias::new(column)));
     let of = |column: conversation::Column| Expr::col((conversation::Entity, column));
     Aside {
-        table: "conversation_waits",
+        table,
         on: wait("account_id")
             .eq(of(conversation::Column::AccountId))
             .and(wait("conversation_id").eq(of(conversation::Column::Id))),

@@ -6,17 +6,24 @@ use std::{
     time::Duration,
 };
 
-use parley_storage::entity::{attachment, kind::AttachmentState};
+use parley_storage::{
+    Dialect,
+    dialect::ReturnedIds,
+    entity::{
+        attachment::{self, Column},
+        kind::AttachmentState,
+    },
+};
 use parley_types::{
     error::{Error, Result},
     id::{AccountId, MessageId},
     time::Micros,
 };
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, Statement,
-    sea_query::{Expr, IntoCondition},
+    ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic as _, Iterable as _, ModelTrait as _, QueryFilter,
+    sea_query::{Expr, IntoCondition, sea_value_to_json_value},
 };
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::write::AttachmentClaim;
 
@@ -64,94 +71,36 @@ pub async fn reserve(db: &impl ConnectionTrait, count: usize) -> Result<VecDeque
         return Ok(VecDeque::new());
     }
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let backend = db.get_database_backend();
-    if backend == DbBackend::Postgres {
-        let sql = "SELECT nextval(pg_get_serial_sequence('attachments', 'id')) FROM generate_series(1, $1)";
-        let rows = db
-            .query_all_raw(Statement::from_sql_and_values(backend, sql, [count.into()]))
-            .await?;
-        return Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?);
+    let dialect = Dialect::of(db);
+    let reservation = dialect.reserve_ids("attachments");
+    if let Some(prepare) = reservation.prepare {
+        db.execute_raw(dialect.unbound_statement(prepare)).await?;
     }
-    // SQLite adds the row with the first row of the table.
-    let begin = "INSERT INTO sqlite_sequence (name, seq) SELECT 'attachments', 0 \
-         WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'attachments')";
-    db.execute_raw(Statement::from_string(backend, begin)).await?;
-    let sql = "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'attachments' RETURNING seq";
-    let row = db
-        .query_one_raw(Statement::from_sql_and_values(backend, sql, [count.into()]))
-        .await?;
-    let last: i64 = row
-        .ok_or_else(|| Error::Internal("attachments have no sequence".to_owned()))?
-        .try_get_by_index(0)?;
-    Ok((last - count + 1..=last).collect())
+    let rows = db.query_all_raw(dialect.statement(reservation.reserve, [count.into()])).await?;
+    let ids: VecDeque<i64> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+    match (reservation.returned, ids.back()) {
+        (ReturnedIds::Each, _) => Ok(ids),
+        (ReturnedIds::Last, Some(last)) => Ok((last - count + 1..=*last).collect()),
+        (ReturnedIds::Last, None) => Err(Error::Internal("attachments have no sequence".to_owned())),
+    }
 }
 
-/// The columns of a new row.
-const COLUMNS: [&str; 21] = [
-    "id",
-    "account_id",
-    "message_id",
-    "file_type",
-    "extension",
-    "data_url",
-    "thumb_url",
-    "file_size",
-    "width",
-    "height",
-    "latitude",
-    "longitude",
-    "fallback_title",
-    "meta",
-    "created_at",
-    "state",
-    "object",
-    "file_name",
-    "content_type",
-    "thumb_size",
-    "position",
-];
+/// The columns of a row that is stored with its message: all but the session of an upload, which such a row never was.
+fn stored_columns() -> impl Iterator<Item = Column> {
+    Column::iter().filter(|column| !matches!(column, Column::ContactInboxId))
+}
 
-/// The statement that stores new rows, which are one parameter: a JSON array.
-pub fn insert_text(backend: DbBackend) -> String {
-    let columns = COLUMNS.join(", ");
-    if backend == DbBackend::Postgres {
-        return format!(
-            "INSERT INTO attachments ({columns}) SELECT {columns} FROM jsonb_populate_recordset(NULL::attachments, $1::text::jsonb)"
-        );
-    }
-    let values = COLUMNS.map(|column| {
-        let arrow = if column == "meta" { "->" } else { "->>" };
-        format!("value {arrow} '$.{column}'")
-    });
-    format!("INSERT INTO attachments ({columns}) SELECT {} FROM json_each(?)", values.join(", "))
+/// The statement that stores rows given as one JSON array.
+pub fn insert_text(dialect: impl Into<Dialect>) -> String {
+    let columns: Vec<&str> = stored_columns().map(|column| column.as_str()).collect();
+    dialect.into().insert_json_rows("attachments", &columns, &[Column::Meta.as_str()])
 }
 
 /// New rows as the parameter of [`insert_text`].
 pub fn insert_rows(rows: &[attachment::Model]) -> String {
     let row = |row: &attachment::Model| {
-        json!({
-            "id": row.id,
-            "account_id": row.account_id.0,
-            "message_id": row.message_id.0,
-            "file_type": row.file_type as i16,
-            "extension": row.extension,
-            "data_url": row.data_url,
-            "thumb_url": row.thumb_url,
-            "file_size": row.file_size,
-            "width": row.width,
-            "height": row.height,
-            "latitude": row.latitude,
-            "longitude": row.longitude,
-            "fallback_title": row.fallback_title,
-            "meta": row.meta,
-            "created_at": row.created_at.0,
-            "state": row.state as i16,
-            "object": row.object,
-            "file_name": row.file_name,
-            "content_type": row.content_type,
-            "thumb_size": row.thumb_size,
-            "position": row.position,
-        })
+        let value = |column: Column| (column.as_str().to_owned(), sea_value_to_json_value(&row.get(column)));
+        Json::Object(stored_columns().map(value).collect())
     };
     Json::Array(rows.iter().map(row).collect()).to_string()
 }
@@ -174,15 +123,14 @@ pub fn text(claims: &[AttachmentClaim]) -> String {
 /// Stores claims and new rows: one statement for each, or none.
 ///
 /// # Errors
-/// [`Error::Database`] and [`Error::Unavailable`] when a statement fails.
-pub async fn store(db: &impl ConnectionTrait, claims: &[AttachmentClaim], rows: &[attachment::Model]) -> Result<()> {
-    let backend = db.get_database_backend();
+/// When the database fails.
+pub async fn store(db: &impl ConnectionTrait, claims: &[Claim], rows: &[attachment::Model]) -> Result<()> {
+    let dialect = Dialect::of(db);
     if !claims.is_empty() {
-        db.execute_raw(Statement::from_string(backend, text(claims))).await?;
+        db.execute_raw(dialect.unbound_statement(text(claims))).await?;
     }
     if !rows.is_empty() {
-        let values = [insert_rows(rows).into()];
-        db.execute_raw(Statement::from_sql_and_values(backend, insert_text(backend), values))
+        db.execute_raw(dialect.statement(insert_text(dialect), [insert_rows(rows).into()]))
             .await?;
     }
     Ok(())

@@ -1,10 +1,8 @@
-//! Custom attributes out of their JSON, as both databases read it. Stored values were never checked against a definition, so what is
-//! none of its kind counts as missing: no cast may fail.
+//! Custom attributes as SQL expressions. Stored values were never checked against a definition, so a value that is none of the attribute's kind
+//! counts as missing: no cast may fail.
 
-use sea_orm::{
-    DbBackend,
-    sea_query::{Alias, Expr, SimpleExpr},
-};
+use parley_storage::Dialect;
+use sea_orm::sea_query::{Alias, Expr, SimpleExpr};
 
 use super::model::Model;
 
@@ -13,60 +11,38 @@ use super::model::Model;
 pub struct Attribute<'a> {
     /// Whose.
     pub model: Model,
-    /// The database.
-    pub backend: DbBackend,
+    /// The dialect that its expressions are written in.
+    pub dialect: Dialect,
     /// The attribute's key; it is bound, and never a path.
     pub key: &'a str,
 }
 
 impl Attribute<'_> {
-    /// What a template of the database makes of column and key: `$1` and `$2` on PostgreSQL, two question marks on SQLite.
-    fn read(&self, postgres: &'static str, sqlite: &'static str) -> SimpleExpr {
+    fn map(&self) -> SimpleExpr {
         let table = match self.model {
             Model::Contact => "contacts",
             Model::Conversation => "conversations",
         };
-        let column = Expr::col((Alias::new(table), Alias::new("custom_attributes")));
-        let template = if self.backend == DbBackend::Sqlite { sqlite } else { postgres };
-        Expr::cust_with_exprs(template, [column, Expr::value(self.key)])
+        Expr::col((Alias::new(table), Alias::new("custom_attributes")))
     }
 
     /// Whether there is a value.
     pub fn present(&self) -> SimpleExpr {
-        self.read(
-            "COALESCE(jsonb_typeof($1 -> $2) <> 'null', FALSE)",
-            "EXISTS (SELECT 1 FROM json_each(?) WHERE \"key\" = ? AND \"type\" <> 'null')",
-        )
+        self.dialect.attribute_present(self.map(), self.key)
     }
 
     /// A text, number or boolean as text.
     pub fn text(&self) -> SimpleExpr {
-        self.read(
-            "(CASE WHEN jsonb_typeof($1 -> $2) IN ('string', 'number', 'boolean') THEN $1 ->> $2 END)",
-            "(SELECT CASE WHEN \"type\" IN ('true', 'false') THEN \"type\" WHEN \"type\" IN ('text', 'integer', 'real') \
-             THEN CAST(\"value\" AS TEXT) END FROM json_each(?) WHERE \"key\" = ?)",
-        )
+        self.dialect.attribute_text(self.map(), self.key)
     }
 
     /// A number, also one that is written as a text.
     pub fn number(&self) -> SimpleExpr {
-        self.read(
-            "(CASE jsonb_typeof($1 -> $2) WHEN 'number' THEN ($1 ->> $2)::float8 WHEN 'string' THEN CASE WHEN length($1 ->> $2) <= 31 \
-             AND ($1 ->> $2) ~ '^-?[0-9]+([.][0-9]+)?$' THEN ($1 ->> $2)::float8 END END)",
-            "(SELECT CASE WHEN \"type\" IN ('integer', 'real') THEN CAST(\"value\" AS REAL) WHEN \"type\" = 'text' \
-             AND length(\"value\") <= 31 AND \"value\" NOT GLOB '*[^0-9.-]*' AND \"value\" NOT GLOB '*.*.*' \
-             AND substr(\"value\", 2) NOT GLOB '*-*' AND \"value\" GLOB '*[0-9]' \
-             AND (\"value\" GLOB '[0-9]*' OR \"value\" GLOB '-[0-9]*') THEN CAST(\"value\" AS REAL) END FROM json_each(?) WHERE \"key\" = ?)",
-        )
+        self.dialect.attribute_number(self.map(), self.key)
     }
 
-    /// The first ten characters of a text that begins with a day, which sort as days do.
-    pub fn day(&self) -> SimpleExpr {
-        self.read(
-            "(CASE WHEN jsonb_typeof($1 -> $2) = 'string' AND ($1 ->> $2) ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}' \
-             THEN substr($1 ->> $2, 1, 10) END COLLATE \"C\")",
-            "(SELECT CASE WHEN \"type\" = 'text' AND \"value\" GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' \
-             THEN substr(\"value\", 1, 10) END FROM json_each(?) WHERE \"key\" = ?)",
-        )
+    /// The first ten characters of a text that begins with a date, which sort as dates do.
+    pub fn date(&self) -> SimpleExpr {
+        self.dialect.attribute_date(self.map(), self.key)
     }
 }

@@ -1,15 +1,18 @@
 //! What has one of some labels, as a condition of lists.
 
-use parley_storage::entity::{kind::SubjectKind, labeling};
+use parley_storage::{
+    Dialect,
+    entity::{kind::SubjectKind, labeling},
+};
 use parley_types::{error::Result, id::AccountId};
 use sea_orm::{
-    ConnectionTrait, DbBackend, ExprTrait,
+    ConnectionTrait, ExprTrait,
     sea_query::{Expr, Query, SelectStatement, SimpleExpr},
 };
 
 use crate::filter::selectivity::{among, are_few};
 
-/// That the thing with this id has one of the labels. PostgreSQL is told by which way to look.
+/// That the thing with this id has one of the labels. Labels that few have are looked up first, where the planner would not do so itself.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -21,11 +24,11 @@ pub async fn labelled(
     id: SimpleExpr,
 ) -> Result<SimpleExpr> {
     let those = those(account, kind, Some(labels));
-    let backend = db.get_database_backend();
-    if backend == DbBackend::Sqlite || !are_few(db, std::slice::from_ref(&those)).await?.contains(&true) {
+    let dialect = Dialect::of(db);
+    if !dialect.plans_by_selectivity() || !are_few(db, std::slice::from_ref(&those)).await?.contains(&true) {
         return Ok(id.in_subquery(those));
     }
-    Ok(among(backend, id, &[those]))
+    Ok(among(dialect, id, &[those]))
 }
 
 /// The ids of those that have one of the labels; without labels, any.

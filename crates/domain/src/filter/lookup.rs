@@ -1,6 +1,7 @@
 //! By what a condition's rows are looked up where they are few: ids, at least of all that the condition lets through, out of an index. The
 //! condition itself still decides.
 
+use parley_storage::entity::contact;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Func, Query, SelectStatement, SimpleExpr, UnionType};
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     test::{Given, lower},
     value,
 };
-use crate::{contacts::search::named, filter::has_label::those};
+use crate::filter::has_label::those;
 
 /// Where an attribute stands, in `attribute_values`.
 #[derive(Clone, Copy)]
@@ -136,7 +137,7 @@ impl Given<'_> {
             .take();
         if self.context.model == Model::Contact {
             // As the indexes have it. Nobody else is in a list that is filtered.
-            all.cond_where(named());
+            all.cond_where(contact::is_resolved());
         }
         all
     }

@@ -226,7 +226,7 @@ mod tests {
         Context {
             model: Model::Contact,
             account: AccountId(1),
-            backend,
+            dialect: backend.into(),
             // 2024-06-10
             now: Micros(1_718_000_000_000_000),
         }

@@ -1,7 +1,8 @@
 //! What a filter looks through, and what it needs to know for that.
 
+use parley_storage::Dialect;
 use parley_types::{id::AccountId, time::Micros};
-use sea_orm::{DbBackend, sea_query::SimpleExpr};
+use sea_orm::sea_query::SimpleExpr;
 
 /// What is filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +42,8 @@ pub struct Context {
     pub model: Model,
     /// The account.
     pub account: AccountId,
-    /// The database that the condition is written for.
-    pub backend: DbBackend,
+    /// The dialect that the condition is written in.
+    pub dialect: Dialect,
     /// The present, which says what day today is.
     pub now: Micros,
 }

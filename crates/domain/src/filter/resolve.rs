@@ -33,7 +33,7 @@ pub(crate) async fn resolve(db: &impl ConnectionTrait, account: AccountId, model
     let context = Context {
         model,
         account,
-        backend: db.get_database_backend(),
+        dialect: Dialect::of(db),
         now: Micros::now(),
     };
     let definitions = defined(db, account, model, given).await?;
@@ -57,7 +57,7 @@ pub(crate) async fn resolve(db: &impl ConnectionTrait, account: AccountId, model
         Model::Contact => Expr::col((contact::Entity, contact::Column::Id)),
         Model::Conversation => Expr::col((conversation::Entity, conversation::Column::Id)),
     };
-    let among = among(context.backend, id, &looked_up);
+    let among = among(context.dialect, id, &looked_up);
     Ok((Condition::all().add(among).add(filter.condition), true))
 }
 

@@ -1,9 +1,10 @@
 //! What few have: those are found one by one, and sorted, sooner than by going through a list and asking each. PostgreSQL expects the wrong way
 //! in between, and SQLite knows no sizes, so a list looks for itself.
 
+use parley_storage::Dialect;
 use parley_types::error::Result;
 use sea_orm::{
-    ConnectionTrait, DbBackend, ExprTrait as _,
+    ConnectionTrait,
     sea_query::{Alias, Expr, Query, SelectStatement, SimpleExpr, UnionType},
 };
 
@@ -36,7 +37,7 @@ pub async fn are_few(db: &impl ConnectionTrait, queries: &[SelectStatement]) -> 
 }
 
 /// That an id is among those of any of some queries, in a form for few. Without a query nothing is.
-pub fn among(backend: DbBackend, id: SimpleExpr, queries: &[SelectStatement]) -> SimpleExpr {
+pub fn among(dialect: Dialect, id: SimpleExpr, queries: &[SelectStatement]) -> SimpleExpr {
     let Some((first, others)) = queries.split_first() else {
         return Expr::value(false);
     };
@@ -44,9 +45,5 @@ pub fn among(backend: DbBackend, id: SimpleExpr, queries: &[SelectStatement]) ->
     for other in others {
         all.union(UnionType::All, other.clone());
     }
-    if backend == DbBackend::Sqlite {
-        return id.in_subquery(all);
-    }
-    let all = SimpleExpr::SubQuery(None, Box::new(all.into()));
-    Expr::cust_with_exprs("$1 = ANY (ARRAY $2)", [id, all])
+    dialect.id_among_few(id, all)
 }

@@ -5,10 +5,7 @@ use parley_storage::entity::{
     kind::{ConversationStatus, Priority, SubjectKind},
     labeling,
 };
-use sea_orm::{
-    DbBackend,
-    sea_query::{Alias, Expr, ExprTrait as _, Func, LikeExpr, Query, SimpleExpr, extension::postgres::PgExpr as _},
-};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Func, Query, SimpleExpr};
 use serde_json::Value as Json;
 
 use super::{
@@ -68,7 +65,7 @@ impl Given<'_> {
     pub fn custom(&self, definition: &Definition) -> Tested {
         let attribute = Attribute {
             model: self.context.model,
-            backend: self.context.backend,
+            dialect: self.context.dialect,
             key: &definition.key,
         };
         match self.operator {
@@ -81,14 +78,14 @@ impl Given<'_> {
         Ok(match definition.display {
             Display::Text => {
                 let text = lower(Expr::value(value::text(first).ok_or(())?));
-                self.compare(self.bytewise(lower(attribute.text())), text)
+                self.compare(self.context.dialect.bytewise(lower(attribute.text())), text)
             }
             Display::Number => self.compare(attribute.number(), Expr::value(value::number(first).ok_or(())?)),
             Display::Date if self.operator == Operator::DaysBefore => {
                 let day = value::days_before(first, self.context.now).ok_or(())?;
-                attribute.day().lt(day.to_string())
+                attribute.date().lt(day.to_string())
             }
-            Display::Date => self.compare(attribute.day(), Expr::value(value::day(first).ok_or(())?.to_string())),
+            Display::Date => self.compare(attribute.date(), Expr::value(value::day(first).ok_or(())?.to_string())),
             Display::Checkbox => {
                 let equality = Self {
                     operator: if self.negated() { Operator::NotEqualTo } else { Operator::EqualTo },
@@ -114,24 +111,10 @@ impl Given<'_> {
         Expr::col((self.table(), Alias::new(column)))
     }
 
-    /// An additional attribute as text; its key is one of ours, and both databases spell it so.
+    /// An additional attribute as text; its key is one of ours.
     fn additional(&self, key: &'static str) -> SimpleExpr {
         let column = self.column("additional_attributes");
-        let template = if self.context.backend == DbBackend::Sqlite {
-            "(? ->> ?)"
-        } else {
-            "($1 ->> $2)"
-        };
-        Expr::cust_with_exprs(template, [column, Expr::value(key)])
-    }
-
-    /// Texts are greater or less by their bytes, as on SQLite, and not by the language of the database.
-    fn bytewise(&self, text: SimpleExpr) -> SimpleExpr {
-        if self.context.backend == DbBackend::Sqlite {
-            text
-        } else {
-            Expr::cust_with_exprs("($1 COLLATE \"C\")", [text])
-        }
+        self.context.dialect.json_field(column, key)
     }
 
     /// Of contacts the first value alone counts.
@@ -286,13 +269,11 @@ impl Given<'_> {
         let mut joined: Option<SimpleExpr> = None;
         for value in self.values {
             let piece = value::text(value).ok_or(())?;
-            let like = piece_like(piece.trim(), self.context.backend);
-            let one = match (self.context.backend, self.negated()) {
-                // Its LIKE knows no letter case.
-                (DbBackend::Sqlite, false) => expr.clone().like(like),
-                (DbBackend::Sqlite, true) => expr.clone().not_like(like),
-                (_, false) => expr.clone().ilike(like),
-                (_, true) => expr.clone().not_ilike(like),
+            let (text, piece) = (expr.clone(), piece.trim());
+            let one = if self.negated() {
+                self.context.dialect.does_not_contain(text, piece)
+            } else {
+                self.context.dialect.contains(text, piece)
             };
             joined = Some(match joined {
                 None => one,
@@ -329,20 +310,4 @@ impl Given<'_> {
         let (column, bound) = (self.column(column), moment.div_euclid(divisor));
         Some(if is_after { column.gte(bound) } else { column.lte(bound) })
     }
-}
-
-/// A pattern in which nothing but the ends is wild. PostgreSQL escapes by a backslash unless told, SQLite by nothing.
-fn piece_like(piece: &str, backend: DbBackend) -> LikeExpr {
-    let escape = if backend == DbBackend::Sqlite { '!' } else { '\\' };
-    let mut pattern = String::with_capacity(piece.len() + 2);
-    pattern.push('%');
-    for char in piece.chars() {
-        if matches!(char, '%' | '_') || char == escape {
-            pattern.push(escape);
-        }
-        pattern.push(char);
-    }
-    pattern.push('%');
-    let like = LikeExpr::new(pattern);
-    if backend == DbBackend::Sqlite { like.escape(escape) } else { like }
 }

@@ -339,10 +339,9 @@ impl Inboxes {
         };
         let db = self.context.db.read();
         let ids = page::ids(db, query, inbox::Column::Id, &sort, page).await?;
-        let backend = db.get_database_backend();
         let channel = format!(
             "(SELECT {} FROM api_channels WHERE api_channels.id = inboxes.channel_id)",
-            octets::<api_channel::Entity>(backend, "api_channels")
+            octets::<api_channel::Entity>(self.db.dialect(), "api_channels")
         );
         let ids = page::fitting(db, inbox::Entity::find(), inbox::Column::Id, Some(channel), ids).await?;
         let rows = inbox::Entity::find()

@@ -21,8 +21,8 @@ use parley_types::{
     id::{AccountId, UserId},
 };
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryTrait,
-    sea_query::{Expr, Func, JoinType, OnConflict, Query},
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QuerySelect, RelationTrait,
+    sea_query::{Expr, Func, IntoCondition, JoinType, OnConflict, Query},
 };
 
 use crate::{
@@ -313,11 +313,12 @@ pub(crate) async fn list_agents(
     page: &PageRequest,
 ) -> Result<Page<Agent>> {
     let db = db.read();
-    let mut query = user::Entity::find().filter(user::Column::Id.in_subquery(users));
-    let of_account = Expr::col((membership::Entity, membership::Column::UserId))
-        .equals((user::Entity, user::Column::Id))
-        .and(Expr::col((membership::Entity, membership::Column::AccountId)).eq(account.0));
-    QueryTrait::query(&mut query).join(JoinType::InnerJoin, membership::Entity, of_account);
+    let of_account = membership::Relation::User
+        .def()
+        .on_condition(move |_, _| membership::Column::AccountId.eq(account).into_condition());
+    let query = user::Entity::find()
+        .filter(user::Column::Id.in_subquery(users))
+        .join_rev(JoinType::InnerJoin, of_account);
     let ids = page::ids(db, query, user::Column::Id, &by_name(), page).await?;
     let ids = page::fitting(db, user::Entity::find(), user::Column::Id, None, ids).await?;
     let agents = load::agents(db, account, ids.items.iter().copied().map(UserId)).await?;

@@ -14,10 +14,7 @@ use parley_types::{
     error::{Error, Result},
     id::{AccountId, UserId},
 };
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
-    Statement,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder};
 
 use crate::files::rows;
 use crate::{
@@ -191,14 +188,8 @@ pub async fn empty_deleted(db: &Database, statements: usize) -> Result<u64> {
 }
 
 async fn delete_some(db: &Database, table: &str, account: AccountId) -> Result<u64> {
-    let backend = db.backend();
-    // Names of ours and a number of ours.
-    let sql = match backend {
-        DbBackend::Postgres => {
-            format!("DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE account_id = {account} LIMIT {ROWS}))")
-        }
-        _ => format!("DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE account_id = {account} LIMIT {ROWS})"),
-    };
-    let done = db.write().execute_raw(Statement::from_string(backend, sql)).await?;
+    let dialect = db.dialect();
+    let delete = dialect.unbound_statement(dialect.delete_batch(table, account, ROWS));
+    let done = db.write().execute_raw(delete).await?;
     Ok(done.rows_affected())
 }

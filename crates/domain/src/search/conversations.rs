@@ -8,10 +8,7 @@ use parley_types::{
     error::Result,
     id::{AccountId, MessageId},
 };
-use sea_orm::{
-    ColumnTrait, DbBackend, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, SimpleExpr},
-};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{LOOK, LOOKS, MessageSearch, PLAIN, Search, found, index, pieces, scan};
 use crate::auth::caller::Access;
@@ -26,24 +23,6 @@ pub struct Holding {
     pub ids: Vec<i64>,
     /// Whether all messages were looked at.
     pub complete: bool,
-}
-
-/// The conversations with these ids.
-pub fn among(backend: DbBackend, ids: &[i64]) -> SimpleExpr {
-    // One value: databases limit how many are bound.
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let (sql, ids) = if backend == DbBackend::Postgres {
-        (
-            "\"conversations\".\"id\" IN (SELECT unnest($1::text::bigint[]))",
-            format!("{{{}}}", ids.join(",")),
-        )
-    } else {
-        (
-            "\"conversations\".\"id\" IN (SELECT value FROM json_each(?))",
-            format!("[{}]", ids.join(",")),
-        )
-    };
-    Expr::cust_with_values(sql, [ids])
 }
 
 impl Search {
@@ -69,7 +48,7 @@ impl Search {
             }
             let asks_index = by_index && (number >= PLAIN || scan.should_ask_index()) && !common;
             if asks_index {
-                query = query.filter(found(self.context.db.backend(), account, &folded));
+                query = query.filter(found(self.context.db.dialect(), account, &folded));
             }
             let look = scan::sizes(query.order_by_desc(message::Column::Id).limit(LOOK), self.context.db.read()).await?;
             let ended = (look.len() as u64) < LOOK;

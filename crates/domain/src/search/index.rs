@@ -8,17 +8,15 @@ use std::{collections::HashMap, time::Duration};
 use parley_compute::ComputePool;
 use parley_eventlog::{kind::EventKind, payload};
 use parley_storage::{
-    Database,
+    Database, Dialect,
+    dialect::MessageIndex,
     entity::{account_log, event, message},
 };
 use parley_types::{
     error::Result,
     id::{AccountId, MessageId, Seq},
 };
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Statement, Value,
-    sea_query::Expr,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Value, sea_query::Expr};
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -94,7 +92,7 @@ pub async fn follow(db: &Database, behind: Behind) -> Result<()> {
     let sql = "SELECT l.account_id AS id FROM account_logs l LEFT JOIN search_positions p ON p.account_id = l.account_id \
                WHERE p.seq IS NULL OR l.last_message_id - p.message_id >= $1 OR l.head_seq - p.seq >= $2 ORDER BY l.account_id";
     let least = behind.least().map(Value::from);
-    let behind = Account::find_by_statement(Statement::from_sql_and_values(db.backend(), sql, least))
+    let behind = Account::find_by_statement(db.dialect().statement(sql, least))
         .all(db.read())
         .await?;
     for Account { id } in behind {
@@ -137,18 +135,17 @@ async fn step(db: &Database, account: AccountId) -> Result<Option<Step>> {
         // An index that begins now reads each message as it is now: only what changes later is to be looked for.
         let begin = "INSERT INTO search_positions (account_id, seq, message_id) \
                      SELECT account_id, head_seq, 0 FROM account_logs WHERE account_id = $1 ON CONFLICT DO NOTHING";
-        let begin = Statement::from_sql_and_values(db.backend(), begin, [account.0.into()]);
-        db.write().execute_raw(begin).await?;
+        db.write().execute_raw(db.dialect().statement(begin, [account.0.into()])).await?;
         from = position(db.write(), account).await?;
     }
     let Some(from) = from else { return Ok(None) };
     // Read and folded before the transaction: nobody waits for it meanwhile. What changes in between has an event after the counters.
     let batch = Batch::read(db.read(), account, from, &counters).await?;
-    let rows = prepare(db.backend(), account, batch.texts).await?;
+    let rows = prepare(db.dialect().message_index(), account, batch.texts).await?;
     let txn = db.begin().await?;
     let moved = "UPDATE search_positions SET seq = $2, message_id = $3 WHERE account_id = $1 AND seq = $4 AND message_id = $5";
     let values = [account.0, batch.to.seq, batch.to.message_id, from.seq, from.message_id].map(Value::from);
-    let moved = txn.execute_raw(Statement::from_sql_and_values(db.backend(), moved, values)).await?;
+    let moved = txn.execute_raw(db.dialect().statement(moved, values)).await?;
     if moved.rows_affected() == 1 {
         put(&txn, account, rows).await?;
         txn.commit().await?;
@@ -202,7 +199,7 @@ impl Batch {
 
 async fn position(db: &impl ConnectionTrait, account: AccountId) -> Result<Option<Position>> {
     let sql = "SELECT seq, message_id FROM search_positions WHERE account_id = $1";
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [account.0.into()]);
+    let statement = Dialect::of(db).statement(sql, [account.0.into()]);
     Ok(Position::find_by_statement(statement).one(db).await?)
 }
 
@@ -272,16 +269,8 @@ async fn changed(db: &impl ConnectionTrait, account: AccountId, after: i64, to: 
 }
 
 /// The rows of the index as JSON, the newest text of each message last.
-async fn prepare(backend: DbBackend, account: AccountId, texts: Vec<Text>) -> Result<String> {
-    let row = move |(id, text): Text| {
-        let folded = fold(&text.unwrap_or_default());
-        let folded = if backend == DbBackend::Postgres {
-            array(account, &folded)
-        } else {
-            folded
-        };
-        json!([id.0, folded])
-    };
+async fn prepare(stored: MessageIndex, account: AccountId, texts: Vec<Text>) -> Result<String> {
+    let row = move |(id, text): Text| json!([id.0, entry(stored, account, fold(&text.unwrap_or_default()))]);
     let rows = POOL.run(PREPARE, move |_| {
         // One statement must not touch a row twice.
         let texts: HashMap<MessageId, Option<String>> = texts.into_iter().collect();
@@ -292,24 +281,21 @@ async fn prepare(backend: DbBackend, account: AccountId, texts: Vec<Text>) -> Re
 
 /// Stores rows, but none of a message that was deleted meanwhile.
 async fn put(db: &impl ConnectionTrait, account: AccountId, rows: String) -> Result<()> {
-    let backend = db.get_database_backend();
-    let sql = if backend == DbBackend::Postgres {
-        "INSERT INTO message_search (account_id, message_id, pieces) SELECT $1, (r ->> 0)::bigint, (r ->> 1)::bigint[] \
-         FROM jsonb_array_elements($2::text::jsonb) AS r \
-         WHERE EXISTS (SELECT FROM messages WHERE account_id = $1 AND id = (r ->> 0)::bigint) \
-         ON CONFLICT (account_id, message_id) DO UPDATE SET pieces = EXCLUDED.pieces"
-    } else {
-        "INSERT OR REPLACE INTO message_search (rowid, content) SELECT ($1 << 40) | (value ->> 0), value ->> 1 FROM json_each($2) \
-         WHERE EXISTS (SELECT 1 FROM messages WHERE account_id = $1 AND id = value ->> 0)"
-    };
+    let dialect = Dialect::of(db);
     let values: [Value; 2] = [account.0.into(), rows.into()];
-    db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    db.execute_raw(dialect.statement(dialect.store_message_index(), values)).await?;
     Ok(())
 }
 
-/// The pieces as PostgreSQL writes an array, and a negative number for the account: another one's messages are not looked at.
-pub(super) fn array(account: AccountId, folded: &str) -> String {
-    let mut numbers = vec![(-account.0).to_string()];
-    numbers.extend(pieces(folded).iter().map(ToString::to_string));
-    format!("{{{}}}", numbers.join(","))
+/// What the index stores of a folded text, and is asked for when that text is searched for.
+pub(super) fn entry(stored: MessageIndex, account: AccountId, folded: String) -> String {
+    match stored {
+        MessageIndex::Text => folded,
+        MessageIndex::NGrams => {
+            // A negative number for the account keeps messages of other accounts out of the matches.
+            let mut numbers = vec![(-account.0).to_string()];
+            numbers.extend(pieces(&folded).iter().map(ToString::to_string));
+            format!("{{{}}}", numbers.join(","))
+        }
+    }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use parley_storage::{
+    Dialect,
     entity::{conversation, kind::MessageType, message},
     joined::Message,
     load,
@@ -16,7 +17,7 @@ use parley_types::{
     time::Micros,
 };
 use sea_orm::{
-    ColumnTrait, DbBackend, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select,
     sea_query::{Expr, Query, SimpleExpr},
 };
 
@@ -111,23 +112,8 @@ impl MessageSearch {
 }
 
 /// The messages that the index finds for a folded text.
-fn found(backend: DbBackend, account: AccountId, folded: &str) -> SimpleExpr {
-    if backend == DbBackend::Postgres {
-        return Expr::cust_with_values(
-            "\"messages\".\"id\" IN (SELECT message_id FROM message_search WHERE account_id = $1 AND pieces @> $2::text::bigint[])",
-            [sea_orm::Value::from(account.0), index::array(account, folded).into()],
-        );
-    }
-    let phrase = format!("\"{}\"", folded.replace('"', "\"\""));
-    Expr::cust_with_values(
-        "\"messages\".\"id\" IN (SELECT rowid & 1099511627775 FROM message_search WHERE message_search MATCH ? \
-         AND rowid BETWEEN ? AND ?)",
-        [
-            sea_orm::Value::from(phrase),
-            (account.0 << 40).into(),
-            ((account.0 << 40) | 0xFF_FFFF_FFFF).into(),
-        ],
-    )
+fn found(dialect: Dialect, account: AccountId, folded: &str) -> SimpleExpr {
+    dialect.message_in_index(account, &index::entry(dialect.message_index(), account, folded.to_owned()))
 }
 
 /// Full-text search in messages.
@@ -170,7 +156,7 @@ impl Search {
             let mut query = search.select(account, access).filter(message::Column::Id.lt(last));
             let asks_index = by_index && (number >= PLAIN || scan.should_ask_index());
             if asks_index {
-                query = query.filter(found(self.context.db.backend(), account, &folded));
+                query = query.filter(found(self.context.db.dialect(), account, &folded));
             }
             query = if search.is_narrow() {
                 // The plus sign keeps the planner from scanning all messages in this order: the conversations have few.

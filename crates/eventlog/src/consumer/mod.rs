@@ -6,9 +6,12 @@
 use std::collections::HashMap;
 
 use parley_fault::Protection;
-use parley_storage::entity::{
-    consumer,
-    consumer_shard::{self, Column},
+use parley_storage::{
+    Dialect,
+    entity::{
+        consumer,
+        consumer_shard::{self, Column},
+    },
 };
 use parley_types::{
     error::{ConsumerFault, Error, Result},
@@ -18,8 +21,8 @@ use parley_types::{
 use sea_orm::{
     ActiveModelTrait,
     ActiveValue::{Set, Unchanged},
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Select,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    Select,
     sea_query::{CaseStatement, Expr, OnConflict},
 };
 
@@ -195,11 +198,7 @@ fn key_of(row: &consumer::Model) -> consumer::ActiveModel {
 /// Returns [`Error::NotFound`] if the consumer does not exist, and [`Error::Unavailable`] or [`Error::Database`] if the query fails.
 async fn locked(txn: &impl ConnectionTrait, account: AccountId, name: &str) -> Result<consumer::Model> {
     let find = consumer::Entity::find_by_id((account, name.to_owned()));
-    let row = if txn.get_database_backend() == DbBackend::Postgres {
-        find.lock_exclusive().one(txn).await?
-    } else {
-        find.one(txn).await?
-    };
+    let row = Dialect::of(txn).lock_rows(find).one(txn).await?;
     row.ok_or_else(|| Error::not_found("consumer", name))
 }
 

@@ -20,6 +20,8 @@ pub struct Model {
     pub last_message_id: MessageId,
     /// Times of events never go back within an account.
     pub last_occurred_at: Micros,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
+    pub account: BelongsTo<super::account::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -21,6 +21,8 @@ pub struct Model {
     pub avatar_url: String,
     pub created_at: Micros,
     pub updated_at: Micros,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", on_delete = "Cascade")]
+    pub account: BelongsTo<Option<super::account::Entity>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

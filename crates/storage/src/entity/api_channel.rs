@@ -25,6 +25,8 @@ pub struct Model {
     pub additional_attributes: Json,
     pub created_at: Micros,
     pub updated_at: Micros,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
+    pub account: BelongsTo<super::account::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

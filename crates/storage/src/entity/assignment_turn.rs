@@ -16,6 +16,10 @@ pub struct Model {
     pub user_id: UserId,
     /// The seq of the event that told of the last assignment.
     pub turn: Seq,
+    #[sea_orm(belongs_to, from = "(account_id, inbox_id)", to = "(account_id, id)", skip_fk)]
+    pub inbox: BelongsTo<super::inbox::Entity>,
+    #[sea_orm(belongs_to, from = "user_id", to = "id", skip_fk)]
+    pub user: BelongsTo<super::user::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

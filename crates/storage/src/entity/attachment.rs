@@ -42,6 +42,10 @@ pub struct Model {
     pub position: i64,
     /// The contact session that uploaded it. None: a member, a bot or a service did, or a program that did not know this column yet.
     pub contact_inbox_id: Option<i64>,
+    #[sea_orm(belongs_to, from = "(account_id, message_id)", to = "(account_id, id)", skip_fk)]
+    pub message: BelongsTo<super::message::Entity>,
+    #[sea_orm(belongs_to, from = "(account_id, contact_inbox_id)", to = "(account_id, id)", skip_fk)]
+    pub contact_inbox: BelongsTo<Option<super::contact_inbox::Entity>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -34,6 +34,8 @@ pub struct Model {
     pub code: i16,
     /// Whether the code is one of failure: such events do not displace others.
     pub refused: bool,
+    #[sea_orm(belongs_to, from = "token_id", to = "id", skip_fk)]
+    pub token: BelongsTo<Option<super::token::Entity>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

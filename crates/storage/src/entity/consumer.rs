@@ -25,6 +25,8 @@ pub struct Model {
     /// and made again.
     pub fence: i64,
     pub created_at: Micros,
+    #[sea_orm(belongs_to, relation_enum = "Log", from = "account_id", to = "account_id", skip_fk)]
+    pub log: BelongsTo<super::account_log::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

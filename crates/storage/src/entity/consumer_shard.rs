@@ -26,6 +26,8 @@ pub struct Model {
     /// Until when a session that says nothing is taken for alive.
     pub leased_until: Micros,
     pub committed_at: Micros,
+    #[sea_orm(belongs_to, from = "(account_id, name)", to = "(account_id, name)", skip_fk)]
+    pub consumer: BelongsTo<super::consumer::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

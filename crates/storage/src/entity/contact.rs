@@ -4,7 +4,7 @@ use parley_types::{
     id::{AccountId, ContactId, Seq},
     time::Micros,
 };
-use sea_orm::entity::prelude::*;
+use sea_orm::{Condition, entity::prelude::*};
 
 /// A row of `contacts`.
 #[sea_orm::model]
@@ -31,6 +31,17 @@ pub struct Model {
     pub created_at: Micros,
     pub updated_at: Micros,
     pub version: Seq,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
+    pub account: BelongsTo<super::account::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// Contacts with an e-mail address, a phone number or an identifier, which Chatwoot calls resolved. Blank values are stored as none, and the
+/// indexes of contact lists have the same condition.
+pub fn is_resolved() -> Condition {
+    Condition::any()
+        .add(Column::Email.is_not_null())
+        .add(Column::PhoneNumber.is_not_null())
+        .add(Column::Identifier.is_not_null())
+}

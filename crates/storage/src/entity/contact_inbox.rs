@@ -31,6 +31,20 @@ pub struct Model {
     pub pubsub_token: String,
     pub created_at: Micros,
     pub updated_at: Micros,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
+    pub account: BelongsTo<super::account::Entity>,
+    #[sea_orm(belongs_to, relation_enum = "Contact", from = "contact_id", to = "id", on_delete = "Cascade")]
+    pub contact: BelongsTo<super::contact::Entity>,
+    #[sea_orm(belongs_to, from = "inbox_id", to = "id", on_delete = "Cascade")]
+    pub inbox: BelongsTo<super::inbox::Entity>,
+    #[sea_orm(
+        belongs_to,
+        relation_enum = "PossibleDuplicate",
+        from = "possible_duplicate_id",
+        to = "id",
+        on_delete = "SetNull"
+    )]
+    pub possible_duplicate: BelongsTo<Option<super::contact::Entity>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

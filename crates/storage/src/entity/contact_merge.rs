@@ -15,6 +15,14 @@ pub struct Model {
     pub contact_id: ContactId,
     /// The one that has what it had.
     pub into_id: ContactId,
+    #[sea_orm(
+        belongs_to,
+        relation_enum = "Into",
+        from = "(account_id, into_id)",
+        to = "(account_id, id)",
+        skip_fk
+    )]
+    pub into: BelongsTo<super::contact::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

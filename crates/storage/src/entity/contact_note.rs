@@ -20,6 +20,12 @@ pub struct Model {
     pub content: String,
     pub created_at: Micros,
     pub updated_at: Micros,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
+    pub account: BelongsTo<super::account::Entity>,
+    #[sea_orm(belongs_to, from = "contact_id", to = "id", on_delete = "Cascade")]
+    pub contact: BelongsTo<super::contact::Entity>,
+    #[sea_orm(belongs_to, from = "user_id", to = "id", skip_fk)]
+    pub user: BelongsTo<Option<super::user::Entity>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -51,6 +51,18 @@ pub struct Model {
     pub created_at: Micros,
     pub updated_at: Micros,
     pub version: Seq,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
+    pub account: BelongsTo<super::account::Entity>,
+    #[sea_orm(belongs_to, from = "(account_id, inbox_id)", to = "(account_id, id)", skip_fk)]
+    pub inbox: BelongsTo<super::inbox::Entity>,
+    #[sea_orm(belongs_to, from = "(account_id, contact_id)", to = "(account_id, id)", skip_fk)]
+    pub contact: BelongsTo<super::contact::Entity>,
+    #[sea_orm(belongs_to, from = "(account_id, contact_inbox_id)", to = "(account_id, id)", skip_fk)]
+    pub contact_inbox: BelongsTo<super::contact_inbox::Entity>,
+    #[sea_orm(belongs_to, relation_enum = "Assignee", from = "assignee_id", to = "id", skip_fk)]
+    pub assignee: BelongsTo<Option<super::user::Entity>>,
+    #[sea_orm(belongs_to, from = "(account_id, team_id)", to = "(account_id, id)", skip_fk)]
+    pub team: BelongsTo<Option<super::team::Entity>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -18,6 +18,10 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: UserId,
     pub created_at: Micros,
+    #[sea_orm(belongs_to, from = "(account_id, conversation_id)", to = "(account_id, id)", skip_fk)]
+    pub conversation: BelongsTo<super::conversation::Entity>,
+    #[sea_orm(belongs_to, from = "user_id", to = "id", skip_fk)]
+    pub user: BelongsTo<super::user::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -28,6 +28,8 @@ pub struct Model {
     pub regex_cue: Option<String>,
     pub created_at: Micros,
     pub updated_at: Micros,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
+    pub account: BelongsTo<super::account::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

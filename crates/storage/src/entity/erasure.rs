@@ -22,6 +22,8 @@ pub struct Model {
     pub rewritten_seq: Seq,
     /// Whether all do.
     pub rewritten: bool,
+    #[sea_orm(belongs_to, relation_enum = "Log", from = "account_id", to = "account_id", skip_fk)]
+    pub log: BelongsTo<super::account_log::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -28,6 +28,8 @@ pub struct Model {
     pub occurred_at: Micros,
     /// An encoded `parley.v1.Event`.
     pub payload: Vec<u8>,
+    #[sea_orm(belongs_to, relation_enum = "Log", from = "account_id", to = "account_id", skip_fk)]
+    pub log: BelongsTo<super::account_log::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

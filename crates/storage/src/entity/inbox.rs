@@ -47,6 +47,12 @@ pub struct Model {
     pub created_at: Micros,
     pub updated_at: Micros,
     pub version: Seq,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
+    pub account: BelongsTo<super::account::Entity>,
+    #[sea_orm(belongs_to, relation_enum = "Channel", from = "channel_id", to = "id", skip_fk)]
+    pub channel: BelongsTo<super::api_channel::Entity>,
+    #[sea_orm(belongs_to, from = "agent_bot_id", to = "id", skip_fk)]
+    pub agent_bot: BelongsTo<Option<super::agent_bot::Entity>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -18,6 +18,12 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: UserId,
     pub created_at: Micros,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
+    pub account: BelongsTo<super::account::Entity>,
+    #[sea_orm(belongs_to, from = "inbox_id", to = "id", on_delete = "Cascade")]
+    pub inbox: BelongsTo<super::inbox::Entity>,
+    #[sea_orm(belongs_to, from = "user_id", to = "id", on_delete = "Cascade")]
+    pub user: BelongsTo<super::user::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

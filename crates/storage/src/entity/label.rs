@@ -21,6 +21,8 @@ pub struct Model {
     pub show_on_sidebar: Option<bool>,
     pub created_at: Micros,
     pub updated_at: Micros,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
+    pub account: BelongsTo<super::account::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -14,6 +14,8 @@ pub struct Model {
     pub expires_at: Micros,
     /// The latest expiry of the token that the link is redeemed for; none: that of any login.
     pub token_expires_at: Option<Micros>,
+    #[sea_orm(belongs_to, from = "user_id", to = "id", on_delete = "Cascade")]
+    pub user: BelongsTo<super::user::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

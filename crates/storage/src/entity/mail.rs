@@ -18,6 +18,8 @@ pub struct Model {
     pub next_try_at: Micros,
     pub tries: i64,
     pub sent_at: Option<Micros>,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", on_delete = "Cascade")]
+    pub account: BelongsTo<super::account::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

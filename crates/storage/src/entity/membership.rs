@@ -34,6 +34,12 @@ pub struct Model {
     pub name: Option<String>,
     /// The address by which the account added the user; none: the operator did.
     pub email: Option<String>,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", on_delete = "Cascade")]
+    pub account: BelongsTo<super::account::Entity>,
+    #[sea_orm(belongs_to, relation_enum = "User", from = "user_id", to = "id", on_delete = "Cascade")]
+    pub user: BelongsTo<super::user::Entity>,
+    #[sea_orm(belongs_to, relation_enum = "Inviter", from = "inviter_id", to = "id", skip_fk)]
+    pub inviter: BelongsTo<Option<super::user::Entity>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -39,6 +39,10 @@ pub struct Model {
     pub created_at: Micros,
     pub updated_at: Micros,
     pub version: Seq,
+    #[sea_orm(belongs_to, from = "(account_id, conversation_id)", to = "(account_id, id)", skip_fk)]
+    pub conversation: BelongsTo<super::conversation::Entity>,
+    #[sea_orm(belongs_to, from = "(account_id, inbox_id)", to = "(account_id, id)", skip_fk)]
+    pub inbox: BelongsTo<super::inbox::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,4 +1,10 @@
 //! The rows, one file a table; `kind` holds the columns that are enums.
+//!
+//! A `belongs_to` names the row that a row refers to. The key is the one of the schema: a single column where there is a foreign key, with the
+//! `on_delete` of the schema, and otherwise (`skip_fk`) the account and the id, so that a join never leaves the account. Relations are declared at the
+//! referring side alone, since modules must not import each other in circles; `join_rev` reads them the other way. So there is none from a
+//! conversation to its newest messages, and none of columns that refer to rows of several tables (`labelings`, `presences`) or to rows that may be
+//! gone (`contact_merges.contact_id`, the columns of `events`).
 
 pub mod account;
 pub mod account_log;
@@ -39,3 +45,6 @@ pub mod trimmed_event;
 pub mod user;
 
 pub use parley_types::kind;
+
+#[cfg(test)]
+mod relation_tests;

@@ -31,6 +31,12 @@ pub struct Model {
     pub created_at: Micros,
     /// Raised by each rotation of the token's pubsub token.
     pub pubsub_generation: i64,
+    #[sea_orm(belongs_to, from = "user_id", to = "id", skip_fk)]
+    pub user: BelongsTo<Option<super::user::Entity>>,
+    #[sea_orm(belongs_to, from = "agent_bot_id", to = "id", skip_fk)]
+    pub agent_bot: BelongsTo<Option<super::agent_bot::Entity>>,
+    #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
+    pub account: BelongsTo<Option<super::account::Entity>>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

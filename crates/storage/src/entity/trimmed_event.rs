@@ -13,6 +13,8 @@ pub struct Model {
     pub seq: Seq,
     /// What it is recognised by, as `parley_eventlog::mark` stores it.
     pub mark: i64,
+    #[sea_orm(belongs_to, relation_enum = "Log", from = "account_id", to = "account_id", skip_fk)]
+    pub log: BelongsTo<super::account_log::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

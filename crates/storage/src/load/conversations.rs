@@ -14,6 +14,7 @@ use sea_orm::{
 
 use super::{agent_bots, agents, contacts, inboxes, labels, people, teams, unique};
 use crate::{
+    dialect::Dialect,
     entity::{
         account, attachment, contact_inbox, conversation,
         kind::{SenderType, SubjectKind},
@@ -80,7 +81,7 @@ pub async fn messages_within(
 ) -> Result<(Vec<message::Model>, bool)> {
     use message::Column;
     let order = if descending { Order::Desc } else { Order::Asc };
-    let bytes = octets::<message::Entity>(db.get_database_backend(), "messages");
+    let bytes = octets::<message::Entity>(Dialect::of(db), "messages");
     let sized: Vec<(i64, i64)> = select
         .clone()
         .select_only()

@@ -19,6 +19,7 @@ use sea_orm::{
 };
 
 use crate::{
+    dialect::Dialect,
     entity::{
         account, agent_bot, api_channel, contact, contact_inbox, former_member, inbox,
         kind::{AccountStatus, PresenceKind, SubjectKind},
@@ -345,7 +346,7 @@ pub async fn with_sessions(db: &impl ConnectionTrait, account: AccountId, contac
         .and_where(Expr::cust("nth").lte(SESSIONS_OF_A_CONTACT + 1))
         .order_by("id", Order::Asc)
         .take();
-    let statement = db.get_database_backend().build(&newest);
+    let statement = Dialect::of(db).build(&newest);
     let rows = contact_inbox::Model::find_by_statement(statement).all(db).await?;
     let mut sessions: HashMap<ContactId, Vec<Session>> = HashMap::new();
     for session in with_inboxes(db, account, rows).await? {
