@@ -188,7 +188,12 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         log: log.clone(),
         hub: Arc::clone(&hub),
     };
-    let (writer, shards) = MessageWriter::start(&config_mapping::writer(&config), config_mapping::message_batches(&config), &db, &events);
+    let (writer, shards) = MessageWriter::start(
+        &config_mapping::writer(&config),
+        config_mapping::message_batches(&config),
+        &db,
+        &events,
+    );
     let life = Duration::from_secs(config.auth.cache_seconds);
     let tokens = Tokens::new(db.clone(), life, config.auth.cached_tokens);
     let (audit, audit_writer) = AuditLog::new(db.clone());
@@ -199,8 +204,11 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let streams = CancellationToken::new();
     let stop_background = CancellationToken::new();
     let anonymous = AnonymousLimits::new(config_mapping::anonymous_limits(&config));
-    let (routes, idle_stream_monitor) =
-        parley_grpc::routes(&domain, &config_mapping::grpc_api(&config, http_at, Arc::clone(&anonymous)), &streams);
+    let (routes, idle_stream_monitor) = parley_grpc::routes(
+        &domain,
+        &config_mapping::grpc_api(&config, http_at, Arc::clone(&anonymous)),
+        &streams,
+    );
     let memory = config_mapping::request_memory(&config, &domain.context.tokens, &anonymous);
     let unread = UnreadResponses::new(memory.clone(), config_mapping::stall_timeout(&config));
     let gateway = parley_rest::router(

@@ -68,7 +68,12 @@ fn texts() -> Vec<(String, String)> {
         collect(&root().join(folder), folder == ".", &mut files);
     }
     let named = files.into_iter().filter_map(|path| {
-        let name = path.strip_prefix(root()).ok()?.to_string_lossy().trim_start_matches("./").to_owned();
+        let name = path
+            .strip_prefix(root())
+            .ok()?
+            .to_string_lossy()
+            .trim_start_matches("./")
+            .to_owned();
         let text = fs::read_to_string(&path).ok()?;
         (!EXEMPT.iter().any(|exempt| name.starts_with(exempt))).then_some((name, text))
     });

@@ -1,8 +1,7 @@
 //! Lists of conversations: filtered, sorted, counted.
 
 use parley_storage::{
-    Database,
-    Dialect,
+    Database, Dialect,
     entity::{
         contact_inbox, conversation, conversation_participant,
         kind::{ConversationStatus, SubjectKind},

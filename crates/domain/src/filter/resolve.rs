@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
-use parley_storage::entity::{
-    contact, conversation, custom_attribute_definition,
-    kind::{AttributeDisplay, AttributeModel},
+use parley_storage::{
+    Dialect,
+    entity::{
+        contact, conversation, custom_attribute_definition,
+        kind::{AttributeDisplay, AttributeModel},
+    },
 };
 use parley_types::{
     error::{Error, Result},
