@@ -67,7 +67,7 @@ pub async fn latency_round(harness: &mut Harness, options: &Options, table: &mut
     let end = Instant::now() + Duration::from_secs(options.seconds);
     let mut millis = Vec::new();
     while Instant::now() < end {
-        let (account, conversation) = fixture.conversations.random();
+        let (account, conversation) = fixture.conversations.any();
         let request = authorized(message(account, conversation));
         let started = Instant::now();
         client.create_message(request).await.expect("the message is valid");
@@ -95,7 +95,7 @@ pub async fn create(fixture: &Fixture, seconds: u64) -> f64 {
             tasks.spawn(async move {
                 let mut count = 0_u32;
                 while Instant::now() < end {
-                    let (account, conversation) = conversations.random();
+                    let (account, conversation) = conversations.any();
                     let request = authorized(message(account, conversation));
                     client.create_message(request).await.expect("the message is valid");
                     count += 1;

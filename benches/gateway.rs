@@ -59,7 +59,7 @@ async fn grpc(fixture: &Fixture, operation: Operation, seconds: u64) -> f64 {
             tasks.spawn(async move {
                 let mut count = 0_u32;
                 while Instant::now() < end {
-                    let (account_id, conversation_id) = conversations.random();
+                    let (account_id, conversation_id) = conversations.any();
                     match operation {
                         Operation::Create => {
                             let request = authorized(message(account_id, conversation_id));
@@ -92,7 +92,7 @@ async fn rest(fixture: &Fixture, operation: Operation, seconds: u64) -> f64 {
         tasks.spawn(async move {
             let mut count = 0_u32;
             while Instant::now() < end {
-                let (account, conversation) = conversations.random();
+                let (account, conversation) = conversations.any();
                 let url = format!("{root}/api/v1/accounts/{account}/conversations/{conversation}/messages");
                 let request = match operation {
                     Operation::Create => client.post(url).json(&json!({ "content": CONTENT })),

@@ -189,7 +189,7 @@ async fn open_loop(fixture: &Fixture, per_second: f64) -> OverloadResult {
 }
 
 async fn create(channel: &Channel, conversations: &Conversations) -> Code {
-    let (account, conversation) = conversations.random();
+    let (account, conversation) = conversations.any();
     let request = authorized(message(account, conversation));
     match MessagesServiceClient::new(channel.clone()).create_message(request).await {
         Ok(_) => Code::Ok,

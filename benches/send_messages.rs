@@ -72,7 +72,7 @@ async fn stream(channel: Channel, conversations: Arc<Conversations>, end: Instan
         while Instant::now() < end {
             let permit = permits.acquire().await.expect("the semaphore is never closed");
             permit.forget();
-            let (account_id, conversation_id) = conversations.random();
+            let (account_id, conversation_id) = conversations.any();
             let request = pb::SendMessagesRequest {
                 account_id,
                 conversation_id,

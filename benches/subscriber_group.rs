@@ -44,7 +44,7 @@ impl SubscriberGroup {
     }
 
     /// Adds a subscriber. For each message, its stream yields the number of events and the position of the last one.
-    pub fn sit<S>(&mut self, mut stream: S)
+    pub fn add<S>(&mut self, mut stream: S)
     where
         S: Stream<Item = (u64, u64)> + Send + Unpin + 'static,
     {

@@ -1,6 +1,6 @@
 //! Compares the tokens of changed sources with those of a revision. A commit that rewrites comments must keep them.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
@@ -22,7 +22,7 @@ pub fn check(arguments: &[String]) -> Result<()> {
         let Some((status, path)) = line.split_once('\t') else {
             bail!("git diff printed {line:?}");
         };
-        if !path.ends_with(".rs") {
+        if Path::new(path).extension().is_none_or(|extension| extension != "rs") {
             continue;
         }
         if status != "M" {

@@ -3,7 +3,7 @@
 use parley_eventlog::Events;
 use parley_storage::{Database, outage::Outage};
 
-use crate::{audit::AuditLog, auth::tokens::Tokens, files::Files, write::Writer};
+use crate::{audit::AuditLog, auth::tokens::Tokens, files::Files, messages::batch::MessageWriter};
 
 /// The dependencies that all types of the domain share: storage, the event log, the writer, tokens, files and the audit log.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct Context {
     /// The event log and its broadcaster.
     pub events: Events,
     /// Executes all writes that append events.
-    pub(crate) writer: Writer,
+    pub(crate) writer: MessageWriter,
     /// Access tokens, and the cache of callers.
     pub tokens: Tokens,
     /// Uploaded files.
@@ -24,7 +24,7 @@ pub struct Context {
 
 impl Context {
     /// Combines the dependencies. `writer` must be running, and all others must use `db`.
-    pub fn new(db: Database, events: Events, writer: Writer, tokens: Tokens, files: Files, audit: AuditLog) -> Self {
+    pub fn new(db: Database, events: Events, writer: MessageWriter, tokens: Tokens, files: Files, audit: AuditLog) -> Self {
         Self {
             db,
             events,

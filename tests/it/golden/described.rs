@@ -1,4 +1,4 @@
-//! The OpenAPI document is complete: every operation, parameter and schema has its texts, errors and examples, and each example matches its
+//! The `OpenAPI` document is complete: every operation, parameter and schema has its texts, errors and examples, and each example matches its
 //! schema. No text is unused.
 
 use std::{collections::BTreeSet, fs, path::Path};

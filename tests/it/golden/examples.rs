@@ -1,4 +1,4 @@
-//! The examples in the OpenAPI document: recorded exchanges, with plausible values in place of masked ones.
+//! The examples in the `OpenAPI` document: recorded exchanges, with plausible values in place of masked ones.
 //!
 //! The other tests of this module compare the snapshots with live responses; this one generates `examples.json` from them. If an operation
 //! has several exchanges, the most informative one is used, unless it is long.

@@ -1,5 +1,5 @@
 //! The whole REST gateway: who may call which route, and how arbitrary requests are handled. Both tests iterate over the routes in the
-//! OpenAPI description, so they cover new routes automatically.
+//! `OpenAPI` description, so they cover new routes automatically.
 
 mod fuzz;
 mod permissions;

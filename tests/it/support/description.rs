@@ -1,4 +1,4 @@
-//! The server's OpenAPI description, and validation of responses against it.
+//! The server's `OpenAPI` description, and validation of responses against it.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! The JSON API as any HTTP client sees it. Every response is validated against the server's own OpenAPI description.
+//! The JSON API as any HTTP client sees it. Every response is validated against the server's own `OpenAPI` description.
 
 use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;

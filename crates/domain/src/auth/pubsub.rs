@@ -258,7 +258,7 @@ impl Pubsub {
             (Some(contact), _) => {
                 Presence::new(&self.context)
                     .record(account, PresenceKind::Contact, contact.0, true)
-                    .await?
+                    .await?;
             }
             (None, Some(user)) => {
                 let in_person = subscriber.caller.limits.account.is_none();

@@ -17,7 +17,7 @@ use parley_types::{
     time::Micros,
 };
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
     sea_query::{Alias, Expr, Func, Query, SelectStatement, SimpleExpr, UnionType},
 };
 

@@ -124,7 +124,7 @@ pub fn text(claims: &[AttachmentClaim]) -> String {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn store(db: &impl ConnectionTrait, claims: &[Claim], rows: &[attachment::Model]) -> Result<()> {
+pub async fn store(db: &impl ConnectionTrait, claims: &[AttachmentClaim], rows: &[attachment::Model]) -> Result<()> {
     let dialect = Dialect::of(db);
     if !claims.is_empty() {
         db.execute_raw(dialect.unbound_statement(text(claims))).await?;

@@ -341,7 +341,7 @@ impl Inboxes {
         let ids = page::ids(db, query, inbox::Column::Id, &sort, page).await?;
         let channel = format!(
             "(SELECT {} FROM api_channels WHERE api_channels.id = inboxes.channel_id)",
-            octets::<api_channel::Entity>(self.db.dialect(), "api_channels")
+            octets::<api_channel::Entity>(self.context.db.dialect(), "api_channels")
         );
         let ids = page::fitting(db, inbox::Entity::find(), inbox::Column::Id, Some(channel), ids).await?;
         let rows = inbox::Entity::find()

@@ -417,7 +417,7 @@ fn day_to_json(fields: &mut Validator, day: &pb::WorkingHours) -> Map<String, Js
                 fields.add_violation(&path, Rule::OutOfRange(limit.into()), format!("must be between 0 and {limit}"));
             }
             None if !day.closed_all_day => {
-                fields.add_violation(&path, Rule::Required, "must be given unless closed_all_day or open_all_day")
+                fields.add_violation(&path, Rule::Required, "must be given unless closed_all_day or open_all_day");
             }
             _ => {}
         }

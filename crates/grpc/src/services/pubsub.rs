@@ -248,7 +248,7 @@ impl OpenSubscription {
                             presence: None,
                         };
                         if self.subscriber.session().is_none() {
-                            self.throttle.follow(&response);
+                            self.throttle.observe(&response);
                         }
                         if let Some((into, at, mark)) = self.find_merge(&response)
                             && let Err(error) = self.follow_merge(&mut response, into, (at, mark)).await

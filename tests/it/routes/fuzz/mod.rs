@@ -1,4 +1,4 @@
-//! Generated requests to every route: the REST gateway must respond as its OpenAPI description says, and never with a server error.
+//! Generated requests to every route: the REST gateway must respond as its `OpenAPI` description says, and never with a server error.
 //! Afterwards the database is checked: refused requests must not leave anything behind.
 //!
 //! `PARLEY_FUZZ_ROUNDS` sets the number of rounds and `PARLEY_FUZZ_SEED` repeats a run; the test prints the seed.
