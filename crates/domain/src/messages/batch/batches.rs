@@ -1,4 +1,4 @@
-//! Messages as a batched kind: what a writer shard keeps for them.
+//! Messages as a batched kind: the state that a writer shard keeps for them.
 
 use parley_storage::Database;
 use parley_types::id::{AccountId, ConversationId};
