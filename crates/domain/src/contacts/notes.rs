@@ -1,4 +1,4 @@
-//! What members note about contacts.
+//! Notes that members write about contacts.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// A note of a contact; another contact's is not there.
+/// Returns a note about this contact. A note about another contact is reported as not found.
 async fn of_contact(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId, id: NoteId) -> Result<Model> {
     scope::check(db, access, account, contact).await?;
     let row = records::one::<Entity>(db, account, id.0, "note").await?;
@@ -47,7 +47,7 @@ async fn check_contact(db: &impl ConnectionTrait, access: &Access, account: Acco
     records::one::<contact::Entity>(db, account, id.0, "contact").await.map(drop)
 }
 
-/// Notes with their authors.
+/// Adds the authors to notes.
 async fn signed(db: &impl ConnectionTrait, account: AccountId, rows: Vec<Model>) -> Result<Vec<Note>> {
     let agents = load::agents(db, account, rows.iter().filter_map(|row| row.user_id)).await?;
     let sign = |row: Model| Note {
@@ -62,10 +62,10 @@ async fn sign(db: &impl ConnectionTrait, row: Model) -> Result<Note> {
     notes.pop().ok_or_else(|| Error::Internal("a note was lost".to_owned()))
 }
 
-/// Gives the notes of one contact to another.
+/// Moves the notes about one contact to another.
 ///
 /// # Errors
-/// When the database cannot be written.
+/// [`Error::Database`] or [`Error::Unavailable`] if the update fails.
 pub(crate) async fn hand_over(db: &impl ConnectionTrait, account: AccountId, from: ContactId, to: ContactId) -> Result<()> {
     Entity::update_many()
         .col_expr(Column::ContactId, Expr::value(to.0))
@@ -121,7 +121,7 @@ impl ContactNotes {
             .await
     }
 
-    /// One note.
+    /// Returns one note.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -131,7 +131,7 @@ impl ContactNotes {
         sign(self.context.db.read(), row).await
     }
 
-    /// A page of the notes about a contact, newest first.
+    /// Returns a page of the notes about a contact, newest first.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the contact.
@@ -150,7 +150,7 @@ impl ContactNotes {
         })
     }
 
-    /// Changes a note. If the caller is a user, it becomes the author.
+    /// Changes a note. If the caller is a user, that user becomes the author.
     ///
     /// # Errors
     /// [`Error::NotFound`].

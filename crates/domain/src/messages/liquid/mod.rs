@@ -200,7 +200,8 @@ fn drops(conversation: &Conversation, sender: Option<&Sender>, template: &str) -
 }
 
 /// Returns the contact as far as the session may see it, because rendered texts are sent to the session. Anybody can name any e-mail
-/// address, so an unverified session receives only what it submitted itself, not what is stored about the contact with that address.
+/// address, so a session that neither a signature nor a member vouches for receives only what it submitted itself, not what is stored about
+/// the contact with that address.
 fn known_contact(conversation: &Conversation) -> Cow<'_, contact::Model> {
     let (contact, session) = (&conversation.contact.row, &conversation.session);
     if session.is_vouched_for() || !parley_fault::is_on(Protection::VisitorView) {
