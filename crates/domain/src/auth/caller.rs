@@ -289,9 +289,9 @@ impl Caller {
         }
     }
 
-    /// Returns whether the caller can see the secrets of an account, such as the keys that sign the identifiers of contacts. Whoever knows
-    /// these can write as any contact, so only administrators and services that are not limited to inboxes can see them, and only with a
-    /// token that may write.
+    /// Returns whether the caller can see the secrets of an account, such as the keys that sign the identifiers of contacts. A caller who
+    /// knows these can write as any contact, so only administrators and services that are not limited to inboxes can see them, and only
+    /// with a token that may write.
     pub fn sees_secrets(&self, account: AccountId) -> bool {
         self.access(account).is_ok_and(|access| access.administrator().is_ok()) && self.may_write().is_ok()
     }

@@ -52,7 +52,7 @@ pub(crate) fn hash(secret: &str) -> [u8; 32] {
 }
 
 impl Tokens {
-    /// Creates the service with caches of up to `capacity` entries that expire after `life`. A token that another replica revoked may
+    /// Creates the service with caches of up to `capacity` entries that expire after `life`. A token that another replica revoked can
     /// remain valid on this one for up to `life`.
     pub fn new(db: Database, life: Duration, capacity: u64) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Tokens {
     pub async fn authenticate(&self, secret: &str) -> Result<Arc<Caller>> {
         let hash = hash(secret);
         if let Some(caller) = self.cache.get(&hash).await {
-            // A cached token may have expired in the meantime.
+            // A cached token can have expired in the meantime.
             let expired = caller.limits.expires_at.is_some_and(|at| at <= Micros::now());
             return if expired { Err(Error::TokenInvalid) } else { Ok(caller) };
         }

@@ -55,7 +55,7 @@ const IDENTIFIER: &str = "only a caller who sees every inbox of a contact may ch
 /// A contact to create.
 #[derive(Clone, Debug)]
 pub struct NewContact {
-    /// The name; may be empty.
+    /// The name; can be empty.
     pub name: String,
     /// The e-mail address, in lower case.
     pub email: Option<String>,
@@ -69,7 +69,7 @@ pub struct NewContact {
     pub additional_attributes: Map<String, Json>,
     /// Custom attributes, which the account defines.
     pub custom_attributes: Map<String, Json>,
-    /// The URL of the picture; may be empty.
+    /// The URL of the picture; can be empty.
     pub avatar_url: String,
     /// A session to create as well: the inbox, and the source id if the client chose one.
     pub session: Option<(InboxId, Option<String>)>,
@@ -98,8 +98,8 @@ pub struct ContactPatch {
     pub custom_attributes: AttributesPatch,
 }
 
-/// Checks the values that must be unique in the account. Under the row lock no other write can take one in between; the unique indexes are
-/// the final authority.
+/// Checks the values that must be unique in the account. Under the row lock no other write can take one in between; violations that this
+/// check misses are caught by the unique indexes.
 async fn check_unique(write: &Write, access: &Access, row: &contact::Model, except: Option<ContactId>) -> Result<()> {
     use contact::Column;
     let unique = [
@@ -132,7 +132,7 @@ async fn check_unique(write: &Write, access: &Access, row: &contact::Model, exce
             value.is_some() && theirs == value
         };
         if let Some(other) = taken.iter().find(has) {
-            // The caller may be unable to see the other contact, so its id is not revealed.
+            // The caller might be unable to see the other contact, so its id is not revealed.
             if access.contact_inboxes().is_some() {
                 violations.push(Violation::new(field, Rule::Taken, "is that of another contact"));
             } else {

@@ -44,7 +44,7 @@ pub(crate) struct NewSession {
     pub hmac_verified: bool,
     /// The data that the session itself submitted; `None` if a member or a service creates the session.
     pub submitted: Option<Submitted>,
-    /// The contact of which the session's contact may be a duplicate.
+    /// The contact of which the session's contact might be a duplicate.
     pub possible_duplicate: Option<ContactId>,
 }
 

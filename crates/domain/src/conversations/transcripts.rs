@@ -140,7 +140,7 @@ fn subject(id: ConversationId) -> String {
 }
 
 /// Removes the recipient and the text from all e-mails about these conversations, including those that were sent within the last hour. The
-/// rows remain, because they count against the hourly limit. An e-mail that is being sent at this moment may still arrive.
+/// rows remain, because they count against the hourly limit. An e-mail that is being sent at this moment can still arrive.
 ///
 /// # Errors
 /// [`Error::Database`] or [`Error::Unavailable`] if the update fails.

@@ -25,7 +25,7 @@ use crate::{
 const BATCH: u64 = 200;
 
 impl Conversations {
-    /// Reopens the snoozed conversations that are due, a bounded number per call. Returns how many were examined; there may be more.
+    /// Reopens the snoozed conversations that are due, a bounded number per call. Returns how many were examined; there might be more.
     ///
     /// # Errors
     /// [`parley_types::error::Error::Database`] if a query fails; [`parley_types::error::Error::Busy`] if the writer's queue is full.
@@ -60,7 +60,7 @@ impl Conversations {
 async fn wake(write: &mut Write, ids: Vec<ConversationId>) -> Result<()> {
     let account = Arc::clone(write.account());
     for mut conversation in load::conversations(&write.txn, &account, &ids).await? {
-        // Another replica may have been faster, or somebody snoozed it again.
+        // Another replica might have been faster, or somebody might have snoozed it again.
         let due = conversation.row.snoozed_until.is_some_and(|until| until <= write.set.at);
         if due && conversation.row.status == ConversationStatus::Snoozed {
             set_status(&mut write.set, &mut conversation, ConversationStatus::Open, None);

@@ -1,5 +1,5 @@
 //! Custom attributes as SQL expressions. Stored values were never validated against a definition, so a value that does not have the
-//! attribute's type counts as missing: no cast may fail.
+//! attribute's type counts as missing, so that no cast fails.
 
 use parley_storage::Dialect;
 use sea_orm::sea_query::{Alias, Expr, SimpleExpr};

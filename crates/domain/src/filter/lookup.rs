@@ -26,7 +26,7 @@ enum Source {
 const LONGEST: usize = 255;
 
 impl Given<'_> {
-    /// Returns a query of the ids of all resources that may match a condition on a standard attribute, if an index can answer it.
+    /// Returns a query of the ids of all resources that can match a condition on a standard attribute, if an index can answer it.
     pub fn among_standard(&self, kind: Kind, condition: &SimpleExpr) -> Option<SelectStatement> {
         let is_indexed = match kind {
             Kind::Labels => return self.labelled(),
@@ -48,7 +48,7 @@ impl Given<'_> {
         is_indexed.then(|| self.subjects(condition.clone()))
     }
 
-    /// Returns a query of the ids of all resources that may match a condition on a custom attribute, if an index can answer it.
+    /// Returns a query of the ids of all resources that can match a condition on a custom attribute, if an index can answer it.
     pub fn among_custom(&self, definition: &Definition) -> Option<SelectStatement> {
         let key = definition.key.as_str();
         if self.negated() || self.operator == Operator::IsNotPresent || key.chars().count() > LONGEST {
@@ -78,12 +78,12 @@ impl Given<'_> {
         Some(self.or_more(all.clone().and_where(bound).take()))
     }
 
-    /// Adds the resources with more attributes than the table stores: any of them may match.
+    /// Adds the resources with more attributes than the table stores: any of them could match.
     fn or_more(&self, mut found: SelectStatement) -> SelectStatement {
         found.union(UnionType::All, self.values_of(Source::More, "")).take()
     }
 
-    /// Applies the operator, including equality where a stored value may have been truncated.
+    /// Applies the operator, including equality where a stored value could have been truncated.
     fn beside(&self, value: SimpleExpr, with: SimpleExpr) -> SimpleExpr {
         match self.operator {
             IsGreaterThan => value.gte(with),

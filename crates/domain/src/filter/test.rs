@@ -133,7 +133,7 @@ impl Given<'_> {
         }
     }
 
-    /// Compares a custom attribute, which may be missing: a missing value differs from every value.
+    /// Compares a custom attribute, which can be missing: a missing value differs from every value.
     fn compare(&self, expr: SimpleExpr, with: SimpleExpr) -> SimpleExpr {
         match self.operator {
             Operator::NotEqualTo => expr.clone().is_null().or(expr.ne(with)),

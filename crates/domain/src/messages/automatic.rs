@@ -28,7 +28,7 @@ const LATELY: std::time::Duration = std::time::Duration::from_mins(5);
 /// The text of a survey without a configured text, as in Chatwoot.
 const SURVEY: &str = "Please rate the conversation";
 
-/// Returns whether the automatic reply to an incoming message may be a Liquid template.
+/// Returns whether the automatic reply to an incoming message could be a Liquid template.
 pub fn has_template(inbox: &inbox::Model) -> bool {
     let is_template = |on: bool, text: &Option<String>| on && text.as_deref().is_some_and(liquid::is_template);
     is_template(inbox.greeting_enabled, &inbox.greeting_message) || is_template(inbox.working_hours_enabled, &inbox.out_of_office_message)

@@ -71,7 +71,7 @@ impl NewMessage {
 }
 
 impl NewMessage {
-    /// Returns whether the content has to be rendered: messages to the contact may be templates.
+    /// Returns whether the content has to be rendered: messages to the contact can be templates.
     pub fn is_template(&self) -> bool {
         !self.rendered
             && matches!(self.message_type, MessageType::Outgoing | MessageType::Template)

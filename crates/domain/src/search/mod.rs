@@ -66,7 +66,7 @@ pub struct MessageSearch {
 pub struct Found {
     /// The messages, newest first.
     pub messages: Vec<Message>,
-    /// The key after which the next page begins, if there may be one.
+    /// The key after which the next page begins, if there might be one.
     pub next: Option<Key>,
     /// Whether the search covers all messages.
     pub complete: bool,

@@ -108,7 +108,7 @@ pub fn with_ids(account: AccountId, ids: &[Sized]) -> Select<message::Entity> {
 }
 
 /// Restricts a query to the range from the first to the last of the messages that it listed, newest first. This is a range of the primary
-/// key, which planners read in order. For a list of a thousand ids, a planner may choose to read the whole table.
+/// key, which planners read in order. For a list of a thousand ids, a planner could choose to read the whole table.
 pub fn between(query: Select<message::Entity>, listed: &[Sized]) -> Select<message::Entity> {
     let (first, last) = (listed.first(), listed.last());
     query

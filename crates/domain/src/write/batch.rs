@@ -167,7 +167,7 @@ impl<B: BatchStore> WriterShard<B> {
             Ok(counters) => counters,
             Err(error) => return Err((group, error)),
         };
-        // We hold the row lock, so reads outside the transaction are consistent. Use the read pool: every write connection may be waiting
+        // We hold the row lock, so reads outside the transaction are consistent. Use the read pool: every write connection might be waiting
         // for this lock or another, and acquiring one more would deadlock.
         let db = self.db.clone();
         let loaded = async {

@@ -16,7 +16,7 @@ pub struct Call<T> {
     pub account: AccountId,
     /// The idempotency key, if the request has one.
     pub key: Option<IdempotencyKey<T>>,
-    /// The W3C trace context that is stored with the events; may be empty.
+    /// The W3C trace context that is stored with the events; can be empty.
     pub traceparent: String,
 }
 

@@ -106,8 +106,8 @@ impl<B: BatchStore> Writer<B> {
 
     /// Stores the items of a call, together with those of other calls: all of its items, or none.
     ///
-    /// Not cancel safe: if the future is dropped before it completes, the items may still be stored. A call that must not be executed twice
-    /// needs an idempotency key.
+    /// Not cancel safe: if the future is dropped before it completes, the items might still be stored. A call that must not be executed
+    /// twice needs an idempotency key.
     ///
     /// # Errors
     /// [`Error::Busy`] if the queue is full; [`Error::Unavailable`] if the writer is shutting down; otherwise the errors of the rules.
@@ -134,7 +134,7 @@ impl<B: BatchStore> Writer<B> {
         let account = call.account;
         let job: Operation<B> = Box::new(move |shard| {
             Box::pin(async move {
-                // The caller may have gone, but the stored changes remain.
+                // If the caller has gone, the result is dropped, but the stored changes remain.
                 let _ = reply.send(shard.run_operation(call, operation).await);
             })
         });

@@ -36,7 +36,7 @@ impl<B: BatchStore> WriterShard<B> {
     /// Runs an operation and commits its changes.
     ///
     /// # Errors
-    /// The errors of the operation; then nothing is stored. If the commit itself fails, the changes may or may not be stored.
+    /// The errors of the operation; then nothing is stored. If the commit itself fails, it is unknown whether the changes were stored.
     pub(super) async fn run_operation<T, F>(&mut self, call: Call<T>, operation: F) -> Result<Answer<T>>
     where
         T: ResponseSubject + Send + 'static,

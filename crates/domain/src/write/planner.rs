@@ -63,7 +63,7 @@ pub struct BatchSize {
 pub enum Eviction {
     /// Only the changed rows were evicted; the rest of the cache is current.
     Rows,
-    /// The change may affect any number of rows, so the writer must evict the whole account.
+    /// The change can affect any number of rows, so the writer must evict the whole account.
     Account,
 }
 
@@ -139,7 +139,7 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
         stored: &StoredResponses,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Returns whether a call may need a text rendered. If so, the batch is planned again after the missing texts were rendered.
+    /// Returns whether a call might need a text rendered. If so, the batch is planned again after the missing texts were rendered.
     fn may_need_texts(context: &Self::Context, calls: &[BatchCall<Self>]) -> bool;
 
     /// Renders texts on a compute pool, within a bounded time. Texts that are missing in the result are stored unrendered.
@@ -147,7 +147,7 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
 
     /// Plans one call: applies the rules to the rows in `context`, or to those in `planned` if an earlier call of the batch changed them.
     ///
-    /// A call that fails or panics must leave nothing changed, except that reserved ids and uploads may be taken out of `context`.
+    /// A call that fails or panics must leave nothing changed, except that reserved ids and uploads can be taken out of `context`.
     ///
     /// # Errors
     /// The errors of the rules, which become the result of the call.
@@ -177,7 +177,7 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
     fn evict_changed(&mut self, account: AccountId, drafts: &[Draft]) -> Eviction;
 
     /// Evicts the rows that another replica changed, according to its events in the log. An event with neither a conversation nor a contact
-    /// may represent a change of any number of rows. `cached_at` is the time of the last write that the cache reflects.
+    /// can represent a change of any number of rows. `cached_at` is the time of the last write that the cache reflects.
     fn evict_logged(&mut self, account: AccountId, changes: &[ChangedRows], cached_at: Micros) -> Eviction;
 
     /// Evicts all rows of an account.

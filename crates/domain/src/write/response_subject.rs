@@ -11,7 +11,7 @@ use parley_types::id::ContactId;
 /// Represents several contacts, or an unknown one: the erasure of any contact of the account erases the response.
 pub const ANY_CONTACT: ContactId = ContactId(0);
 
-/// The result of a call, whose encoded form may be stored.
+/// The result of a call, whose encoded form is stored if the call has an idempotency key.
 ///
 /// A result that contains data of a contact must name it. For other results, the contact follows from the events of the write.
 pub trait ResponseSubject {

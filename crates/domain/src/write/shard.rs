@@ -86,7 +86,7 @@ impl<B: BatchStore> WriterShard<B> {
         self.planner.evict_account(account);
     }
 
-    /// Completes an eviction by the planner: evicts the whole account if the change may affect any number of rows.
+    /// Completes an eviction by the planner: evicts the whole account if the change can affect any number of rows.
     pub(super) fn finish_eviction(&mut self, account: AccountId, eviction: Eviction) {
         if eviction == Eviction::Account {
             self.evict_account(account);

@@ -13,7 +13,7 @@ use parley_types::id::ConversationId;
 pub struct TextRequest {
     /// The template.
     pub text: String,
-    /// The conversation whose values the template may use.
+    /// The conversation whose values the template can use.
     pub conversation: Conversation,
     /// The sender of the message; `None` for automatic texts.
     pub sender: Option<Sender>,

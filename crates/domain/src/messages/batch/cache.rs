@@ -94,7 +94,7 @@ impl ConversationCache {
                 Subject::ContactSessions(contact) => drop(self.contacts.pop(&(account, contact.contact.row.id))),
                 // These are not cached.
                 Subject::Definition(_) | Subject::CannedResponse(_) | Subject::Note(_) => {}
-                // Any number of cached conversations and contacts may contain it.
+                // Any number of cached conversations and contacts can contain it.
                 Subject::Team(_) | Subject::Label(_) | Subject::Inbox(_) | Subject::Account | Subject::Agent(_) | Subject::AgentBot(_) => {
                     return Eviction::Account;
                 }
@@ -103,7 +103,7 @@ impl ConversationCache {
         Eviction::Rows
     }
 
-    /// Evicts the rows that another replica changed: the conversation and the contact of each of its events. An event with neither may
+    /// Evicts the rows that another replica changed: the conversation and the contact of each of its events. An event with neither can
     /// represent a change of any number of rows.
     pub fn evict_logged(&mut self, account: AccountId, changes: &[ChangedRows], cached_at: Micros) -> Eviction {
         for (conversation, contact) in changes {

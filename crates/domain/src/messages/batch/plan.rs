@@ -22,7 +22,7 @@ use crate::{
     write::{WriteSet, planner::BatchCall},
 };
 
-/// The limit on bytes of attributes that the events of one call may repeat: each message's event contains the attributes of its
+/// The limit on bytes of attributes that the events of one call can repeat: each message's event contains the attributes of its
 /// conversation and contact. A call is planned in one step, because it is stored entirely or not at all, so nothing else would bound that
 /// step.
 const REPEATED_BYTES: usize = 4 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! Liquid templates: outgoing messages and automatic texts may insert values of the contact, the agent, the conversation, the inbox and the
+//! Liquid templates: outgoing messages and automatic texts can insert values of the contact, the agent, the conversation, the inbox and the
 //! account.
 //!
 //! The language is restricted to constructs that cannot grow: no loops, no assignments, no includes, and only filters whose output is about
@@ -43,7 +43,7 @@ use segments::{Fault, literal_name};
 const CONTENT: usize = 150_000;
 /// The maximum number of segments of a path such as `contact.custom_attribute.plan`.
 const DEPTH: usize = 8;
-/// The maximum size of custom attributes, in bytes of JSON, that a template may use. Maps that were stored before maps had a limit may be
+/// The maximum size of custom attributes, in bytes of JSON, that a template can use. Maps that were stored before maps had a limit can be
 /// larger.
 const ATTRIBUTE_BYTES: usize = 256 * 1024;
 
@@ -52,7 +52,7 @@ static MESSAGES: ComputePool = ComputePool::new("template", 2, 256);
 /// Renders the texts that rules send. It is a pool of its own, so that callers cannot fill its queue with their templates.
 static AUTOMATIC: ComputePool = ComputePool::new("automatic text", 2, 64);
 
-/// The maximum time for a caller's templates, including the time in the queue. The deadline of the call may be earlier.
+/// The maximum time for a caller's templates, including the time in the queue. The deadline of the call can be earlier.
 const MESSAGE_BUDGET: Duration = Duration::from_secs(5);
 /// How long a writer shard waits for the automatic texts of a batch. Each takes well below a millisecond, so the wait times out only if the
 /// host is overloaded; then the texts are stored unrendered. The limit is longer in debug builds, because they are slow and test hosts are
@@ -160,7 +160,7 @@ static PARSER: LazyLock<Option<Parser>> = LazyLock::new(|| {
     parser.build().ok()
 });
 
-/// The variables that a template may use, with Chatwoot's names. Custom attributes are omitted if the template does not name them.
+/// The variables that a template can use, with Chatwoot's names. Custom attributes are omitted if the template does not name them.
 fn drops(conversation: &Conversation, sender: Option<&Sender>, template: &str) -> Map<String, Json> {
     let attributes = |attributes: &Json| {
         let named = template.contains("custom_attribute") && json_bytes(attributes) <= ATTRIBUTE_BYTES;
@@ -199,9 +199,9 @@ fn drops(conversation: &Conversation, sender: Option<&Sender>, template: &str) -
     drops
 }
 
-/// Returns the contact as far as the session may see it, because rendered texts are sent to the session. Anybody can name any e-mail
-/// address, so a session that neither a signature nor a member vouches for receives only what it submitted itself, not what is stored about
-/// the contact with that address.
+/// Returns the contact as far as the session is allowed to see it, because rendered texts are sent to the session. Anybody can name any
+/// e-mail address, so a session that neither a signature nor a member vouches for receives only what it submitted itself, not what is
+/// stored about the contact with that address.
 fn known_contact(conversation: &Conversation) -> Cow<'_, contact::Model> {
     let (contact, session) = (&conversation.contact.row, &conversation.session);
     if session.is_vouched_for() || !parley_fault::is_on(Protection::VisitorView) {

@@ -46,8 +46,8 @@ impl Store {
     /// Stores, in one transaction, the plans of those accounts whose head is where the plan expects it, and returns these accounts.
     ///
     /// # Errors
-    /// [`Error::Database`] if a constraint is violated; then nothing is stored. [`Error::Unavailable`] if the connection broke; then the
-    /// plans may or may not be stored.
+    /// [`Error::Database`] if a constraint is violated; then nothing is stored. [`Error::Unavailable`] if the connection broke; then it is
+    /// unknown whether the plans were stored.
     pub async fn store_if_unchanged<'a, B: BatchStore>(&mut self, plans: impl Iterator<Item = &'a Plan<B>>) -> Result<HashSet<AccountId>> {
         let plans: Vec<&Plan<B>> = plans.collect();
         let backend = self.db.backend();

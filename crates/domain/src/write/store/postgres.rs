@@ -65,8 +65,8 @@ impl ShardConnection {
     /// Stores the plans of those accounts whose head is where the plan expects it, and returns these accounts.
     ///
     /// # Errors
-    /// [`Error::Database`] if a constraint is violated; then nothing is stored. [`Error::Unavailable`] if the connection broke; then the
-    /// plans may or may not be stored.
+    /// [`Error::Database`] if a constraint is violated; then nothing is stored. [`Error::Unavailable`] if the connection broke; then it is
+    /// unknown whether the plans were stored.
     pub async fn store<B: BatchStore>(&mut self, plans: &[&Plan<B>], unlocked: bool) -> Result<HashSet<AccountId>> {
         let db = self.db.clone();
         let stored = db

@@ -55,7 +55,7 @@ pub async fn store(connection: &mut PgConnection, plans: &[&Plan<MessageBatches>
 /// Stores the attachments of a plan that was made under the row lock: it updates claimed uploads and inserts new attachments.
 ///
 /// # Errors
-/// As [`store`].
+/// Same as [`store`].
 pub async fn store_attachments(connection: &mut PgConnection, plan: &Plan<MessageBatches>) -> Result<()> {
     if !plan.rows.claims.is_empty() {
         // The text contains only ids that this service allocated.
