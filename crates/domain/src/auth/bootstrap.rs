@@ -71,7 +71,7 @@ fn or_random(text: &str) -> String {
 /// creates the configured platform token if it is new, and returns `None`.
 ///
 /// # Errors
-/// [`BootstrapError`].
+/// [`BootstrapError::TokenFile`] if the random token cannot be written to its file; [`BootstrapError::Write`] if a statement fails.
 pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>, BootstrapError> {
     let txn = db.begin().await?;
     let dialect = db.dialect();

@@ -92,7 +92,7 @@ pub struct Caller {
     pub read_only: bool,
     /// The access of the caller, by account.
     pub accounts: HashMap<AccountId, Access>,
-    /// The limits that every token inherits that is created with this one.
+    /// The limits that every token created with this one inherits.
     pub limits: Limits,
 }
 
@@ -165,8 +165,8 @@ impl Caller {
     /// Returns the caller's access to an account.
     ///
     /// # Errors
-    /// [`Error::NotMember`], also if the account does not exist, so that callers cannot find out which accounts exist;
-    /// [`Error::Suspended`].
+    /// [`Error::NotMember`], also if the account does not exist, so that callers cannot find out which accounts exist; [`Error::Suspended`]
+    /// if the account is suspended.
     pub fn access(&self, account: AccountId) -> Result<&Access> {
         let access = self.accounts.get(&account).ok_or_else(|| self.stranger(account))?;
         match access.status {

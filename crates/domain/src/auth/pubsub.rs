@@ -183,7 +183,7 @@ impl Pubsub {
     ///
     /// # Errors
     /// [`Error::TokenInvalid`] if the pubsub token is unknown or belongs to another user, or if the access token behind it was revoked or
-    /// has expired; [`Error::NotMember`]; [`Error::Suspended`].
+    /// has expired; [`Error::NotMember`] without access to the account; [`Error::Suspended`] if the account is suspended.
     pub async fn subscriber(&self, token: &str, account: Option<AccountId>, user: Option<UserId>) -> Result<PubsubSubscriber> {
         if token.len() > TOKEN_BYTES {
             return Err(Error::TokenInvalid);

@@ -147,7 +147,7 @@ impl Contacts {
     /// Returns a page of the contacts that the caller can see, with their sessions in the caller's inboxes, and their total number if
     /// `query` requests it.
     ///
-    /// # Errors
+    /// [`parley_types::error::Error::NotMember`] without access to the account.
     /// [`parley_types::error::Error::NotMember`].
     pub async fn list(
         &self,
@@ -185,8 +185,8 @@ impl Contacts {
     /// contacts without an e-mail address, phone number and identifier are left out.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Invalid`] for an invalid filter, with its violations in the
-    /// order in which Chatwoot reports them.
+    /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Invalid`] for an invalid
+    /// filter, with its violations in the order in which Chatwoot reports them.
     pub async fn filter(
         &self,
         caller: &Caller,

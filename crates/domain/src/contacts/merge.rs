@@ -49,7 +49,7 @@ impl Contacts {
     ///
     /// # Errors
     /// [`Error::Denied`] for callers who cannot see the whole account, because afterwards verified sessions of either contact can access
-    /// the conversations of the other; [`Error::NotFound`].
+    /// the conversations of the other; [`Error::NotFound`] if one of the contacts does not exist.
     pub async fn merge(&self, call: Call<ContactSessions>, base: ContactId, mergee: ContactId) -> Result<Answer<ContactSessions>> {
         call.caller.administer(call.account)?;
         let files = self.context.files.clone();

@@ -277,8 +277,9 @@ impl Contacts {
     /// Changes a contact. A change of the identifier ends the verification of its sessions, because they proved the previous one.
     ///
     /// # Errors
-    /// [`Error::Taken`]; [`Error::NotFound`], also for a contact that the caller cannot see; [`Error::Denied`] for a change of the
-    /// identifier if the contact has a session in an inbox that the caller cannot see.
+    /// [`Error::Taken`] with every field whose value another contact has; [`Error::NotFound`] if the contact does not exist, also for a
+    /// contact that the caller cannot see; [`Error::Denied`] for a change of the identifier if the contact has a session in an inbox that
+    /// the caller cannot see.
     pub async fn update(&self, call: Call<ContactSessions>, id: ContactId, patch: ContactPatch) -> Result<Answer<ContactSessions>> {
         let access = call.caller.write_access(call.account)?.clone();
         let files = self.context.files.clone();
@@ -348,7 +349,8 @@ impl Contacts {
     /// Deletes a contact with its sessions, conversations, messages and notes, and erases it from the log.
     ///
     /// # Errors
-    /// [`Error::Denied`] for agents; [`Error::NotFound`]; [`Error::Precondition`] while the contact is online.
+    /// [`Error::Denied`] for agents; [`Error::NotFound`] if the contact does not exist; [`Error::Precondition`] while the contact is
+    /// online.
     pub async fn delete(&self, call: Call<()>, id: ContactId) -> Result<Answer<()>> {
         call.caller.administer(call.account)?;
         let files = self.context.files.clone();

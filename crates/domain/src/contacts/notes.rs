@@ -124,7 +124,7 @@ impl ContactNotes {
     /// Returns one note.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`] if the note does not exist, or if it is about another contact.
     pub async fn get(&self, caller: &Caller, account: AccountId, contact: ContactId, id: NoteId) -> Result<Note> {
         let access = caller.access(account)?;
         let row = of_contact(self.context.db.read(), access, account, contact, id).await?;
@@ -153,7 +153,7 @@ impl ContactNotes {
     /// Changes a note. If the caller is a user, that user becomes the author.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`] if the note does not exist, or if it is about another contact.
     pub async fn update(&self, call: Call<Note>, contact: ContactId, id: NoteId, content: Option<String>) -> Result<Answer<Note>> {
         let access = call.caller.write_access(call.account)?.clone();
         self.context
@@ -191,7 +191,7 @@ impl ContactNotes {
     /// Deletes a note.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`] if the note does not exist, or if it is about another contact.
     pub async fn delete(&self, call: Call<()>, contact: ContactId, id: NoteId) -> Result<Answer<()>> {
         let access = call.caller.write_access(call.account)?.clone();
         self.context

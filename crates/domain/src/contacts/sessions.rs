@@ -275,7 +275,7 @@ impl Sessions {
     /// the session submitted instead of the contact.
     ///
     /// # Errors
-    /// [`Error::NotMember`]; [`Error::Database`] if the query fails.
+    /// [`Error::NotMember`] without access to the account; [`Error::Database`] if the query fails.
     pub async fn unopened(
         &self,
         caller: &Caller,

@@ -28,7 +28,8 @@ impl Conversations {
     /// that attachment.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] without access to the inbox.
+    /// [`parley_types::error::Error::NotFound`] if the conversation does not exist; [`parley_types::error::Error::Denied`] without access
+    /// to the inbox.
     pub async fn list_attachments(
         &self,
         caller: &Caller,

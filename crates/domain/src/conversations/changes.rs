@@ -60,8 +60,8 @@ impl Conversations {
     /// Changes a conversation.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] without access to the inbox;
-    /// [`parley_types::error::Error::Invalid`] if the assignee is not a member of the account.
+    /// [`parley_types::error::Error::NotFound`] if the conversation or the team does not exist; [`parley_types::error::Error::Denied`]
+    /// without access to the inbox; [`parley_types::error::Error::Invalid`] if the assignee is not a member of the account.
     pub async fn update(
         &self,
         call: Call<ConversationSummary>,

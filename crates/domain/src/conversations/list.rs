@@ -206,7 +206,8 @@ impl Conversations {
     /// Returns a page of conversations with their newest messages, and counts if `query` requests them.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::NotFound`] if the team does not exist.
+    /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::NotFound`] if the team does
+    /// not exist.
     pub async fn list(&self, caller: &Caller, account: AccountId, query: &ConversationQuery, page: &PageRequest) -> Result<Listed> {
         let access = caller.access(account)?;
         let db = self.context.db.read();

@@ -184,7 +184,7 @@ impl Conversations {
     /// Returns one conversation with its newest messages.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn get(&self, caller: &Caller, account: AccountId, id: ConversationId) -> Result<ConversationSummary> {
         rows::read_summary(self.context.db.read(), caller, account, id).await
     }
@@ -192,7 +192,7 @@ impl Conversations {
     /// Notifies subscribers that somebody started or stopped typing. Returns the head of the log.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn set_typing(&self, caller: &Caller, account: AccountId, id: ConversationId, new: NewTyping) -> Result<Cursor> {
         let access = caller.write_access(account)?;
         let db = self.context.db.read();

@@ -35,7 +35,7 @@ impl Conversations {
     /// Deletes a conversation with its messages.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] for agents.
+    /// [`parley_types::error::Error::NotFound`] if the conversation does not exist; [`parley_types::error::Error::Denied`] for agents.
     pub async fn delete(&self, call: Call<()>, id: ConversationId) -> Result<Answer<()>> {
         call.caller.write_access(call.account)?;
         let caller = Arc::clone(&call.caller);

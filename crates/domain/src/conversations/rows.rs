@@ -58,7 +58,8 @@ pub(crate) async fn summary_of(
 /// Returns a conversation with its newest messages, if the caller can access it.
 ///
 /// # Errors
-/// [`Error::NotMember`]; [`Error::NotFound`]; [`Error::Denied`] without access to its inbox.
+/// [`Error::NotMember`] without access to the account; [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without
+/// access to its inbox.
 pub(crate) async fn read_summary(
     db: &impl sea_orm::ConnectionTrait,
     caller: &Caller,

@@ -33,7 +33,8 @@ impl Conversations {
     /// snoozed conversation reopens.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] without access to the inbox.
+    /// [`parley_types::error::Error::NotFound`] if the conversation does not exist; [`parley_types::error::Error::Denied`] without access
+    /// to the inbox.
     pub async fn update_status(
         &self,
         call: Call<StatusSet>,

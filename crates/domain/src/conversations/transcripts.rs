@@ -64,8 +64,8 @@ impl Transcripts {
     /// Queues an e-mail with the messages of a conversation, without private notes and activity messages.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox; [`Error::Busy`] above the account's hourly limit;
-    /// [`Error::Precondition`] if the server does not send e-mails.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox; [`Error::Busy`] if the
+    /// account has reached its hourly limit; [`Error::Precondition`] if the server does not send e-mails.
     pub async fn send(&self, call: Call<()>, id: ConversationId, email: String) -> Result<Answer<()>> {
         let account = call.account;
         call.caller.write_access(account)?;

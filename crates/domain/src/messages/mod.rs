@@ -103,8 +103,9 @@ impl Messages {
     /// Creates messages: all of them, or none.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`] above a conversation's
-    /// message rate; [`Error::Taken`] for a source id that must be unique; [`Error::Busy`] if the writer's queue is full.
+    /// [`Error::NotFound`] if a conversation does not exist; [`Error::Denied`] without access to its inbox; [`Error::Flood`] if a
+    /// conversation has reached its message rate limit; [`Error::Taken`] for a unique source id that another message has; [`Error::Busy`]
+    /// if the writer's queue is full or too many templates are being rendered.
     pub async fn create(&self, call: Call<Created>, mut items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
         call.caller.write_access(call.account)?;
         resolve_speakers(self.context.db.read(), call.account, items.iter_mut().map(|(_, new)| new)).await?;
@@ -118,7 +119,7 @@ impl Messages {
     /// Returns one message.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn get(&self, caller: &Caller, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<Message> {
         let access = caller.access(account)?;
         if access.reach.is_some() {
@@ -134,7 +135,7 @@ impl Messages {
     /// Returns a page of messages with their conversation.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -178,7 +179,7 @@ impl Messages {
     /// Changes a message's delivery status or content attributes. A status that would move the delivery backwards is ignored.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn update(
         &self,
         call: Call<Message>,
@@ -208,7 +209,7 @@ impl Messages {
     /// Replaces the content of a message with a fixed text.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn delete(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
         self.change(call, conversation, id, |row| {
             row.content = Some(DELETED.to_owned());
@@ -221,7 +222,7 @@ impl Messages {
     /// Marks a message to be delivered again: resets its status to sent and clears its content attributes.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn retry(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
         self.change(call, conversation, id, |row| {
             row.status = MessageStatus::Sent;

@@ -23,9 +23,10 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::Taken`](parley_types::error::Error::Taken) for a unique source id that another message has;
-/// [`Error::Flood`](parley_types::error::Error::Flood); [`Error::Invalid`](parley_types::error::Error::Invalid) for uploads that cannot be
-/// claimed; [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if
-/// a query fails.
+/// [`Error::Flood`](parley_types::error::Error::Flood) if the conversation has reached its message rate limit;
+/// [`Error::Invalid`](parley_types::error::Error::Invalid) for uploads that cannot be claimed;
+/// [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if a query
+/// fails.
 pub async fn prepare_message(write: &Write, conversation: &Conversation, new: &mut NewMessage, messages_per_minute: u32) -> Result<()> {
     let (db, row) = (&write.txn, &conversation.row);
     let recent = flood::recent(db, &[row], write.set.at, messages_per_minute).await?;

@@ -136,7 +136,8 @@ impl Search {
     /// Returns a page of the messages that contain a text.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Busy`] if too many searches are running.
+    /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Busy`] if too many searches
+    /// are running.
     pub async fn messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<Found> {
         let access = caller.access(account)?;
         page.check_key(&[Sort::by_id(true)])?;

@@ -30,8 +30,9 @@ const REPEATED_BYTES: usize = 4 * 1024 * 1024;
 /// Plans the messages of a call in their order. `planned` contains the changes of earlier calls of the batch.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`]; [`Error::Taken`] for a unique
-/// source id that another message has; [`Error::Invalid`] for uploads that cannot be claimed, and for too many messages.
+/// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`] if it has reached its message
+/// rate limit; [`Error::Taken`] for a unique source id that another message has; [`Error::Invalid`] for uploads that cannot be claimed, and
+/// for too many messages.
 pub fn plan_call(
     messages_per_minute: u32,
     context: &mut BatchContext,
