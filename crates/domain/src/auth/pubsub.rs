@@ -245,7 +245,7 @@ impl Pubsub {
         Ok(session.is_some_and(|session| session.hmac_verified))
     }
 
-    /// Records that the owner of a pubsub token is online, unless the token is read-only, and returns everyone who is.
+    /// Records that the owner of a pubsub token is online, unless the token is read-only, and returns everyone who is online.
     ///
     /// # Errors
     /// [`Error::Database`] if a statement fails.

@@ -63,7 +63,7 @@ impl Tokens {
         }
     }
 
-    /// Removes a contact session that changed from the cache.
+    /// Removes a changed contact session from the cache.
     pub(crate) async fn forget_session(&self, session: &ContactSession) {
         let client = &session.client;
         let key = (client.inbox.channel.identifier.clone(), client.row.source_id.clone());

@@ -5,7 +5,7 @@ use parley_storage::Dialect;
 use parley_types::{error::Result, id::AccountId};
 use sea_orm::{Condition, ConnectionTrait};
 
-/// The shortest text that a trigram index can answer.
+/// The minimum number of characters for which a trigram index can be used.
 const TRIGRAM: usize = 3;
 
 /// If at least this many contacts contain the text, scanning the list is faster than using the index and sorting.

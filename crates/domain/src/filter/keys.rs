@@ -24,7 +24,7 @@ pub enum Kind {
     Labels,
     /// A text in this column, compared without regard to letter case.
     Text(&'static str),
-    /// The address of a contact.
+    /// The e-mail address of a contact.
     Email,
     /// The phone number of a contact.
     Phone,

@@ -37,9 +37,9 @@ const MOST_OF_A_KEY: usize = 255;
 /// How a condition is joined with the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joiner {
-    /// Both must hold.
+    /// Both conditions must be true.
     And,
-    /// Either may hold.
+    /// At least one of the conditions must be true.
     Or,
 }
 
@@ -105,7 +105,7 @@ pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> R
                 violations.push(Violation::new(format!("filter.conditions[{nth}].{field}"), rule, description));
             }
         }
-        // AND binds tighter than OR: conditions that AND joins form a group.
+        // AND binds more tightly than OR: conditions that AND joins form a group.
         if condition.joiner == Some(Joiner::Or) {
             any = any.add(std::mem::replace(&mut all, Condition::all()));
             lookups.push(std::mem::take(&mut group));
@@ -120,7 +120,7 @@ pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> R
     Ok(Filter { condition, lookups })
 }
 
-/// A condition, and the query of its index lookup.
+/// A condition, and the query of its index lookup, if there is one.
 type Read = (SimpleExpr, Option<SelectStatement>);
 
 /// Checks the operator, the values and the key, in this order.

@@ -20,9 +20,9 @@ pub enum Display {
     Text,
     /// Numbers, including currencies and percentages.
     Number,
-    /// Days.
+    /// Dates.
     Date,
-    /// Yes or no.
+    /// Booleans.
     Checkbox,
 }
 

@@ -67,13 +67,13 @@ pub async fn catch_up(db: &Database, account: AccountId) -> Result<bool> {
     Ok(false)
 }
 
-/// The accounts that the background job processes.
+/// Selects the accounts that the background job processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behind {
-    /// Those whose index misses anything.
+    /// Accounts with anything left to index.
     AtAll,
-    /// Those whose index misses so much that a search would be slower. The others can wait: a batch of one message costs as many statements
-    /// and disk writes as one of hundreds, and FTS5 has to merge the segments that each batch leaves.
+    /// Accounts with so much left to index that a search would be slower. The others can wait: a batch of one message costs as many
+    /// statements and disk writes as one of hundreds, and FTS5 has to merge the segments that each batch leaves.
     Far,
 }
 

@@ -24,6 +24,6 @@ pub struct MessageBatches {
     pub(super) config: Config,
     pub(super) db: Database,
     pub(super) cache: ConversationCache,
-    /// Conversations that committed batches opened and that have no agent yet.
+    /// Conversations that committed batches opened and that have no assignee yet.
     pub(super) opened: Vec<(AccountId, ConversationId)>,
 }
