@@ -1,4 +1,4 @@
-//! The first account, user, inbox and token of an empty database.
+//! Creates the first account, user, inbox and token in an empty database.
 
 use std::path::{Path, PathBuf};
 
@@ -29,19 +29,19 @@ use crate::{
     },
 };
 
-/// What was made.
+/// The result of the bootstrap.
 #[derive(Clone, Debug)]
 pub struct Bootstrapped {
-    /// Where the administrator's token is.
+    /// How the operator gets the administrator's token.
     pub token: AdministratorToken,
-    /// The first inbox's identifier.
+    /// The public identifier of the first inbox.
     pub inbox_identifier: String,
 }
 
-/// Why an empty database was not filled. Nothing of it was kept.
+/// Why an empty database could not be initialized. Nothing was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
-    /// The random token could not be stored where the operator would find it.
+    /// The random token could not be written to the file where the operator expects it.
     #[error(
         "the database is empty, and the first administrator's token cannot be written to {}: {source}. \
          Set bootstrap.token (PARLEY_BOOTSTRAP_TOKEN or PARLEY_BOOTSTRAP_TOKEN_FILE)", path.display()
@@ -49,10 +49,10 @@ pub enum BootstrapError {
     TokenFile {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The database failed.
+    /// A query or statement failed.
     #[error(transparent)]
     Write(#[from] Error),
 }
@@ -67,11 +67,11 @@ fn or_random(text: &str) -> String {
     if text.is_empty() { secret() } else { text.to_owned() }
 }
 
-/// Fills an empty database, alone among all replicas. All or nothing. On any other database it creates the configured platform token if it
-/// is new, and returns none.
+/// Initializes an empty database, under a lock that all replicas share: either everything is created, or nothing. For any other database,
+/// creates the configured platform token if it is new, and returns `None`.
 ///
 /// # Errors
-/// [`BootstrapError`].
+/// [`BootstrapError::TokenFile`] if the random token cannot be written to its file; [`BootstrapError::Write`] if a statement fails.
 pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>, BootstrapError> {
     let txn = db.begin().await?;
     let dialect = db.dialect();
@@ -137,7 +137,7 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>,
     let token = match &config.token_file {
         _ if !config.token.is_empty() => AdministratorToken::Given,
         None => AdministratorToken::Generated(secret),
-        // Before the commit: after it, a token that is stored nowhere would lock the operator out of the database.
+        // Before the commit: otherwise a token that could not be written anywhere would lock the operator out of the database.
         Some(path) => {
             let written = store_token(path, &secret).await;
             written.map_err(|source| BootstrapError::TokenFile {
@@ -151,7 +151,8 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>,
     Ok(Some(Bootstrapped { token, inbox_identifier }))
 }
 
-/// Writes the token into a new file that only its owner may read. A file that is there is of a start that did not come to its commit.
+/// Writes the token to a new file that only its owner can read. Replaces an existing file, which a start left behind that did not reach its
+/// commit.
 async fn store_token(path: &Path, secret: &str) -> std::io::Result<()> {
     use tokio::io::AsyncWriteExt as _;
 

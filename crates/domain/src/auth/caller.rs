@@ -1,4 +1,4 @@
-//! Who calls, and what that caller may do in which account.
+//! Callers, and what each may do in which account.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,109 +15,109 @@ use parley_types::{
     time::Micros,
 };
 
-/// Whom a token speaks for.
+/// The identity that a token authenticates.
 #[derive(Clone, Debug)]
 pub enum Principal {
     /// A user.
     User(Arc<user::Model>),
-    /// A program in one account.
+    /// A program, in one account.
     Service {
-        /// What the token was made for.
+        /// The name of the token.
         name: String,
     },
     /// The operator.
     Platform,
     /// A bot.
     AgentBot(Arc<agent_bot::Model>),
-    /// A contact, by a session of its own.
+    /// A contact, through one of its sessions.
     Contact {
-        /// The contact; 0 before there is a session.
+        /// The contact; 0 before a session exists.
         id: ContactId,
-        /// Its name.
+        /// The contact's name.
         name: String,
     },
-    /// Parley itself, which no token speaks for.
+    /// Parley itself, which has no token.
     Parley,
 }
 
-/// What a caller may do in one account.
+/// The access of a caller to one account.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// As what.
+    /// The role.
     pub role: Role,
-    /// In which inboxes, if not in all.
+    /// The inboxes that the caller is limited to; `None` means all.
     pub inboxes: Option<Vec<InboxId>>,
-    /// Whether the account may be used.
+    /// The status of the account.
     pub status: AccountStatus,
-    /// To which teams it belongs.
+    /// The teams that the caller belongs to.
     pub teams: Vec<TeamId>,
-    /// Which contacts it sees.
+    /// Which contacts the caller can see.
     pub contacts: ContactScope,
-    /// The user as the account sees it, if the caller is one.
+    /// The user with the name and address of its membership, if the caller is a user.
     pub person: Option<Arc<user::Model>>,
-    /// Which conversations a contact's session reaches; none for all other callers, who go by inboxes.
+    /// Which conversations a contact session can access; `None` for all other callers, whose access depends on inboxes.
     pub reach: Option<Reach>,
 }
 
-/// Which contacts a caller sees. Agents see all of them, as in Chatwoot, whatever their inboxes are; a service that is limited to inboxes
-/// is somebody else's program, and sees only those that it can have something to do with.
+/// Which contacts a caller can see. As in Chatwoot, agents see all contacts, regardless of their inboxes. A service that is limited to
+/// inboxes is a third party's program, so it sees only contacts that use these inboxes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ContactScope {
-    /// All of the account.
+    /// All contacts of the account.
     #[default]
     Account,
-    /// Those with a session in one of the caller's inboxes; all of the account for a caller who is not limited to inboxes.
+    /// Contacts with a session in one of the caller's inboxes; all contacts if the caller is not limited to inboxes.
     Inboxes,
-    /// As [`Self::Inboxes`], and of the log only the events that are about such an inbox: an agent bot.
+    /// Same as [`Self::Inboxes`], and only those events of the log that are about such an inbox. For agent bots.
     Conversations,
 }
 
-/// Which conversations a contact's session reaches.
+/// The conversations that a contact session can access.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
-    /// Those of this session.
+    /// The session, whose own conversations it can access.
     pub session: ContactInboxId,
-    /// And, once it is verified, those of these sessions of its contact, in all inboxes.
+    /// If the session is verified: other sessions of its contact, in any inbox, whose conversations it can access too.
     pub others: Vec<ContactInboxId>,
 }
 
-/// A caller whose token was good a moment ago.
+/// An authenticated caller. Its token was valid when it was looked up, possibly some seconds ago.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Its token.
+    /// The caller's token.
     pub token: TokenId,
-    /// Whom the token speaks for.
+    /// The identity that the token authenticates.
     pub principal: Principal,
-    /// Whether it may only read.
+    /// Whether the token is read-only.
     pub read_only: bool,
-    /// What it may do, by account.
+    /// The access of the caller, by account.
     pub accounts: HashMap<AccountId, Access>,
-    /// The limits that every credential inherits which is made with this one.
+    /// The limits that every token created with this one inherits.
     pub limits: Limits,
 }
 
-/// The limits of a token, beside those of whom it speaks for.
+/// The limits of a token, in addition to the permissions of its principal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// The one account it is good for; none: all of its owner's.
+    /// The only account that the token is valid for; `None` means all accounts of its principal.
     pub account: Option<AccountId>,
-    /// When it expires; none: never.
+    /// When the token expires; `None` means never.
     pub expires_at: Option<Micros>,
 }
 
 const ROLE: &str = "only an administrator may do this";
-/// Why a read-only token is refused.
+/// The error text for a write with a read-only token.
 pub const READ_ONLY: &str = "the token may only read";
 const INBOX: &str = "the caller is no member of this inbox";
 const VOUCH: &str = "only a caller who sees every inbox may mark a session as verified";
-/// Why everyone but the operator is refused.
+/// The error text for a call that only the operator may make.
 pub const PLATFORM: &str = "only a platform token may do this";
-/// Why the operator is refused.
+/// The error text for a call of the operator inside an account.
 pub const OPERATOR: &str = "a platform token sees nothing inside of accounts";
-/// Why a bot is refused.
+/// The error text for a call that a bot may not make.
 pub const BOT: &str = "a bot may not make this call";
 
-/// As lines of the log name it: without names of people.
+/// Formats the caller for log lines, without names of people.
 impl std::fmt::Display for Caller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.principal {
@@ -132,7 +132,8 @@ impl std::fmt::Display for Caller {
 }
 
 impl Caller {
-    /// Parley itself, for what it does by its own rules. It may enter no account: its verbs ask for no access.
+    /// Returns Parley itself as a caller, for operations that it performs by its own rules. It has access to no account: these operations
+    /// do not check access.
     pub fn parley() -> Self {
         Self {
             token: TokenId(0),
@@ -143,10 +144,11 @@ impl Caller {
         }
     }
 
-    /// Requires a token that may change something. Every call that changes something passes this, be it of an account or the caller's own.
+    /// Checks that the token may write. Every call that changes something makes this check, whether it changes an account or the caller's
+    /// own data.
     ///
     /// # Errors
-    /// [`Error::Denied`] for a token that may only read.
+    /// [`Error::Denied`] for a read-only token.
     pub fn may_write(&self) -> Result<()> {
         if self.read_only && parley_fault::is_on(Protection::ReadOnly) {
             Err(Error::Denied(READ_ONLY))
@@ -155,15 +157,16 @@ impl Caller {
         }
     }
 
-    /// Whether it is Parley itself: its events have no actor.
+    /// Returns whether the caller is Parley itself, whose events have no actor.
     pub fn is_parley(&self) -> bool {
         matches!(self.principal, Principal::Parley)
     }
 
-    /// What the caller may do in an account.
+    /// Returns the caller's access to an account.
     ///
     /// # Errors
-    /// [`Error::NotMember`] also when there is no such account, so that nobody learns which exist; [`Error::Suspended`].
+    /// [`Error::NotMember`], also if the account does not exist, so that callers cannot find out which accounts exist; [`Error::Suspended`]
+    /// if the account is suspended.
     pub fn access(&self, account: AccountId) -> Result<&Access> {
         let access = self.accounts.get(&account).ok_or_else(|| self.stranger(account))?;
         match access.status {
@@ -181,16 +184,16 @@ impl Caller {
         }
     }
 
-    /// As [`Caller::access`], for a call that changes something.
+    /// Same as [`Caller::access`], for calls that change something.
     ///
     /// # Errors
-    /// [`Error::Denied`] for a token that may only read.
+    /// [`Error::Denied`] for a read-only token.
     pub fn write_access(&self, account: AccountId) -> Result<&Access> {
         let access = self.access(account)?;
         self.may_write().map(|()| access)
     }
 
-    /// As [`Caller::write_access`], for administrators.
+    /// Same as [`Caller::write_access`], for administrators only.
     ///
     /// # Errors
     /// [`Error::Denied`] for agents.
@@ -203,11 +206,11 @@ impl Caller {
         }
     }
 
-    /// As [`Caller::write_access`], for callers who may mark a session as verified: those who may read everything that it reaches then,
-    /// which are administrators and services without a list of inboxes.
+    /// Same as [`Caller::write_access`], for callers who may mark a session as verified. These are the callers who can read everything that
+    /// a verified session can access: administrators, and services that are not limited to inboxes.
     ///
     /// # Errors
-    /// [`Error::Denied`] for agents, bots and limited services, and for a token that may only read.
+    /// [`Error::Denied`] for agents, bots and limited services, and for a read-only token.
     pub fn vouch(&self, account: AccountId) -> Result<()> {
         let access = self.write_access(account)?;
         if access.administrator().is_ok() || !parley_fault::is_on(Protection::Vouching) {
@@ -217,11 +220,12 @@ impl Caller {
         }
     }
 
-    /// As [`Caller::administer`], for a change of something that every member may see: who may not change it is told first if `look` does not
-    /// find it. An administrator learns that from the write, which a request that comes again does not reach.
+    /// Same as [`Caller::administer`], for a change of something that every member can see. For callers who must not change it, the error
+    /// of `look` takes precedence, such as that it does not exist. For administrators, only the write reports that, so a repetition of a
+    /// successful request receives the stored response instead.
     ///
     /// # Errors
-    /// What `look` returns; [`Error::Denied`] for agents.
+    /// The errors of `look`; [`Error::Denied`] for agents.
     pub async fn administer_seen<T>(&self, account: AccountId, look: impl Future<Output = Result<T>>) -> Result<()> {
         self.access(account)?;
         match self.administer(account) {
@@ -230,7 +234,7 @@ impl Caller {
         }
     }
 
-    /// As [`Caller::administer`], and platform tokens, which stand above accounts.
+    /// Same as [`Caller::administer`], and also allows platform tokens, which are not limited to accounts.
     ///
     /// # Errors
     /// [`Error::Denied`] for agents.
@@ -242,13 +246,13 @@ impl Caller {
         }
     }
 
-    /// Requires a caller who may open a consumer of the account: an administrator, or a service without a list of inboxes. A consumer's
-    /// position covers the whole account, so a caller who sees less would commit events that it never received. For the same reason an agent
-    /// bot may open the one that is its own and no other.
+    /// Checks that the caller may open a consumer of the account: an administrator, or a service that is not limited to inboxes. The
+    /// position of a consumer covers the whole account, so a caller who sees less would commit events that it never received. For the same
+    /// reason, an agent bot may open only its own consumer.
     ///
     /// # Errors
-    /// [`Error::Denied`] for agents, for services limited to inboxes, and for a token that may only read; [`Error::Invalid`] for a bot and
-    /// another consumer.
+    /// [`Error::Denied`] for agents, for services limited to inboxes, and for a read-only token; [`Error::Invalid`] if a bot opens a
+    /// consumer other than its own.
     pub fn consume(&self, account: AccountId, consumer: &str) -> Result<()> {
         let access = self.write_access(account)?;
         if let Principal::AgentBot(bot) = &self.principal {
@@ -268,12 +272,12 @@ impl Caller {
         }
     }
 
-    /// Whether it is the operator.
+    /// Returns whether the caller is the operator.
     pub fn is_platform(&self) -> bool {
         matches!(self.principal, Principal::Platform)
     }
 
-    /// Asks for the operator.
+    /// Checks that the caller is the operator.
     ///
     /// # Errors
     /// [`Error::Denied`] for everybody else.
@@ -285,13 +289,14 @@ impl Caller {
         }
     }
 
-    /// Whether the caller may see the secrets of an account, such as the keys that sign contacts' identifiers: who has them can write as
-    /// anybody, so only administrators and services without a list of inboxes may, and no token that may only read.
+    /// Returns whether the caller can see the secrets of an account, such as the keys that sign the identifiers of contacts. A caller who
+    /// knows these can write as any contact, so only administrators and services that are not limited to inboxes can see them, and only
+    /// with a token that may write.
     pub fn sees_secrets(&self, account: AccountId) -> bool {
         self.access(account).is_ok_and(|access| access.administrator().is_ok()) && self.may_write().is_ok()
     }
 
-    /// The user, if the caller is one.
+    /// Returns the user, if the caller is one.
     pub fn user(&self) -> Option<&Arc<user::Model>> {
         match &self.principal {
             Principal::User(user) => Some(user),
@@ -299,18 +304,18 @@ impl Caller {
         }
     }
 
-    /// The user as an account sees it, if the caller is one: what other members and contacts are shown.
+    /// Returns the user with the name and address of its membership, which other members and contacts are shown, if the caller is a user.
     pub fn person(&self, account: AccountId) -> Option<&Arc<user::Model>> {
         let access = self.accounts.get(&account);
         access.and_then(|access| access.person.as_ref()).or_else(|| self.user())
     }
 
-    /// The user's id, if the caller is one.
+    /// Returns the user's id, if the caller is a user.
     pub fn user_id(&self) -> Option<UserId> {
         self.user().map(|user| user.id)
     }
 
-    /// The bot, if the caller is one.
+    /// Returns the bot, if the caller is one.
     pub fn agent_bot(&self) -> Option<&Arc<agent_bot::Model>> {
         match &self.principal {
             Principal::AgentBot(bot) => Some(bot),
@@ -318,7 +323,7 @@ impl Caller {
         }
     }
 
-    /// The caller as events and activity lines of an account name it.
+    /// Returns the caller as the actor that events and activity messages of an account name.
     pub fn actor(&self, account: AccountId) -> Actor {
         match &self.principal {
             Principal::User(user) => Actor {
@@ -356,7 +361,7 @@ impl Caller {
 }
 
 impl Access {
-    /// Asks for an administrator's role, for what only administrators read.
+    /// Checks that the caller is an administrator, for data that only administrators may read.
     ///
     /// # Errors
     /// [`Error::Denied`] for agents.
@@ -368,18 +373,18 @@ impl Access {
         }
     }
 
-    /// Asks for an inbox.
+    /// Checks that the caller can access an inbox.
     ///
     /// # Errors
-    /// [`Error::Denied`] when the caller does not work in it.
+    /// [`Error::Denied`] if the caller is not a member of the inbox.
     pub fn inbox(&self, inbox: InboxId) -> Result<()> {
         if self.sees(inbox) { Ok(()) } else { Err(Error::Denied(INBOX)) }
     }
 
-    /// Asks for a conversation: by its inbox, or, for a contact, by its session.
+    /// Checks that the caller can access a conversation: by its inbox, or, for a contact session, by its session.
     ///
     /// # Errors
-    /// [`Error::Denied`] when the caller does not work in its inbox; [`Error::NotFound`] for somebody else's.
+    /// [`Error::Denied`] if the caller is not a member of its inbox; [`Error::NotFound`] if a contact session cannot access it.
     pub fn conversation(&self, row: &conversation::Model) -> Result<()> {
         match &self.reach {
             None => self.inbox(row.inbox_id),
@@ -389,7 +394,7 @@ impl Access {
         }
     }
 
-    /// The inboxes of which a contact must have a session to be seen; absent: all contacts are seen.
+    /// Returns the inboxes in one of which a contact must have a session to be visible; `None` if all contacts are visible.
     pub fn contact_inboxes(&self) -> Option<&[InboxId]> {
         match self.contacts {
             ContactScope::Account => None,
@@ -399,7 +404,7 @@ impl Access {
         }
     }
 
-    /// Whether the caller works in an inbox.
+    /// Returns whether the caller can access an inbox.
     pub fn sees(&self, inbox: InboxId) -> bool {
         self.inboxes.as_ref().is_none_or(|inboxes| inboxes.contains(&inbox))
     }

@@ -1,4 +1,4 @@
-//! Login links: a secret that is good once and for minutes, for a token of its user.
+//! Login links: a secret that is valid once and for a few minutes, and is redeemed for a token of its user.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,19 +18,19 @@ use crate::{
     context::Context,
 };
 
-/// How long a link is good, as Chatwoot has it.
+/// How long a login link is valid, as in Chatwoot.
 const LINK_LIFE: Duration = Duration::from_mins(5);
-/// How long a token is good that somebody logged in with.
+/// How long the token that a link is redeemed for is valid.
 const TOKEN_LIFE: Duration = Duration::from_hours(24);
 
-/// A link that was made.
+/// A new login link.
 #[derive(Clone, Debug)]
 pub struct NewLogin {
-    /// The address of its user.
+    /// The e-mail address of its user.
     pub email: String,
-    /// Its secret, which is kept nowhere.
+    /// The secret, of which only a hash is stored.
     pub secret: String,
-    /// Until when it is good.
+    /// When the link expires.
     pub expires_at: Micros,
 }
 
@@ -60,7 +60,6 @@ impl Logins {
         let now = Micros::now();
         let old = login::Entity::delete_many().filter(login::Column::ExpiresAt.lte(now));
         old.exec(db).await?;
-        // Neither the link nor the token that it is redeemed for outlives the caller's token.
         let end = caller.limits.expires_at;
         let lifetime = now.plus(LINK_LIFE);
         let (secret, expires_at) = (long_secret(), end.map_or(lifetime, |end| end.min(lifetime)));

@@ -1,4 +1,4 @@
-//! Who calls: tokens, logins, callers and what they may do.
+//! Authentication and authorization: tokens, logins, and callers with their access.
 
 pub mod bootstrap;
 pub mod caller;

@@ -29,19 +29,19 @@ use crate::{
     people::presence::Presence,
 };
 
-/// The key that signs users' pubsub tokens.
+/// The name of the key that signs the pubsub tokens of users.
 const KEY: &str = "pubsub_tokens";
 
-/// Entries of a list of users or contacts that are online, at most.
+/// The maximum number of rows that a list of online users or contacts reads.
 const LISTED: u64 = 1000;
 
-/// Maximum length of a pubsub token in bytes. Actual tokens are much shorter.
+/// The maximum length of a pubsub token in bytes. Actual tokens are much shorter.
 const TOKEN_BYTES: usize = 255;
 
 /// The holder of a valid pubsub token: a user or a contact session.
 #[derive(Clone, Debug)]
 pub struct PubsubSubscriber {
-    /// The user or the contact as a caller.
+    /// The user or the contact, as a caller.
     pub caller: Arc<Caller>,
     /// The account whose events it receives.
     pub account: AccountId,
@@ -55,37 +55,37 @@ pub struct PubsubSubscriber {
 pub struct Present {
     /// The head of the log.
     pub head: Cursor,
-    /// The availability of members by id.
+    /// The availability of members by user id.
     pub users: BTreeMap<UserId, Availability>,
-    /// Contacts; empty if the subscriber is a contact session.
+    /// The contacts that are online; empty if the subscriber is a contact session.
     pub contacts: Vec<ContactId>,
 }
 
 impl PubsubSubscriber {
-    /// The contact, if the subscriber is a contact session.
+    /// Returns the contact, if the subscriber is a contact session.
     pub fn contact(&self) -> Option<ContactId> {
         self.contact
     }
 
-    /// The same contact session as a subscriber of a contact that it belonged to between two merges.
+    /// Returns the same contact session as a subscriber of a contact that it belonged to between two merges.
     #[must_use]
     pub fn as_contact(mut self, contact: ContactId) -> Self {
         self.contact = self.contact.and(Some(contact));
         self
     }
 
-    /// The contact session, if the subscriber is one.
+    /// Returns the contact session, if the subscriber is one.
     pub fn session(&self) -> Option<ContactInboxId> {
         self.visitor.as_ref().map(|visitor| visitor.client.row.id)
     }
 
-    /// The row of the contact session when the token was last verified.
+    /// Returns the row of the contact session as of the last verification of its token.
     pub fn session_row(&self) -> Option<&contact_inbox::Model> {
         self.visitor.as_ref().map(|visitor| &visitor.client.row)
     }
 
-    /// Whether the subscriber receives what happens in a conversation of this session and contact. A contact session receives its own
-    /// conversations and, if both sessions are verified, those of other sessions of the same contact. A user receives all.
+    /// Returns whether the subscriber receives the events of a conversation of this session and contact. A contact session receives those
+    /// of its own conversations and, if both sessions are verified, those of other sessions of the same contact. A user receives all.
     pub fn receives(&self, session: ContactInboxId, contact: ContactId, verified: bool) -> bool {
         let own = |row: &contact_inbox::Model| row.id == session || verified && row.hmac_verified && self.contact == Some(contact);
         self.session_row().is_none_or(own)
@@ -96,7 +96,7 @@ impl PubsubSubscriber {
 #[derive(Clone, Debug)]
 pub struct Pubsub {
     context: Arc<Context>,
-    /// Signs the pubsub tokens of users. Read from the database when it is first needed.
+    /// The key that signs the pubsub tokens of users, read from the database on first use.
     key: Arc<OnceCell<[u8; 32]>>,
 }
 
@@ -108,8 +108,8 @@ impl Pubsub {
         }
     }
 
-    /// The pubsub token derived from the caller's token: it grants the same access and becomes invalid together with it. Returns the same
-    /// token until it is rotated.
+    /// Returns the pubsub token derived from the caller's token: it grants the same access and becomes invalid together with it. Returns
+    /// the same token until it is rotated.
     ///
     /// # Errors
     /// [`Error::TokenInvalid`] if the caller's token no longer exists.
@@ -123,7 +123,7 @@ impl Pubsub {
         Ok(format!("{}.{}", row.id, hex::encode(mac)))
     }
 
-    /// The MAC over a token's id and its pubsub generation, which each rotation increments.
+    /// Returns the MAC of a token's id and its pubsub generation, which each rotation increments.
     async fn mac(&self, row: &token::Model) -> Result<Hmac<Sha256>> {
         let key = self.key.get_or_try_init(|| secrets::key(&self.context.db, KEY)).await?;
         let mac = Hmac::<Sha256>::new_from_slice(key);
@@ -183,7 +183,7 @@ impl Pubsub {
     ///
     /// # Errors
     /// [`Error::TokenInvalid`] if the pubsub token is unknown or belongs to another user, or if the access token behind it was revoked or
-    /// has expired; [`Error::NotMember`]; [`Error::Suspended`].
+    /// has expired; [`Error::NotMember`] without access to the account; [`Error::Suspended`] if the account is suspended.
     pub async fn subscriber(&self, token: &str, account: Option<AccountId>, user: Option<UserId>) -> Result<PubsubSubscriber> {
         if token.len() > TOKEN_BYTES {
             return Err(Error::TokenInvalid);
@@ -199,7 +199,7 @@ impl Pubsub {
             let mut visitor = PublicInboxes::new(&self.context)
                 .session(&inbox.channel.identifier, &row.source_id)
                 .await?;
-            // The session is cached for some seconds. It may belong to another contact by now, or no longer be verified.
+            // Sessions are cached for some seconds. In the meantime, this one might have moved to another contact or lost its verification.
             if visitor.client.row != row {
                 self.context.tokens.forget_session(&visitor).await;
                 visitor = PublicInboxes::new(&self.context)
@@ -225,7 +225,7 @@ impl Pubsub {
         })
     }
 
-    /// Whether a subscriber receives what happens in a conversation.
+    /// Returns whether a subscriber receives the events of a conversation.
     ///
     /// # Errors
     /// [`Error::Database`] if a query fails.
@@ -240,12 +240,12 @@ impl Pubsub {
         if receives(false) || !receives(true) {
             return Ok(receives(false));
         }
-        // A conversation of another session of the contact: received only if that session is verified, too.
+        // The conversation belongs to another session of the contact: it is received only if that session is verified, too.
         let session = contact_inbox::Entity::find_by_id(row.contact_inbox_id).one(db).await?;
         Ok(session.is_some_and(|session| session.hmac_verified))
     }
 
-    /// Records that the owner of a pubsub token is online, unless the token is read-only, and returns everyone who is.
+    /// Records that the owner of a pubsub token is online, unless the token is read-only, and returns everyone who is online.
     ///
     /// # Errors
     /// [`Error::Database`] if a statement fails.
@@ -271,7 +271,7 @@ impl Pubsub {
         self.list_present(subscriber).await
     }
 
-    /// Users and contacts that are online, as far as the subscriber may know of them.
+    /// Returns the users and contacts that are online, as far as the subscriber may know of them.
     ///
     /// # Errors
     /// [`Error::Database`] if a query fails.

@@ -1,13 +1,13 @@
-//! Keys of the installation that sign what it hands out. All replicas share them; the first one to need a key makes it.
+//! The installation's signing keys. All replicas share them; the first one that needs a key creates it.
 
 use parley_storage::{Database, entity::secret};
 use parley_types::error::{Error, Result};
 use sea_orm::{EntityTrait, Set, sea_query::OnConflict};
 
-/// A key of 32 random bytes, by its name in `secrets`.
+/// Returns a key of 32 random bytes by its name in the table `secrets`.
 ///
 /// # Errors
-/// [`Error::Internal`] for a stored key of another length; [`Error::Database`] and [`Error::Unavailable`] while the database is away.
+/// [`Error::Internal`] if the stored key has another length; [`Error::Database`] or [`Error::Unavailable`] if a statement fails.
 pub async fn key(db: &Database, name: &str) -> Result<[u8; 32]> {
     let fresh = secret::ActiveModel {
         name: Set(name.to_owned()),

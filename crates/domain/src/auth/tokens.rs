@@ -1,4 +1,4 @@
-//! Tokens: who a secret speaks for, and listing and revoking them.
+//! Tokens: authenticating, listing and revoking them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -31,28 +31,29 @@ mod create;
 
 pub use create::{NewToken, create_offline, insert};
 
-/// Looks tokens up through a small cache with a bounded life, and makes them.
+/// Authenticates tokens through a cache with a bounded lifetime, and manages them.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     db: Database,
     cache: Cache<[u8; 32], Arc<Caller>>,
-    /// Hashes that were good when they were looked up last.
+    /// The hashes of tokens that were valid when they were last looked up.
     good: Cache<[u8; 32], ()>,
     /// Authenticated contact sessions, by the public identifier of the inbox and their source id.
     pub(crate) sessions: Cache<(String, String), Arc<ContactSession>>,
 }
 
-/// How long a token counts as known to be good, so that the failed authentications of others do not keep it out.
+/// How long a token counts as known to be valid. A caller with a known token is not blocked by the failed authentications of others from
+/// the same address.
 const REMEMBERED: Duration = Duration::from_hours(1);
 
-/// What is stored of a secret.
+/// Returns the hash that is stored instead of a secret.
 pub(crate) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
 impl Tokens {
-    /// Keeps what it looked up for `life`, at most `capacity` callers. A revoked token is good for at most that long on
-    /// another replica.
+    /// Creates the service with caches of up to `capacity` entries that expire after `life`. A token that another replica revoked can
+    /// remain valid on this one for up to `life`.
     pub fn new(db: Database, life: Duration, capacity: u64) -> Self {
         Self {
             db,
@@ -62,37 +63,37 @@ impl Tokens {
         }
     }
 
-    /// Removes a contact session that changed from the cache.
+    /// Removes a changed contact session from the cache.
     pub(crate) async fn forget_session(&self, session: &ContactSession) {
         let client = &session.client;
         let key = (client.inbox.channel.identifier.clone(), client.row.source_id.clone());
         self.sessions.invalidate(&key).await;
     }
 
-    /// Who a secret speaks for.
+    /// Authenticates a caller by the secret of its token.
     ///
     /// # Errors
-    /// [`Error::TokenInvalid`] when it is unknown, expired or revoked.
+    /// [`Error::TokenInvalid`] if the token is unknown, expired or revoked.
     pub async fn authenticate(&self, secret: &str) -> Result<Arc<Caller>> {
         let hash = hash(secret);
         if let Some(caller) = self.cache.get(&hash).await {
-            // The cache may hold a token longer than the token lasts.
+            // A cached token can have expired in the meantime.
             let expired = caller.limits.expires_at.is_some_and(|at| at <= Micros::now());
             return if expired { Err(Error::TokenInvalid) } else { Ok(caller) };
         }
-        // Concurrent calls with one token look it up once.
+        // Concurrent calls with the same token look it up only once.
         self.cache
             .try_get_with(hash, self.look_up(hash))
             .await
             .map_err(|error| error.as_ref().clone())
     }
 
-    /// Whether a secret was good within the last hour.
+    /// Returns whether a secret was valid within the last hour.
     pub async fn was_good(&self, secret: &str) -> bool {
         self.good.get(&hash(secret)).await.is_some()
     }
 
-    /// As [`Self::was_good`], without waiting.
+    /// Same as [`Self::was_good`], without waiting.
     pub fn is_known(&self, secret: &str) -> bool {
         self.good.contains_key(&hash(secret))
     }
@@ -108,10 +109,10 @@ impl Tokens {
         Ok(caller)
     }
 
-    /// The caller that a stored token speaks for, within the token's limits.
+    /// Returns the caller that a stored token authenticates, within the token's limits.
     ///
     /// # Errors
-    /// [`Error::TokenInvalid`] when it is expired or revoked, or whom it speaks for is gone.
+    /// [`Error::TokenInvalid`] if it is expired or revoked, or if its principal no longer exists.
     pub(crate) async fn caller(&self, token: token::Model) -> Result<Arc<Caller>> {
         let db = self.db.read();
         if token.revoked_at.is_some() || token.expires_at.is_some_and(|at| at <= Micros::now()) {
@@ -146,16 +147,17 @@ impl Tokens {
         }))
     }
 
-    /// Forgets what was looked up: memberships or users changed here.
+    /// Clears the caches of callers and sessions, because a membership, a user or another source of access has changed.
     pub fn forget(&self) {
         self.cache.invalidate_all();
         self.sessions.invalidate_all();
     }
 
-    /// Lists tokens, newest first: of an account, or the caller's own, of which a token limited to an account sees those of that account.
+    /// Lists the tokens of an account, or the caller's own, newest first. If the caller's token is limited to an account, only tokens of
+    /// that account are listed.
     ///
     /// # Errors
-    /// [`Error::Denied`].
+    /// [`Error::Denied`] if the caller may not list them.
     pub async fn list(&self, caller: &Caller, account: Option<AccountId>, page: &PageRequest) -> Result<Page<token::Model>> {
         let mut query = token::Entity::find();
         if let Some(account) = account {
@@ -173,11 +175,11 @@ impl Tokens {
         page::rows(self.db.read(), token::Entity::find(), token::Column::Id, |row| row.id.0, ids).await
     }
 
-    /// Revokes a token. Doing so twice is the same as once. A token limited to an account revokes only tokens with the same limit.
+    /// Revokes a token. Revoking it again has no effect. A token that is limited to an account can revoke only tokens with the same limit.
     ///
     /// # Errors
-    /// [`Error::Denied`] for a token that may only read. [`Error::NotFound`] also for a token that the caller may not revoke, so that nobody
-    /// learns which exist.
+    /// [`Error::Denied`] for a read-only token. [`Error::NotFound`], also for a token that the caller may not revoke, so that callers
+    /// cannot find out which tokens exist.
     pub async fn revoke(&self, caller: &Caller, id: TokenId) -> Result<token::Model> {
         caller.may_write()?;
         let db = self.db.write();
@@ -234,7 +236,7 @@ async fn service_access(db: &impl ConnectionTrait, token: &token::Model) -> Resu
     .into())
 }
 
-/// A bot works in the inboxes that it is connected to, and in no others.
+/// Returns the access of a bot: only to the inboxes that it is connected to.
 async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap<AccountId, Access>> {
     let inboxes = inbox::Entity::find().filter(inbox::Column::AgentBotId.eq(id)).all(db).await?;
     let ids = inboxes.iter().map(|row| row.account_id.0);
@@ -244,7 +246,7 @@ async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap
         connected.entry(inbox.account_id).or_default().push(inbox.id);
     }
     for inboxes in connected.values_mut() {
-        // Streams compare what they may see with what they might.
+        // Streams compare the current list with an earlier one, so it must have a fixed order.
         inboxes.sort_unstable();
     }
     let mut access = |row: &account::Model| Access {

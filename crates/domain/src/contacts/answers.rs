@@ -1,11 +1,11 @@
-//! The answers of commands on contacts.
+//! The results of operations on contacts.
 
 use parley_storage::joined::{ContactSessions, Session};
 use parley_types::id::ContactId;
 
 use crate::write::response_subject::ResponseSubject;
 
-/// A new contact, and the session created with it.
+/// A new contact, and the session that was created with it.
 #[derive(Clone, Debug)]
 pub struct CreatedContact {
     /// The contact with its sessions.

@@ -1,8 +1,8 @@
-//! Erasing a contact: the copies that other tables hold of what it was and said, in the transaction of its deletion.
+//! Erases, in the transaction of a contact's deletion, the copies of its data in other tables.
 //!
-//! Its own rows go by the verb (`contacts`), its events by `parley_eventlog::erasure`, and bytes in the store by the sweep of `files`. Here go the
-//! stored replies of idempotent requests, the mails that were written about its
-//! conversations, and what its sessions uploaded and no message has taken.
+//! `contacts` deletes the contact's own rows, `parley_eventlog::erasure` erases its events, and a background job of `files` removes the
+//! stored files. This module erases the stored responses of idempotent requests, the e-mails about its conversations, and uploads of its
+//! sessions that no message has claimed.
 
 use parley_fault::Protection;
 use parley_storage::entity::{attachment, contact_inbox, conversation};
@@ -18,10 +18,10 @@ use sea_orm::{
 use crate::files::rows;
 use crate::{conversations::transcripts, write::idempotency};
 
-/// Erases the copies. Call it while the contact's conversations are still there: mails are found by them.
+/// Erases the copies. Call it before the contact's conversations are deleted, because e-mails are found by them.
 ///
 /// # Errors
-/// When the database fails.
+/// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a statement fails.
 pub(crate) async fn erase_copies(txn: &impl ConnectionTrait, account: AccountId, contact: ContactId) -> Result<()> {
     if !parley_fault::is_on(Protection::ErasedCopies) {
         return Ok(());
@@ -34,7 +34,7 @@ pub(crate) async fn erase_copies(txn: &impl ConnectionTrait, account: AccountId,
     rows::release(txn, waiting).await
 }
 
-/// The ids of a contact's sessions.
+/// Returns a query of the ids of a contact's sessions.
 fn sessions(account: AccountId, contact: ContactId) -> SelectStatement {
     let mut ids = Query::select();
     ids.column(contact_inbox::Column::Id)
@@ -44,7 +44,7 @@ fn sessions(account: AccountId, contact: ContactId) -> SelectStatement {
     ids
 }
 
-/// The ids of a contact's conversations.
+/// Returns a query of the ids of a contact's conversations.
 fn conversations(account: AccountId, contact: ContactId) -> SelectStatement {
     let mut ids = Query::select();
     ids.column(conversation::Column::Id)

@@ -1,4 +1,4 @@
-//! Lists of contacts: sorted, filtered by label, searched.
+//! Lists of contacts: sort orders, filters by label, and search.
 
 use parley_storage::{
     entity::{
@@ -22,9 +22,9 @@ use crate::{
     page::{self, Coarse, Page, PageRequest, Sort},
 };
 
-/// What a list of contacts is sorted by.
+/// The value by which a list of contacts is sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the names say it
+#[allow(missing_docs)] // the names are self-explanatory
 pub enum ContactOrder {
     Id,
     Name,
@@ -38,7 +38,7 @@ pub enum ContactOrder {
 }
 
 impl ContactOrder {
-    /// The order of a name in a request.
+    /// Parses the name of an order in a request; an empty name is the default.
     pub fn of(name: &str) -> Option<Self> {
         Some(match name {
             "" => Self::Id,
@@ -70,7 +70,7 @@ impl ContactOrder {
         };
         Sort {
             by,
-            // Each message of the contact moves the time: the index holds the day.
+            // Every message of a contact changes this time, so the index contains only the day, which changes rarely.
             coarse: (self == Self::LastActivityAt).then(|| Coarse {
                 by: Expr::col((contact::Entity, Alias::new("activity_day"))),
                 divisor: 86_400_000_000,
@@ -83,29 +83,29 @@ impl ContactOrder {
     }
 }
 
-/// The beginning of an additional attribute as text, as the indexes spell it: they hold no long values.
+/// Returns the beginning of an additional attribute as text, with the expression of the indexes: an index entry cannot contain long values.
 fn beginning(key: &'static str) -> SimpleExpr {
     Expr::cust(format!("substr(\"contacts\".\"additional_attributes\" ->> '{key}', 1, 255)"))
 }
 
-/// Which contacts.
+/// The filters and the order of a list of contacts.
 #[derive(Clone, Debug)]
 pub struct ContactQuery {
     /// Only those with any of these labels.
     pub labels: Vec<String>,
-    /// Only those that hold this text; trimmed, not empty.
+    /// Only those that contain this text, which is trimmed and not empty.
     pub text: Option<String>,
-    /// Those who are there now, in place of those who can be named.
+    /// Only those that are online now, including contacts that are not resolved (that have no e-mail address, phone number or identifier).
     pub online: bool,
-    /// Only those that this lets through.
+    /// Only those that match this condition.
     pub filter: Condition,
-    /// The orders, each with whether it goes from the highest to the lowest. Not empty.
+    /// The sort orders, each with whether it is descending. Not empty.
     pub orders: Vec<(ContactOrder, bool)>,
-    /// Whether to count all.
+    /// Whether to return the total number.
     pub count: bool,
 }
 
-/// The contacts of an account that are there now.
+/// Returns a query of the ids of the account's contacts that are online now.
 fn there(account: AccountId) -> SelectStatement {
     use presence::Column;
     Query::select()
@@ -118,7 +118,7 @@ fn there(account: AccountId) -> SelectStatement {
 }
 
 impl ContactQuery {
-    /// All of them, by id.
+    /// Returns a query that matches all resolved contacts, sorted by id.
     pub fn all() -> Self {
         Self {
             labels: Vec::new(),
@@ -130,7 +130,7 @@ impl ContactQuery {
         }
     }
 
-    /// Only contacts who can be named, and those whom `found` lets through.
+    /// Selects the contacts that match this query and the condition `found`.
     fn select(&self, account: AccountId, found: Condition) -> Select<contact::Entity> {
         use contact::Column;
         let which = if self.online {
@@ -144,10 +144,10 @@ impl ContactQuery {
 }
 
 impl Contacts {
-    /// A page of the contacts that the caller sees, with their sessions in the caller's inboxes, and their total number if `query` asks for
-    /// it.
+    /// Returns a page of the contacts that the caller can see, with their sessions in the caller's inboxes, and their total number if
+    /// `query` requests it.
     ///
-    /// # Errors
+    /// [`parley_types::error::Error::NotMember`] without access to the account.
     /// [`parley_types::error::Error::NotMember`].
     pub async fn list(
         &self,
@@ -181,12 +181,12 @@ impl Contacts {
         Ok((page, total))
     }
 
-    /// A page of the contacts that match a filter, with their sessions, and their number if `query` asks for it. As in lists, contacts without
-    /// a name, address or number are left out.
+    /// Returns a page of the contacts that match a filter, with their sessions, and their total number if `query` requests it. As in lists,
+    /// contacts without an e-mail address, phone number and identifier are left out.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Invalid`] for the filter, with its faults in the order in
-    /// which Chatwoot reports them.
+    /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Invalid`] for an invalid
+    /// filter, with its violations in the order in which Chatwoot reports them.
     pub async fn filter(
         &self,
         caller: &Caller,

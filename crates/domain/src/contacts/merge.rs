@@ -1,4 +1,4 @@
-//! Two contacts become one: what hung on the one hangs on the other, in one transaction.
+//! Merges two contacts: everything that belongs to one moves to the other, in one transaction.
 
 use std::sync::Arc;
 
@@ -40,15 +40,16 @@ use crate::{
     },
 };
 
-/// How many conversations one statement moves: each is bound with its number and version, and databases limit what is bound.
+/// The maximum number of conversations that one statement moves: each binds its number and version, and databases limit the number of
+/// parameters.
 const AT_ONCE: usize = 1000;
 
 impl Contacts {
     /// Merges the contact `mergee` into the contact `base`.
     ///
     /// # Errors
-    /// [`Error::Denied`] for callers who do not see the whole account, because verified sessions of either contact then reach the
-    /// conversations of the other; [`Error::NotFound`].
+    /// [`Error::Denied`] for callers who cannot see the whole account, because afterwards verified sessions of either contact can access
+    /// the conversations of the other; [`Error::NotFound`] if one of the contacts does not exist.
     pub async fn merge(&self, call: Call<ContactSessions>, base: ContactId, mergee: ContactId) -> Result<Answer<ContactSessions>> {
         call.caller.administer(call.account)?;
         let files = self.context.files.clone();
@@ -61,13 +62,13 @@ impl Contacts {
     }
 }
 
-/// Lets `base` take in `mergee`, as part of a write. The same contact twice: nothing happens. `unproved` is what an unverified session of
-/// `mergee`, which asks for the merge, has submitted: that is not carried over.
+/// Merges `mergee` into `base`, as part of a write. Does nothing if both are the same contact. `unproved` is the data that an unverified
+/// session of `mergee`, which requested the merge, has submitted: it is not copied to `base`.
 ///
-/// A session stays verified only if the identifier that it proved is that of the contact that remains.
+/// A session remains verified only if the identifier that it has proved is that of the merged contact.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// [`Error::NotFound`] if one of the contacts does not exist.
 pub(crate) async fn merge(
     files: &Files,
     write: &mut Write,
@@ -88,7 +89,7 @@ pub(crate) async fn merge(
     let moved = move_all(write, base, mergee, merged_at).await?;
     avatars::let_go(files, write, &gone.row.avatar_url).await?;
     set_labels(&write.txn, account, SubjectKind::Contact, mergee.0, &[]).await?;
-    // Before the base takes over what must be unique.
+    // Delete it before `base` receives its unique values.
     contact::Entity::delete_by_id(mergee).exec(&write.txn).await?;
     erasure::merged(&write.txn, account, mergee, base).await?;
 
@@ -101,7 +102,7 @@ pub(crate) async fn merge(
     contact.row.version = merged_at;
     contact.row.updated_at = write.set.at;
     contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
-    // First, because changes beyond the limit of an event are left out, and subscriptions of visitors look for this one.
+    // First, because changes beyond the size limit of an event are left out, and subscriptions of visitors need this one.
     let mut told: Vec<Change> = Change::new("merged_contact_id", Json::Null, mergee.0).into_iter().collect();
     told.extend(changes(&kept, &contact));
     let contact = with_sessions(&write.txn, account, contact).await?;
@@ -115,7 +116,7 @@ pub(crate) async fn merge(
     Ok(contact)
 }
 
-/// Marks sessions as not verified whose proof names another identifier than that of the contact that remains.
+/// Marks those sessions as unverified whose proof is for a different identifier than that of the merged contact.
 async fn end_proofs(write: &Write, base: &contact::Model, mergee: &contact::Model) -> Result<()> {
     use contact_inbox::Column;
     if !parley_fault::is_on(Protection::IdentityProof) {
@@ -148,7 +149,7 @@ async fn end_proofs(write: &Write, base: &contact::Model, mergee: &contact::Mode
     Ok(())
 }
 
-/// Takes out of a contact what a session has submitted without proof.
+/// Removes from a contact the data that a session has submitted without proof.
 fn forget_submitted(row: &mut contact::Model, submitted: &Submitted) {
     if Some(&row.name) == submitted.name.as_ref() {
         row.name.clear();
@@ -161,7 +162,7 @@ fn forget_submitted(row: &mut contact::Model, submitted: &Submitted) {
     }
 }
 
-/// What the base has not, it gets.
+/// Copies the values that `base` lacks.
 fn take_over(base: &mut Contact, gone: &Contact) {
     let (to, from) = (&mut base.row, &gone.row);
     if to.name.trim().is_empty() {
@@ -176,13 +177,13 @@ fn take_over(base: &mut Contact, gone: &Contact) {
             to.clone_from(from);
         }
     }
-    // Refusing the merge would keep two contacts of one person apart, so entries of the merged contact that do not fit are left out. The
-    // `contact.deleted` event of this transaction still carries them.
+    // Rejecting the merge would leave one person with two contacts, so attributes of the merged contact that exceed the limits are left
+    // out. The `contact.deleted` event of this transaction still contains them.
     fill_in(&mut to.additional_attributes, &from.additional_attributes);
     fill_in(&mut to.custom_attributes, &from.custom_attributes);
 }
 
-/// Moves messages, sessions and conversations; which conversations those were, in order.
+/// Moves messages, sessions and conversations. Returns the conversations that moved, in ascending order.
 async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: Seq) -> Result<Vec<ConversationId>> {
     let (account, txn) = (write.account().id, &write.txn);
     let moved: Vec<ConversationId> = conversation::Entity::find()
@@ -210,7 +211,7 @@ async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: 
         .filter(contact_inbox::Column::PossibleDuplicateId.eq(mergee))
         .exec(txn)
         .await?;
-    // Each conversation's version is the place of its event, which come one after another behind the merge's own.
+    // The version of each conversation is the seq of its event. These events directly follow that of the merge.
     let mut version = merged_at;
     for some in moved.chunks(AT_ONCE) {
         let mut versions = CaseStatement::new();
@@ -230,7 +231,7 @@ async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: 
     Ok(moved)
 }
 
-/// A contact writes in its own conversations, so the messages are found through them.
+/// Reassigns the messages of `mergee`. A contact writes only in its own conversations, so the messages are found through them.
 async fn move_messages(txn: &impl ConnectionTrait, account: AccountId, base: ContactId, mergee: ContactId) -> Result<()> {
     let mut theirs = Query::select();
     theirs

@@ -1,4 +1,4 @@
-//! Contacts: making, reading, changing, deleting. Their sessions stand in `sessions`.
+//! Contacts: create, read, update and delete. Their sessions are in `sessions`.
 
 pub mod answers;
 pub(crate) mod erasure;
@@ -52,54 +52,54 @@ use crate::{
 
 const IDENTIFIER: &str = "only a caller who sees every inbox of a contact may change its identifier";
 
-/// A contact to make.
+/// A contact to create.
 #[derive(Clone, Debug)]
 pub struct NewContact {
-    /// The name; may be empty.
+    /// The name; can be empty.
     pub name: String,
-    /// The address, in lower case.
+    /// The e-mail address, in lower case.
     pub email: Option<String>,
-    /// The number.
+    /// The phone number.
     pub phone_number: Option<String>,
-    /// The contact's id elsewhere.
+    /// The contact's id in another system.
     pub identifier: Option<String>,
     /// Whether it is blocked from the start.
     pub blocked: bool,
-    /// Attributes that programs set.
+    /// Additional attributes, which programs set.
     pub additional_attributes: Map<String, Json>,
-    /// Attributes that the account defined.
+    /// Custom attributes, which the account defines.
     pub custom_attributes: Map<String, Json>,
-    /// The picture.
+    /// The URL of the picture; can be empty.
     pub avatar_url: String,
-    /// Makes a session too: the inbox, and the session's name if one was chosen.
+    /// A session to create as well: the inbox, and the source id if the client chose one.
     pub session: Option<(InboxId, Option<String>)>,
 }
 
-/// What to change in a contact; what is none stays.
+/// The changes to a contact; `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct ContactPatch {
     /// The name.
     pub name: Option<String>,
-    /// The address.
+    /// The e-mail address; `Some(None)` removes it.
     pub email: Option<Option<String>>,
-    /// The number.
+    /// The phone number; `Some(None)` removes it.
     pub phone_number: Option<Option<String>>,
-    /// The contact's id elsewhere.
+    /// The contact's id in another system; `Some(None)` removes it.
     pub identifier: Option<Option<String>>,
     /// Whether it is blocked.
     pub blocked: Option<bool>,
-    /// The picture.
+    /// The URL of the picture.
     pub avatar_url: Option<String>,
-    /// All labels.
+    /// Replaces all labels.
     pub labels: Option<Vec<String>>,
-    /// Attributes that programs set.
+    /// Additional attributes, which programs set.
     pub additional_attributes: AttributesPatch,
-    /// Attributes that the account defined.
+    /// Custom attributes, which the account defines.
     pub custom_attributes: AttributesPatch,
 }
 
-/// The values that must be unique in the account; under the lock nobody can take one in between, and the unique indexes
-/// have the last word.
+/// Checks the values that must be unique in the account. Under the row lock no other write can take one in between; violations that this
+/// check misses are caught by the unique indexes.
 async fn check_unique(write: &Write, access: &Access, row: &contact::Model, except: Option<ContactId>) -> Result<()> {
     use contact::Column;
     let unique = [
@@ -132,7 +132,7 @@ async fn check_unique(write: &Write, access: &Access, row: &contact::Model, exce
             value.is_some() && theirs == value
         };
         if let Some(other) = taken.iter().find(has) {
-            // The caller may not see the other contact, so its id is not revealed.
+            // The caller might be unable to see the other contact, so its id is not revealed.
             if access.contact_inboxes().is_some() {
                 violations.push(Violation::new(field, Rule::Taken, "is that of another contact"));
             } else {
@@ -152,7 +152,7 @@ async fn check_unique(write: &Write, access: &Access, row: &contact::Model, exce
     }
 }
 
-/// Marks the sessions of a contact as not verified; the change to report, if any was verified.
+/// Marks the sessions of a contact as unverified. Returns the change to report, if any was verified.
 async fn end_proofs(write: &Write, contact: ContactId) -> Result<Option<Change>> {
     use contact_inbox::Column;
     let ended = contact_inbox::Entity::update_many()
@@ -180,11 +180,11 @@ impl Contacts {
         }
     }
 
-    /// Creates a contact, and a session if `new` asks for one.
+    /// Creates a contact, and a session if `new` requests one.
     ///
     /// # Errors
     /// [`Error::Taken`] with every field whose value another contact has; [`Error::NotFound`] for the inbox; [`Error::Denied`] without
-    /// access to the inbox; [`Error::Invalid`] if a service that is limited to inboxes names none: it could not see the contact.
+    /// access to the inbox; [`Error::Invalid`] if a service that is limited to inboxes names none, because it could not see the contact.
     pub async fn create(&self, call: Call<CreatedContact>, new: NewContact) -> Result<Answer<CreatedContact>> {
         let access = call.caller.write_access(call.account)?.clone();
         if let Some((inbox, _)) = &new.session {
@@ -261,10 +261,10 @@ impl Contacts {
             .await
     }
 
-    /// One contact with its sessions in the caller's inboxes.
+    /// Returns one contact with its sessions in the caller's inboxes.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for a contact that the caller does not see.
+    /// [`Error::NotFound`], also for a contact that the caller cannot see.
     pub async fn get(&self, caller: &Caller, account: AccountId, id: ContactId) -> Result<ContactSessions> {
         let access = caller.access(account)?;
         let db = self.context.db.read();
@@ -274,11 +274,12 @@ impl Contacts {
         Ok(scope::shown(contact, access))
     }
 
-    /// Changes a contact. A change of the identifier ends the verification of its sessions, because they verified the previous one.
+    /// Changes a contact. A change of the identifier ends the verification of its sessions, because they proved the previous one.
     ///
     /// # Errors
-    /// [`Error::Taken`]; [`Error::NotFound`], also for a contact that the caller does not see; [`Error::Denied`] for a change of the
-    /// identifier if the contact has a session in an inbox that the caller does not see.
+    /// [`Error::Taken`] with every field whose value another contact has; [`Error::NotFound`] if the contact does not exist, also for a
+    /// contact that the caller cannot see; [`Error::Denied`] for a change of the identifier if the contact has a session in an inbox that
+    /// the caller cannot see.
     pub async fn update(&self, call: Call<ContactSessions>, id: ContactId, patch: ContactPatch) -> Result<Answer<ContactSessions>> {
         let access = call.caller.write_access(call.account)?.clone();
         let files = self.context.files.clone();
@@ -315,7 +316,7 @@ impl Contacts {
                     contact.labels = patch.labels.unwrap_or(contact.labels);
                     let mut changes = changes(&before, &contact);
                     if before.row.identifier != contact.row.identifier {
-                        // A session that proves the new identifier can read the contact's conversations in all inboxes.
+                        // A session that proves the new identifier can access the contact's conversations in all inboxes.
                         if parley_fault::is_on(Protection::Vouching) && scope::reaches_beyond(&write.txn, &access, account, id).await? {
                             return Err(Error::Denied(IDENTIFIER));
                         }
@@ -348,7 +349,8 @@ impl Contacts {
     /// Deletes a contact with its sessions, conversations, messages and notes, and erases it from the log.
     ///
     /// # Errors
-    /// [`Error::Denied`] for agents; [`Error::NotFound`]; [`Error::Precondition`] while the contact is online.
+    /// [`Error::Denied`] for agents; [`Error::NotFound`] if the contact does not exist; [`Error::Precondition`] while the contact is
+    /// online.
     pub async fn delete(&self, call: Call<()>, id: ContactId) -> Result<Answer<()>> {
         call.caller.administer(call.account)?;
         let files = self.context.files.clone();
@@ -381,7 +383,7 @@ impl Contacts {
     }
 }
 
-/// What changed in a contact, field by field.
+/// Returns the changes of a contact, field by field.
 pub(super) fn changes(before: &Contact, after: &Contact) -> Vec<Change> {
     let (old, new) = (&before.row, &after.row);
     let mut changes: Vec<Change> = [

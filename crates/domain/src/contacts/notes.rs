@@ -1,4 +1,4 @@
-//! What members note about contacts.
+//! Notes that members write about contacts.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// A note of a contact; another contact's is not there.
+/// Returns a note about this contact. A note about another contact is reported as not found.
 async fn of_contact(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId, id: NoteId) -> Result<Model> {
     scope::check(db, access, account, contact).await?;
     let row = records::one::<Entity>(db, account, id.0, "note").await?;
@@ -47,7 +47,7 @@ async fn check_contact(db: &impl ConnectionTrait, access: &Access, account: Acco
     records::one::<contact::Entity>(db, account, id.0, "contact").await.map(drop)
 }
 
-/// Notes with their authors.
+/// Adds the authors to notes.
 async fn signed(db: &impl ConnectionTrait, account: AccountId, rows: Vec<Model>) -> Result<Vec<Note>> {
     let agents = load::agents(db, account, rows.iter().filter_map(|row| row.user_id)).await?;
     let sign = |row: Model| Note {
@@ -62,10 +62,10 @@ async fn sign(db: &impl ConnectionTrait, row: Model) -> Result<Note> {
     notes.pop().ok_or_else(|| Error::Internal("a note was lost".to_owned()))
 }
 
-/// Gives the notes of one contact to another.
+/// Moves the notes about one contact to another.
 ///
 /// # Errors
-/// When the database cannot be written.
+/// [`Error::Database`] or [`Error::Unavailable`] if the update fails.
 pub(crate) async fn hand_over(db: &impl ConnectionTrait, account: AccountId, from: ContactId, to: ContactId) -> Result<()> {
     Entity::update_many()
         .col_expr(Column::ContactId, Expr::value(to.0))
@@ -121,17 +121,17 @@ impl ContactNotes {
             .await
     }
 
-    /// One note.
+    /// Returns one note.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`] if the note does not exist, or if it is about another contact.
     pub async fn get(&self, caller: &Caller, account: AccountId, contact: ContactId, id: NoteId) -> Result<Note> {
         let access = caller.access(account)?;
         let row = of_contact(self.context.db.read(), access, account, contact, id).await?;
         sign(self.context.db.read(), row).await
     }
 
-    /// A page of the notes about a contact, newest first.
+    /// Returns a page of the notes about a contact, newest first.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the contact.
@@ -150,10 +150,10 @@ impl ContactNotes {
         })
     }
 
-    /// Changes a note. If the caller is a user, it becomes the author.
+    /// Changes a note. If the caller is a user, that user becomes the author.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`] if the note does not exist, or if it is about another contact.
     pub async fn update(&self, call: Call<Note>, contact: ContactId, id: NoteId, content: Option<String>) -> Result<Answer<Note>> {
         let access = call.caller.write_access(call.account)?.clone();
         self.context
@@ -191,7 +191,7 @@ impl ContactNotes {
     /// Deletes a note.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`] if the note does not exist, or if it is about another contact.
     pub async fn delete(&self, call: Call<()>, contact: ContactId, id: NoteId) -> Result<Answer<()>> {
         let access = call.caller.write_access(call.account)?.clone();
         self.context

@@ -1,4 +1,4 @@
-//! Which contacts, and which of their sessions, a caller sees: the one place that decides it.
+//! The single place that decides which contacts, and which of their sessions, a caller can see.
 
 use parley_fault::Protection;
 use parley_storage::{
@@ -16,7 +16,7 @@ use sea_orm::{
 
 use crate::auth::caller::Access;
 
-/// The contacts that a caller sees, as a condition on `contacts`.
+/// Returns the contacts that a caller can see, as a condition on `contacts`.
 pub(crate) fn seen(access: &Access, account: AccountId) -> Condition {
     let session = access.contact_inboxes().map(|inboxes| {
         let mut sessions = Query::select();
@@ -32,10 +32,10 @@ pub(crate) fn seen(access: &Access, account: AccountId) -> Condition {
     Condition::all().add_option(session)
 }
 
-/// Requires that the caller sees a contact. Says nothing of whether there is one if the caller sees all.
+/// Checks that the caller can see a contact. Does not check whether it exists if the caller can see all contacts.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a contact that no session in the caller's inboxes opens.
+/// [`Error::NotFound`] if no session in the caller's inboxes makes the contact visible.
 pub(crate) async fn check(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId) -> Result<()> {
     let Some(inboxes) = access.contact_inboxes() else { return Ok(()) };
     let theirs = contact_inbox::Column::InboxId.is_in(inboxes.iter().map(|id| id.0));
@@ -53,7 +53,7 @@ pub(crate) async fn check(db: &impl ConnectionTrait, access: &Access, account: A
     }
 }
 
-/// Whether a contact has a session in an inbox that the caller does not see.
+/// Returns whether a contact has a session in an inbox that the caller cannot see.
 pub(crate) async fn reaches_beyond(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId) -> Result<bool> {
     let Some(inboxes) = &access.inboxes else { return Ok(false) };
     session_in(
@@ -78,12 +78,12 @@ async fn session_in(db: &impl ConnectionTrait, account: AccountId, contact: Cont
     Ok(found.is_some())
 }
 
-/// The inboxes whose sessions are shown to the caller; absent: all. The name of a session is a credential of the client API.
+/// Returns the inboxes whose sessions the caller can see; `None` means all. The source id of a session is a credential of the client API.
 pub(crate) fn session_inboxes(access: &Access) -> Option<&[InboxId]> {
     access.inboxes.as_deref().filter(|_| parley_fault::is_on(Protection::SessionScope))
 }
 
-/// A contact without the sessions that the caller does not see.
+/// Removes the sessions that the caller cannot see.
 pub(crate) fn shown(mut contact: ContactSessions, access: &Access) -> ContactSessions {
     if let Some(inboxes) = session_inboxes(access) {
         contact.keep_sessions_of(inboxes);

@@ -1,21 +1,21 @@
-//! Finding contacts by a piece of text: as a condition that the databases' indexes answer, of three characters by their trigrams and of fewer
-//! by an index of our own. Names of two characters are the rule in Chinese.
+//! Searches contacts by a substring, as a condition that an index can answer: a trigram index for three characters or more, and an index of
+//! our own for one or two. Names of two characters are common in Chinese.
 
 use parley_storage::Dialect;
 use parley_types::{error::Result, id::AccountId};
 use sea_orm::{Condition, ConnectionTrait};
 
-/// The shortest piece that trigrams know.
+/// The minimum number of characters for which a trigram index can be used.
 const TRIGRAM: usize = 3;
 
-/// What so many contacts hold is found sooner by going through the list than by the index and a sort.
+/// If at least this many contacts contain the text, scanning the list is faster than using the index and sorting.
 const COMMON: u64 = 500;
 
-/// Contacts of an account that hold a text in their name, e-mail, phone number or company, whatever its letter case, or in their identifier
-/// with it. `%` and `_` stand for anything and any character.
+/// Returns a condition for the contacts of an account that contain a text: in their name, e-mail address, phone number or company
+/// regardless of letter case, or in their identifier with the same letter case. `%` and `_` are wildcards.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a query fails.
 pub async fn holding(db: &impl ConnectionTrait, account: AccountId, text: &str) -> Result<Condition> {
     let dialect = Dialect::of(db);
     let literal = longest_literal(text);
@@ -25,7 +25,7 @@ pub async fn holding(db: &impl ConnectionTrait, account: AccountId, text: &str) 
         return Ok(holds);
     }
     let holds = dialect.contacts_by_pattern(text);
-    // Of a longer one beside wildcards any piece will do: each is in whoever holds the text.
+    // If a longer text has wildcards, use any part of it: every contact that contains the text contains the part.
     let piece: String = literal.chars().take(TRIGRAM - 1).collect();
     if piece.is_empty() {
         return Ok(holds);
@@ -37,7 +37,7 @@ pub async fn holding(db: &impl ConnectionTrait, account: AccountId, text: &str) 
     })
 }
 
-/// Whether at least [`COMMON`] contacts hold a piece; no more are looked at.
+/// Returns whether at least [`COMMON`] contacts contain a part of a text. Counts no further than that.
 async fn is_common(db: &impl ConnectionTrait, account: AccountId, piece: &str) -> Result<bool> {
     let count = Dialect::of(db).count_contacts_with_piece(account, piece, COMMON);
     let row = db.query_one_raw(count).await?;
@@ -47,7 +47,7 @@ async fn is_common(db: &impl ConnectionTrait, account: AccountId, piece: &str) -
         .is_some_and(|found| found >= COMMON))
 }
 
-/// The longest part of a text without wildcards; the first of several.
+/// Returns the longest part of a text without wildcards; the first of several.
 fn longest_literal(text: &str) -> &str {
     let mut longest = "";
     for part in text.split(['%', '_']) {

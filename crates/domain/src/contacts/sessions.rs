@@ -1,4 +1,4 @@
-//! The sessions of contacts in inboxes: finding or making them, and listing them.
+//! The sessions of contacts in inboxes: finding, creating and listing them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -31,24 +31,24 @@ use crate::{
     },
 };
 
-/// A session to find or make.
+/// A session to find or create.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NewSession {
-    /// Whose.
+    /// The contact.
     pub contact: ContactId,
-    /// Where.
+    /// The inbox.
     pub inbox: InboxId,
-    /// Its name; absent: a random one.
+    /// The source id; `None` for a random one.
     pub source_id: Option<String>,
-    /// Whether the caller vouches for the contact.
+    /// Whether to mark the session as verified.
     pub hmac_verified: bool,
-    /// What the session itself submitted; absent: somebody else makes it.
+    /// The data that the session itself submitted; `None` if a member or a service creates the session.
     pub submitted: Option<Submitted>,
-    /// The contact that the session's contact may be a duplicate of.
+    /// The contact of which the session's contact might be a duplicate.
     pub possible_duplicate: Option<ContactId>,
 }
 
-/// Finds or makes a session; whether it was made.
+/// Finds or creates a session. Returns it, and whether it was created.
 pub(crate) async fn session(write: &Write, new: NewSession) -> Result<(contact_inbox::Model, bool)> {
     let account = write.account().id;
     if let Some(source_id) = &new.source_id {
@@ -91,7 +91,7 @@ pub(crate) async fn session(write: &Write, new: NewSession) -> Result<(contact_i
     Ok((row.insert(&write.txn).await?, true))
 }
 
-/// A contact with its sessions.
+/// Loads the sessions of a contact.
 pub(crate) async fn with_sessions(db: &impl ConnectionTrait, account: AccountId, contact: Contact) -> Result<ContactSessions> {
     let id = contact.row.id;
     load::with_sessions(db, account, vec![contact])
@@ -100,7 +100,8 @@ pub(crate) async fn with_sessions(db: &impl ConnectionTrait, account: AccountId,
         .ok_or_else(|| Error::not_found("contact", id))
 }
 
-/// Notes that a contact has another session: its version moves, so that whoever keeps a copy learns of it.
+/// Records that a contact has another session: its version changes and an event is added, so that clients with a copy of the contact update
+/// it.
 pub(crate) async fn session_added(write: &mut Write, session: &contact_inbox::Model) -> Result<()> {
     let id = session.contact_id;
     let account = write.account().id;
@@ -120,7 +121,7 @@ pub(crate) async fn session_added(write: &mut Write, session: &contact_inbox::Mo
     Ok(())
 }
 
-/// The change that reports another contact with the same address, number or identifier.
+/// Returns the change that reports another contact with the same e-mail address, phone number or identifier.
 pub(crate) fn possible_duplicate(before: Option<ContactId>, after: Option<ContactId>) -> Option<Change> {
     let id = |contact: Option<ContactId>| contact.map_or(Json::Null, |contact| contact.0.into());
     Change::new("contact_inboxes.possible_duplicate_contact_id", id(before), id(after))
@@ -143,7 +144,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::NotFound`] for the contact or the inbox; [`Error::Denied`] without access to the inbox, or if `hmac_verified` is set and
-    /// the caller may not vouch; [`Error::Taken`] if the session belongs to another contact.
+    /// the caller must not mark sessions as verified; [`Error::Taken`] if the session belongs to another contact.
     pub async fn create(
         &self,
         call: Call<Session>,
@@ -185,10 +186,10 @@ impl Sessions {
             .await
     }
 
-    /// The contact of a session, with all of its sessions that the caller sees.
+    /// Returns the contact of a session, with all of its sessions that the caller can see.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for a session in an inbox that the caller does not see.
+    /// [`Error::NotFound`], also for a session in an inbox that the caller cannot see.
     pub async fn contact_of(&self, caller: &Caller, account: AccountId, inbox: InboxId, source_id: &str) -> Result<ContactSessions> {
         let access = caller.access(account)?;
         let db = self.context.db.read();
@@ -206,8 +207,8 @@ impl Sessions {
         Ok(scope::shown(contact, access))
     }
 
-    /// A page of the caller's inboxes through which a contact can be reached, each with the source id of the contact's newest session
-    /// there, or a generated one for a new session. All inboxes have an API channel, so each of them qualifies.
+    /// Returns a page of the caller's inboxes through which a contact can be reached, each with the source id of the contact's newest
+    /// session there, or a generated one for a new session. All inboxes have an API channel, so all of them qualify.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the contact.
@@ -246,7 +247,7 @@ impl Sessions {
         }))
     }
 
-    /// A page of the sessions of a contact in the caller's inboxes, oldest first.
+    /// Returns a page of the sessions of a contact in the caller's inboxes, oldest first.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the contact.
@@ -270,11 +271,11 @@ impl Sessions {
         Ok(ids.with(sessions, |session: &Session| session.row.id.0))
     }
 
-    /// The sessions of those conversations whose contact the caller does not see, by conversation. What the session submitted is shown in
-    /// place of the contact.
+    /// Returns, by conversation, the sessions of those conversations whose contact the caller cannot see. The caller is shown the data that
+    /// the session submitted instead of the contact.
     ///
     /// # Errors
-    /// [`Error::NotMember`]; [`Error::Database`] if the query fails.
+    /// [`Error::NotMember`] without access to the account; [`Error::Database`] if the query fails.
     pub async fn unopened(
         &self,
         caller: &Caller,
@@ -283,7 +284,7 @@ impl Sessions {
     ) -> Result<HashMap<ConversationId, contact_inbox::Model>> {
         match caller.access(account)?.contact_inboxes() {
             None => Ok(HashMap::new()),
-            // Boxed, so that calls of other callers do not carry the future of the query.
+            // Boxed, so that calls of callers without this restriction do not carry the future of the query.
             Some(inboxes) => Box::pin(load::unopened_sessions(self.context.db.read(), account, inboxes, conversations)).await,
         }
     }

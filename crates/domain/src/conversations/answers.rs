@@ -1,4 +1,4 @@
-//! The answers of commands on conversations.
+//! The results of operations on conversations.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::write::response_subject::ResponseSubject;
 pub struct CreatedConversation {
     /// The conversation.
     pub conversation: ConversationSummary,
-    /// The first message, if one was given.
+    /// The first message, if the request had one.
     pub message: Option<Arc<Message>>,
 }
 
@@ -21,7 +21,7 @@ pub struct CreatedConversation {
 pub struct StatusSet {
     /// The conversation.
     pub conversation: ConversationSummary,
-    /// Whether a bot handed the conversation to the agents.
+    /// Whether an agent bot handed the conversation over to the agents.
     pub handed_off: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Automatic assignment: whose turn it is among those who are there. The turns are kept in the database, so they go on fairly over
-//! restarts and replicas; the lock of the account's counters keeps two from being given to the same person at once.
+//! Automatic assignment: round-robin among the members of an inbox who are online. The turns are stored in the database, so the rotation
+//! continues across restarts and replicas. The row lock of the account's counters prevents two conversations from getting the same turn.
 
 use crate::conversations::rows::check_member;
 use crate::messages::append::add_activity;
@@ -24,10 +24,10 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set, sea_query
 
 use crate::{conversations::rows::save, messages::rules::changed_with, people::team_members, write::Write};
 
-/// Assigns a member of the account, or nobody.
+/// Assigns a member of the account, or removes the assignee if `assignee` is `None`.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a user who is no member.
+/// [`Error::Invalid`] if the user is not a member of the account.
 pub(crate) async fn assign(write: &mut Write, conversation: &mut Conversation, assignee: Option<UserId>) -> Result<()> {
     let before = conversation.row.assignee_id;
     let Some(change) = Change::new("assignee_id", before.map(i64::from), assignee.map(i64::from)) else {
@@ -50,10 +50,11 @@ pub(crate) async fn assign(write: &mut Write, conversation: &mut Conversation, a
     Ok(())
 }
 
-/// Gives an open conversation to the next member of its inbox who is there, unless a member has it or nobody is there.
+/// Assigns an open conversation to the next member of its inbox who is online. Does nothing if a member of the inbox is already assigned,
+/// if nobody is online, or if the inbox has no automatic assignment.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Database`] or [`Error::Unavailable`] if a query fails.
 pub(crate) async fn assign_automatically(write: &mut Write, conversation: &mut Conversation) -> Result<()> {
     let row = &conversation.row;
     if row.status != ConversationStatus::Open || !conversation.inbox.row.enable_auto_assignment {
@@ -74,10 +75,10 @@ pub(crate) async fn assign_automatically(write: &mut Write, conversation: &mut C
     Ok(())
 }
 
-/// Those who also belong to a team; nobody, if it wants no conversations by itself.
+/// Returns those of `users` who also belong to the team; nobody if the team has no automatic assignment.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
 pub(crate) async fn of_team(write: &Write, team: &team::Model, mut users: Vec<UserId>) -> Result<Vec<UserId>> {
     if !team.allow_auto_assign {
         return Ok(Vec::new());
@@ -87,7 +88,7 @@ pub(crate) async fn of_team(write: &Write, team: &team::Model, mut users: Vec<Us
     Ok(users)
 }
 
-/// Gives a conversation to somebody, and tells so. Nobody did it by hand, so it leaves no line.
+/// Assigns a conversation to an agent and adds the events. Adds no activity message, because nobody assigned it by hand.
 pub(crate) fn give(write: &mut Write, conversation: &mut Conversation, agent: Arc<Agent>) {
     let before = conversation.row.assignee_id.map(i64::from);
     let Some(change) = Change::new("assignee_id", before, agent.user.id.0) else {
@@ -100,10 +101,10 @@ pub(crate) fn give(write: &mut Write, conversation: &mut Conversation, agent: Ar
     changed_with(set, conversation, EventKind::AssigneeChanged, vec![change]);
 }
 
-/// The members of an inbox.
+/// Returns the members of an inbox.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
 pub(crate) async fn members(write: &Write, inbox: InboxId) -> Result<Vec<UserId>> {
     let members = inbox_member::Entity::find()
         .select_only()
@@ -113,10 +114,10 @@ pub(crate) async fn members(write: &Write, inbox: InboxId) -> Result<Vec<UserId>
     Ok(members.into_tuple().all(&write.txn).await?)
 }
 
-/// Who of these is there and waited longest for a conversation of the inbox; the turn is taken.
+/// Returns the user who is online and has waited longest for a conversation of the inbox, and records the turn.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Database`] or [`Error::Unavailable`] if a query fails.
 pub(crate) async fn next(write: &Write, inbox: InboxId, users: Vec<UserId>) -> Result<Option<Arc<Agent>>> {
     use assignment_turn::Column;
     let account = write.account().id;
@@ -157,7 +158,7 @@ pub(crate) async fn next(write: &Write, inbox: InboxId, users: Vec<UserId>) -> R
     Ok(Some(agent))
 }
 
-/// The verb for conversations that messages have opened.
+/// The operation that assigns agents to conversations that messages have opened.
 pub(crate) fn assign_opened(write: &mut Write, ids: Vec<ConversationId>) -> BoxFuture<'_, Result<()>> {
     Box::pin(async move {
         let account = Arc::clone(write.account());

@@ -1,4 +1,4 @@
-//! What is attached to the messages of a conversation.
+//! The attachments of the messages of a conversation.
 
 use std::collections::HashMap;
 
@@ -24,11 +24,12 @@ use crate::{
 };
 
 impl Conversations {
-    /// A page of the attachments of a conversation, newest first, and their total number. Each is returned as its message with that
-    /// attachment alone.
+    /// Returns a page of the attachments of a conversation, newest first, and their total number. Each is returned as its message with only
+    /// that attachment.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] without access to the inbox.
+    /// [`parley_types::error::Error::NotFound`] if the conversation does not exist; [`parley_types::error::Error::Denied`] without access
+    /// to the inbox.
     pub async fn list_attachments(
         &self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! Every change of a conversation that is no message, and the activity lines that tell of it.
+//! Changes of a conversation other than new messages, and the activity messages that describe them.
 
 use crate::conversations::assignment::assign;
 use std::sync::Arc;
@@ -32,27 +32,27 @@ use crate::{
     },
 };
 
-/// What to change in a conversation.
+/// A change of a conversation.
 #[derive(Clone, Debug)]
 pub enum ConversationPatch {
-    /// The priority.
+    /// Sets the priority, or removes it.
     Priority(Option<Priority>),
-    /// The assignee.
+    /// Sets the assignee, or removes it.
     Assignee(Option<UserId>),
-    /// The team.
+    /// Sets the team, or removes it.
     Team(Option<TeamId>),
-    /// All labels.
+    /// Replaces all labels.
     Labels(Vec<String>),
-    /// All custom attributes, all additional ones, or both.
+    /// Replaces all custom attributes, all additional attributes, or both.
     Attributes(Option<Map<String, Json>>, Option<Map<String, Json>>),
-    /// The caller looked; or, if so, the contact.
+    /// Records that the caller, or the contact, viewed the conversation.
     Seen {
-        /// The contact looked.
+        /// Whether the contact viewed it, not the caller.
         by_contact: bool,
     },
-    /// Nobody looked since before the newest incoming message.
+    /// Marks the conversation as unread since just before the newest incoming message.
     Unread,
-    /// The contact is blocked, or no longer.
+    /// Blocks the contact and resolves the conversation, or unblocks the contact.
     Muted(bool),
 }
 
@@ -60,8 +60,8 @@ impl Conversations {
     /// Changes a conversation.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] without access to the inbox;
-    /// [`parley_types::error::Error::Invalid`] if the assignee is not a member of the account.
+    /// [`parley_types::error::Error::NotFound`] if the conversation or the team does not exist; [`parley_types::error::Error::Denied`]
+    /// without access to the inbox; [`parley_types::error::Error::Invalid`] if the assignee is not a member of the account.
     pub async fn update(
         &self,
         call: Call<ConversationSummary>,
@@ -121,8 +121,8 @@ fn update_priority(write: &mut Write, conversation: &mut Conversation, priority:
     add_activity(&mut write.set, conversation, line);
 }
 
-/// Gives a conversation to a team, or to none. Chatwoot's rule: an assignee outside of the team leaves, and if nobody has it then, the
-/// next of the team who is there gets it.
+/// Assigns a conversation to a team, or removes its team. As in Chatwoot, an assignee who is not in the team is removed, and if there is no
+/// assignee then, the next online member of the team is assigned.
 async fn hand_to_team(write: &mut Write, conversation: &mut Conversation, team: Option<TeamId>) -> Result<()> {
     let before = (conversation.row.team_id, conversation.row.assignee_id);
     let Some(change) = Change::new("team_id", before.0.map(i64::from), team.map(i64::from)) else {

@@ -16,12 +16,12 @@ use crate::{
 };
 
 impl Conversations {
-    /// A page of the conversations that match a filter and that the caller may see, the latest activity first, with their newest messages,
-    /// and counts if `with_counts` is set.
+    /// Returns a page of the conversations that match a filter and that the caller can access, sorted by last activity in descending order,
+    /// with their newest messages, and counts if `with_counts` is set.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Invalid`] for the filter, with its faults in the order in which
-    /// Chatwoot reports them.
+    /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Invalid`] for an invalid
+    /// filter, with its violations in the order in which Chatwoot reports them.
     pub async fn filter(
         &self,
         caller: &Caller,
@@ -46,7 +46,7 @@ impl Conversations {
         };
         let mut sort = ConversationOrder::LastActivityAt.sort(true, self.context.db.dialect());
         if few {
-            // Few conversations match, so sorting them is cheap. In the order of the index, SQLite would scan all conversations for them.
+            // Few conversations match, so sorting them is cheap. Following the order of the index, SQLite would scan all conversations.
             sort.coarse = None;
         }
         let ids = page::ids(db, query, conversation::Column::Id, &sort, page).await?;

@@ -1,4 +1,4 @@
-//! Lists of conversations: filtered, sorted, counted.
+//! Lists of conversations: filters, sort order and counts.
 
 use parley_storage::{
     Database, Dialect,
@@ -32,49 +32,49 @@ use crate::{
     people::teams,
 };
 
-/// Whose conversations.
+/// A filter by assignee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assigned {
-    /// This user's.
+    /// Conversations assigned to this user; with `None`, no conversation.
     To(Option<UserId>),
-    /// Anybody's.
+    /// Conversations with an assignee.
     Somebody,
-    /// Nobody's.
+    /// Conversations without an assignee.
     Nobody,
 }
 
-/// Which conversations; what is empty lets all through.
+/// The filters and the order of a list of conversations. An empty or absent filter matches all conversations.
 #[derive(Clone, Debug)]
 pub struct ConversationQuery {
-    /// These statuses.
+    /// Conversations with any of these statuses.
     pub statuses: Vec<ConversationStatus>,
-    /// These inboxes.
+    /// Conversations in any of these inboxes.
     pub inboxes: Vec<InboxId>,
-    /// This contact's.
+    /// Conversations of this contact.
     pub contact: Option<ContactId>,
-    /// This team's.
+    /// Conversations of this team.
     pub team: Option<TeamId>,
-    /// Of sessions with this name.
+    /// Conversations of contact sessions with this source id.
     pub source_id: Option<String>,
-    /// Whose.
+    /// Conversations with this kind of assignee.
     pub assigned: Option<Assigned>,
-    /// With any of these labels.
+    /// Conversations with any of these labels.
     pub labels: Vec<String>,
-    /// With an incoming or outgoing message that holds this text, among those that one search looks at.
+    /// Conversations with an incoming or outgoing message that contains this text, among the messages that one search examines.
     pub text: Option<String>,
-    /// That wait for a first or a further reply.
+    /// Whether to return only conversations that wait for a first or a further reply.
     pub unattended: bool,
-    /// In which this user takes part, if one is given; without a user none.
+    /// If set: conversations in which this user participates; `Some(None)` matches no conversation.
     pub participant: Option<Option<UserId>>,
-    /// In which a note mentions this user, if one is given; without a user none.
+    /// If set: conversations in which a private note mentions this user; `Some(None)` matches no conversation.
     pub mentioned: Option<Option<UserId>>,
-    /// Changed since.
+    /// Conversations that changed at or after this time.
     pub updated_since: Option<Micros>,
-    /// The order.
+    /// The value to sort by.
     pub order: ConversationOrder,
-    /// From the highest to the lowest.
+    /// Whether to sort in descending order.
     pub descending: bool,
-    /// Whether to count.
+    /// Whether to return counts.
     pub count: bool,
 }
 
@@ -83,20 +83,20 @@ pub struct ConversationQuery {
 pub struct Listed {
     /// The conversations.
     pub page: Page<ConversationSummary>,
-    /// How many there are, if that was asked.
+    /// The counts, if the query requested them.
     pub counts: Option<Counts>,
-    /// Whether all messages were looked at for the text, if there is one.
+    /// Whether the search for the text, if there was one, examined all messages.
     pub complete: bool,
 }
 
-/// How many match all filters but that of the assignee.
+/// The number of conversations that match all filters except the one by assignee.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Counts {
-    /// The caller's.
+    /// Assigned to the caller.
     pub mine: i64,
-    /// Nobody's.
+    /// Without an assignee.
     pub unassigned: i64,
-    /// Everybody's and nobody's.
+    /// With or without an assignee.
     pub all: i64,
 }
 
@@ -113,7 +113,7 @@ fn taking_part(account: AccountId, user: Option<UserId>) -> SelectStatement {
     select
 }
 
-/// Mentions stand in the text of private notes, as Chatwoot's editor writes them; an index holds the notes that have any.
+/// Mentions are links in the text of private notes, as Chatwoot's editor writes them. A partial index covers the notes that contain any.
 fn mentioning(account: AccountId, user: Option<UserId>) -> SelectStatement {
     let mut select = Query::select();
     select.column(message::Column::ConversationId).from(message::Entity);
@@ -125,7 +125,7 @@ fn mentioning(account: AccountId, user: Option<UserId>) -> SelectStatement {
     select
 }
 
-/// Those that nobody answered yet, and those that wait.
+/// Conversations without a first reply, and those whose contact waits for a reply.
 fn unattended(dialect: Dialect, account: AccountId) -> SelectStatement {
     use conversation::Column;
     let of = |column: Column| Expr::col((conversation::Entity, column));
@@ -194,7 +194,7 @@ impl ConversationQuery {
         match self.assigned {
             None => query,
             Some(Assigned::To(Some(user))) => query.filter(Column::AssigneeId.eq(user)),
-            // A caller who is no user has none.
+            // A caller who is not a user has no conversations.
             Some(Assigned::To(None)) => query.filter(Expr::value(false)),
             Some(Assigned::Somebody) => query.filter(Column::AssigneeId.is_not_null()),
             Some(Assigned::Nobody) => query.filter(Column::AssigneeId.is_null()),
@@ -203,10 +203,11 @@ impl ConversationQuery {
 }
 
 impl Conversations {
-    /// A page of conversations with their newest messages, and counts if `query` asks for them.
+    /// Returns a page of conversations with their newest messages, and counts if `query` requests them.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::NotFound`] for the team.
+    /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::NotFound`] if the team does
+    /// not exist.
     pub async fn list(&self, caller: &Caller, account: AccountId, query: &ConversationQuery, page: &PageRequest) -> Result<Listed> {
         let access = caller.access(account)?;
         let db = self.context.db.read();
@@ -224,8 +225,8 @@ impl Conversations {
             all = all.filter(self.context.db.dialect().id_in_list(id, &found.ids));
             complete = found.complete;
         }
-        // If few conversations match, they are found by their keys and sorted. In the order of the index, SQLite, which keeps no statistics on
-        // sizes, would scan all conversations for them.
+        // If few conversations match, look them up by their keys and sort them. Following the order of the index, SQLite, which has no
+        // statistics on table sizes, would scan all conversations.
         let mut few = query.contact.is_some() || query.source_id.is_some() || query.text.is_some();
         if query.unattended {
             let those = [unattended(self.context.db.dialect(), account)];
@@ -253,7 +254,7 @@ impl Conversations {
     }
 }
 
-/// The conversations of a page of ids, in the same order. The page is cut where it would exceed its limit of bytes.
+/// Returns the conversations of a page of ids, in the same order. The page is truncated where it would exceed its limit of bytes.
 pub(crate) async fn read_page(db: &Database, account: AccountId, ids: Page<i64>) -> Result<Page<ConversationSummary>> {
     let read = db.read();
     let all = conversation::Entity::find().filter(conversation::Column::AccountId.eq(account));
@@ -300,7 +301,7 @@ mod tests {
     use super::*;
     use parley_storage::{Config, Database};
 
-    /// Conversations of account 1, numbered from 1, active at these times.
+    /// Creates conversations of account 1, numbered from 1, whose last activity is at these times.
     async fn database(active_at: &[i64]) -> Database {
         let config = Config {
             url: "sqlite::memory:".to_owned(),
@@ -325,7 +326,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
-        // The index knows the hour alone: pages must neither skip nor repeat at its edges.
+        // The index contains only the hour: pages must neither skip nor repeat conversations at its boundaries.
         #[test]
         fn pages_by_last_activity_go_on_where_they_ended(
             times in prop::collection::vec((0..4_i64, -2..3_i64), 1..14), size in 1..5_u64, descending in any::<bool>(),

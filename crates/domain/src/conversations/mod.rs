@@ -1,4 +1,4 @@
-//! Conversations: making them, reading one, and who types in it. What changes one is in `changes`.
+//! Conversations: creating and reading them, and typing notifications. Changes are in `changes`.
 
 pub mod answers;
 pub mod assignment;
@@ -69,43 +69,43 @@ use crate::{
     },
 };
 
-/// A conversation to make.
+/// A conversation to create.
 #[derive(Clone, Debug)]
 pub struct NewConversation {
     /// The inbox.
     pub inbox: Option<InboxId>,
     /// The contact.
     pub contact: Option<ContactId>,
-    /// The session's name.
+    /// The source id of the contact session.
     pub source_id: Option<String>,
-    /// The status to start with.
+    /// The initial status.
     pub status: ConversationStatus,
-    /// When a snoozed one opens again.
+    /// When a snoozed conversation reopens.
     pub snoozed_until: Option<Micros>,
     /// The user to assign.
     pub assignee: Option<UserId>,
-    /// The team that works on it; an assignee outside of it is left out.
+    /// The team to assign. An assignee who is not in the team is ignored.
     pub team: Option<TeamId>,
-    /// How urgent it is.
+    /// The priority.
     pub priority: Option<Priority>,
-    /// Attributes that programs set.
+    /// Additional attributes, which programs set.
     pub additional_attributes: Map<String, Json>,
-    /// Attributes that the account defined.
+    /// Custom attributes, which the account defines.
     pub custom_attributes: Map<String, Json>,
-    /// Marks a session that is made for it as verified.
+    /// Whether to mark a session that is created for the conversation as verified.
     pub hmac_verified: bool,
-    /// The first message.
+    /// The first message, if any.
     pub message: Option<NewMessage>,
 }
 
-/// Somebody starts or stops typing.
+/// A typing notification.
 #[derive(Clone, Copy, Debug)]
 pub struct NewTyping {
-    /// Starts.
+    /// Whether typing starts; otherwise it stops.
     pub typing: bool,
-    /// A private note.
+    /// Whether the person is writing a private note.
     pub private: bool,
-    /// The contact types, not the caller.
+    /// Whether the contact is typing, not the caller.
     pub by_contact: bool,
 }
 
@@ -128,7 +128,7 @@ impl Conversations {
     ///
     /// # Errors
     /// [`Error::NotFound`] for the inbox, the contact or the session; [`Error::Denied`] without access to the inbox, or if `hmac_verified`
-    /// is set and the caller may not vouch.
+    /// is set and the caller must not mark sessions as verified.
     pub async fn create(&self, call: Call<CreatedConversation>, mut new: NewConversation) -> Result<Answer<CreatedConversation>> {
         let access = call.caller.write_access(call.account)?.clone();
         if new.hmac_verified {
@@ -161,7 +161,8 @@ impl Conversations {
                         prepare_message(write, &conversation, &mut first, messages_per_minute).await?;
                         let caller = Arc::clone(&write.caller);
                         if needs_rendering(&conversation, &first) {
-                            // The number of the conversation is known only here, so the message cannot be rendered before it is queued.
+                            // The number of the conversation is allocated only here, so its templates cannot be rendered before the write
+                            // is queued.
                             render_texts(write, |set| add_message(set, &mut conversation.clone(), &caller, first.clone())).await;
                         }
                         let slept = conversation.row.status != ConversationStatus::Open;
@@ -180,10 +181,10 @@ impl Conversations {
             .await
     }
 
-    /// One conversation with its newest messages.
+    /// Returns one conversation with its newest messages.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn get(&self, caller: &Caller, account: AccountId, id: ConversationId) -> Result<ConversationSummary> {
         rows::read_summary(self.context.db.read(), caller, account, id).await
     }
@@ -191,7 +192,7 @@ impl Conversations {
     /// Notifies subscribers that somebody started or stopped typing. Returns the head of the log.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn set_typing(&self, caller: &Caller, account: AccountId, id: ConversationId, new: NewTyping) -> Result<Cursor> {
         let access = caller.write_access(account)?;
         let db = self.context.db.read();
@@ -221,7 +222,8 @@ impl Conversations {
     }
 }
 
-/// With both ids the session is found or made; otherwise it is looked up by its name, in what the given id leaves.
+/// Returns the session of a new conversation, and whether it was created. With an inbox and a contact, the session is found or created;
+/// otherwise it is looked up by its source id, within the inbox or the contact if one is given.
 async fn find_session(write: &Write, access: &Access, new: &NewConversation) -> Result<(contact_inbox::Model, bool)> {
     let account = write.account().id;
     if let Some(inbox) = new.inbox {
@@ -268,7 +270,7 @@ async fn newest(write: &Write, session: &contact_inbox::Model) -> Result<Option<
     Ok(row.map(|row| row.id))
 }
 
-/// A new conversation, given to somebody who is there if its inbox says so.
+/// Creates a conversation, and assigns it automatically if its inbox has automatic assignment.
 async fn begin(write: &mut Write, session: &contact_inbox::Model, new: &NewConversation) -> Result<Conversation> {
     let mut conversation = insert(write, session, new).await?;
     let begun = conversation.row.assignee_id;
@@ -292,7 +294,7 @@ async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConv
         (Some(user), Some(team)) if !team_members::members(&write.txn, account.id, team).await?.contains(&user) => None,
         (assignee, _) => assignee,
     };
-    // Chatwoot's rule: a blocked contact's conversation is done before it began.
+    // As in Chatwoot, the conversation of a blocked contact is resolved from the start.
     let inbox = load::inbox(&write.txn, account.id, session.inbox_id).await?;
     let status = if contact.row.blocked {
         ConversationStatus::Resolved

@@ -1,4 +1,4 @@
-//! What lists of conversations are sorted by, and which index holds that order.
+//! The sort orders of lists of conversations, and the indexes that provide them.
 
 use parley_storage::{Dialect, entity::conversation};
 use sea_orm::{
@@ -8,9 +8,9 @@ use sea_orm::{
 
 use crate::page::{Aside, Coarse, Sort};
 
-/// What a list of conversations is sorted by.
+/// The value by which a list of conversations is sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the names say it
+#[allow(missing_docs)] // the names are self-explanatory
 pub enum ConversationOrder {
     LastActivityAt,
     CreatedAt,
@@ -19,7 +19,7 @@ pub enum ConversationOrder {
 }
 
 impl ConversationOrder {
-    /// The order of a name in a request.
+    /// Parses the name of an order in a request; an empty name is the default.
     pub fn of(name: &str) -> Option<Self> {
         Some(match name {
             "" | "last_activity_at" => Self::LastActivityAt,
@@ -30,7 +30,7 @@ impl ConversationOrder {
         })
     }
 
-    /// As pages are read by it.
+    /// Returns the sort key of the order.
     pub(crate) fn sort(self, descending: bool, dialect: Dialect) -> Sort {
         use conversation::Column;
         let (column, nullable) = match self {
@@ -40,7 +40,7 @@ impl ConversationOrder {
             Self::WaitingSince => (Column::WaitingSince, true),
         };
         let column: SimpleExpr = Expr::col((conversation::Entity, column));
-        // The small integer of a priority is read as the 64-bit one of a key; its index has the same words.
+        // Cast the smallint of a priority to the bigint of a page key; its index has the same expression.
         let by = if self == Self::Priority { column.cast_as("bigint") } else { column };
         Sort {
             by: Some(by),
@@ -56,7 +56,7 @@ impl ConversationOrder {
     }
 }
 
-/// Reads the waiting time from the table that holds it.
+/// Reads the time since which a contact waits from the table that has an index on it.
 fn waits(table: &'static str) -> Aside {
     let wait = |column: &'static str| Expr::col((Alias::new(table), Alias::new(column)));
     let of = |column: conversation::Column| Expr::col((conversation::Entity, column));

@@ -1,4 +1,4 @@
-//! Participants: who takes part in a conversation besides its assignee.
+//! Participants of a conversation: the members who follow it besides its assignee.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -31,14 +31,14 @@ use crate::{
     },
 };
 
-/// What to change in who takes part.
+/// A change of the participants of a conversation.
 #[derive(Clone, Debug)]
 pub enum ParticipantsPatch {
-    /// These too.
+    /// Adds these users.
     Add(Vec<UserId>),
-    /// These no longer.
+    /// Removes these users.
     Remove(Vec<UserId>),
-    /// Exactly these.
+    /// Replaces all participants.
     Set(Vec<UserId>),
 }
 
@@ -66,10 +66,10 @@ impl Participants {
         }
     }
 
-    /// A page of the participants of a conversation, by name.
+    /// Returns a page of the participants of a conversation, sorted by name.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn list(&self, caller: &Caller, account: AccountId, id: ConversationId, page: &PageRequest) -> Result<Page<Agent>> {
         let access = caller.access(account)?;
         let db = self.context.db.read();
@@ -84,11 +84,11 @@ impl Participants {
         list_agents(&self.context.db, account, users, page).await
     }
 
-    /// Changes the participants of a conversation. Members who cannot be assigned in the inbox are left out.
+    /// Changes the participants of a conversation. Members who cannot be assigned in the inbox are ignored.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox; [`Error::Invalid`] if a user to add is not a member of the
-    /// account.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox; [`Error::Invalid`] if a user
+    /// to add is not a member of the account.
     pub async fn update(
         &self,
         call: Call<ChangedParticipants>,
@@ -151,7 +151,7 @@ async fn current(write: &Write, id: ConversationId) -> Result<HashSet<UserId>> {
     Ok(users.into_iter().collect())
 }
 
-/// Those of `users` who may be assigned in the inbox: its members, and administrators.
+/// Returns those of `users` who can be assigned in the inbox: its members, and administrators.
 async fn assignable(write: &Write, inbox: parley_types::id::InboxId, users: Vec<UserId>) -> Result<HashSet<UserId>> {
     let agents = load::agents(&write.txn, write.account().id, users.into_iter()).await?;
     let members = assignment::members(write, inbox).await?;

@@ -1,4 +1,4 @@
-//! Marks on a conversation: seen, unread, muted. And its end.
+//! Marks conversations as unread or muted, and deletes them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ impl Conversations {
     /// Deletes a conversation with its messages.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] for agents.
+    /// [`parley_types::error::Error::NotFound`] if the conversation does not exist; [`parley_types::error::Error::Denied`] for agents.
     pub async fn delete(&self, call: Call<()>, id: ConversationId) -> Result<Answer<()>> {
         call.caller.write_access(call.account)?;
         let caller = Arc::clone(&call.caller);
@@ -44,7 +44,7 @@ impl Conversations {
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = Arc::clone(write.account());
-                    // Loaded before the role is checked: every caller gets `NotFound` for a missing conversation.
+                    // Load the conversation before checking the role, so that every caller receives `NotFound` for a missing conversation.
                     let conversation = load::conversation(&write.txn, &account, id).await?;
                     caller.administer(account.id)?;
                     let mut ids = Query::select();
@@ -62,10 +62,10 @@ impl Conversations {
     }
 }
 
-/// As if everybody had last looked a second before the newest incoming message.
+/// Marks a conversation as unread: as if every agent had last viewed it one second before the newest incoming message.
 ///
 /// # Errors
-/// When the database fails.
+/// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if the query fails.
 pub(crate) async fn unread(write: &mut Write, conversation: &mut Conversation) -> Result<()> {
     let row = &mut conversation.row;
     let at = row.last_incoming_at.map(|at| at.minus(Duration::from_secs(1)));
@@ -100,7 +100,7 @@ pub(crate) async fn unread(write: &mut Write, conversation: &mut Conversation) -
 /// Blocks the contact and resolves the conversation, or unblocks the contact.
 ///
 /// # Errors
-/// When the database fails.
+/// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a statement fails.
 pub(crate) async fn mute(write: &mut Write, conversation: &mut Conversation, muted: bool) -> Result<()> {
     let resolved = muted && status::set(write, conversation, ConversationStatus::Resolved, None).await?;
     let change = Change::new("blocked", conversation.contact.row.blocked, muted);

@@ -1,4 +1,4 @@
-//! Storing what a command did to a conversation, and reading what it answers with.
+//! Stores the rows that an operation changed in a conversation, and loads the result of the operation.
 
 use crate::auth::caller::Caller;
 use crate::write::Write;
@@ -16,13 +16,13 @@ use sea_orm::ActiveModelTrait;
 use sea_orm::IntoActiveModel;
 use std::sync::Arc;
 
-/// Stores what a verb did to a conversation's row.
+/// Stores the changed row of a conversation.
 pub(crate) async fn save(write: &Write, conversation: &mut Conversation) -> Result<()> {
     conversation.row = conversation.row.clone().into_active_model().reset_all().update(&write.txn).await?;
     Ok(())
 }
 
-/// A message may have moved the contact's last activity.
+/// Stores the row of the contact if the operation changed it: an incoming message moves the contact's last activity.
 pub(crate) async fn save_contact(write: &Write, conversation: &Conversation) -> Result<()> {
     let moved = write.set.drafts().iter().any(|draft| draft.kind == EventKind::ContactUpdated);
     if moved {
@@ -38,7 +38,7 @@ pub(crate) async fn save_contact(write: &Write, conversation: &Conversation) -> 
     Ok(())
 }
 
-/// The summary of a conversation whose newest messages may not be stored yet.
+/// Returns the summary of a conversation. `newest` replaces its newest message if that is not stored yet.
 pub(crate) async fn summary_of(
     conversation: Conversation,
     newest: Option<&Message>,
@@ -55,10 +55,11 @@ pub(crate) async fn summary_of(
     Ok(ConversationSummary { conversation, ..summary })
 }
 
-/// A conversation with its newest messages, if the caller may read it.
+/// Returns a conversation with its newest messages, if the caller can access it.
 ///
 /// # Errors
-/// [`Error::NotMember`]; [`Error::NotFound`]; [`Error::Denied`] without access to its inbox.
+/// [`Error::NotMember`] without access to the account; [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without
+/// access to its inbox.
 pub(crate) async fn read_summary(
     db: &impl sea_orm::ConnectionTrait,
     caller: &Caller,
@@ -72,7 +73,7 @@ pub(crate) async fn read_summary(
     Ok(summary)
 }
 
-/// A user that a conversation may be assigned to.
+/// Returns a member of the account, who can be assigned to a conversation.
 pub(crate) async fn check_member(write: &Write, user: UserId) -> Result<Arc<Agent>> {
     let mut agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
     agents

@@ -1,4 +1,4 @@
-//! Views: by agents, and by the contact, who then has read what was sent.
+//! Views of a conversation: by agents, and by the contact, whose view marks the messages as read.
 
 use crate::messages::rules::changed_with;
 use crate::write::Write;
@@ -22,14 +22,15 @@ use sea_orm::{
 };
 use std::sync::Arc;
 
-/// The most messages that one look of the contact marks as read, the newest first: the rest were seen before anybody kept count.
+/// The maximum number of messages that one view by the contact marks as read, newest first. Older ones are assumed to have been seen
+/// before.
 const READ_AT_ONCE: u64 = 1000;
 
 /// Records that an agent or the contact viewed the conversation.
 ///
-/// A view by an agent writes nothing when nothing was unread, and never moves `updated_at`: a dashboard reports a view after every frame of the
-/// conversation that it shows, so a view that caused another frame would never end. It counts as unread for the assignee what came in since
-/// the assignee's own last view, whoever else looked meanwhile.
+/// If nothing is unread, a view by an agent writes nothing, and it never changes `updated_at`: a dashboard reports a view after every event
+/// of the conversation that it shows, so if a view caused another event, they would never end. For the assignee, messages are unread if
+/// they arrived after the assignee's own last view, even if other agents have viewed the conversation since.
 pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
     let at = Some(write.set.at);
     let row = &mut conversation.row;
@@ -64,11 +65,11 @@ pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contac
     });
 }
 
-/// The contact has looked: what is not its own and was sent or delivered counts as read, notes and lines too, as Chatwoot has it. Tells of
-/// each message.
+/// Marks the messages of others that were sent or delivered as read, because the contact viewed the conversation. As in Chatwoot, this
+/// includes private notes and activity messages. Adds an event for each message.
 ///
 /// # Errors
-/// When the database fails.
+/// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a statement fails.
 pub async fn mark_read(write: &mut Write, conversation: &mut Conversation) -> Result<()> {
     use message::Column;
     let account = write.account().id;
@@ -108,7 +109,7 @@ pub async fn mark_read(write: &mut Write, conversation: &mut Conversation) -> Re
         let message = Arc::new(message);
         let newest = conversation.row.last_public_message_id == Some(message.row.id);
         if newest {
-            // In its own event it stands once.
+            // The event of this message contains it already, so its copy of the conversation must not contain it again.
             conversation.last_public = None;
         }
         write.set.emit(Draft {

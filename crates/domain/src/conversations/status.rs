@@ -1,4 +1,4 @@
-//! Where a conversation stands: opening, resolving, snoozing it, and a bot that hands it over.
+//! The status of a conversation: open, resolve, snooze, and the handover from an agent bot to the agents.
 
 use crate::conversations::answers::StatusSet;
 use std::sync::Arc;
@@ -33,7 +33,8 @@ impl Conversations {
     /// snoozed conversation reopens.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] without access to the inbox.
+    /// [`parley_types::error::Error::NotFound`] if the conversation does not exist; [`parley_types::error::Error::Denied`] without access
+    /// to the inbox.
     pub async fn update_status(
         &self,
         call: Call<StatusSet>,
@@ -79,7 +80,7 @@ async fn update(
     if handed_off {
         changed_with(&mut write.set, conversation, EventKind::ConversationBotHandoff, Vec::new());
     }
-    // Chatwoot's rule: an agent who opens a conversation takes it; an administrator does not.
+    // As in Chatwoot: an agent who opens a conversation becomes its assignee; an administrator does not.
     match write.caller.user_id() {
         Some(user) if status == Open && access.role == Role::Agent => assign(write, conversation, Some(user)).await?,
         _ if changed => assign_automatically(write, conversation).await?,
@@ -88,10 +89,10 @@ async fn update(
     Ok(handed_off)
 }
 
-/// Sets the status and leaves a line about it; whether it changed.
+/// Sets the status, and adds an activity message if it changed. Returns whether it changed.
 ///
 /// # Errors
-/// When the database fails.
+/// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a query fails.
 pub(crate) async fn set(
     write: &mut Write,
     conversation: &mut Conversation,

@@ -1,5 +1,5 @@
-//! Transcripts: what was said in a conversation, by mail. They wait in a table until the server of mails has taken them, so none is lost
-//! with a process.
+//! Transcripts: the messages of a conversation, sent by e-mail. E-mails are queued in a table until the mail server has accepted them, so
+//! none is lost if the process ends.
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
@@ -28,21 +28,21 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// Messages of a transcript, the newest, and bytes of their texts.
+/// The limits of a transcript: its number of messages, newest first, and the bytes of their content.
 const MESSAGES: u64 = 1000;
 const BYTES: u64 = 4 * 1024 * 1024;
 
-/// Transcripts of an account within an hour, as Chatwoot has it.
+/// The maximum number of transcripts of an account within an hour, as in Chatwoot.
 const HOURLY: u64 = 30;
 const HOUR: Duration = Duration::from_hours(1);
 
-/// How long a mail is tried.
+/// How long a failed e-mail is retried.
 const TRIED: Duration = Duration::from_hours(24);
 
-/// How long a mail that is being sent is left to whoever sends it.
+/// How long an e-mail is reserved for the replica that is sending it.
 const TURN: Duration = Duration::from_mins(10);
 
-/// Mails that are sent in one go.
+/// The maximum number of e-mails that one run sends.
 const TOGETHER: u64 = 20;
 
 /// Transcripts of conversations, sent by e-mail.
@@ -64,8 +64,8 @@ impl Transcripts {
     /// Queues an e-mail with the messages of a conversation, without private notes and activity messages.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox; [`Error::Busy`] above the account's hourly limit;
-    /// [`Error::Precondition`] if the server does not send e-mails.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox; [`Error::Busy`] if the
+    /// account has reached its hourly limit; [`Error::Precondition`] if the server does not send e-mails.
     pub async fn send(&self, call: Call<()>, id: ConversationId, email: String) -> Result<Answer<()>> {
         let account = call.account;
         call.caller.write_access(account)?;
@@ -80,8 +80,8 @@ impl Transcripts {
             .write(call, move |transaction| {
                 Box::pin(async move {
                     let account: AccountId = transaction.account().id;
-                    // The text was read before this transaction. Under the lock of the account, an existing conversation proves that its contact was
-                    // not erased in between.
+                    // The text was read before this transaction. Under the row lock of the account, an existing conversation proves that
+                    // its contact was not erased in between.
                     let mut there = load::conversations(&transaction.txn, transaction.account(), &[id]).await?;
                     if there.pop().is_none() {
                         return Err(Error::not_found("conversation", id));
@@ -103,7 +103,7 @@ impl Transcripts {
                         subject: Set(subject(id)),
                         body: Set(body),
                         created_at: Set(now),
-                        // Due immediately, whatever the clocks of other replicas show.
+                        // Due immediately, regardless of clock differences between replicas.
                         next_try_at: Set(Micros::default()),
                         tries: Set(0),
                         ..Default::default()
@@ -115,7 +115,7 @@ impl Transcripts {
             .await
     }
 
-    /// The newest messages, oldest first, without private notes and activity messages, within the size limits of a transcript.
+    /// Returns the newest messages, oldest first, without private notes and activity messages, within the limits of a transcript.
     async fn newest_messages(&self, account: AccountId, id: ConversationId) -> Result<Vec<Message>> {
         let public = message::Entity::find()
             .filter(message::Column::AccountId.eq(account))
@@ -134,16 +134,16 @@ impl Transcripts {
     }
 }
 
-/// The subject of a mail about a conversation. [`redact`] finds mails by it.
+/// Returns the subject of an e-mail about a conversation. [`redact`] finds e-mails by it.
 fn subject(id: ConversationId) -> String {
     format!("[#{id}] Conversation transcript")
 }
 
-/// Takes address and text out of the mails about these conversations, also of those that were sent within the hour. The rows stay: they
-/// count against the rate. A mail that is being sent at this moment may still arrive.
+/// Removes the recipient and the text from all e-mails about these conversations, including those that were sent within the last hour. The
+/// rows remain, because they count against the hourly limit. An e-mail that is being sent at this moment can still arrive.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Database`] or [`Error::Unavailable`] if the update fails.
 pub(crate) async fn redact(txn: &impl ConnectionTrait, account: AccountId, conversations: SelectStatement) -> Result<()> {
     let mut subjects = Query::select();
     subjects
@@ -188,12 +188,12 @@ fn write(conversation: &ConversationSummary, messages: &[Message]) -> String {
     text
 }
 
-/// Sends what waits; how many were sent. A mail that fails is tried again after a while that doubles, for a day; one that is refused for
-/// good is given up. A process that ends in between may have sent one that is then sent again. `reached` is the time that every clock has
-/// reached.
+/// Sends the queued e-mails and returns how many were sent. An e-mail that fails temporarily is retried for a day, with delays that double;
+/// one that is rejected permanently is dropped. If the process ends after sending an e-mail and before recording it, that e-mail is sent
+/// twice. `reached` is the time that the clocks of all replicas have reached.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Database`] or [`Error::Unavailable`] if a statement fails.
 pub async fn send_waiting(db: &Database, mailer: &Mailer, reached: Micros) -> Result<usize> {
     let mut sent = 0;
     for row in db.in_time(take_turn(db)).await? {
@@ -226,7 +226,7 @@ pub async fn send_waiting(db: &Database, mailer: &Mailer, reached: Micros) -> Re
     Ok(sent)
 }
 
-/// Takes mails whose time has come away from other replicas for a while.
+/// Reserves due e-mails for this replica for [`TURN`].
 async fn take_turn(db: &Database) -> Result<Vec<mail::Model>> {
     let now = Micros::now();
     let due = || mail::Column::SentAt.is_null().and(mail::Column::NextTryAt.lte(now));
@@ -243,7 +243,7 @@ async fn take_turn(db: &Database) -> Result<Vec<mail::Model>> {
         return Ok(Vec::new());
     }
     let later = Micros(now.0 + i64::try_from(TURN.as_micros()).unwrap_or(i64::MAX));
-    // Who comes second finds that it is not due any more.
+    // If another replica was faster, the e-mails are no longer due.
     let rows = mail::Entity::update_many()
         .col_expr(mail::Column::NextTryAt, Expr::value(later))
         .filter(mail::Column::Id.is_in(ids))
@@ -253,7 +253,7 @@ async fn take_turn(db: &Database) -> Result<Vec<mail::Model>> {
     Ok(rows)
 }
 
-/// Forgets mails that nobody counts any more.
+/// Deletes e-mails that no longer count against the hourly limit.
 async fn forget(db: &Database, reached: Micros) -> Result<()> {
     mail::Entity::delete_many()
         .filter(mail::Column::SentAt.is_not_null())

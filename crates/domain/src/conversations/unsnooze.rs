@@ -1,4 +1,5 @@
-//! Waking snoozed conversations when their time has come. Every replica may look; each conversation is opened once, under the lock.
+//! Reopens snoozed conversations when they are due. Every replica runs this; each conversation is reopened only once, under the row lock of
+//! its account.
 
 use std::sync::Arc;
 
@@ -20,11 +21,11 @@ use crate::{
     write::{Write, call::Call},
 };
 
-/// How many are woken at once.
+/// The maximum number of conversations that one call examines.
 const BATCH: u64 = 200;
 
 impl Conversations {
-    /// Reopens the snoozed conversations whose time has come, a bounded number per call. Returns how many were examined; there may be more.
+    /// Reopens the snoozed conversations that are due, a bounded number per call. Returns how many were examined; there might be more.
     ///
     /// # Errors
     /// [`parley_types::error::Error::Database`] if a query fails; [`parley_types::error::Error::Busy`] if the writer's queue is full.
@@ -59,7 +60,7 @@ impl Conversations {
 async fn wake(write: &mut Write, ids: Vec<ConversationId>) -> Result<()> {
     let account = Arc::clone(write.account());
     for mut conversation in load::conversations(&write.txn, &account, &ids).await? {
-        // Another replica may have been first, or somebody snoozed it again.
+        // Another replica might have been faster, or somebody might have snoozed it again.
         let due = conversation.row.snoozed_until.is_some_and(|until| until <= write.set.at);
         if due && conversation.row.status == ConversationStatus::Snoozed {
             set_status(&mut write.set, &mut conversation, ConversationStatus::Open, None);

@@ -1,5 +1,5 @@
-//! Custom attributes as SQL expressions. Stored values were never checked against a definition, so a value that is none of the attribute's kind
-//! counts as missing: no cast may fail.
+//! Custom attributes as SQL expressions. Stored values were never validated against a definition, so a value that does not have the
+//! attribute's type counts as missing, so that no cast fails.
 
 use parley_storage::Dialect;
 use sea_orm::sea_query::{Alias, Expr, SimpleExpr};
@@ -9,11 +9,11 @@ use super::model::Model;
 /// An attribute in the column `custom_attributes`.
 #[derive(Clone, Copy, Debug)]
 pub struct Attribute<'a> {
-    /// Whose.
+    /// The kind of resource that has the attribute.
     pub model: Model,
-    /// The dialect that its expressions are written in.
+    /// The SQL dialect of the expressions.
     pub dialect: Dialect,
-    /// The attribute's key; it is bound, and never a path.
+    /// The attribute's key. It is bound as a parameter and never interpreted as a path.
     pub key: &'a str,
 }
 
@@ -26,22 +26,22 @@ impl Attribute<'_> {
         Expr::col((Alias::new(table), Alias::new("custom_attributes")))
     }
 
-    /// Whether there is a value.
+    /// Returns whether the attribute has a value.
     pub fn present(&self) -> SimpleExpr {
         self.dialect.attribute_present(self.map(), self.key)
     }
 
-    /// A text, number or boolean as text.
+    /// Returns a text, number or boolean as text.
     pub fn text(&self) -> SimpleExpr {
         self.dialect.attribute_text(self.map(), self.key)
     }
 
-    /// A number, also one that is written as a text.
+    /// Returns a number, or a text that contains one.
     pub fn number(&self) -> SimpleExpr {
         self.dialect.attribute_number(self.map(), self.key)
     }
 
-    /// The first ten characters of a text that begins with a date, which sort as dates do.
+    /// Returns the first ten characters of a text that begins with a date; their order is that of the dates.
     pub fn date(&self) -> SimpleExpr {
         self.dialect.attribute_date(self.map(), self.key)
     }

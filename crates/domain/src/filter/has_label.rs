@@ -1,4 +1,4 @@
-//! What has one of some labels, as a condition of lists.
+//! Conditions on labels.
 
 use parley_storage::{
     Dialect,
@@ -12,10 +12,11 @@ use sea_orm::{
 
 use crate::filter::selectivity::{among, are_few};
 
-/// That the thing with this id has one of the labels. Labels that few have are looked up first, where the planner would not do so itself.
+/// Returns the condition that the resource with this id has one of the labels. If few resources have them, they are looked up first, where
+/// the planner would not do that itself.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if the query fails.
 pub async fn labelled(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -31,7 +32,7 @@ pub async fn labelled(
     Ok(among(dialect, id, &[those]))
 }
 
-/// The ids of those that have one of the labels; without labels, any.
+/// Returns a query of the ids of resources that have one of the labels, or any label if `labels` is `None`.
 pub(crate) fn those(account: AccountId, kind: SubjectKind, labels: Option<&[String]>) -> SelectStatement {
     use labeling::Column;
     let mut those = Query::select();

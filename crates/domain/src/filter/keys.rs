@@ -1,4 +1,4 @@
-//! The standard attributes that can be filtered by, and the operators that each allows, in the order in which refusals tell them.
+//! The standard attributes that a filter can use, and the operators that each allows, in the order in which error messages list them.
 
 use super::{
     model::Model,
@@ -7,30 +7,30 @@ use super::{
     },
 };
 
-/// What an attribute is, and where it stands.
+/// The kind of an attribute, and where it is stored.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// The status of a conversation.
     Status,
     /// The priority of a conversation.
     Priority,
-    /// An id, in this column.
+    /// An id in this column.
     Id(&'static str),
-    /// An id that nothing has here.
+    /// An id that no resource has, because Parley has no such feature.
     Never,
     /// The number of a conversation.
     Number,
     /// The labels.
     Labels,
-    /// A text in this column, whatever its letter case.
+    /// A text in this column, compared without regard to letter case.
     Text(&'static str),
-    /// The address of a contact.
+    /// The e-mail address of a contact.
     Email,
     /// The phone number of a contact.
     Phone,
-    /// An additional attribute; whether letter case counts.
+    /// An additional attribute, and whether its comparison is case-sensitive.
     Additional(&'static str, bool),
-    /// A time, in this column.
+    /// A time in this column.
     Time(&'static str),
     /// Whether a contact is blocked.
     Blocked,
@@ -39,11 +39,11 @@ pub enum Kind {
 /// A standard attribute.
 #[derive(Clone, Copy, Debug)]
 pub struct Standard {
-    /// Its key.
+    /// The key, which requests use.
     pub key: &'static str,
-    /// What it is.
+    /// The kind, and where the values are stored.
     pub kind: Kind,
-    /// How it may be compared.
+    /// The operators that it allows.
     pub operators: &'static [Operator],
 }
 

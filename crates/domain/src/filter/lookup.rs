@@ -1,5 +1,5 @@
-//! By what a condition's rows are looked up where they are few: ids, at least of all that the condition lets through, out of an index. The
-//! condition itself still decides.
+//! Index lookups for conditions: a query that returns the ids of all resources that match a condition, and possibly some more. If a
+//! condition is selective, the list is restricted to these ids. The condition itself still decides which of them match.
 
 use parley_storage::entity::contact;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Func, Query, SelectStatement, SimpleExpr, UnionType};
@@ -13,20 +13,20 @@ use super::{
 };
 use crate::filter::has_label::those;
 
-/// Where an attribute stands, in `attribute_values`.
+/// The source of an attribute, in the table `attribute_values`.
 #[derive(Clone, Copy)]
 enum Source {
     Custom = 1,
     Additional = 2,
-    /// There are more custom ones than that table holds of one subject.
+    /// The resource has more custom attributes than the table stores for one resource.
     More = 3,
 }
 
-/// The longest key, and as much of a value, as that table holds.
+/// The maximum number of characters of a key, and of the beginning of a value, in that table.
 const LONGEST: usize = 255;
 
 impl Given<'_> {
-    /// The ids that a condition on a standard attribute is among, if an index tells them.
+    /// Returns a query of the ids of all resources that can match a condition on a standard attribute, if an index can answer it.
     pub fn among_standard(&self, kind: Kind, condition: &SimpleExpr) -> Option<SelectStatement> {
         let is_indexed = match kind {
             Kind::Labels => return self.labelled(),
@@ -36,7 +36,7 @@ impl Given<'_> {
                 let indexed = self.column("priority").cast_as("bigint");
                 return Some(self.subjects(indexed.is_in(self.priorities()?.into_iter().map(i64::from))));
             }
-            // Who is blocked has an index, who is not has none.
+            // The index covers only blocked contacts.
             Kind::Blocked => {
                 let is_asked = value::flag(self.values.first()?)? == (self.operator == EqualTo);
                 return is_asked.then(|| self.subjects(self.column("blocked")));
@@ -48,7 +48,7 @@ impl Given<'_> {
         is_indexed.then(|| self.subjects(condition.clone()))
     }
 
-    /// The ids that a condition on a custom attribute is among, if an index tells them.
+    /// Returns a query of the ids of all resources that can match a condition on a custom attribute, if an index can answer it.
     pub fn among_custom(&self, definition: &Definition) -> Option<SelectStatement> {
         let key = definition.key.as_str();
         if self.negated() || self.operator == Operator::IsNotPresent || key.chars().count() > LONGEST {
@@ -68,7 +68,7 @@ impl Given<'_> {
             (Display::Date, DaysBefore) => value.lt(value::days_before(first?, self.context.now)?.to_string()),
             (Display::Date, IsGreaterThan) => value.gte(value::day(first?)?.to_string()),
             (Display::Date, IsLessThan) => value.lt(value::day(first?)?.to_string()),
-            // What begins with the day: a colon comes after the last digit that a day can end with.
+            // The value begins with the day: a colon sorts after every digit with which a day can end.
             (Display::Date, _) => {
                 let day = value::day(first?)?.to_string();
                 let end = format!("{}:", &day[..day.len() - 1]);
@@ -78,12 +78,12 @@ impl Given<'_> {
         Some(self.or_more(all.clone().and_where(bound).take()))
     }
 
-    /// Or whatever has more attributes than are known there.
+    /// Adds the resources with more attributes than the table stores: any of them could match.
     fn or_more(&self, mut found: SelectStatement) -> SelectStatement {
         found.union(UnionType::All, self.values_of(Source::More, "")).take()
     }
 
-    /// What the operator says of a value, or a little more where the value may have been cut.
+    /// Applies the operator, including equality where a stored value could have been truncated.
     fn beside(&self, value: SimpleExpr, with: SimpleExpr) -> SimpleExpr {
         match self.operator {
             IsGreaterThan => value.gte(with),
@@ -127,7 +127,7 @@ impl Given<'_> {
         Some(labelled)
     }
 
-    /// The ids of contacts or conversations themselves.
+    /// Returns a query of the ids of the contacts or conversations that match a condition.
     fn subjects(&self, condition: SimpleExpr) -> SelectStatement {
         let mut all = Query::select()
             .expr(self.column("id"))
@@ -136,14 +136,14 @@ impl Given<'_> {
             .and_where(condition)
             .take();
         if self.context.model == Model::Contact {
-            // As the indexes have it. Nobody else is in a list that is filtered.
+            // The indexes have this condition, and filtered lists contain only such contacts.
             all.cond_where(contact::is_resolved());
         }
         all
     }
 }
 
-/// As much of a text as the table holds of it.
+/// Returns the beginning of a text, truncated to the length that the table stores.
 fn beginning(text: &str) -> SimpleExpr {
     Func::cust("substr")
         .args([lower(Expr::value(text)), Expr::value(1), Expr::value(255)])

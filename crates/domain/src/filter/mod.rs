@@ -1,7 +1,7 @@
-//! Filters: conditions on attributes, read in the order in which Chatwoot finds fault with them, and written as one SQL condition.
+//! Filters: conditions on attributes, validated in the order in which Chatwoot reports errors, and translated to one SQL condition.
 //!
-//! Pure: nothing is read here. What an attribute is stands in `keys`, what a value must be in `value`, how custom attributes are read
-//! out of their JSON in `custom`, and which index knows of it in `lookup`.
+//! Has no side effects and reads nothing. `keys` defines the attributes, `value` validates values, `custom` extracts custom attributes from
+//! JSON, and `lookup` selects the indexes.
 
 mod custom;
 pub(crate) mod has_label;
@@ -24,51 +24,53 @@ use serde_json::Value as Json;
 pub use model::{Context, Definition, Display, Model};
 pub use operator::Operator;
 
-/// How many conditions a filter may have.
+/// The maximum number of conditions of a filter.
 pub const MOST_CONDITIONS: usize = 50;
-/// How many values a condition may have.
+/// The maximum number of values of a condition.
 pub const MOST_VALUES: usize = 100;
 
-/// How many faults are told: a refusal travels in headers, which have little room.
+/// The maximum number of violations that are reported: the details of an error are sent in headers, whose size is limited.
 const MOST_FAULTS: usize = 10;
-/// How much of a key is told, for the same reason.
+/// The maximum number of characters of a key in an error message, for the same reason.
 const MOST_OF_A_KEY: usize = 255;
 
 /// How a condition is joined with the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joiner {
-    /// Both must hold.
+    /// Both conditions must be true.
     And,
-    /// Either may hold.
+    /// At least one of the conditions must be true.
     Or,
 }
 
-/// A condition as it was sent.
+/// A condition as it was requested.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Given {
     /// The attribute.
     pub key: String,
-    /// How it is compared; none: not said, or by a name that nobody knows.
+    /// The operator; `None` if it is missing or unknown.
     pub operator: Option<Operator>,
-    /// With what.
+    /// The values to compare with.
     pub values: Vec<Json>,
-    /// How it is joined with the next one.
+    /// How it is joined with the next condition.
     pub joiner: Option<Joiner>,
 }
 
-/// A filter as it was read.
+/// A filter that was validated and translated.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// What it lets through.
+    /// The SQL condition.
     pub condition: Condition,
-    /// For each of the alternatives that OR joins, queries of ids that all it lets through are among: each is answered by an index.
+    /// For each of the alternatives that OR joins: queries whose results contain the ids of all matches of the alternative. Each can be
+    /// answered by an index.
     pub lookups: Vec<Vec<SelectStatement>>,
 }
 
-/// Reads conditions. The faults come in the order in which Chatwoot finds them, so that the first is the one it would tell.
+/// Validates and translates conditions. Violations are in the order in which Chatwoot checks, so the first is the one that Chatwoot would
+/// report.
 ///
 /// # Errors
-/// A violation for everything that is wrong, each with the sentence that clients of the JSON API know.
+/// All violations, each with the text that clients of the JSON API expect.
 pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> Result<Filter, Vec<Violation>> {
     let mut violations = Vec::new();
     if given.len() > MOST_CONDITIONS {
@@ -103,7 +105,7 @@ pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> R
                 violations.push(Violation::new(format!("filter.conditions[{nth}].{field}"), rule, description));
             }
         }
-        // AND binds tighter: what is joined by it stands together.
+        // AND binds more tightly than OR: conditions that AND joins form a group.
         if condition.joiner == Some(Joiner::Or) {
             any = any.add(std::mem::replace(&mut all, Condition::all()));
             lookups.push(std::mem::take(&mut group));
@@ -118,10 +120,10 @@ pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> R
     Ok(Filter { condition, lookups })
 }
 
-/// A condition, and what it may be looked up by.
+/// A condition, and the query of its index lookup, if there is one.
 type Read = (SimpleExpr, Option<SelectStatement>);
 
-/// The operator, the values, the key: in this order.
+/// Checks the operator, the values and the key, in this order.
 fn one(context: &Context, condition: &Given, definitions: &[Definition]) -> Result<Read, (&'static str, Rule, String)> {
     let end = condition
         .key
@@ -232,7 +234,7 @@ mod tests {
         }
     }
 
-    /// Those whom a filter lets through; among whom it looks them up, all of them are.
+    /// Returns the contacts that a filter matches, and checks that each lookup contains all of them.
     async fn found(db: &Database, given: Given) -> Vec<i64> {
         let filter = read(&context(DbBackend::Sqlite), &[given], &definitions()).expect("nothing is wrong with it");
         let query = contact::Entity::find().select_only().column(contact::Column::Id);
@@ -245,7 +247,7 @@ mod tests {
         found
     }
 
-    /// Whatever is stored, no comparison fails.
+    /// No comparison fails, regardless of the stored values.
     #[tokio::test]
     async fn custom_attributes_compare_by_their_kind() {
         use Operator::{

@@ -1,10 +1,10 @@
-//! What a filter looks through, and what it needs to know for that.
+//! The resources that can be filtered, and the context of a filter.
 
 use parley_storage::Dialect;
 use parley_types::{id::AccountId, time::Micros};
 use sea_orm::sea_query::SimpleExpr;
 
-/// What is filtered.
+/// The kind of resource that is filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
     /// Contacts.
@@ -13,40 +13,40 @@ pub enum Model {
     Conversation,
 }
 
-/// What values of a custom attribute are.
+/// The type of the values of a custom attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Display {
-    /// Texts: also links and entries of lists.
+    /// Texts, including links and entries of lists.
     Text,
-    /// Numbers: also currencies and percentages.
+    /// Numbers, including currencies and percentages.
     Number,
-    /// Days.
+    /// Dates.
     Date,
-    /// Yes or no.
+    /// Booleans.
     Checkbox,
 }
 
-/// A custom attribute that the account defined for what is filtered.
+/// A custom attribute that the account defined for this kind of resource.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
     /// Its key.
     pub key: String,
-    /// What its values are.
+    /// The type of its values.
     pub display: Display,
 }
 
-/// Where and when a filter is evaluated.
+/// The context in which a filter is evaluated.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
-    /// What is filtered.
+    /// The kind of resource that is filtered.
     pub model: Model,
     /// The account.
     pub account: AccountId,
-    /// The dialect that the condition is written in.
+    /// The SQL dialect of the condition.
     pub dialect: Dialect,
-    /// The present, which says what day today is.
+    /// The current time, which determines the current day.
     pub now: Micros,
 }
 
-/// A condition of one attribute, or the sentence that says what is wrong with its values.
+/// A condition on one attribute, or an error if its values are invalid.
 pub(super) type Tested = Result<SimpleExpr, ()>;

@@ -1,8 +1,8 @@
-//! How an attribute is compared.
+//! Comparison operators of filters.
 
 /// How an attribute is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the names say it
+#[allow(missing_docs)] // the names are self-explanatory
 pub enum Operator {
     EqualTo,
     NotEqualTo,
@@ -17,7 +17,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// The name that refusals tell.
+    /// Returns the name that requests and error messages use.
     pub fn name(self) -> &'static str {
         match self {
             Self::EqualTo => "equal_to",
@@ -33,7 +33,7 @@ impl Operator {
         }
     }
 
-    /// Whether it says nothing without values.
+    /// Returns whether the operator needs values to compare with.
     pub(super) fn needs_values(self) -> bool {
         !matches!(self, Self::IsPresent | Self::IsNotPresent)
     }

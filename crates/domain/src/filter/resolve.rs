@@ -24,14 +24,15 @@ use super::{
     selectivity::{among, are_few},
 };
 
-/// Subqueries that one selectivity probe contains at most.
+/// The maximum number of subqueries in one selectivity probe.
 const MOST_LOOKUPS: usize = 16;
 
-/// The condition of a filter, and whether the filter is selective. If it is, the condition restricts the ids by indexed lookups, so that sorting
-/// the matches is cheaper than scanning in the order of the list.
+/// Returns the condition of a filter, and whether the filter is selective. If it is, the condition also restricts the ids by index lookups,
+/// so that sorting the matches is cheaper than scanning in the order of the list.
 ///
 /// # Errors
-/// [`Error::Invalid`] for the filter, with its faults in the order in which Chatwoot reports them.
+/// [`Error::Invalid`] for an invalid filter, with its violations in the order in which Chatwoot reports them; [`Error::Database`] or
+/// [`Error::Unavailable`] if a query fails.
 pub(crate) async fn resolve(db: &impl ConnectionTrait, account: AccountId, model: Model, given: &[Given]) -> Result<(Condition, bool)> {
     let context = Context {
         model,
@@ -41,7 +42,7 @@ pub(crate) async fn resolve(db: &impl ConnectionTrait, account: AccountId, model
     };
     let definitions = defined(db, account, model, given).await?;
     let filter = read(&context, given, &definitions).map_err(Error::Invalid)?;
-    // The filter is selective if each of its alternatives has a selective condition.
+    // The filter is selective if each of its alternatives has at least one selective condition.
     let most = MOST_LOOKUPS / filter.lookups.len().max(1);
     let lookups: Vec<_> = filter.lookups.iter().map(|group| &group[..group.len().min(most)]).collect();
     if lookups.iter().any(|group| group.is_empty()) {
@@ -64,7 +65,7 @@ pub(crate) async fn resolve(db: &impl ConnectionTrait, account: AccountId, model
     Ok((Condition::all().add(among).add(filter.condition), true))
 }
 
-/// The custom attribute definitions that the conditions name.
+/// Loads the custom attribute definitions that the conditions name.
 async fn defined(db: &impl ConnectionTrait, account: AccountId, model: Model, given: &[Given]) -> Result<Vec<Definition>> {
     let of = match model {
         Model::Conversation => AttributeModel::Conversation,

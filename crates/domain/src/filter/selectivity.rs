@@ -1,5 +1,5 @@
-//! What few have: those are found one by one, and sorted, sooner than by going through a list and asking each. PostgreSQL expects the wrong way
-//! in between, and SQLite knows no sizes, so a list looks for itself.
+//! Selectivity probes. If a condition matches few rows, looking them up and sorting them is faster than scanning a list and testing each
+//! row. PostgreSQL's estimates are wrong in the range between few and many, and SQLite has no statistics, so lists probe for themselves.
 
 use parley_storage::Dialect;
 use parley_types::error::Result;
@@ -8,13 +8,14 @@ use sea_orm::{
     sea_query::{Alias, Expr, Query, SelectStatement, SimpleExpr, UnionType},
 };
 
-/// So many are not few.
+/// A condition that matches at least this many rows is not selective.
 const FEW: u64 = 2000;
 
-/// Of each query of ids, whether it finds few; no more are looked at. All are parts of one statement, so they should not be hundreds.
+/// Returns for each query of ids whether it returns fewer than [`FEW`] rows. Each reads no more rows than that. All queries become parts of
+/// one statement, so there should not be hundreds of them.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if the query fails.
 pub async fn are_few(db: &impl ConnectionTrait, queries: &[SelectStatement]) -> Result<Vec<bool>> {
     if queries.is_empty() {
         return Ok(Vec::new());
@@ -36,7 +37,8 @@ pub async fn are_few(db: &impl ConnectionTrait, queries: &[SelectStatement]) -> 
     (0..queries.len()).map(is_few).collect()
 }
 
-/// That an id is among those of any of some queries, in a form for few. Without a query nothing is.
+/// Returns the condition that an id is among the results of any of these queries, in a form that is fast for few results. Without queries,
+/// it matches nothing.
 pub fn among(dialect: Dialect, id: SimpleExpr, queries: &[SelectStatement]) -> SimpleExpr {
     let Some((first, others)) = queries.split_first() else {
         return Expr::value(false);

@@ -1,4 +1,4 @@
-//! One condition as SQL. Values are always bound, and never text of the statement.
+//! Translates one condition to SQL. Values are always bound as parameters and never become part of the statement's text.
 
 use parley_fault::Protection;
 use parley_storage::entity::{
@@ -19,11 +19,11 @@ use super::{
 /// A comparison with values.
 #[derive(Clone, Copy)]
 pub struct Given<'a> {
-    /// Where and when.
+    /// The context of the filter.
     pub context: &'a Context,
-    /// How.
+    /// The operator.
     pub operator: Operator,
-    /// With what; not empty unless the operator asks for presence.
+    /// The values to compare with; not empty unless the operator tests for presence.
     pub values: &'a [Json],
 }
 
@@ -40,7 +40,7 @@ pub(super) fn lower(expr: SimpleExpr) -> SimpleExpr {
 }
 
 impl Given<'_> {
-    /// A condition on a standard attribute.
+    /// Returns a condition on a standard attribute.
     pub fn standard(&self, kind: Kind) -> Tested {
         match kind {
             Kind::Status => self.status(),
@@ -61,7 +61,7 @@ impl Given<'_> {
         }
     }
 
-    /// A condition on a custom attribute. Any operator is taken; one that says nothing here stands for equality.
+    /// Returns a condition on a custom attribute. Any operator is accepted; one that does not apply to the attribute's type means equality.
     pub fn custom(&self, definition: &Definition) -> Tested {
         let attribute = Attribute {
             model: self.context.model,
@@ -111,13 +111,13 @@ impl Given<'_> {
         Expr::col((self.table(), Alias::new(column)))
     }
 
-    /// An additional attribute as text; its key is one of ours.
+    /// Returns an additional attribute as text. Its key is a constant of this program.
     fn additional(&self, key: &'static str) -> SimpleExpr {
         let column = self.column("additional_attributes");
         self.context.dialect.json_field(column, key)
     }
 
-    /// Of contacts the first value alone counts.
+    /// For contacts, only the first value is compared.
     pub(super) fn compared(&self) -> &[Json] {
         match self.context.model {
             Model::Contact => &self.values[..1],
@@ -133,7 +133,7 @@ impl Given<'_> {
         }
     }
 
-    /// With a custom attribute, which may be missing: then it differs from everything.
+    /// Compares a custom attribute, which can be missing: a missing value differs from every value.
     fn compare(&self, expr: SimpleExpr, with: SimpleExpr) -> SimpleExpr {
         match self.operator {
             Operator::NotEqualTo => expr.clone().is_null().or(expr.ne(with)),
@@ -176,13 +176,13 @@ impl Given<'_> {
         }
     }
 
-    /// The numbers of priorities.
+    /// Returns the stored numbers of the priorities.
     pub(super) fn priorities(&self) -> Option<Vec<i16>> {
         let number = |name: &str| PRIORITIES.iter().find(|priority| priority.name() == name).map(|it| *it as i16);
         self.values.iter().map(|value| number(value.as_str()?)).collect()
     }
 
-    /// The kind of thing that is filtered, as labels and attributes name it.
+    /// Returns the kind of resource that is filtered, as labels and attributes store it.
     pub(super) fn subject(&self) -> SubjectKind {
         match self.context.model {
             Model::Contact => SubjectKind::Contact,
@@ -190,8 +190,9 @@ impl Given<'_> {
         }
     }
 
-    /// That `name`, a stored label, is one of those that are asked for. Labels are stored as they were sent; of contacts they are compared
-    /// without case, folded on both sides. SQLite folds ASCII only, so the value is asked for as folded by us too.
+    /// Returns the condition that `name`, a stored label, is one of the requested labels. Labels are stored as they were sent. Those of
+    /// contacts are compared case-insensitively, with both sides folded by the database. SQLite folds only ASCII, so the value folded by
+    /// this program is accepted too.
     pub(super) fn is_label(&self, name: SimpleExpr) -> Option<SimpleExpr> {
         let names = self.compared().iter().map(value::text).collect::<Option<Vec<String>>>()?;
         Some(match self.context.model {
@@ -223,7 +224,7 @@ impl Given<'_> {
         })
     }
 
-    /// `cased`: letter case counts, in equality.
+    /// Compares a text. `cased` makes equality case-sensitive.
     fn text(&self, expr: SimpleExpr, cased: bool) -> Tested {
         if matches!(self.operator, Operator::Contains | Operator::DoesNotContain) {
             return self.pieces(&expr);
@@ -236,7 +237,7 @@ impl Given<'_> {
         if cased {
             return self.among(expr, texts);
         }
-        // The database folds both, so that they are folded alike.
+        // The database folds both sides, so that they are folded in the same way.
         let texts = texts.into_iter().map(|text| lower(Expr::value(text)));
         if self.negated() {
             lower(expr).is_not_in(texts)
@@ -245,7 +246,7 @@ impl Given<'_> {
         }
     }
 
-    /// Addresses are stored in lower case, folded by us.
+    /// E-mail addresses are stored in lower case, folded by this program.
     fn email(&self) -> Tested {
         let column = self.column("email");
         if matches!(self.operator, Operator::Contains | Operator::DoesNotContain) {
@@ -255,7 +256,7 @@ impl Given<'_> {
         Ok(self.among(column, vec![email]))
     }
 
-    /// Numbers are stored with one `+` in front, which forms and queries lose or double.
+    /// Phone numbers are stored with one leading `+`, which forms and query strings lose or double.
     fn phone(&self) -> Tested {
         if matches!(self.operator, Operator::Contains | Operator::DoesNotContain) {
             return self.pieces(&self.column("phone_number"));
@@ -264,7 +265,7 @@ impl Given<'_> {
         Ok(self.among(self.column("phone_number"), vec![format!("+{number}")]))
     }
 
-    /// Whether any value is a piece of a text; negated: none.
+    /// Returns the condition that the text contains any of the values; negated, that it contains none of them.
     fn pieces(&self, expr: &SimpleExpr) -> Tested {
         let mut joined: Option<SimpleExpr> = None;
         for value in self.values {
@@ -284,7 +285,7 @@ impl Given<'_> {
         joined.ok_or(())
     }
 
-    /// Whether a time lies after or before a moment, and which.
+    /// Returns the time to compare with, and whether matches are at or after it (true) or before it (false).
     fn moment(&self) -> Option<(bool, i64)> {
         let first = self.values.first()?;
         Some(match self.operator {
@@ -299,7 +300,8 @@ impl Given<'_> {
         Ok(if is_after { column.gte(moment) } else { column.lt(moment) })
     }
 
-    /// The same, or a little more, of what an index holds of a time: the hour or the day of an activity.
+    /// Returns a condition on the column that an index contains for a time (for an activity, only its hour or day). It matches the same
+    /// rows, or a few more.
     pub(super) fn about(&self, column: &'static str) -> Option<SimpleExpr> {
         let (is_after, moment) = self.moment()?;
         let (column, divisor) = match (column, self.context.model) {

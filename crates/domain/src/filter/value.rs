@@ -1,15 +1,15 @@
-//! What the values of a condition must be: each reader gives none for what is no such value.
+//! Parses the values of conditions. Each function returns `None` if the value is not valid.
 
 use chrono::{Days, NaiveDate};
 use parley_types::time::Micros;
 use serde_json::Value as Json;
 
-/// The longest text that is compared with; databases limit their patterns.
+/// The maximum number of characters of a text to compare with, because databases limit the length of patterns.
 const LONGEST: usize = 1500;
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
 
-/// A text; numbers and booleans as they are spelled.
+/// Parses a text; numbers and booleans are accepted as they are written.
 pub fn text(value: &Json) -> Option<String> {
     let text = match value {
         Json::String(text) => text.clone(),
@@ -20,7 +20,7 @@ pub fn text(value: &Json) -> Option<String> {
     (text.chars().count() <= LONGEST && !text.contains('\0')).then_some(text)
 }
 
-/// A whole number.
+/// Parses an integer.
 pub fn integer(value: &Json) -> Option<i64> {
     match value {
         Json::Number(number) => number.as_i64(),
@@ -29,7 +29,7 @@ pub fn integer(value: &Json) -> Option<i64> {
     }
 }
 
-/// A finite number.
+/// Parses a finite number.
 pub fn number(value: &Json) -> Option<f64> {
     let number: f64 = match value {
         Json::Number(number) => number.as_f64()?,
@@ -39,7 +39,7 @@ pub fn number(value: &Json) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// Yes or no.
+/// Parses a boolean.
 pub fn flag(value: &Json) -> Option<bool> {
     match value {
         Json::Bool(bool) => Some(*bool),
@@ -48,14 +48,14 @@ pub fn flag(value: &Json) -> Option<bool> {
     }
 }
 
-/// A day of the years that four digits write.
+/// Parses a day whose year has at most four digits.
 pub fn day(value: &Json) -> Option<NaiveDate> {
     use chrono::Datelike as _;
     let day: NaiveDate = value.as_str()?.trim().parse().ok()?;
     (1..=9999).contains(&day.year()).then_some(day)
 }
 
-/// The day so many days before today.
+/// Returns the day that is `value` days before today.
 pub fn days_before(value: &Json, now: Micros) -> Option<NaiveDate> {
     use chrono::Datelike as _;
     let days = u64::try_from(integer(value)?).ok()?;
@@ -64,13 +64,13 @@ pub fn days_before(value: &Json, now: Micros) -> Option<NaiveDate> {
     (1..=9999).contains(&day.year()).then_some(day)
 }
 
-/// When a day begins.
+/// Returns the time at which a day begins, in UTC.
 pub fn begins(day: NaiveDate) -> Micros {
     let days = day.signed_duration_since(NaiveDate::default()).num_days();
     Micros(days.saturating_mul(DAY))
 }
 
-/// When a day ends, which is when the next one begins.
+/// Returns the time at which a day ends, which is when the next one begins.
 pub fn ends(day: NaiveDate) -> Micros {
     Micros(begins(day).0.saturating_add(DAY))
 }

@@ -1,4 +1,4 @@
-//! Appends messages to their conversation, and records changes of it, without the rules that follow from them.
+//! Appends messages to their conversation and records changes of the conversation. The rules that follow from a message are in `rules`.
 
 use std::sync::Arc;
 
@@ -20,17 +20,17 @@ use crate::{
     write::{AttachmentClaim, WriteSet},
 };
 
-/// Adds an activity message about a change.
+/// Adds an activity message to the conversation.
 pub fn add_activity(set: &mut WriteSet, conversation: &mut Conversation, content: String) {
     store(set, conversation, NewMessage::text(MessageType::Activity, content), None);
 }
 
-/// Adds an automatic message.
+/// Adds an automatic message to the conversation.
 pub fn add_template(set: &mut WriteSet, conversation: &mut Conversation, text: NewMessage) {
     store(set, conversation, text, None);
 }
 
-/// Adds an event about a change of a conversation.
+/// Marks the conversation as changed and adds an event with the changes.
 pub fn changed_with(set: &mut WriteSet, conversation: &mut Conversation, kind: EventKind, changes: Vec<Change>) {
     conversation.row.updated_at = set.at;
     conversation.row.version = set.next_seq();
@@ -129,7 +129,8 @@ pub(super) fn store(set: &mut WriteSet, conversation: &mut Conversation, mut new
         attachments,
         echo_id: new.echo_id,
     });
-    // In the event of a public message, the message itself is the newest public one, so the conversation in it holds no older one.
+    // The event of a public message contains that message, which is now the newest public one, so its copy of the conversation must not
+    // contain the previous one.
     let before = if public { conversation.last_public.take() } else { None };
     set.emit(Draft::new(
         EventKind::MessageCreated,

@@ -1,6 +1,7 @@
-//! Automatic messages: the greeting, the out-of-office message, and the survey. They are part of the write that causes them.
+//! Automatic messages: the greeting, the out-of-office message and the satisfaction survey. Each is part of the write that causes it.
 //!
-//! The conversation's row holds what a greeting has to know of earlier messages, so no message costs a read of others.
+//! The row of the conversation stores what the rules of a greeting need (when an agent last replied and when the last template was sent),
+//! so no earlier message is read.
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use chrono_tz::Tz;
@@ -21,19 +22,20 @@ use crate::{
     write::{Write, WriteSet},
 };
 
-/// An agent who replied within this time is available, whatever the working hours say.
+/// An agent who replied within this time counts as available, even outside of the working hours.
 const LATELY: std::time::Duration = std::time::Duration::from_mins(5);
 
-/// The question of a survey without a text of its own; Chatwoot's.
+/// The text of a survey without a configured text, as in Chatwoot.
 const SURVEY: &str = "Please rate the conversation";
 
-/// Whether an incoming message may be answered with a template.
+/// Returns whether the automatic reply to an incoming message could be a Liquid template.
 pub fn has_template(inbox: &inbox::Model) -> bool {
     let is_template = |on: bool, text: &Option<String>| on && text.as_deref().is_some_and(liquid::is_template);
     is_template(inbox.greeting_enabled, &inbox.greeting_message) || is_template(inbox.working_hours_enabled, &inbox.out_of_office_message)
 }
 
-/// Answers an incoming message at once: with the out-of-office message, or else with a greeting.
+/// Adds the automatic reply to an incoming message: the out-of-office message if it applies, otherwise the greeting. Blocked contacts
+/// receive neither.
 pub fn answer(set: &mut WriteSet, conversation: &mut Conversation) {
     let inbox = &conversation.inbox.row;
     if !inbox.working_hours_enabled && !inbox.greeting_enabled || conversation.contact.row.blocked {
@@ -78,7 +80,8 @@ fn day(timezone: &str, at: Micros) -> NaiveDate {
     local(timezone, at).date_naive()
 }
 
-/// Whether a time is outside of the working hours of a week, Sunday first, in local time. The minute of closing is still open.
+/// Returns whether a time is outside of the working hours. `week` has one entry per day, Sunday first, in the time zone of the inbox.
+/// Closing time itself is still open.
 fn closed(week: &Json, timezone: &str, at: Micros) -> bool {
     let now = local(timezone, at);
     let Some(day) = week.get(now.weekday().num_days_from_sunday() as usize) else {
@@ -94,11 +97,11 @@ fn closed(week: &Json, timezone: &str, at: Micros) -> bool {
     !(seconds("open_hour", "open_minutes")..=seconds("close_hour", "close_minutes")).contains(&now)
 }
 
-/// Sends the satisfaction survey after a conversation was resolved, once per conversation.
+/// Adds the satisfaction survey of a conversation that was resolved, at most once per conversation.
 ///
 /// # Errors
-/// [`Error::Database`](parley_types::error::Error::Database) and [`Error::Unavailable`](parley_types::error::Error::Unavailable) when the
-/// statement fails.
+/// [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if the
+/// query fails.
 pub async fn survey(write: &mut Write, conversation: &mut Conversation) -> Result<()> {
     let inbox = &conversation.inbox.row;
     if !inbox.csat_survey_enabled || !wanted(&inbox.csat_config, &conversation.labels) {
@@ -134,7 +137,7 @@ pub async fn survey(write: &mut Write, conversation: &mut Conversation) -> Resul
     Ok(())
 }
 
-/// Whether the survey's rule about labels allows it. A rule without labels allows every survey.
+/// Returns whether the survey's rule about labels allows the survey. A rule without labels allows every survey.
 fn wanted(config: &Json, labels: &[String]) -> bool {
     let rule = config.get("survey_rules");
     let named = rule.and_then(|rule| rule.get("values")).and_then(Json::as_array);
@@ -169,21 +172,21 @@ mod tests {
     fn hours_are_those_of_the_wall_clock() {
         let week = week();
         let cases = [
-            // Sunday, clocks go forward in Berlin: 02:00 becomes 03:00, so 02:30 never comes, and 01:59 is before it.
+            // Sunday, clocks go forward in Berlin: 02:00 becomes 03:00, so the opening time 02:30 does not exist, and 01:59 is before it.
             ("2026-03-29T00:59:59Z", "Europe/Berlin", true),
             ("2026-03-29T01:00:00Z", "Europe/Berlin", false),
-            // Sunday, clocks go back: 02:30 comes twice, and both times the office is open.
+            // Sunday, clocks go back: 02:30 occurs twice, and the office is open after both.
             ("2026-10-25T00:30:00Z", "Europe/Berlin", false),
             ("2026-10-25T01:29:59Z", "Europe/Berlin", true),
             ("2026-10-25T01:30:00Z", "Europe/Berlin", false),
-            // The minute of closing.
+            // The closing time itself.
             ("2026-10-25T16:00:00Z", "Europe/Berlin", false),
             ("2026-10-25T16:00:01Z", "Europe/Berlin", true),
-            // Monday is closed, Tuesday open; which day it is depends on the zone.
+            // Monday is closed and Tuesday is open; the time zone decides which day it is.
             ("2026-11-23T12:00:00Z", "UTC", true),
             ("2026-11-23T23:30:00Z", "Asia/Kolkata", false),
             ("2026-11-24T03:00:00Z", "America/New_York", true),
-            // No such zone: UTC.
+            // An unknown time zone counts as UTC.
             ("2026-11-23T12:00:00Z", "Mars/Olympus", true),
         ];
         for (time, zone, wanted) in cases {

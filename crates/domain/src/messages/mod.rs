@@ -1,4 +1,4 @@
-//! Messages: making, reading, changing, deleting.
+//! Messages: create, read, update and delete.
 
 pub(crate) mod append;
 pub mod automatic;
@@ -46,45 +46,45 @@ use crate::{
     },
 };
 
-/// The text that a deleted message leaves.
+/// The content of a message after its deletion.
 const DELETED: &str = "This message was deleted";
 
-/// Which messages of a conversation.
+/// Selects messages of a conversation.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageQuery {
-    /// Only those with a smaller id.
+    /// Only messages with a smaller id.
     pub before: Option<MessageId>,
-    /// Only those with a greater id; with `before`, this one too.
+    /// Only messages with a greater id; if `before` is also set, this id itself is included.
     pub after: Option<MessageId>,
-    /// Neither private notes nor activity lines.
+    /// Whether private notes and activity messages are left out.
     pub public_only: bool,
-    /// How many at most.
+    /// The maximum number of messages.
     pub size: u64,
 }
 
-/// A page of messages, oldest first, and whether there are more in the direction of the page.
+/// A page of messages, oldest first.
 #[derive(Clone, Debug)]
 pub struct MessagePage {
     /// The messages.
     pub messages: Vec<Message>,
-    /// Whether there are more.
+    /// Whether there are more messages in the direction of the page.
     pub more: bool,
     /// Their conversation.
     pub conversation: ConversationSummary,
 }
 
-/// What to change in a message; what is none stays.
+/// The changes to a message; `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct MessagePatch {
-    /// How far the delivery is.
+    /// The delivery status.
     pub status: Option<MessageStatus>,
-    /// Why it failed.
+    /// Why the delivery failed.
     pub external_error: Option<String>,
-    /// All content attributes.
+    /// Replaces all content attributes.
     pub content_attributes: Option<Map<String, Json>>,
 }
 
-/// Messages that were made.
+/// Messages that were created, in the order of the request.
 pub type Created = Vec<Arc<Message>>;
 
 /// The messages of conversations.
@@ -100,11 +100,12 @@ impl Messages {
         }
     }
 
-    /// Creates messages, all or none.
+    /// Creates messages: all of them, or none.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`] above a conversation's
-    /// message rate; [`Error::Taken`] for a source id that must be unique; [`Error::Busy`] if the writer's queue is full.
+    /// [`Error::NotFound`] if a conversation does not exist; [`Error::Denied`] without access to its inbox; [`Error::Flood`] if a
+    /// conversation has reached its message rate limit; [`Error::Taken`] for a unique source id that another message has; [`Error::Busy`]
+    /// if the writer's queue is full or too many templates are being rendered.
     pub async fn create(&self, call: Call<Created>, mut items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
         call.caller.write_access(call.account)?;
         resolve_speakers(self.context.db.read(), call.account, items.iter_mut().map(|(_, new)| new)).await?;
@@ -115,14 +116,14 @@ impl Messages {
         self.context.writer.write_batched(call, items).await
     }
 
-    /// One message.
+    /// Returns one message.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn get(&self, caller: &Caller, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<Message> {
         let access = caller.access(account)?;
         if access.reach.is_some() {
-            // What a contact session reaches is decided by the conversation.
+            // The access of a contact session depends on the conversation, not on the inbox.
             read_summary(self.context.db.read(), caller, account, conversation).await?;
         }
         let row = find(self.context.db.read(), account, conversation, id).await?;
@@ -131,10 +132,10 @@ impl Messages {
         messages.pop().ok_or_else(|| Error::not_found("message", id))
     }
 
-    /// A page of messages with their conversation.
+    /// Returns a page of messages with their conversation.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -151,7 +152,7 @@ impl Messages {
             select = select.filter(Column::Id.lt(before));
         }
         if let Some(after) = query.after {
-            // Chatwoot's quirk: between two ids, the lower one is included.
+            // As in Chatwoot: with both bounds, the lower one is included.
             select = select.filter(if query.before.is_some() {
                 Column::Id.gte(after)
             } else {
@@ -178,7 +179,7 @@ impl Messages {
     /// Changes a message's delivery status or content attributes. A status that would move the delivery backwards is ignored.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn update(
         &self,
         call: Call<Message>,
@@ -208,7 +209,7 @@ impl Messages {
     /// Replaces the content of a message with a fixed text.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn delete(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
         self.change(call, conversation, id, |row| {
             row.content = Some(DELETED.to_owned());
@@ -221,7 +222,7 @@ impl Messages {
     /// Marks a message to be delivered again: resets its status to sent and clears its content attributes.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn retry(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
         self.change(call, conversation, id, |row| {
             row.status = MessageStatus::Sent;
@@ -276,7 +277,7 @@ async fn render_templates(db: &impl ConnectionTrait, call: &Call<Created>, items
     Ok(())
 }
 
-/// Loads the bots on whose behalf messages are sent. Most messages name none, and nothing is read for them.
+/// Loads the bots on whose behalf messages are sent. Nothing is read if no message names a bot, which is the usual case.
 pub(crate) async fn resolve_speakers(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -299,8 +300,8 @@ async fn find(db: &impl ConnectionTrait, account: AccountId, conversation: Conve
         .ok_or_else(|| Error::not_found("message", id))
 }
 
-/// Content attributes without the text of a failed delivery. It has a limit of its own, so that a delivery can be reported as failed whatever
-/// else the attributes hold.
+/// Returns content attributes without the error text of a failed delivery. That text has its own limit, so a delivery can be reported as
+/// failed regardless of the size of the other attributes.
 fn without_error(attributes: &Json) -> Json {
     let mut attributes = attributes.clone();
     if let Json::Object(map) = &mut attributes {

@@ -1,4 +1,4 @@
-//! A message that may be made.
+//! A message to create.
 
 use std::sync::Arc;
 
@@ -12,43 +12,43 @@ use serde_json::{Value as Json, json};
 use super::liquid;
 use crate::files::new_attachment::{Attached, Hanging, NewAttachment};
 
-/// A message that may be made.
+/// A message to create.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
-    /// Who speaks to whom.
+    /// The type, such as incoming or outgoing.
     pub message_type: MessageType,
     /// The text.
     pub content: Option<String>,
-    /// Whether the text is final: it was rendered, if it was a template.
+    /// Whether the content is final: it contains no template, or the template was rendered.
     pub rendered: bool,
-    /// What the content is.
+    /// The type of the content.
     pub content_type: ContentType,
-    /// What belongs to the content type; an object.
+    /// The attributes of the content type; a JSON object.
     pub content_attributes: Json,
-    /// Whether it is a note among agents.
+    /// Whether it is a private note, which only members see.
     pub private: bool,
     /// The message's id in the caller's own system.
     pub source_id: Option<String>,
-    /// Whether that must be unique in the inbox.
+    /// Whether `source_id` must be unique in the inbox.
     pub unique_source_id: bool,
-    /// Handed back, not stored.
+    /// Returned in the response, but not stored in the message's row.
     pub echo_id: Option<String>,
-    /// Attributes that programs set; an object.
+    /// Additional attributes, which programs set; a JSON object.
     pub additional_attributes: Json,
-    /// The bot in whose name an outgoing one shall be sent.
+    /// The bot on whose behalf an outgoing message is sent.
     pub agent_bot_id: Option<AgentBotId>,
-    /// That bot, once it was looked up.
+    /// That bot, after it was loaded.
     pub agent_bot: Option<Arc<agent_bot::Model>>,
-    /// What shall hang on it.
+    /// The attachments as the request names them.
     pub wanted: Vec<NewAttachment>,
-    /// The same, once names were read.
+    /// The attachments after the signed names of uploads were verified.
     pub hanging: Vec<Hanging>,
-    /// Its rows, once nobody else can take them.
+    /// The rows of the attachments, after uploads were claimed.
     pub attachments: Vec<Attached>,
 }
 
 impl NewMessage {
-    /// A public text without anything else.
+    /// Creates a public text message without attributes.
     pub fn text(message_type: MessageType, content: String) -> Self {
         Self {
             message_type,
@@ -71,7 +71,7 @@ impl NewMessage {
 }
 
 impl NewMessage {
-    /// Whether its text is to be rendered: what is sent to the contact may be a template.
+    /// Returns whether the content has to be rendered: messages to the contact can be templates.
     pub fn is_template(&self) -> bool {
         !self.rendered
             && matches!(self.message_type, MessageType::Outgoing | MessageType::Template)
@@ -80,7 +80,7 @@ impl NewMessage {
 }
 
 impl NewMessage {
-    /// The uploads that it names.
+    /// Returns the ids of the uploads that the message names.
     pub fn uploads(&self) -> impl Iterator<Item = i64> + '_ {
         self.hanging.iter().filter_map(|hanging| match hanging {
             Hanging::Upload(id) => Some(*id),
@@ -88,7 +88,7 @@ impl NewMessage {
         })
     }
 
-    /// How many rows are stored with it.
+    /// Returns how many new attachment rows are stored with the message.
     pub fn new_rows(&self) -> usize {
         self.hanging.len() - self.uploads().count()
     }

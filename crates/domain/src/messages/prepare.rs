@@ -1,4 +1,4 @@
-//! Prepares a message that an operation adds: the checks are those of messages in a batch.
+//! Prepares a message that an operation adds, with the same checks as for messages in a batch.
 
 use parley_storage::joined::Conversation;
 use parley_types::error::Result;
@@ -18,13 +18,15 @@ use crate::{
     write::Write,
 };
 
-/// Prepares a message to be added to a conversation: takes its uploads, resolves its reply, and checks the flood limit and its source id.
+/// Prepares a message to be added to a conversation: checks the flood limit, claims its uploads, resolves its reply, and checks its unique
+/// source id.
 ///
 /// # Errors
-/// [`Error::Taken`](parley_types::error::Error::Taken) for a unique source id of another message;
-/// [`Error::Flood`](parley_types::error::Error::Flood); [`Error::Invalid`](parley_types::error::Error::Invalid) for uploads that cannot be taken;
-/// [`Error::Database`](parley_types::error::Error::Database) and [`Error::Unavailable`](parley_types::error::Error::Unavailable) when a
-/// statement fails.
+/// [`Error::Taken`](parley_types::error::Error::Taken) for a unique source id that another message has;
+/// [`Error::Flood`](parley_types::error::Error::Flood) if the conversation has reached its message rate limit;
+/// [`Error::Invalid`](parley_types::error::Error::Invalid) for uploads that cannot be claimed;
+/// [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if a query
+/// fails.
 pub async fn prepare_message(write: &Write, conversation: &Conversation, new: &mut NewMessage, messages_per_minute: u32) -> Result<()> {
     let (db, row) = (&write.txn, &conversation.row);
     let recent = flood::recent(db, &[row], write.set.at, messages_per_minute).await?;

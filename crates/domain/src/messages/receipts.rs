@@ -1,14 +1,14 @@
-//! How far the delivery of a message is, as receipts report it: each at least once, and in any order.
+//! The delivery status of a message, as receipts report it: each receipt arrives at least once, and in any order.
 //!
-//! Sent becomes delivered, then read. Failed follows from sent and delivered, and ends with a retry alone. A receipt that is not a step forward
-//! comes late and changes nothing. So receipts that come twice end where they would have ended anyway, and those without a failure end at the
-//! furthest in any order. Of a failure and a read receipt the first one stays: what somebody has read did arrive, and a failure waits for a
-//! retry.
+//! Sent becomes delivered, then read. Failed can follow sent and delivered, and only a retry leaves it. A receipt that does not move the
+//! status forward is late and changes nothing. Therefore repeated receipts do not change the result, and receipts without a failure lead to
+//! the furthest status in any order. Of a failure and a read receipt, the first one wins: a message that was read did arrive, and a failure
+//! stays until a retry.
 
 use parley_fault::Protection;
 use parley_storage::entity::kind::MessageStatus;
 
-/// Whether a receipt moves a message on, or repeats where it is.
+/// Returns whether a receipt is applied: whether it moves the status forward or repeats it.
 pub(crate) fn is_taken(stored: MessageStatus, reported: MessageStatus) -> bool {
     use MessageStatus::{Delivered, Failed, Read, Sent};
     let forward = match stored {
@@ -38,7 +38,7 @@ mod tests {
         prop::collection::vec(prop::sample::select(vec![Sent, Delivered, Read, Failed]), 0..8)
     }
 
-    /// Those that docs/json-api-differences.md names are ignored, and no others.
+    /// Ignores exactly the transitions that docs/json-api-differences.md lists.
     #[test]
     fn receipts_that_move_the_delivery_back_are_ignored() {
         let ignored = [

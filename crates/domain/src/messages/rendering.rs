@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::liquid;
 use crate::write::{Write, WriteSet};
 
-/// Renders the templates that `dry_run` requests from a copy of the write set, on a compute pool. If the caller then does the same to the write
-/// set itself, it finds them rendered.
+/// Runs `dry_run` on a copy of the write set to find the templates that it requests, and renders them on a compute pool. If the caller then
+/// makes the same changes to the write set itself, it finds the rendered texts there.
 pub async fn render_texts<T>(write: &mut Write, dry_run: impl FnOnce(&mut WriteSet) -> T) {
     let mut copy = write.set.clone();
     dry_run(&mut copy);

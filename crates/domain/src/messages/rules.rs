@@ -1,8 +1,8 @@
-//! The effects of a new message, or of a new status, on its conversation. Pure: the functions change rows in memory and add events to a write
-//! set.
+//! The effects of a new message, or of a status change, on its conversation. The functions only change rows in memory and add events to a
+//! write set.
 //!
-//! The order of events and the effects are Chatwoot's: the JSON contract's "What a new message does", and the events
-//! contract's "Order of emission of one action".
+//! The effects and the order of events are Chatwoot's: see "What a new message does" in the JSON contract, and "Order of emission of one
+//! action" in the events contract.
 
 use crate::messages::new_message::NewMessage;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::{auth::caller::Caller, messages::automatic, write::WriteSet};
 use super::append::store;
 pub use super::append::{add_activity, changed_with};
 
-/// Whether a new message may need a text rendered: its own, or one that its inbox answers with.
+/// Returns whether a new message might need a text rendered: its own content, or the automatic reply of its inbox.
 pub fn needs_rendering(conversation: &Conversation, new: &NewMessage) -> bool {
     match new.message_type {
         MessageType::Incoming => automatic::has_template(&conversation.inbox.row),
@@ -59,7 +59,7 @@ pub fn add_message(set: &mut WriteSet, conversation: &mut Conversation, caller: 
     message
 }
 
-/// Whether a message is a user's answer to the contact: public, and sent neither by an automation rule nor by a campaign.
+/// Returns whether a message is a user's reply to the contact: public, and sent neither by an automation rule nor by a campaign.
 fn is_reply(message: &Message) -> bool {
     let row = &message.row;
     let says = |attributes: &Json, key: &str| match attributes.get(key) {
@@ -75,14 +75,14 @@ fn is_reply(message: &Message) -> bool {
         && !says(&row.additional_attributes, "campaign_id")
 }
 
-/// The sender of an outgoing message: the bot in whose name the caller sends, or the caller.
+/// Returns the sender of an outgoing message: the bot on whose behalf the caller sends, or the caller.
 pub fn speaker(caller: &Caller, account: AccountId, in_name_of: Option<Arc<agent_bot::Model>>) -> Option<Sender> {
     let bot = in_name_of.or_else(|| caller.agent_bot().cloned());
     bot.map(Sender::AgentBot)
         .or_else(|| caller.person(account).cloned().map(Sender::User))
 }
 
-/// The status of a new conversation of this inbox, and of a resolved one that is reopened: pending while a bot answers.
+/// Returns the status of a new conversation of this inbox, and of a resolved one that is reopened: pending if an agent bot is active.
 pub fn first_status(inbox: &Inbox) -> ConversationStatus {
     if inbox.row.agent_bot_active {
         ConversationStatus::Pending
@@ -119,8 +119,9 @@ pub fn set_status(set: &mut WriteSet, conversation: &mut Conversation, status: C
     moved
 }
 
-/// Reopens a resolved or snoozed conversation for a message of its contact, unless the contact is blocked. A resolved conversation goes to the bot
-/// if one answers; pending ones stay with their bot. Returns whether an activity message is due: a conversation with the bot is not open yet.
+/// Reopens a resolved or snoozed conversation after a message of its contact, unless the contact is blocked. If an agent bot is active, a
+/// resolved conversation becomes pending instead; a pending one stays pending. Returns whether the caller has to add an activity message:
+/// only if a resolved conversation is open now.
 fn reopen(set: &mut WriteSet, conversation: &mut Conversation) -> bool {
     let asleep = matches!(conversation.row.status, ConversationStatus::Resolved | ConversationStatus::Snoozed);
     let line = conversation.row.status == ConversationStatus::Resolved;
@@ -133,7 +134,7 @@ fn reopen(set: &mut WriteSet, conversation: &mut Conversation) -> bool {
     woken && line && status == ConversationStatus::Open
 }
 
-/// Applies an incoming message: the contact waits from now on, and was active now.
+/// Applies an incoming message: the contact waits for a reply from now on, and its last activity is now.
 fn received(set: &mut WriteSet, conversation: &mut Conversation) {
     let at = set.at;
     if conversation.row.waiting_since.is_none() {
@@ -155,7 +156,7 @@ fn received(set: &mut WriteSet, conversation: &mut Conversation) {
     });
 }
 
-/// Applies an answer: the contact no longer waits, and the time of the first answer is recorded.
+/// Applies a reply: the contact no longer waits, and the time of the first reply is recorded.
 fn replied(set: &mut WriteSet, conversation: &mut Conversation) {
     let first = conversation.row.first_reply_created_at.is_none();
     let before = (conversation.row.first_reply_created_at, conversation.row.waiting_since);
@@ -178,7 +179,7 @@ fn replied(set: &mut WriteSet, conversation: &mut Conversation) {
     }
 }
 
-/// Whether the inbox of a conversation has to assign an agent to it.
+/// Returns whether automatic assignment has to choose an agent for a conversation.
 pub(crate) fn wants_assignment(conversation: &Conversation) -> bool {
     let row = &conversation.row;
     row.status == ConversationStatus::Open && row.assignee_id.is_none() && conversation.inbox.row.enable_auto_assignment

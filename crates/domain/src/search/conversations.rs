@@ -1,7 +1,8 @@
-//! Finding conversations by a piece of their messages' texts.
+//! Finds conversations by a substring of their messages.
 //!
-//! A list wants its conversations in an order of its own and counts them, so all hits are gathered before the first is shown. A common word is
-//! in more messages than that is worth: as many of the newest are looked at as by a search for messages, and no more.
+//! A list sorts its conversations by its own order and counts them, so all matches must be collected before the first one is returned. A
+//! common word matches more messages than that is worth, so the search examines only as many of the newest messages as a search for
+//! messages does.
 
 use parley_storage::entity::{kind::MessageType, message};
 use parley_types::{
@@ -13,20 +14,20 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use super::{LOOK, LOOKS, MessageSearch, PLAIN, Search, found, index, pieces, scan};
 use crate::auth::caller::Access;
 
-/// A text that so many of the newest messages hold is common: the index would name more than are looked at.
+/// If this many of the newest messages match, the text is common: the index would return more messages than a search examines.
 const COMMON: usize = 20;
 
-/// Conversations that were found.
+/// The conversations that a search found.
 #[derive(Clone, Debug)]
 pub struct Holding {
-    /// Each once, by number.
+    /// The ids, each once, in ascending order.
     pub ids: Vec<i64>,
-    /// Whether all messages were looked at.
+    /// Whether all messages were examined.
     pub complete: bool,
 }
 
 impl Search {
-    /// The conversations of the newest incoming and outgoing messages that contain a text, each once.
+    /// Returns the conversations of the newest incoming and outgoing messages that contain a text, each once.
     ///
     /// # Errors
     /// [`parley_types::error::Error::Busy`] if too many searches are running; [`parley_types::error::Error::Database`] if a query fails.
@@ -80,7 +81,7 @@ impl Search {
                 last = slice.last().map_or(last, |(id, _)| MessageId(*id));
             }
             if ended {
-                // The index does not find messages that it has not indexed yet.
+                // The index does not return messages that are not indexed yet.
                 complete = caught_up || !asks_index;
                 break;
             }

@@ -1,7 +1,8 @@
-//! The index behind searches: it follows the log, in batches, away from every write of a message.
+//! The search index: it follows the log, in batches, independently of the writes of messages.
 //!
-//! New messages are found by their ids, which rise in the order of commits; changed ones by the events that tell of a new content. What was
-//! taken in and how far it goes are stored in one transaction, so that a crash loses and doubles nothing, and any replica may go on.
+//! New messages are found by their ids, which rise in the order of commits; changed messages by the events that report new content. The
+//! index entries of a batch and the position after it are stored in one transaction, so that a crash neither loses nor repeats anything and
+//! any replica can continue.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -24,20 +25,21 @@ use super::{
     scan,
 };
 
-/// New messages that one batch takes in.
+/// The maximum number of new messages that one batch indexes.
 const MESSAGES: u64 = 500;
-/// Events that one batch looks at for changes of content.
+/// The maximum number of events that one batch examines for changed content.
 const EVENTS: i64 = 5000;
-/// Bytes of text that one batch takes in, before the last message, and of events that it looks at: it holds them in memory, and SQLite's
-/// writer takes them in at once.
+/// The bytes of text that one batch indexes, and of events that it examines; a single larger one forms a batch alone. A batch is held in
+/// memory, and SQLite's writer stores it in one transaction.
 const BATCH_BYTES: u64 = 512 * 1024;
-/// Batches, and bytes of text, that a search waits for.
+/// The number of batches, and the bytes of text, that a search waits for before it starts.
 const BEFORE_SEARCH: usize = 40;
 const BEFORE_SEARCH_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Folds texts and cuts them into pieces. A batch keeps one of its slots busy, so searches and the background job share them.
+/// Folds texts and splits them into n-grams. A batch occupies only one of the two threads, so searches and the background job share the
+/// pool.
 static POOL: ComputePool = ComputePool::new("search index", 2, 64);
-/// How long the preparation of a batch may take, queue included.
+/// The maximum time for preparing a batch, including the time in the queue.
 const PREPARE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, FromQueryResult)]
@@ -46,10 +48,11 @@ struct Position {
     message_id: i64,
 }
 
-/// Takes in what is missing, up to a bound; whether nothing is missing any more.
+/// Indexes the missing messages, up to a limit. Returns whether the index is complete.
 ///
 /// # Errors
-/// When the database fails.
+/// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a statement fails;
+/// [`parley_types::error::Error::Busy`] if the pool is overloaded.
 pub async fn catch_up(db: &Database, account: AccountId) -> Result<bool> {
     let mut bytes = 0;
     for _ in 0..BEFORE_SEARCH {
@@ -64,18 +67,18 @@ pub async fn catch_up(db: &Database, account: AccountId) -> Result<bool> {
     Ok(false)
 }
 
-/// Which accounts the background job looks after.
+/// Selects the accounts that the background job processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behind {
-    /// Those that miss anything.
+    /// Accounts with anything left to index.
     AtAll,
-    /// Those that miss so much that a search would notice. The rest can wait: a batch of one message costs as many statements, and
-    /// as many writes to the disk, as one of hundreds, and FTS5 has to merge what each of them left.
+    /// Accounts with so much left to index that a search would be slower. The others can wait: a batch of one message costs as many
+    /// statements and disk writes as one of hundreds, and FTS5 has to merge the segments that each batch leaves.
     Far,
 }
 
 impl Behind {
-    /// Messages and events. A search takes in fewer of them by one batch, within some milliseconds.
+    /// The number of messages, and of events. A search indexes fewer than these in one batch, within some milliseconds.
     const FAR: [i64; 2] = [100, 1000];
 
     fn least(self) -> [i64; 2] {
@@ -83,11 +86,12 @@ impl Behind {
     }
 }
 
-/// Takes in what is missing in the accounts that are so far behind. An account that is being written to gets one batch, so that the index stays
-/// out of the way of its writers; one at rest is caught up with.
+/// Indexes the missing messages of the accounts that are `behind`. If an account is being written to, only one batch is indexed, so that
+/// the index does not slow down its writers; otherwise the index catches up completely.
 ///
 /// # Errors
-/// When the database fails.
+/// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a statement fails;
+/// [`parley_types::error::Error::Busy`] if the pool is overloaded.
 pub async fn follow(db: &Database, behind: Behind) -> Result<()> {
     let sql = "SELECT l.account_id AS id FROM account_logs l LEFT JOIN search_positions p ON p.account_id = l.account_id \
                WHERE p.seq IS NULL OR l.last_message_id - p.message_id >= $1 OR l.head_seq - p.seq >= $2 ORDER BY l.account_id";
@@ -112,16 +116,16 @@ struct Account {
     id: i64,
 }
 
-/// A batch that was taken in.
+/// A batch that was indexed.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    /// The head of the log that it saw.
+    /// The head of the log when the batch was read.
     head: Seq,
-    /// Bytes of text.
+    /// The bytes of text in the batch.
     bytes: u64,
 }
 
-/// One batch; none if nothing is missing.
+/// Indexes one batch. Returns `None` if nothing was missing.
 async fn step(db: &Database, account: AccountId) -> Result<Option<Step>> {
     let Some(counters) = account_log::Entity::find_by_id(account).one(db.read()).await? else {
         return Ok(None);
@@ -132,14 +136,15 @@ async fn step(db: &Database, account: AccountId) -> Result<Option<Step>> {
         return Ok(None);
     }
     if from.is_none() {
-        // An index that begins now reads each message as it is now: only what changes later is to be looked for.
+        // A new index reads every message with its current content, so only later changes have to be found in the log.
         let begin = "INSERT INTO search_positions (account_id, seq, message_id) \
                      SELECT account_id, head_seq, 0 FROM account_logs WHERE account_id = $1 ON CONFLICT DO NOTHING";
         db.write().execute_raw(db.dialect().statement(begin, [account.0.into()])).await?;
         from = position(db.write(), account).await?;
     }
     let Some(from) = from else { return Ok(None) };
-    // Read and folded before the transaction: nobody waits for it meanwhile. What changes in between has an event after the counters.
+    // Texts are read and folded before the transaction, so that no other write waits for that. A change in between adds an event after
+    // these counters, so a later batch finds it.
     let batch = Batch::read(db.read(), account, from, &counters).await?;
     let rows = prepare(db.dialect().message_index(), account, batch.texts).await?;
     let txn = db.begin().await?;
@@ -150,7 +155,7 @@ async fn step(db: &Database, account: AccountId) -> Result<Option<Step>> {
         put(&txn, account, rows).await?;
         txn.commit().await?;
     } else {
-        // Somebody else took it in.
+        // Another replica has indexed this batch.
         txn.rollback().await?;
     }
     Ok(Some(Step {
@@ -159,7 +164,7 @@ async fn step(db: &Database, account: AccountId) -> Result<Option<Step>> {
     }))
 }
 
-/// What one batch takes in.
+/// The texts that one batch indexes.
 struct Batch {
     texts: Vec<Text>,
     to: Position,
@@ -210,10 +215,10 @@ async fn texts(rows: sea_orm::Select<message::Entity>, db: &impl ConnectionTrait
     Ok(rows.into_tuple().all(db).await?)
 }
 
-/// Messages whose content changed within a part of the log.
+/// The messages whose content changed within a range of the log.
 struct Changed {
     messages: Vec<i64>,
-    /// How far the log was looked at.
+    /// The seq up to which the log was examined.
     to: i64,
     bytes: u64,
 }
@@ -268,18 +273,18 @@ async fn changed(db: &impl ConnectionTrait, account: AccountId, after: i64, to: 
     })
 }
 
-/// The rows of the index as JSON, the newest text of each message last.
+/// Returns the index entries as JSON. If a message occurs twice, the later text, which is the newer one, is used.
 async fn prepare(stored: MessageIndex, account: AccountId, texts: Vec<Text>) -> Result<String> {
     let row = move |(id, text): Text| json!([id.0, entry(stored, account, fold(&text.unwrap_or_default()))]);
     let rows = POOL.run(PREPARE, move |_| {
-        // One statement must not touch a row twice.
+        // One statement must not change a row twice.
         let texts: HashMap<MessageId, Option<String>> = texts.into_iter().collect();
         Json::Array(texts.into_iter().map(row).collect()).to_string()
     });
     Ok(rows.await?)
 }
 
-/// Stores rows, but none of a message that was deleted meanwhile.
+/// Stores index entries, except those of messages that were deleted in the meantime.
 async fn put(db: &impl ConnectionTrait, account: AccountId, rows: String) -> Result<()> {
     let dialect = Dialect::of(db);
     let values: [Value; 2] = [account.0.into(), rows.into()];
@@ -287,12 +292,12 @@ async fn put(db: &impl ConnectionTrait, account: AccountId, rows: String) -> Res
     Ok(())
 }
 
-/// What the index stores of a folded text, and is asked for when that text is searched for.
+/// Returns the index entry for a folded text. The same value is the query when that text is searched for.
 pub(super) fn entry(stored: MessageIndex, account: AccountId, folded: String) -> String {
     match stored {
         MessageIndex::Text => folded,
         MessageIndex::NGrams => {
-            // A negative number for the account keeps messages of other accounts out of the matches.
+            // The negated account id is one of the numbers, so that messages of other accounts do not match.
             let mut numbers = vec![(-account.0).to_string()];
             numbers.extend(pieces(&folded).iter().map(ToString::to_string));
             format!("{{{}}}", numbers.join(","))

@@ -1,7 +1,8 @@
-//! Finding messages by a piece of their text, the newest first.
+//! Full-text search: finds messages by a substring of their content, newest first.
 //!
-//! The newest messages are looked at one after another: a text that many have is found there, and the index would have to name them all.
-//! What is still missing is found by the index, for texts of three characters and more, and held against the text again.
+//! A search first scans the newest messages without the index: a common text is found there quickly, whereas the index would have to return
+//! all of its matches. If the page is not full by then, the index is used for texts of three characters or more, and its candidates are
+//! compared with the text again.
 
 use std::sync::Arc;
 
@@ -34,45 +35,46 @@ pub(crate) mod scan;
 
 use scan::{Scan, SearchLimit};
 
-/// Rows that are looked at together.
+/// The number of messages in one round of a search.
 const LOOK: u64 = 1000;
-/// How often a search looks; what is beyond is found by the next page.
+/// The maximum number of rounds of a search; older messages are found by the next page.
 const LOOKS: usize = 20;
-/// How many of its looks go without the index.
+/// The number of rounds that do not use the index.
 const PLAIN: usize = 2;
 
-/// Which messages; what is empty lets all through.
+/// The filters of a search. An empty or absent filter matches all messages.
 #[derive(Clone, Debug, Default)]
 pub struct MessageSearch {
-    /// The piece of text.
+    /// The text to search for.
     pub text: String,
-    /// In these inboxes.
+    /// Messages in any of these inboxes.
     pub inboxes: Vec<InboxId>,
-    /// In these conversations.
+    /// Messages in any of these conversations.
     pub conversations: Vec<ConversationId>,
-    /// Of this contact's conversations.
+    /// Messages in the conversations of this contact.
     pub contact: Option<ContactId>,
-    /// Of these types.
+    /// Messages of any of these types.
     pub types: Vec<MessageType>,
-    /// Created then or later.
+    /// Messages created at or after this time.
     pub since: Option<Micros>,
-    /// Created earlier.
+    /// Messages created before this time.
     pub before: Option<Micros>,
 }
 
-/// A page of what was found.
+/// A page of search results.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// The messages, the newest first.
+    /// The messages, newest first.
     pub messages: Vec<Message>,
-    /// Where the page ended, if there may be more.
+    /// The key after which the next page begins, if there might be one.
     pub next: Option<Key>,
-    /// Whether all messages were looked at.
+    /// Whether the search covers all messages.
     pub complete: bool,
 }
 
 impl MessageSearch {
-    /// Whether it is about so few conversations that their messages are read faster than the index names all that hold the text.
+    /// Returns whether the search is limited to so few conversations that reading their messages is faster than having the index return all
+    /// matches.
     fn is_narrow(&self) -> bool {
         self.contact.is_some() || !self.conversations.is_empty()
     }
@@ -111,7 +113,7 @@ impl MessageSearch {
     }
 }
 
-/// The messages that the index finds for a folded text.
+/// Returns a condition for the messages that the index finds for a folded text.
 fn found(dialect: Dialect, account: AccountId, folded: &str) -> SimpleExpr {
     dialect.message_in_index(account, &index::entry(dialect.message_index(), account, folded.to_owned()))
 }
@@ -131,10 +133,11 @@ impl Search {
         }
     }
 
-    /// A page of the messages that contain a text.
+    /// Returns a page of the messages that contain a text.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Busy`] if too many searches are running.
+    /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Busy`] if too many searches
+    /// are running.
     pub async fn messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<Found> {
         let access = caller.access(account)?;
         page.check_key(&[Sort::by_id(true)])?;
@@ -159,7 +162,8 @@ impl Search {
                 query = query.filter(found(self.context.db.dialect(), account, &folded));
             }
             query = if search.is_narrow() {
-                // The plus sign keeps the planner from scanning all messages in this order: the conversations have few.
+                // The plus sign keeps the planner from scanning all messages of the account in the order of the index: the conversations
+                // have few.
                 query.order_by(Expr::cust("+\"messages\".\"id\""), Order::Desc)
             } else {
                 query.order_by_desc(message::Column::Id)

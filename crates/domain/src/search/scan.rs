@@ -1,4 +1,5 @@
-//! Reading texts within a budget: a search bounds the bytes that it reads, not only the rows, and compares them on a compute pool.
+//! Reads message texts within a budget: a search limits the bytes that it reads, not only the rows, and compares the texts on a compute
+//! pool.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,29 +15,29 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pieces::fold;
 
-/// Bytes of text that one search reads; what is beyond is found by the next page.
+/// The bytes of text that one search reads; older messages are found by the next page.
 const BYTES: u64 = 8 * 1024 * 1024;
-/// Bytes after which a search asks the index, if it has one to ask.
+/// The bytes after which a search uses the index, if there is one for its text.
 const PLAIN_BYTES: u64 = 2 * 1024 * 1024;
-/// Bytes that are held at once, before the last text.
+/// The bytes of text to hold in memory at once. A single larger text is read alone.
 const SLICE_BYTES: u64 = 1024 * 1024;
 
-/// Searches that may wait for each one that may run.
+/// The number of searches that may wait for each one that may run.
 const WAITING: usize = 8;
 
-/// Compares texts.
+/// Compares texts with the text that is searched for.
 static POOL: ComputePool = ComputePool::new("search", 2, 64);
-/// How long one slice of texts may take, queue included.
+/// The maximum time for one slice of texts, including the time in the queue.
 const SLICE_BUDGET: Duration = Duration::from_secs(10);
 
-/// A search that runs.
+/// The permit of a running search.
 #[derive(Debug)]
 pub struct SearchPermit {
     _running: OwnedSemaphorePermit,
     _admitted: OwnedSemaphorePermit,
 }
 
-/// Limits how many searches run at once, and how many wait for one to end. Cheap to clone; clones share the limit.
+/// Limits the number of searches that run at once, and of those that wait. Cheap to clone; clones share the limit.
 #[derive(Clone, Debug)]
 pub struct SearchLimit {
     running: Arc<Semaphore>,
@@ -44,7 +45,7 @@ pub struct SearchLimit {
 }
 
 impl SearchLimit {
-    /// Lets `concurrent` searches run at once.
+    /// Creates a limit that allows `concurrent` searches at once.
     pub fn new(concurrent: usize) -> Self {
         Self {
             running: Arc::new(Semaphore::new(concurrent)),
@@ -52,10 +53,10 @@ impl SearchLimit {
         }
     }
 
-    /// Waits until few enough searches run. Cancel safe.
+    /// Waits until a search may run. Cancel safe.
     ///
     /// # Errors
-    /// [`Error::Busy`] when too many wait already.
+    /// [`Error::Busy`] if too many searches are already waiting.
     pub async fn permit(&self) -> Result<SearchPermit> {
         let busy = || Error::Busy {
             retry_after: Duration::from_secs(1),
@@ -69,13 +70,13 @@ impl SearchLimit {
     }
 }
 
-/// A message and how many bytes its text has.
+/// The id of a message (or the seq of an event), and the size of its text (or payload) in bytes.
 pub type Sized = (i64, u64);
 
-/// The ids and sizes of the messages that a query finds, in its order. No text is read for it.
+/// Returns the ids and text sizes of the messages that a query finds, in its order. Reads no text.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
 pub async fn sizes(query: Select<message::Entity>, db: &impl ConnectionTrait) -> Result<Vec<Sized>> {
     let bytes = Expr::cust("CAST(coalesce(octet_length(\"messages\".\"content\"), 0) AS bigint)");
     let rows: Vec<(i64, i64)> = query
@@ -88,7 +89,7 @@ pub async fn sizes(query: Select<message::Entity>, db: &impl ConnectionTrait) ->
     Ok(rows.into_iter().map(|(id, bytes)| (id, bytes.unsigned_abs())).collect())
 }
 
-/// The first messages of a list that together have at most so many bytes; always one, if there is one.
+/// Returns the first messages of a list that together have at most `most` bytes; at least one, unless the list is empty.
 pub fn prefix(sized: &[Sized], most: u64) -> &[Sized] {
     let mut sum = 0;
     let fits = |(_, bytes): &&Sized| {
@@ -99,15 +100,15 @@ pub fn prefix(sized: &[Sized], most: u64) -> &[Sized] {
     &sized[..count.max(1).min(sized.len())]
 }
 
-/// The messages of an account with these ids, in no order.
+/// Returns a query of the messages of an account with these ids, in no particular order.
 pub fn with_ids(account: AccountId, ids: &[Sized]) -> Select<message::Entity> {
     message::Entity::find()
         .filter(message::Column::AccountId.eq(account))
         .filter(message::Column::Id.is_in(ids.iter().map(|(id, _)| *id)))
 }
 
-/// What a query finds from the first to the last of some messages that it listed, newest first: a range of the primary key, which planners
-/// read in its order. A list of a thousand ids might be answered by reading the whole table.
+/// Restricts a query to the range from the first to the last of the messages that it listed, newest first. This is a range of the primary
+/// key, which planners read in order. For a list of a thousand ids, a planner could choose to read the whole table.
 pub fn between(query: Select<message::Entity>, listed: &[Sized]) -> Select<message::Entity> {
     let (first, last) = (listed.first(), listed.last());
     query
@@ -115,7 +116,7 @@ pub fn between(query: Select<message::Entity>, listed: &[Sized]) -> Select<messa
         .filter(message::Column::Id.gte(last.map_or(1, |(id, _)| *id)))
 }
 
-/// A search for a text, and how much of its budget is used.
+/// The text that a search looks for, and how much of its budget is used.
 #[derive(Debug)]
 pub struct Scan {
     folded: Arc<str>,
@@ -123,7 +124,7 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// A search for a folded text.
+    /// Creates a scan for a folded text.
     pub fn new(folded: &str) -> Self {
         Self {
             folded: folded.into(),
@@ -131,27 +132,27 @@ impl Scan {
         }
     }
 
-    /// Whether it may read no more.
+    /// Returns whether the budget is used up.
     pub fn is_exhausted(&self) -> bool {
         self.read >= BYTES && parley_fault::is_on(Protection::SearchBytes)
     }
 
-    /// Whether it has read enough without an index.
+    /// Returns whether the search has read so much without the index that it should use the index.
     pub fn should_ask_index(&self) -> bool {
         self.read >= PLAIN_BYTES
     }
 
-    /// The messages to read next, of those that are left to read; none when there are none.
+    /// Returns the messages to read next, out of those that remain; empty if none remain.
     pub fn next<'s>(&mut self, left: &'s [Sized]) -> &'s [Sized] {
         let slice = prefix(left, SLICE_BYTES);
         self.read += slice.iter().map(|(_, bytes)| bytes).sum::<u64>();
         slice
     }
 
-    /// Says of each row whether its text holds what is searched for. Cancel safe.
+    /// Determines for each row whether its text contains the text that is searched for. Cancel safe.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the pool is overloaded.
+    /// [`Error::Busy`] if the pool is overloaded.
     pub async fn holding<R: Send + 'static>(&self, rows: Vec<R>, content: fn(&R) -> Option<&str>) -> Result<Vec<(R, bool)>> {
         let folded = Arc::clone(&self.folded);
         let compared = POOL.run(SLICE_BUDGET, move |cancel| {

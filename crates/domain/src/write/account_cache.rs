@@ -1,8 +1,8 @@
-//! Cached counters of accounts, as of the last write or read of this shard.
+//! The accounts and counters that a writer shard caches, as of its last write to or read of each account.
 //!
-//! Every change of an account's rows moves the head of its log. If the head has not moved since a row was read, the row has not changed either,
-//! so a batch that is stored *on condition of the head* needs no lock and no read before. Users are not part of an account, so a change of a
-//! user moves the head of each of its accounts (`agent.updated`) for this reason.
+//! Every change of an account's rows advances the head of its log. If the head has not moved since a row was read, the row has not changed
+//! either, so a batch that is stored *on condition that the head has not moved* needs neither a lock nor a read before it. Users do not
+//! belong to an account, so for this reason a change of a user advances the head of each of its accounts (`agent.updated`).
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -10,7 +10,7 @@ use lru::LruCache;
 use parley_storage::entity::{account, account_log};
 use parley_types::id::AccountId;
 
-/// Accounts whose counters a shard caches. Checked at compile time.
+/// The number of accounts whose counters a shard caches. `unwrap` is evaluated at compile time.
 const ACCOUNTS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// An account and its counters.
@@ -20,33 +20,34 @@ pub struct AccountState {
     pub account: Arc<account::Model>,
     /// Its counters after this shard's last write or read.
     pub counters: account_log::Model,
-    /// Another replica writes to the account too, so storing on condition of the head would fail: plan under the lock at once.
+    /// Whether another replica writes to the account too. Then storing on condition of the head would fail, so calls are planned under the
+    /// row lock immediately.
     pub contended: bool,
 }
 
-/// The least recently used accounts are evicted first.
+/// An LRU cache of account states.
 #[derive(Debug)]
 pub struct AccountCache(LruCache<AccountId, AccountState>);
 
 impl AccountCache {
-    /// An empty cache.
+    /// Creates an empty cache.
     pub fn new() -> Self {
         Self(LruCache::new(ACCOUNTS))
     }
 
-    /// The cached state of an account.
+    /// Returns the cached state of an account.
     pub fn get_mut(&mut self, id: AccountId) -> Option<&mut AccountState> {
         self.0.get_mut(&id)
     }
 
-    /// Caches the state of an account, and returns the account that was evicted to make room.
+    /// Caches the state of an account, and returns the account that was evicted to make room, if any.
     pub fn put(&mut self, state: AccountState) -> Option<AccountId> {
         let id = state.account.id;
         let replaced = self.0.push(id, state);
         replaced.map(|(replaced, _)| replaced).filter(|replaced| *replaced != id)
     }
 
-    /// Drops the state of an account.
+    /// Removes the state of an account.
     pub fn remove(&mut self, id: AccountId) {
         self.0.pop(&id);
     }

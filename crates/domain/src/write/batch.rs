@@ -21,7 +21,7 @@ use super::{
 use crate::auth::caller::Caller;
 
 impl<B: BatchStore> WriterShard<B> {
-    /// Stores these calls and answers each.
+    /// Stores these calls and responds to each.
     pub(super) async fn write_calls(&mut self, calls: Vec<BatchCall<B>>) {
         let mut remaining = calls;
         while !remaining.is_empty() {
@@ -30,7 +30,7 @@ impl<B: BatchStore> WriterShard<B> {
         self.run_follow_ups().await;
     }
 
-    /// Runs one round, and returns the calls that have to follow what was stored in it.
+    /// Runs one round, and returns the calls that must run in a later round.
     async fn run_round(&mut self, calls: Vec<BatchCall<B>>) -> Vec<BatchCall<B>> {
         let mut groups: Vec<(AccountId, Vec<BatchCall<B>>)> = Vec::new();
         for call in calls {
@@ -39,7 +39,7 @@ impl<B: BatchStore> WriterShard<B> {
                 None => groups.push((call.call.account, vec![call])),
             }
         }
-        // In rising order of accounts, as their counters are claimed: two replicas cannot deadlock.
+        // In ascending order of accounts, which is the order in which the statement claims their counters: two replicas cannot deadlock.
         groups.sort_unstable_by_key(|(account, _)| *account);
         let mut deferred = Vec::new();
         let mut plans = Vec::new();
@@ -72,8 +72,8 @@ impl<B: BatchStore> WriterShard<B> {
         (plan, state)
     }
 
-    /// Plans calls, after the automatic texts that they lead to are rendered on a compute pool. A first plan, which is dropped, finds those
-    /// texts: which there are follows from the rules alone. Batches without templates are planned once.
+    /// Plans calls after the automatic texts that they need were rendered on a compute pool. A first plan, which is discarded, finds these
+    /// texts: which ones are needed follows from the rules alone. Batches without templates are planned only once.
     async fn plan_rendered(&self, mut input: PlanInput<B>, group: Vec<BatchCall<B>>) -> (Plan<B>, AccountState) {
         let batch_bytes = self.config.batch_bytes;
         if !B::may_need_texts(&input.context, &group) {
@@ -90,8 +90,8 @@ impl<B: BatchStore> WriterShard<B> {
         Plan::make(&self.planner, batch_bytes, input, calls).await
     }
 
-    /// Takes sequence numbers as a database sequence would: at once, and not with the commit. It takes many more than are needed, so that the
-    /// gaps of calls that fail show as well.
+    /// Allocates sequence numbers as a database sequence would: immediately, not at the commit. It allocates many more than the calls need,
+    /// so that the gaps that failed calls leave become visible to the test.
     #[cfg(feature = "faults")]
     async fn without_lock(&mut self, mut input: PlanInput<B>, group: &[BatchCall<B>]) -> PlanInput<B> {
         if self.config.unlocked() {
@@ -103,7 +103,8 @@ impl<B: BatchStore> WriterShard<B> {
         input
     }
 
-    /// Stores plans of several accounts at once, each if nobody else has written to its account.
+    /// Stores plans of several accounts in one statement, each on condition that no other replica has written to its account since it was
+    /// planned.
     async fn store_plans(&mut self, plans: Vec<(Plan<B>, AccountState)>, deferred: &mut Vec<BatchCall<B>>) {
         let (full, empty): (Vec<_>, Vec<_>) = plans.into_iter().partition(|(plan, _)| !plan.is_empty());
         for (plan, _) in empty {
@@ -118,16 +119,16 @@ impl<B: BatchStore> WriterShard<B> {
             let account = state.account.id;
             match &stored {
                 Ok(stored) if stored.contains(&account) => self.apply_commit(plan, state),
-                // Another replica wrote in between: plan again, under the lock.
+                // Another replica wrote in between: plan again, under the row lock.
                 Ok(_) => {
                     deferred.extend(self.write_locked(account, plan.into_calls()).await);
                 }
-                // Whether a batch was stored is unknown after the connection broke, so it is not tried again here.
+                // If the connection broke, it is unknown whether the batch was stored, so it is not retried here.
                 Err(error @ Error::Unavailable { .. }) => {
                     self.evict_account(account);
                     refuse(plan.into_calls(), error);
                 }
-                // Storing call by call finds the call that broke the statement.
+                // A constraint was violated. Store the calls one by one, so that only the invalid one fails.
                 Err(error) => {
                     self.evict_account(account);
                     let calls = plan.into_calls();
@@ -140,7 +141,7 @@ impl<B: BatchStore> WriterShard<B> {
         }
     }
 
-    /// Stores the calls of one account under the lock of its counters; call by call if storing them together fails.
+    /// Stores the calls of one account under the row lock of its counters, and one by one if storing them together fails.
     async fn write_locked(&mut self, account: AccountId, group: Vec<BatchCall<B>>) -> Vec<BatchCall<B>> {
         let mut deferred = Vec::new();
         let mut groups = vec![group];
@@ -166,8 +167,8 @@ impl<B: BatchStore> WriterShard<B> {
             Ok(counters) => counters,
             Err(error) => return Err((group, error)),
         };
-        // We hold the row lock, so reads outside the transaction are consistent. Use the read pool: every write connection may be waiting for
-        // this lock or another, and taking one more would deadlock.
+        // We hold the row lock, so reads outside the transaction are consistent. Use the read pool: every write connection might be waiting
+        // for this lock or another, and acquiring one more would deadlock.
         let db = self.db.clone();
         let loaded = async {
             let state = self.catch_up(db.read(), account, counters).await?;
@@ -193,7 +194,7 @@ impl<B: BatchStore> WriterShard<B> {
         Ok(())
     }
 
-    /// Caches what was stored, publishes its events and answers its calls.
+    /// Caches the stored rows, publishes the events and responds to the calls.
     fn apply_commit(&mut self, plan: Plan<B>, state: AccountState) {
         let Plan {
             rows, entries, planned, ..
@@ -205,7 +206,7 @@ impl<B: BatchStore> WriterShard<B> {
         answer(planned);
     }
 
-    /// Runs the operations that follow from the stored batches, after their callers have their answers.
+    /// Runs the operations that follow from the stored batches, after the callers have their responses.
     async fn run_follow_ups(&mut self) {
         for follow_up in self.planner.take_follow_ups() {
             let FollowUp {
@@ -225,7 +226,7 @@ impl<B: BatchStore> WriterShard<B> {
         }
     }
 
-    /// What the calls need, from the caches and, for the rest, from the database.
+    /// Loads the data that the calls need, from the caches or else from the database.
     async fn load_unlocked(&mut self, account: AccountId, calls: &[BatchCall<B>]) -> Result<PlanInput<B>> {
         let db = self.db.clone();
         let db = db.write();
@@ -246,7 +247,8 @@ impl<B: BatchStore> WriterShard<B> {
         self.load(db, state, calls).await
     }
 
-    /// Takes cached rows and reads the rest: a fixed number of statements, most of them only if a call needs them.
+    /// Loads the rows that the calls need from the cache, and the rest by a fixed number of statements, most of which run only if a call
+    /// needs them.
     async fn load(&mut self, db: &impl ConnectionTrait, state: AccountState, calls: &[BatchCall<B>]) -> Result<PlanInput<B>> {
         let account = state.account.id;
         let mut context = self.planner.load_rows(db, &state.account, calls).await?;
@@ -266,7 +268,7 @@ impl<B: BatchStore> WriterShard<B> {
     }
 }
 
-/// Sends each call its answer. A caller that has gone does not get it; what was stored stays stored.
+/// Sends each call its response. If the caller has gone, the response is dropped, but the stored changes remain.
 fn answer<B: BatchStore>(planned: Vec<PlannedCall<B>>) {
     for planned in planned {
         let _ = planned.call.reply.send(planned.answer);

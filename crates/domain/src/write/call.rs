@@ -1,4 +1,4 @@
-//! A call that writes: its caller, its account, and the idempotency key under which it may be repeated.
+//! A call that writes: its caller, its account and its idempotency key.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{auth::caller::Caller, write::key_owner::KeyOwner};
 
-/// A call that writes and is answered with a `T`.
+/// A call that writes and whose result is a `T`.
 pub struct Call<T> {
     /// The caller.
     pub caller: Arc<Caller>,
@@ -16,31 +16,31 @@ pub struct Call<T> {
     pub account: AccountId,
     /// The idempotency key, if the request has one.
     pub key: Option<IdempotencyKey<T>>,
-    /// The W3C trace context that its events are stored with; may be empty.
+    /// The W3C trace context that is stored with the events; can be empty.
     pub traceparent: String,
 }
 
-/// Identifies a request, so that a repetition gets the stored response and is not executed again.
+/// Identifies a request, so that a repetition receives the stored response and is not executed again.
 pub struct IdempotencyKey<T> {
-    /// The request's own id.
+    /// The id that the client chose for the request.
     pub request_id: Uuid,
-    /// The owner of the id: the same id of another caller is another key.
+    /// The owner of the id: the same id used by another caller is a different key.
     pub owner: KeyOwner,
-    /// SHA-256 of the call's name and its request.
+    /// The SHA-256 of the method's name and the request.
     pub fingerprint: [u8; 32],
-    /// Encodes the answer for storage.
+    /// Encodes the response for storage.
     pub encode: Encode<T>,
 }
 
-/// Encodes an answer, with the position of the write's last event.
+/// Encodes a response, together with the cursor of the write's last event.
 pub type Encode<T> = Box<dyn Fn(&T, Option<Cursor>) -> Vec<u8> + Send + Sync>;
 
-/// The answer to a call.
+/// The result of a call.
 #[derive(Debug)]
 pub enum Answer<T> {
-    /// The call was executed now. The cursor is the position of its last event, if it left any.
+    /// The call was executed now. The cursor is that of its last event, if it added any.
     Fresh(T, Option<Cursor>),
-    /// The call was executed before: the stored, encoded response.
+    /// The call was executed before: the encoded response that was stored then.
     Replayed(Vec<u8>),
 }
 

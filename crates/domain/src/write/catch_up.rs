@@ -1,4 +1,5 @@
-//! What other replicas wrote to an account since this shard last read it. The log names the changed rows, so only those are evicted.
+//! Catches up with the writes of other replicas to an account. The log names the rows that they changed, so only those are evicted from the
+//! cache.
 
 use std::sync::Arc;
 
@@ -14,15 +15,15 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 
 use super::{account_cache::AccountState, planner::ChangedRows, shard::WriterShard, store::BatchStore};
 
-/// The number of events above which evicting the account and reading its rows again is quicker.
+/// Above this number of events, evicting the account and reading its rows again is faster.
 const MAX_EVENTS: u64 = 2000;
 
 impl<B: BatchStore> WriterShard<B> {
-    /// The state of an account under the lock, given its counters. Rows that changed since they were cached are evicted.
+    /// Returns the state of an account whose counters are locked, and evicts the rows that changed since they were cached.
     ///
     /// # Errors
-    /// [`Error::Database`](parley_types::error::Error::Database) and [`Error::Unavailable`](parley_types::error::Error::Unavailable) when a
-    /// statement fails; [`Error::NotFound`](parley_types::error::Error::NotFound) if the account is gone.
+    /// [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if a
+    /// query fails; [`Error::NotFound`](parley_types::error::Error::NotFound) if the account no longer exists.
     pub(super) async fn catch_up(
         &mut self,
         db: &impl ConnectionTrait,
@@ -53,8 +54,8 @@ impl<B: BatchStore> WriterShard<B> {
     }
 }
 
-/// The conversation and the contact of each event after one sequence number and up to another. `None` if there are more than [`MAX_EVENTS`], or
-/// if some are no longer in the log.
+/// Returns the conversation and the contact of each event after `after`, up to and including `to`. `None` if there are more than
+/// [`MAX_EVENTS`], or if some are no longer in the log.
 async fn changed_rows(db: &impl ConnectionTrait, account: AccountId, after: Seq, to: Seq) -> Result<Option<Vec<ChangedRows>>> {
     let count = to.0 - after.0;
     if count == 0 {

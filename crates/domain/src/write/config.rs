@@ -1,17 +1,17 @@
 //! Settings of the writer.
 
-/// Bounds of the writer.
+/// Limits of the writer.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Writer shards on PostgreSQL; SQLite has one.
+    /// The number of writer shards on PostgreSQL; SQLite has one.
     pub shards: usize,
-    /// Calls that may wait in a shard's queue; further calls are refused as busy.
+    /// The capacity of a shard's queue, in writes; further writes are rejected with [`Error::Busy`](parley_types::error::Error::Busy).
     pub queue: usize,
-    /// Items, such as messages, in one batch. A call with more items forms a batch alone.
+    /// The number of items, such as messages, at which a batch is full. A call is never split, so the last one can exceed it.
     pub batch_items: usize,
-    /// Bytes of content after which a batch takes no further call.
+    /// The bytes of content at which a batch is full, and the bytes of events at which a plan defers the remaining calls.
     pub batch_bytes: usize,
-    /// The protection to turn off, in tests only.
+    /// The protection to disable, in tests only.
     #[cfg(feature = "faults")]
     pub fault: String,
 }

@@ -1,4 +1,4 @@
-//! Stored responses: a repeated request is answered with the response that was stored in the transaction of its write.
+//! Stored responses: a repeated request receives the response that was stored in the transaction of its write.
 
 use std::collections::HashMap;
 
@@ -20,13 +20,14 @@ use super::{
     response_subject::{ANY_CONTACT, ResponseSubject},
 };
 
-/// Stored responses by the id they are stored under.
+/// Stored responses by the id under which they are stored.
 pub type StoredResponses = HashMap<Uuid, idempotency_key::Model>;
 
-/// Loads the responses stored under the request ids of these keys, of any owner: [`find`] decides whether one is the caller's.
+/// Loads the responses that are stored under the request ids of these keys, for any owner: [`find`] decides whether one belongs to the
+/// caller.
 ///
 /// # Errors
-/// [`Error::Database`] and [`Error::Unavailable`] when the statement fails.
+/// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
 pub async fn load<'k, T: 'k>(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -44,10 +45,11 @@ pub async fn load<'k, T: 'k>(
     Ok(rows.into_iter().map(|row| (row.request_id, row)).collect())
 }
 
-/// As [`load`], for a batch on SQLite. By sqlx: most batches have keys, and sea-orm moves a future of 15 KB several times for each query.
+/// Same as [`load`], for a batch on SQLite. Uses sqlx directly: most batches have keys, and sea-orm moves a future of 15 KB several times
+/// for each query.
 ///
 /// # Errors
-/// As [`load`].
+/// Same as [`load`].
 pub async fn load_on_sqlite<'k, T: 'k>(
     db: &Database,
     account: AccountId,
@@ -62,7 +64,7 @@ pub async fn load_on_sqlite<'k, T: 'k>(
          WHERE account_id = ? AND request_id IN ({})",
         vec!["?"; ids.len()].join(", ")
     );
-    // The text holds nothing of a request.
+    // The text contains nothing from the request.
     let mut query = sqlx::query::<sqlx::Sqlite>(sqlx::AssertSqlSafe(sql)).bind(account.0);
     for id in ids {
         query = query.bind(id);
@@ -85,14 +87,15 @@ pub async fn load_on_sqlite<'k, T: 'k>(
     Ok(rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(broken)?)
 }
 
-/// The caller's own stored response, if there is one.
+/// Returns the caller's own stored response, if there is one.
 ///
-/// The first caller to use a request id is stored under the id itself, where programs that do not know of owners find its response too during a
-/// rolling update. Every other caller, and every visitor, is stored under an id derived from owner and request id: visitors cannot choose where
-/// their responses are stored, so they cannot occupy the ids of others. A row without an owner is from a program that does not know of owners:
-/// it belongs to the caller that repeats the same request, unless that is a visitor without a session, whose response carries a credential.
+/// The response to the first caller that uses a request id is stored under that id itself, where older releases, which do not know owners,
+/// find it during a rolling update. The responses to every other caller, and to every visitor, are stored under an id derived from the
+/// owner and the request id: visitors cannot choose where their responses are stored, so they cannot occupy the ids of others. A row
+/// without an owner was written by an older release: it belongs to the caller that repeats the same request, unless that is a visitor
+/// without a session, whose response contains a credential.
 pub fn find<'k, T>(key: &IdempotencyKey<T>, stored: &'k StoredResponses) -> Option<&'k idempotency_key::Model> {
-    // The usual case, without computing the digest.
+    // In the usual case, skip computing the digest.
     if stored.is_empty() {
         return None;
     }
@@ -109,11 +112,11 @@ pub fn find<'k, T>(key: &IdempotencyKey<T>, stored: &'k StoredResponses) -> Opti
     first.or_else(derived)
 }
 
-/// The answer to a request that was executed before.
+/// Returns the stored response to a request that was executed before.
 ///
 /// # Errors
-/// [`Error::NotFound`] when the response was erased with the contact it was about; [`Error::KeyReused`] when it belongs to another request of
-/// the same caller.
+/// [`Error::NotFound`] if the response was erased with the contact that it was about; [`Error::KeyReused`] if it belongs to a different
+/// request of the same caller.
 pub fn replay<T>(key: &IdempotencyKey<T>, stored: &idempotency_key::Model) -> Result<Answer<T>> {
     if stored.fingerprint == key.fingerprint && stored.response == ERASED {
         Err(Error::not_found("the reply to request_id", key.request_id))
@@ -124,7 +127,7 @@ pub fn replay<T>(key: &IdempotencyKey<T>, stored: &idempotency_key::Model) -> Re
     }
 }
 
-/// The row that stores a response. `stored` is what was found under the ids of the key.
+/// Creates the row that stores a response. `stored` contains the responses that are stored under the ids of the key.
 pub fn row<T>(account: AccountId, key: &IdempotencyKey<T>, stored: &StoredResponses, response: &NewResponse<T>) -> idempotency_key::Model {
     let is_taken = key.owner.is_visitor || stored.contains_key(&key.request_id);
     idempotency_key::Model {
@@ -152,7 +155,8 @@ pub struct NewResponse<'r, T> {
 }
 
 impl<'r, T> NewResponse<'r, T> {
-    /// The answer, the position of the write's last event, the time of the write, and the [`contact`] that the answer is about.
+    /// Creates a response from the result, the cursor of the write's last event, the time of the write, and the [`contact`] that the result
+    /// is about.
     pub fn new(value: &'r T, cursor: Option<Cursor>, at: Micros, contact: Option<ContactId>) -> Self {
         Self {
             value,
@@ -163,7 +167,8 @@ impl<'r, T> NewResponse<'r, T> {
     }
 }
 
-/// The contact that a response is about: named by the answer, or else by the events of the write. `None` if it is about no contact.
+/// Returns the contact that a response is about: the one that the result names, otherwise the one that the events of the write name. `None`
+/// if it is about no contact.
 pub fn contact<T: ResponseSubject>(value: &T, entries: &[Entry]) -> Option<ContactId> {
     let mut contacts = entries.iter().filter_map(|entry| entry.contact);
     value.contact().or_else(|| match contacts.next() {
@@ -172,16 +177,16 @@ pub fn contact<T: ResponseSubject>(value: &T, entries: &[Entry]) -> Option<Conta
     })
 }
 
-/// Replaces an erased response. No encoded message has these bytes: 0 is not a field number.
+/// Replaces an erased response. No encoded message has these bytes, because 0 is not a field number.
 const ERASED: &[u8] = &[0];
 
-/// Erases the stored responses about a contact. The rows stay, so a repeated request is not executed again.
+/// Erases the stored responses about a contact. The rows remain, so a repeated request is not executed again.
 ///
-/// Rows without an owner come from the release before, which does not record the contact of a response: all those of the account are erased
-/// too. Such rows exist until `idempotency.keep_hours` after an upgrade.
+/// Rows without an owner were written by the previous release, which does not record the contact of a response, so all such rows of the
+/// account are erased too. They exist until `idempotency.keep_hours` after an upgrade.
 ///
 /// # Errors
-/// [`Error::Database`] when the rows cannot be written.
+/// [`Error::Database`] if the update fails.
 pub async fn erase(db: &impl ConnectionTrait, account: AccountId, contact: ContactId) -> Result<()> {
     let about = Condition::any()
         .add(idempotency_key::Column::ContactId.is_in([contact, ANY_CONTACT]))
@@ -195,10 +200,10 @@ pub async fn erase(db: &impl ConnectionTrait, account: AccountId, contact: Conta
     Ok(())
 }
 
-/// Makes the stored responses about one contact be about another, into which it is merged: the erasure of that one reaches them.
+/// Reassigns the stored responses about one contact to the contact that it is merged into, so that the erasure of the latter erases them.
 ///
 /// # Errors
-/// [`Error::Database`] when the rows cannot be written.
+/// [`Error::Database`] if the update fails.
 pub async fn reassign(db: &impl ConnectionTrait, account: AccountId, from: ContactId, to: ContactId) -> Result<()> {
     idempotency_key::Entity::update_many()
         .col_expr(idempotency_key::Column::ContactId, Expr::value(to.0))
@@ -212,7 +217,7 @@ pub async fn reassign(db: &impl ConnectionTrait, account: AccountId, from: Conta
 /// Stores a response.
 ///
 /// # Errors
-/// [`Error::Database`] when the row cannot be written.
+/// [`Error::Database`] if the insert fails.
 pub async fn store(db: &impl ConnectionTrait, row: idempotency_key::Model) -> Result<()> {
     let row = row.into_active_model();
     idempotency_key::Entity::insert(row).exec_without_returning(db).await?;

@@ -1,4 +1,4 @@
-//! The owner of an idempotency key: two callers that use the same request id do not get each other's responses.
+//! The owner of an idempotency key: two callers that use the same request id never receive each other's responses.
 
 use std::net::IpAddr;
 
@@ -9,20 +9,20 @@ use uuid::Uuid;
 
 use crate::auth::caller::{Caller, Principal};
 
-/// The owner of an idempotency key: a user, a bot, the operator, a service by its name and inboxes, or a contact session. It stays the same when
-/// the caller gets a new token.
+/// The owner of an idempotency key: a user, a bot, the operator, a service (by its name and inboxes), or a contact session. It does not
+/// change when the caller receives a new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyOwner {
     /// A digest of the owner's kind and name.
     pub id: Uuid,
-    /// Whether the owner is a visitor without a session, identified only by an address.
+    /// Whether the owner is a visitor without a session, who is identified only by an IP address.
     pub is_anonymous: bool,
-    /// Whether the owner is a visitor, with a session or without one.
+    /// Whether the owner is a visitor, with or without a session.
     pub is_visitor: bool,
 }
 
 impl KeyOwner {
-    /// The owner of a caller's keys in an account.
+    /// Returns the owner of a caller's keys in an account.
     pub fn of(caller: &Caller, account: AccountId) -> Self {
         let access = caller.accounts.get(&account);
         let session = access
@@ -34,7 +34,8 @@ impl KeyOwner {
             Principal::Platform => Self::named("operator"),
             Principal::Service { name } if name.is_empty() => Self::named(&format!("token {}", caller.token.0)),
             Principal::Service { name } => {
-                // The inboxes are part of the name. Otherwise a token for few inboxes could read responses to a token for all of them.
+                // The inboxes are part of the name. Otherwise a token limited to a few inboxes could read responses to a token for all of
+                // them.
                 let mut inboxes = access.and_then(|access| access.inboxes.clone());
                 if let Some(inboxes) = &mut inboxes {
                     inboxes.sort_unstable();
@@ -50,7 +51,7 @@ impl KeyOwner {
         }
     }
 
-    /// A visitor without a session, identified by the inbox and the address that the request comes from.
+    /// Returns the owner for a visitor without a session, identified by the inbox and the IP address that the request comes from.
     pub fn visitor(inbox: InboxId, address: Option<IpAddr>) -> Self {
         Self {
             is_anonymous: true,
@@ -72,7 +73,7 @@ impl KeyOwner {
         }
     }
 
-    /// The id under which the owner's response is stored if the request id itself is taken by another caller.
+    /// Returns the id under which the owner's response is stored if another caller has already used the request id itself.
     pub fn owned(&self, request_id: Uuid) -> Uuid {
         digest(&[self.id.as_bytes(), request_id.as_bytes()])
     }

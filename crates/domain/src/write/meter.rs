@@ -16,7 +16,7 @@ use parley_types::error::{Error, Result};
 use sea_orm::DbBackend;
 use tokio::sync::mpsc;
 
-/// The maximum number of calls of one batch that its span links to.
+/// The maximum number of calls of a batch that its span links to.
 const LINKS: usize = 32;
 
 static OPERATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
@@ -37,15 +37,15 @@ static BATCHES: LazyLock<Histogram<u64>> = LazyLock::new(|| {
         .build()
 });
 
-/// Records how many messages a shard stores together.
+/// Records the number of messages that a shard stores in one batch.
 pub fn batch(messages: usize) {
     BATCHES.record(messages as u64, &[]);
 }
 
-/// What a measured piece of work is.
+/// The kind of work that is measured.
 #[derive(Clone, Copy, Debug)]
 pub enum DatabaseWork {
-    /// A batch that stores this many new messages at once.
+    /// A batch with this number of new messages.
     Store(usize),
     /// An operation, from its first statement to its commit.
     Operation,
@@ -60,7 +60,7 @@ impl DatabaseWork {
         }
     }
 
-    /// By OpenTelemetry's conventions, a batch of one is not a batch.
+    /// Returns the batch size, if any: by OpenTelemetry's conventions, a batch of one is not a batch.
     fn size(self) -> Option<i64> {
         match self {
             Self::Store(messages) if messages > 1 => i64::try_from(messages).ok(),
@@ -69,13 +69,13 @@ impl DatabaseWork {
     }
 }
 
-/// Awaits `future` and measures it. If a call that it is done for is sampled, it has a span: a child of the first sampled call, linked to the
-/// others. `causes` are the trace contexts of the calls.
+/// Awaits `future` and measures it. `causes` are the trace contexts of the calls that it is executed for. If any of them is sampled, the
+/// work gets a span: a child of the first sampled call, with links to the others.
 ///
 /// Cancel safe if `future` is.
 ///
 /// # Errors
-/// Those of `future`.
+/// The errors of `future`.
 pub async fn measured<'a, T>(
     backend: DbBackend,
     work: DatabaseWork,
@@ -83,7 +83,7 @@ pub async fn measured<'a, T>(
     future: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let system = if backend == DbBackend::Sqlite { "sqlite" } else { "postgresql" };
-    // The last digits of a trace context are its sampled flag.
+    // A trace context ends with its flags; `01` means sampled.
     let mut recorded = causes
         .filter(|cause| cause.ends_with("-01"))
         .take(LINKS)
@@ -100,7 +100,7 @@ pub async fn measured<'a, T>(
     let begun = Instant::now();
     let done = future.with_context(around.clone().unwrap_or_else(Context::current)).await;
     let mut labels = vec![KeyValue::new(DB_SYSTEM_NAME, system), KeyValue::new(DB_OPERATION_NAME, work.name())];
-    // An error of the rules is no fault of the database.
+    // An error that a rule returns is not a failure of the database.
     let fault = match &done {
         Err(Error::Unavailable { .. }) => Some("unavailable"),
         Err(Error::Database(_)) => Some("refused"),
@@ -116,9 +116,9 @@ pub async fn measured<'a, T>(
     done
 }
 
-/// Reports how many writes wait in the queue of each shard, while the shards exist.
+/// Registers a gauge that reports the number of writes in the queue of each shard, as long as the shard exists.
 pub fn queues<T: Send + 'static>(shards: &[mpsc::Sender<T>]) {
-    // A strong sender would keep its shard from ending.
+    // A strong sender would prevent its shard from terminating.
     let shards: Vec<_> = shards.iter().map(mpsc::Sender::downgrade).collect();
     meter()
         .u64_observable_gauge(names::QUEUE_DEPTH)
@@ -129,7 +129,7 @@ pub fn queues<T: Send + 'static>(shards: &[mpsc::Sender<T>]) {
                 if let Some(shard) = shard.upgrade() {
                     let waiting = shard.max_capacity() - shard.capacity();
                     let label = i64::try_from(number).unwrap_or_default();
-                    // Both names in one series: a second series would double every sum over the metric.
+                    // Both label names are in one series: a second series would double every sum over the metric.
                     let labels = [KeyValue::new(names::WRITER_SHARD, label), KeyValue::new(names::LANE, label)];
                     gauge.observe(waiting as u64, &labels);
                 }

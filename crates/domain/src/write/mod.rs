@@ -1,11 +1,12 @@
-//! The writer: group commit. Every write that makes an event goes through it.
+//! The writer, which performs every write that appends events, with group commit.
 //!
-//! An account belongs to one writer shard. A shard takes what is queued, up to a bound of items and of bytes, stores it in one transaction,
-//! answers every caller, and publishes the events. There is no timer: a batch grows while the last one commits. Writes of a batched kind (new
-//! messages) are stored together by set-based statements; other writes run one by one, each in a transaction of its shard.
+//! Each account belongs to one writer shard. A shard takes the queued calls, up to a limit of items and bytes, stores them in one
+//! transaction, responds to the callers, and publishes the events. There is no timer: a batch grows while the previous one commits. Writes
+//! of a batched kind (new messages) are stored together by set-based statements; other writes run one by one, each in a transaction of its
+//! own.
 //!
-//! The writer does not know what it writes. A [`BatchStore`] has the rules and statements of the batched kind, so rules depend on the writer
-//! and never the reverse.
+//! The writer does not know the resources that it writes. A [`BatchStore`] provides the rules and statements of the batched kind, so the
+//! rules depend on the writer and never the reverse.
 
 use std::{sync::Arc, time::Duration};
 
@@ -51,7 +52,7 @@ use response_subject::ResponseSubject;
 use shard::{Job, Operation, WriterShard};
 use store::BatchStore;
 
-/// The handle of the writer. Cheap to clone; when the last clone is dropped, the shards finish what is queued and end.
+/// A handle to the writer. Cheap to clone. When the last clone is dropped, the shards store the queued writes and terminate.
 pub struct Writer<B: BatchStore> {
     shards: Arc<[mpsc::Sender<Job<B>>]>,
     planner_config: Arc<B::Config>,
@@ -72,12 +73,12 @@ impl<B: BatchStore> std::fmt::Debug for Writer<B> {
     }
 }
 
-/// When to retry after a full queue: about the time that a shard needs to empty it.
+/// The suggested retry delay after a full queue: about the time that a shard needs to empty it.
 const RETRY: Duration = Duration::from_millis(200);
 
 impl<B: BatchStore> Writer<B> {
-    /// Starts the shards. They end when every clone of the writer is dropped and their queues are empty: await the set to flush the writer. A
-    /// shard that ends earlier has failed, and nothing can be written to its accounts: exit then.
+    /// Starts the shards. They terminate when every clone of the writer was dropped and their queues are empty: await the set to flush the
+    /// writer. If a shard terminates earlier, it has failed and nothing can be written to its accounts, so the process must exit.
     pub fn start(config: &Config, planner_config: B::Config, db: &Database, events: &Events) -> (Self, JoinSet<()>) {
         let count = if db.backend() == sea_orm::DbBackend::Sqlite {
             1
@@ -98,18 +99,18 @@ impl<B: BatchStore> Writer<B> {
         (Self { shards, planner_config }, tasks)
     }
 
-    /// The settings of the batched kind.
+    /// Returns the settings of the batched kind.
     pub fn planner_config(&self) -> &B::Config {
         &self.planner_config
     }
 
-    /// Stores the items of a call together with those of other calls: all of its items, or none.
+    /// Stores the items of a call, together with those of other calls: all of its items, or none.
     ///
-    /// Not cancel safe: if the future is dropped before it completes, the items may still be stored. Calls that must not be repeated have an
-    /// idempotency key for this.
+    /// Not cancel safe: if the future is dropped before it completes, the items might still be stored. A call that must not be executed
+    /// twice needs an idempotency key.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full; [`Error::Unavailable`] when the writer is stopping; what the rules of the kind refuse.
+    /// [`Error::Busy`] if the queue is full; [`Error::Unavailable`] if the writer is shutting down; otherwise the errors of the rules.
     pub async fn write_batched(&self, call: Call<B::Output>, items: B::Items) -> Result<Answer<B::Output>> {
         let (reply, answer) = oneshot::channel();
         let account = call.account;
@@ -117,13 +118,13 @@ impl<B: BatchStore> Writer<B> {
         answer.await.map_err(|_| stopping())?
     }
 
-    /// Runs an operation in a transaction of its own, after the account's counters are locked.
+    /// Runs an operation in a transaction of its own, under the row lock of the account's counters.
     ///
-    /// Not cancel safe, as [`Writer::write_batched`].
+    /// Not cancel safe, like [`Writer::write_batched`].
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full; [`Error::Unavailable`] when the writer is stopping; what the operation returns, and then nothing
-    /// of it is stored.
+    /// [`Error::Busy`] if the queue is full; [`Error::Unavailable`] if the writer is shutting down; otherwise the errors of the operation.
+    /// If the operation fails, nothing of it is stored.
     pub async fn write<T, F>(&self, call: Call<T>, operation: F) -> Result<Answer<T>>
     where
         T: ResponseSubject + Send + 'static,
@@ -133,7 +134,7 @@ impl<B: BatchStore> Writer<B> {
         let account = call.account;
         let job: Operation<B> = Box::new(move |shard| {
             Box::pin(async move {
-                // The caller may have gone; what was stored stays stored.
+                // If the caller has gone, the result is dropped, but the stored changes remain.
                 let _ = reply.send(shard.run_operation(call, operation).await);
             })
         });

@@ -1,4 +1,4 @@
-//! Writes that are not batched: an operation each, in a transaction under the lock of the account's counters.
+//! Writes that are not batched: each runs as an operation in its own transaction, under the row lock of the account's counters.
 
 use std::panic::AssertUnwindSafe;
 
@@ -24,7 +24,7 @@ use super::{
     unit::Write,
 };
 
-/// What is to be done once the transaction is committed.
+/// The result of a committed operation, from which the shard updates its cache and publishes the events.
 struct Committed<T> {
     answer: Answer<T>,
     counters: account_log::Model,
@@ -33,10 +33,10 @@ struct Committed<T> {
 }
 
 impl<B: BatchStore> WriterShard<B> {
-    /// Runs an operation and commits what it did.
+    /// Runs an operation and commits its changes.
     ///
     /// # Errors
-    /// What the operation returns, and then nothing is stored. When the commit itself fails, it may or may not be stored.
+    /// The errors of the operation; then nothing is stored. If the commit itself fails, it is unknown whether the changes were stored.
     pub(super) async fn run_operation<T, F>(&mut self, call: Call<T>, operation: F) -> Result<Answer<T>>
     where
         T: ResponseSubject + Send + 'static,
@@ -45,16 +45,17 @@ impl<B: BatchStore> WriterShard<B> {
         let account = call.account;
         let cause = call.traceparent.clone();
         let attempt = self.db.in_time(Box::pin(self.attempt(call, operation)));
-        // A panic fails this call alone. An attempt only reads the shard, and its transaction is rolled back when it is dropped; what
-        // the shard has cached of the account is evicted below.
+        // A panic fails only this call. An attempt never modifies the shard, its transaction is rolled back when it is dropped, and the
+        // shard's cached rows of the account are evicted below.
         let attempt = AssertUnwindSafe(attempt).catch_unwind();
         let attempt = async move { attempt.await.unwrap_or_else(|panic| Err(panicked(&*panic))) };
         match measured(self.db.backend(), DatabaseWork::Operation, [cause.as_str()].into_iter(), attempt).await {
             Ok(committed) => {
                 let eviction = self.planner.evict_changed(account, &committed.drafts);
                 self.finish_eviction(account, eviction);
-                // Cached rows are current only if nobody wrote between this shard's last read and this operation, even if the operation left
-                // no event. Otherwise the next batch reads in the log what others wrote, and this operation too.
+                // Cached rows are current only if no other replica wrote between this shard's last read and this operation, even if the
+                // operation added no event. Otherwise mark the account as contended: the next batch reads from the log what the other
+                // replica, and this operation, wrote.
                 let first = committed.entries.first().map(|entry| Seq(entry.seq.0 - 1));
                 let began = first.unwrap_or(committed.counters.head_seq);
                 let epoch = committed.counters.epoch;
@@ -82,7 +83,7 @@ impl<B: BatchStore> WriterShard<B> {
     {
         let txn = self.db.begin().await?;
         let counters = log::lock(&txn, call.account).await?;
-        // The name of the switch, which tests set.
+        // `verb` is the name of the fault switch that tests set.
         parley_fault::strike("verb");
         let stored = idempotency::load(&txn, call.account, call.key.iter()).await?;
         if let Some(key) = &call.key
@@ -127,7 +128,7 @@ impl<B: BatchStore> WriterShard<B> {
     }
 }
 
-/// The error for a unique index that the operation did not check before: another program wrote without the lock.
+/// Maps a violation of a unique index that the operation had not detected: another process wrote without the lock.
 fn conflict(error: Error) -> Error {
     match &error {
         Error::Database(source) if is_unique_violation(source.as_ref()) => Error::Taken {
@@ -139,11 +140,11 @@ fn conflict(error: Error) -> Error {
     }
 }
 
-/// The stored response to this request, if it was made before. For operations that have to find something before they can write.
+/// Returns the stored response to this request if it was executed before. For operations that must find something before they can write.
 ///
 /// # Errors
-/// [`Error::KeyReused`] for another request under the same id; [`Error::NotFound`] for an erased response; [`Error::Database`] and
-/// [`Error::Unavailable`] when the statement fails.
+/// [`Error::KeyReused`] if a different request has the same id; [`Error::NotFound`] for an erased response; [`Error::Database`] or
+/// [`Error::Unavailable`] if the query fails.
 pub async fn replayed<T>(db: &Database, call: &Call<T>) -> Result<Option<Answer<T>>> {
     let Some(key) = &call.key else { return Ok(None) };
     let stored = idempotency::load(db.read(), call.account, [key].into_iter()).await?;
@@ -152,10 +153,10 @@ pub async fn replayed<T>(db: &Database, call: &Call<T>) -> Result<Option<Answer<
         .transpose()
 }
 
-/// Runs a write that belongs to no existing account's log, once per idempotency key.
+/// Executes a write that belongs to no existing account's log, once per idempotency key.
 ///
 /// # Errors
-/// What the write returns, and then nothing is stored.
+/// The errors of `write`; then nothing is stored.
 pub async fn once<T, F>(db: &Database, call: Call<T>, write: F) -> Result<Answer<T>>
 where
     F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(T, Option<Cursor>)>> + Send,
@@ -165,7 +166,8 @@ where
         ..call
     };
     let done = write_once(db, &call, write).await;
-    // Of two at the same time, unique indexes let one through; the other gets the same answer.
+    // If two requests with the same key run concurrently, unique indexes reject one of them, which then receives the other's stored
+    // response.
     if done.is_err()
         && let Some(answer) = replayed(db, &call).await?
     {

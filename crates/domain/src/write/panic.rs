@@ -1,8 +1,8 @@
-//! Panics of rules fail the call that caused them, and no other.
+//! Handles panics of rules: they fail only the call that caused them.
 
 use parley_types::error::Error;
 
-/// The error of a call whose rules panicked.
+/// Returns the error for a call whose rules panicked.
 pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

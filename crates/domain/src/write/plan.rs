@@ -1,4 +1,5 @@
-//! A plan: what a batch of calls makes in one account. Planning is pure; the plan is stored afterwards, or dropped without a trace.
+//! A plan: everything that a batch of calls stores in one account. Planning has no side effects; afterwards the plan is stored or
+//! discarded.
 
 use std::{
     collections::HashSet,
@@ -21,18 +22,18 @@ use super::{
     write_set::WriteSet,
 };
 
-/// Bytes of events that are encoded before other tasks of the thread get a turn: less than ten milliseconds of work.
+/// The bytes of events to encode before yielding to other tasks of the runtime thread: less than ten milliseconds of work.
 const SLICE_BYTES: usize = 512 * 1024;
 
-/// What planning a batch of one account reads.
+/// The data that planning a batch of one account reads.
 pub struct PlanInput<B: BatchPlanner> {
     /// The account and its counters.
     pub state: AccountState,
-    /// The responses stored under the calls' request ids, of any owner.
+    /// The responses that are stored under the calls' request ids, for any owner.
     pub stored: StoredResponses,
-    /// Texts that were rendered for the calls.
+    /// The texts that were rendered for the calls.
     pub texts: Arc<RenderedTexts>,
-    /// The rows that the rules of the kind read.
+    /// The rows that the rules of the batched kind read.
     pub context: B::Context,
 }
 
@@ -53,11 +54,11 @@ impl<B: BatchPlanner> Clone for PlanInput<B> {
     }
 }
 
-/// A call with its answer, which is sent once the plan is stored.
+/// A call with its result, which is sent once the plan is stored.
 pub struct PlannedCall<B: BatchPlanner> {
     /// The call.
     pub call: BatchCall<B>,
-    /// Its answer.
+    /// The result to send.
     pub answer: Result<Answer<B::Output>>,
 }
 
@@ -67,23 +68,23 @@ impl<B: BatchPlanner> fmt::Debug for PlannedCall<B> {
     }
 }
 
-/// What is to be stored, and the answers to send then.
+/// The rows and events to store, and the results to send afterwards.
 pub struct Plan<B: BatchPlanner> {
-    /// The counters that the plan was made from. It is stored only if they have not moved.
+    /// The counters that the plan is based on. The plan is stored only if they have not moved.
     pub expected: account_log::Model,
-    /// The counters after it.
+    /// The counters after the plan.
     pub counters: account_log::Model,
-    /// The rows of the kind.
+    /// The rows of the batched kind.
     pub rows: B::Rows,
     /// The events.
     pub entries: Vec<Entry>,
     /// The responses to store for calls with an idempotency key.
     pub responses: Vec<idempotency_key::Model>,
-    /// The calls with their answers.
+    /// The calls with their results.
     pub planned: Vec<PlannedCall<B>>,
-    /// Calls for the next round: those beyond the byte bound, and those whose request id another call of the batch has.
+    /// Calls for the next round: those beyond the byte limit, and those with the same request id as another call of the batch.
     pub deferred: Vec<BatchCall<B>>,
-    /// Templates that the calls use and that are not rendered.
+    /// Templates that the calls use and that are not rendered yet.
     pub missing_texts: Vec<TextRequest>,
 }
 
@@ -98,8 +99,8 @@ impl<B: BatchPlanner> fmt::Debug for Plan<B> {
 }
 
 impl<B: BatchPlanner> Plan<B> {
-    /// Plans calls in their order, up to a bound of bytes of events. Yields to the runtime between calls that make much: events repeat the
-    /// attributes of their conversation and contact, so a full batch can encode far more than its messages have.
+    /// Plans calls in their order, until their events reach `batch_bytes`. Yields to the runtime between calls with large events: events
+    /// repeat the attributes of their conversation and contact, so a full batch can encode far more bytes than its messages have.
     pub async fn make(planner: &B, batch_bytes: usize, mut input: PlanInput<B>, calls: Vec<BatchCall<B>>) -> (Self, AccountState) {
         let mut plan = Self {
             expected: input.state.counters.clone(),
@@ -127,7 +128,8 @@ impl<B: BatchPlanner> Plan<B> {
                 plan.deferred.push(call);
                 continue;
             }
-            // A panic fails this call alone: until its write set is closed it changes nothing of the plan, and then it cannot panic.
+            // A panic fails only this call: the plan does not change before the call's write set is closed, and nothing can panic after
+            // that.
             let entries = plan.entries.len();
             let answer = catch_unwind(AssertUnwindSafe(|| plan.call(planner, &mut input, &call)));
             let answer = answer.unwrap_or_else(|panic| Err(panicked(&*panic)));
@@ -168,12 +170,12 @@ impl<B: BatchPlanner> Plan<B> {
         Ok(Answer::Fresh(output, Some(cursor)))
     }
 
-    /// Whether there is nothing to store.
+    /// Returns whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The calls of the plan without their answers, to plan them again or to refuse them.
+    /// Returns the calls without their results, to plan them again or to fail them.
     pub fn into_calls(self) -> Vec<BatchCall<B>> {
         self.planned.into_iter().map(|planned| planned.call).collect()
     }

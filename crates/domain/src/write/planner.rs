@@ -1,7 +1,7 @@
-//! What a kind of batched writes provides to the writer: the rules that plan a call, and a cache of the rows that they read.
+//! The rules and the cache that a batched kind of writes provides to the writer.
 //!
-//! The writer owns everything that does not depend on the kind: queues, bounds, the counters of accounts, locks, idempotency, the answers. A
-//! kind never takes a lock and never decides what is retried.
+//! The writer owns everything that does not depend on the kind: queues, limits, the counters of accounts, locks, idempotency and responses.
+//! A kind never acquires a lock and never decides what is retried.
 
 use std::{fmt, sync::Arc};
 
@@ -26,11 +26,11 @@ use super::{
 };
 use crate::auth::caller::Access;
 
-/// A call of a batched kind: all of its items are stored, or none.
+/// A call of a batched kind: either all of its items are stored, or none.
 pub struct BatchCall<B: BatchPlanner> {
     /// The caller, the account, and the idempotency key.
     pub call: Call<B::Output>,
-    /// What the call writes.
+    /// The items to store.
     pub items: B::Items,
     pub(super) reply: oneshot::Sender<Result<Answer<B::Output>>>,
 }
@@ -42,38 +42,38 @@ impl<B: BatchPlanner> fmt::Debug for BatchCall<B> {
 }
 
 impl<B: BatchPlanner> BatchCall<B> {
-    /// Whether the call has to be executed: no response to it is stored.
+    /// Returns whether the call has to be executed, because no response to it is stored.
     pub fn is_new(&self, stored: &StoredResponses) -> bool {
         let key = self.call.key.as_ref();
         key.is_none_or(|key| idempotency::find(key, stored).is_none())
     }
 }
 
-/// How much a call adds to a batch.
+/// How much a call adds to the size of a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BatchSize {
-    /// Its items.
+    /// The number of its items.
     pub items: usize,
-    /// Bytes of their content.
+    /// The bytes of content of its items.
     pub bytes: usize,
 }
 
-/// What became of the rows that a kind had cached of an account.
+/// What a planner evicted from its cache of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eviction {
-    /// The changed rows are evicted; the rest of the cache is current.
+    /// Only the changed rows were evicted; the rest of the cache is current.
     Rows,
-    /// The change concerns any number of rows, so the writer has to evict the account.
+    /// The change can affect any number of rows, so the writer must evict the whole account.
     Account,
 }
 
-/// An operation that follows from stored batches. The writer runs it after their calls are answered, in a transaction of its own.
+/// An operation that follows from stored batches. The writer runs it after it has responded to their calls, in a transaction of its own.
 pub struct FollowUp {
     /// The account.
     pub account: AccountId,
     /// The operation.
     pub operation: FollowUpOperation,
-    /// The log line for a failed operation. It is not retried.
+    /// The log message if the operation fails. It is not retried.
     pub failure: &'static str,
 }
 
@@ -86,39 +86,39 @@ impl fmt::Debug for FollowUp {
 /// See [`FollowUp::operation`].
 pub type FollowUpOperation = Box<dyn for<'w> FnOnce(&'w mut Write) -> BoxFuture<'w, Result<()>> + Send>;
 
-/// The conversation and the contact of an event in the log.
+/// The conversation and the contact that an event in the log names.
 pub type ChangedRows = (Option<ConversationId>, Option<ContactId>);
 
-/// A kind of writes that are stored in batches. Each writer shard has a planner of its own, with its own cache.
+/// A kind of writes that are stored in batches. Each writer shard has its own planner, with its own cache.
 ///
 /// All methods that are not async are pure computations: they run on a runtime thread between two statements.
 pub trait BatchPlanner: Sized + Send + Sync + 'static {
-    /// Settings of the kind.
+    /// The settings of the kind.
     type Config: Clone + Send + Sync + 'static;
-    /// What one call writes.
+    /// The items that one call writes.
     type Items: Send + Sync + 'static;
     /// The result of one call.
     type Output: ResponseSubject + Send + Sync + 'static;
-    /// The rows that planning a batch reads: cached, or loaded before.
+    /// The rows that planning a batch reads, from the cache or loaded before planning.
     type Context: Clone + Send + Sync;
     /// The changes of one planned call, until they are merged into the plan.
     type Changes;
     /// The rows that a plan stores.
     type Rows: Default + Send + Sync;
 
-    /// A planner with an empty cache. `shards` planners share the room of the cache.
+    /// Creates a planner with an empty cache. The capacity of the cache is divided among `shards` planners.
     fn new(config: &Self::Config, db: &Database, shards: usize) -> Self;
 
-    /// How much a call adds to a batch.
+    /// Returns how much a call adds to the size of a batch.
     fn size(items: &Self::Items) -> BatchSize;
 
-    /// Whether a call can be planned only under the lock of the account's counters.
+    /// Returns whether a call can be planned only under the row lock of the account's counters.
     fn needs_lock(items: &Self::Items) -> bool;
 
-    /// Takes the rows that the calls change from the cache, and reads the others: a fixed number of statements, however many calls.
+    /// Loads the rows that the calls change, from the cache or else by a fixed number of statements, regardless of the number of calls.
     ///
     /// # Errors
-    /// [`Error::Database`] and [`Error::Unavailable`] when a statement fails.
+    /// [`Error::Database`] or [`Error::Unavailable`] if a query fails.
     fn load_rows<C: ConnectionTrait>(
         &mut self,
         db: &C,
@@ -126,10 +126,10 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
         calls: &[BatchCall<Self>],
     ) -> impl Future<Output = Result<Self::Context>> + Send;
 
-    /// Reads what else the calls refer to. Runs after [`BatchPlanner::load_rows`], once it is known which calls are new.
+    /// Reads the other rows that the calls refer to. Runs after [`BatchPlanner::load_rows`], once it is known which calls are new.
     ///
     /// # Errors
-    /// As [`BatchPlanner::load_rows`].
+    /// Same as [`BatchPlanner::load_rows`].
     fn load_references<C: ConnectionTrait>(
         &mut self,
         db: &C,
@@ -139,18 +139,18 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
         stored: &StoredResponses,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Whether a call may need a text rendered. If so, the batch is planned once more after the missing texts are rendered.
+    /// Returns whether a call might need a text rendered. If so, the batch is planned again after the missing texts were rendered.
     fn may_need_texts(context: &Self::Context, calls: &[BatchCall<Self>]) -> bool;
 
     /// Renders texts on a compute pool, within a bounded time. Texts that are missing in the result are stored unrendered.
     fn render(requests: Vec<TextRequest>) -> impl Future<Output = RenderedTexts> + Send;
 
-    /// Plans one call: applies the rules to the rows in `context`, or in `planned` if an earlier call of the batch changed them.
+    /// Plans one call: applies the rules to the rows in `context`, or to those in `planned` if an earlier call of the batch changed them.
     ///
-    /// A call that fails or panics must leave no change behind, apart from reserved ids and uploads taken out of `context`.
+    /// A call that fails or panics must leave nothing changed, except that reserved ids and uploads can be taken out of `context`.
     ///
     /// # Errors
-    /// What the rules refuse; the call is answered with it.
+    /// The errors of the rules, which become the result of the call.
     fn plan_call(
         &self,
         context: &mut Self::Context,
@@ -160,28 +160,29 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
         access: &Access,
     ) -> Result<(Self::Output, Self::Changes)>;
 
-    /// Adds the changes and new rows of a planned call to the plan. It must not panic: the call's events are already part of the plan.
+    /// Adds the changes and new rows of a planned call to the plan. It must not panic, because the call's events are already part of the
+    /// plan.
     fn merge(context: &mut Self::Context, planned: &mut Self::Rows, changes: Self::Changes, new: NewRows);
 
-    /// The number of items that a plan stores.
+    /// Returns the number of items that a plan stores.
     fn item_count(planned: &Self::Rows) -> usize;
 
-    /// The error of a call for a constraint that it broke in the database.
+    /// Maps the error of a call that violated a constraint of the database.
     fn constraint_error(error: Error) -> Error;
 
-    /// Caches the rows of a plan that was committed.
+    /// Caches the rows of a committed plan.
     fn apply_commit(&mut self, account: AccountId, stored: Self::Rows);
 
-    /// Evicts the rows that these events, written by this shard, changed.
+    /// Evicts the rows that these events of this shard changed.
     fn evict_changed(&mut self, account: AccountId, drafts: &[Draft]) -> Eviction;
 
-    /// Evicts the rows that another replica changed, by the events that the log holds. An event with neither a conversation nor a contact may
-    /// stand for a change of any number of rows. `cached_at` is the time of the last write that the cache reflects.
+    /// Evicts the rows that another replica changed, according to its events in the log. An event with neither a conversation nor a contact
+    /// can represent a change of any number of rows. `cached_at` is the time of the last write that the cache reflects.
     fn evict_logged(&mut self, account: AccountId, changes: &[ChangedRows], cached_at: Micros) -> Eviction;
 
     /// Evicts all rows of an account.
     fn evict_account(&mut self, account: AccountId);
 
-    /// Takes the operations that follow from the plans committed since the last time.
+    /// Takes the operations that follow from the plans that were committed since the last call.
     fn take_follow_ups(&mut self) -> Vec<FollowUp>;
 }

@@ -1,4 +1,4 @@
-//! Which contact a stored response is about: the erasure of a contact erases the responses about it.
+//! Determines which contact a stored response is about: the erasure of a contact erases the responses about it.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use parley_storage::{
 };
 use parley_types::id::ContactId;
 
-/// Stands for several contacts, or for an unknown one: the erasure of any contact of the account erases the response.
+/// Represents several contacts, or an unknown one: the erasure of any contact of the account erases the response.
 pub const ANY_CONTACT: ContactId = ContactId(0);
 
-/// The answer of a call, whose encoded form may be stored.
+/// The result of a call, whose encoded form is stored if the call has an idempotency key.
 ///
-/// An answer that holds data of a contact has to name it. For other answers, the contact follows from the events of the write.
+/// A result that contains data of a contact must name it. For other results, the contact follows from the events of the write.
 pub trait ResponseSubject {
-    /// The contact whose data the answer holds.
+    /// Returns the contact whose data the result contains.
     fn contact(&self) -> Option<ContactId> {
         None
     }
 
-    /// The contact to store if neither the answer nor an event of the write names one.
+    /// Returns the contact to store if neither the result nor an event of the write names one.
     fn contact_without_events() -> Option<ContactId> {
         None
     }
@@ -57,13 +57,13 @@ impl ResponseSubject for joined::ConversationSummary {
 }
 
 impl ResponseSubject for joined::Message {
-    /// A message names its conversation only, and one that did not change leaves no event.
+    /// A message names only its conversation, and an update without changes adds no event.
     fn contact_without_events() -> Option<ContactId> {
         Some(ANY_CONTACT)
     }
 }
 
-// Messages that a write made have events, which name the contacts.
+// A write that creates messages adds events, which name the contacts.
 impl ResponseSubject for Vec<Arc<joined::Message>> {}
 
 impl ResponseSubject for () {}

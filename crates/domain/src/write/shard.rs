@@ -1,4 +1,4 @@
-//! A writer shard: one task that writes for a share of the accounts, one batch after another.
+//! A writer shard: a task that performs the writes of its share of the accounts, one batch after another.
 
 use futures_util::future::BoxFuture;
 use parley_eventlog::Events;
@@ -13,10 +13,10 @@ use super::{
     store::{BatchStore, Store},
 };
 
-/// An operation that runs alone, in a transaction of the shard.
+/// An operation that runs on its own, in a transaction of the shard.
 pub type Operation<B> = Box<dyn for<'s> FnOnce(&'s mut WriterShard<B>) -> BoxFuture<'s, ()> + Send>;
 
-/// What a shard's queue holds.
+/// An entry of a shard's queue.
 pub enum Job<B: BatchStore> {
     /// A call that is stored together with others.
     Batched(Box<BatchCall<B>>),
@@ -24,7 +24,7 @@ pub enum Job<B: BatchStore> {
     Operation(Operation<B>),
 }
 
-/// A shard with its caches and its connection.
+/// The state of a shard: its caches and its database connection.
 pub struct WriterShard<B: BatchStore> {
     pub(super) config: Config,
     pub(super) db: Database,
@@ -35,7 +35,7 @@ pub struct WriterShard<B: BatchStore> {
 }
 
 impl<B: BatchStore> WriterShard<B> {
-    /// A shard with empty caches.
+    /// Creates a shard with empty caches.
     pub fn new(config: Config, planner: B, db: Database, events: Events) -> Self {
         let store = Store::new(db.clone(), config.unlocked());
         Self {
@@ -48,7 +48,7 @@ impl<B: BatchStore> WriterShard<B> {
         }
     }
 
-    /// Runs until the last writer is dropped and the queue is empty.
+    /// Runs until the last writer handle is dropped and the queue is empty.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Job<B>>) {
         let mut jobs = Vec::with_capacity(self.config.batch_items);
         while queue.recv_many(&mut jobs, self.config.batch_items).await > 0 {
@@ -61,7 +61,7 @@ impl<B: BatchStore> WriterShard<B> {
                         }
                         batch.add(*call);
                     }
-                    // In the order of the queue: a caller's later write never overtakes an earlier one.
+                    // In the order of the queue, so that a caller's later write never overtakes an earlier one.
                     Job::Operation(operation) => {
                         self.write_calls(std::mem::take(&mut batch).calls).await;
                         operation(&mut self).await;
@@ -73,7 +73,7 @@ impl<B: BatchStore> WriterShard<B> {
         self.store.close().await;
     }
 
-    /// Caches the state of an account. The rows of an account that is evicted to make room are evicted with it.
+    /// Caches the state of an account. If another account is evicted to make room, its rows are evicted too.
     pub(super) fn cache_account(&mut self, state: AccountState) {
         if let Some(evicted) = self.accounts.put(state) {
             self.planner.evict_account(evicted);
@@ -86,7 +86,7 @@ impl<B: BatchStore> WriterShard<B> {
         self.planner.evict_account(account);
     }
 
-    /// Completes an eviction by the planner: evicts the whole account if the change concerns any number of rows.
+    /// Completes an eviction by the planner: evicts the whole account if the change can affect any number of rows.
     pub(super) fn finish_eviction(&mut self, account: AccountId, eviction: Eviction) {
         if eviction == Eviction::Account {
             self.evict_account(account);

@@ -1,7 +1,7 @@
-//! Texts that a write set needs rendered: templates of messages, with what they are rendered for.
+//! The texts that a write set needs rendered: templates of messages, and the values that they are rendered with.
 //!
-//! Rendering itself belongs to the rules (`messages::liquid`). It is CPU-bound and runs on compute pools, so a write set only collects what is
-//! missing: the planner has the missing texts rendered and plans again.
+//! Rendering belongs to the rules (`messages::liquid`). It is CPU-bound and runs on compute pools, so a write set only collects the missing
+//! texts: the planner has them rendered and plans again.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use parley_types::id::ConversationId;
 pub struct TextRequest {
     /// The template.
     pub text: String,
-    /// The conversation whose values the template may name.
+    /// The conversation whose values the template can use.
     pub conversation: Conversation,
     /// The sender of the message; `None` for automatic texts.
     pub sender: Option<Sender>,

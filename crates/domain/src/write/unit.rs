@@ -1,4 +1,4 @@
-//! The unit of work of one operation: its transaction, its write set, and its caller.
+//! The unit of work of one operation: its transaction, its write set and its caller.
 
 use std::sync::Arc;
 
@@ -8,12 +8,13 @@ use sea_orm::DatabaseTransaction;
 use super::WriteSet;
 use crate::auth::caller::Caller;
 
-/// A transaction in which an operation runs. The account's counters are locked, so nothing else writes to the account until it ends.
+/// The transaction in which an operation runs. The account's counters are locked, so no other write to the account can commit before it
+/// ends.
 #[derive(Debug)]
 pub struct Write {
-    /// The transaction. The writer commits it; an operation only runs statements in it.
+    /// The database transaction. The writer commits it; an operation only runs statements in it.
     pub txn: DatabaseTransaction,
-    /// Allocates numbers and collects what the operation makes.
+    /// Allocates ids and collects the rows and events of the operation.
     pub set: WriteSet,
     /// The caller.
     pub caller: Arc<Caller>,

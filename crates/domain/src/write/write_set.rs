@@ -1,4 +1,4 @@
-//! The write set: everything that one write makes, before any of it is stored.
+//! The write set: everything that one write adds, before any of it is stored.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,27 +21,27 @@ use parley_types::{
 use super::texts::{RenderedTexts, TextRequest};
 use crate::auth::caller::Caller;
 
-/// The minimum distance between the times of two consecutive writes of an account.
+/// The minimum difference between the times of two consecutive writes of an account.
 const TICK: Duration = Duration::from_micros(1);
 
-/// An uploaded attachment that a write takes.
+/// An uploaded attachment that a write claims.
 #[derive(Clone, Copy, Debug)]
 pub struct AttachmentClaim {
     /// The attachment.
     pub id: i64,
-    /// The message that takes it; 0 if something other than a message does.
+    /// The message that claims it; 0 if something other than a message does.
     pub message: MessageId,
     /// Its position among the attachments of the message.
     pub position: usize,
 }
 
-/// Allocates the numbers of one write and collects what it makes. Nothing is stored until the writer commits: a write set that is dropped leaves
-/// no trace.
+/// Allocates the ids of one write and collects its rows and events. Nothing is stored until the writer commits: dropping a write set
+/// discards the write.
 #[derive(Clone, Debug)]
 pub struct WriteSet {
     /// The account.
     pub account: Arc<account::Model>,
-    /// The time of the write: later than every earlier write of the account.
+    /// The time of the write, which is later than that of every earlier write of the account.
     pub at: Micros,
     mark: Mark,
     counters: account_log::Model,
@@ -52,19 +52,19 @@ pub struct WriteSet {
     traceparent: String,
 }
 
-/// Rows that a write adds. They are stored together with its events, after its rules ran.
+/// Rows that a write adds. They are stored together with its events, after its rules have run.
 #[derive(Clone, Debug, Default)]
 pub struct NewRows {
     /// New messages.
     pub messages: Vec<message::Model>,
-    /// Uploaded attachments that the write takes.
+    /// Uploaded attachments that the write claims.
     pub claims: Vec<AttachmentClaim>,
     /// New attachments.
     pub attachments: Vec<attachment::Model>,
 }
 
-/// Templates that a write uses: those that are rendered, and those that it found unrendered. A write set renders nothing itself: the planner
-/// takes the missing ones, has them rendered on a compute pool and plans again.
+/// The templates that a write uses: those that are rendered, and those that it found unrendered. A write set renders nothing itself: the
+/// planner takes the missing ones, has them rendered on a compute pool, and plans again.
 #[derive(Clone, Debug, Default)]
 struct Texts {
     rendered: Arc<RenderedTexts>,
@@ -74,16 +74,16 @@ struct Texts {
 /// A write that is ready to be stored.
 #[derive(Debug)]
 pub struct CompletedWrite {
-    /// The account's counters after it.
+    /// The account's counters after the write.
     pub counters: account_log::Model,
-    /// Its new rows.
+    /// The new rows.
     pub rows: NewRows,
-    /// Its events with their sequence numbers.
+    /// The events with their sequence numbers.
     pub entries: Vec<Entry>,
 }
 
 impl WriteSet {
-    /// Opens the write set that follows the account's counters.
+    /// Opens a write set for the write that follows these counters.
     pub fn open(account: Arc<account::Model>, counters: account_log::Model, caller: &Caller, traceparent: &str) -> Self {
         let actor = (!caller.is_parley()).then(|| caller.actor(account.id));
         let tick = if parley_fault::is_on(Protection::RisingStamps) {
@@ -91,7 +91,7 @@ impl WriteSet {
         } else {
             Duration::ZERO
         };
-        // Later than every write before it, even when the clock went back: cache keys rely on it.
+        // Later than every earlier write of the account, even if the clock went back: cache keys rely on it.
         let at = Micros::now().max(counters.last_occurred_at.plus(tick));
         Self {
             account,
@@ -106,7 +106,7 @@ impl WriteSet {
         }
     }
 
-    /// The sequence number of the next event, which is also the version of the row that the event is about.
+    /// Returns the sequence number of the next event, which is also the version of the row that the event is about.
     pub fn next_seq(&self) -> Seq {
         let ahead = i64::try_from(self.drafts.len()).unwrap_or(i64::MAX);
         Seq(self.counters.head_seq.0 + ahead + 1)
@@ -129,12 +129,12 @@ impl WriteSet {
         self.rows.messages.push(row);
     }
 
-    /// Adds an uploaded attachment to take.
+    /// Adds an uploaded attachment to claim.
     pub fn claim_attachment(&mut self, claim: AttachmentClaim) {
         self.rows.claims.push(claim);
     }
 
-    /// Adds an attachment to store.
+    /// Adds a new attachment to store.
     pub fn insert_attachment(&mut self, row: attachment::Model) {
         self.rows.attachments.push(row);
     }
@@ -144,8 +144,8 @@ impl WriteSet {
         self.texts.rendered = rendered;
     }
 
-    /// A template rendered for a conversation. `None` if it cannot be rendered, or was not rendered yet: then [`WriteSet::take_missing_texts`]
-    /// returns it.
+    /// Returns a template rendered for a conversation. `None` if it cannot be rendered, or if it has not been rendered yet; in the latter
+    /// case [`WriteSet::take_missing_texts`] returns it.
     pub fn rendered_text(&mut self, text: &str, conversation: &Conversation, sender: Option<&Sender>) -> Option<String> {
         let key = (conversation.row.id, text.to_owned());
         if let Some(rendered) = self.texts.rendered.get(&key) {
@@ -159,7 +159,7 @@ impl WriteSet {
         None
     }
 
-    /// Takes the templates that were requested and are not rendered.
+    /// Takes the templates that were requested and are not rendered yet.
     pub fn take_missing_texts(&mut self) -> Vec<TextRequest> {
         std::mem::take(&mut self.texts.missing)
     }
@@ -169,12 +169,12 @@ impl WriteSet {
         self.drafts.push(draft);
     }
 
-    /// The events added so far.
+    /// Returns the events added so far.
     pub fn drafts(&self) -> &[Draft] {
         &self.drafts
     }
 
-    /// The newest message that an event added so far is about.
+    /// Returns the newest message that an event added so far is about.
     pub fn newest_message(&self) -> Option<&Message> {
         self.drafts.iter().rev().find_map(|draft| match &draft.subject {
             Subject::Message(message, _) => Some(message.as_ref()),
@@ -182,7 +182,8 @@ impl WriteSet {
         })
     }
 
-    /// The position after the events added so far. Without an event of this write it has no mark: the event there is an earlier write's.
+    /// Returns the cursor after the events added so far. Before the first event of this write it has no mark, because it points to an event
+    /// of an earlier write.
     pub fn cursor(&self) -> Cursor {
         Cursor {
             account: self.account.id,
@@ -192,7 +193,7 @@ impl WriteSet {
         }
     }
 
-    /// Completes the write: every event gets its sequence number and its encoded bytes.
+    /// Completes the write: assigns a sequence number to every event and encodes it.
     pub fn close(self) -> CompletedWrite {
         let envelope = Envelope {
             account: self.account,

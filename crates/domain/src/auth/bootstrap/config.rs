@@ -1,27 +1,28 @@
-//! What the first start of a database is told.
+//! The `bootstrap` settings, which the first start on a database uses.
 
 use std::path::PathBuf;
 
-/// What an empty database is filled with.
+/// The values with which an empty database is initialized.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// The administrator's token; empty: a random one.
+    /// The administrator's token; empty for a random one.
     pub token: String,
-    /// The first inbox's identifier; empty: a random one.
+    /// The public identifier of the first inbox; empty for a random one.
     pub inbox_identifier: String,
-    /// A platform token, created at any start that does not find it; empty: none.
+    /// A platform token, which any start creates if it does not exist; empty for none.
     pub platform_token: String,
-    /// Where a random token is written, because standard output is no place for it. None: the caller shows it.
+    /// The file to which a random token is written, because secrets must not appear on standard output. If `None`, the caller shows the
+    /// token.
     pub token_file: Option<PathBuf>,
 }
 
 /// How the operator gets the administrator's token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdministratorToken {
-    /// The operator configured it and has it already. It must not be printed.
+    /// The operator configured the token and therefore knows it. It must not be printed.
     Given,
-    /// A random one, to be shown once.
+    /// A random token, to be shown once.
     Generated(String),
-    /// A random one, in this file, which only its owner may read.
+    /// A random token, stored in this file, which only its owner can read.
     Stored(PathBuf),
 }

@@ -1,4 +1,4 @@
-//! The `bootstrap` settings on a database that has accounts already: what still applies, and a line of the log for what does not.
+//! Applies the `bootstrap` settings to a database that already has accounts, and logs those that have no effect.
 
 use parley_storage::entity::{api_channel, kind::TokenKind, token};
 use parley_types::{error::Result, time::Micros};
@@ -7,13 +7,13 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFi
 use super::config::Config;
 use crate::auth::tokens::{self, NewToken, hash};
 
-/// How a configured secret and the tokens of the database go together.
+/// How a configured secret relates to the tokens in the database.
 enum Standing {
     /// No token has this secret.
     Unknown,
-    /// It is the secret of a token of this kind.
+    /// A valid token of this kind has this secret.
     Valid(TokenKind),
-    /// Its token was revoked, or has expired.
+    /// The token with this secret was revoked or has expired.
     Ended,
 }
 
@@ -29,12 +29,13 @@ async fn standing(db: &impl ConnectionTrait, secret: &str) -> Result<Standing> {
     })
 }
 
-/// Creates the configured platform token if it is new, and logs every setting that takes no effect. Returns whether it created a token.
+/// Creates the configured platform token if it is new, and logs every setting that has no effect. Returns whether it created a token.
 ///
-/// The caller holds the lock of [`super::run`], so replicas do not create the token twice. A token that was revoked stays revoked.
+/// The caller holds the lock of [`super::run`], so replicas do not create the token twice. A revoked token stays revoked.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if a query
+/// fails.
 pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Result<bool> {
     if !config.token.is_empty() && !matches!(standing(db, &config.token).await?, Standing::Valid(_)) {
         tracing::warn!(
@@ -82,7 +83,7 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
     }
 }
 
-/// The platform token of the configuration.
+/// Returns the platform token to create for the configuration.
 pub(super) fn platform() -> NewToken {
     NewToken {
         kind: TokenKind::Platform,

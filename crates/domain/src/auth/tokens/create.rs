@@ -1,4 +1,4 @@
-//! Creating tokens: by callers, within their own limits, and by whoever may change the database itself.
+//! Creates tokens: for callers, within their own limits, and for operators with direct access to the database.
 
 use parley_fault::Protection;
 use parley_storage::{
@@ -25,32 +25,32 @@ const WIDER: &str = "a token may neither reach further nor last longer than the 
 
 const EMPLOYER: &str = "only an administrator may create a token for somebody else";
 
-/// A token to make.
+/// A token to create.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// Whom it speaks for.
+    /// The kind of principal that it authenticates.
     pub kind: TokenKind,
-    /// What it is for.
+    /// The name, which states its purpose.
     pub name: String,
-    /// The one account it is good for.
+    /// The only account that it is valid for.
     pub account: Option<AccountId>,
-    /// The user it speaks for.
+    /// The user that it authenticates.
     pub user: Option<UserId>,
-    /// The bot it speaks for.
+    /// The bot that it authenticates.
     pub agent_bot: Option<AgentBotId>,
-    /// Whether it may only read.
+    /// Whether the token is read-only.
     pub read_only: bool,
-    /// The inboxes it is limited to; empty: no such limit.
+    /// The inboxes that it is limited to; empty means no such limit.
     pub inboxes: Vec<InboxId>,
-    /// When it stops being good.
+    /// When it expires.
     pub expires_at: Option<Micros>,
 }
 
 impl Limits {
-    /// Hands the limits on to a token: what it does not say it inherits.
+    /// Applies the limits to a new token, which inherits every limit that it does not set itself.
     ///
     /// # Errors
-    /// [`Error::Denied`] for one that says more.
+    /// [`Error::Denied`] if the new token exceeds the limits.
     fn bequeath(self, new: &mut NewToken) -> Result<()> {
         if !parley_fault::is_on(Protection::TokenLimits) {
             return Ok(());
@@ -73,13 +73,13 @@ impl Limits {
 }
 
 impl Tokens {
-    /// Creates a token and returns its secret, which is stored nowhere. It inherits the account and the expiry of the caller's token; a request
-    /// may narrow them, and never widens them. Of a bot that belongs to an account it is limited to that account, and so is one that an
-    /// administrator creates for a member.
+    /// Creates a token and returns its secret, of which only a hash is stored. The token inherits the account and the expiry of the
+    /// caller's token; a request can narrow but never widen them. The token of a bot that belongs to an account is limited to that account,
+    /// and so is a token that an administrator creates for a member.
     ///
     /// # Errors
-    /// [`Error::Denied`], also for a token that would reach further or last longer than the caller's; [`Error::Invalid`] for users and inboxes
-    /// that do not exist.
+    /// [`Error::Denied`], also for a token that would have more access or expire later than the caller's; [`Error::Invalid`] if the
+    /// account, the user, the bot or an inbox does not exist.
     pub async fn create(&self, caller: &Caller, mut new: NewToken) -> Result<(token::Model, String)> {
         caller.may_write()?;
         match (new.kind, new.account) {
@@ -98,10 +98,10 @@ impl Tokens {
         create_unchecked(self.db.write(), new).await
     }
 
-    /// Requires an administrator, who is a user, of an account that the user of the token is a member of. Without an account in the request it is the one that
-    /// the caller administers. Returns the account.
+    /// Checks that the caller is a user who administers an account of which the user of the token is a member, and returns that account. If
+    /// the request names no account, it is the one that the caller administers.
     async fn employer(&self, caller: &Caller, new: &NewToken) -> Result<AccountId> {
-        // A service has an administrator's role, and no business to become a person.
+        // A service has the role of an administrator, but must not obtain the identity of a person.
         if caller.user_id().is_none() && parley_fault::is_on(Protection::TokenLimits) {
             return Err(Error::Denied(EMPLOYER));
         }
@@ -125,7 +125,7 @@ impl Tokens {
         member.map(|_| account).ok_or_else(unknown)
     }
 
-    /// Requires a caller who may change the bot that a token shall speak for. Returns the account that the bot belongs to.
+    /// Checks that the caller may change the bot that the token authenticates, and returns the account that the bot belongs to.
     async fn keeper(&self, caller: &Caller, new: &NewToken) -> Result<Option<AccountId>> {
         let id = new.agent_bot.unwrap_or_default();
         let unknown = || Error::invalid("agent_bot_id", Rule::Unknown, "must be a bot that the caller may change");
@@ -138,11 +138,11 @@ impl Tokens {
     }
 }
 
-/// Creates a token for whoever may change the database itself, and returns its secret. Without a user, a user's token is that of the first
-/// administrator of the account, or of the first account.
+/// Creates a token for an operator with direct access to the database, and returns its secret. A user token without a user is issued to the
+/// first administrator of the account, or of the first account if none is given.
 ///
 /// # Errors
-/// [`Error::Invalid`] for accounts, users, bots and inboxes that do not exist.
+/// [`Error::Invalid`] if the account, the user, the bot or an inbox does not exist.
 pub async fn create_offline(db: &Database, mut new: NewToken) -> Result<(token::Model, String)> {
     let db = db.write();
     match new.kind {
@@ -169,7 +169,7 @@ pub async fn create_offline(db: &Database, mut new: NewToken) -> Result<(token::
     create_unchecked(db, new).await
 }
 
-/// Stores a token whose creator was checked, once what it names is there.
+/// Stores a token after the creator's permission was checked. Checks that everything that it names exists.
 async fn create_unchecked(db: &impl ConnectionTrait, new: NewToken) -> Result<(token::Model, String)> {
     if let Some(account) = new.account {
         load::account(db, account)
@@ -190,10 +190,10 @@ async fn create_unchecked(db: &impl ConnectionTrait, new: NewToken) -> Result<(t
     Ok((row, secret))
 }
 
-/// Stores a token by the hash of its secret.
+/// Stores a token with the hash of its secret.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Database`] or [`Error::Unavailable`] if the insert fails.
 pub async fn insert(db: &impl ConnectionTrait, new: NewToken, secret: &str) -> Result<token::Model> {
     let row = token::ActiveModel {
         kind: Set(new.kind),

@@ -1,4 +1,4 @@
-//! Messages as a batched kind: what a writer shard keeps for them.
+//! Messages as a batched kind: the state that a writer shard keeps for them.
 
 use parley_storage::Database;
 use parley_types::id::{AccountId, ConversationId};
@@ -24,6 +24,6 @@ pub struct MessageBatches {
     pub(super) config: Config,
     pub(super) db: Database,
     pub(super) cache: ConversationCache,
-    /// Conversations that committed batches opened and that have no agent yet.
+    /// Conversations that committed batches opened and that have no assignee yet.
     pub(super) opened: Vec<(AccountId, ConversationId)>,
 }

@@ -1,7 +1,8 @@
-//! Cached conversations and contacts of a writer shard, as of the head of their account's log.
+//! The conversations and contacts that a writer shard caches, as of the head of their account's log.
 //!
-//! They stay current because every change of an account's rows moves its head and leaves an event that names what changed: see
-//! `write/account_cache.rs`. Users are not part of an account, so a change of a user moves the head of each of its accounts (`agent.updated`).
+//! Cached rows stay current because every change of an account's rows advances its head and appends an event that names the changed rows:
+//! see `write/account_cache.rs`. Users do not belong to an account, so a change of a user advances the head of each of its accounts
+//! (`agent.updated`).
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -24,20 +25,20 @@ use crate::write::planner::{ChangedRows, Eviction};
 pub struct CachedConversation {
     /// The conversation.
     pub conversation: Conversation,
-    /// How many messages it had within the last minute.
+    /// The number of messages that it had in each second of the last minute.
     pub flood: Flood,
 }
 
-/// The least recently used rows are evicted first.
+/// An LRU cache of conversations and contacts.
 #[derive(Debug)]
 pub struct ConversationCache {
     conversations: LruCache<(AccountId, ConversationId), CachedConversation>,
     contacts: LruCache<(AccountId, ContactId), Arc<Contact>>,
-    /// The recent messages of conversations that another replica changed.
+    /// The recent message counts of conversations that were evicted because another replica changed them.
     floods: LruCache<(AccountId, ConversationId), Flooded>,
 }
 
-/// How busy a conversation was when its cached row was last current.
+/// The recent message counts of a conversation at the time when its cached row was last current.
 #[derive(Debug)]
 struct Flooded {
     flood: Flood,
@@ -45,12 +46,12 @@ struct Flooded {
     at: Micros,
 }
 
-/// How long the recent messages of an evicted conversation may be used. Messages that came since are counted by the number in its row and taken to
-/// be as new as the newest, so the error of the flood limit's window is at most this.
+/// How long the recent message counts of an evicted conversation remain usable. Messages that were added since are counted by the
+/// difference of `message_count` and assumed to be as new as the newest, so the window of the flood limit is off by at most this time.
 const MOMENT: Duration = Duration::from_secs(2);
 
 impl ConversationCache {
-    /// Room for this many conversations, and at least one.
+    /// Creates a cache for `conversations` conversations and as many contacts, at least one of each.
     pub fn new(conversations: usize) -> Self {
         let room = NonZeroUsize::new(conversations).unwrap_or(NonZeroUsize::MIN);
         Self {
@@ -60,7 +61,7 @@ impl ConversationCache {
         }
     }
 
-    /// A conversation with its current contact; `None` unless both are cached.
+    /// Returns a conversation with its current contact, or `None` unless both are cached.
     pub fn get(&mut self, account: AccountId, id: ConversationId) -> Option<CachedConversation> {
         let cached = self.conversations.get_mut(&(account, id))?;
         let contact = self.contacts.get(&(account, cached.conversation.row.contact_id));
@@ -80,7 +81,7 @@ impl ConversationCache {
         self.conversations.put((row.account_id, row.id), cached);
     }
 
-    /// Evicts the rows that these events changed.
+    /// Evicts the rows that these events of this shard changed.
     pub fn evict_changed(&mut self, account: AccountId, drafts: &[Draft]) -> Eviction {
         for draft in drafts {
             match &draft.subject {
@@ -88,12 +89,12 @@ impl ConversationCache {
                     self.conversations.pop(&(account, conversation.row.id));
                     self.contacts.pop(&(account, conversation.row.contact_id));
                 }
-                // This evicts its conversations too: they count as cached only together with their contact.
+                // This also evicts the contact's conversations, which count as cached only together with their contact.
                 Subject::Contact(contact) => drop(self.contacts.pop(&(account, contact.row.id))),
                 Subject::ContactSessions(contact) => drop(self.contacts.pop(&(account, contact.contact.row.id))),
-                // Not cached.
+                // These are not cached.
                 Subject::Definition(_) | Subject::CannedResponse(_) | Subject::Note(_) => {}
-                // Any number of conversations and contacts hold it.
+                // Any number of cached conversations and contacts can contain it.
                 Subject::Team(_) | Subject::Label(_) | Subject::Inbox(_) | Subject::Account | Subject::Agent(_) | Subject::AgentBot(_) => {
                     return Eviction::Account;
                 }
@@ -102,8 +103,8 @@ impl ConversationCache {
         Eviction::Rows
     }
 
-    /// Evicts the rows that another replica changed: the conversation and the contact of each of its events. An event with neither may stand for
-    /// a change of any number of rows.
+    /// Evicts the rows that another replica changed: the conversation and the contact of each of its events. An event with neither can
+    /// represent a change of any number of rows.
     pub fn evict_logged(&mut self, account: AccountId, changes: &[ChangedRows], cached_at: Micros) -> Eviction {
         for (conversation, contact) in changes {
             if conversation.is_none() && contact.is_none() {
@@ -126,7 +127,7 @@ impl ConversationCache {
         Eviction::Rows
     }
 
-    /// The recent messages of a conversation whose row was read again; `None` if they have to be counted.
+    /// Returns the recent message counts of a conversation whose row was read again, or `None` if they must be counted in the database.
     pub fn flood(&mut self, row: &conversation::Model) -> Option<Flood> {
         let Flooded { mut flood, messages, at } = self.floods.pop(&(row.account_id, row.id))?;
         if at < row.last_activity_at.minus(MOMENT) {

@@ -1,4 +1,4 @@
-//! What planning a batch of messages reads and makes.
+//! The data that planning a batch of messages reads and produces.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,54 +11,54 @@ use parley_types::id::{ContactId, ConversationId, InboxId, MessageId, Seq};
 use super::{cache::CachedConversation, references::RepliedTo};
 use crate::{files::claims::Available, write::AttachmentClaim};
 
-/// The rows of one account that the calls of a batch read.
+/// The rows of one account that planning a batch reads.
 #[derive(Clone, Debug, Default)]
 pub struct BatchContext {
-    /// The conversations that the calls name, without those that do not exist.
+    /// The conversations that the calls name. Conversations that do not exist are missing.
     pub conversations: HashMap<ConversationId, CachedConversation>,
     /// The messages that the calls reply to.
     pub replied_to: HashMap<MessageId, RepliedTo>,
-    /// The unique source ids of the calls that other messages have.
+    /// The unique source ids of the calls that existing messages already have.
     pub taken_source_ids: HashMap<(InboxId, String), MessageId>,
-    /// The uploads that the calls name, and ids for the attachments that are stored with their messages.
+    /// The uploads that the calls name, and reserved ids for new attachments.
     pub available: Available,
 }
 
-/// What one planned call changes.
+/// The changes that one planned call makes.
 #[derive(Debug)]
 pub struct CallChanges {
-    /// Its conversations.
+    /// The conversations that it changes.
     pub conversations: HashMap<ConversationId, CachedConversation>,
-    /// Their contacts.
+    /// The contacts of these conversations.
     pub contacts: HashMap<ContactId, Arc<Contact>>,
-    /// Conversations that it opened and that have no agent yet.
+    /// Conversations that it opened and that have no assignee.
     pub opened: Vec<ConversationId>,
     /// The unique source ids of its messages.
     pub source_ids: Vec<((InboxId, String), MessageId)>,
 }
 
-/// The rows of a plan.
+/// The rows that a plan stores.
 #[derive(Debug, Default)]
 pub struct MessageRows {
     /// New messages.
     pub messages: Vec<message::Model>,
-    /// The uploads that the messages take. Calls with uploads are planned under the lock only.
+    /// Uploads that the messages claim. Calls with uploads are planned only under the row lock.
     pub claims: Vec<AttachmentClaim>,
-    /// New attachments; under the lock only, too.
+    /// New attachments, which are also stored only under the row lock.
     pub attachments: Vec<attachment::Model>,
     /// The conversations after the plan.
     pub conversations: HashMap<ConversationId, CachedConversation>,
-    /// Their contacts after the plan.
+    /// The contacts of these conversations after the plan.
     pub contacts: HashMap<ContactId, Arc<Contact>>,
-    /// Conversations that the plan opens and that have no agent yet.
+    /// Conversations that the plan opens and that have no assignee.
     pub opened: Vec<ConversationId>,
 }
 
-/// The result of a call: its messages, in their order.
+/// The result of a call: its messages, in the order of the request.
 pub type NewMessages = Vec<Arc<Message>>;
 
 impl MessageRows {
-    /// The contacts that changed since a head of the log: most outgoing messages leave theirs alone.
+    /// Returns the contacts that changed after `head`. Most outgoing messages do not change their contact.
     pub fn changed_contacts(&self, head: Seq) -> impl Iterator<Item = &contact::Model> {
         let rows = self.contacts.values().map(|contact| &contact.row);
         rows.filter(move |row| row.version > head)

@@ -1,6 +1,6 @@
 //! The flood limit: the maximum number of messages in a conversation within a minute.
 //!
-//! Chatwoot refuses a message when its conversation has 200 from the last 60 seconds, of any type.
+//! As in Chatwoot, a message of any type is rejected if its conversation has 200 messages from the last 60 seconds.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,12 +17,13 @@ use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
 
 const WINDOW_SECONDS: i64 = 60;
 
-/// The number of messages in each second of the last minute: at most 61 pairs.
+/// The number of messages in each second of the last minute: at most 61 pairs of a second and a count.
 #[derive(Clone, Debug, Default)]
 pub struct Flood(VecDeque<(i64, u32)>);
 
 impl Flood {
-    /// A minute with `count` messages, the newest at `last`. The others are assumed to be as new, so the limit ends late rather than early.
+    /// Creates a window with `count` messages, the newest at `last`. All are assumed to be as new as the newest, so the limit is lifted
+    /// late rather than early.
     pub fn of(count: u32, last: Micros) -> Self {
         Self(if count == 0 {
             VecDeque::new()
@@ -31,7 +32,7 @@ impl Flood {
         })
     }
 
-    /// Adds messages that were made at a time.
+    /// Adds messages that were created at `at`.
     pub fn add(&mut self, at: Micros, count: u32) {
         self.drop_older(at);
         match self.0.back_mut() {
@@ -40,10 +41,10 @@ impl Flood {
         }
     }
 
-    /// Checks that the limit allows another message.
+    /// Checks whether the limit allows another message.
     ///
     /// # Errors
-    /// [`Error::Flood`] when `limit` is reached; 0 is no limit.
+    /// [`Error::Flood`] if the conversation has reached `limit`; 0 means no limit.
     pub fn check(&mut self, at: Micros, limit: u32) -> Result<()> {
         self.drop_older(at);
         let count: u32 = self.0.iter().map(|(_, count)| count).sum();
@@ -71,11 +72,12 @@ struct Recent {
     count: i64,
 }
 
-/// The number of messages that conversations of one account had within the minute before `now`, up to a limit, and the time of the newest. Without
-/// conversations that had none; empty if there is no limit.
+/// For each of these conversations of one account: the number of messages within the minute before `now`, counted up to `limit`, and the
+/// time of the newest message. Conversations without recent messages are left out. The result is empty if `limit` is 0, which means no
+/// limit.
 ///
 /// # Errors
-/// [`Error::Database`] and [`Error::Unavailable`] when the statement fails.
+/// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
 pub async fn recent(
     db: &impl ConnectionTrait,
     rows: &[&conversation::Model],
@@ -88,7 +90,7 @@ pub async fn recent(
     let Some(first) = rows.first().filter(|_| limit > 0) else {
         return Ok(Vec::new());
     };
-    // The text holds nothing but numbers of this service, so it needs no parameters.
+    // The text contains only numbers that this service produced, so it needs no parameters.
     let ids: Vec<_> = rows.iter().map(|row| row.id.to_string()).collect();
     let sql = format!(
         "SELECT c.id AS id, (SELECT count(*) FROM (SELECT m.created_at FROM messages m WHERE m.account_id = c.account_id \

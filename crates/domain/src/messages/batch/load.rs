@@ -1,4 +1,4 @@
-//! Loads what a batch of messages reads: from the cache, and for the rest a fixed number of statements.
+//! Loads the data that a batch of messages reads: from the cache if possible, otherwise by a fixed number of statements.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -28,7 +28,7 @@ fn items(calls: &[BatchCall<MessageBatches>]) -> impl Iterator<Item = &(Conversa
 }
 
 impl MessageBatches {
-    /// Takes the conversations of the calls from the cache, and reads those that are not cached.
+    /// Returns the conversations of the calls, from the cache or from the database.
     pub(super) async fn load_conversations(
         &mut self,
         db: &impl ConnectionTrait,
@@ -51,7 +51,7 @@ impl MessageBatches {
         })
     }
 
-    /// Each conversation with its recent messages: as this shard had them cached a moment ago, or else counted.
+    /// Adds to each conversation its recent message counts: those that this shard had cached a moment ago, or else counted in the database.
     async fn with_recent_messages(
         &mut self,
         db: &impl ConnectionTrait,
@@ -80,8 +80,8 @@ impl MessageBatches {
         Ok(conversations.into_iter().map(with).collect())
     }
 
-    /// Reads the messages that the calls reply to, the source ids that are taken, and uploads; reserves ids for new attachments. Most of these
-    /// statements run only if a call needs them.
+    /// Reads the messages that the calls reply to, the unique source ids that are already taken, and the uploads, and reserves ids for new
+    /// attachments. Most of these statements run only if a call needs them.
     pub(super) async fn load_references(
         &self,
         db: &impl ConnectionTrait,
@@ -102,7 +102,7 @@ impl MessageBatches {
         let uploads = rows::uploads(db, account, named.collect()).await?;
         let new_calls = calls.iter().filter(|call| call.is_new(stored));
         let count = new_calls.flat_map(|call| &call.items).map(|(_, new)| new.new_rows()).sum();
-        // On SQLite, reserving writes: the connections that read cannot.
+        // On SQLite, reserving ids writes, and the connections of the read pool are read-only.
         let ids = if db.get_database_backend() == DbBackend::Postgres {
             rows::reserve(db, count).await?
         } else {

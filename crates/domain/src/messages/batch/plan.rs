@@ -1,4 +1,4 @@
-//! Plans one call: checks its messages and applies the rules to their conversations. Pure.
+//! Plans one call: checks its messages and applies the rules to their conversations. Has no side effects.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,15 +22,17 @@ use crate::{
     write::{WriteSet, planner::BatchCall},
 };
 
-/// Bytes of attributes that the events of one call may repeat: those of the conversation and the contact, for each message. A call is planned in
-/// one step, because it is stored whole or not at all.
+/// The limit on bytes of attributes that the events of one call can repeat: each message's event contains the attributes of its
+/// conversation and contact. A call is planned in one step, because it is stored entirely or not at all, so nothing else would bound that
+/// step.
 const REPEATED_BYTES: usize = 4 * 1024 * 1024;
 
-/// Plans the messages of a call in their order. Messages of earlier calls of the batch are in `planned`.
+/// Plans the messages of a call in their order. `planned` contains the changes of earlier calls of the batch.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`]; [`Error::Taken`] for a source id that
-/// has to be unique; [`Error::Invalid`] for uploads that cannot be taken, and for too many messages.
+/// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`] if it has reached its message
+/// rate limit; [`Error::Taken`] for a unique source id that another message has; [`Error::Invalid`] for uploads that cannot be claimed, and
+/// for too many messages.
 pub fn plan_call(
     messages_per_minute: u32,
     context: &mut BatchContext,
@@ -98,10 +100,10 @@ pub fn plan_call(
     Ok((messages, changes))
 }
 
-/// Refuses a call whose events would repeat too many bytes: each event has the attributes of the conversation and of its contact.
+/// Rejects a call whose events would repeat too many bytes: each event contains the attributes of the conversation and of its contact.
 ///
 /// # Errors
-/// [`Error::Invalid`], with how many messages would fit.
+/// [`Error::Invalid`], which names the number of messages that would fit.
 fn limit_repeated_attributes(context: &BatchContext, call: &BatchCall<MessageBatches>) -> Result<()> {
     let mut sizes: HashMap<ConversationId, usize> = HashMap::new();
     if call.items.len() == 1 {

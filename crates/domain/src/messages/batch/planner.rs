@@ -1,4 +1,4 @@
-//! Messages as the writer plans them.
+//! Implements the writer's [`BatchPlanner`] for messages.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl BatchPlanner for MessageBatches {
         }
     }
 
-    /// An upload is taken only where nobody else can take it at the same time.
+    /// An upload is claimed only under the row lock, so that no other write can claim it at the same time.
     fn needs_lock(items: &Self::Items) -> bool {
         items.iter().any(|(_, new)| !new.hanging.is_empty())
     }
@@ -115,7 +115,7 @@ impl BatchPlanner for MessageBatches {
         planned.messages.len()
     }
 
-    /// Source ids are checked before, but the unique index decides.
+    /// Unique source ids are checked while planning, but another write could store one in between: the unique index decides.
     fn constraint_error(error: Error) -> Error {
         match &error {
             Error::Database(source) if is_unique_violation(source.as_ref()) => Error::invalid(
@@ -129,7 +129,7 @@ impl BatchPlanner for MessageBatches {
 
     fn apply_commit(&mut self, account: AccountId, stored: MessageRows) {
         for mut cached in stored.conversations.into_values() {
-            // A later message of the batch may have changed the contact in another conversation.
+            // A later message of the batch might have changed the contact through another conversation.
             if let Some(contact) = stored.contacts.get(&cached.conversation.row.contact_id) {
                 cached.conversation.contact = Arc::clone(contact);
             }

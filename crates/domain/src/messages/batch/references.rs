@@ -1,4 +1,4 @@
-//! What new messages refer to: the messages that they reply to, and source ids that must be unique.
+//! References of new messages: the messages that they reply to, and unique source ids.
 
 use std::collections::HashMap;
 
@@ -12,13 +12,13 @@ use serde_json::{Value as Json, json};
 
 use crate::messages::new_message::NewMessage;
 
-/// The conversation and the source id of a message that is replied to.
+/// The conversation and the source id of the message that another one replies to.
 pub type RepliedTo = (ConversationId, Option<String>);
 
-/// Loads the messages that are replied to.
+/// Loads the messages with these ids, which new messages reply to.
 ///
 /// # Errors
-/// [`Error::Database`] and [`Error::Unavailable`] when the statement fails.
+/// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
 pub async fn replied_to(db: &impl ConnectionTrait, account: AccountId, ids: Vec<i64>) -> Result<HashMap<MessageId, RepliedTo>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
@@ -37,10 +37,10 @@ pub async fn replied_to(db: &impl ConnectionTrait, account: AccountId, ids: Vec<
         .collect())
 }
 
-/// Loads the messages that have these unique source ids.
+/// Loads the messages that already have one of these unique source ids.
 ///
 /// # Errors
-/// [`Error::Database`] and [`Error::Unavailable`] when the statement fails.
+/// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
 pub async fn taken_source_ids(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -60,8 +60,8 @@ pub async fn taken_source_ids(
     Ok(rows.into_iter().map(|(inbox, source, id)| ((inbox, source), id)).collect())
 }
 
-/// Completes the reference of a reply. A reply to a message of the same conversation names that message's source id too; a reference to any other
-/// message becomes null, as in Chatwoot.
+/// Completes the reference of a reply. A reply to a message of the same conversation receives that message's source id too; a reference to
+/// any other message becomes null, as in Chatwoot.
 pub fn resolve_reply(new: &mut NewMessage, conversation: ConversationId, replied_to: &HashMap<MessageId, RepliedTo>) {
     let Json::Object(attributes) = &mut new.content_attributes else {
         return;
@@ -78,12 +78,13 @@ pub fn resolve_reply(new: &mut NewMessage, conversation: ConversationId, replied
     attributes.insert("in_reply_to_external_id".to_owned(), source);
 }
 
-/// The message id in a value of `in_reply_to`.
+/// Parses the message id in a value of `in_reply_to`.
 pub fn reply_id(value: &Json) -> Option<MessageId> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok()).map(MessageId)
 }
 
-/// The error for a source id that has to be unique and is not, of the `nth` of `count` messages.
+/// Returns the error for a unique source id that another message has. `nth` and `count` are the position and the number of the messages in
+/// the request.
 pub fn source_id_taken(nth: usize, count: usize, existing: MessageId) -> Error {
     let field = if count == 1 {
         "message.source_id".to_owned()

@@ -1,10 +1,10 @@
-//! Templates, for the fuzz targets. Not part of the API of the crate.
+//! The entry point of the fuzz target for templates. Not part of the API of the crate.
 
 use serde_json::{Map, json};
 
 use super::{CONTENT, Compiled, person};
 
-/// Compiles and renders a text as a caller's message.
+/// Compiles and renders a text in the same way as a caller's message.
 pub fn template(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if text.chars().count() > CONTENT {

@@ -1,11 +1,12 @@
-//! Texts as Liquid templates: outgoing messages and automatic texts may name the contact, the agent and so on.
+//! Liquid templates: outgoing messages and automatic texts can insert values of the contact, the agent, the conversation, the inbox and the
+//! account.
 //!
-//! The language is restricted to what cannot grow: no loops, no assignments, no includes, and only filters whose result is about as long as
-//! their input. A text that cannot be rendered stays as it was sent, as in Chatwoot.
+//! The language is restricted to constructs that cannot grow: no loops, no assignments, no includes, and only filters whose output is about
+//! as long as their input. A text that cannot be rendered is sent unchanged, as in Chatwoot.
 //!
-//! Templates are a caller's text, so their CPU is bounded: `segments` limits what the library parses, and rendering runs on compute pools
-//! only. Messages of callers are rendered before they are queued for the writer. Texts that rules send are found while a batch is planned;
-//! the writer shard waits for their rendering, at most [`BUDGET`] a batch, and computes none of it.
+//! Callers write templates, so their CPU time is bounded: `segments` limits what the library parses, and rendering runs only on compute
+//! pools. Messages of callers are rendered before they are queued for the writer. The texts that rules send are found while a batch is
+//! planned; the writer shard waits for their rendering, at most [`BUDGET`] per batch, and does none of the rendering itself.
 
 use std::{
     borrow::Cow,
@@ -38,33 +39,35 @@ mod segments;
 
 use segments::{Fault, literal_name};
 
-/// Characters that a rendered text may have, as any content.
+/// The maximum number of characters of a rendered text: the same limit as for any content.
 const CONTENT: usize = 150_000;
-/// How deep a path such as `contact.custom_attribute.plan` may go.
+/// The maximum number of segments of a path such as `contact.custom_attribute.plan`.
 const DEPTH: usize = 8;
-/// Bytes of custom attributes, as JSON, that a template may name. Maps stored before maps had a limit may have more.
+/// The maximum size of custom attributes, in bytes of JSON, that a template can use. Maps that were stored before maps had a limit can be
+/// larger.
 const ATTRIBUTE_BYTES: usize = 256 * 1024;
 
-/// Renders what callers send, and checks settings.
+/// Renders the messages of callers and checks templates in settings.
 static MESSAGES: ComputePool = ComputePool::new("template", 2, 256);
-/// Renders what rules send: callers cannot fill its queue with templates of their own.
+/// Renders the texts that rules send. It is a pool of its own, so that callers cannot fill its queue with their templates.
 static AUTOMATIC: ComputePool = ComputePool::new("automatic text", 2, 64);
 
-/// How long a caller's templates may take, queue included. The deadline of the call may end it before.
+/// The maximum time for a caller's templates, including the time in the queue. The deadline of the call can be earlier.
 const MESSAGE_BUDGET: Duration = Duration::from_secs(5);
-/// How long a writer shard waits for the automatic texts of a batch. Each takes well below a millisecond, so this ends the wait only when
-/// the host is overloaded; then they are stored unrendered. Debug builds are slow and test hosts busy.
+/// How long a writer shard waits for the automatic texts of a batch. Each takes well below a millisecond, so the wait times out only if the
+/// host is overloaded; then the texts are stored unrendered. The limit is longer in debug builds, because they are slow and test hosts are
+/// busy.
 const BUDGET: Duration = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 250 });
 
-/// Whether a text has anything to fill in.
+/// Returns whether a text contains Liquid tags.
 pub fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%")
 }
 
-/// Renders a caller's texts, in their order; none for one that cannot be rendered. Cancel safe.
+/// Renders a caller's texts, in their order; `None` for a text that cannot be rendered. Cancel safe.
 ///
 /// # Errors
-/// [`Error::Busy`] when too many templates are being rendered: a text that could be rendered is not sent as it is.
+/// [`Error::Busy`] if too many templates are being rendered: a text that could be rendered must not be sent unrendered.
 pub async fn render(requests: Vec<TextRequest>) -> Result<Vec<Option<String>>> {
     let done = MESSAGES.run(MESSAGE_BUDGET, move |cancel| {
         let mut done = Vec::with_capacity(requests.len());
@@ -78,7 +81,7 @@ pub async fn render(requests: Vec<TextRequest>) -> Result<Vec<Option<String>>> {
     }
 }
 
-/// Renders automatic texts, as many as [`BUDGET`] allows; the others are missing in the result.
+/// Renders automatic texts, as many as [`BUDGET`] allows. The others are missing in the result.
 pub async fn render_automatic(requests: Vec<TextRequest>) -> RenderedTexts {
     let count = requests.len();
     let done: Arc<Mutex<RenderedTexts>> = Arc::default();
@@ -100,10 +103,10 @@ pub async fn render_automatic(requests: Vec<TextRequest>) -> RenderedTexts {
     done
 }
 
-/// Checks the template of a setting. A text without tags costs nothing.
+/// Checks a template in a setting. A text without tags is accepted without parsing.
 ///
 /// # Errors
-/// [`Error::Invalid`] that names the field; [`Error::Busy`].
+/// [`Error::Invalid`] for the field if its template is invalid; [`Error::Busy`] if too many templates are being rendered.
 pub async fn check(field: &str, text: Option<&str>) -> Result<()> {
     let Some(text) = text.filter(|text| is_template(text)).map(str::to_owned) else {
         return Ok(());
@@ -112,9 +115,9 @@ pub async fn check(field: &str, text: Option<&str>) -> Result<()> {
     checked.map_err(|fault| Error::invalid(field, Rule::Invalid, fault))
 }
 
-/// Whether all of them were rendered before the job was cancelled.
+/// Renders the texts and passes each result to `put`. Returns whether all were rendered before the job was cancelled.
 fn render_each(requests: Vec<TextRequest>, cancel: &Cancel, mut put: impl FnMut((ConversationId, String), Option<String>)) -> bool {
-    // The same greeting, or a campaign's text, is parsed once.
+    // A text that several requests share, such as a greeting or the text of a campaign, is parsed once.
     let mut compiled: HashMap<String, Option<Compiled>> = HashMap::new();
     for request in requests {
         if cancel.is_cancelled() {
@@ -157,7 +160,7 @@ static PARSER: LazyLock<Option<Parser>> = LazyLock::new(|| {
     parser.build().ok()
 });
 
-/// What a text may name, in Chatwoot's words. Custom attributes are left out of the drops of a template that names none.
+/// The variables that a template can use, with Chatwoot's names. Custom attributes are omitted if the template does not name them.
 fn drops(conversation: &Conversation, sender: Option<&Sender>, template: &str) -> Map<String, Json> {
     let attributes = |attributes: &Json| {
         let named = template.contains("custom_attribute") && json_bytes(attributes) <= ATTRIBUTE_BYTES;
@@ -196,8 +199,9 @@ fn drops(conversation: &Conversation, sender: Option<&Sender>, template: &str) -
     drops
 }
 
-/// The contact, as far as the session may know of it: the texts are sent to the session. Anybody may name an address, so a session that
-/// nobody vouches for gets what it has submitted itself, and not what is stored about the contact with that address.
+/// Returns the contact as far as the session is allowed to see it, because rendered texts are sent to the session. Anybody can name any
+/// e-mail address, so a session that neither a signature nor a member vouches for receives only what it submitted itself, not what is
+/// stored about the contact with that address.
 fn known_contact(conversation: &Conversation) -> Cow<'_, contact::Model> {
     let (contact, session) = (&conversation.contact.row, &conversation.session);
     if session.is_vouched_for() || !parley_fault::is_on(Protection::VisitorView) {
@@ -217,7 +221,7 @@ fn known_contact(conversation: &Conversation) -> Cow<'_, contact::Model> {
     })
 }
 
-/// A name in its parts, each with a capital letter, as Chatwoot writes it.
+/// Splits a name into the parts that templates use, each word with a capital first letter, as in Chatwoot.
 fn person(name: &str) -> Map<String, Json> {
     let capital = |word: &str| {
         let mut letters = word.chars();
@@ -234,7 +238,7 @@ fn person(name: &str) -> Map<String, Json> {
     person
 }
 
-/// The size of a value as JSON text.
+/// Returns the size of a value as JSON text, in bytes.
 fn json_bytes(value: &Json) -> usize {
     struct Count(usize);
     impl io::Write for Count {
@@ -253,10 +257,10 @@ fn json_bytes(value: &Json) -> usize {
     count.0
 }
 
-/// A parsed template.
+/// A parsed template and the literal text that was cut out of it.
 struct Compiled {
     template: Template,
-    /// Its tags.
+    /// The template without its literal text.
     source: String,
     literals: Vec<String>,
 }
@@ -265,7 +269,7 @@ impl Compiled {
     fn new(text: &str) -> Result<Self, Fault> {
         debug_assert!(cfg!(test) || parley_compute::is_worker(), "templates are parsed on a compute pool");
         let segments = segments::split(text)?;
-        // The library panics at numbers that do not fit.
+        // The library panics on numbers that are out of range.
         let parsed = catch_unwind(AssertUnwindSafe(|| PARSER.as_ref()?.parse(&segments.template).ok()));
         Ok(Self {
             template: parsed.ok().flatten().ok_or("must be a Liquid template")?,
@@ -274,7 +278,7 @@ impl Compiled {
         })
     }
 
-    /// The text with its variables filled in; none if that cannot be done.
+    /// Renders the template, or returns `None` if that fails.
     fn fill(&self, mut drops: Map<String, Json>) -> Option<String> {
         debug_assert!(
             cfg!(test) || parley_compute::is_worker(),
@@ -294,7 +298,7 @@ impl Compiled {
     }
 }
 
-/// Makes what is not known empty; the library would refuse the whole text.
+/// Adds an empty object for every missing variable of a path: without it, the library would reject the whole text.
 fn name(drops: &mut Map<String, Json>, path: &str) {
     let mut at = drops;
     for part in path.split('.').take(DEPTH) {
@@ -310,7 +314,7 @@ fn name(drops: &mut Map<String, Json>, path: &str) {
     }
 }
 
-/// Takes as many bytes as the longest content may have, and no more.
+/// A writer that fails beyond the number of bytes that the longest content can have.
 struct Limited(Vec<u8>);
 
 impl io::Write for Limited {

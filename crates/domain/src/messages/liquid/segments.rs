@@ -1,37 +1,39 @@
-//! Cuts a template into literal text and tags before the library parses it. Pure, linear in the text, without recursion.
+//! Splits a template into literal text and tags before the library parses it. Has no side effects, is linear in the length of the text, and
+//! does not recurse.
 //!
-//! The library's grammar is quadratic in runs of white space, recursive in brackets and blocks, and without any limit. So it never sees
-//! literal text: each piece of it becomes a variable (`{{__0}}`), and the tags between are bounded in number, size and nesting.
+//! The library's grammar is quadratic in runs of white space, recursive in brackets and blocks, and has no limits. So the library never
+//! receives literal text: each piece of it is replaced by a variable (`{{__0}}`), and the number, the size and the nesting of the tags
+//! between are bounded.
 
 use parley_fault::Protection;
 
-/// Tags of one template: outputs and blocks.
+/// The maximum number of tags (outputs and blocks) in a template.
 const TAGS: usize = 250;
-/// Block tags (`{% … %}`) of one template: the library recurses into each `elsif`.
+/// The maximum number of block tags (`{% … %}`) in a template: the library recurses into each `elsif`.
 const BLOCK_TAGS: usize = 100;
-/// Bytes of one tag.
+/// The maximum size of one tag in bytes.
 const TAG_BYTES: usize = 1000;
-/// Bytes of all tags together.
+/// The maximum size of all tags together in bytes.
 const ALL_TAG_BYTES: usize = 16 * 1024;
-/// Filters of one template: each copies its input.
+/// The maximum number of filters in a template: each copies its input.
 const FILTERS: usize = 100;
-/// How deep brackets of a tag may nest.
+/// The maximum nesting depth of brackets within a tag.
 const BRACKETS: usize = 8;
-/// How deep blocks may nest.
+/// The maximum nesting depth of blocks.
 const BLOCKS: usize = 16;
 
 /// White space that `{{-` and `-}}` strip.
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// Why a text cannot be rendered: what would be right, in plain words.
+/// Why a text cannot be rendered: an error message that says what would be valid.
 pub type Fault = &'static str;
 
-/// A template without literal text, and that text.
+/// A template whose literal text was replaced by variables, and that text.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Segments {
-    /// The tags, and a variable in place of each piece of literal text.
+    /// The tags, with a variable in place of each piece of literal text.
     pub template: String,
-    /// The literal text; the variable of the first piece is `__0`.
+    /// The pieces of literal text; the variable of the first one is `__0`.
     pub literals: Vec<String>,
 }
 
@@ -40,10 +42,10 @@ pub fn literal_name(nth: usize) -> String {
     format!("__{nth}")
 }
 
-/// Cuts a text. What stands between backticks is code, and shows its braces.
+/// Splits a text. Text between backticks is code, so its braces are literal.
 ///
 /// # Errors
-/// [`Fault`] for a tag that never ends and for whatever exceeds a limit.
+/// [`Fault`] for a tag that is not closed, and if a limit is exceeded.
 pub fn split(text: &str) -> Result<Segments, Fault> {
     let mut cutter = Cutter {
         text,
@@ -73,7 +75,7 @@ struct Counts {
     blocks: usize,
 }
 
-/// A limit, unless a test has turned the limits off.
+/// Checks a limit, unless a test has disabled the limits.
 fn within(count: usize, limit: usize, fault: Fault) -> Result<(), Fault> {
     if count > limit && parley_fault::is_on(Protection::TemplateLimits) {
         Err(fault)
@@ -89,7 +91,8 @@ impl Cutter<'_> {
             self.literal_until(self.at + found);
             let rest = &self.text[self.at..];
             if let Some(inside) = rest.strip_prefix('`') {
-                // Without a closing one there is none further on either: look once.
+                // If there is no closing backtick, there is none after a later backtick either, so search only once. Otherwise many
+                // backticks would make this quadratic.
                 let end = if closes { inside.find('`') } else { None };
                 closes = end.is_some();
                 self.literal_until(self.at + end.map_or(1, |end| end + 2));
@@ -120,7 +123,7 @@ impl Cutter<'_> {
         }
     }
 
-    /// Takes the tag that starts here.
+    /// Reads the tag that starts at the current position.
     fn tag(&mut self, closing: &str) -> Result<(), Fault> {
         let rest = &self.text[self.at + 2..];
         let tag = Tag::read(rest, closing)?;
@@ -170,7 +173,7 @@ impl Cutter<'_> {
         self.at += rest.len() - rest.trim_start_matches(SPACE).len();
     }
 
-    /// Takes everything up to the end of a `raw` block as it is.
+    /// Copies everything up to the end of a `raw` block as literal text.
     fn raw(&mut self) -> Result<(), Fault> {
         let end = self.end_tag(&["endraw"])?;
         self.literal_until(end.start);
@@ -181,7 +184,7 @@ impl Cutter<'_> {
         Ok(())
     }
 
-    /// Leaves everything out up to the end of a `comment` block.
+    /// Skips everything up to the end of a `comment` block.
     fn comment(&mut self) -> Result<(), Fault> {
         let mut open = 1_usize;
         while open > 0 {
@@ -192,7 +195,7 @@ impl Cutter<'_> {
         Ok(())
     }
 
-    /// Goes on behind a tag.
+    /// Continues after an end tag.
     fn leave(&mut self, tag: &EndTag) {
         self.at = tag.end;
         if tag.strips_after {
@@ -200,7 +203,7 @@ impl Cutter<'_> {
         }
     }
 
-    /// The next tag that consists of one of these names.
+    /// Finds the next tag that consists of one of these names only.
     fn end_tag(&self, names: &[&'static str]) -> Result<EndTag, Fault> {
         let mut from = self.at;
         while let Some(found) = self.text[from..].find("{%") {
@@ -221,14 +224,14 @@ impl Cutter<'_> {
                     });
                 }
             }
-            // White space that was skipped holds no tag: go on behind it, so that each byte is looked at a bounded number of times.
+            // Skipped white space contains no tag: continue after it, so that each byte is examined a bounded number of times.
             from = self.text.len() - inner.len();
         }
         Err("must close every block")
     }
 }
 
-/// A tag that ends a block whose content is not looked at.
+/// A tag that ends a `raw` or `comment` block, whose content is not parsed.
 struct EndTag {
     name: &'static str,
     start: usize,
@@ -239,9 +242,9 @@ struct EndTag {
 
 /// A tag, without its braces.
 struct Tag {
-    /// What it says, with single spaces.
+    /// The content, with runs of white space replaced by single spaces.
     content: String,
-    /// Bytes up to and with the closing braces.
+    /// The length in bytes, including the closing braces.
     bytes: usize,
     filters: usize,
     strips_before: bool,
@@ -254,7 +257,7 @@ impl Tag {
         let (mut quote, mut depth, mut filters) = (None, 0_usize, 0);
         for (at, letter) in text.char_indices() {
             if quote.is_none() && text[at..].starts_with(closing) {
-                // `{{-` and `-}}` strip white space; a hyphen further in is part of a name or a number.
+                // `{{-` and `-}}` strip white space; a hyphen elsewhere is part of a name or a number.
                 let strips_before = text.starts_with('-');
                 let inner = content.strip_prefix('-').filter(|_| strips_before).unwrap_or(&content);
                 let strips_after = text[..at].ends_with('-') && inner.ends_with('-');
@@ -293,7 +296,7 @@ impl Tag {
 mod tests {
     use super::*;
 
-    /// The template with its literal text in place, in angle brackets.
+    /// The template with its literal text inserted in angle brackets.
     fn shown(text: &str) -> String {
         match split(text) {
             Ok(Segments { template, literals }) => {

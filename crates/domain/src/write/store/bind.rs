@@ -1,4 +1,4 @@
-//! Binds the rows of a batch on PostgreSQL: each column is one array.
+//! Binds the rows of a batch on PostgreSQL, one array per column.
 
 use parley_eventlog::entry::Entry;
 use parley_storage::entity::{account_log, idempotency_key};
@@ -7,10 +7,10 @@ use sqlx::{Encode, Postgres, Type, postgres::PgArguments, query::Query};
 
 use super::super::{plan::Plan, planner::BatchPlanner};
 
-/// A statement with its parameters.
+/// A query with its bound parameters.
 pub type Bound<'q> = Query<'q, Postgres, PgArguments>;
 
-/// Binds one array parameter: a column of all rows.
+/// Binds one array parameter: one column of all rows.
 pub fn column<'q, T: ?Sized, V>(query: Bound<'q>, rows: &[&'q T], get: impl Fn(&'q T) -> V) -> Bound<'q>
 where
     Vec<V>: Encode<'q, Postgres> + Type<Postgres> + 'q,
@@ -18,12 +18,12 @@ where
     query.bind(rows.iter().map(|row| get(row)).collect::<Vec<V>>())
 }
 
-/// A time in microseconds.
+/// Converts a time to microseconds.
 pub fn time(at: Option<Micros>) -> Option<i64> {
     at.map(|at| at.0)
 }
 
-/// An id as a number.
+/// Converts an id to a number.
 pub fn number(id: Option<impl Into<i64>>) -> Option<i64> {
     id.map(Into::into)
 }

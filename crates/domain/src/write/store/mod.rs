@@ -1,7 +1,7 @@
-//! Stores plans: on condition of the head, or under the lock of an account's counters.
+//! Stores plans: on condition that the head has not moved, or under the row lock of an account's counters.
 //!
-//! The connection, the lock and the parts of statements that every batch has (counters, events, stored responses) are here. The statements of a
-//! batched kind are its own: see [`BatchStore`].
+//! This module has the connection, the lock, and the parts of statements that every batch has (counters, events, stored responses). A
+//! batched kind provides its own statements: see [`BatchStore`].
 
 use std::collections::HashSet;
 
@@ -27,27 +27,27 @@ pub mod statement;
 
 pub use batch_store::{BatchStore, failed};
 
-/// Where a shard stores its plans.
+/// The database access of a shard.
 #[derive(Debug)]
 pub struct Store {
     db: Database,
     postgres: postgres::ShardConnection,
-    /// Whether the lock of the counter row is left out, in tests only.
+    /// Whether the row lock of the counters is left out, in tests only.
     unlocked: bool,
 }
 
 impl Store {
-    /// A store that has not connected yet.
+    /// Creates a store that connects on first use.
     pub fn new(db: Database, unlocked: bool) -> Self {
         let postgres = postgres::ShardConnection::new(db.clone());
         Self { db, postgres, unlocked }
     }
 
-    /// Stores the plans of those accounts whose head is where the plan expects it, and returns these accounts. Everything in one transaction.
+    /// Stores, in one transaction, the plans of those accounts whose head is where the plan expects it, and returns these accounts.
     ///
     /// # Errors
-    /// [`Error::Database`] for a broken constraint, and then nothing is stored; [`Error::Unavailable`] when the connection broke, and then the
-    /// plans may or may not be stored.
+    /// [`Error::Database`] if a constraint is violated; then nothing is stored. [`Error::Unavailable`] if the connection broke; then it is
+    /// unknown whether the plans were stored.
     pub async fn store_if_unchanged<'a, B: BatchStore>(&mut self, plans: impl Iterator<Item = &'a Plan<B>>) -> Result<HashSet<AccountId>> {
         let plans: Vec<&Plan<B>> = plans.collect();
         let backend = self.db.backend();
@@ -55,18 +55,18 @@ impl Store {
             if backend == DbBackend::Postgres {
                 return self.postgres.store(&plans, self.unlocked).await;
             }
-            // One process writes to a SQLite file, and this shard knows every head that it moved.
+            // Only this process writes to the SQLite file, and only this shard moves heads, so the heads are where the plans expect them.
             B::store_sqlite(&self.db, &plans).await?;
             Ok(plans.iter().map(|plan| plan.counters.account_id).collect())
         };
         measured(backend, size(&plans), causes(&plans), work).await
     }
 
-    /// Locks the account's counters until [`Store::commit`] or [`Store::release`], and returns them. On SQLite there is no lock: this process
-    /// alone writes to the file, in one shard.
+    /// Locks the account's counters until [`Store::commit`] or [`Store::release`], and returns them. On SQLite no lock is needed: only this
+    /// process writes to the file, and it has only one shard.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such an account; [`Error::Database`] and [`Error::Unavailable`] when the statement fails.
+    /// [`Error::NotFound`] if the account does not exist; [`Error::Database`] or [`Error::Unavailable`] if the statement fails.
     pub async fn lock(&mut self, account: AccountId) -> Result<account_log::Model> {
         let counters = if self.db.backend() == DbBackend::Postgres {
             self.postgres.lock(account).await?
@@ -76,10 +76,10 @@ impl Store {
         counters.ok_or_else(|| Error::not_found("account", account))
     }
 
-    /// Stores a plan under the lock of its account's counters, and ends the lock.
+    /// Stores a plan under the row lock of its account's counters, and releases the lock.
     ///
     /// # Errors
-    /// As [`Store::store_if_unchanged`]; the lock is ended then, too.
+    /// Same as [`Store::store_if_unchanged`]; the lock is released in any case.
     pub async fn commit<B: BatchStore>(&mut self, plan: &Plan<B>) -> Result<()> {
         let backend = self.db.backend();
         let work = async {
@@ -91,7 +91,7 @@ impl Store {
         measured(backend, size(&[plan]), causes(&[plan]), work).await
     }
 
-    /// Ends the lock; nothing is stored.
+    /// Releases the lock without storing anything.
     pub async fn release(&mut self) {
         self.postgres.release().await;
     }
@@ -101,10 +101,10 @@ impl Store {
         self.postgres.close().await;
     }
 
-    /// Moves the head at once, in a transaction of its own, and returns the counters as they were before.
+    /// Advances the head immediately, in a transaction of its own, and returns the counters as they were before.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such an account; [`Error::Database`] and [`Error::Unavailable`] when the statement fails.
+    /// [`Error::NotFound`] if the account does not exist; [`Error::Database`] or [`Error::Unavailable`] if the statement fails.
     #[cfg(feature = "faults")]
     pub async fn take_without_lock(&self, account: AccountId, count: i64) -> Result<account_log::Model> {
         let sql =
@@ -122,7 +122,7 @@ fn size<B: BatchStore>(plans: &[&Plan<B>]) -> DatabaseWork {
     DatabaseWork::Store(plans.iter().map(|plan| B::item_count(&plan.rows)).sum())
 }
 
-/// The trace contexts of the calls in these plans.
+/// Returns the trace contexts of the calls in these plans.
 fn causes<'a, B: BatchStore>(plans: &'a [&'a Plan<B>]) -> impl Iterator<Item = &'a str> {
     let calls = plans.iter().flat_map(|plan| &plan.planned);
     calls.map(|planned| planned.call.call.traceparent.as_str())

@@ -1,4 +1,5 @@
-//! A writer shard's connection to PostgreSQL: its lifecycle, the lock of an account's counters, and the transaction that holds the lock.
+//! A writer shard's connection to PostgreSQL: its lifecycle, the row lock of an account's counters, and the transaction that holds the
+//! lock.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -16,8 +17,8 @@ use super::{
     batch_store::{BatchStore, failed},
 };
 
-/// A shard's own connection. A pool tests each returned connection with a round trip, one for every batch; and by sqlx the arrays go out as they
-/// are, not as a value of sea-query for each element.
+/// A shard's own connection, which is faster than a pool: a pool tests each returned connection with a round trip, which would be one per
+/// batch. It uses sqlx directly, because sea-query would convert each element of an array to a value of its own.
 #[derive(Debug)]
 pub struct ShardConnection {
     db: Database,
@@ -26,7 +27,7 @@ pub struct ShardConnection {
 }
 
 impl ShardConnection {
-    /// A connection that is opened when it is first needed, and again after it broke.
+    /// Creates a connection that is opened on first use, and reopened after it broke.
     pub fn new(db: Database) -> Self {
         Self {
             db,
@@ -51,7 +52,8 @@ impl ShardConnection {
         Ok(self.open.insert(open))
     }
 
-    /// The connection that holds the lock. Another connection would store the plan without the lock, statement by statement.
+    /// Returns the connection that holds the lock. On another connection, the plan would be stored without the lock, statement by
+    /// statement.
     fn held(&mut self) -> Result<&mut PgConnection> {
         self.used_at = Instant::now();
         self.open.as_mut().ok_or(Error::Unavailable {
@@ -63,14 +65,14 @@ impl ShardConnection {
     /// Stores the plans of those accounts whose head is where the plan expects it, and returns these accounts.
     ///
     /// # Errors
-    /// [`Error::Database`] for a broken constraint, and then nothing is stored; [`Error::Unavailable`] when the connection broke, and then the
-    /// plans may or may not be stored.
+    /// [`Error::Database`] if a constraint is violated; then nothing is stored. [`Error::Unavailable`] if the connection broke; then it is
+    /// unknown whether the plans were stored.
     pub async fn store<B: BatchStore>(&mut self, plans: &[&Plan<B>], unlocked: bool) -> Result<HashSet<AccountId>> {
         let db = self.db.clone();
         let stored = db
             .in_time(Box::pin(async { B::store_postgres(self.get().await?, plans, unlocked).await }))
             .await;
-        // A broken constraint leaves the connection usable; any other failure does not.
+        // A violated constraint leaves the connection usable; any other failure does not.
         stored.inspect_err(|error| {
             if matches!(error, Error::Unavailable { .. }) {
                 self.open = None;
@@ -78,10 +80,10 @@ impl ShardConnection {
         })
     }
 
-    /// Begins a transaction that holds the lock of the account's counters, and returns them; `None` if there is no such account.
+    /// Begins a transaction that locks the account's counters, and returns them, or `None` if the account does not exist.
     ///
     /// # Errors
-    /// [`Error::Database`] and [`Error::Unavailable`] when a statement fails; then there is no lock.
+    /// [`Error::Database`] or [`Error::Unavailable`] if a statement fails; then nothing is locked.
     pub async fn lock(&mut self, account: AccountId) -> Result<Option<account_log::Model>> {
         let db = self.db.clone();
         let connection = self.get().await?;
@@ -98,10 +100,10 @@ impl ShardConnection {
         locked
     }
 
-    /// Stores a plan and ends the lock. If that fails, the lock is ended without the plan.
+    /// Stores a plan and releases the lock. If storing fails, the lock is released and nothing is stored.
     ///
     /// # Errors
-    /// As [`ShardConnection::store`].
+    /// Same as [`ShardConnection::store`].
     pub async fn commit<B: BatchStore>(&mut self, plan: &Plan<B>) -> Result<()> {
         let db = self.db.clone();
         let connection = self.held()?;
@@ -120,7 +122,8 @@ impl ShardConnection {
         stored
     }
 
-    /// Ends the lock; nothing is stored. If the connection does not answer at once, it is dropped, and the lock ends when PostgreSQL notices.
+    /// Releases the lock without storing anything. If the connection does not respond in time, it is dropped, and PostgreSQL releases the
+    /// lock when it detects that.
     pub async fn release(&mut self) {
         if let Some(mut open) = self.open.take()
             && matches!(timeout(PROMPTLY, sqlx::query("ROLLBACK").execute(&mut open)).await, Ok(Ok(_)))
@@ -139,10 +142,10 @@ impl ShardConnection {
     }
 }
 
-/// The time in which PostgreSQL answers a statement that needs no work. A connection that is silent for longer is given up.
+/// The maximum time for a statement that needs no work. A connection that takes longer is considered broken.
 const PROMPTLY: Duration = Duration::from_secs(1);
 
-/// Whether the connection still works.
+/// Returns whether the connection still works.
 async fn answers(open: &mut PgConnection) -> bool {
     matches!(timeout(PROMPTLY, open.ping()).await, Ok(Ok(())))
 }

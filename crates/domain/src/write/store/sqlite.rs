@@ -1,5 +1,5 @@
-//! Statements on SQLite, which has no arrays and takes no writes inside of WITH: one statement a table. A batched kind sends all of them at
-//! once, because each message to SQLite's thread costs more than a row.
+//! Statements on SQLite, which has no arrays and does not allow writes in a WITH clause, so each table needs one statement. A batched kind
+//! sends all of them at once, because each message to SQLite's thread costs more than a row.
 
 use parley_types::error::{Error, Result};
 use sqlx::{Arguments as _, sqlite::SqliteArguments};
@@ -9,13 +9,13 @@ use cells::Cell;
 pub mod cells;
 pub mod text;
 
-/// A text with its parameters.
+/// A statement text with its parameters.
 pub type Bound = (&'static str, SqliteArguments);
 
 /// Binds values in their order.
 ///
 /// # Errors
-/// [`Error::Internal`] if a value cannot be encoded, which does not happen.
+/// [`Error::Internal`] if a value cannot be encoded, which does not occur.
 pub fn bind<'a>(arguments: &mut SqliteArguments, cells: impl IntoIterator<Item = Cell<'a>>) -> Result<()> {
     for cell in cells {
         let added = match cell {
@@ -29,10 +29,10 @@ pub fn bind<'a>(arguments: &mut SqliteArguments, cells: impl IntoIterator<Item =
     Ok(())
 }
 
-/// Binds a row for an update of one row: the columns that are set, and then the key.
+/// Binds a row for an update of one row: first the columns that are set, then the key.
 ///
 /// # Errors
-/// As [`bind`].
+/// Same as [`bind`].
 pub fn bind_update<const N: usize>(arguments: &mut SqliteArguments, update: text::Update, mut cells: [Cell; N]) -> Result<()> {
     let (rest, set) = cells.split_at_mut(update.set_from);
     bind(arguments, set.iter_mut().map(std::mem::take))?;

@@ -1,15 +1,15 @@
-//! The one statement that stores a batch on PostgreSQL: its parts, made from lists of columns.
+//! The single statement that stores a batch on PostgreSQL: its parts, built from lists of columns.
 //!
-//! The rows of each table come as one array per column. The statement claims the counters first, in rising order of accounts. Every other part
-//! joins the claim, so the rows of accounts whose head has moved are not stored. A batched kind builds its statement with
-//! [`ClaimingStatement`]; it adds the parts of its own tables.
+//! The rows of each table are bound as one array per column. The statement first claims the counters, in ascending order of accounts. Every
+//! other part joins the claim, so the rows of accounts whose head has moved are not stored. A batched kind builds its statement with
+//! [`ClaimingStatement`] and adds the parts of its own tables.
 
 use std::fmt::Write as _;
 
-/// A column: its name, and its type on PostgreSQL.
+/// A column: its name and its PostgreSQL type.
 pub type Column = (&'static str, &'static str);
 
-/// The expected and the new counters.
+/// The columns of the expected and the new counters.
 pub const COUNTERS: &[Column] = &[
     ("account_id", "bigint"),
     ("epoch", "bigint"),
@@ -19,7 +19,7 @@ pub const COUNTERS: &[Column] = &[
     ("last_occurred_at", "bigint"),
 ];
 
-/// Events.
+/// The columns of events.
 pub const EVENTS: &[Column] = &[
     ("account_id", "bigint"),
     ("seq", "bigint"),
@@ -34,7 +34,7 @@ pub const EVENTS: &[Column] = &[
     ("payload", "bytea"),
 ];
 
-/// Responses to store.
+/// The columns of stored responses.
 pub const KEYS: &[Column] = &[
     ("account_id", "bigint"),
     ("request_id", "uuid"),
@@ -51,10 +51,11 @@ const CLAIM: &str = "locked AS (SELECT l.account_id FROM account_logs l JOIN n O
      last_occurred_at = n.last_occurred_at FROM n JOIN locked USING (account_id) WHERE l.account_id = n.account_id \
      RETURNING l.account_id)";
 
-/// For the test that shows what the claim protects from.
+/// Replaces the claim in the test that shows what it protects against.
 const NO_CLAIM: &str = "c AS (SELECT account_id FROM n)";
 
-/// Builds the text of a statement. Its parameters are [`COUNTERS`], and then the columns of the parts in the order in which they are added.
+/// Builds the text of a statement. Its parameters are [`COUNTERS`], followed by the columns of the parts in the order in which they are
+/// added.
 #[derive(Debug)]
 pub struct ClaimingStatement {
     sql: String,
@@ -62,7 +63,7 @@ pub struct ClaimingStatement {
 }
 
 impl ClaimingStatement {
-    /// Claims the counters. `unlocked` leaves the claim out, for the test that shows what it protects from.
+    /// Begins with the claim of the counters. `unlocked` leaves the claim out, for the test that shows what it protects against.
     pub fn new(unlocked: bool) -> Self {
         let mut parameters = 0;
         let counters = rows(&mut parameters, COUNTERS);
@@ -83,7 +84,7 @@ impl ClaimingStatement {
         self.add(name, &text);
     }
 
-    /// The text, which returns the claimed accounts.
+    /// Returns the text. The statement returns the claimed accounts.
     pub fn finish(self) -> String {
         self.sql + " SELECT account_id FROM c"
     }
@@ -94,7 +95,7 @@ impl ClaimingStatement {
     }
 }
 
-/// The rows of the next parameters, as `t`.
+/// Returns the rows of the next parameters as a table `t`.
 fn rows(parameters: &mut usize, columns: &[Column]) -> String {
     let arrays = columns.iter().map(|(_, kind)| {
         *parameters += 1;

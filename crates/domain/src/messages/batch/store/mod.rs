@@ -1,4 +1,4 @@
-//! The statements that store messages: one on PostgreSQL, four to six on SQLite, however many messages.
+//! The statements that store messages: one on PostgreSQL, four to six on SQLite, for any number of messages.
 
 use std::collections::HashSet;
 

@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// Stores the plans of those accounts whose head is where the plan expects it, by one statement, and returns these accounts.
+/// Stores, by one statement, the plans of those accounts whose head is where the plan expects it, and returns these accounts.
 ///
 /// # Errors
-/// [`Error::Database`](parley_types::error::Error::Database) and [`Error::Unavailable`](parley_types::error::Error::Unavailable) when the
+/// [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if the
 /// statement fails.
 pub async fn store(connection: &mut PgConnection, plans: &[&Plan<MessageBatches>], unlocked: bool) -> Result<HashSet<AccountId>> {
     let contacts: Vec<&contact::Model> = plans
@@ -36,7 +36,7 @@ pub async fn store(connection: &mut PgConnection, plans: &[&Plan<MessageBatches>
         keys: !keys.is_empty(),
         unlocked,
     };
-    // In the order of the parts of `statement::text`.
+    // The order of the parts must be that of `statement::text`.
     let mut query = sqlx::query(statement::text(shape));
     query = bind_counters(query, plans);
     query = bind_messages(query, plans);
@@ -52,13 +52,13 @@ pub async fn store(connection: &mut PgConnection, plans: &[&Plan<MessageBatches>
     rows.iter().map(|row| row.try_get(0).map(AccountId).map_err(failed)).collect()
 }
 
-/// Stores the attachments of a plan that was made under the lock: those that are claimed, and new ones.
+/// Stores the attachments of a plan that was made under the row lock: it updates claimed uploads and inserts new attachments.
 ///
 /// # Errors
-/// As [`store`].
+/// Same as [`store`].
 pub async fn store_attachments(connection: &mut PgConnection, plan: &Plan<MessageBatches>) -> Result<()> {
     if !plan.rows.claims.is_empty() {
-        // The text holds nothing but ids that this service allocated.
+        // The text contains only ids that this service allocated.
         let text = sqlx::AssertSqlSafe(rows::text(&plan.rows.claims));
         sqlx::query(text)
             .persistent(false)
@@ -77,7 +77,7 @@ pub async fn store_attachments(connection: &mut PgConnection, plan: &Plan<Messag
     Ok(())
 }
 
-/// In the order of [`statement::MESSAGES`]; the functions below follow their own lists of columns.
+/// Binds the messages in the order of [`statement::MESSAGES`]. The functions below follow their own lists of columns.
 fn bind_messages<'q>(query: Bound<'q>, plans: &[&'q Plan<MessageBatches>]) -> Bound<'q> {
     let rows: Vec<&message::Model> = plans.iter().flat_map(|plan| &plan.rows.messages).collect();
     let query = column(query, &rows, |row| row.account_id.0);

@@ -1,7 +1,8 @@
 //! Stores plans of messages on SQLite.
 //!
-//! The plan of one message, the usual one, is bound value by value: reading its rows from JSON costs SQLite more than storing them. Larger
-//! batches go as one JSON array of arrays per table, so that there are few texts to prepare; bytes go beside it, one after the other in one blob.
+//! A plan of one message, the usual case, is bound value by value: reading its rows from JSON costs SQLite more than storing them. Larger
+//! batches are bound as one JSON array of arrays per table, which bounds the number of texts to prepare; values of bytes are concatenated
+//! into one blob that is bound separately.
 
 use parley_storage::{Database, entity::idempotency_key, joined::Conversation};
 use parley_types::error::Result;
@@ -30,19 +31,19 @@ mod text;
 /// Stores plans in one transaction.
 ///
 /// # Errors
-/// [`Error::Database`](parley_types::error::Error::Database) and [`Error::Unavailable`](parley_types::error::Error::Unavailable) when a
+/// [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if a
 /// statement fails; then nothing is stored.
 pub async fn store(db: &Database, plans: &[&Plan<MessageBatches>]) -> Result<()> {
     let (sql, arguments) = match Single::of(plans) {
         Some(single) => single.bound(),
         None => many(plans),
     }?;
-    // By sqlx and not by sea-orm, which moves a future of 15 KB several times for each statement.
+    // Uses sqlx directly: sea-orm moves a future of 15 KB several times for each statement.
     let mut txn = db.begin_sqlite().await?;
     sqlx::query_with(sql, arguments).execute(&mut *txn).await.map_err(failed)?;
     for plan in plans {
         if !plan.rows.claims.is_empty() {
-            // The text holds nothing but ids that this service allocated.
+            // The text contains only ids that this service allocated.
             let sql = sqlx::AssertSqlSafe(rows::text(&plan.rows.claims));
             sqlx::query(sql).persistent(false).execute(&mut *txn).await.map_err(failed)?;
         }
@@ -55,7 +56,7 @@ pub async fn store(db: &Database, plans: &[&Plan<MessageBatches>]) -> Result<()>
     txn.commit().await.map_err(failed)
 }
 
-/// The plan of one message.
+/// A plan of one message.
 struct Single<'p> {
     plan: &'p Plan<MessageBatches>,
     conversation: &'p Conversation,
@@ -63,7 +64,7 @@ struct Single<'p> {
 }
 
 impl<'p> Single<'p> {
-    /// `None` for a plan that the texts are not made for.
+    /// Returns `None` for plans that the texts for one message do not cover.
     fn of(plans: &[&'p Plan<MessageBatches>]) -> Option<Self> {
         let [plan] = plans else { return None };
         let (contacts, responses) = (plan.rows.changed_contacts(plan.expected.head_seq).count(), plan.responses.len());
@@ -84,7 +85,7 @@ impl<'p> Single<'p> {
         })
     }
 
-    /// In the order of the text.
+    /// Binds the values in the order of the text.
     fn bound(&self) -> Result<Bound> {
         let plan = self.plan;
         let mut arguments = SqliteArguments::default();
@@ -139,7 +140,7 @@ fn many(plans: &[&Plan<MessageBatches>]) -> Result<Bound> {
     let is_whole = contacts != EMPTY || keys != EMPTY;
     if is_whole {
         bind(&mut arguments, [Cell::from(contacts)])?;
-        // The blob is bound once for each column of bytes.
+        // The same blob is bound once for each column of bytes.
         bind(&mut arguments, (0..4).map(|_| Cell::Bytes(&responses.0)))?;
         bind(&mut arguments, [Cell::from(keys)])?;
     }

@@ -1,10 +1,11 @@
-//! The statement that stores a batch of messages on PostgreSQL: the columns of its tables, and its text by what the batch changes.
+//! The statement that stores a batch of messages on PostgreSQL: the columns of its tables, and one text for each combination of optional
+//! parts.
 
 use std::sync::LazyLock;
 
 use crate::write::store::statement::{ClaimingStatement, Column, EVENTS, KEYS};
 
-/// New messages.
+/// The columns of new messages.
 pub const MESSAGES: &[Column] = &[
     ("account_id", "bigint"),
     ("id", "bigint"),
@@ -27,7 +28,7 @@ pub const MESSAGES: &[Column] = &[
     ("version", "bigint"),
 ];
 
-/// What a message changes in its conversation; the first two columns are the key.
+/// The columns that a new message changes in its conversation; the first two are the key.
 pub const CONVERSATIONS: &[Column] = &[
     ("account_id", "bigint"),
     ("id", "bigint"),
@@ -48,7 +49,7 @@ pub const CONVERSATIONS: &[Column] = &[
     ("version", "bigint"),
 ];
 
-/// What a message changes in its contact; the first two columns are the key.
+/// The columns that a new message changes in its contact; the first two are the key.
 pub const CONTACTS: &[Column] = &[
     ("account_id", "bigint"),
     ("id", "bigint"),
@@ -57,18 +58,19 @@ pub const CONTACTS: &[Column] = &[
     ("version", "bigint"),
 ];
 
-/// Selects the text: most batches change no contact and store no response, and every part costs time even when it is empty.
+/// Selects the text. Most batches change no contact and store no response, and every part costs time even without rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Whether contacts change.
     pub contacts: bool,
     /// Whether responses are stored.
     pub keys: bool,
-    /// Whether the claim is left out, for the test that shows what it protects from.
+    /// Whether the claim is left out, for the test that shows what it protects against.
     pub unlocked: bool,
 }
 
-/// The text of a shape. Its parameters are the columns of the counters, messages, events, conversations, contacts and responses, in this order.
+/// Returns the text of a shape. Its parameters are the columns of the counters, messages, events, conversations, contacts and responses, in
+/// this order.
 pub fn text(shape: Shape) -> &'static str {
     static TEXTS: LazyLock<[String; 8]> = LazyLock::new(|| {
         std::array::from_fn(|bits| {

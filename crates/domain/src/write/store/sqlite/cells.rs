@@ -1,4 +1,4 @@
-//! The values of rows on SQLite, each row in the order of its list of columns.
+//! The values of rows on SQLite. Each row follows the order of its list of columns.
 
 use std::borrow::Cow;
 
@@ -55,7 +55,7 @@ pub fn time(at: Option<Micros>) -> Cell<'static> {
 /// The expected and the new counters.
 pub type Counters<'a> = (&'a account_log::Model, &'a account_log::Model);
 
-/// In the order of [`COUNTERS`].
+/// Returns the values of counters in the order of [`COUNTERS`].
 pub fn counters((before, after): Counters) -> [Cell<'static>; COUNTERS.len()] {
     [
         number(before.account_id),
@@ -67,7 +67,7 @@ pub fn counters((before, after): Counters) -> [Cell<'static>; COUNTERS.len()] {
     ]
 }
 
-/// In the order of [`EVENTS`].
+/// Returns the values of an event in the order of [`EVENTS`].
 pub fn event(row: &Entry) -> [Cell<'_>; EVENTS.len()] {
     [
         number(row.account),
@@ -84,7 +84,7 @@ pub fn event(row: &Entry) -> [Cell<'_>; EVENTS.len()] {
     ]
 }
 
-/// In the order of [`KEYS`].
+/// Returns the values of a stored response in the order of [`KEYS`].
 pub fn key<'a>(row: &'a idempotency_key::Model, owner: &'a [u8; 16]) -> [Cell<'a>; KEYS.len()] {
     [
         number(row.account_id),
@@ -97,15 +97,15 @@ pub fn key<'a>(row: &'a idempotency_key::Model, owner: &'a [u8; 16]) -> [Cell<'a
     ]
 }
 
-/// No rows, as JSON.
+/// An empty list of rows, as JSON.
 pub const EMPTY: &str = "[]";
 
-/// The bytes of many rows, one after the other.
+/// The bytes of many rows, concatenated.
 #[derive(Debug, Default)]
 pub struct Blob(pub Vec<u8>);
 
 impl Blob {
-    /// Appends bytes, and returns where they start, counted from 1, and how many they are.
+    /// Appends bytes, and returns their position (counted from 1) and their length.
     fn put(&mut self, bytes: &[u8]) -> (usize, usize) {
         let start = self.0.len() + 1;
         self.0.extend_from_slice(bytes);
@@ -113,10 +113,10 @@ impl Blob {
     }
 }
 
-/// Rows as a JSON array of arrays. Bytes go to `blob`, and the row holds their position there.
+/// Encodes rows as a JSON array of arrays. Bytes are appended to `blob`, and the row contains their position and length.
 ///
 /// # Errors
-/// [`Error::Internal`] if a value cannot be encoded, which does not happen.
+/// [`Error::Internal`] if a value cannot be encoded, which does not occur.
 pub fn json<'a, const N: usize>(rows: impl Iterator<Item = [Cell<'a>; N]>, blob: &mut Blob) -> Result<String> {
     let mut out = vec![b'['];
     for row in rows {

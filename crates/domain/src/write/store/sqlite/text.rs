@@ -1,22 +1,23 @@
-//! The texts of statements on SQLite, made from lists of columns. Parameters have no numbers: sqlx counts them over all statements of a text, in
-//! the order in which they are written.
+//! The statement texts on SQLite, built from lists of columns. Parameters have no numbers: sqlx numbers them across all statements of a
+//! text, in the order in which they occur.
 
 use super::super::statement::{COUNTERS, Column};
 
-/// How an update finds its row and what it sets.
+/// Describes how an update finds its row and which columns it sets.
 #[derive(Clone, Copy, Debug)]
 pub struct Update {
     /// The table.
     pub table: &'static str,
-    /// All columns, the key first.
+    /// All columns, those of the key first.
     pub columns: &'static [Column],
-    /// How many columns, from the first, are the key.
+    /// The number of columns that form the key.
     pub key: usize,
-    /// The first column that is set, and all after it.
+    /// The index of the first column that is set; all later ones are set too.
     pub set_from: usize,
 }
 
-/// The columns between the key and the new counters are only expected: no other process can have moved them.
+/// The columns between the key and the new counters are the expected counters. The update does not check them, because no other process can
+/// have changed them.
 pub const ACCOUNT_LOGS: Update = Update {
     table: "account_logs",
     columns: COUNTERS,
@@ -28,21 +29,21 @@ fn names(columns: &[Column]) -> String {
     columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-/// An insert of a number of rows: a parameter for each value.
+/// Returns an insert of `rows` rows, with one parameter per value.
 pub fn insert(table: &str, columns: &[Column], rows: usize) -> String {
     let row = format!("({})", vec!["?"; columns.len()].join(", "));
     format!("INSERT INTO {table} ({}) VALUES {}", names(columns), vec![row; rows].join(", "))
 }
 
-/// An update of one row: a parameter for each value, those that are set before those of the key.
+/// Returns an update of one row, with one parameter per value: first those that are set, then those of the key.
 pub fn update_one(update: Update) -> String {
     let is = |columns: &[Column]| columns.iter().map(|(name, _)| format!("{name} = ?")).collect::<Vec<_>>();
     let (set, found) = (is(&update.columns[update.set_from..]), is(&update.columns[..update.key]));
     format!("UPDATE {} SET {} WHERE {}", update.table, set.join(", "), found.join(" AND "))
 }
 
-/// A column's value in a row. Bytes are given by their start in the blob and their length. Rows stay in SQLite's own form of JSON: if they were
-/// texts, SQLite would parse the whole row for each value.
+/// Returns the expression for a column's value in a row. Bytes are represented by their position in the blob and their length. Rows remain
+/// in SQLite's binary JSON format: if they were texts, SQLite would parse the whole row for each value.
 fn value(nth: usize, (_, kind): &Column) -> String {
     match *kind {
         "bytea" | "uuid" => format!("substr(?, t.value ->> '$[{nth}][0]', t.value ->> '$[{nth}][1]')"),
@@ -50,7 +51,7 @@ fn value(nth: usize, (_, kind): &Column) -> String {
     }
 }
 
-/// An insert of any number of rows: one parameter for all of them, after those for bytes.
+/// Returns an insert of any number of rows: one parameter for all of them, after the parameters for bytes.
 pub fn insert_many(table: &str, columns: &[Column]) -> String {
     let values: Vec<_> = columns.iter().enumerate().map(|(nth, column)| value(nth, column)).collect();
     format!(
@@ -60,7 +61,7 @@ pub fn insert_many(table: &str, columns: &[Column]) -> String {
     )
 }
 
-/// An update of any number of rows, which are one parameter.
+/// Returns an update of any number of rows, with one parameter for all of them.
 pub fn update_many(
     Update {
         table,

@@ -1,11 +1,11 @@
-//! The values of messages, conversations and contacts on SQLite, each row in the order of its list of columns.
+//! The values of messages, conversations and contacts on SQLite. Each row follows the order of its list of columns.
 
 use parley_storage::entity::{contact, conversation, message};
 
 use super::super::statement::{CONTACTS, CONVERSATIONS, MESSAGES};
 use crate::write::store::sqlite::cells::{Cell, maybe, number, time};
 
-/// In the order of [`MESSAGES`].
+/// Returns the values of a message in the order of [`MESSAGES`].
 pub fn message(row: &message::Model) -> [Cell<'_>; MESSAGES.len()] {
     [
         number(row.account_id),
@@ -30,7 +30,7 @@ pub fn message(row: &message::Model) -> [Cell<'_>; MESSAGES.len()] {
     ]
 }
 
-/// In the order of [`CONVERSATIONS`].
+/// Returns the values of a conversation in the order of [`CONVERSATIONS`].
 pub fn conversation(row: &conversation::Model) -> [Cell<'static>; CONVERSATIONS.len()] {
     [
         number(row.account_id),
@@ -53,7 +53,7 @@ pub fn conversation(row: &conversation::Model) -> [Cell<'static>; CONVERSATIONS.
     ]
 }
 
-/// In the order of [`CONTACTS`].
+/// Returns the values of a contact in the order of [`CONTACTS`].
 pub fn contact(row: &contact::Model) -> [Cell<'static>; CONTACTS.len()] {
     [
         number(row.account_id),

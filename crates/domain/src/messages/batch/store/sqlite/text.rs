@@ -1,4 +1,4 @@
-//! The texts that store messages on SQLite.
+//! The statement texts that store messages on SQLite.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use crate::write::store::{
     statement::{EVENTS, KEYS},
 };
 
-/// A conversation by its key.
+/// Updates a conversation by its key.
 pub const CONVERSATIONS_BY_KEY: Update = Update {
     table: "conversations",
     columns: CONVERSATIONS,
@@ -16,7 +16,7 @@ pub const CONVERSATIONS_BY_KEY: Update = Update {
     set_from: 2,
 };
 
-/// A contact by its key.
+/// Updates a contact by its key.
 pub const CONTACTS_BY_KEY: Update = Update {
     table: "contacts",
     columns: CONTACTS,
@@ -27,18 +27,18 @@ pub const CONTACTS_BY_KEY: Update = Update {
 /// The maximum number of events in a plan of one message that is bound value by value.
 pub const EVENTS_OF_ONE: usize = 4;
 
-/// What the plan of one message stores besides the message.
+/// The rows that a plan of one message stores besides the message.
 #[derive(Clone, Copy)]
 pub struct Shape {
-    /// How many events, from one to [`EVENTS_OF_ONE`].
+    /// The number of events, from one to [`EVENTS_OF_ONE`].
     pub events: usize,
     /// Whether its contact changes.
     pub contact: bool,
-    /// Whether the response is stored.
+    /// Whether a response is stored.
     pub key: bool,
 }
 
-/// The statements of a plan of one message: a parameter for each value.
+/// The statements for a plan of one message, with one parameter per value.
 pub fn single(shape: Shape) -> &'static str {
     static TEXTS: LazyLock<[String; EVENTS_OF_ONE * 4]> = LazyLock::new(|| {
         std::array::from_fn(|nth| {
@@ -52,8 +52,8 @@ pub fn single(shape: Shape) -> &'static str {
     &TEXTS[(shape.events - 1) * 4 + usize::from(shape.contact) + 2 * usize::from(shape.key)]
 }
 
-/// The statements of any plans: a parameter for each table's rows, after those for bytes. `is_whole` adds those for contacts and responses, which
-/// most batches do not need.
+/// The statements for any plans, with one parameter for the rows of each table, after the parameters for bytes. `is_whole` adds the
+/// statements for contacts and responses, which most batches do not need.
 pub fn many(is_whole: bool) -> &'static str {
     static TEXTS: LazyLock<[String; 2]> = LazyLock::new(|| {
         let always = [
