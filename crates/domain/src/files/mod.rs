@@ -92,7 +92,7 @@ pub struct Uploaded {
 }
 
 /// A file that is being read.
-#[allow(missing_debug_implementations)] // a stream has nothing to show
+#[allow(missing_debug_implementations)] // a stream has no useful debug output
 pub struct Opened {
     pub name: String,
     pub content_type: String,

@@ -44,8 +44,8 @@ use crate::{
 
 /// An inbox to create, or the new values of an existing inbox.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)] // the fields are those of the row
-#[allow(clippy::struct_excessive_bools)] // Chatwoot's switches
+#[allow(missing_docs)] // same fields as the row
+#[allow(clippy::struct_excessive_bools)] // settings of a Chatwoot inbox
 pub struct NewInbox {
     pub name: String,
     pub avatar_url: String,

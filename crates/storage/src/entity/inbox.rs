@@ -12,7 +12,7 @@ use crate::entity::kind::{ChannelType, SenderNameType};
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "inboxes")]
-#[allow(clippy::struct_excessive_bools)] // Chatwoot's switches
+#[allow(clippy::struct_excessive_bools)] // settings of a Chatwoot inbox
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: InboxId,
