@@ -1,4 +1,4 @@
-//! Attributes and labels, which contacts and conversations have alike: storing them, and telling what changed.
+//! Attributes and labels, which contacts and conversations have in common: how to store them and how to determine changes.
 
 use std::collections::HashSet;
 
@@ -8,17 +8,17 @@ use parley_types::{error::Result, id::AccountId};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::{Map, Value as Json};
 
-/// What to change in attributes.
+/// Changes to an attribute map.
 #[derive(Clone, Debug, Default)]
 pub struct AttributesPatch {
-    /// The whole new object.
+    /// Replaces the whole map. Applied before `keys`.
     pub replace: Option<Map<String, Json>>,
-    /// Single keys: their new value, or none to remove them.
+    /// Single keys with their new value; `None` removes the key.
     pub keys: Vec<(String, Option<Json>)>,
 }
 
 impl AttributesPatch {
-    /// Applies it to an object of attributes.
+    /// Applies the changes to an attribute map.
     pub(super) fn apply(self, json: &mut Json) {
         if let Some(replace) = self.replace {
             *json = Json::Object(replace);
@@ -34,7 +34,7 @@ impl AttributesPatch {
     }
 }
 
-/// One change per key.
+/// Returns one change per key that differs.
 pub(super) fn attribute_changes(field: &str, before: &Json, after: &Json) -> Vec<Change> {
     let empty = Map::new();
     let object = |json: &Json| json.as_object().cloned().unwrap_or_else(|| empty.clone());
@@ -48,10 +48,10 @@ pub(super) fn attribute_changes(field: &str, before: &Json, after: &Json) -> Vec
         .collect()
 }
 
-/// Replaces the labels of something.
+/// Replaces the labels of a contact or conversation.
 ///
 /// # Errors
-/// When the database fails.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub(super) async fn set_labels(db: &impl ConnectionTrait, account: AccountId, kind: SubjectKind, id: i64, names: &[String]) -> Result<()> {
     labeling::Entity::delete_many()
         .filter(labeling::Column::AccountId.eq(account))

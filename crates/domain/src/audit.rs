@@ -1,8 +1,8 @@
-//! Audit events: stored beside the calls that they are about, listed, and removed when they are too old or too many.
+//! Audit events: how they are stored, listed, and deleted when they are too old or too many.
 //!
-//! A call hands its event to a bounded queue and does not wait: it may have ended because its caller disconnected. One task stores what is
-//! queued, many events with one statement. An event that cannot be stored is counted and logged as an error; its line in the audit log stays
-//! either way. `docs/decisions/0007` says what a crash may lose.
+//! A call sends its event to a bounded queue and does not wait, because it might be ending after its client disconnected. One task stores
+//! the queued events, many with one statement. An event that cannot be stored is counted and logged as an error; its line in the audit log
+//! is written in any case. `docs/decisions/0007` describes what a crash can lose.
 
 use std::{
     net::IpAddr,
@@ -29,21 +29,21 @@ pub mod list;
 
 pub use parley_storage::entity::audit_event::Model as AuditRow;
 
-/// Events that may wait to be stored. Calls that administer are rare: a queue that is full means that the database is away.
+/// The capacity of the queue. Audited calls are rare, so a full queue means that the database is unavailable.
 const QUEUE: usize = 4096;
 
-/// Events that one statement stores.
+/// Maximum number of events per statement.
 const AT_ONCE: usize = 256;
 
-/// How often storing is tried before events are given up, and how long to wait in between.
+/// How often storing events is attempted, and how long to wait between attempts.
 const ATTEMPTS: u32 = 5;
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Rows that one statement removes.
+/// Maximum number of rows per DELETE statement.
 const REMOVED_AT_ONCE: u64 = 5_000;
 
-/// Refused calls without a token that are stored: one a second on average, and so many at once. They fill at most as much of the table as the
-/// refused calls of one account may.
+/// The burst of refused calls without a token that are stored, with one per second on average. Together they can occupy at most as much of
+/// the table as the refused calls of one account.
 const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
 
 /// Why an event was not stored.
@@ -73,22 +73,20 @@ impl Lost {
     }
 }
 
-/// An audited call, as it was answered.
+/// An audited call with its result.
 #[derive(Clone, Debug)]
 pub struct NewAuditEvent {
-    /// The account that it is about.
     pub account: Option<AccountId>,
-    /// Who called; none: nobody showed a token.
+    /// The caller; `None` if the call had no valid token.
     pub actor: Option<Actor>,
-    /// The token.
     pub token: Option<TokenId>,
-    /// `parley.v1.Service/Call`.
+    /// The method, as `parley.v1.Service/Method`.
     pub method: &'static str,
-    /// The field of the request that names the resource, and what it says.
+    /// The field of the request that names the resource, and its value.
     pub resource: Option<(&'static str, i64)>,
-    /// Where the call came from.
+    /// The address of the client.
     pub peer: Option<IpAddr>,
-    /// A number of `google.rpc.Code`.
+    /// The `google.rpc.Code` of the result.
     pub code: i32,
 }
 
@@ -114,22 +112,22 @@ impl NewAuditEvent {
     }
 }
 
-/// What the queue carries.
+/// The elements of the queue.
 #[derive(Debug)]
 enum Job {
     Store(Box<AuditRow>),
-    /// Answered once everything queued before it is stored or given up.
+    /// A request to reply when everything queued before it has been stored or has failed permanently.
     Flush(oneshot::Sender<()>),
 }
 
-/// Where calls hand in their events. Cheap to clone.
+/// Accepts audit events. Clones share the queue.
 #[derive(Clone, Debug)]
 pub struct AuditLog {
     queue: mpsc::Sender<Job>,
     strangers: Arc<DefaultDirectRateLimiter>,
 }
 
-/// What stores the events that are handed in; run it until the server stops.
+/// Stores the queued events. [`Self::run`] must be running until the server stops.
 #[derive(Debug)]
 pub struct AuditWriter {
     db: Database,
@@ -137,11 +135,11 @@ pub struct AuditWriter {
 }
 
 impl AuditLog {
-    /// A log, and what has to run for it.
+    /// Creates a log, and the writer that has to run for it.
     pub fn new(db: Database) -> (Self, AuditWriter) {
         let (sender, queue) = mpsc::channel(QUEUE);
         for reason in Lost::ALL {
-            // Shown from the start.
+            // Export each counter from the start, with the value 0.
             reason.count(0);
         }
         let strangers = Quota::per_second(NonZeroU32::MIN).allow_burst(STRANGERS_AT_ONCE);
@@ -152,7 +150,7 @@ impl AuditLog {
         (log, AuditWriter { db, queue })
     }
 
-    /// As [`Self::record`], for a refused call without a token. Anybody can make such calls, so a bounded number is stored; the others are
+    /// Like [`Self::record`], for a refused call without a valid token. Anyone can make such calls, so their rate is limited; the excess is
     /// counted as lost.
     pub fn record_stranger(&self, event: NewAuditEvent) {
         if self.strangers.check().is_ok() {
@@ -162,7 +160,7 @@ impl AuditLog {
         }
     }
 
-    /// Queues an event to be stored. Never waits: if the queue is full, the event is logged as lost.
+    /// Queues an event to be stored. Does not wait: if the queue is full, the event is lost, which is logged.
     pub fn record(&self, event: NewAuditEvent) {
         let row = event.row(Micros::now());
         if let Err(refused) = self.queue.try_send(Job::Store(Box::new(row))) {
@@ -176,10 +174,10 @@ impl AuditLog {
         }
     }
 
-    /// Waits until every event that was handed in before is stored or given up.
+    /// Waits until every event queued before has been stored or has failed permanently.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
-        // A writer that has ended has stored what there was.
+        // If the writer has ended, it has stored all events.
         if self.queue.send(Job::Flush(done)).await.is_ok() {
             let _ = flushed.await;
         }
@@ -187,7 +185,7 @@ impl AuditLog {
 }
 
 impl AuditWriter {
-    /// Stores events until `stop`, and then what is still queued. Calls that are answered after that are logged only.
+    /// Stores events until `stop` is cancelled, and then those that are still queued. Later events are only logged.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::with_capacity(AT_ONCE);
         loop {
@@ -228,7 +226,7 @@ impl AuditWriter {
             }
         }
         for done in waiting {
-            // The caller may have gone.
+            // The receiver is gone if the caller of `flush` was cancelled.
             let _ = done.send(());
         }
     }
@@ -257,19 +255,21 @@ fn lost(rows: &[AuditRow], lost: Lost, reason: &str) {
     }
 }
 
-/// What is kept of the audit events.
+/// How many audit events are retained, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
-    /// How long, whatever their number.
+    /// Maximum age, regardless of the number of events.
     pub age: Duration,
-    /// How many of one account, refused calls and others each for themselves: so a caller that is refused displaces no record of what was done.
+    /// Maximum number of events per account, counted separately for refused and other calls, so that refused calls cannot displace records
+    /// of successful ones.
     pub events: u64,
 }
 
-/// Removes events that are too old or too many; how many went. Only accounts with an event since `since` can have too many.
+/// Deletes events that are too old or too many, and returns their number. Checks the number only in accounts with an event since `since`,
+/// because no other account can have exceeded it.
 ///
 /// # Errors
-/// When the database fails.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub async fn trim(db: &Database, keep: Keep, now: Micros, since: Micros) -> Result<u64> {
     let mut removed = delete(db, audit_event::Column::OccurredAt.lt(now.minus(keep.age))).await?;
     let accounts: Vec<AccountId> = audit_event::Entity::find()
@@ -303,7 +303,7 @@ pub async fn trim(db: &Database, keep: Keep, now: Micros, since: Micros) -> Resu
     Ok(removed)
 }
 
-/// Deletes a bounded number of rows with each statement, so that none holds its locks for long.
+/// Deletes rows in statements of bounded size, so that none holds its locks for long.
 async fn delete(db: &Database, which: sea_orm::sea_query::SimpleExpr) -> Result<u64> {
     let mut removed = 0;
     loop {

@@ -1,9 +1,9 @@
-//! Cache keys of the lists that front ends hold: labels, inboxes and teams.
+//! Cache keys of the lists that front ends cache: labels, inboxes and teams.
 //!
-//! A key is derived from the rows of its list: how many there are, and the stamp of the row that changed last. Every write of an account has a
-//! later stamp than all writes before it ([`WriteSet::at`](crate::write::WriteSet)), so between two states of a
-//! list with the same last stamp rows were at most removed, and with the same number of rows none was. Nothing is stored for it, so all
-//! replicas and both databases agree, and a write of the list costs nothing more.
+//! A key consists of the number of rows of its list and the timestamp of the last changed row. Every write of an account has a later
+//! timestamp than all writes before it ([`WriteSet::at`](crate::write::WriteSet)). Therefore two states of a list with the same last
+//! timestamp can differ only by deleted rows, and if the number of rows is equal too, they are identical. Nothing is stored for a key, so
+//! all replicas and both databases agree, and writes to the lists cost nothing extra.
 
 use parley_storage::{
     Database,
@@ -21,15 +21,15 @@ use crate::auth::caller::Caller;
 /// The cache keys of an account's lists as one caller sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheKeys {
-    /// Of the labels.
+    /// The key of the labels.
     pub label: String,
-    /// Of the inboxes that the caller sees.
+    /// The key of the inboxes that the caller can see.
     pub inbox: String,
-    /// Of the teams, with whether the caller belongs to them.
+    /// The key of the teams. It also covers which of them the caller belongs to.
     pub team: String,
 }
 
-/// How many rows a list has, and the last of their stamps; 0 without rows.
+/// The number of rows of a list and their last timestamp, 0 if there are none.
 #[derive(Clone, Copy, Debug, Default)]
 struct Extent {
     rows: i64,
@@ -45,7 +45,8 @@ impl std::fmt::Display for Extent {
 /// Reads the cache keys of the account's lists as the caller sees them, with a fixed number of statements.
 ///
 /// # Errors
-/// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Suspended`].
+/// Returns [`parley_types::error::Error::NotMember`] or [`parley_types::error::Error::Suspended`] if the caller has no access to the
+/// account, and [`parley_types::error::Error::Database`] if a query fails.
 pub(crate) async fn read(db: &Database, caller: &Caller, account: AccountId) -> Result<CacheKeys> {
     let access = caller.access(account)?;
     let labels = label::Entity::find().filter(label::Column::AccountId.eq(account));
@@ -90,7 +91,7 @@ async fn extent<E: EntityTrait>(db: &Database, rows: Select<E>, id: E::Column, s
     })
 }
 
-/// Distinguishes sets of inboxes: which inboxes a caller sees may change without any of them changing.
+/// Distinguishes sets of inboxes: the set that a caller can see can change without a change of any inbox.
 fn fingerprint(inboxes: &[InboxId]) -> String {
     let mut ids: Vec<i64> = inboxes.iter().map(|id| id.0).collect();
     ids.sort_unstable();

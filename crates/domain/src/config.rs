@@ -1,10 +1,10 @@
-//! The settings of the domain.
+//! The configuration of the domain.
 
-/// The settings of the domain.
+/// The configuration of the domain.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Whether e-mails are sent.
+    /// Whether e-mails can be sent.
     pub mails: bool,
-    /// Searches that run at once; eight times as many may wait.
+    /// Maximum number of concurrent searches. Eight times as many can wait.
     pub concurrent_searches: usize,
 }

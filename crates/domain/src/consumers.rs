@@ -1,4 +1,4 @@
-//! Looking after durable consumers: who they are, how far they are, and where they go on.
+//! Administration of durable consumers: their state, their positions, and resetting them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,26 +22,25 @@ use crate::{
     },
 };
 
-/// A consumer beside the log that it reads.
+/// A consumer with the state of its log.
 #[derive(Clone, Debug)]
 pub struct Standing {
-    /// The consumer.
     pub consumer: Consumer,
-    /// How far the log reaches.
+    /// The earliest and the newest seq of the log.
     pub reach: Reach,
-    /// The marks of the events at its shards' positions.
+    /// The marks of the events at the positions of its shards.
     pub marks: HashMap<Seq, Mark>,
 }
 
 impl ResponseSubject for Standing {}
 
-/// Those of `marks` that a consumer's shards are at.
+/// Returns the marks at the positions of a consumer's shards.
 fn marks_of(consumer: &Consumer, marks: &HashMap<Seq, Mark>) -> HashMap<Seq, Mark> {
     let at = |shard: &consumer::Shard| Some((shard.seq, *marks.get(&shard.seq)?));
     consumer.shards.iter().filter_map(at).collect()
 }
 
-/// The durable consumers of accounts.
+/// Operations on durable consumers.
 #[derive(Clone, Debug)]
 pub struct Consumers {
     context: Arc<Context>,
@@ -54,10 +53,11 @@ impl Consumers {
         }
     }
 
-    /// One consumer.
+    /// Returns one consumer.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::NotFound`].
+    /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to the account, and
+    /// [`parley_types::error::Error::NotFound`] if there is no such consumer.
     pub async fn get(&self, caller: &Caller, account: AccountId, name: &str) -> Result<Standing> {
         caller.access(account)?;
         let consumer = consumer::one(self.context.db.read(), account, name).await?;
@@ -66,10 +66,10 @@ impl Consumers {
         Ok(Standing { consumer, reach, marks })
     }
 
-    /// Up to `limit` consumers whose names sort after `after`, by name.
+    /// Returns up to `limit` consumers whose names sort after `after`, by name.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`].
+    /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to the account.
     pub async fn list(&self, caller: &Caller, account: AccountId, after: &str, limit: u64) -> Result<Vec<Standing>> {
         caller.access(account)?;
         let found = consumer::list(self.context.db.read(), account, after, limit).await?;
@@ -87,8 +87,8 @@ impl Consumers {
     /// Moves a consumer to another position of the log.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Denied`] for agents; [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Cursor`]
-    /// for a position that the log does not have.
+    /// Returns [`parley_types::error::Error::Denied`] unless the caller is an administrator, [`parley_types::error::Error::NotFound`] if
+    /// there is no such consumer, and [`parley_types::error::Error::Cursor`] if the log does not have the position.
     pub async fn reset(&self, call: Call<Standing>, name: String, start: Start) -> Result<Answer<Standing>> {
         call.caller.administer(call.account)?;
         let reach = self.context.events.log.reach(call.account).await?;
@@ -111,7 +111,8 @@ impl Consumers {
     /// Deletes a consumer.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Denied`] for agents; [`parley_types::error::Error::NotFound`].
+    /// Returns [`parley_types::error::Error::Denied`] unless the caller is an administrator, and [`parley_types::error::Error::NotFound`]
+    /// if there is no such consumer.
     pub async fn delete(&self, call: Call<()>, name: String) -> Result<Answer<()>> {
         call.caller.administer(call.account)?;
         self.context

@@ -5,7 +5,7 @@ use parley_storage::{Database, outage::Outage};
 
 use crate::{audit::AuditLog, auth::tokens::Tokens, files::Files, messages::batch::MessageWriter};
 
-/// The dependencies that all types of the domain share: storage, the event log, the writer, tokens, files and the audit log.
+/// The dependencies that the types of the domain share: database, event log, writer, tokens, files and audit log.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The database. Types read from it directly and write through `writer`, except for rows outside of accounts.
@@ -18,7 +18,7 @@ pub struct Context {
     pub tokens: Tokens,
     /// Uploaded files.
     pub files: Files,
-    /// The queue of audit events.
+    /// The audit log.
     pub audit: AuditLog,
 }
 

@@ -21,11 +21,11 @@ use crate::{
     search::Search,
 };
 
-/// The types of the domain, one for each noun. Clones share the context.
+/// The types of the domain, one per resource. Clones share the context.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // each type has its own documentation
 pub struct Domain {
-    /// What all types share.
+    /// The dependencies that all types share.
     pub context: Arc<Context>,
     pub accounts: Accounts,
     pub agent_bots: AgentBots,

@@ -1,4 +1,4 @@
-//! The domain: operations and their rules, one type for each noun over a shared context. Independent of gRPC and JSON.
+//! The domain: operations and their rules, one type per resource over a shared context. Independent of gRPC and JSON.
 
 use parley_storage::{Database, entity::idempotency_key};
 use parley_types::{error::Result, time::Micros};
@@ -42,7 +42,7 @@ pub use parley_storage::outage::Outage;
 /// Deletes stored responses of requests that arrived before `before`. Returns the number of deleted rows.
 ///
 /// # Errors
-/// Fails if the database cannot execute the statement.
+/// Returns [`parley_types::error::Error::Database`] if the statement fails.
 pub async fn forget_keys(db: &Database, before: Micros) -> Result<u64> {
     let gone = idempotency_key::Entity::delete_many()
         .filter(idempotency_key::Column::CreatedAt.lt(before))

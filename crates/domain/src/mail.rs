@@ -1,4 +1,4 @@
-//! Sending mails by SMTP. Knows texts and addresses, and nothing of what they mean.
+//! Sends mails by SMTP. Independent of what the mails contain.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use lettre::{
 };
 use parley_types::error::{Error, Result};
 
-/// How long the server of mails may take for each answer.
+/// Timeout for each reply of the mail server.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where mails go.
+/// The mail server and the sender.
 #[derive(Clone)]
 pub struct Config {
-    /// `smtp://` or `smtps://` with user, password, host and port; `?tls=required` for STARTTLS. Empty: nowhere.
+    /// `smtp://` or `smtps://` with user, password, host and port; `?tls=required` for STARTTLS. Empty if no mails are sent.
     pub url: String,
-    /// Who sends them, such as `Parley <no-reply@example.org>`.
+    /// The sender, such as `Parley <no-reply@example.org>`.
     pub from: String,
 }
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The URL may hold a password.
+        // The URL can contain a password.
         f.debug_struct("Config").field("from", &self.from).finish_non_exhaustive()
     }
 }
 
-/// Sends mails. Cheap to clone.
+/// Sends mails. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
@@ -36,10 +36,10 @@ pub struct Mailer {
 }
 
 impl Mailer {
-    /// A sender of mails, which connects when there is one to send. None: there is no server to give them to.
+    /// Creates a mailer, which connects when it sends the first mail. Returns `None` if no mail server is configured.
     ///
     /// # Errors
-    /// When the URL or the sender's address cannot be read.
+    /// Returns an error if the URL or the sender's address is malformed.
     pub fn new(config: &Config) -> anyhow::Result<Option<Self>> {
         if config.url.is_empty() {
             return Ok(None);
@@ -51,10 +51,10 @@ impl Mailer {
         }))
     }
 
-    /// Connects to the server and says who we are, as before a mail, and leaves again.
+    /// Connects to the server and disconnects, to check the configuration.
     ///
     /// # Errors
-    /// A sentence, when the server cannot be reached or does not let us in.
+    /// Returns a message for the operator if the server cannot be reached or rejects the login.
     pub async fn greet(&self) -> Result<(), String> {
         match self.transport.test_connection().await {
             Ok(true) => Ok(()),
@@ -63,11 +63,11 @@ impl Mailer {
         }
     }
 
-    /// Hands a mail to the server.
+    /// Sends a mail.
     ///
     /// # Errors
-    /// [`Error::Precondition`] for what will never be taken: an address that is none, or a lasting refusal; [`Error::Unavailable`] for
-    /// what may be taken later.
+    /// Returns [`Error::Precondition`] if a retry cannot succeed, because the address is malformed or the server rejected the mail
+    /// permanently, and [`Error::Unavailable`] if a later retry could succeed.
     pub async fn send(&self, to: &str, subject: &str, body: String) -> Result<()> {
         let to: Mailbox = to.parse().map_err(|_| Error::Precondition("the address cannot be written to"))?;
         let mail = Message::builder()

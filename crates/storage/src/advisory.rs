@@ -1,7 +1,8 @@
-//! The advisory locks of PostgreSQL that replicas and commands take of each other. Any constants that nothing else uses.
+//! Keys of the PostgreSQL advisory locks that replicas and commands use to exclude each other. The numbers are arbitrary; nothing else uses
+//! them.
 
-/// Held while tables are migrated, and while a backup is restored into them.
+/// Held while migrations run, and while a backup is restored.
 pub const MIGRATION: i64 = 0x7061_726c_6579;
 
-/// Held while an empty database is filled, and while rows of a backup are loaded.
+/// Held while an empty database is bootstrapped, and while the rows of a backup are loaded.
 pub const BOOTSTRAP: i64 = 0x7061_726c_6578;

@@ -1,4 +1,4 @@
-//! Reaching the database: pools, the options that make an acknowledged write durable, the locks of start-up.
+//! Connects to the database: pools, the options that make an acknowledged write durable, and the locks taken at start-up.
 
 use std::{os::unix::fs::OpenOptionsExt as _, path::PathBuf, str::FromStr as _, sync::Arc, time::Duration};
 
@@ -15,53 +15,53 @@ use sqlx::{
 
 use super::{dialect::Dialect, outage::Outage, reach};
 
-/// Where the database is and how much of it to use.
+/// The database to connect to, and the limits on its use.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `sqlite://file.db` or `postgres://…`.
     pub url: String,
-    /// Whether a SQLite file that is missing is created, unless the URL has another mode.
+    /// Whether to create a missing SQLite file. A `mode` in the URL overrides this.
     pub create: bool,
-    /// Connections that may be held open, pools and those of [`Database::connect_alone`] together.
+    /// Maximum number of open connections, in the pools and from [`Database::connect_alone`] together.
     pub max_connections: u32,
-    /// How many will ask for a connection of their own.
+    /// How many of `max_connections` to reserve for [`Database::connect_alone`].
     pub alone: u32,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
-    /// How long to wait for what PostgreSQL is to do for one write.
+    /// How long PostgreSQL may take for one write; see [`Database::in_time`].
     pub write_timeout: Duration,
 }
 
-/// Why the database could not be opened. Each is a plain sentence with an exit code of its own.
+/// Why the database could not be opened. Each variant has a message for the operator and its own exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The address is no address of a database that Parley knows.
+    /// The URL has a scheme other than `sqlite` and `postgres`.
     #[error("database.url is neither sqlite://… nor postgres://…")]
     Url,
-    /// It cannot be reached or opened, with what to change.
+    /// The database cannot be reached or opened. The text says what to change.
     #[error("{0}")]
     Refused(String),
     /// The disk of the SQLite file is full.
     #[error("the disk has no room to open the database {0}: make room, or give it a larger volume")]
     NoRoom(String),
-    /// It stopped answering while it was opened.
+    /// The connection failed while the database was being opened.
     #[error("the database cannot be reached: {0}")]
     Unreachable(#[source] DbErr),
-    /// Another process has the SQLite file.
+    /// Another process has locked the SQLite file.
     #[error("another parley is using the SQLite file {0}: stop it, or use PostgreSQL for several processes")]
     Locked(String),
-    /// A newer Parley has migrated it, to tables that this one does not work on.
+    /// A newer version has migrated the database to a schema that this version does not support.
     #[error("the database is newer than this parley (it has seen the migration {0}): run the newer version")]
     Newer(String),
-    /// It lacks migrations, and this server is not to run them.
+    /// Migrations are missing, and this server is configured not to run them.
     #[error("the database is {0} migrations behind this parley: run `parley migrate`, or set database.migrate")]
     Behind(usize),
-    /// A migration failed; nothing of it was kept.
+    /// A migration failed and was rolled back.
     #[error("migrating the database failed: {0}")]
     Migration(#[source] DbErr),
 }
 
-/// An open database.
+/// An open database: a pool for writing and one for reading. Clones share the pools.
 #[derive(Clone, Debug)]
 pub struct Database {
     write: DatabaseConnection,
@@ -69,16 +69,16 @@ pub struct Database {
     connect_timeout: Duration,
     write_timeout: Option<Duration>,
     outage: Outage,
-    /// The lock beside a SQLite file: it goes with the handle, and the handle with the last clone of this.
+    /// The lock file of a SQLite database. The lock is released when the last clone of this value is dropped.
     _lock: Option<Arc<std::fs::File>>,
 }
 
-/// A connection that was not used for so long is tried before it is: a proxy or a restart may have ended it, and whoever writes
-/// after a quiet night should not be told to try again.
+/// A connection that was idle for this long is tested before it is used: a proxy or a restart of the database could have closed it, and the
+/// first write after a quiet period should not fail because of that.
 pub const IDLE: Duration = Duration::from_secs(1);
 
-/// After how long PostgreSQL gives up a session whose replica stands still or was cut off from it: what it has locked would hold up the
-/// others. No write here waits between two statements for longer than a few milliseconds.
+/// Settings with which PostgreSQL ends the session of a replica that hangs or is unreachable, because the session's locks would block the
+/// other replicas. A healthy write pauses for only a few milliseconds between two statements, so ten seconds do not affect it.
 const GONE: [(&str, &str); 5] = [
     ("idle_in_transaction_session_timeout", "10s"),
     ("tcp_keepalives_idle", "10s"),
@@ -87,15 +87,16 @@ const GONE: [(&str, &str); 5] = [
     ("tcp_user_timeout", "20s"),
 ];
 
-/// How long a connection that comes back to its pool may take to say that it is good. One whose other end died without a word says nothing:
-/// without this bound it would keep its place until the system gives it up, a quarter of an hour later.
+/// Bounds the test of a connection that returns to its pool. A connection whose peer died without closing it never replies; without this
+/// bound it would occupy its place in the pool until the kernel gives up after about 15 minutes.
 const BACK: Duration = Duration::from_secs(5);
 
 impl Database {
-    /// Opens the database. A SQLite file is locked for this process alone.
+    /// Opens the database. A SQLite file is locked for this process.
     ///
     /// # Errors
-    /// [`OpenError::Url`], [`OpenError::Refused`], [`OpenError::Unreachable`], [`OpenError::Locked`].
+    /// Returns [`OpenError::Url`] if the scheme is unknown, [`OpenError::Refused`] or [`OpenError::Unreachable`] if the connection fails,
+    /// [`OpenError::NoRoom`] if the disk is full, and [`OpenError::Locked`] if another process uses the SQLite file.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         if config.url.starts_with("sqlite:") {
             Self::open_sqlite(config).await
@@ -106,8 +107,8 @@ impl Database {
         }
     }
 
-    /// Half of the connections write, half read. Those that write plan each statement once: planning the writer's one
-    /// statement anew for each batch would cost more than running it, and PostgreSQL does so while batches are small.
+    /// Half of the pooled connections write and half read. The write connections use generic plans: while batches are small, PostgreSQL
+    /// would otherwise plan the writer's statement again for every batch, which costs more than executing it.
     async fn open_postgres(config: &Config) -> Result<Self, OpenError> {
         reach::postgres(&config.url, config.connect_timeout)
             .await
@@ -120,9 +121,9 @@ impl Database {
         write.map_sqlx_postgres_pool_opts(tried);
         let write = sea_orm::Database::connect(write).await.map_err(OpenError::Unreachable)?;
         let mut read = options(config, pooled.saturating_sub(writers).max(1));
-        // After a restart of the database a reader should not be told so: connections are tried before they are used. Trying
-        // each would cost a writer a round trip a batch, so those are tried after a pause; a writer who is told to try again has
-        // a request id for that.
+        // Test every read connection before use, so that a restart of the database causes no failed reads. On write connections that would
+        // cost one round trip per batch, so those are tested only after an idle period; a write that fails nevertheless can be retried with
+        // its `request_id`.
         read.test_before_acquire(true);
         read.map_sqlx_postgres_opts(|postgres| postgres.options(GONE));
         read.map_sqlx_postgres_pool_opts(tried);
@@ -137,10 +138,10 @@ impl Database {
         })
     }
 
-    /// Whether opening it with these settings would create a SQLite file. Nothing is created.
+    /// Returns whether [`Self::open`] with this configuration would create a SQLite file. Creates nothing.
     ///
     /// # Errors
-    /// [`OpenError::Refused`] for a file that can neither be used nor created.
+    /// Returns [`OpenError::Url`] if the URL is malformed, and [`OpenError::Refused`] if the file can neither be used nor created.
     pub fn would_create(config: &Config) -> Result<bool, OpenError> {
         if !config.url.starts_with("sqlite:") || is_in_memory(&config.url) {
             return Ok(false);
@@ -151,8 +152,8 @@ impl Database {
         Ok(creates && !file.exists())
     }
 
-    /// One connection writes, others read beside it (WAL). An advisory lock on a file beside the database keeps other
-    /// processes out, because two writers would each believe that they alone hand out sequence numbers.
+    /// One connection writes while others read (WAL). An advisory lock on a file next to the database excludes other processes: two writers
+    /// would assign the same sequence numbers.
     async fn open_sqlite(config: &Config) -> Result<Self, OpenError> {
         let parsed = SqliteConnectOptions::from_str(&config.url).map_err(|_| OpenError::Url)?;
         let in_memory = is_in_memory(&config.url);
@@ -197,30 +198,29 @@ impl Database {
         })
     }
 
-    /// Which database it is.
     pub fn backend(&self) -> DbBackend {
         self.write.get_database_backend()
     }
 
-    /// The SQL dialect that it speaks.
+    /// The SQL dialect of the database.
     pub fn dialect(&self) -> Dialect {
         Dialect::of(&self.write)
     }
 
-    /// Connections for reading.
+    /// The pool for reading.
     pub fn read(&self) -> &DatabaseConnection {
         &self.read
     }
 
-    /// Connections for writing. On SQLite there is one.
+    /// The pool for writing. On SQLite it has one connection.
     pub fn write(&self) -> &DatabaseConnection {
         &self.write
     }
 
-    /// A connection of its own to PostgreSQL, beside the pools and with the options of those that write.
+    /// Opens a PostgreSQL connection outside of the pools, with the options of the write pool.
     ///
     /// # Errors
-    /// When the database cannot be reached in time; always, on SQLite.
+    /// Returns a [`DbErr`] if the database cannot be reached within the connect timeout, and always on SQLite.
     pub async fn connect_alone(&self) -> Result<sqlx::PgConnection, DbErr> {
         if self.backend() != DbBackend::Postgres {
             return Err(DbErr::Conn(RuntimeErr::Internal("only PostgreSQL has such connections".to_owned())));
@@ -232,7 +232,7 @@ impl Database {
             .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
     }
 
-    /// The pools by name: connections in use, and idle ones.
+    /// For each pool: its name, and the number of connections in use and idle.
     pub fn connections(&self) -> [(&'static str, u64, u64); 2] {
         let count = |pool: &DatabaseConnection| {
             let (size, idle) = if self.backend() == DbBackend::Postgres {
@@ -249,12 +249,12 @@ impl Database {
         [("write", write_used, write_idle), ("read", read_used, read_idle)]
     }
 
-    /// Begins a transaction that writes. Whoever begins it commits it; dropped, it is rolled back.
+    /// Begins a write transaction, which is rolled back if it is dropped without a commit.
     ///
     /// # Errors
-    /// When the database cannot be reached.
+    /// Returns a [`DbErr`] if no connection is available.
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        // Immediate: a SQLite transaction that starts by reading cannot always turn into one that writes.
+        // BEGIN IMMEDIATE: a SQLite transaction that starts with a read cannot always be upgraded to a write transaction.
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..Default::default()
@@ -262,19 +262,19 @@ impl Database {
         self.write.begin_with_options(options).await
     }
 
-    /// Begins a transaction that writes to SQLite, by sqlx alone. As [`Self::begin`] otherwise.
+    /// Like [`Self::begin`] for SQLite, but returns a transaction of sqlx.
     ///
     /// # Errors
-    /// When there is no connection; always, on PostgreSQL.
+    /// Returns a [`DbErr`] if no connection is available, and always on PostgreSQL.
     pub async fn begin_sqlite(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, DbErr> {
         let begun = self.sqlite()?.begin_with("BEGIN IMMEDIATE").await;
         begun.map_err(|error| DbErr::Exec(RuntimeErr::SqlxError(error.into())))
     }
 
-    /// The connection of SQLite that writes.
+    /// The write pool of SQLite, for use with sqlx.
     ///
     /// # Errors
-    /// Always, on PostgreSQL.
+    /// Returns a [`DbErr`] on PostgreSQL.
     pub fn sqlite(&self) -> Result<&sqlx::SqlitePool, DbErr> {
         if self.backend() != DbBackend::Sqlite {
             return Err(DbErr::Conn(RuntimeErr::Internal("only SQLite has such a connection".to_owned())));
@@ -282,16 +282,16 @@ impl Database {
         Ok(self.write.get_sqlite_connection_pool())
     }
 
-    /// What a write asks of PostgreSQL, given up after `write_timeout`: a host that died without a word never answers, and whoever waited for
-    /// it would wait for good. A file is waited for as long as it takes. What was given up may still have been done.
+    /// Awaits the statements of a write, on PostgreSQL for at most `write_timeout`: a host that died without closing its connections never
+    /// replies. SQLite has no timeout. A write that timed out can still have been committed.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when it took too long; what was asked returns.
+    /// Returns [`Error::Unavailable`] after the timeout, and otherwise the error of `asked`.
     pub async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         within(self.write_timeout, asked).await
     }
 
-    /// The same for what goes on behind the doors, where nobody waits: four times as long.
+    /// Like [`Self::in_time`] with four times the timeout, for background work that no caller waits for.
     ///
     /// # Errors
     /// As [`Self::in_time`].
@@ -299,27 +299,27 @@ impl Database {
         within(self.write_timeout.map(|most| most * 4), asked).await
     }
 
-    /// Whether it is known to be away.
+    /// Whether the database is currently known to be unavailable.
     pub fn outage(&self) -> &Outage {
         &self.outage
     }
 
-    /// Asks the database for an answer over a connection of its own: pools whose connections are all busy do not count.
+    /// Checks that PostgreSQL replies, over a new connection, so that busy pools do not make the check fail.
     ///
     /// # Errors
-    /// When there is none; always, on SQLite.
+    /// Returns a [`DbErr`] if it does not reply, and always on SQLite.
     pub async fn probe(&self) -> Result<(), DbErr> {
         let mut connection = self.connect_alone().await?;
         let answered = sqlx::Connection::ping(&mut connection).await;
-        // The answer is what counts.
+        // Only the ping counts; an error of closing the connection is ignored.
         let _ = sqlx::Connection::close(connection).await;
         answered.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
     }
 
-    /// Asks the database for an answer.
+    /// Checks that the database replies, over a connection of the read pool.
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns a [`DbErr`] if it does not reply.
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.read
             .query_one_raw(self.dialect().unbound_statement("SELECT 1"))
@@ -327,10 +327,10 @@ impl Database {
             .map(drop)
     }
 
-    /// Closes the connections.
+    /// Closes both pools.
     ///
     /// # Errors
-    /// When one cannot be closed.
+    /// Returns a [`DbErr`] if a connection cannot be closed.
     pub async fn close(self) -> Result<(), DbErr> {
         self.read.close().await?;
         self.write.close().await
@@ -345,7 +345,7 @@ async fn within<T>(most: Option<Duration>, asked: impl Future<Output = Result<T,
     }))
 }
 
-/// Tries what comes back to a pool, within [`BACK`]. sqlx does so too, and waits for the answer for as long as it takes.
+/// Tests a connection that returns to its pool, within [`BACK`]. sqlx tests it too, but without a timeout.
 fn tried(pool: PgPoolOptions) -> PgPoolOptions {
     pool.after_release(|connection, _| {
         Box::pin(async move {
@@ -376,28 +376,29 @@ fn sqlite_options(config: &Config, connections: u32) -> ConnectOptions {
             .synchronous(SqliteSynchronous::Full)
             .locking_mode(SqliteLockingMode::Normal)
             .foreign_keys(true)
-            // SQLite's own thousand pages are two batches, and each checkpoint waits for the disk: 32 MiB of log instead.
+            // Two batches fill SQLite's default of 1,000 pages, and each checkpoint waits for the disk. Use 32 MiB of log instead.
             .pragma("wal_autocheckpoint", "8192")
-            // Batches touch rows all over the file; the 2 MB of SQLite's own cache hold none of it for long.
+            // Batches touch rows all over the file, and SQLite's default cache of 2 MB soon evicts them.
             .pragma("cache_size", "-16384")
             .busy_timeout(Duration::from_secs(5))
     });
     options
 }
 
-/// Whether no transaction is open on a connection that comes back. One that is not whole is closed, and what is open there rolled back.
+/// Returns whether a connection that returns to the pool has no open transaction. The pool closes it otherwise, which rolls the transaction
+/// back.
 ///
-/// When the disk is full SQLite rolls back by itself; sqlx cannot roll back again, and counts the transaction as open. The next one would be a
-/// savepoint inside of it, and what one of those took might never be committed.
+/// If the disk is full, SQLite rolls back by itself. sqlx then cannot roll back again and counts the transaction as still open, so the next
+/// transaction on this connection would be a savepoint inside it, and its writes might never be committed.
 async fn is_whole(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     if connection.is_in_transaction() {
-        // The answer comes after the rollback that dropping a transaction has asked for.
+        // Wait for the rollback that dropping a transaction has queued: the reply to a ping comes after it.
         connection.ping().await?;
     }
     Ok(!connection.is_in_transaction())
 }
 
-/// The file that a `sqlite:` URL names; none for a database in memory or on a server.
+/// Returns the file that a `sqlite:` URL names, or `None` for a database in memory or on a server.
 pub fn sqlite_file(url: &str) -> Option<PathBuf> {
     let rest = url.strip_prefix("sqlite:")?;
     let rest = rest.strip_prefix("//").unwrap_or(rest);
@@ -410,11 +411,11 @@ fn is_in_memory(url: &str) -> bool {
     url.contains(":memory:") || url.contains("mode=memory")
 }
 
-/// The mode of every file that holds data: its owner reads and writes it.
+/// The mode of every file that contains data: only its owner can read and write it.
 const PRIVATE: u32 = 0o600;
 
-/// Makes the database file if it is missing. `SQLite` would create it with the mode that the umask leaves, and gives its journal files
-/// the mode of the database file; an existing file keeps the mode that the operator gave it (`parley doctor` reports a wide one).
+/// Creates the database file if it is missing. `SQLite` would create it with the permissions that the umask leaves; its journal files have
+/// the mode of the database file. An existing file keeps the mode that the operator gave it (`parley doctor` reports permissive modes).
 async fn create_private(file: &std::path::Path) -> Result<(), OpenError> {
     let made = tokio::fs::OpenOptions::new()
         .create(true)
@@ -426,10 +427,10 @@ async fn create_private(file: &std::path::Path) -> Result<(), OpenError> {
         .map_err(|error| OpenError::Refused(format!("database.url: {} cannot be created: {error}", file.display())))
 }
 
-/// Takes the lock on `<file>.lock`, which holds while the handle lives.
+/// Locks `<file>.lock`. The lock is held until the returned handle is dropped.
 ///
 /// # Errors
-/// [`OpenError::Locked`] while another process holds it; [`OpenError::Unreachable`] when the file cannot be made.
+/// Returns [`OpenError::Locked`] while another process holds the lock, and [`OpenError::Refused`] if the lock file cannot be created.
 pub async fn lock_beside(file: &std::path::Path) -> Result<std::fs::File, OpenError> {
     let shown = file.display().to_string();
     let mut path = file.as_os_str().to_owned();

@@ -1,34 +1,34 @@
-//! What a database says of itself, for whoever has to find out what is wrong with it.
+//! Properties of a database, for diagnosis (`parley doctor`).
 
 use parley_types::time::Micros;
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::{Database, migrate::Standing};
 
-/// What a database says of itself.
+/// Properties of a database and its server.
 #[derive(Clone, Debug)]
 pub struct Examination {
-    /// Such as `PostgreSQL 15.8` or `SQLite 3.46.0`.
+    /// Product and version, such as `PostgreSQL 15.8` or `SQLite 3.46.0`.
     pub version: String,
-    /// The major number of PostgreSQL; none of SQLite.
+    /// The major version of PostgreSQL; `None` for SQLite.
     pub postgres_major: Option<i64>,
-    /// A standby, or a database that was set to be read only.
+    /// Whether the database rejects writes: a standby, or set to read-only.
     pub read_only: bool,
-    /// Whether tables may be made; a server that finds the database behind has to.
+    /// Whether the user can create tables, which a server needs if migrations are missing.
     pub may_create: bool,
-    /// Connections that it takes from all its clients; none of SQLite.
+    /// The maximum number of connections of all clients; `None` for SQLite.
     pub max_connections: Option<i64>,
-    /// By how many microseconds its clock is ahead of this machine's.
+    /// How many microseconds the database's clock is ahead of this machine's.
     pub clock_ahead: i64,
-    /// How its tables and this program go together.
+    /// Whether this version can run on the schema.
     pub standing: Standing,
 }
 
 impl Database {
-    /// Asks the database about itself. Changes nothing.
+    /// Reads the properties of the database. Changes nothing.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// Returns a [`DbErr`] if the query fails.
     pub async fn examine(&self) -> Result<Examination, DbErr> {
         let standing = self.standing().await?;
         let queries = self.dialect().server_queries();
@@ -50,10 +50,10 @@ impl Database {
         })
     }
 
-    /// What the database's own clock shows. SQLite has none but this machine's.
+    /// Reads the clock of the database server. Returns `None` for SQLite, which uses the clock of this machine.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// Returns a [`DbErr`] if the query fails.
     pub async fn clock(&self) -> Result<Option<Micros>, DbErr> {
         let shown = self.maybe_number(self.dialect().server_queries().clock).await?;
         Ok(shown.map(Micros))
@@ -70,7 +70,7 @@ impl Database {
             .try_get_by_index(0)
     }
 
-    /// The answer to a query that not every database has.
+    /// Runs a query that returns one number; returns `None` if the database has no such query.
     async fn maybe_number(&self, sql: Option<&str>) -> Result<Option<i64>, DbErr> {
         let Some(sql) = sql else { return Ok(None) };
         let rows = self.query(sql).await?;

@@ -1,4 +1,4 @@
-//! Rows that belong together, as a select over several tables returns them.
+//! Rows of several tables that are read together.
 
 use std::sync::Arc;
 
@@ -12,34 +12,31 @@ use crate::{
     present::present,
 };
 
-/// A note about a contact with who wrote it.
+/// A note about a contact, with its author.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {
-    /// The note.
     pub row: contact_note::Model,
-    /// Who wrote it last; none: no user did, or one that is no member any more.
+    /// The user who edited the note last. `None` if no user did, or if that user is no longer a member.
     pub author: Option<Arc<Agent>>,
 }
 
-/// A user as seen inside one account.
+/// A user as a member of one account.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agent {
-    /// The person.
     pub user: Arc<user::Model>,
-    /// What the person is in the account.
     pub membership: membership::Model,
-    /// When the person was last there, as far as that was known when this was read.
+    /// When the user was last seen, as of the read; `None` if never.
     pub seen_at: Option<Micros>,
 }
 
 impl Agent {
-    /// What others see: those who go offline with their connection do so a moment after they were last there.
+    /// The availability that others see. A member with `auto_offline` counts as offline shortly after it was last seen.
     pub fn availability(&self, now: Micros) -> Availability {
         shown(&self.membership, self.seen_at, now)
     }
 }
 
-/// As [`Agent::availability`], of whoever was last there at `seen_at`.
+/// Like [`Agent::availability`], for a member who was last seen at `seen_at`.
 pub fn shown(membership: &membership::Model, seen_at: Option<Micros>, now: Micros) -> Availability {
     if membership.auto_offline && !present(seen_at, now) {
         Availability::Offline
@@ -51,25 +48,22 @@ pub fn shown(membership: &membership::Model, seen_at: Option<Micros>, now: Micro
 /// An inbox with its channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inbox {
-    /// The inbox.
     pub row: inbox::Model,
-    /// Its channel.
     pub channel: api_channel::Model,
 }
 
-/// A contact with its labels.
+/// A contact with its labels and presence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contact {
-    /// The contact.
     pub row: contact::Model,
-    /// Names of the labels, in the order given.
+    /// The names of the labels, in the order in which they were set.
     pub labels: Vec<String>,
-    /// When the person was last there, as far as that was known when this was read.
+    /// When the contact was last seen, as of the read; `None` if never.
     pub seen_at: Option<Micros>,
 }
 
 impl Contact {
-    /// Whether the person is there.
+    /// Whether the contact is online.
     pub fn online(&self, now: Micros) -> bool {
         present(self.seen_at, now)
     }
@@ -78,95 +72,77 @@ impl Contact {
 /// A session with its inbox.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
-    /// The session.
     pub row: contact_inbox::Model,
-    /// Its inbox.
     pub inbox: Arc<Inbox>,
 }
 
-/// A session with its contact: what a contact's own program is told.
+/// A session with its inbox and contact, as the client API returns it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Client {
-    /// Its inbox.
     pub inbox: Arc<Inbox>,
-    /// The session.
     pub row: contact_inbox::Model,
-    /// Its contact.
     pub contact: Arc<Contact>,
 }
 
-/// A contact with its sessions.
+/// A contact with its newest sessions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContactSessions {
-    /// The contact.
     pub contact: Contact,
-    /// Its sessions, oldest first.
+    /// The newest sessions, oldest first.
     pub sessions: Vec<Session>,
-    /// Whether it has older sessions, which were not read.
+    /// Whether the contact has older sessions, which were not read.
     pub more_sessions: bool,
 }
 
 impl ContactSessions {
-    /// Leaves out the sessions in other inboxes.
+    /// Removes the sessions in other inboxes.
     pub fn keep_sessions_of(&mut self, inboxes: &[InboxId]) {
         self.sessions.retain(|session| inboxes.contains(&session.row.inbox_id));
     }
 }
 
-/// Who wrote a message.
+/// The sender of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sender {
-    /// The contact.
     Contact(Arc<Contact>),
-    /// A user.
     User(Arc<user::Model>),
-    /// A bot.
     AgentBot(Arc<agent_bot::Model>),
 }
 
 /// A message with its sender and attachments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// The message.
     pub row: message::Model,
-    /// Who wrote it.
+    /// The sender; `None` if the message has none, or if its sender was deleted.
     pub sender: Option<Sender>,
-    /// What is attached.
     pub attachments: Vec<attachment::Model>,
-    /// What the creator sent as `echo_id`; in the answer to the creation and its event only.
+    /// The `echo_id` that the creator sent. It is present only in the response to the creation and in its event.
     pub echo_id: Option<String>,
 }
 
-/// A conversation with what stands around it.
+/// A conversation with its related rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conversation {
-    /// The conversation.
     pub row: conversation::Model,
-    /// The account.
     pub account: Arc<account::Model>,
-    /// The inbox.
     pub inbox: Arc<Inbox>,
-    /// The person.
     pub contact: Arc<Contact>,
-    /// The session.
     pub session: Arc<contact_inbox::Model>,
-    /// The user it is assigned to, while a member of the account.
+    /// The assignee, if it is still a member of the account.
     pub assignee: Option<Arc<Agent>>,
-    /// The team that works on it.
     pub team: Option<Arc<team::Model>>,
-    /// Names of the labels, in the order given.
+    /// The names of the labels, in the order in which they were set.
     pub labels: Arc<Vec<String>>,
-    /// The newest message that is neither private nor an activity line.
+    /// The newest message that is neither private nor an activity message.
     pub last_public: Option<Arc<Message>>,
 }
 
-/// A conversation with its newest messages, as lists show it.
+/// A conversation with its newest messages, as lists return it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConversationSummary {
-    /// The conversation.
     pub conversation: Conversation,
-    /// The newest message of any kind.
+    /// The newest message of any type.
     pub last: Option<Message>,
-    /// The newest message that is no activity line.
+    /// The newest message that is not an activity message.
     pub last_non_activity: Option<Message>,
 }

@@ -1,4 +1,4 @@
-//! The rows: how the database is reached, its tables and their migrations. No rules.
+//! The database: connections, tables, migrations and queries that load related rows. It contains no rules.
 
 pub mod advisory;
 pub mod connect;

@@ -1,4 +1,4 @@
-//! Bringing tables up to this program, and which programs work on which tables.
+//! Migrates the schema, and determines which versions of Parley can run on which schema.
 
 use std::time::Duration;
 
@@ -10,51 +10,54 @@ use super::{
     migration::{FLOOR, Migrator},
 };
 
-/// How often a replica that waits for another's migrations asks.
+/// How often a replica that waits for another replica's migrations polls the lock.
 const LOCK_RETRY: Duration = Duration::from_millis(100);
 
-/// Where the migrations that were run are listed; the library's.
+/// The library's table of completed migrations.
 const SEEN: &str = "seaql_migrations";
 
-/// Where the oldest program that works on the tables is named.
+/// The table that names the oldest version which can run on the schema.
 const SCHEMA_FLOOR: &str = "schema_floor";
 
-/// How a database and this program go together.
+/// Whether this version can run on the schema of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The tables are those of this program.
+    /// The schema is that of this version.
     Same,
-    /// They lack so many migrations.
+    /// This number of migrations is missing.
     Behind(usize),
-    /// A newer program migrated them, so that this one works on them: it has run this migration, among others.
+    /// A newer version has migrated the database, and this version can run on the schema. Contains one of the unknown migrations.
     Newer(String),
-    /// A newer program migrated them, and this one does not work on them.
+    /// A newer version has migrated the database, and this version cannot run on the schema. Contains one of the unknown migrations.
     TooNew(String),
 }
 
-/// Migrations of another order than this program's.
+/// A gap in the migrations of a database: they were not run in this version's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// A migration that is missing.
+    /// The missing migration.
     pub lacks: String,
-    /// One that this program runs after it, and that is there.
+    /// A later migration that was run.
     pub has: String,
 }
 
 impl Database {
-    /// Brings the tables up to this version, alone among all replicas. Tables of a newer one that this one works on are left as they are.
+    /// Migrates the schema to this version, while holding the migration lock. A newer schema that this version can run on is left
+    /// unchanged.
     ///
     /// # Errors
-    /// [`OpenError::Newer`] and nothing was touched; [`OpenError::Migration`]; [`OpenError::Unreachable`].
+    /// Returns [`OpenError::Newer`] if this version cannot run on the schema, in which case nothing was changed, [`OpenError::Migration`]
+    /// if a migration fails, and [`OpenError::Unreachable`] if the connection fails.
     pub async fn migrate(&self) -> Result<(), OpenError> {
         if !self.dialect().is_shared() {
             return self.migrate_locked().await;
         }
-        // An advisory lock belongs to its connection, so it needs one of its own.
+        // A session-level advisory lock belongs to a connection, so acquire one for it.
         let pool = self.write().get_postgres_connection_pool();
         let unreachable = |error: sqlx::Error| OpenError::Unreachable(DbErr::Custom(error.to_string()));
         let mut connection = pool.acquire().await.map_err(unreachable)?;
-        // Asked for again and again: an index that is built beside writes waits for the statements of all others, also for one that waits.
+        // Poll instead of blocking: CREATE INDEX CONCURRENTLY waits for all running statements, and would deadlock with one that waits for
+        // this lock.
         let lock = || sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)").bind(advisory::MIGRATION);
         while !lock().fetch_one(&mut *connection).await.map_err(unreachable)? {
             tokio::time::sleep(LOCK_RETRY).await;
@@ -68,10 +71,11 @@ impl Database {
         unlocked.map(drop).map_err(unreachable)
     }
 
-    /// Makes sure that this version works on the tables, and changes nothing.
+    /// Checks that this version can run on the schema. Changes nothing.
     ///
     /// # Errors
-    /// [`OpenError::Behind`]; [`OpenError::Newer`]; [`OpenError::Unreachable`].
+    /// Returns [`OpenError::Behind`] if migrations are missing, [`OpenError::Newer`] if this version cannot run on a newer schema, and
+    /// [`OpenError::Unreachable`] if a query fails.
     pub async fn is_migrated(&self) -> Result<(), OpenError> {
         match self.standing().await.map_err(OpenError::Unreachable)? {
             Standing::Same => Ok(()),
@@ -80,14 +84,14 @@ impl Database {
         }
     }
 
-    /// The first of these migrations that this program does not know.
+    /// Returns the first of these migrations that this version does not know.
     pub fn unknown_migration(migrations: &[String]) -> Option<String> {
         let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
         migrations.iter().find(|name| !known.contains(name)).cloned()
     }
 
-    /// The first gap in the migrations of a database: one that it lacks, before one that it has. This program runs them in order, so none of its
-    /// own line has a gap.
+    /// Returns the first gap in the migrations of a database: a missing migration before one that was run. Migrations run in order, so a
+    /// database that only released versions migrated has no gap.
     pub fn gap(migrations: &[String]) -> Option<Gap> {
         let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
         let lacks = known.iter().position(|name| !migrations.contains(name))?;
@@ -98,11 +102,12 @@ impl Database {
         })
     }
 
-    /// Brings the tables to those of a database with exactly these migrations, which are the first ones of this program. The caller holds
+    /// Migrates the schema to exactly these migrations, which must be the first ones of this version. The caller holds
     /// [`advisory::MIGRATION`].
     ///
     /// # Errors
-    /// [`OpenError::Migration`]; [`OpenError::Newer`] when the database has another migration.
+    /// Returns [`OpenError::Migration`] if a migration fails, and [`OpenError::Newer`] if the database has a migration that is not in the
+    /// list.
     pub async fn migrate_to(&self, migrations: &[String]) -> Result<(), OpenError> {
         let sql = "SELECT version FROM seaql_migrations ORDER BY version";
         let seen = self.texts(SEEN, sql).await.map_err(OpenError::Migration)?;
@@ -123,7 +128,7 @@ impl Database {
         }
     }
 
-    /// The same, where the caller holds [`advisory::MIGRATION`], or a file that nobody else has.
+    /// Like [`Self::migrate`], for a caller that holds [`advisory::MIGRATION`] or has exclusive access to the file.
     ///
     /// # Errors
     /// As [`Database::migrate`].
@@ -133,7 +138,7 @@ impl Database {
             newer => return serve_on(newer),
         }
         let manager = SchemaManager::new(self.write());
-        // Before anything is taken away: a program that needs it must not start from here on.
+        // Raise the floor before a migration removes anything, so that a version that needs it cannot start any more.
         if manager.has_table(SCHEMA_FLOOR).await.map_err(OpenError::Migration)? {
             self.raise_floor().await.map_err(OpenError::Migration)?;
         }
@@ -148,10 +153,10 @@ impl Database {
         self.write().execute_raw(statement).await.map(drop)
     }
 
-    /// How the tables and this program go together. Changes nothing.
+    /// Determines whether this version can run on the schema. Changes nothing.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// Returns a [`DbErr`] if the query fails.
     pub async fn standing(&self) -> Result<Standing, DbErr> {
         let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
         let seen = self
@@ -161,7 +166,7 @@ impl Database {
         let Some(newer) = seen.into_iter().find(|name| !known.contains(name)) else {
             return Ok(if behind == 0 { Standing::Same } else { Standing::Behind(behind) });
         };
-        // Names begin with day and number, so they sort as they are run.
+        // The names begin with date and number, so their order is the order of the migrations.
         let floor = self.texts(SCHEMA_FLOOR, "SELECT migration FROM schema_floor").await?;
         let reached = |floor: &String| known.last().is_some_and(|newest| newest >= floor);
         Ok(if behind == 0 && floor.first().is_some_and(reached) {
@@ -171,7 +176,7 @@ impl Database {
         })
     }
 
-    /// The first column of a table that may not be there yet.
+    /// Reads the first column of a table. Returns no rows if the table does not exist.
     async fn texts(&self, table: &str, sql: &str) -> Result<Vec<String>, DbErr> {
         if !SchemaManager::new(self.write()).has_table(table).await? {
             return Ok(Vec::new());
@@ -181,7 +186,7 @@ impl Database {
     }
 }
 
-/// Whether to start on tables that are not this program's own.
+/// Decides whether to start on a schema that is not the one of this version.
 fn serve_on(standing: Standing) -> Result<(), OpenError> {
     match standing {
         Standing::Same | Standing::Behind(_) => Ok(()),
@@ -211,8 +216,8 @@ mod tests {
         assert!(names.iter().any(|name| name == FLOOR), "{FLOOR}");
     }
 
-    /// Databases and backups have the first migrations of this list. One that sorts before another would never be their next, and backups from
-    /// before it would have a gap.
+    /// The migrations of every database and backup are a prefix of this list. A new migration that sorted before another would never run on
+    /// an existing database, and backups made before it would have a gap.
     #[test]
     fn a_new_migration_sorts_last() {
         let known = include_str!("migration/order.txt");
@@ -247,7 +252,7 @@ mod tests {
                 has: names[4].clone()
             })
         );
-        // As many as this program has first, and others.
+        // As many migrations as this version knows, but not the same.
         forked.truncate(5);
         assert!(Database::gap(&forked).is_some());
         assert_eq!(Database::unknown_migration(&forked), None);

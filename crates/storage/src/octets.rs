@@ -1,4 +1,4 @@
-//! How many bytes rows hold, as SQL, so that the database says how many of them fit into an answer before they are read.
+//! SQL for the size of rows in bytes, so that the database can determine how many fit into a response before they are read.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,11 @@ use crate::{
     entity::{contact, message},
 };
 
-/// Bytes of the stored texts and attribute maps of one page of a list; the first row may have more.
+/// Maximum size of the texts and attribute maps of one page of a list, in bytes. A single larger row is returned nevertheless.
 pub const PAGE_BYTES: i64 = 2 * 1024 * 1024;
 
-/// Bytes of the texts and attribute maps of a row of `E`, which the statement calls `table`. 0 for an entity without any.
+/// SQL for the size of the texts and attribute maps of a row of `E` in bytes, in a statement that names its table `table`. `0` if the
+/// entity has no such columns.
 pub fn octets<E: EntityTrait>(dialect: Dialect, table: &str) -> String {
     let length = |column: E::Column| {
         let quoted = format!("\"{table}\".\"{}\"", column.as_str());
@@ -37,7 +38,7 @@ pub fn octets<E: EntityTrait>(dialect: Dialect, table: &str) -> String {
     }
 }
 
-/// Bytes that are read with a row of `conversations`, as SQL: its contact, and its newest messages.
+/// SQL for the size of what is read together with a row of `conversations`, in bytes: its contact and its newest messages.
 pub fn around_conversation(dialect: Dialect) -> String {
     format!(
         "COALESCE((SELECT {} FROM contacts WHERE contacts.id = conversations.contact_id), 0) + COALESCE((SELECT SUM({}) FROM messages WHERE \
@@ -48,11 +49,11 @@ pub fn around_conversation(dialect: Dialect) -> String {
     )
 }
 
-/// How many of the rows with these ids, from the first on, fit into the bytes of a page; one at least. `select` finds rows by their key, and
-/// `around` is how many bytes are read with each row, as SQL.
+/// Returns how many of the rows with these ids, from the first on, fit into [`PAGE_BYTES`], but at least one. `select` finds rows by their
+/// key; `around` is SQL for the bytes that are read with each row.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub async fn fitting<E: EntityTrait>(
     db: &impl ConnectionTrait,
     select: Select<E>,

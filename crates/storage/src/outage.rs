@@ -1,8 +1,8 @@
-//! Whether the database is known to be away. Then calls are refused at once instead of each waiting for a connection.
+//! Whether the database is known to be unavailable. During an outage, calls are rejected immediately instead of waiting for a connection.
 
 use tokio::sync::watch;
 
-/// What the readiness check knows of the database, for everybody who would wait for it. Cheap to clone.
+/// The result of the readiness check, shared with everything that would otherwise wait for the database. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct Outage(watch::Sender<bool>);
 
@@ -13,19 +13,19 @@ impl Default for Outage {
 }
 
 impl Outage {
-    /// Notes whether the database is away, and returns whether that is news.
+    /// Records whether the database is unavailable, and returns whether that is a change.
     pub fn set(&self, is_away: bool) -> bool {
         self.0.send_if_modified(|known| std::mem::replace(known, is_away) != is_away)
     }
 
-    /// Whether it is away.
+    /// Whether the database is known to be unavailable.
     pub fn is_known(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Waits until it is away. Cancel safe.
+    /// Waits until the database is known to be unavailable. Cancel safe.
     pub async fn begins(&self) {
-        // The sender lives as long as this.
+        // Fails only if the sender is dropped, and `self` holds it.
         let _ = self.0.subscribe().wait_for(|is_away| *is_away).await;
     }
 }

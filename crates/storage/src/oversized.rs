@@ -1,5 +1,5 @@
-//! Rows that were stored before the limits of their fields and exceed them. They are sent without those fields, so an operator wants to know
-//! which they are; nothing here changes them.
+//! Finds rows that were stored before the limits of their fields existed and exceed them. Those fields are left out of responses, so the
+//! operator needs a list of the rows. Nothing here changes them.
 
 use parley_types::{
     attribute_limits::{AttributeSize, BYTES, KEYS, LEVELS},
@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::Database;
 
-/// The columns that hold attribute maps, and whether their rows belong to an account.
+/// The columns that contain attribute maps, and whether their rows belong to an account.
 const MAPS: [(&str, &str, bool); 15] = [
     ("accounts", "features", false),
     ("accounts", "limits", false),
@@ -29,37 +29,35 @@ const MAPS: [(&str, &str, bool); 15] = [
     ("attachments", "meta", true),
 ];
 
-/// The columns with times that callers choose, and the account of their rows; 0: none.
+/// The columns with times that callers choose, and the column with their account; `0` if they have none.
 const TIMES: [(&str, &str, &str); 2] = [("conversations", "snoozed_until", "account_id"), ("tokens", "expires_at", "0")];
 
-/// Candidates of one column that are read. Most are none: any map with many braces or colons is one.
+/// Maximum number of candidates read per column. Most are false positives: every map with many braces or colons is a candidate.
 const CANDIDATES: usize = 1000;
 
-/// Rows of one column that are named.
+/// Maximum number of rows listed per column.
 const NAMED: usize = 10;
 
-/// Bytes of an event that clients receive; a larger one was stored before events were bounded.
+/// Maximum size of an event that is sent to clients, in bytes. Larger events were stored before their size was limited.
 const EVENT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
-/// Rows of one column beyond its limits.
+/// The rows of one column that exceed its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oversized {
-    /// The table.
     pub table: &'static str,
-    /// The column.
     pub column: &'static str,
     /// Up to ten rows, each as `ID` or `ID of account ACCOUNT`.
     pub rows: Vec<String>,
-    /// Whether there may be more.
+    /// Whether there are possibly more rows.
     pub more: bool,
 }
 
 impl Database {
-    /// The rows beyond the limits. Looks at every row of the tables that hold attributes, so it may take long in a large database; what is read
-    /// of it is bounded.
+    /// Returns the rows that exceed the limits. The query scans all tables with attributes, so it can take long in a large database; the
+    /// amount of data that it reads into memory is bounded.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns a [`DbErr`] if the query fails.
     pub async fn oversized(&self) -> Result<Vec<Oversized>, DbErr> {
         let mut found = Vec::new();
         for (table, column, of_account) in MAPS {
@@ -77,10 +75,11 @@ impl Database {
         Ok(found)
     }
 
-    /// The rows with a time that clients cannot render, stored before times were limited. They are sent with the nearest time that clients can.
+    /// Returns the rows with a time outside the range that clients can represent, stored before times were validated. Responses contain the
+    /// nearest representable time instead.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns a [`DbErr`] if the query fails.
     pub async fn times_out_of_range(&self) -> Result<Vec<Oversized>, DbErr> {
         let mut found = Vec::new();
         for (table, column, account) in TIMES {
@@ -106,7 +105,7 @@ impl Database {
         let without = |of: &str| format!("length({text}) - length({of})");
         let braces = without(&format!("replace(replace({text}, '{{', ''), '[', '')"));
         let colons = without(&format!("replace({text}, ':', '')"));
-        // A map whose bytes alone are too many is not read.
+        // A map that exceeds the size limit needs no further check, so its text is not read.
         let sql = format!(
             "SELECT id, CAST({account} AS BIGINT) AS account_id, CASE WHEN octet_length({text}) <= {BYTES} THEN {text} END AS map FROM {table} \
              WHERE octet_length({text}) > {BYTES} OR {braces} > {LEVELS} OR {colons} > {KEYS} LIMIT {CANDIDATES}"

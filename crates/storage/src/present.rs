@@ -1,4 +1,4 @@
-//! Who is there: within how long, and when each was last seen.
+//! Presence: when users and contacts were last seen, and who counts as online.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -7,18 +7,18 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
 use crate::entity::{kind::PresenceKind, presence};
 
-/// How long somebody counts as there after a sign of life; Chatwoot's window.
+/// How long a user or contact counts as online after it was last seen; the same as in Chatwoot.
 pub const WINDOW: Duration = Duration::from_secs(20);
 
-/// Whether who was seen at this time counts as there.
+/// Whether a user or contact that was last seen at `seen_at` counts as online.
 pub fn present(seen_at: Option<Micros>, now: Micros) -> bool {
     seen_at.is_some_and(|at| at > now.minus(WINDOW))
 }
 
-/// When each of these was last there, those who were at all.
+/// Returns when each of these users or contacts was last seen. Those never seen are absent.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub async fn seen(
     db: &impl ConnectionTrait,
     account: AccountId,

@@ -1,16 +1,17 @@
-//! Why a database cannot be opened, in one sentence that says what to change.
+//! Explains why a database cannot be opened, in one sentence that says what to change.
 //!
-//! A pool retries until its timeout and reports that alone, so PostgreSQL is connected to once before there is a pool.
+//! A pool retries until its timeout and then reports only the timeout. Therefore one connection to PostgreSQL is tried before the pool is
+//! created.
 
 use std::{io::ErrorKind, path::Path, str::FromStr as _, time::Duration};
 
 use rustix::fs::Access;
 use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
 
-/// What the server of a `postgres:` URL answers to one connection.
+/// Connects once to the server of a `postgres:` URL.
 ///
 /// # Errors
-/// The sentence.
+/// Returns a message for the operator if the connection fails.
 pub(super) async fn postgres(url: &str, patience: Duration) -> Result<(), String> {
     let options = PgConnectOptions::from_str(url).map_err(|error| format!("database.url cannot be read: {error}"))?;
     let at = format!("{}:{}", options.get_host(), options.get_port());
@@ -48,21 +49,21 @@ fn refusal(at: &str, error: &sqlx::Error) -> String {
     }
 }
 
-/// The `mode` of a `sqlite:` URL, if it names one.
+/// The `mode` of a `sqlite:` URL, if it has one.
 fn mode(url: &str) -> Option<&str> {
     let (_, query) = url.split_once('?')?;
     query.split('&').find_map(|pair| pair.strip_prefix("mode="))
 }
 
-/// Whether a missing SQLite file may be created, by its URL: unless the URL asks for one that exists.
+/// Whether a missing SQLite file may be created. The URL can require an existing file.
 pub(super) fn creates(url: &str) -> bool {
     mode(url).is_none_or(|mode| mode == "rwc")
 }
 
-/// Whether a SQLite file can be used, or created.
+/// Checks that a SQLite file can be used or created.
 ///
 /// # Errors
-/// The sentence.
+/// Returns a message for the operator if it cannot.
 pub(super) fn sqlite(url: &str, file: &Path, creates: bool) -> Result<(), String> {
     let shown = file.display();
     if mode(url) == Some("ro") {
@@ -92,7 +93,7 @@ pub(super) fn sqlite(url: &str, file: &Path, creates: bool) -> Result<(), String
     }
 }
 
-/// What opening the SQLite file itself failed with.
+/// Explains why SQLite failed to open the file.
 pub(super) fn sqlite_refusal(file: &Path, error: &sea_orm::DbErr) -> String {
     let text = error.to_string();
     let shown = file.display();

@@ -1,4 +1,4 @@
-//! Listing audit events.
+//! Lists of audit events.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     page::{self, Page, PageRequest, Sort},
 };
 
-/// The stored audit events.
+/// Operations on stored audit events.
 #[derive(Clone, Debug)]
 pub struct AuditEvents {
     context: Arc<Context>,
@@ -35,8 +35,8 @@ impl AuditEvents {
     /// `count` is set.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Denied`] for everyone but administrators of the account and the operator. Only the operator lists events
-    /// outside of accounts, or events of all accounts.
+    /// Returns [`parley_types::error::Error::Denied`] unless the caller is an administrator of the account or the operator. Only the
+    /// operator can list events outside of accounts, or of all accounts.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -47,7 +47,7 @@ impl AuditEvents {
         match account.filter(|account| account.0 != 0) {
             Some(account) if !caller.is_platform() => caller.access(account)?.administrator()?,
             Some(_) => {}
-            // `platform` would reject read-only tokens of the operator, which may list.
+            // `platform` would reject the operator's read-only tokens, which are allowed to list.
             None if caller.is_platform() => {}
             None => caller.platform()?,
         }

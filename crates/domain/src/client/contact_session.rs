@@ -13,14 +13,14 @@ use crate::auth::caller::{Caller, Reach};
 /// An authenticated contact session.
 #[derive(Clone, Debug)]
 pub struct ContactSession {
-    /// The session, possibly some seconds old, because sessions are cached.
+    /// The session. It comes from a cache and can be some seconds old.
     pub client: Client,
-    /// The contact as a caller, which reaches its own conversations.
+    /// The contact as a caller, limited to the conversations of the session.
     pub caller: Arc<Caller>,
 }
 
 impl ContactSession {
-    /// The same session, which also reaches the conversations of the sessions `others`.
+    /// Returns the same session with access to the conversations of the sessions `others`.
     pub(super) fn reaching(&self, others: Vec<ContactInboxId>) -> Result<Self> {
         let mut caller = Caller::clone(&self.caller);
         let account = self.account();
@@ -35,14 +35,13 @@ impl ContactSession {
         })
     }
 
-    /// The sessions whose conversations it reaches in addition to its own.
+    /// The sessions whose conversations this session can access in addition to its own.
     pub fn others(&self) -> &[ContactInboxId] {
         let access = self.caller.accounts.get(&self.account());
         let reach = access.and_then(|access| access.reach.as_ref());
         reach.map(|reach| reach.others.as_slice()).unwrap_or_default()
     }
 
-    /// The account.
     pub fn account(&self) -> AccountId {
         self.client.row.account_id
     }

@@ -1,4 +1,4 @@
-//! Conversations as contacts see them: with their newest messages, but for private notes and activity lines.
+//! Conversations as contacts see them: with their newest messages, except private notes and activity messages.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -35,37 +35,36 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// Messages shown with one conversation.
+/// Maximum number of messages returned with a single conversation.
 pub const MESSAGES: u64 = 1000;
 
-/// Messages shown with each conversation of a list.
+/// Maximum number of messages returned with each conversation of a list.
 pub const MESSAGES_IN_LIST: u64 = 100;
 
-/// Bytes of the messages shown with each conversation of a list; the newest may have more.
+/// Maximum size of the messages returned with each conversation of a list, in bytes. A larger newest message is returned nevertheless.
 const BYTES_IN_LIST: i64 = 256 * 1024;
 
-/// Conversations whose messages one statement finds. With [`BYTES_IN_LIST`] it also bounds what is read before a page is cut.
+/// How many conversations one statement searches for messages. Together with [`BYTES_IN_LIST`] this bounds what is read before a page is
+/// truncated.
 const AT_ONCE: usize = 25;
 
-/// The newest messages of a conversation that its contact may see.
+/// The newest messages of a conversation that its contact is allowed to see.
 #[derive(Clone, Debug, Default)]
 pub struct Newest {
     /// The messages, oldest first.
     pub messages: Vec<Message>,
-    /// Whether older ones were left out because of their size.
+    /// Whether older messages were left out because of their size.
     pub cut: bool,
 }
 
-/// A conversation with the messages that its contact may see.
+/// A conversation with the messages that its contact is allowed to see.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// The conversation.
     pub conversation: Conversation,
-    /// Its newest messages.
     pub newest: Newest,
 }
 
-/// How many messages are shown with a conversation.
+/// Limits on the messages that are returned with a conversation.
 #[derive(Clone, Copy)]
 struct Room {
     messages: u64,
@@ -79,8 +78,8 @@ struct Found {
     bytes: i64,
 }
 
-/// The newest public messages of each conversation, a bounded number of each, and of each no more bytes than it has room for, but for the
-/// newest message. Stops after the conversations with which the bytes of a page are reached, and says how many have been looked at.
+/// Reads the newest public messages of each conversation, within `room` per conversation; the newest message is always included. Stops
+/// after the conversations with which [`PAGE_BYTES`] is reached. Also returns how many conversations were processed.
 async fn newest(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -96,7 +95,7 @@ async fn newest(
             break;
         }
         looked_at += some.len();
-        // The ids are numbers of ours: they need no placeholders.
+        // Ids are integers from our database, so they are safe to embed without placeholders.
         let one = |id: &ConversationId| {
             let activity = MessageType::Activity as i16;
             format!(
@@ -134,7 +133,7 @@ async fn newest(
     Ok((newest, looked_at))
 }
 
-/// Conversations as a visitor sees and changes them.
+/// Operations of visitors on conversations.
 #[derive(Clone, Debug)]
 pub struct VisitorConversations {
     context: Arc<Context>,
@@ -149,11 +148,11 @@ impl VisitorConversations {
         }
     }
 
-    /// A page of the conversations that a session reaches: its own and, if the session is verified, those of its contact's other sessions.
-    /// In the order of their numbers, with their newest messages if `with_messages` is set.
+    /// Returns a page of the conversations that a session can access: its own and, if the session is verified, those of its contact's other
+    /// trusted sessions. They are sorted by number and contain their newest messages if `with_messages` is set.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Database`] if a query fails.
+    /// Returns [`parley_types::error::Error::Database`] if a query fails.
     pub async fn list(&self, visitor: &ContactSession, with_messages: bool, page: &PageRequest) -> Result<Page<Seen>> {
         use conversation::Column;
         let (db, row) = (self.context.db.read(), &visitor.client.row);
@@ -187,10 +186,10 @@ impl VisitorConversations {
         }))
     }
 
-    /// One conversation with its newest messages.
+    /// Returns one conversation with its newest messages.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`], also for a conversation that the session does not reach.
+    /// Returns [`parley_types::error::Error::NotFound`] if the conversation does not exist or the session cannot access it.
     pub async fn get(&self, visitor: &ContactSession, id: ConversationId) -> Result<Seen> {
         let summary = self.conversations.get(&visitor.caller, visitor.account(), id).await?;
         self.with_messages(summary.conversation).await
@@ -201,10 +200,10 @@ impl VisitorConversations {
         Ok(Seen { conversation, newest })
     }
 
-    /// Creates a conversation in the session. In an inbox that is locked to a single conversation, returns the newest one instead.
+    /// Creates a conversation in the session. In an inbox that is locked to a single conversation, returns the newest conversation instead.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`] if the inbox or the session no longer exists.
+    /// Returns [`parley_types::error::Error::NotFound`] if the inbox or the session no longer exists.
     pub async fn create(
         &self,
         call: Call<CreatedConversation>,
@@ -231,7 +230,7 @@ impl VisitorConversations {
     /// Resolves a conversation.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`], also for a conversation that the session does not reach.
+    /// Returns [`parley_types::error::Error::NotFound`] if the conversation does not exist or the session cannot access it.
     pub async fn resolve(&self, call: Call<StatusSet>, id: ConversationId) -> Result<Answer<StatusSet>> {
         self.conversations
             .update_status(call, id, Some(ConversationStatus::Resolved), None)
@@ -241,7 +240,7 @@ impl VisitorConversations {
     /// Notifies subscribers that the contact started or stopped typing. Returns the head of the log.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`], also for a conversation that the session does not reach.
+    /// Returns [`parley_types::error::Error::NotFound`] if the conversation does not exist or the session cannot access it.
     pub async fn set_typing(&self, visitor: &ContactSession, id: ConversationId, typing: bool) -> Result<Cursor> {
         let typing = NewTyping {
             typing,
@@ -251,10 +250,10 @@ impl VisitorConversations {
         self.conversations.set_typing(&visitor.caller, visitor.account(), id, typing).await
     }
 
-    /// The newest messages of a conversation that its contact may see, for the response to a change of it.
+    /// Returns the newest messages of a conversation that its contact is allowed to see, for the response to a change of the conversation.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Database`] if a query fails.
+    /// Returns [`parley_types::error::Error::Database`] if a query fails.
     pub async fn newest_messages(&self, account: AccountId, id: ConversationId) -> Result<Newest> {
         let room = Room {
             messages: MESSAGES,
@@ -267,7 +266,7 @@ impl VisitorConversations {
     /// Records that the contact has seen a conversation, and marks the messages sent to the contact as read.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`], also for a conversation that the session does not reach.
+    /// Returns [`parley_types::error::Error::NotFound`] if the conversation does not exist or the session cannot access it.
     pub async fn mark_seen(&self, call: Call<()>, id: ConversationId) -> Result<Answer<()>> {
         let access = call.caller.write_access(call.account)?.clone();
         self.context

@@ -1,18 +1,15 @@
-//! What a visitor says of itself.
+//! What a visitor submits about itself.
 
 use serde_json::{Map, Value as Json};
 
-/// What a contact says of itself; what is none is not said.
+/// What a visitor submits about itself. `None` means that the value was not submitted.
 #[derive(Clone, Debug, Default)]
 pub struct ClientFields {
-    /// The address, in lower case.
+    /// The e-mail address, in lower case.
     pub email: Option<String>,
-    /// The name.
     pub name: Option<String>,
-    /// The number.
     pub phone_number: Option<String>,
-    /// The picture.
     pub avatar_url: Option<String>,
-    /// Attributes that the account defined.
+    /// Attributes that the account has defined.
     pub custom_attributes: Map<String, Json>,
 }

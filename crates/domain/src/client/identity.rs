@@ -1,8 +1,9 @@
-//! Which contact a session belongs to, and what it may change there.
+//! Determines which contact a session belongs to, and what it may change there.
 //!
-//! Anybody may name an address, a number or an identifier. So a session without a proof joins the contact that has it, for agents to see one
-//! person, but learns nothing of that contact and changes nothing that it has not set itself. A signature proves one identifier, and no
-//! address: two contacts that each have an address, a number or an identifier are never merged by a session. Members learn of the possible duplicate.
+//! Anyone can submit any e-mail address, phone number or identifier. A session without proof is therefore attached to the matching contact,
+//! so that agents see one person, but it learns nothing about that contact and changes only values that it has set itself. A signature
+//! proves one identifier, and no address: a session never causes a merge of two contacts that each have an address, phone number or
+//! identifier. Members are informed of the possible duplicate instead.
 
 use parley_fault::Protection;
 use parley_storage::{
@@ -16,7 +17,7 @@ use serde_json::{Map, Value as Json};
 use super::fields::ClientFields;
 use crate::{contacts::merge::merge, files::Files, write::Write};
 
-/// Contacts of the account with one of these values.
+/// Returns the contacts of the account that have one of these values.
 async fn holders(write: &Write, values: &[(contact::Column, Option<&str>)]) -> Result<Vec<contact::Model>> {
     let mut any = Condition::any();
     for (column, value) in values {
@@ -35,24 +36,25 @@ fn same(stored: Option<&String>, given: Option<&str>) -> bool {
     given.is_some() && stored.map(String::as_str) == given
 }
 
-/// Where a new session belongs.
+/// The contact that a new session is attached to.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// The contact that it joins; absent: it gets one of its own.
+    /// The contact; `None` if a new contact is created for the session.
     pub contact: Option<ContactId>,
-    /// Another contact with one of the values.
+    /// Another contact with one of the submitted values.
     pub possible_duplicate: Option<ContactId>,
-    /// Which values a contact of its own cannot have: identifier, e-mail, phone number.
+    /// Which values belong to another contact, so that a new contact cannot have them: identifier, e-mail address, phone number.
     pub taken: [bool; 3],
 }
 
-/// Finds the contact that a new session joins, by identifier, then e-mail, then phone number.
+/// Finds the contact that a new session is attached to, by identifier, then e-mail address, then phone number.
 ///
-/// A proved identifier decides alone, since the rest is not proved. Without a proof the session joins no contact with another identifier
-/// than the one that it gave, and none where the inbox does not attach unverified sessions.
+/// If the identifier is proved, only the identifier counts, because the other values are not proved. Without proof, the session is not
+/// attached to a contact with a different identifier than the submitted one, and not at all if the inbox does not attach unverified
+/// sessions.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub(super) async fn find(
     write: &Write,
     channel: &api_channel::Model,
@@ -87,24 +89,25 @@ pub(super) async fn find(
     })
 }
 
-/// What became of the contact of a session that gave an address or a number of another contact.
+/// The contact of a session after conflicts with other contacts have been resolved.
 #[derive(Debug)]
 pub(super) struct Settled {
-    /// The session's contact from now on.
+    /// The contact that the session belongs to from now on.
     pub contact: ContactId,
-    /// Whether it is another one than before.
+    /// Whether the previous contact was merged into it.
     pub merged: bool,
-    /// A contact that has a value which was left out for it.
+    /// A contact that has a value which was therefore dropped.
     pub possible_duplicate: Option<ContactId>,
-    /// What remains to be stored.
+    /// The values that remain to be stored.
     pub fields: ClientFields,
 }
 
-/// Resolves the values that another contact has. A contact without any address, number or identifier, whose only session is this one, not
-/// verified, is merged into the other one; in every other case the value is left out.
+/// Resolves conflicts with contacts that already have a submitted e-mail address or phone number. The session's contact is merged into the
+/// other contact if it has no address, phone number or identifier and no other session, the session is unverified, and the inbox attaches
+/// unverified sessions. In all other cases the conflicting value is dropped.
 ///
 /// # Errors
-/// When the database fails.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub(super) async fn settle(
     files: &Files,
     write: &mut Write,
@@ -161,7 +164,7 @@ pub(super) async fn settle(
     })
 }
 
-/// Whether the contact of a session has another one. That would come along with a merge, as one that belongs to the other contact.
+/// Whether the session's contact has other sessions. A merge would also move those, attaching them to the other contact.
 async fn has_others(write: &Write, session: &contact_inbox::Model) -> Result<bool> {
     use contact_inbox::Column;
     let other = contact_inbox::Entity::find()
@@ -173,7 +176,7 @@ async fn has_others(write: &Write, session: &contact_inbox::Model) -> Result<boo
     Ok(other.is_some())
 }
 
-/// Adds what a session submits now to what it has submitted.
+/// Merges newly submitted values into those that the session has submitted before.
 pub(super) fn submit(submitted: &mut Submitted, identifier: Option<&str>, fields: &ClientFields) {
     let said = |to: &mut Option<String>, from: Option<&str>| {
         if let Some(from) = from {
@@ -188,7 +191,7 @@ pub(super) fn submit(submitted: &mut Submitted, identifier: Option<&str>, fields
     override_with(&mut submitted.custom_attributes, fields.custom_attributes.clone());
 }
 
-/// Stores what a verified session says of its contact.
+/// Stores the values of a verified session in its contact.
 pub(super) fn apply_proved(row: &mut contact::Model, fields: ClientFields) {
     row.name = fields.name.unwrap_or_else(|| row.name.clone());
     row.email = fields.email.or_else(|| row.email.clone());
@@ -201,8 +204,9 @@ pub(super) fn apply_proved(row: &mut contact::Model, fields: ClientFields) {
     }
 }
 
-/// Stores what an unverified session says of its contact, as far as nobody else has set it: what is empty, and of a contact that the
-/// session made, what still has the value that the session gave it. A contact that it only matched stays as it is.
+/// Stores the values of an unverified session in its contact, except where other callers have set values. It fills empty values and, if the
+/// session created the contact, replaces values that are still as the session submitted them. A contact that the session only matched is
+/// not changed.
 pub(super) fn apply_unproved(row: &mut contact::Model, before: &Submitted, fields: ClientFields) {
     if before.relation == Relation::Matched {
         return;
@@ -230,7 +234,7 @@ pub(super) fn apply_unproved(row: &mut contact::Model, before: &Submitted, field
     }
 }
 
-/// Adds what is absent, at every depth, and replaces what still is as it was given.
+/// Adds missing keys at every depth, and replaces values that still equal the ones in `given`.
 fn fill(to: &mut Map<String, Json>, from: Map<String, Json>, given: Option<&Map<String, Json>>) {
     for (key, value) in from {
         let before = given.and_then(|given| given.get(&key));
@@ -243,7 +247,7 @@ fn fill(to: &mut Map<String, Json>, from: Map<String, Json>, given: Option<&Map<
     }
 }
 
-/// Puts `from` over `to`, at every depth.
+/// Merges `from` into `to` at every depth; values in `from` take precedence.
 fn override_with(to: &mut Map<String, Json>, from: Map<String, Json>) {
     for (key, value) in from {
         match (to.get_mut(&key), value) {

@@ -1,4 +1,4 @@
-//! Messages as contacts write, read and answer them.
+//! Messages as contacts create and read them, and responses to interactive messages.
 
 use std::time::Duration;
 
@@ -20,11 +20,11 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// How long a survey takes answers.
+/// How long a survey accepts responses.
 const SURVEY: Duration = Duration::from_hours(14 * 24);
 const LATE: &str = "You cannot update the CSAT survey after 14 days";
 
-/// Messages as a visitor sees and writes them.
+/// Operations of visitors on messages.
 #[derive(Clone, Debug)]
 pub struct VisitorMessages {
     messages: Messages,
@@ -35,10 +35,10 @@ impl VisitorMessages {
         Self { messages }
     }
 
-    /// A page of the messages that the contact may see, oldest first.
+    /// Returns a page of the messages that the contact is allowed to see, oldest first.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for a conversation that the session does not reach.
+    /// Returns [`Error::NotFound`] if the conversation does not exist or the session cannot access it.
     pub async fn list(&self, visitor: &ContactSession, id: ConversationId, before: Option<MessageId>, size: u64) -> Result<MessagePage> {
         let query = MessageQuery {
             before,
@@ -52,8 +52,8 @@ impl VisitorMessages {
     /// Creates a message by the contact.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for a conversation that the session does not reach; [`Error::Flood`] above the conversation's message
-    /// rate; [`Error::Busy`] if the writer's queue is full.
+    /// Returns [`Error::NotFound`] if the conversation does not exist or the session cannot access it, [`Error::Flood`] above the
+    /// conversation's message rate, and [`Error::Busy`] if the writer's queue is full.
     pub async fn create(
         &self,
         call: Call<Created>,
@@ -71,10 +71,11 @@ impl VisitorMessages {
         self.messages.create(call, vec![(id, new)]).await
     }
 
-    /// Submits the contact's answer to an interactive message.
+    /// Submits the contact's response to an interactive message.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for a message that the contact may not see; [`Error::Precondition`] for a survey that has expired.
+    /// Returns [`Error::NotFound`] if the message does not exist or the contact is not allowed to see it, and [`Error::Precondition`] if
+    /// the survey has expired.
     pub async fn submit(
         &self,
         call: Call<Message>,

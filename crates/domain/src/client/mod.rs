@@ -1,5 +1,5 @@
-//! What visitors do through contact sessions. Knowing the public identifier of an inbox and the source id of a session is the authorisation;
-//! a signature by the integrator's server proves the contact's identifier.
+//! The operations of visitors in contact sessions. Knowledge of the public identifier of an inbox and the source id of a session is the
+//! authorization; a signature by the integrator's server proves the contact's identifier.
 
 use std::sync::Arc;
 
@@ -32,38 +32,38 @@ pub mod sessions;
 
 pub use contact_session::ContactSession;
 
-/// A public inbox before a contact session exists, and the caller that a visitor without a session is.
+/// A public inbox before a contact session exists, and a caller for visitors without a session.
 #[derive(Clone, Debug)]
 pub struct PublicInbox {
-    /// The inbox.
     pub inbox: Arc<Inbox>,
-    /// A visitor without a session.
+    /// The caller for a visitor without a session.
     pub caller: Arc<Caller>,
 }
 
-/// What proves who a contact is.
+/// An HMAC signature that proves the identifier of a contact.
 #[derive(Clone, Debug, Default)]
 pub struct Signature {
-    /// The contact's id elsewhere; may be blank.
+    /// The contact's id in the integrator's system; blank if there is none.
     pub identifier: String,
-    /// The hash in hexadecimal digits; blank: no proof.
+    /// The HMAC in hexadecimal digits; blank if there is no proof.
     pub hash: String,
 }
 
-/// Bytes of the name of an inbox or a session: 255 characters. Nothing has a longer one, so it is not looked up.
+/// Maximum length of an inbox identifier or a source id in bytes: 255 characters of four bytes. Nothing has a longer one, so longer ones
+/// are not looked up.
 const NAME_BYTES: usize = 4 * 255;
 
-/// Sessions of one contact that a verified one reaches, at most: the verified ones first, then the oldest.
+/// Maximum number of sessions of its contact that a verified session can access: verified ones first, each group from old to new.
 const OTHERS: u64 = 1000;
 
 const WANTED: &str = "the inbox asks for an identifier and its hash";
 const WRONG: &str = "the hash does not sign this contact's identifier";
 
 impl Signature {
-    /// Whether it proves who the contact is; without a contact, that the identifier is signed.
+    /// Returns whether the signature proves the identity of `contact` or, without a contact, whether the identifier is signed.
     ///
     /// # Errors
-    /// [`Error::Unsigned`] for a wrong proof, or for none where there must be one.
+    /// Returns [`Error::Unsigned`] if the signature is wrong, or missing where the inbox requires one.
     pub(super) fn check(&self, channel: &api_channel::Model, contact: Option<&contact::Model>) -> Result<bool> {
         if self.hash.trim().is_empty() {
             return if channel.hmac_mandatory {
@@ -79,7 +79,7 @@ impl Signature {
         let given = hex::decode(self.hash.trim()).map_err(|_| wrong())?;
         let mut mac = Hmac::<Sha256>::new_from_slice(channel.hmac_token.as_bytes()).map_err(|_| wrong())?;
         mac.update(self.identifier.as_bytes());
-        // In constant time.
+        // This comparison takes constant time.
         mac.verify_slice(&given).map_err(|_| wrong())?;
         match contact {
             Some(contact) if contact.identifier.as_deref() != Some(self.identifier.as_str()) => Err(wrong()),
@@ -96,7 +96,7 @@ fn caller(account: &account::Model, contact: Option<&contact::Model>, reach: Opt
         person: None,
         status: account.status,
         contacts: ContactScope::Account,
-        // Without a session nothing is in reach.
+        // An empty scope: without a session, no conversation is accessible.
         reach: Some(reach.unwrap_or_default()),
     };
     Arc::new(Caller {
@@ -111,7 +111,7 @@ fn caller(account: &account::Model, contact: Option<&contact::Model>, reach: Opt
     })
 }
 
-/// The inbox with this public name.
+/// Returns the inbox with this public identifier.
 async fn inbox(db: &impl ConnectionTrait, identifier: &str) -> Result<Arc<Inbox>> {
     let missing = || Error::not_found("inbox", identifier);
     if identifier.len() > NAME_BYTES {
@@ -131,7 +131,7 @@ async fn inbox(db: &impl ConnectionTrait, identifier: &str) -> Result<Arc<Inbox>
     Ok(Arc::new(Inbox { row, channel }))
 }
 
-/// The session with this name in an inbox.
+/// Returns the session with this source id in an inbox.
 async fn session(db: &impl ConnectionTrait, inbox: &Inbox, source_id: &str) -> Result<Option<contact_inbox::Model>> {
     let row = contact_inbox::Entity::find()
         .filter(contact_inbox::Column::AccountId.eq(inbox.row.account_id))
@@ -140,7 +140,7 @@ async fn session(db: &impl ConnectionTrait, inbox: &Inbox, source_id: &str) -> R
     Ok(row.one(db).await?)
 }
 
-/// A session with its inbox and its contact.
+/// Reads a session with its inbox and contact.
 async fn read(db: &impl ConnectionTrait, identifier: &str, source_id: &str) -> Result<Client> {
     let inbox = inbox(db, identifier).await?;
     let row = session(db, &inbox, source_id).await?;
@@ -149,10 +149,12 @@ async fn read(db: &impl ConnectionTrait, identifier: &str, source_id: &str) -> R
     Ok(Client { inbox, row, contact })
 }
 
-/// The sessions whose conversations a verified session reaches; absent if it is not verified any more, or of another contact now.
+/// Returns the sessions whose conversations a verified session can access, or `None` if the session is no longer verified or now belongs to
+/// another contact.
 ///
-/// Those are the verified ones of its contact, and those that members made. Every other session may be a stranger's who named the contact's
-/// address or identifier: what it wrote would be shown as the contact's own, and the stranger would read the replies.
+/// Those are the verified sessions of its contact and the sessions that members created. Any other session could belong to a stranger who
+/// submitted the contact's address or identifier: its messages would appear to be the contact's own, and the stranger would read the
+/// replies.
 async fn others(db: &impl ConnectionTrait, session: &contact_inbox::Model) -> Result<Option<Vec<ContactInboxId>>> {
     use contact_inbox::Column;
     let rows: Vec<(ContactInboxId, bool)> = contact_inbox::Entity::find()
@@ -171,7 +173,7 @@ async fn others(db: &impl ConnectionTrait, session: &contact_inbox::Model) -> Re
     Ok(verified.then(|| rows.into_iter().map(|(id, _)| id).collect()))
 }
 
-/// Public inboxes, and the sessions that visitors have in them.
+/// Operations on public inboxes and the contact sessions in them.
 #[derive(Clone, Debug)]
 pub struct PublicInboxes {
     context: Arc<Context>,
@@ -184,10 +186,10 @@ impl PublicInboxes {
         }
     }
 
-    /// The public inbox with this identifier, before a contact session exists.
+    /// Returns the public inbox with this identifier, for a visitor without a session.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Suspended`].
+    /// Returns [`Error::NotFound`] if there is no such inbox, and [`Error::Suspended`] if its account is suspended.
     pub async fn get(&self, identifier: &str) -> Result<PublicInbox> {
         let db = self.context.db.read();
         let inbox = inbox(db, identifier).await?;
@@ -197,12 +199,12 @@ impl PublicInboxes {
         Ok(PublicInbox { inbox, caller })
     }
 
-    /// Authenticates a contact session by the identifier of its inbox and its own source id. The session comes from a small cache whose
-    /// entries expire. The conversations that a verified session reaches are read on each call, because other replicas may merge its
-    /// contact or end its verification.
+    /// Authenticates a contact session by the identifier of its inbox and its source id. The session comes from a small cache whose entries
+    /// expire. The set of sessions whose conversations a verified session can access is read on each call, because another replica can
+    /// merge its contact or end its verification.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Suspended`].
+    /// Returns [`Error::NotFound`] if there is no such inbox or session, and [`Error::Suspended`] if the account is suspended.
     pub async fn session(&self, identifier: &str, source_id: &str) -> Result<Arc<ContactSession>> {
         let mut visitor = self.cached_session(identifier, source_id).await?;
         for _ in 0..2 {
@@ -221,7 +223,7 @@ impl PublicInboxes {
     }
 
     async fn cached_session(&self, identifier: &str, source_id: &str) -> Result<Arc<ContactSession>> {
-        // Checked before the cache as well, because the names are its keys.
+        // Check the lengths before the cache too, because the names are its keys.
         for (kind, name) in [("inbox", identifier), ("contact_inbox", source_id)] {
             if name.len() > NAME_BYTES {
                 return Err(Error::not_found(kind, name));
@@ -279,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_signature_is_asked_for_or_must_hold() {
-        // RFC-style vector: HMAC_SHA256("key", "The quick brown fox jumps over the lazy dog").
+        // A well-known test vector: HMAC_SHA256("key", "The quick brown fox jumps over the lazy dog").
         let (text, hash) = (
             "The quick brown fox jumps over the lazy dog",
             "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8",

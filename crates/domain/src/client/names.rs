@@ -1,4 +1,4 @@
-//! Names for contacts who gave none: two words and a number.
+//! Generates names for contacts that submitted none: two words and a number.
 
 use rand::Rng as _;
 
@@ -12,7 +12,7 @@ const SECOND: [&str; 24] = [
     "mountain", "pine", "pond", "rain", "river", "sea", "shadow", "star", "wind",
 ];
 
-/// A name such as `quiet-meadow-512`.
+/// Generates a name such as `quiet-meadow-512`.
 pub(super) fn made_up() -> String {
     let mut rng = rand::rng();
     let word = |words: &[&'static str; 24], nth: usize| words[nth % words.len()];

@@ -1,4 +1,4 @@
-//! Sessions as contacts make, show and change them.
+//! Contact sessions as visitors create, read and update them.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ use crate::{
     },
 };
 
-/// Contact sessions as visitors create, read and update them.
+/// Operations of visitors on their contact sessions.
 #[derive(Clone, Debug)]
 pub struct VisitorSessions {
     context: Arc<Context>,
@@ -52,11 +52,12 @@ impl VisitorSessions {
         }
     }
 
-    /// Finds or creates a session, and its contact. An existing session is returned unchanged. If another contact already has an
-    /// identifier, address or number of the new contact, the new contact is created without that value.
+    /// Finds or creates a session, and its contact. An existing session is returned unchanged. If another contact already has the
+    /// identifier, address or phone number of the new contact, the new contact is created without that value.
     ///
     /// # Errors
-    /// [`Error::Unsigned`] for a wrong signature, or if the inbox requires one and it is missing.
+    /// Returns [`Error::Unsigned`] if the signature is wrong, or missing where the inbox requires one, and [`Error::NotFound`] if the inbox
+    /// no longer exists.
     pub async fn create(
         &self,
         call: Call<Client>,
@@ -71,7 +72,7 @@ impl VisitorSessions {
                 Box::pin(async move {
                     let inbox = public_inbox.inbox;
                     let account = write.account().id;
-                    // The inbox may have been deleted since it was looked up.
+                    // The inbox could have been deleted since it was looked up.
                     load::inbox(&write.txn, account, inbox.row.id).await?;
                     let known = match &source_id {
                         Some(source_id) => find_session(&write.txn, &inbox, source_id).await?,
@@ -91,7 +92,7 @@ impl VisitorSessions {
                         } else {
                             Relation::Created
                         },
-                        // Generated also if the contact was found: a missing name would reveal that the contact exists.
+                        // Generate a name even if a contact was found: a missing name would reveal that the contact exists.
                         name: Some(names::made_up()),
                         ..Submitted::default()
                     };
@@ -131,7 +132,8 @@ impl VisitorSessions {
     /// Reads the current state of a session, bypassing the cache. A valid signature marks the session as verified.
     ///
     /// # Errors
-    /// [`Error::Unsigned`]; [`Error::NotFound`] if the session no longer exists.
+    /// Returns [`Error::Unsigned`] if the signature is wrong, or missing where the inbox requires one, and [`Error::NotFound`] if the
+    /// session no longer exists.
     pub async fn get(&self, visitor: &ContactSession, signature: &Signature, traceparent: String) -> Result<Client> {
         let known = &visitor.client;
         let now = read(self.context.db.read(), &known.inbox.channel.identifier, &known.row.source_id).await?;
@@ -152,11 +154,12 @@ impl VisitorSessions {
         }
     }
 
-    /// Changes the contact of a session, as far as the session may. `identity::settle` decides what happens if another contact has the
-    /// same address or number.
+    /// Changes the contact of a session, as far as the session is allowed to. `identity::settle` resolves conflicts with another contact
+    /// that has the same address or phone number.
     ///
     /// # Errors
-    /// [`Error::Unsigned`]; [`Error::NotFound`].
+    /// Returns [`Error::Unsigned`] if the signature is wrong, or missing where the inbox requires one, and [`Error::NotFound`] if the
+    /// session no longer exists.
     pub async fn update(
         &self,
         call: Call<Client>,
@@ -197,7 +200,7 @@ impl VisitorSessions {
     }
 }
 
-/// Makes the contact of a new session, without the values (identifier, e-mail, phone number) that are taken.
+/// Creates the contact of a new session, without the values (identifier, e-mail address, phone number) that are taken.
 async fn insert(write: &Write, submitted: &Submitted, taken: [bool; 3]) -> Result<ContactId> {
     let free = |value: &Option<String>, taken: bool| value.clone().filter(|_| !taken);
     let row = contact::Model {
@@ -221,7 +224,7 @@ async fn insert(write: &Write, submitted: &Submitted, taken: [bool; 3]) -> Resul
     Ok(row.insert(&write.txn).await?.id)
 }
 
-/// Stores what a session has submitted, and of its contact what it may change.
+/// Stores what a session has submitted and, in its contact, what the session is allowed to change.
 async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool, mut submitted: Submitted, settled: Settled) -> Result<()> {
     let account = write.account().id;
     let mut contact: Contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, settled.contact).await?);

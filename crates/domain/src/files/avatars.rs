@@ -1,4 +1,4 @@
-//! Pictures of contacts and inboxes: a URL of anybody's, or an upload, which then belongs to what shows it.
+//! Avatars of contacts and inboxes: an external URL, or an upload that then belongs to the contact or inbox.
 
 use parley_storage::entity::{attachment, kind::AttachmentState};
 use parley_types::{
@@ -12,17 +12,18 @@ use crate::files::rows;
 use crate::write;
 use crate::write::Write;
 
-/// Bytes of a picture at most, as Chatwoot has it.
+/// Maximum size of an avatar in bytes, as in Chatwoot.
 const LARGEST: i64 = 15 * 1024 * 1024;
 
-/// The types that a picture may have, as Chatwoot has it.
+/// The media types that an avatar can have, as in Chatwoot.
 const TYPES: [&str; 3] = ["image/jpeg", "image/png", "image/gif"];
 
-/// Puts a picture in the place of another: where `after` names an upload, it is taken and becomes its link. The file of the one before is
-/// let go.
+/// Replaces an avatar. If `after` names an upload, the upload is attached and `after` becomes its link. The file of the previous avatar is
+/// released.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an upload that is not there to be taken, or no picture, and for a link to a file that belongs to something else.
+/// Returns [`Error::Invalid`] if the upload is not available or not an image, or if the URL is malformed or names a file that belongs to
+/// something else.
 pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str, after: &mut String) -> Result<()> {
     if before == after {
         return Ok(());
@@ -70,10 +71,10 @@ pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str
     let_go(files, write, before).await
 }
 
-/// Lets go of the file of a picture whose owner goes.
+/// Releases the file of an avatar whose contact or inbox is deleted.
 ///
 /// # Errors
-/// When the database fails.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn let_go(files: &Files, write: &Write, url: &str) -> Result<()> {
     let Some(id) = files.file_of(url) else { return Ok(()) };
     let owned = Condition::all()

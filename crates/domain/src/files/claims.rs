@@ -1,4 +1,4 @@
-//! Taking uploads: what hangs on a message, and what becomes of it when the message goes.
+//! Attaches uploads to new messages.
 
 use crate::files::new_attachment::Attached;
 use crate::files::new_attachment::Hanging;
@@ -16,12 +16,12 @@ use parley_types::{
 
 use crate::messages::new_message::NewMessage;
 
-/// What messages can take: uploads as they stand, and ids for rows that are stored with the messages.
+/// What new messages can attach: uploads, and reserved ids for rows that are stored together with the messages.
 #[derive(Clone, Debug, Default)]
 pub struct Available {
-    /// The uploads that are named.
+    /// The uploads that the messages name.
     pub uploads: Uploads,
-    /// Ids that nothing else gets.
+    /// Reserved ids for new rows.
     pub ids: VecDeque<i64>,
 }
 
@@ -69,10 +69,10 @@ pub(super) fn unknown(nth: usize, count: usize, at: usize) -> Violation {
     )
 }
 
-/// Takes out what shall hang on a message of an account, the `nth` of `count`.
+/// Resolves the attachments of a message, the `nth` of `count` in its request: removes each from `available` and adds it to the message.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an upload that is not there to be taken.
+/// Returns [`Error::Invalid`] if an upload is not available.
 pub fn take(available: &mut Available, new: &mut NewMessage, account: AccountId, (nth, count): (usize, usize)) -> Result<()> {
     for (at, hanging) in std::mem::take(&mut new.hanging).into_iter().enumerate() {
         let attached = match hanging {

@@ -1,25 +1,25 @@
-//! What a file is: by its first bytes, then by what its sender says. And what it may be called.
+//! Determines the media type of a file, by its first bytes and then by what the client declares, and sanitizes file names.
 
 use parley_storage::entity::kind::AttachmentType;
 
-/// The type of what nobody knows.
+/// The type of files whose type is unknown.
 pub const UNKNOWN: &str = "application/octet-stream";
 
-/// Bytes that tell the type.
+/// How many bytes of a file are used to detect its type.
 pub const HEAD: usize = 8192;
 
-/// Bytes of a name at most.
+/// Maximum length of a file name in bytes.
 const NAME: usize = 255;
 
-/// The media type of content that begins like this.
+/// Returns the media type of content that begins with `head`.
 pub fn sniff(head: &[u8], declared: &str) -> String {
     let declared = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let seen = infer::get(head).map(|kind| kind.mime_type());
     match seen {
-        // The containers of both look the same.
+        // Audio and video use the same containers, so the content does not tell them apart.
         Some(seen) if seen.starts_with("video/") && declared.starts_with("audio/") => declared,
         Some(seen) => seen.to_owned(),
-        // Pictures, sounds and films show what they are: what does not is none.
+        // Images, audio and video have recognizable signatures: content without one is not what the client declared.
         None if ["image/", "audio/", "video/"].iter().any(|kind| declared.starts_with(kind)) && declared != "image/svg+xml" => {
             UNKNOWN.to_owned()
         }
@@ -38,7 +38,7 @@ fn is_media_type(text: &str) -> bool {
     text.len() <= 127 && text.split_once('/').is_some_and(|(kind, rest)| part(kind) && part(rest))
 }
 
-/// What an attachment of this type is, as Chatwoot has it.
+/// Returns the kind of attachment for a media type, as in Chatwoot.
 pub fn attachment_type(content_type: &str) -> AttachmentType {
     match content_type {
         "image/jpeg" | "image/png" | "image/gif" | "image/bmp" | "image/webp" => AttachmentType::Image,
@@ -48,7 +48,8 @@ pub fn attachment_type(content_type: &str) -> AttachmentType {
     }
 }
 
-/// A name that can be shown and stored anywhere: no folders, no control characters, none that turn the direction of writing.
+/// Sanitizes a file name so that it can be displayed and stored anywhere: removes folders, control characters, and characters that change
+/// the direction of text.
 pub fn safe_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let hidden = |letter: char| {
@@ -68,7 +69,8 @@ pub fn safe_name(name: &str) -> String {
     }
 }
 
-/// The extension of a name, without the dot.
+/// Returns the extension of a file name in lower case, without the dot. `None` if it has none, or if the extension is long or not
+/// alphanumeric.
 pub fn extension(name: &str) -> Option<String> {
     let (_, extension) = name.rsplit_once('.')?;
     let plain = !extension.is_empty() && extension.len() <= 16 && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());

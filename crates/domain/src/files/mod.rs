@@ -1,7 +1,7 @@
-//! Files: uploads that wait to be taken, links that name them, reading them, and removing what nobody needs.
+//! Files: unattached uploads, signed links, reading, and removal.
 //!
-//! A file is a row of `attachments` from its first byte on, so that whatever breaks, its bytes in the store are known. Until
-//! something takes it, it belongs to nobody but its account.
+//! A file has a row in `attachments` from its first byte on, so that after any failure its object in the blob store can be found. Until
+//! something attaches it, it belongs only to its account.
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,43 +41,43 @@ pub use unattached::Unattached;
 
 use signed::{Name, Signer};
 
-/// Pieces of an upload come at least this often.
+/// Maximum time between two chunks of an upload.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The settings of files.
+/// The configuration of files.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Bytes of a file at most.
+    /// Maximum size of a file in bytes.
     pub max_bytes: u64,
-    /// Files of a message at most.
+    /// Maximum number of files per message.
     pub max_per_message: usize,
-    /// Uploads under way at once.
+    /// Maximum number of concurrent uploads.
     pub concurrent_uploads: usize,
-    /// Bytes of files that nothing has taken.
+    /// Quotas for unattached uploads.
     pub unattached: Unattached,
-    /// How long an expiring link is good.
+    /// How long an expiring link is valid.
     pub link_life: Duration,
-    /// Where links begin, such as `https://chat.example.org`. Empty: they have no host.
+    /// The beginning of every link, such as `https://chat.example.org`. If it is empty, links are relative to the host.
     pub base_url: String,
 }
 
-/// Uploaded files and their links. Cheap to clone.
+/// Uploaded files and their links. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct Files {
     db: Database,
     storage: Storage,
     signer: Signer,
-    /// Room for further uploads.
+    /// Permits for concurrent uploads.
     uploads: Arc<Semaphore>,
-    /// Of that, room for uploads of contact sessions: they leave half of it to callers with a token.
+    /// Permits for uploads of contact sessions, which leave half of all permits to callers with a token.
     session_uploads: Arc<Semaphore>,
     config: Config,
 }
 
-/// What its sender says of a file.
+/// What the client declares about a file.
 #[derive(Clone, Debug)]
 pub struct Said {
-    /// The name, with whatever is in it.
+    /// The file name, not sanitized.
     pub name: String,
     /// The media type.
     pub content_type: String,
@@ -86,30 +86,27 @@ pub struct Said {
 /// A file that was uploaded.
 #[derive(Clone, Debug)]
 pub struct Uploaded {
-    /// The signed name by which it is taken.
+    /// The signed name with which a message or an avatar attaches it.
     pub upload_id: String,
-    /// Its row.
     pub row: attachment::Model,
 }
 
 /// A file that is being read.
-#[allow(missing_debug_implementations)] // a stream has nothing to show
+#[allow(missing_debug_implementations)] // a stream has no useful debug output
 pub struct Opened {
-    /// Its name.
     pub name: String,
-    /// Its media type.
     pub content_type: String,
-    /// The bytes of the whole.
+    /// The size of the whole file in bytes.
     pub size: u64,
-    /// Those that were asked for.
+    /// The requested part of the content.
     pub chunks: Chunks,
 }
 
 impl Files {
-    /// Files of a database in a store.
+    /// Opens the files of a database and a blob store. Creates the signing key if it does not exist.
     ///
     /// # Errors
-    /// When the database fails.
+    /// Returns [`Error::Database`] if a query fails.
     pub async fn open(db: Database, storage: Storage, config: Config) -> Result<Self> {
         let signer = Signer::open(&db).await?;
         let of_sessions = if parley_fault::is_on(Protection::UploadShare) {
@@ -127,13 +124,15 @@ impl Files {
         })
     }
 
-    /// Stores a file of a contact session, or, without one, of a member, a bot or a service. Whether the caller may is decided before.
+    /// Stores a file that a contact session uploads or, if `session` is `None`, a member, a bot or a service. The caller has already been
+    /// authorized.
     ///
-    /// Dropped before it is done, it leaves a row that is removed when its time is over.
+    /// If the future is dropped early, it leaves a row that the background job removes when it expires.
     ///
     /// # Errors
-    /// What `chunks` fails with; [`Error::Invalid`] for a file that is too large or comes too slowly; [`Error::QuotaExceeded`];
-    /// [`Error::Busy`] when too many uploads are under way; [`Error::Unavailable`].
+    /// Returns the errors of `chunks`, [`Error::Invalid`] if the file is too large or arrives too slowly, [`Error::QuotaExceeded`] if the
+    /// quota of unattached uploads is exhausted, [`Error::Busy`] if there are too many concurrent uploads, and [`Error::Unavailable`] if
+    /// the database or the blob store is unavailable.
     pub async fn upload(
         &self,
         account: AccountId,
@@ -155,7 +154,7 @@ impl Files {
                 Ok(Uploaded { upload_id, row })
             }
             Err(error) => {
-                // What cannot be marked now is found later by its age.
+                // If the row cannot be marked as removed now, the background job finds it when it expires.
                 if let Err(failed) = rows::release(self.db.write(), attachment::Column::Id.eq(row.id)).await {
                     tracing::debug!(error = %failed, "the row of a broken upload stays until it is old");
                 }
@@ -229,7 +228,7 @@ impl Files {
         Ok((row, first))
     }
 
-    /// Notes the size of a picture and puts a small one beside it. A picture that is small enough is its own.
+    /// Determines the dimensions of an image and stores a thumbnail next to it. A small image is its own thumbnail.
     async fn look(&self, row: &mut attachment::Model, object: &str, size: u64) -> Result<()> {
         row.thumb_url.clone_from(&row.data_url);
         if size > picture::LARGEST {
@@ -268,7 +267,7 @@ impl Files {
         format!("{}/{place}/{signed}/{name}", self.config.base_url.trim_end_matches('/'))
     }
 
-    /// The upload that a signed name stands for. None: it was not signed here.
+    /// Returns the id of the upload that a signed name refers to, or `None` if the signature is invalid.
     pub fn upload_of(&self, upload_id: &str) -> Option<i64> {
         match self.signer.read_name(upload_id)? {
             Name::Upload { id, .. } => Some(id),
@@ -276,21 +275,21 @@ impl Files {
         }
     }
 
-    /// The file that one of our own URLs names. None: it is none of ours.
+    /// Returns the id of the file that a link refers to, or `None` if it is not a valid link of this installation.
     pub fn file_of(&self, url: &str) -> Option<i64> {
         self.signer.read_link(url).map(|(id, _)| id)
     }
 
-    /// How many files a message takes.
+    /// Maximum number of files per message.
     pub fn max_per_message(&self) -> usize {
         self.config.max_per_message
     }
 
-    /// Exchanges the permanent link of a file for one that is good for some minutes. Returns it and until when. The permanent link is the
-    /// credential: it appears in the message alone, so its holder may read the message.
+    /// Exchanges the permanent link of a file for one that is valid for some minutes. Returns the link and its expiry. The permanent link
+    /// is the credential: it appears only in the message, so its holder is allowed to read the message.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a link that was not signed here, that expires, or whose file was removed.
+    /// Returns [`Error::NotFound`] if the signature is invalid, if the link is an expiring one, or if the file was removed.
     pub async fn link(&self, link: &str) -> Result<(String, Micros)> {
         let (row, small) = self.find(self.signer.read_permanent(link)).await?;
         let life = i64::try_from(self.config.link_life.as_secs()).unwrap_or(i64::MAX);
@@ -299,10 +298,11 @@ impl Files {
         Ok((self.address("files/blobs", &signed, &row.file_name), Micros(until * 1_000_000)))
     }
 
-    /// Opens a file for reading, from `offset` on; `limit` bytes at most, 0: all of them.
+    /// Opens a file for reading, starting at `offset`. Reads at most `limit` bytes, or all if `limit` is 0.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a link that is none, or not any more; [`Error::Unavailable`].
+    /// Returns [`Error::NotFound`] if the link is invalid or has expired or the file was removed, and [`Error::Unavailable`] if the blob
+    /// store fails.
     pub async fn read(&self, link: &str, offset: u64, limit: u64) -> Result<Opened> {
         let (row, small) = self.find(self.signer.read_link(link)).await?;
         let object = row.object.unwrap_or_default();

@@ -10,11 +10,11 @@ use super::{
 use crate::messages::new_message::NewMessage;
 
 impl Files {
-    /// Verifies the upload names in new messages and replaces them by the ids of the uploads. Nothing is stored: the uploads are attached
+    /// Verifies the upload names in new messages and replaces them by the ids of the uploads. Stores nothing: the uploads are attached
     /// together with the messages.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for too many attachments, and for names without a valid signature.
+    /// Returns [`Error::Invalid`] if a message has too many attachments, or if the signature of a name is invalid.
     pub(crate) fn resolve_uploads(&self, messages: Vec<&mut NewMessage>) -> Result<()> {
         if messages.iter().all(|new| new.wanted.is_empty()) {
             return Ok(());

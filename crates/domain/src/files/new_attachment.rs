@@ -1,46 +1,43 @@
-//! Attachments of a message that is being made.
+//! Attachments of a message that is being created.
 
 use parley_storage::entity::{attachment, kind::AttachmentType};
 use serde_json::Value as Json;
 
-/// What shall hang on a message.
+/// An attachment that a request adds to a message.
 #[derive(Clone, Debug)]
 pub enum NewAttachment {
-    /// An upload, by its signed name.
+    /// The signed name of an upload.
     Upload(String),
-    /// Something that has no file.
+    /// An attachment without a file.
     Plain(Box<Plain>),
 }
 
-/// An attachment without a file.
+/// An attachment without a file, such as a location.
 #[derive(Clone, Debug)]
 pub struct Plain {
-    /// What it is.
     pub kind: AttachmentType,
-    /// A title.
     pub title: Option<String>,
-    /// A URL; may be empty.
+    /// A URL; can be empty.
     pub url: String,
-    /// Degrees north and east.
+    /// Latitude and longitude in degrees.
     pub place: Option<(f64, f64)>,
-    /// What else is known of it; an object.
+    /// Other metadata; a JSON object.
     pub meta: Json,
 }
 
-/// What shall hang on a message, once its names were read.
+/// An attachment of a new message whose upload name has been verified.
 #[derive(Clone, Debug)]
 pub enum Hanging {
-    /// The row of an upload.
+    /// The id of the upload's row.
     Upload(i64),
-    /// What has no row yet: it is stored with the message.
+    /// An attachment that has no row yet; the row is stored together with the message.
     Plain(Box<Plain>),
 }
 
-/// An attachment of a message that is being made.
+/// A resolved attachment of a new message.
 #[derive(Clone, Debug)]
 pub struct Attached {
-    /// Its row.
     pub row: attachment::Model,
-    /// Whether the row is stored with the message; else it is there, and the message takes it.
+    /// Whether the row is stored together with the message. Otherwise it exists, and the message claims it.
     pub is_new: bool,
 }

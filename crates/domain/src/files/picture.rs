@@ -1,4 +1,4 @@
-//! Pictures: their size, and a small one beside each.
+//! Determines the dimensions of images and creates thumbnails.
 
 use std::{io::Cursor, time::Duration};
 
@@ -7,42 +7,45 @@ use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 use parley_compute::ComputePool;
 use tokio::sync::Semaphore;
 
-/// The longer side of a small picture, as Chatwoot has it.
+/// The longer side of a thumbnail in pixels, as in Chatwoot.
 const SIDE: u32 = 250;
 
-/// Bytes of a picture that is looked at; larger ones stay as they are.
+/// Maximum size of an image that is decoded, in bytes. Larger images get no dimensions and no thumbnail.
 pub const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// Bytes that decoding one may take.
+/// Maximum memory for decoding one image, in bytes.
 const MEMORY: u64 = 128 * 1024 * 1024;
 
-/// Pictures that are decoded at once: with [`MEMORY`] it bounds what they take.
+/// Limits how many images are decoded at once. Together with [`MEMORY`] this bounds the total memory.
 static TURNS: Semaphore = Semaphore::const_new(2);
 
-/// Decodes pictures: as many at once as have a turn.
+/// Decodes images, one per permit of [`TURNS`].
 static POOL: ComputePool = ComputePool::new("picture", 2, 2);
-/// How long decoding may take. It cannot be stopped, but is bounded by [`MEMORY`].
+/// How long to wait for a decoder. It cannot be stopped after that, but its memory is bounded by [`MEMORY`].
 const BUDGET: Duration = Duration::from_secs(30);
 
-/// What is seen of a picture.
+/// Properties of an image.
 #[derive(Debug)]
 pub struct Seen {
-    /// Pixels across.
+    /// In pixels.
     pub width: i32,
-    /// Pixels down.
+    /// In pixels.
     pub height: i32,
-    /// The small one, as PNG. None: the picture is small enough itself, or could not be decoded.
+    /// The thumbnail as PNG. `None` if the image is small enough itself or could not be decoded.
     pub small: Option<Bytes>,
 }
 
-/// Waits for a turn, then reads the picture by `read`, and looks at it. None: it is none that is known.
+/// Waits for a permit, then reads the content with `read` and decodes it. Returns `None` if it is not in a known image format.
+///
+/// # Errors
+/// Returns the error of `read`.
 pub async fn look<E>(read: impl Future<Output = Result<Vec<u8>, E>>) -> Result<Option<Seen>, E> {
-    // It is never closed.
+    // The semaphore is never closed.
     let Ok(turn) = TURNS.acquire().await else { return Ok(None) };
     let bytes = read.await?;
     let seen = POOL.run(BUDGET, move |_| see(&bytes)).await;
     drop(turn);
-    // A decoder that panics, or takes too long, has seen nothing.
+    // If the decoder panics or exceeds the time limit, treat the content as an unknown format.
     Ok(seen.unwrap_or_default())
 }
 
@@ -93,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_picture_that_would_fill_memory_is_not_decoded() {
-        // A header that claims 60,000 x 60,000 pixels, with nothing behind it.
+        // A header that declares 60,000 x 60,000 pixels, without any image data.
         let mut bytes = png(1, 1);
         bytes[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
         assert!(see(&bytes).is_none_or(|seen| seen.small.is_none()));

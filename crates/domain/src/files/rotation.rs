@@ -1,4 +1,4 @@
-//! Replacing the key that signs file links.
+//! Rotation of the key that signs file links.
 
 use std::collections::BTreeMap;
 
@@ -14,16 +14,17 @@ use sea_orm::{
 
 use super::signed::{KEY, Name, Signer, signed_part};
 
-/// Rows that one statement changes.
+/// How many rows one statement reads and updates.
 const ROWS: u64 = 200;
 
-/// Replaces the key that signs file links, and signs every link in the tables anew; returns how many. Links that were given out before name
-/// nothing from then on, and neither do uploads that nothing has taken yet. No server may be running: each keeps the key that it started with.
+/// Replaces the key that signs file links, and signs every link in the database again; returns how many. Links that were issued before
+/// become invalid, and so do the names of unattached uploads. No server may be running, because each keeps the key that it read at
+/// start-up.
 ///
-/// Nothing is changed unless everything is.
+/// All changes are made in one transaction.
 ///
 /// # Errors
-/// [`parley_types::error::Error::Database`] when the database fails.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub async fn rotate(db: &Database) -> Result<usize> {
     use attachment::Column;
     let old = Signer::open(db).await?;
@@ -44,7 +45,7 @@ pub async fn rotate(db: &Database) -> Result<usize> {
     Ok(count)
 }
 
-/// The same link under the new key. None: it is not one that the old key signed.
+/// Returns the link signed with the new key, or `None` if the old key did not sign it.
 fn resigned(old: &Signer, new: &Signer, link: &str) -> Option<String> {
     let part = signed_part(link);
     match old.read_name(part)? {
@@ -53,7 +54,7 @@ fn resigned(old: &Signer, new: &Signer, link: &str) -> Option<String> {
     }
 }
 
-/// Signs the links of one column anew, a bounded number of rows at a time, in the order of their ids.
+/// Signs the links of one column again, a bounded number of rows at a time, in the order of their ids.
 async fn column<E: EntityTrait>(
     txn: &impl ConnectionTrait,
     id: E::Column,

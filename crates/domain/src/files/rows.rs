@@ -27,7 +27,7 @@ use serde_json::Value as Json;
 
 use crate::write::AttachmentClaim;
 
-/// How long an upload can be taken. Unattached uploads are removed later, so none is removed while a write takes it.
+/// How long an upload can be attached. This is shorter than its lifetime, so an upload is never removed while a write attaches it.
 const TAKEN: Duration = Duration::from_hours(23);
 
 const TAKEN_OF_SESSION: Duration = Duration::from_mins(9);
@@ -35,16 +35,16 @@ const TAKEN_OF_SESSION: Duration = Duration::from_mins(9);
 /// Uploads by id.
 pub type Uploads = HashMap<i64, attachment::Model>;
 
-/// Whether an upload can still be taken.
+/// Whether an upload is recent enough to be attached.
 pub fn is_fresh(row: &attachment::Model) -> bool {
     let life = if row.contact_inbox_id.is_some() { TAKEN_OF_SESSION } else { TAKEN };
     row.created_at > Micros::now().minus(life)
 }
 
-/// Reads uploads by id. Under the lock of the account's counters they do not change: taking one needs the lock.
+/// Reads uploads by id. Under the lock of the account's counters they do not change, because attaching one requires the lock.
 ///
 /// # Errors
-/// [`Error::Database`] and [`Error::Unavailable`] when a statement fails.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn uploads(db: &impl ConnectionTrait, account: AccountId, ids: Vec<i64>) -> Result<Uploads> {
     if ids.is_empty() {
         return Ok(Uploads::new());
@@ -57,15 +57,15 @@ pub async fn uploads(db: &impl ConnectionTrait, account: AccountId, ids: Vec<i64
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
-/// Whether an upload can be taken: nothing has taken it, and it is fresh.
+/// Whether an upload can be attached: it is unattached and recent enough.
 pub fn is_free(row: &attachment::Model) -> bool {
     row.state == AttachmentState::Uploaded && is_fresh(row)
 }
 
-/// Reserves ids for new rows. Reserved ids that are not used stay gaps, as with any sequence.
+/// Reserves ids for new rows. Ids that are not used remain gaps, as with any sequence.
 ///
 /// # Errors
-/// [`Error::Database`] and [`Error::Unavailable`] when a statement fails.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn reserve(db: &impl ConnectionTrait, count: usize) -> Result<VecDeque<i64>> {
     if count == 0 {
         return Ok(VecDeque::new());
@@ -85,18 +85,18 @@ pub async fn reserve(db: &impl ConnectionTrait, count: usize) -> Result<VecDeque
     }
 }
 
-/// The columns of a row that is stored with its message: all but the session of an upload, which such a row never was.
+/// The columns of a row that is stored together with its message: all except the uploading session, which such a row does not have.
 fn stored_columns() -> impl Iterator<Item = Column> {
     Column::iter().filter(|column| !matches!(column, Column::ContactInboxId))
 }
 
-/// The statement that stores rows given as one JSON array.
+/// Returns the statement that inserts rows passed as one JSON array.
 pub fn insert_text(dialect: impl Into<Dialect>) -> String {
     let columns: Vec<&str> = stored_columns().map(|column| column.as_str()).collect();
     dialect.into().insert_json_rows("attachments", &columns, &[Column::Meta.as_str()])
 }
 
-/// New rows as the parameter of [`insert_text`].
+/// Encodes new rows as the parameter of [`insert_text`].
 pub fn insert_rows(rows: &[attachment::Model]) -> String {
     let row = |row: &attachment::Model| {
         let value = |column: Column| (column.as_str().to_owned(), sea_value_to_json_value(&row.get(column)));
@@ -105,11 +105,11 @@ pub fn insert_rows(rows: &[attachment::Model]) -> String {
     Json::Array(rows.iter().map(row).collect()).to_string()
 }
 
-/// The statement that stores claims, for both databases. It holds nothing but ids that this service allocated.
+/// Returns the statement that stores claims, for both databases. It embeds only ids that this service allocated.
 pub fn text(claims: &[AttachmentClaim]) -> String {
     let (mut messages, mut positions, mut ids) = (String::new(), String::new(), String::new());
     for AttachmentClaim { id, message, position } in claims {
-        // Writing to a string cannot fail.
+        // Writing to a `String` never fails.
         let _ = write!(messages, " WHEN {id} THEN {message}");
         let _ = write!(positions, " WHEN {id} THEN {position}");
         let _ = write!(ids, "{}{id}", if ids.is_empty() { "" } else { ", " });
@@ -120,10 +120,10 @@ pub fn text(claims: &[AttachmentClaim]) -> String {
     )
 }
 
-/// Stores claims and new rows: one statement for each, or none.
+/// Stores claims and new rows, with one statement each if there are any.
 ///
 /// # Errors
-/// When the database fails.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn store(db: &impl ConnectionTrait, claims: &[AttachmentClaim], rows: &[attachment::Model]) -> Result<()> {
     let dialect = Dialect::of(db);
     if !claims.is_empty() {
@@ -139,7 +139,7 @@ pub async fn store(db: &impl ConnectionTrait, claims: &[AttachmentClaim], rows: 
 /// Marks attachments as removed. A background job removes their files.
 ///
 /// # Errors
-/// [`Error::Database`] and [`Error::Unavailable`] when a statement fails.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn release(db: &impl ConnectionTrait, which: impl IntoCondition) -> Result<()> {
     attachment::Entity::update_many()
         .col_expr(attachment::Column::State, Expr::value(AttachmentState::Removed))

@@ -1,4 +1,4 @@
-//! Names that only this installation can have given: of uploads, of files, and of files for some minutes.
+//! Signed names of uploads and files, and expiring links. Only this installation can create them.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -9,41 +9,42 @@ use sha2::Sha256;
 
 use crate::auth::secrets;
 
-/// The row of the key that signs links.
+/// The name of the signing key in `secrets`.
 pub(super) const KEY: &str = "file_links";
 
-/// Bytes of a signature: half of what the hash gives, which nobody guesses in 2^128 tries.
+/// The length of a signature in bytes. HMAC-SHA256 is truncated to 128 bits, which cannot be guessed.
 const MAC: usize = 16;
 
-/// What a signed name stands for.
+/// What a signed name refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
-    /// An upload, and the first bytes of the hash of what was sent: two uploads of the same file have the same.
+    /// An upload. The name contains the beginning of a hash of the file's name and content, so that two uploads of the same file can be
+    /// recognized as equal.
     Upload {
-        /// The row.
+        /// The id of the row.
         id: i64,
-        /// The hash.
+        /// The first 16 bytes of the SHA-256 of name and content.
         hash: [u8; 16],
     },
-    /// A file, or the small picture beside it, for as long as it is there.
+    /// A file or its thumbnail, valid as long as the file exists.
     File {
-        /// The row.
+        /// The id of the row.
         id: i64,
-        /// Whether the small picture is meant.
+        /// Whether the link refers to the thumbnail.
         small: bool,
     },
-    /// The same for some minutes.
+    /// The same, until a given time.
     Link {
-        /// The row.
+        /// The id of the row.
         id: i64,
-        /// Whether the small picture is meant.
+        /// Whether the link refers to the thumbnail.
         small: bool,
-        /// The second from which on it is not good any more.
+        /// The expiry, in seconds since 1970.
         until: i64,
     },
 }
 
-/// The key that signs names. All replicas share it.
+/// Signs and verifies names with the key that all replicas share.
 #[derive(Clone)]
 pub struct Signer {
     key: [u8; 32],
@@ -56,15 +57,15 @@ impl std::fmt::Debug for Signer {
 }
 
 impl Signer {
-    /// The installation's key; the first replica makes it.
+    /// Reads the key of the installation. The first replica creates it.
     ///
     /// # Errors
-    /// When the database fails.
+    /// Returns [`parley_types::error::Error::Database`] if a query fails.
     pub async fn open(db: &Database) -> Result<Self> {
         Ok(Self::of(secrets::key(db, KEY).await?))
     }
 
-    /// One that signs with a key.
+    /// Creates a signer with the given key.
     pub(super) fn of(key: [u8; 32]) -> Self {
         Self { key }
     }
@@ -75,7 +76,7 @@ impl Signer {
         Some(mac)
     }
 
-    /// The name, signed: letters, digits, `-` and `_`.
+    /// Signs a name. The result consists of letters, digits, `-` and `_`.
     pub fn sign(&self, name: Name) -> String {
         let mut bytes = Vec::with_capacity(48);
         match name {
@@ -100,11 +101,11 @@ impl Signer {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// What a signed name stands for. None: it was not signed here.
+    /// Verifies a signed name. Returns `None` if the signature is invalid.
     pub fn read_name(&self, text: &str) -> Option<Name> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (name, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
-        // In constant time.
+        // This comparison takes constant time.
         self.mac(name)?.verify_truncated_left(mac).ok()?;
         let number = |bytes: &[u8]| Some(i64::from_be_bytes(bytes.try_into().ok()?));
         match name {
@@ -131,8 +132,8 @@ impl Signer {
         }
     }
 
-    /// The file that a permanent link names, and whether its small picture is meant. None: nobody signed it, or it is a link that expires: one
-    /// that could be exchanged for another would never have to end.
+    /// Returns the file that a permanent link refers to, and whether it refers to the thumbnail. Returns `None` if the signature is invalid
+    /// or the link is an expiring one: if expiring links could be exchanged for new ones, access would never end.
     pub fn read_permanent(&self, link: &str) -> Option<(i64, bool)> {
         match self.read_name(signed_part(link))? {
             Name::File { id, small } => Some((id, small)),
@@ -143,7 +144,8 @@ impl Signer {
         }
     }
 
-    /// The file that a link names, and whether its small picture is meant. None: nobody signed it, or its time is over.
+    /// Returns the file that a link refers to, and whether it refers to the thumbnail. Returns `None` if the signature is invalid or the
+    /// link has expired.
     pub fn read_link(&self, link: &str) -> Option<(i64, bool)> {
         match self.read_name(signed_part(link))? {
             Name::File { id, small } => Some((id, small)),
@@ -153,15 +155,16 @@ impl Signer {
     }
 }
 
-/// The signed part of a URL of a file, which is what follows `/files/` or `/files/blobs/`; a text without it is taken for the part itself.
+/// Returns the signed part of a file URL, which follows `/files/` or `/files/blobs/`. Text without these is assumed to be the signed part
+/// itself.
 pub(super) fn signed_part(link: &str) -> &str {
     let rest = link.split_once("/files/").map_or(link, |(_, rest)| rest);
     let rest = rest.strip_prefix("blobs/").unwrap_or(rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
-/// The hash part of an upload's name, unchecked: what tells two requests apart that carry the same file, uploaded twice. The text itself
-/// if it is no such name.
+/// Returns the hash in an upload name, without verifying the signature. Fingerprints of requests use it, so that a repeated request that
+/// uploaded the same file again counts as the same. Returns the text itself if it is not an upload name.
 pub fn content_of(upload_id: &str) -> String {
     let bytes = URL_SAFE_NO_PAD.decode(upload_id).unwrap_or_default();
     match bytes.as_slice() {

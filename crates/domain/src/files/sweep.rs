@@ -1,4 +1,4 @@
-//! Removing files that nothing needs: objects first, then their rows.
+//! Removes files that are no longer needed: first the objects, then their rows.
 
 use parley_storage::entity::{attachment, kind::AttachmentState};
 use parley_types::{error::Result, time::Micros};
@@ -6,14 +6,15 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, Quer
 
 use super::{Files, small_of, unattached};
 
-/// Files that are removed in one go.
+/// Maximum number of files removed per call.
 const REMOVED: u64 = 100;
 
 impl Files {
-    /// Removes what waits to be removed, and uploads that nothing took in their time; how many.
+    /// Removes files that are marked as removed, and expired uploads. Returns how many.
     ///
     /// # Errors
-    /// When the database or the store fails.
+    /// Returns [`parley_types::error::Error::Database`] if a query fails, and [`parley_types::error::Error::Unavailable`] if the blob store
+    /// fails or the database does not reply in time.
     pub async fn sweep(&self, now: Micros) -> Result<usize> {
         self.db.in_long_time(self.remove_unneeded(now)).await
     }
@@ -33,7 +34,7 @@ impl Files {
         Ok(rows.len())
     }
 
-    /// Removes objects, and then their rows: as long as a row is there, its bytes are found again.
+    /// Removes objects and then their rows, in this order: as long as the row exists, its object can be found.
     pub(super) async fn remove(&self, rows: &[attachment::Model]) -> Result<()> {
         for row in rows {
             let Some(object) = &row.object else { continue };

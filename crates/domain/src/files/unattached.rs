@@ -1,4 +1,4 @@
-//! Uploads that nothing has taken yet: how long they live, and how many bytes of them there may be.
+//! Unattached uploads: their lifetime and their quotas.
 
 use std::time::Duration;
 
@@ -17,27 +17,27 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait as _, Func},
 };
 
-/// How long an upload of a member, a bot or a service waits to be taken before it is removed.
+/// The lifetime of an unattached upload of a member, a bot or a service.
 const KEPT: Duration = Duration::from_hours(24);
 
-/// The same of an upload of a contact session. A visitor sends a file with a message, so minutes are plenty.
+/// The lifetime of an unattached upload of a contact session. A visitor sends a file together with a message, so minutes are enough.
 const KEPT_OF_SESSION: Duration = Duration::from_mins(10);
 
-/// How long to wait when a quota is used up: somebody has to attach the files, or the first of them has to go.
+/// How long to wait if a quota is exhausted, so that uploads are attached or expire meanwhile.
 const RETRY: Duration = Duration::from_mins(1);
 
-/// Bytes of files that wait to be taken. 0 is no limit.
+/// Quotas for unattached uploads, in bytes. 0 means no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unattached {
-    /// Of one contact session.
+    /// Per contact session.
     pub of_session: u64,
-    /// Of all contact sessions of an account.
+    /// For all contact sessions of an account together.
     pub of_sessions: u64,
-    /// Of the members, bots and services of an account.
+    /// For the members, bots and services of an account together.
     pub of_members: u64,
 }
 
-/// The uploads whose time is over.
+/// Matches uploads that have expired.
 pub fn expired(now: Micros) -> Condition {
     use attachment::Column;
     let of = |session: Condition, life| session.add(Column::CreatedAt.lt(now.minus(life)));
@@ -49,11 +49,12 @@ pub fn expired(now: Micros) -> Condition {
 }
 
 impl Unattached {
-    /// The bytes that another upload may have. Uploads that are under way are counted when they are done: how many there are at once is
-    /// limited, and so is how far they can go beyond a quota together.
+    /// Returns how many more bytes can be uploaded. Uploads in progress are counted only when they are complete; their number is limited,
+    /// which also limits by how much they can exceed a quota together.
     ///
     /// # Errors
-    /// [`Error::QuotaExceeded`](parley_types::error::Error::QuotaExceeded) when there is nothing left; when the database fails.
+    /// Returns [`Error::QuotaExceeded`](parley_types::error::Error::QuotaExceeded) if a quota is exhausted, and
+    /// [`Error::Database`](parley_types::error::Error::Database) if a query fails.
     pub async fn left(&self, db: &Database, account: AccountId, session: Option<ContactInboxId>) -> Result<u64> {
         use attachment::Column;
         let mut left = u64::MAX;
@@ -90,7 +91,7 @@ impl Unattached {
         Ok(left)
     }
 
-    /// The refusal of an upload that goes beyond what was left.
+    /// Returns the error for an upload that exceeds the remaining quota.
     pub fn exceeded(&self, session: Option<ContactInboxId>) -> Exceeded {
         match session {
             Some(_) => exceeded("session", self.of_session),

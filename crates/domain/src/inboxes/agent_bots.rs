@@ -1,4 +1,4 @@
-//! Agent bots, and which inbox has which. What a bot may call is said in `caller`.
+//! Agent bots and the inboxes that they are connected to. `auth::caller` defines which calls a bot is allowed to make.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -33,32 +33,26 @@ use crate::{
     },
 };
 
-/// A bot, shared with what it wrote.
+/// A bot, shared with the messages that it sent.
 pub type AgentBot = Arc<agent_bot::Model>;
 
-/// A bot to make.
+/// A bot to create.
 #[derive(Clone, Debug)]
 pub struct NewAgentBot {
-    /// The display name.
     pub name: String,
-    /// What it is for.
     pub description: String,
-    /// A URL kept for compatibility.
+    /// A URL that is stored for compatibility with Chatwoot and never called.
     pub outgoing_url: String,
-    /// The picture.
     pub avatar_url: String,
 }
 
-/// What to change in a bot; what is none stays.
+/// Changes to a bot; `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct AgentBotPatch {
-    /// The display name.
     pub name: Option<String>,
-    /// What it is for.
     pub description: Option<String>,
-    /// A URL kept for compatibility.
+    /// A URL that is stored for compatibility with Chatwoot and never called.
     pub outgoing_url: Option<String>,
-    /// The picture.
     pub avatar_url: Option<String>,
 }
 
@@ -81,7 +75,7 @@ impl AgentBotPatch {
     }
 }
 
-/// Agent bots, and the inboxes that they are connected to.
+/// Operations on agent bots and the inboxes that they are connected to.
 #[derive(Clone, Debug)]
 pub struct AgentBots {
     context: Arc<Context>,
@@ -97,7 +91,8 @@ impl AgentBots {
     /// Creates a bot of an account or, if `account` is `None`, of the installation.
     ///
     /// # Errors
-    /// [`Error::Denied`].
+    /// Returns [`Error::Denied`] unless the caller is an administrator of the account or the operator. Only the operator can create a bot
+    /// of the installation.
     pub async fn create(&self, call: Call<AgentBot>, account: Option<AccountId>, new: NewAgentBot) -> Result<Answer<AgentBot>> {
         let insert = move |at: Micros| agent_bot::ActiveModel {
             account_id: Set(account),
@@ -131,10 +126,11 @@ impl AgentBots {
             .await
     }
 
-    /// One bot that the account may use. If `account` is `None`, any bot, for the operator.
+    /// Returns a bot that the account can use or, if `account` is `None`, any bot.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::NotMember`]; [`Error::Denied`] for everyone but the operator if `account` is `None`.
+    /// Returns [`Error::NotFound`] if there is no such bot, [`Error::NotMember`] if the caller has no access to the account, and
+    /// [`Error::Denied`] if `account` is `None` and the caller is not the operator.
     pub async fn get(&self, caller: &Caller, account: Option<AccountId>, id: AgentBotId) -> Result<AgentBot> {
         look(caller, account)?;
         self.find(account, id).await
@@ -148,10 +144,11 @@ impl AgentBots {
         row.map(Arc::new).ok_or_else(|| Error::not_found("agent_bot", id))
     }
 
-    /// A page of the bots that the account may use, by id. If `account` is `None`, all bots, for the operator.
+    /// Returns a page of the bots that the account can use or, if `account` is `None`, of all bots, by id.
     ///
     /// # Errors
-    /// [`Error::NotMember`]; [`Error::Denied`] for everyone but the operator if `account` is `None`.
+    /// Returns [`Error::NotMember`] if the caller has no access to the account, and [`Error::Denied`] if `account` is `None` and the caller
+    /// is not the operator.
     pub async fn list(&self, caller: &Caller, account: Option<AccountId>, page: &PageRequest) -> Result<Page<agent_bot::Model>> {
         look(caller, account)?;
         let mut query = agent_bot::Entity::find();
@@ -172,7 +169,7 @@ impl AgentBots {
         .await
     }
 
-    /// The bot to change, if the caller may change it. With an account, only a bot of that account qualifies.
+    /// Returns a bot if the caller may change it. With an account, only bots of that account qualify.
     async fn owned(&self, caller: &Caller, account: Option<AccountId>, id: AgentBotId) -> Result<AgentBot> {
         match account {
             Some(account) => caller.administer_or_platform(account)?,
@@ -188,7 +185,7 @@ impl AgentBots {
     /// Changes a bot.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`].
+    /// Returns [`Error::NotFound`] if there is no such bot, and [`Error::Denied`] if the caller may not change it.
     pub async fn update(
         &self,
         mut call: Call<AgentBot>,
@@ -245,7 +242,7 @@ impl AgentBots {
     /// Deletes a bot, disconnects it from its inboxes and revokes its tokens.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`].
+    /// Returns [`Error::NotFound`] if there is no such bot, and [`Error::Denied`] if the caller may not change it.
     pub async fn delete(&self, mut call: Call<()>, account: Option<AccountId>, id: AgentBotId) -> Result<Answer<()>> {
         let bot = match self.owned(&call.caller, account, id).await {
             Err(gone @ Error::NotFound { .. }) => return replayed(&self.context.db, &call).await?.ok_or(gone),
@@ -283,7 +280,7 @@ impl AgentBots {
         answer
     }
 
-    /// The accounts in which a bot is connected to an inbox.
+    /// Returns the accounts in which a bot is connected to an inbox.
     async fn connected(&self, id: AgentBotId) -> Result<HashSet<AccountId>> {
         let accounts: Vec<AccountId> = inbox::Entity::find()
             .select_only()
@@ -295,7 +292,8 @@ impl AgentBots {
         Ok(accounts.into_iter().collect())
     }
 
-    /// Disconnects a bot of the installation from the inboxes of an account before the bot is deleted, and appends the event of its deletion.
+    /// Disconnects a bot of the installation from the inboxes of an account before the bot is deleted, and appends an event for the
+    /// deletion.
     async fn remove_from(&self, call: Call<()>, id: AgentBotId) -> Result<()> {
         self.context
             .writer
@@ -311,10 +309,10 @@ impl AgentBots {
             .map(drop)
     }
 
-    /// The bot that an inbox is connected to, and whether it is active there.
+    /// Returns the bot that an inbox is connected to, and whether it is active there.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// Returns [`Error::NotFound`] if there is no such inbox, and [`Error::Denied`] if the caller has no access to it.
     pub async fn of_inbox(&self, caller: &Caller, account: AccountId, id: InboxId) -> Result<Option<(AgentBot, bool)>> {
         let inbox = Inboxes::new(&self.context).get(caller, account, id).await?;
         let Some(bot) = inbox.row.agent_bot_id else {
@@ -327,7 +325,7 @@ impl AgentBots {
     /// Connects an inbox to a bot, active or not, or disconnects it if `bot` is `None`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the inbox or the bot; [`Error::Denied`].
+    /// Returns [`Error::NotFound`] if the inbox or the bot does not exist, and [`Error::Denied`] if the caller may not change the inbox.
     pub async fn set_of_inbox(&self, call: Call<Arc<Inbox>>, id: InboxId, bot: Option<(AgentBotId, bool)>) -> Result<Answer<Arc<Inbox>>> {
         authorize_change(&self.context.db, &call.caller, call.account, id).await?;
         let answer = self
@@ -367,7 +365,7 @@ async fn changed(db: &impl ConnectionTrait, id: AgentBotId, patch: AgentBotPatch
     Ok((Arc::new(row), changes))
 }
 
-/// Takes a bot out of every inbox of the account.
+/// Disconnects a bot from every inbox of the account.
 async fn disconnect(write: &mut Write, id: AgentBotId) -> Result<()> {
     let rows = inbox::Entity::find()
         .filter(inbox::Column::AccountId.eq(write.account().id))

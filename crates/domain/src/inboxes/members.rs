@@ -1,4 +1,4 @@
-//! Who works in an inbox, and whom its conversations can be assigned to.
+//! Members of inboxes, and the agents to whom conversations of an inbox can be assigned.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -47,7 +47,7 @@ async fn members(db: &impl ConnectionTrait, account: AccountId, inbox: InboxId) 
     Ok(users.into_iter().collect())
 }
 
-/// Makes the members those in `after`.
+/// Changes the members from `before` to `after`.
 async fn store(write: &Write, inbox: InboxId, before: &HashSet<UserId>, after: &HashSet<UserId>) -> Result<()> {
     let (account, at) = (write.account().id, write.set.at);
     let gone: Vec<i64> = before.difference(after).map(|user| user.0).collect();
@@ -72,7 +72,7 @@ async fn store(write: &Write, inbox: InboxId, before: &HashSet<UserId>, after: &
     Ok(())
 }
 
-/// The members of inboxes.
+/// Operations on the members of inboxes.
 #[derive(Clone, Debug)]
 pub struct InboxMembers {
     context: Arc<Context>,
@@ -85,10 +85,10 @@ impl InboxMembers {
         }
     }
 
-    /// A page of the members of an inbox, by name.
+    /// Returns a page of the members of an inbox, by name.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    /// Returns [`Error::NotFound`] if there is no such inbox, and [`Error::Denied`] if the caller has no access to it.
     pub async fn list(&self, caller: &Caller, account: AccountId, inbox: InboxId, page: &PageRequest) -> Result<Page<Agent>> {
         let access = caller.access(account)?;
         load::inbox(self.context.db.read(), account, inbox).await?;
@@ -105,7 +105,8 @@ impl InboxMembers {
     /// Changes the members of an inbox. Returns all members after the change, by name.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`]; [`Error::Invalid`] if a user is not a member of the account.
+    /// Returns [`Error::NotFound`] if there is no such inbox, [`Error::Denied`] if the caller may not change it, and [`Error::Invalid`] if
+    /// a user is not a member of the account.
     pub async fn edit(&self, call: Call<Vec<Agent>>, inbox: InboxId, edit: Edit, users: Vec<UserId>) -> Result<Answer<Vec<Agent>>> {
         authorize_change(&self.context.db, &call.caller, call.account, inbox).await?;
         let answer = self
@@ -143,11 +144,11 @@ impl InboxMembers {
         answer
     }
 
-    /// A page of the agents to whom conversations of all these inboxes can be assigned: members of all of them, and administrators, by
-    /// name.
+    /// Returns a page of the agents to whom conversations of all these inboxes can be assigned, by name: members of all of them, and
+    /// administrators.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an inbox; [`Error::Denied`] without access to one.
+    /// Returns [`Error::NotFound`] if an inbox does not exist, and [`Error::Denied`] if the caller has no access to it.
     pub async fn list_assignable(
         &self,
         caller: &Caller,

@@ -42,10 +42,10 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// An inbox to make, or, over an existing one, what it shall be.
+/// An inbox to create, or the new values of an existing inbox.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)] // the fields are those of the row
-#[allow(clippy::struct_excessive_bools)] // Chatwoot's switches
+#[allow(missing_docs)] // same fields as the row
+#[allow(clippy::struct_excessive_bools)] // settings of a Chatwoot inbox
 pub struct NewInbox {
     pub name: String,
     pub avatar_url: String,
@@ -72,7 +72,7 @@ pub struct NewInbox {
 }
 
 impl NewInbox {
-    /// An inbox as Chatwoot makes it when only a name is given.
+    /// An inbox with Chatwoot's defaults, for requests that contain only a name.
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -100,7 +100,7 @@ impl NewInbox {
         }
     }
 
-    /// An inbox as it stands.
+    /// The current values of an inbox.
     pub fn of(inbox: &Inbox) -> Self {
         let Inbox { row, channel } = inbox.clone();
         Self {
@@ -129,11 +129,11 @@ impl NewInbox {
         }
     }
 
-    /// Checks the texts that are rendered when rules send them.
+    /// Checks the templates of automatic messages.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Invalid`] that names the first setting whose template cannot be rendered;
-    /// [`parley_types::error::Error::Busy`].
+    /// Returns [`parley_types::error::Error::Invalid`] with the first setting whose template cannot be rendered, and
+    /// [`parley_types::error::Error::Busy`] if the pool that renders templates has no capacity.
     pub async fn check_templates(&self) -> Result<()> {
         let survey = self.csat_config.get("message").and_then(Json::as_str);
         liquid::check("inbox.greeting_message", self.greeting_message.as_deref()).await?;
@@ -141,7 +141,7 @@ impl NewInbox {
         liquid::check("inbox.csat_config.message", survey).await
     }
 
-    /// The fields by their names, as changes tell them.
+    /// The fields under the names that events use in their changes.
     fn fields(&self) -> [(&'static str, Json); 22] {
         [
             ("name", json!(self.name)),
@@ -169,10 +169,10 @@ impl NewInbox {
         ]
     }
 
-    /// Checks the attribute maps; `before` is the stored inbox, or a fresh one.
+    /// Checks the attribute maps against their limits. `before` is the stored inbox, or one with defaults.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Invalid`] beyond [`parley_types::attribute_limits`].
+    /// Returns [`parley_types::error::Error::Invalid`] if a map exceeds [`parley_types::attribute_limits`].
     fn check_attributes(&self, before: &Self) -> Result<()> {
         for (field, before, after) in [
             ("inbox.csat_config", &before.csat_config, &self.csat_config),
@@ -221,7 +221,7 @@ impl NewInbox {
     }
 }
 
-/// Nine to five from Monday to Friday, as Chatwoot has it.
+/// Nine to five from Monday to Friday, as in Chatwoot.
 fn default_working_hours() -> Json {
     let day = |day: i64| {
         let closed = day == 0 || day == 6;
@@ -234,10 +234,10 @@ fn default_working_hours() -> Json {
     (0..7).map(day).collect()
 }
 
-/// Stores an inbox with a fresh channel.
+/// Inserts an inbox with a new channel.
 ///
 /// # Errors
-/// When the database fails.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub async fn insert(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -268,7 +268,7 @@ pub async fn insert(
     })
 }
 
-/// The inboxes of accounts.
+/// Operations on inboxes.
 #[derive(Clone, Debug)]
 pub struct Inboxes {
     context: Arc<Context>,
@@ -284,8 +284,8 @@ impl Inboxes {
     /// Creates an inbox without members.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Denied`]; [`parley_types::error::Error::Invalid`] for a template that cannot be rendered, or for
-    /// attributes that are too large.
+    /// Returns [`parley_types::error::Error::Denied`] unless the caller is an administrator, and [`parley_types::error::Error::Invalid`] if
+    /// a template cannot be rendered or an attribute map is too large.
     pub async fn create(&self, call: Call<Arc<Inbox>>, new: NewInbox) -> Result<Answer<Arc<Inbox>>> {
         call.caller.administer(call.account)?;
         new.check_attributes(&NewInbox::named(&new.name))?;
@@ -307,10 +307,11 @@ impl Inboxes {
             .await
     }
 
-    /// One inbox.
+    /// Returns one inbox.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] for agents who are not members of it.
+    /// Returns [`parley_types::error::Error::NotFound`] if there is no such inbox, and [`parley_types::error::Error::Denied`] if the caller
+    /// is an agent who is not a member of it.
     pub async fn get(&self, caller: &Caller, account: AccountId, id: InboxId) -> Result<Arc<Inbox>> {
         let access = caller.access(account)?;
         let inbox = load::inbox(self.context.db.read(), account, id).await?;
@@ -318,10 +319,10 @@ impl Inboxes {
         Ok(inbox)
     }
 
-    /// A page of the inboxes that the caller may see, by name.
+    /// Returns a page of the inboxes that the caller can see, by name.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`].
+    /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to the account.
     pub async fn list(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<Inbox>> {
         let access = caller.access(account)?;
         let mut query = inbox::Entity::find().filter(inbox::Column::AccountId.eq(account));
@@ -352,11 +353,12 @@ impl Inboxes {
         Ok(ids.with(inboxes, |inbox| inbox.row.id.0))
     }
 
-    /// Checks that an inbox exists, and then that the caller may change it, so that an unauthorised caller still gets [`parley_types::error::Error::NotFound`]
-    /// for an inbox that does not exist.
+    /// Checks first that an inbox exists and then that the caller may change it: if the inbox does not exist, even an unauthorized caller
+    /// receives [`parley_types::error::Error::NotFound`].
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`].
+    /// Returns [`parley_types::error::Error::NotFound`] if there is no such inbox, and [`parley_types::error::Error::Denied`] if the caller
+    /// may not change it.
     pub async fn authorize_change(&self, caller: &Caller, account: AccountId, id: InboxId) -> Result<()> {
         authorize_change(&self.context.db, caller, account, id).await
     }
@@ -364,7 +366,8 @@ impl Inboxes {
     /// Applies `patch` to the settings of an inbox.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`].
+    /// Returns [`parley_types::error::Error::NotFound`] if there is no such inbox, [`parley_types::error::Error::Denied`] if the caller may
+    /// not change it, and [`parley_types::error::Error::Invalid`] if an attribute map is too large or the avatar is not available.
     pub async fn update(
         &self,
         call: Call<Arc<Inbox>>,
@@ -412,7 +415,8 @@ impl Inboxes {
     /// Deletes an inbox with its conversations and sessions.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`].
+    /// Returns [`parley_types::error::Error::NotFound`] if there is no such inbox, and [`parley_types::error::Error::Denied`] if the caller
+    /// may not change it.
     pub async fn delete(&self, call: Call<()>, id: InboxId) -> Result<Answer<()>> {
         authorize_change(&self.context.db, &call.caller, call.account, id).await?;
         let files = self.context.files.clone();
@@ -445,18 +449,19 @@ impl Inboxes {
     }
 }
 
-/// Checks that an inbox exists, and then that the caller may change it.
+/// Checks first that an inbox exists and then that the caller may change it.
 ///
 /// # Errors
-/// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`].
+/// Returns [`parley_types::error::Error::NotFound`] if there is no such inbox, and [`parley_types::error::Error::Denied`] if the caller may
+/// not change it.
 pub(crate) async fn authorize_change(db: &Database, caller: &Caller, account: AccountId, id: InboxId) -> Result<()> {
     caller.administer_seen(account, load::inbox(db.read(), account, id)).await
 }
 
-/// Deletes conversations with their messages, attachments and labels: a fixed number of statements.
+/// Deletes conversations with their messages, attachments and labels, in a fixed number of statements.
 ///
 /// # Errors
-/// When the database fails.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub async fn delete_conversations(db: &impl ConnectionTrait, account: AccountId, ids: sea_orm::sea_query::SelectStatement) -> Result<()> {
     let mut messages = Query::select();
     messages

@@ -1,18 +1,18 @@
-//! A page of items, and where it ends.
+//! A page of items and the position at which it ends.
 
 use sea_orm::sea_query::Expr;
 use sea_orm::sea_query::SimpleExpr;
 
-/// The value that a list is sorted by, of the last row of a page.
+/// A value that a list is sorted by, in the last row of a page.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SortValue {
-    /// None: these come last.
+    /// A missing value; these sort last.
     Null,
-    /// A number or a time.
+    /// An integer or a time.
     Int(i64),
     /// A text.
     Text(String),
-    /// One for each of several sort keys.
+    /// One value per sort key, if there are several.
     Many(Vec<SortValue>),
 }
 
@@ -35,7 +35,7 @@ impl SortValue {
         }
     }
 
-    /// As it is compared with; none: null.
+    /// The value as an SQL expression for comparisons; `None` if it is missing.
     pub(super) fn expr(&self) -> Option<SimpleExpr> {
         match self {
             Self::Int(value) => Some(Expr::value(*value)),
@@ -45,28 +45,27 @@ impl SortValue {
     }
 }
 
-/// Where a page ended.
+/// The position at which a page ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key {
-    /// The value sorted by.
+    /// The value that the list is sorted by.
     pub value: SortValue,
-    /// The id, which decides among equal values.
+    /// The id, which orders rows with equal values.
     pub id: i64,
 }
 
-/// A page, and where the next one starts.
+/// A page, and the position at which the next one starts.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
-    /// The rows.
     pub items: Vec<T>,
-    /// The sort key of each row, so that the page can end after any of them.
+    /// The sort key of each item, so that the page can end after any of them.
     pub keys: Vec<Key>,
-    /// Where this page ended, if there are more.
+    /// The position at which this page ended; `None` if it is the last one.
     pub next: Option<Key>,
 }
 
 impl<T> Page<T> {
-    /// The same page with each row made into something else.
+    /// Converts each item.
     pub fn map<U>(self, make: impl FnMut(T) -> U) -> Page<U> {
         Page {
             items: self.items.into_iter().map(make).collect(),
@@ -75,7 +74,7 @@ impl<T> Page<T> {
         }
     }
 
-    /// Ends the page after so many rows; the next one starts with the rows that were dropped.
+    /// Ends the page after `count` items. The next page starts with the dropped ones.
     pub fn truncate(&mut self, count: usize) {
         if count < self.items.len() {
             self.items.truncate(count);
@@ -86,7 +85,7 @@ impl<T> Page<T> {
 }
 
 impl Page<i64> {
-    /// The rows of a page of ids, in their order. A row that was deleted meanwhile is left out.
+    /// Replaces the ids of a page by their rows, in the order of the page. Rows that have been deleted meanwhile are left out.
     pub fn with<T>(self, rows: Vec<T>, id: impl Fn(&T) -> i64) -> Page<T> {
         let mut rows: std::collections::HashMap<i64, T> = rows.into_iter().map(|row| (id(&row), row)).collect();
         let (mut items, mut keys) = (Vec::with_capacity(self.keys.len()), Vec::with_capacity(self.keys.len()));

@@ -1,4 +1,4 @@
-//! Reading a page's keys: in the order of indexes, from where the last page ended.
+//! Reads the keys of a page in index order, starting where the previous page ended.
 
 use parley_types::error::Result;
 use sea_orm::{
@@ -9,7 +9,7 @@ use sea_orm::{
 
 use super::{Key, Page, PageRequest, Sort, SortValue};
 
-/// A query with the id, and in which order the ids of equal rows come.
+/// A query with its sort keys and the direction in which ids order equal rows.
 struct Listed<'a, E: EntityTrait> {
     query: Select<E>,
     id: SimpleExpr,
@@ -18,7 +18,7 @@ struct Listed<'a, E: EntityTrait> {
 }
 
 impl<E: EntityTrait> Listed<'_, E> {
-    /// What comes after a key, in this order.
+    /// A condition for the rows that sort after a key.
     fn after(&self, key: &Key) -> Condition {
         let (mut any, mut same) = (Condition::any(), Condition::all());
         for (sort, value) in self.sorts.iter().zip(key.value.parts()) {
@@ -39,7 +39,7 @@ impl<E: EntityTrait> Listed<'_, E> {
         any.add(same.add(next))
     }
 
-    /// The keys of the rows after one, beginning with the first that is not left out.
+    /// Reads the keys of up to `limit` rows after `after`, without the first `skip` ones.
     async fn keys(&self, db: &impl ConnectionTrait, after: Option<&Key>, skip: u64, limit: u64) -> Result<Vec<Key>> {
         let mut query = self.query.clone().select_only().expr_as(self.id.clone(), "id");
         for (nth, sort) in self.sorts.iter().enumerate() {
@@ -72,8 +72,8 @@ impl<E: EntityTrait> Listed<'_, E> {
         }
     }
 
-    /// As it is with the rows alone that so many rows after a key can be among: those up to the first value of the last of them, which an
-    /// index finds. They are what the other values have to sort; left to itself, SQLite sorts all.
+    /// Restricts the query to rows that can be among the first `rows` rows after a key: those up to the first sort value of the last of
+    /// these rows, which an index finds. Only they have to be sorted by the other values; without this condition, SQLite sorts all rows.
     async fn narrowed(self, db: &impl ConnectionTrait, after: Option<&Key>, rows: u64) -> Result<Self> {
         let first = match self.sorts {
             [first, _, ..] if first.by.is_some() => first,
@@ -97,7 +97,7 @@ impl<E: EntityTrait> Listed<'_, E> {
 fn read(row: &QueryResult, sorts: &[Sort]) -> Result<Key> {
     let mut values = Vec::with_capacity(sorts.len());
     for (nth, sort) in sorts.iter().enumerate() {
-        // The id stands first.
+        // The id is the first column.
         let value = match (&sort.by, sort.text) {
             (None, _) => None,
             (Some(_), true) => row.try_get_by::<Option<String>, _>(nth + 1)?.map(SortValue::Text),
@@ -111,10 +111,11 @@ fn read(row: &QueryResult, sorts: &[Sort]) -> Result<Key> {
     })
 }
 
-/// The ids of a page of a query, with one more row looked at to know whether there are more.
+/// Reads the ids of a page of a query. Reads one more row than the page contains, to find out whether there is a next page.
 ///
 /// # Errors
-/// [`Error::Invalid`](parley_types::error::Error::Invalid) when the key is of another list; when the database cannot be read.
+/// Returns [`Error::Invalid`](parley_types::error::Error::Invalid) if the key belongs to another list, and
+/// [`Error::Database`](parley_types::error::Error::Database) if a query fails.
 pub async fn ids<E: EntityTrait>(
     db: &impl ConnectionTrait,
     query: Select<E>,
@@ -125,8 +126,8 @@ pub async fn ids<E: EntityTrait>(
     ids_by(db, query, id, std::slice::from_ref(sort), page).await
 }
 
-/// As [`ids`], sorted by several values, the first of which says in which order ids decide. The first is read from an index, and what is equal
-/// in it is sorted by the others.
+/// Like [`ids`], sorted by several values. The first one is read from an index and determines the direction of ids; the others order rows
+/// with equal first values.
 ///
 /// # Errors
 /// As [`ids`].
@@ -162,8 +163,8 @@ pub async fn ids_by<E: EntityTrait>(
     })
 }
 
-/// Rows with a first value and rows without one are two lists, each of which an index holds in order. No index holds both with the missing
-/// ones last in both directions.
+/// Reads rows with a first value and rows without one as two lists, each of which an index provides in order. No index provides both with
+/// missing values last in both directions.
 async fn valued_first<E: EntityTrait>(
     db: &impl ConnectionTrait,
     listed: &Listed<'_, E>,
@@ -221,7 +222,7 @@ async fn valued_first<E: EntityTrait>(
         sorts: if rest.is_empty() { &by_id } else { rest },
         descending: listed.descending,
     };
-    // In this list the missing value stands in no key.
+    // The keys of this list do not contain the missing value.
     let after = after_missing.map(|key| Key {
         value: SortValue::of(key.value.parts()[1..].to_vec()),
         id: key.id,

@@ -1,4 +1,4 @@
-//! Pages of lists: by keyset, so that the thousandth page costs what the first one does.
+//! Keyset pagination: the thousandth page costs as much as the first one.
 
 use parley_fault::Protection;
 use parley_types::error::{Error, Result, Rule};
@@ -15,25 +15,26 @@ pub use items::{Key, Page, SortValue};
 pub use keyset::{ids, ids_by};
 pub use weight::{fitting, rows};
 
-/// Which page.
+/// The requested page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PageRequest {
-    /// How many at most.
+    /// Maximum number of items.
     pub size: u64,
-    /// After which row.
+    /// The position after which the page starts; `None` for the first page.
     pub after: Option<Key>,
-    /// How many to leave out.
+    /// How many items to skip.
     pub skip: u64,
 }
 
 impl PageRequest {
-    /// Checks that the key came from a list with these sort keys: one value each, of its type, or null where a row may lack it.
+    /// Checks that the key came from a list with these sort keys: one value per sort key, of the matching type, or missing where rows can
+    /// lack the value.
     ///
-    /// A page token carries a checksum, not a signature, so a caller can write any key. The database would compare a text with a number:
-    /// `PostgreSQL` refuses that, and the NUL character in any text, while `SQLite` answers with a page of something else.
+    /// A page token contains a checksum, not a signature, so a caller can forge any key. The database would then compare a text with a
+    /// number. `PostgreSQL` rejects that, as it rejects the NUL character in text; `SQLite` returns a wrong page instead.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for `page_token`.
+    /// Returns [`Error::Invalid`] for `page_token` if the key does not match.
     pub fn check_key(&self, sorts: &[Sort]) -> Result<()> {
         let fits = |key: &Key| {
             let parts = key.value.parts();
@@ -50,48 +51,48 @@ impl PageRequest {
     }
 }
 
-/// What a list is sorted by. Missing values come last in both directions.
+/// A sort order of a list. Missing values sort last in both directions.
 #[derive(Clone, Debug)]
 pub struct Sort {
-    /// The value; none: the id alone.
+    /// The value; `None` to sort only by id.
     pub by: Option<SimpleExpr>,
-    /// A coarser value in the same order, if that is what the index holds.
+    /// A coarser value with the same order, if that is what the index contains.
     pub coarse: Option<Coarse>,
-    /// Where else it stands, if that is what an index is on. Only of values that may be missing.
+    /// A side table with the value, if the index is there. Only for values that can be missing.
     pub aside: Option<Aside>,
-    /// Whether it is a text.
+    /// Whether the value is a text.
     pub text: bool,
-    /// Whether it may be missing.
+    /// Whether the value can be missing.
     pub nullable: bool,
-    /// From the highest to the lowest.
+    /// Whether the order is descending.
     pub descending: bool,
 }
 
-/// Where the values stand once more, in a table with an index that holds them in order: one on the rows themselves would cost every write
-/// of them. It has rows for values alone.
+/// A side table that repeats values with an index, because an index on the rows themselves would make every write of them more expensive.
+/// It contains only rows with a value.
 #[derive(Clone, Debug)]
 pub struct Aside {
-    /// The table.
+    /// The name of the side table.
     pub table: &'static str,
-    /// Which of its rows is a row's.
+    /// The join condition between a row and its row in the side table.
     pub on: SimpleExpr,
-    /// The value in it.
+    /// The value in the side table.
     pub value: SimpleExpr,
-    /// The row's id in it.
+    /// The row's id in the side table.
     pub id: SimpleExpr,
 }
 
-/// A value that sorts as another one does, only less finely.
+/// A coarser value that has the same order as another one, such as the hour of a time.
 #[derive(Clone, Debug)]
 pub struct Coarse {
-    /// The value, in the row.
+    /// The coarse value, in the row itself.
     pub by: SimpleExpr,
-    /// How much of the finer one makes one of it.
+    /// By what the fine value is divided to obtain the coarse one.
     pub divisor: i64,
 }
 
 impl Sort {
-    /// By id.
+    /// Sorts by id.
     pub fn by_id(descending: bool) -> Self {
         Self {
             by: None,
@@ -103,7 +104,7 @@ impl Sort {
         }
     }
 
-    /// By a column that holds texts and is never null, ascending.
+    /// Sorts by a text column that is never NULL, ascending.
     pub fn by_text_column(column: &'static str) -> Self {
         Self {
             by: Some(Expr::col(column)),
@@ -122,7 +123,7 @@ impl Sort {
         }
     }
 
-    /// As it is among the rows that have a value.
+    /// The sort order among rows that have a value.
     fn valued(&self) -> Self {
         Self {
             by: self.aside.as_ref().map(|aside| aside.value.clone()).or_else(|| self.by.clone()),
@@ -139,7 +140,8 @@ impl Sort {
         }
     }
 
-    /// Everything after a value and a little more, in a form that an index answers; without it each page would walk over all before it.
+    /// A condition for everything after a value and slightly more, which an index can evaluate. Without it, each page would scan all rows
+    /// before it.
     fn about_after(&self, value: &SortValue) -> Option<SimpleExpr> {
         let (by, bound) = match (&self.coarse, value) {
             (Some(coarse), SortValue::Int(value)) => (&coarse.by, Expr::value(value.div_euclid(coarse.divisor))),
@@ -152,7 +154,7 @@ impl Sort {
         })
     }
 
-    /// Everything up to a value, which is not missing.
+    /// A condition for everything up to a value. `None` if the value is missing.
     fn up_to(&self, value: &SortValue) -> Option<SimpleExpr> {
         let (by, bound) = (self.by.clone()?, value.expr()?);
         Some(if self.descending { by.gte(bound) } else { by.lte(bound) })

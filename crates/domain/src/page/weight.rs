@@ -1,7 +1,7 @@
-//! How many rows of a page are read: as many as fit into the bytes of a page, whatever was asked for.
+//! Limits the rows of a page by their size in bytes, regardless of the requested number.
 //!
-//! A page is bounded by rows, and a row by the limits of its fields, which leaves up to 600 MB for a page of 1,000 messages. So the database is
-//! asked for the sizes first, and only rows that fit are read. `parley_grpc` then cuts by the exact size of the answer.
+//! A page is limited by rows, and a row by the limits of its fields, which together allow 600 MB for a page of 1,000 messages. Therefore
+//! the sizes are queried first, and only rows that fit are read. `parley_grpc` then truncates the page by the exact size of the response.
 
 use parley_storage::octets;
 use parley_types::error::Result;
@@ -9,11 +9,11 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Select};
 
 use super::items::Page;
 
-/// The beginning of a page of ids whose rows fit into the bytes of a page, one at least. `select` finds the rows of the ids by their key, and
-/// `around` is how many bytes are read with each row, as SQL.
+/// Truncates a page of ids to the rows that fit into [`octets::PAGE_BYTES`], but at least one. `select` finds the rows of the ids by their
+/// key; `around` is SQL for the bytes that are read with each row.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub async fn fitting<E: EntityTrait>(
     db: &impl ConnectionTrait,
     select: Select<E>,
@@ -26,10 +26,10 @@ pub async fn fitting<E: EntityTrait>(
     Ok(ids)
 }
 
-/// The rows of a page of ids, as many as fit.
+/// Reads the rows of a page of ids, as many as fit into [`octets::PAGE_BYTES`], but at least one.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub async fn rows<E: EntityTrait>(
     db: &impl ConnectionTrait,
     select: Select<E>,

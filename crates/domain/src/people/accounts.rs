@@ -28,24 +28,22 @@ use crate::{
     },
 };
 
-/// What to change in an account; what is none stays.
+/// Changes to an account; `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct AccountPatch {
-    /// The name.
     pub name: Option<String>,
-    /// The language.
     pub locale: Option<String>,
-    /// Whether it may be used; the operator's alone, as what follows the addresses.
+    /// Whether the account is active. Only the operator may change this, as well as `features`, `limits` and `custom_attributes`.
     pub status: Option<AccountStatus>,
-    /// The domain of its mails.
+    /// The e-mail domain of the organization.
     pub domain: Option<Option<String>>,
-    /// Where its people ask for help.
+    /// The support e-mail address of the organization.
     pub support_email: Option<Option<String>>,
-    /// The features that are on.
+    /// The enabled features.
     pub features: AttributesPatch,
-    /// What the operator notes as limits.
+    /// Limits that the operator records. Parley does not enforce them.
     pub limits: AttributesPatch,
-    /// What else the operator notes.
+    /// Other attributes that the operator records.
     pub custom_attributes: AttributesPatch,
 }
 
@@ -55,10 +53,10 @@ impl AccountPatch {
         self.status.is_some() || objects.iter().any(|patch| patch.replace.is_some() || !patch.keys.is_empty())
     }
 
-    /// Changes the row, and returns what changed.
+    /// Changes the row and returns the changes.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Invalid`] for an attribute map beyond [`parley_types::attribute_limits`].
+    /// Returns [`parley_types::error::Error::Invalid`] if an attribute map exceeds [`parley_types::attribute_limits`].
     fn apply(self, row: &mut account::Model) -> Result<Vec<Change>> {
         let before = row.clone();
         row.name = self.name.unwrap_or_else(|| row.name.clone());
@@ -94,7 +92,7 @@ impl AccountPatch {
     }
 }
 
-/// An account without a name, which is in use.
+/// An active account without a name.
 pub(crate) fn blank(now: Micros) -> account::Model {
     account::Model {
         id: AccountId(0),
@@ -111,7 +109,7 @@ pub(crate) fn blank(now: Micros) -> account::Model {
     }
 }
 
-/// The accounts.
+/// Operations on accounts.
 #[derive(Clone, Debug)]
 pub struct Accounts {
     pub(super) context: Arc<Context>,
@@ -127,7 +125,7 @@ impl Accounts {
     /// Creates an account with an empty log.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Denied`] for everyone but the operator.
+    /// Returns [`parley_types::error::Error::Denied`] unless the caller is the operator.
     pub async fn create(&self, call: Call<account::Model>, new: AccountPatch) -> Result<Answer<account::Model>> {
         call.caller.platform()?;
         let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
@@ -152,10 +150,11 @@ impl Accounts {
         .await
     }
 
-    /// One account.
+    /// Returns one account.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; for the operator, [`parley_types::error::Error::NotFound`].
+    /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to it. The operator receives
+    /// [`parley_types::error::Error::NotFound`] if it does not exist.
     pub async fn get(&self, caller: &Caller, id: AccountId) -> Result<Arc<account::Model>> {
         if !caller.is_platform() {
             caller.access(id)?;
@@ -163,10 +162,10 @@ impl Accounts {
         load::account(self.context.db.read(), id).await
     }
 
-    /// A page of the accounts that the caller may see, by id.
+    /// Returns a page of the accounts that the caller can see, by id.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Database`] if the query fails.
+    /// Returns [`parley_types::error::Error::Database`] if a query fails.
     pub async fn list(&self, caller: &Caller, page: &PageRequest) -> Result<Page<account::Model>> {
         let mut query = account::Entity::find().filter(account::Column::Status.ne(AccountStatus::Deleted));
         if !caller.is_platform() {
@@ -183,10 +182,11 @@ impl Accounts {
         .await
     }
 
-    /// The cache keys of the account's labels, inboxes and teams, as the caller sees them.
+    /// Returns the cache keys of the account's labels, inboxes and teams, as the caller sees them.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Suspended`].
+    /// Returns [`parley_types::error::Error::NotMember`] or [`parley_types::error::Error::Suspended`] if the caller has no access to the
+    /// account.
     pub async fn cache_keys(&self, caller: &Caller, account: AccountId) -> Result<CacheKeys> {
         cache_keys::read(&self.context.db, caller, account).await
     }
@@ -194,7 +194,8 @@ impl Accounts {
     /// Changes an account.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Denied`], also for settings that only the operator may change.
+    /// Returns [`parley_types::error::Error::Denied`] if the caller may not change the account, or not these settings, and
+    /// [`parley_types::error::Error::Invalid`] if an attribute map is too large.
     pub async fn update(&self, call: Call<account::Model>, patch: AccountPatch) -> Result<Answer<account::Model>> {
         call.caller.administer_or_platform(call.account)?;
         if patch.is_the_operators() {

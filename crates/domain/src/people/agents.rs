@@ -1,4 +1,4 @@
-//! Agents as administrators make them: by e-mail address, with a user of their own if there is none yet.
+//! Agents as administrators add them: by e-mail address. If there is no user with the address, one is created.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-/// The users with these addresses, made under these names where there is none.
+/// Returns the users with these addresses, after creating the missing ones with these names.
 async fn users(write: &Write, wanted: &[(String, String)]) -> Result<Vec<user::Model>> {
     let at = write.set.at;
     let new = wanted.iter().map(|(email, name)| user::ActiveModel {
@@ -51,7 +51,7 @@ async fn users(write: &Write, wanted: &[(String, String)]) -> Result<Vec<user::M
         updated_at: Set(at),
         ..Default::default()
     });
-    // Users stand outside of accounts, so another account may make the same one at this moment.
+    // Users exist outside of accounts, so another account could create the same user concurrently.
     user::Entity::insert_many(new)
         .on_conflict(OnConflict::column(user::Column::Email).do_nothing().to_owned())
         .exec_without_returning(&write.txn)
@@ -64,9 +64,10 @@ async fn users(write: &Write, wanted: &[(String, String)]) -> Result<Vec<user::M
     Ok(rows)
 }
 
-/// Makes those of the users members who are none, under the names and addresses that the account gave, and notes each.
+/// Makes users members of the account, with the names and addresses that the account supplied, and emits an event for each. Existing
+/// members are skipped.
 ///
-/// The memberships of a user that was there before and of one that was made just now are the same: the account learns nothing of the former.
+/// The membership of an existing user does not differ from that of a new user, so the account does not learn whether the user existed.
 async fn join(write: &mut Write, users: &[user::Model], wanted: &[(String, String)], new: MembershipPatch) -> Result<Vec<Agent>> {
     let (account, at) = (write.account().id, write.set.at);
     let members = load::agents(&write.txn, account, users.iter().map(|user| user.id)).await?;
@@ -103,7 +104,7 @@ async fn join(write: &mut Write, users: &[user::Model], wanted: &[(String, Strin
     Ok(joined)
 }
 
-/// Agents, whom administrators add by e-mail address.
+/// Operations on agents, whom administrators add by e-mail address.
 #[derive(Clone, Debug)]
 pub struct Agents {
     context: Arc<Context>,
@@ -116,10 +117,10 @@ impl Agents {
         }
     }
 
-    /// Makes the user with this e-mail address a member of the account. Creates the user if there is none.
+    /// Makes the user with this e-mail address a member of the account. Creates the user if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Denied`]; [`Error::Taken`] if the user is already a member.
+    /// Returns [`Error::Denied`] unless the caller is an administrator, and [`Error::Taken`] if the user is already a member.
     pub async fn create(&self, call: Call<Agent>, email: String, name: String, new: MembershipPatch) -> Result<Answer<Agent>> {
         call.caller.administer(call.account)?;
         let answer = self
@@ -142,10 +143,10 @@ impl Agents {
         answer
     }
 
-    /// As [`Agents::create`] for several addresses. Users who are already members are skipped.
+    /// Like [`Agents::create`] for several addresses. Users who are already members are skipped.
     ///
     /// # Errors
-    /// [`Error::Denied`].
+    /// Returns [`Error::Denied`] unless the caller is an administrator.
     pub async fn create_many(&self, call: Call<Vec<Agent>>, emails: Vec<String>) -> Result<Answer<Vec<Agent>>> {
         call.caller.administer(call.account)?;
         let mut seen = HashSet::new();
@@ -174,7 +175,7 @@ impl Agents {
     /// Changes a member. The name applies to this account only: the user and its other memberships keep theirs.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`].
+    /// Returns [`Error::NotFound`] if there is no such member, and [`Error::Denied`] unless the caller is an administrator.
     pub async fn update(&self, call: Call<Agent>, id: UserId, name: Option<String>, patch: MembershipPatch) -> Result<Answer<Agent>> {
         authorize_change(&self.context.db, &call.caller, call.account, id).await?;
         call.caller.administer(call.account)?;

@@ -1,4 +1,4 @@
-//! Memberships: who works in an account. Who works in an inbox is in `inboxes::members`.
+//! Memberships of accounts. For members of inboxes see `inboxes::members`.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -32,21 +32,20 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// A membership to make or change; what is none stays, or takes its default.
+/// A membership to create or change. `None` means the default, or leaves a value unchanged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MembershipPatch {
-    /// The role.
     pub role: Option<Role>,
-    /// What the user shows.
+    /// The availability that the user has chosen.
     pub availability: Option<Availability>,
     /// Whether the user counts as offline while not connected.
     pub auto_offline: Option<bool>,
 }
 
-/// A member of the account.
+/// Loads a member of the account.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if there is no such member, and [`Error::Database`] if a query fails.
 pub(crate) async fn agent(db: &impl ConnectionTrait, account: AccountId, user: UserId) -> Result<Agent> {
     let mut agents = load::agents(db, account, [user].into_iter()).await?;
     agents
@@ -55,7 +54,7 @@ pub(crate) async fn agent(db: &impl ConnectionTrait, account: AccountId, user: U
         .ok_or_else(|| Error::not_found("member", user))
 }
 
-/// By the name that the account shows; by any other, the order of a list would tell of a name that it hides.
+/// Sorts by the name that the account sees. Sorting by another name would reveal information about a name that the account must not see.
 fn by_name() -> Sort {
     let shown = Func::coalesce([
         Expr::col((membership::Entity, membership::Column::Name)),
@@ -71,7 +70,7 @@ fn by_name() -> Sort {
     }
 }
 
-/// Keeps what the account calls a member who leaves: messages go on naming their senders.
+/// Stores the name and address of a member who leaves, because messages continue to show their senders.
 async fn remember(db: &impl ConnectionTrait, agent: &Agent) -> Result<()> {
     use former_member::Column;
     let row = former_member::Model {
@@ -91,10 +90,11 @@ async fn remember(db: &impl ConnectionTrait, agent: &Agent) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a member exists, and then that the caller may change it. A platform token is above accounts, so it only has to permit writes.
+/// Checks first that a member exists and then that the caller may change it. A platform token is not limited to accounts, so it only has to
+/// permit writes.
 ///
 /// # Errors
-/// [`Error::NotFound`]; [`Error::Denied`].
+/// Returns [`Error::NotFound`] if there is no such member, and [`Error::Denied`] if the caller may not change it.
 pub(crate) async fn authorize_change(db: &Database, caller: &Caller, account: AccountId, id: UserId) -> Result<()> {
     if caller.is_platform() {
         return caller.platform();
@@ -102,19 +102,19 @@ pub(crate) async fn authorize_change(db: &Database, caller: &Caller, account: Ac
     caller.administer_seen(account, agent(db.read(), account, id)).await
 }
 
-/// How a set of members changes.
+/// How a set of members is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
-    /// Those given come in.
+    /// Adds the given users.
     Add,
-    /// Those given leave.
+    /// Removes the given users.
     Remove,
-    /// Those given are all there are.
+    /// Replaces the set by the given users.
     Set,
 }
 
 impl Edit {
-    /// Who belongs to it after the change.
+    /// Returns the set after the change.
     pub(crate) fn apply(self, before: &HashSet<UserId>, users: &[UserId]) -> HashSet<UserId> {
         let users = users.iter().copied();
         match self {
@@ -128,7 +128,7 @@ impl Edit {
     }
 }
 
-/// The members of accounts.
+/// Operations on the members of accounts.
 #[derive(Clone, Debug)]
 pub struct Members {
     context: Arc<Context>,
@@ -141,11 +141,11 @@ impl Members {
         }
     }
 
-    /// Makes a user a member. Only the operator adds members by id: ids are sequential, so an account could enumerate all users with them.
+    /// Makes a user a member. Only the operator adds members by id, because an account could probe ids to find users.
     ///
     /// # Errors
-    /// [`Error::Denied`] for everyone but the operator; [`Error::Taken`] if the user is already a member; [`Error::Invalid`] if there is no
-    /// such user.
+    /// Returns [`Error::Denied`] unless the caller is the operator, [`Error::Taken`] if the user is already a member, and
+    /// [`Error::Invalid`] if there is no such user.
     pub async fn create(&self, call: Call<Agent>, id: UserId, new: MembershipPatch) -> Result<Answer<Agent>> {
         call.caller.platform()?;
         let answer = self
@@ -192,16 +192,17 @@ impl Members {
     /// Changes a membership.
     ///
     /// # Errors
-    /// [`Error::Denied`]; [`Error::NotFound`].
+    /// Returns [`Error::Denied`] unless the caller is an administrator of the account or the operator, and [`Error::NotFound`] if there is
+    /// no such member.
     pub async fn update(&self, call: Call<Agent>, id: UserId, patch: MembershipPatch) -> Result<Answer<Agent>> {
         call.caller.administer_or_platform(call.account)?;
         self.change(call, id, patch).await
     }
 
-    /// Changes a membership. The caller must have been authorised.
+    /// Changes a membership. The caller must have been authorized.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// Returns [`Error::NotFound`] if there is no such member.
     pub(crate) async fn change(&self, call: Call<Agent>, id: UserId, patch: MembershipPatch) -> Result<Answer<Agent>> {
         let answer = self
             .context
@@ -243,10 +244,10 @@ impl Members {
         answer
     }
 
-    /// Ends a membership, and with it the user's inboxes, teams and assignments in the account.
+    /// Ends a membership, and with it the user's membership of inboxes and teams and its assignments in the account.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`].
+    /// Returns [`Error::NotFound`] if there is no such member, and [`Error::Denied`] if the caller may not change it.
     pub async fn delete(&self, call: Call<()>, id: UserId) -> Result<Answer<()>> {
         authorize_change(&self.context.db, &call.caller, call.account, id).await?;
         let answer = self
@@ -285,10 +286,10 @@ impl Members {
         answer
     }
 
-    /// A page of the members of an account, by name.
+    /// Returns a page of the members of an account, by name.
     ///
     /// # Errors
-    /// [`Error::NotMember`].
+    /// Returns [`Error::NotMember`] if the caller has no access to the account.
     pub async fn list(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<Agent>> {
         if !caller.is_platform() {
             caller.access(account)?;
@@ -302,10 +303,10 @@ impl Members {
     }
 }
 
-/// A page of these users as members of the account, by name.
+/// Returns a page of these users as members of the account, by name.
 ///
 /// # Errors
-/// [`Error::Database`] if a query fails.
+/// Returns [`Error::Database`] if a query fails.
 pub(crate) async fn list_agents(
     db: &Database,
     account: AccountId,

@@ -1,4 +1,4 @@
-//! People and accounts: who works where, in which teams, and who is there.
+//! Accounts and people: users, members, agents, teams and presence.
 
 pub mod accounts;
 pub mod agents;

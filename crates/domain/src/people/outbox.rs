@@ -1,6 +1,6 @@
 //! The outbox of changes outside of accounts. Users, and bots of the installation, belong to no account, but each account in which one is a
-//! member or connected to an inbox gets an event about its changes. The change stores a row for each such account in its own transaction, and
-//! the write that appends the event deletes the row, so that a crash in between loses no event.
+//! member or connected to an inbox gets an event about its changes. The transaction of the change stores a row for each such account, and
+//! the write that appends the event deletes the row, so a crash in between loses no event.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,16 +24,15 @@ use sea_orm::{
 
 use crate::{auth::caller::Caller, context::Context, write::call::Call};
 
-/// Age at which any replica delivers a change, because the call that made it has failed to.
+/// The age at which any replica delivers a change, because the call that made it has failed to.
 const LATE: Duration = Duration::from_secs(10);
 
-/// Rows that one call of [`Outbox::deliver_late`] examines.
+/// How many rows one call of [`Outbox::deliver_late`] processes.
 const BATCH: u64 = 200;
 
 /// A user or a bot that changed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum OutboxSubject {
-    /// A user.
     User(UserId),
     /// A bot of the installation.
     AgentBot(AgentBotId),
@@ -55,10 +54,10 @@ impl OutboxSubject {
     }
 }
 
-/// Records that the accounts of a user or a bot have to be notified of a change. Call it in the transaction of the change.
+/// Records that the accounts of a user or a bot have to be notified of a change. Must be called in the transaction of the change.
 ///
 /// # Errors
-/// [`Error::Database`] if the statement fails.
+/// Returns [`Error::Database`] if a query fails.
 pub(crate) async fn record(db: &impl ConnectionTrait, about: OutboxSubject, at: Micros) -> Result<()> {
     use announcement::Column;
     let (kind, id) = about.stored();
@@ -68,7 +67,7 @@ pub(crate) async fn record(db: &impl ConnectionTrait, about: OutboxSubject, at: 
             .column(membership::Column::AccountId)
             .from(membership::Entity)
             .and_where(Expr::col(membership::Column::UserId).eq(id))
-            // An event must not reveal to an account that a user exists whom it has not seen yet.
+            // An event must not reveal to an account whether a user whom it added by address exists.
             .cond_where(
                 Cond::any()
                     .add(Expr::col(membership::Column::Email).is_null())
@@ -96,7 +95,7 @@ pub(crate) async fn record(db: &impl ConnectionTrait, about: OutboxSubject, at: 
     Ok(())
 }
 
-/// Changes of users and bots that the logs of their accounts do not contain yet.
+/// The outbox of changes to users and bots.
 #[derive(Clone, Debug)]
 pub struct Outbox {
     context: Arc<Context>,
@@ -109,8 +108,8 @@ impl Outbox {
         }
     }
 
-    /// Appends the pending event about a subject to the log of each account that has not reported it. An account whose write fails is
-    /// retried by [`Outbox::deliver_late`], so this does not return an error.
+    /// Appends an event about a subject to the log of each account for which a row is pending. A write that fails is retried by
+    /// [`Outbox::deliver_late`], so this does not return an error.
     pub(crate) async fn deliver(&self, caller: &Arc<Caller>, traceparent: &str, about: OutboxSubject) {
         let (kind, id) = about.stored();
         let accounts = announcement::Entity::find()
@@ -132,10 +131,10 @@ impl Outbox {
         }
     }
 
-    /// Delivers events that were not delivered in time, a bounded number per call. Returns how many were examined; there may be more.
+    /// Delivers changes that were not delivered in time, a bounded number per call. Returns how many were processed; more can be pending.
     ///
     /// # Errors
-    /// [`Error::Database`] if the query fails.
+    /// Returns [`Error::Database`] if a query fails.
     pub async fn deliver_late(&self) -> Result<usize> {
         let waiting = announcement::Entity::find()
             .filter(announcement::Column::ChangedAt.lt(Micros::now().minus(LATE)))
@@ -160,7 +159,7 @@ impl Outbox {
         let delivered = self.context.writer.write(call, move |write| {
             Box::pin(async move {
                 let (kind, id) = about.stored();
-                // Deleted before the subject is read: a concurrent change waits for this transaction and then stores a new row.
+                // Delete the row before reading the subject: a concurrent change then waits for this transaction and stores a new row.
                 let pending = announcement::Entity::delete_by_id((write.account().id, kind, id))
                     .exec(&write.txn)
                     .await?;
@@ -179,7 +178,7 @@ impl Outbox {
                         bot.map(|bot| Draft::new(EventKind::AgentBotUpdated, bot))
                     }
                 };
-                // If the subject is gone by now, the event of its removal is in the log already.
+                // If the subject no longer exists, the log already contains the event of its removal.
                 if let Some(draft) = draft {
                     write.set.emit(draft);
                 }

@@ -1,4 +1,5 @@
-//! Presence: who is there. It leaves no event, and is written seldom: signs of life come more often than they matter.
+//! Presence: when users and contacts were last seen. Presence is not recorded in events, and repeated reports within a short time are not
+//! stored.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,20 +26,20 @@ use sea_orm::{
 
 use crate::{auth::caller::Caller, context::Context};
 
-/// A sign of life this fresh needs no new one.
+/// A report is not stored if the previous one is more recent than this.
 const FRESH: Duration = Duration::from_secs(5);
-/// How exactly memberships tell when their user was last active.
+/// The precision with which memberships store when their user was last active.
 const ACTIVE: Duration = Duration::from_mins(10);
 
-/// How much later the account that was set active last is than the one before it, at least.
+/// By how much the time in the most recently active account exceeds that in the account before it, at least.
 const TICK: Duration = Duration::from_micros(1);
 
-/// Whether activity by a token counts: one that is limited to the account does not confirm a membership.
+/// Whether activity with a token counts: a token that is limited to the account does not confirm a membership.
 fn counts(row: &membership::Model, in_person: bool) -> bool {
     in_person || !row.is_unconfirmed() || !parley_fault::is_on(Protection::TokenLimits)
 }
 
-/// The presence of users and contacts.
+/// Operations on the presence of users and contacts.
 #[derive(Clone, Debug)]
 pub struct Presence {
     context: Arc<Context>,
@@ -51,10 +52,10 @@ impl Presence {
         }
     }
 
-    /// Records that the caller is online, or the contact on whose behalf it calls. Returns the head of the log.
+    /// Records that the caller is online or, if `contact` is set, a contact on whose behalf it calls. Returns the head of the log.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the contact; [`Error::Invalid`] if the caller is not a user and names no contact.
+    /// Returns [`Error::NotFound`] if there is no such contact, and [`Error::Invalid`] if the caller is not a user and names no contact.
     pub async fn report(&self, caller: &Caller, account: AccountId, contact: Option<ContactId>) -> Result<Cursor> {
         caller.write_access(account)?;
         let (kind, id) = match (contact, caller.user_id()) {
@@ -73,11 +74,11 @@ impl Presence {
         Ok(reach.head_cursor())
     }
 
-    /// Records that a user or a contact is online, unless that was recorded a moment ago. `in_person` is false for a token that is limited
-    /// to the account: an administrator of the account may have created it, so its use does not confirm a membership.
+    /// Records that a user or a contact is online, unless that was recorded within `FRESH`. `in_person` is false for a token that is
+    /// limited to the account: an administrator of the account could have created it, so its use does not confirm a membership.
     ///
     /// # Errors
-    /// [`Error::Database`] if a statement fails.
+    /// Returns [`Error::Database`] if a query fails.
     pub async fn record(&self, account: AccountId, kind: PresenceKind, id: i64, in_person: bool) -> Result<()> {
         use presence::Column;
         let now = Micros::now();
@@ -126,11 +127,11 @@ impl Presence {
         Ok(())
     }
 
-    /// Records that a user works in an account now, unless it already is the account in which the user was active last and that was
+    /// Records that a user now works in an account, unless it already is the account in which the user was active last and that was
     /// recorded within [`ACTIVE`].
     ///
     /// # Errors
-    /// [`Error::Database`] if a statement fails.
+    /// Returns [`Error::Database`] if a query fails.
     pub(crate) async fn record_active_account(&self, account: AccountId, user: UserId, in_person: bool) -> Result<()> {
         let rows = membership::Entity::find()
             .filter(membership::Column::UserId.eq(user))
@@ -149,10 +150,10 @@ impl Presence {
             .await
     }
 
-    /// The availability that others see of a user in each of these memberships, in their order.
+    /// Returns the availability that others see of a user, for each of these memberships in their order.
     ///
     /// # Errors
-    /// [`Error::Database`] if the query fails.
+    /// Returns [`Error::Database`] if a query fails.
     pub async fn shown_availability(&self, memberships: &[&membership::Model]) -> Result<Vec<Availability>> {
         use presence::Column;
         let Some(first) = memberships.first() else {
@@ -170,10 +171,10 @@ impl Presence {
     }
 }
 
-/// Forgets who has not been there for a while, and says how many.
+/// Deletes outdated presence rows and returns their number.
 ///
 /// # Errors
-/// When the database fails.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn forget_absent(db: &Database) -> Result<u64> {
     let before = Micros::now().minus(present::WINDOW * 3);
     let gone = presence::Entity::delete_many()

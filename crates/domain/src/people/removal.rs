@@ -1,4 +1,4 @@
-//! The end of accounts and users. An account is closed at once and emptied behind the doors, a bounded number of rows at a time.
+//! Deletion of accounts and users. An account is closed immediately, and a background job deletes its rows, a bounded number at a time.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// What belongs to an account, what hangs on something before what it hangs on. Rows of the indexes, waits and attributes go with what they are
-/// about, and attachments when their files are removed.
+/// The tables with rows of an account, each before the tables that it refers to. Rows of side tables and of the message index are deleted
+/// by triggers and foreign keys, and attachments when their files are removed.
 pub const TABLES: [&str; 33] = [
     "announcements",
     "audit_events",
@@ -63,14 +63,14 @@ pub const TABLES: [&str; 33] = [
     "account_logs",
 ];
 
-/// Rows in one statement: few enough that others wait for it only shortly.
+/// Maximum number of rows per statement, so that other statements wait for its locks only briefly.
 const ROWS: u64 = 2000;
 
 impl Accounts {
     /// Closes an account permanently. When this returns, no caller has access to it. A background job removes its rows and files.
     ///
     /// # Errors
-    /// [`Error::Denied`] for everyone but the operator; [`Error::NotFound`].
+    /// Returns [`Error::Denied`] unless the caller is the operator, and [`Error::NotFound`] if there is no such account.
     pub async fn delete(&self, call: Call<()>) -> Result<Answer<()>> {
         call.caller.platform()?;
         let answer = self
@@ -108,11 +108,11 @@ impl Accounts {
 }
 
 impl Users {
-    /// Deletes a user: first its memberships, with an event in the log of each account, then the user itself. Its messages are kept without
-    /// a sender. Call it again to complete a deletion that was interrupted.
+    /// Deletes a user: first its memberships, with an event in the log of each account, and then the user itself. Its messages remain,
+    /// without a sender. A deletion that was interrupted is completed by calling this again.
     ///
     /// # Errors
-    /// [`Error::Denied`] for everyone but the operator; [`Error::NotFound`].
+    /// Returns [`Error::Denied`] unless the caller is the operator, and [`Error::NotFound`] if there is no such user.
     pub async fn delete(&self, call: Call<()>, id: UserId) -> Result<Answer<()>> {
         call.caller.platform()?;
         for account in self.accounts_of(id).await? {
@@ -148,11 +148,11 @@ impl Users {
     }
 }
 
-/// Removes what deleted accounts had, up to so many statements; how many rows went. An account's own row goes last, so what is broken off
-/// is gone on with.
+/// Deletes the rows of a deleted account with at most `statements` statements, and returns their number. The row of the account itself is
+/// deleted last, so an interrupted deletion is continued.
 ///
 /// # Errors
-/// When the database fails.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn empty_deleted(db: &Database, statements: usize) -> Result<u64> {
     let deleted = account::Entity::find()
         .filter(account::Column::Status.eq(AccountStatus::Deleted))

@@ -1,4 +1,4 @@
-//! What members change of themselves in an account, whatever their role.
+//! What members change about their own membership, whatever their role.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// The caller's membership of an account is a user's: services and bots have none.
+/// Returns the user of the caller. Services and bots have no membership.
 fn own(caller: &Caller, account: AccountId) -> Result<UserId> {
     caller.write_access(account)?;
     caller.user_id().ok_or(Error::Denied("only a user is a member of an account"))
 }
 
-/// What members change about their own membership.
+/// Operations of members on their own membership.
 #[derive(Clone, Debug)]
 pub struct OwnMembership {
     context: Arc<Context>,
@@ -38,10 +38,11 @@ impl OwnMembership {
         }
     }
 
-    /// Changes the caller's own availability in an account. Absent values are left unchanged.
+    /// Changes the caller's own availability in an account. `None` leaves a value unchanged.
     ///
     /// # Errors
-    /// [`Error::NotMember`]; [`Error::Denied`] for callers who are not users, and for a read-only token.
+    /// Returns [`Error::NotMember`] if the caller has no access to the account, and [`Error::Denied`] if the caller is not a user or the
+    /// token is read-only.
     pub async fn update_availability(
         &self,
         call: Call<Agent>,
@@ -57,7 +58,7 @@ impl OwnMembership {
         Members::new(&self.context).change(call, user, patch).await
     }
 
-    /// Records that the caller works in an account now. Returns the head of its log.
+    /// Records that the caller now works in an account. Returns the head of its log.
     ///
     /// # Errors
     /// As [`OwnMembership::update_availability`].

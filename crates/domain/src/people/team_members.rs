@@ -1,4 +1,4 @@
-//! Who belongs to a team.
+//! Members of teams.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -27,10 +27,10 @@ use crate::{
     },
 };
 
-/// Who belongs to a team.
+/// Returns the members of a team.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub(crate) async fn members(db: &impl ConnectionTrait, account: AccountId, id: TeamId) -> Result<HashSet<UserId>> {
     let users: Vec<UserId> = team_member::Entity::find()
         .select_only()
@@ -43,7 +43,7 @@ pub(crate) async fn members(db: &impl ConnectionTrait, account: AccountId, id: T
     Ok(users.into_iter().collect())
 }
 
-/// Makes the members those in `after`.
+/// Changes the members from `before` to `after`.
 async fn store(write: &mut Write, id: TeamId, before: &HashSet<UserId>, after: &HashSet<UserId>) -> Result<()> {
     let (account, at) = (write.account().id, write.set.at);
     let gone: Vec<i64> = before.difference(after).map(|user| user.0).collect();
@@ -70,7 +70,7 @@ async fn store(write: &mut Write, id: TeamId, before: &HashSet<UserId>, after: &
     Ok(())
 }
 
-/// The members of teams.
+/// Operations on the members of teams.
 #[derive(Clone, Debug)]
 pub struct TeamMembers {
     context: Arc<Context>,
@@ -83,10 +83,10 @@ impl TeamMembers {
         }
     }
 
-    /// A page of the members of a team, by name.
+    /// Returns a page of the members of a team, by name.
     ///
     /// # Errors
-    /// [`Error::NotMember`]; [`Error::NotFound`].
+    /// Returns [`Error::NotMember`] if the caller has no access to the account, and [`Error::NotFound`] if there is no such team.
     pub async fn list(&self, caller: &Caller, account: AccountId, id: TeamId, page: &PageRequest) -> Result<Page<Agent>> {
         caller.access(account)?;
         find(self.context.db.read(), account, id).await?;
@@ -102,7 +102,8 @@ impl TeamMembers {
     /// Changes the members of a team. Returns those who were added or, for [`Edit::Set`], all members, by name.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`]; [`Error::Invalid`] if a user is not a member of the account.
+    /// Returns [`Error::NotFound`] if there is no such team, [`Error::Denied`] if the caller may not change it, and [`Error::Invalid`] if a
+    /// user is not a member of the account.
     pub async fn edit(&self, call: Call<Vec<Agent>>, id: TeamId, edit: Edit, users: Vec<UserId>) -> Result<Answer<Vec<Agent>>> {
         authorize_change(&self.context.db, &call.caller, call.account, id).await?;
         let answer = self

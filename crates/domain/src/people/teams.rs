@@ -1,4 +1,4 @@
-//! Teams. Who belongs to them is in `team_members`.
+//! Teams. For their members see `team_members`.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -31,43 +31,40 @@ use crate::{
     },
 };
 
-/// A team to make.
+/// A team to create.
 #[derive(Clone, Debug)]
 pub struct NewTeam {
-    /// The name; stored in lower case.
+    /// The name. It is converted to lower case.
     pub name: String,
-    /// What it is for.
     pub description: Option<String>,
-    /// Whether its members get conversations by themselves.
+    /// Whether conversations of the team are assigned to its members automatically.
     pub allow_auto_assign: bool,
 }
 
-/// What to change in a team; what is none stays.
+/// Changes to a team; `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct TeamPatch {
-    /// The name; stored in lower case.
+    /// The name. It is converted to lower case.
     pub name: Option<String>,
-    /// What it is for.
     pub description: Option<Option<String>>,
-    /// Whether its members get conversations by themselves.
+    /// Whether conversations of the team are assigned to its members automatically.
     pub allow_auto_assign: Option<bool>,
 }
 
 /// A team as a caller sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TeamView {
-    /// The team.
     pub row: team::Model,
-    /// Whether the caller belongs to it.
+    /// Whether the caller is a member of the team.
     pub is_member: bool,
 }
 
 impl ResponseSubject for TeamView {}
 
-/// One team.
+/// Loads one team.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if there is no such team, and [`Error::Database`] if the query fails.
 pub(crate) async fn find(db: &impl ConnectionTrait, account: AccountId, id: TeamId) -> Result<team::Model> {
     let row = team::Entity::find_by_id(id)
         .filter(team::Column::AccountId.eq(account))
@@ -76,10 +73,10 @@ pub(crate) async fn find(db: &impl ConnectionTrait, account: AccountId, id: Team
     row.ok_or_else(|| Error::not_found("team", id))
 }
 
-/// A team that a request names for a conversation.
+/// Loads the team that a request assigns a conversation to.
 ///
 /// # Errors
-/// [`Error::Invalid`] without such a team.
+/// Returns [`Error::Invalid`] if there is no such team, and [`Error::Database`] if the query fails.
 pub(crate) async fn known(write: &Write, id: TeamId) -> Result<team::Model> {
     match find(&write.txn, write.account().id, id).await {
         Err(Error::NotFound { .. }) => Err(Error::invalid("team_id", Rule::Unknown, "must be a team of the account")),
@@ -87,7 +84,7 @@ pub(crate) async fn known(write: &Write, id: TeamId) -> Result<team::Model> {
     }
 }
 
-/// Which of the account's teams a user belongs to; none for callers who are no users.
+/// Returns the account's teams that a user belongs to; empty if the caller is not a user.
 async fn teams_of(db: &impl ConnectionTrait, account: AccountId, user: Option<UserId>) -> Result<HashSet<TeamId>> {
     let Some(user) = user else {
         return Ok(HashSet::new());
@@ -108,7 +105,7 @@ async fn view(db: &impl ConnectionTrait, row: team::Model, user: Option<UserId>)
     Ok(TeamView { row, is_member })
 }
 
-/// Refuses a name that another team has.
+/// Rejects a name that another team has.
 async fn check_name(db: &impl ConnectionTrait, account: AccountId, name: &str, own: Option<TeamId>) -> Result<()> {
     let other = team::Entity::find()
         .filter(team::Column::AccountId.eq(account))
@@ -125,7 +122,7 @@ async fn check_name(db: &impl ConnectionTrait, account: AccountId, name: &str, o
     }
 }
 
-/// The teams of accounts.
+/// Operations on teams.
 #[derive(Clone, Debug)]
 pub struct Teams {
     context: Arc<Context>,
@@ -141,7 +138,7 @@ impl Teams {
     /// Creates a team.
     ///
     /// # Errors
-    /// [`Error::Denied`]; [`Error::Taken`] if another team has the name.
+    /// Returns [`Error::Denied`] unless the caller is an administrator, and [`Error::Taken`] if another team has the name.
     pub async fn create(&self, call: Call<TeamView>, new: NewTeam) -> Result<Answer<TeamView>> {
         call.caller.administer(call.account)?;
         self.context
@@ -167,20 +164,20 @@ impl Teams {
             .await
     }
 
-    /// One team.
+    /// Returns one team.
     ///
     /// # Errors
-    /// [`Error::NotMember`]; [`Error::NotFound`].
+    /// Returns [`Error::NotMember`] if the caller has no access to the account, and [`Error::NotFound`] if there is no such team.
     pub async fn get(&self, caller: &Caller, account: AccountId, id: TeamId) -> Result<TeamView> {
         caller.access(account)?;
         let row = find(self.context.db.read(), account, id).await?;
         view(self.context.db.read(), row, caller.user_id()).await
     }
 
-    /// A page of the teams of an account, by name.
+    /// Returns a page of the teams of an account, by name.
     ///
     /// # Errors
-    /// [`Error::NotMember`].
+    /// Returns [`Error::NotMember`] if the caller has no access to the account.
     pub async fn list(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<TeamView>> {
         caller.access(account)?;
         let db = self.context.db.read();
@@ -207,7 +204,8 @@ impl Teams {
     /// Changes a team.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`]; [`Error::Taken`] if another team has the name.
+    /// Returns [`Error::NotFound`] if there is no such team, [`Error::Denied`] if the caller may not change it, and [`Error::Taken`] if
+    /// another team has the name.
     pub async fn update(&self, call: Call<TeamView>, id: TeamId, patch: TeamPatch) -> Result<Answer<TeamView>> {
         authorize_change(&self.context.db, &call.caller, call.account, id).await?;
         self.context
@@ -245,10 +243,10 @@ impl Teams {
             .await
     }
 
-    /// Deletes a team. Its members stay in the account, and its conversations are left without a team.
+    /// Deletes a team. Its members remain in the account, and its conversations are left without a team.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`].
+    /// Returns [`Error::NotFound`] if there is no such team, and [`Error::Denied`] if the caller may not change it.
     pub async fn delete(&self, call: Call<()>, id: TeamId) -> Result<Answer<()>> {
         authorize_change(&self.context.db, &call.caller, call.account, id).await?;
         self.context
@@ -256,7 +254,8 @@ impl Teams {
             .write(call, move |write| {
                 Box::pin(async move {
                     let row = find(&write.txn, write.account().id, id).await?;
-                    // The team's own event covers all conversations: writer shards evict the account's rows when they see it.
+                    // The event of the team covers all its conversations: writer shards that see it evict the account's rows from their
+                    // caches.
                     conversation::Entity::update_many()
                         .col_expr(conversation::Column::TeamId, Expr::value(Option::<i64>::None))
                         .col_expr(conversation::Column::Version, Expr::value(write.set.next_seq().0))
@@ -264,7 +263,7 @@ impl Teams {
                         .filter(conversation::Column::TeamId.eq(id))
                         .exec(&write.txn)
                         .await?;
-                    // The database deletes the memberships of the team by its foreign key.
+                    // A foreign key deletes the memberships of the team.
                     row.clone().delete(&write.txn).await?;
                     write.set.emit(Draft::new(EventKind::TeamDeleted, Subject::Team(row)));
                     Ok(())
@@ -273,24 +272,24 @@ impl Teams {
             .await
     }
 
-    /// Checks that a team exists, and then that the caller may change it.
+    /// Checks first that a team exists and then that the caller may change it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`].
+    /// Returns [`Error::NotFound`] if there is no such team, and [`Error::Denied`] if the caller may not change it.
     pub async fn authorize_change(&self, caller: &Caller, account: AccountId, id: TeamId) -> Result<()> {
         authorize_change(&self.context.db, caller, account, id).await
     }
 }
 
-/// Checks that a team exists, and then that the caller may change it.
+/// Checks first that a team exists and then that the caller may change it.
 ///
 /// # Errors
-/// [`Error::NotFound`]; [`Error::Denied`].
+/// Returns [`Error::NotFound`] if there is no such team, and [`Error::Denied`] if the caller may not change it.
 pub(crate) async fn authorize_change(db: &Database, caller: &Caller, account: AccountId, id: TeamId) -> Result<()> {
     caller.administer_seen(account, find(db.read(), account, id)).await
 }
 
-/// The ids of members as a change tells them.
+/// The ids of members, sorted, as changes in events contain them.
 pub(crate) fn ids(users: impl IntoIterator<Item = UserId>) -> Json {
     let mut ids: Vec<i64> = users.into_iter().map(i64::from).collect();
     ids.sort_unstable();

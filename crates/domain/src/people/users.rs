@@ -1,4 +1,4 @@
-//! Users: they stand outside of accounts, which are told when one of their members changes.
+//! Users. They exist outside of accounts; each account gets an event when one of its members changes.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -27,43 +27,41 @@ use crate::{
     },
 };
 
-/// A user to make.
+/// A user to create.
 #[derive(Clone, Debug)]
 pub struct NewUser {
     /// The full name.
     pub name: String,
-    /// The address, in lower case.
+    /// The e-mail address, in lower case.
     pub email: String,
     /// The name shown to contacts.
     pub display_name: Option<String>,
-    /// Free attributes; an object.
+    /// Custom attributes; a JSON object.
     pub custom_attributes: Json,
 }
 
-/// What to change in a user; what is none stays.
+/// Changes to a user; `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct UserPatch {
     /// The full name.
     pub name: Option<String>,
     /// The name shown to contacts.
     pub display_name: Option<Option<String>>,
-    /// The address, in lower case.
+    /// The e-mail address, in lower case.
     pub email: Option<String>,
-    /// The picture.
     pub avatar_url: Option<String>,
-    /// Free attributes.
     pub custom_attributes: AttributesPatch,
-    /// Settings of a front end; an object.
+    /// Settings of a front end; a JSON object.
     pub ui_settings: Option<Json>,
-    /// The text under e-mails.
+    /// The signature that front ends append to e-mails.
     pub message_signature: Option<Option<String>>,
 }
 
 impl UserPatch {
-    /// The changed row.
+    /// Returns the changed row.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an attribute map beyond [`parley_types::attribute_limits`].
+    /// Returns [`Error::Invalid`] if an attribute map exceeds [`parley_types::attribute_limits`].
     fn apply(self, row: user::Model) -> Result<user::Model> {
         let mut custom_attributes = row.custom_attributes.clone();
         self.custom_attributes.apply(&mut custom_attributes);
@@ -84,18 +82,18 @@ impl UserPatch {
     }
 }
 
-/// A user's own view of itself.
+/// A user with its memberships.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// The user.
     pub user: user::Model,
-    /// The memberships with their accounts, the one active in last first.
+    /// The memberships with their accounts, in Chatwoot's order: those that were never active first, then the most recently active ones.
     pub memberships: Vec<(membership::Model, account::Model)>,
-    /// The pubsub token of the token that reads this; empty where somebody else reads.
+    /// The pubsub token that belongs to the caller's token; empty if the caller reads another user.
     pub pubsub_token: String,
 }
 
-/// The id of a user who is made after the first one.
+/// Returns the id of a new user, other than the first one. It is random: sequential ids would reveal to an account whether a user that it
+/// adds by e-mail address existed before.
 pub fn new_id() -> ActiveValue<UserId> {
     if parley_fault::is_on(Protection::UserIds) {
         Set(UserId::random())
@@ -104,10 +102,10 @@ pub fn new_id() -> ActiveValue<UserId> {
     }
 }
 
-/// Stores a user, under this id or, for the first one, under the first that the database gives out.
+/// Inserts a user. `id` is not set for the first user, which gets the first id of the sequence.
 ///
 /// # Errors
-/// [`Error::Taken`] for an address that another user has.
+/// Returns [`Error::Taken`] if another user has the e-mail address.
 pub async fn insert_user(db: &impl ConnectionTrait, id: ActiveValue<UserId>, new: NewUser) -> Result<user::Model> {
     let now = Micros::now();
     let row = user::ActiveModel {
@@ -137,8 +135,8 @@ fn email_taken(error: sea_orm::DbErr) -> Error {
     }
 }
 
-/// Lets memberships follow a user who is called otherwise now: those that it has been active in, so that an account that only wrote down an
-/// address does not learn whose it is.
+/// Makes memberships adopt the new name or address of a user. Only memberships in which the user has been active adopt them: an account
+/// that merely added an address must not learn whose it is.
 async fn follow_user(db: &impl ConnectionTrait, before: &user::Model, after: &user::Model) -> Result<()> {
     use membership::Column;
     let none = || Expr::value(Option::<String>::None);
@@ -157,8 +155,8 @@ async fn follow_user(db: &impl ConnectionTrait, before: &user::Model, after: &us
     Ok(())
 }
 
-/// A user and its memberships as far as a token reaches. One that is limited to an account shows that membership alone, and the user as that
-/// account sees it: the account's administrator may have created the token.
+/// Restricts a user and its memberships to what a token is allowed to see. A token that is limited to an account sees only that membership,
+/// and the user as that account sees it, because an administrator of the account could have created the token.
 fn within(
     caller: &Caller,
     user: user::Model,
@@ -178,7 +176,7 @@ fn within(
     (view, memberships)
 }
 
-/// Users and their profiles.
+/// Operations on users and their profiles.
 #[derive(Clone, Debug)]
 pub struct Users {
     pub(super) context: Arc<Context>,
@@ -193,10 +191,10 @@ impl Users {
         }
     }
 
-    /// The caller's own user and memberships.
+    /// Returns the caller's own user and memberships.
     ///
     /// # Errors
-    /// [`Error::Denied`] for callers who are not users.
+    /// Returns [`Error::WrongToken`] for a platform token, and [`Error::Denied`] if the caller is not a user.
     pub async fn profile(&self, caller: &Caller) -> Result<Profile> {
         if caller.is_platform() {
             return Err(Error::WrongToken("a platform token is nobody's, so it has no profile"));
@@ -216,7 +214,7 @@ impl Users {
         })
     }
 
-    /// The memberships of a user with their accounts, the most recently active first.
+    /// Returns the memberships of a user with their accounts, those that were never active first, then the most recently active ones.
     async fn memberships(&self, id: UserId) -> Result<Vec<(membership::Model, account::Model)>> {
         let db = self.context.db.read();
         let mut rows = membership::Entity::find().filter(membership::Column::UserId.eq(id)).all(db).await?;
@@ -232,7 +230,7 @@ impl Users {
     /// Creates a user without memberships.
     ///
     /// # Errors
-    /// [`Error::Denied`] for everyone but the operator; [`Error::Taken`] if another user has the address.
+    /// Returns [`Error::Denied`] unless the caller is the operator, and [`Error::Taken`] if another user has the e-mail address.
     pub async fn create(&self, call: Call<user::Model>, new: NewUser) -> Result<Answer<user::Model>> {
         call.caller.platform()?;
         let db = self.context.db.clone();
@@ -258,10 +256,10 @@ impl Users {
         }
     }
 
-    /// One user with its memberships.
+    /// Returns one user with its memberships.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for users that the caller may not see.
+    /// Returns [`Error::NotFound`] if there is no such user or the caller is not allowed to see it.
     pub async fn get(&self, caller: &Caller, id: UserId) -> Result<Profile> {
         if caller.user_id() != Some(id) && !caller.is_platform() {
             return Err(Error::not_found("user", id));
@@ -279,13 +277,13 @@ impl Users {
         })
     }
 
-    /// Changes a user. Accounts in which the user has been active also adopt a new name or address. A token that is limited to an account
-    /// cannot change a user, because users exist outside of accounts.
+    /// Changes a user. Accounts in which the user has been active adopt a new name or address. A token that is limited to an account cannot
+    /// change a user, because users exist outside of accounts.
     ///
     /// # Errors
-    /// [`Error::Denied`] for a token that is read-only or limited to an account, and for a new address from anyone but the operator: a user
-    /// could probe addresses to learn which have users, or claim one that is not its own. [`Error::NotFound`], also for users that the
-    /// caller may not change; [`Error::Taken`] if another user has the address.
+    /// Returns [`Error::Denied`] if the token is read-only or limited to an account, or if a caller other than the operator sends a new
+    /// e-mail address: a user could probe which addresses have users, or claim an address that it does not own. Returns [`Error::NotFound`]
+    /// if there is no such user or the caller is not allowed to change it, and [`Error::Taken`] if another user has the address.
     pub async fn update(&self, call: Call<user::Model>, id: UserId, patch: UserPatch) -> Result<Answer<user::Model>> {
         call.caller.may_write()?;
         if call.caller.user_id() != Some(id) {
@@ -329,7 +327,7 @@ impl Users {
         answer
     }
 
-    /// The accounts that a user is a member of.
+    /// Returns the accounts that a user is a member of.
     pub(crate) async fn accounts_of(&self, id: UserId) -> Result<Vec<AccountId>> {
         let rows = membership::Entity::find()
             .filter(membership::Column::UserId.eq(id))

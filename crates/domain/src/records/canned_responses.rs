@@ -1,4 +1,4 @@
-//! Texts that agents send often.
+//! Canned responses: texts that agents send often.
 
 use std::sync::Arc;
 
@@ -27,13 +27,13 @@ use crate::{
     },
 };
 
-/// What a canned response is in refusals.
+/// The name of the resource in errors.
 const KIND: &str = "canned_response";
 
-/// What to change in a canned response; what is none stays.
+/// Changes to a canned response; `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct CannedResponsePatch {
-    /// What agents type for it.
+    /// What agents type to insert it.
     pub short_code: Option<String>,
     /// The text.
     pub content: Option<String>,
@@ -45,7 +45,7 @@ async fn free(write: &Write, short_code: &str, own: Option<CannedResponseId>) ->
     records::free(&write.txn, same, own.map(i64::from), |row| row.id.0, (KIND, field)).await
 }
 
-/// Whether a text has another in it, case ignored; at its very beginning, if so.
+/// A condition for a column that contains `text`, ignoring case. If `first` is set, the column must start with it.
 fn has(column: Column, text: &str, first: bool) -> SimpleExpr {
     let mut pattern = String::from(if first { "" } else { "%" });
     for letter in text.to_lowercase().chars() {
@@ -58,7 +58,7 @@ fn has(column: Column, text: &str, first: bool) -> SimpleExpr {
     Expr::expr(Func::lower(Expr::col((Entity, column)))).like(LikeExpr::new(pattern).escape('\\'))
 }
 
-/// The canned responses of accounts.
+/// Operations on canned responses.
 #[derive(Clone, Debug)]
 pub struct CannedResponses {
     context: Arc<Context>,
@@ -74,7 +74,7 @@ impl CannedResponses {
     /// Creates a canned response.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Taken`] if another one has the short code.
+    /// Returns [`parley_types::error::Error::Taken`] if another one has the short code.
     pub async fn create(&self, call: Call<CannedResponse>, short_code: String, content: String) -> Result<Answer<CannedResponse>> {
         call.caller.write_access(call.account)?;
         self.context
@@ -100,19 +100,19 @@ impl CannedResponses {
             .await
     }
 
-    /// One canned response.
+    /// Returns one canned response.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`].
+    /// Returns [`parley_types::error::Error::NotFound`] if there is no such canned response.
     pub async fn get(&self, caller: &Caller, account: AccountId, id: CannedResponseId) -> Result<CannedResponse> {
         caller.access(account)?;
         records::one::<Entity>(self.context.db.read(), account, id.0, KIND).await
     }
 
-    /// A page of the canned responses of an account. A non-empty `query` selects those that contain it, the best matches first.
+    /// Returns a page of the canned responses of an account. If `query` is not empty, only those that contain it, the best matches first.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`].
+    /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to the account.
     pub async fn list(&self, caller: &Caller, account: AccountId, query: &str, page: &PageRequest) -> Result<Page<CannedResponse>> {
         caller.access(account)?;
         let mut rows = records::of_account::<Entity>(account);
@@ -133,7 +133,8 @@ impl CannedResponses {
     /// Changes a canned response.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Taken`] if another one has the short code.
+    /// Returns [`parley_types::error::Error::NotFound`] if there is no such canned response, and [`parley_types::error::Error::Taken`] if
+    /// another one has the short code.
     pub async fn update(
         &self,
         call: Call<CannedResponse>,
@@ -178,7 +179,7 @@ impl CannedResponses {
     /// Deletes a canned response.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`].
+    /// Returns [`parley_types::error::Error::NotFound`] if there is no such canned response.
     pub async fn delete(&self, call: Call<()>, id: CannedResponseId) -> Result<Answer<()>> {
         call.caller.write_access(call.account)?;
         self.context

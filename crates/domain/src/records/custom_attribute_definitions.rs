@@ -1,4 +1,4 @@
-//! What the custom attributes of an account mean, for people and for filters. Values are never held against it.
+//! Definitions of the custom attributes of an account, for people and for filters. Values are not validated against them.
 
 use std::sync::Arc;
 
@@ -29,10 +29,10 @@ use crate::{
     },
 };
 
-/// What a definition is in refusals.
+/// The name of the resource in errors.
 const KIND: &str = "custom_attribute_definition";
 
-/// Keys that would be taken for a conversation's own attributes.
+/// Reserved keys, which conflict with built-in attributes of conversations.
 const OF_CONVERSATIONS: [&str; 13] = [
     "status",
     "priority",
@@ -49,7 +49,7 @@ const OF_CONVERSATIONS: [&str; 13] = [
     "last_activity_at",
 ];
 
-/// Keys that would be taken for a contact's own attributes.
+/// Reserved keys, which conflict with built-in attributes of contacts.
 const OF_CONTACTS: [&str; 10] = [
     "name",
     "email",
@@ -63,35 +63,32 @@ const OF_CONTACTS: [&str; 10] = [
     "blocked",
 ];
 
-/// A definition to make.
+/// A definition to create.
 #[derive(Clone, Debug)]
 pub struct NewDefinition {
-    /// Whose attribute.
+    /// Whether the attribute belongs to contacts or conversations.
     pub model: AttributeModel,
-    /// Its key.
     pub key: String,
-    /// The name that people see.
+    /// The name shown to people.
     pub display_name: String,
-    /// What else it says.
+    /// The other values of the definition.
     pub patch: DefinitionPatch,
 }
 
-/// What to change in a definition; what is none stays.
+/// Changes to a definition; `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct DefinitionPatch {
-    /// The key.
     pub key: Option<String>,
-    /// The name that people see.
+    /// The name shown to people.
     pub display_name: Option<String>,
-    /// What its values are.
+    /// The type of its values.
     pub display_type: Option<AttributeDisplay>,
-    /// What it is for.
     pub description: Option<Option<String>>,
     /// The values to choose from.
     pub choices: Option<Vec<String>>,
-    /// A regular expression.
+    /// A regular expression that front ends check values against. Parley does not evaluate it.
     pub regex_pattern: Option<Option<String>>,
-    /// What is said of a text that does not match it.
+    /// The hint that front ends show for a value that does not match.
     pub regex_cue: Option<Option<String>>,
 }
 
@@ -122,7 +119,7 @@ fn reserved(model: AttributeModel, key: &str) -> bool {
     }
 }
 
-/// The custom attribute definitions of accounts.
+/// Operations on custom attribute definitions.
 #[derive(Clone, Debug)]
 pub struct CustomAttributeDefinitions {
     context: Arc<Context>,
@@ -138,7 +135,7 @@ impl CustomAttributeDefinitions {
     /// Creates the definition of a custom attribute.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the key is that of a built-in attribute; [`Error::Taken`] if the key is already defined.
+    /// Returns [`Error::Invalid`] if the key is that of a built-in attribute, and [`Error::Taken`] if the key is already defined.
     pub async fn create(&self, call: Call<Definition>, new: NewDefinition) -> Result<Answer<Definition>> {
         call.caller.write_access(call.account)?;
         if reserved(new.model, &new.key) {
@@ -178,19 +175,19 @@ impl CustomAttributeDefinitions {
             .await
     }
 
-    /// One definition.
+    /// Returns one definition.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// Returns [`Error::NotFound`] if there is no such definition.
     pub async fn get(&self, caller: &Caller, account: AccountId, id: DefinitionId) -> Result<Definition> {
         caller.access(account)?;
         records::one::<definition::Entity>(self.context.db.read(), account, id.0, KIND).await
     }
 
-    /// A page of the definitions of an account, of all models or of one, by id.
+    /// Returns a page of the definitions of an account, of both models or of one, by id.
     ///
     /// # Errors
-    /// [`Error::NotMember`].
+    /// Returns [`Error::NotMember`] if the caller has no access to the account.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -210,7 +207,7 @@ impl CustomAttributeDefinitions {
     /// Changes a definition.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Taken`] if the new key is already defined.
+    /// Returns [`Error::NotFound`] if there is no such definition, and [`Error::Taken`] if the new key is already defined.
     pub async fn update(&self, call: Call<Definition>, id: DefinitionId, patch: DefinitionPatch) -> Result<Answer<Definition>> {
         call.caller.write_access(call.account)?;
         self.context
@@ -254,7 +251,7 @@ impl CustomAttributeDefinitions {
     /// Deletes a definition. Stored values of the attribute are kept.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// Returns [`Error::NotFound`] if there is no such definition.
     pub async fn delete(&self, call: Call<()>, id: DefinitionId) -> Result<Answer<()>> {
         call.caller.write_access(call.account)?;
         self.context

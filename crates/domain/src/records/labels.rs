@@ -1,4 +1,4 @@
-//! The labels that an account keeps a list of. Labels on contacts and conversations are names, with or without an entry here.
+//! The labels that an account defines. Labels of contacts and conversations are names and need no definition.
 
 use std::sync::Arc;
 
@@ -27,32 +27,30 @@ use crate::{
     },
 };
 
-/// What a label is in refusals.
+/// The name of the resource in errors.
 const KIND: &str = "label";
 
-/// A label to make.
+/// A label to create.
 #[derive(Clone, Debug)]
 pub struct NewLabel {
     /// The name, in lower case.
     pub title: String,
-    /// What it is for.
     pub description: Option<String>,
-    /// A colour as front ends write it.
+    /// A colour in the syntax of front ends, such as `#1f93ff`.
     pub color: String,
-    /// Whether front ends show it beside the inboxes.
+    /// Whether front ends show it in the sidebar.
     pub show_on_sidebar: Option<bool>,
 }
 
-/// What to change in a label; what is none stays.
+/// Changes to a label; `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct LabelPatch {
     /// The name, in lower case.
     pub title: Option<String>,
-    /// What it is for.
     pub description: Option<Option<String>>,
-    /// A colour as front ends write it.
+    /// A colour in the syntax of front ends, such as `#1f93ff`.
     pub color: Option<String>,
-    /// Whether front ends show it beside the inboxes.
+    /// Whether front ends show it in the sidebar.
     pub show_on_sidebar: Option<Option<bool>>,
 }
 
@@ -61,7 +59,7 @@ async fn free(write: &Write, title: &str, own: Option<LabelId>) -> Result<()> {
     records::free(&write.txn, same, own.map(i64::from), |row| row.id.0, (KIND, "label.title")).await
 }
 
-/// What carries a label.
+/// Selects the ids of the conversations or contacts that have a label.
 fn carriers(account: AccountId, kind: SubjectKind, name: &str) -> SelectStatement {
     let mut carriers = Query::select();
     carriers
@@ -73,8 +71,8 @@ fn carriers(account: AccountId, kind: SubjectKind, name: &str) -> SelectStatemen
     carriers
 }
 
-/// Puts a new name in place of the old one wherever that stands. The label's own event, which comes next, tells it for all: lanes forget
-/// the account's rows by it.
+/// Renames a label on all contacts and conversations. The event of the label, which the caller emits next, covers all of them: writer
+/// shards that see it evict the account's rows from their caches.
 async fn rename(write: &mut Write, old: &str, new: &str) -> Result<()> {
     let (account, version) = (write.account().id, write.set.next_seq());
     conversation::Entity::update_many()
@@ -89,7 +87,7 @@ async fn rename(write: &mut Write, old: &str, new: &str) -> Result<()> {
         .filter(contact::Column::Id.in_subquery(carriers(account, SubjectKind::Contact, old)))
         .exec(&write.txn)
         .await?;
-    // What carries both names keeps one.
+    // If a contact or conversation has both labels, only one remains.
     let other = Alias::new("other");
     let mut both = Query::select();
     both.expr(Expr::val(1))
@@ -114,7 +112,7 @@ async fn rename(write: &mut Write, old: &str, new: &str) -> Result<()> {
     Ok(())
 }
 
-/// The labels of accounts.
+/// Operations on labels.
 #[derive(Clone, Debug)]
 pub struct Labels {
     context: Arc<Context>,
@@ -130,7 +128,8 @@ impl Labels {
     /// Creates a label.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Denied`]; [`parley_types::error::Error::Taken`] if another label has the title.
+    /// Returns [`parley_types::error::Error::Denied`] unless the caller is an administrator, and [`parley_types::error::Error::Taken`] if
+    /// another label has the title.
     pub async fn create(&self, call: Call<label::Model>, new: NewLabel) -> Result<Answer<label::Model>> {
         call.caller.administer(call.account)?;
         self.context
@@ -157,10 +156,11 @@ impl Labels {
             .await
     }
 
-    /// One label, for administrators.
+    /// Returns one label. Only administrators may read single labels.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`].
+    /// Returns [`parley_types::error::Error::NotFound`] if there is no such label, and [`parley_types::error::Error::Denied`] unless the
+    /// caller is an administrator.
     pub async fn get(&self, caller: &Caller, account: AccountId, id: LabelId) -> Result<label::Model> {
         let access = caller.access(account)?;
         let row = records::one::<label::Entity>(self.context.db.read(), account, id.0, KIND).await?;
@@ -168,7 +168,7 @@ impl Labels {
         Ok(row)
     }
 
-    /// Checks that a label exists, and then that the caller may change it.
+    /// Checks first that a label exists and then that the caller may change it.
     ///
     /// # Errors
     /// As [`Labels::get`].
@@ -176,10 +176,10 @@ impl Labels {
         caller.administer_seen(account, self.get(caller, account, id)).await
     }
 
-    /// A page of the labels of an account, by title.
+    /// Returns a page of the labels of an account, by title.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`].
+    /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to the account.
     pub async fn list(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<label::Model>> {
         caller.access(account)?;
         let sort = records::by_text(Expr::col((label::Entity, label::Column::Title)));
@@ -197,7 +197,7 @@ impl Labels {
     /// Changes a label. A new title replaces the old one on contacts and conversations.
     ///
     /// # Errors
-    /// As [`Labels::get`]; [`parley_types::error::Error::Taken`] if another label has the title.
+    /// As [`Labels::get`], and [`parley_types::error::Error::Taken`] if another label has the title.
     pub async fn update(&self, call: Call<label::Model>, id: LabelId, patch: LabelPatch) -> Result<Answer<label::Model>> {
         self.authorize_change(&call.caller, call.account, id).await?;
         self.context

@@ -1,4 +1,4 @@
-//! What the lists that an account keeps have in common: one row by its number, a page of rows, and what must be unique.
+//! Queries shared by the records of an account: one row by id, a page of rows, and a uniqueness check.
 
 pub mod canned_responses;
 pub mod custom_attribute_definitions;
@@ -18,24 +18,24 @@ use crate::page::{self, Page, PageRequest, Sort};
 /// Reads the id of a row.
 pub(super) type IdOf<E> = fn(&<E as EntityTrait>::Model) -> i64;
 
-/// The rows of an account.
+/// Selects the rows of an account.
 pub(super) fn of_account<E: EntityTrait>(account: AccountId) -> Select<E> {
     E::find().filter(Expr::col(Alias::new("account_id")).eq(account.0))
 }
 
-/// One row of an account; `kind` is its name in refusals.
+/// Loads one row of an account. `kind` is the name of the resource in errors.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if there is no such row, and [`Error::Database`] if the query fails.
 pub(super) async fn one<E: EntityTrait>(db: &impl ConnectionTrait, account: AccountId, id: i64, kind: &'static str) -> Result<E::Model> {
     let row = of_account::<E>(account).filter(Expr::col(Alias::new("id")).eq(id)).one(db).await?;
     row.ok_or_else(|| Error::not_found(kind, id))
 }
 
-/// A page of a query's rows.
+/// Returns a page of a query's rows.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub(super) async fn rows<E: EntityTrait>(
     db: &impl ConnectionTrait,
     query: Select<E>,
@@ -47,10 +47,11 @@ pub(super) async fn rows<E: EntityTrait>(
     page::rows(db, E::find(), column, id, ids).await
 }
 
-/// Refuses what another row of the account has. Under the lock of the account's log, so nobody takes it meanwhile.
+/// Rejects a value that another row of the account has. The caller holds the lock of the account's counters, so no other write can take the
+/// value meanwhile.
 ///
 /// # Errors
-/// [`Error::Taken`], with the other's id.
+/// Returns [`Error::Taken`] with the id of the other row, and [`Error::Database`] if the query fails.
 pub(super) async fn free<E: EntityTrait>(
     db: &impl ConnectionTrait,
     same: Select<E>,
@@ -69,7 +70,7 @@ pub(super) async fn free<E: EntityTrait>(
     }
 }
 
-/// By a text of the rows.
+/// Sorts by a text, ascending.
 pub(super) fn by_text(text: impl Into<Expr>) -> Sort {
     Sort {
         by: Some(text.into()),

@@ -1,8 +1,8 @@
-//! Loading a copy into a PostgreSQL database, in one transaction.
+//! Loads a copy into a PostgreSQL database, in one transaction.
 //!
-//! Others may start meanwhile: a server that migrates or fills the empty database, or another restore. So the lock of migrations is held from before
-//! the first look at the database until the end, and the database is looked at again under the locks of all its tables: who came in between is
-//! seen then, and who comes later waits.
+//! Another process can start meanwhile: a server that migrates or bootstraps the empty database, or another restore. Therefore the
+//! migration lock is held from before the first inspection of the database until the end, and the database is inspected again under the
+//! locks of all its tables. The second inspection finds what was written in between; a process that starts later waits.
 
 use std::time::Duration;
 
@@ -16,29 +16,29 @@ use super::{
 };
 use crate::advisory;
 
-/// A database that a copy is to be loaded into. Until it is dropped nobody migrates it, and no other copy is loaded.
+/// A database into which a copy is loaded. Until this value is dropped, no other process can migrate it or load a copy into it.
 #[derive(Debug)]
 pub struct Target {
     connection: PgConnection,
-    /// Its URL, with a name that distinguishes connections of this restore from others.
+    /// The URL with an application name that distinguishes connections of this restore from others.
     url: String,
     name: String,
 }
 
-/// What a database holds before a copy is loaded into it.
+/// What a database contains before a copy is loaded into it.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Whether it has an account.
+    /// Whether it contains an account.
     pub holds_data: bool,
-    /// Connections of the same user to it that are not of this restore.
+    /// The number of connections by the same user that do not belong to this restore.
     pub sessions: i64,
 }
 
 impl Target {
-    /// Connects to a database and locks it against migrations; none while another process holds that lock.
+    /// Connects to a database and takes its migration lock. Returns `None` if another process holds that lock.
     ///
     /// # Errors
-    /// When it cannot be reached.
+    /// Returns a [`sqlx::Error`] if the database cannot be reached.
     pub async fn lock(url: &str, timeout: Duration) -> Result<Option<Self>, sqlx::Error> {
         let name = format!("parley restore {:08x}", rand::random::<u32>());
         let separator = if url.contains('?') { '&' } else { '?' };
@@ -56,18 +56,18 @@ impl Target {
         &self.url
     }
 
-    /// What the database holds now.
+    /// Inspects the current contents of the database.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// Returns a [`sqlx::Error`] if the query fails.
     pub async fn look(&mut self) -> Result<Found, sqlx::Error> {
         look(&mut self.connection, &self.name).await
     }
 
-    /// The migrations that were run.
+    /// Returns the migrations that were run.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// Returns a [`sqlx::Error`] if the query fails.
     pub async fn migrations(&mut self) -> Result<Vec<String>, sqlx::Error> {
         if !has_table(&mut self.connection, "seaql_migrations").await? {
             return Ok(Vec::new());
@@ -75,17 +75,17 @@ impl Target {
         sqlx::query_scalar(MIGRATIONS).fetch_all(&mut self.connection).await
     }
 
-    /// Begins to load: nobody can read or write the tables until the end.
+    /// Begins loading. Other sessions cannot read or write the tables until the transaction ends.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// Returns a [`sqlx::Error`] if a statement fails.
     pub async fn begin(mut self) -> Result<Loading, sqlx::Error> {
         run(&mut self.connection, "BEGIN".to_owned()).await?;
         let tables: Vec<(String, Vec<String>)> = sqlx::query_as(TABLES).bind(&OWN[..]).fetch_all(&mut self.connection).await?;
         let tables: Vec<Table> = tables.into_iter().map(|(name, columns)| Table { name, columns }).collect();
         let names: Vec<String> = tables.iter().map(|table| quoted(&table.name)).collect();
         if parley_fault::is_on(Protection::RestoreLocks) {
-            // First, as a server that fills an empty database takes it: then neither holds a table that the other waits for.
+            // Take this lock first, in the order of a server that bootstraps an empty database, so that the two cannot deadlock on a table.
             sqlx::query("SELECT pg_advisory_xact_lock($1)")
                 .bind(advisory::BOOTSTRAP)
                 .execute(&mut self.connection)
@@ -125,21 +125,21 @@ async fn look(connection: &mut PgConnection, name: &str) -> Result<Found, sqlx::
     Ok(Found { holds_data, sessions })
 }
 
-/// A copy that is being loaded. Dropped before [`Loading::commit`], it leaves the database as it was.
+/// A copy that is being loaded. If it is dropped before [`Loading::commit`], the database is unchanged.
 #[derive(Debug)]
 pub struct Loading {
     target: Target,
     tables: Vec<Table>,
-    /// Tables, names and definitions of foreign keys, which are put back at the end.
+    /// Table, name and definition of each foreign key, which [`Loading::commit`] creates again.
     keys: Vec<(String, String, String)>,
 }
 
 /// Why a copy was not loaded.
 #[derive(Debug)]
 pub enum NotLoaded {
-    /// The database is as it was.
+    /// The database is unchanged.
     Refused(sqlx::Error),
-    /// The connection broke during the commit, which may have happened.
+    /// The connection broke during the commit, so the outcome is unknown.
     Unknown(sqlx::Error),
 }
 
@@ -150,18 +150,18 @@ impl From<sqlx::Error> for NotLoaded {
 }
 
 impl Loading {
-    /// What the database holds, behind the locks of its tables: it does not change any more.
+    /// Inspects the database again under the locks of its tables: from now on its contents do not change.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// Returns a [`sqlx::Error`] if the query fails.
     pub async fn look(&mut self) -> Result<Found, sqlx::Error> {
         self.target.look().await
     }
 
-    /// Empties every table.
+    /// Empties every table, drops foreign keys and disables triggers.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// Returns a [`sqlx::Error`] if a statement fails.
     pub async fn empty(&mut self) -> Result<(), sqlx::Error> {
         let connection = &mut self.target.connection;
         self.keys = sqlx::query_as(
@@ -175,7 +175,7 @@ impl Loading {
         .await?;
         let names: Vec<String> = self.tables.iter().map(|table| quoted(&table.name)).collect();
         run(connection, format!("TRUNCATE {}", names.join(", "))).await?;
-        // What triggers keep is among the copied rows, and the order of tables is not that of foreign keys.
+        // The rows that triggers maintain are part of the copy, and tables are not loaded in the order of their foreign keys.
         for (table, name, _) in &self.keys {
             run(connection, format!("ALTER TABLE {table} DROP CONSTRAINT {}", quoted(name))).await?;
         }
@@ -185,10 +185,10 @@ impl Loading {
         Ok(())
     }
 
-    /// Loads rows of a table, as [`super::postgres::Snapshot::rows`] gave them. A piece may end within a row.
+    /// Loads rows of a table in the format of [`super::postgres::Snapshot::rows`]. A chunk can end in the middle of a row.
     ///
     /// # Errors
-    /// When the database refuses them; what the pieces fail with.
+    /// Returns a [`sqlx::Error`] if PostgreSQL rejects the rows, and otherwise the error of `next`.
     pub async fn rows<E: From<sqlx::Error>>(
         &mut self,
         table: &Table,
@@ -203,11 +203,12 @@ impl Loading {
         Ok(())
     }
 
-    /// Puts back what holds between tables, gives every log another epoch, and commits. Returns how many logs there are, and the database, which
-    /// is still locked.
+    /// Restores triggers, foreign keys and sequences, gives every log a new epoch, and commits. Returns the number of logs and the target,
+    /// which is still locked.
     ///
     /// # Errors
-    /// [`NotLoaded::Refused`] when the rows do not belong together, or the database refuses; [`NotLoaded::Unknown`].
+    /// Returns [`NotLoaded::Refused`] if rows violate a foreign key or a statement fails, and [`NotLoaded::Unknown`] if the connection
+    /// breaks during the commit.
     pub async fn commit(self, sequences: &[Sequence], epoch: i64) -> Result<(u64, Target), NotLoaded> {
         let Self { mut target, tables, keys } = self;
         let connection = &mut target.connection;
@@ -242,10 +243,10 @@ impl Loading {
 }
 
 impl Target {
-    /// Ends it, with statistics of the new rows. Others may go on.
+    /// Analyses the new rows and releases the lock.
     ///
     /// # Errors
-    /// When the connection broke.
+    /// Returns a [`sqlx::Error`] if the connection is broken.
     pub async fn end(mut self) -> Result<(), sqlx::Error> {
         run(&mut self.connection, "ANALYZE".to_owned()).await?;
         self.connection.close().await

@@ -1,4 +1,4 @@
-//! Consistent copies of a whole database beside a running server, and how they are put back.
+//! Consistent copies of a whole database, taken while a server runs, and loading them.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,54 +6,51 @@ pub mod loading;
 pub mod postgres;
 pub mod sqlite;
 
-/// The database that a copy is of.
+/// The schema of the database that was copied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// `sqlite` or `postgresql`.
     pub backend: String,
-    /// The migrations that had been run, in their order.
+    /// The migrations that had been run, in order.
     pub migrations: Vec<String>,
-    /// The tables in their order, with their columns. None of SQLite, whose file is copied.
+    /// The tables in order, with their columns. Empty for SQLite, which is copied as a file.
     pub tables: Vec<Table>,
 }
 
 /// A table of a copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
-    /// Its name.
     pub name: String,
-    /// Its columns, without those that the database computes.
+    /// The columns, except those that the database computes.
     pub columns: Vec<String>,
 }
 
-/// A sequence and the last value that it gave out.
+/// A sequence and the last value that it returned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sequence {
-    /// Its name.
     pub name: String,
-    /// The last value.
     pub last: i64,
 }
 
-/// A file that a row of `attachments` names.
+/// An object in the blob store that a row of `attachments` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// The row.
+    /// The id of the row.
     pub id: i64,
-    /// The name of its bytes in the store.
+    /// The name of the object in the blob store.
     pub name: String,
-    /// How many they are.
+    /// The size in bytes.
     pub size: u64,
-    /// The size of the small picture beside it.
+    /// The size of the thumbnail in bytes; `None` if there is none.
     pub small: Option<u64>,
-    /// Whether something has taken it: then it has to be there.
+    /// Whether the attachment is in use, so that the object must exist.
     pub in_use: bool,
 }
 
-/// Rows of `attachments` that are looked up at once.
+/// How many rows of `attachments` one query reads.
 const ROWS: i64 = 500;
 
-/// The files of a database, a page after each `id`: everything that was stored whole and not removed.
+/// One page of the objects of a database, after an id: those that were stored completely and are not marked as removed.
 const OBJECTS: &str = "SELECT id, object, file_size, thumb_size, state FROM attachments
     WHERE id > $1 AND object IS NOT NULL AND file_size IS NOT NULL AND state <> 2 ORDER BY id LIMIT $2";
 
@@ -70,5 +67,5 @@ fn object((id, name, size, small, state): ObjectRow) -> Object {
     }
 }
 
-/// The migrations of a database.
+/// Lists the migrations that were run.
 const MIGRATIONS: &str = "SELECT version FROM seaql_migrations ORDER BY version";

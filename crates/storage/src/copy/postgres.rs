@@ -1,4 +1,4 @@
-//! Copies of a PostgreSQL database: the rows of every table of one snapshot, by `COPY`.
+//! Copies of a PostgreSQL database: one snapshot, from which `COPY` reads the rows of every table.
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, po
 
 use super::{MIGRATIONS, OBJECTS, Object, ObjectRow, ROWS, Sequence, Source, Table, object};
 
-/// The tables of this program, without the list of migrations, which are run and not loaded. Others in the schema belong to somebody else: they
-/// are neither copied nor emptied.
+/// The tables of Parley, except the list of migrations: a restore runs those and does not load their rows. Other tables in the schema
+/// belong to other programs; they are neither copied nor emptied.
 pub(super) const OWN: [&str; 43] = [
     "account_logs",
     "accounts",
@@ -74,7 +74,7 @@ impl Table {
 }
 
 pub(super) async fn connect(url: &str, timeout: Duration) -> Result<PgConnection, sqlx::Error> {
-    // Copying takes as long as it takes.
+    // Disable these timeouts: a copy can take arbitrarily long.
     let options = PgConnectOptions::from_str(url)?.options([("idle_in_transaction_session_timeout", "0"), ("statement_timeout", "0")]);
     tokio::time::timeout(timeout, options.connect())
         .await
@@ -85,28 +85,28 @@ pub(super) async fn run(connection: &mut PgConnection, sql: String) -> Result<()
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
 }
 
-/// One snapshot of a database. Writers go on beside it.
+/// A snapshot of a database. It does not block writers.
 #[derive(Debug)]
 pub struct Snapshot(PgConnection);
 
 impl Snapshot {
-    /// Takes a snapshot.
+    /// Opens a snapshot.
     ///
     /// # Errors
-    /// When the database cannot be reached.
+    /// Returns a [`sqlx::Error`] if the database cannot be reached.
     pub async fn take(url: &str, timeout: Duration) -> Result<Self, sqlx::Error> {
         let mut connection = connect(url, timeout).await?;
         run(&mut connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned()).await?;
         Ok(Self(connection))
     }
 
-    /// What it is of.
+    /// Describes the schema of the snapshot.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns a [`sqlx::Error`] if the query fails.
     pub async fn source(&mut self) -> Result<Source, sqlx::Error> {
         let mut migrations: Vec<String> = sqlx::query_scalar(MIGRATIONS).fetch_all(&mut self.0).await?;
-        // Not as the database's collation has it.
+        // Sort here: the order in SQL depends on the collation of the database.
         migrations.sort_unstable();
         let tables: Vec<(String, Vec<String>)> = sqlx::query_as(TABLES).bind(&OWN[..]).fetch_all(&mut self.0).await?;
         Ok(Source {
@@ -116,18 +116,18 @@ impl Snapshot {
         })
     }
 
-    /// The rows of a table, in PostgreSQL's text format.
+    /// Streams the rows of a table in PostgreSQL's text format.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns a [`sqlx::Error`] if the query fails.
     pub async fn rows(&mut self, table: &Table) -> Result<BoxStream<'_, Result<Bytes, sqlx::Error>>, sqlx::Error> {
         self.0.copy_out_raw(&format!("COPY {} TO STDOUT", table.spelled())).await
     }
 
-    /// The sequences. They are not part of a snapshot; read after the tables, they are never behind them.
+    /// Reads the sequences, which are not part of a snapshot. Call this after reading the tables, so that no sequence is behind its table.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns a [`sqlx::Error`] if the query fails.
     pub async fn sequences(&mut self) -> Result<Vec<Sequence>, sqlx::Error> {
         let sql = "SELECT sequencename::text, last_value FROM pg_sequences
             WHERE schemaname = current_schema() AND last_value IS NOT NULL AND sequencename = ANY($1) ORDER BY 1";
@@ -136,19 +136,19 @@ impl Snapshot {
         Ok(rows.into_iter().map(|(name, last)| Sequence { name, last }).collect())
     }
 
-    /// The files after the one with this id.
+    /// Returns one page of objects whose attachment ids are greater than `after`.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns a [`sqlx::Error`] if the query fails.
     pub async fn objects(&mut self, after: i64) -> Result<Vec<Object>, sqlx::Error> {
         let rows: Vec<ObjectRow> = sqlx::query_as(OBJECTS).bind(after).bind(ROWS).fetch_all(&mut self.0).await?;
         Ok(rows.into_iter().map(object).collect())
     }
 
-    /// Ends it.
+    /// Closes the connection.
     ///
     /// # Errors
-    /// When the connection broke.
+    /// Returns a [`sqlx::Error`] if the connection is broken.
     pub async fn end(self) -> Result<(), sqlx::Error> {
         self.0.close().await
     }

@@ -6,11 +6,11 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::Sqlit
 
 use super::{MIGRATIONS, OBJECTS, Object, ObjectRow, ROWS, Source, object};
 
-/// Writes a copy of the database to a file that does not exist yet. A server may write meanwhile: the copy holds what was committed before it
-/// began, and holds no lock that a writer waits for.
+/// Copies the database to a file that does not exist yet. A server can write meanwhile: the copy contains what was committed before it
+/// began, and takes no lock that blocks a writer.
 ///
 /// # Errors
-/// When there is no such database, or no room for its copy.
+/// Returns a [`sqlx::Error`] if the database does not exist or the disk has no space for the copy.
 pub async fn copy_to(url: &str, target: &Path) -> Result<(), sqlx::Error> {
     let options = SqliteConnectOptions::from_str(url)?
         .create_if_missing(false)
@@ -24,10 +24,10 @@ pub async fn copy_to(url: &str, target: &Path) -> Result<(), sqlx::Error> {
     copied.map(drop)
 }
 
-/// Opens a copy, to read it.
+/// Opens a copy for reading.
 ///
 /// # Errors
-/// When it is no database.
+/// Returns a [`sqlx::Error`] if the file cannot be opened as a database.
 pub async fn open(copy: &Path) -> Result<SqliteConnection, sqlx::Error> {
     SqliteConnectOptions::new()
         .filename(copy)
@@ -37,10 +37,10 @@ pub async fn open(copy: &Path) -> Result<SqliteConnection, sqlx::Error> {
         .await
 }
 
-/// What a copy is of.
+/// Describes the schema of a copy.
 ///
 /// # Errors
-/// When it cannot be read.
+/// Returns a [`sqlx::Error`] if the query fails.
 pub async fn source(copy: &mut SqliteConnection) -> Result<Source, sqlx::Error> {
     Ok(Source {
         backend: "sqlite".to_owned(),
@@ -49,19 +49,20 @@ pub async fn source(copy: &mut SqliteConnection) -> Result<Source, sqlx::Error> 
     })
 }
 
-/// The files after the one with this id.
+/// Returns one page of objects whose attachment ids are greater than `after`.
 ///
 /// # Errors
-/// When the copy cannot be read.
+/// Returns a [`sqlx::Error`] if the query fails.
 pub async fn objects(copy: &mut SqliteConnection, after: i64) -> Result<Vec<Object>, sqlx::Error> {
     let rows: Vec<ObjectRow> = sqlx::query_as(OBJECTS).bind(after).bind(ROWS).fetch_all(copy).await?;
     Ok(rows.into_iter().map(object).collect())
 }
 
-/// Brings what the journal of a database holds into its file, so that the file is whole without it. Call it where nobody else has the database.
+/// Moves the contents of the write-ahead log into the database file, so that the file is complete by itself. No other process may have the
+/// database open.
 ///
 /// # Errors
-/// When it is no database, or cannot be written.
+/// Returns a [`sqlx::Error`] if the file is not a database or cannot be written.
 pub async fn absorb_journal(file: &Path) -> Result<(), sqlx::Error> {
     if std::fs::metadata(file).map_or(true, |file| file.len() == 0) {
         return Ok(());
@@ -73,7 +74,7 @@ pub async fn absorb_journal(file: &Path) -> Result<(), sqlx::Error> {
     absorbed.map(drop)
 }
 
-/// Whether a file is a database that holds an account, or one that cannot be read.
+/// Returns whether a file contains an account. A file that cannot be read as a database counts as containing one.
 pub async fn holds_data(file: &Path) -> bool {
     if std::fs::metadata(file).map_or(true, |file| file.len() == 0) {
         return false;

@@ -1,8 +1,8 @@
-//! What differs between PostgreSQL and SQLite: SQL fragments, whole statements and facts about the database.
+//! The differences between PostgreSQL and SQLite: SQL fragments, whole statements and facts about the database.
 //!
-//! Callers ask for a fragment or a fact by what it is for and never for the name of the database, so a difference has one place, and a third
-//! database would be one more implementation of [`SqlDialect`]. Connection set-up (`connect.rs`), migrations and copies (`copy/`) know the
-//! database themselves: nothing in them is shared by both.
+//! Callers ask for a fragment or a fact by its purpose and never check which database they use. Each difference is therefore in one place,
+//! and a third database would be one more implementation of [`SqlDialect`]. Exceptions are connecting (`connect.rs`), migrations and copies
+//! (`copy/`), where the two databases have nothing in common.
 
 use std::ops::Deref;
 
@@ -14,32 +14,32 @@ mod sqlite;
 
 pub use sql::{IdReservation, MessageIndex, ReturnedIds, ServerQueries, SqlDialect};
 
-/// The SQL dialect of a database; dereferences to its [`SqlDialect`].
+/// The SQL dialect of a database; dereferences to [`SqlDialect`].
 #[derive(Clone, Copy, Debug)]
 pub struct Dialect(&'static dyn SqlDialect);
 
 impl Dialect {
-    /// The dialect that a connection or a transaction speaks.
+    /// The dialect of a connection or transaction.
     pub fn of(db: &impl ConnectionTrait) -> Self {
         db.get_database_backend().into()
     }
 
-    /// A statement with bound values.
+    /// Creates a statement with bound values.
     pub fn statement(self, sql: impl Into<String>, values: impl IntoIterator<Item = Value>) -> Statement {
         Statement::from_sql_and_values(self.backend(), sql, values)
     }
 
-    /// A statement without bound values.
+    /// Creates a statement without bound values.
     pub fn unbound_statement(self, sql: impl Into<String>) -> Statement {
         Statement::from_string(self.backend(), sql)
     }
 
-    /// A built query as a statement.
+    /// Converts a built query to a statement.
     pub fn build(self, query: &impl StatementBuilder) -> Statement {
         self.backend().build(query)
     }
 
-    /// Locks the selected rows until the transaction ends, where rows have locks.
+    /// Locks the selected rows until the transaction ends, if the database has row locks.
     pub fn lock_rows<E: EntityTrait>(self, select: Select<E>) -> Select<E> {
         match self.row_lock() {
             Some(lock) => select.lock(lock),

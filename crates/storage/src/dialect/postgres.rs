@@ -9,7 +9,6 @@ use sea_orm::{
 use super::sql::{CONTACT_COMPANY, IdReservation, MessageIndex, ReturnedIds, ServerQueries, SqlDialect, containing};
 use crate::entity::contact::{self, Column};
 
-/// PostgreSQL.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Postgres;
 
@@ -67,7 +66,7 @@ impl SqlDialect for Postgres {
         Expr::cust_with_exprs("($1 COLLATE \"C\")", [text])
     }
 
-    // ILIKE escapes by a backslash unless told otherwise.
+    // ILIKE escapes with a backslash by default.
     fn contains(&self, text: SimpleExpr, piece: &str) -> SimpleExpr {
         text.ilike(LikeExpr::new(containing(piece, '\\')))
     }
@@ -104,7 +103,7 @@ impl SqlDialect for Postgres {
     }
 
     fn id_among_few(&self, id: SimpleExpr, ids: SelectStatement) -> SimpleExpr {
-        // An array, which is computed before the planner's estimate of the subquery could lead to a scan of the list.
+        // The array is computed first. With a subquery, the planner's estimate can lead to a scan of the whole list.
         let ids = SimpleExpr::SubQuery(None, Box::new(ids.into()));
         Expr::cust_with_exprs("$1 = ANY (ARRAY $2)", [id, ids])
     }
@@ -130,7 +129,7 @@ impl SqlDialect for Postgres {
         format!("DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE account_id = {account} LIMIT {rows}))")
     }
 
-    // The time is set and cleared with every turn of a conversation, and an index on it would cost the HOT updates of messages.
+    // The value changes with every reply in a conversation. An index on it would prevent the HOT updates that messages rely on.
     fn waiting_table(&self) -> Option<&'static str> {
         Some("conversation_waits")
     }
@@ -154,12 +153,12 @@ impl SqlDialect for Postgres {
     }
 
     fn contacts_by_trigrams(&self, text: &str) -> Option<Condition> {
-        // The indexes of trigrams answer ILIKE.
+        // The trigram indexes support ILIKE.
         Some(self.contacts_by_pattern(text))
     }
 
     fn contacts_by_pattern(&self, text: &str) -> Condition {
-        // A backslash is no wildcard of ours.
+        // `%` and `_` are wildcards here, but a backslash is an ordinary character.
         let pattern = format!("%{}%", text.replace('\\', "\\\\"));
         let column = |column: Column| Expr::col((contact::Entity, column));
         let ilike = |expr: SimpleExpr| expr.ilike(LikeExpr::new(pattern.as_str()));
@@ -172,8 +171,8 @@ impl SqlDialect for Postgres {
     }
 
     fn contacts_with_piece(&self, account: AccountId, piece: &str) -> SimpleExpr {
-        // In the words of the index. A letter that is two in lower case is found by its first. sea-query takes no values in brackets, so the
-        // array is extended by a function.
+        // Must match the expression of the index. If the lower case of a character has two characters, only the first one is compared.
+        // sea-query binds no values inside brackets, so a function extends the array.
         Expr::cust_with_values(
             "parley_pieces(\"contacts\".\"account_id\", ARRAY[\"contacts\".\"name\", \"contacts\".\"email\", \
              \"contacts\".\"phone_number\", \"contacts\".\"identifier\", \"contacts\".\"additional_attributes\" ->> 'company_name']) \
@@ -187,7 +186,7 @@ impl SqlDialect for Postgres {
             .select_only()
             .column(Column::Id)
             .filter(Column::AccountId.eq(account))
-            // The condition of the index.
+            // The condition of the partial index.
             .filter(contact::is_resolved())
             .filter(self.contacts_with_piece(account, piece))
             .limit(most);
@@ -199,7 +198,7 @@ impl SqlDialect for Postgres {
     }
 }
 
-/// What a template makes of a JSON map and a key, `$1` and `$2`.
+/// Applies an SQL template to a JSON map (`$1`) and a key (`$2`).
 fn attribute(template: &'static str, map: SimpleExpr, key: &str) -> SimpleExpr {
     Expr::cust_with_exprs(template, [map, Expr::value(key)])
 }

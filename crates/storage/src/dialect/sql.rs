@@ -10,158 +10,161 @@ use sea_orm::{
 
 /// Fragments, statements and facts of one database.
 ///
-/// A fragment is either a text that the caller places in a statement of its own, or an expression with its values bound. Names of tables and
+/// A fragment is either text that the caller inserts into its own statement, or an expression with bound values. Names of tables and
 /// columns are constants of this program and are not escaped.
 pub trait SqlDialect: Debug + Send + Sync {
-    /// What sea-orm calls the dialect; it decides how statements are spelled and their values bound.
+    /// The backend of sea-orm, which determines the syntax of statements and how values are bound.
     fn backend(&self) -> DbBackend;
 
-    /// Whether the database is a server, which several replicas share. A file belongs to one process.
+    /// Whether the database is a server that several replicas can share. A SQLite file belongs to one process.
     fn is_shared(&self) -> bool;
 
-    /// A statement that waits for an advisory lock and holds it until the transaction ends. None where a single process writes.
+    /// A statement that waits for an advisory lock and holds it until the transaction ends. `None` if only one process writes.
     fn advisory_lock(&self, key: i64) -> Option<String>;
 
-    /// A statement that sends a notification to the sessions that listen; it binds the channel and the payload. None where there are no
-    /// other replicas.
+    /// A statement that notifies the listening sessions; it binds the channel and the payload. `None` if there are no other replicas.
     fn notification(&self) -> Option<&'static str>;
 
-    /// The lock of rows that a transaction reads to change them. None where a transaction that writes excludes all others.
+    /// The lock for rows that a transaction reads in order to change them. `None` if a write transaction excludes all others.
     fn row_lock(&self) -> Option<LockType>;
 
-    /// What the database tells about itself.
+    /// Queries about the database server.
     fn server_queries(&self) -> ServerQueries;
 
-    /// Reads the bytes that the event log takes with its indexes as `bytes`, or those of the whole database where tables are not measured.
+    /// Selects the size of the event log with its indexes as `bytes`. Databases that do not measure tables return the size of the whole
+    /// database.
     fn log_bytes(&self) -> &'static str;
 
-    /// The placeholder of the `nth` value of a statement, counted from 1, as a 64-bit integer also where nothing else gives it a type.
+    /// The placeholder of the `nth` value of a statement, counted from 1, typed as a 64-bit integer even where the context does not
+    /// determine a type.
     fn integer_parameter(&self, nth: usize) -> String;
 
-    /// A JSON column as text, which string functions take.
+    /// A JSON column as text, for string functions.
     fn json_as_text(&self, column: &str) -> String;
 
-    /// The text of a key of a JSON column.
+    /// The value of a key of a JSON column, as text.
     fn json_field(&self, json: SimpleExpr, key: &'static str) -> SimpleExpr;
 
-    /// A text that compares by its bytes, whatever the language of the database.
+    /// A text that compares bytewise, regardless of the collation of the database.
     fn bytewise(&self, text: SimpleExpr) -> SimpleExpr;
 
-    /// Whether a text contains a piece, in any letter case. Nothing in the piece is a wildcard.
+    /// Whether `text` contains `piece`, ignoring case. Characters in `piece` that LIKE treats as wildcards match literally.
     fn contains(&self, text: SimpleExpr, piece: &str) -> SimpleExpr;
 
-    /// The opposite of [`Self::contains`]; NULL for no text.
+    /// The negation of [`Self::contains`]; NULL if `text` is NULL.
     fn does_not_contain(&self, text: SimpleExpr, piece: &str) -> SimpleExpr;
 
-    /// Whether a JSON map has a value other than null under a key.
+    /// Whether a JSON map has a value other than null for a key.
     fn attribute_present(&self, map: SimpleExpr, key: &str) -> SimpleExpr;
 
-    /// A text, number or boolean of a JSON map as text; NULL for any other value.
+    /// A string, number or boolean in a JSON map as text; NULL for any other value.
     fn attribute_text(&self, map: SimpleExpr, key: &str) -> SimpleExpr;
 
-    /// A number of a JSON map, also one that is written as a text; NULL for any other value.
+    /// A number in a JSON map, or a string that contains a decimal number; NULL for any other value.
     fn attribute_number(&self, map: SimpleExpr, key: &str) -> SimpleExpr;
 
-    /// The first ten characters of a text of a JSON map that begins with a date, which sort as dates do; NULL for any other value.
+    /// The first ten characters of a string in a JSON map that begins with a date, so that they sort chronologically; NULL for any other
+    /// value.
     fn attribute_date(&self, map: SimpleExpr, key: &str) -> SimpleExpr;
 
-    /// Whether an id is one of these, which are bound as one value: databases limit how many values a statement may bind.
+    /// Whether `id` is in `ids`, which are bound as one value because databases limit the number of bound values.
     fn id_in_list(&self, id: SimpleExpr, ids: &[i64]) -> SimpleExpr;
 
-    /// Whether an id is among the few that a query finds, in a form that makes the planner look up each of them.
+    /// Whether `id` is in the small result of a query, in a form that makes the planner look up each of the ids.
     fn id_among_few(&self, id: SimpleExpr, ids: SelectStatement) -> SimpleExpr;
 
-    /// Whether [`Self::id_among_few`] changes the plan, so that it is worth asking first whether a query finds few.
+    /// Whether [`Self::id_among_few`] changes the plan, so that a selectivity probe pays off.
     fn plans_by_selectivity(&self) -> bool;
 
-    /// Reserves ids of the sequence behind a table's key; the reserving statement binds how many.
+    /// Reserves ids of the sequence of a table's primary key. The reserving statement binds their number.
     fn reserve_ids(&self, table: &'static str) -> IdReservation;
 
-    /// Inserts rows that are bound as one JSON array of objects with these columns; those in `json` hold JSON themselves.
+    /// Inserts rows that are bound as one JSON array of objects with these columns. The columns in `json` contain JSON themselves.
     fn insert_json_rows(&self, table: &str, columns: &[&str], json: &[&str]) -> String;
 
-    /// Deletes up to `rows` rows of an account, in no order.
+    /// Deletes up to `rows` rows of an account, in no particular order.
     fn delete_batch(&self, table: &str, account: AccountId, rows: u64) -> String;
 
-    /// The table of conversations whose contact waits for a reply (`account_id`, `conversation_id`, `since`). None where an index on
-    /// `conversations.waiting_since` holds them.
+    /// The table of conversations whose contact waits for a reply (`account_id`, `conversation_id`, `since`). `None` if
+    /// `conversations.waiting_since` is indexed instead.
     fn waiting_table(&self) -> Option<&'static str>;
 
-    /// What the index of message texts stores.
+    /// What the message index stores.
     fn message_index(&self) -> MessageIndex;
 
-    /// Stores entries of the index of message texts: binds the account, and a JSON array of pairs of message id and entry. Messages that do
-    /// not exist any more are left out.
+    /// Stores entries of the message index. Binds the account and a JSON array of pairs of message id and entry. Messages that no longer
+    /// exist are skipped.
     fn store_message_index(&self) -> &'static str;
 
-    /// Whether the index of message texts finds a message of the account. `entry` is made of the searched text as entries of the index are.
+    /// Whether the message index matches a message of the account. `entry` is derived from the search text in the same way as the entries
+    /// of the index.
     fn message_in_index(&self, account: AccountId, entry: &str) -> SimpleExpr;
 
-    /// Contacts that contain a text of three characters or more, by the index of trigrams. `%` and `_` are wildcards. None where that index
-    /// does not know wildcards and the text has some.
+    /// Contacts that contain a text of at least three characters, through the trigram index. `%` and `_` are wildcards. `None` if the text
+    /// contains wildcards and the index does not support them.
     fn contacts_by_trigrams(&self, text: &str) -> Option<Condition>;
 
     /// Contacts that contain a text, without an index. `%` and `_` are wildcards.
     fn contacts_by_pattern(&self, text: &str) -> Condition;
 
-    /// Contacts of the account that contain one or two characters in any letter case, by the index of pieces.
+    /// Contacts of the account that contain one or two characters, ignoring case, through the index of short n-grams.
     fn contacts_with_piece(&self, account: AccountId, piece: &str) -> SimpleExpr;
 
-    /// Counts the contacts that [`Self::contacts_with_piece`] finds as `count`, up to `most`.
+    /// Counts the contacts that [`Self::contacts_with_piece`] matches, up to `most`, as `count`.
     fn count_contacts_with_piece(&self, account: AccountId, piece: &str, most: u64) -> Statement;
 }
 
-/// Queries about the database, each with one text or number as its answer. None where there is nothing to ask.
+/// Queries about a database server. Each returns one text or number. `None` if the database has no such property.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerQueries {
     /// The name of the product.
     pub product: &'static str,
-    /// Its version, as a text.
+    /// The version, as text.
     pub version: &'static str,
-    /// Its version as a number, of which 10,000 is one major version.
+    /// The version as a number, in which 10,000 is one major version.
     pub version_number: Option<&'static str>,
-    /// Whether it takes writes: any answer but `writable` says that it does not.
+    /// Whether the database is read-only: it accepts writes if the result equals `writable`.
     pub read_only: &'static str,
-    /// The answer of a database that takes writes.
+    /// The result of `read_only` in a database that accepts writes.
     pub writable: &'static str,
     /// Whether the user may create tables: `true` or `false`.
     pub may_create: Option<&'static str>,
-    /// How many connections it takes, as a number.
+    /// The maximum number of connections.
     pub max_connections: Option<&'static str>,
-    /// The time on its clock, in microseconds since 1970.
+    /// The time of the server's clock, in microseconds since 1970.
     pub clock: Option<&'static str>,
 }
 
-/// How ids are reserved.
+/// How to reserve ids.
 #[derive(Clone, Debug)]
 pub struct IdReservation {
-    /// A statement that has to be executed first. It binds nothing.
+    /// A statement to execute first. It binds no values.
     pub prepare: Option<String>,
-    /// The statement that reserves ids.
+    /// The statement that reserves ids; it binds their number.
     pub reserve: String,
-    /// What its rows hold.
+    /// What its rows contain.
     pub returned: ReturnedIds,
 }
 
 /// Which ids a reservation returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReturnedIds {
-    /// Each id, a row each; they need not be adjacent.
+    /// One row per id. The ids need not be consecutive.
     Each,
-    /// The last of adjacent ids.
+    /// The last of a range of consecutive ids.
     Last,
 }
 
-/// What the index of message texts stores of a message.
+/// What the message index stores for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageIndex {
-    /// The folded text, which the database indexes by its trigrams.
+    /// The case-folded text, of which the database indexes the trigrams.
     Text,
-    /// An array of numbers that we compute of the folded text, written as a text: one for the account and one for each trigram.
+    /// An array of numbers that we compute from the case-folded text, in text form: one for the account and one per trigram.
     NGrams,
 }
 
-/// A LIKE pattern that a text matches if it contains `piece`, in which nothing but the ends is wild.
+/// Builds a LIKE pattern that matches any text that contains `piece`. Wildcards in `piece` are escaped.
 pub(super) fn containing(piece: &str, escape: char) -> String {
     let mut pattern = String::with_capacity(piece.len() + 2);
     pattern.push('%');
@@ -175,7 +178,7 @@ pub(super) fn containing(piece: &str, escape: char) -> String {
     pattern
 }
 
-/// The company of a contact, in the words of the indexes.
+/// The company of a contact, as the same expression as in the indexes.
 pub(super) const CONTACT_COMPANY: &str = "(\"contacts\".\"additional_attributes\" ->> 'company_name')";
 
 #[cfg(test)]

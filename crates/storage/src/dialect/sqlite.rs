@@ -9,7 +9,6 @@ use sea_orm::{
 use super::sql::{CONTACT_COMPANY, IdReservation, MessageIndex, ReturnedIds, ServerQueries, SqlDialect, containing};
 use crate::entity::contact::{self, Column};
 
-/// SQLite.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sqlite;
 
@@ -30,7 +29,7 @@ impl SqlDialect for Sqlite {
         None
     }
 
-    // The one connection that writes holds the lock of the whole file.
+    // The only connection that writes holds the lock of the whole file.
     fn row_lock(&self) -> Option<LockType> {
         None
     }
@@ -68,7 +67,7 @@ impl SqlDialect for Sqlite {
         text
     }
 
-    // LIKE ignores the case of ASCII letters, and has no escape character unless told.
+    // LIKE ignores the case of ASCII letters and has no escape character by default.
     fn contains(&self, text: SimpleExpr, piece: &str) -> SimpleExpr {
         text.like(LikeExpr::new(containing(piece, ESCAPE)).escape(ESCAPE))
     }
@@ -115,14 +114,14 @@ impl SqlDialect for Sqlite {
         id.in_subquery(ids)
     }
 
-    // Without statistics it has one plan for each form of a query.
+    // Without statistics, SQLite has one plan for each form of a query.
     fn plans_by_selectivity(&self) -> bool {
         false
     }
 
     fn reserve_ids(&self, table: &'static str) -> IdReservation {
         IdReservation {
-            // The row exists only after the table had its first row.
+            // `sqlite_sequence` has a row for a table only after the first insert into it.
             prepare: Some(format!(
                 "INSERT INTO sqlite_sequence (name, seq) SELECT '{table}', 0 \
                  WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = '{table}')"
@@ -163,7 +162,7 @@ impl SqlDialect for Sqlite {
     }
 
     fn message_in_index(&self, account: AccountId, entry: &str) -> SimpleExpr {
-        // The rows of one index belong to all accounts: the account is the high part of their numbers.
+        // All accounts share one index. The account is in the high bits of the row number.
         let first = account.0 << MESSAGE_BITS;
         Expr::cust_with_values(
             "\"messages\".\"id\" IN (SELECT rowid & 1099511627775 FROM message_search WHERE message_search MATCH ? \
@@ -176,7 +175,7 @@ impl SqlDialect for Sqlite {
         if text.contains(['%', '_']) {
             return None;
         }
-        // The full-text table finds the ids at once, however many contacts there are, and folds letters of any language.
+        // The full-text table finds the ids directly, regardless of the number of contacts, and folds the case of letters in any language.
         let id = Expr::col((contact::Entity, Column::Id));
         let phrase = phrase(text);
         Some(Condition::all().add(Expr::cust_with_exprs(
@@ -214,7 +213,7 @@ impl SqlDialect for Sqlite {
     }
 
     fn count_contacts_with_piece(&self, account: AccountId, piece: &str, most: u64) -> Statement {
-        // CROSS JOIN fixes the order of the tables: otherwise all contacts with the piece would be collected first.
+        // CROSS JOIN fixes the order of the tables. Otherwise SQLite collects all contacts with the n-gram first, regardless of the limit.
         let sql = "SELECT COUNT(*) AS count FROM (SELECT 1 FROM contact_pieces CROSS JOIN contacts ON contacts.id = contact_pieces.rowid \
              WHERE contact_pieces MATCH ? AND contacts.account_id = ? LIMIT ?)";
         let values: [Value; 3] = [marked(piece).into(), account.0.into(), most.into()];
@@ -225,23 +224,24 @@ impl SqlDialect for Sqlite {
 /// The escape character of our LIKE patterns.
 const ESCAPE: char = '!';
 
-/// How many low bits of a row number of `message_search` are the id of the message.
+/// How many low bits of a row number of `message_search` contain the message id.
 const MESSAGE_BITS: u32 = 40;
 
-/// What stands around characters in the index of pieces.
+/// Separates characters in the index of short n-grams.
 const MARK: &str = "\u{1}";
 
-/// What a template makes of a JSON map and a key, its two question marks.
+/// Applies an SQL template to a JSON map and a key, its two question marks.
 fn attribute(template: &'static str, map: SimpleExpr, key: &str) -> SimpleExpr {
     Expr::cust_with_exprs(template, [map, Expr::value(key)])
 }
 
-/// A text as a phrase of a full-text query.
+/// Quotes a text as a phrase of a full-text query.
 fn phrase(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// A piece as a phrase for the index of pieces: each character is stored with a mark on both sides, so that one or two of them are a trigram.
+/// A phrase for the index of short n-grams, in which a mark follows and precedes each character, so that one or two characters form a
+/// trigram.
 fn marked(piece: &str) -> String {
     let characters: Vec<String> = piece.chars().map(String::from).collect();
     let marked = match characters.as_slice() {
@@ -251,7 +251,7 @@ fn marked(piece: &str) -> String {
     phrase(&marked)
 }
 
-/// A LIKE pattern as a GLOB pattern: letter case counts in identifiers, and LIKE ignores it.
+/// Converts a LIKE pattern to a GLOB pattern. Identifiers are case-sensitive, and LIKE ignores case.
 fn glob(text: &str) -> String {
     let pattern: String = text
         .chars()

@@ -19,7 +19,7 @@ pub struct Model {
     pub updated_at: Micros,
     pub domain: Option<String>,
     pub support_email: Option<String>,
-    /// The features that are on, each true.
+    /// The enabled features, each with the value true.
     #[sea_orm(column_type = "JsonBinary")]
     pub features: Json,
     #[sea_orm(column_type = "JsonBinary")]

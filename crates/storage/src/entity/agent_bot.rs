@@ -1,4 +1,4 @@
-//! Agent bots: programs that answer in inboxes.
+//! Agent bots: programs that reply in inboxes.
 
 use parley_types::{
     id::{AccountId, AgentBotId},
@@ -13,7 +13,7 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: AgentBotId,
-    /// The one account that may use it; none: all of the installation.
+    /// The only account that can use the bot; `None` if all accounts can.
     pub account_id: Option<AccountId>,
     pub name: String,
     pub description: String,

@@ -1,4 +1,4 @@
-//! Accounts that are still to be told of a change of a member's user, or of a bot of the installation that is in an inbox of theirs.
+//! The outbox of changes to users and to shared agent bots: accounts in which the change is still to be published as an event.
 
 use parley_types::{id::AccountId, time::Micros};
 use sea_orm::entity::prelude::*;

@@ -18,7 +18,7 @@ pub struct Model {
     pub identifier: String,
     pub hmac_token: String,
     pub hmac_mandatory: bool,
-    /// Whether an unverified session is attached to the contact that its address, number or identifier matches.
+    /// Whether an unverified session is attached to the contact that has the same address, phone number or identifier.
     pub attach_unverified_sessions: bool,
     pub webhook_url: Option<String>,
     #[sea_orm(column_type = "JsonBinary")]

@@ -1,4 +1,4 @@
-//! Who of an inbox was given a conversation when, so that the next one goes to somebody else.
+//! Round-robin assignment: when each member of an inbox was last assigned a conversation.
 
 use parley_types::id::{AccountId, InboxId, Seq, UserId};
 use sea_orm::entity::prelude::*;
@@ -14,7 +14,7 @@ pub struct Model {
     pub inbox_id: InboxId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: UserId,
-    /// The seq of the event that told of the last assignment.
+    /// The seq of the event of the last assignment.
     pub turn: Seq,
     #[sea_orm(belongs_to, from = "(account_id, inbox_id)", to = "(account_id, id)", skip_fk)]
     pub inbox: BelongsTo<super::inbox::Entity>,

@@ -1,4 +1,4 @@
-//! What is attached to messages, and uploads that wait for a message to take them.
+//! Attachments of messages, and uploads that are not attached yet.
 
 use parley_types::{
     id::{AccountId, MessageId},
@@ -16,7 +16,7 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i64,
     pub account_id: AccountId,
-    /// 0: no message has it.
+    /// 0 while no message has it.
     pub message_id: MessageId,
     pub file_type: AttachmentType,
     pub extension: Option<String>,
@@ -32,15 +32,16 @@ pub struct Model {
     pub meta: Json,
     pub created_at: Micros,
     pub state: AttachmentState,
-    /// The name of its bytes in the store. None: it has no file there.
+    /// The name of the object in the blob store; `None` if the attachment has no file there.
     pub object: Option<String>,
     pub file_name: String,
     pub content_type: String,
-    /// The size of the small picture, which lies beside the object. None: there is none.
+    /// The size of the thumbnail, which is stored next to the object; `None` if there is none.
     pub thumb_size: Option<i64>,
-    /// Its place among those of its message, from 0.
+    /// The position within the message, from 0.
     pub position: i64,
-    /// The contact session that uploaded it. None: a member, a bot or a service did, or a program that did not know this column yet.
+    /// The contact session that uploaded the file. `None` if a member, a bot or a service did, or if an older version without this column
+    /// wrote the row.
     pub contact_inbox_id: Option<i64>,
     #[sea_orm(belongs_to, from = "(account_id, message_id)", to = "(account_id, id)", skip_fk)]
     pub message: BelongsTo<super::message::Entity>,

@@ -18,11 +18,11 @@ pub struct Model {
     /// An encoded `parley.v1.EventFilter`.
     pub filter: Vec<u8>,
     pub shard_count: i64,
-    /// Where a shard begins that was never open.
+    /// The position at which a shard starts that was never opened.
     pub start_epoch: Epoch,
     pub start_seq: Seq,
-    /// The newest session's number. It begins with the time at which the consumer was made, so that it also rises when a consumer is deleted
-    /// and made again.
+    /// The fencing number of the newest session. It starts from the time at which the consumer was created, so that it also rises if the
+    /// consumer is deleted and created again.
     pub fence: i64,
     pub created_at: Micros,
     #[sea_orm(belongs_to, relation_enum = "Log", from = "account_id", to = "account_id", skip_fk)]

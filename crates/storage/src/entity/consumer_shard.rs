@@ -1,4 +1,4 @@
-//! How far each shard of a durable consumer is, and whose it is.
+//! The position and the lease of each shard of a durable consumer.
 
 use parley_types::{
     id::{AccountId, Epoch, Seq},
@@ -17,13 +17,13 @@ pub struct Model {
     pub name: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub shard: i64,
-    /// The history that `seq` belongs to.
+    /// The epoch of the log that `seq` belongs to.
     pub epoch: Epoch,
-    /// Everything at or below it is done.
+    /// All events up to this one are processed.
     pub seq: Seq,
-    /// The number of the newest session: what an older one says is not taken.
+    /// The fencing number of the newest session. Commits with an older one are rejected.
     pub fence: i64,
-    /// Until when a session that says nothing is taken for alive.
+    /// When the lease of the session expires, unless it is renewed.
     pub leased_until: Micros,
     pub committed_at: Micros,
     #[sea_orm(belongs_to, from = "(account_id, name)", to = "(account_id, name)", skip_fk)]

@@ -37,8 +37,8 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Contacts with an e-mail address, a phone number or an identifier, which Chatwoot calls resolved. Blank values are stored as none, and the
-/// indexes of contact lists have the same condition.
+/// Matches contacts with an e-mail address, a phone number or an identifier, which Chatwoot calls resolved. Blank values are stored as
+/// NULL, and the indexes of contact lists have the same condition.
 pub fn is_resolved() -> Condition {
     Condition::any()
         .add(Column::Email.is_not_null())

@@ -1,4 +1,4 @@
-//! Contacts' sessions in inboxes.
+//! Contact inboxes: the sessions of contacts in inboxes.
 
 use parley_fault::Protection;
 use parley_types::{
@@ -23,10 +23,10 @@ pub struct Model {
     /// Unique in the inbox.
     pub source_id: String,
     pub hmac_verified: bool,
-    /// What the session itself has submitted. Absent: nothing yet, or a session from before this was stored.
+    /// What the session itself has submitted; `None` if nothing, or if the session is older than this column.
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub submitted: Option<Submitted>,
-    /// Another contact that has an address, a number or an identifier which the session submitted.
+    /// Another contact that has an e-mail address, phone number or identifier which the session submitted.
     pub possible_duplicate_id: Option<ContactId>,
     pub pubsub_token: String,
     pub created_at: Micros,
@@ -49,28 +49,29 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The ids that unverified sessions are shown begin here: above every id that the database gives out in order, and below 2^53, up to which
+/// The first id shown to unverified sessions. It is above every id that a sequence assigns, and the ids stay below 2^53, up to which
 /// JavaScript's numbers are exact.
 const SHOWN_IDS: i64 = 1 << 52;
 
 impl Model {
-    /// The id that an unverified session is shown in place of its contact's, which would reveal whether a contact with the address was there
-    /// before. It is a digest of what belongs to the session alone, so it says nothing of the contact, and stays the same when the session
-    /// moves to another one.
+    /// The id that an unverified session sees instead of its contact's id, which would reveal whether a contact with the submitted address
+    /// existed before. It is a digest of the session's own ids, so it discloses nothing about the contact and stays the same when the
+    /// session moves to another contact.
     pub fn shown_contact_id(&self) -> i64 {
         let digest = Sha256::digest(format!("session {} of account {}", self.id, self.account_id));
         let number = digest.iter().take(8).fold(0_i64, |number, byte| (number << 8) | i64::from(*byte));
         SHOWN_IDS | (number & (SHOWN_IDS - 1))
     }
 
-    /// How the session came to its contact.
+    /// How the session was connected to its contact.
     pub fn relation(&self) -> submitted::Relation {
         self.submitted
             .as_ref()
             .map_or(submitted::Relation::Assigned, |submitted| submitted.relation)
     }
 
-    /// Whether somebody else than the session says that it belongs to its contact: a signature, or the member who made it.
+    /// Whether the connection to the contact is confirmed independently of what the session submitted: by an HMAC signature, or by the
+    /// member who created the session.
     pub fn is_vouched_for(&self) -> bool {
         self.hmac_verified || self.relation() == submitted::Relation::Assigned
     }
@@ -83,8 +84,9 @@ pub fn vouched_for() -> Condition {
     ))
 }
 
-/// Sessions that make their contact visible to a service that is limited to their inbox: all but the unverified ones that only named an
-/// address, a number or an identifier of it. The service itself could open such a session.
+/// Matches sessions that make their contact visible to a service which is limited to their inbox. That excludes unverified sessions that
+/// were attached because they submitted an address, phone number or identifier of the contact: the service could open such a session
+/// itself.
 pub fn opens_contact() -> Condition {
     if !parley_fault::is_on(Protection::MatchedSessions) {
         return Condition::all();

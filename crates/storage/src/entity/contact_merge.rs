@@ -1,4 +1,4 @@
-//! Which contact took in which.
+//! Merges of contacts.
 
 use parley_types::id::{AccountId, ContactId};
 use sea_orm::entity::prelude::*;
@@ -10,10 +10,10 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub account_id: AccountId,
-    /// The one that is gone.
+    /// The contact that was merged into another and deleted.
     #[sea_orm(primary_key, auto_increment = false)]
     pub contact_id: ContactId,
-    /// The one that has what it had.
+    /// The contact that it was merged into.
     pub into_id: ContactId,
     #[sea_orm(
         belongs_to,

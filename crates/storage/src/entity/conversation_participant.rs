@@ -1,4 +1,4 @@
-//! Who takes part in a conversation besides its assignee.
+//! Participants of conversations, besides the assignee.
 
 use parley_types::{
     id::{AccountId, ConversationId, UserId},

@@ -1,4 +1,4 @@
-//! What custom attributes mean.
+//! Definitions of custom attributes.
 
 use parley_types::{
     id::{AccountId, DefinitionId},
@@ -17,12 +17,12 @@ pub struct Model {
     pub id: DefinitionId,
     pub account_id: AccountId,
     pub model: AttributeModel,
-    /// Unique in the account for its model.
+    /// Unique per account and model.
     pub key: String,
     pub display_name: String,
     pub display_type: AttributeDisplay,
     pub description: Option<String>,
-    /// A list of texts.
+    /// A list of strings.
     pub choices: Json,
     pub regex_pattern: Option<String>,
     pub regex_cue: Option<String>,

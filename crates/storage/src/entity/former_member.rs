@@ -1,4 +1,4 @@
-//! Members who have left an account, as it knew them.
+//! Names and addresses of former members, as their account knew them.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// The user as the account knew it. What the user has changed since is not the account's business.
+    /// Returns the user as the account knew it. Later changes by the user are not shown to the account.
     pub fn view_of(&self, user: &user::Model) -> Arc<user::Model> {
         Arc::new(user::Model {
             name: self.name.clone(),

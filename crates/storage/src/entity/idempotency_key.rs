@@ -1,4 +1,4 @@
-//! Answers kept for repeated requests.
+//! Stored responses of requests with an idempotency key.
 
 use parley_types::{
     id::{AccountId, ContactId},
@@ -11,19 +11,20 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "idempotency_keys")]
 pub struct Model {
-    /// 0 for requests outside of any account.
+    /// 0 for requests outside of accounts.
     #[sea_orm(primary_key, auto_increment = false)]
     pub account_id: AccountId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub request_id: Uuid,
-    /// SHA-256 of the call and its request.
+    /// SHA-256 of the method and the request.
     pub fingerprint: Vec<u8>,
-    /// The encoded answer.
+    /// The encoded response.
     pub response: Vec<u8>,
     pub created_at: Micros,
-    /// A digest of whose the key is (`parley_domain::write::key_owner`). None: stored by a program that does not know of owners.
+    /// A digest of the owner of the key (`parley_domain::write::key_owner`). `None` if an older version without owners stored the row.
     pub owner: Option<Uuid>,
-    /// The contact that the reply is about, whose erasure takes the reply along; 0: several, or one that the writer could not tell.
+    /// The contact that the response contains, whose erasure deletes the row. 0 if there are several, or if the writer could not determine
+    /// it.
     pub contact_id: Option<ContactId>,
 }
 

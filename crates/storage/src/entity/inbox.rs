@@ -12,7 +12,7 @@ use crate::entity::kind::{ChannelType, SenderNameType};
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "inboxes")]
-#[allow(clippy::struct_excessive_bools)] // Chatwoot's switches
+#[allow(clippy::struct_excessive_bools)] // settings of a Chatwoot inbox
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: InboxId,
@@ -42,7 +42,7 @@ pub struct Model {
     pub business_name: Option<String>,
     pub portal_id: Option<i64>,
     pub agent_bot_id: Option<AgentBotId>,
-    /// Whether the bot answers; false without one.
+    /// Whether the bot replies; false if the inbox has no bot.
     pub agent_bot_active: bool,
     pub created_at: Micros,
     pub updated_at: Micros,

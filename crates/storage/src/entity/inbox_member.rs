@@ -1,4 +1,4 @@
-//! Who works in an inbox.
+//! Members of inboxes.
 
 use parley_types::{
     id::{AccountId, InboxId, UserId},

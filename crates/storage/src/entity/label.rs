@@ -1,4 +1,4 @@
-//! The labels that an account defined.
+//! The labels that an account defines.
 
 use parley_types::{
     id::{AccountId, LabelId},

@@ -1,4 +1,4 @@
-//! Which labels stand on which conversations and contacts.
+//! The labels of conversations and contacts.
 
 use parley_types::id::AccountId;
 use sea_orm::entity::prelude::*;
@@ -18,7 +18,7 @@ pub struct Model {
     pub subject_id: i64,
     #[sea_orm(primary_key, auto_increment = false)]
     pub name: String,
-    /// The place in the list as it was given.
+    /// The position in the list of labels that the caller sent.
     pub position: i32,
 }
 

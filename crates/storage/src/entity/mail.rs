@@ -1,4 +1,4 @@
-//! Mails that wait to be sent, and those of the last hour.
+//! Queued mails, and those sent within the last hour, which count against the limit.
 
 use parley_types::{id::AccountId, time::Micros};
 use sea_orm::entity::prelude::*;

@@ -1,4 +1,4 @@
-//! What a user is in an account.
+//! Memberships of users in accounts.
 
 use std::sync::Arc;
 
@@ -30,9 +30,9 @@ pub struct Model {
     pub inviter_id: Option<UserId>,
     pub created_at: Micros,
     pub updated_at: Micros,
-    /// What the account calls the user; none: what the user's own row says.
+    /// The user's name within the account; `None` if the account uses the user's own name.
     pub name: Option<String>,
-    /// The address by which the account added the user; none: the operator did.
+    /// The e-mail address with which the account added the user; `None` if the operator added it.
     pub email: Option<String>,
     #[sea_orm(belongs_to, from = "account_id", to = "id", on_delete = "Cascade")]
     pub account: BelongsTo<super::account::Entity>,
@@ -45,9 +45,9 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// The user as the account may see it. An account that added somebody by address is shown what it supplied itself: whether the address
-    /// already had a user, and what that user or another account says of it, stays hidden until the user has been active in the account.
-    /// The name and the address stay the account's own.
+    /// Returns the user as the account is allowed to see it. An account that added a user by e-mail address sees only what it supplied,
+    /// until the user has been active in the account. That hides whether the address already had a user, and what the user or another
+    /// account stored about it. Afterwards the name and the address remain those of the account.
     pub fn view_of(&self, user: &Arc<user::Model>) -> Arc<user::Model> {
         if (self.name.is_none() && self.email.is_none()) || !parley_fault::is_on(Protection::MemberView) {
             return Arc::clone(user);
@@ -65,7 +65,7 @@ impl Model {
         Arc::new(view)
     }
 
-    /// Whether the account added the user by address and the user has not been active in it yet.
+    /// Whether the account added the user by e-mail address and the user has not been active in the account yet.
     pub fn is_unconfirmed(&self) -> bool {
         self.email.is_some() && self.active_at.is_none()
     }

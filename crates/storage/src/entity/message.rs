@@ -1,4 +1,4 @@
-//! Messages. `id` counts per account, in the order of commits; only the writer makes them.
+//! Messages. `id` counts per account in the order of commits. Only the writer inserts rows.
 
 use parley_types::{
     id::{AccountId, ConversationId, InboxId, MessageId, Seq},
@@ -18,7 +18,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: MessageId,
     pub conversation_id: ConversationId,
-    /// Dense within the conversation.
+    /// Counts the messages of the conversation, without gaps.
     pub number: i64,
     pub inbox_id: InboxId,
     pub message_type: MessageType,
@@ -30,7 +30,7 @@ pub struct Model {
     pub status: MessageStatus,
     pub private: bool,
     pub source_id: Option<String>,
-    /// The same as `source_id` where the caller asked for uniqueness in the inbox.
+    /// Equal to `source_id` if the caller requested uniqueness within the inbox, otherwise `None`.
     pub unique_source_id: Option<String>,
     pub sender_type: Option<SenderType>,
     pub sender_id: Option<i64>,

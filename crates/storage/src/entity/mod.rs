@@ -1,10 +1,10 @@
-//! The rows, one file a table; `kind` holds the columns that are enums.
+//! The entities, one file per table. `kind` contains the enums of columns.
 //!
-//! A `belongs_to` names the row that a row refers to. The key is the one of the schema: a single column where there is a foreign key, with the
-//! `on_delete` of the schema, and otherwise (`skip_fk`) the account and the id, so that a join never leaves the account. Relations are declared at the
-//! referring side alone, since modules must not import each other in circles; `join_rev` reads them the other way. So there is none from a
-//! conversation to its newest messages, and none of columns that refer to rows of several tables (`labelings`, `presences`) or to rows that may be
-//! gone (`contact_merges.contact_id`, the columns of `events`).
+//! A `belongs_to` declares the row that a row refers to. Where the schema has a foreign key, the relation uses its single column and its
+//! `on_delete`. Otherwise (`skip_fk`) the relation uses the account and the id, so that a join never crosses accounts. Only the referring
+//! side declares a relation, because modules must not import each other in cycles; `join_rev` follows it in reverse. Therefore there is no
+//! relation from a conversation to its newest messages. Columns that refer to rows of several tables (`labelings`, `presences`) or to rows
+//! that might be deleted (`contact_merges.contact_id`, the columns of `events`) have no relation either.
 
 pub mod account;
 pub mod account_log;

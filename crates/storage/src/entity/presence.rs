@@ -1,4 +1,4 @@
-//! When somebody was last there. Rows of no event: they are true for a moment, and forgotten.
+//! When users and contacts were last seen. These rows have no events: they are outdated within seconds.
 
 use parley_types::{id::AccountId, time::Micros};
 use sea_orm::entity::prelude::*;
@@ -14,7 +14,7 @@ pub struct Model {
     pub account_id: AccountId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub kind: PresenceKind,
-    /// The user or the contact.
+    /// The id of the user or contact.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
     pub seen_at: Micros,

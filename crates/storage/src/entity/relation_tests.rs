@@ -1,4 +1,4 @@
-//! The declared relations, held against the migrated schema.
+//! Compares the declared relations with the migrated schema.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -11,11 +11,11 @@ use sea_orm::{
 use super::*;
 use crate::{Config, Database};
 
-/// An entity, as far as these tests need it.
+/// The properties of an entity that these tests compare.
 struct Declared {
     module: &'static str,
     table: String,
-    /// Each relation, and a query that joins along it.
+    /// Each relation, with a query that joins along it.
     relations: Vec<(RelationDef, SelectStatement)>,
 }
 
@@ -91,7 +91,7 @@ async fn migrated() -> Database {
     db
 }
 
-/// `table(columns) -> table(columns) action`.
+/// Formats a relation as `table(columns) -> table(columns) action`.
 fn described((from, from_columns): (&str, &[String]), (to, to_columns): (&str, &[String]), on_delete: &str) -> String {
     format!("{from}({}) -> {to}({}) {on_delete}", from_columns.join(", "), to_columns.join(", "))
 }
@@ -121,7 +121,7 @@ async fn joins_along_relations_run() {
     }
 }
 
-/// Relations of several columns have all of them in their condition.
+/// A relation with several columns joins on all of them.
 #[test]
 fn composite_keys_join_by_all_columns() {
     let relation = message::Relation::Conversation.def();
@@ -161,7 +161,7 @@ async fn relations_with_foreign_keys_are_those_of_the_schema() {
             "SELECT \"table\", \"from\", \"to\", on_delete FROM pragma_foreign_key_list('{}')",
             entity.table
         );
-        // No foreign key of an entity has more than one column.
+        // The foreign keys of entities have one column each.
         for row in db.read().query_all_raw(db.dialect().unbound_statement(sql)).await.unwrap() {
             let text = |nth| row.try_get_by_index::<String>(nth).unwrap();
             existing.insert(described((&entity.table, &[text(1)]), (&text(0), &[text(2)]), &text(3)));

@@ -1,4 +1,4 @@
-//! Secrets that all replicas share and nobody is shown.
+//! Secrets that all replicas share and that no API returns.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Groups of members who share work.
+//! Teams: groups of members who share work.
 
 use parley_types::{
     id::{AccountId, TeamId},

@@ -1,4 +1,4 @@
-//! Who belongs to a team.
+//! Members of teams.
 
 use parley_types::{
     id::{AccountId, TeamId, UserId},

@@ -1,4 +1,4 @@
-//! Tokens; of their secrets only the SHA-256.
+//! Tokens. Only the SHA-256 of each secret is stored.
 
 use parley_types::{
     id::{AccountId, AgentBotId, TokenId, UserId},
@@ -23,13 +23,13 @@ pub struct Model {
     pub agent_bot_id: Option<AgentBotId>,
     pub account_id: Option<AccountId>,
     pub read_only: bool,
-    /// Array of inbox ids; empty: no such limit.
+    /// An array of inbox ids; empty if the token is not limited to inboxes.
     #[sea_orm(column_type = "JsonBinary")]
     pub inbox_ids: Json,
     pub expires_at: Option<Micros>,
     pub revoked_at: Option<Micros>,
     pub created_at: Micros,
-    /// Raised by each rotation of the token's pubsub token.
+    /// Incremented by each rotation of the token's pubsub token.
     pub pubsub_generation: i64,
     #[sea_orm(belongs_to, from = "user_id", to = "id", skip_fk)]
     pub user: BelongsTo<Option<super::user::Entity>>,

@@ -28,7 +28,7 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// The name shown to contacts: Chatwoot's `available_name`.
+    /// The name that contacts see; Chatwoot's `available_name`.
     pub fn available_name(&self) -> &str {
         let chosen = self.display_name.as_deref().filter(|name| !name.trim().is_empty());
         chosen.unwrap_or(&self.name)

@@ -1,4 +1,4 @@
-//! Messages with who wrote them, and conversations with what stands around them.
+//! Loads messages with their senders, and conversations with their related rows.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -24,10 +24,10 @@ use crate::{
     octets::{PAGE_BYTES, octets},
 };
 
-/// Messages with their senders and attachments, in the order given.
+/// Loads the senders and attachments of messages, in the order given.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn with_senders(db: &impl ConnectionTrait, account: AccountId, rows: Vec<message::Model>) -> Result<Vec<Message>> {
     if rows.is_empty() {
         return Ok(Vec::new());
@@ -68,11 +68,11 @@ pub async fn with_senders(db: &impl ConnectionTrait, account: AccountId, rows: V
     Ok(rows.into_iter().map(with).collect())
 }
 
-/// The first messages of a query by id, up to so many rows and the bytes of a page, one at least; and whether there are more. The sizes are asked
-/// for first, so messages that are left out are not read.
+/// Reads messages by ascending or descending id, up to `rows` of them and [`PAGE_BYTES`] in total, but at least one. Also returns whether
+/// there are more. The sizes are queried first, so messages that do not fit are not read.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn messages_within(
     db: &impl ConnectionTrait,
     select: Select<message::Entity>,
@@ -106,7 +106,7 @@ pub async fn messages_within(
     Ok((found, more))
 }
 
-/// Messages by id.
+/// Loads messages by id.
 async fn messages(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -128,7 +128,7 @@ async fn messages(
         .collect())
 }
 
-/// Conversations with what stands around them, in the order given.
+/// Loads the related rows of conversations, in the order given.
 async fn around(
     db: &impl ConnectionTrait,
     account: &Arc<account::Model>,
@@ -140,7 +140,7 @@ async fn around(
         .filter(contact_inbox::Column::AccountId.eq(id))
         .filter(contact_inbox::Column::Id.is_in(unique(rows.iter().map(|row| row.contact_inbox_id.0))))
         .all(db);
-    // Side by side: none of them needs another.
+    // Run concurrently: the queries do not depend on each other.
     let (inboxes, contacts, assignees, teams, mut labels, sessions) = tokio::try_join!(
         inboxes(db, id, rows.iter().map(|row| row.inbox_id)),
         contacts(db, id, rows.iter().map(|row| row.contact_id)),
@@ -166,10 +166,10 @@ async fn around(
     Ok(rows.into_iter().filter_map(with).collect())
 }
 
-/// Conversations by number.
+/// Loads conversations by id. Ids that do not exist are skipped.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn conversations(db: &impl ConnectionTrait, account: &Arc<account::Model>, ids: &[ConversationId]) -> Result<Vec<Conversation>> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -183,10 +183,10 @@ pub async fn conversations(db: &impl ConnectionTrait, account: &Arc<account::Mod
     around(db, account, rows, &messages).await
 }
 
-/// One conversation.
+/// Loads one conversation.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if the account has no such conversation, and [`Error::Database`] if a query fails.
 pub async fn conversation(db: &impl ConnectionTrait, account: &Arc<account::Model>, id: ConversationId) -> Result<Conversation> {
     conversations(db, account, &[id])
         .await?
@@ -194,10 +194,10 @@ pub async fn conversation(db: &impl ConnectionTrait, account: &Arc<account::Mode
         .ok_or_else(|| Error::not_found("conversation", id))
 }
 
-/// Conversations with their newest messages, in the order given.
+/// Loads the related rows and newest messages of conversations, in the order given.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn summaries(
     db: &impl ConnectionTrait,
     account: &Arc<account::Model>,
@@ -215,10 +215,10 @@ pub async fn summaries(
     Ok(conversations.into_iter().map(with).collect())
 }
 
-/// One conversation with its newest messages.
+/// Loads one conversation with its newest messages.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if the account has no such conversation, and [`Error::Database`] if a query fails.
 pub async fn summary(db: &impl ConnectionTrait, account: &Arc<account::Model>, id: ConversationId) -> Result<ConversationSummary> {
     let row = conversation::Entity::find_by_id((account.id, id)).one(db).await?;
     let row = row.ok_or_else(|| Error::not_found("conversation", id))?;

@@ -1,4 +1,4 @@
-//! Reading rows with what stands around them: a fixed number of statements, however many rows.
+//! Loads rows with their related rows, with a number of statements that does not depend on the number of rows.
 
 mod conversations;
 mod opened;
@@ -36,22 +36,22 @@ fn unique<T: Eq + Hash>(ids: impl Iterator<Item = T>) -> Vec<T> {
     ids.collect::<HashSet<_>>().into_iter().collect()
 }
 
-/// An account.
+/// Loads an account.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if it does not exist or is being deleted, and [`Error::Database`] if the query fails.
 pub async fn account(db: &impl ConnectionTrait, id: AccountId) -> Result<Arc<account::Model>> {
     let row = account::Entity::find_by_id(id).one(db).await?;
-    // What is being removed is not there any more.
+    // The rows of a deleted account are removed in the background. Until then, treat it as absent.
     row.filter(|row| row.status != AccountStatus::Deleted)
         .map(Arc::new)
         .ok_or_else(|| Error::not_found("account", id))
 }
 
-/// Users by id.
+/// Loads users by id.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn users(db: &impl ConnectionTrait, ids: impl Iterator<Item = UserId>) -> Result<HashMap<UserId, Arc<user::Model>>> {
     let ids = unique(ids);
     if ids.is_empty() {
@@ -64,10 +64,11 @@ pub async fn users(db: &impl ConnectionTrait, ids: impl Iterator<Item = UserId>)
     Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
 }
 
-/// Users as an account sees them, by id: members by what it calls them, members who left by what it called them.
+/// Loads users by id as the account is allowed to see them: with the account's own names for its members, and with the last known names for
+/// former members.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn people(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -94,7 +95,7 @@ pub async fn people(
             }
         }
     }
-    // A member who left and came back is called by the membership of today.
+    // If a former member was added again, the current membership takes precedence.
     for row in memberships {
         if let Some(user) = users.get_mut(&row.user_id) {
             *user = row.view_of(user);
@@ -103,10 +104,10 @@ pub async fn people(
     Ok(users)
 }
 
-/// Bots that an account may use, its own and the installation's, by id.
+/// Loads agent bots by id, limited to those that the account can use: its own and those of the installation.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn agent_bots(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -127,10 +128,10 @@ pub async fn agent_bots(
     Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
 }
 
-/// One bot that an account may use.
+/// Loads an agent bot that the account can use.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if there is no such bot, and [`Error::Database`] if the query fails.
 pub async fn agent_bot(db: &impl ConnectionTrait, account: AccountId, id: AgentBotId) -> Result<Arc<agent_bot::Model>> {
     agent_bots(db, account, [id].into_iter())
         .await?
@@ -138,10 +139,10 @@ pub async fn agent_bot(db: &impl ConnectionTrait, account: AccountId, id: AgentB
         .ok_or_else(|| Error::not_found("agent_bot", id))
 }
 
-/// Members of an account by user.
+/// Loads members of an account by user id.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn agents(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -166,7 +167,7 @@ pub async fn agents(
     Ok(memberships.into_iter().filter_map(agent).collect())
 }
 
-/// Teams by id.
+/// Loads teams by id.
 async fn teams(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -184,10 +185,10 @@ async fn teams(
     Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
 }
 
-/// Inboxes by id.
+/// Loads inboxes by id.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn inboxes(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -206,10 +207,10 @@ pub async fn inboxes(
     Ok(inboxes.into_iter().map(|inbox| (inbox.row.id, Arc::new(inbox))).collect())
 }
 
-/// Inboxes with their channels, in the order given.
+/// Loads the channels of inboxes, in the order given.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn with_channels(db: &impl ConnectionTrait, rows: Vec<inbox::Model>) -> Result<Vec<Inbox>> {
     let ids = rows.iter().map(|row| row.channel_id.0);
     let channels = api_channel::Entity::find()
@@ -226,10 +227,10 @@ pub async fn with_channels(db: &impl ConnectionTrait, rows: Vec<inbox::Model>) -
     Ok(rows.into_iter().filter_map(with).collect())
 }
 
-/// One inbox.
+/// Loads one inbox.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if the account has no such inbox, and [`Error::Database`] if a query fails.
 pub async fn inbox(db: &impl ConnectionTrait, account: AccountId, id: InboxId) -> Result<Arc<Inbox>> {
     inboxes(db, account, [id].into_iter())
         .await?
@@ -237,7 +238,7 @@ pub async fn inbox(db: &impl ConnectionTrait, account: AccountId, id: InboxId) -
         .ok_or_else(|| Error::not_found("inbox", id))
 }
 
-/// Labels by what they stand on, in their order.
+/// Loads the labels of conversations or contacts by their ids, in the order in which they were set.
 async fn labels(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -258,10 +259,10 @@ async fn labels(
     Ok(labels)
 }
 
-/// Contacts with their labels, in the order given.
+/// Loads the labels and the presence of contacts, in the order given.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn with_labels(db: &impl ConnectionTrait, account: AccountId, rows: Vec<contact::Model>) -> Result<Vec<Contact>> {
     let mut labels = labels(db, account, SubjectKind::Contact, rows.iter().map(|row| row.id.0)).await?;
     let seen = present::seen(db, account, PresenceKind::Contact, rows.iter().map(|row| row.id.0)).await?;
@@ -275,10 +276,10 @@ pub async fn with_labels(db: &impl ConnectionTrait, account: AccountId, rows: Ve
         .collect())
 }
 
-/// Contacts by id.
+/// Loads contacts by id.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn contacts(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -300,10 +301,10 @@ pub async fn contacts(
         .collect())
 }
 
-/// One contact.
+/// Loads one contact.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if the account has no such contact, and [`Error::Database`] if a query fails.
 pub async fn contact(db: &impl ConnectionTrait, account: AccountId, id: ContactId) -> Result<Arc<Contact>> {
     contacts(db, account, [id].into_iter())
         .await?
@@ -311,10 +312,10 @@ pub async fn contact(db: &impl ConnectionTrait, account: AccountId, id: ContactI
         .ok_or_else(|| Error::not_found("contact", id))
 }
 
-/// Sessions with their inboxes, in the order given.
+/// Loads the inboxes of sessions, in the order given.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn with_inboxes(db: &impl ConnectionTrait, account: AccountId, rows: Vec<contact_inbox::Model>) -> Result<Vec<Session>> {
     let inboxes = inboxes(db, account, rows.iter().map(|row| row.inbox_id)).await?;
     let with = |row: contact_inbox::Model| {
@@ -326,13 +327,14 @@ pub async fn with_inboxes(db: &impl ConnectionTrait, account: AccountId, rows: V
     Ok(rows.into_iter().filter_map(with).collect())
 }
 
-/// Sessions that are read with their contact, the newest ones: anybody can open another session of a contact whose address is known.
+/// How many of the newest sessions are read with their contact. The number must be bounded: anyone who knows a contact's address can open
+/// more sessions for it.
 const SESSIONS_OF_A_CONTACT: i64 = 100;
 
-/// Contacts with their newest sessions, oldest first, in the order given.
+/// Loads the newest sessions of contacts, each contact's sessions from old to new, in the order of `contacts`.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Database`] if a query fails.
 pub async fn with_sessions(db: &impl ConnectionTrait, account: AccountId, contacts: Vec<Contact>) -> Result<Vec<ContactSessions>> {
     let numbered = contact_inbox::Entity::find()
         .expr_as(Expr::cust("ROW_NUMBER() OVER (PARTITION BY contact_id ORDER BY id DESC)"), "nth")
@@ -342,7 +344,7 @@ pub async fn with_sessions(db: &impl ConnectionTrait, account: AccountId, contac
     let newest = Query::select()
         .column(Asterisk)
         .from_subquery(numbered, "numbered")
-        // Read one more than is kept, to know whether there are more.
+        // Read one more than is returned, to find out whether there are more.
         .and_where(Expr::cust("nth").lte(SESSIONS_OF_A_CONTACT + 1))
         .order_by("id", Order::Asc)
         .take();

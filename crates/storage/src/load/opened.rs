@@ -1,4 +1,4 @@
-//! Which contacts sessions open to callers who are limited to inboxes.
+//! Determines which contacts are visible to callers that are limited to inboxes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,10 +12,10 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 use super::unique;
 use crate::entity::{contact_inbox, conversation};
 
-/// Those of the contacts that a session in one of the inboxes opens now.
+/// Returns those of the contacts that a session in one of the inboxes currently makes visible.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub async fn opened_contacts(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -40,10 +40,10 @@ pub async fn opened_contacts(
     Ok(found.into_iter().collect())
 }
 
-/// The sessions of those of the conversations whose contact no session in the inboxes opens.
+/// For each conversation whose contact is not visible through any session in the inboxes, returns the session of the conversation.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`parley_types::error::Error::Database`] if a query fails.
 pub async fn unopened_sessions(
     db: &impl ConnectionTrait,
     account: AccountId,

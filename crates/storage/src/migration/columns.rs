@@ -1,23 +1,23 @@
-//! Columns, tables, indexes and foreign keys as the migrations define them.
+//! Columns, tables, indexes and foreign keys, as the migrations define them.
 
 use sea_orm_migration::prelude::*;
 
-/// A required 64-bit column: ids, positions, microseconds.
+/// A required 64-bit column for ids, positions and times in microseconds.
 pub fn int(name: &'static str) -> ColumnDef {
     ColumnDef::new(Alias::new(name)).big_integer().not_null().take()
 }
 
-/// A 64-bit column that may be null.
+/// A nullable 64-bit column.
 pub fn maybe_int(name: &'static str) -> ColumnDef {
     ColumnDef::new(Alias::new(name)).big_integer().null().take()
 }
 
-/// A required column of an enum's number.
+/// A required column for the number of an enum variant.
 pub fn kind(name: &'static str) -> ColumnDef {
     ColumnDef::new(Alias::new(name)).small_integer().not_null().take()
 }
 
-/// The primary key that the database counts.
+/// A primary key that the database generates.
 pub fn id() -> ColumnDef {
     ColumnDef::new(Alias::new("id"))
         .big_integer()
@@ -27,12 +27,12 @@ pub fn id() -> ColumnDef {
         .take()
 }
 
-/// A required text column; lengths are limited where requests are read.
+/// A required text column. Lengths are limited when requests are validated.
 pub fn text(name: &'static str) -> ColumnDef {
     ColumnDef::new(Alias::new(name)).text().not_null().take()
 }
 
-/// A text column that may be null.
+/// A nullable text column.
 pub fn maybe_text(name: &'static str) -> ColumnDef {
     ColumnDef::new(Alias::new(name)).text().null().take()
 }
@@ -52,7 +52,7 @@ pub fn bytes(name: &'static str) -> ColumnDef {
     ColumnDef::new(Alias::new(name)).blob().not_null().take()
 }
 
-/// A table with these columns and, unless a column is it, this primary key.
+/// A table with these columns. `key` is the primary key; it is empty if a column declares itself as the key.
 pub fn table(name: &'static str, key: &[&'static str], columns: Vec<ColumnDef>) -> TableCreateStatement {
     let mut table = Table::create().table(Alias::new(name)).take();
     for column in columns {
@@ -85,7 +85,7 @@ pub fn unique(on: &'static str, columns: &[&'static str]) -> IndexCreateStatemen
     index(on, columns).unique().take()
 }
 
-/// A column that points at the `id` of another table and goes with it.
+/// A foreign key to the `id` of another table, with ON DELETE CASCADE.
 pub fn belongs(on: &'static str, column: &'static str, to: &'static str) -> ForeignKeyCreateStatement {
     ForeignKey::create()
         .name(format!("{on}_{column}"))

@@ -9,7 +9,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -79,7 +79,7 @@ impl MigrationTrait for Migration {
         manager
             .create_index(index("messages", &["account_id", "conversation_id", "id"]))
             .await?;
-        // Partial: most messages have no such id, and their inserts should not pay for the index.
+        // Partial, because most messages have no unique source id and their inserts should not maintain the index.
         let connection = manager.get_connection();
         connection
             .execute_unprepared(
@@ -88,7 +88,7 @@ impl MigrationTrait for Migration {
             )
             .await?;
         if manager.get_database_backend() == sea_orm::DbBackend::Postgres {
-            // Each message updates its conversation: leave room on the page for the next version of the row.
+            // Each message updates its conversation. Leave space on the page for the new row version, so that the update can be HOT.
             connection
                 .execute_unprepared("ALTER TABLE conversations SET (fillfactor = 70)")
                 .await?;

@@ -1,4 +1,4 @@
-//! The log: counters, events, and the answers kept for repeated requests.
+//! The log: counters, events, and the stored responses of idempotent requests.
 
 use sea_orm_migration::prelude::*;
 
@@ -9,7 +9,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -51,7 +51,8 @@ impl MigrationTrait for Migration {
             .await?;
         manager.create_index(index("idempotency_keys", &["created_at"])).await?;
         if manager.get_database_backend() == sea_orm::DbBackend::Postgres {
-            // The counter rows change with every write: room for the next version keeps the index out of it.
+            // Every write updates a counter row. Leave space on the page for new row versions, so that the updates are HOT and do not touch
+            // the index.
             manager
                 .get_connection()
                 .execute_unprepared("ALTER TABLE account_logs SET (fillfactor = 10)")

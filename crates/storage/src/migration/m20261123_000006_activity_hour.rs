@@ -1,6 +1,6 @@
-//! Conversations are sorted by their last activity through the hour of it. Each message moves `last_activity_at`: were it in
-//! an index, PostgreSQL would write a new entry into every index of the table for every message (no HOT update). The hour
-//! moves once an hour, and sorts the same way.
+//! Sorts conversations by the hour of their last activity. Each message changes `last_activity_at`; if that column were indexed, PostgreSQL
+//! would write a new entry into every index of the table for every message (no HOT update). The hour changes at most once an hour and
+//! preserves the order.
 
 use sea_orm_migration::prelude::*;
 
@@ -11,13 +11,13 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // HOT updates compare what is stored; SQLite can only add columns that are not.
+        // PostgreSQL compares stored values to decide whether an update is HOT. SQLite can only add virtual columns.
         let kind = match manager.get_database_backend() {
             sea_orm::DbBackend::Sqlite => "VIRTUAL",
             _ => "STORED",

@@ -1,4 +1,4 @@
-//! What people working together leave on conversations: who takes part, who is there, and whose turn it is.
+//! Participants of conversations, presence, and round-robin assignment.
 
 use sea_orm_migration::prelude::*;
 
@@ -9,7 +9,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -30,7 +30,7 @@ impl MigrationTrait for Migration {
             .create_table(table("assignment_turns", &["account_id", "inbox_id", "user_id"], turns))
             .await?;
         let connection = manager.get_connection();
-        // Partial: few conversations sleep, few messages mention somebody, and the others should not pay for these.
+        // Partial, because few conversations are snoozed and few messages contain mentions; other rows should not maintain these indexes.
         for sql in [
             "CREATE INDEX conversations_snoozed_until ON conversations (snoozed_until) WHERE snoozed_until IS NOT NULL",
             "CREATE INDEX messages_mentions ON messages (account_id, conversation_id) WHERE private AND content LIKE '%mention://user/%'",

@@ -1,11 +1,11 @@
-//! What automatic texts ask of the past, in the conversation's row: when it was last replied to, and when an automatic text last went out.
+//! Times that automatic messages depend on, in the row of the conversation: the last reply and the last automatic message.
 
 use sea_orm_migration::prelude::*;
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-/// Outgoing is 1, template 3, as the rows have them.
+/// In `messages.message_type`, 1 is outgoing and 3 is template.
 const COLUMNS: [(&str, &str); 2] = [
     ("last_reply_at", "m.message_type = 1 AND NOT m.private"),
     ("last_template_at", "m.message_type = 3"),
@@ -13,7 +13,7 @@ const COLUMNS: [(&str, &str); 2] = [
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }

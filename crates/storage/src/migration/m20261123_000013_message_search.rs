@@ -1,6 +1,6 @@
-//! An index over the texts of messages, in pieces of three characters, so that any part of a text is found. It follows the log and is
-//! never written together with a message. SQLite has such an index; for PostgreSQL the pieces are made here, because an extension for
-//! them is not everywhere to be had.
+//! The message index: trigrams of message texts, so that a search finds any part of a text. It follows the log and is never written
+//! together with a message. SQLite has trigram indexes. For PostgreSQL, Parley computes the trigrams, because the extension for them is not
+//! available everywhere.
 
 use sea_orm_migration::prelude::*;
 
@@ -9,7 +9,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -26,11 +26,11 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// How far the index of an account is: the log up to `seq`, the messages up to `message_id`.
+/// The position of an account's index: the log up to `seq`, and existing messages up to `message_id`.
 const POSITIONS: &str = "CREATE TABLE search_positions (account_id bigint NOT NULL PRIMARY KEY REFERENCES accounts (id) ON DELETE CASCADE, \
      seq bigint NOT NULL, message_id bigint NOT NULL)";
 
-/// A message that goes takes its pieces along.
+/// The foreign key deletes the index row of a deleted message.
 const POSTGRES: &str = "
 CREATE TABLE message_search (
     account_id bigint NOT NULL, message_id bigint NOT NULL, pieces bigint[] NOT NULL, PRIMARY KEY (account_id, message_id),
@@ -39,7 +39,7 @@ CREATE TABLE message_search (
 CREATE INDEX message_search_pieces ON message_search USING gin (pieces);
 ";
 
-/// One number names the row: the account's above, the message's in the lower 40 bits.
+/// The row number contains the account id in the high bits and the message id in the low 40 bits.
 const SQLITE: &str = "
 CREATE VIRTUAL TABLE message_search USING fts5 (content, content = '', contentless_delete = 1, tokenize = 'trigram');
 CREATE TRIGGER message_search_delete AFTER DELETE ON messages BEGIN

@@ -1,18 +1,17 @@
-//! What lists stand on: an index for each order of contacts, trigrams for searches by a piece of text, and conversations by what they are
-//! often narrowed to.
+//! Indexes for lists: one for each order of contacts, trigrams for searches in contacts, and the common filters of conversations.
 //!
-//! Lists show contacts who can be named, so visitors take no room in the indexes. Sorting by the last activity goes through its day, for
-//! the same reason as conversations' hour: each message of a contact moves the time, and would write into every index.
+//! Lists contain only resolved contacts, so anonymous visitors take no space in the indexes. Sorting by last activity uses its day, for the
+//! same reason as the hour of conversations: each message of a contact changes the time and would write into every index.
 
 use sea_orm_migration::prelude::*;
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-/// Who can be named. Queries spell it the same way, or the indexes would not serve them.
+/// The condition for a resolved contact. Queries must use the same expression, or the databases do not use the indexes.
 const NAMED: &str = "email IS NOT NULL OR phone_number IS NOT NULL OR identifier IS NOT NULL";
 
-/// The orders beyond those that unique indexes hold already. Long attributes do not fit into an index.
+/// The orders that no unique index serves. Attributes are truncated because long values do not fit into an index.
 const ORDERS: [(&str, &str); 7] = [
     ("named", "id"),
     ("by_name", "lower(name), id"),
@@ -23,7 +22,7 @@ const ORDERS: [(&str, &str); 7] = [
     ("by_activity_day", "activity_day"),
 ];
 
-/// Lists of conversations that are few among many: none of these columns moves with a message more often than once an hour.
+/// Filters of conversations that are selective. None of these columns changes with a message more often than once an hour.
 const CONVERSATIONS: [(&str, &str); 4] = [
     ("by_created_at", "created_at, id"),
     ("by_status", "status, activity_hour"),
@@ -33,7 +32,7 @@ const CONVERSATIONS: [(&str, &str); 4] = [
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -41,7 +40,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         let sqlite = manager.get_database_backend() == sea_orm::DbBackend::Sqlite;
-        // HOT updates compare what is stored; SQLite can only add columns that are not.
+        // PostgreSQL compares stored values to decide whether an update is HOT. SQLite can only add virtual columns.
         let kind = if sqlite { "VIRTUAL" } else { "STORED" };
         let day = "ALTER TABLE contacts ADD COLUMN activity_day bigint GENERATED ALWAYS AS (last_activity_at / 86400000000)";
         connection.execute_unprepared(&format!("{day} {kind}")).await?;
@@ -49,7 +48,8 @@ impl MigrationTrait for Migration {
             let index = format!("CREATE INDEX contacts_{name} ON contacts (account_id, {columns}) WHERE {NAMED}");
             connection.execute_unprepared(&index).await?;
         }
-        // Not of those alone who can be named: PostgreSQL takes no statistics about an expression from a partial index, and would not use it.
+        // Not limited to resolved contacts: PostgreSQL collects no statistics about an expression from a partial index, and then does not
+        // use the index.
         connection
             .execute_unprepared("CREATE INDEX contacts_by_identifier ON contacts (account_id, lower(identifier))")
             .await?;
@@ -66,8 +66,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// The extension is trusted, so the owner of a database may make it. Where it cannot be made, searches walk over the account's contacts.
-/// The room on the pages is for the next versions of rows that messages make.
+/// The extension is trusted, so the owner of the database can create it. If it cannot be created, searches scan the account's contacts. The
+/// fill factor leaves space for the row versions that messages create.
 const POSTGRES: &str = "
 ALTER TABLE contacts SET (fillfactor = 80);
 DO $$ BEGIN
@@ -82,7 +82,7 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 ";
 
-/// Triggers keep the texts: every way of changing a contact passes them.
+/// Triggers maintain the texts, so that every change of a contact is covered.
 const SQLITE: &str = "
 CREATE VIRTUAL TABLE contact_search USING fts5 (name, email, phone_number, identifier, company_name, tokenize = 'trigram');
 INSERT INTO contact_search (rowid, name, email, phone_number, identifier, company_name)

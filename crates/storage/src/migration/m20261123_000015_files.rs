@@ -1,4 +1,4 @@
-//! Files: an attachment is first an upload that belongs to nobody, and a message takes it. And secrets of the installation.
+//! Files: an attachment is an upload until a message attaches it. Also the secrets of the installation.
 
 use sea_orm_migration::prelude::*;
 
@@ -9,7 +9,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -28,7 +28,7 @@ impl MigrationTrait for Migration {
                 .execute_unprepared(&format!("ALTER TABLE attachments ADD COLUMN {column}"))
                 .await?;
         }
-        // Only what waits to be taken or removed is looked for by its state.
+        // Only uploads and removed attachments are looked up by state.
         connection
             .execute_unprepared("CREATE INDEX attachments_state ON attachments (state, created_at) WHERE state <> 1")
             .await?;

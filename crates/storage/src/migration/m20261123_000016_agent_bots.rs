@@ -1,4 +1,4 @@
-//! Agent bots, which inbox has which, and the tokens that speak for them.
+//! Agent bots, the bots of inboxes, and the tokens of bots.
 
 use sea_orm_migration::prelude::*;
 
@@ -9,7 +9,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -29,7 +29,7 @@ impl MigrationTrait for Migration {
         bots.foreign_key(&mut belongs("agent_bots", "account_id", "accounts"));
         manager.create_table(bots).await?;
         manager.create_index(index("agent_bots", &["account_id"])).await?;
-        // On the inbox and not in a table of its own: who has the inbox at hand knows its bot.
+        // Stored in the inbox and not in a separate table, so that reading an inbox includes its bot.
         let active = ColumnDef::new(Alias::new("agent_bot_active"))
             .boolean()
             .not_null()

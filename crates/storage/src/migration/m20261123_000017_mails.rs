@@ -1,4 +1,4 @@
-//! Mails that wait to be sent, and those of the last hour, which are counted.
+//! Queued mails, and those sent within the last hour, which count against the limit.
 
 use sea_orm_migration::prelude::*;
 
@@ -9,7 +9,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }

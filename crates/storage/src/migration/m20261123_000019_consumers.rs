@@ -1,4 +1,4 @@
-//! Durable consumers and how far they are; contacts whose data was erased from the log.
+//! Durable consumers with their positions, and contacts whose data is erased from the log.
 
 use sea_orm_migration::prelude::*;
 
@@ -9,7 +9,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -39,13 +39,13 @@ impl MigrationTrait for Migration {
         manager
             .create_table(table("consumer_shards", &["account_id", "name", "shard"], shards))
             .await?;
-        // Which contacts a contact took in: their events are erased with its own.
+        // Records which contacts were merged into a contact: their events are erased together with its own.
         let merges = vec![int("account_id"), int("contact_id"), int("into_id")];
         manager
             .create_table(table("contact_merges", &["account_id", "contact_id"], merges))
             .await?;
         manager.create_index(index("contact_merges", &["account_id", "into_id"])).await?;
-        // Events of the contact at or below `seq` are tombstones; the log's rows are at or below `rewritten_seq`.
+        // Events of the contact up to `seq` are tombstones. Event rows up to `rewritten_seq` have been rewritten.
         let erasures = vec![
             int("account_id"),
             int("contact_id"),

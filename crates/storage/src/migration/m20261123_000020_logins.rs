@@ -1,4 +1,4 @@
-//! Login links that were not used yet.
+//! Unused login links.
 
 use sea_orm_migration::prelude::*;
 
@@ -9,7 +9,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -18,7 +18,7 @@ impl MigrationTrait for Migration {
         let mut logins = table("logins", &["hash"], vec![bytes("hash"), int("user_id"), int("expires_at")]);
         logins.foreign_key(&mut belongs("logins", "user_id", "users"));
         manager.create_table(logins).await?;
-        // The WebSocket finds users by it.
+        // The WebSocket looks up users by this token.
         manager.create_index(unique("users", &["pubsub_token"])).await?;
         manager.create_index(index("logins", &["user_id"])).await?;
         manager.create_index(index("logins", &["expires_at"])).await

@@ -1,4 +1,4 @@
-//! The oldest program that works on these tables.
+//! The oldest version that can run on the schema.
 
 use sea_orm_migration::prelude::*;
 
@@ -9,13 +9,13 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // One row.
+        // The table has exactly one row.
         let columns = vec![int("id"), text("migration")];
         manager.create_table(table("schema_floor", &["id"], columns)).await
     }

@@ -1,7 +1,7 @@
-//! Conversations by priority, by how long they wait, and what they are counted by: whose they are, among those with a status. A priority
-//! hardly ever changes, so an index is on it. A wait begins and ends with every turn: were it in an index, PostgreSQL would write into every
-//! index of the table then (no HOT update). There, triggers keep it in a narrow table of its own; SQLite writes into the indexes of what
-//! changes alone.
+//! Indexes for conversations by priority, by waiting time, and for counting them by status and assignee. A priority rarely changes, so it
+//! is indexed directly. A wait begins and ends with every reply; if it were indexed, PostgreSQL would write into every index of the table
+//! each time (no HOT update). On PostgreSQL, triggers therefore maintain it in a narrow side table. SQLite writes only into the indexes
+//! whose columns change.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -11,7 +11,8 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // PostgreSQL builds an index beside writes only outside of one. What was done halfway is done again.
+    // CREATE INDEX CONCURRENTLY cannot run in a transaction. All statements are repeatable, so that a migration that failed halfway can be
+    // run again.
     fn use_transaction(&self) -> Option<bool> {
         Some(false)
     }
@@ -30,7 +31,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Queries spell the priority the same way.
+/// Queries must use the same expression for the priority.
 const SQLITE: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS conversations_by_priority ON conversations (account_id, CAST(priority AS bigint), id)
         WHERE CAST(priority AS bigint) IS NOT NULL",
@@ -39,8 +40,8 @@ const SQLITE: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS conversations_counted ON conversations (account_id, status, assignee_id, inbox_id)",
 ];
 
-/// The table is filled after the triggers are there, so that they know of what changes meanwhile. Waits are locked until they stand in it:
-/// one that ended in between would stay.
+/// The table is filled after the triggers exist, so that they record concurrent changes. Conversations with a wait are locked until their
+/// rows are inserted: otherwise a wait that ends in between would remain in the table.
 const POSTGRES: &[&str] = &[
     "DROP INDEX CONCURRENTLY IF EXISTS conversations_by_priority",
     "CREATE INDEX CONCURRENTLY conversations_by_priority ON conversations (account_id, CAST(priority AS bigint), id)

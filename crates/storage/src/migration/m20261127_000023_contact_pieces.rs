@@ -1,4 +1,5 @@
-//! Contacts by one or two characters of what they are searched by; trigrams find three. As in the trigrams' index: those who can be named.
+//! The index of short n-grams: finds contacts by one or two characters, where trigrams need three. Like the trigram index, it contains only
+//! resolved contacts.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -8,7 +9,8 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // PostgreSQL builds an index beside writes only outside of one. What was done halfway is done again.
+    // CREATE INDEX CONCURRENTLY cannot run in a transaction. All statements are repeatable, so that a migration that failed halfway can be
+    // run again.
     fn use_transaction(&self) -> Option<bool> {
         Some(false)
     }
@@ -28,8 +30,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Pieces name their account, so that what is common in another one costs nothing. Nobody plans by their frequencies: a search looks for
-/// itself how many there are.
+/// Each n-gram contains the account id, so that n-grams which are common in other accounts cost nothing. Statistics are disabled because
+/// the planner does not need them: a search determines the number of matches itself.
 const POSTGRES: [&str; 4] = [
     "CREATE OR REPLACE FUNCTION parley_pieces(account bigint, texts text[]) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
         SELECT coalesce(array_agg(DISTINCT account || ':' || substr(folded, at, size)), '{}')
@@ -43,13 +45,14 @@ const POSTGRES: [&str; 4] = [
     "ALTER INDEX contacts_pieces ALTER COLUMN 1 SET STATISTICS 0",
 ];
 
-/// The texts of a contact with a mark before and after every character: one or two characters and their marks are three, which trigrams find.
+/// The texts of a contact with a mark before and after every character: one or two characters and their marks are three characters, which
+/// the trigram index finds.
 fn marked(row: &str) -> String {
     let all = format!(
         "coalesce({row}name, '') || char(10) || coalesce({row}email, '') || char(10) || coalesce({row}phone_number, '') || char(10) \
          || coalesce({row}identifier, '') || char(10) || coalesce({row}additional_attributes ->> 'company_name', '')"
     );
-    // SQLite counts by the elements of an array: there are as many as characters.
+    // SQLite has no series of numbers here; an array with as many elements as characters provides one.
     format!(
         "(SELECT char(1) || group_concat(substr(whole, key + 1, 1), char(1) ORDER BY key) || char(1) FROM (SELECT {all} AS whole), \
          json_each('[0' || replace(hex(zeroblob(length(whole) - 1)), '00', ',0') || ']'))"

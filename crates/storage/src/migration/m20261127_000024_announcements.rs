@@ -1,4 +1,4 @@
-//! Accounts that are still to be told of a change of a member's user, or of a bot of the installation.
+//! The outbox of changes to users and to shared agent bots: accounts in which the change is still to be published.
 
 use sea_orm_migration::prelude::*;
 
@@ -9,7 +9,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }

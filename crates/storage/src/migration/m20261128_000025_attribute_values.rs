@@ -1,5 +1,6 @@
-//! What contacts and conversations are filtered by beside their columns: the attributes in their JSON, each as a row of a narrow table that
-//! triggers keep, so that whatever few have is found by its key, its value or its number. And who is blocked, and what nobody answered yet.
+//! Indexes for filters on attributes, which are not columns. The attributes in the JSON of contacts and conversations become rows of a
+//! narrow side table that triggers maintain, so that an index finds selective conditions on a key, a value or a number. Also indexes for
+//! blocked contacts and unanswered conversations.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -9,7 +10,8 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // PostgreSQL builds an index beside writes only outside of one. What was done halfway is done again.
+    // CREATE INDEX CONCURRENTLY cannot run in a transaction. All statements are repeatable, so that a migration that failed halfway can be
+    // run again.
     fn use_transaction(&self) -> Option<bool> {
         Some(false)
     }
@@ -47,7 +49,7 @@ const INDEXES: [&str; 2] = [
         WHERE number IS NOT NULL",
 ];
 
-/// A table, its kind among subjects, and those of its additional attributes that filters know.
+/// Each table with its `subject_kind`, and those of its additional attributes that filters support.
 const TABLES: [(&str, i16, &[&str]); 2] = [
     ("contacts", 1, &["country_code", "city", "company"]),
     (
@@ -63,8 +65,9 @@ const TABLES: [(&str, i16, &[&str]); 2] = [
     ),
 ];
 
-/// Custom attributes have the source 1, additional ones 2. A long value is cut, so that the index takes it; a long key is left out. Of whoever has
-/// more than a hundred custom ones the first hundred stand here, so that no write makes rows without end, and a row of the source 3 says so.
+/// Custom attributes have the source 1, additional attributes the source 2. A long value is truncated to fit into the index; a long key is
+/// left out. Only the first 100 custom attributes of a row are indexed, to bound the number of rows that a write creates; a row with the
+/// source 3 marks that there are more.
 const FUNCTIONS: &str = "
 CREATE OR REPLACE FUNCTION parley_attribute_values(custom jsonb, additional jsonb, named text[])
 RETURNS TABLE (source smallint, key text, value text, number double precision) LANGUAGE sql STABLE AS $$
@@ -113,8 +116,8 @@ fn on_postgres() -> Vec<String> {
             keep(changed),
             keep(&has("old"))
         ));
-        // The triggers know of what changes meanwhile. Some rows at a time are locked until theirs stand in the table, and no longer: messages
-        // wait for the rows of their conversations.
+        // The triggers record concurrent changes. Lock only some hundred rows at a time and only until their attribute rows are inserted:
+        // messages wait for the lock of their conversation.
         all.push(format!(
             "DO $$ DECLARE done bigint[] := '{{0,0}}'; upto bigint[]; BEGIN LOOP
                 SELECT max(ARRAY[account_id, id]) INTO upto FROM (
@@ -137,7 +140,7 @@ fn on_postgres() -> Vec<String> {
     }
     all.extend(
         [
-            // Else it would be thought empty until PostgreSQL looks by itself, and asked by the wrong index.
+            // Without statistics, the planner assumes an empty table and chooses the wrong index until autovacuum analyses it.
             "ANALYZE attribute_values",
             "DROP INDEX CONCURRENTLY IF EXISTS contacts_blocked",
             "CREATE INDEX CONCURRENTLY contacts_blocked ON contacts (account_id, id) WHERE blocked",
@@ -149,7 +152,7 @@ fn on_postgres() -> Vec<String> {
     all
 }
 
-/// The rows of what a trigger is about, or, without one, of all of a table.
+/// Inserts the attribute rows of the row that fired a trigger or, outside of a trigger, of all rows of a table.
 fn values(table: &str, kind: i16, named: &[&str], is_trigger: bool) -> String {
     let each: Vec<String> = named.iter().map(|name| format!("SELECT '{name}' AS name")).collect();
     let each = each.join(" UNION ALL ");

@@ -1,9 +1,9 @@
-//! The index of one or two characters of contacts, bounded: the first 255 characters of each text feed it, and each costs the same. The one
-//! before (migration 23) was quadratic in texts without a limit, and its triggers order what they aggregate, which SQLite before 3.44 cannot
-//! even parse: its tools could not open the file.
+//! Bounds the index of short n-grams of contacts: only the first 255 characters of each text are indexed, and the cost is linear. The
+//! previous index (migration 23) was quadratic in the length of texts and had no limit. On SQLite, its triggers contained an ordered
+//! aggregate, which versions before 3.44 cannot parse, so their tools could not open the file.
 //!
-//! Searches are as before: they ask for the same pieces. Of a longer text only the beginning is found by one or two characters; three or more
-//! are found by trigrams, anywhere.
+//! Searches are unchanged, because they look up the same n-grams. One or two characters are found only at the beginning of a longer text;
+//! three or more are found anywhere, through trigrams.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -13,7 +13,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -31,8 +31,9 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Entries of the index that the function before made stay: of texts up to 255 characters they are the same, and of longer ones there are
-/// some more, whose rows a search holds against the text again. So no index is built anew, and programs of both versions find the same.
+/// Index entries of the previous function remain. For texts of up to 255 characters they are identical; for longer texts there are
+/// additional ones, whose rows a search compares with the text again. So the index is not rebuilt, and both versions find the same
+/// contacts.
 const POSTGRES: &str = "
 CREATE OR REPLACE FUNCTION parley_pieces(account bigint, texts text[]) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(array_agg(DISTINCT account || ':' || piece), '{}')
@@ -45,7 +46,7 @@ CREATE OR REPLACE FUNCTION parley_pieces(account bigint, texts text[]) RETURNS t
     WHERE piece IS NOT NULL
 $$";
 
-/// What feeds the index.
+/// The indexed texts.
 const TEXTS: [&str; 5] = [
     "name",
     "email",
@@ -54,13 +55,13 @@ const TEXTS: [&str; 5] = [
     "additional_attributes ->> 'company_name'",
 ];
 
-/// Each character of the texts with the next one, marks around and between them: a character and its marks are three, which trigrams find, and
-/// so are two with the mark between. Groups need no order, so none is asked for.
+/// Each character of the texts together with the next one, with marks around and between them: a character with its marks, and two
+/// characters with the mark between them, are three characters, which the trigram index finds. The order of the groups does not matter.
 fn marked(row: &str) -> String {
     let texts = TEXTS
         .map(|text| format!("SELECT substr({row}{text}, 1, 255) AS given"))
         .join(" UNION ALL ");
-    // SQLite counts by the elements of an array: there are as many as characters.
+    // SQLite has no series of numbers here; an array with as many elements as characters provides one.
     format!(
         "(SELECT coalesce(group_concat(char(1) || substr(given, key + 1, 1) || char(1) || substr(given, key + 2, 1) || char(1), char(2)), '') \
          FROM ({texts}) AS texts, json_each('[0' || replace(hex(zeroblob(length(given) - 1)), '00', ',0') || ']') \
@@ -71,7 +72,7 @@ fn marked(row: &str) -> String {
 fn sqlite() -> Vec<String> {
     let named = |row: &str| format!("({row}email IS NOT NULL OR {row}phone_number IS NOT NULL OR {row}identifier IS NOT NULL)");
     let insert = |row: &str| format!("INSERT INTO contact_pieces (rowid, pieces) SELECT {row}id, {} ", marked(row));
-    // Without contentless_delete, which SQLite has from 3.43 on, a row is deleted by telling what was inserted.
+    // Without `contentless_delete`, which requires SQLite 3.43, deleting an index row requires the indexed content.
     let delete = format!(
         "INSERT INTO contact_pieces (contact_pieces, rowid, pieces) SELECT 'delete', old.id, {} WHERE {}",
         marked("old."),

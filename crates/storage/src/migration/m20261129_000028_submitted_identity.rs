@@ -1,5 +1,5 @@
-//! What an unverified session has submitted of itself, the contact that it may be a duplicate of, and whether an inbox attaches such
-//! sessions to the contacts that they match.
+//! What an unverified session has submitted about itself, the contact of which it is possibly a duplicate, and whether an inbox attaches
+//! such sessions to matching contacts.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -9,7 +9,8 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // PostgreSQL builds an index beside writes only outside of one. What was done halfway is done again.
+    // CREATE INDEX CONCURRENTLY cannot run in a transaction. All statements are repeatable, so that a migration that failed halfway can be
+    // run again.
     fn use_transaction(&self) -> Option<bool> {
         Some(false)
     }
@@ -22,7 +23,7 @@ impl MigrationTrait for Migration {
             manager.alter_table(sessions).await?;
         }
         if !manager.has_column("contact_inboxes", "possible_duplicate_id").await? {
-            // Spelled out: sea-query adds a foreign key to an existing table on PostgreSQL only.
+            // In SQL, because sea-query adds a foreign key to an existing table on PostgreSQL only.
             connection
                 .execute_unprepared(
                     "ALTER TABLE contact_inboxes ADD COLUMN possible_duplicate_id bigint REFERENCES contacts (id) ON DELETE SET NULL",
@@ -50,7 +51,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-// The partial index serves the deletion of a contact, which looks for rows that name it.
+// Serves the deletion of a contact, which looks for rows that refer to it.
 const SQLITE: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS contact_inboxes_possible_duplicate_id ON contact_inboxes (possible_duplicate_id)
         WHERE possible_duplicate_id IS NOT NULL",

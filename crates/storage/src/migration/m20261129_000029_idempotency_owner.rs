@@ -1,4 +1,4 @@
-//! Whose a stored reply is, and which contact it is about. Both columns are null in rows of programs that do not know them.
+//! The owner of an idempotency key, and the contact in the stored response. Both are NULL in rows of older versions.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -8,7 +8,8 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // PostgreSQL builds an index beside writes only outside of one. What was done halfway is done again.
+    // CREATE INDEX CONCURRENTLY cannot run in a transaction. All statements are repeatable, so that a migration that failed halfway can be
+    // run again.
     fn use_transaction(&self) -> Option<bool> {
         Some(false)
     }

@@ -1,4 +1,4 @@
-//! Audit events: what was administered, by whom and from where.
+//! Audit events: who made which administrative call, and from where.
 
 use sea_orm_migration::prelude::*;
 
@@ -9,7 +9,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -31,7 +31,7 @@ impl MigrationTrait for Migration {
             flag("refused"),
         ];
         manager.create_table(table("audit_events", &[], columns)).await?;
-        // Lists go by the account; events are trimmed by number, refused calls and others each for themselves, and by age.
+        // Lists filter by account. Events are trimmed by age and by number, refused calls separately from others.
         manager.create_index(index("audit_events", &["account_id", "id"])).await?;
         manager
             .create_index(index("audit_events", &["account_id", "refused", "id"]))

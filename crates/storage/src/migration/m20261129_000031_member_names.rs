@@ -1,7 +1,7 @@
-//! What an account calls its members, and the limits that tokens and logins hand on.
+//! The names of members within an account, and the limits that tokens pass on to pubsub tokens and logins.
 //!
-//! `memberships.name` and `memberships.email` are null where the account shows what the user's own row says: rows of earlier releases, and
-//! members whom the operator added.
+//! `memberships.name` and `memberships.email` are NULL if the account uses the user's own name and address: in rows of earlier versions,
+//! and for members whom the operator added.
 
 use sea_orm_migration::prelude::*;
 
@@ -12,7 +12,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -21,16 +21,16 @@ impl MigrationTrait for Migration {
         let added = [
             ("memberships", maybe_text("name")),
             ("memberships", maybe_text("email")),
-            // Raised by each rotation: pubsub tokens derived before it are no longer good.
+            // Incremented by each rotation, which invalidates the pubsub tokens derived before.
             ("tokens", int("pubsub_generation").default(0).to_owned()),
-            // The expiry that the operator's token hands on to the token of the login.
+            // The expiry that the operator's token passes on to the token of the login.
             ("logins", maybe_int("token_expires_at")),
         ];
         for (table, column) in added {
             let mut change = Table::alter().table(Alias::new(table)).take();
             manager.alter_table(change.add_column(column).to_owned()).await?;
         }
-        // How old messages name a member who has left: the user's own row is no longer the account's business.
+        // The names that old messages show for a former member: the account must not see later changes of the user.
         let columns = vec![
             int("account_id"),
             int("user_id"),

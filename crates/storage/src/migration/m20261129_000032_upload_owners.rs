@@ -1,4 +1,4 @@
-//! The contact session that uploaded a file: its uploads live shorter than those of members, and have a quota.
+//! The contact session that uploaded a file. Its uploads expire earlier than those of members and are subject to a quota.
 
 use sea_orm_migration::prelude::*;
 
@@ -7,12 +7,12 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
 
-    // Uploads that wait are found by `attachments_state`, which holds few rows, so this needs no index of its own.
+    // No index is needed: unattached uploads are found through `attachments_state`, which contains few rows.
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         connection

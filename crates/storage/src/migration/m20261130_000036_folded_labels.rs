@@ -1,4 +1,4 @@
-//! Labels without case, as the contact filter compares them.
+//! An index for labels regardless of case, as the contact filter compares them.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -8,7 +8,8 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // PostgreSQL builds an index beside writes only outside of a transaction. What was done halfway is done again.
+    // CREATE INDEX CONCURRENTLY cannot run in a transaction. All statements are repeatable, so that a migration that failed halfway can be
+    // run again.
     fn use_transaction(&self) -> Option<bool> {
         Some(false)
     }
@@ -27,7 +28,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Filters spell the expression the same way.
+/// Filters must use the same expression.
 const SQLITE: &[&str] = &["CREATE INDEX IF NOT EXISTS labelings_folded ON labelings (account_id, subject_kind, LOWER(name), subject_id)"];
 
 const POSTGRES: &[&str] = &[

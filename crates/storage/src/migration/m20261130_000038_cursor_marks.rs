@@ -1,4 +1,4 @@
-//! What cursors that name their event need: the mark of the last event that was trimmed, and since when programs run that know marks.
+//! What cursors with marks require: the mark of the last trimmed event, and the time of the upgrade to a version that knows marks.
 
 use sea_orm::{DbBackend, Statement};
 use sea_orm_migration::prelude::*;
@@ -10,20 +10,20 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // Use a transaction on SQLite too, so that a failed migration leaves no partial changes.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
 
-    // A table of its own, and no column of `account_logs`: programs of the last release read all columns of that table by a prepared
-    // statement, which PostgreSQL refuses once there is another column.
+    // A separate table instead of a column of `account_logs`: the previous version reads all columns of that table with a prepared
+    // statement, which PostgreSQL rejects after a column was added.
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let trimmed = vec![int("account_id"), int("seq"), int("mark")];
         manager.create_table(table("trimmed_events", &["account_id"], trimmed)).await?;
         manager
             .create_table(table("cursor_marks", &["id"], vec![int("id"), int("migrated_at")]))
             .await?;
-        // No row in a new database: a program that does not know marks has never run there.
+        // A new database gets no row, because no version without marks has ever used it.
         let now = match manager.get_database_backend() {
             DbBackend::Sqlite => "CAST(unixepoch() AS bigint)",
             _ => "CAST(extract(epoch FROM now()) AS bigint)",

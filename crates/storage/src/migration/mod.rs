@@ -1,10 +1,10 @@
-//! The migrations, one a file, the same on SQLite and PostgreSQL. Never change one that was released: add another.
+//! The migrations, one per file, for both databases. Never change a released migration: add another.
 //!
-//! A migration only adds, because older programs go on while a newer one migrates, and may have to come back: new columns may be
-//! null or have a default. What takes something away is for a release in which no program that needs it is left, and raises [`FLOOR`].
+//! A migration only adds, because older versions keep running during an upgrade and can be started again after it. New columns are nullable
+//! or have a default. Something may be removed only in a release after the last version that needs it; that release raises [`FLOOR`].
 //!
-//! Hot tables (messages, events) have no foreign keys: the writer makes their rows, in one transaction with what they
-//! point at, and a check per row would cost a quarter of its speed.
+//! Tables with many writes (messages, events) have no foreign keys: the writer inserts their rows in the same transaction as the rows that
+//! they refer to, and checking each row would cost a quarter of its throughput.
 
 use sea_orm_migration::prelude::*;
 
@@ -41,11 +41,11 @@ mod m20261129_000032_upload_owners;
 mod m20261130_000036_folded_labels;
 mod m20261130_000038_cursor_marks;
 
-/// The oldest program that works on the tables of this one, told by the newest migration that it knows. The database keeps it, and a
-/// program that is older refuses to start there.
+/// The oldest version that can run on the current schema, named by the newest migration that it knows. The value is stored in the database,
+/// and older versions refuse to start.
 pub const FLOOR: &str = "m20261123_000019_consumers";
 
-/// Runs the migrations in this order.
+/// Runs the migrations in order.
 #[derive(Debug)]
 pub struct Migrator;
 
