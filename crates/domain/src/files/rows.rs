@@ -153,7 +153,62 @@ pub async fn release(db: &impl ConnectionTrait, which: impl IntoCondition) -> Re
 
 #[cfg(test)]
 mod tests {
+    use parley_storage::entity::kind::AttachmentType;
+    use sea_orm::DbBackend;
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn rows_are_inserted_with_all_stored_columns() {
+        let columns = "id, account_id, message_id, file_type, extension, data_url, thumb_url, file_size, width, height, latitude, longitude, \
+             fallback_title, meta, created_at, state, object, file_name, content_type, thumb_size, position";
+        assert_eq!(
+            insert_text(DbBackend::Postgres),
+            format!(
+                "INSERT INTO attachments ({columns}) SELECT {columns} FROM jsonb_populate_recordset(NULL::attachments, $1::text::jsonb)"
+            )
+        );
+        let sqlite = insert_text(DbBackend::Sqlite);
+        assert!(
+            sqlite.starts_with(&format!("INSERT INTO attachments ({columns}) SELECT value ->> '$.id', ")),
+            "{sqlite}"
+        );
+        assert!(sqlite.contains("value -> '$.meta', value ->> '$.created_at', "), "{sqlite}");
+        assert!(sqlite.ends_with("value ->> '$.position' FROM json_each(?)"), "{sqlite}");
+        let row = attachment::Model {
+            id: 7,
+            account_id: AccountId(1),
+            message_id: MessageId(9),
+            file_type: AttachmentType::Location,
+            extension: None,
+            data_url: "https://example.com/map".to_owned(),
+            thumb_url: String::new(),
+            file_size: Some(3),
+            width: Some(4),
+            height: None,
+            latitude: Some(51.5),
+            longitude: None,
+            fallback_title: None,
+            meta: json!({"a": [1]}),
+            created_at: Micros(5),
+            state: AttachmentState::InUse,
+            object: None,
+            file_name: "map".to_owned(),
+            content_type: "text/plain".to_owned(),
+            thumb_size: None,
+            position: 2,
+            contact_inbox_id: Some(8),
+        };
+        let inserted: Json = serde_json::from_str(&insert_rows(&[row])).unwrap();
+        let expected = json!([{
+            "id": 7, "account_id": 1, "message_id": 9, "file_type": AttachmentType::Location as i16, "extension": null,
+            "data_url": "https://example.com/map", "thumb_url": "", "file_size": 3, "width": 4, "height": null, "latitude": 51.5,
+            "longitude": null, "fallback_title": null, "meta": {"a": [1]}, "created_at": 5, "state": 1, "object": null,
+            "file_name": "map", "content_type": "text/plain", "thumb_size": null, "position": 2,
+        }]);
+        assert_eq!(inserted, expected);
+    }
 
     #[test]
     fn claims_are_one_statement() {

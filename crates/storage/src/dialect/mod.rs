@@ -65,3 +65,42 @@ impl From<DbBackend> for Dialect {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ColumnTrait as _, QueryFilter as _, QueryTrait as _, sea_query::Expr};
+
+    use super::*;
+    use crate::entity::conversation::{self, Column};
+
+    const BACKENDS: [DbBackend; 2] = [DbBackend::Postgres, DbBackend::Sqlite];
+
+    /// The condition of a query for conversations, as it is sent.
+    fn condition(backend: DbBackend, select: Select<conversation::Entity>) -> String {
+        let sql = select.build(backend).sql;
+        sql.split_once(" WHERE ")
+            .map(|(_, condition)| condition.to_owned())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn lists_of_ids_are_bound_as_one_value() {
+        let [postgres, sqlite] = BACKENDS.map(|backend| {
+            let id = Expr::col((conversation::Entity, Column::Id));
+            let any = Dialect::from(backend).id_in_list(id, &[3, 5]);
+            condition(backend, conversation::Entity::find().filter(any))
+        });
+        assert_eq!(postgres, "\"conversations\".\"id\" IN (SELECT unnest($1::text::bigint[]))");
+        assert_eq!(sqlite, "\"conversations\".\"id\" IN (SELECT value FROM json_each(?))");
+    }
+
+    #[test]
+    fn rows_are_locked_where_several_transactions_write() {
+        let [postgres, sqlite] = BACKENDS.map(|backend| {
+            let first = conversation::Entity::find().filter(Column::Id.eq(1));
+            condition(backend, Dialect::from(backend).lock_rows(first))
+        });
+        assert_eq!(postgres, "\"conversations\".\"id\" = $1 FOR UPDATE");
+        assert_eq!(sqlite, "\"conversations\".\"id\" = ?");
+    }
+}
