@@ -262,7 +262,11 @@ async fn doctor_explains_problems_in_plain_words() {
     assert!(!home.path().join("files").exists(), "the doctor reports, and creates nothing");
     std::fs::create_dir(home.path().join("files")).expect("ours");
     let well = doctor(&[]).await;
-    assert!(well.output.contains("ok    files       file:files takes files"), "{}", well.output);
+    assert!(
+        well.output.contains("ok    files       file:files stores and returns files"),
+        "{}",
+        well.output
+    );
     let ill = doctor(&[
         ("PARLEY_DATABASE_URL", "postgres://ana:hunter2@127.0.0.1:1/parley"),
         ("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "1"),

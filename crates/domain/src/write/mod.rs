@@ -5,7 +5,7 @@
 //! of a batched kind (new messages) are stored together by set-based statements; other writes run one by one, each in a transaction of its
 //! own.
 //!
-//! The writer does not know the resources that it writes. A [`BatchStore`] provides the rules and statements of the batched kind, so the
+//! The writer does not know the resources that it writes. A `BatchStore` provides the rules and statements of the batched kind, so the
 //! rules depend on the writer and never the reverse.
 
 use std::{sync::Arc, time::Duration};

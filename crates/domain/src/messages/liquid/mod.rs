@@ -6,7 +6,7 @@
 //!
 //! Callers write templates, so their CPU time is bounded: `segments` limits what the library parses, and rendering runs only on compute
 //! pools. Messages of callers are rendered before they are queued for the writer. The texts that rules send are found while a batch is
-//! planned; the writer shard waits for their rendering, at most [`BUDGET`] per batch, and does none of the rendering itself.
+//! planned; the writer shard waits for their rendering, at most `BUDGET` per batch, and does none of the rendering itself.
 
 use std::{
     borrow::Cow,
@@ -81,7 +81,7 @@ pub async fn render(requests: Vec<TextRequest>) -> Result<Vec<Option<String>>> {
     }
 }
 
-/// Renders automatic texts, as many as [`BUDGET`] allows. The others are missing in the result.
+/// Renders automatic texts, as many as `BUDGET` allows. The others are missing in the result.
 pub async fn render_automatic(requests: Vec<TextRequest>) -> RenderedTexts {
     let count = requests.len();
     let done: Arc<Mutex<RenderedTexts>> = Arc::default();
