@@ -121,7 +121,7 @@ async fn client_api_returns_the_documented_json(backend: Backend) {
     assert_eq!(listed[0]["messages"].as_array().map(Vec::len), Some(2));
     assert!(listed[0]["contact_last_seen_at"].as_i64() > Some(0));
     let lines: Vec<String> = app
-        .scene()
+        .fixture()
         .clients
         .messages
         .clone()

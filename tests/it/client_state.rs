@@ -33,7 +33,7 @@ async fn changes_by_agents_are_visible_at_once(backend: Backend) {
     let (_, made) = ask(&app, "POST", &format!("{door}/contacts"), made).await;
     let me = format!("{door}/contacts/one");
     assert_eq!(ask(&app, "GET", &me, Value::Null).await.1, made);
-    let contact = app.scene().contact_of("one").await;
+    let contact = app.fixture().contact_of("one").await;
     let path = format!("/api/v1/accounts/1/contacts/{contact}");
     app.http().send("PATCH", &path, Some(&json!({"name": "Asha Rao"}))).await;
     assert_eq!(
@@ -78,7 +78,7 @@ async fn verified_session_follows_its_contact_through_a_merge(backend: Backend) 
     let base = app.http().post("/contacts", &json!({"name": "Base"})).await["payload"]["contact"]["id"].clone();
     let theirs = json!({"inbox_id": 1, "contact_id": base});
     let theirs = app.http().post("/conversations", &theirs).await["id"].clone();
-    let merge = json!({"base_contact_id": base, "mergee_contact_id": app.scene().contact_of("one").await});
+    let merge = json!({"base_contact_id": base, "mergee_contact_id": app.fixture().contact_of("one").await});
     app.http().post("/actions/contact_merge", &merge).await;
     let (_, listed) = ask(&app, "GET", &all, Value::Null).await;
     assert_eq!(listed[0]["id"], theirs, "{listed}");

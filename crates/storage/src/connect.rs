@@ -87,7 +87,7 @@ const GONE: [(&str, &str); 5] = [
     ("tcp_user_timeout", "20s"),
 ];
 
-/// How long a connection that comes back to its pool may take to say that it is good. One whose other end died without a word says nothing:
+/// How long a connection that comes back to its pool may take to say that it is good. One whose other end died silently says nothing:
 /// without this bound it would keep its place until the system gives it up, a quarter of an hour later.
 const BACK: Duration = Duration::from_secs(5);
 
@@ -282,7 +282,7 @@ impl Database {
         Ok(self.write.get_sqlite_connection_pool())
     }
 
-    /// What a write asks of PostgreSQL, given up after `write_timeout`: a host that died without a word never answers, and whoever waited for
+    /// What a write asks of PostgreSQL, given up after `write_timeout`: a host that died silently never answers, and whoever waited for
     /// it would wait for good. A file is waited for as long as it takes. What was given up may still have been done.
     ///
     /// # Errors
@@ -295,7 +295,7 @@ impl Database {
     ///
     /// # Errors
     /// As [`Self::in_time`].
-    pub async fn in_long_time<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub async fn with_long_timeout<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         within(self.write_timeout.map(|most| most * 4), asked).await
     }
 

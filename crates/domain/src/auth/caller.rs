@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use parley_eventlog::{draft::Actor, kind::ActorType};
+use parley_eventlog::{kind::ActorType, pending_event::Actor};
 use parley_fault::Protection;
 use parley_storage::entity::{
     agent_bot, conversation,
@@ -56,7 +56,7 @@ pub struct Access {
     /// The user as the account sees it, if the caller is one.
     pub person: Option<Arc<user::Model>>,
     /// Which conversations a contact's session reaches; none for all other callers, who go by inboxes.
-    pub reach: Option<Reach>,
+    pub reach: Option<SessionScope>,
 }
 
 /// Which contacts a caller sees. Agents see all of them, as in Chatwoot, whatever their inboxes are; a service that is limited to inboxes
@@ -74,7 +74,7 @@ pub enum ContactScope {
 
 /// Which conversations a contact's session reaches.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
+pub struct SessionScope {
     /// Those of this session.
     pub session: ContactInboxId,
     /// And, once it is verified, those of these sessions of its contact, in all inboxes.

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     erasure,
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_fault::Protection;
 use parley_storage::{
     entity::{
         contact, contact_inbox, conversation,
-        kind::{SenderType, SubjectKind},
+        kind::{LabelTarget, SenderType},
         message,
     },
     joined::{Contact, ContactSessions},
@@ -19,7 +19,7 @@ use parley_storage::{
     submitted::Submitted,
 };
 use parley_types::{
-    attribute_limits::fill_in,
+    attribute_limits::merge_missing,
     error::{Error, Result},
     id::{AccountId, ContactId, ConversationId, Seq},
 };
@@ -86,8 +86,8 @@ pub(crate) async fn merge(
     let merged_at = write.set.next_seq();
     end_proofs(write, &kept.row, &gone.row).await?;
     let moved = move_all(write, base, mergee, merged_at).await?;
-    avatars::let_go(files, write, &gone.row.avatar_url).await?;
-    set_labels(&write.txn, account, SubjectKind::Contact, mergee.0, &[]).await?;
+    avatars::remove_replaced(files, write, &gone.row.avatar_url).await?;
+    set_labels(&write.txn, account, LabelTarget::Contact, mergee.0, &[]).await?;
     // Before the base takes over what must be unique.
     contact::Entity::delete_by_id(mergee).exec(&write.txn).await?;
     erasure::merged(&write.txn, account, mergee, base).await?;
@@ -105,13 +105,13 @@ pub(crate) async fn merge(
     let mut told: Vec<Change> = Change::new("merged_contact_id", Json::Null, mergee.0).into_iter().collect();
     told.extend(changes(&kept, &contact));
     let contact = with_sessions(&write.txn, account, contact).await?;
-    write.set.emit(Draft {
+    write.set.emit(PendingEvent {
         kind: EventKind::ContactMerged,
         subject: Subject::ContactSessions(contact.clone()),
         changes: told,
     });
     tell_moved(write, base, mergee, &moved).await?;
-    write.set.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(gone)));
+    write.set.emit(PendingEvent::new(EventKind::ContactDeleted, Subject::Contact(gone)));
     Ok(contact)
 }
 
@@ -178,8 +178,8 @@ fn take_over(base: &mut Contact, gone: &Contact) {
     }
     // Refusing the merge would keep two contacts of one person apart, so entries of the merged contact that do not fit are left out. The
     // `contact.deleted` event of this transaction still carries them.
-    fill_in(&mut to.additional_attributes, &from.additional_attributes);
-    fill_in(&mut to.custom_attributes, &from.custom_attributes);
+    merge_missing(&mut to.additional_attributes, &from.additional_attributes);
+    merge_missing(&mut to.custom_attributes, &from.custom_attributes);
 }
 
 /// Moves messages, sessions and conversations; which conversations those were, in order.
@@ -255,7 +255,7 @@ async fn tell_moved(write: &mut Write, base: ContactId, mergee: ContactId, moved
         let mut conversations = load::conversations(&write.txn, &account, some).await?;
         conversations.sort_by_key(|conversation| conversation.row.id);
         for conversation in conversations {
-            write.set.emit(Draft {
+            write.set.emit(PendingEvent {
                 kind: EventKind::ConversationContactChanged,
                 subject: Subject::Conversation(conversation),
                 changes: Change::new("contact_id", mergee.0, base.0).into_iter().collect(),

@@ -67,14 +67,14 @@ pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str
             "must be an absolute http or https URL, or the upload_id of a file",
         ));
     }
-    let_go(files, write, before).await
+    remove_replaced(files, write, before).await
 }
 
 /// Lets go of the file of a picture whose owner goes.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn let_go(files: &Files, write: &Write, url: &str) -> Result<()> {
+pub async fn remove_replaced(files: &Files, write: &Write, url: &str) -> Result<()> {
     let Some(id) = files.file_of(url) else { return Ok(()) };
     let owned = Condition::all()
         .add(attachment::Column::Id.eq(id))

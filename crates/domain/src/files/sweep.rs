@@ -15,7 +15,7 @@ impl Files {
     /// # Errors
     /// When the database or the store fails.
     pub async fn sweep(&self, now: Micros) -> Result<usize> {
-        self.db.in_long_time(self.remove_unneeded(now)).await
+        self.db.with_long_timeout(self.remove_unneeded(now)).await
     }
 
     async fn remove_unneeded(&self, now: Micros) -> Result<usize> {

@@ -56,9 +56,9 @@ pub struct Sort {
     /// The value; none: the id alone.
     pub by: Option<SimpleExpr>,
     /// A coarser value in the same order, if that is what the index holds.
-    pub coarse: Option<Coarse>,
+    pub coarse: Option<BucketedSortKey>,
     /// Where else it stands, if that is what an index is on. Only of values that may be missing.
-    pub aside: Option<Aside>,
+    pub aside: Option<SideTable>,
     /// Whether it is a text.
     pub text: bool,
     /// Whether it may be missing.
@@ -70,7 +70,7 @@ pub struct Sort {
 /// Where the values stand once more, in a table with an index that holds them in order: one on the rows themselves would cost every write
 /// of them. It has rows for values alone.
 #[derive(Clone, Debug)]
-pub struct Aside {
+pub struct SideTable {
     /// The table.
     pub table: &'static str,
     /// Which of its rows is a row's.
@@ -83,7 +83,7 @@ pub struct Aside {
 
 /// A value that sorts as another one does, only less finely.
 #[derive(Clone, Debug)]
-pub struct Coarse {
+pub struct BucketedSortKey {
     /// The value, in the row.
     pub by: SimpleExpr,
     /// How much of the finer one makes one of it.

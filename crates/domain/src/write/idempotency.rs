@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use parley_eventlog::{cursor::Cursor, entry::Entry};
+use parley_eventlog::{cursor::Cursor, event_record::EventRecord};
 use parley_storage::{Database, entity::idempotency_key};
 use parley_types::{
     error::{Error, Result},
@@ -112,15 +112,15 @@ pub fn find<'k, T>(key: &IdempotencyKey<T>, stored: &'k StoredResponses) -> Opti
 /// The answer to a request that was executed before.
 ///
 /// # Errors
-/// [`Error::NotFound`] when the response was erased with the contact it was about; [`Error::KeyReused`] when it belongs to another request of
-/// the same caller.
+/// [`Error::NotFound`] when the response was erased with the contact it was about; [`Error::IdempotencyKeyReused`] when it belongs to
+/// another request of the same caller.
 pub fn replay<T>(key: &IdempotencyKey<T>, stored: &idempotency_key::Model) -> Result<Answer<T>> {
     if stored.fingerprint == key.fingerprint && stored.response == ERASED {
         Err(Error::not_found("the reply to request_id", key.request_id))
     } else if stored.fingerprint == key.fingerprint {
         Ok(Answer::Replayed(stored.response.clone()))
     } else {
-        Err(Error::KeyReused(key.request_id))
+        Err(Error::IdempotencyKeyReused(key.request_id))
     }
 }
 
@@ -164,7 +164,7 @@ impl<'r, T> NewResponse<'r, T> {
 }
 
 /// The contact that a response is about: named by the answer, or else by the events of the write. `None` if it is about no contact.
-pub fn contact<T: ResponseSubject>(value: &T, entries: &[Entry]) -> Option<ContactId> {
+pub fn contact<T: ResponseSubject>(value: &T, entries: &[EventRecord]) -> Option<ContactId> {
     let mut contacts = entries.iter().filter_map(|entry| entry.contact);
     value.contact().or_else(|| match contacts.next() {
         Some(first) => Some(if contacts.all(|next| next == first) { first } else { ANY_CONTACT }),

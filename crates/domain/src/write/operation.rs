@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use parley_eventlog::{cursor::Cursor, draft::Draft, entry::Entry, history, log};
+use parley_eventlog::{cursor::Cursor, event_record::EventRecord, history, log, pending_event::PendingEvent};
 use parley_storage::{Database, entity::account_log, load};
 use parley_types::{
     error::{Error, Result, is_unique_violation},
@@ -28,8 +28,8 @@ use super::{
 struct Committed<T> {
     answer: Answer<T>,
     counters: account_log::Model,
-    drafts: Vec<Draft>,
-    entries: Vec<Entry>,
+    drafts: Vec<PendingEvent>,
+    entries: Vec<EventRecord>,
 }
 
 impl<B: BatchStore> WriterShard<B> {
@@ -63,7 +63,7 @@ impl<B: BatchStore> WriterShard<B> {
                     Some(state) => state.contended = true,
                     None => {}
                 }
-                self.events.hub.committed(account, epoch, committed.entries);
+                self.events.broadcaster.committed(account, epoch, committed.entries);
                 Ok(committed.answer)
             }
             Err(error) => {
@@ -83,7 +83,7 @@ impl<B: BatchStore> WriterShard<B> {
         let txn = self.db.begin().await?;
         let counters = log::lock(&txn, call.account).await?;
         // The name of the switch, which tests set.
-        parley_fault::strike("verb");
+        parley_fault::panic_if_requested("verb");
         let stored = idempotency::load(&txn, call.account, call.key.iter()).await?;
         if let Some(key) = &call.key
             && let Some(response) = idempotency::find(key, &stored)
@@ -142,8 +142,8 @@ fn conflict(error: Error) -> Error {
 /// The stored response to this request, if it was made before. For operations that have to find something before they can write.
 ///
 /// # Errors
-/// [`Error::KeyReused`] for another request under the same id; [`Error::NotFound`] for an erased response; [`Error::Database`] and
-/// [`Error::Unavailable`] when the statement fails.
+/// [`Error::IdempotencyKeyReused`] for another request under the same id; [`Error::NotFound`] for an erased response; [`Error::Database`]
+/// and [`Error::Unavailable`] when the statement fails.
 pub async fn replayed<T>(db: &Database, call: &Call<T>) -> Result<Option<Answer<T>>> {
     let Some(key) = &call.key else { return Ok(None) };
     let stored = idempotency::load(db.read(), call.account, [key].into_iter()).await?;

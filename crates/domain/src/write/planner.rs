@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use parley_eventlog::draft::Draft;
+use parley_eventlog::pending_event::PendingEvent;
 use parley_storage::{Database, entity::account};
 use parley_types::{
     error::{Error, Result},
@@ -173,7 +173,7 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
     fn apply_commit(&mut self, account: AccountId, stored: Self::Rows);
 
     /// Evicts the rows that these events, written by this shard, changed.
-    fn evict_changed(&mut self, account: AccountId, drafts: &[Draft]) -> Eviction;
+    fn evict_changed(&mut self, account: AccountId, drafts: &[PendingEvent]) -> Eviction;
 
     /// Evicts the rows that another replica changed, by the events that the log holds. An event with neither a conversation nor a contact may
     /// stand for a change of any number of rows. `cached_at` is the time of the last write that the cache reflects.
