@@ -30,9 +30,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
                 // Store subscriber.cursor() together with the effect of your work.
             }
-            Ok(Step::Resuming { why, pause }) => eprintln!("{why}; trying again in {pause:?}"),
+            Ok(Step::Resuming { reason, pause }) => eprintln!("{reason}; trying again in {pause:?}"),
             // Your copy no longer belongs to this log: discard it, and start again.
-            Err(Error::Lost(lost)) => {
+            Err(Error::LostPosition(lost)) => {
                 eprintln!("{lost}");
                 subscriber.restart(Start::Snapshot(()));
             }

@@ -50,7 +50,7 @@ fn option_for(field: &str) -> String {
 }
 
 /// Prints the invalid arguments of an offline command.
-pub fn print_violations(violations: &[parley_types::error::Violation]) {
+pub fn print_violations(violations: &[parley_types::error::FieldViolation]) {
     for violation in violations {
         print_error(&format!("{} {}", option_for(&violation.field), violation.description));
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use parley_client::{Server, Trust};
+use parley_client::{Server, TlsSettings};
 use tonic::Status;
 
 use super::{Exit, call_error, print_error};
@@ -48,14 +48,14 @@ impl TrustArgs {
     ///
     /// # Errors
     /// Returns a message that names the file or the option.
-    pub fn read(&self) -> Result<Trust, String> {
+    pub fn read(&self) -> Result<TlsSettings, String> {
         let text = |file: &PathBuf| fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
         let identity = match (&self.client_cert_file, &self.client_key_file) {
             (Some(certificate), Some(key)) => Some((text(certificate)?, text(key)?)),
             (None, None) => None,
             _ => return Err("--client-cert-file and --client-key-file must be used together".to_owned()),
         };
-        Ok(Trust {
+        Ok(TlsSettings {
             ca: self.ca_file.as_ref().map(text).transpose()?,
             name: self.server_name.clone(),
             identity,

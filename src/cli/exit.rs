@@ -4,7 +4,7 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use parley_domain::auth::bootstrap::BootstrapError;
 use parley_storage::OpenError;
-use parley_types::error::{Error, NO_ROOM, is_out_of_space};
+use parley_types::error::{Error, OUT_OF_SPACE, is_out_of_space};
 
 use crate::{
     config::ConfigError,
@@ -176,7 +176,7 @@ pub fn explain(error: &anyhow::Error) -> (Exit, String) {
 fn database_exit(error: &Error) -> Exit {
     match error {
         Error::Invalid(_) => Exit::Usage,
-        Error::Unavailable { reason, .. } if *reason == NO_ROOM => Exit::NoSpace,
+        Error::Unavailable { reason, .. } if *reason == OUT_OF_SPACE => Exit::NoSpace,
         Error::Unavailable { .. } => Exit::DatabaseUnreachable,
         _ => Exit::Internal,
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parley_client::Trust;
+use parley_client::TlsSettings;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -95,7 +95,7 @@ async fn check_ready(mut stream: impl AsyncRead + AsyncWrite + Unpin, addr: &str
     }
 }
 
-async fn check_serving(addr: &str, tls: bool, trust: &Trust) -> anyhow::Result<()> {
+async fn check_serving(addr: &str, tls: bool, trust: &TlsSettings) -> anyhow::Result<()> {
     let scheme = if tls { "https" } else { "http" };
     let endpoint = trust
         .apply(Endpoint::from_shared(format!("{scheme}://{addr}"))?)

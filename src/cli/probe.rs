@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use parley_client::Trust;
+use parley_client::TlsSettings;
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -18,7 +18,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 ///
 /// # Errors
 /// Returns an error if the files are invalid, or if the server does not speak TLS or rejects the handshake.
-pub(super) async fn connect_tls(stream: TcpStream, addr: &str, trust: &Trust) -> anyhow::Result<TlsStream<TcpStream>> {
+pub(super) async fn connect_tls(stream: TcpStream, addr: &str, trust: &TlsSettings) -> anyhow::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let builder = match &trust.ca {

@@ -11,7 +11,7 @@ use parley_domain::{
     people::{outbox::Outbox, presence::forget_absent, removal::empty_deleted},
     search::index::{self, Behind},
 };
-use parley_eventlog::{log::Log, retention::Keep};
+use parley_eventlog::{log::Log, retention::RetentionLimits};
 use parley_storage::Database;
 use parley_types::time::Micros;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -51,12 +51,12 @@ pub async fn remove_expired_responses(db: Database, clock: Arc<Clock>, keep: Dur
     let mut ticks = ticks(STORED_RESPONSE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let removed = async { forget_keys(&db, clock.now().await?.minus(keep)).await };
-        match db.in_long_time(removed).await {
+        match db.with_long_timeout(removed).await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "removed expired stored responses"),
             Err(error) => tracing::warn!(%error, "failed to remove expired stored responses; retrying later"),
         }
-        if let Err(error) = db.in_long_time(forget_absent(&db)).await {
+        if let Err(error) = db.with_long_timeout(forget_absent(&db)).await {
             tracing::warn!(%error, "failed to remove expired presence; retrying later");
         }
     }
@@ -73,7 +73,7 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
             let now = clock.now().await?;
             audit::trim(&db, keep, now, since).await.map(|removed| (removed, now))
         };
-        match stop.run_until_cancelled(db.in_long_time(Box::pin(trimmed))).await {
+        match stop.run_until_cancelled(db.with_long_timeout(Box::pin(trimmed))).await {
             Some(Ok((removed, now))) => {
                 tracing::debug!(removed, "removed old audit events");
                 // Subtract an interval, because the clocks of other replicas might be behind.
@@ -124,7 +124,7 @@ pub async fn remove_deleted_accounts(db: Database, stop: CancellationToken) -> a
     let mut ticks = ticks(DELETED_ACCOUNT_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match stop
-            .run_until_cancelled(db.in_long_time(Box::pin(empty_deleted(&db, MAX_STATEMENTS))))
+            .run_until_cancelled(db.with_long_timeout(Box::pin(empty_deleted(&db, MAX_STATEMENTS))))
             .await
         {
             Some(Ok(0)) | None => {}
@@ -136,18 +136,18 @@ pub async fn remove_deleted_accounts(db: Database, stop: CancellationToken) -> a
 }
 
 /// Trims the logs and rewrites events of erased contacts, until `stop` is cancelled.
-pub async fn trim_logs(log: Log, clock: Arc<Clock>, keep: Keep, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn trim_logs(log: Log, clock: Arc<Clock>, keep: RetentionLimits, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(every);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let trimmed = async { log.trim(&keep, clock.now().await?, MAX_ROWS).await };
-        match stop.run_until_cancelled(log.in_long_time(Box::pin(trimmed))).await {
+        match stop.run_until_cancelled(log.with_long_timeout(Box::pin(trimmed))).await {
             Some(Ok(0)) | None => {}
             Some(Ok(rows)) => tracing::info!(rows, "removed old events"),
             Some(Err(error)) => tracing::warn!(%error, "failed to remove old events; retrying later"),
         }
         // Each step is small, so that shutdown waits for at most one.
         while !stop.is_cancelled() {
-            match log.in_long_time(log.rewrite_erased()).await {
+            match log.with_long_timeout(log.rewrite_erased()).await {
                 Ok(0) => break,
                 Ok(rows) => tracing::debug!(rows, "rewrote events of erased contacts"),
                 Err(error) => {
@@ -181,7 +181,7 @@ pub async fn index_messages(db: Database, stop: CancellationToken) -> anyhow::Re
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let behind = rounds.next().unwrap_or(Behind::AtAll);
         // Each batch is a transaction, so an interrupted one is rolled back.
-        if let Some(Err(error)) = stop.run_until_cancelled(db.in_long_time(index::follow(&db, behind))).await {
+        if let Some(Err(error)) = stop.run_until_cancelled(db.with_long_timeout(index::follow(&db, behind))).await {
             tracing::warn!(%error, "failed to advance the message index; retrying later");
         }
     }

@@ -60,10 +60,10 @@ pub fn events(config: &Config) -> parley_eventlog::Config {
 }
 
 /// Retention of the event log.
-pub fn retention(config: &Config) -> parley_eventlog::retention::Keep {
+pub fn retention(config: &Config) -> parley_eventlog::retention::RetentionLimits {
     let events = &config.events;
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
-    parley_eventlog::retention::Keep {
+    parley_eventlog::retention::RetentionLimits {
         age: days(events.keep_days),
         held: days(events.keep_days_for_consumers.max(events.keep_days)),
         events: Some(events.keep_events),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use parley_eventlog::{cursor::issue_marks, history::unmarked_for};
+use parley_eventlog::{cursor::set_marks_issued, history::unmarked_cursor_period};
 use parley_storage::Database;
 use parley_types::error::Result;
 use tokio::time::sleep;
@@ -17,8 +17,8 @@ const RETRY: Duration = Duration::from_secs(10);
 /// # Errors
 /// Returns an error if the database does not answer; the decision is then unchanged.
 pub async fn decide(db: &Database, after: Duration) -> Result<Duration> {
-    let remaining = unmarked_for(db, after).await?;
-    issue_marks(remaining.is_zero());
+    let remaining = unmarked_cursor_period(db, after).await?;
+    set_marks_issued(remaining.is_zero());
     if !remaining.is_zero() {
         let hours = remaining.as_secs().div_ceil(3600);
         tracing::info!(

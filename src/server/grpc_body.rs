@@ -20,10 +20,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use parley_admission::{
-    rate_limit::{AnonymousLimits, Turn},
-    request_memory::{Charge, Holder, RequestMemory, Sender},
+    rate_limit::{AnonymousLimits, ProcessingSlot},
+    request_memory::{MemoryCharge, MemoryShare, RequestMemory, RequestSender},
 };
-use parley_compute::{Weighed, WeighedBody, Weight};
+use parley_compute::{HasWeight, WeighedBody, Weight};
 use parley_fault::Protection;
 use parley_proto as pb;
 use tonic::{Status, body::Body};
@@ -84,7 +84,7 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let memory = &self.limits.memory;
-        let sender = Sender::of(request.headers(), request.extensions());
+        let sender = RequestSender::of(request.headers(), request.extensions());
         let method = pb::policy::method(request.uri().path());
         let call_memory = CallMemory::new(memory.charge(memory.holder(&sender)));
         let metered = |body| {
@@ -117,27 +117,27 @@ where
 struct CallMemory(Arc<CallMemoryInner>);
 
 struct CallMemoryInner {
-    charge: Charge,
+    charge: MemoryCharge,
     weight: Weight,
-    /// The turn of a caller without a token.
-    turn: OnceLock<Turn>,
+    /// The processing slot of a caller without a token.
+    processing_slot: OnceLock<ProcessingSlot>,
 }
 
 impl CallMemory {
-    fn new(charge: Charge) -> Self {
+    fn new(charge: MemoryCharge) -> Self {
         Self(Arc::new(CallMemoryInner {
             charge,
             weight: Weight::default(),
-            turn: OnceLock::new(),
+            processing_slot: OnceLock::new(),
         }))
     }
 
-    fn charge(&self) -> &Charge {
+    fn charge(&self) -> &MemoryCharge {
         &self.0.charge
     }
 }
 
-impl Weighed for CallMemory {
+impl HasWeight for CallMemory {
     fn weight(&self) -> &Weight {
         &self.0.weight
     }
@@ -153,7 +153,7 @@ struct MeteredBody {
     body: Body,
     call_memory: CallMemory,
     /// The sender, until the first message begins: the sender is classified then, when its token has been looked up.
-    unidentified: Option<(RequestMemory, Sender)>,
+    unidentified: Option<(RequestMemory, RequestSender)>,
     /// The received part of the next message's prefix.
     prefix: [u8; PREFIX_BYTES],
     prefix_read: usize,
@@ -174,8 +174,8 @@ struct MeteredBody {
 }
 
 impl MeteredBody {
-    fn new(body: Body, call_memory: CallMemory, from: (RequestMemory, Sender), limits: &BodyLimits) -> Self {
-        let pacing = (call_memory.charge().holder() != Holder::Known)
+    fn new(body: Body, call_memory: CallMemory, from: (RequestMemory, RequestSender), limits: &BodyLimits) -> Self {
+        let pacing = (call_memory.charge().holder() != MemoryShare::Authenticated)
             .then(|| Box::new(AnonymousPacing::new(Arc::clone(&limits.anonymous), from.1.address())));
         Self {
             body,
@@ -236,7 +236,7 @@ impl MeteredBody {
         if let Some((memory, sender)) = self.unidentified.take() {
             let holder = memory.holder(&sender);
             self.call_memory.charge().transfer(holder);
-            self.pacing.take_if(|_| holder == Holder::Known);
+            self.pacing.take_if(|_| holder == MemoryShare::Authenticated);
         }
         self.remaining = self.length();
         // Charge an empty message too, so that it is rejected while memory is exhausted: its response needs memory.
@@ -259,7 +259,7 @@ impl MeteredBody {
             (_, _) => self.uncharged.min(max_inflated_size(bytes)),
         };
         self.uncharged -= due;
-        self.call_memory.charge().came(due).map_err(|_| parley_grpc::no_memory())
+        self.call_memory.charge().received(due).map_err(|_| parley_grpc::no_memory())
     }
 
     /// The declared length of the current message.
@@ -296,7 +296,7 @@ impl http_body::Body for MeteredBody {
         let this = &mut *self;
         loop {
             if let Some(pacing) = &mut this.pacing
-                && let Some(message) = ready!(pacing.poll(&this.call_memory.0.turn, cx))
+                && let Some(message) = ready!(pacing.poll(&this.call_memory.0.processing_slot, cx))
             {
                 return Poll::Ready(Some(Ok(Frame::data(message))));
             }
@@ -359,7 +359,7 @@ impl http_body::Body for MeteredBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parley_admission::request_memory::FACTOR;
+    use parley_admission::request_memory::MEMORY_PER_BYTE;
 
     fn metered(memory: &RequestMemory) -> MeteredBody {
         let limits = BodyLimits {
@@ -369,8 +369,8 @@ mod tests {
             unread: UnreadResponses::new(memory.clone(), Duration::from_secs(1)),
             anonymous: AnonymousLimits::new(parley_admission::rate_limit::Config::default()),
         };
-        let call_memory = CallMemory::new(memory.charge(Holder::Known));
-        let mut metered = MeteredBody::new(Body::empty(), call_memory, (memory.clone(), Sender::default()), &limits);
+        let call_memory = CallMemory::new(memory.charge(MemoryShare::Authenticated));
+        let mut metered = MeteredBody::new(Body::empty(), call_memory, (memory.clone(), RequestSender::default()), &limits);
         metered.unidentified = None;
         metered
     }
@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn messages_are_charged_individually_and_forwarded_whole() {
-        let memory = RequestMemory::new(150 * FACTOR, 0);
+        let memory = RequestMemory::new(150 * MEMORY_PER_BYTE, 0);
         let bytes = [message(100), message(0), message(60), message(40)].concat();
         for size in 1..=bytes.len() {
             let mut body = metered(&memory);
@@ -402,7 +402,7 @@ mod tests {
 
     #[test]
     fn compressed_message_is_charged_its_maximum_size() {
-        let memory = RequestMemory::new(2000 * FACTOR, 0);
+        let memory = RequestMemory::new(2000 * MEMORY_PER_BYTE, 0);
         let mut body = metered(&memory);
         body.track(&[1, 0, 0, 0, 0]).unwrap();
         assert_eq!(memory.used(), 1);
@@ -412,7 +412,7 @@ mod tests {
 
     #[test]
     fn message_beyond_the_budget_is_rejected_before_it_arrives() {
-        let memory = RequestMemory::new(10_000 * FACTOR, 0);
+        let memory = RequestMemory::new(10_000 * MEMORY_PER_BYTE, 0);
         let start = |length| {
             let mut body = metered(&memory);
             body.max = 10_000;
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn oversized_message_is_forwarded_for_rejection() {
-        let memory = RequestMemory::new(100 * FACTOR, 0);
+        let memory = RequestMemory::new(100 * MEMORY_PER_BYTE, 0);
         let mut body = metered(&memory);
         let start = [&[0, 0xff, 0xff, 0xff, 0xff][..], &[7; 20]].concat();
         assert_eq!(body.accept(Bytes::from(start.clone())).unwrap().unwrap(), start);

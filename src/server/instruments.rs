@@ -7,10 +7,10 @@ use std::{
 
 use opentelemetry::KeyValue;
 use parley_eventlog::{
-    figures::Figures,
-    hub::{Hub, Kind},
+    broadcaster::{Broadcaster, StreamKind},
     log::Log,
-    retention::Keep,
+    log_stats::LogStats,
+    retention::RetentionLimits,
 };
 use parley_storage::Database;
 use parley_telemetry::names::{self, meter};
@@ -24,22 +24,22 @@ use crate::admin::Readiness;
 const READ_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Registers the metrics of the broadcaster.
-pub fn streams(hub: &Arc<Hub>) {
-    let most = hub.most_bytes_of_a_stream() as u64;
+pub fn streams(broadcaster: &Arc<Broadcaster>) {
+    let most = broadcaster.max_stream_bytes() as u64;
     meter()
         .u64_observable_gauge(names::STREAM_MEMORY_LIMIT)
         .with_unit("By")
         .with_description("Maximum size of the events held by one stream, not counting the buffers of its connection")
         .with_callback(move |gauge| gauge.observe(most, &[]))
         .build();
-    let hub = Arc::clone(hub);
+    let broadcaster = Arc::clone(broadcaster);
     meter()
         .u64_observable_gauge(names::STREAMS_OPEN)
         .with_unit("{stream}")
         .with_description("Open event streams")
         .with_callback(move |gauge| {
-            for kind in Kind::ALL {
-                gauge.observe(hub.streams(kind) as u64, &[KeyValue::new(names::KIND, kind.name())]);
+            for kind in StreamKind::ALL {
+                gauge.observe(broadcaster.streams(kind) as u64, &[KeyValue::new(names::KIND, kind.name())]);
             }
         })
         .build();
@@ -47,11 +47,11 @@ pub fn streams(hub: &Arc<Hub>) {
 
 /// Keeps the figures of the logs up to date until `stop` is cancelled.
 pub async fn logs(log: Log, stop: CancellationToken) -> anyhow::Result<()> {
-    let figures = Arc::new(Mutex::new(Figures::default()));
+    let figures = Arc::new(Mutex::new(LogStats::default()));
     register_log_gauges(&figures);
     let mut ticks = ticks(READ_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match log.in_long_time(log.figures()).await {
+        match log.with_long_timeout(log.stats()).await {
             Ok(read) => *figures.lock().unwrap_or_else(PoisonError::into_inner) = read,
             Err(error) => tracing::debug!(%error, "failed to read the figures of the logs; retrying later"),
         }
@@ -59,9 +59,9 @@ pub async fn logs(log: Log, stop: CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn register_log_gauges(figures: &Arc<Mutex<Figures>>) {
+fn register_log_gauges(figures: &Arc<Mutex<LogStats>>) {
     let meter = meter();
-    let read = |of: fn(&Figures) -> u64| {
+    let read = |of: fn(&LogStats) -> u64| {
         let figures = Arc::clone(figures);
         move || of(&figures.lock().unwrap_or_else(PoisonError::into_inner))
     };
@@ -106,7 +106,7 @@ fn register_log_gauges(figures: &Arc<Mutex<Figures>>) {
 }
 
 /// Registers the configured retention as metrics, for comparison with the actual figures.
-pub fn retention(keep: Keep) {
+pub fn retention(keep: RetentionLimits) {
     let meter = meter();
     for (name, description, age) in [
         (names::LOG_KEEP_AGE, "Maximum age of stored events", keep.age),

@@ -15,7 +15,7 @@ use parley_domain::{
     mail::Mailer,
     messages::batch::MessageWriter,
 };
-use parley_eventlog::{Events, hub::Hub, log::Log, nats, replicas};
+use parley_eventlog::{Events, broadcaster::Broadcaster, log::Log, nats, replicas};
 use parley_proto::codec::{LargeSteps, run_large_steps};
 use parley_storage::{Database, OpenError};
 use prometheus::Registry;
@@ -149,7 +149,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     parley_fault::turn_off(&config.fault.switch);
     parley_compute::enable();
     run_large_steps(LargeSteps {
-        above: parley_compute::SMALL,
+        above: parley_compute::HEAVY_ABOVE,
         run: |step| parley_compute::heavy(step),
     });
     let descriptors = descriptors::raise_limit();
@@ -183,10 +183,10 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
 
     let log = Log::new(db.clone());
     let (relay, relay_listener) = relay.unzip();
-    let hub = Arc::new(Hub::new(config_mapping::events(&config), log.clone(), relay));
+    let broadcaster = Arc::new(Broadcaster::new(config_mapping::events(&config), log.clone(), relay));
     let events = Events {
         log: log.clone(),
-        hub: Arc::clone(&hub),
+        broadcaster: Arc::clone(&broadcaster),
     };
     let (writer, shards) = MessageWriter::start(
         &config_mapping::writer(&config),
@@ -297,12 +297,12 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     }
     background.spawn(
         "log follower",
-        endless(replicas::run(Arc::clone(&hub), db.clone(), stop_background.clone())),
+        endless(replicas::run(Arc::clone(&broadcaster), db.clone(), stop_background.clone())),
     );
     if let Some(relay_listener) = relay_listener {
         background.spawn(
             "relay",
-            endless(nats::run(Arc::clone(&hub), relay_listener, stop_background.clone())),
+            endless(nats::run(Arc::clone(&broadcaster), relay_listener, stop_background.clone())),
         );
     }
     background.spawn(
@@ -326,7 +326,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         stop: stop_background.clone(),
     };
     jobs.spawn(&mut background, &config);
-    instruments::streams(&hub);
+    instruments::streams(&broadcaster);
     instruments::connections(&db);
     instruments::readiness(readiness.clone());
     instruments::retention(config_mapping::retention(&config));

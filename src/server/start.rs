@@ -5,7 +5,7 @@
 
 use parley_blobs::Storage;
 use parley_domain::mail::Mailer;
-use parley_eventlog::nats::{Relay, Relaying};
+use parley_eventlog::nats::{Relay, RelayReceiver};
 use tokio::net::TcpListener;
 
 use super::{config_mapping, listeners, tls::Tls};
@@ -88,7 +88,7 @@ pub fn mailer(config: &Config) -> Result<Option<Mailer>, StartError> {
 ///
 /// # Errors
 /// Returns [`StartError::Setting`] if the URL is invalid.
-pub async fn relay(config: &Config) -> Result<Option<(Relay, Relaying)>, StartError> {
+pub async fn relay(config: &Config) -> Result<Option<(Relay, RelayReceiver)>, StartError> {
     match config.nats.url.as_str() {
         "" => Ok(None),
         url => {
@@ -106,7 +106,7 @@ pub struct Acquired {
     pub http: TcpListener,
     pub admin: TcpListener,
     pub tls: Option<Tls>,
-    pub relay: Option<(Relay, Relaying)>,
+    pub relay: Option<(Relay, RelayReceiver)>,
     pub storage: Storage,
     pub mailer: Option<Mailer>,
 }

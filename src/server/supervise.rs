@@ -26,7 +26,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Runs a task that must not end before it is asked to.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        let task = AssertUnwindSafe(parley_fault::measured(name, parley_fault::fragile(name, task))).catch_unwind();
+        let task = AssertUnwindSafe(parley_fault::measured(name, parley_fault::with_requested_panic(name, task))).catch_unwind();
         let handle = self.tasks.spawn(async move {
             let ended = task
                 .await
@@ -88,7 +88,10 @@ where
 {
     let mut backoff = INITIAL_BACKOFF;
     loop {
-        let panic = match AssertUnwindSafe(parley_fault::fragile(name, job())).catch_unwind().await {
+        let panic = match AssertUnwindSafe(parley_fault::with_requested_panic(name, job()))
+            .catch_unwind()
+            .await
+        {
             Ok(ended) => return ended,
             Err(panic) => panic_message(&*panic),
         };

@@ -24,7 +24,7 @@ use axum::{
 };
 use bytes::{Buf as _, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use parley_admission::request_memory::{Charge, FACTOR, Holder, RequestMemory, Sender};
+use parley_admission::request_memory::{MEMORY_PER_BYTE, MemoryCharge, MemoryShare, RequestMemory, RequestSender};
 use parley_fault::Protection;
 use tokio_util::sync::CancellationToken;
 use tower::BoxError;
@@ -68,7 +68,7 @@ impl UnreadResponses {
         Self(Arc::new(Registry {
             memory,
             timeout,
-            is_enabled: parley_fault::is_on(Protection::UnreadAnswers),
+            is_enabled: parley_fault::is_on(Protection::UnreadResponses),
             open: Mutex::default(),
         }))
     }
@@ -79,7 +79,7 @@ impl UnreadResponses {
     }
 
     /// Watches the body of a response on a connection. Its memory is charged to the share of `holder`.
-    pub fn watch<B>(&self, body: B, closer: ConnectionCloser, holder: Holder) -> WatchedBody<B> {
+    pub fn watch<B>(&self, body: B, closer: ConnectionCloser, holder: MemoryShare) -> WatchedBody<B> {
         WatchedBody {
             shared: Arc::new(BodyState(Mutex::new(Stage::Open(OpenBody {
                 body: Box::pin(body),
@@ -119,7 +119,7 @@ impl UnreadResponses {
 /// Middleware that watches the responses of a router. Server-Sent Events are watched where they are created.
 pub async fn watch(State(unread): State<UnreadResponses>, request: Request, next: Next) -> Response {
     let closer: ConnectionCloser = request.extensions().get().cloned().unwrap_or_default();
-    let sender = Sender::of(request.headers(), request.extensions());
+    let sender = RequestSender::of(request.headers(), request.extensions());
     let response = next.run(request).await;
     let is_event_stream = response
         .headers()
@@ -163,14 +163,14 @@ struct OpenBody<B> {
     is_copied: bool,
     /// When the client must have read what was produced. `None` while the body has produced nothing.
     deadline: Option<Instant>,
-    charge: Charge,
+    charge: MemoryCharge,
     closer: ConnectionCloser,
 }
 
 impl<B> OpenBody<B> {
     /// Takes the next chunk. It stays charged until the following one is polled.
     fn chunk(&mut self) -> Bytes {
-        self.charge.hold(self.frame.len().div_ceil(FACTOR));
+        self.charge.hold(self.frame.len().div_ceil(MEMORY_PER_BYTE));
         if !self.is_copied {
             return std::mem::take(&mut self.frame);
         }
@@ -319,7 +319,11 @@ mod tests {
         let (memory, unread) = unread();
         for size in [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 100_000] {
             let bytes: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
-            let mut response = unread.watch(Full::new(Bytes::from(bytes.clone())), ConnectionCloser::default(), Holder::Known);
+            let mut response = unread.watch(
+                Full::new(Bytes::from(bytes.clone())),
+                ConnectionCloser::default(),
+                MemoryShare::Authenticated,
+            );
             let mut received = Vec::new();
             assert_eq!(response.size_hint().exact(), Some(size as u64));
             while !response.is_end_stream() {
@@ -327,7 +331,7 @@ mod tests {
                 assert!(chunk.len() <= CHUNK_BYTES);
                 assert_eq!(
                     memory.used(),
-                    (size - received.len()).div_ceil(FACTOR),
+                    (size - received.len()).div_ceil(MEMORY_PER_BYTE),
                     "what is left, and the piece"
                 );
                 received.extend_from_slice(&chunk);
@@ -344,7 +348,7 @@ mod tests {
         let (_, unread) = unread();
         let frames = [Frame::data(Bytes::from_static(b"data")), Frame::trailers(http::HeaderMap::new())];
         let body = StreamBody::new(stream::iter(frames.map(Ok::<_, io::Error>)));
-        let mut response = unread.watch(body, ConnectionCloser::default(), Holder::Known);
+        let mut response = unread.watch(body, ConnectionCloser::default(), MemoryShare::Authenticated);
         assert!(frame(&mut response).unwrap().unwrap().is_data());
         assert!(frame(&mut response).unwrap().unwrap().is_trailers());
         assert!(frame(&mut response).is_none());
@@ -353,7 +357,11 @@ mod tests {
     #[test]
     fn unread_response_is_dropped() {
         let (memory, unread) = unread();
-        let mut response = unread.watch(Full::new(Bytes::from(vec![1; 100_000])), ConnectionCloser::default(), Holder::Known);
+        let mut response = unread.watch(
+            Full::new(Bytes::from(vec![1; 100_000])),
+            ConnectionCloser::default(),
+            MemoryShare::Authenticated,
+        );
         frame(&mut response).unwrap().unwrap();
         assert!(memory.used() > 0);
         assert_eq!(
@@ -365,7 +373,11 @@ mod tests {
         assert_eq!(memory.used(), 0);
         assert!(frame(&mut response).unwrap().is_err());
         // The last chunk is watched too.
-        let mut small = unread.watch(Full::new(Bytes::from_static(b"small")), ConnectionCloser::default(), Holder::Known);
+        let mut small = unread.watch(
+            Full::new(Bytes::from_static(b"small")),
+            ConnectionCloser::default(),
+            MemoryShare::Authenticated,
+        );
         frame(&mut small).unwrap().unwrap();
         assert_eq!(unread.drop_expired(Instant::now() + 2 * TIMEOUT), 1);
         drop((response, small));
@@ -377,7 +389,7 @@ mod tests {
         let (_, unread) = unread();
         let first = stream::iter([Ok::<_, io::Error>(Frame::data(Bytes::from_static(b"first")))]);
         let body = StreamBody::new(futures_util::StreamExt::chain(first, stream::pending()));
-        let mut response = unread.watch(body, ConnectionCloser::default(), Holder::Known);
+        let mut response = unread.watch(body, ConnectionCloser::default(), MemoryShare::Authenticated);
         frame(&mut response).unwrap().unwrap();
         assert!(response.frame().now_or_never().is_none(), "its client took all, and asks for more");
         assert_eq!(unread.drop_expired(Instant::now() + 2 * TIMEOUT), 0);
@@ -389,7 +401,7 @@ mod tests {
         let closer = ConnectionCloser::default();
         let mut responses = Vec::new();
         for number in 1..=super::super::connection_closer::MAX_UNREAD_RESPONSES + 1 {
-            let mut response = unread.watch(Full::new(Bytes::from_static(b"small")), closer.clone(), Holder::Known);
+            let mut response = unread.watch(Full::new(Bytes::from_static(b"small")), closer.clone(), MemoryShare::Authenticated);
             frame(&mut response).unwrap().unwrap();
             assert_eq!(unread.drop_expired(Instant::now() + 2 * TIMEOUT), 1);
             responses.push(response);

@@ -35,8 +35,8 @@ pub async fn overtaken(choices: &mut StdRng, time: Duration) -> History {
         visitors: 8,
         ..Load::full()
     };
-    let doors = vec![app.server.doors.clone(), other.doors.clone()];
-    let traffic = Traffic::start(doors, app.database.url(), load, choices).await;
+    let listeners = vec![app.server.listeners.clone(), other.listeners.clone()];
+    let traffic = Traffic::start(listeners, app.database.url(), load, choices).await;
     let until = Instant::now() + time;
     let mut times = 0;
     while Instant::now() < until {

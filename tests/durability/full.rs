@@ -14,8 +14,8 @@ use crate::{
     report::say,
     served,
     support::{
+        api_fixture::outgoing,
         database::{Backend, Database},
-        scene::outgoing,
     },
     traffic::{Load, Traffic},
 };
@@ -83,8 +83,8 @@ pub async fn filled(choices: &mut StdRng, time: Duration) -> History {
     let database = Database::at(format!("sqlite://{}/parley.db?mode=rwc", disk.path().display()));
     let url = database.url();
     let mut app = served(Backend::Sqlite, None).database(database).start().await;
-    let traffic = Traffic::start(vec![app.server.doors.clone()], url, Load::full(), choices).await;
-    let talk = app.scene().talk().await;
+    let traffic = Traffic::start(vec![app.server.listeners.clone()], url, Load::full(), choices).await;
+    let talk = app.fixture().talk().await;
     let until = Instant::now() + time;
     let mut times = 0;
     while Instant::now() < until {
@@ -92,7 +92,7 @@ pub async fn filled(choices: &mut StdRng, time: Duration) -> History {
         disk.fill();
         let begun = Instant::now();
         loop {
-            match app.scene().send(talk, outgoing(&"x".repeat(20_000))).await {
+            match app.fixture().send(talk, outgoing(&"x".repeat(20_000))).await {
                 Ok(_) => assert!(begun.elapsed() < PATIENCE, "the disk is full and everything is taken"),
                 Err(status) => {
                     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
@@ -108,7 +108,7 @@ pub async fn filled(choices: &mut StdRng, time: Duration) -> History {
         disk.empty();
         if dies {
             app.start_again().await;
-            traffic.moved(0, &app.server.doors);
+            traffic.moved(0, &app.server.listeners);
         }
         times += 1;
     }

@@ -18,12 +18,12 @@ use crate::{
     proxy::Proxy,
     report::say,
     support::{
+        api_fixture::{ApiFixture, outgoing},
         app::{ADMINISTRATOR, TestApp},
         clients::Clients,
         database::Backend,
         in_time,
         reader::{Reader, everything, log_info},
-        scene::{Scene, outgoing},
     },
 };
 
@@ -62,7 +62,7 @@ fn raise_limit() {
     setrlimit(Resource::Nofile, raised).expect("up to the hard limit everybody may go");
 }
 
-async fn batch(scene: &Scene, conversation: i64, count: usize, text: &str) {
+async fn batch(fixture: &ApiFixture, conversation: i64, count: usize, text: &str) {
     let request = BatchCreateMessagesRequest {
         account_id: 1,
         messages: (0..count)
@@ -73,7 +73,7 @@ async fn batch(scene: &Scene, conversation: i64, count: usize, text: &str) {
             .collect(),
         ..BatchCreateMessagesRequest::default()
     };
-    let call = scene.clients.messages.clone();
+    let call = fixture.clients.messages.clone();
     call.clone().batch_create_messages(request).await.expect("writers wait for nobody");
 }
 
@@ -87,9 +87,9 @@ pub async fn comes_back(backend: Backend) {
         .env("PARLEY_LIMITS_STREAMS_PER_TOKEN", &limit)
         .start()
         .await;
-    let proxy = Proxy::before(&app.server.doors.grpc).await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let proxy = Proxy::before(&app.server.listeners.grpc).await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     let seen = Arc::new(AtomicU64::new(0));
     let (breaks, broken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (end, ended) = watch::channel(None::<u64>);
@@ -122,13 +122,13 @@ pub async fn comes_back(backend: Backend) {
         }));
     }
     for death in 0..3 {
-        let scene = scene.through(Clients::new(&app.server.doors.grpc, Some(ADMINISTRATOR)));
+        let fixture = fixture.through(Clients::new(&app.server.listeners.grpc, Some(ADMINISTRATOR)));
         for _ in 0..5 {
-            batch(&scene, talk, 5, "hello").await;
+            batch(&fixture, talk, 5, "hello").await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         if death < 2 {
-            let all = log_info(&scene.clients, 1).await.head_seq * HERD as u64;
+            let all = log_info(&fixture.clients, 1).await.head_seq * HERD as u64;
             in_time("the herd", async {
                 while seen.load(Ordering::Relaxed) < all {
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -137,7 +137,7 @@ pub async fn comes_back(backend: Backend) {
             .await;
             app.server.kill();
             app.start_again().await;
-            proxy.lead_to(&app.server.doors.grpc);
+            proxy.lead_to(&app.server.listeners.grpc);
         }
     }
     let head = log_info(&app.clients(), 1).await.head_seq;
@@ -169,9 +169,9 @@ pub async fn stops_reading(backend: Backend, without: Option<&str>) {
         .env("PARLEY_FAULT_SWITCH", without.unwrap_or_default())
         .start()
         .await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    batch(&scene, talk, 100, "warm").await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
+    batch(&fixture, talk, 100, "warm").await;
     let start = log_info(&app.clients(), 1).await.head_cursor;
     let open = || async {
         let clients = app.clients();
@@ -185,7 +185,7 @@ pub async fn stops_reading(backend: Backend, without: Option<&str>) {
     let text = "x".repeat(4000);
     let mut quick = open().await;
     for _ in 0..100 {
-        batch(&scene, talk, 100, &text).await;
+        batch(&fixture, talk, 100, &text).await;
     }
     for _ in 0..LATE {
         stalled.push(open().await);

@@ -53,7 +53,7 @@ pub struct ReadBack {
 
 /// The API that a reader used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum ReaderApi {
     /// gRPC `Subscribe`.
     Grpc,
     /// Server-Sent Events.
@@ -162,7 +162,7 @@ pub struct Section {
     /// The name of the reader.
     pub reader: String,
     pub account: i64,
-    pub door: Door,
+    pub api: ReaderApi,
     /// The filter of the subscription.
     pub filter: EventFilter,
     /// Where it started.
@@ -184,11 +184,11 @@ pub struct Section {
 
 impl Section {
     /// An empty section.
-    pub fn new(reader: &str, account: i64, door: Door, filter: EventFilter, begin: Begin) -> Self {
+    pub fn new(reader: &str, account: i64, api: ReaderApi, filter: EventFilter, begin: Begin) -> Self {
         Self {
             reader: reader.to_owned(),
             account,
-            door,
+            api,
             filter,
             begin,
             floor: 0,

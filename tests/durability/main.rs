@@ -239,13 +239,13 @@ fn served(backend: Backend, without: Option<&str>) -> Builder {
 async fn killed_on_sqlite(choices: &mut StdRng, without: Option<&str>) -> History {
     let mut app = served(Backend::Sqlite, without).start().await;
     let url = app.database.url();
-    let traffic = Traffic::start(vec![app.server.doors.clone()], url, Load::full(), choices).await;
+    let traffic = Traffic::start(vec![app.server.listeners.clone()], url, Load::full(), choices).await;
     let faults = Faults::spread(choices, duration(), 4);
     for pause in faults.pauses {
         tokio::time::sleep(pause).await;
         app.server.kill();
         app.start_again().await;
-        traffic.moved(0, &app.server.doors);
+        traffic.moved(0, &app.server.listeners);
     }
     traffic.finish(without.is_none()).await
 }
@@ -258,7 +258,7 @@ async fn killed_on_postgres(choices: &mut StdRng) -> History {
     let database = Database::at(cluster.url("parley"));
     let url = database.url();
     let mut app = served(Backend::Postgres, None).database(database).start().await;
-    let traffic = Traffic::start(vec![app.server.doors.clone()], url, Load::full(), choices).await;
+    let traffic = Traffic::start(vec![app.server.listeners.clone()], url, Load::full(), choices).await;
     let faults = Faults::spread(choices, duration(), 4);
     for (index, pause) in faults.pauses.into_iter().enumerate() {
         tokio::time::sleep(pause).await;
@@ -273,7 +273,7 @@ async fn killed_on_postgres(choices: &mut StdRng) -> History {
         } else {
             app.server.kill();
             app.start_again().await;
-            traffic.moved(0, &app.server.doors);
+            traffic.moved(0, &app.server.listeners);
         }
     }
     let history = traffic.finish(true).await;
@@ -283,8 +283,8 @@ async fn killed_on_postgres(choices: &mut StdRng) -> History {
 
 async fn replicas(choices: &mut StdRng, without: Option<&str>) -> History {
     let app = served(Backend::Postgres, without).replicas(1).start().await;
-    let doors = vec![app.server.doors.clone(), app.replicas[0].doors.clone()];
-    let traffic = Traffic::start(doors, app.database.url(), Load::full(), choices).await;
+    let listeners = vec![app.server.listeners.clone(), app.replicas[0].listeners.clone()];
+    let traffic = Traffic::start(listeners, app.database.url(), Load::full(), choices).await;
     tokio::time::sleep(duration().mul_f64(choices.random_range(0.4..0.6))).await;
     traffic.finish(without.is_none()).await
 }

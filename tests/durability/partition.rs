@@ -14,7 +14,7 @@ use crate::{
         cluster::{Cluster, Durability},
         database::{Backend, Database, execute},
         nats::Nats,
-        server::{Doors, program},
+        server::{ListenerAddresses, program},
     },
     traffic::{Load, Traffic},
 };
@@ -97,14 +97,14 @@ impl Replica {
                 None => by.env_remove(name),
             };
         }
-        let door = format!("10.77.{index}.2:0");
+        let api = format!("10.77.{index}.2:0");
         let app = TestApp::builder(Backend::Postgres)
             .program(by)
             .database(Database::at(format!("{head}@{}/{name}", database.address)))
             .env("PARLEY_NATS_URL", &format!("nats://{}", events.address))
-            .env("PARLEY_GRPC_ADDR", &door)
-            .env("PARLEY_HTTP_ADDR", &door)
-            .env("PARLEY_ADMIN_ADDR", &door)
+            .env("PARLEY_GRPC_ADDR", &api)
+            .env("PARLEY_HTTP_ADDR", &api)
+            .env("PARLEY_ADMIN_ADDR", &api)
             .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "20")
             .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
             .platform()
@@ -131,8 +131,8 @@ pub async fn pulled(choices: &mut StdRng, time: Duration) -> History {
     for index in 0..SERVERS {
         replicas.push(Replica::start(index, &cluster, &nats).await);
     }
-    let doors: Vec<Doors> = replicas.iter().map(|replica| replica.app.server.doors.clone()).collect();
-    let traffic = Traffic::start(doors, cluster.url("parley"), Load::full(), choices).await;
+    let listeners: Vec<ListenerAddresses> = replicas.iter().map(|replica| replica.app.server.listeners.clone()).collect();
+    let traffic = Traffic::start(listeners, cluster.url("parley"), Load::full(), choices).await;
     // Let every client make its first calls.
     tokio::time::sleep(Duration::from_secs_f64(choices.random_range(1.0..2.0))).await;
     let mut left = time.as_secs_f64();

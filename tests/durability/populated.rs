@@ -25,6 +25,7 @@ use additions::Additions;
 use crate::{
     release::Release,
     support::{
+        api_fixture::outgoing,
         app::{Builder, TestApp},
         clients::Clients,
         cluster::client_program,
@@ -32,7 +33,6 @@ use crate::{
         database::{Backend, Database},
         http::Http,
         reader::{Reader, event, everything, log_info},
-        scene::outgoing,
         server::{limited, program_at},
     },
 };
@@ -350,7 +350,7 @@ async fn check(app: &TestApp, stored: &Stored) {
     with_file.attachments.push(AttachmentDraft {
         kind: Some(attachment_draft::Kind::UploadId(stored.upload.clone())),
     });
-    app.scene().sent(stored.conversation, with_file).await;
+    app.fixture().sent(stored.conversation, with_file).await;
     if let Some(additions) = &stored.additions {
         additions.check_once(app).await;
     }
@@ -404,7 +404,7 @@ async fn check_again(app: &TestApp, stored: &Stored) {
     .await;
 
     // Tokens, a session and a stored response.
-    let limited = Clients::new(&app.server.doors.grpc, Some(&stored.service_token));
+    let limited = Clients::new(&app.server.listeners.grpc, Some(&stored.service_token));
     let conversation = pb::GetConversationRequest {
         account_id: 1,
         conversation_id: stored.conversation,

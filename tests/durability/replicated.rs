@@ -15,7 +15,7 @@ use crate::{
         cluster::{Cluster, Durability},
         database::{Backend, Database, execute},
         nats::Nats,
-        server::Doors,
+        server::ListenerAddresses,
     },
     traffic::{Load, REST, Traffic, UNPROTECTED_REST},
     workers::Workers,
@@ -49,8 +49,8 @@ impl Replica {
             .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "20")
             .start()
             .await;
-        let clients = Proxy::before(&app.server.doors.grpc).await;
-        let http = Proxy::before(&app.server.doors.http).await;
+        let clients = Proxy::before(&app.server.listeners.grpc).await;
+        let http = Proxy::before(&app.server.listeners.http).await;
         Self {
             app,
             clients,
@@ -61,18 +61,18 @@ impl Replica {
     }
 
     /// The addresses at which clients reach it; a restart does not change them.
-    fn doors(&self) -> Doors {
-        Doors {
+    fn listeners(&self) -> ListenerAddresses {
+        ListenerAddresses {
             grpc: self.clients.address.clone(),
             http: self.http.address.clone(),
-            ..Doors::default()
+            ..ListenerAddresses::default()
         }
     }
 
     async fn again(&mut self) {
         self.app.start_again().await;
-        self.clients.lead_to(&self.app.server.doors.grpc);
-        self.http.lead_to(&self.app.server.doors.http);
+        self.clients.lead_to(&self.app.server.listeners.grpc);
+        self.http.lead_to(&self.app.server.listeners.http);
     }
 }
 
@@ -115,10 +115,10 @@ pub async fn under_faults(choices: &mut StdRng, plan: Plan) -> History {
     for _ in 0..SERVERS {
         replicas.push(Replica::start(&cluster, &nats, plan.without).await);
     }
-    let doors: Vec<Doors> = replicas.iter().map(Replica::doors).collect();
-    let addresses: Vec<String> = doors.iter().map(|doors| doors.grpc.clone()).collect();
+    let listeners: Vec<ListenerAddresses> = replicas.iter().map(Replica::listeners).collect();
+    let addresses: Vec<String> = listeners.iter().map(|listeners| listeners.grpc.clone()).collect();
     let url = cluster.url("parley");
-    let traffic = Traffic::start(doors, url, Load::full(), choices).await;
+    let traffic = Traffic::start(listeners, url, Load::full(), choices).await;
     let workers = Workers::start(&addresses, choices);
     let mut site = Site {
         replicas,

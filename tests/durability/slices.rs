@@ -12,9 +12,9 @@ use serde_json::{Value as Json, json};
 use crate::{
     report::say,
     support::{
+        api_fixture::{incoming, outgoing},
         app::TestApp,
         database::Backend,
-        scene::{incoming, outgoing},
         server::program_at,
     },
 };
@@ -75,14 +75,14 @@ fn longest(log: &str) -> BTreeMap<String, u64> {
 
 /// Creates messages of the maximum length over both APIs. Returns the conversation.
 async fn large_texts(app: &TestApp) -> i64 {
-    let (scene, http) = (app.scene(), app.http());
-    let conversation = scene.talk().await;
+    let (fixture, http) = (app.fixture(), app.http());
+    let conversation = fixture.talk().await;
     let path = format!("/conversations/{conversation}/messages");
     // Characters that are escaped in JSON, and characters of four bytes.
     for text in ["x".repeat(TEXT), "\u{1}".repeat(TEXT), "\u{1F600}".repeat(TEXT)] {
         for _ in 0..10 {
             http.post(&path, &json!({"content": text})).await;
-            scene.hear(conversation, &text).await;
+            fixture.hear(conversation, &text).await;
         }
     }
     conversation
@@ -159,7 +159,7 @@ async fn wide_bodies(app: &TestApp, conversation: i64) {
 
 /// Templates that compute as much as they are allowed to.
 async fn templates(app: &TestApp, conversation: i64) {
-    let scene = app.scene();
+    let fixture = app.fixture();
     for text in [
         "{{contact.name}}".repeat(9_000),
         format!("{}{{{{contact.name}}}}", " ".repeat(TEXT - 20)),
@@ -170,7 +170,7 @@ async fn templates(app: &TestApp, conversation: i64) {
         format!("{{{{ {}a{} }}}}", "a[".repeat(3_187), "]".repeat(3_187)),
     ] {
         // Accepted in any case: stored as it is, or rendered.
-        let sent = scene.send(conversation, outgoing(&text)).await;
+        let sent = fixture.send(conversation, outgoing(&text)).await;
         assert!(sent.is_ok(), "{sent:?}");
     }
 }
@@ -212,12 +212,12 @@ fn bitmap(side: u32) -> Vec<u8> {
 
 /// Batches of the writer: many messages at once, some of them long, with other changes in between.
 async fn many_at_once(app: &TestApp, conversation: i64) {
-    let scene = app.scene();
+    let fixture = app.fixture();
     let (long, short) = ("x".repeat(TEXT), "hello".to_owned());
     for _ in 0..5 {
         let sends = (0..400).map(|nth| {
             let text = if nth % 8 == 0 { &long } else { &short };
-            scene.send(conversation, incoming(text))
+            fixture.send(conversation, incoming(text))
         });
         for sent in join_all(sends).await {
             sent.expect("the message is accepted");

@@ -14,7 +14,7 @@ use crate::{
         app::TestApp,
         cluster::{Cluster, Durability},
         database::{Backend, Database, execute},
-        server::{Doors, program_at},
+        server::{ListenerAddresses, program_at},
     },
     traffic::{Load, Traffic},
 };
@@ -42,24 +42,24 @@ pub async fn rolling(previous: &str, limits: &[String], choices: &mut StdRng) ->
             .start()
             .await;
         // Clients keep their address while the server behind it changes, as with a Kubernetes Service.
-        let grpc = Proxy::before(&app.server.doors.grpc).await;
-        let http = Proxy::before(&app.server.doors.http).await;
+        let grpc = Proxy::before(&app.server.listeners.grpc).await;
+        let http = Proxy::before(&app.server.listeners.http).await;
         replicas.push((app, grpc, http));
     }
-    let doors = replicas.iter().map(|(_, grpc, http)| Doors {
+    let listeners = replicas.iter().map(|(_, grpc, http)| ListenerAddresses {
         grpc: grpc.address.clone(),
         http: http.address.clone(),
-        ..Doors::default()
+        ..ListenerAddresses::default()
     });
-    let traffic = Traffic::start(doors.collect(), cluster.url("parley"), Load::full(), choices).await;
+    let traffic = Traffic::start(listeners.collect(), cluster.url("parley"), Load::full(), choices).await;
     tokio::time::sleep(STEP).await;
     for (app, grpc, http) in &mut replicas {
         // As when a pod is replaced. The first new replica migrates while the others serve.
         app.server.terminate();
         app.server.wait().await;
         app.start_again().await;
-        grpc.lead_to(&app.server.doors.grpc);
-        http.lead_to(&app.server.doors.http);
+        grpc.lead_to(&app.server.listeners.grpc);
+        http.lead_to(&app.server.listeners.http);
         tokio::time::sleep(STEP).await;
     }
     traffic.finish(true).await

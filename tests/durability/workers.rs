@@ -145,7 +145,7 @@ impl Worker {
         };
         let options = Options {
             window: 200,
-            on_takeover: OnTakeover::StandBy,
+            on_takeover: OnTakeover::Standby,
             heartbeat: Duration::from_secs(1),
         };
         let mut consumer = Consumer::new(server, open, options);

@@ -10,6 +10,7 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
+    api_fixture::{ApiFixture, outgoing},
     app::TestApp,
     clients::Clients,
     consumer::{Session, plenty},
@@ -19,7 +20,6 @@ use crate::support::{
     office::other_account,
     on_both,
     reader::{Reader, event, everything, filtered, log_info, whole_log},
-    scene::{Scene, outgoing},
 };
 
 on_both!(
@@ -158,13 +158,13 @@ async fn only_the_operator_manages_installation_wide_bots(backend: Backend) {
 
 async fn bot_may_make_only_some_calls(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
-    let scene = app.scene();
-    let made = bot(&scene.clients, Some(1), "Helper").await;
-    let conversation = scene.talk().await;
-    let machine = scene.through(app.clients_with(&token(&scene.clients, made.id).await));
+    let fixture = app.fixture();
+    let made = bot(&fixture.clients, Some(1), "Helper").await;
+    let conversation = fixture.talk().await;
+    let machine = fixture.through(app.clients_with(&token(&fixture.clients, made.id).await));
     let outside = machine.send(conversation, outgoing("hello")).await;
     assert_refused(outside, Code::PermissionDenied, "BOT_NOT_CONNECTED");
-    connect(&scene.clients, 1, Some(made.id)).await;
+    connect(&fixture.clients, 1, Some(made.id)).await;
     let said = machine.say(conversation, "hello").await;
     let sender = said.sender.expect("the bot");
     assert_eq!(
@@ -177,7 +177,7 @@ async fn bot_may_make_only_some_calls(backend: Backend) {
     };
     let refused = machine.clients.conversations.clone().get_conversation(read).await;
     assert_refused(refused, Code::PermissionDenied, "WRONG_TOKEN_KIND");
-    let seen = scene
+    let seen = fixture
         .clients
         .conversations
         .clone()
@@ -194,10 +194,10 @@ async fn bot_may_make_only_some_calls(backend: Backend) {
 /// The REST gateway refuses some requests itself. A caller that may use the route receives the reason.
 async fn bot_receives_validation_errors(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
-    let scene = app.scene();
-    let made = bot(&scene.clients, Some(1), "Helper").await;
-    let conversation = scene.talk().await;
-    let http = app.http().with_token(&token(&scene.clients, made.id).await);
+    let fixture = app.fixture();
+    let made = bot(&fixture.clients, Some(1), "Helper").await;
+    let conversation = fixture.talk().await;
+    let http = app.http().with_token(&token(&fixture.clients, made.id).await);
     let one = format!("/conversations/{conversation}");
     let error = |text: &str| (401, json!({ "error": text }));
     let bad = json!({"status": "closed"});
@@ -205,7 +205,7 @@ async fn bot_receives_validation_errors(backend: Backend) {
         http.try_post(&format!("{one}/toggle_status"), &bad).await,
         error("Bot is not authorized to access this account")
     );
-    connect(&scene.clients, 1, Some(made.id)).await;
+    connect(&fixture.clients, 1, Some(made.id)).await;
     for (path, body, status, told) in [
         (format!("{one}/toggle_status"), bad, 422, "is not a valid status"),
         (
@@ -251,11 +251,11 @@ async fn bot_receives_validation_errors(backend: Backend) {
 
 async fn conversations_start_pending_in_an_inbox_with_a_bot(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let made = bot(&scene.clients, Some(1), "Helper").await;
-    connect(&scene.clients, 1, Some(made.id)).await;
-    let person = scene.person("Asha Rao").await;
-    let conversation = scene.conversation(&person).await;
+    let fixture = app.fixture();
+    let made = bot(&fixture.clients, Some(1), "Helper").await;
+    connect(&fixture.clients, 1, Some(made.id)).await;
+    let person = fixture.person("Asha Rao").await;
+    let conversation = fixture.conversation(&person).await;
     assert_eq!(conversation.status(), ConversationStatus::Pending);
     let resolve = UpdateConversationStatusRequest {
         account_id: 1,
@@ -268,7 +268,7 @@ async fn conversations_start_pending_in_an_inbox_with_a_bot(backend: Backend) {
             account_id: 1,
             conversation_id: conversation.id,
         };
-        let answer = scene
+        let answer = fixture
             .clients
             .conversations
             .clone()
@@ -277,19 +277,19 @@ async fn conversations_start_pending_in_an_inbox_with_a_bot(backend: Backend) {
             .expect("it is read");
         answer.into_inner().conversation.expect("always set").status()
     };
-    let mut conversations = scene.clients.conversations.clone();
+    let mut conversations = fixture.clients.conversations.clone();
     conversations
         .update_conversation_status(resolve.clone())
         .await
         .expect("it is resolved");
-    scene.hear(conversation.id, "one more thing").await;
+    fixture.hear(conversation.id, "one more thing").await;
     assert_eq!(status().await, ConversationStatus::Pending);
-    connect(&scene.clients, 1, None).await;
+    connect(&fixture.clients, 1, None).await;
     conversations.update_conversation_status(resolve).await.expect("it is resolved");
-    scene.hear(conversation.id, "and another").await;
+    fixture.hear(conversation.id, "and another").await;
     assert_eq!(status().await, ConversationStatus::Open);
     // An activity message reports the reopened conversation, but not its return to the bot.
-    let lines = whole_log(&scene.clients, 1).await;
+    let lines = whole_log(&fixture.clients, 1).await;
     let reopened = lines
         .iter()
         .filter(|line| format!("{line:?}").contains("System reopened") && event(line).kind() == EventKind::MessageCreated);
@@ -298,33 +298,33 @@ async fn conversations_start_pending_in_an_inbox_with_a_bot(backend: Backend) {
 
 async fn message_can_be_sent_on_behalf_of_a_bot(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let made = bot(&scene.clients, Some(1), "Helper").await;
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let made = bot(&fixture.clients, Some(1), "Helper").await;
+    let conversation = fixture.talk().await;
     let draft = |id| MessageDraft {
         agent_bot_id: Some(id),
         ..outgoing("in whose name?")
     };
-    let (said, _) = scene.sent(conversation, draft(made.id)).await;
+    let (said, _) = fixture.sent(conversation, draft(made.id)).await;
     assert_eq!(said.sender.expect("the bot").r#type(), SenderType::AgentBot);
-    let (said, _) = scene.sent(conversation, draft(made.id + 1)).await;
+    let (said, _) = fixture.sent(conversation, draft(made.id + 1)).await;
     assert_eq!(said.sender.expect("the caller").r#type(), SenderType::User);
 }
 
 async fn deleting_a_bot_disconnects_it_from_its_inboxes(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
-    let scene = app.scene();
-    let made = bot(&scene.clients, Some(1), "Helper").await;
-    connect(&scene.clients, 1, Some(made.id)).await;
-    let conversation = scene.talk().await;
-    let machine = scene.through(app.clients_with(&token(&scene.clients, made.id).await));
+    let fixture = app.fixture();
+    let made = bot(&fixture.clients, Some(1), "Helper").await;
+    connect(&fixture.clients, 1, Some(made.id)).await;
+    let conversation = fixture.talk().await;
+    let machine = fixture.through(app.clients_with(&token(&fixture.clients, made.id).await));
     machine.say(conversation, "hello").await;
     let request = DeleteAgentBotRequest {
         account_id: Some(1),
         agent_bot_id: made.id,
         ..DeleteAgentBotRequest::default()
     };
-    scene
+    fixture
         .clients
         .agent_bots
         .clone()
@@ -333,24 +333,24 @@ async fn deleting_a_bot_disconnects_it_from_its_inboxes(backend: Backend) {
         .expect("it is deleted");
     let refused = machine.send(conversation, outgoing("still here?")).await;
     assert_refused(refused, Code::Unauthenticated, "TOKEN_INVALID");
-    let person = scene.person("Ravi").await;
-    assert_eq!(scene.conversation(&person).await.status(), ConversationStatus::Open);
+    let person = fixture.person("Ravi").await;
+    assert_eq!(fixture.conversation(&person).await.status(), ConversationStatus::Open);
 }
 
 /// A bot that is connected to the first of two inboxes. Both inboxes have conversations, and the account has events that belong to no
 /// inbox. Returns the bot's clients and its id.
 pub async fn connected(app: &TestApp) -> (Clients, i64) {
-    let scene = app.scene();
-    let made = bot(&scene.clients, Some(1), "Helper").await;
-    connect(&scene.clients, 1, Some(made.id)).await;
-    let talk = scene.talk().await;
-    scene.hear(talk, "in the inbox of the bot").await;
-    let other = inbox(&scene.clients, 1, "Not the bot's").await;
-    let elsewhere = Scene::new(scene.clients.clone(), 1, other);
+    let fixture = app.fixture();
+    let made = bot(&fixture.clients, Some(1), "Helper").await;
+    connect(&fixture.clients, 1, Some(made.id)).await;
+    let talk = fixture.talk().await;
+    fixture.hear(talk, "in the inbox of the bot").await;
+    let other = inbox(&fixture.clients, 1, "Not the bot's").await;
+    let elsewhere = ApiFixture::new(fixture.clients.clone(), 1, other);
     let talk = elsewhere.talk().await;
     elsewhere.hear(talk, "somewhere else").await;
     app.http().post("/labels", &json!({"title": "vip"})).await;
-    (app.clients_with(&token(&scene.clients, made.id).await), made.id)
+    (app.clients_with(&token(&fixture.clients, made.id).await), made.id)
 }
 
 /// The sequence numbers of the events of the first inbox, as received by an administrator who filters for that inbox.

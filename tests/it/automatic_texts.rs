@@ -11,12 +11,12 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
+    api_fixture::{ApiFixture, incoming, note, outgoing},
     app::TestApp,
     database::Backend,
     fault::assert_refused,
     on_both,
     reader::{event, whole_log},
-    scene::{Scene, incoming, note, outgoing},
 };
 
 on_both!(
@@ -31,15 +31,15 @@ on_both!(
 
 async fn templates_in_outgoing_messages_are_rendered(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let text = "Dear {{contact.first_name}}, #{{conversation.display_id}}: `{{contact.name}}`{{contact.custom_attribute.plan}}";
-    let said = scene.say(conversation, text).await;
+    let said = fixture.say(conversation, text).await;
     let wanted = format!("Dear Asha, #{conversation}: `{{{{contact.name}}}}`");
     assert_eq!(said.content.as_deref(), Some(wanted.as_str()));
-    let broken = scene.say(conversation, "Dear {{contact.name").await;
+    let broken = fixture.say(conversation, "Dear {{contact.name").await;
     assert_eq!(broken.content.as_deref(), Some("Dear {{contact.name"));
-    let heard = scene.hear(conversation, "{{contact.name}}").await;
+    let heard = fixture.hear(conversation, "{{contact.name}}").await;
     assert_eq!(
         heard.content.as_deref(),
         Some("{{contact.name}}"),
@@ -47,16 +47,19 @@ async fn templates_in_outgoing_messages_are_rendered(backend: Backend) {
     );
 }
 
-async fn set(scene: &Scene, inbox: Inbox, paths: &[&str]) {
+async fn set(fixture: &ApiFixture, inbox: Inbox, paths: &[&str]) {
     let request = UpdateInboxRequest {
         account_id: 1,
-        inbox: Some(Inbox { id: scene.inbox, ..inbox }),
+        inbox: Some(Inbox {
+            id: fixture.inbox,
+            ..inbox
+        }),
         update_mask: Some(FieldMask {
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         }),
         ..UpdateInboxRequest::default()
     };
-    scene
+    fixture
         .clients
         .inboxes
         .clone()
@@ -65,51 +68,57 @@ async fn set(scene: &Scene, inbox: Inbox, paths: &[&str]) {
         .expect("the inbox is changed");
 }
 
-async fn messages(scene: &Scene, conversation_id: i64) -> Vec<Message> {
+async fn messages(fixture: &ApiFixture, conversation_id: i64) -> Vec<Message> {
     let request = ListMessagesRequest {
         account_id: 1,
         conversation_id,
         page_size: 100,
         ..ListMessagesRequest::default()
     };
-    let answer = scene.clients.messages.clone().list_messages(request).await.expect("they are there");
+    let answer = fixture
+        .clients
+        .messages
+        .clone()
+        .list_messages(request)
+        .await
+        .expect("they are there");
     answer.into_inner().messages
 }
 
-async fn templates(scene: &Scene, conversation: i64) -> Vec<String> {
-    let all = messages(scene, conversation).await.into_iter();
+async fn templates(fixture: &ApiFixture, conversation: i64) -> Vec<String> {
+    let all = messages(fixture, conversation).await.into_iter();
     let templates = all.filter(|message| message.r#type() == MessageType::Template);
     templates.filter_map(|message| message.content).collect()
 }
 
 async fn new_contact_is_greeted_once(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let inbox = Inbox {
         greeting_enabled: true,
         greeting_message: Some("Hello {{contact.first_name}}".to_owned()),
         ..Inbox::default()
     };
-    set(&scene, inbox, &["greeting_enabled", "greeting_message"]).await;
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "one").await;
-    scene.hear(conversation, "two").await;
-    assert_eq!(templates(&scene, conversation).await, ["Hello Asha"]);
-    let greeting = messages(&scene, conversation).await.swap_remove(1);
+    set(&fixture, inbox, &["greeting_enabled", "greeting_message"]).await;
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "one").await;
+    fixture.hear(conversation, "two").await;
+    assert_eq!(templates(&fixture, conversation).await, ["Hello Asha"]);
+    let greeting = messages(&fixture, conversation).await.swap_remove(1);
     assert_eq!((greeting.r#type(), greeting.sender), (MessageType::Template, None));
-    let log = whole_log(&scene.clients, 1).await;
+    let log = whole_log(&fixture.clients, 1).await;
     let told = log.iter().filter(|frame| event(frame).kind() == EventKind::MessageCreated);
     assert_eq!(told.count(), 3, "the greeting is told as any message");
-    let answered = scene.talk().await;
-    scene.sent(answered, note("a note is no answer")).await;
-    scene.say(answered, "May I help?").await;
-    scene.hear(answered, "yes").await;
-    assert!(templates(&scene, answered).await.is_empty(), "who was spoken to is not greeted");
+    let answered = fixture.talk().await;
+    fixture.sent(answered, note("a note is no answer")).await;
+    fixture.say(answered, "May I help?").await;
+    fixture.hear(answered, "yes").await;
+    assert!(templates(&fixture, answered).await.is_empty(), "who was spoken to is not greeted");
 }
 
 async fn out_of_office_message_is_sent_once_a_day(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let closed = |day_of_week| WorkingHours {
         day_of_week,
         closed_all_day: true,
@@ -130,30 +139,30 @@ async fn out_of_office_message_is_sent_once_a_day(backend: Backend) {
         "greeting_enabled",
         "greeting_message",
     ];
-    set(&scene, inbox, &paths).await;
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "anybody?").await;
-    assert_eq!(templates(&scene, conversation).await, ["We are out"], "in place of the greeting");
-    let answered = scene.talk().await;
-    scene.say(answered, "I am here").await;
-    scene.hear(answered, "good").await;
-    assert!(templates(&scene, answered).await.is_empty(), "an agent who just replied is there");
+    set(&fixture, inbox, &paths).await;
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "anybody?").await;
+    assert_eq!(templates(&fixture, conversation).await, ["We are out"], "in place of the greeting");
+    let answered = fixture.talk().await;
+    fixture.say(answered, "I am here").await;
+    fixture.hear(answered, "good").await;
+    assert!(templates(&fixture, answered).await.is_empty(), "an agent who just replied is there");
 }
 
-async fn resolve(scene: &Scene, conversation_id: i64, status: ConversationStatus) {
+async fn resolve(fixture: &ApiFixture, conversation_id: i64, status: ConversationStatus) {
     let request = UpdateConversationStatusRequest {
         account_id: 1,
         conversation_id,
         status: status.into(),
         ..UpdateConversationStatusRequest::default()
     };
-    let answer = scene.clients.conversations.clone().update_conversation_status(request).await;
+    let answer = fixture.clients.conversations.clone().update_conversation_status(request).await;
     answer.expect("the status is set");
 }
 
 async fn survey_follows_the_first_resolution(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let rules =
         json!({"message": "How was it?", "display_type": "star", "survey_rules": {"operator": "does_not_contain", "values": ["spam"]}});
     let inbox = Inbox {
@@ -161,14 +170,14 @@ async fn survey_follows_the_first_resolution(backend: Backend) {
         csat_config: parley_proto::value::structure(&rules),
         ..Inbox::default()
     };
-    set(&scene, inbox, &["csat_survey_enabled", "csat_config"]).await;
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "thanks").await;
+    set(&fixture, inbox, &["csat_survey_enabled", "csat_config"]).await;
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "thanks").await;
     for status in [ConversationStatus::Resolved, ConversationStatus::Open, ConversationStatus::Resolved] {
-        resolve(&scene, conversation, status).await;
+        resolve(&fixture, conversation, status).await;
     }
-    assert_eq!(templates(&scene, conversation).await, ["How was it?"]);
-    let survey = messages(&scene, conversation).await;
+    assert_eq!(templates(&fixture, conversation).await, ["How was it?"]);
+    let survey = messages(&fixture, conversation).await;
     let survey = survey
         .iter()
         .find(|message| message.content_type() == ContentType::InputCsat)
@@ -176,26 +185,26 @@ async fn survey_follows_the_first_resolution(backend: Backend) {
     let attributes = parley_proto::value::object(survey.content_attributes.as_ref().expect("they are there")).expect("an object");
     assert_eq!(json!(attributes), json!({"display_type": "star"}));
 
-    let spam = scene.talk().await;
+    let spam = fixture.talk().await;
     let request = UpdateConversationLabelsRequest {
         account_id: 1,
         conversation_id: spam,
         labels: vec!["spam".to_owned()],
         ..UpdateConversationLabelsRequest::default()
     };
-    let labelled = scene.clients.conversations.clone().update_conversation_labels(request).await;
+    let labelled = fixture.clients.conversations.clone().update_conversation_labels(request).await;
     labelled.expect("the label is set");
-    resolve(&scene, spam, ConversationStatus::Resolved).await;
-    assert!(templates(&scene, spam).await.is_empty());
+    resolve(&fixture, spam, ConversationStatus::Resolved).await;
+    assert!(templates(&fixture, spam).await.is_empty());
 }
 
 async fn messages_seen_by_the_contact_are_marked_as_read(backend: Backend) {
     use MessageStatus::{Read, Sent};
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     for draft in [incoming("a"), outgoing("b"), note("c"), outgoing("d")] {
-        scene.sent(conversation, draft).await;
+        fixture.sent(conversation, draft).await;
     }
     let request = MarkConversationSeenRequest {
         account_id: 1,
@@ -203,23 +212,23 @@ async fn messages_seen_by_the_contact_are_marked_as_read(backend: Backend) {
         by_contact: true,
         ..MarkConversationSeenRequest::default()
     };
-    let seen = scene.clients.conversations.clone().mark_conversation_seen(request).await;
+    let seen = fixture.clients.conversations.clone().mark_conversation_seen(request).await;
     seen.expect("the look is kept");
-    let statuses: Vec<_> = messages(&scene, conversation).await.iter().map(Message::status).collect();
+    let statuses: Vec<_> = messages(&fixture, conversation).await.iter().map(Message::status).collect();
     assert_eq!(statuses, [Sent, Read, Read, Read]);
-    let log = whole_log(&scene.clients, 1).await;
+    let log = whole_log(&fixture.clients, 1).await;
     let told = log.iter().filter(|frame| event(frame).kind() == EventKind::MessageUpdated);
     assert_eq!(told.count(), 3);
     // The copy cached by the writer shard is not stale.
-    let next = scene.say(conversation, "e").await;
+    let next = fixture.say(conversation, "e").await;
     assert_eq!(next.number, 5);
 }
 
 async fn automated_messages_do_not_count_as_a_reply(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "is anybody there?").await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "is anybody there?").await;
     let http = app.http();
     let path = format!("/conversations/{conversation}/messages");
     let waits = async || {
@@ -243,9 +252,9 @@ async fn automated_messages_do_not_count_as_a_reply(backend: Backend) {
 
 async fn failed_message_can_be_retried(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    let said = scene.sent(conversation, MessageDraft { ..outgoing("a") }).await.0;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    let said = fixture.sent(conversation, MessageDraft { ..outgoing("a") }).await.0;
     let failed = UpdateMessageRequest {
         account_id: 1,
         conversation_id: conversation,
@@ -254,7 +263,7 @@ async fn failed_message_can_be_retried(backend: Backend) {
         external_error: Some("no network".to_owned()),
         ..UpdateMessageRequest::default()
     };
-    let mut client = scene.clients.messages.clone();
+    let mut client = fixture.clients.messages.clone();
     client.update_message(failed).await.expect("the failure is kept");
     let again = RetryMessageRequest {
         account_id: 1,

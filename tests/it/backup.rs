@@ -77,19 +77,19 @@ pub async fn back_up_and_restore(database: &Database, backend: Backend) -> Datab
 
 async fn backup_under_load_restores_and_changes_the_epoch(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = Arc::new(app.scene());
-    let talk = scene.talk().await;
+    let fixture = Arc::new(app.fixture());
+    let talk = fixture.talk().await;
     let mut before = Vec::new();
     for number in 0..50 {
-        before.push(scene.say(talk, &format!("before {number}")).await.id);
+        before.push(fixture.say(talk, &format!("before {number}")).await.id);
     }
     let writing = CancellationToken::new();
     let writer = tokio::spawn({
-        let (scene, writing) = (Arc::clone(&scene), writing.clone());
+        let (fixture, writing) = (Arc::clone(&fixture), writing.clone());
         async move {
             let mut number = 0;
             while !writing.is_cancelled() {
-                scene.say(talk, &format!("meanwhile {number}")).await;
+                fixture.say(talk, &format!("meanwhile {number}")).await;
                 number += 1;
             }
         }
@@ -129,7 +129,7 @@ async fn backup_under_load_restores_and_changes_the_epoch(backend: Backend) {
     );
     let refused = Reader::refusal(&app.clients(), everything(1, Start::After(held.head_cursor))).await;
     assert_eq!(fault(&refused).reason, "EPOCH_CHANGED");
-    app.scene().say(talk, "and on it goes").await;
+    app.fixture().say(talk, "and on it goes").await;
 }
 
 /// Runs a command of the program on a database, with files in a folder.
@@ -151,26 +151,26 @@ pub async fn messages_of(database: &Database) -> i64 {
 
 async fn archive_taken_under_load_restores_with_its_files(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = Arc::new(app.scene());
-    let talk = scene.talk().await;
+    let fixture = Arc::new(app.fixture());
+    let talk = fixture.talk().await;
     let content: Vec<u8> = (0..700_000_u32).map(|number| number.to_le_bytes()[0]).collect();
     let file = upload(&app.clients(), "a file.bin", &content).await;
-    let sent = scene
+    let sent = fixture
         .send(talk, with_uploads(&[&file.upload_id]))
         .await
         .expect("a message with a file");
     let link = sent.message.expect("always set").attachments[0].data_url.clone();
     let mut before = Vec::new();
     for number in 0..30 {
-        before.push(scene.say(talk, &format!("before {number}")).await.id);
+        before.push(fixture.say(talk, &format!("before {number}")).await.id);
     }
     let writing = CancellationToken::new();
     let writer = tokio::spawn({
-        let (scene, writing) = (Arc::clone(&scene), writing.clone());
+        let (fixture, writing) = (Arc::clone(&fixture), writing.clone());
         async move {
             let mut number = 0;
             while !writing.is_cancelled() {
-                scene.say(talk, &format!("meanwhile {number}")).await;
+                fixture.say(talk, &format!("meanwhile {number}")).await;
                 number += 1;
             }
         }
@@ -206,9 +206,9 @@ async fn archive_taken_under_load_restores_with_its_files(backend: Backend) {
     let refused = Reader::refusal(&app.clients(), everything(1, Start::After(held.head_cursor))).await;
     assert_eq!(fault(&refused).reason, "EPOCH_CHANGED");
     // Ids and sequence numbers continue.
-    let scene = app.scene();
-    scene.say(talk, "and on it goes").await;
-    scene.talk().await;
+    let fixture = app.fixture();
+    fixture.say(talk, "and on it goes").await;
+    fixture.talk().await;
     upload(&app.clients(), "another", b"file").await;
     assert_eq!(
         std::fs::read_dir(folder.path()).expect("ours").count(),
@@ -222,17 +222,17 @@ const OWN_TABLES: i64 = 43;
 
 async fn restore_refuses_a_database_in_use_or_with_data(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = folder.path().join("backup.tar").display().to_string();
     let files = folder.path().join("files");
     done(&command(&["backup", &archive], &app.database, &files).await);
-    scene.say(talk, "after the backup").await;
+    fixture.say(talk, "after the backup").await;
     let in_use = command(&["restore", &archive], &app.database, &files).await;
     let code = if backend == Backend::Sqlite { 73 } else { 1 };
     assert_eq!(in_use.code, Some(code), "{}", in_use.output);
-    scene.say(talk, "the server is none the worse").await;
+    fixture.say(talk, "the server is none the worse").await;
     app.server.terminate();
     assert!(app.server.wait().await.success());
     let holds = command(&["restore", &archive], &app.database, &files).await;
@@ -260,14 +260,14 @@ async fn restore_refuses_a_database_in_use_or_with_data(backend: Backend) {
         );
     }
     app.start_again().await;
-    app.scene().say(talk, "as it was when it was backed up").await;
+    app.fixture().say(talk, "as it was when it was backed up").await;
 }
 
 async fn restore_of_a_damaged_archive_changes_nothing(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    scene.say(talk, "kept").await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
+    fixture.say(talk, "kept").await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = folder.path().join("backup.tar");
     let files = folder.path().join("files");
@@ -283,5 +283,5 @@ async fn restore_of_a_damaged_archive_changes_nothing(backend: Backend) {
         assert_eq!(messages_of(&app.database).await, 1, "{length} of {}", whole.len());
     }
     app.start_again().await;
-    app.scene().say(talk, "and goes on").await;
+    app.fixture().say(talk, "and goes on").await;
 }

@@ -13,6 +13,7 @@ use sha2::Sha256;
 use tonic::{Code, Status};
 
 use crate::support::{
+    api_fixture::note,
     app::TestApp,
     chain::{assert_dense, assert_whole_writes},
     clients::Clients,
@@ -21,7 +22,6 @@ use crate::support::{
     office::inbox,
     on_both,
     reader::whole_log,
-    scene::note,
 };
 
 on_both!(
@@ -57,7 +57,7 @@ fn signed(key: &str, identifier: &str) -> ClientSignature {
 }
 
 fn stranger(app: &TestApp) -> Clients {
-    Clients::new(&app.server.doors.grpc, None)
+    Clients::new(&app.server.listeners.grpc, None)
 }
 
 fn named(inbox: &str, source_id: &str) -> CreateClientSessionRequest {
@@ -114,27 +114,27 @@ async fn write(clients: &Clients, session: &ClientSession, conversation_id: i64,
 
 async fn session_is_found_or_created(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let door = identifier(&app.clients(), 1).await;
+    let inbox = identifier(&app.clients(), 1).await;
     let clients = stranger(&app);
-    let first = session(&clients, named(&door, "one")).await;
+    let first = session(&clients, named(&inbox, "one")).await;
     let made = first.contact.clone().expect("always set");
     assert_eq!(made.name.split('-').count(), 3, "a made-up name: {}", made.name);
     let again = CreateClientSessionRequest {
         name: Some("Asha".to_owned()),
-        ..named(&door, "one")
+        ..named(&inbox, "one")
     };
     assert_eq!(session(&clients, again).await, first, "what is found stays as it is");
     let by_email = CreateClientSessionRequest {
         email: Some("Asha@Example.com".to_owned()),
         source_id: None,
-        ..named(&door, "")
+        ..named(&inbox, "")
     };
     let (one, two) = (session(&clients, by_email.clone()).await, session(&clients, by_email).await);
     assert_ne!(one.source_id, two.source_id);
-    let (scene, [first, second]) = (app.scene(), [&one, &two].map(|session| session.source_id.clone()));
+    let (fixture, [first, second]) = (app.fixture(), [&one, &two].map(|session| session.source_id.clone()));
     assert_eq!(
-        scene.contact_of(&first).await,
-        scene.contact_of(&second).await,
+        fixture.contact_of(&first).await,
+        fixture.contact_of(&second).await,
         "the contact that has the address"
     );
     let (one, two) = (one.contact.expect("always set"), two.contact.expect("always set"));
@@ -143,13 +143,13 @@ async fn session_is_found_or_created(backend: Backend) {
     assert_eq!(two.email.as_deref(), Some("asha@example.com"), "what the session itself said");
     let bad = CreateClientSessionRequest {
         phone_number: Some("12".to_owned()),
-        ..named(&door, "three")
+        ..named(&inbox, "three")
     };
     assert_bad_fields(clients.client.clone().create_client_session(bad).await, &["phone_number: INVALID"]);
     let nowhere = clients.client.clone().create_client_session(named("nowhere", "one")).await;
     assert_refused(nowhere, Code::NotFound, "NOT_FOUND");
     let unknown = GetClientSessionRequest {
-        session: Some(at(&door, "unknown")),
+        session: Some(at(&inbox, "unknown")),
         signature: None,
     };
     assert_refused(
@@ -171,7 +171,7 @@ async fn session_is_found_or_created(backend: Backend) {
 async fn signature_binds_a_session_to_its_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
     let channel = channel(&app.clients(), 1).await;
-    let (door, key) = (
+    let (inbox, key) = (
         channel.identifier.clone().expect("shown"),
         channel.hmac_token.clone().expect("shown"),
     );
@@ -193,17 +193,17 @@ async fn signature_binds_a_session_to_its_contact(backend: Backend) {
     app.clients().inboxes.update_inbox(request).await.expect("it changes");
     let clients = stranger(&app);
     let mut calls = clients.client.clone();
-    let unsigned = calls.create_client_session(named(&door, "asha")).await;
+    let unsigned = calls.create_client_session(named(&inbox, "asha")).await;
     assert_refused(unsigned, Code::Unauthenticated, "IDENTIFIER_UNSIGNED");
     let asha = CreateClientSessionRequest {
         signature: Some(signed(&key, "asha-7")),
-        ..named(&door, "asha")
+        ..named(&inbox, "asha")
     };
     let made = session(&clients, asha).await;
     assert!(!made.hmac_verified, "a fresh session is not verified by its creation");
     assert_eq!(made.contact.expect("always set").identifier.as_deref(), Some("asha-7"));
     let show = |signature| GetClientSessionRequest {
-        session: Some(at(&door, "asha")),
+        session: Some(at(&inbox, "asha")),
         signature,
     };
     for wrong in [None, Some(signed("another key", "asha-7")), Some(signed(&key, "ravi-8"))] {
@@ -219,7 +219,7 @@ async fn signature_binds_a_session_to_its_contact(backend: Backend) {
         .expect("it is hers");
     assert!(shown.into_inner().session.expect("always set").hmac_verified);
     // Conversations require no signature.
-    talk(&clients, &at(&door, "asha")).await;
+    talk(&clients, &at(&inbox, "asha")).await;
 }
 
 async fn session_reaches_its_own_conversations_only(backend: Backend) {
@@ -230,13 +230,13 @@ async fn session_reaches_its_own_conversations_only(backend: Backend) {
     let key = channel(&office, 1).await.hmac_token.expect("shown");
     let their_key = channel(&office, elsewhere).await.hmac_token.expect("shown");
     let clients = stranger(&app);
-    for (door, source) in [(&first, "here"), (&second, "there")] {
+    for (inbox, source) in [(&first, "here"), (&second, "there")] {
         let request = CreateClientSessionRequest {
             signature: Some(ClientSignature {
                 identifier: "asha-7".to_owned(),
                 identifier_hash: String::new(),
             }),
-            ..named(door, source)
+            ..named(inbox, source)
         };
         session(&clients, request).await;
     }
@@ -268,8 +268,8 @@ async fn session_reaches_its_own_conversations_only(backend: Backend) {
         );
     }
     // Private notes are not visible to the contact.
-    let scene = app.scene();
-    scene.sent(conversation, note("between us")).await;
+    let fixture = app.fixture();
+    fixture.sent(conversation, note("between us")).await;
     let request = ListClientMessagesRequest {
         session: Some(there),
         conversation_id: conversation,
@@ -282,15 +282,15 @@ async fn session_reaches_its_own_conversations_only(backend: Backend) {
 
 async fn viewing_a_conversation_marks_messages_as_read(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let door = identifier(&app.clients(), 1).await;
+    let inbox = identifier(&app.clients(), 1).await;
     let clients = stranger(&app);
-    session(&clients, named(&door, "one")).await;
-    let me = at(&door, "one");
+    session(&clients, named(&inbox, "one")).await;
+    let me = at(&inbox, "one");
     let conversation = talk(&clients, &me).await;
     write(&clients, &me, conversation, "hello?").await.expect("it is taken");
-    let scene = app.scene();
-    scene.say(conversation, "hello").await;
-    scene.say(conversation, "how are you").await;
+    let fixture = app.fixture();
+    fixture.say(conversation, "hello").await;
+    fixture.say(conversation, "how are you").await;
     let request = MarkClientConversationSeenRequest {
         session: Some(me),
         conversation_id: conversation,
@@ -307,7 +307,7 @@ async fn viewing_a_conversation_marks_messages_as_read(backend: Backend) {
         conversation_id: conversation,
         ..ListMessagesRequest::default()
     };
-    let listed = scene
+    let listed = fixture
         .clients
         .messages
         .clone()
@@ -319,8 +319,8 @@ async fn viewing_a_conversation_marks_messages_as_read(backend: Backend) {
     assert_eq!(statuses, [MessageStatus::Sent, MessageStatus::Read, MessageStatus::Read]);
     assert!(listed.conversation.expect("always set").contact_last_seen_at.is_some());
     // No cached row is older than the stored one.
-    scene.say(conversation, "and now?").await;
-    let log = whole_log(&scene.clients, 1).await;
+    fixture.say(conversation, "and now?").await;
+    let log = whole_log(&fixture.clients, 1).await;
     assert_dense(&log, 1);
     assert_whole_writes(&log);
 }
@@ -328,7 +328,7 @@ async fn viewing_a_conversation_marks_messages_as_read(backend: Backend) {
 async fn submitting_an_address_attaches_to_its_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
     let office = app.clients();
-    let door = identifier(&office, 1).await;
+    let inbox = identifier(&office, 1).await;
     let known = CreateContactRequest {
         account_id: 1,
         name: "Asha Rao".to_owned(),
@@ -338,9 +338,9 @@ async fn submitting_an_address_attaches_to_its_contact(backend: Backend) {
     let known = office.contacts.clone().create_contact(known).await.expect("made").into_inner();
     let known = known.contact.expect("always set").id;
     let clients = stranger(&app);
-    let fresh = session(&clients, named(&door, "one")).await.contact.expect("always set");
-    assert_ne!(app.scene().contact_of("one").await, known);
-    let me = at(&door, "one");
+    let fresh = session(&clients, named(&inbox, "one")).await.contact.expect("always set");
+    assert_ne!(app.fixture().contact_of("one").await, known);
+    let me = at(&inbox, "one");
     let conversation = talk(&clients, &me).await;
     write(&clients, &me, conversation, "hello?").await.expect("it is taken");
     let request = UpdateClientSessionRequest {
@@ -358,7 +358,7 @@ async fn submitting_an_address_attaches_to_its_contact(backend: Backend) {
         .into_inner();
     let contact = changed.session.expect("always set").contact.expect("always set");
     assert_eq!(
-        (app.scene().contact_of("one").await, contact.name, contact.id),
+        (app.fixture().contact_of("one").await, contact.name, contact.id),
         (known, fresh.name, fresh.id),
         "neither the stored name nor the stored id is shown to it"
     );
@@ -373,18 +373,18 @@ async fn submitting_an_address_attaches_to_its_contact(backend: Backend) {
 async fn concurrent_calls_create_one_session_and_one_contact(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).replicas(replicas).start().await;
-    let door = identifier(&app.clients(), 1).await;
-    let mut doors = vec![stranger(&app)];
-    doors.extend(app.replicas.iter().map(|server| Clients::new(&server.doors.grpc, None)));
-    let same_source = race(&doors, named(&door, "one")).await;
+    let inbox = identifier(&app.clients(), 1).await;
+    let mut endpoints = vec![stranger(&app)];
+    endpoints.extend(app.replicas.iter().map(|server| Clients::new(&server.listeners.grpc, None)));
+    let same_source = race(&endpoints, named(&inbox, "one")).await;
     let sources: HashSet<&str> = same_source.iter().map(|one| one.pubsub_token.as_str()).collect();
     assert_eq!(sources.len(), 1, "one session");
     let by_email = CreateClientSessionRequest {
         email: Some("asha@example.com".to_owned()),
         source_id: None,
-        ..named(&door, "")
+        ..named(&inbox, "")
     };
-    let same_address = race(&doors, by_email).await;
+    let same_address = race(&endpoints, by_email).await;
     let sources: HashSet<&str> = same_address.iter().map(|one| one.source_id.as_str()).collect();
     let contacts = "SELECT count(DISTINCT contact_id) FROM contact_inboxes WHERE source_id <> 'one'";
     let contacts = Database::number(&app.database.url(), contacts).await;
@@ -394,7 +394,7 @@ async fn concurrent_calls_create_one_session_and_one_contact(backend: Backend) {
     assert_whole_writes(&log);
 }
 
-async fn race(doors: &[Clients], request: CreateClientSessionRequest) -> Vec<ClientContact> {
-    let calls = (0..64).map(|nth| session(&doors[nth % doors.len()], request.clone()));
+async fn race(endpoints: &[Clients], request: CreateClientSessionRequest) -> Vec<ClientContact> {
+    let calls = (0..64).map(|nth| session(&endpoints[nth % endpoints.len()], request.clone()));
     futures_util::future::join_all(calls).await
 }

@@ -30,16 +30,16 @@ fn keys(object: &Value) -> Vec<&str> {
 async fn client_api_returns_the_documented_json(backend: Backend) {
     use reqwest::Method;
     let app = TestApp::start(backend).await;
-    let door = identifier(&app.clients(), 1).await;
-    let (status, inbox) = ask(&app, Method::GET, &door, None).await;
+    let inbox_path = identifier(&app.clients(), 1).await;
+    let (status, inbox) = ask(&app, Method::GET, &inbox_path, None).await;
     assert_eq!((status, inbox["working_hours"].as_array().map(Vec::len)), (200, Some(7)));
     let (status, missing) = ask(&app, Method::GET, "nowhere", None).await;
     assert_eq!((status, missing), (404, json!({"status": 404, "error": "Not Found"})));
     let made = json!({"source_id": "one", "name": "Asha Rao", "email": "Asha@example.com", "custom_attributes": {"a": {"b": 1}}});
-    let (status, made) = ask(&app, Method::POST, &format!("{door}/contacts"), Some(made)).await;
+    let (status, made) = ask(&app, Method::POST, &format!("{inbox_path}/contacts"), Some(made)).await;
     assert_eq!(status, 200);
     assert_eq!(keys(&made), ["email", "id", "name", "phone_number", "pubsub_token", "source_id"]);
-    let me = format!("{door}/contacts/one");
+    let me = format!("{inbox_path}/contacts/one");
     assert_eq!(ask(&app, Method::GET, &me, None).await, (200, made.clone()));
     let (status, wrong) = ask(&app, Method::GET, &format!("{me}?identifier=x&identifier_hash=00"), None).await;
     assert_eq!((status, wrong), (401, json!({"status": 401, "error": "Unauthorized"})));
@@ -121,7 +121,7 @@ async fn client_api_returns_the_documented_json(backend: Backend) {
     assert_eq!(listed[0]["messages"].as_array().map(Vec::len), Some(2));
     assert!(listed[0]["contact_last_seen_at"].as_i64() > Some(0));
     let lines: Vec<String> = app
-        .scene()
+        .fixture()
         .clients
         .messages
         .clone()

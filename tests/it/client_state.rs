@@ -14,7 +14,7 @@ on_both!(
 );
 
 /// The public identifier and the HMAC key of an inbox.
-async fn door(app: &TestApp, inbox: i64) -> (String, String) {
+async fn inbox_path(app: &TestApp, inbox: i64) -> (String, String) {
     let (_, inbox) = app.http().ask(&format!("/inboxes/{inbox}")).await;
     let text = |key: &str| inbox[key].as_str().expect("administrators see it").to_owned();
     (text("inbox_identifier"), text("hmac_token"))
@@ -28,12 +28,12 @@ async fn ask(app: &TestApp, method: &str, path: &str, body: Value) -> (u16, Valu
 
 async fn changes_by_agents_are_visible_at_once(backend: Backend) {
     let app = TestApp::builder(backend).start().await;
-    let (door, key) = door(&app, 1).await;
+    let (inbox_path, key) = inbox_path(&app, 1).await;
     let made = json!({"source_id": "one", "name": "Asha", "identifier": "asha-7"});
-    let (_, made) = ask(&app, "POST", &format!("{door}/contacts"), made).await;
-    let me = format!("{door}/contacts/one");
+    let (_, made) = ask(&app, "POST", &format!("{inbox_path}/contacts"), made).await;
+    let me = format!("{inbox_path}/contacts/one");
     assert_eq!(ask(&app, "GET", &me, Value::Null).await.1, made);
-    let contact = app.scene().contact_of("one").await;
+    let contact = app.fixture().contact_of("one").await;
     let path = format!("/api/v1/accounts/1/contacts/{contact}");
     app.http().send("PATCH", &path, Some(&json!({"name": "Asha Rao"}))).await;
     assert_eq!(
@@ -63,14 +63,14 @@ async fn changes_by_agents_are_visible_at_once(backend: Backend) {
 
 async fn verified_session_follows_its_contact_through_a_merge(backend: Backend) {
     let app = TestApp::builder(backend).start().await;
-    let (door, key) = door(&app, 1).await;
+    let (inbox_path, key) = inbox_path(&app, 1).await;
     let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any length is a key");
     mac.update(b"asha-7");
     let proof = json!({"identifier": "asha-7", "identifier_hash": hex::encode(mac.finalize().into_bytes())});
     let mut made = proof.clone();
     made["source_id"] = json!("one");
-    ask(&app, "POST", &format!("{door}/contacts"), made).await;
-    let me = format!("{door}/contacts/one");
+    ask(&app, "POST", &format!("{inbox_path}/contacts"), made).await;
+    let me = format!("{inbox_path}/contacts/one");
     assert_eq!(ask(&app, "PATCH", &me, proof.clone()).await.0, 200);
     let all = format!("{me}/conversations");
     assert_eq!(ask(&app, "GET", &all, Value::Null).await, (200, json!([])));
@@ -78,7 +78,7 @@ async fn verified_session_follows_its_contact_through_a_merge(backend: Backend) 
     let base = app.http().post("/contacts", &json!({"name": "Base"})).await["payload"]["contact"]["id"].clone();
     let theirs = json!({"inbox_id": 1, "contact_id": base});
     let theirs = app.http().post("/conversations", &theirs).await["id"].clone();
-    let merge = json!({"base_contact_id": base, "mergee_contact_id": app.scene().contact_of("one").await});
+    let merge = json!({"base_contact_id": base, "mergee_contact_id": app.fixture().contact_of("one").await});
     app.http().post("/actions/contact_merge", &merge).await;
     let (_, listed) = ask(&app, "GET", &all, Value::Null).await;
     assert_eq!(listed[0]["id"], theirs, "{listed}");
@@ -96,12 +96,12 @@ async fn verified_session_follows_its_contact_through_a_merge(backend: Backend) 
 
 async fn unknown_typing_status_still_requires_a_session(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (door, _) = door(&app, 1).await;
-    ask(&app, "POST", &format!("{door}/contacts"), json!({"source_id": "one"})).await;
-    let all = format!("{door}/contacts/one/conversations");
+    let (inbox_path, _) = inbox_path(&app, 1).await;
+    ask(&app, "POST", &format!("{inbox_path}/contacts"), json!({"source_id": "one"})).await;
+    let all = format!("{inbox_path}/contacts/one/conversations");
     let (_, talk) = ask(&app, "POST", &all, json!({})).await;
     let other = json!({"typing_status": "perhaps"});
-    let typing = |of: &str, id: &Value| format!("{door}/contacts/{of}/conversations/{id}/toggle_typing");
+    let typing = |of: &str, id: &Value| format!("{inbox_path}/contacts/{of}/conversations/{id}/toggle_typing");
     assert_eq!(
         ask(&app, "POST", &typing("one", &talk["id"]), other.clone()).await,
         (200, Value::Null)
@@ -113,9 +113,9 @@ async fn unknown_typing_status_still_requires_a_session(backend: Backend) {
 
 async fn idempotency_key_makes_client_writes_repeatable(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (door, _) = door(&app, 1).await;
-    ask(&app, "POST", &format!("{door}/contacts"), json!({"source_id": "one"})).await;
-    let all = format!("{door}/contacts/one/conversations");
+    let (inbox_path, _) = inbox_path(&app, 1).await;
+    ask(&app, "POST", &format!("{inbox_path}/contacts"), json!({"source_id": "one"})).await;
+    let all = format!("{inbox_path}/contacts/one/conversations");
     let (_, talk) = ask(&app, "POST", &all, json!({})).await;
     let messages = format!("/public/api/v1/inboxes/{all}/{}/messages", talk["id"]);
     let http = app.http().with_token("");

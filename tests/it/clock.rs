@@ -8,11 +8,11 @@ use std::path::Path;
 use parley_proto::subscribe_request::Start;
 
 use crate::support::{
+    api_fixture::outgoing,
     app::TestApp,
     database::{Backend, Database},
     in_time, on_both,
     reader::{Reader, event, everything, log_info, whole_log},
-    scene::outgoing,
     server::limited,
 };
 
@@ -40,10 +40,10 @@ async fn clock_that_jumps_ahead_removes_nothing(backend: Backend) {
         ))
         .start()
         .await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    let request = scene.request(conversation, outgoing("before"));
-    let messages = scene.clients.messages.clone();
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    let request = fixture.request(conversation, outgoing("before"));
+    let messages = fixture.clients.messages.clone();
     let first = messages
         .clone()
         .create_message(request.clone())
@@ -53,7 +53,7 @@ async fn clock_that_jumps_ahead_removes_nothing(backend: Backend) {
     let mut stream = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
 
     set(&clock, "+365d");
-    scene.say(conversation, "ahead").await;
+    fixture.say(conversation, "ahead").await;
     stream.until(log_info(&app.clients(), 1).await.head_seq).await;
     // The server checks every second whether there is something to trim.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
@@ -68,7 +68,7 @@ async fn clock_that_jumps_ahead_removes_nothing(backend: Backend) {
     assert_eq!(again, first, "the answer to a request is kept");
 
     set(&clock, "+0");
-    scene.say(conversation, "back").await;
+    fixture.say(conversation, "back").await;
     stream.until(log_info(&app.clients(), 1).await.head_seq).await;
     let log = whole_log(&app.clients(), 1).await;
     let times: Vec<_> = log

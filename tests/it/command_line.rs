@@ -23,7 +23,7 @@ fn client(app: &TestApp, arguments: &[&str]) -> Command {
     let mut command = program();
     command
         .args(arguments)
-        .env("PARLEY_SERVER", format!("http://{}", app.server.doors.grpc))
+        .env("PARLEY_SERVER", format!("http://{}", app.server.listeners.grpc))
         .env("PARLEY_TOKEN", ADMINISTRATOR);
     command
 }
@@ -31,7 +31,7 @@ fn client(app: &TestApp, arguments: &[&str]) -> Command {
 #[tokio::test]
 async fn connection_options_may_precede_or_follow_the_command() {
     let app = TestApp::start(Backend::Sqlite).await;
-    let server = format!("http://{}", app.server.doors.grpc);
+    let server = format!("http://{}", app.server.listeners.grpc);
     let target = ["--server", server.as_str(), "--token", ADMINISTRATOR];
     for verb in [
         &["token", "list"][..],
@@ -92,12 +92,12 @@ async fn errors_name_options_and_empty_lists_are_reported() {
 #[tokio::test]
 async fn failed_first_connection_prints_a_hint() {
     let app = TestApp::start(Backend::Sqlite).await;
-    let doors = app.server.doors.clone();
+    let listeners = app.server.listeners.clone();
     let unused = std::net::TcpListener::bind("127.0.0.1:0")
         .expect("a port")
         .local_addr()
         .expect("an address");
-    let (grpc, http, admin) = (doors.grpc, doors.http, doors.admin);
+    let (grpc, http, admin) = (listeners.grpc, listeners.http, listeners.admin);
     for (server, token, code, hint) in [
         (grpc.clone(), ADMINISTRATOR, 2, "begin with http:// or https://"),
         (format!("grpc://{grpc}"), ADMINISTRATOR, 2, "not grpc://"),
@@ -143,7 +143,7 @@ async fn certificate_errors_are_explained() {
         .env("PARLEY_TLS_LISTENERS", "grpc")
         .start()
         .await;
-    let grpc = &app.server.doors.grpc;
+    let grpc = &app.server.listeners.grpc;
     let list = async |server: String, more: &[&str]| -> Ended {
         let mut command = program();
         command
@@ -200,8 +200,8 @@ async fn tail(app: &TestApp, arguments: &[&str], lines: usize) -> (Vec<String>, 
 #[tokio::test]
 async fn cursor_is_accepted_in_every_printed_form() {
     let app = TestApp::start(Backend::Sqlite).await;
-    let talk = app.scene().talk().await;
-    app.scene().hear(talk, "hello").await;
+    let talk = app.fixture().talk().await;
+    app.fixture().hear(talk, "hello").await;
     let log = whole_log(&app.clients(), 1).await;
     let (cursor, next) = (&log[0].cursor, event(&log[1]).seq);
     let http = app.http();
@@ -241,7 +241,7 @@ async fn cursor_is_accepted_in_every_printed_form() {
 #[tokio::test]
 async fn tail_prints_the_date_and_the_command_to_resume() {
     let app = TestApp::start(Backend::Sqlite).await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     let head = log_info(&app.clients(), 1).await.head_seq;
     let wanted = usize::try_from(head).expect("a few") + 1;
     let (lines, errors) = tail(&app, &["--from", "earliest"], wanted).await;
@@ -254,7 +254,7 @@ async fn tail_prints_the_date_and_the_command_to_resume() {
     );
     assert!(!resume.contains(ADMINISTRATOR), "{resume}");
     // The suggested command continues with the next event and repeats none.
-    app.scene().talk().await;
+    app.fixture().talk().await;
     let (lines, _) = tail(&app, &["--json", "--from", from], 1).await;
     let line: Json = serde_json::from_str(&lines[0]).expect("JSON");
     assert!(line["seq"].as_u64() > Some(head), "{line}");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use parley_client::{Consumer, Error, LostReason, OnTakeover, Options, Server, Step, Subscriber};
-use parley_conformance::{EVENTS, Expect, SCENARIOS, Scenario, Seen, serve};
+use parley_conformance::{EVENTS, Expect, Requests, SCENARIOS, Scenario, serve};
 use parley_proto::{ConsumeOpen, EventFilter, SubscribeResponse, subscribe_request::Start};
 
 use crate::support::{
@@ -26,7 +26,7 @@ struct Ended {
     error: Option<Error>,
 }
 
-async fn start(scenario: Scenario) -> (Server, Arc<Mutex<Seen>>) {
+async fn start(scenario: Scenario) -> (Server, Arc<Mutex<Requests>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
     let seen = Arc::new(Mutex::default());
@@ -110,10 +110,10 @@ fn judge(scenario: &Scenario, ended: &Ended) {
     let whole: Vec<u64> = (1..=EVENTS).collect();
     match (scenario.expect, &ended.error) {
         (Expect::Everything, None) => assert_eq!(ended.given, whole, "{name}"),
-        (Expect::Alarm, Some(Error::ChainBroken { .. } | Error::BookmarkLied { .. }))
+        (Expect::StreamError, Some(Error::ChainBroken { .. } | Error::BookmarkWrong { .. }))
         | (Expect::Refused, Some(Error::Refused(_)))
         | (Expect::TakenOver, Some(Error::TakenOver)) => assert!(whole.starts_with(&ended.given), "{name}: {ended:?}"),
-        (Expect::Lost(reason), Some(Error::Lost(lost))) => {
+        (Expect::Lost(reason), Some(Error::LostPosition(lost))) => {
             let told = match lost.reason {
                 LostReason::Expired => "CURSOR_EXPIRED",
                 LostReason::AheadOfLog => "CURSOR_AHEAD_OF_LOG",
@@ -164,10 +164,10 @@ on_both!(standby_consumer_waits_until_its_shard_is_free);
 
 async fn standby_consumer_waits_until_its_shard_is_free(backend: Backend) {
     let app = TestApp::start(backend).await;
-    app.scene().talk().await;
-    let server = Server::connect(&format!("http://{}", app.server.doors.grpc), ADMINISTRATOR).expect("an address");
+    app.fixture().talk().await;
+    let server = Server::connect(&format!("http://{}", app.server.listeners.grpc), ADMINISTRATOR).expect("an address");
     let options = Options {
-        on_takeover: OnTakeover::StandBy,
+        on_takeover: OnTakeover::Standby,
         heartbeat: Duration::from_secs(1),
         ..Options::default()
     };

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use crate::support::{
+    api_fixture::outgoing,
     app::TestApp,
     database::{Backend, execute},
-    scene::outgoing,
 };
 
 /// Idle connections end, by a proxy that drops them or by a restart of the database. The first writes afterwards must succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_after_a_pause_skip_closed_connections_on_postgres() {
     let app = TestApp::start(Backend::Postgres).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     for text in ["the lane has a connection", "the lane has the rows at hand"] {
-        scene.say(conversation, text).await;
+        fixture.say(conversation, text).await;
     }
     // Longer than the idle time after which the server tests a connection before use.
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -23,9 +23,9 @@ async fn writes_after_a_pause_skip_closed_connections_on_postgres() {
     execute(&app.database.url(), end).await;
     // The message uses the writer shard's own connection, and the pool for the lookup of stored responses. The conversation uses a
     // transaction of the pool.
-    let taken = scene.send(conversation, outgoing("good morning")).await;
+    let taken = fixture.send(conversation, outgoing("good morning")).await;
     assert!(taken.is_ok(), "a message after the connections ended: {taken:?}");
-    let other = scene.talk().await;
+    let other = fixture.talk().await;
     assert_ne!(other, conversation, "a verb after the connections ended");
 }
 

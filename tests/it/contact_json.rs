@@ -19,9 +19,9 @@ on_both!(
     lists_sort_by_several_keys
 );
 
-struct Door(Http);
+struct RestClient(Http);
 
-impl Door {
+impl RestClient {
     fn of(app: &TestApp) -> Self {
         Self(app.http())
     }
@@ -59,26 +59,26 @@ fn ids(payload: &Json) -> Vec<i64> {
 
 async fn filters_respond_as_documented(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let door = Door::of(&app);
-    let ana = door
+    let rest = RestClient::of(&app);
+    let ana = rest
         .contact(json!({"name": "Ana", "email": "ana@example.org", "inbox_id": 1}))
         .await;
-    door.contact(json!({"name": "Bea", "email": "bea@example.org"})).await;
+    rest.contact(json!({"name": "Bea", "email": "bea@example.org"})).await;
     let named = |name: &str| json!({"attribute_key": "name", "filter_operator": "equal_to", "values": [name], "query_operator": null});
-    let (status, found) = door.post("/contacts/filter?page=1", json!({"payload": [named("ANA")]})).await;
+    let (status, found) = rest.post("/contacts/filter?page=1", json!({"payload": [named("ANA")]})).await;
     assert_eq!((status, &found["meta"]), (200, &json!({"count": 1, "current_page": "1"})));
     assert_eq!(found["payload"], json!([ana]));
-    let (_, bare) = door
+    let (_, bare) = rest
         .post("/contacts/filter?include_contact_inboxes=false", json!({"payload": [named("Ana")]}))
         .await;
     assert!(bare["payload"][0].get("contact_inboxes").is_none());
-    let (_, all) = door.post("/contacts/filter", json!({"payload": []})).await;
+    let (_, all) = rest.post("/contacts/filter", json!({"payload": []})).await;
     assert_eq!(all["meta"], json!({"count": 2, "current_page": 1}), "no condition lets all through");
 
-    let (_, made) = door.post("/conversations", json!({"inbox_id": 1, "contact_id": ana["id"]})).await;
+    let (_, made) = rest.post("/conversations", json!({"inbox_id": 1, "contact_id": ana["id"]})).await;
     let open = json!({"attribute_key": "status", "filter_operator": "equal_to", "values": ["open"], "query_operator": "and"});
     let nobody = json!({"attribute_key": "assignee_id", "filter_operator": "is_not_present", "values": []});
-    let (status, found) = door.post("/conversations/filter", json!({"payload": [open, nobody]})).await;
+    let (status, found) = rest.post("/conversations/filter", json!({"payload": [open, nobody]})).await;
     assert_eq!(
         (status, &found["meta"]),
         (200, &json!({"mine_count": 0, "unassigned_count": 1, "all_count": 1}))
@@ -88,31 +88,31 @@ async fn filters_respond_as_documented(backend: Backend) {
     let refused = |text: &str| (422, json!({ "error": text }));
     let bad = json!({"attribute_key": "status", "filter_operator": "contains", "values": [], "query_operator": null});
     assert_eq!(
-        door.post("/conversations/filter", json!({"payload": [bad]})).await,
+        rest.post("/conversations/filter", json!({"payload": [bad]})).await,
         refused("Invalid operator. The allowed operators for status are [equal_to,not_equal_to].")
     );
     let mut joined = named("Ana");
     joined["query_operator"] = json!("XOR");
     let query_operator = refused("Query operator must be either \"AND\" or \"OR\".");
     assert_eq!(
-        door.post("/contacts/filter", json!({"payload": [joined, named("Bea")]})).await,
+        rest.post("/contacts/filter", json!({"payload": [joined, named("Bea")]})).await,
         query_operator
     );
     joined["query_operator"] = json!("OR");
     assert_eq!(
-        door.post("/contacts/filter", json!({"payload": [joined]})).await,
+        rest.post("/contacts/filter", json!({"payload": [joined]})).await,
         query_operator,
         "nothing follows"
     );
     assert_eq!(
-        door.post("/contacts/filter", json!({"payload": [named("Ana"), named("Bea")]}))
+        rest.post("/contacts/filter", json!({"payload": [named("Ana"), named("Bea")]}))
             .await,
         query_operator,
         "nothing joins"
     );
     let missing = refused("param is missing or the value is empty: payload");
-    assert_eq!(door.post("/contacts/filter", json!({})).await, missing);
-    assert_eq!(door.post("/conversations/filter", json!({"payload": 7})).await, missing);
+    assert_eq!(rest.post("/contacts/filter", json!({})).await, missing);
+    assert_eq!(rest.post("/conversations/filter", json!({"payload": 7})).await, missing);
 }
 
 /// Arbitrary JSON in the fields of a filter.
@@ -189,11 +189,11 @@ fn payloads() -> impl Strategy<Value = Json> {
 
 async fn arbitrary_filters_never_cause_a_server_error(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let door = Door::of(&app);
-    let ana = door
+    let rest = RestClient::of(&app);
+    let ana = rest
         .contact(json!({"name": "Ana", "email": "ana@example.org", "phone_number": "+351912345678", "identifier": "crm-7", "inbox_id": 1}))
         .await;
-    door.post(
+    rest.post(
         "/conversations",
         json!({"inbox_id": 1, "contact_id": ana["id"], "additional_attributes": {"referer": "x"}}),
     )
@@ -207,7 +207,7 @@ async fn arbitrary_filters_never_cause_a_server_error(backend: Backend) {
     for _ in 0..400 {
         let body = json!({ "payload": strategy.new_tree(&mut runner).expect("nothing is refused").current() });
         for path in ["/contacts/filter", "/conversations/filter"] {
-            let (status, answer) = door.post(path, body.clone()).await;
+            let (status, answer) = rest.post(path, body.clone()).await;
             assert!(
                 status == 200 || (status == 422 && answer["error"].is_string()),
                 "{path} {body}: {status} {answer}"
@@ -220,13 +220,13 @@ async fn arbitrary_filters_never_cause_a_server_error(backend: Backend) {
 
 async fn merge_returns_the_base_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let door = Door::of(&app);
-    let base = door.contact(json!({"name": "Ana", "custom_attributes": {"plan": "gold"}})).await;
-    let other = door
+    let rest = RestClient::of(&app);
+    let base = rest.contact(json!({"name": "Ana", "custom_attributes": {"plan": "gold"}})).await;
+    let other = rest
         .contact(json!({"name": "Maria", "email": "maria@example.org", "custom_attributes": {"plan": "basic", "n": 1}}))
         .await;
     let body = json!({"base_contact_id": base["id"], "mergee_contact_id": other["id"]});
-    let (status, merged) = door.post("/actions/contact_merge", body.clone()).await;
+    let (status, merged) = rest.post("/actions/contact_merge", body.clone()).await;
     assert_eq!(
         (status, &merged["id"], &merged["name"], &merged["email"]),
         (200, &base["id"], &json!("Ana"), &json!("maria@example.org"))
@@ -234,12 +234,12 @@ async fn merge_returns_the_base_contact(backend: Backend) {
     assert_eq!(merged["custom_attributes"], json!({"plan": "gold", "n": 1}));
     assert!(merged.get("contact_inboxes").is_none());
     let not_found = (404, json!({"error": "Resource could not be found"}));
-    assert_eq!(door.post("/actions/contact_merge", body).await, not_found);
+    assert_eq!(rest.post("/actions/contact_merge", body).await, not_found);
     assert_eq!(
-        door.post("/actions/contact_merge", json!({"base_contact_id": base["id"]})).await,
+        rest.post("/actions/contact_merge", json!({"base_contact_id": base["id"]})).await,
         not_found
     );
-    let (status, same) = door
+    let (status, same) = rest
         .post(
             "/actions/contact_merge",
             json!({"base_contact_id": base["id"], "mergee_contact_id": base["id"]}),
@@ -250,9 +250,9 @@ async fn merge_returns_the_base_contact(backend: Backend) {
 
 async fn contact_is_found_by_its_session(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let door = Door::of(&app);
-    let ana = door.contact(json!({"name": "Ana", "inbox_id": 1, "source_id": "ana-1"})).await;
-    let (status, found) = door
+    let rest = RestClient::of(&app);
+    let ana = rest.contact(json!({"name": "Ana", "inbox_id": 1, "source_id": "ana-1"})).await;
+    let (status, found) = rest
         .post("/contact_inboxes/filter", json!({"inbox_id": 1, "source_id": "ana-1"}))
         .await;
     assert_eq!((status, &found), (200, &ana));
@@ -264,34 +264,34 @@ async fn contact_is_found_by_its_session(backend: Backend) {
         json!({}),
     ] {
         assert_eq!(
-            door.post("/contact_inboxes/filter", body.clone()).await,
+            rest.post("/contact_inboxes/filter", body.clone()).await,
             (404, Json::Null),
             "{body}"
         );
     }
     let path = format!("/contacts/{}/contactable_inboxes", ana["id"]);
-    let (status, inboxes) = door.get(&path).await;
+    let (status, inboxes) = rest.get(&path).await;
     assert_eq!(
         (status, &inboxes["payload"][0]["source_id"], &inboxes["payload"][0]["inbox"]["id"]),
         (200, &json!("ana-1"), &json!(1))
     );
     assert_eq!(inboxes["payload"].as_array().map(Vec::len), Some(1));
-    assert_eq!(door.get("/contacts/999999/contactable_inboxes").await.0, 404);
+    assert_eq!(rest.get("/contacts/999999/contactable_inboxes").await.0, 404);
 }
 
 async fn lists_continue_by_cursor(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let door = Door::of(&app);
+    let rest = RestClient::of(&app);
     let mut made = Vec::new();
     for nth in 0..7 {
-        let contact = door
+        let contact = rest
             .contact(json!({"name": format!("Ana {}", nth % 2), "email": format!("p{nth}@example.org"), "inbox_id": 1}))
             .await;
-        door.post("/conversations", json!({"inbox_id": 1, "contact_id": contact["id"]}))
+        rest.post("/conversations", json!({"inbox_id": 1, "contact_id": contact["id"]}))
             .await;
         made.push(contact["id"].as_i64().expect("an id"));
     }
-    let (_, documented) = door.get("/contacts?sort=name").await;
+    let (_, documented) = rest.get("/contacts?sort=name").await;
     assert_eq!(
         documented["meta"],
         json!({"count": 7, "current_page": 1}),
@@ -306,7 +306,7 @@ async fn lists_continue_by_cursor(backend: Backend) {
         let at = if path.starts_with("/conversations") { "/data" } else { "" };
         let (mut found, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
         loop {
-            let (status, page) = door.get(&format!("{path}per_page=3&cursor={cursor}")).await;
+            let (status, page) = rest.get(&format!("{path}per_page=3&cursor={cursor}")).await;
             assert_eq!(status, 200, "{page}");
             let meta = page.pointer(&format!("{at}/meta")).expect("always there");
             found.extend(ids(page.pointer(&format!("{at}/payload")).expect("always there")));
@@ -324,9 +324,9 @@ async fn lists_continue_by_cursor(backend: Backend) {
         sorted.dedup();
         assert_eq!(sorted.len(), 7, "{path}: each once: {found:?}");
     }
-    let (status, refused) = door.get("/contacts?cursor=nonsense").await;
+    let (status, refused) = rest.get("/contacts?cursor=nonsense").await;
     assert_eq!((status, &refused["attributes"]), (422, &json!(["cursor"])), "{refused}");
-    let (status, refused) = door.get("/contacts?per_page=101").await;
+    let (status, refused) = rest.get("/contacts?per_page=101").await;
     assert_eq!(
         (status, refused),
         (
@@ -338,7 +338,7 @@ async fn lists_continue_by_cursor(backend: Backend) {
 
 async fn lists_sort_by_several_keys(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let door = Door::of(&app);
+    let rest = RestClient::of(&app);
     let mut made = Vec::new();
     for (nth, (name, city)) in [
         ("b", Some("Porto")),
@@ -351,9 +351,9 @@ async fn lists_sort_by_several_keys(backend: Backend) {
     .enumerate()
     {
         let body = json!({"name": name, "email": format!("p{nth}@example.org"), "additional_attributes": {"city": city}});
-        made.push(door.contact(body).await["id"].as_i64().expect("an id"));
+        made.push(rest.contact(body).await["id"].as_i64().expect("an id"));
     }
-    let sorted = async |sort: &str| ids(&door.get(&format!("/contacts?sort={sort}")).await.1["payload"]);
+    let sorted = async |sort: &str| ids(&rest.get(&format!("/contacts?sort={sort}")).await.1["payload"]);
     let of = |places: [usize; 5]| places.map(|place| made[place]).to_vec();
     assert_eq!(sorted("city").await, of([0, 3, 2, 1, 4]), "missing ones last");
     assert_eq!(sorted("-city").await, of([2, 3, 0, 4, 1]), "missing ones last here too");
@@ -363,9 +363,9 @@ async fn lists_sort_by_several_keys(backend: Backend) {
         of([4, 3, 0, 2, 1]),
         "unknown ones are ignored"
     );
-    let (_, page) = door.get("/contacts?sort=-city&page=2&per_page=4").await;
+    let (_, page) = rest.get("/contacts?sort=-city&page=2&per_page=4").await;
     assert_eq!((ids(&page["payload"]), &page["meta"]["has_more"]), (vec![made[1]], &json!(false)));
-    let (_, page) = door.get("/contacts?sort=-city&page=2&per_page=3").await;
+    let (_, page) = rest.get("/contacts?sort=-city&page=2&per_page=3").await;
     assert_eq!(
         ids(&page["payload"]),
         [made[4], made[1]],

@@ -10,13 +10,13 @@ use tonic::{Code, Status};
 use crate::{
     contacts::{attributes, create, get},
     support::{
+        api_fixture::{ApiFixture, incoming},
         app::TestApp,
         chain::assert_whole_writes,
         database::Backend,
         fault::assert_refused,
         on_both,
         reader::{event, log_info, whole_log},
-        scene::{Scene, incoming},
         told::Told as _,
     },
 };
@@ -30,37 +30,37 @@ on_both!(
     contactable_inboxes_list_every_inbox
 );
 
-async fn merge(scene: &Scene, base: i64, other: i64) -> Result<MergeContactsResponse, Status> {
+async fn merge(fixture: &ApiFixture, base: i64, other: i64) -> Result<MergeContactsResponse, Status> {
     let request = MergeContactsRequest {
         account_id: 1,
         base_contact_id: base,
         mergee_contact_id: other,
         ..MergeContactsRequest::default()
     };
-    Ok(scene.clients.contacts.clone().merge_contacts(request).await?.into_inner())
+    Ok(fixture.clients.contacts.clone().merge_contacts(request).await?.into_inner())
 }
 
 async fn merge_moves_sessions_and_conversations_to_the_base(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let (base, other) = (scene.person("Ana").await, scene.person("Maria").await);
-    let stays = scene.conversation(&base).await.id;
+    let fixture = app.fixture();
+    let (base, other) = (fixture.person("Ana").await, fixture.person("Maria").await);
+    let stays = fixture.conversation(&base).await.id;
     let mut moved = Vec::new();
     for _ in 0..3 {
-        let id = scene.conversation(&other).await.id;
-        scene.hear(id, "hello").await;
+        let id = fixture.conversation(&other).await.id;
+        fixture.hear(id, "hello").await;
         moved.push(id);
     }
-    let head = log_info(&scene.clients, 1).await.head_seq;
-    let merged = merge(&scene, base.contact, other.contact).await.expect("they are merged");
+    let head = log_info(&fixture.clients, 1).await.head_seq;
+    let merged = merge(&fixture, base.contact, other.contact).await.expect("they are merged");
     let contact = merged.contact.expect("always set");
     assert_eq!(
         (contact.id, contact.name.as_str(), contact.contact_inboxes.len()),
         (base.contact, "Ana", 2)
     );
-    assert_refused(get(&scene, other.contact).await, Code::NotFound, "NOT_FOUND");
+    assert_refused(get(&fixture, other.contact).await, Code::NotFound, "NOT_FOUND");
 
-    let log = whole_log(&scene.clients, 1).await;
+    let log = whole_log(&fixture.clients, 1).await;
     assert_whole_writes(&log);
     let told: Vec<_> = log.iter().map(event).filter(|event| event.seq > head).collect();
     let kinds: Vec<_> = told.iter().map(|event| event.kind()).collect();
@@ -76,7 +76,7 @@ async fn merge_moves_sessions_and_conversations_to_the_base(backend: Backend) {
             account_id: 1,
             conversation_id: *id,
         };
-        let answer = scene
+        let answer = fixture
             .clients
             .conversations
             .clone()
@@ -96,7 +96,7 @@ async fn merge_moves_sessions_and_conversations_to_the_base(backend: Backend) {
             conversation_id: *id,
             ..ListMessagesRequest::default()
         };
-        let messages = scene
+        let messages = fixture
             .clients
             .messages
             .clone()
@@ -113,14 +113,14 @@ async fn merge_moves_sessions_and_conversations_to_the_base(backend: Backend) {
     }
     assert!(!moved.contains(&stays));
     assert_eq!(told[4].contact_id(), Some(other.contact));
-    assert_refused(merge(&scene, base.contact, other.contact).await, Code::NotFound, "NOT_FOUND");
+    assert_refused(merge(&fixture, base.contact, other.contact).await, Code::NotFound, "NOT_FOUND");
 }
 
 async fn merge_fills_missing_fields_of_the_base(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let text = |text: &str| Kind::StringValue(text.to_owned());
-    let made = |request| create(&scene, request);
+    let made = |request| create(&fixture, request);
     let base = CreateContactRequest {
         account_id: 1,
         email: Some("ana@example.org".to_owned()),
@@ -138,7 +138,7 @@ async fn merge_fills_missing_fields_of_the_base(backend: Backend) {
         ..CreateContactRequest::default()
     };
     let other = made(other).await.expect("made");
-    let merged = merge(&scene, base.id, other.id)
+    let merged = merge(&fixture, base.id, other.id)
         .await
         .expect("they are merged")
         .contact
@@ -151,51 +151,51 @@ async fn merge_fills_missing_fields_of_the_base(backend: Backend) {
         Some(attributes(&[("plan", text("gold")), ("city", text("Porto"))]))
     );
     assert!(!merged.blocked, "blocks are not carried over");
-    assert_eq!(get(&scene, base.id).await.expect("it is there"), merged);
+    assert_eq!(get(&fixture, base.id).await.expect("it is there"), merged);
 }
 
 async fn merging_a_contact_with_itself_changes_nothing(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let person = scene.person("Ana").await;
-    let head = log_info(&scene.clients, 1).await;
-    let merged = merge(&scene, person.contact, person.contact)
+    let fixture = app.fixture();
+    let person = fixture.person("Ana").await;
+    let head = log_info(&fixture.clients, 1).await;
+    let merged = merge(&fixture, person.contact, person.contact)
         .await
         .expect("nothing is wrong with it");
     assert_eq!(merged.cursor, head.head_cursor);
-    assert_eq!(log_info(&scene.clients, 1).await.head_seq, head.head_seq);
-    assert_refused(merge(&scene, person.contact, 999_999).await, Code::NotFound, "NOT_FOUND");
-    assert_refused(merge(&scene, 999_999, person.contact).await, Code::NotFound, "NOT_FOUND");
+    assert_eq!(log_info(&fixture.clients, 1).await.head_seq, head.head_seq);
+    assert_refused(merge(&fixture, person.contact, 999_999).await, Code::NotFound, "NOT_FOUND");
+    assert_refused(merge(&fixture, 999_999, person.contact).await, Code::NotFound, "NOT_FOUND");
 }
 
 /// The writer's cached rows must not survive the merge.
 async fn messages_after_a_merge_belong_to_the_base(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let (base, other) = (scene.person("Ana").await, scene.person("Maria").await);
-    let id = scene.conversation(&other).await.id;
-    scene.hear(id, "hello").await;
-    merge(&scene, base.contact, other.contact).await.expect("they are merged");
-    let answer = scene.send(id, incoming("still me")).await.expect("it is taken");
+    let fixture = app.fixture();
+    let (base, other) = (fixture.person("Ana").await, fixture.person("Maria").await);
+    let id = fixture.conversation(&other).await.id;
+    fixture.hear(id, "hello").await;
+    merge(&fixture, base.contact, other.contact).await.expect("they are merged");
+    let answer = fixture.send(id, incoming("still me")).await.expect("it is taken");
     let sender = answer.message.expect("always set").sender;
     assert_eq!(sender.map(|sender| sender.id), Some(base.contact));
-    assert!(get(&scene, base.contact).await.expect("it is there").last_activity_at.is_some());
+    assert!(get(&fixture, base.contact).await.expect("it is there").last_activity_at.is_some());
 }
 
 async fn contact_is_found_by_its_session(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let person = scene.person("Ana").await;
+    let fixture = app.fixture();
+    let person = fixture.person("Ana").await;
     let find = async |inbox_id: i64, source_id: &str| {
         let request = GetContactBySessionRequest {
             account_id: 1,
             inbox_id,
             source_id: source_id.to_owned(),
         };
-        scene.clients.contacts.clone().get_contact_by_session(request).await
+        fixture.clients.contacts.clone().get_contact_by_session(request).await
     };
     let found = find(1, &person.source).await.expect("it is there").into_inner();
-    assert_eq!(found.contact, Some(get(&scene, person.contact).await.expect("it is there")));
+    assert_eq!(found.contact, Some(get(&fixture, person.contact).await.expect("it is there")));
     assert_refused(find(1, "no such session").await, Code::NotFound, "NOT_FOUND");
     assert_refused(find(2, &person.source).await, Code::NotFound, "NOT_FOUND");
     assert_refused(find(1, " ").await, Code::InvalidArgument, "INVALID_FIELD");
@@ -203,9 +203,9 @@ async fn contact_is_found_by_its_session(backend: Backend) {
 
 async fn contactable_inboxes_list_every_inbox(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let nobody = create(
-        &scene,
+        &fixture,
         CreateContactRequest {
             account_id: 1,
             ..CreateContactRequest::default()
@@ -213,14 +213,14 @@ async fn contactable_inboxes_list_every_inbox(backend: Backend) {
     )
     .await
     .expect("made");
-    let person = scene.person("Ana").await;
+    let person = fixture.person("Ana").await;
     let reach = async |contact_id: i64| {
         let request = ListContactableInboxesRequest {
             account_id: 1,
             contact_id,
             ..ListContactableInboxesRequest::default()
         };
-        let answer = scene.clients.contacts.clone().list_contactable_inboxes(request).await?;
+        let answer = fixture.clients.contacts.clone().list_contactable_inboxes(request).await?;
         Ok::<_, Status>(answer.into_inner().contactable_inboxes)
     };
     let found = reach(person.contact).await.expect("listed");
@@ -229,6 +229,6 @@ async fn contactable_inboxes_list_every_inbox(backend: Backend) {
     let first = reach(nobody.id).await.expect("listed").remove(0).source_id;
     uuid::Uuid::parse_str(&first).expect("a random UUID");
     assert_ne!(first, reach(nobody.id).await.expect("listed").remove(0).source_id, "stored nowhere");
-    assert!(get(&scene, nobody.id).await.expect("it is there").contact_inboxes.is_empty());
+    assert!(get(&fixture, nobody.id).await.expect("it is there").contact_inboxes.is_empty());
     assert_refused(reach(999_999).await, Code::NotFound, "NOT_FOUND");
 }

@@ -31,13 +31,13 @@ async fn app(backend: Backend) -> TestApp {
 
 /// Posts the same body to a path of account 1 from all callers concurrently. Returns the statuses and bodies.
 async fn at_once(app: &TestApp, path: &str, body: impl Fn(usize) -> Json) -> Vec<(u16, Json)> {
-    let mut doors = vec![app.server.doors.http.clone()];
-    doors.extend(app.replicas.iter().map(|replica| replica.doors.http.clone()));
-    let doors: Vec<Http> = doors.iter().map(|door| Http::new(door, ADMINISTRATOR)).collect();
+    let mut endpoints = vec![app.server.listeners.http.clone()];
+    endpoints.extend(app.replicas.iter().map(|replica| replica.listeners.http.clone()));
+    let endpoints: Vec<Http> = endpoints.iter().map(|address| Http::new(address, ADMINISTRATOR)).collect();
     let start = Arc::new(tokio::sync::Barrier::new(CALLERS));
     let mut callers = tokio::task::JoinSet::new();
     for nth in 0..CALLERS {
-        let (http, path, body) = (doors[nth % doors.len()].clone(), path.to_owned(), body(nth));
+        let (http, path, body) = (endpoints[nth % endpoints.len()].clone(), path.to_owned(), body(nth));
         let start = Arc::clone(&start);
         callers.spawn(async move {
             start.wait().await;
@@ -93,8 +93,8 @@ async fn concurrent_creations_use_a_source_id_once(backend: Backend) {
 
 async fn concurrent_merges_merge_a_contact_once(backend: Backend) {
     let app = app(backend).await;
-    let scene = app.scene();
-    let (base, other) = (scene.person("Ana").await.contact, scene.person("Maria").await.contact);
+    let fixture = app.fixture();
+    let (base, other) = (fixture.person("Ana").await.contact, fixture.person("Maria").await.contact);
     let body = |_| json!({"base_contact_id": base, "mergee_contact_id": other});
     let answers = at_once(&app, "/actions/contact_merge", body).await;
     let (merged, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|(status, _)| *status == 200);

@@ -5,12 +5,12 @@ use prost_types::value::Kind;
 
 use crate::{
     contacts::{attributes, create, update},
-    support::{app::TestApp, database::Backend, on_both, scene::Scene},
+    support::{api_fixture::ApiFixture, app::TestApp, database::Backend, on_both},
 };
 
 on_both!(substring_finds_every_matching_contact, search_follows_updates_and_deletions);
 
-async fn person(scene: &Scene, name: &str, email: &str, identifier: &str, company: &str) -> Contact {
+async fn person(fixture: &ApiFixture, name: &str, email: &str, identifier: &str, company: &str) -> Contact {
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let request = CreateContactRequest {
         account_id: 1,
@@ -20,18 +20,18 @@ async fn person(scene: &Scene, name: &str, email: &str, identifier: &str, compan
         additional_attributes: given(company).map(|company| attributes(&[("company_name", Kind::StringValue(company))])),
         ..CreateContactRequest::default()
     };
-    create(scene, request).await.expect("made")
+    create(fixture, request).await.expect("made")
 }
 
 /// The names of matching contacts, in the order of creation.
-async fn found(scene: &Scene, query: &str) -> Vec<String> {
+async fn found(fixture: &ApiFixture, query: &str) -> Vec<String> {
     let request = SearchContactsRequest {
         account_id: 1,
         query: query.to_owned(),
         with_total_size: true,
         ..SearchContactsRequest::default()
     };
-    let answer = scene
+    let answer = fixture
         .clients
         .contacts
         .clone()
@@ -45,11 +45,11 @@ async fn found(scene: &Scene, query: &str) -> Vec<String> {
 
 async fn substring_finds_every_matching_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    person(&scene, "Ana Sousa", "ana@example.org", "", "").await;
-    person(&scene, "Éva Nagy", "", "Crm-7", "Acme \"Best\" Ltd").await;
-    person(&scene, "100% Pure\\Co", "pure@shop.example", "x*y?[z]", "").await;
-    person(&scene, "visitor ana", "", "", "").await;
+    let fixture = app.fixture();
+    person(&fixture, "Ana Sousa", "ana@example.org", "", "").await;
+    person(&fixture, "Éva Nagy", "", "Crm-7", "Acme \"Best\" Ltd").await;
+    person(&fixture, "100% Pure\\Co", "pure@shop.example", "x*y?[z]", "").await;
+    person(&fixture, "visitor ana", "", "", "").await;
     let cases: [(&str, &[&str]); 20] = [
         ("ana", &["Ana Sousa"]),
         ("NA SOU", &["Ana Sousa"]),
@@ -73,33 +73,35 @@ async fn substring_finds_every_matching_contact(backend: Backend) {
         ("' OR 1=1 --", &[]),
     ];
     for (query, names) in cases {
-        assert_eq!(found(&scene, query).await, names, "{query}");
+        assert_eq!(found(&fixture, query).await, names, "{query}");
     }
 }
 
 async fn search_follows_updates_and_deletions(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let ana = person(&scene, "Ana Sousa", "ana@example.org", "", "Acme").await;
+    let fixture = app.fixture();
+    let ana = person(&fixture, "Ana Sousa", "ana@example.org", "", "Acme").await;
     let renamed = Contact {
         id: ana.id,
         name: "Maria".to_owned(),
         ..Contact::default()
     };
-    update(&scene, renamed, &["name", "additional_attributes"]).await.expect("changed");
+    update(&fixture, renamed, &["name", "additional_attributes"])
+        .await
+        .expect("changed");
     for (query, names) in [
         ("sousa", vec![]),
         ("acme", vec![]),
         ("mari", vec!["Maria"]),
         ("ana@", vec!["Maria"]),
     ] {
-        assert_eq!(found(&scene, query).await, names, "{query}");
+        assert_eq!(found(&fixture, query).await, names, "{query}");
     }
     let request = DeleteContactRequest {
         account_id: 1,
         contact_id: ana.id,
         ..DeleteContactRequest::default()
     };
-    scene.clients.contacts.clone().delete_contact(request).await.expect("deleted");
-    assert!(found(&scene, "mari").await.is_empty());
+    fixture.clients.contacts.clone().delete_contact(request).await.expect("deleted");
+    assert!(found(&fixture, "mari").await.is_empty());
 }

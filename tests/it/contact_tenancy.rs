@@ -7,19 +7,19 @@ use parley_proto::{
 use tonic::Code;
 
 use crate::support::{
+    api_fixture::ApiFixture,
     app::TestApp,
     database::Backend,
     fault::assert_refused,
     office::{inbox, other_account, set_members, worker},
     on_both,
-    scene::Scene,
 };
 
 on_both!(other_accounts_are_unreachable, agents_see_only_their_inboxes);
 
 async fn other_accounts_are_unreachable(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let (ours, theirs) = (app.scene(), other_account(&app, "Other").await);
+    let (ours, theirs) = (app.fixture(), other_account(&app, "Other").await);
     let (mine, foreign) = (ours.person("Ana").await, theirs.person("Theirs").await);
     theirs.conversation(&foreign).await;
     let mut contacts = ours.clients.contacts.clone();
@@ -61,8 +61,8 @@ async fn other_accounts_are_unreachable(backend: Backend) {
 
 async fn agents_see_only_their_inboxes(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let administrator = app.scene();
-    let second = Scene::new(app.clients(), 1, inbox(&app.clients(), 1, "Second").await);
+    let administrator = app.fixture();
+    let second = ApiFixture::new(app.clients(), 1, inbox(&app.clients(), 1, "Second").await);
     let agent = worker(&app, 1, Role::Agent, "Ravi").await;
     set_members(&app.clients(), 1, second.inbox, &[agent.user]).await;
     administrator.talk().await;

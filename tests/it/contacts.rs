@@ -8,12 +8,12 @@ use prost_types::{FieldMask, Struct, Value, value::Kind};
 use tonic::{Code, Status};
 
 use crate::support::{
+    api_fixture::ApiFixture,
     app::TestApp,
     database::Backend,
     fault::{assert_bad_fields, assert_refused},
     on_both,
     reader::{event, log_info, whole_log},
-    scene::Scene,
     told::Told as _,
 };
 
@@ -49,18 +49,18 @@ pub fn attributes(entries: &[(&str, Kind)]) -> Struct {
     Struct { fields: fields.collect() }
 }
 
-pub async fn get(scene: &Scene, contact_id: i64) -> Result<Contact, Status> {
+pub async fn get(fixture: &ApiFixture, contact_id: i64) -> Result<Contact, Status> {
     let request = GetContactRequest { account_id: 1, contact_id };
-    let answer = scene.clients.contacts.clone().get_contact(request).await?;
+    let answer = fixture.clients.contacts.clone().get_contact(request).await?;
     Ok(answer.into_inner().contact.expect("always set"))
 }
 
-pub async fn create(scene: &Scene, request: CreateContactRequest) -> Result<Contact, Status> {
-    let answer = scene.clients.contacts.clone().create_contact(request).await?;
+pub async fn create(fixture: &ApiFixture, request: CreateContactRequest) -> Result<Contact, Status> {
+    let answer = fixture.clients.contacts.clone().create_contact(request).await?;
     Ok(answer.into_inner().contact.expect("always set"))
 }
 
-pub async fn update(scene: &Scene, contact: Contact, paths: &[&str]) -> Result<UpdateContactResponse, Status> {
+pub async fn update(fixture: &ApiFixture, contact: Contact, paths: &[&str]) -> Result<UpdateContactResponse, Status> {
     let request = UpdateContactRequest {
         account_id: 1,
         contact: Some(contact),
@@ -69,34 +69,34 @@ pub async fn update(scene: &Scene, contact: Contact, paths: &[&str]) -> Result<U
         }),
         ..UpdateContactRequest::default()
     };
-    Ok(scene.clients.contacts.clone().update_contact(request).await?.into_inner())
+    Ok(fixture.clients.contacts.clone().update_contact(request).await?.into_inner())
 }
 
 async fn contact_is_returned_as_created(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let made = create(&scene, ana()).await.expect("the contact is made");
+    let fixture = app.fixture();
+    let made = create(&fixture, ana()).await.expect("the contact is made");
     assert_eq!(made.email.as_deref(), Some("ana@example.org"), "stored in lower case");
     assert_eq!(made.name, "Ana Sousa");
     assert_eq!(made.contact_inboxes.len(), 1, "a session was asked for");
     uuid::Uuid::parse_str(&made.contact_inboxes[0].source_id).expect("a random UUID");
-    assert_eq!(get(&scene, made.id).await.expect("it is there"), made);
-    let log = whole_log(&scene.clients, 1).await;
+    assert_eq!(get(&fixture, made.id).await.expect("it is there"), made);
+    let log = whole_log(&fixture.clients, 1).await;
     let told = log
         .iter()
         .map(event)
         .find(|event| event.kind() == EventKind::ContactCreated)
         .expect("contact.created");
     assert_eq!((told.contact_id(), told.seq), (Some(made.id), made.version));
-    let fault = assert_refused(get(&scene, made.id + 1).await, Code::NotFound, "NOT_FOUND");
+    let fault = assert_refused(get(&fixture, made.id + 1).await, Code::NotFound, "NOT_FOUND");
     assert_eq!(fault.metadata["kind"], "contact");
     assert_eq!(fault.metadata["id"], (made.id + 1).to_string());
 }
 
 async fn duplicate_value_names_the_existing_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let made = create(&scene, ana()).await.expect("the contact is made");
+    let fixture = app.fixture();
+    let made = create(&fixture, ana()).await.expect("the contact is made");
     let cases = [
         (
             CreateContactRequest {
@@ -124,12 +124,12 @@ async fn duplicate_value_names_the_existing_contact(backend: Backend) {
         ),
     ];
     for (request, field) in cases {
-        let fault = assert_refused(create(&scene, request).await, Code::AlreadyExists, "ALREADY_TAKEN");
+        let fault = assert_refused(create(&fixture, request).await, Code::AlreadyExists, "ALREADY_TAKEN");
         assert_eq!(fault.fields.iter().collect::<Vec<_>>(), [field], "{fault:?}");
         assert_eq!(fault.metadata["existing_id"], made.id.to_string());
         assert_eq!(fault.resource, Some(format!("contact/{}", made.id)));
     }
-    let fault = assert_refused(create(&scene, ana()).await, Code::AlreadyExists, "ALREADY_TAKEN");
+    let fault = assert_refused(create(&fixture, ana()).await, Code::AlreadyExists, "ALREADY_TAKEN");
     assert_eq!(fault.fields.len(), 3, "every taken value is named at once: {fault:?}");
 
     let other = CreateContactRequest {
@@ -137,24 +137,24 @@ async fn duplicate_value_names_the_existing_contact(backend: Backend) {
         name: "Other".to_owned(),
         ..CreateContactRequest::default()
     };
-    let other = create(&scene, other).await.expect("the contact is made");
+    let other = create(&fixture, other).await.expect("the contact is made");
     let stolen = Contact {
         id: other.id,
         email: Some("ana@example.org".to_owned()),
         ..Contact::default()
     };
-    let result = update(&scene, stolen, &["email"]).await;
+    let result = update(&fixture, stolen, &["email"]).await;
     let fault = assert_refused(result, Code::AlreadyExists, "ALREADY_TAKEN");
     assert_eq!(fault.metadata["existing_id"], made.id.to_string());
 }
 
 async fn concurrent_creations_with_one_address_create_one_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let before = log_info(&scene.clients, 1).await.head_seq;
+    let fixture = app.fixture();
+    let before = log_info(&fixture.clients, 1).await.head_seq;
     let mut tasks = Vec::new();
     for index in 0..64 {
-        let scene = scene.clone();
+        let fixture = fixture.clone();
         tasks.push(tokio::spawn(async move {
             let request = CreateContactRequest {
                 account_id: 1,
@@ -162,7 +162,7 @@ async fn concurrent_creations_with_one_address_create_one_contact(backend: Backe
                 email: Some("one@example.org".to_owned()),
                 ..CreateContactRequest::default()
             };
-            create(&scene, request).await
+            create(&fixture, request).await
         }));
     }
     let (mut made, mut named) = (Vec::new(), Vec::new());
@@ -180,13 +180,13 @@ async fn concurrent_creations_with_one_address_create_one_contact(backend: Backe
         named.iter().all(|id| *id == made[0].to_string()),
         "the others are told which: {named:?}"
     );
-    assert_eq!(log_info(&scene.clients, 1).await.head_seq, before + 1, "one event");
+    assert_eq!(log_info(&fixture.clients, 1).await.head_seq, before + 1, "one event");
 }
 
 async fn every_invalid_field_is_reported_at_once(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let before = log_info(&scene.clients, 1).await.head_seq;
+    let fixture = app.fixture();
+    let before = log_info(&fixture.clients, 1).await.head_seq;
     let request = CreateContactRequest {
         account_id: 1,
         name: "n".repeat(256),
@@ -197,7 +197,7 @@ async fn every_invalid_field_is_reported_at_once(backend: Backend) {
         ..CreateContactRequest::default()
     };
     let fault = assert_bad_fields(
-        create(&scene, request).await,
+        create(&fixture, request).await,
         &[
             "name: TOO_LONG",
             "email: INVALID",
@@ -212,11 +212,11 @@ async fn every_invalid_field_is_reported_at_once(backend: Backend) {
         custom_attributes: Some(attributes(&[("big", Kind::NumberValue(f64::NAN))])),
         ..CreateContactRequest::default()
     };
-    let fault = assert_refused(create(&scene, request).await, Code::InvalidArgument, "INVALID_FIELD");
+    let fault = assert_refused(create(&fixture, request).await, Code::InvalidArgument, "INVALID_FIELD");
     assert!(fault.fields.iter().any(|field| field.ends_with(": NOT_EXACT")), "{fault:?}");
     assert_bad_fields(
         create(
-            &scene,
+            &fixture,
             CreateContactRequest {
                 request_id: "not a uuid".to_owned(),
                 ..ana()
@@ -225,13 +225,13 @@ async fn every_invalid_field_is_reported_at_once(backend: Backend) {
         .await,
         &["request_id: INVALID"],
     );
-    assert_eq!(log_info(&scene.clients, 1).await.head_seq, before, "nothing half-written");
+    assert_eq!(log_info(&fixture.clients, 1).await.head_seq, before, "nothing half-written");
 }
 
 async fn concurrent_calls_create_one_session(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let (ana, bruno) = (scene.person("Ana").await, scene.person("Bruno").await);
+    let fixture = app.fixture();
+    let (ana, bruno) = (fixture.person("Ana").await, fixture.person("Bruno").await);
     let request = CreateContactSessionRequest {
         account_id: 1,
         contact_id: ana.contact,
@@ -241,7 +241,7 @@ async fn concurrent_calls_create_one_session(backend: Backend) {
     };
     let mut tasks = Vec::new();
     for _ in 0..16 {
-        let (mut contacts, request) = (scene.clients.contacts.clone(), request.clone());
+        let (mut contacts, request) = (fixture.clients.contacts.clone(), request.clone());
         tasks.push(tokio::spawn(async move { contacts.create_contact_session(request).await }));
     }
     let mut ids = Vec::new();
@@ -256,7 +256,7 @@ async fn concurrent_calls_create_one_session(backend: Backend) {
         ..request
     };
     assert_refused(
-        scene.clients.contacts.clone().create_contact_session(theirs).await,
+        fixture.clients.contacts.clone().create_contact_session(theirs).await,
         Code::AlreadyExists,
         "ALREADY_TAKEN",
     );
@@ -265,7 +265,7 @@ async fn concurrent_calls_create_one_session(backend: Backend) {
         contact_id: ana.contact,
         ..ListContactSessionsRequest::default()
     };
-    let listed = scene
+    let listed = fixture
         .clients
         .contacts
         .clone()
@@ -279,16 +279,16 @@ async fn concurrent_calls_create_one_session(backend: Backend) {
 
 async fn search_finds_substrings(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let made = create(&scene, ana()).await.expect("the contact is made");
-    scene.person("Bruno").await;
+    let fixture = app.fixture();
+    let made = create(&fixture, ana()).await.expect("the contact is made");
+    fixture.person("Bruno").await;
     let search = async |query: &str| {
         let request = SearchContactsRequest {
             account_id: 1,
             query: query.to_owned(),
             ..SearchContactsRequest::default()
         };
-        scene.clients.contacts.clone().search_contacts(request).await
+        fixture.clients.contacts.clone().search_contacts(request).await
     };
     for query in ["SOUSA", "ana@exam", "91234", "crm-7"] {
         let found = search(query).await.expect("it is searched").into_inner().contacts;

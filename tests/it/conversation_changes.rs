@@ -8,12 +8,12 @@ use parley_proto::{
 use tonic::Code;
 
 use crate::support::{
+    api_fixture::ApiFixture,
     app::TestApp,
     database::Backend,
     fault::assert_refused,
     in_time, on_both,
     reader::{event, log_info, whole_log},
-    scene::Scene,
 };
 
 on_both!(
@@ -23,12 +23,12 @@ on_both!(
     typing_is_published_but_not_stored
 );
 
-async fn get(scene: &Scene, conversation_id: i64) -> Conversation {
+async fn get(fixture: &ApiFixture, conversation_id: i64) -> Conversation {
     let request = GetConversationRequest {
         account_id: 1,
         conversation_id,
     };
-    let answer = scene
+    let answer = fixture
         .clients
         .conversations
         .clone()
@@ -38,14 +38,14 @@ async fn get(scene: &Scene, conversation_id: i64) -> Conversation {
     answer.into_inner().conversation.expect("always set")
 }
 
-async fn resolve(scene: &Scene, conversation_id: i64) -> Conversation {
+async fn resolve(fixture: &ApiFixture, conversation_id: i64) -> Conversation {
     let request = UpdateConversationStatusRequest {
         account_id: 1,
         conversation_id,
         status: ConversationStatus::Resolved.into(),
         ..UpdateConversationStatusRequest::default()
     };
-    let answer = scene
+    let answer = fixture
         .clients
         .conversations
         .clone()
@@ -57,18 +57,18 @@ async fn resolve(scene: &Scene, conversation_id: i64) -> Conversation {
 
 async fn incoming_message_reopens_a_conversation(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    assert_eq!(resolve(&scene, conversation).await.status(), ConversationStatus::Resolved);
-    scene.say(conversation, "anything else?").await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    assert_eq!(resolve(&fixture, conversation).await.status(), ConversationStatus::Resolved);
+    fixture.say(conversation, "anything else?").await;
     assert_eq!(
-        get(&scene, conversation).await.status(),
+        get(&fixture, conversation).await.status(),
         ConversationStatus::Resolved,
         "an agent's word does not"
     );
-    scene.hear(conversation, "yes").await;
-    assert_eq!(get(&scene, conversation).await.status(), ConversationStatus::Open);
-    let log = whole_log(&scene.clients, 1).await;
+    fixture.hear(conversation, "yes").await;
+    assert_eq!(get(&fixture, conversation).await.status(), ConversationStatus::Open);
+    let log = whole_log(&fixture.clients, 1).await;
     let changes = log
         .iter()
         .map(event)
@@ -79,9 +79,9 @@ async fn incoming_message_reopens_a_conversation(backend: Backend) {
 
 async fn changes_leave_activity_messages(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation_id = scene.talk().await;
-    let mut conversations = scene.clients.conversations.clone();
+    let fixture = app.fixture();
+    let conversation_id = fixture.talk().await;
+    let mut conversations = fixture.clients.conversations.clone();
     let priority = UpdateConversationPriorityRequest {
         account_id: 1,
         conversation_id,
@@ -112,23 +112,23 @@ async fn changes_leave_activity_messages(backend: Backend) {
         .update_conversation_labels(labels.clone())
         .await
         .expect("the labels change");
-    let resolved = resolve(&scene, conversation_id).await;
+    let resolved = resolve(&fixture, conversation_id).await;
     assert_eq!(resolved.labels, ["billing", "vip"], "trimmed, each once");
     assert_eq!(
         (resolved.priority(), resolved.assignee.map(|agent| agent.id)),
         (ConversationPriority::Urgent, Some(1))
     );
 
-    let head = log_info(&scene.clients, 1).await.head_seq;
+    let head = log_info(&fixture.clients, 1).await.head_seq;
     conversations.update_conversation_priority(priority).await.expect("it stays");
     conversations
         .update_conversation_assignee(assignee.clone())
         .await
         .expect("it stays");
     conversations.update_conversation_labels(labels).await.expect("they stay");
-    resolve(&scene, conversation_id).await;
+    resolve(&fixture, conversation_id).await;
     assert_eq!(
-        log_info(&scene.clients, 1).await.head_seq,
+        log_info(&fixture.clients, 1).await.head_seq,
         head,
         "what stays leaves no event and no line"
     );
@@ -143,7 +143,7 @@ async fn changes_leave_activity_messages(backend: Backend) {
         "INVALID_FIELD",
     );
     assert!(fault.fields.contains("assignee_id: UNKNOWN"), "{fault:?}");
-    let log = whole_log(&scene.clients, 1).await;
+    let log = whole_log(&fixture.clients, 1).await;
     crate::support::chain::assert_whole_writes(&log);
     let lines = log
         .iter()
@@ -161,18 +161,18 @@ async fn changes_leave_activity_messages(backend: Backend) {
 
 async fn marking_as_seen_resets_the_unread_count(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation_id = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation_id = fixture.talk().await;
     for _ in 0..12 {
-        scene.hear(conversation_id, "hello?").await;
+        fixture.hear(conversation_id, "hello?").await;
     }
-    assert_eq!(get(&scene, conversation_id).await.unread_count, 12, "not capped here");
+    assert_eq!(get(&fixture, conversation_id).await.unread_count, 12, "not capped here");
     let request = MarkConversationSeenRequest {
         account_id: 1,
         conversation_id,
         ..MarkConversationSeenRequest::default()
     };
-    let seen = scene
+    let seen = fixture
         .clients
         .conversations
         .clone()
@@ -183,21 +183,21 @@ async fn marking_as_seen_resets_the_unread_count(backend: Backend) {
     let seen = seen.conversation.expect("always set");
     assert_eq!(seen.unread_count, 0);
     assert!(seen.agent_last_seen_at.is_some());
-    scene.hear(conversation_id, "one more").await;
-    assert_eq!(get(&scene, conversation_id).await.unread_count, 1);
+    fixture.hear(conversation_id, "one more").await;
+    assert_eq!(get(&fixture, conversation_id).await.unread_count, 1);
 }
 
 async fn typing_is_published_but_not_stored(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation_id = scene.talk().await;
-    let head = log_info(&scene.clients, 1).await;
+    let fixture = app.fixture();
+    let conversation_id = fixture.talk().await;
+    let head = log_info(&fixture.clients, 1).await;
     let request = SubscribeRequest {
         account_id: 1,
         ephemeral: true,
         ..SubscribeRequest::default()
     };
-    let mut stream = scene
+    let mut stream = fixture
         .clients
         .events
         .clone()
@@ -217,7 +217,7 @@ async fn typing_is_published_but_not_stored(backend: Backend) {
         typing: true,
         ..SetTypingRequest::default()
     };
-    let answer = scene
+    let answer = fixture
         .clients
         .conversations
         .clone()
@@ -239,5 +239,5 @@ async fn typing_is_published_but_not_stored(backend: Backend) {
             break;
         }
     }
-    assert_eq!(log_info(&scene.clients, 1).await.head_seq, head.head_seq);
+    assert_eq!(log_info(&fixture.clients, 1).await.head_seq, head.head_seq);
 }

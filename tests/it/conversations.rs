@@ -9,12 +9,12 @@ use prost_types::FieldMask;
 use tonic::{Code, Status};
 
 use crate::support::{
+    api_fixture::{ApiFixture, incoming},
     app::TestApp,
     database::Backend,
     fault::{assert_bad_fields, assert_refused},
     on_both,
     reader::log_info,
-    scene::{Scene, incoming},
 };
 
 on_both!(
@@ -26,17 +26,23 @@ on_both!(
     conversations_are_filtered_and_sorted
 );
 
-async fn create(scene: &Scene, request: CreateConversationRequest) -> Result<CreateConversationResponse, Status> {
+async fn create(fixture: &ApiFixture, request: CreateConversationRequest) -> Result<CreateConversationResponse, Status> {
     let request = CreateConversationRequest { account_id: 1, ..request };
-    Ok(scene.clients.conversations.clone().create_conversation(request).await?.into_inner())
+    Ok(fixture
+        .clients
+        .conversations
+        .clone()
+        .create_conversation(request)
+        .await?
+        .into_inner())
 }
 
-async fn get(scene: &Scene, conversation_id: i64) -> Conversation {
+async fn get(fixture: &ApiFixture, conversation_id: i64) -> Conversation {
     let request = GetConversationRequest {
         account_id: 1,
         conversation_id,
     };
-    let answer = scene
+    let answer = fixture
         .clients
         .conversations
         .clone()
@@ -46,9 +52,9 @@ async fn get(scene: &Scene, conversation_id: i64) -> Conversation {
     answer.into_inner().conversation.expect("always set")
 }
 
-async fn list(scene: &Scene, request: ListConversationsRequest) -> ListConversationsResponse {
+async fn list(fixture: &ApiFixture, request: ListConversationsRequest) -> ListConversationsResponse {
     let request = ListConversationsRequest { account_id: 1, ..request };
-    scene
+    fixture
         .clients
         .conversations
         .clone()
@@ -58,14 +64,14 @@ async fn list(scene: &Scene, request: ListConversationsRequest) -> ListConversat
         .into_inner()
 }
 
-async fn resolve(scene: &Scene, conversation_id: i64) -> Conversation {
+async fn resolve(fixture: &ApiFixture, conversation_id: i64) -> Conversation {
     let request = UpdateConversationStatusRequest {
         account_id: 1,
         conversation_id,
         status: ConversationStatus::Resolved.into(),
         ..UpdateConversationStatusRequest::default()
     };
-    let answer = scene
+    let answer = fixture
         .clients
         .conversations
         .clone()
@@ -77,12 +83,12 @@ async fn resolve(scene: &Scene, conversation_id: i64) -> Conversation {
 
 async fn conversation_numbers_are_dense_from_one(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let person = scene.person("Asha").await;
+    let fixture = app.fixture();
+    let person = fixture.person("Asha").await;
     let mut tasks = Vec::new();
     for _ in 0..32 {
-        let (scene, person) = (scene.clone(), person.clone());
-        tasks.push(tokio::spawn(async move { scene.conversation(&person).await.id }));
+        let (fixture, person) = (fixture.clone(), person.clone());
+        tasks.push(tokio::spawn(async move { fixture.conversation(&person).await.id }));
     }
     let mut numbers = Vec::new();
     for task in tasks {
@@ -90,26 +96,26 @@ async fn conversation_numbers_are_dense_from_one(backend: Backend) {
     }
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=32).collect::<Vec<i64>>());
-    let conversation = get(&scene, 7).await;
+    let conversation = get(&fixture, 7).await;
     assert_eq!(conversation.status(), ConversationStatus::Open);
     assert_eq!(conversation.contact.expect("always set").id, person.contact);
     let request = GetConversationRequest {
         account_id: 1,
         conversation_id: 33,
     };
-    let missing = scene.clients.conversations.clone().get_conversation(request).await;
+    let missing = fixture.clients.conversations.clone().get_conversation(request).await;
     assert_refused(missing, Code::NotFound, "NOT_FOUND");
 }
 
 async fn session_is_found_by_source_id_or_created(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let person = scene.person("Asha").await;
+    let fixture = app.fixture();
+    let person = fixture.person("Asha").await;
     let by_name = CreateConversationRequest {
         source_id: Some(person.source.clone()),
         ..CreateConversationRequest::default()
     };
-    let found = create(&scene, by_name)
+    let found = create(&fixture, by_name)
         .await
         .expect("found by its name")
         .conversation
@@ -121,7 +127,7 @@ async fn session_is_found_by_source_id_or_created(backend: Backend) {
         name: "Bruno".to_owned(),
         ..CreateContactRequest::default()
     };
-    let bruno = scene
+    let bruno = fixture
         .clients
         .contacts
         .clone()
@@ -136,27 +142,27 @@ async fn session_is_found_by_source_id_or_created(backend: Backend) {
         contact_id: Some(bruno.id),
         ..CreateConversationRequest::default()
     };
-    let made = create(&scene, by_contact)
+    let made = create(&fixture, by_contact)
         .await
         .expect("a session is made")
         .conversation
         .expect("always set");
     assert_eq!(made.contact_inbox.expect("always set").contact_id, bruno.id);
 
-    let nothing = create(&scene, CreateConversationRequest::default()).await;
+    let nothing = create(&fixture, CreateConversationRequest::default()).await;
     let fault = assert_refused(nothing, Code::InvalidArgument, "INVALID_FIELD");
     assert!(fault.fields.contains("source_id: REQUIRED"), "{fault:?}");
     let unknown = CreateConversationRequest {
         source_id: Some("nobody".to_owned()),
         ..CreateConversationRequest::default()
     };
-    assert_refused(create(&scene, unknown).await, Code::NotFound, "NOT_FOUND");
+    assert_refused(create(&fixture, unknown).await, Code::NotFound, "NOT_FOUND");
     let no_inbox = CreateConversationRequest {
         inbox_id: Some(99),
         contact_id: Some(bruno.id),
         ..CreateConversationRequest::default()
     };
-    assert_refused(create(&scene, no_inbox).await, Code::NotFound, "NOT_FOUND");
+    assert_refused(create(&fixture, no_inbox).await, Code::NotFound, "NOT_FOUND");
 }
 
 async fn locked_inbox_has_one_conversation_per_session(backend: Backend) {
@@ -180,12 +186,12 @@ async fn locked_inbox_has_one_conversation_per_session(backend: Backend) {
         .into_inner()
         .inbox
         .expect("always set");
-    let scene = Scene::new(app.clients(), 1, inbox.id);
-    let person = scene.person("Asha").await;
+    let fixture = ApiFixture::new(app.clients(), 1, inbox.id);
+    let person = fixture.person("Asha").await;
     let mut tasks = Vec::new();
     for _ in 0..16 {
-        let (scene, person) = (scene.clone(), person.clone());
-        tasks.push(tokio::spawn(async move { scene.conversation(&person).await.id }));
+        let (fixture, person) = (fixture.clone(), person.clone());
+        tasks.push(tokio::spawn(async move { fixture.conversation(&person).await.id }));
     }
     let mut numbers = Vec::new();
     for task in tasks {
@@ -197,17 +203,17 @@ async fn locked_inbox_has_one_conversation_per_session(backend: Backend) {
 
 async fn conversation_and_first_message_are_created_atomically(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let person = scene.person("Asha").await;
-    let before = log_info(&scene.clients, 1).await.head_seq;
+    let fixture = app.fixture();
+    let person = fixture.person("Asha").await;
+    let before = log_info(&fixture.clients, 1).await.head_seq;
     let request = |text: String| CreateConversationRequest {
         source_id: Some(person.source.clone()),
         message: Some(incoming(&text)),
         ..CreateConversationRequest::default()
     };
-    assert_bad_fields(create(&scene, request("x".repeat(150_001))).await, &["message.content: TOO_LONG"]);
-    assert_eq!(log_info(&scene.clients, 1).await.head_seq, before, "neither");
-    let made = create(&scene, request("hello".to_owned())).await.expect("both");
+    assert_bad_fields(create(&fixture, request("x".repeat(150_001))).await, &["message.content: TOO_LONG"]);
+    assert_eq!(log_info(&fixture.clients, 1).await.head_seq, before, "neither");
+    let made = create(&fixture, request("hello".to_owned())).await.expect("both");
     let conversation = made.conversation.expect("always set");
     assert_eq!(
         (conversation.id, conversation.message_count),
@@ -219,8 +225,8 @@ async fn conversation_and_first_message_are_created_atomically(backend: Backend)
 
 async fn conversation_of_a_blocked_contact_starts_resolved(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let person = scene.person("Asha").await;
+    let fixture = app.fixture();
+    let person = fixture.person("Asha").await;
     let request = UpdateContactRequest {
         account_id: 1,
         contact: Some(Contact {
@@ -233,18 +239,18 @@ async fn conversation_of_a_blocked_contact_starts_resolved(backend: Backend) {
         }),
         ..UpdateContactRequest::default()
     };
-    scene
+    fixture
         .clients
         .contacts
         .clone()
         .update_contact(request)
         .await
         .expect("the contact is blocked");
-    let conversation = scene.conversation(&person).await;
+    let conversation = fixture.conversation(&person).await;
     assert_eq!(conversation.status(), ConversationStatus::Resolved);
-    scene.hear(conversation.id, "let me in").await;
+    fixture.hear(conversation.id, "let me in").await;
     assert_eq!(
-        get(&scene, conversation.id).await.status(),
+        get(&fixture, conversation.id).await.status(),
         ConversationStatus::Resolved,
         "and reopens nothing"
     );
@@ -252,20 +258,20 @@ async fn conversation_of_a_blocked_contact_starts_resolved(backend: Backend) {
 
 async fn conversations_are_filtered_and_sorted(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let people = [scene.person("Asha").await, scene.person("Bruno").await];
+    let fixture = app.fixture();
+    let people = [fixture.person("Asha").await, fixture.person("Bruno").await];
     let mut numbers = Vec::new();
     for index in 0..6 {
-        let conversation = scene.conversation(&people[index % 2]).await.id;
-        scene
+        let conversation = fixture.conversation(&people[index % 2]).await.id;
+        fixture
             .hear(conversation, if index == 3 { "about the Invoice" } else { "hello" })
             .await;
         numbers.push(conversation);
     }
-    resolve(&scene, numbers[0]).await;
+    resolve(&fixture, numbers[0]).await;
     let ids = |answer: ListConversationsResponse| answer.conversations.into_iter().map(|one| one.id).collect::<Vec<_>>();
     let all = ids(list(
-        &scene,
+        &fixture,
         ListConversationsRequest {
             order_by: "created_at".to_owned(),
             ..ListConversationsRequest::default()
@@ -277,24 +283,24 @@ async fn conversations_are_filtered_and_sorted(backend: Backend) {
         statuses: vec![ConversationStatus::Resolved.into()],
         ..ListConversationsRequest::default()
     };
-    assert_eq!(ids(list(&scene, resolved).await), [numbers[0]]);
+    assert_eq!(ids(list(&fixture, resolved).await), [numbers[0]]);
     let asha = ListConversationsRequest {
         contact_id: Some(people[0].contact),
         order_by: "-created_at".to_owned(),
         ..ListConversationsRequest::default()
     };
-    assert_eq!(ids(list(&scene, asha).await), [numbers[4], numbers[2], numbers[0]]);
+    assert_eq!(ids(list(&fixture, asha).await), [numbers[4], numbers[2], numbers[0]]);
     let text = ListConversationsRequest {
         text: "invoice".to_owned(),
         ..ListConversationsRequest::default()
     };
-    assert_eq!(ids(list(&scene, text).await), [numbers[3]], "letter case does not count");
+    assert_eq!(ids(list(&fixture, text).await), [numbers[3]], "letter case does not count");
     let session = ListConversationsRequest {
         source_id: people[1].source.clone(),
         with_counts: true,
         ..ListConversationsRequest::default()
     };
-    let answer = list(&scene, session).await;
+    let answer = list(&fixture, session).await;
     assert_eq!(answer.counts.expect("asked for").all, 3);
     let bad = ListConversationsRequest {
         account_id: 1,
@@ -304,7 +310,7 @@ async fn conversations_are_filtered_and_sorted(backend: Backend) {
         ..ListConversationsRequest::default()
     };
     let fault = assert_refused(
-        scene.clients.conversations.clone().list_conversations(bad).await,
+        fixture.clients.conversations.clone().list_conversations(bad).await,
         Code::InvalidArgument,
         "INVALID_FIELD",
     );

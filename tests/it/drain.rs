@@ -22,12 +22,12 @@ use tonic_reflection::pb::v1::{
 use tonic_types::StatusExt as _;
 
 use crate::support::{
+    api_fixture::outgoing,
     app::{ADMINISTRATOR, Builder, TestApp},
     authority::Authority,
     database::Backend,
     in_time,
     reader::{Reader, everything},
-    scene::outgoing,
 };
 
 /// The log line about connections that had to be cut.
@@ -92,11 +92,11 @@ fn beginnings() -> Vec<Vec<u8>> {
 /// Opens one connection of every kind to every listener, drains, and expects a successful exit without cut connections.
 async fn drains(app: Builder, way: Way) {
     let mut app = app.env("PARLEY_SHUTDOWN_GRACE_SECONDS", "40").start().await;
-    let doors = [&app.server.doors.grpc, &app.server.doors.http, &app.server.doors.admin];
+    let listeners = [&app.server.listeners.grpc, &app.server.listeners.http, &app.server.listeners.admin];
     let mut open = Vec::new();
-    for door in doors {
+    for address in listeners {
         for beginning in beginnings() {
-            let mut connection = way.to(door).await;
+            let mut connection = way.to(address).await;
             connection.write_all(&beginning).await.expect("the other end is there");
             connection.flush().await.expect("it goes out");
             open.push((connection, beginning));
@@ -151,9 +151,9 @@ async fn server_streams_end_with_a_status_on_drain() {
         .env("PARLEY_SHUTDOWN_GRACE_SECONDS", "40")
         .start()
         .await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    let service = scene.clients.service.clone();
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
+    let service = fixture.clients.service.clone();
     let mut watch = HealthClient::new(service.clone())
         .watch(HealthCheckRequest::default())
         .await
@@ -198,7 +198,7 @@ async fn server_streams_end_with_a_status_on_drain() {
         .into_inner();
     let answered = sent.message().await.expect("open").expect("an answer");
     assert!(answered.results[0].error.is_none(), "{answered:?}");
-    let mut events = Reader::open(&scene.clients, everything(1, Start::Latest(()))).await;
+    let mut events = Reader::open(&fixture.clients, everything(1, Start::Latest(()))).await;
 
     app.server.terminate();
     let mut last = ServingStatus::Serving;
@@ -235,7 +235,7 @@ async fn connections_are_cut_and_counted_after_the_grace_period() {
         .env("PARLEY_SHUTDOWN_GRACE_SECONDS", "3")
         .start()
         .await;
-    let mut slow = TcpStream::connect(&app.server.doors.http).await.expect("the system accepts it");
+    let mut slow = TcpStream::connect(&app.server.listeners.http).await.expect("the system accepts it");
     slow.write_all(post("/api/v1/accounts/1/contacts").as_bytes())
         .await
         .expect("the other end is there");
@@ -266,7 +266,7 @@ async fn incomplete_request_delays_a_drain_only_without_protection() {
             .env("PARLEY_FAULT_SWITCH", switch)
             .start()
             .await;
-        let mut half = TcpStream::connect(&app.server.doors.http).await.expect("the system accepts it");
+        let mut half = TcpStream::connect(&app.server.listeners.http).await.expect("the system accepts it");
         half.write_all(b"GET / HTTP/1.1\r\n").await.expect("the other end is there");
         // A response on another connection shows that the server has read the incomplete request.
         assert_eq!(app.http().send("GET", "/api/v1/profile", None).await.status, 200);

@@ -54,7 +54,7 @@ struct Narrow {
 
 impl Narrow {
     async fn open(app: &TestApp, path: &str, window: u32) -> Self {
-        let address = &app.server.doors.http;
+        let address = &app.server.listeners.http;
         let socket = TcpStream::connect(address).await.expect("the listener is there");
         let mut builder = h2::client::Builder::new();
         let (mut requests, connection) = in_time("a handshake", builder.initial_window_size(window).handshake::<_, Bytes>(socket))
@@ -119,7 +119,7 @@ async fn last_chunk_of_a_response_waits_for_a_slow_client() {
 
 /// The counters of completed requests, as text.
 async fn answered(app: &TestApp) -> String {
-    let url = format!("http://{}/metrics", app.server.doors.admin);
+    let url = format!("http://{}/metrics", app.server.listeners.admin);
     let answer = crate::support::http::client().get(url).send().await.expect("metrics");
     let text = answer.text().await.expect("they arrive");
     let counts = text.lines().filter(|line| line.contains("duration_seconds_count"));
@@ -130,7 +130,7 @@ async fn answered(app: &TestApp) -> String {
 async fn fill(app: &TestApp, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("small");
-    let address: std::net::SocketAddr = app.server.doors.http.parse().expect("an address");
+    let address: std::net::SocketAddr = app.server.listeners.http.parse().expect("an address");
     let mut stream = socket.connect(address).await.expect("the listener is there");
     let request = format!("GET {path} HTTP/1.1\r\nhost: parley.test\r\napi_access_token: {ADMINISTRATOR}\r\n\r\n");
     // The responses exceed what the socket buffers hold; the requests do not.
@@ -233,9 +233,9 @@ async fn slow_downloads_end_with_a_status_on_drain() {
         .await;
     let content: Vec<u8> = (0..6_000_000_u32).map(|number| number.to_le_bytes()[0]).collect();
     let file = upload(&app.clients(), "a file.bin", &content).await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    let sent = scene.send(talk, with_uploads(&[&file.upload_id])).await.expect("a message");
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
+    let sent = fixture.send(talk, with_uploads(&[&file.upload_id])).await.expect("a message");
     let link = sent.message.expect("always set").attachments[0].data_url.clone();
     let mut downloads = Vec::new();
     for _ in 0..2 {

@@ -21,9 +21,9 @@ fn sides(event: &Event, field: &str) -> [Option<Kind>; 2] {
 
 async fn ids_and_times_in_changes_keep_their_types(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let (base, gone) = (scene.person("Base").await, scene.person("Other").await);
-    let talk = scene.conversation(&gone).await.id;
+    let fixture = app.fixture();
+    let (base, gone) = (fixture.person("Base").await, fixture.person("Other").await);
+    let talk = fixture.conversation(&gone).await.id;
     let until = json!({"status": "snoozed", "snoozed_until": 1_931_000_100});
     app.http().post(&format!("/conversations/{talk}/toggle_status"), &until).await;
     app.http()
@@ -35,7 +35,7 @@ async fn ids_and_times_in_changes_keep_their_types(backend: Backend) {
         mergee_contact_id: gone.contact,
         ..MergeContactsRequest::default()
     };
-    scene.clients.contacts.clone().merge_contacts(request).await.expect("merged");
+    fixture.clients.contacts.clone().merge_contacts(request).await.expect("merged");
     let log = whole_log(&app.clients(), 1).await;
     let last = |kind: EventKind| log.iter().map(event).rfind(|event| event.kind() == kind).expect("it is there");
     assert_eq!(

@@ -8,13 +8,13 @@ use prost_types::{Struct, Value, value::Kind};
 use tonic::{Code, Status};
 
 use crate::support::{
+    api_fixture::{ApiFixture, Person, incoming},
     app::TestApp,
     database::Backend,
     fault::{assert_refused, fault},
     office::{set_members, worker},
     on_both,
     reader::log_info,
-    scene::{Person, Scene, incoming},
 };
 
 on_both!(
@@ -25,20 +25,20 @@ on_both!(
 );
 
 /// Creates a conversation of a session with a first message.
-async fn begin(scene: &Scene, person: &Person, message: MessageDraft) -> Result<pb::CreateConversationResponse, Status> {
+async fn begin(fixture: &ApiFixture, person: &Person, message: MessageDraft) -> Result<pb::CreateConversationResponse, Status> {
     let request = CreateConversationRequest {
         account_id: 1,
-        inbox_id: Some(scene.inbox),
+        inbox_id: Some(fixture.inbox),
         contact_id: Some(person.contact),
         source_id: Some(person.source.clone()),
         message: Some(message),
         ..CreateConversationRequest::default()
     };
-    let made = scene.clients.conversations.clone().create_conversation(request).await?;
+    let made = fixture.clients.conversations.clone().create_conversation(request).await?;
     Ok(made.into_inner())
 }
 
-async fn locked(app: &TestApp, assigns: bool) -> Scene {
+async fn locked(app: &TestApp, assigns: bool) -> ApiFixture {
     let request = CreateInboxRequest {
         account_id: 1,
         inbox: Some(Inbox {
@@ -51,32 +51,32 @@ async fn locked(app: &TestApp, assigns: bool) -> Scene {
         ..CreateInboxRequest::default()
     };
     let made = app.clients().inboxes.create_inbox(request).await.expect("made").into_inner();
-    Scene::new(app.clients(), 1, made.inbox.expect("always set").id)
+    ApiFixture::new(app.clients(), 1, made.inbox.expect("always set").id)
 }
 
 async fn first_message_respects_a_unique_source_id(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let person = scene.person("Asha").await;
+    let fixture = app.fixture();
+    let person = fixture.person("Asha").await;
     let unique = MessageDraft {
         source_id: Some("mail-7".to_owned()),
         unique_source_id: true,
         ..incoming("once")
     };
-    let made = begin(&scene, &person, unique.clone()).await.expect("the first");
-    let head = log_info(&scene.clients, 1).await.head_seq;
-    let refused = begin(&scene, &person, unique).await;
+    let made = begin(&fixture, &person, unique.clone()).await.expect("the first");
+    let head = log_info(&fixture.clients, 1).await.head_seq;
+    let refused = begin(&fixture, &person, unique).await;
     let told = assert_refused(refused, Code::AlreadyExists, "ALREADY_TAKEN");
     assert!(told.fields.contains("message.source_id: TAKEN"), "{told:?}");
     assert_eq!(told.metadata["existing_id"], made.message.expect("a message").id.to_string());
-    assert_eq!(log_info(&scene.clients, 1).await.head_seq, head, "nothing of it was stored");
+    assert_eq!(log_info(&fixture.clients, 1).await.head_seq, head, "nothing of it was stored");
 }
 
 async fn first_message_cannot_reply_to_another_conversation(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let elsewhere = scene.talk().await;
-    let foreign = scene.hear(elsewhere, "not yours").await.id;
+    let fixture = app.fixture();
+    let elsewhere = fixture.talk().await;
+    let foreign = fixture.hear(elsewhere, "not yours").await.id;
     let number = Value {
         kind: Some(Kind::NumberValue(f64::from(i32::try_from(foreign).expect("small")))),
     };
@@ -86,8 +86,8 @@ async fn first_message_cannot_reply_to_another_conversation(backend: Backend) {
         }),
         ..incoming("a reply")
     };
-    let person = scene.person("Bruno").await;
-    let made = begin(&scene, &person, reply).await.expect("made").message.expect("a message");
+    let person = fixture.person("Bruno").await;
+    let made = begin(&fixture, &person, reply).await.expect("made").message.expect("a message");
     let attributes = made.content_attributes.expect("some").fields;
     for key in ["in_reply_to", "in_reply_to_external_id"] {
         assert_eq!(attributes[key].kind, Some(Kind::NullValue(0)), "{key}");
@@ -99,12 +99,14 @@ async fn first_message_counts_against_the_conversation_limit(backend: Backend) {
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "3")
         .start()
         .await;
-    let scene = locked(&app, false).await;
-    let person = scene.person("Asha").await;
+    let fixture = locked(&app, false).await;
+    let person = fixture.person("Asha").await;
     for index in 0..3 {
-        begin(&scene, &person, incoming(&format!("message {index}"))).await.expect("taken");
+        begin(&fixture, &person, incoming(&format!("message {index}")))
+            .await
+            .expect("taken");
     }
-    let refused = begin(&scene, &person, incoming("one too many")).await.expect_err("a flood");
+    let refused = begin(&fixture, &person, incoming("one too many")).await.expect_err("a flood");
     assert_eq!(
         (refused.code(), fault(&refused).reason.as_str()),
         (Code::ResourceExhausted, "RATE_LIMITED")
@@ -113,11 +115,11 @@ async fn first_message_counts_against_the_conversation_limit(backend: Backend) {
 
 async fn first_message_that_reopens_a_conversation_assigns_an_agent(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let scene = locked(&app, true).await;
+    let fixture = locked(&app, true).await;
     let agent = worker(&app, 1, Role::Agent, "Ravi").await;
-    set_members(&app.clients(), 1, scene.inbox, &[agent.user]).await;
-    let person = scene.person("Asha").await;
-    let conversation = scene.conversation(&person).await;
+    set_members(&app.clients(), 1, fixture.inbox, &[agent.user]).await;
+    let person = fixture.person("Asha").await;
+    let conversation = fixture.conversation(&person).await;
     assert_eq!(conversation.assignee, None, "nobody is there");
     let resolved = UpdateConversationStatusRequest {
         account_id: 1,
@@ -125,7 +127,7 @@ async fn first_message_that_reopens_a_conversation_assigns_an_agent(backend: Bac
         status: ConversationStatus::Resolved.into(),
         ..UpdateConversationStatusRequest::default()
     };
-    scene
+    fixture
         .clients
         .conversations
         .clone()
@@ -140,7 +142,7 @@ async fn first_message_that_reopens_a_conversation_assigns_an_agent(backend: Bac
         .report_presence(here)
         .await
         .expect("presence is noted");
-    let opened = begin(&scene, &person, incoming("again")).await.expect("made");
+    let opened = begin(&fixture, &person, incoming("again")).await.expect("made");
     let opened = opened.conversation.expect("always set");
     assert_eq!(
         (opened.id, opened.status(), opened.assignee.map(|assignee| assignee.id)),

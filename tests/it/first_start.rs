@@ -365,12 +365,12 @@ async fn database_commands_create_no_database() {
 #[tokio::test]
 async fn doctor_identifies_the_program_on_a_port() {
     let app = TestApp::start(Backend::Sqlite).await;
-    let doors = &app.server.doors;
+    let listeners = &app.server.listeners;
     let settings = [
         ("PARLEY_DATABASE_URL", app.database.url()),
-        ("PARLEY_GRPC_ADDR", doors.grpc.clone()),
-        ("PARLEY_HTTP_ADDR", doors.http.clone()),
-        ("PARLEY_ADMIN_ADDR", doors.admin.clone()),
+        ("PARLEY_GRPC_ADDR", listeners.grpc.clone()),
+        ("PARLEY_HTTP_ADDR", listeners.http.clone()),
+        ("PARLEY_ADMIN_ADDR", listeners.admin.clone()),
     ];
     let home = tempfile::tempdir().expect("a folder");
     let well = run(home.path(), &["doctor"], &settings).await;
@@ -382,7 +382,7 @@ async fn doctor_identifies_the_program_on_a_port() {
         well.output
     );
     // The port of a different listener is an error.
-    let mixed = [settings[0].clone(), ("PARLEY_HTTP_ADDR", doors.admin.clone())];
+    let mixed = [settings[0].clone(), ("PARLEY_HTTP_ADDR", listeners.admin.clone())];
     let ill = run(home.path(), &["doctor"], &mixed).await;
     assert_eq!(ill.code, Some(1), "{}", ill.output);
     assert!(ill.output.contains("FAIL  http"), "{}", ill.output);

@@ -12,12 +12,12 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use crate::support::{
+    api_fixture::outgoing,
     app::TestApp,
     cluster::{Cluster, Durability},
     database::{Backend, Database, execute},
     in_time,
     reader::whole_log,
-    scene::outgoing,
     server::{program, run_to_end},
 };
 
@@ -82,8 +82,8 @@ async fn full_disk_refuses_writes_and_loses_nothing_on_postgres() {
         .database(Database::at(url.clone()))
         .start()
         .await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     // Random text, which cannot be compressed.
     let text = || {
         rand::rng()
@@ -94,7 +94,7 @@ async fn full_disk_refuses_writes_and_loses_nothing_on_postgres() {
     };
     let mut stored = 0;
     let refused = loop {
-        match scene.send(conversation, outgoing(&text())).await {
+        match fixture.send(conversation, outgoing(&text())).await {
             Ok(_) => stored += 1,
             Err(status) => break status,
         }
@@ -106,12 +106,12 @@ async fn full_disk_refuses_writes_and_loses_nothing_on_postgres() {
         account_id: 1,
         conversation_id: conversation,
     };
-    let read = scene.clients.conversations.clone().get_conversation(request).await;
+    let read = fixture.clients.conversations.clone().get_conversation(request).await;
     read.expect("what is there can be read");
 
     small.grow(128);
     in_time("room", async {
-        while scene.send(conversation, outgoing("there is room again")).await.is_err() {}
+        while fixture.send(conversation, outgoing("there is room again")).await.is_err() {}
     })
     .await;
     let count = "SELECT CAST(count(*) AS bigint) FROM messages WHERE message_type = 1";

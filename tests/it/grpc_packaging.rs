@@ -85,7 +85,7 @@ async fn is_reflected(client: &mut ServerReflectionClient<Channel>, symbol: &str
 #[tokio::test]
 async fn error_detail_types_are_in_the_contract_and_reflected() {
     let app = TestApp::start(Backend::Sqlite).await;
-    let channel = Channel::from_shared(format!("http://{}", app.server.doors.grpc))
+    let channel = Channel::from_shared(format!("http://{}", app.server.listeners.grpc))
         .expect("an address")
         .connect()
         .await
@@ -128,7 +128,7 @@ async fn compressed_requests_are_limited_by_message_size() {
     let bomb = contacts.create_contact(named(&"a".repeat(10_000_000))).await;
     let refused = bomb.expect_err("it is larger than a message may be");
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
-    app.scene().talk().await;
+    app.fixture().talk().await;
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn web(app: &TestApp, message: &CreateContactRequest) -> (BytesMut, String
     body.put_slice(&compressed);
     let path = "parley.v1.ContactsService/CreateContact";
     let answer = reqwest::Client::new()
-        .post(format!("http://{}/{path}", app.server.doors.grpc))
+        .post(format!("http://{}/{path}", app.server.listeners.grpc))
         .header("content-type", "application/grpc-web+proto")
         .header("grpc-encoding", "gzip")
         .header("api_access_token", ADMINISTRATOR)

@@ -40,7 +40,7 @@ impl Web {
         body.extend(u32::try_from(asked.len()).expect("small").to_be_bytes());
         body.extend(asked);
         let request = client()
-            .post(format!("http://{}{SUBSCRIBE}", app.server.doors.grpc))
+            .post(format!("http://{}{SUBSCRIBE}", app.server.listeners.grpc))
             .header("content-type", "application/grpc-web+proto")
             .header("origin", ORIGIN)
             .header("api_access_token", ADMINISTRATOR)
@@ -94,11 +94,11 @@ impl Web {
 
 async fn page_subscribes_and_resumes(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "hello").await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "hello").await;
     let mut web = Web::subscribe(&app, Start::Earliest(())).await;
-    let head = crate::support::reader::log_info(&scene.clients, 1).await.head_seq;
+    let head = crate::support::reader::log_info(&fixture.clients, 1).await.head_seq;
     let (seqs, cursor) = web.until(head).await;
     assert_eq!(seqs, (1..=head).collect::<Vec<_>>());
     app.server.terminate();
@@ -119,7 +119,7 @@ async fn page_subscribes_and_resumes(backend: Backend) {
     assert!(app.server.wait().await.success());
     app.start_again().await;
     let mut web = Web::subscribe(&app, Start::After(cursor)).await;
-    app.scene().hear(conversation, "again").await;
+    app.fixture().hear(conversation, "again").await;
     let (seqs, _) = web.until(head + 1).await;
     assert_eq!(seqs, [head + 1], "with the very next event");
 }
@@ -127,7 +127,7 @@ async fn page_subscribes_and_resumes(backend: Backend) {
 async fn preflight_from_another_origin_is_allowed(backend: Backend) {
     let app = TestApp::start(backend).await;
     let asked = client()
-        .request(Method::OPTIONS, format!("http://{}{SUBSCRIBE}", app.server.doors.grpc))
+        .request(Method::OPTIONS, format!("http://{}{SUBSCRIBE}", app.server.listeners.grpc))
         .header("origin", ORIGIN)
         .header("access-control-request-method", "POST")
         .header("access-control-request-headers", "authorization,content-type,x-grpc-web");

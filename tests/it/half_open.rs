@@ -8,7 +8,7 @@ use prost_types::{FieldMask, Timestamp};
 use sqlx::{Connection as _, PgConnection};
 use tonic::{Code, Status};
 
-use crate::support::{database::Database, in_time, link::behind_a_proxy, scene::outgoing};
+use crate::support::{api_fixture::outgoing, database::Database, in_time, link::behind_a_proxy};
 
 /// Retries until success. Every error before that must ask for a retry.
 async fn until_done<T, F: Future<Output = Result<T, Status>>>(what: &str, ask: impl Fn() -> F) {
@@ -27,9 +27,9 @@ async fn until_done<T, F: Future<Output = Result<T, Status>>>(what: &str, ask: i
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_abandon_dead_connections_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_WRITE_TIMEOUT_SECONDS", "2")]).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    let contact = scene.person("Asha").await.contact;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    let contact = fixture.person("Asha").await.contact;
     let rename = || async {
         let request = UpdateContactRequest {
             account_id: 1,
@@ -43,19 +43,19 @@ async fn writers_abandon_dead_connections_on_postgres() {
             }),
             ..UpdateContactRequest::default()
         };
-        scene.clients.contacts.clone().update_contact(request).await
+        fixture.clients.contacts.clone().update_contact(request).await
     };
     for round in 0..2 {
         // All connections were used a moment ago, so none is tested before its next use.
-        scene.say(conversation, "before").await;
+        fixture.say(conversation, "before").await;
         rename().await.expect("changed");
         proxy.strand();
         if round == 0 {
-            until_done("a message", || scene.send(conversation, outgoing("after"))).await;
+            until_done("a message", || fixture.send(conversation, outgoing("after"))).await;
             until_done("a change", rename).await;
         } else {
             until_done("a change", rename).await;
-            until_done("a message", || scene.send(conversation, outgoing("after"))).await;
+            until_done("a message", || fixture.send(conversation, outgoing("after"))).await;
         }
     }
 }
@@ -64,16 +64,16 @@ async fn writers_abandon_dead_connections_on_postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn background_jobs_abandon_dead_connections_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_WRITE_TIMEOUT_SECONDS", "5")]).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let soon = std::time::SystemTime::now() + Duration::from_secs(1);
     let request = UpdateConversationStatusRequest {
         account_id: 1,
-        conversation_id: scene.talk().await,
+        conversation_id: fixture.talk().await,
         status: ConversationStatus::Snoozed.into(),
         snoozed_until: Some(Timestamp::from(soon)),
         ..UpdateConversationStatusRequest::default()
     };
-    let mut conversations = scene.clients.conversations.clone();
+    let mut conversations = fixture.clients.conversations.clone();
     conversations.update_conversation_status(request).await.expect("it is snoozed");
     let url = app.database.url();
     let mut keeper = PgConnection::connect(&url).await.expect("the database is there");

@@ -5,12 +5,12 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::support::{
+    api_fixture::incoming,
     app::TestApp,
     database::Backend,
     fault::{assert_bad_fields, assert_refused},
     in_time, on_both,
     reader::log_info,
-    scene::incoming,
 };
 
 on_both!(
@@ -24,10 +24,10 @@ on_both!(
 
 async fn repeated_call_returns_the_first_response(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    let request = scene.request(conversation, incoming("hello"));
-    let first = scene
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    let request = fixture.request(conversation, incoming("hello"));
+    let first = fixture
         .clients
         .messages
         .clone()
@@ -35,9 +35,9 @@ async fn repeated_call_returns_the_first_response(backend: Backend) {
         .await
         .expect("it is taken")
         .into_inner();
-    scene.hear(conversation, "something else").await;
-    let head = log_info(&scene.clients, 1).await.head_seq;
-    let again = scene
+    fixture.hear(conversation, "something else").await;
+    let head = log_info(&fixture.clients, 1).await.head_seq;
+    let again = fixture
         .clients
         .messages
         .clone()
@@ -60,10 +60,10 @@ async fn repeated_call_returns_the_first_response(backend: Backend) {
 
 async fn different_request_with_the_same_id_is_refused(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    let request = scene.request(conversation, incoming("hello"));
-    scene
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    let request = fixture.request(conversation, incoming("hello"));
+    fixture
         .clients
         .messages
         .clone()
@@ -73,7 +73,7 @@ async fn different_request_with_the_same_id_is_refused(backend: Backend) {
     let mut other = request.clone();
     other.message = Some(incoming("good bye"));
     let fault = assert_refused(
-        scene.clients.messages.clone().create_message(other).await,
+        fixture.clients.messages.clone().create_message(other).await,
         Code::AlreadyExists,
         "IDEMPOTENCY_KEY_REUSED",
     );
@@ -83,16 +83,16 @@ async fn different_request_with_the_same_id_is_refused(backend: Backend) {
         request_id: request.request_id,
         ..CreateContactRequest::default()
     };
-    let result = scene.clients.contacts.clone().create_contact(contact).await;
+    let result = fixture.clients.contacts.clone().create_contact(contact).await;
     assert_refused(result, Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
 }
 
 async fn concurrent_calls_with_one_id_create_one_message(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    let head = log_info(&scene.clients, 1).await.head_seq;
-    let request = scene.request(conversation, incoming("once"));
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    let head = log_info(&fixture.clients, 1).await.head_seq;
+    let request = fixture.request(conversation, incoming("once"));
     let mut tasks = Vec::new();
     for _ in 0..32 {
         let (clients, request) = (app.clients(), request.clone());
@@ -106,18 +106,18 @@ async fn concurrent_calls_with_one_id_create_one_message(backend: Backend) {
     assert_eq!(answers.len(), 1, "32 calls, one answer");
     let message = answers[0].message.as_ref().expect("always set");
     assert_eq!(message.number, 1);
-    let after = scene.hear(conversation, "next").await;
+    let after = fixture.hear(conversation, "next").await;
     assert_eq!(after.number, 2, "one message was made from {head}");
 }
 
 async fn refused_call_can_be_retried(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let request = scene.request(1, incoming("too early"));
-    let refused = scene.clients.messages.clone().create_message(request.clone()).await;
+    let fixture = app.fixture();
+    let request = fixture.request(1, incoming("too early"));
+    let refused = fixture.clients.messages.clone().create_message(request.clone()).await;
     assert_refused(refused, Code::NotFound, "NOT_FOUND");
-    assert_eq!(scene.talk().await, 1);
-    scene
+    assert_eq!(fixture.talk().await, 1);
+    fixture
         .clients
         .messages
         .clone()
@@ -128,9 +128,9 @@ async fn refused_call_can_be_retried(backend: Backend) {
 
 async fn repeated_stream_messages_return_the_stored_result(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    let request = scene.request(conversation, incoming("hello"));
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    let request = fixture.request(conversation, incoming("hello"));
     let request = SendMessagesRequest {
         account_id: request.account_id,
         request_id: request.request_id,
@@ -140,7 +140,7 @@ async fn repeated_stream_messages_return_the_stored_result(backend: Backend) {
     let mut results = Vec::new();
     for _ in 0..2 {
         let twice = tokio_stream::iter([request.clone(), request.clone()]);
-        let answer = scene.clients.messages.clone().send_messages(twice).await;
+        let answer = fixture.clients.messages.clone().send_messages(twice).await;
         let mut stream = answer.expect("the stream opens").into_inner();
         while let Some(response) = in_time("an answer", stream.message()).await.expect("the stream goes on") {
             results.extend(response.results);
@@ -154,19 +154,19 @@ async fn repeated_stream_messages_return_the_stored_result(backend: Backend) {
             (results[0].message_id, 1, &results[0].cursor)
         );
     }
-    assert_eq!(scene.hear(conversation, "next").await.number, 2, "one message was made");
+    assert_eq!(fixture.hear(conversation, "next").await.number, 2, "one message was made");
 }
 
 async fn request_id_must_be_a_uuid(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    let mut request = scene.request(conversation, incoming("hello"));
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    let mut request = fixture.request(conversation, incoming("hello"));
     "not a uuid".clone_into(&mut request.request_id);
-    let result = scene.clients.messages.clone().create_message(request.clone()).await;
+    let result = fixture.clients.messages.clone().create_message(request.clone()).await;
     assert_bad_fields(result, &["request_id: INVALID"]);
     request.request_id = Uuid::new_v4().to_string().to_uppercase();
-    let first = scene
+    let first = fixture
         .clients
         .messages
         .clone()
@@ -175,7 +175,7 @@ async fn request_id_must_be_a_uuid(backend: Backend) {
         .expect("it is taken")
         .into_inner();
     request.request_id = request.request_id.to_lowercase();
-    let again = scene
+    let again = fixture
         .clients
         .messages
         .clone()

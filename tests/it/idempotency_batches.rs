@@ -9,12 +9,12 @@ use uuid::Uuid;
 use crate::{
     sending::send_all,
     support::{
+        api_fixture::{ApiFixture, incoming},
         app::TestApp,
         database::Backend,
         office::other_account,
         on_both,
         reader::{event, log_info, whole_log},
-        scene::{Scene, incoming},
     },
 };
 
@@ -24,7 +24,7 @@ on_both!(
 );
 
 /// The administrator in the first account and in another. A single writer shard serves both, so that their messages are stored together.
-async fn two_accounts(backend: Backend) -> (TestApp, Scene, Scene) {
+async fn two_accounts(backend: Backend) -> (TestApp, ApiFixture, ApiFixture) {
     let app = TestApp::builder(backend).env("PARLEY_WRITER_SHARDS", "1").platform().start().await;
     let other = other_account(&app, "The other one").await;
     let request = CreateMembershipRequest {
@@ -35,18 +35,18 @@ async fn two_accounts(backend: Backend) -> (TestApp, Scene, Scene) {
     };
     let answer = app.platform().accounts.create_membership(request).await;
     answer.expect("the administrator joins the other account");
-    let (scene, other) = (app.scene(), other.through(app.clients()));
-    (app, scene, other)
+    let (fixture, other) = (app.fixture(), other.through(app.clients()));
+    (app, fixture, other)
 }
 
 /// More ids than one batch of the writer holds, all in flight at once.
 const IDS: usize = 150;
 
 async fn repeated_ids_in_a_stream_create_one_message_per_account(backend: Backend) {
-    let (_app, scene, other) = two_accounts(backend).await;
-    let (here, there) = (scene.talk().await, other.talk().await);
+    let (_app, fixture, other) = two_accounts(backend).await;
+    let (here, there) = (fixture.talk().await, other.talk().await);
     let heads = [
-        log_info(&scene.clients, 1).await.head_seq,
+        log_info(&fixture.clients, 1).await.head_seq,
         log_info(&other.clients, other.account).await.head_seq,
     ];
     let requests: Vec<SendMessagesRequest> = (0..IDS)
@@ -60,7 +60,7 @@ async fn repeated_ids_in_a_stream_create_one_message_per_account(backend: Backen
             })
         })
         .collect();
-    let results = send_all(&scene, requests).await;
+    let results = send_all(&fixture, requests).await;
     let made = |result: &SendResult| (result.message_id, result.number, result.created_at, result.cursor.clone());
     for (trio, number) in results.chunks(3).zip(1..) {
         assert!(trio.iter().all(|result| result.error.is_none()), "{trio:?}");
@@ -74,33 +74,33 @@ async fn repeated_ids_in_a_stream_create_one_message_per_account(backend: Backen
         assert_ne!(trio[0].cursor, trio[2].cursor, "each account has its own log");
     }
     let next = IDS as u64 + 1;
-    assert_eq!(scene.hear(here, "next").await.number, next);
+    assert_eq!(fixture.hear(here, "next").await.number, next);
     assert_eq!(other.hear(there, "next").await.number, next);
-    for (scene, head) in [&scene, &other].into_iter().zip(heads) {
-        let log = whole_log(&scene.clients, scene.account).await;
+    for (fixture, head) in [&fixture, &other].into_iter().zip(heads) {
+        let log = whole_log(&fixture.clients, fixture.account).await;
         let told = log[usize::try_from(head).expect("a small log")..].iter().map(event);
         let messages = told.filter(|event| event.kind() == EventKind::MessageCreated).count();
-        assert_eq!(messages, IDS + 1, "told once, in account {}", scene.account);
+        assert_eq!(messages, IDS + 1, "told once, in account {}", fixture.account);
     }
 }
 
 async fn concurrent_batches_with_one_id_run_once_per_account(backend: Backend) {
-    let (_app, scene, other) = two_accounts(backend).await;
-    let places = [(&scene, scene.talk().await), (&other, other.talk().await)];
+    let (_app, fixture, other) = two_accounts(backend).await;
+    let places = [(&fixture, fixture.talk().await), (&other, other.talk().await)];
     let request_id = Uuid::new_v4().to_string();
     let mut tasks = Vec::new();
     for _ in 0..16 {
-        for (scene, conversation_id) in places {
+        for (fixture, conversation_id) in places {
             let message = BatchMessage {
                 conversation_id,
                 message: Some(incoming("once")),
             };
             let request = BatchCreateMessagesRequest {
-                account_id: scene.account,
+                account_id: fixture.account,
                 request_id: request_id.clone(),
                 messages: vec![message; 3],
             };
-            let mut messages = scene.clients.messages.clone();
+            let mut messages = fixture.clients.messages.clone();
             tasks.push(tokio::spawn(async move { messages.batch_create_messages(request).await }));
         }
     }
@@ -109,16 +109,16 @@ async fn concurrent_batches_with_one_id_run_once_per_account(backend: Backend) {
         let answer = task.await.expect("no panic").expect("every one is answered");
         answers[index % 2].push(answer.into_inner());
     }
-    for ((scene, conversation), mut answers) in places.into_iter().zip(answers) {
+    for ((fixture, conversation), mut answers) in places.into_iter().zip(answers) {
         answers.dedup();
-        assert_eq!(answers.len(), 1, "16 calls in account {}, one answer", scene.account);
+        assert_eq!(answers.len(), 1, "16 calls in account {}, one answer", fixture.account);
         let numbers: Vec<u64> = answers[0].messages.iter().map(|message| message.number).collect();
-        assert_eq!(numbers, [1, 2, 3], "in account {}", scene.account);
+        assert_eq!(numbers, [1, 2, 3], "in account {}", fixture.account);
         assert_eq!(
-            scene.hear(conversation, "next").await.number,
+            fixture.hear(conversation, "next").await.number,
             4,
             "one batch was made in account {}",
-            scene.account
+            fixture.account
         );
     }
 }

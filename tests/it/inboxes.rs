@@ -8,6 +8,7 @@ use prost_types::FieldMask;
 use tonic::{Code, Status};
 
 use crate::support::{
+    api_fixture::ApiFixture,
     app::TestApp,
     chain::assert_whole_writes,
     clients::Clients,
@@ -16,7 +17,6 @@ use crate::support::{
     office::{inbox, worker},
     on_both,
     reader::whole_log,
-    scene::Scene,
 };
 
 on_both!(
@@ -193,9 +193,9 @@ async fn deleting_an_inbox_deletes_its_conversations(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let id = inbox(&clients, 1, "short-lived").await;
-    let scene = Scene::new(clients.clone(), 1, id);
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "hello").await;
+    let fixture = ApiFixture::new(clients.clone(), 1, id);
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "hello").await;
     let request = DeleteInboxRequest {
         account_id: 1,
         inbox_id: id,
@@ -203,9 +203,11 @@ async fn deleting_an_inbox_deletes_its_conversations(backend: Backend) {
     };
     clients.inboxes.clone().delete_inbox(request).await.expect("it is deleted");
     assert_refused(get(&clients, id).await, Code::NotFound, "NOT_FOUND");
-    let gone = scene.send(conversation, crate::support::scene::incoming("still there?")).await;
+    let gone = fixture
+        .send(conversation, crate::support::api_fixture::incoming("still there?"))
+        .await;
     assert_refused(gone, Code::NotFound, "NOT_FOUND");
     assert_whole_writes(&whole_log(&clients, 1).await);
     // The number is not reused.
-    assert_eq!(app.scene().talk().await, conversation + 1);
+    assert_eq!(app.fixture().talk().await, conversation + 1);
 }

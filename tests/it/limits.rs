@@ -12,11 +12,11 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::support::{
+    api_fixture::outgoing,
     app::TestApp,
     clients::Clients,
     database::{Backend, Database},
     in_time, on_both,
-    scene::outgoing,
 };
 
 on_both!(
@@ -196,11 +196,11 @@ async fn excess_calls_are_refused_before_any_work() {
         .env("PARLEY_LIMITS_CONCURRENT_CALLS", "2")
         .start()
         .await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let said = join_all((0..200).map(|number| {
-        let scene = &scene;
-        async move { scene.send(conversation, outgoing(&format!("message {number}"))).await }
+        let fixture = &fixture;
+        async move { fixture.send(conversation, outgoing(&format!("message {number}"))).await }
     }))
     .await;
     let stored = said.iter().filter(|answer| answer.is_ok()).count();

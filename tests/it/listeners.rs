@@ -14,12 +14,12 @@ use tokio::{
 use tonic::{Code, Request, metadata::MetadataValue};
 
 use crate::support::{
+    api_fixture::outgoing,
     app::{ADMINISTRATOR, TestApp},
     clients::Clients,
     database::Backend,
     in_time,
     reader::{Reader, event, everything, log_info},
-    scene::outgoing,
 };
 
 /// A plain TCP connection.
@@ -70,7 +70,7 @@ async fn incomplete_request_times_out() {
         .env("PARLEY_LIMITS_CONNECTIONS", "3")
         .start()
         .await;
-    let http = &app.server.doors.http;
+    let http = &app.server.listeners.http;
     let (mut head, mut body, mut idle) = (Raw::to(http).await, Raw::to(http).await, Raw::to(http).await);
     head.say(b"GET /api/v1/profile HTTP/1.1\r\nhost: parl").await;
     let half =
@@ -92,15 +92,15 @@ async fn incomplete_request_times_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connection_times_out() {
     let app = TestApp::start(Backend::Sqlite).await;
-    let doors = [&app.server.doors.grpc, &app.server.doors.http, &app.server.doors.admin];
+    let listeners = [&app.server.listeners.grpc, &app.server.listeners.http, &app.server.listeners.admin];
     let mut silent = Vec::new();
-    for door in doors {
-        let (nothing, mut begun) = (Raw::to(door).await, Raw::to(door).await);
+    for address in listeners {
+        let (nothing, mut begun) = (Raw::to(address).await, Raw::to(address).await);
         begun.say(b"PRI * HT").await;
         silent.extend([nothing, begun]);
     }
     // The complete preface and nothing else is an idle connection.
-    let mut resting = Raw::to(&app.server.doors.grpc).await;
+    let mut resting = Raw::to(&app.server.listeners.grpc).await;
     resting.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     for connection in &mut silent {
         assert!(connection.closed().await < seconds(30));
@@ -113,7 +113,7 @@ async fn silent_connection_times_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn incomplete_head_times_out_on_the_grpc_listener() {
     let app = TestApp::start(Backend::Sqlite).await;
-    let mut half = Raw::to(&app.server.doors.grpc).await;
+    let mut half = Raw::to(&app.server.listeners.grpc).await;
     half.say(b"POST /parley.v1.AccountsService/GetProfile HTTP/1.1\r\nhost: p").await;
     assert!(half.closed().await < seconds(45));
 }
@@ -124,16 +124,16 @@ async fn connections_beyond_the_limit_wait() {
         .env("PARLEY_LIMITS_CONNECTIONS", "2")
         .start()
         .await;
-    for door in [&app.server.doors.grpc, &app.server.doors.http] {
+    for address in [&app.server.listeners.grpc, &app.server.listeners.http] {
         let ask = get("/nowhere");
         let mut taken = Vec::new();
         for _ in 0..2 {
-            let mut connection = Raw::to(door).await;
+            let mut connection = Raw::to(address).await;
             connection.say(ask.as_bytes()).await;
             connection.hear().await;
             taken.push(connection);
         }
-        let mut third = Raw::to(door).await;
+        let mut third = Raw::to(address).await;
         third.say(ask.as_bytes()).await;
         let mut byte = [0];
         assert!(
@@ -155,11 +155,11 @@ async fn client_that_ignores_pings_is_disconnected() {
         .await;
     let clients = app.clients();
     let mut alive = Reader::open(&clients, everything(1, Start::Latest(()))).await;
-    let mut dead = Raw::to(&app.server.doors.grpc).await;
+    let mut dead = Raw::to(&app.server.listeners.grpc).await;
     dead.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     assert!(dead.closed().await < seconds(20));
-    let said = Clients::new(&app.server.doors.grpc, Some(ADMINISTRATOR));
-    crate::support::scene::Scene::new(said, 1, 1).talk().await;
+    let said = Clients::new(&app.server.listeners.grpc, Some(ADMINISTRATOR));
+    crate::support::api_fixture::ApiFixture::new(said, 1, 1).talk().await;
     assert_eq!(event(&alive.next().await).seq, 1, "who answers stays");
 }
 
@@ -171,7 +171,7 @@ async fn old_connection_closes_after_its_streams_complete() {
         .env("PARLEY_GRPC_MAX_CONNECTION_AGE_SECONDS", "1")
         .start()
         .await;
-    let http = &app.server.doors.http;
+    let http = &app.server.listeners.http;
     let (mut resting, mut following) = (Raw::to(http).await, Raw::to(http).await);
     resting.say(get("/api/v1/profile").as_bytes()).await;
     assert!(resting.hear().await.starts_with("HTTP/1.1 200"));
@@ -182,13 +182,13 @@ async fn old_connection_closes_after_its_streams_complete() {
     let mut stream = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
     assert!(resting.closed().await < seconds(20));
     sleep(seconds(2)).await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     assert_eq!(event(&stream.next().await).seq, 1, "the stream goes on");
     in_time("the event", async { while !following.hear().await.contains("contact.created") {} }).await;
     // A client with a single connection opens another by itself.
-    let scene = app.scene();
+    let fixture = app.fixture();
     for _ in 0..3 {
-        scene.say(talk, "over which connection").await;
+        fixture.say(talk, "over which connection").await;
         sleep(Duration::from_millis(700)).await;
     }
 }
@@ -199,28 +199,28 @@ async fn oversized_requests_are_refused_by_both_listeners() {
         .env("PARLEY_GRPC_MAX_MESSAGE_BYTES", "4096")
         .start()
         .await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    let refused = scene
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
+    let refused = fixture
         .send(talk, outgoing(&"x".repeat(5000)))
         .await
         .expect_err("a message that is too large");
     assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
-    scene.say(talk, &"x".repeat(3000)).await;
+    fixture.say(talk, &"x".repeat(3000)).await;
 
-    let mut request = Request::new(scene.request(talk, outgoing("with a large head")));
+    let mut request = Request::new(fixture.request(talk, outgoing("with a large head")));
     let large: MetadataValue<_> = "x".repeat(40 * 1024).parse().expect("ASCII");
     request.metadata_mut().insert("x-large", large);
-    scene
+    fixture
         .clients
         .messages
         .clone()
         .create_message(request)
         .await
         .expect_err("a head that is too large");
-    scene.say(talk, "the connection is as good as before").await;
+    fixture.say(talk, "the connection is as good as before").await;
 
-    let mut large = Raw::to(&app.server.doors.http).await;
+    let mut large = Raw::to(&app.server.listeners.http).await;
     let head = format!(
         "GET /api/v1/profile HTTP/1.1\r\nhost: parley.test\r\nx-large: {}\r\n\r\n",
         "x".repeat(100 * 1024)
@@ -237,7 +237,7 @@ async fn calls_end_at_the_server_deadline() {
         .env("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "2")
         .start()
         .await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     // A position beyond the head of the log.
     let mut ahead = Cursor::decode("after", &log_info(&app.clients(), 1).await.head_cursor).expect("a cursor");
     ahead.seq = ahead.seq.next();

@@ -13,7 +13,7 @@ fn with(content_type: &str, items: &Value) -> Value {
 async fn every_row_of_the_error_table_holds(backend: Backend) {
     let app = TestApp::start(backend).await;
     let http = app.http();
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let path = format!("/conversations/{talk}/messages");
     let needed = "Validation failed: Content attributes At least one item is required.";
     let card = |key: &str, action: Value| with("cards", &json!([{"title": "Kettle", key: [action]}]));

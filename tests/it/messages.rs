@@ -7,12 +7,12 @@ use parley_proto::{
 use tonic::Code;
 
 use crate::support::{
+    api_fixture::{incoming, note},
     app::TestApp,
     database::Backend,
     fault::{assert_bad_fields, assert_refused},
     on_both,
     reader::{event, whole_log},
-    scene::{incoming, note},
 };
 
 on_both!(
@@ -25,21 +25,21 @@ on_both!(
 
 async fn message_is_returned_as_created(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let draft = MessageDraft {
         echo_id: Some("client-7".to_owned()),
         source_id: Some("order-7".to_owned()),
         ..incoming("Where is my order? ☃")
     };
-    let (made, _) = scene.sent(conversation, draft).await;
+    let (made, _) = fixture.sent(conversation, draft).await;
     assert_eq!(
         (made.number, made.r#type(), made.status()),
         (1, MessageType::Incoming, MessageStatus::Sent)
     );
     assert_eq!(made.echo_id.as_deref(), Some("client-7"));
     assert_eq!(made.sender.as_ref().expect("the contact").r#type(), SenderType::Contact);
-    let reply = scene.sent(conversation, note("he waits since Monday")).await.0;
+    let reply = fixture.sent(conversation, note("he waits since Monday")).await.0;
     assert_eq!((reply.number, reply.private), (2, true));
     let sender = reply.sender.expect("the user");
     assert_eq!((sender.r#type(), sender.id), (SenderType::User, 1));
@@ -49,7 +49,7 @@ async fn message_is_returned_as_created(backend: Backend) {
         conversation_id: conversation,
         message_id: made.id,
     };
-    let read = scene
+    let read = fixture
         .clients
         .messages
         .clone()
@@ -65,17 +65,17 @@ async fn message_is_returned_as_created(backend: Backend) {
         (made.content, made.source_id, made.version)
     );
     let request = GetMessageRequest {
-        conversation_id: scene.talk().await,
+        conversation_id: fixture.talk().await,
         ..request
     };
-    let elsewhere = scene.clients.messages.clone().get_message(request).await;
+    let elsewhere = fixture.clients.messages.clone().get_message(request).await;
     assert_refused(elsewhere, Code::NotFound, "NOT_FOUND");
 }
 
 async fn invalid_message_fields_are_reported(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let draft = MessageDraft {
         content: Some("x".repeat(150_001)),
         source_id: Some("s".repeat(256)),
@@ -83,7 +83,7 @@ async fn invalid_message_fields_are_reported(backend: Backend) {
         ..MessageDraft::default()
     };
     let fault = assert_bad_fields(
-        scene.send(conversation, draft).await,
+        fixture.send(conversation, draft).await,
         &[
             "message.content: TOO_LONG",
             "message.source_id: TOO_LONG",
@@ -96,12 +96,15 @@ async fn invalid_message_fields_are_reported(backend: Backend) {
         content_type: 99,
         ..incoming("hello")
     };
-    let fault = assert_refused(scene.send(conversation, unknown).await, Code::InvalidArgument, "INVALID_FIELD");
+    let fault = assert_refused(fixture.send(conversation, unknown).await, Code::InvalidArgument, "INVALID_FIELD");
     assert_eq!(fault.fields.len(), 2, "{fault:?}");
-    let mut request = scene.request(conversation, incoming("hello"));
+    let mut request = fixture.request(conversation, incoming("hello"));
     request.message = None;
-    assert_bad_fields(scene.clients.messages.clone().create_message(request).await, &["message: REQUIRED"]);
-    let (longest, _) = scene.sent(conversation, incoming(&"ß".repeat(150_000))).await;
+    assert_bad_fields(
+        fixture.clients.messages.clone().create_message(request).await,
+        &["message: REQUIRED"],
+    );
+    let (longest, _) = fixture.sent(conversation, incoming(&"ß".repeat(150_000))).await;
     assert_eq!(
         longest.content.expect("it has one").chars().count(),
         150_000,
@@ -111,8 +114,8 @@ async fn invalid_message_fields_are_reported(backend: Backend) {
 
 async fn unique_source_id_is_used_once(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversations = [scene.talk().await, scene.talk().await];
+    let fixture = app.fixture();
+    let conversations = [fixture.talk().await, fixture.talk().await];
     let unique = MessageDraft {
         source_id: Some("order-1".to_owned()),
         unique_source_id: true,
@@ -120,8 +123,8 @@ async fn unique_source_id_is_used_once(backend: Backend) {
     };
     let mut tasks = Vec::new();
     for index in 0..16 {
-        let (scene, draft) = (scene.clone(), unique.clone());
-        tasks.push(tokio::spawn(async move { scene.send(conversations[index % 2], draft).await }));
+        let (fixture, draft) = (fixture.clone(), unique.clone());
+        tasks.push(tokio::spawn(async move { fixture.send(conversations[index % 2], draft).await }));
     }
     let (mut made, mut named) = (Vec::new(), Vec::new());
     for task in tasks {
@@ -140,14 +143,14 @@ async fn unique_source_id_is_used_once(backend: Backend) {
         unique_source_id: false,
         ..unique
     };
-    scene.sent(conversations[0], plain.clone()).await;
-    scene.sent(conversations[0], plain).await;
+    fixture.sent(conversations[0], plain.clone()).await;
+    fixture.sent(conversations[0], plain).await;
 }
 
 async fn messages_are_listed_before_and_after_an_id(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let mut ids = Vec::new();
     for index in 0..30 {
         let draft = if index % 10 == 9 {
@@ -155,7 +158,7 @@ async fn messages_are_listed_before_and_after_an_id(backend: Backend) {
         } else {
             incoming(&format!("message {index}"))
         };
-        ids.push(scene.sent(conversation, draft).await.0.id);
+        ids.push(fixture.sent(conversation, draft).await.0.id);
     }
     let list = async |before: Option<i64>, after: Option<i64>, page_size: i32, public_only: bool| {
         let request = ListMessagesRequest {
@@ -167,7 +170,7 @@ async fn messages_are_listed_before_and_after_an_id(backend: Backend) {
             public_only,
             ..ListMessagesRequest::default()
         };
-        let answer = scene
+        let answer = fixture
             .clients
             .messages
             .clone()
@@ -196,10 +199,10 @@ async fn messages_are_listed_before_and_after_an_id(backend: Backend) {
 
 async fn deleted_message_keeps_its_number(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    let said = scene.say(conversation, "It left today.").await;
-    let mut messages = scene.clients.messages.clone();
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    let said = fixture.say(conversation, "It left today.").await;
+    let mut messages = fixture.clients.messages.clone();
     let mut set = async |status: MessageStatus, error: Option<&str>| {
         let request = UpdateMessageRequest {
             account_id: 1,
@@ -236,7 +239,7 @@ async fn deleted_message_keeps_its_number(backend: Backend) {
         message_id: said.id,
         ..DeleteMessageRequest::default()
     };
-    let deleted = scene
+    let deleted = fixture
         .clients
         .messages
         .clone()
@@ -248,7 +251,7 @@ async fn deleted_message_keeps_its_number(backend: Backend) {
     let deleted = deleted.expect("always set");
     assert_eq!((deleted.id, deleted.number), (said.id, said.number), "it keeps its place");
     assert_ne!(deleted.content, said.content);
-    let log = whole_log(&scene.clients, 1).await;
+    let log = whole_log(&fixture.clients, 1).await;
     let updates = log
         .iter()
         .map(event)

@@ -38,13 +38,13 @@ async fn stored(nats: &Nats) -> u64 {
 async fn replicas_receive_commits_over_nats() {
     let nats = Nats::start().await;
     let app = start(&nats).await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     let mut elsewhere = Reader::open(&app.clients_elsewhere(), everything(1, Start::Earliest(()))).await;
     let head = log_info(&app.clients(), 1).await.head_seq;
     let mut all = elsewhere.until(head).await;
     for index in 0..50 {
-        scene.hear(talk, &format!("message {index}")).await;
+        fixture.hear(talk, &format!("message {index}")).await;
     }
     let head = log_info(&app.clients(), 1).await.head_seq;
     all.extend(in_time("the other replica's subscriber", elsewhere.until(head)).await);
@@ -63,7 +63,7 @@ async fn replicas_receive_commits_over_nats() {
 async fn stream_continues_through_a_nats_outage() {
     let mut nats = Nats::start().await;
     let app = start(&nats).await;
-    let here = app.scene();
+    let here = app.fixture();
     let there = here.through(app.clients_elsewhere());
     let talk = here.talk().await;
     let mut readers = [

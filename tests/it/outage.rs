@@ -15,19 +15,19 @@ use tonic_types::StatusExt as _;
 use crate::{
     proxy::{Line, Proxy},
     support::{
+        api_fixture::{ApiFixture, outgoing},
         app::TestApp,
         database::{Backend, Database},
         http::client,
         in_time,
         link::behind_a_proxy,
         reader::{Reader, event, everything, log_info, whole_log},
-        scene::{Scene, outgoing},
         server::{in_a_namespace, limited},
     },
 };
 
 async fn ready(app: &TestApp) -> u16 {
-    let url = format!("http://{}/readyz", app.server.doors.admin);
+    let url = format!("http://{}/readyz", app.server.listeners.admin);
     client().get(url).send().await.expect("the admin door answers").status().as_u16()
 }
 
@@ -55,15 +55,15 @@ async fn health(app: &TestApp, service: &str) -> ServingStatus {
 #[tokio::test]
 async fn server_survives_a_database_outage_on_postgres() {
     let (app, proxy, address) = behind_a_proxy(&[]).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let request = SubscribeRequest {
         account_id: 1,
         start: Some(Start::Latest(())),
         heartbeat: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
         ..SubscribeRequest::default()
     };
-    let mut stream = scene
+    let mut stream = fixture
         .clients
         .events
         .clone()
@@ -76,7 +76,7 @@ async fn server_survives_a_database_outage_on_postgres() {
     proxy.lead_to("127.0.0.1:1");
     proxy.cut();
     let gone = Instant::now();
-    let refused = scene
+    let refused = fixture
         .send(conversation, outgoing("into the void"))
         .await
         .expect_err("there is no database");
@@ -94,7 +94,7 @@ async fn server_survives_a_database_outage_on_postgres() {
     assert_eq!(health(&app, "parley.v1.EventsService").await, ServingStatus::NotServing);
     assert_eq!(health(&app, "liveness").await, ServingStatus::Serving);
     let live = client()
-        .get(format!("http://{}/livez", app.server.doors.admin))
+        .get(format!("http://{}/livez", app.server.listeners.admin))
         .send()
         .await
         .expect("it lives");
@@ -108,7 +108,7 @@ async fn server_survives_a_database_outage_on_postgres() {
     }
     assert!(heartbeats >= 15, "{heartbeats}: one a second was asked for");
     assert_eq!(ready(&app).await, 503);
-    let refused = scene
+    let refused = fixture
         .send(conversation, outgoing("still nobody"))
         .await
         .expect_err("there is no database");
@@ -117,7 +117,7 @@ async fn server_survives_a_database_outage_on_postgres() {
     proxy.lead_to(&address);
     until(&app, 200).await;
     assert_eq!(health(&app, "parley.v1.EventsService").await, ServingStatus::Serving);
-    let said = scene.say(conversation, "and back").await;
+    let said = fixture.say(conversation, "and back").await;
     in_time("the event", async {
         loop {
             let heard = stream.message().await.expect("the stream goes on").expect("it has no end");
@@ -141,8 +141,8 @@ async fn calls_fail_fast_during_a_known_outage_on_postgres() {
             ("PARLEY_FAULT_SWITCH", switch),
         ];
         let (app, proxy, address) = behind_a_proxy(&settings).await;
-        let scene = app.scene();
-        let talk = scene.talk().await;
+        let fixture = app.fixture();
+        let talk = fixture.talk().await;
         // It accepts connections and never responds.
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         proxy.lead_to(&silent.local_addr().expect("an address").to_string());
@@ -161,7 +161,7 @@ async fn calls_fail_fast_during_a_known_outage_on_postgres() {
         });
         until(&app, 503).await;
         let calls = join_all((0..100).map(|_| {
-            let mut contacts = scene.clients.contacts.clone();
+            let mut contacts = fixture.clients.contacts.clone();
             let mut request = Request::new(ListContactsRequest {
                 account_id: 1,
                 ..ListContactsRequest::default()
@@ -186,7 +186,7 @@ async fn calls_fail_fast_during_a_known_outage_on_postgres() {
         }
         proxy.lead_to(&address);
         until(&app, 200).await;
-        scene.say(talk, "and back").await;
+        fixture.say(talk, "and back").await;
     }
 }
 
@@ -194,25 +194,25 @@ async fn calls_fail_fast_during_a_known_outage_on_postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_database_causes_no_refusals_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "10")]).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let mut stream = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
     let begun = Instant::now();
     for line in [Line::Late(Duration::from_millis(50)), Line::Slow] {
         proxy.set(line);
-        let talk = scene.talk().await;
+        let talk = fixture.talk().await;
         for round in 0..4 {
             let (text, http) = (format!("message {round}"), app.http());
             let (path, body) = (
                 format!("/conversations/{talk}/messages"),
                 serde_json::json!({"content": "and by JSON"}),
             );
-            let (said, answer) = tokio::join!(scene.say(talk, &text), http.post(&path, &body));
+            let (said, answer) = tokio::join!(fixture.say(talk, &text), http.post(&path, &body));
             assert!(said.id > 0 && answer["id"].as_i64().is_some_and(|id| id > 0));
             assert_eq!(ready(&app).await, 200, "slow is not away");
         }
-        let mut request = Request::new(scene.request(talk, outgoing("in no time")));
+        let mut request = Request::new(fixture.request(talk, outgoing("in no time")));
         request.set_timeout(Duration::from_millis(10));
-        let late = scene
+        let late = fixture
             .clients
             .messages
             .clone()
@@ -238,7 +238,7 @@ async fn dead_connections_are_replaced_on_postgres() {
         ("PARLEY_DATABASE_MAX_CONNECTIONS", "8"),
     ];
     let (app, proxy, _) = behind_a_proxy(&settings).await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     let clients = app.clients();
     let together = async || {
         let request = ListContactsRequest {
@@ -277,12 +277,12 @@ async fn dead_connections_are_replaced_on_postgres() {
 #[tokio::test]
 async fn suspended_database_does_not_block_callers_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[]).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     proxy.set(Line::Stalled);
-    let mut request = Request::new(scene.request(conversation, outgoing("slow")));
+    let mut request = Request::new(fixture.request(conversation, outgoing("slow")));
     request.set_timeout(Duration::from_secs(1));
-    let late = in_time("the deadline", scene.clients.messages.clone().create_message(request))
+    let late = in_time("the deadline", fixture.clients.messages.clone().create_message(request))
         .await
         .expect_err("nothing can be stored");
     assert!(matches!(late.code(), Code::DeadlineExceeded | Code::Cancelled), "{late:?}");
@@ -291,7 +291,7 @@ async fn suspended_database_does_not_block_callers_on_postgres() {
     until(&app, 200).await;
     // Whether the message was stored is unknown; a retry with the same request_id would tell.
     in_time("a message", async {
-        while scene.send(conversation, outgoing("again")).await.is_err() {
+        while fixture.send(conversation, outgoing("again")).await.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })
@@ -323,31 +323,31 @@ async fn connections_survive_a_dns_outage_on_postgres() {
         .database(database)
         .start()
         .await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let mut stream = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
 
     // The writer has its own connection from the first message on.
-    let said = scene.say(conversation, "hello").await;
+    let said = fixture.say(conversation, "hello").await;
     assert_eq!(message_of(&stream.next().await), Some(said.id));
     let head = log_info(&app.clients(), 1).await.head_seq;
     stream.until(head).await;
 
     std::fs::write(&hosts, "").expect("it can be written");
-    let said = scene.say(conversation, "what is connected stays so").await;
+    let said = fixture.say(conversation, "what is connected stays so").await;
     assert_eq!(message_of(&stream.next().await), Some(said.id));
 
     // New connections require name resolution.
     proxy.cut();
     until(&app, 503).await;
-    let refused = in_time("an answer", scene.send(conversation, outgoing("into the void")));
+    let refused = in_time("an answer", fixture.send(conversation, outgoing("into the void")));
     let refused = refused.await.expect_err("there is no way to the database");
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
 
     std::fs::write(&hosts, known).expect("it can be written");
     until(&app, 200).await;
-    let said = scene.say(conversation, "and back").await;
+    let said = fixture.say(conversation, "and back").await;
     in_time("the event", async { while message_of(&stream.next().await) != Some(said.id) {} }).await;
 }
 
@@ -371,11 +371,11 @@ async fn full_disk_refuses_writes_and_loses_nothing() {
         .program(limited)
         .start()
         .await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let (mut stored, text) = (0, "x".repeat(20_000));
     let refused = loop {
-        match scene.send(conversation, outgoing(&text)).await {
+        match fixture.send(conversation, outgoing(&text)).await {
             Ok(_) => stored += 1,
             Err(status) => break status,
         }
@@ -383,7 +383,7 @@ async fn full_disk_refuses_writes_and_loses_nothing() {
     };
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
-    let info = scene.clients.conversations.clone();
+    let info = fixture.clients.conversations.clone();
     let read = parley_proto::GetConversationRequest {
         account_id: 1,
         conversation_id: conversation,
@@ -391,7 +391,7 @@ async fn full_disk_refuses_writes_and_loses_nothing() {
     info.clone().get_conversation(read).await.expect("what is there can be read");
     // Space becomes available while writes fail. What is accepted from here on is durable too, although this server is killed.
     for _ in 0..3 {
-        scene.send(conversation, outgoing(&text)).await.expect_err("still full");
+        fixture.send(conversation, outgoing(&text)).await.expect_err("still full");
     }
     let unlimited = Rlimit {
         current: None,
@@ -400,7 +400,7 @@ async fn full_disk_refuses_writes_and_loses_nothing() {
     let pid = Pid::from_raw(app.server.id().cast_signed());
     prlimit(pid, Limit::Fsize, unlimited).expect("a soft limit may be raised");
     for _ in 0..20 {
-        scene.say(conversation, "there is room again").await;
+        fixture.say(conversation, "there is room again").await;
         stored += 1;
     }
     drop(app);
@@ -408,7 +408,7 @@ async fn full_disk_refuses_writes_and_loses_nothing() {
     let app = TestApp::builder(Backend::Sqlite).database(Database::at(url.clone())).start().await;
     let count = "SELECT CAST(count(*) AS bigint) FROM messages WHERE message_type = 1";
     assert_eq!(Database::number(&url, count).await, stored);
-    app.scene().say(conversation, "there is room again").await;
+    app.fixture().say(conversation, "there is room again").await;
     // Every event is in the log, in sequence.
     let log = whole_log(&app.clients(), 1).await;
     assert!(i64::try_from(log.len()).is_ok_and(|events| events > stored));
@@ -418,8 +418,8 @@ async fn full_disk_refuses_writes_and_loses_nothing() {
 #[tokio::test]
 async fn server_recovers_from_a_lack_of_descriptors() {
     let app = TestApp::start(Backend::Sqlite).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     // The server read its limit at the start and keeps descriptors in reserve, so lower the limit now to a few more than are open.
     let open = std::fs::read_dir(format!("/proc/{}/fd", app.server.id())).expect("it runs").count();
     let few = Some(u64::try_from(open).expect("small") + 16);
@@ -431,7 +431,7 @@ async fn server_recovers_from_a_lack_of_descriptors() {
     prlimit(pid, Limit::Nofile, limit).expect("a limit may be lowered");
     let mut crowd = Vec::new();
     for _ in 0..100 {
-        crowd.push(TcpStream::connect(&app.server.doors.http).await.expect("the system takes it"));
+        crowd.push(TcpStream::connect(&app.server.listeners.http).await.expect("the system takes it"));
     }
     in_time("a line of the log", async {
         while !app.server.log().contains("failed to accept a connection") {
@@ -439,8 +439,8 @@ async fn server_recovers_from_a_lack_of_descriptors() {
         }
     })
     .await;
-    scene.say(conversation, "who is there is served").await;
+    fixture.say(conversation, "who is there is served").await;
     drop(crowd);
-    let newcomer = Scene::new(app.clients(), 1, 1);
+    let newcomer = ApiFixture::new(app.clients(), 1, 1);
     newcomer.say(conversation, "and so is who comes now").await;
 }

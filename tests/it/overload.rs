@@ -17,11 +17,11 @@ use tonic::Code;
 use crate::{
     proxy::{Line, Proxy},
     support::{
+        api_fixture::{ApiFixture, outgoing},
         app::{ADMINISTRATOR, TestApp},
         fault::fault,
         http::client,
         link::behind_a_proxy,
-        scene::{Scene, outgoing},
     },
 };
 
@@ -33,8 +33,8 @@ const LATE: Duration = Duration::from_millis(20);
 const TIMES: f64 = 4.0;
 
 /// The clients: both APIs, with every fourth call over JSON.
-struct Doors {
-    scene: Scene,
+struct LoadClients {
+    fixture: ApiFixture,
     conversation: i64,
     http: reqwest::Client,
     url: String,
@@ -48,17 +48,17 @@ enum Outcome {
     Refused,
 }
 
-impl Doors {
+impl LoadClients {
     async fn to(app: &TestApp) -> Self {
-        let scene = app.scene();
-        let conversation = scene.talk().await;
+        let fixture = app.fixture();
+        let conversation = fixture.talk().await;
         Self {
-            scene,
+            fixture,
             conversation,
             http: client(),
             url: format!(
                 "http://{}/api/v1/accounts/1/conversations/{conversation}/messages",
-                app.server.doors.http
+                app.server.listeners.http
             ),
         }
     }
@@ -78,7 +78,7 @@ impl Doors {
     }
 
     async fn by_grpc(&self) -> bool {
-        let Err(status) = self.scene.send(self.conversation, outgoing("hello")).await else {
+        let Err(status) = self.fixture.send(self.conversation, outgoing("hello")).await else {
             return true;
         };
         let fault = fault(&status);
@@ -103,16 +103,16 @@ impl Doors {
 }
 
 /// The messages per second when as many callers as the limit allows each wait for their responses.
-async fn capacity(doors: &Arc<Doors>) -> f64 {
+async fn capacity(load_clients: &Arc<LoadClients>) -> f64 {
     let (begun, long) = (Instant::now(), Duration::from_secs(3));
     let callers: JoinSet<u32> = (0..u64::from(LIMIT))
         .map(|number| {
-            let doors = Arc::clone(doors);
+            let load_clients = Arc::clone(load_clients);
             async move {
                 let mut answered = 0_u32;
                 while begun.elapsed() < long {
                     // Immediately after the overload, a caller may still be refused.
-                    match doors.call(number).await {
+                    match load_clients.call(number).await {
                         Outcome::Answered(_) => answered += 1,
                         Outcome::Refused => tokio::time::sleep(LATE).await,
                     }
@@ -137,7 +137,7 @@ struct Seen {
 }
 
 /// Sends calls at a constant rate, whatever the responses are.
-async fn flood(app: &TestApp, doors: &Arc<Doors>, per_second: f64, long: Duration) -> Seen {
+async fn flood(app: &TestApp, load_clients: &Arc<LoadClients>, per_second: f64, long: Duration) -> Seen {
     let mut calls = JoinSet::new();
     let mut ticks = interval(Duration::from_millis(5));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -146,8 +146,8 @@ async fn flood(app: &TestApp, doors: &Arc<Doors>, per_second: f64, long: Duratio
         ticks.tick().await;
         while f64::from(asked) < begun.elapsed().as_secs_f64() * per_second {
             asked += 1;
-            let (doors, number) = (Arc::clone(doors), u64::from(asked));
-            calls.spawn(async move { doors.call(number).await });
+            let (load_clients, number) = (Arc::clone(load_clients), u64::from(asked));
+            calls.spawn(async move { load_clients.call(number).await });
         }
         peak = peak.max(resident(app));
     }
@@ -178,7 +178,7 @@ fn resident(app: &TestApp) -> f64 {
     kilobytes.expect("a process has memory") / 1024.0
 }
 
-async fn server(limit: u32) -> (TestApp, Proxy, Arc<Doors>) {
+async fn server(limit: u32) -> (TestApp, Proxy, Arc<LoadClients>) {
     let settings = [
         ("PARLEY_LIMITS_CONCURRENT_CALLS", limit.to_string()),
         ("PARLEY_WRITER_SHARDS", "1".to_owned()),
@@ -186,18 +186,18 @@ async fn server(limit: u32) -> (TestApp, Proxy, Arc<Doors>) {
     ];
     let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
     let (app, proxy, _) = behind_a_proxy(&settings).await;
-    let doors = Arc::new(Doors::to(&app).await);
+    let load_clients = Arc::new(LoadClients::to(&app).await);
     proxy.set(Line::Late(LATE));
-    (app, proxy, doors)
+    (app, proxy, load_clients)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fourfold_overload_keeps_goodput_on_postgres() {
-    let (app, _proxy, doors) = Box::pin(server(LIMIT)).await;
-    let capacity_before = capacity(&doors).await;
+    let (app, _proxy, load_clients) = Box::pin(server(LIMIT)).await;
+    let capacity_before = capacity(&load_clients).await;
     let held = resident(&app);
-    let seen = flood(&app, &doors, capacity_before * TIMES, Duration::from_secs(5)).await;
-    let capacity_after = capacity(&doors).await;
+    let seen = flood(&app, &load_clients, capacity_before * TIMES, Duration::from_secs(5)).await;
+    let capacity_after = capacity(&load_clients).await;
     let told = format!("{capacity_before:.0} a second before, {seen:?}, {capacity_after:.0} afterwards, {held:.0} MB held before");
     println!("{told}");
     assert!(seen.goodput >= 0.8 * capacity_before, "{told}");
@@ -212,10 +212,10 @@ async fn fourfold_overload_keeps_goodput_on_postgres() {
 /// Shows what the limit is for: without it, every call waits for all calls before it, however long that takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_limit_latency_grows_on_postgres() {
-    let (app, _proxy, doors) = Box::pin(server(0)).await;
-    let capacity = capacity(&doors).await;
+    let (app, _proxy, load_clients) = Box::pin(server(0)).await;
+    let capacity = capacity(&load_clients).await;
     let long = Duration::from_secs(2);
-    let seen = flood(&app, &doors, capacity * TIMES, long).await;
+    let seen = flood(&app, &load_clients, capacity * TIMES, long).await;
     let bound = Duration::from_secs_f64(f64::from(LIMIT) / capacity);
     assert!(
         seen.refused == 0 && seen.p99 > 4 * bound && seen.p99 > long,

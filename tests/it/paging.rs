@@ -10,11 +10,11 @@ use tonic::Code;
 use crate::{
     contacts::attributes,
     support::{
+        api_fixture::{ApiFixture, incoming},
         app::TestApp,
         database::Backend,
         fault::{assert_refused, refused},
         on_both,
-        scene::{Scene, incoming},
     },
 };
 
@@ -45,7 +45,7 @@ async fn pages(size: i32, mut page: impl AsyncFnMut(i32, String) -> (Vec<i64>, S
     }
 }
 
-async fn named_people(scene: &Scene, count: usize) -> Vec<i64> {
+async fn named_people(fixture: &ApiFixture, count: usize) -> Vec<i64> {
     let mut ids = Vec::new();
     for index in 0..count {
         let request = parley_proto::CreateContactRequest {
@@ -57,7 +57,7 @@ async fn named_people(scene: &Scene, count: usize) -> Vec<i64> {
                 .then(|| attributes(&[("city", Kind::StringValue(["Graz", "Wels"][index % 2].to_owned()))])),
             ..parley_proto::CreateContactRequest::default()
         };
-        let answer = scene
+        let answer = fixture
             .clients
             .contacts
             .clone()
@@ -72,8 +72,8 @@ async fn named_people(scene: &Scene, count: usize) -> Vec<i64> {
 
 async fn pages_of_contacts_are_complete(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let ids = named_people(&scene, 23).await;
+    let fixture = app.fixture();
+    let ids = named_people(&fixture, 23).await;
     for order in [
         "",
         "name",
@@ -97,7 +97,7 @@ async fn pages_of_contacts_are_complete(backend: Backend) {
                     order_by: order.to_owned(),
                     ..ListContactsRequest::default()
                 };
-                let answer = scene
+                let answer = fixture
                     .clients
                     .contacts
                     .clone()
@@ -122,7 +122,7 @@ async fn pages_of_contacts_are_complete(backend: Backend) {
 }
 
 /// All conversations in an order, read in pages of a given size.
-async fn conversations(scene: &Scene, order: &str, size: i32) -> Vec<i64> {
+async fn conversations(fixture: &ApiFixture, order: &str, size: i32) -> Vec<i64> {
     pages(size, async |page_size, page_token| {
         let request = ListConversationsRequest {
             account_id: 1,
@@ -131,7 +131,7 @@ async fn conversations(scene: &Scene, order: &str, size: i32) -> Vec<i64> {
             order_by: order.to_owned(),
             ..ListConversationsRequest::default()
         };
-        let answer = scene.clients.conversations.clone().list_conversations(request).await;
+        let answer = fixture.clients.conversations.clone().list_conversations(request).await;
         let answer = answer.expect("listed").into_inner();
         (
             answer.conversations.iter().map(|conversation| conversation.id).collect(),
@@ -144,13 +144,13 @@ async fn conversations(scene: &Scene, order: &str, size: i32) -> Vec<i64> {
 
 async fn pages_of_conversations_are_complete(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let person = scene.person("Asha").await;
+    let fixture = app.fixture();
+    let person = fixture.person("Asha").await;
     for _ in 0..11 {
-        scene.conversation(&person).await;
+        fixture.conversation(&person).await;
     }
     for order in ["", "created_at", "-created_at", "priority", "-waiting_since", "last_activity_at"] {
-        let mut read = conversations(&scene, order, 4).await;
+        let mut read = conversations(&fixture, order, 4).await;
         read.sort_unstable();
         assert_eq!(read, (1..=11).collect::<Vec<i64>>(), "all of them, each once, by {order:?}");
     }
@@ -159,10 +159,10 @@ async fn pages_of_conversations_are_complete(backend: Backend) {
 /// Conversations with a priority come first, and so do those that are waiting.
 async fn pages_by_priority_and_waiting_time_are_in_order(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let person = scene.person("Asha").await;
+    let fixture = app.fixture();
+    let person = fixture.person("Asha").await;
     for _ in 0..9 {
-        scene.conversation(&person).await;
+        fixture.conversation(&person).await;
     }
     for (conversation_id, priority) in [
         (2, ConversationPriority::Low),
@@ -176,15 +176,15 @@ async fn pages_by_priority_and_waiting_time_are_in_order(backend: Backend) {
             priority: priority.into(),
             ..UpdateConversationPriorityRequest::default()
         };
-        let changed = scene.clients.conversations.clone().update_conversation_priority(request).await;
+        let changed = fixture.clients.conversations.clone().update_conversation_priority(request).await;
         changed.expect("it has one");
     }
     // A conversation waits from its first message until an agent replies, and again from the contact's next message on.
     for conversation in [1, 4, 6, 7] {
-        scene.say(conversation, "an answer").await;
+        fixture.say(conversation, "an answer").await;
     }
     for conversation in [6, 1, 9] {
-        scene.hear(conversation, "still waiting").await;
+        fixture.hear(conversation, "still waiting").await;
     }
     for (order, ids) in [
         ("priority", [2, 5, 8, 3, 1, 4, 6, 7, 9]),
@@ -193,18 +193,18 @@ async fn pages_by_priority_and_waiting_time_are_in_order(backend: Backend) {
         ("-waiting_since", [1, 6, 9, 8, 5, 3, 2, 7, 4]),
     ] {
         for size in [1, 4, 20] {
-            assert_eq!(conversations(&scene, order, size).await, ids, "by {order} in pages of {size}");
+            assert_eq!(conversations(&fixture, order, size).await, ids, "by {order} in pages of {size}");
         }
     }
 }
 
 async fn pages_of_messages_are_complete(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation_id = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation_id = fixture.talk().await;
     let mut ids = Vec::new();
     for _ in 0..17 {
-        ids.push(scene.sent(conversation_id, incoming("hello")).await.0.id);
+        ids.push(fixture.sent(conversation_id, incoming("hello")).await.0.id);
     }
     let read = async |after: Option<i64>| {
         pages(5, async |page_size, page_token| {
@@ -216,7 +216,7 @@ async fn pages_of_messages_are_complete(backend: Backend) {
                 after,
                 ..ListMessagesRequest::default()
             };
-            let answer = scene
+            let answer = fixture
                 .clients
                 .messages
                 .clone()
@@ -236,8 +236,8 @@ async fn pages_of_messages_are_complete(backend: Backend) {
 
 async fn page_token_is_bound_to_its_request(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    named_people(&scene, 3).await;
+    let fixture = app.fixture();
+    named_people(&fixture, 3).await;
     let list = async |page_token: &str, order_by: &str, page_size: i32| {
         let request = ListContactsRequest {
             account_id: 1,
@@ -246,7 +246,7 @@ async fn page_token_is_bound_to_its_request(backend: Backend) {
             order_by: order_by.to_owned(),
             ..ListContactsRequest::default()
         };
-        scene.clients.contacts.clone().list_contacts(request).await
+        fixture.clients.contacts.clone().list_contacts(request).await
     };
     let first = list("", "name", 2).await.expect("listed").into_inner();
     let other_order = refused(list(&first.next_page_token, "email", 2).await);
@@ -270,7 +270,7 @@ async fn page_token_is_bound_to_its_request(backend: Backend) {
         account_id: 1,
         ..ListMembersRequest::default()
     };
-    let members = scene
+    let members = fixture
         .clients
         .accounts
         .clone()

@@ -136,7 +136,7 @@ async fn login_link_is_valid_once(backend: Backend) {
         let (status, made) = operate(&app, Method::GET, &format!("/users/{id}/login"), Value::Null).await;
         assert_eq!(status, 200, "{made}");
         let url = made["url"].as_str().expect("an address").to_owned();
-        let begin = format!("http://{}/app/login?email=", app.server.doors.http);
+        let begin = format!("http://{}/app/login?email=", app.server.listeners.http);
         assert!(url.starts_with(&begin), "{url}");
         let (_, secret) = url.split_once("&sso_auth_token=").expect("it carries a secret");
         assert!(
@@ -197,7 +197,7 @@ async fn bot_is_created_with_a_token_and_sends_messages(backend: Backend) {
         (200, &json!("https://bot.example/hook"), &Value::Null)
     );
     let token = bot["access_token"].as_str().expect("shown once").to_owned();
-    let conversation = app.scene().talk().await;
+    let conversation = app.fixture().talk().await;
     let messages = format!("/api/v1/accounts/1/conversations/{conversation}/messages");
     let say = async || ask(&app, &token, Method::POST, &messages, json!({"content": "hello"})).await;
     assert_eq!(say().await, (401, json!({"error": "Bot is not authorized to access this account"})));

@@ -62,7 +62,7 @@ async fn second_server_on_one_file_is_refused() {
     let ended = run(&[("PARLEY_DATABASE_URL", &url)]).await;
     assert_plain(&ended, 73, &["another parley"]);
     // The first server is unaffected.
-    app.scene().talk().await;
+    app.fixture().talk().await;
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn grpc_web_works_over_http_1(backend: Backend) {
     body.put_u32(u32::try_from(request.len()).expect("a small message"));
     body.put_slice(&request);
     let response = client()
-        .post(format!("http://{}/parley.v1.EventsService/GetLogInfo", app.server.doors.grpc))
+        .post(format!("http://{}/parley.v1.EventsService/GetLogInfo", app.server.listeners.grpc))
         .version(http::Version::HTTP_11)
         .header("content-type", "application/grpc-web+proto")
         .header("x-grpc-web", "1")
@@ -179,7 +179,7 @@ async fn grpc_web_works_over_http_1(backend: Backend) {
 async fn admin_listener_responds(backend: Backend) {
     let app = TestApp::start(backend).await;
     let get = async |path: &str| {
-        let url = format!("http://{}/{path}", app.server.doors.admin);
+        let url = format!("http://{}/{path}", app.server.listeners.admin);
         client().get(url).send().await.expect("the door answers")
     };
     assert_eq!(get("livez").await.status(), 200);
@@ -333,5 +333,5 @@ async fn server_without_migrations_changes_nothing_on_postgres() {
         .env("PARLEY_DATABASE_MIGRATE", "false")
         .start()
         .await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
 }

@@ -8,13 +8,13 @@ use parley_proto::{
 use prost::Message as _;
 
 use crate::support::{
+    api_fixture::incoming,
     app::TestApp,
     consumer::{Session, Told, plenty},
     database::Backend,
     fault::fault,
     in_time, on_both,
     reader::{Reader, event, everything, log_info, whole_log},
-    scene::incoming,
 };
 
 on_both!(
@@ -45,7 +45,7 @@ async fn both(backend: Backend, protection: &str, replicas: usize) -> [(bool, Te
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fencing_refuses_commits_of_an_older_session() {
     for (on, app) in both(Backend::Postgres, "fencing", 1).await {
-        app.scene().talk().await;
+        app.fixture().talk().await;
         let mut older = Session::open(&app.clients(), plenty(1, "worker")).await;
         let (first, second) = (older.next().await, older.next().await);
         let mut newer = Session::open(&app.clients_elsewhere(), plenty(1, "worker")).await;
@@ -71,10 +71,10 @@ async fn fencing_refuses_commits_of_an_older_session() {
 
 async fn gap_check_reports_trimmed_events(backend: Backend) {
     for (on, app) in both(backend, "gap_check", 0).await {
-        let scene = app.scene();
-        let talk = scene.talk().await;
+        let fixture = app.fixture();
+        let talk = fixture.talk().await;
         for index in 0..20 {
-            scene.hear(talk, &format!("message {index}")).await;
+            fixture.hear(talk, &format!("message {index}")).await;
         }
         let open = ConsumeOpen {
             filter: Some(EventFilter {
@@ -121,7 +121,7 @@ async fn gap_check_reports_trimmed_events(backend: Backend) {
 
 async fn epoch_check_refuses_cursors_of_another_epoch(backend: Backend) {
     for (on, app) in both(backend, "epoch_check", 0).await {
-        app.scene().talk().await;
+        app.fixture().talk().await;
         let cursor = log_info(&app.clients(), 1).await.head_cursor;
         app.database.run("UPDATE account_logs SET epoch = 7").await;
         let opened = Reader::try_open(&app.clients(), everything(1, Start::After(cursor))).await;
@@ -131,9 +131,9 @@ async fn epoch_check_refuses_cursors_of_another_epoch(backend: Backend) {
 
 async fn idempotency_key_prevents_duplicate_messages(backend: Backend) {
     for (on, app) in both(backend, "idempotency_key", 0).await {
-        let scene = app.scene();
-        let talk = scene.talk().await;
-        let request: CreateMessageRequest = scene.request(talk, incoming("once"));
+        let fixture = app.fixture();
+        let talk = fixture.talk().await;
+        let request: CreateMessageRequest = fixture.request(talk, incoming("once"));
         let mut ids = Vec::new();
         for _ in 0..2 {
             let answer = app
@@ -151,7 +151,7 @@ async fn idempotency_key_prevents_duplicate_messages(backend: Backend) {
 
 async fn credit_bounds_events_in_flight(backend: Backend) {
     for (on, app) in both(backend, "credit", 0).await {
-        app.scene().talk().await;
+        app.fixture().talk().await;
         let open = ConsumeOpen {
             credit: None,
             ..plenty(1, "starved")
@@ -164,7 +164,7 @@ async fn credit_bounds_events_in_flight(backend: Backend) {
 
 async fn redaction_hides_events_of_an_erased_contact(backend: Backend) {
     for (on, app) in both(backend, "erasure", 0).await {
-        let person = app.scene().person("Asha Rao").await;
+        let person = app.fixture().person("Asha Rao").await;
         let request = DeleteContactRequest {
             account_id: 1,
             contact_id: person.contact,

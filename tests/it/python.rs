@@ -28,7 +28,7 @@ async fn run(backend: Backend, mut command: Command, script: &str) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
     command
         .arg(script)
-        .arg(&app.server.doors.grpc)
+        .arg(&app.server.listeners.grpc)
         .env("PARLEY_TEST_TOKEN", ADMINISTRATOR);
     let ended = run_to_end(command).await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);

@@ -52,14 +52,14 @@ async fn late_receipts_are_ignored(backend: Backend) {
     use MessageStatus::{Delivered, Failed, Read, Sent};
     for (on, switch) in [(true, ""), (false, "receipt_order")] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
-        let talk = app.scene().talk().await;
+        let talk = app.fixture().talk().await;
         for (receipts, expected) in [
             ([Delivered, Read, Sent, Failed, Delivered], vec!["delivered", "read"]),
             ([Read, Delivered, Delivered, Read, Sent], vec!["read"]),
             ([Sent, Sent, Delivered, Delivered, Sent], vec!["delivered"]),
             ([Delivered, Failed, Read, Delivered, Sent], vec!["delivered", "failed"]),
         ] {
-            let message = app.scene().say(talk, "It left today.").await.id;
+            let message = app.fixture().say(talk, "It left today.").await.id;
             let mut stored = String::new();
             for (nth, receipt) in receipts.into_iter().enumerate() {
                 // Each receipt twice, once over each API.
@@ -75,8 +75,8 @@ async fn late_receipts_are_ignored(backend: Backend) {
 
 async fn failed_message_ignores_receipts_until_its_retry(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let talk = app.scene().talk().await;
-    let message = app.scene().say(talk, "It left today.").await.id;
+    let talk = app.fixture().talk().await;
+    let message = app.fixture().say(talk, "It left today.").await.id;
     for status in [MessageStatus::Failed, MessageStatus::Delivered, MessageStatus::Read] {
         assert_eq!(report(&app, talk, message, status, true).await, "failed");
     }

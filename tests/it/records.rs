@@ -23,8 +23,8 @@ on_both!(
 
 async fn renaming_a_label_renames_it_everywhere(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (clients, scene) = (app.clients(), app.scene());
-    let conversation = scene.talk().await;
+    let (clients, fixture) = (app.clients(), app.fixture());
+    let conversation = fixture.talk().await;
     let mut labels = LabelsServiceClient::new(clients.service.clone());
     let create = CreateLabelRequest {
         account_id: 1,
@@ -68,7 +68,7 @@ async fn renaming_a_label_renames_it_everywhere(backend: Backend) {
     };
     labels.update_label(rename).await.expect("the call succeeds");
     // Whatever had both names keeps one, and a later message does not restore the old name.
-    scene.say(conversation, "hello").await;
+    fixture.say(conversation, "hello").await;
     let read = GetConversationRequest {
         account_id: 1,
         conversation_id: conversation,

@@ -73,7 +73,7 @@ async fn deleted_account_leaves_no_rows_or_files(backend: Backend) {
         ..CreateContactRequest::default()
     };
     other.clients.contacts.clone().create_contact(request).await.expect("it is made");
-    let mine = app.scene();
+    let mine = app.fixture();
     let kept = mine.talk().await;
     mine.hear(kept, "mine").await;
 
@@ -130,9 +130,9 @@ async fn deleted_account_leaves_no_rows_or_files(backend: Backend) {
 async fn messages_of_a_deleted_user_remain(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let agent = worker(&app, 1, Role::Administrator, "Mina").await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    let said = scene.through(agent.clients.clone()).say(talk, "on its way").await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
+    let said = fixture.through(agent.clients.clone()).say(talk, "on its way").await;
     let request = DeleteUserRequest {
         user_id: agent.user,
         ..DeleteUserRequest::default()
@@ -152,7 +152,7 @@ async fn messages_of_a_deleted_user_remain(backend: Backend) {
     let members = operator.accounts.clone().list_members(request).await;
     let members = members.expect("it answers").into_inner();
     assert!(members.agents.iter().all(|member| member.id != agent.user));
-    assert!(scene.through(agent.clients).send(talk, MessageDraft::default()).await.is_err());
+    assert!(fixture.through(agent.clients).send(talk, MessageDraft::default()).await.is_err());
     let (_, shown) = app.http().ask(&format!("/conversations/{talk}/messages")).await;
     let shown = &shown["payload"][0];
     assert_eq!((&shown["id"], &shown["content"]), (&said.id.into(), &"on its way".into()));

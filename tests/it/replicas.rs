@@ -8,11 +8,11 @@ use parley_proto::{
 };
 
 use crate::support::{
+    api_fixture::{ApiFixture, incoming},
     app::TestApp,
     chain::{assert_dense, assert_whole_writes},
     database::Backend,
     reader::{event, log_info, whole_log},
-    scene::{Scene, incoming},
     told::Told as _,
 };
 
@@ -36,7 +36,7 @@ enum Idle {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_without_events_do_not_hide_writes_of_another_replica() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
-    let here = app.scene();
+    let here = app.fixture();
     let there = here.through(app.clients_of_replica(0));
     for elsewhere in [Elsewhere::Hears, Elsewhere::Looks, Elsewhere::Hurries] {
         for idle in [Idle::RepeatedContact, Idle::RepeatedMessage, Idle::UnchangedLabels] {
@@ -50,7 +50,7 @@ async fn calls_without_events_do_not_hide_writes_of_another_replica() {
     assert_eq!(whole_log(&there.clients, 1).await, log, "both servers tell the same story");
 }
 
-async fn round(here: &Scene, there: &Scene, elsewhere: Elsewhere, idle: Idle) {
+async fn round(here: &ApiFixture, there: &ApiFixture, elsewhere: Elsewhere, idle: Idle) {
     let what = format!("{elsewhere:?} there, {idle:?} here");
     let contact = CreateContactRequest {
         account_id: 1,
@@ -113,13 +113,13 @@ async fn replicas_share_the_limit_of_a_conversation_on_postgres() {
         .replicas(1)
         .start()
         .await;
-    let here = app.scene();
+    let here = app.fixture();
     let there = here.through(app.clients_of_replica(0));
     let conversation = here.talk().await;
     let mut taken = 0;
     for number in 0..50 {
-        for scene in [&here, &there] {
-            match scene.send(conversation, incoming(&format!("message {number}"))).await {
+        for fixture in [&here, &there] {
+            match fixture.send(conversation, incoming(&format!("message {number}"))).await {
                 Ok(_) => taken += 1,
                 Err(status) => assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status:?}"),
             }
@@ -146,52 +146,52 @@ fn assert_versions_rise(log: &[EventDelivery]) {
     }
 }
 
-async fn create_contact(scene: &Scene, request: CreateContactRequest) -> parley_proto::CreateContactResponse {
-    let answer = scene.clients.contacts.clone().create_contact(request).await;
+async fn create_contact(fixture: &ApiFixture, request: CreateContactRequest) -> parley_proto::CreateContactResponse {
+    let answer = fixture.clients.contacts.clone().create_contact(request).await;
     answer.expect("it is answered").into_inner()
 }
 
-async fn get(scene: &Scene, conversation_id: i64) -> Conversation {
+async fn get(fixture: &ApiFixture, conversation_id: i64) -> Conversation {
     let request = GetConversationRequest {
         account_id: 1,
         conversation_id,
     };
-    let answer = scene.clients.conversations.clone().get_conversation(request).await;
+    let answer = fixture.clients.conversations.clone().get_conversation(request).await;
     answer.expect("it is there").into_inner().conversation.expect("always set")
 }
 
-async fn look(scene: &Scene, conversation_id: i64) {
+async fn look(fixture: &ApiFixture, conversation_id: i64) {
     let request = MarkConversationSeenRequest {
         account_id: 1,
         conversation_id,
         ..MarkConversationSeenRequest::default()
     };
-    let answer = scene.clients.conversations.clone().mark_conversation_seen(request).await;
+    let answer = fixture.clients.conversations.clone().mark_conversation_seen(request).await;
     let seen = answer.expect("it is seen").into_inner().conversation.expect("always set");
     assert_eq!(seen.unread_count, 0);
 }
 
-async fn hurry(scene: &Scene, conversation_id: i64) {
+async fn hurry(fixture: &ApiFixture, conversation_id: i64) {
     let request = UpdateConversationPriorityRequest {
         account_id: 1,
         conversation_id,
         priority: ConversationPriority::Urgent.into(),
         ..UpdateConversationPriorityRequest::default()
     };
-    let answer = scene.clients.conversations.clone().update_conversation_priority(request).await;
+    let answer = fixture.clients.conversations.clone().update_conversation_priority(request).await;
     answer.expect("the priority changes");
 }
 
 /// Sets the empty list of labels that the conversation already has.
-async fn keep_labels(scene: &Scene, conversation_id: i64) {
+async fn keep_labels(fixture: &ApiFixture, conversation_id: i64) {
     let request = UpdateConversationLabelsRequest {
         account_id: 1,
         conversation_id,
         ..UpdateConversationLabelsRequest::default()
     };
-    let head = log_info(&scene.clients, 1).await.head_seq;
-    let answer = scene.clients.conversations.clone().update_conversation_labels(request).await;
+    let head = log_info(&fixture.clients, 1).await.head_seq;
+    let answer = fixture.clients.conversations.clone().update_conversation_labels(request).await;
     answer.expect("nothing changes");
-    let after = log_info(&scene.clients, 1).await.head_seq;
+    let after = log_info(&fixture.clients, 1).await.head_seq;
     assert_eq!(after, head, "no event");
 }

@@ -36,11 +36,11 @@ on_both!(
 /// A server with one message per content, each with a file of that content.
 async fn server_with_files(backend: Backend, contents: &[&[u8]]) -> TestApp {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     for content in contents {
         let file = upload(&app.clients(), "a file.bin", content).await;
-        let sent = scene.send(talk, with_uploads(&[&file.upload_id])).await;
+        let sent = fixture.send(talk, with_uploads(&[&file.upload_id])).await;
         sent.expect("a message with a file");
     }
     app

@@ -8,12 +8,12 @@ use parley_proto::{
 use serde_json::json;
 
 use crate::support::{
+    api_fixture::{ApiFixture, note},
     app::TestApp,
     clients::Clients,
     database::Backend,
     fault::assert_bad_fields,
     office, on_both,
-    scene::{Scene, note},
 };
 
 on_both!(
@@ -51,10 +51,10 @@ async fn texts(clients: &Clients, request: SearchMessagesRequest) -> Vec<String>
 
 async fn substring_of_a_message_is_found(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     for text in ["The parcel is LATE", "50% \"off\"_today", "Äpfel und ÖL", "платёж ОПЛАТА", "ab"] {
-        scene.hear(conversation, text).await;
+        fixture.hear(conversation, text).await;
     }
     for (text, wanted) in [
         ("arce", "The parcel is LATE"),
@@ -66,25 +66,25 @@ async fn substring_of_a_message_is_found(backend: Backend) {
         ("оплата", "платёж ОПЛАТА"),
         ("AB", "ab"),
     ] {
-        let answer = found(&scene.clients, search(text)).await;
+        let answer = found(&fixture.clients, search(text)).await;
         let found: Vec<_> = answer.messages.iter().filter_map(|message| message.content.as_deref()).collect();
         assert_eq!((found, answer.complete), (vec![wanted], true), "{text}");
     }
     for text in ["parcels", "50%off", "a_b", "elt"] {
-        assert!(texts(&scene.clients, search(text)).await.is_empty(), "{text}");
+        assert!(texts(&fixture.clients, search(text)).await.is_empty(), "{text}");
     }
-    let refused = scene.clients.messages.clone().search_messages(search("")).await;
+    let refused = fixture.clients.messages.clone().search_messages(search("")).await;
     assert_bad_fields(refused, &["text: REQUIRED"]);
 }
 
 async fn pages_contain_each_message_once(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let mut wanted = BTreeSet::new();
     for number in 0..7 {
-        wanted.insert(scene.hear(conversation, &format!("needle {number}")).await.id);
-        scene.hear(conversation, "hay").await;
+        wanted.insert(fixture.hear(conversation, &format!("needle {number}")).await.id);
+        fixture.hear(conversation, "hay").await;
     }
     for text in ["needle", "ne"] {
         let mut request = SearchMessagesRequest {
@@ -93,7 +93,7 @@ async fn pages_contain_each_message_once(backend: Backend) {
         };
         let mut seen = Vec::new();
         loop {
-            let page = found(&scene.clients, request.clone()).await;
+            let page = found(&fixture.clients, request.clone()).await;
             seen.extend(page.messages.iter().map(|message| message.id));
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {
@@ -107,36 +107,36 @@ async fn pages_contain_each_message_once(backend: Backend) {
         skip: 5,
         ..search("needle")
     };
-    assert_eq!(texts(&scene.clients, skipped).await, ["needle 1", "needle 0"]);
+    assert_eq!(texts(&fixture.clients, skipped).await, ["needle 1", "needle 0"]);
 }
 
 async fn filters_narrow_a_search_and_agents_search_their_inboxes(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let scene = app.scene();
-    let other = office::inbox(&scene.clients, 1, "Second").await;
-    let there = Scene::new(scene.clients.clone(), 1, other);
-    let (here, away) = (scene.talk().await, there.talk().await);
-    scene.hear(here, "needle here").await;
-    scene.sent(here, note("needle noted")).await;
+    let fixture = app.fixture();
+    let other = office::inbox(&fixture.clients, 1, "Second").await;
+    let there = ApiFixture::new(fixture.clients.clone(), 1, other);
+    let (here, away) = (fixture.talk().await, there.talk().await);
+    fixture.hear(here, "needle here").await;
+    fixture.sent(here, note("needle noted")).await;
     there.hear(away, "needle away").await;
     let in_inbox = SearchMessagesRequest {
         inbox_ids: vec![other],
         ..search("needle")
     };
-    assert_eq!(texts(&scene.clients, in_inbox).await, ["needle away"]);
+    assert_eq!(texts(&fixture.clients, in_inbox).await, ["needle away"]);
     let in_conversation = SearchMessagesRequest {
         conversation_ids: vec![here],
         ..search("needle")
     };
-    assert_eq!(texts(&scene.clients, in_conversation).await, ["needle noted", "needle here"]);
+    assert_eq!(texts(&fixture.clients, in_conversation).await, ["needle noted", "needle here"]);
     let incoming = SearchMessagesRequest {
         types: vec![MessageType::Incoming.into()],
         ..search("needle")
     };
-    assert_eq!(texts(&scene.clients, incoming).await, ["needle away", "needle here"]);
+    assert_eq!(texts(&fixture.clients, incoming).await, ["needle away", "needle here"]);
 
     let agent = office::worker(&app, 1, Role::Agent, "Mina").await;
-    office::set_members(&scene.clients, 1, other, &[agent.user]).await;
+    office::set_members(&fixture.clients, 1, other, &[agent.user]).await;
     assert_eq!(texts(&agent.clients, search("needle")).await, ["needle away"]);
 
     let strangers = office::other_account(&app, "Other").await;
@@ -147,54 +147,54 @@ async fn filters_narrow_a_search_and_agents_search_their_inboxes(backend: Backen
         ..search("needle")
     };
     assert_eq!(texts(&strangers.clients, request).await, ["needle elsewhere"]);
-    assert_eq!(texts(&scene.clients, search("elsewhere")).await, Vec::<String>::new());
+    assert_eq!(texts(&fixture.clients, search("elsewhere")).await, Vec::<String>::new());
 }
 
 async fn deleted_messages_are_not_found(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let person = scene.person("Asha Rao").await;
-    let conversation = scene.conversation(&person).await.id;
-    let taken_back = scene.hear(conversation, "needle taken back").await;
-    scene.hear(conversation, "needle kept").await;
-    assert_eq!(texts(&scene.clients, search("needle")).await.len(), 2);
+    let fixture = app.fixture();
+    let person = fixture.person("Asha Rao").await;
+    let conversation = fixture.conversation(&person).await.id;
+    let taken_back = fixture.hear(conversation, "needle taken back").await;
+    fixture.hear(conversation, "needle kept").await;
+    assert_eq!(texts(&fixture.clients, search("needle")).await.len(), 2);
     let delete = DeleteMessageRequest {
         account_id: 1,
         conversation_id: conversation,
         message_id: taken_back.id,
         ..DeleteMessageRequest::default()
     };
-    scene
+    fixture
         .clients
         .messages
         .clone()
         .delete_message(delete)
         .await
         .expect("it is taken back");
-    assert_eq!(texts(&scene.clients, search("needle")).await, ["needle kept"]);
-    assert_eq!(texts(&scene.clients, search("was deleted")).await, ["This message was deleted"]);
+    assert_eq!(texts(&fixture.clients, search("needle")).await, ["needle kept"]);
+    assert_eq!(texts(&fixture.clients, search("was deleted")).await, ["This message was deleted"]);
     let request = DeleteContactRequest {
         account_id: 1,
         contact_id: person.contact,
         ..DeleteContactRequest::default()
     };
-    scene
+    fixture
         .clients
         .contacts
         .clone()
         .delete_contact(request)
         .await
         .expect("the contact goes");
-    assert!(texts(&scene.clients, search("needle")).await.is_empty());
+    assert!(texts(&fixture.clients, search("needle")).await.is_empty());
 }
 
 async fn json_api_finds_conversations_and_messages(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let (one, two) = (scene.talk().await, scene.talk().await);
-    let said = scene.hear(one, "refund please").await;
-    scene.sent(one, note("Refund it")).await;
-    scene.hear(two, "hello").await;
+    let fixture = app.fixture();
+    let (one, two) = (fixture.talk().await, fixture.talk().await);
+    let said = fixture.hear(one, "refund please").await;
+    fixture.sent(one, note("Refund it")).await;
+    fixture.hear(two, "hello").await;
     let http = app.http();
     let (status, body) = http.ask("/conversations/search?q=REFUND").await;
     assert_eq!(status, 200, "{body}");
@@ -210,7 +210,7 @@ async fn json_api_finds_conversations_and_messages(backend: Backend) {
     );
     assert_eq!(found["messages"].as_array().map(Vec::len), Some(2));
 
-    scene.hear(two, "my refund, too").await;
+    fixture.hear(two, "my refund, too").await;
     let first = http.ask("/conversations/search?q=refund&per_page=1").await.1;
     assert_eq!(first["meta"]["all_count"], 2);
     let next = first["meta"]["next_cursor"].as_str().expect("there is another");
@@ -260,7 +260,7 @@ async fn json_api_finds_conversations_and_messages(backend: Backend) {
             text: text.to_owned(),
             ..ListConversationsRequest::default()
         };
-        let list = scene
+        let list = fixture
             .clients
             .conversations
             .clone()
@@ -278,33 +278,33 @@ async fn lagging_index_catches_up(backend: Backend) {
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "0")
         .start()
         .await;
-    let conversation = app.scene().talk().await;
+    let conversation = app.fixture().talk().await;
     for round in 0..3 {
-        let scene = app.scene();
+        let fixture = app.fixture();
         let batch = |first: i64| parley_proto::BatchCreateMessagesRequest {
             account_id: 1,
             messages: (first..first + 400)
                 .map(|number| parley_proto::BatchMessage {
                     conversation_id: conversation,
-                    message: Some(crate::support::scene::incoming(&format!("needle <{number}>"))),
+                    message: Some(crate::support::api_fixture::incoming(&format!("needle <{number}>"))),
                 })
                 .collect(),
             ..parley_proto::BatchCreateMessagesRequest::default()
         };
-        let mut client = scene.clients.messages.clone();
+        let mut client = fixture.clients.messages.clone();
         client.batch_create_messages(batch(round * 400)).await.expect("they are taken");
         app.crash_and_restart().await;
     }
-    let scene = app.scene();
+    let fixture = app.fixture();
     for number in [0, 399, 400, 777, 1199] {
         let text = format!("<{number}>");
-        assert_eq!(texts(&scene.clients, search(&text)).await, [format!("needle {text}")]);
+        assert_eq!(texts(&fixture.clients, search(&text)).await, [format!("needle {text}")]);
     }
     let all = SearchMessagesRequest {
         page_size: 1000,
         ..search("needle")
     };
-    assert_eq!(found(&scene.clients, all).await.messages.len(), 1000);
+    assert_eq!(found(&fixture.clients, all).await.messages.len(), 1000);
 }
 
 /// A search that stopped early says so.
@@ -313,8 +313,8 @@ async fn incomplete_search_is_reported(backend: Backend) {
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "0")
         .start()
         .await;
-    let (buried, fresh) = (app.scene().talk().await, app.scene().talk().await);
-    app.scene().hear(buried, "needle").await;
+    let (buried, fresh) = (app.fixture().talk().await, app.fixture().talk().await);
+    app.fixture().hear(buried, "needle").await;
     let complete = async |app: &TestApp, text: &str| {
         let (status, body) = app.http().ask(&format!("/conversations/search?q={text}&cursor=")).await;
         assert_eq!(status, 200, "{body}");
@@ -323,7 +323,7 @@ async fn incomplete_search_is_reported(backend: Backend) {
     assert_eq!(complete(&app, "ne").await.0, true);
     let batch = |_| parley_proto::BatchMessage {
         conversation_id: fresh,
-        message: Some(crate::support::scene::incoming("hay")),
+        message: Some(crate::support::api_fixture::incoming("hay")),
     };
     let request = parley_proto::BatchCreateMessagesRequest {
         account_id: 1,

@@ -8,6 +8,7 @@ use tonic_types::StatusExt as _;
 use crate::{
     proxy::Line,
     support::{
+        api_fixture::{ApiFixture, incoming, note, outgoing},
         app::TestApp,
         chain::writes,
         database::Backend,
@@ -16,7 +17,6 @@ use crate::{
         link::behind_a_proxy,
         on_both,
         reader::{log_info, whole_log},
-        scene::{Scene, incoming, note, outgoing},
     },
 };
 
@@ -43,10 +43,10 @@ fn batch(messages: Vec<(i64, MessageDraft)>) -> BatchCreateMessagesRequest {
 
 async fn batch_is_atomic(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let (one, other) = (scene.talk().await, scene.talk().await);
-    let mut messages = scene.clients.messages.clone();
-    let before = log_info(&scene.clients, 1).await.head_seq;
+    let fixture = app.fixture();
+    let (one, other) = (fixture.talk().await, fixture.talk().await);
+    let mut messages = fixture.clients.messages.clone();
+    let before = log_info(&fixture.clients, 1).await.head_seq;
 
     let good = (one, incoming("good"));
     let result = messages
@@ -64,7 +64,7 @@ async fn batch_is_atomic(backend: Backend) {
     assert_bad_fields(messages.batch_create_messages(batch(vec![])).await, &["messages: REQUIRED"]);
     let result = messages.batch_create_messages(batch(vec![good.clone(); 501])).await;
     assert_bad_fields(result, &["messages: TOO_MANY"]);
-    assert_eq!(log_info(&scene.clients, 1).await.head_seq, before, "none of them");
+    assert_eq!(log_info(&fixture.clients, 1).await.head_seq, before, "none of them");
 
     let drafts = vec![
         (one, incoming("a")),
@@ -88,16 +88,16 @@ async fn batch_is_atomic(backend: Backend) {
         expected.map(|(conversation, number, text)| (conversation, number, text.to_owned())),
         "in the order of the request"
     );
-    let log = whole_log(&scene.clients, 1).await;
+    let log = whole_log(&fixture.clients, 1).await;
     assert_eq!(answer.cursor, log.last().expect("it was told").cursor);
     let tail = &log[usize::try_from(before).expect("a small log")..];
     assert_eq!(writes(tail).len(), 1, "one write");
 }
 
 /// Sends the messages over one stream. Returns the result of each.
-pub async fn send_all(scene: &Scene, requests: Vec<SendMessagesRequest>) -> Vec<SendResult> {
+pub async fn send_all(fixture: &ApiFixture, requests: Vec<SendMessagesRequest>) -> Vec<SendResult> {
     let count = requests.len();
-    let answer = scene.clients.messages.clone().send_messages(tokio_stream::iter(requests)).await;
+    let answer = fixture.clients.messages.clone().send_messages(tokio_stream::iter(requests)).await;
     let mut stream = answer.expect("the stream opens").into_inner();
     let mut results = Vec::new();
     while let Some(response) = in_time("an answer", stream.message()).await.expect("the stream goes on") {
@@ -110,8 +110,8 @@ pub async fn send_all(scene: &Scene, requests: Vec<SendMessagesRequest>) -> Vec<
 
 async fn stream_replies_in_order_and_survives_an_invalid_message(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let (one, other) = (scene.talk().await, scene.talk().await);
+    let fixture = app.fixture();
+    let (one, other) = (fixture.talk().await, fixture.talk().await);
     let requests: Vec<SendMessagesRequest> = (0..300)
         .map(|index| {
             let draft = match index {
@@ -130,7 +130,7 @@ async fn stream_replies_in_order_and_survives_an_invalid_message(backend: Backen
             }
         })
         .collect();
-    let results = send_all(&scene, requests).await;
+    let results = send_all(&fixture, requests).await;
     let mut numbers = [0, 0];
     for (index, result) in results.iter().enumerate() {
         assert_eq!(result.index, index as u64, "answers come in the order sent");
@@ -158,7 +158,7 @@ async fn stream_replies_in_order_and_survives_an_invalid_message(backend: Backen
         }
     }
     let nothing = tokio_stream::iter(Vec::<SendMessagesRequest>::new()).map(|request| request);
-    let answer = scene
+    let answer = fixture
         .clients
         .messages
         .clone()
@@ -191,18 +191,18 @@ async fn messages_beyond_the_conversation_limit_are_refused(backend: Backend) {
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "5")
         .start()
         .await;
-    let scene = app.scene();
-    let (flooded, other) = (scene.talk().await, scene.talk().await);
+    let fixture = app.fixture();
+    let (flooded, other) = (fixture.talk().await, fixture.talk().await);
     for index in 0..5 {
-        scene.hear(flooded, &format!("message {index}")).await;
+        fixture.hear(flooded, &format!("message {index}")).await;
     }
     let fault = assert_refused(
-        scene.send(flooded, incoming("one too many")).await,
+        fixture.send(flooded, incoming("one too many")).await,
         Code::ResourceExhausted,
         "RATE_LIMITED",
     );
     assert!(fault.retry, "it says when there is room again");
-    assert_eq!(scene.hear(other, "elsewhere there is room").await.number, 1);
+    assert_eq!(fixture.hear(other, "elsewhere there is room").await.number, 1);
 }
 
 fn request(conversation: i64, text: &str) -> SendMessagesRequest {
@@ -220,9 +220,9 @@ async fn each_message_of_a_stream_counts_as_a_call(backend: Backend) {
         .env("PARLEY_LIMITS_BURST_PER_TOKEN", "8")
         .start()
         .await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    let results = send_all(&scene, (0..20).map(|index| request(conversation, &format!("{index}"))).collect()).await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    let results = send_all(&fixture, (0..20).map(|index| request(conversation, &format!("{index}"))).collect()).await;
     let stored = results.iter().filter(|result| result.error.is_none()).count();
     // The contact, the conversation and the stream itself count too. On a slow machine, a call or two may be refilled.
     assert!((5..15).contains(&stored), "{stored} of 20");
@@ -238,12 +238,12 @@ async fn each_message_of_a_stream_counts_as_a_call(backend: Backend) {
 #[tokio::test]
 async fn each_message_of_a_stream_has_a_deadline_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "2")]).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    scene.say(conversation, "the lane has its connection").await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    fixture.say(conversation, "the lane has its connection").await;
     let (say, said) = tokio::sync::mpsc::channel(4);
     let said = tokio_stream::wrappers::ReceiverStream::new(said);
-    let answer = scene.clients.messages.clone().send_messages(said).await;
+    let answer = fixture.clients.messages.clone().send_messages(said).await;
     let mut answers = answer.expect("the stream opens").into_inner();
     proxy.set(Line::Stalled);
     for text in ["one", "two"] {

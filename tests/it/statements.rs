@@ -4,7 +4,7 @@
 use parley_proto::{ListContactsRequest, ListConversationsRequest};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::support::{app::TestApp, database::Backend, scene::Scene};
+use crate::support::{api_fixture::ApiFixture, app::TestApp, database::Backend};
 
 /// The rows of a full page.
 const ROWS: i32 = 20;
@@ -22,22 +22,22 @@ async fn transactions(app: &TestApp) -> i64 {
 /// The transactions of a server that repeatedly returns this many rows, from its start to its end.
 async fn cost(app: &mut TestApp, rows: i32) -> i64 {
     app.start_again().await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     for _ in 0..TIMES {
-        ask(&scene, rows).await;
+        ask(&fixture, rows).await;
     }
     app.server.terminate();
     app.server.wait().await;
     transactions(app).await
 }
 
-async fn ask(scene: &Scene, rows: i32) {
+async fn ask(fixture: &ApiFixture, rows: i32) {
     let request = ListConversationsRequest {
         account_id: 1,
         page_size: rows,
         ..ListConversationsRequest::default()
     };
-    let answer = scene
+    let answer = fixture
         .clients
         .conversations
         .clone()
@@ -50,14 +50,14 @@ async fn ask(scene: &Scene, rows: i32) {
         page_size: rows,
         ..ListContactsRequest::default()
     };
-    let answer = scene.clients.contacts.clone().list_contacts(request).await.expect("listed");
+    let answer = fixture.clients.contacts.clone().list_contacts(request).await.expect("listed");
     assert_eq!(i32::try_from(answer.into_inner().contacts.len()), Ok(rows));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_run_no_statement_per_row_on_postgres() {
     let mut app = TestApp::start(Backend::Postgres).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     for nth in 0..ROWS {
         let request = parley_proto::CreateContactRequest {
             account_id: 1,
@@ -66,7 +66,7 @@ async fn lists_run_no_statement_per_row_on_postgres() {
             source_id: Some(format!("source-{nth}")),
             ..Default::default()
         };
-        let made = scene
+        let made = fixture
             .clients
             .contacts
             .clone()
@@ -74,13 +74,13 @@ async fn lists_run_no_statement_per_row_on_postgres() {
             .await
             .expect("made")
             .into_inner();
-        let person = crate::support::scene::Person {
+        let person = crate::support::api_fixture::Person {
             contact: made.contact.expect("always set").id,
             source: format!("source-{nth}"),
         };
-        let id = scene.conversation(&person).await.id;
-        scene.hear(id, "hello").await;
-        scene.say(id, "hello").await;
+        let id = fixture.conversation(&person).await.id;
+        fixture.hear(id, "hello").await;
+        fixture.say(id, "hello").await;
     }
     app.server.terminate();
     app.server.wait().await;

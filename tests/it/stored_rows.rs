@@ -7,10 +7,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::{
+    api_fixture::{ApiFixture, incoming, note, outgoing},
     app::TestApp,
     database::{Backend, Database},
     on_both,
-    scene::{Scene, incoming, note, outgoing},
 };
 
 on_both!(
@@ -32,9 +32,9 @@ fn drafts() -> Vec<MessageDraft> {
     ]
 }
 
-async fn batch(scene: &Scene, conversation_id: i64, messages: Vec<MessageDraft>) {
+async fn batch(fixture: &ApiFixture, conversation_id: i64, messages: Vec<MessageDraft>) {
     let request = BatchCreateMessagesRequest {
-        account_id: scene.account,
+        account_id: fixture.account,
         request_id: Uuid::new_v4().to_string(),
         messages: messages
             .into_iter()
@@ -44,20 +44,20 @@ async fn batch(scene: &Scene, conversation_id: i64, messages: Vec<MessageDraft>)
             })
             .collect(),
     };
-    let answer = scene.clients.messages.clone().batch_create_messages(request).await;
+    let answer = fixture.clients.messages.clone().batch_create_messages(request).await;
     answer.expect("the batch is stored");
 }
 
 /// SQLite stores any type in any column, and rows that differ only in a type are distinct.
 async fn message_is_stored_identically_alone_and_in_a_batch(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, url) = (app.scene(), app.database.url());
-    let conversation = scene.talk().await;
+    let (fixture, url) = (app.fixture(), app.database.url());
+    let conversation = fixture.talk().await;
     for draft in drafts() {
-        scene.send(conversation, draft).await.expect("stored alone");
+        fixture.send(conversation, draft).await.expect("stored alone");
     }
-    batch(&scene, conversation, drafts()).await;
-    batch(&scene, conversation, drafts().into_iter().rev().collect()).await;
+    batch(&fixture, conversation, drafts()).await;
+    batch(&fixture, conversation, drafts().into_iter().rev().collect()).await;
     let kinds = i64::try_from(drafts().len()).expect("a few");
     let messages = "SELECT COUNT(*) FROM messages";
     assert_eq!(Database::number(&url, messages).await, kinds * 3);
@@ -83,9 +83,9 @@ async fn message_is_stored_identically_alone_and_in_a_batch(backend: Backend) {
 
 async fn message_index_follows_without_a_search(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    batch(&scene, conversation, vec![incoming("the parcel is late"); 200]).await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    batch(&fixture, conversation, vec![incoming("the parcel is late"); 200]).await;
     // All accounts are indexed once a minute; one with so many new messages is indexed sooner.
     let indexed = tokio::time::timeout(Duration::from_secs(40), async {
         let whole = "SELECT COUNT(*) FROM account_logs l JOIN search_positions p ON p.account_id = l.account_id AND p.message_id >= 200";

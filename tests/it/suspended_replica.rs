@@ -8,11 +8,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::support::{
+    api_fixture::{ApiFixture, outgoing},
     app::TestApp,
     database::{Backend, Database},
     in_time,
     reader::whole_log,
-    scene::{Scene, outgoing},
 };
 
 /// The number of sessions that have begun a transaction and are idle.
@@ -24,7 +24,7 @@ fn signal(process: u32, signal: Signal) {
 }
 
 /// Updates a contact repeatedly, each time in a transaction with several statements.
-async fn rename(scene: Scene, contact: i64) {
+async fn rename(fixture: ApiFixture, contact: i64) {
     for number in 0.. {
         let request = UpdateContactRequest {
             account_id: 1,
@@ -39,7 +39,7 @@ async fn rename(scene: Scene, contact: i64) {
             ..UpdateContactRequest::default()
         };
         // A suspended server does not respond.
-        let _ = scene.clients.contacts.clone().update_contact(request).await;
+        let _ = fixture.clients.contacts.clone().update_contact(request).await;
     }
 }
 
@@ -55,7 +55,7 @@ const HOLDING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = cur
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batch_is_not_stored_after_losing_the_lock_on_postgres() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
-    let (here, url) = (app.scene(), app.database.url());
+    let (here, url) = (app.fixture(), app.database.url());
     let there = here.through(app.clients_of_replica(0));
     let conversation = here.talk().await;
     here.send(conversation, outgoing("at hand here")).await.expect("sent");
@@ -106,12 +106,12 @@ async fn batch_is_not_stored_after_losing_the_lock_on_postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replica_suspended_in_a_write_loses_its_lock() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
-    let (scene, url) = (app.scene(), app.database.url());
-    let conversation = scene.talk().await;
-    let busy = scene.through(app.clients_of_replica(0));
+    let (fixture, url) = (app.fixture(), app.database.url());
+    let conversation = fixture.talk().await;
+    let busy = fixture.through(app.clients_of_replica(0));
     let mut renaming = Vec::new();
     for index in 0..4 {
-        let person = scene.person(&format!("Person {index}")).await;
+        let person = fixture.person(&format!("Person {index}")).await;
         renaming.push(tokio::spawn(rename(busy.clone(), person.contact)));
     }
     let replica = app.replicas[0].id();
@@ -131,7 +131,7 @@ async fn replica_suspended_in_a_write_loses_its_lock() {
 
     let mut refusals = 0;
     in_time("a write of another replica", async {
-        while scene.send(conversation, outgoing("hello")).await.is_err() {
+        while fixture.send(conversation, outgoing("hello")).await.is_err() {
             refusals += 1;
         }
     })

@@ -327,8 +327,8 @@ async fn assignable_agents_are_administrators_and_inbox_members(backend: Backend
 
 async fn team_can_be_assigned_to_a_conversation(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let (clients, scene) = (app.clients(), app.scene());
-    let conversation = scene.talk().await;
+    let (clients, fixture) = (app.clients(), app.fixture());
+    let conversation = fixture.talk().await;
     let (made, mina) = (team(&clients, "billing").await, worker(&app, 1, Role::Agent, "Mina").await);
     let mut conversations = clients.conversations.clone();
     let assign = UpdateConversationAssigneeRequest {
@@ -409,14 +409,14 @@ async fn team_can_be_assigned_to_a_conversation(backend: Backend) {
         "{line:?}"
     );
     // Deleting the team removes it from its conversations. Later messages show that, even if a writer shard had the conversation cached.
-    scene.hear(conversation, "hello").await;
+    fixture.hear(conversation, "hello").await;
     let delete = DeleteTeamRequest {
         account_id: 1,
         team_id: made.id,
         ..DeleteTeamRequest::default()
     };
     clients.teams.clone().delete_team(delete).await.expect("the call succeeds");
-    scene.hear(conversation, "again").await;
+    fixture.hear(conversation, "again").await;
     let log = whole_log(&clients, 1).await;
     let newest = log.iter().map(event).filter_map(Told::message).next_back().expect("a message");
     let told = newest.conversation.as_ref().expect("its conversation");

@@ -10,6 +10,7 @@ use prost_types::{FieldMask, Timestamp};
 use tonic::Code;
 
 use crate::support::{
+    api_fixture::{ApiFixture, note},
     app::TestApp,
     clients::Clients,
     database::Backend,
@@ -18,7 +19,6 @@ use crate::support::{
     office::{set_members, worker},
     on_both,
     reader::{Reader, event, everything, log_info, whole_log},
-    scene::{Scene, note},
 };
 
 on_both!(
@@ -43,16 +43,16 @@ async fn there(clients: &Clients, contact_id: Option<i64>) {
         .expect("presence is noted");
 }
 
-async fn get(scene: &Scene, conversation_id: i64) -> Conversation {
+async fn get(fixture: &ApiFixture, conversation_id: i64) -> Conversation {
     let request = GetConversationRequest {
         account_id: 1,
         conversation_id,
     };
-    let answer = scene.clients.conversations.clone().get_conversation(request).await;
+    let answer = fixture.clients.conversations.clone().get_conversation(request).await;
     answer.expect("it is there").into_inner().conversation.expect("always set")
 }
 
-async fn set_status(scene: &Scene, conversation_id: i64, status: ConversationStatus, until: Option<Timestamp>) {
+async fn set_status(fixture: &ApiFixture, conversation_id: i64, status: ConversationStatus, until: Option<Timestamp>) {
     let request = UpdateConversationStatusRequest {
         account_id: 1,
         conversation_id,
@@ -60,17 +60,17 @@ async fn set_status(scene: &Scene, conversation_id: i64, status: ConversationSta
         snoozed_until: until,
         ..UpdateConversationStatusRequest::default()
     };
-    let answer = scene.clients.conversations.clone().update_conversation_status(request).await;
+    let answer = fixture.clients.conversations.clone().update_conversation_status(request).await;
     answer.expect("the status is set");
 }
 
 /// Creates a conversation. Returns its assignee.
-async fn assignee_of_new(scene: &Scene) -> Option<i64> {
-    let id = scene.talk().await;
-    get(scene, id).await.assignee.map(|agent| agent.id)
+async fn assignee_of_new(fixture: &ApiFixture) -> Option<i64> {
+    let id = fixture.talk().await;
+    get(fixture, id).await.assignee.map(|agent| agent.id)
 }
 
-async fn change_inbox(scene: &Scene, path: &str, inbox: Inbox) {
+async fn change_inbox(fixture: &ApiFixture, path: &str, inbox: Inbox) {
     let request = UpdateInboxRequest {
         account_id: 1,
         inbox: Some(Inbox { id: 1, ..inbox }),
@@ -79,7 +79,7 @@ async fn change_inbox(scene: &Scene, path: &str, inbox: Inbox) {
         }),
         ..UpdateInboxRequest::default()
     };
-    scene
+    fixture
         .clients
         .inboxes
         .clone()
@@ -90,28 +90,28 @@ async fn change_inbox(scene: &Scene, path: &str, inbox: Inbox) {
 
 async fn online_agents_are_assigned_round_robin(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let enabled = Inbox {
         enable_auto_assignment: true,
         ..Inbox::default()
     };
-    change_inbox(&scene, "enable_auto_assignment", enabled).await;
+    change_inbox(&fixture, "enable_auto_assignment", enabled).await;
     let (ana, bea) = (worker(&app, 1, Role::Agent, "Ana").await, worker(&app, 1, Role::Agent, "Bea").await);
     let away = worker(&app, 1, Role::Agent, "Cora").await;
-    set_members(&scene.clients, 1, 1, &[ana.user, bea.user, away.user]).await;
+    set_members(&fixture.clients, 1, 1, &[ana.user, bea.user, away.user]).await;
     there(&ana.clients, None).await;
     there(&bea.clients, None).await;
     let mut turns = Vec::new();
     for _ in 0..4 {
-        turns.push(assignee_of_new(&scene).await.expect("somebody is there"));
+        turns.push(assignee_of_new(&fixture).await.expect("somebody is there"));
     }
     assert_eq!(turns, [ana.user, bea.user, ana.user, bea.user], "in turns, and never who is away");
-    let id = scene.talk().await;
-    let taken = get(&scene, id).await.assignee.expect("it is assigned");
+    let id = fixture.talk().await;
+    let taken = get(&fixture, id).await.assignee.expect("it is assigned");
     assert_eq!((taken.id, taken.availability_status()), (ana.user, Availability::Online));
 
     // A message that opens a conversation triggers automatic assignment too, after the batch.
-    let person = scene.person("Asha Rao").await;
+    let person = fixture.person("Asha Rao").await;
     let request = CreateConversationRequest {
         account_id: 1,
         inbox_id: Some(1),
@@ -120,7 +120,7 @@ async fn online_agents_are_assigned_round_robin(backend: Backend) {
         status: ConversationStatus::Resolved.into(),
         ..CreateConversationRequest::default()
     };
-    let made = scene
+    let made = fixture
         .clients
         .conversations
         .clone()
@@ -129,8 +129,8 @@ async fn online_agents_are_assigned_round_robin(backend: Backend) {
         .expect("it is made");
     let resolved = made.into_inner().conversation.expect("always set");
     assert_eq!(resolved.assignee, None, "what is resolved waits for nobody");
-    scene.hear(resolved.id, "hello again").await;
-    let mut reader = Reader::open(&scene.clients, everything(1, Start::Earliest(()))).await;
+    fixture.hear(resolved.id, "hello again").await;
+    let mut reader = Reader::open(&fixture.clients, everything(1, Start::Earliest(()))).await;
     let assigned = in_time("an assignment", async {
         loop {
             let delivery = reader.next().await;
@@ -144,21 +144,21 @@ async fn online_agents_are_assigned_round_robin(backend: Backend) {
     })
     .await;
     assert_eq!(assigned.actor, None, "Parley itself did it");
-    assert_eq!(get(&scene, resolved.id).await.assignee.map(|agent| agent.id), Some(bea.user));
+    assert_eq!(get(&fixture, resolved.id).await.assignee.map(|agent| agent.id), Some(bea.user));
 }
 
 async fn no_agent_is_assigned_when_none_is_online(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let ana = worker(&app, 1, Role::Agent, "Ana").await;
-    set_members(&scene.clients, 1, 1, &[ana.user]).await;
-    assert_eq!(assignee_of_new(&scene).await, None);
-    let person = scene.person("Asha Rao").await;
-    let before = scene.conversation(&person).await.contact.expect("always set");
-    there(&scene.clients, Some(person.contact)).await;
-    let after = scene.conversation(&person).await.contact.expect("always set");
+    set_members(&fixture.clients, 1, 1, &[ana.user]).await;
+    assert_eq!(assignee_of_new(&fixture).await, None);
+    let person = fixture.person("Asha Rao").await;
+    let before = fixture.conversation(&person).await.contact.expect("always set");
+    there(&fixture.clients, Some(person.contact)).await;
+    let after = fixture.conversation(&person).await.contact.expect("always set");
     assert_eq!((before.is_online, after.is_online), (false, true));
-    let service = PresenceServiceClient::new(scene.clients.service.clone())
+    let service = PresenceServiceClient::new(fixture.clients.service.clone())
         .report_presence(ReportPresenceRequest {
             account_id: 1,
             contact_id: Some(999),
@@ -173,13 +173,13 @@ async fn snoozed_conversation_reopens_once(backend: Backend) {
         .replicas(usize::from(backend == Backend::Postgres))
         .start()
         .await;
-    let scene = app.scene();
-    let (soon, later) = (scene.talk().await, scene.talk().await);
+    let fixture = app.fixture();
+    let (soon, later) = (fixture.talk().await, fixture.talk().await);
     let now = chrono::Utc::now().timestamp();
     let at = |seconds| Some(Timestamp { seconds, nanos: 0 });
-    set_status(&scene, later, ConversationStatus::Snoozed, at(now + 3600)).await;
-    set_status(&scene, soon, ConversationStatus::Snoozed, at(now - 1)).await;
-    let mut reader = Reader::open(&scene.clients, everything(1, Start::Earliest(()))).await;
+    set_status(&fixture, later, ConversationStatus::Snoozed, at(now + 3600)).await;
+    set_status(&fixture, soon, ConversationStatus::Snoozed, at(now - 1)).await;
+    let mut reader = Reader::open(&fixture.clients, everything(1, Start::Earliest(()))).await;
     in_time("the conversation wakes", async {
         loop {
             let delivery = reader.next().await;
@@ -190,10 +190,10 @@ async fn snoozed_conversation_reopens_once(backend: Backend) {
         }
     })
     .await;
-    let awake = get(&scene, soon).await;
+    let awake = get(&fixture, soon).await;
     assert_eq!((awake.status(), awake.snoozed_until), (ConversationStatus::Open, None));
-    assert_eq!(get(&scene, later).await.status(), ConversationStatus::Snoozed);
-    let log = whole_log(&scene.clients, 1).await;
+    assert_eq!(get(&fixture, later).await.status(), ConversationStatus::Snoozed);
+    let log = whole_log(&fixture.clients, 1).await;
     let woken = log
         .iter()
         .map(event)
@@ -206,22 +206,22 @@ async fn locked_inbox_holds_under_concurrent_creation(backend: Backend) {
         .replicas(usize::from(backend == Backend::Postgres))
         .start()
         .await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let locked = Inbox {
         lock_to_single_conversation: true,
         ..Inbox::default()
     };
-    change_inbox(&scene, "lock_to_single_conversation", locked).await;
-    let person = scene.person("Asha Rao").await;
-    let doors: Vec<Scene> = (0..64)
+    change_inbox(&fixture, "lock_to_single_conversation", locked).await;
+    let person = fixture.person("Asha Rao").await;
+    let fixtures: Vec<ApiFixture> = (0..64)
         .map(|nth| match nth % 2 {
-            1 if !app.replicas.is_empty() => scene.through(app.clients_of_replica(0)),
-            _ => scene.clone(),
+            1 if !app.replicas.is_empty() => fixture.through(app.clients_of_replica(0)),
+            _ => fixture.clone(),
         })
         .collect();
-    let made = futures_util::future::join_all(doors.iter().map(|scene| scene.conversation(&person))).await;
+    let made = futures_util::future::join_all(fixtures.iter().map(|fixture| fixture.conversation(&person))).await;
     assert!(made.iter().all(|conversation| conversation.id == made[0].id), "{made:?}");
-    let log = whole_log(&scene.clients, 1).await;
+    let log = whole_log(&fixture.clients, 1).await;
     let created = log
         .iter()
         .filter(|delivery| event(delivery).kind() == EventKind::ConversationCreated);
@@ -230,18 +230,18 @@ async fn locked_inbox_holds_under_concurrent_creation(backend: Backend) {
 
 async fn participants_must_be_assignable_agents(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let (inside, outside) = (worker(&app, 1, Role::Agent, "Ana").await, worker(&app, 1, Role::Agent, "Bea").await);
     let chief = worker(&app, 1, Role::Administrator, "Cora").await;
-    set_members(&scene.clients, 1, 1, &[inside.user]).await;
-    let conversation_id = scene.talk().await;
+    set_members(&fixture.clients, 1, 1, &[inside.user]).await;
+    let conversation_id = fixture.talk().await;
     let add = |user_ids: Vec<i64>| AddParticipantsRequest {
         account_id: 1,
         conversation_id,
         user_ids,
         ..AddParticipantsRequest::default()
     };
-    let mut client = pb::participants_service_client::ParticipantsServiceClient::new(scene.clients.service.clone());
+    let mut client = pb::participants_service_client::ParticipantsServiceClient::new(fixture.clients.service.clone());
     let added = client
         .add_participants(add(vec![inside.user, outside.user]))
         .await
@@ -263,10 +263,10 @@ async fn participants_must_be_assignable_agents(backend: Backend) {
         Code::InvalidArgument,
         "INVALID_FIELD",
     );
-    let head = log_info(&scene.clients, 1).await.head_seq;
+    let head = log_info(&fixture.clients, 1).await.head_seq;
     client.add_participants(add(vec![inside.user])).await.expect("nothing to do");
     assert_eq!(
-        log_info(&scene.clients, 1).await.head_seq,
+        log_info(&fixture.clients, 1).await.head_seq,
         head,
         "what changes nothing leaves no event"
     );
@@ -278,7 +278,7 @@ async fn participants_must_be_assignable_agents(backend: Backend) {
     };
     let set = client.set_participants(set).await.expect("set").into_inner();
     assert_eq!(set.participants.iter().map(|agent| agent.id).collect::<Vec<_>>(), [chief.user]);
-    let log = whole_log(&scene.clients, 1).await;
+    let log = whole_log(&fixture.clients, 1).await;
     let last = event(log.last().expect("events"));
     assert_eq!(
         (last.kind(), last.changes[0].field.as_str()),
@@ -288,12 +288,12 @@ async fn participants_must_be_assignable_agents(backend: Backend) {
 
 async fn mentions_and_participations_can_be_listed(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let (mentioned, part, neither) = (scene.talk().await, scene.talk().await, scene.talk().await);
-    scene.sent(mentioned, note("ask [@Chief](mention://user/1/Chief)")).await;
-    scene.sent(neither, note("ask [@Other](mention://user/12/Other)")).await;
-    scene.say(neither, "mention://user/1/in-public").await;
-    let mut client = pb::participants_service_client::ParticipantsServiceClient::new(scene.clients.service.clone());
+    let fixture = app.fixture();
+    let (mentioned, part, neither) = (fixture.talk().await, fixture.talk().await, fixture.talk().await);
+    fixture.sent(mentioned, note("ask [@Chief](mention://user/1/Chief)")).await;
+    fixture.sent(neither, note("ask [@Other](mention://user/12/Other)")).await;
+    fixture.say(neither, "mention://user/1/in-public").await;
+    let mut client = pb::participants_service_client::ParticipantsServiceClient::new(fixture.clients.service.clone());
     let add = AddParticipantsRequest {
         account_id: 1,
         conversation_id: part,
@@ -309,7 +309,7 @@ async fn mentions_and_participations_can_be_listed(backend: Backend) {
             with_counts: true,
             ..ListConversationsRequest::default()
         };
-        let page = scene
+        let page = fixture
             .clients
             .conversations
             .clone()
@@ -327,10 +327,10 @@ async fn mentions_and_participations_can_be_listed(backend: Backend) {
 
 async fn conversation_can_be_muted_marked_unread_and_deleted(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let scene = app.scene();
-    let conversation_id = scene.talk().await;
-    scene.hear(conversation_id, "first").await;
-    let mut client = scene.clients.conversations.clone();
+    let fixture = app.fixture();
+    let conversation_id = fixture.talk().await;
+    fixture.hear(conversation_id, "first").await;
+    let mut client = fixture.clients.conversations.clone();
     let seen = MarkConversationSeenRequest {
         account_id: 1,
         conversation_id,
@@ -362,12 +362,12 @@ async fn conversation_can_be_muted_marked_unread_and_deleted(backend: Backend) {
     assert_eq!((muted.status(), contact.blocked), (ConversationStatus::Resolved, true));
     let line = muted.last_message.and_then(|message| message.content).unwrap_or_default();
     assert!(line.ends_with("has muted the conversation"), "{line}");
-    let head = log_info(&scene.clients, 1).await.head_seq;
+    let head = log_info(&fixture.clients, 1).await.head_seq;
     client.mute_conversation(mute).await.expect("muted already");
-    assert_eq!(log_info(&scene.clients, 1).await.head_seq, head);
-    scene.hear(conversation_id, "hello?").await;
+    assert_eq!(log_info(&fixture.clients, 1).await.head_seq, head);
+    fixture.hear(conversation_id, "hello?").await;
     assert_eq!(
-        get(&scene, conversation_id).await.status(),
+        get(&fixture, conversation_id).await.status(),
         ConversationStatus::Resolved,
         "nobody hears it"
     );
@@ -377,11 +377,11 @@ async fn conversation_can_be_muted_marked_unread_and_deleted(backend: Backend) {
         ..UnmuteConversationRequest::default()
     };
     client.unmute_conversation(unmute).await.expect("unmuted");
-    scene.hear(conversation_id, "now?").await;
-    assert_eq!(get(&scene, conversation_id).await.status(), ConversationStatus::Open);
+    fixture.hear(conversation_id, "now?").await;
+    assert_eq!(get(&fixture, conversation_id).await.status(), ConversationStatus::Open);
 
     let agent = worker(&app, 1, Role::Agent, "Ana").await;
-    set_members(&scene.clients, 1, 1, &[agent.user]).await;
+    set_members(&fixture.clients, 1, 1, &[agent.user]).await;
     let delete = DeleteConversationRequest {
         account_id: 1,
         conversation_id,
@@ -391,8 +391,8 @@ async fn conversation_can_be_muted_marked_unread_and_deleted(backend: Backend) {
     assert_refused(refused, Code::PermissionDenied, "NOT_ALLOWED");
     client.delete_conversation(delete.clone()).await.expect("deleted");
     assert_refused(client.delete_conversation(delete).await, Code::NotFound, "NOT_FOUND");
-    let log = whole_log(&scene.clients, 1).await;
+    let log = whole_log(&fixture.clients, 1).await;
     assert_eq!(event(log.last().expect("events")).kind(), EventKind::ConversationDeleted);
-    let lost = scene.send(conversation_id, note("is it gone?")).await;
+    let lost = fixture.send(conversation_id, note("is it gone?")).await;
     assert_refused(lost, Code::NotFound, "NOT_FOUND");
 }

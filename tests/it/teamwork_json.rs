@@ -42,7 +42,7 @@ fn ids(agents: &Json) -> Vec<i64> {
 
 async fn assignments_return_the_agent_or_null(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let id = app.scene().talk().await;
+    let id = app.fixture().talk().await;
     let path = format!("/conversations/{id}/assignments");
     let (status, agent) = post(&app, &path, json!({"assignee_id": 1})).await;
     assert_eq!((status, &agent["id"], &agent["role"]), (200, &json!(1), &json!("administrator")));
@@ -62,13 +62,13 @@ async fn assignments_return_the_agent_or_null(backend: Backend) {
 
 async fn participants_are_returned_as_agents(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let (inside, outside) = (
         worker(&app, 1, Role::Agent, "Ana").await.user,
         worker(&app, 1, Role::Agent, "Bea").await.user,
     );
-    set_members(&scene.clients, 1, 1, &[inside]).await;
-    let path = format!("/conversations/{}/participants", scene.talk().await);
+    set_members(&fixture.clients, 1, 1, &[inside]).await;
+    let path = format!("/conversations/{}/participants", fixture.talk().await);
     let (status, added) = post(&app, &path, json!({"user_ids": [inside, 1]})).await;
     assert_eq!((status, ids(&added)), (200, vec![1, inside]));
     let (status, added) = post(&app, &path, json!({"user_ids": [inside]})).await;
@@ -88,9 +88,9 @@ async fn participants_are_returned_as_agents(backend: Backend) {
 
 async fn read_state_calls_respond_as_documented(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let id = scene.talk().await;
-    scene.hear(id, "hello").await;
+    let fixture = app.fixture();
+    let id = fixture.talk().await;
+    fixture.hear(id, "hello").await;
     let one = |path: &str| format!("/conversations/{id}{path}");
     post(&app, &one("/update_last_seen"), json!({})).await;
     let (status, unread) = post(&app, &one("/unread"), json!({})).await;
@@ -131,7 +131,7 @@ async fn read_state_calls_respond_as_documented(backend: Backend) {
 
 async fn snoozing_and_hand_off_are_distinguished(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let id = app.scene().talk().await;
+    let id = app.fixture().talk().await;
     let path = format!("/conversations/{id}/toggle_status");
     let (status, snoozed) = post(&app, &path, json!({"status": "snoozed", "snoozed_until": 4_102_444_800_i64})).await;
     assert_eq!(status, 200, "{snoozed}");
@@ -183,7 +183,7 @@ async fn snoozing_and_hand_off_are_distinguished(backend: Backend) {
         .await
         .expect("the token is made")
         .into_inner();
-    let pending = app.scene().talk().await;
+    let pending = app.fixture().talk().await;
     let path = format!("/api/v1/accounts/1/conversations/{pending}/toggle_status");
     let bot = app.http().with_token(&token.secret);
     let handed = bot.send("POST", &path, Some(&json!({"status": "open"}))).await;
@@ -200,8 +200,8 @@ async fn snoozing_and_hand_off_are_distinguished(backend: Backend) {
 
 async fn online_contacts_are_listed(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let (there, away) = (scene.person("aNA").await, scene.person("Bea").await);
+    let fixture = app.fixture();
+    let (there, away) = (fixture.person("aNA").await, fixture.person("Bea").await);
     let none = send(&app, Method::GET, "/contacts/active", None).await.1;
     assert_eq!((&none["meta"]["count"], &none["payload"]), (&json!(0), &json!([])));
     let report = ReportPresenceRequest {
@@ -209,7 +209,7 @@ async fn online_contacts_are_listed(backend: Backend) {
         contact_id: Some(there.contact),
         ..ReportPresenceRequest::default()
     };
-    let mut presence = PresenceServiceClient::new(scene.clients.service.clone());
+    let mut presence = PresenceServiceClient::new(fixture.clients.service.clone());
     presence.report_presence(report).await.expect("presence is noted");
     let (status, active) = send(&app, Method::GET, "/contacts/active", None).await;
     assert_eq!((status, ids(&active["payload"])), (200, vec![there.contact]), "{active}");

@@ -9,6 +9,7 @@ use prost_types::{FieldMask, Timestamp};
 use tonic::{Code, Request};
 
 use crate::support::{
+    api_fixture::{ApiFixture, incoming},
     app::{ADMINISTRATOR, TestApp},
     clients::Clients,
     database::Backend,
@@ -16,7 +17,6 @@ use crate::support::{
     office::{inbox, other_account, set_members, worker},
     on_both,
     reader::{Reader, event, everything, log_info},
-    scene::{Scene, incoming},
     told::Told as _,
 };
 
@@ -33,7 +33,7 @@ on_both!(
 
 async fn resources_of_another_account_are_not_found(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let (ours, theirs) = (app.scene(), other_account(&app, "Other").await);
+    let (ours, theirs) = (app.fixture(), other_account(&app, "Other").await);
     let person = theirs.person("Theirs").await;
     let conversation = theirs.conversation(&person).await.id;
     theirs.hear(conversation, "secret").await;
@@ -89,36 +89,36 @@ async fn resources_of_another_account_are_not_found(backend: Backend) {
 
 async fn accounts_have_separate_numbers_and_unique_values(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let (ours, theirs) = (app.scene(), other_account(&app, "Other").await);
-    let made = |scene: Scene| async move {
+    let (ours, theirs) = (app.fixture(), other_account(&app, "Other").await);
+    let made = |fixture: ApiFixture| async move {
         let request = CreateContactRequest {
-            account_id: scene.account,
+            account_id: fixture.account,
             email: Some("same@example.org".to_owned()),
             ..CreateContactRequest::default()
         };
-        scene
+        fixture
             .clients
             .contacts
             .clone()
             .create_contact(request)
             .await
             .expect("unique in its account");
-        (scene.talk().await, scene.talk().await)
+        (fixture.talk().await, fixture.talk().await)
     };
     assert_eq!((made(ours.clone()).await, made(theirs.clone()).await), ((1, 2), (1, 2)));
-    for scene in [&ours, &theirs] {
-        let head = log_info(&scene.clients, scene.account).await.head_seq;
-        let mut reader = Reader::open(&scene.clients, everything(scene.account, Start::Earliest(()))).await;
+    for fixture in [&ours, &theirs] {
+        let head = log_info(&fixture.clients, fixture.account).await.head_seq;
+        let mut reader = Reader::open(&fixture.clients, everything(fixture.account, Start::Earliest(()))).await;
         let events = reader.until(head).await;
         crate::support::chain::assert_dense(&events, 1);
-        assert!(events.iter().all(|delivery| event(delivery).account_id == scene.account));
+        assert!(events.iter().all(|delivery| event(delivery).account_id == fixture.account));
     }
 }
 
 async fn agent_works_in_its_inboxes_only(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let administrator = app.scene();
-    let second = Scene::new(app.clients(), 1, inbox(&app.clients(), 1, "Second").await);
+    let administrator = app.fixture();
+    let second = ApiFixture::new(app.clients(), 1, inbox(&app.clients(), 1, "Second").await);
     let agent = worker(&app, 1, Role::Agent, "Ravi").await;
     set_members(&app.clients(), 1, second.inbox, &[agent.user]).await;
     let (hidden, open) = (administrator.talk().await, second.talk().await);
@@ -211,8 +211,8 @@ async fn agent_works_in_its_inboxes_only(backend: Backend) {
 
 async fn agent_receives_events_of_its_inboxes_only(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let administrator = app.scene();
-    let second = Scene::new(app.clients(), 1, inbox(&app.clients(), 1, "Second").await);
+    let administrator = app.fixture();
+    let second = ApiFixture::new(app.clients(), 1, inbox(&app.clients(), 1, "Second").await);
     let agent = worker(&app, 1, Role::Agent, "Ravi").await;
     set_members(&app.clients(), 1, second.inbox, &[agent.user]).await;
     let (hidden, open) = (administrator.talk().await, second.talk().await);
@@ -253,8 +253,8 @@ async fn service_token_respects_its_limits(backend: Backend) {
             .into_inner()
             .secret
     };
-    let first_scene = app.scene();
-    let second_scene = Scene::new(app.clients(), 1, second);
+    let first_scene = app.fixture();
+    let second_scene = ApiFixture::new(app.clients(), 1, second);
     let (one, two) = (first_scene.talk().await, second_scene.talk().await);
 
     let reader = first_scene.through(app.clients_with(&token(true, vec![]).await));
@@ -304,7 +304,7 @@ async fn service_token_respects_its_limits(backend: Backend) {
 
 async fn token_is_accepted_in_three_headers(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let nobody = Clients::new(&app.server.doors.grpc, None);
+    let nobody = Clients::new(&app.server.listeners.grpc, None);
     let with = |name: &'static str, value: String| {
         let mut request = Request::new(GetAccountRequest { account_id: 1 });
         request.metadata_mut().insert(name, value.parse().expect("it is ASCII"));
@@ -359,7 +359,7 @@ async fn suspended_account_is_inaccessible(backend: Backend) {
         "ACCOUNT_SUSPENDED",
     );
     assert_eq!(fault.metadata["account_id"], theirs.account.to_string());
-    app.scene().talk().await;
+    app.fixture().talk().await;
 }
 
 async fn only_the_platform_creates_accounts(backend: Backend) {

@@ -11,13 +11,13 @@ use serde_json::{Value as Json, json};
 use tonic::Status;
 
 use crate::support::{
+    api_fixture::outgoing,
     app::TestApp,
     consumer::{Session, plenty},
     database::Backend,
     fault::fault,
     on_both,
     reader::{Reader, everything, whole_log},
-    scene::outgoing,
     server::{program, run_to_end},
     told::Told as _,
 };
@@ -131,7 +131,7 @@ async fn grpc_calls_refuse_times_out_of_range(backend: Backend) {
             .env("PARLEY_FAULT_SWITCH", switch)
             .start()
             .await;
-        let talk = app.scene().talk().await;
+        let talk = app.fixture().talk().await;
         for beyond in [FIRST - 1, LAST + 1, MILLISECONDS, -MILLISECONDS] {
             let asked = ask(&app, talk, beyond).await;
             if !on {
@@ -157,7 +157,7 @@ async fn grpc_calls_refuse_times_out_of_range(backend: Backend) {
                 }),
                 ..outgoing("from elsewhere")
             };
-            let sent = app.scene().send(talk, draft).await;
+            let sent = app.fixture().send(talk, draft).await;
             assert_eq!(sent.is_ok(), is_taken, "{seconds}");
             if let Err(refusal) = sent {
                 assert_eq!(fields(&refusal), ["message.content_attributes.external_created_at"]);
@@ -168,7 +168,7 @@ async fn grpc_calls_refuse_times_out_of_range(backend: Backend) {
 
 async fn json_api_refuses_times_out_of_range(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let snooze = async |until: Json| {
         let body = json!({"status": "snoozed", "snoozed_until": until});
         app.http().try_post(&format!("/conversations/{talk}/toggle_status"), &body).await
@@ -197,7 +197,7 @@ async fn json_api_refuses_times_out_of_range(backend: Backend) {
 
 async fn stored_times_are_clamped_to_the_range(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, talk) = (app.scene(), app.scene().talk().await);
+    let (fixture, talk) = (app.fixture(), app.fixture().talk().await);
     app.database
         .run(&format!(
             "UPDATE conversations SET snoozed_until = {MILLISECONDS}000000 WHERE id = {talk}"
@@ -207,7 +207,7 @@ async fn stored_times_are_clamped_to_the_range(backend: Backend) {
         account_id: 1,
         conversation_id: talk,
     };
-    let read = scene
+    let read = fixture
         .clients
         .conversations
         .clone()
@@ -223,7 +223,7 @@ async fn stored_times_are_clamped_to_the_range(backend: Backend) {
     assert_eq!(until(read.conversation.as_ref()), Some(LAST));
     let shown = app.http().ask(&format!("/conversations/{talk}")).await.1;
     assert_eq!(shown["snoozed_until"], "9999-12-31T23:59:59.999Z", "{shown}");
-    scene.say(talk, "hello").await;
+    fixture.say(talk, "hello").await;
     let log = whole_log(&app.clients(), 1).await;
     let last = log
         .iter()

@@ -11,11 +11,11 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::support::{
+    api_fixture::note,
     app::TestApp,
     database::Backend,
     fault::{assert_bad_fields, assert_refused},
     in_time, on_both,
-    scene::note,
 };
 
 on_both!(
@@ -71,11 +71,11 @@ async fn transcript_arrives_by_email(backend: Backend) {
     let (sender, mut mails) = mpsc::channel(8);
     tokio::spawn(post_office(listener, sender));
     let app = TestApp::builder(backend).env("PARLEY_MAIL_URL", &url).start().await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    scene.hear(talk, "where is my kettle?").await;
-    scene.say(talk, "on its way").await;
-    scene.sent(talk, note("a difficult one")).await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
+    fixture.hear(talk, "where is my kettle?").await;
+    fixture.say(talk, "on its way").await;
+    fixture.sent(talk, note("a difficult one")).await;
     let path = format!("/conversations/{talk}/transcript");
     let (status, body) = app.http().try_post(&path, &json!({"email": "asha@example.org"})).await;
     assert_eq!((status, body), (200, json!(null)));
@@ -132,9 +132,9 @@ async fn email_waits_for_the_mail_server(backend: Backend) {
         .env("PARLEY_MAIL_URL", &format!("smtp://{address}"))
         .start()
         .await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    scene.hear(talk, "hello").await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
+    fixture.hear(talk, "hello").await;
     app.clients()
         .conversations
         .clone()
@@ -152,7 +152,7 @@ async fn email_waits_for_the_mail_server(backend: Backend) {
 
 async fn transcript_is_refused_without_a_mail_server(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let refused = app
         .clients()
         .conversations
@@ -164,7 +164,7 @@ async fn transcript_is_refused_without_a_mail_server(backend: Backend) {
 
 async fn transcripts_are_limited_to_thirty_per_hour(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_MAIL_URL", "smtp://127.0.0.1:9").start().await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let http = app.http();
     let path = format!("/api/v1/accounts/1/conversations/{talk}/transcript");
     for _ in 0..30 {

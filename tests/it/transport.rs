@@ -40,7 +40,7 @@ fn trusting(authority: &Authority) -> ClientTlsConfig {
 }
 
 async fn channel(app: &TestApp, tls: ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
-    let address = format!("https://{}", app.server.doors.grpc);
+    let address = format!("https://{}", app.server.listeners.grpc);
     Endpoint::from_shared(address).expect("an address").tls_config(tls)?.connect().await
 }
 
@@ -84,10 +84,10 @@ async fn every_listener_accepts_only_tls() {
     let client = browser(&authority, None);
     // The server checks the files every few seconds. Open connections stay as they are.
     for _ in 0..100 {
-        if at(&client, &app.server.doors.http, "/api/v1/profile").send().await.is_ok() {
-            let http = Http::through(client.clone(), format!("https://{}", app.server.doors.http), ADMINISTRATOR);
+        if at(&client, &app.server.listeners.http, "/api/v1/profile").send().await.is_ok() {
+            let http = Http::through(client.clone(), format!("https://{}", app.server.listeners.http), ADMINISTRATOR);
             assert_eq!(http.send("GET", "/api/v1/profile", None).await.status, 200);
-            let health = at(&client, &app.server.doors.admin, "/readyz").send().await.expect("TLS too");
+            let health = at(&client, &app.server.listeners.admin, "/readyz").send().await.expect("TLS too");
             assert_eq!(health.status(), 200);
             return;
         }
@@ -148,8 +148,8 @@ async fn check(app: &TestApp, folder: &Path, options: &[&str]) -> Ended {
         .env("PARLEY_TLS_CERT_FILE", folder.join("tls.crt"))
         .env("PARLEY_TLS_KEY_FILE", folder.join("tls.key"))
         .env("PARLEY_TLS_LISTENERS", "grpc,http,admin")
-        .env("PARLEY_ADMIN_ADDR", &app.server.doors.admin)
-        .env("PARLEY_GRPC_ADDR", &app.server.doors.grpc);
+        .env("PARLEY_ADMIN_ADDR", &app.server.listeners.admin)
+        .env("PARLEY_GRPC_ADDR", &app.server.listeners.grpc);
     run_to_end(command).await
 }
 
@@ -169,8 +169,8 @@ async fn container_health_check_follows_the_configuration() {
     assert_eq!(other.code, Some(1), "a certificate for another name: {}", other.output);
     let grpc = check(&app, folder.path(), &["--grpc", "--ca-file", &ca, "--server-name", "parley.test"]).await;
     assert_eq!(grpc.code, Some(0), "{}", grpc.output);
-    let asked = check(&app, folder.path(), &["--addr", &app.server.doors.admin, "--tls"]).await;
+    let asked = check(&app, folder.path(), &["--addr", &app.server.listeners.admin, "--tls"]).await;
     assert_eq!(asked.code, Some(0), "{}", asked.output);
-    let without = check(&app, folder.path(), &["--addr", &app.server.doors.admin]).await;
+    let without = check(&app, folder.path(), &["--addr", &app.server.listeners.admin]).await;
     assert_eq!(without.code, Some(1), "{}", without.output);
 }

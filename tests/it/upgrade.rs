@@ -49,7 +49,7 @@ async fn older_program_starts_on_a_compatible_schema(backend: Backend) {
     app.start_again().await;
     let log = app.server.log();
     assert!(log.contains("newer than this parley") && log.contains(FUTURE), "{log}");
-    app.scene().talk().await;
+    app.fixture().talk().await;
     app.server.terminate();
     app.server.wait().await;
 

@@ -22,8 +22,8 @@ on_both!(
 async fn concurrent_calls_with_one_id_create_one_user(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).platform().replicas(replicas).start().await;
-    let mut doors = vec![app.server.doors.grpc.clone()];
-    doors.extend(app.replicas.iter().map(|replica| replica.doors.grpc.clone()));
+    let mut endpoints = vec![app.server.listeners.grpc.clone()];
+    endpoints.extend(app.replicas.iter().map(|replica| replica.listeners.grpc.clone()));
     let request = CreateUserRequest {
         request_id: Uuid::new_v4().to_string(),
         name: "Asha".to_owned(),
@@ -32,7 +32,7 @@ async fn concurrent_calls_with_one_id_create_one_user(backend: Backend) {
     };
     let mut callers = tokio::task::JoinSet::new();
     for nth in 0..32 {
-        let mut accounts = Clients::new(&doors[nth % doors.len()], Some(PLATFORM)).accounts;
+        let mut accounts = Clients::new(&endpoints[nth % endpoints.len()], Some(PLATFORM)).accounts;
         let request = request.clone();
         callers.spawn(async move { accounts.create_user(request).await });
     }
@@ -57,7 +57,7 @@ async fn concurrent_calls_with_one_id_create_one_user(backend: Backend) {
 async fn user_and_attributes_are_created_atomically(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ask = |attributes: serde_json::Value| {
-        let url = format!("http://{}/platform/api/v1/users", app.server.doors.http);
+        let url = format!("http://{}/platform/api/v1/users", app.server.listeners.http);
         let body =
             serde_json::json!({"name": "Ana", "email": "ana@example.org", "password": "Sunny-Day-7", "custom_attributes": attributes});
         client().post(url).header("api_access_token", PLATFORM).json(&body).send()

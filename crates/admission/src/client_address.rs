@@ -22,7 +22,7 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
 /// Maximum number of entries that are read from the right of a forwarding header. Chains of trusted proxies are short, and everything to
 /// the left of them is written by the client.
-const HOPS: usize = 16;
+const MAX_HOPS: usize = 16;
 
 /// The origin of a request, for rate limits. An IPv6 address is reduced to its /64, which is usually assigned to one site or customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,7 +92,7 @@ impl TrustedProxies {
     /// clients.
     pub fn peer(&self, peer: SocketAddr) -> Option<IpAddr> {
         let peer = peer.ip().to_canonical();
-        (!self.trusts(peer)).then(|| grouped(peer))
+        (!self.trusts(peer)).then(|| network_of(peer))
     }
 
     /// Returns the address that a request from this peer with these headers is charged to: the right-most entry that is not a trusted
@@ -101,7 +101,7 @@ impl TrustedProxies {
         let peer = peer.ip().to_canonical();
         let is_forwarded = headers.contains_key(&X_FORWARDED_FOR) || headers.contains_key(&FORWARDED);
         if !is_forwarded {
-            return ClientAddress::Client(grouped(peer));
+            return ClientAddress::Client(network_of(peer));
         }
         if self.is_empty() {
             if !self.warned.swap(true, Ordering::Relaxed) {
@@ -111,11 +111,11 @@ impl TrustedProxies {
                      inbox and per proxy, not per client address"
                 );
             }
-            return ClientAddress::UndeclaredProxy(grouped(peer));
+            return ClientAddress::UndeclaredProxy(network_of(peer));
         }
         if !self.trusts(peer) {
             // The peer is not a trusted proxy, so the client wrote the header itself.
-            return ClientAddress::Client(grouped(peer));
+            return ClientAddress::Client(network_of(peer));
         }
         let by_x = self.right_most(peer, headers, &X_FORWARDED_FOR);
         let by_rfc = self.right_most(peer, headers, &FORWARDED);
@@ -126,7 +126,7 @@ impl TrustedProxies {
             (Some(one), _) | (None, Some(one)) => one,
             (None, None) => peer,
         };
-        ClientAddress::Client(grouped(client))
+        ClientAddress::Client(network_of(client))
     }
 
     /// Returns `None` if the header is absent.
@@ -134,7 +134,7 @@ impl TrustedProxies {
         let mut nearest = None;
         let values = headers.get_all(name).into_iter().rev();
         let entries = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
-        for entry in entries.take(HOPS) {
+        for entry in entries.take(MAX_HOPS) {
             let entry = if *name == FORWARDED { forwarded_for(entry) } else { Some(entry) };
             // An entry that cannot be read makes the ones left of it worthless. The hop that wrote it is known, so charge that one.
             let Some(address) = entry.and_then(address) else {
@@ -150,7 +150,7 @@ impl TrustedProxies {
 }
 
 /// Reduces an IPv6 address to its /64.
-fn grouped(address: IpAddr) -> IpAddr {
+fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {

@@ -3,12 +3,12 @@
 //! Each replica counts on its own: a shared count would add a round trip to every call. Memory is bounded (see `limiter`): an address whose
 //! state was dropped has its full quota again, but the quotas of the inbox still apply to it.
 
+mod body_throttle;
 mod limiter;
 mod mutex;
 mod open;
-mod pace;
+mod processing_slots;
 mod rates;
-mod turns;
 
 use std::{
     num::NonZeroU32,
@@ -29,18 +29,18 @@ use parley_fault::Protection;
 use parley_types::id::InboxId;
 
 use crate::client_address::ClientAddress;
-use limiter::REMEMBERED;
+pub use body_throttle::BodyThrottle;
+use limiter::MAX_KEYS;
 use mutex::lock;
 pub use open::{Permit, Resource};
-pub use pace::Pace;
 pub use parley_types::error::Exceeded;
+pub use processing_slots::ProcessingSlot;
 pub use rates::{Activity, Rates};
-use rates::{BYTES_OF_A_CELL, ByAddress, CLIENTS_OF_A_PROXY, Limiters};
-pub use turns::Turn;
+use rates::{BYTES_PER_CELL, ByAddress, Limiters, PROXY_RATE_FACTOR};
 
 /// Average rate and burst of log lines about failed authentication.
 const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
-const LINES_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
+const LOG_LINES_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 /// The limits of callers without a token. 0 is no limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,12 +79,12 @@ pub struct AnonymousLimits {
     calls: ByAddress,
     failed: ByAddress,
     /// Until when an address that exhausted its failed authentications is rejected without a token lookup.
-    refused: Mutex<LruCache<ClientAddress, Instant>>,
+    blocked_until: Mutex<LruCache<ClientAddress, Instant>>,
     open: open::Counts,
-    turns: turns::Turns,
+    processing_slots: processing_slots::ProcessingSlots,
     lines: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
     /// The number of lines that were suppressed since the last one.
-    left_out: AtomicU64,
+    suppressed: AtomicU64,
 }
 
 impl AnonymousLimits {
@@ -97,15 +97,15 @@ impl AnonymousLimits {
         };
         Arc::new(Self {
             address: Limiters::new("address", config.address),
-            proxy: Limiters::new("address", config.address.times(CLIENTS_OF_A_PROXY)),
+            proxy: Limiters::new("address", config.address.times(PROXY_RATE_FACTOR)),
             inbox: Limiters::new("inbox", config.inbox),
             calls: ByAddress::new("calls without a token a minute", config.calls),
             failed: ByAddress::new("failed authentications a minute", config.failed_authentications),
-            refused: Mutex::new(LruCache::new(REMEMBERED)),
+            blocked_until: Mutex::new(LruCache::new(MAX_KEYS)),
             open: open::Counts::default(),
-            turns: turns::Turns::new(),
-            lines: RateLimiter::direct(Quota::per_second(LINES_PER_SECOND).allow_burst(LINES_AT_ONCE)),
-            left_out: AtomicU64::new(0),
+            processing_slots: processing_slots::ProcessingSlots::new(),
+            lines: RateLimiter::direct(Quota::per_second(LINES_PER_SECOND).allow_burst(LOG_LINES_BURST)),
+            suppressed: AtomicU64::new(0),
             config,
         })
     }
@@ -134,7 +134,7 @@ impl AnonymousLimits {
     /// # Errors
     /// Returns [`Exceeded`] if either has exhausted its rate.
     pub fn bytes(&self, address: Option<ClientAddress>, inbox: InboxId, bytes: usize) -> Result<(), Exceeded> {
-        let cells = u32::try_from(bytes.div_ceil(BYTES_OF_A_CELL)).unwrap_or(u32::MAX);
+        let cells = u32::try_from(bytes.div_ceil(BYTES_PER_CELL)).unwrap_or(u32::MAX);
         if let Some((address, rates)) = self.of_address(address) {
             rates.bytes.charge(&address, cells)?;
         }
@@ -165,10 +165,11 @@ impl AnonymousLimits {
         self.open.open(address, resource, most)
     }
 
-    /// Waits until a call may be processed. The caller holds the turn until the call is finished. Returns `None` if a test disables turns.
-    /// Call this only once the request has arrived completely: how long a turn is held must not depend on the client.
-    pub async fn turn(&self, address: Option<ClientAddress>) -> Option<Turn> {
-        self.turns.turn(address).await
+    /// Waits until a call may be processed. The caller holds the processing slot until the call is finished. Returns `None` if a test
+    /// disables the protection. Call this only once the request has arrived completely: how long a processing slot is held must not depend
+    /// on the client.
+    pub async fn processing_slot(&self, address: Option<ClientAddress>) -> Option<ProcessingSlot> {
+        self.processing_slots.processing_slot(address).await
     }
 
     /// Charges a failed authentication.
@@ -179,7 +180,7 @@ impl AnonymousLimits {
         let Some(address) = address else { return Ok(()) };
         self.failed.charge(address).inspect_err(|exceeded| {
             let until = Instant::now() + exceeded.retry_after;
-            lock(&self.refused).put(address, until);
+            lock(&self.blocked_until).put(address, until);
         })
     }
 
@@ -189,16 +190,16 @@ impl AnonymousLimits {
     /// Returns [`Exceeded`] after too many failed authentications.
     pub fn may_authenticate(&self, address: Option<ClientAddress>) -> Result<(), Exceeded> {
         let Some(address) = address else { return Ok(()) };
-        let mut refused = lock(&self.refused);
-        if refused.is_empty() {
+        let mut blocked_until = lock(&self.blocked_until);
+        if blocked_until.is_empty() {
             return Ok(());
         }
-        let Some(until) = refused.get(&address).copied() else {
+        let Some(until) = blocked_until.get(&address).copied() else {
             return Ok(());
         };
         let retry_after = until.saturating_duration_since(Instant::now());
         if retry_after.is_zero() {
-            refused.pop(&address);
+            blocked_until.pop(&address);
             return Ok(());
         }
         Err(self.failed.exceeded(address, retry_after))
@@ -208,9 +209,9 @@ impl AnonymousLimits {
     /// counts this one as suppressed and returns `None`.
     pub fn may_log(&self) -> Option<u64> {
         if self.lines.check().is_ok() {
-            return Some(self.left_out.swap(0, Ordering::Relaxed));
+            return Some(self.suppressed.swap(0, Ordering::Relaxed));
         }
-        self.left_out.fetch_add(1, Ordering::Relaxed);
+        self.suppressed.fetch_add(1, Ordering::Relaxed);
         None
     }
 }
@@ -296,7 +297,7 @@ mod tests {
         assert_eq!(passed(5, || limits.failed(Some(address(1)))), 2);
         assert!(limits.may_authenticate(Some(address(1))).is_err());
         assert!(limits.may_authenticate(Some(address(2))).is_ok());
-        assert_eq!(passed(50, || limits.failed(Some(PROXY))), 2 * CLIENTS_OF_A_PROXY);
+        assert_eq!(passed(50, || limits.failed(Some(PROXY))), 2 * PROXY_RATE_FACTOR);
         assert_eq!(limits.may_log(), Some(0));
         let logged = (0..1000).filter(|_| limits.may_log().is_some()).count();
         assert!(logged <= 110, "{logged} lines");
@@ -312,6 +313,6 @@ mod tests {
             let address = ClientAddress::Client(std::net::Ipv6Addr::from(u128::from(number) << 64).into());
             let _ = (limits.failed(Some(address)), limits.failed(Some(address)));
         }
-        assert_eq!(lock(&limits.refused).len(), REMEMBERED.get());
+        assert_eq!(lock(&limits.blocked_until).len(), MAX_KEYS.get());
     }
 }

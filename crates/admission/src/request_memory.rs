@@ -1,11 +1,11 @@
 //! The memory of all requests in flight: one budget for all listeners.
 //!
 //! A request is charged for the bytes of its body as they arrive. One that declares a length is rejected at once if that length does not
-//! fit. What is built from a byte (text, trees, encoded and decoded messages) takes up to [`FACTOR`] bytes, so a budget of N bytes has room
-//! for N / [`FACTOR`] bytes of bodies. A request beyond it is rejected and may be retried. Streams are charged for the message that is
-//! being read, reflection streams for what they leave unread, uploads for what waits to be stored, WebSocket connections for their buffers
-//! and for what waits for the client, and responses for what the client has not received yet: an encoded byte takes one byte, so [`FACTOR`]
-//! of them count as one byte of a body.
+//! fit. What is built from a byte (text, trees, encoded and decoded messages) takes up to [`MEMORY_PER_BYTE`] bytes, so a budget of N bytes
+//! has room for N / [`MEMORY_PER_BYTE`] bytes of bodies. A request beyond it is rejected and may be retried. Streams are charged for the
+//! message that is being read, reflection streams for what they leave unread, uploads for what waits to be stored, WebSocket connections
+//! for their buffers and for what waits for the client, and responses for what the client has not received yet: an encoded byte takes one
+//! byte, so [`MEMORY_PER_BYTE`] of them count as one byte of a body.
 //!
 //! Bytes that were only declared take no memory. If they were charged too, a few requests that never send their bodies could block all
 //! others.
@@ -25,18 +25,18 @@ use parley_telemetry::names::{self, meter};
 
 use crate::{client_address::ClientAddress, credential::secret};
 use shares::Shares;
-pub use shares::{Exhausted, Holder};
+pub use shares::{Exhausted, MemoryShare};
 
 /// Bytes of memory that one byte of a body can take.
-pub const FACTOR: usize = 8;
+pub const MEMORY_PER_BYTE: usize = 8;
 
 /// Bytes of a body that are charged when it begins: 8 KiB of memory, for the request itself and the data read ahead.
-const WINDOW: usize = 1024;
+const INITIAL_CHARGE: usize = 1024;
 
 static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).with_unit("{call}").build());
 
 /// Distinguishes valid tokens from others.
-pub trait KnownTokens: fmt::Debug + Send + Sync {
+pub trait TokenValidity: fmt::Debug + Send + Sync {
     /// Whether a secret was found valid recently. Does not look it up.
     fn is_known(&self, secret: &str) -> bool;
 
@@ -46,12 +46,12 @@ pub trait KnownTokens: fmt::Debug + Send + Sync {
 
 /// The sender of a request: its address, and its token, which is not verified yet.
 #[derive(Clone, Default)]
-pub struct Sender {
+pub struct RequestSender {
     secret: Option<String>,
     address: Option<ClientAddress>,
 }
 
-impl Sender {
+impl RequestSender {
     /// Reads the sender of a request. The listener has stored the client address in the extensions.
     pub fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
         Self {
@@ -66,9 +66,11 @@ impl Sender {
     }
 }
 
-impl fmt::Debug for Sender {
+impl fmt::Debug for RequestSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("RequestSender")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,7 +79,7 @@ impl fmt::Debug for Sender {
 pub struct RequestMemory {
     shares: Arc<Shares>,
     /// `None`: no token is treated as known.
-    tokens: Option<Arc<dyn KnownTokens>>,
+    tokens: Option<Arc<dyn TokenValidity>>,
 }
 
 impl RequestMemory {
@@ -85,7 +87,7 @@ impl RequestMemory {
     /// a token and for callers without one.
     pub fn new(bytes: usize, largest: usize) -> Self {
         Self {
-            shares: Arc::new(Shares::new(bytes / FACTOR, largest)),
+            shares: Arc::new(Shares::new(bytes / MEMORY_PER_BYTE, largest)),
             tokens: None,
         }
     }
@@ -97,7 +99,7 @@ impl RequestMemory {
 
     /// Returns the same budget, which recognises callers with a valid token by `tokens`.
     #[must_use]
-    pub fn with_tokens(self, tokens: Arc<dyn KnownTokens>) -> Self {
+    pub fn with_tokens(self, tokens: Arc<dyn TokenValidity>) -> Self {
         Self {
             tokens: Some(tokens),
             ..self
@@ -105,17 +107,17 @@ impl RequestMemory {
     }
 
     /// Returns the share that a request is charged to, as far as this is known without a lookup.
-    pub fn holder(&self, from: &Sender) -> Holder {
-        let is_known = |tokens: &Arc<dyn KnownTokens>| from.secret.as_deref().is_some_and(|secret| tokens.is_known(secret));
+    pub fn holder(&self, from: &RequestSender) -> MemoryShare {
+        let is_known = |tokens: &Arc<dyn TokenValidity>| from.secret.as_deref().is_some_and(|secret| tokens.is_known(secret));
         if self.tokens.as_ref().is_some_and(is_known) {
-            Holder::Known
+            MemoryShare::Authenticated
         } else {
-            Holder::Anonymous(from.address.map(ClientAddress::peer))
+            MemoryShare::Anonymous(from.address.map(ClientAddress::peer))
         }
     }
 
     /// Whether the token of a request is valid. Looks it up if it is not known yet.
-    pub async fn has_good_token(&self, from: &Sender) -> bool {
+    pub async fn has_valid_token(&self, from: &RequestSender) -> bool {
         match (&self.tokens, from.secret.as_deref()) {
             (Some(tokens), Some(secret)) => tokens.is_known(secret) || tokens.look_up(from.address, secret).await,
             _ => false,
@@ -123,8 +125,8 @@ impl RequestMemory {
     }
 
     /// Creates a charge of zero bytes.
-    pub fn charge(&self, holder: Holder) -> Charge {
-        Charge {
+    pub fn charge(&self, holder: MemoryShare) -> MemoryCharge {
+        MemoryCharge {
             memory: self.clone(),
             held: Mutex::new(Held {
                 holder,
@@ -143,7 +145,7 @@ impl RequestMemory {
     ///
     /// # Errors
     /// Returns [`Exhausted`] while more is held than there is room for.
-    pub fn check(&self, holder: Holder) -> Result<(), Exhausted> {
+    pub fn check(&self, holder: MemoryShare) -> Result<(), Exhausted> {
         if !parley_fault::is_on(Protection::RequestMemory) {
             return Ok(());
         }
@@ -158,9 +160,9 @@ impl RequestMemory {
         outcome
     }
 
-    fn take(&self, holder: Holder, bytes: usize) -> Result<(), Exhausted> {
+    fn take(&self, holder: MemoryShare, bytes: usize) -> Result<(), Exhausted> {
         if !parley_fault::is_on(Protection::RequestMemory) {
-            self.shares.force(holder, bytes);
+            self.shares.charge_unchecked(holder, bytes);
             return Ok(());
         }
         if bytes == 0 {
@@ -172,20 +174,20 @@ impl RequestMemory {
 
 /// The memory charged to one request, released on drop.
 #[derive(Debug)]
-pub struct Charge {
+pub struct MemoryCharge {
     memory: RequestMemory,
     held: Mutex<Held>,
 }
 
 #[derive(Debug)]
 struct Held {
-    holder: Holder,
+    holder: MemoryShare,
     bytes: usize,
     /// How many of these bytes have not arrived yet.
     ahead: usize,
 }
 
-impl Charge {
+impl MemoryCharge {
     /// Begins a body of `length` bytes: charges the first part of it, provided that all of it would fit.
     ///
     /// # Errors
@@ -193,7 +195,7 @@ impl Charge {
     pub fn begin(&self, length: usize) -> Result<(), Exhausted> {
         let mut held = self.held();
         let ahead = if parley_fault::is_on(Protection::MemoryShares) {
-            length.min(WINDOW)
+            length.min(INITIAL_CHARGE)
         } else {
             length
         };
@@ -210,7 +212,7 @@ impl Charge {
     ///
     /// # Errors
     /// Returns [`Exhausted`] if they do not fit; the charge stays as it was.
-    pub fn came(&self, bytes: usize) -> Result<(), Exhausted> {
+    pub fn received(&self, bytes: usize) -> Result<(), Exhausted> {
         let mut held = self.held();
         let covered = held.ahead.min(bytes);
         self.memory.take(held.holder, bytes - covered)?;
@@ -220,7 +222,7 @@ impl Charge {
     }
 
     /// Moves the charged bytes, and all later ones, to the share of another holder.
-    pub fn transfer(&self, to: Holder) {
+    pub fn transfer(&self, to: MemoryShare) {
         let mut held = self.held();
         if held.holder != to {
             self.memory.shares.transfer(held.holder, to, held.bytes);
@@ -229,7 +231,7 @@ impl Charge {
     }
 
     /// Returns the holder whose share is charged.
-    pub fn holder(&self) -> Holder {
+    pub fn holder(&self) -> MemoryShare {
         self.held().holder
     }
 
@@ -248,21 +250,21 @@ impl Charge {
     pub fn release(&self, bytes: usize) {
         let mut held = self.held();
         let bytes = bytes.min(held.bytes);
-        self.memory.shares.give(held.holder, bytes);
+        self.memory.shares.release(held.holder, bytes);
         held.bytes -= bytes;
     }
 
     /// Releases everything, at the end of a body. Another body may begin afterwards.
     pub fn end(&self) {
         let mut held = self.held();
-        self.memory.shares.give(held.holder, held.bytes);
+        self.memory.shares.release(held.holder, held.bytes);
         (held.bytes, held.ahead) = (0, 0);
     }
 
     /// Charges more bytes of bodies even if there is no room, because the data exists already.
     pub fn grow(&self, bytes: usize) {
         let mut held = self.held();
-        self.memory.shares.force(held.holder, bytes);
+        self.memory.shares.charge_unchecked(held.holder, bytes);
         held.bytes += bytes;
     }
 
@@ -273,8 +275,8 @@ impl Charge {
         if held.bytes == bytes {
             return;
         }
-        self.memory.shares.give(held.holder, held.bytes);
-        self.memory.shares.force(held.holder, bytes);
+        self.memory.shares.release(held.holder, held.bytes);
+        self.memory.shares.charge_unchecked(held.holder, bytes);
         held.bytes = bytes;
     }
 
@@ -283,10 +285,10 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl Drop for MemoryCharge {
     fn drop(&mut self) {
         let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.memory.shares.give(held.holder, held.bytes);
+        self.memory.shares.release(held.holder, held.bytes);
     }
 }
 
@@ -295,9 +297,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn charges_are_given_back() {
-        let memory = RequestMemory::new(100 * FACTOR, 0);
-        let (first, second) = (memory.charge(Holder::Known), memory.charge(Holder::Known));
+    fn charges_are_released() {
+        let memory = RequestMemory::new(100 * MEMORY_PER_BYTE, 0);
+        let (first, second) = (memory.charge(MemoryShare::Authenticated), memory.charge(MemoryShare::Authenticated));
         assert_eq!(first.add(60), Ok(()));
         assert_eq!(second.add(41), Err(Exhausted));
         assert_eq!(second.add(40), Ok(()));
@@ -308,47 +310,51 @@ mod tests {
         assert_eq!(memory.used(), 0);
         assert_eq!(first.add(7), Ok(()));
         second.hold(101);
-        let check = || memory.check(Holder::Known);
+        let check = || memory.check(MemoryShare::Authenticated);
         assert_eq!((memory.used(), check(), first.add(1)), (108, Err(Exhausted), Err(Exhausted)));
         second.hold(1);
         assert_eq!((memory.used(), check()), (8, Ok(())));
         second.hold(0);
-        first.transfer(Holder::Anonymous(None));
+        first.transfer(MemoryShare::Anonymous(None));
         assert_eq!(memory.used(), 7);
         drop(first);
         assert_eq!(memory.used(), 0);
     }
 
     #[test]
-    fn a_body_is_charged_as_it_comes() {
-        let memory = RequestMemory::new(10_000 * FACTOR, 0);
+    fn body_is_charged_as_it_arrives() {
+        let memory = RequestMemory::new(10_000 * MEMORY_PER_BYTE, 0);
         let idle: Vec<_> = (0..3)
             .map(|_| {
-                let charge = memory.charge(Holder::Known);
+                let charge = memory.charge(MemoryShare::Authenticated);
                 charge.begin(5000).unwrap();
                 charge
             })
             .collect();
-        assert_eq!(memory.used(), 3 * WINDOW);
-        let body = memory.charge(Holder::Known);
-        assert_eq!(body.begin(10_001 - 3 * WINDOW), Err(Exhausted), "refused for what it declares");
+        assert_eq!(memory.used(), 3 * INITIAL_CHARGE);
+        let body = memory.charge(MemoryShare::Authenticated);
+        assert_eq!(
+            body.begin(10_001 - 3 * INITIAL_CHARGE),
+            Err(Exhausted),
+            "refused for what it declares"
+        );
         assert_eq!(body.begin(6000), Ok(()));
         drop(idle);
         for _ in 0..6 {
-            body.came(1000).unwrap();
+            body.received(1000).unwrap();
         }
         assert_eq!(memory.used(), 6000, "what was held ahead is not charged twice");
         body.end();
         assert_eq!(body.begin(10), Ok(()));
         assert_eq!(memory.used(), 10);
-        assert_eq!(body.came(10_001), Err(Exhausted));
+        assert_eq!(body.received(10_001), Err(Exhausted));
         assert_eq!(memory.used(), 10);
     }
 
     #[test]
     fn the_largest_body_always_has_room() {
         let memory = RequestMemory::new(0, 1000);
-        let stranger = Holder::Anonymous(None);
+        let stranger = MemoryShare::Anonymous(None);
         assert_eq!(memory.charge(stranger).add(1000), Ok(()));
         assert_eq!(memory.charge(stranger).add(1001), Err(Exhausted));
     }

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_a_bound_and_are_never_shorter_than_asked() {
+    fn backoff_is_bounded_and_respects_retry_info() {
         let mut backoff = Backoff::default();
         let broken = Status::unavailable("gone");
         for nominal in [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0] {

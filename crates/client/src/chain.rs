@@ -9,14 +9,14 @@ pub(super) struct Chain {
     /// The seq of the last event received. `None` before the first one: nothing is known of earlier events.
     last_seq: Option<u64>,
     /// The highest seq up to which a bookmark claimed that everything was sent.
-    promised: u64,
-    fresh_stream: bool,
+    bookmarked: u64,
+    just_resumed: bool,
 }
 
 impl Chain {
     /// Records that a new stream was opened. It continues where the last one ended.
     pub fn stream_opened(&mut self) {
-        self.fresh_stream = true;
+        self.just_resumed = true;
     }
 
     /// Forgets the events received so far, because the next stream starts at another position.
@@ -27,36 +27,36 @@ impl Chain {
     /// Checks a response.
     ///
     /// # Errors
-    /// Returns [`Error::ChainBroken`] if an event is missing, repeated or out of order, and [`Error::BookmarkLied`] if a bookmark
+    /// Returns [`Error::ChainBroken`] if an event is missing, repeated or out of order, and [`Error::BookmarkWrong`] if a bookmark
     /// contradicts the events.
     pub fn check(&mut self, response: &SubscribeResponse) -> Result<(), Error> {
         for EventDelivery { prev_seq, event, .. } in &response.events {
             let (seq, prev_seq) = (event.as_ref().map_or(0, |event| event.seq), *prev_seq);
             if let Some(last_seq) = self.last_seq {
                 // Right after resuming, the event before this one may have been trimmed; `prev_seq` is 0 then.
-                let trimmed = self.fresh_stream && prev_seq == 0;
+                let trimmed = self.just_resumed && prev_seq == 0;
                 if seq <= last_seq || (prev_seq != last_seq && !trimmed) {
                     return Err(Error::ChainBroken { seq, prev_seq, last_seq });
                 }
             }
-            if seq <= self.promised {
-                return Err(Error::BookmarkLied {
-                    promised: self.promised,
+            if seq <= self.bookmarked {
+                return Err(Error::BookmarkWrong {
+                    bookmarked: self.bookmarked,
                     seq,
                 });
             }
             self.last_seq = Some(seq);
-            self.fresh_stream = false;
+            self.just_resumed = false;
         }
         if let Some(bookmark) = &response.bookmark {
             let seen = self.last_seq.unwrap_or_default();
             if bookmark.seq < seen {
-                return Err(Error::BookmarkLied {
-                    promised: bookmark.seq,
+                return Err(Error::BookmarkWrong {
+                    bookmarked: bookmark.seq,
                     seq: seen,
                 });
             }
-            self.promised = self.promised.max(bookmark.seq);
+            self.bookmarked = self.bookmarked.max(bookmark.seq);
         }
         Ok(())
     }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_goes_on_across_streams() {
+    fn chain_continues_across_streams() {
         let mut chain = Chain::default();
         for links in [[(3, 5), (5, 9)], [(9, 10), (10, 11)], [(0, 12), (12, 13)]] {
             chain.stream_opened();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_a_repetition_and_a_forgotten_past_break_it() {
+    fn gaps_and_repetitions_break_the_chain() {
         for links in [[(3, 5), (6, 7)], [(3, 5), (3, 5)], [(3, 5), (0, 6)]] {
             let mut chain = Chain::default();
             chain.stream_opened();
@@ -103,18 +103,18 @@ mod tests {
     }
 
     #[test]
-    fn a_bookmark_that_is_not_so_is_told() {
+    fn wrong_bookmark_is_an_error() {
         let mut chain = Chain::default();
         chain.check(&response(&[(0, 3)], Some(8))).unwrap();
         assert!(matches!(
             chain.check(&response(&[(3, 5)], None)).unwrap_err(),
-            Error::BookmarkLied { promised: 8, seq: 5 }
+            Error::BookmarkWrong { bookmarked: 8, seq: 5 }
         ));
         let mut chain = Chain::default();
         chain.check(&response(&[(0, 3)], None)).unwrap();
         assert!(matches!(
             chain.check(&response(&[], Some(2))).unwrap_err(),
-            Error::BookmarkLied { promised: 2, seq: 3 }
+            Error::BookmarkWrong { bookmarked: 2, seq: 3 }
         ));
     }
 }

@@ -18,18 +18,18 @@ use super::{
     Error, Server, Step,
     backoff::Backoff,
     chain::Chain,
-    error::{may_resume, refusal},
-    subscriber::silent,
+    error::{is_retryable, refusal},
+    subscriber::silent_server,
 };
 
 /// The number of requests that may wait to be sent.
-const UNSAID: usize = 16;
+const REQUEST_QUEUE: usize = 16;
 
 /// The default interval between bookmarks. A server that sends nothing for three times as long is considered dead.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// How often a standby consumer checks whether its shard is free.
-const LOOK: Duration = Duration::from_secs(3);
+const STANDBY_POLL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// The behaviour of a consumer when another session takes over its shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum OnTakeover {
     #[default]
     End,
     /// The consumer waits until no session owns the shard, and then opens a session again.
-    StandBy,
+    Standby,
 }
 
 /// Options of a [`Consumer`].
@@ -79,17 +79,17 @@ pub struct Consumer {
 
 #[derive(Debug)]
 struct Session {
-    said: mpsc::Sender<ConsumeRequest>,
+    requests: mpsc::Sender<ConsumeRequest>,
     stream: Streaming<ConsumeResponse>,
     chain: Chain,
     /// The number of events returned since credit was last granted.
-    taken: u32,
+    returned: u32,
     fence: u64,
     /// Deliveries that arrived while a commit was pending.
-    early: VecDeque<SubscribeResponse>,
+    buffered: VecDeque<SubscribeResponse>,
 }
 
-fn say(request: consume_request::Request) -> ConsumeRequest {
+fn request(request: consume_request::Request) -> ConsumeRequest {
     ConsumeRequest { request: Some(request) }
 }
 
@@ -127,7 +127,8 @@ impl Consumer {
     /// takes over.
     ///
     /// # Errors
-    /// Returns [`Error`]. The consumer cannot be used any more, except after [`Error::Lost`] once the consumer was reset on the server.
+    /// Returns [`Error`]. The consumer cannot be used any more, except after [`Error::LostPosition`] once the consumer was reset on the
+    /// server.
     pub async fn next(&mut self) -> Result<Step, Error> {
         if let Some(at) = self.resume_at {
             sleep_until(at).await;
@@ -143,18 +144,18 @@ impl Consumer {
         self.backoff.reset();
         if let Some(session) = &mut self.session {
             session.chain.check(&response)?;
-            session.taken += u32::try_from(response.events.len()).unwrap_or(u32::MAX);
-            if session.taken >= self.options.window.div_ceil(2) {
+            session.returned += u32::try_from(response.events.len()).unwrap_or(u32::MAX);
+            if session.returned >= self.options.window.div_ceil(2) {
                 let credit = ConsumeCredit {
-                    events: session.taken,
+                    events: session.returned,
                     bytes: 0,
                 };
                 // This fails if the session has ended, which the next receive reports. If the queue is full, the credit is granted with the
                 // next response.
                 let _ = session
-                    .said
-                    .try_send(say(consume_request::Request::Credit(credit)))
-                    .map(|()| session.taken = 0);
+                    .requests
+                    .try_send(request(consume_request::Request::Credit(credit)))
+                    .map(|()| session.returned = 0);
             }
         }
         Ok(Step::Response(response))
@@ -168,8 +169,8 @@ impl Consumer {
     /// shard, and otherwise the error with which the server ended the session.
     pub async fn commit(&mut self, cursor: Bytes) -> Result<Option<Bytes>, Error> {
         let Some(session) = &mut self.session else { return Ok(None) };
-        let commit = say(consume_request::Request::Commit(ConsumeCommit { cursor }));
-        if session.said.send(commit).await.is_err() {
+        let commit = request(consume_request::Request::Commit(ConsumeCommit { cursor }));
+        if session.requests.send(commit).await.is_err() {
             // The next step reports why the session ended.
             return Ok(None);
         }
@@ -177,23 +178,23 @@ impl Consumer {
             match timeout(self.options.heartbeat * 3, session.stream.message()).await {
                 Ok(Ok(Some(message))) => match message.response {
                     Some(Response::Committed(committed)) => return Ok(Some(committed.cursor)),
-                    Some(Response::Delivery(delivery)) => session.early.push_back(delivery),
+                    Some(Response::Delivery(delivery)) => session.buffered.push_back(delivery),
                     _ => {}
                 },
-                Ok(Err(status)) if !may_resume(&status) => {
+                Ok(Err(status)) if !is_retryable(&status) => {
                     let error = refusal(&status);
-                    self.broke(status);
+                    self.end_session(status);
                     return Err(error);
                 }
                 // The session broke or went silent. The next step reports this and opens another one.
-                Ok(Ok(None)) => return Ok(self.broke(Status::unavailable("the session ended"))),
-                Ok(Err(status)) => return Ok(self.broke(status)),
-                Err(_) => return Ok(self.broke(silent())),
+                Ok(Ok(None)) => return Ok(self.end_session(Status::unavailable("the session ended"))),
+                Ok(Err(status)) => return Ok(self.end_session(status)),
+                Err(_) => return Ok(self.end_session(silent_server())),
             }
         }
     }
 
-    fn broke(&mut self, status: Status) -> Option<Bytes> {
+    fn end_session(&mut self, status: Status) -> Option<Bytes> {
         self.session = None;
         self.broken = Some(status);
         None
@@ -206,16 +207,16 @@ impl Consumer {
             none => {
                 let opening = open(self.events.clone(), &self.server, self.open.clone());
                 let opened = timeout(silence, opening).await;
-                none.insert(opened.unwrap_or_else(|_| Err(silent()))?)
+                none.insert(opened.unwrap_or_else(|_| Err(silent_server()))?)
             }
         };
-        if let Some(early) = session.early.pop_front() {
-            return Ok(early);
+        if let Some(buffered) = session.buffered.pop_front() {
+            return Ok(buffered);
         }
         loop {
             let message = match timeout(silence, session.stream.message()).await {
                 Ok(message) => message?.ok_or_else(|| Status::unavailable("the session ended"))?,
-                Err(_) => return Err(silent()),
+                Err(_) => return Err(silent_server()),
             };
             if let Some(Response::Delivery(delivery)) = message.response {
                 return Ok(delivery);
@@ -226,32 +227,32 @@ impl Consumer {
     async fn lost(&mut self, status: &Status) -> Result<Step, Error> {
         self.session = None;
         let mut pause = self.backoff.pause(status);
-        if !may_resume(status) {
+        if !is_retryable(status) {
             match refusal(status) {
-                Error::TakenOver if self.options.on_takeover == OnTakeover::StandBy => {
-                    self.until_free().await?;
+                Error::TakenOver if self.options.on_takeover == OnTakeover::Standby => {
+                    self.wait_until_free().await?;
                     pause = Duration::ZERO;
                 }
                 error => return Err(error),
             }
         }
         self.resume_at = Some(Instant::now() + pause);
-        let why = status.message().to_owned();
-        Ok(Step::Resuming { why, pause })
+        let reason = status.message().to_owned();
+        Ok(Step::Resuming { reason, pause })
     }
 
     /// Waits until no session owns the shard.
-    async fn until_free(&mut self) -> Result<(), Error> {
+    async fn wait_until_free(&mut self) -> Result<(), Error> {
         loop {
-            sleep(LOOK.mul_f64(rand::random_range(0.7..1.3))).await;
+            sleep(STANDBY_POLL_INTERVAL.mul_f64(rand::random_range(0.7..1.3))).await;
             let asked = GetConsumerRequest {
                 account_id: self.open.account_id,
                 name: self.open.consumer.clone(),
             };
             let found = timeout(self.options.heartbeat * 3, self.consumers.get_consumer(self.server.request(asked))).await;
-            let found = match found.unwrap_or_else(|_| Err(silent())) {
+            let found = match found.unwrap_or_else(|_| Err(silent_server())) {
                 Ok(found) => found.into_inner().consumer.unwrap_or_default(),
-                Err(status) if may_resume(&status) => continue,
+                Err(status) if is_retryable(&status) => continue,
                 Err(status) => return Err(refusal(&status)),
             };
             let shard = found.shards.iter().find(|shard| shard.shard == self.open.shard);
@@ -263,9 +264,9 @@ impl Consumer {
 }
 
 async fn open(mut events: EventsServiceClient<Channel>, server: &Server, open: ConsumeOpen) -> Result<Session, Status> {
-    let (said, saying) = mpsc::channel(UNSAID);
+    let (requests, saying) = mpsc::channel(REQUEST_QUEUE);
     // Cannot fail: the queue is empty.
-    let _ = said.try_send(say(consume_request::Request::Open(open)));
+    let _ = requests.try_send(request(consume_request::Request::Open(open)));
     let mut stream = events.consume(server.request(ReceiverStream::new(saying))).await?.into_inner();
     let Some(Response::Opened(opened)) = stream.message().await?.and_then(|message| message.response) else {
         return Err(Status::unavailable("the session ended before it was open"));
@@ -273,11 +274,11 @@ async fn open(mut events: EventsServiceClient<Channel>, server: &Server, open: C
     let mut chain = Chain::default();
     chain.stream_opened();
     Ok(Session {
-        said,
+        requests,
         stream,
         chain,
-        taken: 0,
+        returned: 0,
         fence: opened.fence,
-        early: VecDeque::new(),
+        buffered: VecDeque::new(),
     })
 }

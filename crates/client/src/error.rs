@@ -9,7 +9,7 @@ pub enum Error {
     /// The position is lost: the log does not continue what the client has received. The client has to start again, with a snapshot or at
     /// the oldest event.
     #[error("{0}")]
-    Lost(Lost),
+    LostPosition(LostPosition),
     /// The server rejected the request, and would reject it again.
     #[error("the server refused: {} ({:?})", .0.message(), .0.code())]
     Refused(Box<Status>),
@@ -27,10 +27,10 @@ pub enum Error {
         last_seq: u64,
     },
     /// A bookmark contradicts the events.
-    #[error("A BOOKMARK LIES: it promised everything up to {promised}, but {seq} shows otherwise")]
-    BookmarkLied {
+    #[error("A BOOKMARK LIES: it promised everything up to {bookmarked}, but {seq} shows otherwise")]
+    BookmarkWrong {
         /// The seq up to which the bookmark claimed that everything was sent.
-        promised: u64,
+        bookmarked: u64,
         /// The seq of the event that contradicts it.
         seq: u64,
     },
@@ -49,7 +49,7 @@ pub enum Error {
         "the log's history was replaced (a restore): this cursor is of the old one. Start again with --from earliest".to_owned()
     }
 })]
-pub struct Lost {
+pub struct LostPosition {
     pub reason: LostReason,
     pub earliest_seq: u64,
     pub head_seq: u64,
@@ -70,7 +70,7 @@ pub enum LostReason {
 
 /// Whether the same request may succeed later. A broken connection results in one of several codes, but the status never contains an
 /// `ErrorInfo`.
-pub(super) fn may_resume(status: &Status) -> bool {
+pub(super) fn is_retryable(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => true,
         Code::Unknown | Code::Internal | Code::Cancelled => status.get_details_error_info().is_none(),
@@ -91,7 +91,7 @@ pub(super) fn refusal(status: &Status) -> Error {
         _ => return Error::Refused(Box::new(status.clone())),
     };
     let told = |key: &str| info.metadata.get(key).cloned().unwrap_or_default();
-    Error::Lost(Lost {
+    Error::LostPosition(LostPosition {
         reason,
         earliest_seq: told("earliest_seq").parse().unwrap_or_default(),
         head_seq: told("head_seq").parse().unwrap_or_default(),
@@ -106,22 +106,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lost_cursor_is_told_in_plain_words_and_a_broken_connection_is_not_final() {
+    fn lost_cursor_is_final_and_broken_connection_is_retryable() {
         let metadata = [
             ("earliest_seq".to_owned(), "1000".to_owned()),
             ("head_seq".to_owned(), "2000".to_owned()),
         ];
         let details = ErrorDetails::with_error_info("CURSOR_EXPIRED", "parley", metadata);
         let status = Status::with_error_details(Code::OutOfRange, "expired", details);
-        assert!(!may_resume(&status));
+        assert!(!is_retryable(&status));
         assert!(refusal(&status).to_string().contains("now holds 1000 to 2000"));
-        assert!(may_resume(&Status::unknown("h2 protocol error")));
+        assert!(is_retryable(&Status::unknown("h2 protocol error")));
         let details = ErrorDetails::with_error_info("INTERNAL", "parley", []);
-        assert!(!may_resume(&Status::with_error_details(Code::Internal, "a fault", details)));
-        assert!(!may_resume(&Status::unauthenticated("unknown token")));
+        assert!(!is_retryable(&Status::with_error_details(Code::Internal, "a fault", details)));
+        assert!(!is_retryable(&Status::unauthenticated("unknown token")));
         let details = ErrorDetails::with_error_info("CONSUMER_TAKEN_OVER", "parley", []);
         let status = Status::with_error_details(Code::Aborted, "taken", details);
-        assert!(!may_resume(&status));
+        assert!(!is_retryable(&status));
         assert!(matches!(refusal(&status), Error::TakenOver));
     }
 }

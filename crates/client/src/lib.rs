@@ -16,7 +16,7 @@ mod subscriber;
 mod trace;
 
 pub use consumer::{Consumer, OnTakeover, Options};
-pub use error::{Error, Lost, LostReason};
-pub use server::{Server, Trust};
+pub use error::{Error, LostPosition, LostReason};
+pub use server::{Server, TlsSettings};
 pub use subscriber::{Step, Subscriber};
 pub use trace::processing;

@@ -19,7 +19,7 @@ pub struct Server {
 
 /// TLS settings, in PEM format. The default suffices for a service whose certificate is signed by an authority that the system trusts.
 #[derive(Clone, Debug, Default)]
-pub struct Trust {
+pub struct TlsSettings {
     /// The authority that signed the service's certificate. `None` for the authorities that the system trusts.
     pub ca: Option<String>,
     /// The name in the service's certificate, if it differs from the host in the address.
@@ -28,7 +28,7 @@ pub struct Trust {
     pub identity: Option<(String, String)>,
 }
 
-impl Trust {
+impl TlsSettings {
     /// Applies these settings to an endpoint whose address begins with `https`. Leaves other endpoints unchanged.
     ///
     /// # Errors
@@ -71,14 +71,14 @@ impl Server {
     /// # Errors
     /// Returns a message if the address or the token is malformed.
     pub fn connect(address: &str, token: &str) -> Result<Self, String> {
-        Self::connect_with(address, token, &Trust::default())
+        Self::connect_with(address, token, &TlsSettings::default())
     }
 
     /// As [`Self::connect`], with these TLS settings if the address begins with `https`.
     ///
     /// # Errors
     /// Returns a message if the address, the token or a certificate is malformed.
-    pub fn connect_with(address: &str, token: &str, trust: &Trust) -> Result<Self, String> {
+    pub fn connect_with(address: &str, token: &str, trust: &TlsSettings) -> Result<Self, String> {
         let endpoint = trust
             .apply(
                 Endpoint::from_shared(address.to_owned())

@@ -14,7 +14,7 @@ use super::{
     Error, Server,
     backoff::Backoff,
     chain::Chain,
-    error::{may_resume, refusal},
+    error::{is_retryable, refusal},
 };
 
 /// The trailer with the cursor up to which the server had sent when it ended the stream.
@@ -31,7 +31,7 @@ pub enum Step {
     /// The stream was lost. The next call waits for `pause` and then resumes after the last cursor.
     Resuming {
         /// The message of the status that ended the stream.
-        why: String,
+        reason: String,
         pause: Duration,
     },
 }
@@ -99,8 +99,8 @@ impl Subscriber {
     /// Returns the next step. Cancel safe: nothing that was received is lost.
     ///
     /// # Errors
-    /// Returns [`Error`]. After [`Error::Lost`], call [`Self::restart`] to start at another position. After any other error the subscriber
-    /// cannot be used any more.
+    /// Returns [`Error`]. After [`Error::LostPosition`], call [`Self::restart`] to start at another position. After any other error the
+    /// subscriber cannot be used any more.
     pub async fn next(&mut self) -> Result<Step, Error> {
         if let Some(at) = self.resume_at {
             sleep_until(at).await;
@@ -121,7 +121,7 @@ impl Subscriber {
     async fn receive(&mut self) -> Result<SubscribeResponse, Status> {
         let silence = self.heartbeat * 3;
         if self.stream.is_none() {
-            timeout(silence, self.open()).await.unwrap_or_else(|_| Err(silent()))?;
+            timeout(silence, self.open()).await.unwrap_or_else(|_| Err(silent_server()))?;
         }
         let Some(stream) = &mut self.stream else {
             return Err(Status::unavailable("the stream ended"));
@@ -129,7 +129,7 @@ impl Subscriber {
         // Cancel safe: the stream keeps what has arrived.
         match timeout(silence, stream.message()).await {
             Ok(next) => next?.ok_or_else(|| Status::unavailable("the stream ended")),
-            Err(_) => Err(silent()),
+            Err(_) => Err(silent_server()),
         }
     }
 
@@ -150,7 +150,7 @@ impl Subscriber {
 
     fn lost(&mut self, status: &Status) -> Result<Step, Error> {
         self.stream = None;
-        if !may_resume(status) {
+        if !is_retryable(status) {
             return Err(refusal(status));
         }
         if !matches!(self.request.start, Some(Start::After(_)))
@@ -160,13 +160,13 @@ impl Subscriber {
         }
         let pause = self.backoff.pause(status);
         self.resume_at = Some(Instant::now() + pause);
-        let why = status.message().to_owned();
-        Ok(Step::Resuming { why, pause })
+        let reason = status.message().to_owned();
+        Ok(Step::Resuming { reason, pause })
     }
 }
 
 /// Returns the status for a server that neither responds nor closes the stream.
-pub(super) fn silent() -> Status {
+pub(super) fn silent_server() -> Status {
     Status::unavailable("the server has fallen silent")
 }
 

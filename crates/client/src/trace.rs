@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_on_an_event_is_linked_to_its_cause() {
+    fn processing_span_links_to_its_cause() {
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));

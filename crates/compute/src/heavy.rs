@@ -26,11 +26,11 @@ use tokio::{
     task::block_in_place,
 };
 
-use super::{Marked, is_worker};
+use super::{FlagGuard, is_worker};
 
 /// Bytes of a message or response up to which its steps stay on the worker: they take some milliseconds. Each thread that becomes a worker
 /// keeps the memory that it allocates as one, so most calls should stay below this size.
-pub const SMALL: usize = 128 * 1024;
+pub const HEAVY_ABOVE: usize = 128 * 1024;
 
 static SLOTS: OnceLock<Semaphore> = OnceLock::new();
 
@@ -60,7 +60,7 @@ pub fn heavy<T>(step: impl FnOnce() -> T) -> T {
     }
     let Ok(_slot) = slots.try_acquire() else { return step() };
     STEPS.add(1, &[]);
-    let _inside = Marked::set(&INSIDE);
+    let _inside = FlagGuard::set(&INSIDE);
     parley_fault::off_worker(|| block_in_place(step))
 }
 
@@ -69,7 +69,7 @@ pub fn heavy<T>(step: impl FnOnce() -> T) -> T {
 pub struct Weight(AtomicBool);
 
 /// Provides the weight of a request.
-pub trait Weighed {
+pub trait HasWeight {
     fn weight(&self) -> &Weight;
 }
 
@@ -140,7 +140,7 @@ impl<B, W> WeighedBody<B, W> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin, W: Weighed + Unpin> Body for WeighedBody<B, W> {
+impl<B: Body<Data = Bytes> + Unpin, W: HasWeight + Unpin> Body for WeighedBody<B, W> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -150,7 +150,7 @@ impl<B: Body<Data = Bytes> + Unpin, W: Weighed + Unpin> Body for WeighedBody<B, 
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match frame {
-            Some(Ok(frame)) if frame.data_ref().is_some_and(|data| data.len() > SMALL) && !self.request.weight().is_heavy() => {
+            Some(Ok(frame)) if frame.data_ref().is_some_and(|data| data.len() > HEAVY_ABOVE) && !self.request.weight().is_heavy() => {
                 self.request.weight().add();
                 self.held = Some(frame);
                 cx.waker().wake_by_ref();
@@ -197,28 +197,28 @@ mod tests {
     #[derive(Clone, Default)]
     struct Request(Arc<Weight>);
 
-    impl Weighed for Request {
+    impl HasWeight for Request {
         fn weight(&self) -> &Weight {
             &self.0
         }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn polls_are_steps_once_there_is_weight() {
+    async fn polls_are_heavy_steps_once_the_request_is_heavy() {
         let _alone = ALONE.lock().await;
         enable();
         let request = Request::default();
-        let large = Bytes::from(vec![7; SMALL + 1]);
+        let large = Bytes::from(vec![7; HEAVY_ABOVE + 1]);
         let body = WeighedBody::new(Full::new(large.clone()), request.clone());
         let read = request
             .weight()
             .run(async { (body.collect().await.map(Collected::to_bytes), INSIDE.get()) });
         assert_eq!(read.await, (Ok(large), true));
         let request = Request::default();
-        let body = WeighedBody::new(Full::new(Bytes::from(vec![7; SMALL])), request.clone());
+        let body = WeighedBody::new(Full::new(Bytes::from(vec![7; HEAVY_ABOVE])), request.clone());
         let read = request
             .weight()
             .run(async { (body.collect().await.map(|read| read.to_bytes().len()), INSIDE.get()) });
-        assert_eq!(read.await, (Ok(SMALL), false));
+        assert_eq!(read.await, (Ok(HEAVY_ABOVE), false));
     }
 }

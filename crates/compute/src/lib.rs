@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use heavy::{HeavyBody, SMALL, Weighed, WeighedBody, Weight, enable, heavy};
+pub use heavy::{HEAVY_ABOVE, HasWeight, HeavyBody, WeighedBody, Weight, enable, heavy};
 
 /// Retry delay if the queue is full.
 const RETRY: Duration = Duration::from_millis(500);
@@ -51,10 +51,10 @@ pub struct ComputePool {
 pub enum Rejected {
     /// The queue is full.
     #[error("too many jobs are queued for the {0} pool")]
-    Full(&'static str),
+    QueueFull(&'static str),
     /// The budget was exceeded, in the queue or by the job.
     #[error("a job of the {0} pool exceeded its budget")]
-    Late(&'static str),
+    TimedOut(&'static str),
     /// The job panicked.
     #[error("a job of the {0} pool panicked")]
     Panicked(&'static str),
@@ -63,7 +63,7 @@ pub enum Rejected {
 impl From<Rejected> for Error {
     fn from(rejected: Rejected) -> Self {
         match rejected {
-            Rejected::Full(_) | Rejected::Late(_) => Self::Busy { retry_after: RETRY },
+            Rejected::QueueFull(_) | Rejected::TimedOut(_) => Self::Busy { retry_after: RETRY },
             Rejected::Panicked(_) => Self::Internal(rejected.to_string()),
         }
     }
@@ -103,16 +103,16 @@ impl Drop for Queued<'_> {
 }
 
 /// Sets a flag of the thread for the duration of a job or step, even if that panics.
-struct Marked(&'static LocalKey<Cell<bool>>);
+struct FlagGuard(&'static LocalKey<Cell<bool>>);
 
-impl Marked {
+impl FlagGuard {
     fn set(mark: &'static LocalKey<Cell<bool>>) -> Self {
         mark.set(true);
         Self(mark)
     }
 }
 
-impl Drop for Marked {
+impl Drop for FlagGuard {
     fn drop(&mut self) {
         self.0.set(false);
     }
@@ -120,8 +120,8 @@ impl Drop for Marked {
 
 /// Runs a job on the current thread as a pool would, for the fuzz targets.
 #[cfg(feature = "faults")]
-pub fn as_worker<T>(job: impl FnOnce() -> T) -> T {
-    let _worker = Marked::set(&ON_WORKER);
+pub fn run_as_worker<T>(job: impl FnOnce() -> T) -> T {
+    let _worker = FlagGuard::set(&ON_WORKER);
     job()
 }
 
@@ -155,13 +155,13 @@ impl ComputePool {
         let queued = self.enqueue()?;
         // The semaphore is never closed, so the only error is the deadline.
         let Ok(Ok(slot)) = timeout_at(cancel.deadline, self.slots.acquire()).await else {
-            return Err(Rejected::Late(self.name));
+            return Err(Rejected::TimedOut(self.name));
         };
         drop(queued);
         let _abandon = AbandonOnDrop(Arc::clone(&cancel.abandoned));
         let deadline = cancel.deadline;
         let running = tokio::task::spawn_blocking(move || {
-            let (_slot, _worker) = (slot, Marked::set(&ON_WORKER));
+            let (_slot, _worker) = (slot, FlagGuard::set(&ON_WORKER));
             job(&cancel)
         });
         match timeout_at(deadline, running).await {
@@ -170,7 +170,7 @@ impl ComputePool {
                 tracing::error!(pool = self.name, %error, "a compute job failed");
                 Err(Rejected::Panicked(self.name))
             }
-            Err(_) => Err(Rejected::Late(self.name)),
+            Err(_) => Err(Rejected::TimedOut(self.name)),
         }
     }
 
@@ -178,7 +178,7 @@ impl ComputePool {
         let queued = Queued(&self.queued);
         // This counts the jobs in the queue and those about to take a free slot, which leave at once.
         if self.queued.fetch_add(1, Ordering::Relaxed) >= self.queue {
-            return Err(Rejected::Full(self.name));
+            return Err(Rejected::QueueFull(self.name));
         }
         Ok(queued)
     }
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refuses_jobs_beyond_the_queue_and_tells_abandoned_ones() {
+    async fn rejects_jobs_beyond_the_queue_and_cancels_abandoned_ones() {
         static POOL: ComputePool = ComputePool::new("test", 1, 1);
         let (started, starts) = mpsc::channel();
         let (finished, ends) = mpsc::channel();
@@ -225,16 +225,16 @@ mod tests {
         while POOL.queued.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(POOL.run(LONG, |_| 3).await, Err(Rejected::Full("test")));
+        assert_eq!(POOL.run(LONG, |_| 3).await, Err(Rejected::QueueFull("test")));
         first.abort();
         assert_eq!(second.await.unwrap(), Ok(2), "the slot is free once the abandoned job has ended");
         ends.try_recv().unwrap();
     }
 
     #[tokio::test]
-    async fn a_used_up_budget_ends_the_wait() {
+    async fn exceeded_budget_ends_the_wait() {
         static POOL: ComputePool = ComputePool::new("test", 1, 1);
         let late = POOL.run(Duration::ZERO, |_| std::thread::sleep(Duration::from_millis(50))).await;
-        assert_eq!(late, Err(Rejected::Late("test")));
+        assert_eq!(late, Err(Rejected::TimedOut("test")));
     }
 }

@@ -7,8 +7,8 @@
 mod script;
 mod server;
 
-pub use script::{Act, Expect, SCENARIOS, Scenario};
-pub use server::{Seen, serve};
+pub use script::{Expect, SCENARIOS, Scenario, Step};
+pub use server::{Requests, serve};
 
 /// The number of events in the account's log.
 pub const EVENTS: u64 = 10;

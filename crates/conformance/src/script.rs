@@ -2,7 +2,7 @@
 
 /// A step of the server on one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum Step {
     /// Sends this number of correct events after the requested position.
     Send(u64),
     /// Sends all remaining events, then bookmarks until the stream ends.
@@ -14,11 +14,11 @@ pub enum Act {
     /// Sends a bookmark, which claims that everything up to this seq was sent.
     Bookmark(u64),
     /// Ends the stream as a lost connection would.
-    Cut,
+    Disconnect,
     /// Sends nothing more, and keeps the stream open.
-    Silence,
+    GoSilent,
     /// As the first step: accepts the call, but never opens the stream.
-    NoAnswer,
+    NeverOpens,
     /// Ends the stream with this reason, as the contract specifies.
     End(&'static str),
 }
@@ -29,7 +29,7 @@ pub enum Expect {
     /// It received every event once, in order.
     Everything,
     /// It stopped with an error: an event is missing, repeated or out of order, or a bookmark is wrong.
-    Alarm,
+    StreamError,
     /// It stopped and reported that its position is lost, with this reason.
     Lost(&'static str),
     /// It stopped and reported that the server rejected the request.
@@ -43,13 +43,13 @@ pub enum Expect {
 pub struct Scenario {
     pub name: &'static str,
     /// The steps on the first stream, the second, and so on. On all further streams, the server behaves correctly.
-    pub streams: &'static [&'static [Act]],
+    pub streams: &'static [&'static [Step]],
     pub expect: Expect,
     /// Whether the scenario only applies to durable consumers.
     pub consumers_only: bool,
 }
 
-const fn scenario(name: &'static str, streams: &'static [&'static [Act]], expect: Expect) -> Scenario {
+const fn scenario(name: &'static str, streams: &'static [&'static [Step]], expect: Expect) -> Scenario {
     Scenario {
         name,
         streams,
@@ -58,31 +58,47 @@ const fn scenario(name: &'static str, streams: &'static [&'static [Act]], expect
     }
 }
 
-use Act::{Bookmark, Cut, End, Event, Finish, NoAnswer, Send, Silence, UnknownKind};
+use Step::{Bookmark, Disconnect, End, Event, Finish, GoSilent, NeverOpens, Send, UnknownKind};
 
 /// All scenarios.
 pub const SCENARIOS: &[Scenario] = &[
     scenario("behaves", &[], Expect::Everything),
-    scenario("cut", &[&[Send(3), Cut], &[Cut], &[Send(2), Cut]], Expect::Everything),
-    scenario("cut-before-anything", &[&[Cut], &[Cut]], Expect::Everything),
+    scenario(
+        "cut",
+        &[&[Send(3), Disconnect], &[Disconnect], &[Send(2), Disconnect]],
+        Expect::Everything,
+    ),
+    scenario("cut-before-anything", &[&[Disconnect], &[Disconnect]], Expect::Everything),
     scenario("rotated", &[&[Send(4), End("STREAM_ROTATED")]], Expect::Everything),
-    scenario("busy", &[&[End("BUSY")], &[Send(1), Cut]], Expect::Everything),
-    scenario("falls-silent", &[&[Send(3), Silence]], Expect::Everything),
-    scenario("silent-from-the-start", &[&[Silence]], Expect::Everything),
-    scenario("never-answers", &[&[NoAnswer], &[Send(3), Cut], &[NoAnswer]], Expect::Everything),
-    scenario("bookmark-then-cut", &[&[Send(3), Bookmark(3), Cut]], Expect::Everything),
+    scenario("busy", &[&[End("BUSY")], &[Send(1), Disconnect]], Expect::Everything),
+    scenario("falls-silent", &[&[Send(3), GoSilent]], Expect::Everything),
+    scenario("silent-from-the-start", &[&[GoSilent]], Expect::Everything),
+    scenario(
+        "never-answers",
+        &[&[NeverOpens], &[Send(3), Disconnect], &[NeverOpens]],
+        Expect::Everything,
+    ),
+    scenario("bookmark-then-cut", &[&[Send(3), Bookmark(3), Disconnect]], Expect::Everything),
     scenario("unknown-kind", &[&[Send(2), UnknownKind, Finish]], Expect::Everything),
-    scenario("skips", &[&[Send(3), Event(5, 4), Finish]], Expect::Alarm),
-    scenario("duplicates", &[&[Send(3), Event(3, 2), Finish]], Expect::Alarm),
-    scenario("goes-back", &[&[Send(3), Event(2, 1), Finish]], Expect::Alarm),
-    scenario("forgets-what-came-before", &[&[Send(3), Event(4, 0), Finish]], Expect::Alarm),
-    scenario("skips-after-a-break", &[&[Send(3), Cut], &[Event(5, 4), Finish]], Expect::Alarm),
-    scenario("repeats-after-a-break", &[&[Send(3), Cut], &[Event(3, 2), Finish]], Expect::Alarm),
-    scenario("bookmark-too-far", &[&[Send(3), Bookmark(8), Send(1), Finish]], Expect::Alarm),
-    scenario("bookmark-goes-back", &[&[Send(3), Bookmark(2), Finish]], Expect::Alarm),
+    scenario("skips", &[&[Send(3), Event(5, 4), Finish]], Expect::StreamError),
+    scenario("duplicates", &[&[Send(3), Event(3, 2), Finish]], Expect::StreamError),
+    scenario("goes-back", &[&[Send(3), Event(2, 1), Finish]], Expect::StreamError),
+    scenario("forgets-what-came-before", &[&[Send(3), Event(4, 0), Finish]], Expect::StreamError),
+    scenario(
+        "skips-after-a-break",
+        &[&[Send(3), Disconnect], &[Event(5, 4), Finish]],
+        Expect::StreamError,
+    ),
+    scenario(
+        "repeats-after-a-break",
+        &[&[Send(3), Disconnect], &[Event(3, 2), Finish]],
+        Expect::StreamError,
+    ),
+    scenario("bookmark-too-far", &[&[Send(3), Bookmark(8), Send(1), Finish]], Expect::StreamError),
+    scenario("bookmark-goes-back", &[&[Send(3), Bookmark(2), Finish]], Expect::StreamError),
     scenario(
         "expired",
-        &[&[Send(3), Cut], &[End("CURSOR_EXPIRED")]],
+        &[&[Send(3), Disconnect], &[End("CURSOR_EXPIRED")]],
         Expect::Lost("CURSOR_EXPIRED"),
     ),
     scenario(

@@ -21,14 +21,14 @@ use tokio_stream::{
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{Act, EVENTS, Scenario};
+use super::{EVENTS, Scenario, Step};
 
 /// The interval between bookmarks while the server behaves correctly.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// What clients have requested so far.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct Requests {
     /// The position after which each stream was to start, in the order in which the streams were opened.
     pub streams: Vec<u64>,
     /// The highest position that a durable consumer has committed.
@@ -38,14 +38,14 @@ pub struct Seen {
 #[derive(Clone, Debug)]
 struct Misbehaving {
     scenario: Scenario,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<Requests>>,
 }
 
 /// Serves a scenario on a listener until the future is dropped, and records what clients request in `seen`.
 ///
 /// # Errors
 /// Returns an error if the listener fails.
-pub async fn serve(scenario: Scenario, listener: TcpListener, seen: Arc<Mutex<Seen>>) -> Result<SocketAddr, tonic::transport::Error> {
+pub async fn serve(scenario: Scenario, listener: TcpListener, seen: Arc<Mutex<Requests>>) -> Result<SocketAddr, tonic::transport::Error> {
     let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
     let service = EventsServiceServer::new(Misbehaving { scenario, seen });
     tonic::transport::Server::builder()
@@ -114,47 +114,47 @@ fn end(reason: &'static str) -> Status {
     Status::with_error_details(code, reason.to_lowercase(), details)
 }
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Misbehaving {
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, Requests> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Performs the steps for the next stream, after a position.
-    async fn play(&self, from: u64) -> mpsc::Receiver<Result<SubscribeResponse, Status>> {
+    async fn run_scenario(&self, from: u64) -> mpsc::Receiver<Result<SubscribeResponse, Status>> {
         let nth = {
             let mut seen = self.seen();
             seen.streams.push(from);
             seen.streams.len() - 1
         };
-        let acts = self.scenario.streams.get(nth).copied().unwrap_or(&[Act::Finish]);
-        if acts.first() == Some(&Act::NoAnswer) {
+        let steps = self.scenario.streams.get(nth).copied().unwrap_or(&[Step::Finish]);
+        if steps.first() == Some(&Step::NeverOpens) {
             std::future::pending::<()>().await;
         }
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
             // An error means that the client has disconnected.
-            let _ = perform(acts, from, &sender).await;
+            let _ = run_steps(steps, from, &sender).await;
         });
         receiver
     }
 }
 
-async fn perform(
-    acts: &'static [Act],
+async fn run_steps(
+    steps: &'static [Step],
     mut at: u64,
     sender: &mpsc::Sender<Result<SubscribeResponse, Status>>,
 ) -> Result<(), mpsc::error::SendError<Result<SubscribeResponse, Status>>> {
-    for act in acts {
-        match *act {
-            Act::Send(count) => {
+    for step in steps {
+        match *step {
+            Step::Send(count) => {
                 for _ in 0..count.min(EVENTS - at) {
                     sender.send(Ok(event(at + 1, at))).await?;
                     at += 1;
                 }
             }
-            Act::Finish => loop {
+            Step::Finish => loop {
                 while at < EVENTS {
                     sender.send(Ok(event(at + 1, at))).await?;
                     at += 1;
@@ -162,8 +162,8 @@ async fn perform(
                 sender.send(Ok(bookmark(at))).await?;
                 sleep(HEARTBEAT).await;
             },
-            Act::Event(seq, prev_seq) => sender.send(Ok(event(seq, prev_seq))).await?,
-            Act::UnknownKind => {
+            Step::Event(seq, prev_seq) => sender.send(Ok(event(seq, prev_seq))).await?,
+            Step::UnknownKind => {
                 let mut response = event(at + 1, at);
                 for event in response.events.iter_mut().filter_map(|delivery| delivery.event.as_mut()) {
                     (event.kind, event.kind_name) = (9999, "weather.changed".to_owned());
@@ -171,11 +171,11 @@ async fn perform(
                 at += 1;
                 sender.send(Ok(response)).await?;
             }
-            Act::Bookmark(seq) => sender.send(Ok(bookmark(seq))).await?,
+            Step::Bookmark(seq) => sender.send(Ok(bookmark(seq))).await?,
             // What hyper reports for a broken connection: a code without any details of the service.
-            Act::Cut => return sender.send(Err(Status::unknown("h2 protocol error: connection reset"))).await,
-            Act::Silence | Act::NoAnswer => std::future::pending::<()>().await,
-            Act::End(reason) => return sender.send(Err(end(reason))).await,
+            Step::Disconnect => return sender.send(Err(Status::unknown("h2 protocol error: connection reset"))).await,
+            Step::GoSilent | Step::NeverOpens => std::future::pending::<()>().await,
+            Step::End(reason) => return sender.send(Err(end(reason))).await,
         }
     }
     Ok(())
@@ -183,7 +183,7 @@ async fn perform(
 
 #[tonic::async_trait]
 impl EventsService for Misbehaving {
-    type SubscribeStream = Answers<SubscribeResponse>;
+    type SubscribeStream = ResponseStream<SubscribeResponse>;
 
     async fn subscribe(&self, request: Request<pb::SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
         let from = match request.into_inner().start {
@@ -191,16 +191,16 @@ impl EventsService for Misbehaving {
             Some(Start::After(after)) => position(&after)?,
             Some(Start::Earliest(()) | Start::At(_) | Start::Snapshot(())) => 0,
         };
-        Ok(Response::new(Box::pin(ReceiverStream::new(self.play(from).await))))
+        Ok(Response::new(Box::pin(ReceiverStream::new(self.run_scenario(from).await))))
     }
 
-    type ConsumeStream = Answers<pb::ConsumeResponse>;
+    type ConsumeStream = ResponseStream<pb::ConsumeResponse>;
 
     async fn consume(&self, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Response<Self::ConsumeStream>, Status> {
         let mut inbound = request.into_inner();
         inbound.message().await?;
         let from = self.seen().committed;
-        let mut outbound = self.play(from).await;
+        let mut outbound = self.run_scenario(from).await;
         let (sender, receiver) = mpsc::channel(1);
         let this = self.clone();
         tokio::spawn(async move {
@@ -210,15 +210,15 @@ impl EventsService for Misbehaving {
             };
             let mut next = Some(Ok(consume_response::Response::Opened(opened)));
             loop {
-                if let Some(told) = next.take() {
-                    let ended = told.is_err();
-                    let told = told.map(|response| pb::ConsumeResponse { response: Some(response) });
-                    if sender.send(told).await.is_err() || ended {
+                if let Some(response) = next.take() {
+                    let ended = response.is_err();
+                    let response = response.map(|response| pb::ConsumeResponse { response: Some(response) });
+                    if sender.send(response).await.is_err() || ended {
                         break;
                     }
                 }
                 tokio::select! {
-                    said = inbound.message() => match said.ok().flatten().and_then(|said| said.request) {
+                    request = inbound.message() => match request.ok().flatten().and_then(|request| request.request) {
                         Some(consume_request::Request::Commit(commit)) => {
                             next = Some(position(&commit.cursor).map(|seq| {
                                 let mut seen = this.seen();
@@ -229,8 +229,8 @@ impl EventsService for Misbehaving {
                         Some(_) => {}
                         None => break,
                     },
-                    told = outbound.recv() => match told {
-                        Some(told) => next = Some(told.map(consume_response::Response::Delivery)),
+                    response = outbound.recv() => match response {
+                        Some(response) => next = Some(response.map(consume_response::Response::Delivery)),
                         None => break,
                     },
                 }

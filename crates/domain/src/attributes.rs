@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use parley_eventlog::draft::Change;
-use parley_storage::entity::{kind::SubjectKind, labeling};
+use parley_eventlog::pending_event::Change;
+use parley_storage::entity::{kind::LabelTarget, labeling};
 use parley_types::{error::Result, id::AccountId};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::{Map, Value as Json};
@@ -52,7 +52,7 @@ pub(super) fn attribute_changes(field: &str, before: &Json, after: &Json) -> Vec
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.
-pub(super) async fn set_labels(db: &impl ConnectionTrait, account: AccountId, kind: SubjectKind, id: i64, names: &[String]) -> Result<()> {
+pub(super) async fn set_labels(db: &impl ConnectionTrait, account: AccountId, kind: LabelTarget, id: i64, names: &[String]) -> Result<()> {
     labeling::Entity::delete_many()
         .filter(labeling::Column::AccountId.eq(account))
         .filter(labeling::Column::SubjectKind.eq(kind))

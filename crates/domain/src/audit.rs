@@ -13,7 +13,7 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use opentelemetry::{KeyValue, metrics::Counter};
-use parley_eventlog::draft::Actor;
+use parley_eventlog::pending_event::Actor;
 use parley_storage::{Database, entity::audit_event};
 use parley_telemetry::names::{self, meter};
 use parley_types::{

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use parley_eventlog::{
     consumer::{self, Consumer},
-    log::Reach,
+    log::LogRange,
     mark::Mark,
     subscription::Start,
 };
@@ -27,7 +27,7 @@ use crate::{
 pub struct Standing {
     pub consumer: Consumer,
     /// The earliest and the newest seq of the log.
-    pub reach: Reach,
+    pub reach: LogRange,
     /// The marks of the events at the positions of its shards.
     pub marks: HashMap<Seq, Mark>,
 }
@@ -92,7 +92,7 @@ impl Consumers {
     pub async fn reset(&self, call: Call<Standing>, name: String, start: Start) -> Result<Answer<Standing>> {
         call.caller.administer(call.account)?;
         let reach = self.context.events.log.reach(call.account).await?;
-        let begin = self.context.events.hub.resolve(&reach, start).await?;
+        let begin = self.context.events.broadcaster.resolve(&reach, start).await?;
         self.context
             .writer
             .write(call, move |write| {

@@ -32,7 +32,7 @@ static MARKS_ISSUED: AtomicBool = AtomicBool::new(true);
 
 /// Sets whether this process issues cursors with their marks: replicas of a release without marks reject marked cursors. Marked cursors
 /// that this process receives are checked in either case.
-pub fn issue_marks(issue: bool) {
+pub fn set_marks_issued(issue: bool) {
     MARKS_ISSUED.store(issue, Ordering::Relaxed);
 }
 
@@ -107,21 +107,21 @@ mod tests {
     use parley_types::time::Micros;
 
     /// Whether the last release without marks can read the cursor.
-    fn is_read_by_the_release_before(bytes: &[u8]) -> bool {
+    fn is_readable_by_previous_release(bytes: &[u8]) -> bool {
         bytes.first() == Some(&UNMARKED)
     }
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(account in 0..i64::MAX, epoch in 0..i64::from(u32::MAX), seq in 0..i64::MAX, marked in any::<bool>()) {
+        fn cursor_round_trips(account in 0..i64::MAX, epoch in 0..i64::from(u32::MAX), seq in 0..i64::MAX, marked in any::<bool>()) {
             let mark = marked.then(|| Mark::random(Micros(seq)));
             let cursor = Cursor { account: AccountId(account), epoch: Epoch(epoch), seq: Seq(seq), mark };
             prop_assert_eq!(Cursor::decode("after", &cursor.encode()).unwrap(), cursor);
-            prop_assert_eq!(is_read_by_the_release_before(&cursor.encode()), !marked);
+            prop_assert_eq!(is_readable_by_previous_release(&cursor.encode()), !marked);
         }
 
         #[test]
-        fn a_changed_byte_is_noticed(seq in 0..i64::MAX, at in 0_usize..16, by in 1_u8.., marked in any::<bool>()) {
+        fn corrupted_cursor_is_rejected(seq in 0..i64::MAX, at in 0_usize..16, by in 1_u8.., marked in any::<bool>()) {
             let mark = marked.then(|| Mark::random(Micros(seq)));
             let cursor = Cursor { account: AccountId(7), epoch: Epoch(0xdead_beef), seq: Seq(seq), mark };
             let mut bytes = cursor.encode().to_vec();
@@ -131,7 +131,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = Cursor::decode("after", &bytes);
         }
     }

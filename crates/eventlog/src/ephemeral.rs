@@ -6,7 +6,7 @@ use parley_types::{
     time::Micros,
 };
 
-use crate::draft::Actor;
+use crate::pending_event::Actor;
 
 /// A user or contact started or stopped typing.
 #[derive(Clone, Debug)]

@@ -41,10 +41,10 @@ pub(super) fn changes(changes: &[Change]) -> (Vec<pb::FieldChange>, Vec<String>)
 
 fn change(change: &Change) -> pb::FieldChange {
     let mut truncated_fields = Vec::new();
-    let mut value = |name: &str, json: &Json| match cut(json) {
-        Some(cut) => {
+    let mut value = |name: &str, json: &Json| match truncated(json) {
+        Some(truncated) => {
             truncated_fields.push(name.to_owned());
-            Some(cut)
+            Some(truncated)
         }
         None => Some(value_of(json)),
     };
@@ -76,7 +76,7 @@ fn exact(json: &Json, time: Option<Micros>) -> Option<pb::ExactValue> {
 
 /// Returns the replacement for a value that is too large: the beginning of a string, and null for any other type. `None` if the value is
 /// not too large.
-fn cut(json: &Json) -> Option<Value> {
+fn truncated(json: &Json) -> Option<Value> {
     if !is_oversized(json) || !parley_fault::is_on(Protection::EventBytes) {
         return None;
     }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn large_values_are_cut_and_marked() {
+    fn large_values_are_truncated_and_marked() {
         let (sent, incomplete) = changes(&[changed(json!("😀".repeat(150_000)), json!({"a": "x".repeat(BYTES)}))]);
         assert!(incomplete.is_empty());
         assert_eq!(sent[0].truncated_fields, ["before", "after"]);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_is_too_large_keeps_its_place() {
+    fn oversized_event_keeps_its_seq() {
         let label = |bytes: usize| {
             pb::event::Resource::Label(pb::Label {
                 description: Some("x".repeat(bytes)),

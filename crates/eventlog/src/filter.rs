@@ -8,7 +8,7 @@ use sea_orm::{
     sea_query::{Expr, Func},
 };
 
-use crate::{entry::Entry, kind::EventKind};
+use crate::{event_record::EventRecord, kind::EventKind};
 
 /// A shard of a log. Events are assigned by conversation, or by contact if they have no conversation, so that the events of each stay
 /// together. Events with neither belong to shard 0.
@@ -21,7 +21,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    fn holds(self, entry: &Entry) -> bool {
+    fn holds(self, entry: &EventRecord) -> bool {
         let by_contact = || entry.contact.map(|id| id.0);
         let number = entry.conversation.map(|id| id.0).or_else(by_contact).unwrap_or_default();
         number.rem_euclid(self.count) == self.index
@@ -56,7 +56,7 @@ pub struct Filter {
     /// set.
     pub scope: Option<Vec<InboxId>>,
     /// Whether the subscriber receives only the ids of contacts that have no session in `scope`. This does not affect which events match:
-    /// the module `narrow` redacts those that do.
+    /// the module `inbox_scope` redacts those that do.
     pub own_contacts: bool,
     /// Whether events without an inbox are excluded. Only applies together with `scope`.
     pub inboxes_only: bool,
@@ -75,7 +75,7 @@ impl Filter {
         self.inboxes_only && self.scope.is_some()
     }
 
-    pub fn matches(&self, entry: &Entry) -> bool {
+    pub fn matches(&self, entry: &EventRecord) -> bool {
         within(&self.kinds, Some(entry.kind))
             && within(&self.inboxes, entry.inbox)
             && within(&self.conversations, entry.conversation)
@@ -138,7 +138,7 @@ mod tests {
 
     type Drawn = (i16, Option<i64>, Option<i64>, Option<MessageType>, Option<bool>);
 
-    fn entries() -> impl Strategy<Value = Vec<Entry>> {
+    fn entries() -> impl Strategy<Value = Vec<EventRecord>> {
         let message_type = prop_oneof![Just(MessageType::Incoming), Just(MessageType::Outgoing)];
         let one = (
             prop_oneof![1..4_i16, Just(MERGED)],
@@ -148,7 +148,7 @@ mod tests {
             prop::option::of(any::<bool>()),
         );
         prop::collection::vec(one, 1..12).prop_map(|all| {
-            let entry = |(nth, (kind, inbox, conversation, message_type, private)): (i64, Drawn)| Entry {
+            let entry = |(nth, (kind, inbox, conversation, message_type, private)): (i64, Drawn)| EventRecord {
                 account: AccountId(1),
                 seq: Seq(nth),
                 transaction_id: Seq(nth),

@@ -22,7 +22,7 @@ use sea_orm::{
 use crate::{
     cursor::Cursor,
     log::Log,
-    log_range::Reach,
+    log_range::LogRange,
     mark::{Mark, PREFIX_BYTES},
 };
 
@@ -70,7 +70,7 @@ pub(super) async fn marks(db: &impl ConnectionTrait, account: AccountId, seqs: S
 ///
 /// # Errors
 /// Returns [`DbErr`] if the statement fails.
-pub(super) async fn keep_trimmed(db: &impl ConnectionTrait, account: AccountId, seq: Seq, mark: Mark) -> Result<(), DbErr> {
+pub(super) async fn store_trimmed_mark(db: &impl ConnectionTrait, account: AccountId, seq: Seq, mark: Mark) -> Result<(), DbErr> {
     use trimmed_event::Column;
     let row = trimmed_event::ActiveModel {
         account_id: Set(account),
@@ -93,7 +93,7 @@ impl Log {
     ///
     /// # Errors
     /// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if the query fails.
-    pub(super) async fn cursor(&self, reach: &Reach, seq: Seq) -> Result<Cursor> {
+    pub(super) async fn cursor(&self, reach: &LogRange, seq: Seq) -> Result<Cursor> {
         let cursor = reach.cursor(seq);
         if cursor.mark.is_some() || seq == Seq(0) {
             return Ok(cursor);
@@ -109,9 +109,9 @@ impl Log {
     /// of a log that was trimmed by the last release, which did not store its mark, and any cursor without a mark.
     ///
     /// # Errors
-    /// Returns the errors of [`Reach::check`]; `Error::Cursor` with [`CursorFault::EpochChanged`] if another event is at the seq;
+    /// Returns the errors of [`LogRange::check`]; `Error::Cursor` with [`CursorFault::EpochChanged`] if another event is at the seq;
     /// `Error::Unavailable` or `Error::Database` if a query fails.
-    pub(super) async fn locate(&self, reach: &Reach, cursor: Cursor) -> Result<Cursor> {
+    pub(super) async fn locate(&self, reach: &LogRange, cursor: Cursor) -> Result<Cursor> {
         let seq = reach.check(cursor)?;
         let mut reach = *reach;
         let mut found = self.cursor(&reach, seq).await?;
@@ -121,8 +121,8 @@ impl Log {
             reach.check(cursor)?;
             found = reach.cursor(seq);
         }
-        let is_another = found.mark.zip(cursor.mark).is_some_and(|(found, given)| found != given);
-        if is_another && parley_fault::is_on(Protection::CursorMark) {
+        let has_different_mark = found.mark.zip(cursor.mark).is_some_and(|(found, given)| found != given);
+        if has_different_mark && parley_fault::is_on(Protection::CursorMark) {
             return Err(reach.fault(CursorFault::EpochChanged));
         }
         Ok(found)
@@ -134,7 +134,7 @@ impl Log {
 ///
 /// # Errors
 /// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if the query fails.
-pub async fn unmarked_for(db: &Database, after: Duration) -> Result<Duration> {
+pub async fn unmarked_cursor_period(db: &Database, after: Duration) -> Result<Duration> {
     let statement = db.dialect().unbound_statement("SELECT migrated_at FROM cursor_marks");
     let row = db.read().query_one_raw(statement).await?;
     let Some(migrated_at) = row.map(|row| row.try_get_by_index(0)).transpose()?.map(Micros) else {

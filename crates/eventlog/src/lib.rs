@@ -5,29 +5,29 @@
 
 use std::sync::Arc;
 
+mod account_channel;
+pub mod broadcaster;
 mod change;
 mod config;
 pub mod consumer;
 pub mod conversion;
 pub mod cursor;
-pub mod draft;
-pub mod entry;
 pub mod ephemeral;
 pub mod erasure;
+pub mod event_record;
 mod event_size;
-mod feed;
-pub mod figures;
 pub mod filter;
 pub mod history;
-pub mod hub;
+mod inbox_scope;
 pub mod kind;
 pub mod log;
 mod log_range;
+pub mod log_stats;
 pub mod mark;
 mod meter;
-mod narrow;
 pub mod nats;
 pub mod payload;
+pub mod pending_event;
 mod redaction;
 pub mod replicas;
 pub mod retention;
@@ -42,5 +42,5 @@ pub use config::Config;
 pub struct Events {
     pub log: log::Log,
     /// Caches the tails of followed logs and wakes their subscribers.
-    pub hub: Arc<hub::Hub>,
+    pub broadcaster: Arc<broadcaster::Broadcaster>,
 }

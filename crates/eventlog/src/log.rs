@@ -21,13 +21,13 @@ use sea_orm::{
 };
 
 use crate::{
-    entry::Entry,
+    event_record::EventRecord,
     filter::Filter,
-    log_range::{self, ReachRow},
+    log_range::{self, LogRangeRow},
     redaction::redacted,
 };
 
-pub use crate::log_range::Reach;
+pub use crate::log_range::LogRange;
 
 /// The event logs of all accounts.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct Log {
 
 /// Bounds of one page.
 #[derive(Clone, Copy, Debug)]
-pub struct Most {
+pub struct PageLimits {
     pub events: u64,
     /// Total bytes of the payloads. The last event of a page may exceed it.
     pub bytes: usize,
@@ -47,9 +47,9 @@ pub struct Most {
 #[derive(Debug)]
 pub struct Page {
     /// The matching events, in order of seq.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<EventRecord>,
     /// Whether no further event in the requested range matches.
-    pub whole: bool,
+    pub is_complete: bool,
 }
 
 impl Log {
@@ -62,12 +62,12 @@ impl Log {
         &self.db
     }
 
-    /// Bounds a query of a background job by a timeout, as [`Database::in_long_time`].
+    /// Bounds a query of a background job by a timeout, as [`Database::with_long_timeout`].
     ///
     /// # Errors
     /// Returns the error of `asked`, or [`Error::Unavailable`] if it timed out.
-    pub async fn in_long_time<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
-        self.db.in_long_time(asked).await
+    pub async fn with_long_timeout<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        self.db.with_long_timeout(asked).await
     }
 
     /// Returns the range of the account's log.
@@ -75,21 +75,21 @@ impl Log {
     /// # Errors
     /// Returns [`Error::NotFound`] if the account does not exist, [`Error::Unavailable`] if the database cannot be reached, and
     /// [`Error::Database`] if the query fails.
-    pub async fn reach(&self, account: AccountId) -> Result<Reach> {
+    pub async fn reach(&self, account: AccountId) -> Result<LogRange> {
         let row = log_range::reaches().filter(account_log::Column::AccountId.eq(account));
-        let row = row.into_model::<ReachRow>().one(self.db.read()).await?;
-        row.map(Reach::from).ok_or_else(|| Error::not_found("account", account))
+        let row = row.into_model::<LogRangeRow>().one(self.db.read()).await?;
+        row.map(LogRange::from).ok_or_else(|| Error::not_found("account", account))
     }
 
     /// Returns the ranges of the logs of `accounts`. Accounts that do not exist are left out.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the query fails.
-    pub async fn reaches(&self, accounts: &[AccountId]) -> Result<Vec<Reach>> {
+    pub async fn reaches(&self, accounts: &[AccountId]) -> Result<Vec<LogRange>> {
         let ids = accounts.iter().map(|account| account.0);
         let rows = log_range::reaches().filter(account_log::Column::AccountId.is_in(ids));
-        let rows = rows.into_model::<ReachRow>().all(self.db.read()).await?;
-        Ok(rows.into_iter().map(Reach::from).collect())
+        let rows = rows.into_model::<LogRangeRow>().all(self.db.read()).await?;
+        Ok(rows.into_iter().map(LogRange::from).collect())
     }
 
     /// Assigns a new epoch to the account's log if its epoch is still `epoch` and its head is below `seen`, a head that was observed
@@ -141,7 +141,7 @@ impl Log {
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if a query fails.
-    pub async fn page(&self, account: AccountId, after: Seq, to: Seq, filter: &Filter, most: Most) -> Result<Page> {
+    pub async fn page(&self, account: AccountId, after: Seq, to: Seq, filter: &Filter, most: PageLimits) -> Result<Page> {
         let so_far = Expr::cust("SUM(octet_length(payload)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING)");
         let rows = event::Entity::find()
             .expr_as(so_far, "so_far")
@@ -162,10 +162,10 @@ impl Log {
         let statement = self.db.dialect().build(&fitting);
         let rows = event::Model::find_by_statement(statement).all(self.db.read()).await?;
         let taken: usize = rows.iter().map(|row| row.payload.len()).sum();
-        let whole = (rows.len() as u64) < most.events && taken < most.bytes;
+        let is_complete = (rows.len() as u64) < most.events && taken < most.bytes;
         Ok(Page {
             entries: redacted(self.db.read(), account, rows).await?,
-            whole,
+            is_complete,
         })
     }
 
@@ -198,7 +198,7 @@ impl Log {
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the query fails.
-    pub async fn before(&self, reach: &Reach, time: Micros) -> Result<Seq> {
+    pub async fn before(&self, reach: &LogRange, time: Micros) -> Result<Seq> {
         let dialect = self.db.dialect();
         let [account, low, high, time_mark] = [1, 2, 3, 4].map(|nth| dialect.integer_parameter(nth));
         // `low` is an event before `time`, or the position before the first event; `high` is an event that is not before `time`, or the
@@ -233,7 +233,7 @@ pub async fn lock(txn: &impl ConnectionTrait, account: AccountId) -> Result<acco
 ///
 /// # Errors
 /// Returns [`DbErr`] if a statement fails. The caller must then roll the transaction back.
-pub async fn append(txn: &impl ConnectionTrait, counters: &account_log::Model, entries: &[Entry]) -> Result<(), DbErr> {
+pub async fn append(txn: &impl ConnectionTrait, counters: &account_log::Model, entries: &[EventRecord]) -> Result<(), DbErr> {
     if !entries.is_empty() {
         event::Entity::insert_many(entries.iter().map(event::ActiveModel::from))
             .exec_without_returning(txn)

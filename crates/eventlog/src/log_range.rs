@@ -15,7 +15,7 @@ use crate::{
 
 /// The range of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reach {
+pub struct LogRange {
     pub account: AccountId,
     /// The identity of the log's history.
     pub epoch: Epoch,
@@ -29,7 +29,7 @@ pub struct Reach {
     pub trimmed_mark: Option<Mark>,
 }
 
-impl Reach {
+impl LogRange {
     /// Returns the position after the event `seq`. Only a position at either end of the log has a mark.
     pub fn cursor(&self, seq: Seq) -> Cursor {
         let trimmed = self.trimmed_mark.filter(|_| seq.next() == self.earliest);
@@ -81,7 +81,7 @@ impl Reach {
 
 /// A row of the query [`reaches`].
 #[derive(Debug, FromQueryResult)]
-pub(super) struct ReachRow {
+pub(super) struct LogRangeRow {
     account_id: AccountId,
     epoch: Epoch,
     head_seq: Seq,
@@ -92,8 +92,8 @@ pub(super) struct ReachRow {
     trimmed: Option<i64>,
 }
 
-impl From<ReachRow> for Reach {
-    fn from(row: ReachRow) -> Self {
+impl From<LogRangeRow> for LogRange {
+    fn from(row: LogRangeRow) -> Self {
         Self {
             account: row.account_id,
             epoch: row.epoch,

@@ -110,7 +110,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = Mark::of_payload(&bytes);
         }
     }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_have_no_mark() {
+    fn malformed_event_ids_have_no_mark() {
         for id in ["", "-1-2", "x-1-2", "0123456789abcdef0-1-2", "1000000000000-1-2", "abc"] {
             assert_eq!(Mark::of_event_id(id), None, "{id}");
         }

@@ -34,7 +34,7 @@ use tokio::{
 mod addresses;
 mod follow;
 
-use crate::{entry::Entry, mark::Mark};
+use crate::{event_record::EventRecord, mark::Mark};
 
 pub use follow::run;
 
@@ -46,23 +46,23 @@ const SUBJECT: &str = "parley.events";
 
 /// How long JetStream keeps an event: long enough for a replica that was disconnected for a moment, and too short to be another store of
 /// personal data.
-const KEPT: Duration = Duration::from_mins(10);
+const MAX_AGE: Duration = Duration::from_mins(10);
 
 /// How long JetStream detects that an event is published again.
-const DUPLICATES: Duration = Duration::from_mins(2);
+const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
 /// Maximum number of writes queued for publishing. Others are left to the log.
-const WAITING: usize = 1024;
+const QUEUE_CAPACITY: usize = 1024;
 
 /// Maximum number of publications without an acknowledgement.
 const UNACKNOWLEDGED: usize = 1024;
 
 /// How long to wait for a response from NATS.
-const PATIENCE: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An event that is relayed to other replicas, with the columns that filters need.
 #[derive(Clone, PartialEq, prost::Message)]
-struct Relayed {
+struct RelayedEvent {
     #[prost(int64, tag = "1")]
     account: i64,
     #[prost(int64, tag = "2")]
@@ -89,8 +89,8 @@ struct Relayed {
     payload: Bytes,
 }
 
-impl Relayed {
-    fn of(epoch: Epoch, entry: &Entry) -> Self {
+impl RelayedEvent {
+    fn of(epoch: Epoch, entry: &EventRecord) -> Self {
         Self {
             account: entry.account.0,
             epoch: epoch.0,
@@ -108,12 +108,12 @@ impl Relayed {
     }
 
     /// Returns the event record. `None` if this version cannot read the message; the event is then read from the log.
-    fn entry(self) -> Option<(Epoch, Entry)> {
+    fn entry(self) -> Option<(Epoch, EventRecord)> {
         let message_type = match self.message_type {
             None => None,
             Some(number) => Some(MessageType::try_from_value(&i16::try_from(number).ok()?).ok()?),
         };
-        let entry = Entry {
+        let entry = EventRecord {
             account: AccountId(self.account),
             seq: Seq(self.seq),
             transaction_id: Seq(self.transaction),
@@ -138,7 +138,7 @@ impl Relayed {
 }
 
 /// The events of one write, with the epoch of their log.
-type Committed = (Epoch, Vec<Entry>);
+type Committed = (Epoch, Vec<EventRecord>);
 
 /// The sending end of the relay, for the broadcaster.
 #[derive(Clone, Debug)]
@@ -151,7 +151,7 @@ pub struct Relay {
 
 /// The receiving end of the relay, for [`run`].
 #[derive(Debug)]
-pub struct Relaying {
+pub struct RelayReceiver {
     client: Client,
     committed: mpsc::Receiver<Committed>,
     followed: Arc<Notify>,
@@ -162,18 +162,18 @@ impl Relay {
     ///
     /// # Errors
     /// Returns an error if the address is malformed.
-    pub async fn connect(url: &str) -> anyhow::Result<(Self, Relaying)> {
+    pub async fn connect(url: &str) -> anyhow::Result<(Self, RelayReceiver)> {
         let options = async_nats::ConnectOptions::new().name("parley").retry_on_initial_connect();
         let (options, servers) = addresses::read(url, options)?;
         let client = options.connect(servers).await?;
-        let (waiting, committed) = mpsc::channel(WAITING);
+        let (waiting, committed) = mpsc::channel(QUEUE_CAPACITY);
         let followed = Arc::new(Notify::new());
         let relay = Self {
             client: client.clone(),
             waiting,
             followed: Arc::clone(&followed),
         };
-        let relaying = Relaying {
+        let relaying = RelayReceiver {
             client,
             committed,
             followed,
@@ -205,7 +205,7 @@ impl Relay {
     }
 
     /// Queues the events of one write. If the queue is full, other replicas read them from the log.
-    pub(super) fn committed(&self, epoch: Epoch, entries: Vec<Entry>) {
+    pub(super) fn committed(&self, epoch: Epoch, entries: Vec<EventRecord>) {
         if self.is_up() {
             let _ = self.waiting.try_send((epoch, entries));
         }
@@ -219,15 +219,15 @@ async fn publish(client: &Client, mut committed: mpsc::Receiver<Committed>) {
     let mut made = false;
     while let Some((epoch, entries)) = committed.recv().await {
         if !made {
-            made = make_stream(&jetstream).await;
+            made = ensure_stream(&jetstream).await;
         }
         for entry in &entries {
-            let relayed = Relayed::of(epoch, entry);
+            let relayed = RelayedEvent::of(epoch, entry);
             let message = PublishMessage::build()
                 .payload(relayed.encode_to_vec().into())
                 .message_id(relayed.id());
             let subject = format!("{SUBJECT}.{}", relayed.account);
-            match timeout(PATIENCE, jetstream.send_publish(subject, message)).await {
+            match timeout(RESPONSE_TIMEOUT, jetstream.send_publish(subject, message)).await {
                 Ok(Ok(ack)) => unacknowledged.push(acknowledged(ack)),
                 Ok(Err(error)) => tracing::debug!(%error, "an event was not published; others read it from the log"),
                 Err(_) => tracing::debug!("NATS takes nothing; others read the log"),
@@ -244,19 +244,19 @@ async fn publish(client: &Client, mut committed: mpsc::Receiver<Committed>) {
 
 /// Whether JetStream has stored the event. If not, the stream may have been deleted.
 async fn acknowledged(ack: PublishAckFuture) -> bool {
-    matches!(timeout(PATIENCE, ack.into_future()).await, Ok(Ok(_)))
+    matches!(timeout(RESPONSE_TIMEOUT, ack.into_future()).await, Ok(Ok(_)))
 }
 
-async fn make_stream(jetstream: &jetstream::Context) -> bool {
+async fn ensure_stream(jetstream: &jetstream::Context) -> bool {
     let config = stream::Config {
         name: STREAM.to_owned(),
         subjects: vec![format!("{SUBJECT}.*")],
-        max_age: KEPT,
-        duplicate_window: DUPLICATES,
+        max_age: MAX_AGE,
+        duplicate_window: DUPLICATE_WINDOW,
         discard: stream::DiscardPolicy::Old,
         ..stream::Config::default()
     };
-    match timeout(PATIENCE, jetstream.get_or_create_stream(config)).await {
+    match timeout(RESPONSE_TIMEOUT, jetstream.get_or_create_stream(config)).await {
         Ok(Ok(_)) => true,
         Ok(Err(error)) => {
             tracing::warn!(%error, "JetStream gives no stream; events are relayed, and not kept there");
@@ -270,8 +270,8 @@ async fn make_stream(jetstream: &jetstream::Context) -> bool {
 mod tests {
     use super::*;
 
-    pub(super) fn entry(seq: i64) -> Entry {
-        Entry {
+    pub(super) fn entry(seq: i64) -> EventRecord {
+        EventRecord {
             account: AccountId(7),
             seq: Seq(seq),
             transaction_id: Seq(41),
@@ -287,11 +287,11 @@ mod tests {
     }
 
     #[test]
-    fn an_event_comes_out_as_it_went_in() {
+    fn relayed_event_round_trips() {
         let entry = entry(42);
-        let relayed = Relayed::of(Epoch(0xbad), &entry);
+        let relayed = RelayedEvent::of(Epoch(0xbad), &entry);
         assert_eq!(relayed.id(), "00000bad-7-42");
-        let again = Relayed::decode(relayed.encode_to_vec().as_slice()).unwrap();
+        let again = RelayedEvent::decode(relayed.encode_to_vec().as_slice()).unwrap();
         assert_eq!(again.entry(), Some((Epoch(0xbad), entry)));
     }
 }

@@ -13,13 +13,13 @@ use parley_types::{
 use prost::Message as _;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 
-use crate::{entry::Entry, event_size::received};
+use crate::{event_record::EventRecord, event_size::received};
 
 /// Converts rows of one account's log to event records, and those of erased contacts to tombstones.
 ///
 /// # Errors
 /// Returns [`DbErr`] if the query fails.
-pub(super) async fn redacted(db: &impl ConnectionTrait, account: AccountId, rows: Vec<event::Model>) -> Result<Vec<Entry>, DbErr> {
+pub(super) async fn redacted(db: &impl ConnectionTrait, account: AccountId, rows: Vec<event::Model>) -> Result<Vec<EventRecord>, DbErr> {
     let mut contacts: Vec<i64> = rows.iter().filter_map(|row| row.contact_id).map(i64::from).collect();
     contacts.sort_unstable();
     contacts.dedup();
@@ -38,7 +38,7 @@ pub(super) async fn redacted(db: &impl ConnectionTrait, account: AccountId, rows
         if let Some(erasure) = erasure.filter(|erasure| row.seq <= erasure.seq && parley_fault::is_on(Protection::Erasure)) {
             row.payload = tombstone(&row, erasure.erased_at);
         }
-        Entry::from(row)
+        EventRecord::from(row)
     };
     Ok(rows.into_iter().map(redact).collect())
 }

@@ -22,41 +22,51 @@ use sqlx::postgres::PgListener;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{feed::lock, hub::Hub};
+use crate::{account_channel::lock, broadcaster::Broadcaster};
 
 /// The NOTIFY channel of hints: `account:seq` pairs, separated by commas.
 const CHANNEL: &str = "parley_log";
 
 /// The NOTIFY channel of ephemeral events: the name of the sending process, and an encoded `EphemeralEvent` in base64.
-const MOMENTS: &str = "parley_moment";
+const EPHEMERAL_CHANNEL: &str = "parley_moment";
 
 /// Maximum number of pairs in one hint: PostgreSQL accepts payloads of 8,000 bytes, and a pair has at most 40.
-const PAIRS: usize = 150;
+const MAX_PAIRS_PER_HINT: usize = 150;
 
 /// The interval between two rounds of hints. After an idle period, a hint is sent at once. Under load, each hint carries all commits since
 /// the last one, because every hint costs a transaction.
-const PACE: Duration = Duration::from_millis(5);
+const HINT_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Keeps the tail caches of followed accounts up to date with the log, until `stop` is cancelled.
-pub async fn run(hub: Arc<Hub>, db: Database, stop: CancellationToken) {
+pub async fn run(broadcaster: Arc<Broadcaster>, db: Database, stop: CancellationToken) {
     let is_shared = db.dialect().is_shared();
     let tasks = async {
         if is_shared {
-            tokio::join!(fill(&hub), tell(&hub, &db), listen(&hub, &db), poll(&hub));
+            tokio::join!(
+                fill_tails(&broadcaster),
+                notify_replicas(&broadcaster, &db),
+                listen(&broadcaster, &db),
+                poll(&broadcaster)
+            );
         } else {
-            tokio::join!(fill(&hub), forget(&hub));
+            tokio::join!(fill_tails(&broadcaster), discard_pending(&broadcaster));
         }
     };
     stop.run_until_cancelled(Box::pin(tasks)).await;
 }
 
 /// Reads missing events into the tail caches.
-async fn fill(hub: &Hub) {
+async fn fill_tails(broadcaster: &Broadcaster) {
     loop {
-        hub.fell_behind.notified().await;
-        for (account, head) in hub.take_behind() {
+        broadcaster.behind_notify.notified().await;
+        for (account, head) in broadcaster.take_behind() {
             // Bound this wait: if it hangs, no subscriber on this replica receives events.
-            if let Err(error) = hub.log.database().in_time(Box::pin(hub.catch_up(account, head))).await {
+            if let Err(error) = broadcaster
+                .log
+                .database()
+                .in_time(Box::pin(broadcaster.catch_up(account, head)))
+                .await
+            {
                 tracing::warn!(%account, %error, "the log could not be read; the next poll tries again");
             }
         }
@@ -64,31 +74,31 @@ async fn fill(hub: &Hub) {
 }
 
 /// Notifies other replicas of this replica's commits. At most one round of hints is sent at a time, with all commits since the last one.
-async fn tell(hub: &Hub, db: &Database) {
+async fn notify_replicas(broadcaster: &Broadcaster, db: &Database) {
     loop {
-        hub.committed.notified().await;
-        let whispers = std::mem::take(&mut *lock(&hub.whispers));
-        for event in whispers {
-            let said = format!("{} {}", own_name(), STANDARD_NO_PAD.encode(event.encode_to_vec()));
-            if let Err(error) = say(db, MOMENTS, said).await {
+        broadcaster.committed.notified().await;
+        let pending_ephemeral = std::mem::take(&mut *lock(&broadcaster.pending_ephemeral));
+        for event in pending_ephemeral {
+            let payload = format!("{} {}", process_name(), STANDARD_NO_PAD.encode(event.encode_to_vec()));
+            if let Err(error) = send_notification(db, EPHEMERAL_CHANNEL, payload).await {
                 tracing::debug!(%error, "what is true for a moment was not told to other replicas");
             }
         }
-        let heads: Vec<_> = std::mem::take(&mut *lock(&hub.unsaid)).into_iter().collect();
-        if hub.is_relayed() {
+        let heads: Vec<_> = std::mem::take(&mut *lock(&broadcaster.pending_heads)).into_iter().collect();
+        if broadcaster.is_relayed() {
             continue;
         }
-        for heads in heads.chunks(PAIRS) {
-            if let Err(error) = say(db, CHANNEL, hint(heads)).await {
+        for heads in heads.chunks(MAX_PAIRS_PER_HINT) {
+            if let Err(error) = send_notification(db, CHANNEL, hint(heads)).await {
                 tracing::debug!(%error, "a hint was not sent; the other replicas will poll");
             }
         }
-        sleep(PACE).await;
+        sleep(HINT_INTERVAL).await;
     }
 }
 
 /// Sends a notification on a channel. Without other replicas there is nobody to notify.
-async fn say(db: &Database, channel: &str, payload: String) -> Result<()> {
+async fn send_notification(db: &Database, channel: &str, payload: String) -> Result<()> {
     let dialect = db.dialect();
     let Some(notify) = dialect.notification() else { return Ok(()) };
     let statement = dialect.statement(notify, [channel.into(), payload.into()]);
@@ -96,20 +106,20 @@ async fn say(db: &Database, channel: &str, payload: String) -> Result<()> {
 }
 
 /// Discards the pending notifications: without other replicas, nothing receives them.
-async fn forget(hub: &Hub) {
+async fn discard_pending(broadcaster: &Broadcaster) {
     loop {
-        hub.committed.notified().await;
-        lock(&hub.unsaid).clear();
-        lock(&hub.whispers).clear();
+        broadcaster.committed.notified().await;
+        lock(&broadcaster.pending_heads).clear();
+        lock(&broadcaster.pending_ephemeral).clear();
     }
 }
 
 /// Receives the hints of other replicas.
-async fn listen(hub: &Hub, db: &Database) {
+async fn listen(broadcaster: &Broadcaster, db: &Database) {
     loop {
-        if let Err(error) = hear(hub, db).await {
+        if let Err(error) = receive(broadcaster, db).await {
             tracing::warn!(%error, "listening for other replicas failed; polling meanwhile");
-            sleep(hub.config.poll_interval).await;
+            sleep(broadcaster.config.poll_interval).await;
         }
     }
 }
@@ -118,7 +128,7 @@ async fn listen(hub: &Hub, db: &Database) {
 ///
 /// # Errors
 /// Returns [`sqlx::Error`] if a connection or a statement fails.
-pub async fn hears(db: &Database) -> Result<(), sqlx::Error> {
+pub async fn check_notifications(db: &Database) -> Result<(), sqlx::Error> {
     const CHANNEL: &str = "parley_test";
     let dialect = db.dialect();
     let Some(notify) = dialect.notification() else {
@@ -126,59 +136,59 @@ pub async fn hears(db: &Database) -> Result<(), sqlx::Error> {
     };
     let mut listener = PgListener::connect_with(db.write().get_postgres_connection_pool()).await?;
     listener.listen(CHANNEL).await?;
-    let said = rand::random::<u64>().to_string();
+    let payload = rand::random::<u64>().to_string();
     db.write()
-        .execute_raw(dialect.statement(notify, [CHANNEL.into(), said.clone().into()]))
+        .execute_raw(dialect.statement(notify, [CHANNEL.into(), payload.clone().into()]))
         .await
         .map_err(|error| sqlx::Error::Protocol(error.to_string()))?;
-    while listener.recv().await?.payload() != said {}
+    while listener.recv().await?.payload() != payload {}
     Ok(())
 }
 
-async fn hear(hub: &Hub, db: &Database) -> Result<(), sqlx::Error> {
+async fn receive(broadcaster: &Broadcaster, db: &Database) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(db.write().get_postgres_connection_pool()).await?;
-    listener.listen_all([CHANNEL, MOMENTS]).await?;
+    listener.listen_all([CHANNEL, EPHEMERAL_CHANNEL]).await?;
     loop {
         match listener.try_recv().await? {
-            Some(notification) if notification.channel() == MOMENTS => {
-                if let Some(event) = moment(notification.payload()) {
-                    hub.overheard(Arc::new(event));
+            Some(notification) if notification.channel() == EPHEMERAL_CHANNEL => {
+                if let Some(event) = decode_ephemeral(notification.payload()) {
+                    broadcaster.deliver_ephemeral(Arc::new(event));
                 }
             }
             Some(notification) => {
-                for (account, head) in heads(notification.payload()) {
-                    hub.saw(account, head);
+                for (account, head) in parse_hint(notification.payload()) {
+                    broadcaster.observe_head(account, head);
                 }
             }
             // The connection was lost and restored, so notifications may have been missed.
-            None => look(hub).await,
+            None => check_heads(broadcaster).await,
         }
     }
 }
 
 /// Polls the heads at an interval, because hints may be lost.
-async fn poll(hub: &Hub) {
-    let mut ticks = interval(hub.config.poll_interval);
+async fn poll(broadcaster: &Broadcaster) {
+    let mut ticks = interval(broadcaster.config.poll_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        look(hub).await;
+        check_heads(broadcaster).await;
     }
 }
 
-async fn look(hub: &Hub) {
+async fn check_heads(broadcaster: &Broadcaster) {
     // Read this before querying the database: if the database then returns a lower head, the log went back.
-    let seen = hub.heads();
+    let seen = broadcaster.known_states();
     if seen.is_empty() {
         return;
     }
     let followed: Vec<AccountId> = seen.keys().copied().collect();
-    let db = hub.log.database();
-    match db.in_time(hub.log.reaches(&followed)).await {
+    let db = broadcaster.log.database();
+    match db.in_time(broadcaster.log.reaches(&followed)).await {
         Ok(reaches) => {
             for reach in &reaches {
                 let known = seen.get(&reach.account).copied();
-                if let Err(error) = db.in_time(hub.compare(reach, known)).await {
+                if let Err(error) = db.in_time(broadcaster.compare(reach, known)).await {
                     tracing::warn!(account = %reach.account, %error, "the log's epoch could not be changed; trying again");
                 }
             }
@@ -188,14 +198,14 @@ async fn look(hub: &Hub) {
 }
 
 /// Returns the name by which this process recognises its own ephemeral events.
-fn own_name() -> &'static str {
+fn process_name() -> &'static str {
     static NAME: LazyLock<String> = LazyLock::new(|| format!("{:016x}", rand::random::<u64>()));
     &NAME
 }
 
 /// Decodes an ephemeral event. `None` if this process sent it, or if it is malformed.
-fn moment(said: &str) -> Option<pb::EphemeralEvent> {
-    let (_, event) = said.split_once(' ').filter(|(name, _)| *name != own_name())?;
+fn decode_ephemeral(payload: &str) -> Option<pb::EphemeralEvent> {
+    let (_, event) = payload.split_once(' ').filter(|(name, _)| *name != process_name())?;
     pb::EphemeralEvent::decode(STANDARD_NO_PAD.decode(event).ok()?.as_slice()).ok()
 }
 
@@ -208,7 +218,7 @@ fn hint(heads: &[(AccountId, Seq)]) -> String {
     })
 }
 
-fn heads(hint: &str) -> HashMap<AccountId, Seq> {
+fn parse_hint(hint: &str) -> HashMap<AccountId, Seq> {
     let pair = |pair: &str| {
         let (account, head) = pair.split_once(':')?;
         Some((AccountId(account.parse().ok()?), Seq(head.parse().ok()?)))
@@ -221,23 +231,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hint_is_read_as_it_was_written_and_nonsense_is_skipped() {
-        let said = [(AccountId(1), Seq(42)), (AccountId(7), Seq(9))];
-        assert_eq!(hint(&said), "1:42,7:9");
-        assert_eq!(heads("1:42,7:9"), said.into());
-        assert_eq!(heads("x,1:,:2,3:4:5,7:9"), [(AccountId(7), Seq(9))].into());
-        assert!(heads("").is_empty());
+    fn hints_round_trip_and_malformed_pairs_are_skipped() {
+        let payload = [(AccountId(1), Seq(42)), (AccountId(7), Seq(9))];
+        assert_eq!(hint(&payload), "1:42,7:9");
+        assert_eq!(parse_hint("1:42,7:9"), payload.into());
+        assert_eq!(parse_hint("x,1:,:2,3:4:5,7:9"), [(AccountId(7), Seq(9))].into());
+        assert!(parse_hint("").is_empty());
     }
 
     #[test]
-    fn a_moment_of_another_is_heard_and_an_own_one_is_not() {
+    fn own_ephemeral_events_are_ignored() {
         let event = pb::EphemeralEvent {
             account_id: 7,
             ..pb::EphemeralEvent::default()
         };
         let encoded = STANDARD_NO_PAD.encode(event.encode_to_vec());
-        assert_eq!(moment(&format!("0123456789abcdef {encoded}")), Some(event));
-        assert_eq!(moment(&format!("{} {encoded}", own_name())), None);
-        assert_eq!(moment("nonsense"), None);
+        assert_eq!(decode_ephemeral(&format!("0123456789abcdef {encoded}")), Some(event));
+        assert_eq!(decode_ephemeral(&format!("{} {encoded}", process_name())), None);
+        assert_eq!(decode_ephemeral("nonsense"), None);
     }
 }

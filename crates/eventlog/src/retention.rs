@@ -18,12 +18,12 @@ use sea_orm::{
 use super::consumer;
 use crate::{
     history,
-    log::{Log, Reach},
+    log::{Log, LogRange},
 };
 
 /// How much of a log is kept.
 #[derive(Clone, Copy, Debug)]
-pub struct Keep {
+pub struct RetentionLimits {
     /// The age at which an event can be removed. Events are removed earlier if there are too many.
     pub age: Duration,
     /// The age up to which a durable consumer that has not committed an event keeps it from being removed.
@@ -40,7 +40,7 @@ const ROWS: i64 = 2000;
 
 /// Where the log of an account begins, by its counters and by its rows.
 #[derive(Debug, FromQueryResult)]
-struct Beginning {
+struct LogStart {
     account_id: i64,
     epoch: i64,
     earliest_seq: i64,
@@ -49,9 +49,9 @@ struct Beginning {
     oldest_at: Option<i64>,
 }
 
-impl Beginning {
-    fn reach(&self) -> Reach {
-        Reach {
+impl LogStart {
+    fn reach(&self) -> LogRange {
+        LogRange {
             account: AccountId(self.account_id),
             epoch: Epoch(self.epoch),
             earliest: Seq(self.earliest_seq),
@@ -62,11 +62,11 @@ impl Beginning {
     }
 
     /// Whether there are rows below `earliest_seq`.
-    fn has_rest(&self) -> bool {
+    fn has_rows_to_delete(&self) -> bool {
         self.oldest_row.is_some_and(|oldest| oldest < self.earliest_seq)
     }
 
-    fn is_due(&self, keep: &Keep, now: Micros) -> bool {
+    fn is_due(&self, keep: &RetentionLimits, now: Micros) -> bool {
         let old = self.oldest_at.is_some_and(|at| at < now.minus(keep.age).0);
         let many = keep.events.is_some_and(|most| self.head_seq - self.earliest_seq + 1 > most);
         old || many
@@ -78,17 +78,17 @@ impl Log {
     ///
     /// # Errors
     /// Returns `Error::Unavailable` or `Error::Database` if a statement fails. Rows that were deleted until then stay deleted.
-    pub async fn trim(&self, keep: &Keep, now: Micros, most: u64) -> Result<u64> {
+    pub async fn trim(&self, keep: &RetentionLimits, now: Micros, most: u64) -> Result<u64> {
         let (mut after, mut removed) = (AccountId(0), 0);
         loop {
-            let page = self.beginnings(after).await?;
-            for beginning in &page {
-                if beginning.is_due(keep, now) {
-                    let earliest = self.raise(&beginning.reach(), keep, now).await?;
-                    removed += self.remove_below(beginning, earliest, most.saturating_sub(removed)).await?;
-                } else if beginning.has_rest() {
+            let page = self.log_starts(after).await?;
+            for log_start in &page {
+                if log_start.is_due(keep, now) {
+                    let earliest = self.raise_earliest(&log_start.reach(), keep, now).await?;
+                    removed += self.remove_below(log_start, earliest, most.saturating_sub(removed)).await?;
+                } else if log_start.has_rows_to_delete() {
                     removed += self
-                        .remove_below(beginning, Seq(beginning.earliest_seq), most.saturating_sub(removed))
+                        .remove_below(log_start, Seq(log_start.earliest_seq), most.saturating_sub(removed))
                         .await?;
                 }
                 if removed >= most {
@@ -102,7 +102,7 @@ impl Log {
         }
     }
 
-    async fn beginnings(&self, after: AccountId) -> Result<Vec<Beginning>, DbErr> {
+    async fn log_starts(&self, after: AccountId) -> Result<Vec<LogStart>, DbErr> {
         use account_log::Column;
         let own = || Expr::col((event::Entity, event::Column::AccountId)).equals((account_log::Entity, Column::AccountId));
         let oldest_row = Query::select()
@@ -130,21 +130,21 @@ impl Log {
     }
 
     /// Raises `earliest_seq` as far as `keep` requires, and returns it.
-    async fn raise(&self, reach: &Reach, keep: &Keep, now: Micros) -> Result<Seq> {
+    async fn raise_earliest(&self, reach: &LogRange, keep: &RetentionLimits, now: Micros) -> Result<Seq> {
         let aged = self.before(reach, now.minus(keep.age)).await?;
-        let consumers = consumer::list(self.database().read(), reach.account, "", consumer::MOST).await?;
+        let consumers = consumer::list(self.database().read(), reach.account, "", consumer::MAX_CONSUMERS).await?;
         let held = consumers.iter().filter(|consumer| consumer.epoch() == reach.epoch);
-        let held = held.map(consumer::Consumer::least).chain([aged]).min().unwrap_or(aged);
+        let held = held.map(consumer::Consumer::lowest_position).chain([aged]).min().unwrap_or(aged);
         let given_up = self.before(reach, now.minus(keep.held)).await?;
         let too_many = keep.events.map(|most| Seq(reach.head.0 - most));
         let last = [held, given_up].into_iter().chain(too_many).max().unwrap_or(held);
-        let last = self.whole(reach, last).await?;
+        let last = self.last_complete_write(reach, last).await?;
         if last < reach.earliest {
             return Ok(reach.earliest);
         }
         // Store the mark first, so that a reader that sees the new `earliest_seq` finds the mark of the event before it.
         if let Some(mark) = history::mark(self.database().read(), reach.account, last).await? {
-            history::keep_trimmed(self.database().write(), reach.account, last, mark).await?;
+            history::store_trimmed_mark(self.database().write(), reach.account, last, mark).await?;
         }
         account_log::Entity::update_many()
             .col_expr(account_log::Column::EarliestSeq, Expr::value(last.0 + 1))
@@ -157,7 +157,7 @@ impl Log {
     }
 
     /// Returns the last seq at or below `last` with which a write ended, because only whole writes are trimmed.
-    async fn whole(&self, reach: &Reach, last: Seq) -> Result<Seq, DbErr> {
+    async fn last_complete_write(&self, reach: &LogRange, last: Seq) -> Result<Seq, DbErr> {
         let next = event::Entity::find_by_id((reach.account, last.next()))
             .select_only()
             .column(event::Column::TransactionId)
@@ -167,13 +167,13 @@ impl Log {
         Ok(next.map_or(last, |transaction| cmp::min(last, Seq(transaction.0 - 1))))
     }
 
-    async fn remove_below(&self, beginning: &Beginning, earliest: Seq, most: u64) -> Result<u64> {
-        let Some(mut from) = beginning.oldest_row else { return Ok(0) };
+    async fn remove_below(&self, log_start: &LogStart, earliest: Seq, most: u64) -> Result<u64> {
+        let Some(mut from) = log_start.oldest_row else { return Ok(0) };
         let mut removed = 0;
         while from < earliest.0 && removed < most {
             let to = cmp::min(from + ROWS, earliest.0);
             let gone = event::Entity::delete_many()
-                .filter(event::Column::AccountId.eq(beginning.account_id))
+                .filter(event::Column::AccountId.eq(log_start.account_id))
                 .filter(event::Column::Seq.lt(to))
                 .exec(self.database().write())
                 .await?;

@@ -25,11 +25,11 @@ use sea_orm::{
     sea_query::{Expr, Query, SimpleExpr},
 };
 
-use crate::conversion::{Reveal, ToProto as _, inbox_of};
+use crate::conversion::{CredentialsShown, ToProto as _, inbox_of};
 use crate::{
     filter::Filter,
+    inbox_scope::{retain_visible_sessions, show_submitted},
     kind::EventKind,
-    narrow::{claim, keep_seen_sessions},
 };
 
 /// Maximum number of objects that one read returns; fewer if they are large.
@@ -113,14 +113,18 @@ struct Page {
     upserts: Vec<(i64, pb::Upsert)>,
     /// Whether `upserts` covers all rows that were read. Only as many rows are converted as fit into a response message; the next page
     /// reads the others again.
-    whole: bool,
+    is_complete: bool,
     last: Option<i64>,
 }
 
 impl Page {
     fn new(upserts: impl Iterator<Item = (i64, pb::Upsert)>, last: Option<i64>, frame_bytes: usize) -> Self {
-        let (upserts, whole) = fitting(upserts, frame_bytes);
-        Self { upserts, whole, last }
+        let (upserts, is_complete) = fitting(upserts, frame_bytes);
+        Self {
+            upserts,
+            is_complete,
+            last,
+        }
     }
 }
 
@@ -163,9 +167,9 @@ impl Snapshot {
             if let Some(last) = page.last {
                 if let Some(scope) = filter.scope.as_ref().filter(|_| filter.own_contacts) {
                     let mut upserts: Vec<&mut pb::Upsert> = page.upserts.iter_mut().map(|(_, upsert)| upsert).collect();
-                    claim(db.read(), account, scope, &mut upserts).await?;
+                    show_submitted(db.read(), account, scope, &mut upserts).await?;
                 }
-                self.after = if page.whole {
+                self.after = if page.is_complete {
                     last
                 } else {
                     page.upserts.last().map_or(last, |(id, _)| *id)
@@ -214,7 +218,7 @@ async fn inboxes(db: &Database, account: AccountId, filter: &Filter, after: i64,
     let upserts = rows.iter().map(|row| {
         (
             row.row.id.0,
-            upsert(row.row.version, Resource::Inbox(inbox_of(row, Reveal::Nothing))),
+            upsert(row.row.version, Resource::Inbox(inbox_of(row, CredentialsShown::Nothing))),
         )
     });
     Ok(Page::new(upserts, last, frame_bytes))
@@ -256,7 +260,7 @@ async fn contacts(db: &Database, account: AccountId, filter: &Filter, after: i64
     let last = ids[..fit].last().copied();
     let rows = load::with_labels(db.read(), account, rows).await?;
     let mut rows = load::with_sessions(db.read(), account, rows).await?;
-    keep_seen_sessions(&mut rows, filter);
+    retain_visible_sessions(&mut rows, filter);
     let upserts = rows.iter().map(|row| {
         (
             row.contact.row.id.0,

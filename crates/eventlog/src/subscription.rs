@@ -15,17 +15,17 @@ use tokio::{
 };
 
 use crate::{
+    account_channel::{AccountChannel, lock},
+    broadcaster::{Broadcaster, StreamKind, StreamPermit},
     cursor::Cursor,
-    feed::{Feed, lock},
     filter::Filter,
     history,
-    hub::{Hub, Kind, Place},
-    log::{Most, Page, Reach},
+    inbox_scope::redact_for_inboxes,
+    log::{LogRange, Page, PageLimits},
     mark::Mark,
     meter,
-    narrow::narrow,
     snapshot::Snapshot,
-    tail::{self, Batch, Room},
+    tail::{self, FrameCapacity, ReadBatch},
 };
 
 /// Where a subscription starts.
@@ -60,16 +60,16 @@ impl Credit {
 /// A subscriber's position in the log of one account. It holds at most one frame, which is bounded, and nothing between two reads.
 #[derive(Debug)]
 pub struct Subscription {
-    hub: Arc<Hub>,
-    feed: Arc<Feed>,
-    bell: watch::Receiver<Seq>,
+    broadcaster: Arc<Broadcaster>,
+    channel: Arc<AccountChannel>,
+    head_receiver: watch::Receiver<Seq>,
     ephemeral: Option<broadcast::Receiver<Arc<pb::EphemeralEvent>>>,
     filter: Filter,
     position: Seq,
     /// The mark of the event at the position.
     mark: Option<Mark>,
     /// The start time: earlier events are skipped. `None` once an event at or after it was found, and for every other start.
-    not_before: Option<Micros>,
+    start_time: Option<Micros>,
     /// The last match at or below the position. `None` until it is first needed and looked up.
     prev: Option<Seq>,
     /// The progress of the snapshot, until it is complete.
@@ -78,10 +78,10 @@ pub struct Subscription {
     bookmark_at: Instant,
     /// `None` for no limit.
     credit: Option<Credit>,
-    _place: Place,
+    _permit: StreamPermit,
 }
 
-impl Hub {
+impl Broadcaster {
     /// Opens a subscription.
     ///
     /// # Errors
@@ -89,40 +89,40 @@ impl Hub {
     /// `Error::NotFound` if the account does not exist; `Error::Unavailable` or `Error::Database` if a query fails.
     pub async fn subscribe(
         self: &Arc<Self>,
-        kind: Kind,
+        kind: StreamKind,
         account: AccountId,
         start: Start,
         filter: Filter,
         heartbeat: Option<Duration>,
         ephemeral: bool,
     ) -> Result<Subscription> {
-        let place = self.place(kind)?;
+        let place = self.acquire_permit(kind)?;
         self.open(place, account, start, filter, heartbeat, ephemeral).await
     }
 
     /// As [`Self::subscribe`], for a stream that was counted before.
     pub(super) async fn open(
         self: &Arc<Self>,
-        place: Place,
+        place: StreamPermit,
         account: AccountId,
         start: Start,
         filter: Filter,
         heartbeat: Option<Duration>,
         ephemeral: bool,
     ) -> Result<Subscription> {
-        let (feed, reach) = self.follow(account).await?;
+        let (channel, reach) = self.follow(account).await?;
         let begin = self.resolve(&reach, start).await?;
         let position = begin.seq;
         Ok(Subscription {
-            hub: Arc::clone(self),
-            bell: feed.head.subscribe(),
-            ephemeral: ephemeral.then(|| feed.ephemeral.subscribe()),
-            feed,
+            broadcaster: Arc::clone(self),
+            head_receiver: channel.head.subscribe(),
+            ephemeral: ephemeral.then(|| channel.ephemeral.subscribe()),
+            channel,
             prev: filter.is_open().then_some(position),
             filter,
             position,
             mark: begin.mark,
-            not_before: match start {
+            start_time: match start {
                 Start::At(time) if position == reach.head => Some(time),
                 _ => None,
             },
@@ -130,7 +130,7 @@ impl Hub {
             heartbeat: heartbeat.unwrap_or(self.config.default_heartbeat),
             bookmark_at: Instant::now(),
             credit: None,
-            _place: place,
+            _permit: place,
         })
     }
 
@@ -138,7 +138,7 @@ impl Hub {
     ///
     /// # Errors
     /// Returns the errors of `Log::locate`, and `Error::Unavailable` or `Error::Database` if a query fails.
-    pub async fn resolve(&self, reach: &Reach, start: Start) -> Result<Cursor> {
+    pub async fn resolve(&self, reach: &LogRange, start: Start) -> Result<Cursor> {
         match start {
             Start::Earliest => self.log.cursor(reach, Seq(reach.earliest.0 - 1)).await,
             Start::Latest | Start::Snapshot => Ok(reach.head_cursor()),
@@ -158,24 +158,26 @@ impl Subscription {
     /// `Error::Database` if a query fails.
     pub async fn next(&mut self) -> Result<Frame> {
         if self.snapshot.is_some()
-            && let Some(frame) = Box::pin(self.present_state()).await?
+            && let Some(frame) = Box::pin(self.next_snapshot_frame()).await?
         {
             return Ok(frame);
         }
         loop {
-            let head = *self.bell.borrow_and_update();
-            if self.feed.is_replaced() {
-                Box::pin(self.hub.log.reach(self.feed.account)).await?.check(self.cursor())?;
+            let head = *self.head_receiver.borrow_and_update();
+            if self.channel.is_replaced() {
+                Box::pin(self.broadcaster.log.reach(self.channel.account))
+                    .await?
+                    .check(self.cursor())?;
             }
-            if self.position < head && self.not_before.is_some() {
-                Box::pin(self.pass_over(head)).await?;
+            if self.position < head && self.start_time.is_some() {
+                Box::pin(self.skip_to_start_time(head)).await?;
             }
-            if self.position < head && self.may_hand_out() {
+            if self.position < head && self.has_credit() {
                 // Boxed, like every future that queries the database, so that an idle subscriber does not carry memory for it.
                 let mut batch = Box::pin(self.read(head)).await?;
                 if self.filter.scope.is_some() && (batch.contacts || self.filter.own_contacts) {
-                    let db = self.hub.log.database().read();
-                    batch.frame = Box::pin(narrow(db, self.feed.account, &self.filter, &batch.frame)).await?;
+                    let db = self.broadcaster.log.database().read();
+                    batch.frame = Box::pin(redact_for_inboxes(db, self.channel.account, &self.filter, &batch.frame)).await?;
                 }
                 if batch.position != self.position {
                     (self.position, self.mark) = (batch.position, batch.mark);
@@ -198,20 +200,20 @@ impl Subscription {
 
     /// Skips events that were committed after the stream opened but are older than its start time: a write gets its time before it waits
     /// for the account's lock.
-    async fn pass_over(&mut self, head: Seq) -> Result<()> {
-        let Some(time) = self.not_before else { return Ok(()) };
-        let reach = Reach {
+    async fn skip_to_start_time(&mut self, head: Seq) -> Result<()> {
+        let Some(time) = self.start_time else { return Ok(()) };
+        let reach = LogRange {
             head,
-            ..self.hub.log.reach(self.feed.account).await?
+            ..self.broadcaster.log.reach(self.channel.account).await?
         };
-        let before = self.hub.log.before(&reach, time).await?;
+        let before = self.broadcaster.log.before(&reach, time).await?;
         if before > self.position {
-            self.mark = history::mark(self.hub.log.database().read(), self.feed.account, before).await?;
+            self.mark = history::mark(self.broadcaster.log.database().read(), self.channel.account, before).await?;
             self.position = before;
         }
         self.prev = self.filter.is_open().then_some(self.position);
         if self.position < head {
-            self.not_before = None;
+            self.start_time = None;
         }
         Ok(())
     }
@@ -223,7 +225,7 @@ impl Subscription {
 
     /// Continues with another filter, after an event that was sent and has the mark `mark`. The chain of `prev_seq` continues from that
     /// event.
-    pub fn refilter(&mut self, filter: Filter, after: Seq, mark: Option<Mark>) {
+    pub fn change_filter(&mut self, filter: Filter, after: Seq, mark: Option<Mark>) {
         self.filter = filter;
         (self.position, self.mark) = (after, mark);
         self.prev = Some(after);
@@ -242,11 +244,11 @@ impl Subscription {
         }
     }
 
-    fn may_hand_out(&self) -> bool {
+    fn has_credit(&self) -> bool {
         !self.credit.is_some_and(Credit::is_spent) || !parley_fault::is_on(Protection::Credit)
     }
 
-    fn spend(&mut self, batch: &Batch) {
+    fn spend(&mut self, batch: &ReadBatch) {
         if let Some(credit) = &mut self.credit {
             credit.events = credit.events.saturating_sub(batch.events as u64);
             credit.bytes = credit.bytes.map(|bytes| bytes.saturating_sub(batch.frame.len() as u64));
@@ -254,10 +256,10 @@ impl Subscription {
     }
 
     /// Returns the capacity of the next frame.
-    fn room(&self) -> Room {
-        let most = self.hub.config.frame_bytes;
+    fn capacity(&self) -> FrameCapacity {
+        let most = self.broadcaster.config.frame_bytes;
         let bytes = self.credit.and_then(|credit| credit.bytes).map(usize::try_from);
-        Room {
+        FrameCapacity {
             bytes: bytes.map_or(most, |bytes| bytes.unwrap_or(most).min(most)),
             events: self
                 .credit
@@ -269,22 +271,22 @@ impl Subscription {
     /// Returns the position. Every matching event at or below it has been sent.
     pub(super) fn cursor(&self) -> Cursor {
         Cursor {
-            account: self.feed.account,
-            epoch: self.feed.epoch,
+            account: self.channel.account,
+            epoch: self.channel.epoch,
             seq: self.position,
             mark: self.mark,
         }
     }
 
     /// Returns the next part of the snapshot, or the message that completes it. `None` after that.
-    async fn present_state(&mut self) -> Result<Option<Frame>> {
+    async fn next_snapshot_frame(&mut self) -> Result<Option<Frame>> {
         let Some(snapshot) = &mut self.snapshot else { return Ok(None) };
         let upserts = snapshot
             .next(
-                self.hub.log.database(),
-                self.feed.account,
+                self.broadcaster.log.database(),
+                self.channel.account,
                 &self.filter,
-                self.hub.config.frame_bytes,
+                self.broadcaster.config.frame_bytes,
             )
             .await?;
         let response = if let Some(upserts) = upserts {
@@ -318,8 +320,8 @@ impl Subscription {
             }
         };
         tokio::select! {
-            // Cannot fail: the sender belongs to `self.feed`.
-            _ = self.bell.changed() => None,
+            // Cannot fail: the sender belongs to `self.channel`.
+            _ = self.head_receiver.changed() => None,
             () = sleep_until(self.bookmark_at) => None,
             event = heard => event.and_then(|event| self.ephemeral_frame(&event)),
         }
@@ -367,35 +369,41 @@ impl Subscription {
     }
 
     /// Reads the log after the position: from the tail cache if it reaches back that far, otherwise from the database.
-    async fn read(&self, head: Seq) -> Result<Batch> {
-        let (hub, feed) = (&self.hub, &self.feed);
+    async fn read(&self, head: Seq) -> Result<ReadBatch> {
+        let (broadcaster, channel) = (&self.broadcaster, &self.channel);
         let prev = match self.prev {
             Some(prev) => prev,
-            None => hub.log.last_match(feed.account, self.position, &self.filter).await?,
+            None => broadcaster.log.last_match(channel.account, self.position, &self.filter).await?,
         };
         let place = (self.position, prev);
-        let room = self.room();
-        if let Some(batch) = lock(&feed.tail).read(feed.epoch, &self.filter, place, room) {
+        let capacity = self.capacity();
+        if let Some(batch) = lock(&channel.tail).read(channel.epoch, &self.filter, place, capacity) {
             meter::live(batch.events, batch.at);
             return Ok(batch);
         }
-        let most = Most {
-            events: room
-                .events
-                .map_or(hub.config.page_events, |most| hub.config.page_events.min(most as u64)),
-            bytes: room.bytes,
+        let most = PageLimits {
+            events: capacity.events.map_or(broadcaster.config.page_events, |most| {
+                broadcaster.config.page_events.min(most as u64)
+            }),
+            bytes: capacity.bytes,
         };
-        let Page { entries: page, whole } = hub.log.page(feed.account, self.position, head, &self.filter, most).await?;
+        let Page {
+            entries: page,
+            is_complete,
+        } = broadcaster
+            .log
+            .page(channel.account, self.position, head, &self.filter, most)
+            .await?;
         if page.first().is_none_or(|first| first.seq != self.position.next()) && parley_fault::is_on(Protection::GapCheck) {
             // Gap: either the range was trimmed or no event matches there. `earliest_seq` is raised before rows are deleted, so read it to
             // tell which.
-            hub.log.reach(feed.account).await?.check(self.cursor())?;
+            broadcaster.log.reach(channel.account).await?.check(self.cursor())?;
         }
-        let mut batch = tail::select(page.iter(), feed.epoch, &self.filter, place, room);
-        if whole && batch.position < head && page.last().is_none_or(|last| last.seq == batch.position) {
+        let mut batch = tail::select(page.iter(), channel.epoch, &self.filter, place, capacity);
+        if is_complete && batch.position < head && page.last().is_none_or(|last| last.seq == batch.position) {
             // No other event up to `head` matches, so the position moves there. This takes one read of a single row per page from the
             // database, and none for reads from the tail cache.
-            batch.mark = history::mark(hub.log.database().read(), feed.account, head).await?;
+            batch.mark = history::mark(broadcaster.log.database().read(), channel.account, head).await?;
             batch.position = head;
         }
         meter::caught_up(batch.events);

@@ -9,23 +9,23 @@ use parley_types::{
     time::Micros,
 };
 
-use crate::{Config, cursor::Cursor, entry::Entry, filter::Filter, mark::Mark};
+use crate::{Config, cursor::Cursor, event_record::EventRecord, filter::Filter, mark::Mark};
 
 /// Upper bound of the bytes that a delivery adds to a payload: tags, lengths, `prev_seq` and the cursor.
 const ENVELOPE: usize = 64;
 
 /// Consecutive events that arrived together, with their deliveries to unfiltered subscribers encoded back to back.
 #[derive(Debug)]
-pub(super) struct Run {
-    entries: Vec<Entry>,
+pub(super) struct TailRun {
+    entries: Vec<EventRecord>,
     deliveries: Bytes,
     /// The offset at which each entry's delivery ends.
     ends: Vec<usize>,
 }
 
-impl Run {
+impl TailRun {
     /// Encodes the deliveries of entries that follow each other without a gap.
-    pub fn new(epoch: Epoch, entries: Vec<Entry>) -> Self {
+    pub fn new(epoch: Epoch, entries: Vec<EventRecord>) -> Self {
         let mut out = BytesMut::with_capacity(entries.iter().map(|entry| entry.payload.len() + ENVELOPE).sum());
         let mut ends = Vec::with_capacity(entries.len());
         for entry in &entries {
@@ -49,7 +49,7 @@ impl Run {
 }
 
 /// Appends the delivery of an event.
-fn put(out: &mut BytesMut, epoch: Epoch, entry: &Entry, prev: Seq) {
+fn put(out: &mut BytesMut, epoch: Epoch, entry: &EventRecord, prev: Seq) {
     let cursor = Cursor {
         account: entry.account,
         epoch,
@@ -62,7 +62,7 @@ fn put(out: &mut BytesMut, epoch: Epoch, entry: &Entry, prev: Seq) {
 
 /// The capacity of one frame.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct FrameCapacity {
     /// Size in bytes at which the frame is full. A single event may be larger; it is then sent alone.
     pub bytes: usize,
     /// Maximum number of events. `None` for no limit.
@@ -71,7 +71,7 @@ pub(super) struct Room {
 
 /// The result of one read of the log for a subscriber.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(super) struct ReadBatch {
     /// The matching events, ready to send. May be empty.
     pub frame: Frame,
     /// The read covered everything at or below this seq.
@@ -90,13 +90,13 @@ pub(super) struct Batch {
 
 /// Puts the matching events among consecutive entries into a frame, until it is full. `prev` is the last match before them.
 pub(super) fn select<'a>(
-    entries: impl Iterator<Item = &'a Entry>,
+    entries: impl Iterator<Item = &'a EventRecord>,
     epoch: Epoch,
     filter: &Filter,
     (position, prev): (Seq, Seq),
-    room: Room,
-) -> Batch {
-    let mut batch = Batch {
+    capacity: FrameCapacity,
+) -> ReadBatch {
+    let mut batch = ReadBatch {
         frame: Frame::default(),
         position,
         mark: None,
@@ -108,13 +108,13 @@ pub(super) fn select<'a>(
     let mut out = BytesMut::new();
     let mut last = None;
     for entry in entries {
-        if out.len() >= room.bytes || room.events.is_some_and(|most| batch.events >= most) {
+        if out.len() >= capacity.bytes || capacity.events.is_some_and(|most| batch.events >= most) {
             break;
         }
         if filter.matches(entry) {
-            // A frame that is larger than `room.bytes` holds a single event, so the largest event alone determines the message size that
-            // clients must accept.
-            if !out.is_empty() && out.len() + entry.payload.len() + ENVELOPE > room.bytes {
+            // A frame that is larger than `capacity.bytes` holds a single event, so the largest event alone determines the message size
+            // that clients must accept.
+            if !out.is_empty() && out.len() + entry.payload.len() + ENVELOPE > capacity.bytes {
                 break;
             }
             put(&mut out, epoch, entry, batch.prev);
@@ -126,7 +126,7 @@ pub(super) fn select<'a>(
         batch.position = entry.seq;
         last = Some(entry);
     }
-    batch.mark = last.and_then(Entry::mark);
+    batch.mark = last.and_then(EventRecord::mark);
     batch.frame.push(out.freeze());
     batch
 }
@@ -134,7 +134,7 @@ pub(super) fn select<'a>(
 /// A bounded queue of runs that follow each other without a gap.
 #[derive(Debug)]
 pub(super) struct Tail {
-    runs: VecDeque<Run>,
+    runs: VecDeque<TailRun>,
     events: usize,
     bytes: usize,
     max_events: usize,
@@ -156,7 +156,7 @@ impl Tail {
 
     /// Returns the seq of the newest event in the cache.
     pub fn last(&self) -> Option<Seq> {
-        self.runs.back().map(Run::last)
+        self.runs.back().map(TailRun::last)
     }
 
     pub fn clear(&mut self) {
@@ -165,24 +165,24 @@ impl Tail {
     }
 
     /// Appends entries that continue the cache. The oldest runs are evicted if there is no room.
-    pub fn append(&mut self, epoch: Epoch, entries: Vec<Entry>) {
+    pub fn append(&mut self, epoch: Epoch, entries: Vec<EventRecord>) {
         let (mut run, mut bytes) = (Vec::new(), 0);
         for entry in entries {
             let size = entry.payload.len() + ENVELOPE;
             // A run is sent as a whole, so it must fit into a frame.
             if bytes + size > self.run_bytes && !run.is_empty() {
-                self.push(Run::new(epoch, std::mem::take(&mut run)));
+                self.push(TailRun::new(epoch, std::mem::take(&mut run)));
                 bytes = 0;
             }
             bytes += size;
             run.push(entry);
         }
         if !run.is_empty() {
-            self.push(Run::new(epoch, run));
+            self.push(TailRun::new(epoch, run));
         }
     }
 
-    fn push(&mut self, run: Run) {
+    fn push(&mut self, run: TailRun) {
         self.events += run.entries.len();
         self.bytes += run.deliveries.len();
         self.runs.push_back(run);
@@ -195,24 +195,24 @@ impl Tail {
     }
 
     /// Returns the events after a position. `None` if the cache does not contain the next event.
-    pub fn read(&self, epoch: Epoch, filter: &Filter, (position, prev): (Seq, Seq), room: Room) -> Option<Batch> {
+    pub fn read(&self, epoch: Epoch, filter: &Filter, (position, prev): (Seq, Seq), capacity: FrameCapacity) -> Option<ReadBatch> {
         let from = position.next();
         if self.runs.front()?.first() > from || self.last()? < from {
             return None;
         }
         let start = self.runs.partition_point(|run| run.last() < from);
         let runs = self.runs.range(start..);
-        if filter.is_open() && room.events.is_none() {
-            return Some(whole(runs, position, room.bytes));
+        if filter.is_open() && capacity.events.is_none() {
+            return Some(read_runs(runs, position, capacity.bytes));
         }
         let entries = runs.flat_map(|run| &run.entries).filter(|entry| entry.seq >= from);
-        Some(select(entries, epoch, filter, (position, prev), room))
+        Some(select(entries, epoch, filter, (position, prev), capacity))
     }
 }
 
 /// Returns everything after a position: the bytes of as many whole runs as fit. All subscribers share these bytes.
-fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: usize) -> Batch {
-    let mut batch = Batch {
+fn read_runs<'a>(runs: impl Iterator<Item = &'a TailRun>, position: Seq, frame_bytes: usize) -> ReadBatch {
+    let mut batch = ReadBatch {
         frame: Frame::default(),
         position,
         mark: None,
@@ -233,7 +233,7 @@ fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: us
         batch.events += run.entries.len() - skip;
         batch.position = run.last();
         let last = run.entries.last();
-        batch.mark = last.and_then(Entry::mark);
+        batch.mark = last.and_then(EventRecord::mark);
         batch.at = last.map(|entry| entry.occurred_at);
     }
     batch.prev = batch.position;
@@ -264,8 +264,8 @@ mod tests {
         })
     }
 
-    fn entries(first: i64, count: i64) -> Vec<Entry> {
-        let entry = |seq: i64| Entry {
+    fn entries(first: i64, count: i64) -> Vec<EventRecord> {
+        let entry = |seq: i64| EventRecord {
             account: AccountId(1),
             seq: Seq(seq),
             transaction_id: Seq(seq),
@@ -291,16 +291,19 @@ mod tests {
 
     /// Reads to the end as a subscriber does. Returns `prev_seq` and seq of each event, or `None` if the cache does not reach back to
     /// `from`.
-    fn read_all(tail: &Tail, filter: &Filter, from: i64, room: Room) -> Option<Vec<(u64, u64)>> {
+    fn read_all(tail: &Tail, filter: &Filter, from: i64, capacity: FrameCapacity) -> Option<Vec<(u64, u64)>> {
         let (mut position, mut prev, mut seen) = (Seq(from), Seq(from), Vec::new());
         while Some(position) != tail.last() {
-            let batch = tail.read(Epoch(1), filter, (position, prev), room)?;
+            let batch = tail.read(Epoch(1), filter, (position, prev), capacity)?;
             assert!(batch.position > position, "a read makes progress");
             (position, prev) = (batch.position, batch.prev);
             let decoded = pb::SubscribeResponse::decode(batch.frame.concat()).unwrap();
             assert_eq!(decoded.events.len(), batch.events);
-            assert!(room.events.is_none_or(|most| batch.events <= most));
-            assert!(batch.events == 1 || batch.frame.len() < room.bytes + LARGEST, "a frame is bounded");
+            assert!(capacity.events.is_none_or(|most| batch.events <= most));
+            assert!(
+                batch.events == 1 || batch.frame.len() < capacity.bytes + LARGEST,
+                "a frame is bounded"
+            );
             seen.extend(decoded.events.into_iter().map(|event| (event.prev_seq, event.event.unwrap().seq)));
         }
         Some(seen)
@@ -308,11 +311,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_reader_gets_every_match_once_and_chained(
+        fn every_match_is_delivered_once_and_chained(
             sizes in prop::collection::vec(1..40_i64, 1..8), from in 0..200_i64, kind in 0..4_i16, bytes in 1..400_usize,
             events in prop::option::of(1..5_usize),
         ) {
-            let room = Room { bytes, events };
+            let capacity = FrameCapacity { bytes, events };
             let mut tail = tail(1000, bytes);
             let mut next = 1;
             for size in sizes {
@@ -321,7 +324,7 @@ mod tests {
             }
             let from = from.min(next - 1);
             let filter = Filter { kinds: Some(kind).filter(|kind| *kind > 0).into_iter().collect(), ..Filter::default() };
-            let seen = read_all(&tail, &filter, from, room).unwrap();
+            let seen = read_all(&tail, &filter, from, capacity).unwrap();
             let wanted: Vec<u64> = (from + 1..next).filter(|seq| kind == 0 || seq % 3 + 1 == i64::from(kind)).map(i64::cast_unsigned).collect();
             prop_assert_eq!(seen.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), wanted);
             let mut prev = from.cast_unsigned();
@@ -333,13 +336,13 @@ mod tests {
     }
 
     #[test]
-    fn what_left_the_ring_is_not_read_from_it() {
+    fn evicted_events_are_read_from_the_database() {
         let mut tail = tail(10, 1000);
         for first in [1, 6, 11] {
             tail.append(Epoch(1), entries(first, 5));
         }
-        let room = Room { bytes: 1000, events: None };
-        assert_eq!(read_all(&tail, &Filter::default(), 4, room), None);
-        assert_eq!(read_all(&tail, &Filter::default(), 5, room).unwrap().len(), 10);
+        let capacity = FrameCapacity { bytes: 1000, events: None };
+        assert_eq!(read_all(&tail, &Filter::default(), 4, capacity), None);
+        assert_eq!(read_all(&tail, &Filter::default(), 5, capacity).unwrap().len(), 10);
     }
 }

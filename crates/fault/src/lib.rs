@@ -22,7 +22,7 @@ pub enum Protection {
     /// A session is sent no more than its credit.
     Credit,
     /// If an agent views a conversation without unread messages, nothing is written, and no view by an agent is published at `/cable`.
-    QuietViews,
+    SilentViews,
     /// The contact filter ignores the case of labels on both sides.
     LabelCase,
     /// A snapshot omits resources whose later events do not match the filter.
@@ -60,9 +60,9 @@ pub enum Protection {
     /// The number of values, objects, keys and reported paths that a request's text can produce is bounded.
     RequestTree,
     /// The preamble and the part headers of a multipart form are bounded.
-    MultipartAhead,
+    MultipartHeaders,
     /// The caller is checked before a large body is read.
-    EarlyCheck,
+    CheckBeforeBody,
     /// A connection at `/cable` holds a bounded number of subscriptions, including pending ones.
     CableSubscriptions,
     /// A connection at `/cable` that sends too many frames is closed.
@@ -76,7 +76,7 @@ pub enum Protection {
     /// Statuses stay below the size of metadata that clients accept.
     StatusSize,
     /// A body that is read as a whole is copied into one buffer.
-    BodyPieces,
+    ContiguousBodies,
     /// A body must arrive within its time limit.
     BodyTime,
     /// A token limited to inboxes may not open a consumer.
@@ -129,7 +129,7 @@ pub enum Protection {
     /// No value of a log line can begin a new line.
     EscapedFields,
     /// Responses that the client does not read are charged to the memory of requests, and dropped after a time.
-    UnreadAnswers,
+    UnreadResponses,
     /// A cursor is rejected if another event is at its seq than the one for which it was issued.
     CursorMark,
     /// While the database is known to be down, calls are rejected at once.
@@ -143,9 +143,9 @@ pub enum Protection {
     /// A pubsub stream sends presence at most once per second.
     PresencePace,
     /// Each write of an account has a later time than all writes before it, even if the clock goes back.
-    RisingStamps,
+    MonotonicTimes,
     /// Callers without a token wait where they would use up the processors.
-    AnonymousTurns,
+    AnonymousSlots,
     /// Steps of large requests and responses run outside of the runtime's workers.
     HeavySteps,
 }
@@ -159,7 +159,7 @@ impl Protection {
             Self::EpochCheck => "epoch_check",
             Self::IdempotencyKey => "idempotency_key",
             Self::Credit => "credit",
-            Self::QuietViews => "quiet_views",
+            Self::SilentViews => "quiet_views",
             Self::LabelCase => "label_case",
             Self::SnapshotFilter => "snapshot_filter",
             Self::EndCursor => "end_cursor",
@@ -178,15 +178,15 @@ impl Protection {
             Self::UserIds => "user_ids",
             Self::MatchedSessions => "matched_sessions",
             Self::RequestTree => "request_tree",
-            Self::MultipartAhead => "multipart_ahead",
-            Self::EarlyCheck => "early_check",
+            Self::MultipartHeaders => "multipart_ahead",
+            Self::CheckBeforeBody => "early_check",
             Self::CableSubscriptions => "cable_subscriptions",
             Self::CableFrames => "cable_frames",
             Self::RequestMemory => "request_memory",
             Self::MemoryShares => "memory_shares",
             Self::WireBudget => "wire_budget",
             Self::StatusSize => "status_size",
-            Self::BodyPieces => "body_pieces",
+            Self::ContiguousBodies => "body_pieces",
             Self::BodyTime => "body_time",
             Self::ConsumerScope => "consumer_scope",
             Self::BotScope => "bot_scope",
@@ -212,15 +212,15 @@ impl Protection {
             Self::StallTimeout => "stall_timeout",
             Self::DescriptorShares => "descriptor_shares",
             Self::EscapedFields => "escaped_fields",
-            Self::UnreadAnswers => "unread_answers",
+            Self::UnreadResponses => "unread_answers",
             Self::CursorMark => "cursor_mark",
             Self::Outage => "outage",
             Self::DrainedConnections => "drained_connections",
             Self::DrainedResponses => "drained_responses",
             Self::RestoreLocks => "restore_locks",
             Self::PresencePace => "presence_pace",
-            Self::RisingStamps => "rising_stamps",
-            Self::AnonymousTurns => "anonymous_turns",
+            Self::MonotonicTimes => "rising_stamps",
+            Self::AnonymousSlots => "anonymous_turns",
             Self::HeavySteps => "heavy_steps",
         }
     }
@@ -232,7 +232,7 @@ const PANIC: &str = "panic:";
 
 /// Whether a test requested a panic at this place and it has not happened yet.
 #[cfg(feature = "faults")]
-fn panics(place: &str) -> bool {
+fn panic_due(place: &str) -> bool {
     static DONE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     let named = SWITCH.get().and_then(|switch| switch.strip_prefix(PANIC));
     named == Some(place) && !DONE.swap(true, std::sync::atomic::Ordering::Relaxed)
@@ -240,8 +240,8 @@ fn panics(place: &str) -> bool {
 
 /// Runs a task. If a test requests it, the task panics once, 500 ms after it started.
 #[cfg(feature = "faults")]
-pub async fn fragile<T>(name: &str, task: impl Future<Output = T>) -> T {
-    if !panics(name) {
+pub async fn with_requested_panic<T>(name: &str, task: impl Future<Output = T>) -> T {
+    if !panic_due(name) {
         return task.await;
     }
     tokio::select! {
@@ -252,7 +252,7 @@ pub async fn fragile<T>(name: &str, task: impl Future<Output = T>) -> T {
 
 /// Returns the task unchanged.
 #[cfg(not(feature = "faults"))]
-pub fn fragile<F: Future>(_: &str, task: F) -> F {
+pub fn with_requested_panic<F: Future>(_: &str, task: F) -> F {
     task
 }
 
@@ -261,17 +261,17 @@ pub fn fragile<F: Future>(_: &str, task: F) -> F {
 /// # Panics
 /// If a test requests it.
 #[cfg(feature = "faults")]
-pub fn strike(place: &str) {
-    assert!(!panics(place), "{place}: a test asked for this panic");
+pub fn panic_if_requested(place: &str) {
+    assert!(!panic_due(place), "{place}: a test asked for this panic");
 }
 
 /// Does nothing.
 #[cfg(not(feature = "faults"))]
-pub fn strike(_: &str) {}
+pub fn panic_if_requested(_: &str) {}
 
 /// Whether a test requested that slices of work are measured.
 #[cfg(feature = "faults")]
-fn measures() -> bool {
+fn is_measuring() -> bool {
     SWITCH.get().is_some_and(|switch| switch == "measure")
 }
 

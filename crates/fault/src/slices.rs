@@ -14,7 +14,7 @@ mod on {
     use http_body::{Body, Frame, SizeHint};
     use rustix::time::{ClockId, clock_gettime};
 
-    use crate::measures;
+    use crate::is_measuring;
 
     /// Slices of more microseconds than this are always logged.
     const LONG: u64 = 10_000;
@@ -26,7 +26,7 @@ mod on {
 
     /// Runs a step that does not count towards the slice around it, because another thread is the runtime's worker meanwhile.
     pub fn off_worker<T>(step: impl FnOnce() -> T) -> T {
-        if !measures() {
+        if !is_measuring() {
             return step();
         }
         let before = thread_cpu();
@@ -39,7 +39,7 @@ mod on {
     /// Runs and measures one slice of work.
     fn slice<T>(kind: &'static str, work: impl FnOnce() -> T) -> T {
         static LONGEST: Mutex<BTreeMap<&str, u64>> = Mutex::new(BTreeMap::new());
-        if !measures() {
+        if !is_measuring() {
             return work();
         }
         let (before, off_worker) = (thread_cpu(), OFF_WORKER.get());

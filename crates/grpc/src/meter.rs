@@ -10,7 +10,7 @@ use opentelemetry::{
     KeyValue,
     metrics::{Counter, Histogram},
 };
-use parley_eventlog::hub::Kind;
+use parley_eventlog::broadcaster::StreamKind;
 use parley_proto::policy::Method;
 use parley_telemetry::{
     exemplars,
@@ -37,7 +37,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     meter
         .i64_observable_gauge(names::CALLS_ACTIVE)
         .with_unit("{call}")
-        .with_description("Calls in work, streams aside")
+        .with_description("Calls in flight, streams excluded")
         .with_callback(|gauge| gauge.observe(ACTIVE.load(Ordering::Relaxed), &[]))
         .build();
     let rejected = meter
@@ -53,7 +53,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         .with_unit("{stream}")
         .with_description("Streams that ended, or were refused when they were opened, by the reason that their clients were told")
         .build();
-    for kind in Kind::ALL {
+    for kind in StreamKind::ALL {
         for reason in STREAM_END_REASONS {
             ended.add(0, &[KeyValue::new(names::KIND, kind.name()), KeyValue::new(names::REASON, reason)]);
         }
@@ -115,7 +115,7 @@ pub fn rejected(reason: &'static str) {
 }
 
 /// Counts the end of a stream by reason, including a stream that was refused when it was opened.
-pub fn ended(kind: Kind, status: &Status) {
+pub fn ended(kind: StreamKind, status: &Status) {
     let reason = status
         .get_details_error_info()
         .map_or_else(|| code_name(status.code()).to_owned(), |info| info.reason);

@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::LazyLock, time::Duration};
 use parley_eventlog::cursor::Cursor;
 use parley_fault::Protection;
 use parley_proto::ErrorReason;
-use parley_types::error::{ConsumerFault, CursorFault, Error, Rule, Violation};
+use parley_types::error::{ConsumerFault, CursorFault, Error, FieldViolation, Rule};
 use tonic::{Code, Status, metadata::MetadataValue};
-use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::meter;
 
@@ -71,7 +71,7 @@ struct StatusBuilder {
     reason: ErrorReason,
     metadata: HashMap<String, String>,
     /// Included with their limits, as many as fit.
-    violations: Vec<Violation>,
+    violations: Vec<FieldViolation>,
     details: ErrorDetails,
 }
 
@@ -91,7 +91,7 @@ impl StatusBuilder {
         self
     }
 
-    fn fields(mut self, violations: Vec<Violation>) -> Self {
+    fn fields(mut self, violations: Vec<FieldViolation>) -> Self {
         self.violations = violations;
         self
     }
@@ -128,7 +128,7 @@ impl StatusBuilder {
     /// Builds the status with the first `count` violations.
     fn with_violations(&self, count: usize, message: String) -> Status {
         let (mut metadata, mut details) = (self.metadata.clone(), self.details.clone());
-        let name = |violation: &Violation| cut(violation.field.clone(), VALUE_BYTES);
+        let name = |violation: &FieldViolation| cut(violation.field.clone(), VALUE_BYTES);
         let named = &self.violations[..count];
         for violation in named {
             if let Some(limit) = limit(violation.rule) {
@@ -139,7 +139,7 @@ impl StatusBuilder {
             metadata.insert("unnamed_violations".to_owned(), (self.violations.len() - count).to_string());
         }
         if !named.is_empty() {
-            let field = |violation: &Violation| FieldViolation {
+            let field = |violation: &FieldViolation| tonic_types::FieldViolation {
                 field: name(violation),
                 description: cut(violation.description.clone(), DESCRIPTION_BYTES),
                 reason: rule_name(violation.rule).to_owned(),
@@ -209,7 +209,7 @@ fn status_builder(error: Error) -> StatusBuilder {
         Error::NotConnected(account) => StatusBuilder::new(Code::PermissionDenied, Reason::BotNotConnected).with("account_id", account),
         Error::Unsigned(_) => StatusBuilder::new(Code::Unauthenticated, Reason::IdentifierUnsigned),
         Error::Suspended(account) => StatusBuilder::new(Code::PermissionDenied, Reason::AccountSuspended).with("account_id", account),
-        Error::KeyReused(id) => StatusBuilder::new(Code::AlreadyExists, Reason::IdempotencyKeyReused).with("request_id", id),
+        Error::IdempotencyKeyReused(id) => StatusBuilder::new(Code::AlreadyExists, Reason::IdempotencyKeyReused).with("request_id", id),
         Error::Cursor {
             fault,
             earliest,
@@ -238,7 +238,7 @@ fn status_builder(error: Error) -> StatusBuilder {
             .with("limit", format!("{limit} messages a minute in one conversation"))
             .retry(retry_after)
             .count_rejection("flood"),
-        Error::TooFast { limit, retry_after } => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
+        Error::RateLimited { limit, retry_after } => StatusBuilder::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("scope", "token")
             .with("limit", format!("{limit} calls a second"))
             .retry(retry_after)
@@ -367,8 +367,8 @@ mod tests {
     #[test]
     fn reports_every_invalid_field_with_rule_and_limit() {
         let violations = vec![
-            Violation::new("name", Rule::TooLong(255), "must have at most 255 characters"),
-            Violation::new("email", Rule::Invalid, "must be an address"),
+            FieldViolation::new("name", Rule::TooLong(255), "must have at most 255 characters"),
+            FieldViolation::new("email", Rule::Invalid, "must be an address"),
         ];
         let status = to_status(Error::Invalid(violations));
         assert_eq!(status.code(), Code::InvalidArgument);
@@ -391,9 +391,9 @@ mod tests {
     fn statuses_are_bounded() {
         let long = "é".repeat(100_000);
         let mut violations: Vec<_> = (0..5)
-            .map(|number| Violation::new(format!("a.{number}.{long}"), Rule::TooLong(number), long.clone()))
+            .map(|number| FieldViolation::new(format!("a.{number}.{long}"), Rule::TooLong(number), long.clone()))
             .collect();
-        violations.extend((0..5000).map(|number| Violation::new(format!("a.{number}"), Rule::Invalid, "must be better")));
+        violations.extend((0..5000).map(|number| FieldViolation::new(format!("a.{number}"), Rule::Invalid, "must be better")));
         for error in [
             Error::not_found("inbox", &long),
             Error::Internal(long.clone()),
@@ -410,7 +410,7 @@ mod tests {
         }
         let few: Vec<_> = (0..20)
             .map(|number| {
-                Violation::new(
+                FieldViolation::new(
                     format!("messages[{number}].content"),
                     Rule::TooLong(150_000),
                     "must have at most 150000 characters",

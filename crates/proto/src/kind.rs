@@ -39,7 +39,7 @@ matching! {
         InputCsat = InputCsat, Integrations = Integrations, Sticker = Sticker, VoiceCall = VoiceCall,
     }
     AttributeModel = CustomAttributeModel { Conversation = Conversation, Contact = Contact }
-    AttributeDisplay = CustomAttributeType {
+    AttributeType = CustomAttributeType {
         Text = Text, Number = Number, Currency = Currency, Percent = Percent, Link = Link, Date = Date, List = List,
         Checkbox = Checkbox,
     }

@@ -295,7 +295,7 @@ impl Database {
     ///
     /// # Errors
     /// As [`Self::in_time`].
-    pub async fn in_long_time<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub async fn with_long_timeout<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         within(self.write_timeout.map(|most| most * 4), asked).await
     }
 

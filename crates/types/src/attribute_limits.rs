@@ -7,7 +7,7 @@
 use parley_fault::Protection;
 use serde_json::{Map, Value as Json};
 
-use crate::error::{Error, Result, Rule, Violation};
+use crate::error::{Error, FieldViolation, Result, Rule};
 
 /// Maximum size of a map in bytes, encoded as JSON or as `google.protobuf.Struct`, whichever is larger.
 pub const BYTES: usize = 64 * 1024;
@@ -141,18 +141,18 @@ fn json_text(text: &str) -> usize {
 }
 
 /// Returns the limit that a map of this size exceeds, if there is one. `field` names the map in the request.
-pub fn violation(field: &str, size: AttributeSize) -> Option<Violation> {
+pub fn violation(field: &str, size: AttributeSize) -> Option<FieldViolation> {
     if !parley_fault::is_on(Protection::AttributeLimits) {
         None
     } else if size.levels > LEVELS {
         let text = format!("must be nested at most {LEVELS} levels deep");
-        Some(Violation::new(field, Rule::Invalid, text))
+        Some(FieldViolation::new(field, Rule::Invalid, text))
     } else if size.bytes() > BYTES {
         let text = format!("must have at most {BYTES} bytes encoded");
-        Some(Violation::new(field, Rule::TooLong(BYTES), text))
+        Some(FieldViolation::new(field, Rule::TooLong(BYTES), text))
     } else if size.keys > KEYS {
         let text = format!("must have at most {KEYS} keys, those of nested objects included");
-        Some(Violation::new(field, Rule::TooMany(KEYS), text))
+        Some(FieldViolation::new(field, Rule::TooMany(KEYS), text))
     } else {
         None
     }
@@ -177,7 +177,7 @@ pub fn check_change(field: &str, before: &Json, after: &Json) -> Result<()> {
 
 /// Merges `from` into `to`: at every depth, adds the values that `to` lacks, as far as the limits allow. Top-level entries are merged in
 /// the order of the map, and one that would exceed a limit is left out. If `to` already exceeds the limits, it stays unchanged.
-pub fn fill_in(to: &mut Json, from: &Json) {
+pub fn merge_missing(to: &mut Json, from: &Json) {
     let (Json::Object(to), Json::Object(from)) = (to, from) else {
         return;
     };
@@ -186,7 +186,7 @@ pub fn fill_in(to: &mut Json, from: &Json) {
         let stored = to.get(key);
         let mut filled = stored.cloned().unwrap_or_else(|| value.clone());
         if stored.is_some() {
-            fill_value(&mut filled, value);
+            merge_missing_value(&mut filled, value);
         }
         let added = AttributeSize::of_entry(key, &filled);
         let replaced = stored.map(|stored| AttributeSize::of_entry(key, stored)).unwrap_or_default();
@@ -203,13 +203,13 @@ pub fn fill_in(to: &mut Json, from: &Json) {
     }
 }
 
-fn fill_value(to: &mut Json, from: &Json) {
+fn merge_missing_value(to: &mut Json, from: &Json) {
     let (Json::Object(to), Json::Object(from)) = (to, from) else {
         return;
     };
     for (key, value) in from {
         match to.get_mut(key) {
-            Some(inner) => fill_value(inner, value),
+            Some(inner) => merge_missing_value(inner, value),
             None => drop(to.insert(key.clone(), value.clone())),
         }
     }
@@ -247,10 +247,10 @@ mod tests {
         }
 
         #[test]
-        fn filling_in_never_breaks_a_limit(to in json_value(), from in json_value(), long in 0..70_000_usize) {
+        fn merge_never_exceeds_a_limit(to in json_value(), from in json_value(), long in 0..70_000_usize) {
             let mut to = json!({"to": to, "long": "x".repeat(long)});
             let before = to.clone();
-            fill_in(&mut to, &json!({"from": from, "to": {"a": 1}, "text": "y".repeat(60_000)}));
+            merge_missing(&mut to, &json!({"from": from, "to": {"a": 1}, "text": "y".repeat(60_000)}));
             prop_assert!(AttributeSize::of(&to).fits() || to == before);
             prop_assert_eq!(&to["long"], &before["long"]);
         }
@@ -291,9 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn filling_in_keeps_what_is_there() {
+    fn merge_keeps_existing_values() {
         let mut base = json!({"plan": "gold", "address": {"city": "Porto"}, "tags": [1], "none": null});
-        fill_in(
+        merge_missing(
             &mut base,
             &json!({"plan": "basic", "address": {"city": "Lyon", "zip": "1"}, "tags": [2], "none": 3, "new": {"a": 1}}),
         );

@@ -35,7 +35,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_spelling_is_read(form in 1_u8..16, rest in proptest::collection::vec(any::<u8>(), 1..40)) {
+        fn every_encoding_is_decoded(form in 1_u8..16, rest in proptest::collection::vec(any::<u8>(), 1..40)) {
             let cursor = [vec![form], rest].concat();
             let standard = STANDARD.encode(&cursor);
             for text in [
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused() {
+    fn other_input_is_rejected() {
         for text in ["", " ", "yesterday!", "0a0", "0g", "====", &"A".repeat(300)] {
             assert_eq!(decode(text), None, "{text}");
         }

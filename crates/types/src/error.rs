@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::id::{AccountId, Epoch, Seq};
 #[cfg(feature = "sea-orm")]
-pub use database::{NO_ROOM, is_out_of_space, is_unique_violation};
+pub use database::{OUT_OF_SPACE, is_out_of_space, is_unique_violation};
 
 /// A result whose default error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -38,7 +38,7 @@ pub enum Rule {
 
 /// A field that violates a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
+pub struct FieldViolation {
     /// The path of the field in the request, separated by dots.
     pub field: String,
     pub rule: Rule,
@@ -46,7 +46,7 @@ pub struct Violation {
     pub description: String,
 }
 
-impl Violation {
+impl FieldViolation {
     /// Creates a violation of `rule` by `field`.
     pub fn new(field: impl Into<String>, rule: Rule, description: impl Into<String>) -> Self {
         Self {
@@ -102,12 +102,12 @@ impl std::fmt::Display for Exceeded {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// Some fields are invalid: correct them.
-    #[error("{}", sentence(.0))]
-    Invalid(Vec<Violation>),
+    #[error("{}", join_descriptions(.0))]
+    Invalid(Vec<FieldViolation>),
     /// Another object has these unique values: use that object, or other values.
-    #[error("{kind} exists already: {}", sentence(.violations))]
+    #[error("{kind} exists already: {}", join_descriptions(.violations))]
     Taken {
-        violations: Vec<Violation>,
+        violations: Vec<FieldViolation>,
         /// The kind of object that has the values.
         kind: &'static str,
         /// The id of the object that has the first of the values.
@@ -147,7 +147,7 @@ pub enum Error {
     Suspended(AccountId),
     /// Another request has used the `request_id`: use a new one.
     #[error("request_id {0} was used by another request")]
-    KeyReused(uuid::Uuid),
+    IdempotencyKeyReused(uuid::Uuid),
     /// The cursor cannot be used: start again at a position that the log has.
     #[error("{}", match fault {
         CursorFault::Expired => "what follows the cursor is no longer kept",
@@ -181,7 +181,7 @@ pub enum Error {
     },
     /// The token exceeds its rate: slow down.
     #[error("this token makes more than {limit} calls a second")]
-    TooFast {
+    RateLimited {
         /// Maximum number of calls per second, on average.
         limit: u32,
         /// How long to wait before a retry.
@@ -224,7 +224,7 @@ pub enum Error {
 impl Error {
     /// Creates an error for one invalid field.
     pub fn invalid(field: impl Into<String>, rule: Rule, description: impl Into<String>) -> Self {
-        Self::Invalid(vec![Violation::new(field, rule, description)])
+        Self::Invalid(vec![FieldViolation::new(field, rule, description)])
     }
 
     /// Creates an error for an object that does not exist.
@@ -239,7 +239,7 @@ impl From<Exceeded> for Error {
     }
 }
 
-fn sentence(violations: &[Violation]) -> String {
+fn join_descriptions(violations: &[FieldViolation]) -> String {
     violations
         .iter()
         .map(|v| format!("{} {}", v.field, v.description))

@@ -97,7 +97,7 @@ impl std::fmt::LowerHex for Epoch {
 }
 
 /// Generates 64 hexadecimal digits, 256 random bits: the secret of a login link.
-pub fn long_secret() -> String {
+pub fn login_secret() -> String {
     hex::encode(rand::random::<[u8; 32]>())
 }
 

@@ -59,7 +59,7 @@ kinds! {
     /// The kind of object that has a custom attribute.
     AttributeModel { Conversation = 0 "conversation_attribute", Contact = 1 "contact_attribute" }
     /// The type of the values of a custom attribute.
-    AttributeDisplay {
+    AttributeType {
         Text = 0 "text", Number = 1 "number", Currency = 2 "currency", Percent = 3 "percent", Link = 4 "link",
         Date = 5 "date", List = 6 "list", Checkbox = 7 "checkbox",
     }
@@ -68,5 +68,5 @@ kinds! {
     /// The kind of object outside of accounts whose changes are announced to them.
     AnnouncedKind { User = 0 "user", AgentBot = 1 "agent_bot" }
     /// The kind of object that a label is attached to.
-    SubjectKind { Conversation = 0 "conversation", Contact = 1 "contact" }
+    LabelTarget { Conversation = 0 "conversation", Contact = 1 "contact" }
 }

@@ -91,7 +91,7 @@ pub(super) async fn run(args: Args) -> Exit {
                     return Exit::Ok;
                 }
             }
-            Ok(Step::Resuming { why: reason, pause }) => {
+            Ok(Step::Resuming { reason, pause }) => {
                 resuming = true;
                 print_error(&format!(
                     "{}; reconnecting in {:.1} s",

@@ -87,7 +87,7 @@ async fn existing_database(config: &Config, found: &mut Vec<Finding>) {
                 found.extend(times(&db).await);
             }
             if seen.postgres_major.is_some() {
-                found.push(match tokio::time::timeout(TIMEOUT, replicas::hears(&db)).await {
+                found.push(match tokio::time::timeout(TIMEOUT, replicas::check_notifications(&db)).await {
                     Ok(Ok(())) => passed("signals", "a notification sent by one connection is received by another"),
                     Ok(Err(error)) => failed("signals", format!("LISTEN and NOTIFY do not work: {error}")),
                     Err(_) => warning(

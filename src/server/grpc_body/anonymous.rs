@@ -1,4 +1,4 @@
-//! Delays for callers without a token: the pace at which their body is read, and their turn.
+//! Delays for callers without a token: the pace at which their body is read, and their processing slot.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -9,55 +9,56 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parley_admission::{
     client_address::ClientAddress,
-    rate_limit::{AnonymousLimits, Pace, Turn},
+    rate_limit::{AnonymousLimits, BodyThrottle, ProcessingSlot},
 };
 
 /// Delays a caller without a token.
 pub(super) struct AnonymousPacing {
     limits: Arc<AnonymousLimits>,
     address: Option<ClientAddress>,
-    pace: Pace,
-    /// Whether the call takes a turn once its message has arrived.
+    pace: BodyThrottle,
+    /// Whether the call takes a processing slot once its message has arrived.
     pub(super) takes_turn: bool,
-    /// The message that waits for its turn.
-    waiting: Option<(Bytes, BoxFuture<'static, Option<Turn>>)>,
+    /// The message that waits for its processing slot.
+    waiting: Option<(Bytes, BoxFuture<'static, Option<ProcessingSlot>>)>,
 }
 
 impl AnonymousPacing {
-    /// Creates the state of a call from an address. The call takes no turn by default.
+    /// Creates the state of a call from an address. The call takes no processing slot by default.
     pub(super) fn new(limits: Arc<AnonymousLimits>, address: Option<ClientAddress>) -> Self {
         Self {
             limits,
             address,
-            pace: Pace::default(),
+            pace: BodyThrottle::default(),
             takes_turn: false,
             waiting: None,
         }
     }
 
-    /// Returns whether a message waits for its turn.
+    /// Returns whether a message waits for its processing slot.
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
-    /// Records received bytes and possibly a message. Returns the message, or `None` if it must wait for its turn.
+    /// Records received bytes and possibly a message. Returns the message, or `None` if it must wait for its processing slot.
     pub(super) fn received(&mut self, bytes: usize, message: Option<Bytes>) -> Option<Bytes> {
-        self.pace.came(&self.limits, self.address, bytes);
+        self.pace.received(&self.limits, self.address, bytes);
         if message.is_some() && std::mem::take(&mut self.takes_turn) {
             let (limits, address) = (Arc::clone(&self.limits), self.address);
-            let turn: BoxFuture<'static, _> = Box::pin(async move { limits.turn(address).await });
-            self.waiting = message.map(|message| (message, turn));
+            let processing_slot: BoxFuture<'static, _> = Box::pin(async move { limits.processing_slot(address).await });
+            self.waiting = message.map(|message| (message, processing_slot));
             return None;
         }
         message
     }
 
-    /// Returns the waiting message once it has its turn. If none is waiting, waits until the pace permits reading more and returns `None`.
-    pub(super) fn poll(&mut self, turn_of_call: &OnceLock<Turn>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some((_, turn)) = &mut self.waiting {
-            if let Some(turn) = ready!(turn.as_mut().poll(cx)) {
-                // This is the only turn of the call: later messages take none.
-                let _ = turn_of_call.set(turn);
+    /// Returns the waiting message once it has its processing slot. If none is waiting, waits until the pace permits reading more and
+    /// returns `None`.
+    pub(super) fn poll(&mut self, call_slot: &OnceLock<ProcessingSlot>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some((_, processing_slot)) = &mut self.waiting {
+            if let Some(processing_slot) = ready!(processing_slot.as_mut().poll(cx)) {
+                // This is the only processing slot of the call: later messages take none.
+                let _ = call_slot.set(processing_slot);
             }
             return Poll::Ready(self.waiting.take().map(|(message, _)| message));
         }

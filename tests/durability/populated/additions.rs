@@ -11,12 +11,12 @@ use serde_json::{Value as Json, json};
 
 use super::{INBOX, KEY, contact_id, done, keys, nested, request};
 use crate::support::{
+    api_fixture::ApiFixture,
     app::TestApp,
     clients::Clients,
     in_time,
     office::other_account,
     reader::{Reader, event, everything, log_info},
-    scene::Scene,
 };
 
 /// The length of the longest text that fits into an attribute map under the key `large`: the limit is 64 KiB as a `google.protobuf.Struct`,
@@ -89,7 +89,7 @@ pub async fn fill(app: &TestApp, contact: i64, service: &str) -> Additions {
     let session = format!("/public/api/v1/inboxes/{INBOX}/contacts");
     let submitted = json!({"source_id": SUBMITTED, "name": "Submitted", "email": "large@example.org"});
     done(&http.with_token(""), "POST", &session, &submitted).await;
-    assert_eq!(app.scene().contact_of(SUBMITTED).await, contact, "the session is attached");
+    assert_eq!(app.fixture().contact_of(SUBMITTED).await, contact, "the session is attached");
     let talk = done(
         &http.with_token(""),
         "POST",
@@ -151,7 +151,7 @@ async fn unattached(app: &TestApp) -> i64 {
     let session = json!({"source_id": UNATTACHED, "name": "Unattached", "email": "large@example.org"});
     let contacts = format!("/public/api/v1/inboxes/{identifier}/contacts");
     done(&http.with_token(""), "POST", &contacts, &session).await;
-    Scene::new(app.clients(), 1, id).contact_of(UNATTACHED).await
+    ApiFixture::new(app.clients(), 1, id).contact_of(UNATTACHED).await
 }
 
 /// Adds two members whose names the account chose. One of them sends a message and is removed.
@@ -194,7 +194,7 @@ async fn upload(app: &TestApp) -> String {
         session: Some(session()),
         part: Some(part),
     });
-    let mut visitor = Clients::new(&app.server.doors.grpc, None).client;
+    let mut visitor = Clients::new(&app.server.listeners.grpc, None).client;
     let stored = visitor.upload_client_file(tokio_stream::iter(parts)).await.expect("it is stored");
     stored.into_inner().file.expect("always set").upload_id
 }
@@ -310,7 +310,7 @@ impl Additions {
             upload_ids: vec![self.upload.clone()],
             ..CreateClientMessageRequest::default()
         };
-        let mut visitor = Clients::new(&app.server.doors.grpc, None).client;
+        let mut visitor = Clients::new(&app.server.listeners.grpc, None).client;
         visitor.create_client_message(request).await.expect("the message takes the upload");
     }
 }
@@ -320,7 +320,7 @@ impl Trimmed {
     async fn check(&self, app: &TestApp) {
         let clients = app.clients_with(&self.token);
         assert_eq!(log_info(&clients, self.account).await.earliest_seq, self.seq + 1);
-        Scene::new(clients.clone(), self.account, self.inbox).talk().await;
+        ApiFixture::new(clients.clone(), self.account, self.inbox).talk().await;
         let start = Start::After(self.cursor.clone().into());
         let mut reader = Reader::open(&clients, everything(self.account, start)).await;
         assert_eq!(event(&reader.next().await).seq, self.seq + 1);

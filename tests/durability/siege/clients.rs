@@ -23,7 +23,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::support::{app::TestApp, scene::outgoing};
+use crate::support::{api_fixture::outgoing, app::TestApp};
 
 /// The number of clients, and the calls per second of each. The debug build takes about ten times the CPU per call, so it gets a tenth of
 /// the calls.
@@ -45,7 +45,7 @@ const FILE: usize = 3 << 20;
 
 /// Uploads a file. Returns the path of its permanent link, as a visitor sees it.
 pub async fn prepare_file(app: &TestApp) -> String {
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let part = reqwest::multipart::Part::bytes(vec![7; FILE]).file_name("large.bin");
     let form = reqwest::multipart::Form::new()
         .text("content", "a file")
@@ -65,7 +65,7 @@ pub async fn prepare_file(app: &TestApp) -> String {
 
 /// Whether the admin listener reports the server as ready.
 pub async fn is_ready(app: &TestApp) -> bool {
-    let url = format!("http://{}/readyz", app.server.doors.admin);
+    let url = format!("http://{}/readyz", app.server.listeners.admin);
     let answer = tokio::time::timeout(TIMEOUT, crate::support::http::client().get(url).send()).await;
     matches!(answer, Ok(Ok(answer)) if answer.status() == 200)
 }
@@ -150,19 +150,19 @@ impl Crowd {
                 .expect("a token")
                 .into_inner()
                 .secret;
-            let scene = app.scene();
+            let fixture = app.fixture();
             let mut talks = Vec::new();
             for _ in 0..CONVERSATIONS {
-                let person = scene.person("Asha Rao").await;
-                talks.push((scene.conversation(&person).await.id, person.contact));
+                let person = fixture.person("Asha Rao").await;
+                talks.push((fixture.conversation(&person).await.id, person.contact));
             }
             let address = IpAddr::from([127, 0, 1, u8::try_from(nth + 1).expect("few clients")]);
             let way = if nth % 2 == 0 {
-                let endpoint = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc)).expect("an address");
+                let endpoint = Endpoint::from_shared(format!("http://{}", app.server.listeners.grpc)).expect("an address");
                 Way::Grpc(endpoint.local_address(Some(address)).connect_lazy())
             } else {
                 let client = reqwest::Client::builder().local_address(address).build().expect("a client");
-                Way::Json(client, format!("http://{}/api/v1/accounts/1", app.server.doors.http))
+                Way::Json(client, format!("http://{}/api/v1/accounts/1", app.server.listeners.http))
             };
             clients.push(Arc::new(Client { way, token, talks }));
         }

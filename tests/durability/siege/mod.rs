@@ -138,8 +138,8 @@ pub async fn withstand() {
     // Each attack in turn, then all together for twice as long.
     let each = total / (u32::try_from(attacks.len()).expect("few attacks") + 2);
     let target = |lasting: Duration| Target {
-        grpc: app.server.doors.grpc.clone(),
-        http: app.server.doors.http.clone(),
+        grpc: app.server.listeners.grpc.clone(),
+        http: app.server.listeners.http.clone(),
         file: file.clone(),
         until: Instant::now() + lasting,
     };

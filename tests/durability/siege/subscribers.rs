@@ -32,7 +32,7 @@ pub struct Subscribers {
 pub async fn start(app: &TestApp) -> Subscribers {
     let mut tasks = Vec::new();
     for _ in 0..SUBSCRIBERS {
-        let server = Server::connect(&format!("http://{}", app.server.doors.grpc), ADMINISTRATOR).expect("an address");
+        let server = Server::connect(&format!("http://{}", app.server.listeners.grpc), ADMINISTRATOR).expect("an address");
         let mut subscriber = Subscriber::new(server, 1, Some(Start::Earliest(())), EventFilter::default());
         // The stream must be open before the first call is made.
         subscriber.next().await.expect("the stream opens");

@@ -48,7 +48,7 @@ async fn identifier(post: &Post, address: &str) -> Option<Json> {
 async fn connect(post: &Post, heard: &mut Heard) -> Option<()> {
     let mut end = post.end.clone();
     end.borrow_and_update();
-    let address = post.doors().http;
+    let address = post.listeners().http;
     let identifier = identifier(post, &address).await?;
     let mut request = format!("ws://{address}/cable").into_client_request().ok()?;
     let protocol = "actioncable-v1-json, actioncable-unsupported".parse().ok()?;

@@ -25,7 +25,7 @@ pub async fn write(post: Post) -> Writing {
         let told = loop {
             let path = format!("/api/v1/accounts/{}/conversations/{conversation}/messages", post.account);
             let request = client
-                .post(format!("http://{}{path}", post.doors().http))
+                .post(format!("http://{}{path}", post.listeners().http))
                 .timeout(GIVE_UP)
                 .header("api_access_token", ADMINISTRATOR)
                 .header("idempotency-key", &key)

@@ -76,7 +76,7 @@ impl Desk {
     async fn ask(&self, method: &str, path: &str, body: &Json) -> Option<Answer> {
         let key = Uuid::new_v4().to_string();
         loop {
-            let url = format!("http://{}/api/v1/accounts/{}/{path}", self.post.doors().http, self.post.account);
+            let url = format!("http://{}/api/v1/accounts/{}/{path}", self.post.listeners().http, self.post.account);
             let method = method.parse().expect("a method");
             let mut request = self
                 .client

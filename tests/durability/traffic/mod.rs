@@ -32,12 +32,12 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::{
     archive::{self, Archivist},
     fault::Processes,
-    history::{Acknowledged, Begin, Door, History, Section},
+    history::{Acknowledged, Begin, History, ReaderApi, Section},
     support::{
+        api_fixture::ApiFixture,
         app::{ADMINISTRATOR, PLATFORM},
         clients::Clients,
-        scene::Scene,
-        server::Doors,
+        server::ListenerAddresses,
     },
 };
 
@@ -101,7 +101,7 @@ struct Post {
     account: i64,
     inbox: i64,
     conversations: Arc<Vec<i64>>,
-    servers: Vec<watch::Receiver<Doors>>,
+    servers: Vec<watch::Receiver<ListenerAddresses>>,
     /// The index of the server that it uses.
     own: usize,
     stop: Arc<AtomicBool>,
@@ -116,12 +116,12 @@ impl Post {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn doors(&self) -> Doors {
+    fn listeners(&self) -> ListenerAddresses {
         self.servers[self.own].borrow().clone()
     }
 
     fn clients(&self) -> Clients {
-        Clients::new(&self.doors().grpc, Some(ADMINISTRATOR))
+        Clients::new(&self.listeners().grpc, Some(ADMINISTRATOR))
     }
 
     /// Clients of another server, if there is one.
@@ -130,8 +130,8 @@ impl Post {
         Clients::new(&other.grpc, Some(ADMINISTRATOR))
     }
 
-    fn scene(&self) -> Scene {
-        Scene::new(self.clients(), self.account, self.inbox)
+    fn fixture(&self) -> ApiFixture {
+        ApiFixture::new(self.clients(), self.account, self.inbox)
     }
 
     fn note(&self, what: impl FnOnce(&mut History)) {
@@ -153,7 +153,7 @@ impl Post {
 /// The running writers and readers.
 #[derive(Debug)]
 pub struct Traffic {
-    servers: Vec<watch::Sender<Doors>>,
+    servers: Vec<watch::Sender<ListenerAddresses>>,
     accounts: Vec<i64>,
     stop: Arc<AtomicBool>,
     writers: Vec<JoinHandle<Writing>>,
@@ -171,19 +171,19 @@ pub struct Traffic {
 impl Traffic {
     /// Starts writers and readers, spread over these servers. `database` is the address from which the log is copied, so no fault may
     /// affect it.
-    pub async fn start(servers: Vec<Doors>, database: String, load: Load, choices: &mut StdRng) -> Self {
+    pub async fn start(servers: Vec<ListenerAddresses>, database: String, load: Load, choices: &mut StdRng) -> Self {
         let archivist = Archivist::start(database.clone());
-        let mut scenes = vec![Scene::new(Clients::new(&servers[0].grpc, Some(ADMINISTRATOR)), 1, 1)];
+        let mut scenes = vec![ApiFixture::new(Clients::new(&servers[0].grpc, Some(ADMINISTRATOR)), 1, 1)];
         for _ in 0..load.quiet {
             scenes.push(quiet_account(&servers[0]).await);
         }
         let records = Records::default();
         let secrets = archive::secrets(&database).await;
         records.lock().expect("nobody panics with it").secrets = secrets;
-        let servers: Vec<watch::Sender<Doors>> = servers.into_iter().map(|doors| watch::channel(doors).0).collect();
+        let servers: Vec<watch::Sender<ListenerAddresses>> = servers.into_iter().map(|listeners| watch::channel(listeners).0).collect();
         let mut traffic = Self {
             servers,
-            accounts: scenes.iter().map(|scene| scene.account).collect(),
+            accounts: scenes.iter().map(|fixture| fixture.account).collect(),
             stop: Arc::default(),
             writers: Vec::new(),
             desks: Vec::new(),
@@ -195,25 +195,25 @@ impl Traffic {
             posts: Vec::new(),
             subscribers: Processes::default(),
         };
-        for scene in &scenes {
-            let count = if scene.account == 1 { load.conversations } else { 2 };
+        for fixture in &scenes {
+            let count = if fixture.account == 1 { load.conversations } else { 2 };
             let mut conversations = Vec::new();
             for _ in 0..count {
-                conversations.push(scene.talk().await);
+                conversations.push(fixture.talk().await);
             }
-            traffic.populate(scene, &Arc::new(conversations), load, choices);
+            traffic.populate(fixture, &Arc::new(conversations), load, choices);
         }
         traffic
     }
 
-    fn populate(&mut self, scene: &Scene, conversations: &Arc<Vec<i64>>, load: Load, choices: &mut StdRng) {
+    fn populate(&mut self, fixture: &ApiFixture, conversations: &Arc<Vec<i64>>, load: Load, choices: &mut StdRng) {
         let mut next = 0;
         let mut post = |name: &str| {
             next += 1;
             Post {
                 name: name.to_owned(),
-                account: scene.account,
-                inbox: scene.inbox,
+                account: fixture.account,
+                inbox: fixture.inbox,
                 conversations: Arc::clone(conversations),
                 servers: self.servers.iter().map(watch::Sender::subscribe).collect(),
                 own: next % self.servers.len(),
@@ -224,7 +224,7 @@ impl Traffic {
                 seed: choices.random(),
             }
         };
-        let busy = scene.account == 1;
+        let busy = fixture.account == 1;
         for index in 0..if busy { load.callers } else { 1 } {
             self.writers.push(tokio::spawn(writer::call(post(&format!("writer {index}")))));
         }
@@ -272,8 +272,8 @@ impl Traffic {
     }
 
     /// Announces the new addresses of a server to all tasks.
-    pub fn moved(&self, server: usize, doors: &Doors) {
-        self.servers[server].send_replace(doors.clone());
+    pub fn moved(&self, server: usize, listeners: &ListenerAddresses) {
+        self.servers[server].send_replace(listeners.clone());
     }
 
     /// The sequence number up to which the busy account's log has been copied. Older events may be trimmed.
@@ -304,7 +304,7 @@ impl Traffic {
         }
         self.end.send_replace(Some((heads, Instant::now() + patience)));
         for post in &self.posts {
-            let mut late = Section::new(&post.name, post.account, Door::Grpc, EventFilter::default(), Begin::Earliest);
+            let mut late = Section::new(&post.name, post.account, ReaderApi::Grpc, EventFilter::default(), Begin::Earliest);
             late.late = true;
             reader::keep(post, late).await;
         }
@@ -322,9 +322,9 @@ impl Traffic {
 }
 
 /// Creates another account with an inbox. The administrator of the first account is a member.
-async fn quiet_account(doors: &Doors) -> Scene {
+async fn quiet_account(listeners: &ListenerAddresses) -> ApiFixture {
     use parley_proto::{CreateAccountRequest, CreateMembershipRequest, Role};
-    let mut platform = Clients::new(&doors.grpc, Some(PLATFORM)).accounts;
+    let mut platform = Clients::new(&listeners.grpc, Some(PLATFORM)).accounts;
     let request = CreateAccountRequest {
         name: "Quiet".to_owned(),
         ..CreateAccountRequest::default()
@@ -338,9 +338,9 @@ async fn quiet_account(doors: &Doors) -> Scene {
         ..CreateMembershipRequest::default()
     };
     platform.create_membership(request).await.expect("the user becomes a member");
-    let clients = Clients::new(&doors.grpc, Some(ADMINISTRATOR));
+    let clients = Clients::new(&listeners.grpc, Some(ADMINISTRATOR));
     let inbox = crate::support::office::inbox(&clients, account, "Quiet").await;
-    Scene::new(clients, account, inbox)
+    ApiFixture::new(clients, account, inbox)
 }
 
 async fn resting<T>(patience: Duration, what: &str, task: JoinHandle<T>) -> T {

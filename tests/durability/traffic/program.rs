@@ -15,14 +15,20 @@ use tokio::sync::mpsc;
 
 use super::{AGAIN, Post, server_sent::delivered};
 use crate::{
-    history::{Begin, Door, Ending, Section, Step},
+    history::{Begin, Ending, ReaderApi, Section, Step},
     support::{app::ADMINISTRATOR, server::program},
 };
 
 /// Reads the whole log of an account, across as many processes as it takes.
 pub async fn follow(post: Post) {
     let mut choices = post.choices();
-    let mut section = Section::new(&post.name, post.account, Door::Program, EventFilter::default(), Begin::Earliest);
+    let mut section = Section::new(
+        &post.name,
+        post.account,
+        ReaderApi::Program,
+        EventFilter::default(),
+        Begin::Earliest,
+    );
     // Nothing is trimmed in the accounts that these readers follow.
     section.floor = 1;
     loop {
@@ -32,7 +38,7 @@ pub async fn follow(post: Post) {
         let mut command = program();
         command
             .args(["tail", "--json", "--account", &post.account.to_string(), "--from", &from])
-            .env("PARLEY_SERVER", format!("http://{}", post.doors().grpc))
+            .env("PARLEY_SERVER", format!("http://{}", post.listeners().grpc))
             .env("PARLEY_TOKEN", ADMINISTRATOR)
             .stdout(Stdio::piped())
             .stderr(Stdio::null());

@@ -9,7 +9,7 @@ use tonic::Streaming;
 use super::{AGAIN, GIVE_UP, Post};
 use crate::{
     archive::fingerprint,
-    history::{Begin, Delivered, Door, Ending, Section, Step},
+    history::{Begin, Delivered, Ending, ReaderApi, Section, Step},
     support::{
         clients::Clients,
         reader::{event, everything},
@@ -33,7 +33,7 @@ pub struct Manner {
 /// Reads the whole log to its head, and starts over whenever its cursor has expired.
 pub async fn to_the_end(post: Post, filter: EventFilter) {
     loop {
-        let section = Section::new(&post.name, post.account, Door::Grpc, filter.clone(), Begin::Earliest);
+        let section = Section::new(&post.name, post.account, ReaderApi::Grpc, filter.clone(), Begin::Earliest);
         if keep(&post, section).await {
             return;
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{AGAIN, GIVE_UP, Post, reader::SILENCE};
 use crate::{
-    history::{Begin, Delivered, Door, Ending, Section, Step},
+    history::{Begin, Delivered, Ending, ReaderApi, Section, Step},
     support::{app::ADMINISTRATOR, http::client},
 };
 
@@ -53,13 +53,19 @@ pub fn delivered(data: &Value, cursor: Bytes) -> Option<Delivered> {
 /// Reads the whole log of an account.
 pub async fn read(post: Post) {
     let (client, mut last) = (client(), None::<Bytes>);
-    let mut section = Section::new(&post.name, post.account, Door::ServerSent, EventFilter::default(), Begin::Earliest);
+    let mut section = Section::new(
+        &post.name,
+        post.account,
+        ReaderApi::ServerSent,
+        EventFilter::default(),
+        Begin::Earliest,
+    );
     // Nothing is trimmed in the accounts that these readers follow.
     section.floor = 1;
     loop {
         let path = format!("/api/v1/accounts/{}/events?start=earliest&heartbeat=1", post.account);
         let mut request = client
-            .get(format!("http://{}{path}", post.doors().http))
+            .get(format!("http://{}{path}", post.listeners().http))
             .header("api_access_token", ADMINISTRATOR);
         if let Some(last) = &last {
             request = request.header("last-event-id", URL_SAFE_NO_PAD.encode(last));

@@ -13,7 +13,7 @@ use super::{
     AGAIN, GIVE_UP, Post,
     reader::{Manner, read},
 };
-use crate::history::{Begin, Door, Section};
+use crate::history::{Begin, ReaderApi, Section};
 
 const KINDS: [EventKind; 8] = [
     EventKind::MessageCreated,
@@ -52,7 +52,7 @@ pub async fn come_and_go(mut post: Post) {
             }),
             ephemeral: choices.random_bool(0.5),
         };
-        let section = Section::new(&post.name, post.account, Door::Grpc, filter, begin);
+        let section = Section::new(&post.name, post.account, ReaderApi::Grpc, filter, begin);
         let section = visit(&post, section, cursor, manner, &mut choices).await;
         let events: Vec<_> = section
             .events()

@@ -13,7 +13,7 @@ use super::{
     reader::{SILENCE, take},
 };
 use crate::{
-    history::{Begin, Door, Ending, Section, Step},
+    history::{Begin, Ending, ReaderApi, Section, Step},
     support::{app::ADMINISTRATOR, http::client, reader::everything},
 };
 
@@ -64,7 +64,7 @@ fn told(headers: &HeaderMap) -> Option<Ending> {
 /// Reads the whole log of an account.
 pub async fn read(post: Post) {
     let (client, mut cursor) = (client(), None::<Bytes>);
-    let mut section = Section::new(&post.name, post.account, Door::Web, EventFilter::default(), Begin::Earliest);
+    let mut section = Section::new(&post.name, post.account, ReaderApi::Web, EventFilter::default(), Begin::Earliest);
     // Nothing is trimmed in the accounts that these readers follow.
     section.floor = 1;
     loop {
@@ -73,7 +73,7 @@ pub async fn read(post: Post) {
             ..everything(post.account, cursor.clone().map_or(Start::Earliest(()), Start::After))
         };
         let asked = client
-            .post(format!("http://{}/parley.v1.EventsService/Subscribe", post.doors().grpc))
+            .post(format!("http://{}/parley.v1.EventsService/Subscribe", post.listeners().grpc))
             .version(Version::HTTP_11)
             .header("content-type", "application/grpc-web+proto")
             .header("x-grpc-web", "1")

@@ -14,27 +14,27 @@ use super::{
 };
 use crate::{
     history::Acknowledged,
-    support::scene::{Scene, incoming},
+    support::api_fixture::{ApiFixture, incoming},
 };
 
 /// Composes the nth message. Its text names the writer, so that it is unique.
-fn compose(post: &Post, scene: &Scene, number: usize) -> (String, CreateMessageRequest) {
+fn compose(post: &Post, fixture: &ApiFixture, number: usize) -> (String, CreateMessageRequest) {
     let text = format!("{} message {number}", post.name);
     let conversation = post.conversations[number % post.conversations.len()];
-    let request = scene.request(conversation, incoming(&text));
+    let request = fixture.request(conversation, incoming(&text));
     (text, request)
 }
 
 /// Sends one message after another, each until it gets a response.
 pub async fn call(post: Post) -> Writing {
     let mut acknowledged = Vec::new();
-    let scene = post.scene();
+    let fixture = post.fixture();
     for number in 0.. {
         // Each writer writes at least once: its first response may take as long as the traffic lasts.
         if post.stopped() && number > 0 {
             break;
         }
-        let (text, request) = compose(&post, &scene, number);
+        let (text, request) = compose(&post, &fixture, number);
         let answer = insist(&post, &text, |clients| {
             let request = request.clone();
             async move { clients.messages.clone().create_message(request).await }
@@ -68,14 +68,14 @@ pub async fn stream(post: Post, window: usize) -> Writing {
     let mut number = 0;
     // Each writer writes at least once: opening its first stream may take as long as the traffic lasts.
     while !post.stopped() || !open.is_empty() || number == 0 {
-        let mut scene = post.scene();
+        let mut fixture = post.fixture();
         let (sender, receiver) = mpsc::channel(window);
         // Resend unacknowledged messages first, in their order and with the same `request_id`.
         for unanswered in &mut open {
             unanswered.repeated = true;
             sender.send(unanswered.request.clone()).await.expect("there is room for a window");
         }
-        let call = scene.clients.messages.send_messages(ReceiverStream::new(receiver));
+        let call = fixture.clients.messages.send_messages(ReceiverStream::new(receiver));
         let Ok(Ok(answers)) = tokio::time::timeout(GIVE_UP, call).await else {
             tokio::time::sleep(AGAIN).await;
             continue;
@@ -84,7 +84,7 @@ pub async fn stream(post: Post, window: usize) -> Writing {
         let mut sender = Some(sender);
         loop {
             while open.len() < window && (!post.stopped() || number == 0) {
-                let (text, request) = compose(&post, &scene, number);
+                let (text, request) = compose(&post, &fixture, number);
                 number += 1;
                 let request = SendMessagesRequest {
                     account_id: request.account_id,

@@ -9,7 +9,7 @@ use tonic::Code;
 use super::ALL;
 use crate::{
     archive::{Archive, Logged, Look},
-    history::{Acknowledged, Begin, Delivered, Done, Door, Ending, History, ReadBack, Section, Session, Step, Work},
+    history::{Acknowledged, Begin, Delivered, Done, Ending, History, ReadBack, ReaderApi, Section, Session, Step, Work},
 };
 
 const EVENTS: [(&str, EventKind, u64); 8] = [
@@ -80,7 +80,7 @@ fn sections() -> Vec<Section> {
     let section = |filter: &EventFilter, begin: Begin, steps: Vec<Step>| Section {
         floor: 1,
         steps,
-        ..Section::new("reader", 1, Door::Grpc, filter.clone(), begin)
+        ..Section::new("reader", 1, ReaderApi::Grpc, filter.clone(), begin)
     };
     let run = |from: u64| (from..=8).map(|seq| delivered(seq, seq - 1)).collect::<Vec<_>>();
     let all = EventFilter::default();

@@ -106,6 +106,6 @@ impl History {
 fn called(section: &Section) -> String {
     format!(
         "{} of account {} ({:?} from {:?})",
-        section.reader, section.account, section.door, section.begin
+        section.reader, section.account, section.api, section.begin
     )
 }

@@ -7,12 +7,12 @@ use serde_json::{Value as Json, json};
 
 use super::{Cable, agent, keys};
 use crate::support::{
+    api_fixture::{note, outgoing},
     app::TestApp,
     database::Backend,
     http::Http,
     office::worker,
     on_both,
-    scene::{note, outgoing},
 };
 
 on_both!(
@@ -24,14 +24,14 @@ on_both!(
 
 async fn agents_receive_conversation_events(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let (scene, http) = (app.scene(), app.http());
+    let (fixture, http) = (app.fixture(), app.http());
     let ravi = worker(&app, 1, Role::Administrator, "Ravi").await;
     let mut cable = Cable::open(&app).await;
     cable.subscribe(&agent(&http).await).await;
-    let talk = scene.talk().await;
+    let talk = fixture.talk().await;
     let path = |rest: &str| format!("/conversations/{talk}/{rest}");
 
-    let sent = scene.say(talk, "first").await;
+    let sent = fixture.say(talk, "first").await;
     let replied = cable.until("first.reply.created").await;
     assert_eq!((&replied["id"], &replied["account_id"]), (&json!(talk), &json!(1)));
     let read = format!("/api/v1/accounts/1/conversations/{talk}/messages/{}", sent.id);
@@ -70,8 +70,8 @@ async fn agents_receive_conversation_events(backend: Backend) {
     let profile = http.send("GET", "/api/v1/profile", None).await.body["id"]
         .as_i64()
         .expect("a number");
-    scene.sent(talk, note(&format!("(mention://user/{}/Ravi) look", ravi.user))).await;
-    scene
+    fixture.sent(talk, note(&format!("(mention://user/{}/Ravi) look", ravi.user))).await;
+    fixture
         .sent(talk, note(&format!("(mention://user/{profile}/Administrator) look")))
         .await;
     let mut heard = Vec::new();
@@ -93,11 +93,11 @@ async fn cable_source(http: &Http, talk: i64) -> String {
 
 async fn agents_receive_contact_events(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, http) = (app.scene(), app.http());
+    let (fixture, http) = (app.fixture(), app.http());
     let mut cable = Cable::open(&app).await;
     cable.subscribe(&agent(&http).await).await;
-    let (base, other) = (scene.person("Base").await, scene.person("Other").await);
-    let talk = scene.conversation(&other).await.id;
+    let (base, other) = (fixture.person("Base").await, fixture.person("Other").await);
+    let talk = fixture.conversation(&other).await.id;
     let path = |contact: i64| format!("/api/v1/accounts/1/contacts/{contact}");
     http.send("PUT", &path(base.contact), Some(&json!({"name": "Base Rao"}))).await;
     let updated = cable.until("contact.updated").await;
@@ -175,18 +175,18 @@ async fn agents_receive_typing_and_presence(backend: Backend) {
 
 async fn verified_sessions_of_a_contact_receive_each_others_events(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, http) = (app.scene(), app.http());
-    let contact = scene.person("Asha").await.contact;
+    let (fixture, http) = (app.fixture(), app.http());
+    let contact = fixture.person("Asha").await.contact;
     let begin = |source: &str, hmac_verified: bool| {
         let request = CreateConversationRequest {
             account_id: 1,
-            inbox_id: Some(scene.inbox),
+            inbox_id: Some(fixture.inbox),
             contact_id: Some(contact),
             source_id: Some(source.to_owned()),
             hmac_verified,
             ..CreateConversationRequest::default()
         };
-        let mut conversations = scene.clients.conversations.clone();
+        let mut conversations = fixture.clients.conversations.clone();
         async move {
             let made = conversations.create_conversation(request).await.expect("made").into_inner();
             made.conversation.expect("always set").id
@@ -209,7 +209,7 @@ async fn verified_sessions_of_a_contact_receive_each_others_events(backend: Back
         (own, "to this one"),
     ] {
         let draft: MessageDraft = outgoing(text);
-        scene.sent(talk, draft).await;
+        fixture.sent(talk, draft).await;
     }
     let mut heard = Vec::new();
     while heard.len() < 2 {

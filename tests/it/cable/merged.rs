@@ -34,7 +34,7 @@ impl Stream {
         let grpc = app
             .replicas
             .first()
-            .map_or(&app.server.doors, |replica| &replica.doors)
+            .map_or(&app.server.listeners, |replica| &replica.listeners)
             .grpc
             .clone();
         let clients = Clients::new(&grpc, None);
@@ -101,7 +101,9 @@ impl Visitor {
 
     /// The id of its contact, which visitors do not receive.
     async fn contact(&self, app: &TestApp) -> i64 {
-        app.scene().contact_of(self.record["source_id"].as_str().expect("a session")).await
+        app.fixture()
+            .contact_of(self.record["source_id"].as_str().expect("a session"))
+            .await
     }
 
     fn key(&self) -> PubsubKey {
@@ -124,7 +126,7 @@ async fn visitor_stream_continues_after_a_merge(backend: Backend) {
             .env("PARLEY_FAULT_SWITCH", switch)
             .start()
             .await;
-        let (scene, public, contacts) = (app.scene(), app.http().with_token(""), contacts_path(&app).await);
+        let (fixture, public, contacts) = (app.fixture(), app.http().with_token(""), contacts_path(&app).await);
         let known = Visitor::begin(&public, &contacts, json!({"name": "Known", "email": "known@example.org"})).await;
         let visitor = Visitor::begin(&public, &contacts, json!({})).await;
         let mut stream = Stream::open(&app, visitor.key()).await;
@@ -132,7 +134,7 @@ async fn visitor_stream_continues_after_a_merge(backend: Backend) {
         cable
             .subscribe(&json!({"channel": "RoomChannel", "pubsub_token": visitor.record["pubsub_token"]}))
             .await;
-        scene.say(visitor.talk, "before").await;
+        fixture.say(visitor.talk, "before").await;
         assert_eq!(stream.texts_until("before").await.expect("open"), ["before"]);
         assert_eq!(cable.texts_until("before").await, ["before"]);
 
@@ -141,8 +143,8 @@ async fn visitor_stream_continues_after_a_merge(backend: Backend) {
         assert_eq!(public.send("PATCH", &visitor.path, Some(&given)).await.status, 200);
         let shown = app.http().ask(&format!("/conversations/{}", visitor.talk)).await.1;
         assert_eq!(shown["meta"]["sender"]["id"], known.contact(&app).await, "the contacts are one");
-        scene.say(known.talk, "in another session of the contact").await;
-        scene.say(visitor.talk, "merged").await;
+        fixture.say(known.talk, "in another session of the contact").await;
+        fixture.say(visitor.talk, "merged").await;
         let received = stream.texts_until("merged").await;
         assert_eq!(received.is_ok(), on, "{received:?}");
         let Ok(received) = received else { continue };
@@ -150,16 +152,16 @@ async fn visitor_stream_continues_after_a_merge(backend: Backend) {
         assert_eq!(cable.texts_until("merged").await, ["merged"]);
 
         // Members merge that contact into a third one, and the conversation continues at once.
-        let third = scene.person("Third").await;
+        let third = fixture.person("Third").await;
         let request = MergeContactsRequest {
             account_id: 1,
             base_contact_id: third.contact,
             mergee_contact_id: known.contact(&app).await,
             ..MergeContactsRequest::default()
         };
-        scene.clients.contacts.clone().merge_contacts(request).await.expect("merged");
+        fixture.clients.contacts.clone().merge_contacts(request).await.expect("merged");
         for text in ["one", "two", "three"] {
-            scene.say(visitor.talk, text).await;
+            fixture.say(visitor.talk, text).await;
         }
         assert_eq!(stream.texts_until("three").await.expect("open"), ["one", "two", "three"]);
         assert_eq!(cable.texts_until("three").await, ["one", "two", "three"]);
@@ -189,13 +191,13 @@ async fn subscription_ends_when_its_permissions_change(backend: Backend) {
         account_id: Some(1),
         user_id: Some(user.user),
     };
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     for text in ["as a member", "as nobody's member"] {
         let mut stream = Stream::open(&app, key.clone()).await;
         let mut cable = Cable::open(&app).await;
         cable.subscribe(&identifier).await;
         if text == "as a member" {
-            app.scene().say(talk, text).await;
+            app.fixture().say(talk, text).await;
             assert_eq!(stream.texts_until(text).await.expect("open"), [text]);
             set_members(&app.clients(), 1, 1, &[]).await;
         } else {
@@ -229,7 +231,7 @@ async fn visitor_subscription_ends_with_its_session(backend: Backend) {
     };
     app.clients().contacts.delete_contact(request).await.expect("deleted");
     assert_eq!(streams[0].end().await.code(), Code::Unauthenticated);
-    app.scene().say(other.talk, "still here").await;
+    app.fixture().say(other.talk, "still here").await;
     assert_eq!(streams[1].texts_until("still here").await.expect("open"), ["still here"]);
     let request = DeleteInboxRequest {
         account_id: 1,

@@ -19,7 +19,7 @@ use tokio_tungstenite::{
 
 use crate::{
     proxy::Line,
-    support::{app::TestApp, database::Backend, http::Http, in_time, link::behind_a_proxy, on_both, scene::incoming},
+    support::{api_fixture::incoming, app::TestApp, database::Backend, http::Http, in_time, link::behind_a_proxy, on_both},
 };
 
 on_both!(
@@ -36,8 +36,8 @@ pub struct Cable {
 impl Cable {
     /// Connects to the REST gateway of the replica if there is one, otherwise of the server.
     pub async fn open(app: &TestApp) -> Self {
-        let doors = app.replicas.first().map_or(&app.server.doors, |replica| &replica.doors);
-        let mut request = format!("ws://{}/cable", doors.http).into_client_request().expect("an address");
+        let listeners = app.replicas.first().map_or(&app.server.listeners, |replica| &replica.listeners);
+        let mut request = format!("ws://{}/cable", listeners.http).into_client_request().expect("an address");
         let protocol = "actioncable-v1-json, actioncable-unsupported".parse().expect("a header");
         request.headers_mut().insert("sec-websocket-protocol", protocol);
         let (socket, response) = tokio_tungstenite::connect_async(request).await.expect("a WebSocket");
@@ -129,12 +129,12 @@ async fn agent_receives_events_of_the_account(backend: Backend) {
         .replicas(usize::from(backend == Backend::Postgres))
         .start()
         .await;
-    let (scene, identifier) = (app.scene(), agent(&app.http()).await);
+    let (fixture, identifier) = (app.fixture(), agent(&app.http()).await);
     let mut cable = Cable::open(&app).await;
     let present = cable.subscribe(&identifier).await;
     assert_eq!(present, json!({"account_id": 1, "users": {"1": "online"}, "contacts": {}}));
 
-    let talk = scene.talk().await;
+    let talk = fixture.talk().await;
     let contact = cable.until("contact.created").await;
     assert_eq!(
         (&contact["name"], &contact["account_id"], &contact["type"]),
@@ -174,7 +174,7 @@ async fn agent_receives_events_of_the_account(backend: Backend) {
         conversation["contact_inbox"].get("pubsub_token").is_none(),
         "a credential of somebody else's"
     );
-    let sent = scene.say(talk, "Your order left today.").await;
+    let sent = fixture.say(talk, "Your order left today.").await;
     let message = cable.until("message.created").await;
     assert_eq!(
         keys(&message),
@@ -226,7 +226,7 @@ async fn agent_receives_events_of_the_account(backend: Backend) {
     let again = agent(&app.http().with_token("nobody's")).await;
     cable.say("subscribe", &again, None).await;
     assert_eq!(cable.until_type("reject_subscription").await["identifier"], again.to_string());
-    scene.say(talk, "nobody hears this").await;
+    fixture.say(talk, "nobody hears this").await;
     while cable.next().await["type"] != "ping" {}
 }
 
@@ -247,7 +247,7 @@ async fn contact_receives_only_its_own_conversations(backend: Backend) {
         .replicas(usize::from(backend == Backend::Postgres))
         .start()
         .await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let public = app.http().with_token("");
     let inbox = app.http().ask("/inboxes/1").await.1["inbox_identifier"]
         .as_str()
@@ -260,19 +260,19 @@ async fn contact_receives_only_its_own_conversations(backend: Backend) {
     let talk = public.send("POST", &conversations, None).await.body["id"]
         .as_i64()
         .expect("a number");
-    let elsewhere = scene.talk().await;
+    let elsewhere = fixture.talk().await;
 
     let mut cable = Cable::open(&app).await;
     let identifier = json!({"channel": "RoomChannel", "pubsub_token": token});
     let present = cable.subscribe(&identifier).await;
     assert_eq!(keys(&present), ["account_id", "users"], "contacts are not told who else is there");
     // Messages of other contacts, notes and its own typing: none of them reaches the contact before the reply does.
-    scene.say(elsewhere, "to somebody else").await;
+    fixture.say(elsewhere, "to somebody else").await;
     let note = parley_proto::MessageDraft {
         private: true,
-        ..crate::support::scene::outgoing("a note")
+        ..crate::support::api_fixture::outgoing("a note")
     };
-    scene.sent(talk, note).await;
+    fixture.sent(talk, note).await;
     let typing = |body: Json| {
         let (http, path) = (app.http(), format!("/conversations/{talk}/toggle_typing_status"));
         async move { http.post(&path, &body).await }
@@ -285,7 +285,7 @@ async fn contact_receives_only_its_own_conversations(backend: Backend) {
             Some(&json!({"typing_status": "on"})),
         )
         .await;
-    scene.say(talk, "to you").await;
+    fixture.say(talk, "to you").await;
     let mut heard = Vec::new();
     loop {
         let (event, data) = cable.event().await;
@@ -304,7 +304,7 @@ async fn contact_receives_only_its_own_conversations(backend: Backend) {
         (&json!(talk), &json!("user"), &json!(false))
     );
 
-    scene.sent(talk, incoming("from the contact")).await;
+    fixture.sent(talk, incoming("from the contact")).await;
     assert_eq!(cable.until("message.created").await["content"], "from the contact");
 }
 
@@ -369,7 +369,7 @@ async fn subscription_without_a_valid_token_is_rejected(backend: Backend) {
     let mut theirs = Cable::open(&app).await;
     theirs.subscribe(&outside).await;
     // An agent who is not a member of the inbox receives nothing about it.
-    app.scene().talk().await;
+    app.fixture().talk().await;
     cable.until("conversation.created").await;
     theirs.say("message", &outside, Some(&json!({"action": "update_presence"}))).await;
     loop {

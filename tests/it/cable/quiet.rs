@@ -80,7 +80,7 @@ async fn dashboards_do_not_trigger_each_other_endlessly(backend: Backend) {
         public
             .send("POST", &format!("{path}/messages"), Some(&json!({"content": "is anybody there?"})))
             .await;
-        app.scene().say(talk, "yes").await;
+        app.fixture().say(talk, "yes").await;
         public.send("POST", &format!("{path}/update_last_seen"), None).await;
         app.http()
             .post(&format!("/conversations/{talk}/toggle_status"), &json!({"status": "resolved"}))
@@ -109,7 +109,7 @@ async fn dashboards_do_not_trigger_each_other_endlessly(backend: Backend) {
 
 async fn view_without_unread_messages_writes_nothing(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, http, talk) = (app.scene(), app.http(), app.scene().talk().await);
+    let (fixture, http, talk) = (app.fixture(), app.http(), app.fixture().talk().await);
     let look = async |over_grpc: bool| {
         if over_grpc {
             let request = MarkConversationSeenRequest {
@@ -117,7 +117,7 @@ async fn view_without_unread_messages_writes_nothing(backend: Backend) {
                 conversation_id: talk,
                 ..MarkConversationSeenRequest::default()
             };
-            scene
+            fixture
                 .clients
                 .conversations
                 .clone()
@@ -133,12 +133,12 @@ async fn view_without_unread_messages_writes_nothing(backend: Backend) {
         let head = log_info(&app.clients(), 1).await.head_seq;
         (shown["updated_at"].clone(), shown["unread_count"].clone(), head)
     };
-    scene.say(talk, "hello").await;
+    fixture.say(talk, "hello").await;
     let before = state().await;
     look(false).await;
     look(true).await;
     assert_eq!(state().await, before, "nothing was unread");
-    scene.hear(talk, "hello?").await;
+    fixture.hear(talk, "hello?").await;
     let (updated_at, unread, head) = state().await;
     assert_eq!(unread, json!(1));
     look(false).await;
@@ -155,14 +155,14 @@ async fn view_without_unread_messages_writes_nothing(backend: Backend) {
 
 async fn assignee_has_a_separate_read_state(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let (scene, http, talk) = (app.scene(), app.http(), app.scene().talk().await);
+    let (fixture, http, talk) = (app.fixture(), app.http(), app.fixture().talk().await);
     let assignee = worker(&app, 1, Role::Administrator, "Ravi").await;
     http.post(
         &format!("/conversations/{talk}/assignments"),
         &json!({"assignee_id": assignee.user}),
     )
     .await;
-    scene.hear(talk, "hello?").await;
+    fixture.hear(talk, "hello?").await;
     let path = format!("/conversations/{talk}/update_last_seen");
     let theirs = app.http().with_token(&assignee.token);
     let times = |shown: &Json| (shown["agent_last_seen_at"].as_i64(), shown["assignee_last_seen_at"].as_i64());

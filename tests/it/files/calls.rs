@@ -30,8 +30,8 @@ async fn file_is_uploaded_and_downloaded_over_grpc(backend: Backend) {
 
 pub async fn goes_in_and_out(app: &TestApp) {
     let clients = app.clients();
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     let picture = png(1000, 400);
     let stored = try_upload(&clients, 1, "../Plän 1.PNG", "text/html", &picture)
         .await
@@ -46,7 +46,7 @@ pub async fn goes_in_and_out(app: &TestApp) {
         .await
         .expect("it is stored");
 
-    let (message, _) = scene.sent(talk, with_uploads(&[&text.upload_id, &stored.upload_id])).await;
+    let (message, _) = fixture.sent(talk, with_uploads(&[&text.upload_id, &stored.upload_id])).await;
     let types: Vec<_> = message
         .attachments
         .iter()
@@ -103,11 +103,11 @@ pub async fn goes_in_and_out(app: &TestApp) {
 async fn upload_is_used_by_one_message_only(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     let file = upload(&clients, "a.txt", b"a").await;
     let name = file.upload_id.as_str();
-    let tries = (0..20).map(|_| scene.send(talk, with_uploads(&[name])));
+    let tries = (0..20).map(|_| fixture.send(talk, with_uploads(&[name])));
     let outcomes = futures_util::future::join_all(tries).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     for outcome in outcomes.into_iter().filter(Result::is_err) {
@@ -115,11 +115,11 @@ async fn upload_is_used_by_one_message_only(backend: Backend) {
     }
     let twice = upload(&clients, "b.txt", b"b").await.upload_id;
     assert_bad_fields(
-        scene.send(talk, with_uploads(&[&twice, &twice])).await,
+        fixture.send(talk, with_uploads(&[&twice, &twice])).await,
         &["message.attachments[1]: UNKNOWN"],
     );
     assert_bad_fields(
-        scene.send(talk, with_uploads(&["made up"])).await,
+        fixture.send(talk, with_uploads(&["made up"])).await,
         &["message.attachments[0]: UNKNOWN"],
     );
 
@@ -130,7 +130,7 @@ async fn upload_is_used_by_one_message_only(backend: Backend) {
         &["message.attachments[0]: UNKNOWN"],
     );
     // The refused upload can still be used, also in the first message of a new conversation.
-    let person = scene.person("Asha").await;
+    let person = fixture.person("Asha").await;
     let request = CreateConversationRequest {
         account_id: 1,
         source_id: Some(person.source),
@@ -152,10 +152,10 @@ async fn upload_is_used_by_one_message_only(backend: Backend) {
 
 async fn file_links_expire_and_cannot_be_forged(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     let file = upload(&app.clients(), "a.txt", b"content").await;
-    let (message, _) = scene.sent(talk, with_uploads(&[&file.upload_id])).await;
+    let (message, _) = fixture.sent(talk, with_uploads(&[&file.upload_id])).await;
     let lasting = path(&json!(message.attachments[0].data_url));
     // The signing key is stored in the database, so links remain valid after a restart.
     app.crash_and_restart().await;

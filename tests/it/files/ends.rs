@@ -32,7 +32,7 @@ async fn large_file_is_streamed_with_bounded_memory(backend: Backend) {
 
 pub async fn stays_out_of_memory(app: &TestApp) {
     const SIZE: usize = 300 * 1024 * 1024;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let messages = format!("/api/v1/accounts/1/conversations/{talk}/messages");
     let small = multipart::Form::new().part("attachments[]", part("a.bin", "application/x-a", vec![0]));
     assert_eq!(post_form(app, &messages, small, "").await.status, 200);
@@ -77,7 +77,7 @@ pub async fn leaves_nothing(app: &TestApp, place: &Place) {
     tokio::time::sleep(Duration::from_millis(300)).await;
     call.abort();
     place.empties().await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let messages = format!("/api/v1/accounts/1/conversations/{talk}/messages");
     let broken = "--x\r\nContent-Disposition: form-data; name=\"attachments[]\"; filename=\"a.txt\"\r\n\r\nhalf a fi";
     let request = app
@@ -126,7 +126,7 @@ async fn endless(app: &TestApp, milliseconds: u64) -> HeaderValue {
         }
     });
     let request = client()
-        .post(format!("http://{}/parley.v1.FilesService/UploadFile", app.server.doors.grpc))
+        .post(format!("http://{}/parley.v1.FilesService/UploadFile", app.server.listeners.grpc))
         .header("content-type", "application/grpc-web+proto")
         .header("api_access_token", ADMINISTRATOR)
         .header("grpc-timeout", format!("{milliseconds}m"))
@@ -143,10 +143,10 @@ async fn deletions_remove_their_files(backend: Backend) {
 
 pub async fn takes_its_files_along(app: &TestApp, place: &Place) {
     let clients = app.clients();
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     let file = upload(&clients, "a.png", &png(600, 600)).await;
-    let (message, _) = scene.sent(talk, with_uploads(&[&file.upload_id])).await;
+    let (message, _) = fixture.sent(talk, with_uploads(&[&file.upload_id])).await;
     assert_eq!(place.objects().await, 2);
     let request = DeleteMessageRequest {
         account_id: 1,
@@ -172,7 +172,7 @@ pub async fn takes_its_files_along(app: &TestApp, place: &Place) {
         .run("UPDATE attachments SET created_at = created_at - 86401000000")
         .await;
     assert_bad_fields(
-        scene.send(talk, with_uploads(&[&waiting.upload_id])).await,
+        fixture.send(talk, with_uploads(&[&waiting.upload_id])).await,
         &["message.attachments[0]: UNKNOWN"],
     );
     place.empties().await;

@@ -21,7 +21,7 @@ on_both!(
 
 async fn files_are_uploaded_by_form_and_downloaded(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let messages = format!("/api/v1/accounts/1/conversations/{talk}/messages");
     let form = multipart::Form::new()
         .text("content", "two files")
@@ -85,7 +85,7 @@ async fn files_are_uploaded_by_form_and_downloaded(backend: Backend) {
 
 async fn repeated_form_creates_one_message(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let messages = format!("/api/v1/accounts/1/conversations/{talk}/messages");
     let form = |content: &str| {
         let part = part("a.txt", "text/plain", content.as_bytes().to_vec());
@@ -99,8 +99,8 @@ async fn repeated_form_creates_one_message(backend: Backend) {
 
 async fn attachments_may_have_no_file(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     let draft = |kinds: Vec<Kind>| MessageDraft {
         attachments: kinds.into_iter().map(|kind| AttachmentDraft { kind: Some(kind) }).collect(),
         ..MessageDraft::default()
@@ -120,7 +120,7 @@ async fn attachments_may_have_no_file(backend: Backend) {
         url: "https://shop.example.org/a".to_owned(),
     };
     let kinds = vec![Kind::Location(place), Kind::Contact(card), Kind::Fallback(link)];
-    let (message, _) = scene.sent(talk, draft(kinds)).await;
+    let (message, _) = fixture.sent(talk, draft(kinds)).await;
     let (_, shown) = app.http().ask(&format!("/conversations/{talk}/messages")).await;
     let shown = &shown["payload"][0]["attachments"];
     let id = |nth: usize| message.attachments[nth].id;
@@ -150,7 +150,7 @@ async fn attachments_may_have_no_file(backend: Backend) {
     };
     let wrong = vec![Kind::Location(far), Kind::Fallback(FallbackDraft::default())];
     assert_bad_fields(
-        scene.send(talk, draft(wrong)).await,
+        fixture.send(talk, draft(wrong)).await,
         &[
             "message.attachments[0].location.latitude: OUT_OF_RANGE",
             "message.attachments[1].fallback.title: REQUIRED",

@@ -103,7 +103,7 @@ async fn fetch(app: &TestApp, lasting: &str, range: Option<&str>) -> reqwest::Re
     assert_eq!(led.status, 302, "{}", led.body);
     let place = led.headers["location"].to_str().expect("a location is ASCII");
     let place = place.strip_prefix("..").expect("beside the lasting link");
-    let mut request = client().get(format!("http://{}/files{place}", app.server.doors.http));
+    let mut request = client().get(format!("http://{}/files{place}", app.server.listeners.http));
     if let Some(range) = range {
         request = request.header("range", range);
     }

@@ -122,8 +122,8 @@ async fn s3_outage_refuses_uploads_until_the_store_returns() {
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
     // Messages without files do not need the store.
-    let talk = app.scene().talk().await;
-    app.scene().say(talk, "without a file").await;
+    let talk = app.fixture().talk().await;
+    app.fixture().say(talk, "without a file").await;
     let mut doctor = program();
     doctor.arg("doctor").envs(store.settings());
     let told = in_time("the doctor", run_to_end(doctor)).await;
@@ -163,12 +163,12 @@ async fn s3_files_are_backed_up_and_restored_through_a_pipe() {
         builder = builder.env(name, &value);
     }
     let app = builder.start().await;
-    let (scene, content) = (app.scene(), vec![7; 6_000_000]);
-    let talk = scene.talk().await;
+    let (fixture, content) = (app.fixture(), vec![7; 6_000_000]);
+    let talk = fixture.talk().await;
     let mut links = Vec::new();
     for content in [content.as_slice(), b"small"] {
         let file = upload(&app.clients(), "a.bin", content).await;
-        let sent = scene.send(talk, with_uploads(&[&file.upload_id])).await.expect("a message");
+        let sent = fixture.send(talk, with_uploads(&[&file.upload_id])).await.expect("a message");
         links.push(sent.message.expect("always set").attachments[0].data_url.clone());
     }
     let (from, restored) = (below(&store, "of/parley", &app.database), Database::create(Backend::Postgres).await);

@@ -19,7 +19,7 @@ use sample::{CONTACT_KEYS, CONVERSATION_KEYS, filters, sampled};
 
 use crate::{
     contacts::update,
-    support::{app::TestApp, database::Backend, fault::assert_refused, on_both, scene::Scene},
+    support::{api_fixture::ApiFixture, app::TestApp, database::Backend, fault::assert_refused, on_both},
 };
 
 on_both!(
@@ -67,7 +67,7 @@ fn filter(cases: &[Case]) -> Filter {
     }
 }
 
-async fn people(scene: &Scene) {
+async fn people(fixture: &ApiFixture) {
     for nth in 0..16_usize {
         let of = |period: usize, phase: usize| nth % period == phase;
         let mut additional = BTreeMap::new();
@@ -90,7 +90,7 @@ async fn people(scene: &Scene) {
             inbox_id: Some(1),
             ..CreateContactRequest::default()
         };
-        let made = scene
+        let made = fixture
             .clients
             .contacts
             .clone()
@@ -108,11 +108,11 @@ async fn people(scene: &Scene) {
             labels,
             ..Contact::default()
         };
-        update(scene, labelled, &["labels"]).await.expect("labelled");
+        update(fixture, labelled, &["labels"]).await.expect("labelled");
     }
 }
 
-async fn filtered_contacts(scene: &Scene, filter: Option<Filter>) -> Result<Vec<Contact>, Status> {
+async fn filtered_contacts(fixture: &ApiFixture, filter: Option<Filter>) -> Result<Vec<Contact>, Status> {
     let request = FilterContactsRequest {
         account_id: 1,
         filter,
@@ -120,7 +120,7 @@ async fn filtered_contacts(scene: &Scene, filter: Option<Filter>) -> Result<Vec<
         with_total_size: true,
         ..FilterContactsRequest::default()
     };
-    let answer = scene.clients.contacts.clone().filter_contacts(request).await?.into_inner();
+    let answer = fixture.clients.contacts.clone().filter_contacts(request).await?.into_inner();
     assert_eq!(
         answer.total_size,
         i64::try_from(answer.contacts.len()).ok(),
@@ -131,9 +131,9 @@ async fn filtered_contacts(scene: &Scene, filter: Option<Filter>) -> Result<Vec<
 
 async fn contact_filters_match_a_direct_evaluation(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    people(&scene).await;
-    let all = filtered_contacts(&scene, None).await.expect("all of them");
+    let fixture = app.fixture();
+    people(&fixture).await;
+    let all = filtered_contacts(&fixture, None).await.expect("all of them");
     assert!(all.len() > 12, "those who can be named");
     let mut found_some = 0;
     for cases in sampled(&filters(CONTACT_KEYS), 200) {
@@ -142,7 +142,7 @@ async fn contact_filters_match_a_direct_evaluation(backend: Backend) {
             .filter(|contact| matches(&contact_row(contact), &cases, true))
             .map(|contact| contact.id)
             .collect();
-        let found = filtered_contacts(&scene, Some(filter(&cases))).await.expect("these are right");
+        let found = filtered_contacts(&fixture, Some(filter(&cases))).await.expect("these are right");
         let found: Vec<i64> = found.iter().map(|contact| contact.id).collect();
         assert_eq!(found, wanted, "{cases:?}");
         found_some += usize::from(!found.is_empty() && found.len() < all.len());
@@ -150,9 +150,9 @@ async fn contact_filters_match_a_direct_evaluation(backend: Backend) {
     assert!(found_some > 50, "only {found_some} filters told some from others");
 }
 
-async fn talks(scene: &Scene) {
+async fn talks(fixture: &ApiFixture) {
     for nth in 0..12_i32 {
-        let person = scene.person("Ana").await;
+        let person = fixture.person("Ana").await;
         let mut additional = BTreeMap::new();
         if nth % 2 == 0 {
             additional.insert("browser_language".to_owned(), value(&json!(if nth % 4 == 0 { "en" } else { "EN" })));
@@ -168,7 +168,7 @@ async fn talks(scene: &Scene) {
             additional_attributes: Some(Struct { fields: additional }),
             ..CreateConversationRequest::default()
         };
-        let made = scene
+        let made = fixture
             .clients
             .conversations
             .clone()
@@ -184,7 +184,7 @@ async fn talks(scene: &Scene) {
                 priority: nth % 4 + 1,
                 ..Default::default()
             };
-            scene
+            fixture
                 .clients
                 .conversations
                 .clone()
@@ -204,7 +204,7 @@ async fn talks(scene: &Scene) {
                 labels,
                 ..Default::default()
             };
-            scene
+            fixture
                 .clients
                 .conversations
                 .clone()
@@ -215,7 +215,7 @@ async fn talks(scene: &Scene) {
     }
 }
 
-async fn filtered_conversations(scene: &Scene, filter: Option<Filter>) -> Result<FilterConversationsResponse, Status> {
+async fn filtered_conversations(fixture: &ApiFixture, filter: Option<Filter>) -> Result<FilterConversationsResponse, Status> {
     let request = FilterConversationsRequest {
         account_id: 1,
         filter,
@@ -223,7 +223,7 @@ async fn filtered_conversations(scene: &Scene, filter: Option<Filter>) -> Result
         with_counts: true,
         ..FilterConversationsRequest::default()
     };
-    Ok(scene
+    Ok(fixture
         .clients
         .conversations
         .clone()
@@ -234,9 +234,9 @@ async fn filtered_conversations(scene: &Scene, filter: Option<Filter>) -> Result
 
 async fn conversation_filters_match_a_direct_evaluation(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    talks(&scene).await;
-    let all = filtered_conversations(&scene, None).await.expect("all of them").conversations;
+    let fixture = app.fixture();
+    talks(&fixture).await;
+    let all = filtered_conversations(&fixture, None).await.expect("all of them").conversations;
     assert_eq!(all.len(), 12);
     assert!(all.is_sorted_by_key(|conversation| {
         let at = conversation.last_activity_at.expect("always set");
@@ -249,7 +249,9 @@ async fn conversation_filters_match_a_direct_evaluation(backend: Backend) {
             .filter(|talk| matches(&conversation_row(talk), &cases, false))
             .map(|talk| talk.id)
             .collect();
-        let found = filtered_conversations(&scene, Some(filter(&cases))).await.expect("these are right");
+        let found = filtered_conversations(&fixture, Some(filter(&cases)))
+            .await
+            .expect("these are right");
         let ids: Vec<i64> = found.conversations.iter().map(|talk| talk.id).collect();
         assert_eq!(ids, wanted, "{cases:?}");
         let counts = found.counts.expect("asked for");
@@ -274,9 +276,9 @@ fn sentence<T: std::fmt::Debug>(result: Result<T, Status>) -> String {
 
 async fn first_reported_filter_error_matches_chatwoot(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let contacts = async |cases: &[Case]| sentence(filtered_contacts(&scene, Some(filter(cases))).await);
-    let conversations = async |cases: &[Case]| sentence(filtered_conversations(&scene, Some(filter(cases))).await);
+    let fixture = app.fixture();
+    let contacts = async |cases: &[Case]| sentence(filtered_contacts(&fixture, Some(filter(cases))).await);
+    let conversations = async |cases: &[Case]| sentence(filtered_conversations(&fixture, Some(filter(cases))).await);
     assert_eq!(
         conversations(&[("status", Contains, vec![], false)]).await,
         "Invalid operator. The allowed operators for status are [equal_to,not_equal_to]."
@@ -309,14 +311,14 @@ async fn first_reported_filter_error_matches_chatwoot(backend: Backend) {
     unjoined.conditions[0].joiner = 0;
     let query_operator = "Query operator must be either \"AND\" or \"OR\".";
     assert_eq!(
-        sentence(filtered_conversations(&scene, Some(unjoined)).await),
+        sentence(filtered_conversations(&fixture, Some(unjoined)).await),
         query_operator,
         "before everything else"
     );
     let mut dangling = filter(&[("status", EqualTo, vec![json!("open")], false)]);
     dangling.conditions[0].joiner = FilterJoiner::And.into();
     let fault = assert_refused(
-        filtered_conversations(&scene, Some(dangling)).await,
+        filtered_conversations(&fixture, Some(dangling)).await,
         Code::InvalidArgument,
         "INVALID_FIELD",
     );
@@ -335,10 +337,10 @@ async fn first_reported_filter_error_matches_chatwoot(backend: Backend) {
 
 async fn filtered_lists_are_paged(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    people(&scene).await;
+    let fixture = app.fixture();
+    people(&fixture).await;
     let cases: [Case; 1] = [("name", Contains, vec![json!("a")], false)];
-    let all = filtered_contacts(&scene, Some(filter(&cases))).await.expect("all of them");
+    let all = filtered_contacts(&fixture, Some(filter(&cases))).await.expect("all of them");
     let mut found: Vec<i64> = Vec::new();
     let mut page_token = String::new();
     loop {
@@ -350,7 +352,7 @@ async fn filtered_lists_are_paged(backend: Backend) {
             order_by: "city,-name".to_owned(),
             ..FilterContactsRequest::default()
         };
-        let answer = scene
+        let answer = fixture
             .clients
             .contacts
             .clone()
@@ -373,9 +375,9 @@ async fn filtered_lists_are_paged(backend: Backend) {
 
 async fn filter_values_are_not_executed_as_sql(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    people(&scene).await;
-    let all = filtered_contacts(&scene, None).await.expect("all of them").len();
+    let fixture = app.fixture();
+    people(&fixture).await;
+    let all = filtered_contacts(&fixture, None).await.expect("all of them").len();
     for text in [
         "' OR '1'='1",
         "'; DROP TABLE contacts; --",
@@ -386,7 +388,7 @@ async fn filter_values_are_not_executed_as_sql(backend: Backend) {
         "%' ESCAPE '!",
     ] {
         for operator in [EqualTo, Contains] {
-            let found = filtered_contacts(&scene, Some(filter(&[("name", operator, vec![json!(text)], false)])))
+            let found = filtered_contacts(&fixture, Some(filter(&[("name", operator, vec![json!(text)], false)])))
                 .await
                 .expect("a text");
             assert!(found.len() < all, "{text} is sought and not run");
@@ -396,8 +398,8 @@ async fn filter_values_are_not_executed_as_sql(backend: Backend) {
             attribute_key: text.to_owned(),
             ..key
         };
-        let refused = filtered_contacts(&scene, Some(Filter { conditions: vec![key] })).await;
+        let refused = filtered_contacts(&fixture, Some(Filter { conditions: vec![key] })).await;
         assert_refused(refused, Code::InvalidArgument, "INVALID_FIELD");
     }
-    assert_eq!(filtered_contacts(&scene, None).await.expect("all of them").len(), all);
+    assert_eq!(filtered_contacts(&fixture, None).await.expect("all of them").len(), all);
 }

@@ -21,9 +21,9 @@ fn read(spelled: &str) -> Json {
 /// For a standard attribute, contacts without a value match neither operator, as in Chatwoot. Labels are a list, which every contact has.
 pub async fn opposite_operators_partition_the_contacts(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    people(&scene).await;
-    let all = filtered_contacts(&scene, None).await.expect("all of them");
+    let fixture = app.fixture();
+    people(&fixture).await;
+    let all = filtered_contacts(&fixture, None).await.expect("all of them");
     for (key, operators, values) in CONTACT_KEYS {
         let has_value: BTreeSet<i64> = all
             .iter()
@@ -38,7 +38,7 @@ pub async fn opposite_operators_partition_the_contacts(backend: Backend) {
                 let mut halves = Vec::new();
                 for operator in [operator, opposite] {
                     let asked = filter(&[(key, operator, vec![read(value)], false)]);
-                    let found = filtered_contacts(&scene, Some(asked)).await.expect("a filter");
+                    let found = filtered_contacts(&fixture, Some(asked)).await.expect("a filter");
                     halves.push(found.iter().map(|contact| contact.id).collect::<BTreeSet<i64>>());
                 }
                 assert!(halves[0].is_disjoint(&halves[1]), "{key} {operator:?} {value}");
@@ -52,7 +52,7 @@ pub async fn opposite_operators_partition_the_contacts(backend: Backend) {
 pub async fn label_filters_ignore_case(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "label_case")] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
-        let (scene, http) = (app.scene(), app.http());
+        let (fixture, http) = (app.fixture(), app.http());
         // A filtered list omits contacts that have neither an email address nor a phone number.
         let known = async |name: &str| -> i64 {
             let made = http
@@ -66,7 +66,7 @@ pub async fn label_filters_ignore_case(backend: Backend) {
             labels: vec!["Gold".to_owned()],
             ..Contact::default()
         };
-        update(&scene, labelled, &["labels"]).await.expect("labelled");
+        update(&fixture, labelled, &["labels"]).await.expect("labelled");
         for value in ["Gold", "gold", "GOLD"] {
             let ids = async |operator: &str| -> Vec<i64> {
                 let condition = json!({"attribute_key": "labels", "filter_operator": operator, "values": [value], "query_operator": null});
@@ -79,7 +79,7 @@ pub async fn label_filters_ignore_case(backend: Backend) {
             let (equal, differ) = (ids("equal_to").await, ids("not_equal_to").await);
             assert_eq!(equal == [gil] && differ == [other], on, "{value}: {equal:?} and {differ:?}");
             let asked = filter(&[("labels", EqualTo, vec![json!(value)], false)]);
-            let found = filtered_contacts(&scene, Some(asked)).await.expect("a filter");
+            let found = filtered_contacts(&fixture, Some(asked)).await.expect("a filter");
             assert_eq!(found.iter().map(|contact| contact.id).eq([gil]), on, "{value}");
         }
     }

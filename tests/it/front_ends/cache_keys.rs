@@ -37,9 +37,9 @@ const LISTS: [(&str, &str); 3] = [("label", "/labels"), ("inbox", "/inboxes"), (
 
 impl<'a> Keys<'a> {
     async fn of(app: &'a TestApp, token: &str) -> Self {
-        let doors = std::iter::once(&app.server).chain(&app.replicas);
+        let servers = std::iter::once(&app.server).chain(&app.replicas);
         let mut keys = Self {
-            replicas: doors.map(|server| Http::new(&server.doors.http, token)).collect(),
+            replicas: servers.map(|server| Http::new(&server.listeners.http, token)).collect(),
             app,
             last: Json::Null,
             seen: HashMap::new(),
@@ -125,9 +125,9 @@ async fn cache_keys_change_with_their_lists(backend: Backend) {
     keys.send("DELETE", &made, json!({})).await;
     keys.changed("an inbox less", &["inbox"]).await;
 
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    scene.hear(talk, "hello").await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
+    fixture.hear(talk, "hello").await;
     keys.send("POST", &format!("/conversations/{talk}/labels"), json!({"labels": ["gold"]}))
         .await;
     keys.send("POST", "/canned_responses", json!({"short_code": "hi", "content": "Hello"}))

@@ -7,11 +7,11 @@ mod self_service;
 use serde_json::{Value as Json, json};
 
 use crate::support::{
+    api_fixture::ApiFixture,
     app::TestApp,
     database::{Backend, Database},
     http::Http,
     on_both,
-    scene::Scene,
 };
 
 on_both!(dashboard_start_calls_succeed, mobile_app_start_calls_succeed);
@@ -131,15 +131,15 @@ async fn sign_in(http: &Http) {
     assert_eq!((set.status, &set.body["id"]), (200, &profile["id"]), "{}", set.body);
 }
 
-async fn conversation(scene: &Scene) -> i64 {
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "hello").await;
+async fn conversation(fixture: &ApiFixture) -> i64 {
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "hello").await;
     conversation
 }
 
 async fn dashboard_start_calls_succeed(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (http, conversation) = (app.http(), conversation(&app.scene()).await);
+    let (http, conversation) = (app.http(), conversation(&app.fixture()).await);
     sign_in(&http).await;
     dashboard(&http, conversation).await;
     // An idle page only reads, so nothing is written.
@@ -156,7 +156,7 @@ async fn dashboard_start_calls_succeed(backend: Backend) {
 
 async fn mobile_app_start_calls_succeed(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (http, conversation) = (app.http(), conversation(&app.scene()).await);
+    let (http, conversation) = (app.http(), conversation(&app.fixture()).await);
     // Before sign-in, without a token.
     let installation = http.with_token("").send("GET", "/api", None).await;
     assert_eq!(installation.status, 200);

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     cable::{Cable, agent},
     support::{
+        api_fixture::ApiFixture,
         app::TestApp,
         clients::Clients,
         database::{Backend, Database},
@@ -19,7 +20,6 @@ use crate::{
         office::{Worker, other_account, set_members, worker},
         on_both,
         reader::{event, whole_log},
-        scene::Scene,
     },
 };
 
@@ -131,9 +131,9 @@ async fn agent_updates_its_own_availability(backend: Backend) {
 }
 
 /// The assignee of a new conversation in the inbox.
-async fn assignee(scene: &Scene) -> Option<i64> {
-    let person = scene.person("Asha").await;
-    let conversation = scene.conversation(&person).await;
+async fn assignee(fixture: &ApiFixture) -> Option<i64> {
+    let person = fixture.person("Asha").await;
+    let conversation = fixture.conversation(&person).await;
     assert_eq!(conversation.status(), ConversationStatus::Open);
     conversation.assignee.map(|assignee| assignee.id)
 }
@@ -146,13 +146,13 @@ async fn only_available_agents_are_assigned(backend: Backend) {
     app.http().send("PATCH", "/api/v1/accounts/1/inboxes/1", Some(&assign)).await;
     set_members(&app.clients(), 1, 1, &[ola.user]).await;
     report_presence(&ola.clients).await;
-    assert_eq!(assignee(&app.scene()).await, Some(ola.user));
+    assert_eq!(assignee(&app.fixture()).await, Some(ola.user));
     assert_eq!(availability(&http, 1, "busy").await.0, 200);
     report_presence(&ola.clients).await;
-    assert_eq!(assignee(&app.scene()).await, None, "who is busy gets none");
+    assert_eq!(assignee(&app.fixture()).await, None, "who is busy gets none");
     assert_eq!(availability(&http, 1, "online").await.0, 200);
     report_presence(&ola.clients).await;
-    assert_eq!(assignee(&app.scene()).await, Some(ola.user));
+    assert_eq!(assignee(&app.fixture()).await, Some(ola.user));
 }
 
 async fn token(app: &TestApp, request: CreateTokenRequest) -> String {

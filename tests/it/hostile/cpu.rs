@@ -14,11 +14,11 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
+    api_fixture::{ApiFixture, incoming, outgoing},
     app::TestApp,
     database::{Backend, Database},
     fault::{assert_bad_fields, assert_refused},
     on_both,
-    scene::{Scene, incoming, outgoing},
 };
 
 on_both!(
@@ -43,9 +43,9 @@ fn nested() -> String {
 
 async fn stores_nested_templates_unrendered(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    let said = scene.say(conversation, &nested()).await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    let said = fixture.say(conversation, &nested()).await;
     assert_eq!(said.content.as_deref(), Some(nested().as_str()));
     let path = format!("/conversations/{conversation}/messages");
     let answer = app.http().post(&path, &json!({"content": nested()})).await;
@@ -60,9 +60,9 @@ async fn stores_nested_templates_unrendered(backend: Backend) {
 async fn nested_templates_end_the_process_without_limits() {
     let builder = TestApp::builder(Backend::Sqlite).env("PARLEY_FAULT_SWITCH", "template_limits");
     let mut app = builder.start().await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    let sent = scene.send(conversation, outgoing(&nested())).await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    let sent = fixture.send(conversation, outgoing(&nested())).await;
     assert!(sent.is_err(), "{sent:?}");
     assert!(!app.server.wait().await.success());
 }
@@ -70,18 +70,18 @@ async fn nested_templates_end_the_process_without_limits() {
 /// The grammar of the template library is quadratic in white space: this text took it minutes.
 async fn renders_a_template_after_long_white_space(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let spaces = " ".repeat(149_000);
-    let said = scene.say(conversation, &format!("{spaces}{{{{contact.name}}}}")).await;
+    let said = fixture.say(conversation, &format!("{spaces}{{{{contact.name}}}}")).await;
     assert_eq!(said.content, Some(format!("{spaces}Asha Rao")));
 }
 
 /// A template is rendered before it is queued, and later messages of the stream must not overtake it.
 async fn stream_stores_templates_in_order(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let texts: Vec<String> = (0..20)
         .map(|nth| {
             if nth % 3 == 0 {
@@ -100,7 +100,7 @@ async fn stream_stores_templates_in_order(backend: Backend) {
             ..SendMessagesRequest::default()
         })
         .collect();
-    let answers = scene.clients.messages.clone().send_messages(tokio_stream::iter(requests)).await;
+    let answers = fixture.clients.messages.clone().send_messages(tokio_stream::iter(requests)).await;
     let mut answers = answers.expect("the stream opens").into_inner();
     let mut numbers = Vec::new();
     while let Some(answer) = answers.message().await.expect("the stream goes on") {
@@ -118,21 +118,24 @@ async fn stream_stores_templates_in_order(backend: Backend) {
     assert_eq!(stored, wanted);
 }
 
-async fn set(scene: &Scene, inbox: Inbox, paths: &[&str]) -> Result<(), tonic::Status> {
+async fn set(fixture: &ApiFixture, inbox: Inbox, paths: &[&str]) -> Result<(), tonic::Status> {
     let request = UpdateInboxRequest {
         account_id: 1,
-        inbox: Some(Inbox { id: scene.inbox, ..inbox }),
+        inbox: Some(Inbox {
+            id: fixture.inbox,
+            ..inbox
+        }),
         update_mask: Some(FieldMask {
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         }),
         ..UpdateInboxRequest::default()
     };
-    scene.clients.inboxes.clone().update_inbox(request).await.map(drop)
+    fixture.clients.inboxes.clone().update_inbox(request).await.map(drop)
 }
 
 async fn validates_templates_in_settings(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let greeting = |text: &str| Inbox {
         greeting_message: Some(text.to_owned()),
         ..Inbox::default()
@@ -143,26 +146,26 @@ async fn validates_templates_in_settings(backend: Backend) {
         "{% if contact.name %}",
         "{% include 'a' %}",
     ] {
-        let refused = set(&scene, greeting(broken), &["greeting_message"]).await;
+        let refused = set(&fixture, greeting(broken), &["greeting_message"]).await;
         assert_bad_fields(refused, &["inbox.greeting_message: INVALID"]);
     }
     let out_of_office = Inbox {
         out_of_office_message: Some("{{".to_owned()),
         ..Inbox::default()
     };
-    let refused = set(&scene, out_of_office, &["out_of_office_message"]).await;
+    let refused = set(&fixture, out_of_office, &["out_of_office_message"]).await;
     assert_bad_fields(refused, &["inbox.out_of_office_message: INVALID"]);
     let survey = Inbox {
         csat_config: parley_proto::value::structure(&json!({"message": "{{"})),
         ..Inbox::default()
     };
-    let refused = set(&scene, survey, &["csat_config"]).await;
+    let refused = set(&fixture, survey, &["csat_config"]).await;
     assert_bad_fields(refused, &["inbox.csat_config.message: INVALID"]);
     let body = json!({"greeting_message": nested()});
     let answer = app.http().send("PATCH", "/api/v1/accounts/1/inboxes/1", Some(&body)).await;
     assert_eq!(answer.status, 422, "{}", answer.body);
     let kept = set(
-        &scene,
+        &fixture,
         greeting("Hello {{ contact.first_name | default: 'you' }}"),
         &["greeting_message"],
     )
@@ -172,13 +175,13 @@ async fn validates_templates_in_settings(backend: Backend) {
 
 async fn renders_automatic_texts_outside_the_writer(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let inbox = Inbox {
         greeting_enabled: true,
         greeting_message: Some("Hello {{contact.first_name}} of #{{conversation.display_id}}".to_owned()),
         ..Inbox::default()
     };
-    let saved = set(&scene, inbox, &["greeting_enabled", "greeting_message"]).await;
+    let saved = set(&fixture, inbox, &["greeting_enabled", "greeting_message"]).await;
     saved.expect("the greeting is saved");
     let http = app.http();
     let greeting = async |conversation: i64| {
@@ -188,8 +191,8 @@ async fn renders_automatic_texts_outside_the_writer(backend: Backend) {
         assert_eq!(templates.len(), 1, "{shown}");
         templates[0]["content"].clone()
     };
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "hi").await;
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "hi").await;
     assert_eq!(greeting(conversation).await, format!("Hello Asha of #{conversation}"));
     // In the write that creates the conversation.
     let first = json!({"inbox_id": 1, "contact_id": 1, "message": {"content": "hi", "message_type": "incoming"}});
@@ -201,7 +204,7 @@ async fn renders_automatic_texts_outside_the_writer(backend: Backend) {
         .run(&format!("UPDATE inboxes SET greeting_message = '{}'", nested()))
         .await;
     let other = set(
-        &scene,
+        &fixture,
         Inbox {
             name: "Other".to_owned(),
             ..Inbox::default()
@@ -210,8 +213,8 @@ async fn renders_automatic_texts_outside_the_writer(backend: Backend) {
     )
     .await;
     other.expect("the writer reads the inbox anew");
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "hi").await;
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "hi").await;
     assert_eq!(greeting(conversation).await, nested());
 }
 
@@ -256,8 +259,8 @@ async fn limits_the_length_of_indexed_texts(backend: Backend) {
 /// For values that were stored before texts had limits: writing such a row again must neither fail nor take forever.
 async fn indexes_accept_values_of_any_length(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let long = match backend {
         // Not one repeated letter, which PostgreSQL would compress before it indexes it.
         Backend::Postgres => "(SELECT string_agg(md5(CAST(n AS text)), '') FROM generate_series(1, 32768) AS n)",
@@ -289,7 +292,7 @@ async fn indexes_accept_values_of_any_length(backend: Backend) {
             query: text.to_owned(),
             ..SearchContactsRequest::default()
         };
-        let found = scene
+        let found = fixture
             .clients
             .contacts
             .clone()
@@ -325,16 +328,16 @@ fn readable_by_older_sqlite(app: &TestApp) {
 /// No index covers two characters, so a search reads the messages themselves, up to a limit of bytes per page.
 async fn search_reads_a_bounded_number_of_bytes(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     // 66 messages of 149,000 bytes exceed the 8 MiB of one page, but not those of two.
-    assert_eq!(pages_until_found(&scene).await, 2);
+    assert_eq!(pages_until_found(&fixture).await, 2);
     // An indexed search finds the message at once, however many bytes are in between.
     let by_index = SearchMessagesRequest {
         account_id: 1,
         text: "the zq is".to_owned(),
         ..SearchMessagesRequest::default()
     };
-    let mut client = scene.clients.messages.clone();
+    let mut client = fixture.clients.messages.clone();
     let mut found = Vec::new();
     for _ in 0..8 {
         // A search indexes only a bounded part of the backlog before it runs.
@@ -354,13 +357,13 @@ async fn search_reads_a_bounded_number_of_bytes(backend: Backend) {
 }
 
 /// Sends a message and 66 long ones after it, and searches for the first by a text that no index covers. Returns the number of pages.
-async fn pages_until_found(scene: &Scene) -> usize {
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "the zq is here").await;
+async fn pages_until_found(fixture: &ApiFixture) -> usize {
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "the zq is here").await;
     for _ in 0..3 {
         let long = vec![incoming(&"x".repeat(149_000)); 22];
         for draft in long {
-            scene.sent(conversation, draft).await;
+            fixture.sent(conversation, draft).await;
         }
     }
     let mut request = SearchMessagesRequest {
@@ -372,7 +375,7 @@ async fn pages_until_found(scene: &Scene) -> usize {
     let mut pages = 0;
     loop {
         pages += 1;
-        let found = scene.clients.messages.clone().search_messages(request.clone()).await;
+        let found = fixture.clients.messages.clone().search_messages(request.clone()).await;
         let found = found.expect("it is searched").into_inner();
         if let Some(message) = found.messages.first() {
             assert_eq!(message.content.as_deref(), Some("the zq is here"));
@@ -401,13 +404,13 @@ fn places() -> MessageDraft {
 
 async fn refused_and_replayed_messages_leave_no_attachment_rows(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let draft = places();
-    let request = scene.request(conversation, draft.clone());
+    let request = fixture.request(conversation, draft.clone());
     let mut ids = Vec::new();
     for _ in 0..3 {
-        let answer = scene.clients.messages.clone().create_message(request.clone()).await;
+        let answer = fixture.clients.messages.clone().create_message(request.clone()).await;
         let message = answer.expect("it is stored").into_inner().message.expect("always set");
         ids.push(message.attachments.iter().map(|attachment| attachment.id).collect::<Vec<_>>());
     }
@@ -415,8 +418,8 @@ async fn refused_and_replayed_messages_leave_no_attachment_rows(backend: Backend
         ids.iter().all(|these| *these == ids[0]) && ids[0].len() == 2 && ids[0][0] < ids[0][1],
         "{ids:?}"
     );
-    assert_refused(scene.send(999, draft.clone()).await, Code::NotFound, "NOT_FOUND");
-    let first = scene.sent(conversation, draft).await.0;
+    assert_refused(fixture.send(999, draft.clone()).await, Code::NotFound, "NOT_FOUND");
+    let first = fixture.sent(conversation, draft).await.0;
     assert_eq!(first.attachments.len(), 2);
     let stored = "SELECT count(*) FROM attachments WHERE state = 1 AND message_id <> 0 AND latitude > 48";
     assert_eq!(Database::number(&app.database.url(), "SELECT count(*) FROM attachments").await, 4);
@@ -425,7 +428,7 @@ async fn refused_and_replayed_messages_leave_no_attachment_rows(backend: Backend
 
 /// A conversation with about 60,000 bytes of attributes.
 async fn heavy(app: &TestApp) -> i64 {
-    let conversation = app.scene().talk().await;
+    let conversation = app.fixture().talk().await;
     let attributes: serde_json::Map<_, _> = (0..240).map(|nth| (format!("key-{nth}"), json!("v".repeat(235)))).collect();
     let path = format!("/conversations/{conversation}/custom_attributes");
     app.http().post(&path, &json!({"custom_attributes": attributes})).await;

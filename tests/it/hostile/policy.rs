@@ -76,7 +76,7 @@ fn build_refuses_contradicting_policy() {
 #[tokio::test]
 async fn unknown_methods_need_a_token() {
     let app = TestApp::start(Backend::Sqlite).await;
-    let nobody = Clients::new(&app.server.doors.grpc, None);
+    let nobody = Clients::new(&app.server.listeners.grpc, None);
     for path in [
         "/parley.v1.FilesService/GetFileLinkStats",
         "/parley.v1.ClientService/ListEverything",

@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use tonic::Code;
 
 use crate::support::{
+    api_fixture::{ApiFixture, incoming, outgoing},
     app::{Builder, TestApp},
     authority::Authority,
     database::Backend,
@@ -12,7 +13,6 @@ use crate::support::{
     in_time,
     nats::Nats,
     on_both,
-    scene::{Scene, incoming, outgoing},
 };
 
 on_both!(dead_writer_shard_ends_the_process, panic_fails_only_one_write);
@@ -108,9 +108,9 @@ async fn background_jobs_are_restarted_after_a_panic() {
         })
         .await;
         assert!(app.server.log().contains(place), "{place}");
-        let scene = app.scene();
-        let conversation = scene.talk().await;
-        scene.say(conversation, "still here").await;
+        let fixture = app.fixture();
+        let conversation = fixture.talk().await;
+        fixture.say(conversation, "still here").await;
         app.restart().await;
     }))
     .await;
@@ -118,9 +118,9 @@ async fn background_jobs_are_restarted_after_a_panic() {
 
 async fn panic_fails_only_one_write(backend: Backend) {
     let app = panicking(backend, "plan").await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    scene_survives(&scene, conversation).await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    scene_survives(&fixture, conversation).await;
     let app = panicking(backend, "verb").await;
     let request = parley_proto::CreateContactRequest {
         account_id: 1,
@@ -130,14 +130,14 @@ async fn panic_fails_only_one_write(backend: Backend) {
     let refused = app.clients().contacts.create_contact(request).await;
     assert_refused(refused, Code::Internal, "INTERNAL");
     // The transaction was rolled back, and the writer shard continues.
-    let person = app.scene().person("Asha Rao").await;
+    let person = app.fixture().person("Asha Rao").await;
     assert_eq!(person.contact, 1);
-    let conversation = app.scene().conversation(&person).await.id;
-    app.scene().say(conversation, "still here").await;
+    let conversation = app.fixture().conversation(&person).await.id;
+    app.fixture().say(conversation, "still here").await;
 }
 
-async fn scene_survives(scene: &Scene, conversation: i64) {
-    assert_refused(scene.send(conversation, incoming("one")).await, Code::Internal, "INTERNAL");
-    assert_eq!(scene.hear(conversation, "two").await.number, 1, "the failed message left nothing");
-    assert_eq!(scene.sent(conversation, outgoing("three")).await.0.number, 2);
+async fn scene_survives(fixture: &ApiFixture, conversation: i64) {
+    assert_refused(fixture.send(conversation, incoming("one")).await, Code::Internal, "INTERNAL");
+    assert_eq!(fixture.hear(conversation, "two").await.number, 1, "the failed message left nothing");
+    assert_eq!(fixture.sent(conversation, outgoing("three")).await.0.number, 2);
 }

@@ -23,7 +23,7 @@ impl Page {
     fn new(app: &TestApp, origin: &'static str) -> Self {
         Self {
             client: client(),
-            root: format!("http://{}", app.server.doors.http),
+            root: format!("http://{}", app.server.listeners.http),
             origin,
         }
     }

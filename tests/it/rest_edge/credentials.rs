@@ -56,12 +56,12 @@ fn headers(form: &[(&'static str, String)]) -> HeaderMap {
 
 async fn every_api_accepts_every_token_form(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let channel = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc))
+    let channel = Endpoint::from_shared(format!("http://{}", app.server.listeners.grpc))
         .expect("a URI")
         .connect_lazy();
     let (http, grpc) = (
-        format!("http://{}", app.server.doors.http),
-        format!("http://{}", app.server.doors.grpc),
+        format!("http://{}", app.server.listeners.http),
+        format!("http://{}", app.server.listeners.grpc),
     );
     for (form, is_good) in forms() {
         let what = format!("{form:?}");
@@ -127,7 +127,7 @@ async fn client_api_ignores_invalid_tokens() {
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
         .start()
         .await;
-    let url = format!("http://{}/public/api/v1/inboxes/inbox-a", app.server.doors.http);
+    let url = format!("http://{}/public/api/v1/inboxes/inbox-a", app.server.listeners.http);
     for (form, _) in forms() {
         let answer = client().get(&url).headers(headers(&form)).send().await.expect("an answer");
         assert_eq!(answer.status(), 200, "{form:?}");

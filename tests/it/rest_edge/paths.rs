@@ -27,7 +27,7 @@ impl Raw {
     fn new(app: &TestApp, token: &'static str) -> Self {
         Self {
             client: client(),
-            root: format!("http://{}", app.server.doors.http),
+            root: format!("http://{}", app.server.listeners.http),
             token,
         }
     }

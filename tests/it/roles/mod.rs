@@ -13,7 +13,7 @@ use parley_proto::{
 };
 use tonic::Code;
 
-use crate::support::{app::TestApp, clients::Clients, database::Backend, scene::Scene};
+use crate::support::{api_fixture::ApiFixture, app::TestApp, clients::Clients, database::Backend};
 use policy::Who;
 
 /// The generated page.
@@ -190,7 +190,7 @@ async fn callers(app: &TestApp) -> Vec<(Who, Clients)> {
     };
     let inbox = other_inbox(app).await;
     vec![
-        (Who::Nobody, Clients::new(&app.server.doors.grpc, None)),
+        (Who::Nobody, Clients::new(&app.server.listeners.grpc, None)),
         (Who::Unknown, app.clients_with("a-token-that-nobody-ever-made")),
         (Who::ReadOnlyService, with_token(app, service(true, Vec::new())).await),
         (Who::ReadOnlyAdministrator, with_token(app, of_user).await),
@@ -205,9 +205,9 @@ async fn callers(app: &TestApp) -> Vec<(Who, Clients)> {
 }
 
 /// Creates one of everything that calls refer to by the id 1.
-async fn furnish(scene: &Scene) {
-    let conversation = scene.talk().await;
-    scene.say(conversation, "hello").await;
+async fn furnish(fixture: &ApiFixture) {
+    let conversation = fixture.talk().await;
+    fixture.say(conversation, "hello").await;
     let made = [
         "LabelsService.CreateLabel",
         "TeamsService.CreateTeam",
@@ -218,7 +218,7 @@ async fn furnish(scene: &Scene) {
         "ParticipantsService.AddParticipants",
     ];
     for call in ask::calls().iter().filter(|call| made.contains(&ask::name(call).as_str())) {
-        if let Err(status) = ask::ask(&scene.clients, call).await {
+        if let Err(status) = ask::ask(&fixture.clients, call).await {
             panic!("{}: {status:?}", ask::name(call));
         }
     }
@@ -228,7 +228,7 @@ async fn furnish(scene: &Scene) {
 #[tokio::test]
 async fn policy_refuses_callers() {
     let app = TestApp::builder(Backend::Sqlite).platform().start().await;
-    furnish(&app.scene()).await;
+    furnish(&app.fixture()).await;
     let callers = callers(&app).await;
     let mut wrong = Vec::new();
     let mut asked = 0;
@@ -261,7 +261,7 @@ async fn policy_refuses_callers() {
 #[tokio::test]
 async fn policy_admits_readers() {
     let app = TestApp::builder(Backend::Sqlite).platform().start().await;
-    furnish(&app.scene()).await;
+    furnish(&app.fixture()).await;
     let callers = callers(&app).await;
     let mut wrong = Vec::new();
     for call in ask::calls() {

@@ -95,8 +95,8 @@ async fn callers(app: &TestApp) -> Callers {
 
 async fn every_route_refuses_unauthorized_callers(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let conversation = app.scene().talk().await;
-    app.scene().hear(conversation, "hello").await;
+    let conversation = app.fixture().talk().await;
+    app.fixture().hear(conversation, "hello").await;
     let callers = callers(&app).await;
     let http = app.http();
     for (path, body) in [

@@ -45,10 +45,10 @@ pub(super) async fn consumer(clients: &Clients, name: &str) -> pb::Consumer {
 
 async fn statement_12_server_stores_the_cursor(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     for index in 0..10 {
-        scene.hear(conversation, &format!("message {index}")).await;
+        fixture.hear(conversation, &format!("message {index}")).await;
     }
     let mut session = Session::open(&app.clients(), plenty(1, "mailer")).await;
     let head = log_info(&app.clients(), 1).await.head_seq;
@@ -74,10 +74,10 @@ async fn statement_12_server_stores_the_cursor(backend: Backend) {
 
 async fn statement_12_consumer_has_one_filter(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     for index in 0..5 {
-        scene.hear(conversation, &format!("message {index}")).await;
+        fixture.hear(conversation, &format!("message {index}")).await;
     }
     let kinds = |kinds: &[EventKind]| {
         Some(EventFilter {
@@ -117,10 +117,10 @@ async fn statement_12_consumer_has_one_filter(backend: Backend) {
 
 async fn statement_13_commits_are_cumulative(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     for index in 0..10 {
-        scene.hear(conversation, &format!("message {index}")).await;
+        fixture.hear(conversation, &format!("message {index}")).await;
     }
     let mut session = Session::open(&app.clients(), plenty(1, "worker")).await;
     let head = log_info(&app.clients(), 1).await.head_seq;
@@ -148,7 +148,7 @@ async fn statement_13_commits_are_cumulative(backend: Backend) {
     assert_eq!(consumer(&app.clients(), "worker").await.lag, 0);
 
     // Cursors that were not delivered yet or belong to another log are refused, and nothing is stored.
-    scene.hear(conversation, "one more").await;
+    fixture.hear(conversation, "one more").await;
     let mut starved = Session::open(
         &app.clients(),
         ConsumeOpen {
@@ -167,8 +167,8 @@ async fn statement_13_commits_are_cumulative(backend: Backend) {
 async fn statement_13_newer_session_takes_over(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).replicas(replicas).start().await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let mut older = Session::open(&app.clients(), plenty(1, "worker")).await;
     let first = older.next().await;
     // On PostgreSQL the newer session is on another replica.
@@ -193,15 +193,15 @@ async fn statement_13_newer_session_takes_over(backend: Backend) {
     let mut silent = newer;
     let _newest = Session::open(&app.clients(), plenty(1, "worker")).await;
     assert_eq!(fault(&silent.end().await).reason, "CONSUMER_TAKEN_OVER");
-    scene.hear(conversation, "goes on").await;
+    fixture.hear(conversation, "goes on").await;
 }
 
 async fn statement_14_credit_bounds_events_in_flight(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     for index in 0..20 {
-        scene.hear(conversation, &format!("message {index}")).await;
+        fixture.hear(conversation, &format!("message {index}")).await;
     }
     let open = ConsumeOpen {
         credit: None,
@@ -247,8 +247,8 @@ async fn statement_14_credit_bounds_events_in_flight(backend: Backend) {
 
 async fn consumers_can_be_listed_reset_and_deleted(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    scene.talk().await;
+    let fixture = app.fixture();
+    fixture.talk().await;
     let clients = app.clients();
     for name in ["billing", "audit", "search"] {
         let mut session = Session::open(&clients, plenty(1, name)).await;
@@ -323,15 +323,21 @@ async fn consumers_can_be_listed_reset_and_deleted(backend: Backend) {
 
 async fn consumer_lag_is_reported(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let talk = app.scene().talk().await;
-    app.scene().hear(talk, "hello").await;
+    let talk = app.fixture().talk().await;
+    app.fixture().hear(talk, "hello").await;
     let clients = app.clients();
     let mut session = Session::open(&clients, plenty(1, "mailer")).await;
     let head = log_info(&clients, 1).await.head_seq;
     let events = session.until(head).await;
     session.commit(&events[1].cursor).await.expect("it is stored");
 
-    let target = ["--server", &format!("http://{}", app.server.doors.grpc), "--token", ADMINISTRATOR].map(str::to_owned);
+    let target = [
+        "--server",
+        &format!("http://{}", app.server.listeners.grpc),
+        "--token",
+        ADMINISTRATOR,
+    ]
+    .map(str::to_owned);
     let listed = tokio::task::spawn_blocking(move || {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_parley"));
         command.arg("consumers").args(target).arg("list").output()
@@ -346,8 +352,8 @@ async fn consumer_lag_is_reported(backend: Backend) {
     let (head, lag) = (head.to_string(), (head - 2).to_string());
     assert_eq!(words, ["mailer", "0/1", "2", &head, &lag, "connected"]);
 
-    let admin = format!("http://{}/metrics", app.server.doors.admin);
-    let is_told = |metrics: &str| {
+    let admin = format!("http://{}/metrics", app.server.listeners.admin);
+    let is_audited = |metrics: &str| {
         let lines = metrics.lines().filter(|line| line.starts_with("parley_consumer_lag_events{"));
         let mut lines = lines.filter(|line| {
             ["account=\"1\"", "consumer=\"mailer\"", "shard=\"0\""]
@@ -366,7 +372,7 @@ async fn consumer_lag_is_reported(backend: Backend) {
                 .text()
                 .await
                 .expect("it is text");
-            if is_told(&metrics) {
+            if is_audited(&metrics) {
                 assert!(metrics.contains("parley_log_events") && metrics.contains("parley_log_oldest_seconds"));
                 break;
             }

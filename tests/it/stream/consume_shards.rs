@@ -35,14 +35,14 @@ fn conversation(event: &pb::Event) -> Option<i64> {
 
 async fn statement_13_shards_split_by_conversation(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     let mut talks = Vec::new();
     for _ in 0..7 {
-        talks.push(scene.talk().await);
+        talks.push(fixture.talk().await);
     }
     for round in 0..4 {
         for talk in &talks {
-            scene.hear(*talk, &format!("round {round}")).await;
+            fixture.hear(*talk, &format!("round {round}")).await;
         }
     }
     let log = whole_log(&app.clients(), 1).await;
@@ -83,10 +83,10 @@ async fn statement_13_shards_split_by_conversation(backend: Backend) {
 
 async fn statement_13_resharding_loses_nothing(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
+    let fixture = app.fixture();
     for _ in 0..4 {
-        let talk = scene.talk().await;
-        scene.hear(talk, "hello").await;
+        let talk = fixture.talk().await;
+        fixture.hear(talk, "hello").await;
     }
     let head = whole_log(&app.clients(), 1).await.len() as u64;
     let mut first = Session::open(&app.clients(), shard("grows", 0, 2)).await;

@@ -69,8 +69,8 @@ async fn statement_16_token_invalid_has_the_cursor(backend: Backend) {
             .start()
             .await;
         let (secret, id) = another_token(&app).await;
-        let (scene, clients) = (app.scene(), app.clients_with(&secret));
-        let talk = scene.talk().await;
+        let (fixture, clients) = (app.fixture(), app.clients_with(&secret));
+        let talk = fixture.talk().await;
         let read = head(&app).await;
         let mut reader = Reader::open(&clients, everything(1, Start::Earliest(()))).await;
         reader.until(read).await;
@@ -83,7 +83,7 @@ async fn statement_16_token_invalid_has_the_cursor(backend: Backend) {
             user_id: Some(1),
         };
         let request = SubscribePubsubRequest { key: Some(key) };
-        let mut pubsub = PubsubServiceClient::new(Clients::new(&app.server.doors.grpc, None).service);
+        let mut pubsub = PubsubServiceClient::new(Clients::new(&app.server.listeners.grpc, None).service);
         let mut pubsub = pubsub.subscribe_pubsub(request).await.expect("open").into_inner();
         // The first bookmark shows that the stream is open.
         in_time("a bookmark", pubsub.message()).await.expect("open");
@@ -123,7 +123,7 @@ async fn statement_16_token_invalid_has_the_cursor(backend: Backend) {
             assert!(ends.iter().all(|end| cursor(end).is_none()), "{ends:?}");
             continue;
         }
-        scene.say(talk, "afterwards").await;
+        fixture.say(talk, "afterwards").await;
         for end in &ends {
             assert_resumes(&app, end, (Code::Unauthenticated, "TOKEN_INVALID"), read).await;
         }
@@ -135,25 +135,25 @@ async fn statement_16_token_invalid_has_the_cursor(backend: Backend) {
 
 async fn statement_16_consumer_taken_over_has_the_cursor(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let read = head(&app).await;
     let mut older = Session::open(&app.clients(), plenty(1, "worker")).await;
     older.until(read).await;
     let _newer = Session::open(&app.clients(), plenty(1, "worker")).await;
     let end = older.end().await;
-    app.scene().say(talk, "afterwards").await;
+    app.fixture().say(talk, "afterwards").await;
     assert_resumes(&app, &end, (Code::Aborted, "CONSUMER_TAKEN_OVER"), read).await;
 }
 
 async fn statement_16_invalid_field_of_a_session_has_the_cursor(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let read = head(&app).await;
     let mut session = Session::open(&app.clients(), plenty(1, "worker")).await;
     session.until(read).await;
     session.say_commit(&Bytes::from_static(b"no cursor")).await;
     let end = session.end().await;
-    app.scene().say(talk, "afterwards").await;
+    app.fixture().say(talk, "afterwards").await;
     assert_resumes(&app, &end, (Code::InvalidArgument, "INVALID_FIELD"), read).await;
 }
 
@@ -166,7 +166,7 @@ async fn statement_16_epoch_changed_has_the_cursor(backend: Backend) {
         .env("PARLEY_EVENTS_POLL_INTERVAL_MILLISECONDS", "50")
         .start()
         .await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     let read = head(&app).await;
     let mut reader = Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await;
     let events = reader.until(read).await;

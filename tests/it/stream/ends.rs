@@ -21,8 +21,8 @@ on_both!(
 
 async fn statement_16_drain_ends_streams_with_a_cursor(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let mut reader = Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await;
     let head = log_info(&app.clients(), 1).await.head_seq;
     let mut events = reader.until(head).await;
@@ -55,7 +55,7 @@ async fn statement_16_drain_ends_streams_with_a_cursor(backend: Backend) {
     );
 
     app.start_again().await;
-    app.scene().hear(conversation, "after the restart").await;
+    app.fixture().hear(conversation, "after the restart").await;
     let now = log_info(&app.clients(), 1).await.head_seq;
     for cursor in cursors {
         let mut resumed = Reader::open(&app.clients(), everything(1, Start::After(cursor))).await;
@@ -102,7 +102,7 @@ async fn statement_16_revoked_token_ends_streams_with_a_status(backend: Backend)
 
 async fn statement_16_stream_requires_a_token(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let nobody = crate::support::clients::Clients::new(&app.server.doors.grpc, None);
+    let nobody = crate::support::clients::Clients::new(&app.server.listeners.grpc, None);
     let status = Reader::refusal(&nobody, everything(1, Start::Latest(()))).await;
     assert_refused::<()>(Err(status), Code::Unauthenticated, "TOKEN_MISSING");
     let stranger = app.clients_with("nobody-has-ever-seen-this-token");

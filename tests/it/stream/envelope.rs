@@ -69,10 +69,10 @@ fn assert_envelope(event: &Event) {
 
 async fn statement_20_every_event_has_the_envelope(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "a question").await;
-    scene.say(conversation, "an answer").await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "a question").await;
+    fixture.say(conversation, "an answer").await;
     let log = whole_log(&app.clients(), 1).await;
     for delivery in &log {
         assert_envelope(event(delivery));
@@ -104,9 +104,9 @@ async fn statement_20_every_event_has_the_envelope(backend: Backend) {
 
 async fn statement_20_changes_have_before_and_after_values(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, clients) = (app.scene(), app.clients());
-    let person = scene.person("Asha").await;
-    let conversation = scene.conversation(&person).await.id;
+    let (fixture, clients) = (app.fixture(), app.clients());
+    let person = fixture.person("Asha").await;
+    let conversation = fixture.conversation(&person).await.id;
     let mut reader = Reader::open(&clients, everything(1, Start::Latest(()))).await;
 
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -169,9 +169,9 @@ async fn statement_20_changes_have_before_and_after_values(backend: Backend) {
 async fn statement_20_events_contain_no_credentials(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
-    let scene = app.scene();
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "a question").await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "a question").await;
     let request = GetInboxRequest {
         account_id: 1,
         inbox_id: 1,

@@ -29,7 +29,7 @@ async fn open(clients: &Clients, ephemeral: bool) -> Streaming<SubscribeResponse
 async fn statement_21_ephemeral_events_have_no_sequence_number(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).replicas(replicas).start().await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let before = log_info(&app.clients(), 1).await.head_seq;
     let mut asked = [open(&app.clients(), true).await, open(&app.clients_elsewhere(), true).await];
     let mut not_asked = open(&app.clients(), false).await;

@@ -27,10 +27,10 @@ async fn statement_19_head_that_goes_back_changes_the_epoch(backend: Backend) {
         .env("PARLEY_EVENTS_POLL_INTERVAL_MILLISECONDS", "50")
         .start()
         .await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     for index in 0..5 {
-        scene.hear(talk, &format!("message {index}")).await;
+        fixture.hear(talk, &format!("message {index}")).await;
     }
     let before = log_info(&app.clients(), 1).await;
     let mut reader = Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await;
@@ -72,15 +72,15 @@ async fn statement_23_replaced_event_changes_the_epoch(backend: Backend) {
             .env("PARLEY_FAULT_SWITCH", switch)
             .start()
             .await;
-        let scene = app.scene();
-        let talk = scene.talk().await;
-        scene.hear(talk, "seen").await;
+        let fixture = app.fixture();
+        let talk = fixture.talk().await;
+        fixture.hear(talk, "seen").await;
         let before = log_info(&app.clients(), 1).await;
         let mut readers = Vec::new();
         // One reader received the event from the tail in memory, the other one started later.
         for _ in 0..2 {
             let mut reader = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
-            scene.say(talk, "live").await;
+            fixture.say(talk, "live").await;
             reader.next().await;
             readers.push(reader);
         }
@@ -108,7 +108,7 @@ async fn statement_23_replaced_event_changes_the_epoch(backend: Backend) {
 
 async fn statement_19_restored_command_changes_the_epoch(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     let before = log_info(&app.clients(), 1).await;
     app.server.terminate();
     app.server.wait().await;

@@ -47,10 +47,10 @@ async fn rewritten(app: &TestApp) {
 /// Deleting a message hides it. Its text stays in earlier events until its contact is erased.
 async fn statement_22_deleted_message_is_erased_with_its_contact(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let asha = scene.person("Asha Rao").await;
-    let talk = scene.conversation(&asha).await.id;
-    let said = scene.hear(talk, "a secret of hers").await;
+    let fixture = app.fixture();
+    let asha = fixture.person("Asha Rao").await;
+    let talk = fixture.conversation(&asha).await.id;
+    let said = fixture.hear(talk, "a secret of hers").await;
     let request = pb::DeleteMessageRequest {
         account_id: 1,
         conversation_id: talk,
@@ -77,13 +77,13 @@ async fn statement_22_erasure_leaves_tombstones(backend: Backend) {
         .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "2")
         .start()
         .await;
-    let scene = app.scene();
-    let (asha, other) = (scene.person("Asha Rao").await, scene.person("Ben Okafor").await);
-    let (talk, kept) = (scene.conversation(&asha).await.id, scene.conversation(&other).await.id);
+    let fixture = app.fixture();
+    let (asha, other) = (fixture.person("Asha Rao").await, fixture.person("Ben Okafor").await);
+    let (talk, kept) = (fixture.conversation(&asha).await.id, fixture.conversation(&other).await.id);
     for index in 0..5 {
-        scene.hear(talk, &format!("secret {index}")).await;
-        scene.hear(kept, &format!("open {index}")).await;
-        scene.say(talk, "secret answer").await;
+        fixture.hear(talk, &format!("secret {index}")).await;
+        fixture.hear(kept, &format!("open {index}")).await;
+        fixture.say(talk, "secret answer").await;
     }
     let before = whole_log(&app.clients(), 1).await;
     // Readers whose events are in the tail in memory, on this replica and on another.

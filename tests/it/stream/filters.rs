@@ -7,6 +7,7 @@ use parley_proto::{
 use tonic::Code;
 
 use crate::support::{
+    api_fixture::{ApiFixture, note},
     app::TestApp,
     chain::assert_filtered,
     clients::Clients,
@@ -14,7 +15,6 @@ use crate::support::{
     fault::fault,
     on_both,
     reader::{Reader, event, filtered, whole_log},
-    scene::{Scene, note},
     told::Told as _,
 };
 
@@ -58,15 +58,15 @@ async fn statement_11_filters_select_matching_events(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let inbox = second_inbox(&clients).await;
-    let scenes = [app.scene(), Scene::new(clients.clone(), 1, inbox)];
+    let scenes = [app.fixture(), ApiFixture::new(clients.clone(), 1, inbox)];
     let (mut contacts, mut conversations) = (Vec::new(), Vec::new());
-    for scene in &scenes {
+    for fixture in &scenes {
         for name in ["Asha", "Bruno"] {
-            let person = scene.person(name).await;
-            let conversation = scene.conversation(&person).await.id;
-            scene.hear(conversation, "a question").await;
-            scene.say(conversation, "an answer").await;
-            scene.sent(conversation, note("between us")).await;
+            let person = fixture.person(name).await;
+            let conversation = fixture.conversation(&person).await.id;
+            fixture.hear(conversation, "a question").await;
+            fixture.say(conversation, "an answer").await;
+            fixture.sent(conversation, note("between us")).await;
             contacts.push(person.contact);
             conversations.push(conversation);
         }

@@ -6,12 +6,12 @@ use parley_proto::{
 use prost::Message as _;
 
 use crate::support::{
+    api_fixture::incoming,
     app::TestApp,
     consumer::plenty,
     database::Backend,
     in_time, on_both,
     reader::{everything, whole_log},
-    scene::incoming,
 };
 
 on_both!(
@@ -24,20 +24,20 @@ const FRAME: usize = 262_144;
 
 async fn statement_14_frames_of_a_live_reader_are_bounded(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let mut clients = app.clients();
     let stream = clients.events.subscribe(everything(1, Start::Latest(()))).await;
     let mut stream = stream.expect("the stream opens").into_inner();
     let mut writers = tokio::task::JoinSet::new();
     for _ in 0..40 {
-        let scene = scene.clone();
+        let fixture = fixture.clone();
         let draft = MessageDraft {
             content: Some("x".repeat(120_000)),
             ..incoming("")
         };
         // Together they exceed what one response may hold.
-        writers.spawn(async move { scene.send(conversation, draft).await.expect("taken") });
+        writers.spawn(async move { fixture.send(conversation, draft).await.expect("taken") });
     }
     writers.join_all().await;
     let mut messages = 0;
@@ -64,7 +64,7 @@ async fn statement_14_frames_of_a_live_reader_are_bounded(backend: Backend) {
 
 async fn statement_13_session_ends_when_its_client_closes_the_stream(backend: Backend) {
     let app = TestApp::start(backend).await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     let log = whole_log(&app.clients(), 1).await;
     let cursor = log[0].cursor.clone();
     let say = |request| ConsumeRequest { request: Some(request) };

@@ -16,6 +16,7 @@ use super::consume::consumer;
 use crate::{
     backup::back_up_and_restore,
     support::{
+        api_fixture::outgoing,
         app::TestApp,
         chain::assert_dense,
         consumer::{Session, plenty},
@@ -23,7 +24,6 @@ use crate::{
         fault::fault,
         in_time, on_both,
         reader::{Reader, event, everything, filtered, log_info, whole_log},
-        scene::outgoing,
     },
 };
 
@@ -41,13 +41,13 @@ const EPOCH_CHANGED: &str = "EPOCH_CHANGED";
 
 /// Writes until the log has at least this many events. Returns the head.
 async fn write_to(app: &TestApp, talk: i64, seq: u64) -> u64 {
-    let scene = app.scene();
+    let fixture = app.fixture();
     loop {
         let head = log_info(&app.clients(), 1).await.head_seq;
         if head >= seq {
             return head;
         }
-        scene.say(talk, &format!("after {head}, by {:x}", rand::random::<u32>())).await;
+        fixture.say(talk, &format!("after {head}, by {:x}", rand::random::<u32>())).await;
     }
 }
 
@@ -66,7 +66,7 @@ fn nothing() -> EventFilter {
 
 /// Cursors of the head from different sources: a write, a delivery, bookmarks, and the log.
 async fn cursors(app: &TestApp, talk: i64) -> (Vec<(&'static str, Bytes)>, u64) {
-    let (_, written) = app.scene().sent(talk, outgoing("the last one")).await;
+    let (_, written) = app.fixture().sent(talk, outgoing("the last one")).await;
     let info = log_info(&app.clients(), 1).await;
     let head = info.head_seq;
     let mut reader = Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await;
@@ -108,7 +108,7 @@ fn ids(log: &[EventDelivery]) -> HashSet<String> {
 async fn statement_23_cursor_of_another_history_is_refused(backend: Backend) {
     for (is_on, switch) in [(true, ""), (false, "cursor_mark")] {
         let app = TestApp::start(backend).await;
-        let talk = app.scene().talk().await;
+        let talk = app.fixture().talk().await;
         write_to(&app, talk, 30).await;
         let (shared, backed_up) = cursors(&app, talk).await;
         let restored = back_up_and_restore(&app.database, backend).await;
@@ -202,7 +202,7 @@ async fn every_call_refuses(app: &TestApp, talk: i64, lost: &Bytes) {
 
 async fn statement_23_copies_of_a_database_have_separate_histories(backend: Backend) {
     let mut one = TestApp::start(backend).await;
-    let talk = one.scene().talk().await;
+    let talk = one.fixture().talk().await;
     let shared = log_info(&one.clients(), 1).await.head_cursor;
     stop(&mut one).await;
     let copy = one.database.copy().await;
@@ -228,7 +228,7 @@ async fn statement_23_copies_of_a_database_have_separate_histories(backend: Back
 
 async fn statement_23_consumer_continues_in_the_restored_history(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let backed_up = write_to(&app, talk, 12).await;
     let mut session = Session::open(&app.clients(), plenty(1, "worker")).await;
     let first = session.until(backed_up).await;
@@ -294,7 +294,7 @@ async fn statement_23_last_trimmed_event_is_remembered(backend: Backend) {
         }
     };
     let mut app = start(None).await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     write_to(&app, talk, 8).await;
     stop(&mut app).await;
     let copy = app.database.copy().await;
@@ -329,10 +329,10 @@ async fn statement_23_erased_event_keeps_its_identity(backend: Backend) {
         .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
         .start()
         .await;
-    let scene = app.scene();
-    let asha = scene.person("Asha Rao").await;
-    let talk = scene.conversation(&asha).await.id;
-    scene.hear(talk, "a secret of hers").await;
+    let fixture = app.fixture();
+    let asha = fixture.person("Asha Rao").await;
+    let talk = fixture.conversation(&asha).await.id;
+    fixture.hear(talk, "a secret of hers").await;
     let log = whole_log(&app.clients(), 1).await;
     let request = DeleteContactRequest {
         account_id: 1,
@@ -360,7 +360,7 @@ async fn statement_23_erased_event_keeps_its_identity(backend: Backend) {
 /// The cursor of a position has the same bytes wherever it comes from, so clients may compare cursors.
 async fn statement_23_one_position_has_one_cursor(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     write_to(&app, talk, 10).await;
     let (all, head) = cursors(&app, talk).await;
     for (of, cursor) in &all {
@@ -397,7 +397,7 @@ const MARK: usize = 6;
 /// Programs from before cursor marks refuse cursors that have one. While such a program may run on the database, no marks are issued.
 async fn cursors_have_no_marks_while_the_last_release_may_run(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let marked = log_info(&app.clients(), 1).await.head_cursor;
     let seq = log_info(&app.clients(), 1).await.head_seq;
     stop(&mut app).await;

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use parley_proto::{EventFilter, EventKind, SubscribeRequest, subscribe_request::Start};
 
 use crate::support::{
+    api_fixture::{ApiFixture, incoming, note, outgoing},
     app::TestApp,
     chain::{assert_dense, assert_filtered},
     database::Backend,
     on_both,
     reader::{Reader, event, everything, filtered, log_info, whole_log},
-    scene::{Scene, incoming, note, outgoing},
     told::Told as _,
 };
 
@@ -22,14 +22,14 @@ on_both!(
 );
 
 /// Concurrent writers, each in its own conversation. Returns the message ids of each writer in the order of the responses.
-async fn traffic(scene: &Scene, writers: usize, messages: usize) -> Vec<Vec<i64>> {
+async fn traffic(fixture: &ApiFixture, writers: usize, messages: usize) -> Vec<Vec<i64>> {
     let mut conversations = Vec::new();
     for _ in 0..writers {
-        conversations.push(scene.talk().await);
+        conversations.push(fixture.talk().await);
     }
     let mut tasks = Vec::new();
     for conversation in conversations {
-        let scene = scene.clone();
+        let fixture = fixture.clone();
         tasks.push(tokio::spawn(async move {
             let mut ids = Vec::new();
             for index in 0..messages {
@@ -39,7 +39,7 @@ async fn traffic(scene: &Scene, writers: usize, messages: usize) -> Vec<Vec<i64>
                     1 => outgoing(&text),
                     _ => note(&text),
                 };
-                ids.push(scene.sent(conversation, draft).await.0.id);
+                ids.push(fixture.sent(conversation, draft).await.0.id);
             }
             ids
         }));
@@ -53,9 +53,9 @@ async fn traffic(scene: &Scene, writers: usize, messages: usize) -> Vec<Vec<i64>
 
 async fn statement_01_events_are_ordered(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, clients) = (app.scene(), app.clients());
+    let (fixture, clients) = (app.fixture(), app.clients());
     let mut live = Reader::open(&clients, everything(1, Start::Latest(()))).await;
-    let written = traffic(&scene, 8, 24).await;
+    let written = traffic(&fixture, 8, 24).await;
     let head = log_info(&clients, 1).await.head_seq;
     let events = live.until(head).await;
     let seqs: Vec<u64> = events.iter().map(|delivery| event(delivery).seq).collect();
@@ -86,7 +86,7 @@ async fn statement_02_sequence_numbers_are_dense(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let mut live = Reader::open(&clients, everything(1, Start::Earliest(()))).await;
-    traffic(&app.scene(), 6, 20).await;
+    traffic(&app.fixture(), 6, 20).await;
     let log = whole_log(&clients, 1).await;
     assert_dense(&log, 1);
     assert_eq!(
@@ -112,8 +112,8 @@ async fn statement_02_sequence_numbers_are_dense(backend: Backend) {
 
 async fn statement_02_filtered_stream_names_the_previous_match(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, clients) = (app.scene(), app.clients());
-    traffic(&scene, 3, 9).await;
+    let (fixture, clients) = (app.fixture(), app.clients());
+    traffic(&fixture, 3, 9).await;
     let subscription = |start: Start| -> SubscribeRequest {
         let filter = EventFilter {
             kinds: vec![EventKind::MessageCreated.into()],
@@ -140,9 +140,9 @@ async fn statement_02_filtered_stream_names_the_previous_match(backend: Backend)
     let mut live = Reader::open(&clients, subscription(Start::Latest(()))).await;
     let before = log.len() as u64;
     for text in ["one", "two", "three"] {
-        scene.hear(2, text).await;
-        scene.hear(1, text).await;
-        scene.say(3, text).await;
+        fixture.hear(2, text).await;
+        fixture.hear(1, text).await;
+        fixture.say(3, text).await;
     }
     let log = whole_log(&clients, 1).await;
     let events = live.until(last(&log).expect("something matches")).await;
@@ -151,10 +151,10 @@ async fn statement_02_filtered_stream_names_the_previous_match(backend: Backend)
 
 async fn statement_03_event_ids_are_unique(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     for index in 0..10 {
-        scene.hear(conversation, &format!("message {index}")).await;
+        fixture.hear(conversation, &format!("message {index}")).await;
     }
     let log = whole_log(&app.clients(), 1).await;
     // Uniqueness within a stream is part of density.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use parley_proto::{GetConversationRequest, GetLogInfoRequest, ListMessagesRequest};
 use tonic::{Code, Request, metadata::MetadataValue};
 
-use crate::support::{app::TestApp, clients::Clients, database::Backend, fault::fault, on_both, reader::log_info, scene::incoming};
+use crate::support::{api_fixture::incoming, app::TestApp, clients::Clients, database::Backend, fault::fault, on_both, reader::log_info};
 
 on_both!(
     statement_18_read_waits_for_its_minimum_cursor,
@@ -44,11 +44,11 @@ fn ahead(clients: &Clients, head: &Bytes, by: u64) -> Bytes {
 async fn statement_18_read_waits_for_its_minimum_cursor(backend: Backend) {
     let replicas = usize::from(backend == Backend::Postgres);
     let app = TestApp::builder(backend).replicas(replicas).start().await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     let elsewhere = app.clients_elsewhere();
     for index in 0..20 {
-        let (message, cursor) = scene.sent(talk, incoming(&format!("message {index}"))).await;
+        let (message, cursor) = fixture.sent(talk, incoming(&format!("message {index}"))).await;
         let request = ListMessagesRequest {
             account_id: 1,
             conversation_id: talk,
@@ -71,7 +71,7 @@ async fn statement_18_read_waits_for_its_minimum_cursor(backend: Backend) {
     };
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     assert!(!waiting.is_finished(), "nothing was written yet");
-    scene.hear(talk, "what it waits for").await;
+    fixture.hear(talk, "what it waits for").await;
     let info = waiting.await.expect("it ends").expect("it is answered").into_inner();
     assert!(info.head_seq > head.head_seq);
 
@@ -107,7 +107,7 @@ async fn statement_18_read_waits_for_its_minimum_cursor(backend: Backend) {
 
 async fn statement_18_read_stops_waiting_at_its_deadline(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let clients = app.clients();
     let head = log_info(&clients, 1).await.head_cursor;
     let mut request = after(&ahead(&clients, &head, 1), conversation(talk));

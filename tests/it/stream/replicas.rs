@@ -12,22 +12,22 @@ use crate::support::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_deliver_each_others_writes_in_order() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
-    let scenes = [app.scene(), app.scene().through(app.clients_of_replica(0))];
+    let scenes = [app.fixture(), app.fixture().through(app.clients_of_replica(0))];
     let conversation = scenes[0].talk().await;
     let start = log_info(&scenes[1].clients, 1).await.head_seq;
     let mut readers = Vec::new();
-    for scene in &scenes {
-        readers.push(Reader::open(&scene.clients, everything(1, Start::Latest(()))).await);
+    for fixture in &scenes {
+        readers.push(Reader::open(&fixture.clients, everything(1, Start::Latest(()))).await);
     }
     // Both servers write concurrently, to a shared conversation and to their own.
     let mut tasks = Vec::new();
-    for scene in scenes.clone() {
+    for fixture in scenes.clone() {
         for _ in 0..4 {
-            let scene = scene.clone();
+            let fixture = fixture.clone();
             tasks.push(tokio::spawn(async move {
-                let own = scene.talk().await;
+                let own = fixture.talk().await;
                 for index in 0..15 {
-                    scene.hear(if index % 2 == 0 { own } else { conversation }, "hello").await;
+                    fixture.hear(if index % 2 == 0 { own } else { conversation }, "hello").await;
                 }
             }));
         }
@@ -49,12 +49,12 @@ async fn replicas_deliver_each_others_writes_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cursor_of_one_replica_is_valid_on_another() {
     let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let mut first = Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await;
     let mut all = first.take(2).await;
     drop(first);
-    scene.hear(conversation, "while nobody listens").await;
+    fixture.hear(conversation, "while nobody listens").await;
     let head = log_info(&app.clients(), 1).await.head_seq;
     let mut second = Reader::open(&app.clients_of_replica(0), everything(1, Start::After(all[1].cursor.clone()))).await;
     all.extend(second.until(head).await);

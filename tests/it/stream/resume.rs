@@ -5,13 +5,13 @@ use parley_proto::{CreateAccountRequest, EventFilter, subscribe_request::Start};
 use tonic::Code;
 
 use crate::support::{
+    api_fixture::incoming,
     app::TestApp,
     chain::assert_dense,
     database::Backend,
     fault::fault,
     on_both,
     reader::{Reader, event, everything, filtered, log_info, whole_log},
-    scene::incoming,
     told::Told as _,
 };
 
@@ -24,11 +24,11 @@ on_both!(
 
 async fn statement_06_cursor_resumes_with_the_next_event(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let mut reader = Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await;
     for index in 0..12 {
-        scene.hear(conversation, &format!("message {index}")).await;
+        fixture.hear(conversation, &format!("message {index}")).await;
     }
     // The stream is interrupted every few events: first by the client, then by a crash, then by a restart.
     let mut all = reader.take(2).await;
@@ -46,9 +46,9 @@ async fn statement_06_cursor_resumes_with_the_next_event(backend: Backend) {
     assert_eq!(all.len() as u64, head);
 
     // The cursor of a reply is a position like any other.
-    let scene = app.scene();
-    let (_, cursor) = scene.sent(conversation, incoming("read your writes")).await;
-    let next = scene.hear(conversation, "the one after").await;
+    let fixture = app.fixture();
+    let (_, cursor) = fixture.sent(conversation, incoming("read your writes")).await;
+    let next = fixture.hear(conversation, "the one after").await;
     let mut resumed = Reader::open(&app.clients(), everything(1, Start::After(cursor))).await;
     let delivery = resumed.next().await;
     let told = event(&delivery);
@@ -92,12 +92,12 @@ async fn statement_06_cursor_of_another_account_is_refused(backend: Backend) {
 
 async fn statement_07_cursor_ahead_of_the_log_is_refused(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    let conversation = app.scene().talk().await;
+    let conversation = app.fixture().talk().await;
     app.server.terminate();
     app.server.wait().await;
     let older = app.database.copy().await;
     app.start_again().await;
-    let (_, cursor) = app.scene().sent(conversation, incoming("lost by the restore")).await;
+    let (_, cursor) = app.fixture().sent(conversation, incoming("lost by the restore")).await;
     app.server.terminate();
     app.server.wait().await;
 

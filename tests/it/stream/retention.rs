@@ -53,10 +53,10 @@ async fn begins_at(app: &TestApp, seq: u64) {
 
 async fn statement_17_trimming_removes_whole_writes(backend: Backend) {
     let app = start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     for index in 0..10 {
-        scene.hear(conversation, &format!("message {index}")).await;
+        fixture.hear(conversation, &format!("message {index}")).await;
     }
     let log = whole_log(&app.clients(), 1).await;
     assert_eq!(
@@ -89,10 +89,10 @@ async fn statement_17_trimming_removes_whole_writes(backend: Backend) {
 
 async fn statement_17_durable_consumer_retains_the_log_up_to_a_cap(backend: Backend) {
     let app = start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     for index in 0..10 {
-        scene.hear(conversation, &format!("message {index}")).await;
+        fixture.hear(conversation, &format!("message {index}")).await;
     }
     let mut session = Session::open(&app.clients(), plenty(1, "slow")).await;
     let log = whole_log(&app.clients(), 1).await;
@@ -135,10 +135,10 @@ async fn statement_17_reader_overtaken_by_trimming_is_refused(backend: Backend) 
         .env("PARLEY_EVENTS_TAIL_EVENTS", "1")
         .start()
         .await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     for index in 0..300 {
-        scene.hear(conversation, &format!("{index} {}", "x".repeat(20_000))).await;
+        fixture.hear(conversation, &format!("{index} {}", "x".repeat(20_000))).await;
     }
     let head = log_info(&app.clients(), 1).await.head_seq;
     let messages = parley_proto::EventFilter {

@@ -99,9 +99,9 @@ impl Stream {
 
 async fn events_are_delivered_as_server_sent_events(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    scene.hear(talk, "Where is my parcel?").await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
+    fixture.hear(talk, "Where is my parcel?").await;
     let log = whole_log(&app.clients(), 1).await;
     let head = log.len() as u64;
     let mut stream = Stream::open(&app.http(), "?start=earliest&heartbeat=1", None).await;
@@ -143,8 +143,8 @@ async fn events_are_delivered_as_server_sent_events(backend: Backend) {
     )
     .await;
     stream.next().await;
-    scene.say(talk, "On its way").await;
-    scene.hear(talk, "Thanks").await;
+    fixture.say(talk, "On its way").await;
+    fixture.hear(talk, "Thanks").await;
     let sent = loop {
         let sent = stream.next().await.expect("the stream goes on");
         if sent.data.is_some() {
@@ -182,10 +182,10 @@ async fn events_are_delivered_as_server_sent_events(backend: Backend) {
 
 async fn reconnecting_client_resumes_with_the_next_event(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     for index in 0..5 {
-        scene.hear(talk, &format!("message {index}")).await;
+        fixture.hear(talk, &format!("message {index}")).await;
     }
     let head = log_info(&app.clients(), 1).await.head_seq;
     let mut stream = Stream::open(&app.http(), "?start=earliest", None).await;
@@ -209,7 +209,7 @@ async fn reconnecting_client_resumes_with_the_next_event(backend: Backend) {
 
 async fn unresumable_position_returns_410_gone(backend: Backend) {
     let app = TestApp::start(backend).await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     let id = URL_SAFE_NO_PAD.encode(log_info(&app.clients(), 1).await.head_cursor);
     app.database.run("UPDATE account_logs SET epoch = 7").await;
     let http = app.http();
@@ -223,7 +223,7 @@ async fn unresumable_position_returns_410_gone(backend: Backend) {
 
 async fn drain_sends_a_retry_delay(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     let mut stream = Stream::open(&app.http(), "?start=latest", None).await;
     stream.next().await;
     app.server.terminate();
@@ -237,14 +237,14 @@ async fn drain_sends_a_retry_delay(backend: Backend) {
 
 async fn stream_resumes_from_the_cursor_of_a_write(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, http) = (app.scene(), app.http());
-    let talk = scene.talk().await;
+    let (fixture, http) = (app.fixture(), app.http());
+    let talk = fixture.talk().await;
     let request = http.request("POST", &format!("/api/v1/accounts/1/conversations/{talk}/messages"));
     let answer = http.answer(request.json(&serde_json::json!({"content": "one"}))).await;
     let cursor = answer.headers["parley-cursor"].to_str().expect("text").to_owned();
-    let head = log_info(&scene.clients, 1).await.head_seq;
+    let head = log_info(&fixture.clients, 1).await.head_seq;
     let mut stream = Stream::open(&http, "", Some(&cursor)).await;
-    scene.hear(talk, "two").await;
+    fixture.hear(talk, "two").await;
     let next = stream.until(head + 1).await;
     assert_eq!(next.len(), 1, "with the very next event: {next:?}");
     // The header uses another base64 alphabet than ids; both are accepted here.

@@ -3,12 +3,12 @@
 use parley_proto::{BatchCreateMessagesRequest, BatchMessage, subscribe_request::Start};
 
 use crate::support::{
+    api_fixture::outgoing,
     app::TestApp,
     chain::{assert_dense, assert_whole_writes},
     database::Backend,
     on_both,
     reader::{Reader, everything, filtered, log_info},
-    scene::outgoing,
 };
 
 on_both!(statement_15_slow_reader_misses_nothing, statement_14_pages_are_limited_by_bytes);
@@ -18,8 +18,8 @@ const MESSAGES: usize = 5_000;
 
 async fn statement_15_slow_reader_misses_nothing(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, clients) = (app.scene(), app.clients());
-    let conversation = scene.talk().await;
+    let (fixture, clients) = (app.fixture(), app.clients());
+    let conversation = fixture.talk().await;
     let start = log_info(&clients, 1).await.head_seq;
     // Reads nothing while everything below happens. It has its own connection, so that it does not block the window of another stream.
     let mut slow = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
@@ -62,7 +62,7 @@ async fn statement_15_slow_reader_misses_nothing(backend: Backend) {
     assert_whole_writes(&seen);
     assert_eq!(seen.len() as u64, head - start, "the slow reader misses nothing");
     // Back at the head, the reader receives live events.
-    scene.say(conversation, "hello again").await;
+    fixture.say(conversation, "hello again").await;
     assert_dense(&slow.take(1).await, head + 1);
 }
 
@@ -74,11 +74,11 @@ async fn statement_14_pages_are_limited_by_bytes(backend: Backend) {
         .env("PARLEY_EVENTS_FRAME_BYTES", "65536")
         .start()
         .await;
-    let (scene, clients) = (app.scene(), app.clients());
-    let conversation = scene.talk().await;
+    let (fixture, clients) = (app.fixture(), app.clients());
+    let conversation = fixture.talk().await;
     for size in [10, 60_000, 140_000, 20, 65_536, 1_000] {
         for _ in 0..8 {
-            scene.say(conversation, &"x".repeat(size)).await;
+            fixture.say(conversation, &"x".repeat(size)).await;
         }
     }
     let head = log_info(&clients, 1).await.head_seq;

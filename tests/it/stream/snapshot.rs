@@ -16,10 +16,10 @@ on_both!(statement_09_snapshot_and_tail_are_complete);
 /// Writes while the snapshot is read, and rebuilds every message from upserts and events: the higher version wins.
 async fn statement_09_snapshot_and_tail_are_complete(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, clients) = (app.scene(), app.clients());
-    let conversation = scene.talk().await;
+    let (fixture, clients) = (app.fixture(), app.clients());
+    let conversation = fixture.talk().await;
     for index in 0..150 {
-        scene.say(conversation, &format!("before {index}")).await;
+        fixture.say(conversation, &format!("before {index}")).await;
     }
     let request = SubscribeRequest {
         ephemeral: false,
@@ -28,10 +28,10 @@ async fn statement_09_snapshot_and_tail_are_complete(backend: Backend) {
     let answer = in_time("Subscribe", clients.events.clone().subscribe(request)).await;
     let mut stream = answer.expect("the stream opens").into_inner();
     let writer = tokio::spawn({
-        let scene = scene.clone();
+        let fixture = fixture.clone();
         async move {
             for index in 0..40 {
-                scene.say(conversation, &format!("meanwhile {index}")).await;
+                fixture.say(conversation, &format!("meanwhile {index}")).await;
             }
         }
     });

@@ -33,7 +33,7 @@ async fn statement_09_bot_snapshot_contains_no_contacts(backend: Backend) {
                 name: format!("Renamed {id}"),
                 ..Contact::default()
             };
-            update(&app.scene(), renamed, &["name"]).await.expect("renamed");
+            update(&app.fixture(), renamed, &["name"]).await.expect("renamed");
         }
         let head = log_info(&machine, 1).await.head_seq;
         let mut reader = Reader::open(&machine, everything(1, Start::After(cursor))).await;

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::{
     contacts::update,
     support::{
+        api_fixture::{ApiFixture, note},
         app::TestApp,
         clients::Clients,
         database::Backend,
@@ -21,7 +22,6 @@ use crate::{
         office::inbox,
         on_both,
         reader::{Reader, event, filtered, log_info},
-        scene::{Scene, note},
         told::Told as _,
     },
 };
@@ -93,17 +93,17 @@ struct Scenery {
     contacts: Vec<i64>,
 }
 
-async fn furnish(scene: &Scene) -> Scenery {
-    let second = inbox(&scene.clients, 1, "Second").await;
-    let elsewhere = Scene::new(scene.clients.clone(), 1, second);
+async fn furnish(fixture: &ApiFixture) -> Scenery {
+    let second = inbox(&fixture.clients, 1, "Second").await;
+    let elsewhere = ApiFixture::new(fixture.clients.clone(), 1, second);
     let (mut conversations, mut contacts) = (Vec::new(), Vec::new());
-    for scene in [scene, &elsewhere] {
+    for fixture in [fixture, &elsewhere] {
         for name in ["Asha", "Bruno"] {
-            let person = scene.person(name).await;
-            let conversation = scene.conversation(&person).await.id;
-            scene.hear(conversation, "a question").await;
-            scene.say(conversation, "an answer").await;
-            scene.sent(conversation, note("between us")).await;
+            let person = fixture.person(name).await;
+            let conversation = fixture.conversation(&person).await.id;
+            fixture.hear(conversation, "a question").await;
+            fixture.say(conversation, "an answer").await;
+            fixture.sent(conversation, note("between us")).await;
             contacts.push(person.contact);
             conversations.push(conversation);
         }
@@ -117,7 +117,7 @@ async fn furnish(scene: &Scene) -> Scenery {
 
 /// Changes every resource, and adds some.
 async fn change(app: &TestApp, scenery: &Scenery, messages: impl Iterator<Item = i64>, conversation_of: &BTreeMap<i64, i64>) {
-    let (scene, clients) = (app.scene(), app.clients());
+    let (fixture, clients) = (app.fixture(), app.clients());
     for id in scenery.inboxes {
         let request = UpdateInboxRequest {
             account_id: 1,
@@ -139,12 +139,12 @@ async fn change(app: &TestApp, scenery: &Scenery, messages: impl Iterator<Item =
             name: format!("Renamed {id}"),
             ..parley_proto::Contact::default()
         };
-        update(&scene, renamed, &["name"]).await.expect("renamed");
+        update(&fixture, renamed, &["name"]).await.expect("renamed");
     }
     for id in &scenery.conversations {
         let path = format!("/conversations/{id}/toggle_priority");
         app.http().post(&path, &json!({"priority": "high"})).await;
-        scene.hear(*id, "and another question").await;
+        fixture.hear(*id, "and another question").await;
     }
     for id in messages {
         let request = UpdateMessageRequest {
@@ -199,7 +199,7 @@ async fn statement_09_filtered_snapshot_and_tail_agree(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "snapshot_filter")] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let clients = app.clients();
-        let scenery = furnish(&app.scene()).await;
+        let scenery = furnish(&app.fixture()).await;
         let log = crate::support::reader::whole_log(&clients, 1).await;
         let conversation_of: BTreeMap<i64, i64> = log
             .iter()

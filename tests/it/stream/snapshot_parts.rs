@@ -7,6 +7,7 @@ use prost::Message as _;
 use tonic::{Code, Status, Streaming};
 
 use crate::support::{
+    api_fixture::{ApiFixture, outgoing},
     app::TestApp,
     chain::assert_dense,
     clients::Clients,
@@ -14,7 +15,6 @@ use crate::support::{
     fault::fault,
     in_time, on_both,
     reader::{Reader, everything, log_info},
-    scene::{Scene, outgoing},
 };
 
 on_both!(
@@ -38,11 +38,11 @@ enum Object {
     Message(i64),
 }
 
-async fn long_conversations(scene: &Scene) {
+async fn long_conversations(fixture: &ApiFixture) {
     let text = "long ".repeat(28_000);
     for _ in 0..CONVERSATIONS {
-        let conversation = scene.talk().await;
-        scene.sent(conversation, outgoing(&text)).await;
+        let conversation = fixture.talk().await;
+        fixture.sent(conversation, outgoing(&text)).await;
     }
 }
 
@@ -119,7 +119,7 @@ impl Present {
 
 async fn statement_09_snapshot_responses_are_limited_by_bytes(backend: Backend) {
     let app = start(backend).await;
-    long_conversations(&app.scene()).await;
+    long_conversations(&app.fixture()).await;
     let mut present = Present::default();
     present
         .read(&mut open(&app.clients()).await)
@@ -139,8 +139,8 @@ async fn statement_09_snapshot_responses_are_limited_by_bytes(backend: Backend) 
 
 async fn statement_09_partial_snapshot_cannot_be_resumed(backend: Backend) {
     let mut app = start(backend).await;
-    let scene = app.scene();
-    long_conversations(&scene).await;
+    let fixture = app.fixture();
+    long_conversations(&fixture).await;
     let mut stream = open(&app.clients()).await;
     let mut half = Present::default();
     half.take(&mut stream).await.expect("the snapshot begins");
@@ -178,7 +178,7 @@ async fn statement_09_partial_snapshot_cannot_be_resumed(backend: Backend) {
     present.assert_whole();
     assert!(half.objects.len() < present.objects.len(), "it was half a snapshot");
     let head = log_info(&app.clients(), 1).await.head_seq;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     let cursor = present.cursor.expect("it is complete");
     let mut resumed = Reader::open(&app.clients(), everything(1, Start::After(cursor))).await;
     assert_dense(&resumed.take(2).await, head + 1);

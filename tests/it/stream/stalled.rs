@@ -18,13 +18,13 @@ use tonic::{
 };
 
 use crate::support::{
+    api_fixture::{ApiFixture, outgoing},
     app::{ADMINISTRATOR, TestApp},
     chain::assert_dense,
     database::Backend,
     fault::fault,
     in_time, on_both,
     reader::{Reader, everything, log_info},
-    scene::{Scene, outgoing},
 };
 
 on_both!(
@@ -43,7 +43,7 @@ async fn impatient(backend: Backend) -> TestApp {
 
 /// A connection that buffers little unread data per stream.
 async fn narrow(app: &TestApp) -> Channel {
-    let address = format!("http://{}", app.server.doors.grpc);
+    let address = format!("http://{}", app.server.listeners.grpc);
     let endpoint = Endpoint::from_shared(address)
         .expect("an address")
         .initial_stream_window_size(65_535);
@@ -60,7 +60,7 @@ async fn subscribe(channel: &Channel) -> Result<Streaming<SubscribeResponse>, St
 }
 
 /// Sends messages in one write.
-async fn say(scene: &Scene, conversation: i64, count: usize, size: usize) {
+async fn say(fixture: &ApiFixture, conversation: i64, count: usize, size: usize) {
     let message = BatchMessage {
         conversation_id: conversation,
         message: Some(outgoing(&"x".repeat(size))),
@@ -70,7 +70,7 @@ async fn say(scene: &Scene, conversation: i64, count: usize, size: usize) {
         messages: vec![message; count],
         ..BatchCreateMessagesRequest::default()
     };
-    let said = in_time("messages", scene.clients.messages.clone().batch_create_messages(request)).await;
+    let said = in_time("messages", fixture.clients.messages.clone().batch_create_messages(request)).await;
     said.expect("writers do not wait for readers");
 }
 
@@ -90,21 +90,21 @@ async fn given_back(channel: &Channel) -> Streaming<SubscribeResponse> {
 
 async fn statement_15_stalled_reader_is_released(backend: Backend) {
     let app = impatient(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let channel = narrow(&app).await;
     let mut stream = subscribe(&channel).await.expect("a stream");
 
     // A reader that makes some progress may stay as long as it likes.
     for _ in 0..10 {
-        say(&scene, conversation, 4, 40_000).await;
+        say(&fixture, conversation, 4, 40_000).await;
         sleep(Duration::from_millis(400)).await;
         in_time("a frame", stream.message())
             .await
             .expect("it goes on")
             .expect("it has no end");
     }
-    say(&scene, conversation, 20, 40_000).await;
+    say(&fixture, conversation, 20, 40_000).await;
     // The client reads nothing, so it cannot receive the status; other streams of the same connection are served.
     let second = given_back(&channel).await;
     let mut last = 0;
@@ -150,11 +150,11 @@ async fn statement_15_stalled_reader_is_released(backend: Backend) {
 
 async fn statement_15_stalled_server_sent_events_are_released(backend: Backend) {
     let app = impatient(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small one");
-    let address = app.server.doors.http.parse().expect("an address");
+    let address = app.server.listeners.http.parse().expect("an address");
     let mut reader = socket.connect(address).await.expect("the server is there");
     let ask =
         format!("GET /api/v1/accounts/1/events?start=latest HTTP/1.1\r\nhost: parley.test\r\napi_access_token: {ADMINISTRATOR}\r\n\r\n");
@@ -165,7 +165,7 @@ async fn statement_15_stalled_server_sent_events_are_released(backend: Backend) 
 
     // More than the socket buffers hold.
     for _ in 0..9 {
-        say(&scene, conversation, 10, 100_000).await;
+        say(&fixture, conversation, 10, 100_000).await;
     }
     given_back(&narrow(&app).await).await;
     // The connection is closed as well, with what the socket buffers held.

@@ -31,18 +31,18 @@ fn every_second(request: SubscribeRequest) -> SubscribeRequest {
 
 async fn statement_08_bookmarks_cover_everything_before_them(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, clients) = (app.scene(), app.clients());
-    let conversation = scene.talk().await;
+    let (fixture, clients) = (app.fixture(), app.clients());
+    let conversation = fixture.talk().await;
     let filter = EventFilter {
         kinds: vec![EventKind::MessageCreated.into()],
         ..EventFilter::default()
     };
     let mut reader = Reader::open(&clients, every_second(filtered(1, Start::Earliest(()), filter.clone()))).await;
     let writer = tokio::spawn({
-        let scene = scene.clone();
+        let fixture = fixture.clone();
         async move {
             for index in 0..60 {
-                scene.hear(conversation, &format!("message {index}")).await;
+                fixture.hear(conversation, &format!("message {index}")).await;
             }
         }
     });
@@ -73,7 +73,7 @@ async fn statement_08_bookmarks_cover_everything_before_them(backend: Backend) {
     }
     assert_eq!(last.seq, log.len() as u64, "once caught up, a bookmark stands at the head");
 
-    let next = scene.hear(conversation, "after the bookmark").await;
+    let next = fixture.hear(conversation, "after the bookmark").await;
     let mut resumed = Reader::open(&clients, filtered(1, Start::After(last.cursor), filter)).await;
     let delivery = resumed.next().await;
     let message = crate::support::told::Told::message(event(&delivery)).and_then(|told| told.message.clone());
@@ -86,7 +86,7 @@ async fn statement_08_bookmarks_cover_everything_before_them(backend: Backend) {
 
 async fn statement_08_bookmarks_advance_when_nothing_matches(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, clients) = (app.scene(), app.clients());
+    let (fixture, clients) = (app.fixture(), app.clients());
     let nothing = EventFilter {
         conversation_ids: vec![999_999],
         ..EventFilter::default()
@@ -96,8 +96,8 @@ async fn statement_08_bookmarks_advance_when_nothing_matches(backend: Backend) {
     assert!(events.is_empty(), "{events:?}");
     assert_eq!(first.seq, log_info(&clients, 1).await.head_seq, "catching up ends with a bookmark");
 
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "not for this reader").await;
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "not for this reader").await;
     let info = log_info(&clients, 1).await;
     let events = reader.until(info.head_seq).await;
     assert!(
@@ -122,9 +122,9 @@ async fn statement_08_heartbeat_interval_is_bounded(backend: Backend) {
 
 async fn statement_10_stream_starts_anywhere(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, clients) = (app.scene(), app.clients());
-    let conversation = scene.talk().await;
-    scene.hear(conversation, "before").await;
+    let (fixture, clients) = (app.fixture(), app.clients());
+    let conversation = fixture.talk().await;
+    fixture.hear(conversation, "before").await;
     let info = log_info(&clients, 1).await;
     assert_eq!(info.earliest_seq, 1);
     assert_eq!(info.epoch.len(), 8);
@@ -146,7 +146,7 @@ async fn statement_10_stream_starts_anywhere(backend: Backend) {
     for start in starts {
         readers.push(Reader::open(&clients, start).await);
     }
-    scene.hear(conversation, "what comes next").await;
+    fixture.hear(conversation, "what comes next").await;
     let now = log_info(&clients, 1).await.head_seq;
     for reader in &mut readers {
         assert_dense(&reader.until(now).await, head + 1);
@@ -155,10 +155,10 @@ async fn statement_10_stream_starts_anywhere(backend: Backend) {
 
 async fn statement_10_stream_starts_at_a_time(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, clients) = (app.scene(), app.clients());
-    let conversation = scene.talk().await;
+    let (fixture, clients) = (app.fixture(), app.clients());
+    let conversation = fixture.talk().await;
     for index in 0..5 {
-        scene.hear(conversation, &format!("message {index}")).await;
+        fixture.hear(conversation, &format!("message {index}")).await;
     }
     let log = whole_log(&clients, 1).await;
     let time = |event: &parley_proto::Event| {
@@ -190,19 +190,19 @@ async fn statement_10_stream_starts_at_a_time(backend: Backend) {
 
 async fn statement_10_stream_starts_at_a_future_time(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+    let fixture = app.fixture();
+    let conversation = fixture.talk().await;
     let time = chrono::Utc::now() + chrono::Duration::seconds(2);
     let at = Timestamp {
         seconds: time.timestamp(),
         nanos: i32::try_from(time.timestamp_subsec_nanos()).expect("below a second"),
     };
     let mut reader = Reader::open(&app.clients(), every_second(everything(1, Start::At(at)))).await;
-    scene.hear(conversation, "too early").await;
+    fixture.hear(conversation, "too early").await;
     let (given, bookmark) = reader.until_bookmark().await;
     assert_eq!(given, [], "nothing before the time: {bookmark:?}");
     tokio::time::sleep((time - chrono::Utc::now()).to_std().unwrap_or_default()).await;
-    let message = scene.hear(conversation, "in time").await;
+    let message = fixture.hear(conversation, "in time").await;
     let first = reader.next().await;
     let wanted = whole_log(&app.clients(), 1).await.into_iter().find(|delivery| {
         matches!(&event(delivery).resource, Some(parley_proto::event::Resource::Message(told)) if told.message.as_ref().is_some_and(|told| told.id == message.id))

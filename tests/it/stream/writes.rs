@@ -9,13 +9,13 @@ use parley_proto::{
 use tonic::Code;
 
 use crate::support::{
+    api_fixture::{incoming, outgoing},
     app::TestApp,
     chain::{assert_whole_writes, writes},
     database::Backend,
     fault::assert_refused,
     on_both,
     reader::{Reader, event, everything, log_info, whole_log},
-    scene::{incoming, outgoing},
     told::Told as _,
 };
 
@@ -27,8 +27,8 @@ on_both!(
 
 async fn statement_04_writes_are_delivered_atomically(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, clients) = (app.scene(), app.clients());
-    let person = scene.person("Asha Rao").await;
+    let (fixture, clients) = (app.fixture(), app.clients());
+    let person = fixture.person("Asha Rao").await;
     let before = log_info(&clients, 1).await.head_seq;
     let mut live = Reader::open(&clients, everything(1, Start::Latest(()))).await;
 
@@ -45,7 +45,7 @@ async fn statement_04_writes_are_delivered_atomically(backend: Backend) {
         .conversation
         .expect("always set")
         .id;
-    scene.say(conversation, "It left today.").await;
+    fixture.say(conversation, "It left today.").await;
     let batch = BatchCreateMessagesRequest {
         account_id: 1,
         messages: (0..3)
@@ -79,14 +79,14 @@ async fn statement_04_writes_are_delivered_atomically(backend: Backend) {
 
 async fn statement_05_delivered_events_have_their_rows(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, clients) = (app.scene(), app.clients());
+    let (fixture, clients) = (app.fixture(), app.clients());
     let mut tasks = Vec::new();
     for writer in 0..4 {
-        let scene = scene.clone();
+        let fixture = fixture.clone();
         tasks.push(tokio::spawn(async move {
-            let conversation = scene.talk().await;
+            let conversation = fixture.talk().await;
             for index in 0..10 {
-                scene.hear(conversation, &format!("{writer}: {index}")).await;
+                fixture.hear(conversation, &format!("{writer}: {index}")).await;
             }
         }));
     }
@@ -133,20 +133,24 @@ async fn statement_05_delivered_events_have_their_rows(backend: Backend) {
 
 async fn statement_05_failed_write_leaves_no_event(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (scene, clients) = (app.scene(), app.clients());
-    let conversation = scene.talk().await;
+    let (fixture, clients) = (app.fixture(), app.clients());
+    let conversation = fixture.talk().await;
     let unique = MessageDraft {
         source_id: Some("order-1".to_owned()),
         unique_source_id: true,
         ..incoming("first")
     };
-    scene.sent(conversation, unique.clone()).await;
+    fixture.sent(conversation, unique.clone()).await;
     let before = log_info(&clients, 1).await;
 
-    assert_refused(scene.send(999_999, incoming("to nobody")).await, Code::NotFound, "NOT_FOUND");
-    assert_refused(scene.send(conversation, unique.clone()).await, Code::AlreadyExists, "ALREADY_TAKEN");
+    assert_refused(fixture.send(999_999, incoming("to nobody")).await, Code::NotFound, "NOT_FOUND");
     assert_refused(
-        scene.send(conversation, incoming(&"x".repeat(150_001))).await,
+        fixture.send(conversation, unique.clone()).await,
+        Code::AlreadyExists,
+        "ALREADY_TAKEN",
+    );
+    assert_refused(
+        fixture.send(conversation, incoming(&"x".repeat(150_001))).await,
         Code::InvalidArgument,
         "INVALID_FIELD",
     );
@@ -179,6 +183,6 @@ async fn statement_05_failed_write_leaves_no_event(backend: Backend) {
 
     let after = log_info(&clients, 1).await;
     assert_eq!(after.head_seq, before.head_seq, "no event of a refused write");
-    let next = scene.hear(conversation, "second").await;
+    let next = fixture.hear(conversation, "second").await;
     assert_eq!(next.number, 2, "no row of a refused write");
 }

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, process::Command};
 
 use super::{
+    api_fixture::ApiFixture,
     clients::Clients,
     database::{Backend, Database},
     http::Http,
-    scene::Scene,
     server::{Server, program},
 };
 
@@ -166,12 +166,12 @@ impl TestApp {
 
     /// Clients of the first server with `token`.
     pub fn clients_with(&self, token: &str) -> Clients {
-        Clients::new(&self.server.doors.grpc, Some(token))
+        Clients::new(&self.server.listeners.grpc, Some(token))
     }
 
     /// Clients of a replica with the administrator's token.
     pub fn clients_of_replica(&self, index: usize) -> Clients {
-        Clients::new(&self.replicas[index].doors.grpc, Some(ADMINISTRATOR))
+        Clients::new(&self.replicas[index].listeners.grpc, Some(ADMINISTRATOR))
     }
 
     /// Clients of a replica if there is one, otherwise of the first server.
@@ -189,8 +189,8 @@ impl TestApp {
     }
 
     /// The first account and inbox, with the administrator's token.
-    pub fn scene(&self) -> Scene {
-        Scene::new(self.clients(), 1, 1)
+    pub fn fixture(&self) -> ApiFixture {
+        ApiFixture::new(self.clients(), 1, 1)
     }
 
     /// The working directory of the servers, which contains their files.
@@ -200,7 +200,7 @@ impl TestApp {
 
     /// A client of the JSON API with the administrator's token.
     pub fn http(&self) -> Http {
-        Http::new(&self.server.doors.http, ADMINISTRATOR)
+        Http::new(&self.server.listeners.http, ADMINISTRATOR)
     }
 
     /// Kills the first server and restarts it on the same database, on other ports.

@@ -2,6 +2,7 @@
 //!
 //! This module asserts no behaviour. A rule of the stream's contract that several tests check is in `chain`.
 
+pub mod api_fixture;
 pub mod app;
 #[allow(dead_code)] // used only by the behaviour tests
 pub mod authority;
@@ -20,7 +21,6 @@ pub mod nats;
 pub mod office;
 pub mod raw;
 pub mod reader;
-pub mod scene;
 pub mod server;
 pub mod told;
 

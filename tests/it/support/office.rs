@@ -5,7 +5,7 @@ use parley_proto::{
     SetInboxMembersRequest, TokenKind, inbox::Channel,
 };
 
-use super::{app::TestApp, clients::Clients, scene::Scene};
+use super::{api_fixture::ApiFixture, app::TestApp, clients::Clients};
 
 /// A user with a token.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Worker {
 }
 
 /// Creates a second account with an administrator and an inbox.
-pub async fn other_account(app: &TestApp, name: &str) -> Scene {
+pub async fn other_account(app: &TestApp, name: &str) -> ApiFixture {
     let request = CreateAccountRequest {
         name: name.to_owned(),
         ..CreateAccountRequest::default()
@@ -34,7 +34,7 @@ pub async fn other_account(app: &TestApp, name: &str) -> Scene {
     let account = answer.account.expect("always set").id;
     let administrator = worker(app, account, Role::Administrator, &format!("administrator of {name}")).await;
     let inbox = inbox(&administrator.clients, account, "Theirs").await;
-    Scene::new(administrator.clients, account, inbox)
+    ApiFixture::new(administrator.clients, account, inbox)
 }
 
 /// Creates a user who is a member of the account.

@@ -15,7 +15,7 @@ use super::in_time;
 
 /// The addresses of a server's listeners.
 #[derive(Clone, Debug, Default)]
-pub struct Doors {
+pub struct ListenerAddresses {
     /// The gRPC listener, `host:port`.
     pub grpc: String,
     /// The JSON API.
@@ -30,7 +30,7 @@ pub struct Server {
     child: Child,
     log: Log,
     /// The addresses of its listeners.
-    pub doors: Doors,
+    pub listeners: ListenerAddresses,
 }
 
 /// What a server wrote to standard error, printed if a test fails.
@@ -134,13 +134,13 @@ impl Server {
         let mut server = Self {
             child,
             log,
-            doors: Doors::default(),
+            listeners: ListenerAddresses::default(),
         };
         for _ in 0..3 {
             match in_time("the server's doors", openings.recv()).await {
-                Some((door, address)) if door == "grpc" => server.doors.grpc = address,
-                Some((door, address)) if door == "http" => server.doors.http = address,
-                Some((_, address)) => server.doors.admin = address,
+                Some((door, address)) if door == "grpc" => server.listeners.grpc = address,
+                Some((door, address)) if door == "http" => server.listeners.http = address,
+                Some((_, address)) => server.listeners.admin = address,
                 // Standard error was closed, so the server has exited.
                 None => panic!("the server ended with {}:\n{}", server.wait().await, server.log.text()),
             }
@@ -192,7 +192,7 @@ impl Drop for Server {
             let _ = std::fs::write(Path::new(&logs).join(format!("{}.log", self.child.id())), self.log.text());
         }
         if std::thread::panicking() {
-            let address = &self.doors.grpc;
+            let address = &self.listeners.grpc;
             eprintln!("--- log of the server at {address}\n{}\n--- end of the log", self.log.text());
         }
     }

@@ -31,7 +31,7 @@ async fn collector_receives_traces_metrics_and_logs() {
         .await;
     speak(&app).await;
     // Prometheus receives exemplars with trace ids too.
-    let request = client().get(format!("http://{}/metrics", app.server.doors.admin));
+    let request = client().get(format!("http://{}/metrics", app.server.listeners.admin));
     let answer = request
         .header("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
         .send()
@@ -64,7 +64,7 @@ async fn collector_receives_traces_metrics_and_logs() {
     let request = ours
         .iter()
         .find(|span| span.span_id == call.parent_span_id)
-        .expect("the JSON door's span");
+        .expect("the REST gateway's span");
     assert_eq!(hex::encode(&request.parent_span_id), PARENT);
     let route = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages";
     assert_eq!(request.name, format!("POST {route}"));

@@ -42,7 +42,7 @@ async fn metrics_count_calls_events_and_streams(backend: Backend) {
     })
     .await;
     // Unknown paths are counted under one name.
-    let stranger = format!("http://{}/parley.v1.LabelsService/MadeUp", app.server.doors.grpc);
+    let stranger = format!("http://{}/parley.v1.LabelsService/MadeUp", app.server.listeners.grpc);
     let _ = client()
         .post(stranger)
         .header("content-type", "application/grpc-web+proto")
@@ -155,7 +155,7 @@ async fn cancelled_requests_are_counted() {
     let mut ahead = Cursor::decode("head", &head).expect("a cursor");
     ahead.seq = ahead.seq.next();
     let waits = client()
-        .get(format!("http://{}/api/v1/accounts/1/conversations", app.server.doors.http))
+        .get(format!("http://{}/api/v1/accounts/1/conversations", app.server.listeners.http))
         .header("api_access_token", ADMINISTRATOR)
         .header("parley-min-cursor", STANDARD_NO_PAD.encode(ahead.encode()))
         .timeout(Duration::from_millis(300));

@@ -25,10 +25,10 @@ const CONTENT: &str = "my card is 4111 1111 1111 1111";
 
 /// Sends an integrator's request with its own trace over the JSON API.
 async fn speak(app: &TestApp) -> Json {
-    let conversation = app.scene().talk().await;
+    let conversation = app.fixture().talk().await;
     let url = format!(
         "http://{}/api/v1/accounts/1/conversations/{conversation}/messages",
-        app.server.doors.http
+        app.server.listeners.http
     );
     let answer = client()
         .post(url)
@@ -44,7 +44,7 @@ async fn speak(app: &TestApp) -> Json {
 
 /// The event of that request, as a subscriber receives it.
 async fn told(app: &TestApp) -> Event {
-    let server = Server::connect(&format!("http://{}", app.server.doors.grpc), ADMINISTRATOR).expect("an address");
+    let server = Server::connect(&format!("http://{}", app.server.listeners.grpc), ADMINISTRATOR).expect("an address");
     let filter = EventFilter {
         kinds: vec![EventKind::MessageCreated.into()],
         ..EventFilter::default()
@@ -88,7 +88,7 @@ async fn lines_in_time(app: &TestApp, count: usize, wanted: impl Fn(&Json) -> bo
 
 /// The content of `/metrics`.
 async fn metrics(app: &TestApp) -> String {
-    let request = client().get(format!("http://{}/metrics", app.server.doors.admin));
+    let request = client().get(format!("http://{}/metrics", app.server.listeners.admin));
     request.send().await.expect("metrics").text().await.expect("text")
 }
 

@@ -95,7 +95,7 @@ async fn trace_started_by_parley_is_stored() {
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
         .start()
         .await;
-    let conversation = app.scene().talk().await;
+    let conversation = app.fixture().talk().await;
     let request = SendMessagesRequest {
         account_id: 1,
         conversation_id: conversation,
@@ -176,7 +176,7 @@ async fn server_fault_sets_the_span_status_to_error() {
         .get_profile(parley_proto::GetProfileRequest {})
         .await
         .expect_err("the token is wrong");
-    let made_up = format!("http://{}/parley.v1.AccountsService/MadeUp", app.server.doors.grpc);
+    let made_up = format!("http://{}/parley.v1.AccountsService/MadeUp", app.server.listeners.grpc);
     let made_up = client().post(made_up).header("content-type", "application/grpc-web+proto");
     made_up.header("api_access_token", ADMINISTRATOR).send().await.expect("an answer");
     app.server.terminate();

@@ -19,7 +19,7 @@ use lru::LruCache;
 use super::{Exceeded, mutex::lock};
 
 /// Maximum number of keys that one limiter remembers, at about 100 bytes each.
-pub const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
+pub const MAX_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
 
 /// The burst, and the limiter that applies the rate to each key.
 type Cells<K> = (NonZeroU32, RateLimiter<K, Recent<K>, DefaultClock>);
@@ -39,7 +39,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     /// applies to, what it counts, and its limit.
     pub fn new(scope: &'static str, quota: &'static str, limit: u64, cells: u32) -> Self {
         let limiter = |cells| {
-            let store = Recent(Mutex::new(LruCache::new(REMEMBERED)));
+            let store = Recent(Mutex::new(LruCache::new(MAX_KEYS)));
             (cells, RateLimiter::new(Quota::per_minute(cells), store, DefaultClock::default()))
         };
         Self {
@@ -101,12 +101,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_bounded_whatever_keys_come() {
+    fn limiter_memory_is_bounded() {
         let limiter = Limiter::new("address", "calls", 10, 10);
         for key in 0..100_000_u32 {
             limiter.charge(&key, 1).unwrap();
         }
         let (_, limiter) = limiter.cells.unwrap();
-        assert_eq!(lock(&limiter.into_state_store().0).len(), REMEMBERED.get());
+        assert_eq!(lock(&limiter.into_state_store().0).len(), MAX_KEYS.get());
     }
 }

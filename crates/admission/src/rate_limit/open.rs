@@ -8,7 +8,7 @@ use std::{
 
 use parley_fault::Protection;
 
-use super::{Exceeded, mutex::lock, rates::CLIENTS_OF_A_PROXY};
+use super::{Exceeded, mutex::lock, rates::PROXY_RATE_FACTOR};
 use crate::client_address::ClientAddress;
 
 /// A resource that is counted while it is open.
@@ -46,11 +46,11 @@ impl Counts {
     /// # Errors
     /// Returns [`Exceeded`] if the address has the maximum number open.
     pub fn open(&self, address: Option<ClientAddress>, resource: Resource, most: usize) -> Result<Permit, Exceeded> {
-        let key = address.map(|address| (counted_as(address), resource));
+        let key = address.map(|address| (counting_key(address), resource));
         if let Some(key) = key {
             // Undeclared proxies only occur here if a test turns the protection off.
             let most = if matches!(key.0, ClientAddress::UndeclaredProxy(_)) {
-                most * CLIENTS_OF_A_PROXY as usize
+                most * PROXY_RATE_FACTOR as usize
             } else {
                 most
             };
@@ -71,7 +71,7 @@ impl Counts {
 }
 
 /// Returns the address under which an open resource is counted.
-fn counted_as(address: ClientAddress) -> ClientAddress {
+fn counting_key(address: ClientAddress) -> ClientAddress {
     if parley_fault::is_on(Protection::ProxyLimits) {
         ClientAddress::Client(address.peer())
     } else {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forwarding_header_buys_nothing() {
+    fn untrusted_forwarding_header_has_no_effect() {
         let limits = AnonymousLimits::new(Config {
             uploads: 2,
             ..Config::default()

@@ -7,7 +7,7 @@ use crate::client_address::ClientAddress;
 
 /// An undeclared proxy may use the rates of this many clients: by default, an inbox has ten times the rates of an address. Anybody can pose
 /// as such a proxy, so it may not have more resources open at the same time than one client.
-pub const CLIENTS_OF_A_PROXY: u32 = 10;
+pub const PROXY_RATE_FACTOR: u32 = 10;
 
 /// Limits per minute. 0 is no limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,7 +51,7 @@ pub enum Activity {
 }
 
 /// Bytes are counted in units of this size.
-pub const BYTES_OF_A_CELL: usize = 1024;
+pub const BYTES_PER_CELL: usize = 1024;
 
 /// One limiter per field of [`Rates`].
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub struct Limiters<K: Hash + Eq + Clone> {
 impl<K: Hash + Eq + Clone> Limiters<K> {
     pub fn new(scope: &'static str, rates: Rates) -> Self {
         let limiter = |quota, count| Limiter::new(scope, quota, u64::from(count), count);
-        let cells = u32::try_from(rates.bytes.div_ceil(BYTES_OF_A_CELL as u64)).unwrap_or(u32::MAX);
+        let cells = u32::try_from(rates.bytes.div_ceil(BYTES_PER_CELL as u64)).unwrap_or(u32::MAX);
         Self {
             sessions: limiter("new sessions a minute", rates.sessions),
             conversations: limiter("new conversations a minute", rates.conversations),
@@ -98,7 +98,7 @@ impl ByAddress {
         let limiter = |count: u32| Limiter::new("address", quota, u64::from(count), count);
         Self {
             client: limiter(count),
-            proxy: limiter(count.saturating_mul(CLIENTS_OF_A_PROXY)),
+            proxy: limiter(count.saturating_mul(PROXY_RATE_FACTOR)),
         }
     }
 

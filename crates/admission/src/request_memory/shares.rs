@@ -17,9 +17,9 @@ pub struct Exhausted;
 
 /// The share of the budget that a request is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub enum MemoryShare {
     /// A caller whose token is known to be valid.
-    Known,
+    Authenticated,
     /// Any other caller, by the address that the request came from, if it is known.
     Anonymous(Option<IpAddr>),
 }
@@ -65,12 +65,12 @@ impl Shares {
     }
 
     /// Checks whether a holder may hold this many more bytes.
-    pub fn check(&self, holder: Holder, bytes: usize) -> Result<(), Exhausted> {
+    pub fn check(&self, holder: MemoryShare, bytes: usize) -> Result<(), Exhausted> {
         self.held().check(self, holder, bytes)
     }
 
     /// Charges bytes if there is room.
-    pub fn take(&self, holder: Holder, bytes: usize) -> Result<(), Exhausted> {
+    pub fn take(&self, holder: MemoryShare, bytes: usize) -> Result<(), Exhausted> {
         let mut held = self.held();
         held.check(self, holder, bytes)?;
         held.add(holder, bytes);
@@ -78,17 +78,17 @@ impl Shares {
     }
 
     /// Charges bytes even if there is no room.
-    pub fn force(&self, holder: Holder, bytes: usize) {
+    pub fn charge_unchecked(&self, holder: MemoryShare, bytes: usize) {
         self.held().add(holder, bytes);
     }
 
     /// Releases bytes.
-    pub fn give(&self, holder: Holder, bytes: usize) {
+    pub fn release(&self, holder: MemoryShare, bytes: usize) {
         self.held().remove(holder, bytes);
     }
 
     /// Moves bytes from one holder to another.
-    pub fn transfer(&self, from: Holder, to: Holder, bytes: usize) {
+    pub fn transfer(&self, from: MemoryShare, to: MemoryShare, bytes: usize) {
         let mut held = self.held();
         held.remove(from, bytes);
         held.add(to, bytes);
@@ -100,12 +100,12 @@ impl Shares {
 }
 
 impl Held {
-    fn check(&self, shares: &Shares, holder: Holder, bytes: usize) -> Result<(), Exhausted> {
+    fn check(&self, shares: &Shares, holder: MemoryShare, bytes: usize) -> Result<(), Exhausted> {
         let fits = |held: usize, share: usize| held.saturating_add(bytes) <= share;
         let is_room = match holder {
             // Bytes charged beyond the anonymous share (responses, for example) must not reduce the room of callers with a token.
-            Holder::Known => fits(self.known + self.anonymous.min(shares.anonymous), shares.capacity),
-            Holder::Anonymous(address) => {
+            MemoryShare::Authenticated => fits(self.known + self.anonymous.min(shares.anonymous), shares.capacity),
+            MemoryShare::Anonymous(address) => {
                 let of_address = address
                     .and_then(|address| self.addresses.get(&address).copied())
                     .unwrap_or_default();
@@ -117,10 +117,10 @@ impl Held {
         if is_room { Ok(()) } else { Err(Exhausted) }
     }
 
-    fn add(&mut self, holder: Holder, bytes: usize) {
+    fn add(&mut self, holder: MemoryShare, bytes: usize) {
         match holder {
-            Holder::Known => self.known += bytes,
-            Holder::Anonymous(address) => {
+            MemoryShare::Authenticated => self.known += bytes,
+            MemoryShare::Anonymous(address) => {
                 self.anonymous += bytes;
                 if let Some(address) = address
                     && bytes > 0
@@ -131,10 +131,10 @@ impl Held {
         }
     }
 
-    fn remove(&mut self, holder: Holder, bytes: usize) {
+    fn remove(&mut self, holder: MemoryShare, bytes: usize) {
         match holder {
-            Holder::Known => self.known -= bytes,
-            Holder::Anonymous(address) => {
+            MemoryShare::Authenticated => self.known -= bytes,
+            MemoryShare::Anonymous(address) => {
                 self.anonymous -= bytes;
                 let Some(address) = address else { return };
                 if let Some(of_address) = self.addresses.get_mut(&address) {
@@ -152,37 +152,41 @@ impl Held {
 mod tests {
     use super::*;
 
-    fn address(last: u8) -> Holder {
-        Holder::Anonymous(Some([192, 0, 2, last].into()))
+    fn address(last: u8) -> MemoryShare {
+        MemoryShare::Anonymous(Some([192, 0, 2, last].into()))
     }
 
     #[test]
-    fn an_address_holds_a_quarter_and_all_strangers_half() {
+    fn anonymous_shares_are_a_quarter_and_a_half() {
         let shares = Shares::new(100, 10);
         assert_eq!(shares.take(address(1), 25), Ok(()));
         assert_eq!(shares.take(address(1), 1), Err(Exhausted));
         assert_eq!(shares.take(address(2), 25), Ok(()));
         assert_eq!(shares.take(address(3), 1), Err(Exhausted));
-        assert_eq!(shares.take(Holder::Anonymous(None), 1), Err(Exhausted));
-        assert_eq!(shares.take(Holder::Known, 50), Ok(()));
-        assert_eq!(shares.take(Holder::Known, 1), Err(Exhausted));
-        shares.give(address(2), 25);
-        assert_eq!(shares.take(Holder::Known, 25), Ok(()), "half is a limit of strangers, not theirs");
+        assert_eq!(shares.take(MemoryShare::Anonymous(None), 1), Err(Exhausted));
+        assert_eq!(shares.take(MemoryShare::Authenticated, 50), Ok(()));
+        assert_eq!(shares.take(MemoryShare::Authenticated, 1), Err(Exhausted));
+        shares.release(address(2), 25);
+        assert_eq!(
+            shares.take(MemoryShare::Authenticated, 25),
+            Ok(()),
+            "half is a limit of strangers, not theirs"
+        );
         assert_eq!(shares.take(address(2), 1), Err(Exhausted));
-        shares.give(Holder::Known, 75);
-        shares.transfer(address(1), Holder::Known, 25);
-        shares.give(Holder::Known, 25);
+        shares.release(MemoryShare::Authenticated, 75);
+        shares.transfer(address(1), MemoryShare::Authenticated, 25);
+        shares.release(MemoryShare::Authenticated, 25);
         assert_eq!((shares.used(), shares.held().addresses.len()), (0, 0));
     }
 
     #[test]
-    fn forced_bytes_of_strangers_leave_room_for_tokens() {
+    fn unchecked_anonymous_charges_leave_room_for_tokens() {
         let shares = Shares::new(100, 10);
-        shares.force(address(1), 1000);
+        shares.charge_unchecked(address(1), 1000);
         assert_eq!(shares.check(address(1), 0), Err(Exhausted));
         assert_eq!(shares.check(address(2), 0), Err(Exhausted));
-        assert_eq!(shares.take(Holder::Known, 50), Ok(()));
-        assert_eq!(shares.take(Holder::Known, 1), Err(Exhausted));
+        assert_eq!(shares.take(MemoryShare::Authenticated, 50), Ok(()));
+        assert_eq!(shares.take(MemoryShare::Authenticated, 1), Err(Exhausted));
     }
 
     #[test]
@@ -190,6 +194,6 @@ mod tests {
         let shares = Shares::new(0, 1000);
         assert_eq!(shares.take(address(1), 1001), Err(Exhausted));
         assert_eq!(shares.take(address(1), 1000), Ok(()));
-        assert_eq!(shares.take(Holder::Known, 1000), Ok(()));
+        assert_eq!(shares.take(MemoryShare::Authenticated, 1000), Ok(()));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use parley_eventlog::{draft::Actor, kind::ActorType};
+use parley_eventlog::{kind::ActorType, pending_event::Actor};
 use parley_fault::Protection;
 use parley_storage::entity::{
     agent_bot, conversation,
@@ -56,7 +56,7 @@ pub struct Access {
     /// The user with the name and address of its membership, if the caller is a user.
     pub person: Option<Arc<user::Model>>,
     /// Which conversations a contact session can access; `None` for all other callers, whose access depends on inboxes.
-    pub reach: Option<Reach>,
+    pub reach: Option<SessionScope>,
 }
 
 /// Which contacts a caller can see. As in Chatwoot, agents see all contacts, regardless of their inboxes. A service that is limited to
@@ -74,7 +74,7 @@ pub enum ContactScope {
 
 /// The conversations that a contact session can access.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
+pub struct SessionScope {
     /// The session, whose own conversations it can access.
     pub session: ContactInboxId,
     /// If the session is verified: other sessions of its contact, in any inbox, whose conversations it can access too.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use parley_storage::entity::{kind::TokenKind, login, token, user};
 use parley_types::{
     error::{Error, Result},
-    id::{UserId, long_secret, secret},
+    id::{UserId, login_secret, secret},
     time::Micros,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
@@ -62,7 +62,7 @@ impl Logins {
         old.exec(db).await?;
         let end = caller.limits.expires_at;
         let lifetime = now.plus(LINK_LIFE);
-        let (secret, expires_at) = (long_secret(), end.map_or(lifetime, |end| end.min(lifetime)));
+        let (secret, expires_at) = (login_secret(), end.map_or(lifetime, |end| end.min(lifetime)));
         let new = login::ActiveModel {
             hash: Set(tokens::hash(&secret).to_vec()),
             user_id: Set(user),

@@ -8,7 +8,7 @@ use parley_types::{
     id::{AccountId, ContactInboxId},
 };
 
-use crate::auth::caller::{Caller, Reach};
+use crate::auth::caller::{Caller, SessionScope};
 
 /// An authenticated contact session.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl ContactSession {
         let mut caller = Caller::clone(&self.caller);
         let account = self.account();
         let access = caller.accounts.get_mut(&account).ok_or(Error::NotMember(account))?;
-        access.reach = Some(Reach {
+        access.reach = Some(SessionScope {
             session: self.client.row.id,
             others,
         });

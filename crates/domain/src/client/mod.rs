@@ -18,7 +18,7 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter,
 use sha2::Sha256;
 
 use crate::{
-    auth::caller::{Access, Caller, ContactScope, Limits, Principal, Reach},
+    auth::caller::{Access, Caller, ContactScope, Limits, Principal, SessionScope},
     context::Context,
 };
 
@@ -88,7 +88,7 @@ impl Signature {
     }
 }
 
-fn caller(account: &account::Model, contact: Option<&contact::Model>, reach: Option<Reach>) -> Arc<Caller> {
+fn caller(account: &account::Model, contact: Option<&contact::Model>, reach: Option<SessionScope>) -> Arc<Caller> {
     let access = Access {
         role: Role::Agent,
         inboxes: None,
@@ -234,7 +234,7 @@ impl PublicInboxes {
             let db = self.context.db.read();
             let client = read(db, identifier, source_id).await?;
             let account = load::account(db, client.row.account_id).await?;
-            let reach = Reach {
+            let reach = SessionScope {
                 session: client.row.id,
                 others: Vec::new(),
             };

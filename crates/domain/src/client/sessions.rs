@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_fault::Protection;
 use parley_storage::{
@@ -114,7 +114,7 @@ impl VisitorSessions {
                     if made {
                         let contact = load::contact(&write.txn, account, contact).await?;
                         let contact = with_sessions(&write.txn, account, Arc::unwrap_or_clone(contact)).await?;
-                        write.set.emit(Draft {
+                        write.set.emit(PendingEvent {
                             kind: EventKind::ContactCreated,
                             subject: Subject::ContactSessions(contact),
                             changes: possible_duplicate(None, found.possible_duplicate).into_iter().collect(),
@@ -276,7 +276,7 @@ async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool,
     contact.row.updated_at = write.set.at;
     contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
     let contact = with_sessions(&write.txn, account, contact).await?;
-    write.set.emit(Draft {
+    write.set.emit(PendingEvent {
         kind: EventKind::ContactUpdated,
         subject: Subject::ContactSessions(contact),
         changes: told,

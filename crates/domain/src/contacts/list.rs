@@ -3,7 +3,7 @@
 use parley_storage::{
     entity::{
         contact,
-        kind::{PresenceKind, SubjectKind},
+        kind::{LabelTarget, PresenceKind},
         presence,
     },
     joined::ContactSessions,
@@ -19,7 +19,7 @@ use crate::{
     auth::caller::Caller,
     contacts::{Contacts, scope, search},
     filter::{Given, Model, has_label::labelled, resolve::resolve},
-    page::{self, Coarse, Page, PageRequest, Sort},
+    page::{self, BucketedSortKey, Page, PageRequest, Sort},
 };
 
 /// The value by which a list of contacts is sorted.
@@ -71,7 +71,7 @@ impl ContactOrder {
         Sort {
             by,
             // Every message of a contact changes this time, so the index contains only the day, which changes rarely.
-            coarse: (self == Self::LastActivityAt).then(|| Coarse {
+            coarse: (self == Self::LastActivityAt).then(|| BucketedSortKey {
                 by: Expr::col((contact::Entity, Alias::new("activity_day"))),
                 divisor: 86_400_000_000,
             }),
@@ -161,7 +161,7 @@ impl Contacts {
         let mut found = scope::seen(access, account);
         if !query.labels.is_empty() {
             let id = Expr::col((contact::Entity, contact::Column::Id));
-            found = found.add(labelled(db, account, SubjectKind::Contact, &query.labels, id).await?);
+            found = found.add(labelled(db, account, LabelTarget::Contact, &query.labels, id).await?);
         }
         if let Some(text) = &query.text {
             found = found.add(search::holding(db, account, text).await?);

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     erasure,
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_fault::Protection;
 use parley_storage::{
     entity::{
         contact, contact_inbox, conversation,
-        kind::{SenderType, SubjectKind},
+        kind::{LabelTarget, SenderType},
         message,
     },
     joined::{Contact, ContactSessions},
@@ -19,7 +19,7 @@ use parley_storage::{
     submitted::Submitted,
 };
 use parley_types::{
-    attribute_limits::fill_in,
+    attribute_limits::merge_missing,
     error::{Error, Result},
     id::{AccountId, ContactId, ConversationId, Seq},
 };
@@ -87,8 +87,8 @@ pub(crate) async fn merge(
     let merged_at = write.set.next_seq();
     end_proofs(write, &kept.row, &gone.row).await?;
     let moved = move_all(write, base, mergee, merged_at).await?;
-    avatars::let_go(files, write, &gone.row.avatar_url).await?;
-    set_labels(&write.txn, account, SubjectKind::Contact, mergee.0, &[]).await?;
+    avatars::remove_replaced(files, write, &gone.row.avatar_url).await?;
+    set_labels(&write.txn, account, LabelTarget::Contact, mergee.0, &[]).await?;
     // Delete it before `base` receives its unique values.
     contact::Entity::delete_by_id(mergee).exec(&write.txn).await?;
     erasure::merged(&write.txn, account, mergee, base).await?;
@@ -106,13 +106,13 @@ pub(crate) async fn merge(
     let mut told: Vec<Change> = Change::new("merged_contact_id", Json::Null, mergee.0).into_iter().collect();
     told.extend(changes(&kept, &contact));
     let contact = with_sessions(&write.txn, account, contact).await?;
-    write.set.emit(Draft {
+    write.set.emit(PendingEvent {
         kind: EventKind::ContactMerged,
         subject: Subject::ContactSessions(contact.clone()),
         changes: told,
     });
     tell_moved(write, base, mergee, &moved).await?;
-    write.set.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(gone)));
+    write.set.emit(PendingEvent::new(EventKind::ContactDeleted, Subject::Contact(gone)));
     Ok(contact)
 }
 
@@ -179,8 +179,8 @@ fn take_over(base: &mut Contact, gone: &Contact) {
     }
     // Rejecting the merge would leave one person with two contacts, so attributes of the merged contact that exceed the limits are left
     // out. The `contact.deleted` event of this transaction still contains them.
-    fill_in(&mut to.additional_attributes, &from.additional_attributes);
-    fill_in(&mut to.custom_attributes, &from.custom_attributes);
+    merge_missing(&mut to.additional_attributes, &from.additional_attributes);
+    merge_missing(&mut to.custom_attributes, &from.custom_attributes);
 }
 
 /// Moves messages, sessions and conversations. Returns the conversations that moved, in ascending order.
@@ -256,7 +256,7 @@ async fn tell_moved(write: &mut Write, base: ContactId, mergee: ContactId, moved
         let mut conversations = load::conversations(&write.txn, &account, some).await?;
         conversations.sort_by_key(|conversation| conversation.row.id);
         for conversation in conversations {
-            write.set.emit(Draft {
+            write.set.emit(PendingEvent {
                 kind: EventKind::ConversationContactChanged,
                 subject: Subject::Conversation(conversation),
                 changes: Change::new("contact_id", mergee.0, base.0).into_iter().collect(),

@@ -13,19 +13,19 @@ use crate::contacts::answers::CreatedContact;
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     erasure::erase,
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_fault::Protection;
 use parley_storage::{
-    entity::{contact, contact_inbox, conversation, kind::SubjectKind},
+    entity::{contact, contact_inbox, conversation, kind::LabelTarget},
     joined::{Contact, ContactSessions},
     load,
 };
 use parley_types::{
     attribute_limits::check_change,
-    error::{Error, Result, Rule, Violation},
+    error::{Error, FieldViolation, Result, Rule},
     id::{AccountId, ContactId, InboxId},
 };
 use sea_orm::{
@@ -134,10 +134,10 @@ async fn check_unique(write: &Write, access: &Access, row: &contact::Model, exce
         if let Some(other) = taken.iter().find(has) {
             // The caller might be unable to see the other contact, so its id is not revealed.
             if access.contact_inboxes().is_some() {
-                violations.push(Violation::new(field, Rule::Taken, "is that of another contact"));
+                violations.push(FieldViolation::new(field, Rule::Taken, "is that of another contact"));
             } else {
                 existing = existing.or(Some(other.id.0));
-                violations.push(Violation::new(field, Rule::Taken, format!("is that of contact {}", other.id)));
+                violations.push(FieldViolation::new(field, Rule::Taken, format!("is that of contact {}", other.id)));
             }
         }
     }
@@ -249,9 +249,10 @@ impl Contacts {
                     )
                     .await?;
                     let session = made.and_then(|made| contact.sessions.iter().find(|session| session.row.id == made.id).cloned());
-                    write
-                        .set
-                        .emit(Draft::new(EventKind::ContactCreated, Subject::ContactSessions(contact.clone())));
+                    write.set.emit(PendingEvent::new(
+                        EventKind::ContactCreated,
+                        Subject::ContactSessions(contact.clone()),
+                    ));
                     Ok(CreatedContact {
                         contact: scope::shown(contact, &access),
                         session,
@@ -329,12 +330,12 @@ impl Contacts {
                         contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
                     }
                     if before.labels != contact.labels {
-                        set_labels(&write.txn, account, SubjectKind::Contact, id.0, &contact.labels).await?;
+                        set_labels(&write.txn, account, LabelTarget::Contact, id.0, &contact.labels).await?;
                     }
                     let contact = with_sessions(&write.txn, account, contact).await?;
                     if !changes.is_empty() {
                         let subject = Subject::ContactSessions(contact.clone());
-                        write.set.emit(Draft {
+                        write.set.emit(PendingEvent {
                             kind: EventKind::ContactUpdated,
                             subject,
                             changes,
@@ -371,11 +372,13 @@ impl Contacts {
                         .and_where(Expr::col(conversation::Column::ContactId).eq(id.0));
                     erase_copies(&write.txn, account, id).await?;
                     delete_conversations(&write.txn, account, conversations).await?;
-                    avatars::let_go(&files, write, &contact.row.avatar_url).await?;
-                    set_labels(&write.txn, account, SubjectKind::Contact, id.0, &[]).await?;
+                    avatars::remove_replaced(&files, write, &contact.row.avatar_url).await?;
+                    set_labels(&write.txn, account, LabelTarget::Contact, id.0, &[]).await?;
                     contact::Entity::delete_by_id(id).exec(&write.txn).await?;
                     erase(&write.txn, account, id, write.set.next_seq(), write.set.at).await?;
-                    write.set.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(contact)));
+                    write
+                        .set
+                        .emit(PendingEvent::new(EventKind::ContactDeleted, Subject::Contact(contact)));
                     Ok(())
                 })
             })

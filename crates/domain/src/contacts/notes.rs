@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     entity::{
@@ -114,7 +114,7 @@ impl ContactNotes {
                     let note = sign(&write.txn, row).await?;
                     write
                         .set
-                        .emit(Draft::new(EventKind::ContactNoteCreated, Subject::Note(note.clone())));
+                        .emit(PendingEvent::new(EventKind::ContactNoteCreated, Subject::Note(note.clone())));
                     Ok(note)
                 })
             })
@@ -177,7 +177,7 @@ impl ContactNotes {
                     row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
                     let note = sign(&write.txn, row).await?;
-                    write.set.emit(Draft {
+                    write.set.emit(PendingEvent {
                         kind: EventKind::ContactNoteUpdated,
                         subject: Subject::Note(note.clone()),
                         changes,
@@ -201,7 +201,9 @@ impl ContactNotes {
                     let row = of_contact(&write.txn, &access, write.account().id, contact, id).await?;
                     let note = sign(&write.txn, row.clone()).await?;
                     row.delete(&write.txn).await?;
-                    write.set.emit(Draft::new(EventKind::ContactNoteDeleted, Subject::Note(note)));
+                    write
+                        .set
+                        .emit(PendingEvent::new(EventKind::ContactNoteDeleted, Subject::Note(note)));
                     Ok(())
                 })
             })

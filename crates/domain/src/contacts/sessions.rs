@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     entity::{contact_inbox, inbox},
@@ -13,7 +13,7 @@ use parley_storage::{
     submitted::Submitted,
 };
 use parley_types::{
-    error::{Error, Result, Rule, Violation},
+    error::{Error, FieldViolation, Result, Rule},
     id::{AccountId, ContactId, ConversationId, InboxId, secret},
 };
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, Set};
@@ -61,7 +61,7 @@ pub(crate) async fn session(write: &Write, new: NewSession) -> Result<(contact_i
         match existing {
             Some(row) if row.contact_id == new.contact => return Ok((row, false)),
             Some(row) => {
-                let violations = vec![Violation::new(
+                let violations = vec![FieldViolation::new(
                     "source_id",
                     Rule::Taken,
                     "is the session of another contact in this inbox",
@@ -113,7 +113,7 @@ pub(crate) async fn session_added(write: &mut Write, session: &contact_inbox::Mo
     let added = Change::new("contact_inboxes", Json::Null, session.source_id.as_str());
     let duplicate = possible_duplicate(None, session.possible_duplicate_id);
     let changes = added.into_iter().chain(duplicate).collect();
-    write.set.emit(Draft {
+    write.set.emit(PendingEvent {
         kind: EventKind::ContactUpdated,
         subject: Subject::ContactSessions(contact),
         changes,

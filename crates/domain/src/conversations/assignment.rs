@@ -6,7 +6,7 @@ use crate::messages::append::add_activity;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use parley_eventlog::{draft::Change, kind::EventKind};
+use parley_eventlog::{kind::EventKind, pending_event::Change};
 use parley_storage::{
     entity::{
         assignment_turn, inbox_member,

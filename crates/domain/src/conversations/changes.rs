@@ -3,9 +3,9 @@
 use crate::conversations::assignment::assign;
 use std::sync::Arc;
 
-use parley_eventlog::{draft::Change, kind::EventKind};
+use parley_eventlog::{kind::EventKind, pending_event::Change};
 use parley_storage::{
-    entity::kind::{Priority, SubjectKind},
+    entity::kind::{LabelTarget, Priority},
     joined::{Conversation, ConversationSummary},
     load,
 };
@@ -178,7 +178,7 @@ async fn update_labels(write: &mut Write, conversation: &mut Conversation, label
     set_labels(
         &write.txn,
         write.account().id,
-        SubjectKind::Conversation,
+        LabelTarget::Conversation,
         conversation.row.id.0,
         &labels,
     )

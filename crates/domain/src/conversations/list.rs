@@ -4,7 +4,7 @@ use parley_storage::{
     Database, Dialect,
     entity::{
         contact_inbox, conversation, conversation_participant,
-        kind::{ConversationStatus, SubjectKind},
+        kind::{ConversationStatus, LabelTarget},
         message,
     },
     joined::ConversationSummary,
@@ -217,7 +217,7 @@ impl Conversations {
         let (mut all, mut complete) = (query.select(account, access), true);
         if !query.labels.is_empty() {
             let id = Expr::col((conversation::Entity, conversation::Column::Id));
-            all = all.filter(labelled(db, account, SubjectKind::Conversation, &query.labels, id).await?);
+            all = all.filter(labelled(db, account, LabelTarget::Conversation, &query.labels, id).await?);
         }
         if let Some(text) = &query.text {
             let found = self.search.conversations(account, access, text).await?;

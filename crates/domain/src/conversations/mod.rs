@@ -26,9 +26,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use parley_eventlog::{
     cursor::Cursor,
-    draft::{Actor, Draft, Subject},
     ephemeral::Typing,
     kind::{ActorType, EventKind},
+    pending_event::{Actor, PendingEvent, Subject},
 };
 use parley_storage::{
     entity::{
@@ -216,7 +216,7 @@ impl Conversations {
             typing: new.typing,
             private: new.private,
         };
-        self.context.events.hub.whisper(&typing);
+        self.context.events.broadcaster.publish_ephemeral(&typing);
         let reach = self.context.events.log.reach(account).await?;
         Ok(reach.head_cursor())
     }
@@ -339,7 +339,7 @@ async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConv
     let id = row.id;
     row.into_active_model().reset_all().insert(&write.txn).await?;
     let conversation = load::conversation(&write.txn, &account, id).await?;
-    write.set.emit(Draft::new(
+    write.set.emit(PendingEvent::new(
         EventKind::ConversationCreated,
         Subject::Conversation(conversation.clone()),
     ));

@@ -6,7 +6,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, SimpleExpr},
 };
 
-use crate::page::{Aside, Coarse, Sort};
+use crate::page::{BucketedSortKey, SideTable, Sort};
 
 /// The value by which a list of conversations is sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl ConversationOrder {
         let by = if self == Self::Priority { column.cast_as("bigint") } else { column };
         Sort {
             by: Some(by),
-            coarse: (self == Self::LastActivityAt).then(|| Coarse {
+            coarse: (self == Self::LastActivityAt).then(|| BucketedSortKey {
                 by: Expr::col((conversation::Entity, Alias::new("activity_hour"))),
                 divisor: 3_600_000_000,
             }),
@@ -57,10 +57,10 @@ impl ConversationOrder {
 }
 
 /// Reads the time since which a contact waits from the table that has an index on it.
-fn waits(table: &'static str) -> Aside {
+fn waits(table: &'static str) -> SideTable {
     let wait = |column: &'static str| Expr::col((Alias::new(table), Alias::new(column)));
     let of = |column: conversation::Column| Expr::col((conversation::Entity, column));
-    Aside {
+    SideTable {
         table,
         on: wait("account_id")
             .eq(of(conversation::Column::AccountId))

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use parley_eventlog::{draft::Change, kind::EventKind};
+use parley_eventlog::{kind::EventKind, pending_event::Change};
 use parley_storage::{
     entity::{conversation_participant, kind::Role},
     joined::Agent,

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     entity::{
@@ -54,7 +54,7 @@ impl Conversations {
                         .and_where(Expr::col(conversation::Column::Id).eq(id.0));
                     delete_conversations(&write.txn, account.id, ids).await?;
                     let subject = Subject::Conversation(conversation);
-                    write.set.emit(Draft::new(EventKind::ConversationDeleted, subject));
+                    write.set.emit(PendingEvent::new(EventKind::ConversationDeleted, subject));
                     Ok(())
                 })
             })
@@ -110,7 +110,7 @@ pub(crate) async fn mute(write: &mut Write, conversation: &mut Conversation, mut
         contact.row.updated_at = write.set.at;
         contact.row.version = write.set.next_seq();
         contact.row.clone().into_active_model().reset_all().update(&write.txn).await?;
-        write.set.emit(Draft {
+        write.set.emit(PendingEvent {
             kind: EventKind::ContactUpdated,
             subject: Subject::Contact(Arc::clone(&conversation.contact)),
             changes: vec![change.clone()],

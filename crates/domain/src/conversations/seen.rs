@@ -2,10 +2,10 @@
 
 use crate::messages::rules::changed_with;
 use crate::write::Write;
-use parley_eventlog::draft::Change;
-use parley_eventlog::draft::Draft;
-use parley_eventlog::draft::Subject;
 use parley_eventlog::kind::EventKind;
+use parley_eventlog::pending_event::Change;
+use parley_eventlog::pending_event::PendingEvent;
+use parley_eventlog::pending_event::Subject;
 use parley_fault::Protection;
 use parley_storage::entity::kind::MessageStatus;
 use parley_storage::entity::kind::MessageType;
@@ -47,7 +47,7 @@ pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contac
     }
     let is_assignee = row.assignee_id.is_some() && row.assignee_id == write.caller.user_id();
     let unread_by_assignee = is_assignee && row.last_incoming_at > row.assignee_last_seen_at;
-    if row.unread_count == 0 && !unread_by_assignee && parley_fault::is_on(Protection::QuietViews) {
+    if row.unread_count == 0 && !unread_by_assignee && parley_fault::is_on(Protection::SilentViews) {
         return;
     }
     let mut changes: Vec<Change> = Change::time("agent_last_seen_at", row.agent_last_seen_at, at).into_iter().collect();
@@ -58,7 +58,7 @@ pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contac
         row.assignee_last_seen_at = at;
     }
     row.version = write.set.next_seq();
-    write.set.emit(Draft {
+    write.set.emit(PendingEvent {
         kind: EventKind::ConversationRead,
         subject: Subject::Conversation(conversation.clone()),
         changes,
@@ -112,7 +112,7 @@ pub async fn mark_read(write: &mut Write, conversation: &mut Conversation) -> Re
             // The event of this message contains it already, so its copy of the conversation must not contain it again.
             conversation.last_public = None;
         }
-        write.set.emit(Draft {
+        write.set.emit(PendingEvent {
             kind: EventKind::MessageUpdated,
             subject: Subject::Message(Arc::clone(&message), conversation.clone()),
             changes: change.into_iter().collect(),

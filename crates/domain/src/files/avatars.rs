@@ -68,14 +68,14 @@ pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str
             "must be an absolute http or https URL, or the upload_id of a file",
         ));
     }
-    let_go(files, write, before).await
+    remove_replaced(files, write, before).await
 }
 
 /// Releases the file of an avatar whose contact or inbox is deleted.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
-pub async fn let_go(files: &Files, write: &Write, url: &str) -> Result<()> {
+pub async fn remove_replaced(files: &Files, write: &Write, url: &str) -> Result<()> {
     let Some(id) = files.file_of(url) else { return Ok(()) };
     let owned = Condition::all()
         .add(attachment::Column::Id.eq(id))

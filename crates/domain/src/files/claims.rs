@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use parley_storage::entity::{attachment, kind::AttachmentState};
 use parley_types::{
-    error::{Error, Result, Rule, Violation},
+    error::{Error, FieldViolation, Result, Rule},
     id::{AccountId, MessageId},
     time::Micros,
 };
@@ -60,9 +60,9 @@ pub(super) fn field(nth: usize, count: usize, name: &str) -> String {
     }
 }
 
-pub(super) fn unknown(nth: usize, count: usize, at: usize) -> Violation {
+pub(super) fn unknown(nth: usize, count: usize, at: usize) -> FieldViolation {
     let field = field(nth, count, &format!("attachments[{at}]"));
-    Violation::new(
+    FieldViolation::new(
         field,
         Rule::Unknown,
         "must be the upload_id of a file of this account that nothing has taken",

@@ -1,6 +1,6 @@
 //! Resolves the names of uploads in new messages.
 
-use parley_types::error::{Error, Result, Rule, Violation};
+use parley_types::error::{Error, FieldViolation, Result, Rule};
 
 use super::{
     Files,
@@ -25,7 +25,7 @@ impl Files {
         for (nth, new) in messages.into_iter().enumerate() {
             if new.wanted.len() > most {
                 let text = format!("must have at most {most} entries");
-                violations.push(Violation::new(field(nth, count, "attachments"), Rule::TooMany(most), text));
+                violations.push(FieldViolation::new(field(nth, count, "attachments"), Rule::TooMany(most), text));
             }
             for (at, wanted) in std::mem::take(&mut new.wanted).into_iter().enumerate() {
                 match wanted {

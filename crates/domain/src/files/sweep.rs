@@ -16,7 +16,7 @@ impl Files {
     /// Returns [`parley_types::error::Error::Database`] if a query fails, and [`parley_types::error::Error::Unavailable`] if the blob store
     /// fails or the database does not reply in time.
     pub async fn sweep(&self, now: Micros) -> Result<usize> {
-        self.db.in_long_time(self.remove_unneeded(now)).await
+        self.db.with_long_timeout(self.remove_unneeded(now)).await
     }
 
     async fn remove_unneeded(&self, now: Micros) -> Result<usize> {

@@ -2,7 +2,7 @@
 
 use parley_storage::{
     Dialect,
-    entity::{kind::SubjectKind, labeling},
+    entity::{kind::LabelTarget, labeling},
 };
 use parley_types::{error::Result, id::AccountId};
 use sea_orm::{
@@ -20,7 +20,7 @@ use crate::filter::selectivity::{among, are_few};
 pub async fn labelled(
     db: &impl ConnectionTrait,
     account: AccountId,
-    kind: SubjectKind,
+    kind: LabelTarget,
     labels: &[String],
     id: SimpleExpr,
 ) -> Result<SimpleExpr> {
@@ -33,7 +33,7 @@ pub async fn labelled(
 }
 
 /// Returns a query of the ids of resources that have one of the labels, or any label if `labels` is `None`.
-pub(crate) fn those(account: AccountId, kind: SubjectKind, labels: Option<&[String]>) -> SelectStatement {
+pub(crate) fn those(account: AccountId, kind: LabelTarget, labels: Option<&[String]>) -> SelectStatement {
     use labeling::Column;
     let mut those = Query::select();
     those

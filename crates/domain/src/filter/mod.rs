@@ -14,7 +14,7 @@ pub(crate) mod selectivity;
 mod test;
 mod value;
 
-use parley_types::error::{Rule, Violation};
+use parley_types::error::{FieldViolation, Rule};
 use sea_orm::{
     Condition,
     sea_query::{SelectStatement, SimpleExpr},
@@ -71,11 +71,11 @@ pub struct Filter {
 ///
 /// # Errors
 /// All violations, each with the text that clients of the JSON API expect.
-pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> Result<Filter, Vec<Violation>> {
+pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> Result<Filter, Vec<FieldViolation>> {
     let mut violations = Vec::new();
     if given.len() > MOST_CONDITIONS {
         let description = format!("must have at most {MOST_CONDITIONS} conditions");
-        return Err(vec![Violation::new(
+        return Err(vec![FieldViolation::new(
             "filter.conditions",
             Rule::TooMany(MOST_CONDITIONS),
             description,
@@ -89,7 +89,7 @@ pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> R
                 Rule::Required
             };
             let description = "Query operator must be either \"AND\" or \"OR\".";
-            violations.push(Violation::new(format!("filter.conditions[{nth}].joiner"), rule, description));
+            violations.push(FieldViolation::new(format!("filter.conditions[{nth}].joiner"), rule, description));
         }
     }
     let mut any = Condition::any();
@@ -102,7 +102,7 @@ pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> R
                 group.extend(lookup);
             }
             Err((field, rule, description)) => {
-                violations.push(Violation::new(format!("filter.conditions[{nth}].{field}"), rule, description));
+                violations.push(FieldViolation::new(format!("filter.conditions[{nth}].{field}"), rule, description));
             }
         }
         // AND binds more tightly than OR: conditions that AND joins form a group.

@@ -6,7 +6,7 @@ use parley_storage::{
     Dialect,
     entity::{
         contact, conversation, custom_attribute_definition,
-        kind::{AttributeDisplay, AttributeModel},
+        kind::{AttributeModel, AttributeType},
     },
 };
 use parley_types::{
@@ -81,10 +81,10 @@ async fn defined(db: &impl ConnectionTrait, account: AccountId, model: Model, gi
     let definition_of = |row: custom_attribute_definition::Model| Definition {
         key: row.key,
         display: match row.display_type {
-            AttributeDisplay::Text | AttributeDisplay::Link | AttributeDisplay::List => Display::Text,
-            AttributeDisplay::Number | AttributeDisplay::Currency | AttributeDisplay::Percent => Display::Number,
-            AttributeDisplay::Date => Display::Date,
-            AttributeDisplay::Checkbox => Display::Checkbox,
+            AttributeType::Text | AttributeType::Link | AttributeType::List => Display::Text,
+            AttributeType::Number | AttributeType::Currency | AttributeType::Percent => Display::Number,
+            AttributeType::Date => Display::Date,
+            AttributeType::Checkbox => Display::Checkbox,
         },
     };
     Ok(rows.into_iter().map(definition_of).collect())

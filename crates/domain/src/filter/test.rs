@@ -2,7 +2,7 @@
 
 use parley_fault::Protection;
 use parley_storage::entity::{
-    kind::{ConversationStatus, Priority, SubjectKind},
+    kind::{ConversationStatus, LabelTarget, Priority},
     labeling,
 };
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Func, Query, SimpleExpr};
@@ -183,10 +183,10 @@ impl Given<'_> {
     }
 
     /// Returns the kind of resource that is filtered, as labels and attributes store it.
-    pub(super) fn subject(&self) -> SubjectKind {
+    pub(super) fn subject(&self) -> LabelTarget {
         match self.context.model {
-            Model::Contact => SubjectKind::Contact,
-            Model::Conversation => SubjectKind::Conversation,
+            Model::Contact => LabelTarget::Contact,
+            Model::Conversation => LabelTarget::Conversation,
         }
     }
 

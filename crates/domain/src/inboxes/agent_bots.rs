@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     entity::{agent_bot, inbox, token},
@@ -119,7 +119,7 @@ impl AgentBots {
                     let bot = Arc::new(insert(write.set.at).insert(&write.txn).await?);
                     write
                         .set
-                        .emit(Draft::new(EventKind::AgentBotCreated, Subject::AgentBot(Arc::clone(&bot))));
+                        .emit(PendingEvent::new(EventKind::AgentBotCreated, Subject::AgentBot(Arc::clone(&bot))));
                     Ok(bot)
                 })
             })
@@ -205,7 +205,7 @@ impl AgentBots {
                     Box::pin(async move {
                         let (bot, changes) = changed(&write.txn, id, patch, write.set.at).await?;
                         if !changes.is_empty() {
-                            write.set.emit(Draft {
+                            write.set.emit(PendingEvent {
                                 kind: EventKind::AgentBotUpdated,
                                 subject: Subject::AgentBot(Arc::clone(&bot)),
                                 changes,
@@ -256,7 +256,9 @@ impl AgentBots {
                     Box::pin(async move {
                         disconnect(write, id).await?;
                         remove(&write.txn, id).await?;
-                        write.set.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
+                        write
+                            .set
+                            .emit(PendingEvent::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
                         Ok(())
                     })
                 })
@@ -301,7 +303,9 @@ impl AgentBots {
                 Box::pin(async move {
                     let bot = load::agent_bot(&write.txn, write.account().id, id).await?;
                     disconnect(write, id).await?;
-                    write.set.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
+                    write
+                        .set
+                        .emit(PendingEvent::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
                     Ok(())
                 })
             })
@@ -397,7 +401,7 @@ async fn connect(write: &mut Write, inbox: Arc<Inbox>, bot: Option<(AgentBotId, 
     inbox.row.version = write.set.next_seq();
     inbox.row = inbox.row.into_active_model().reset_all().update(&write.txn).await?;
     let inbox = Arc::new(inbox);
-    write.set.emit(Draft {
+    write.set.emit(PendingEvent {
         kind: EventKind::InboxUpdated,
         subject: Subject::Inbox(Arc::clone(&inbox)),
         changes,

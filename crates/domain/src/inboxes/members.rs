@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     entity::{inbox, inbox_member, kind::Role, membership},
@@ -124,7 +124,7 @@ impl InboxMembers {
                     }
                     store(write, inbox, &before, &after).await?;
                     if let Some(change) = Change::new("member_ids", ids(before.iter().copied()), ids(after.iter().copied())) {
-                        write.set.emit(Draft {
+                        write.set.emit(PendingEvent {
                             kind: EventKind::InboxUpdated,
                             subject: Subject::Inbox(row),
                             changes: vec![change],

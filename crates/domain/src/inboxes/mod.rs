@@ -6,14 +6,14 @@ pub mod members;
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     Database,
     entity::{
         api_channel, attachment, contact_inbox, conversation, conversation_participant, inbox,
-        kind::{ChannelType, SenderNameType, SubjectKind},
+        kind::{ChannelType, LabelTarget, SenderNameType},
         labeling, message,
     },
     joined::Inbox,
@@ -300,7 +300,7 @@ impl Inboxes {
                     let inbox = Arc::new(insert(&write.txn, write.account().id, new, secret(), version, at).await?);
                     write
                         .set
-                        .emit(Draft::new(EventKind::InboxCreated, Subject::Inbox(Arc::clone(&inbox))));
+                        .emit(PendingEvent::new(EventKind::InboxCreated, Subject::Inbox(Arc::clone(&inbox))));
                     Ok(inbox)
                 })
             })
@@ -401,7 +401,7 @@ impl Inboxes {
                         row: row.update(&write.txn).await?,
                         channel: channel.update(&write.txn).await?,
                     });
-                    write.set.emit(Draft {
+                    write.set.emit(PendingEvent {
                         kind: EventKind::InboxUpdated,
                         subject: Subject::Inbox(Arc::clone(&inbox)),
                         changes,
@@ -426,7 +426,7 @@ impl Inboxes {
                 Box::pin(async move {
                     let account = write.account().id;
                     let inbox = load::inbox(&write.txn, account, id).await?;
-                    avatars::let_go(&files, write, &inbox.row.avatar_url).await?;
+                    avatars::remove_replaced(&files, write, &inbox.row.avatar_url).await?;
                     let mut conversations = Query::select();
                     conversations
                         .column(conversation::Column::Id)
@@ -441,7 +441,7 @@ impl Inboxes {
                         .await?;
                     inbox::Entity::delete_by_id(id).exec(&write.txn).await?;
                     api_channel::Entity::delete_by_id(inbox.channel.id).exec(&write.txn).await?;
-                    write.set.emit(Draft::new(EventKind::InboxDeleted, Subject::Inbox(inbox)));
+                    write.set.emit(PendingEvent::new(EventKind::InboxDeleted, Subject::Inbox(inbox)));
                     Ok(())
                 })
             })
@@ -480,7 +480,7 @@ pub async fn delete_conversations(db: &impl ConnectionTrait, account: AccountId,
         .await?;
     labeling::Entity::delete_many()
         .filter(labeling::Column::AccountId.eq(account))
-        .filter(labeling::Column::SubjectKind.eq(SubjectKind::Conversation))
+        .filter(labeling::Column::SubjectKind.eq(LabelTarget::Conversation))
         .filter(labeling::Column::SubjectId.in_subquery(ids.clone()))
         .exec(db)
         .await?;

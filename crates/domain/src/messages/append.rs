@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     entity::{
@@ -34,7 +34,7 @@ pub fn add_template(set: &mut WriteSet, conversation: &mut Conversation, text: N
 pub fn changed_with(set: &mut WriteSet, conversation: &mut Conversation, kind: EventKind, changes: Vec<Change>) {
     conversation.row.updated_at = set.at;
     conversation.row.version = set.next_seq();
-    set.emit(Draft {
+    set.emit(PendingEvent {
         kind,
         subject: Subject::Conversation(conversation.clone()),
         changes,
@@ -132,7 +132,7 @@ pub(super) fn store(set: &mut WriteSet, conversation: &mut Conversation, mut new
     // The event of a public message contains that message, which is now the newest public one, so its copy of the conversation must not
     // contain the previous one.
     let before = if public { conversation.last_public.take() } else { None };
-    set.emit(Draft::new(
+    set.emit(PendingEvent::new(
         EventKind::MessageCreated,
         Subject::Message(Arc::clone(&message), conversation.clone()),
     ));

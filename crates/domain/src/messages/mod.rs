@@ -13,8 +13,8 @@ pub mod rules;
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     entity::{
@@ -357,7 +357,7 @@ async fn changed(
         conversation.last_public = None;
     }
     let subject = Subject::Message(Arc::new(message.clone()), conversation);
-    write.set.emit(Draft {
+    write.set.emit(PendingEvent {
         kind: EventKind::MessageUpdated,
         subject,
         changes,

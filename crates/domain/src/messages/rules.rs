@@ -8,8 +8,8 @@ use crate::messages::new_message::NewMessage;
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     entity::{
@@ -149,7 +149,7 @@ fn received(set: &mut WriteSet, conversation: &mut Conversation) {
     contact.row.version = set.next_seq();
     let changes = Change::time("last_activity_at", before, Some(at)).into_iter().collect();
     let subject = Subject::Contact(Arc::clone(&conversation.contact));
-    set.emit(Draft {
+    set.emit(PendingEvent {
         kind: EventKind::ContactUpdated,
         subject,
         changes,

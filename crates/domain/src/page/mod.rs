@@ -57,9 +57,9 @@ pub struct Sort {
     /// The value; `None` to sort only by id.
     pub by: Option<SimpleExpr>,
     /// A coarser value with the same order, if that is what the index contains.
-    pub coarse: Option<Coarse>,
+    pub coarse: Option<BucketedSortKey>,
     /// A side table with the value, if the index is there. Only for values that can be missing.
-    pub aside: Option<Aside>,
+    pub aside: Option<SideTable>,
     /// Whether the value is a text.
     pub text: bool,
     /// Whether the value can be missing.
@@ -71,7 +71,7 @@ pub struct Sort {
 /// A side table that repeats values with an index, because an index on the rows themselves would make every write of them more expensive.
 /// It contains only rows with a value.
 #[derive(Clone, Debug)]
-pub struct Aside {
+pub struct SideTable {
     /// The name of the side table.
     pub table: &'static str,
     /// The join condition between a row and its row in the side table.
@@ -84,7 +84,7 @@ pub struct Aside {
 
 /// A coarser value that has the same order as another one, such as the hour of a time.
 #[derive(Clone, Debug)]
-pub struct Coarse {
+pub struct BucketedSortKey {
     /// The coarse value, in the row itself.
     pub by: SimpleExpr,
     /// By what the fine value is divided to obtain the coarse one.

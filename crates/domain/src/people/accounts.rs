@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
     log::{append, first_counters},
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     entity::{account, account_log, kind::AccountStatus},
@@ -140,7 +140,7 @@ impl Accounts {
                 let counters = first_counters(row.id);
                 account_log::ActiveModel::from(counters.clone()).reset_all().insert(txn).await?;
                 let mut set = WriteSet::open(Arc::new(row.clone()), counters, &caller, &traceparent);
-                set.emit(Draft::new(EventKind::AccountCreated, Subject::Account));
+                set.emit(PendingEvent::new(EventKind::AccountCreated, Subject::Account));
                 let cursor = set.cursor();
                 let entered = set.close();
                 append(txn, &entered.counters, &entered.entries).await?;
@@ -214,7 +214,7 @@ impl Accounts {
                     row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
                     write.set.account = Arc::new(row.clone());
-                    write.set.emit(Draft {
+                    write.set.emit(PendingEvent {
                         kind: EventKind::AccountUpdated,
                         subject: Subject::Account,
                         changes,

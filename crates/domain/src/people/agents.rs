@@ -6,8 +6,8 @@ use std::{
 };
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     entity::{
@@ -18,7 +18,7 @@ use parley_storage::{
     load,
 };
 use parley_types::{
-    error::{Error, Result, Rule, Violation},
+    error::{Error, FieldViolation, Result, Rule},
     id::{UserId, secret},
 };
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, sea_query::OnConflict};
@@ -98,7 +98,9 @@ async fn join(write: &mut Write, users: &[user::Model], wanted: &[(String, Strin
     let mut joined = Vec::with_capacity(strangers.len());
     for agent in strangers.iter().filter_map(|user| agents.remove(&user.id)) {
         let agent = Arc::unwrap_or_clone(agent);
-        write.set.emit(Draft::new(EventKind::AgentAdded, Subject::Agent(agent.clone())));
+        write
+            .set
+            .emit(PendingEvent::new(EventKind::AgentAdded, Subject::Agent(agent.clone())));
         joined.push(agent);
     }
     Ok(joined)
@@ -132,7 +134,7 @@ impl Agents {
                     let users = users(write, &wanted).await?;
                     let joined = join(write, &users, &wanted, new).await?.pop();
                     joined.ok_or_else(|| Error::Taken {
-                        violations: vec![Violation::new("user_id", Rule::Taken, "is a member already")],
+                        violations: vec![FieldViolation::new("user_id", Rule::Taken, "is a member already")],
                         kind: "member",
                         existing_id: users.first().map(|user| user.id.0),
                     })
@@ -219,7 +221,7 @@ async fn change(write: &mut Write, id: UserId, name: Option<String>, patch: Memb
             .await?;
     }
     let agent = agent(&write.txn, account, id).await?;
-    write.set.emit(Draft {
+    write.set.emit(PendingEvent {
         kind: EventKind::AgentUpdated,
         subject: Subject::Agent(agent.clone()),
         changes,

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     Database,
@@ -17,7 +17,7 @@ use parley_storage::{
     load,
 };
 use parley_types::{
-    error::{Error, Result, Rule, Violation},
+    error::{Error, FieldViolation, Result, Rule},
     id::{AccountId, UserId},
 };
 use sea_orm::{
@@ -158,7 +158,7 @@ impl Members {
                         return Err(Error::invalid("user_id", Rule::Unknown, "must be a user"));
                     }
                     if membership::Entity::find_by_id((account, id)).one(&write.txn).await?.is_some() {
-                        let violations = vec![Violation::new("user_id", Rule::Taken, "is a member already")];
+                        let violations = vec![FieldViolation::new("user_id", Rule::Taken, "is a member already")];
                         return Err(Error::Taken {
                             violations,
                             kind: "member",
@@ -180,7 +180,9 @@ impl Members {
                     };
                     row.into_active_model().reset_all().insert(&write.txn).await?;
                     let agent = agent(&write.txn, account, id).await?;
-                    write.set.emit(Draft::new(EventKind::AgentAdded, Subject::Agent(agent.clone())));
+                    write
+                        .set
+                        .emit(PendingEvent::new(EventKind::AgentAdded, Subject::Agent(agent.clone())));
                     Ok(agent)
                 })
             })
@@ -230,7 +232,7 @@ impl Members {
                     }
                     let agent = agent(&write.txn, account, id).await?;
                     if !changes.is_empty() {
-                        write.set.emit(Draft {
+                        write.set.emit(PendingEvent {
                             kind: EventKind::AgentUpdated,
                             subject: Subject::Agent(agent.clone()),
                             changes,
@@ -277,7 +279,7 @@ impl Members {
                         .filter(conversation::Column::AssigneeId.eq(id))
                         .exec(&write.txn)
                         .await?;
-                    write.set.emit(Draft::new(EventKind::AgentRemoved, Subject::Agent(agent)));
+                    write.set.emit(PendingEvent::new(EventKind::AgentRemoved, Subject::Agent(agent)));
                     Ok(())
                 })
             })

@@ -5,8 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use parley_eventlog::{
-    draft::{Draft, Subject},
     kind::EventKind,
+    pending_event::{PendingEvent, Subject},
 };
 use parley_storage::{
     entity::{announcement, inbox, kind::AnnouncedKind, membership},
@@ -170,12 +170,12 @@ impl Outbox {
                     OutboxSubject::User(user) => {
                         let agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
                         let agent = agents.get(&user).map(|agent| Subject::Agent(agent.as_ref().clone()));
-                        agent.map(|agent| Draft::new(EventKind::AgentUpdated, agent))
+                        agent.map(|agent| PendingEvent::new(EventKind::AgentUpdated, agent))
                     }
                     OutboxSubject::AgentBot(bot) => {
                         let mut bots = load::agent_bots(&write.txn, write.account().id, [bot].into_iter()).await?;
                         let bot = bots.remove(&bot).map(Subject::AgentBot);
-                        bot.map(|bot| Draft::new(EventKind::AgentBotUpdated, bot))
+                        bot.map(|bot| PendingEvent::new(EventKind::AgentBotUpdated, bot))
                     }
                 };
                 // If the subject no longer exists, the log already contains the event of its removal.

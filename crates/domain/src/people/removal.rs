@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     Database,
@@ -93,7 +93,7 @@ impl Accounts {
                         .exec(&write.txn)
                         .await?;
                     let change = Change::new("status", before.name(), AccountStatus::Deleted.name());
-                    write.set.emit(Draft {
+                    write.set.emit(PendingEvent {
                         kind: EventKind::AccountUpdated,
                         subject: Subject::Account,
                         changes: change.into_iter().collect(),

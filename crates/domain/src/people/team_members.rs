@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{entity::team_member, joined::Agent, load};
 use parley_types::{
@@ -121,7 +121,7 @@ impl TeamMembers {
                     let after = edit.apply(&before, &users);
                     store(write, id, &before, &after).await?;
                     if let Some(change) = Change::new("member_ids", ids(before.iter().copied()), ids(after.iter().copied())) {
-                        write.set.emit(Draft {
+                        write.set.emit(PendingEvent {
                             kind: EventKind::TeamUpdated,
                             subject: Subject::Team(row),
                             changes: vec![change],

@@ -3,15 +3,15 @@
 use std::{collections::HashSet, sync::Arc};
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::{
     Database,
     entity::{conversation, team, team_member},
 };
 use parley_types::{
-    error::{Error, Result, Rule, Violation},
+    error::{Error, FieldViolation, Result, Rule},
     id::{AccountId, TeamId, UserId},
 };
 use sea_orm::{
@@ -115,7 +115,7 @@ async fn check_name(db: &impl ConnectionTrait, account: AccountId, name: &str, o
     match other.filter(|other| Some(other.id) != own) {
         None => Ok(()),
         Some(other) => Err(Error::Taken {
-            violations: vec![Violation::new("team.name", Rule::Taken, "is the name of another team")],
+            violations: vec![FieldViolation::new("team.name", Rule::Taken, "is the name of another team")],
             kind: "team",
             existing_id: Some(other.id.0),
         }),
@@ -157,7 +157,9 @@ impl Teams {
                         ..Default::default()
                     };
                     let row = row.insert(&write.txn).await?;
-                    write.set.emit(Draft::new(EventKind::TeamCreated, Subject::Team(row.clone())));
+                    write
+                        .set
+                        .emit(PendingEvent::new(EventKind::TeamCreated, Subject::Team(row.clone())));
                     Ok(TeamView { row, is_member: false })
                 })
             })
@@ -232,7 +234,7 @@ impl Teams {
                     check_name(&write.txn, row.account_id, &row.name, Some(id)).await?;
                     row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
-                    write.set.emit(Draft {
+                    write.set.emit(PendingEvent {
                         kind: EventKind::TeamUpdated,
                         subject: Subject::Team(row.clone()),
                         changes,
@@ -265,7 +267,7 @@ impl Teams {
                         .await?;
                     // A foreign key deletes the memberships of the team.
                     row.clone().delete(&write.txn).await?;
-                    write.set.emit(Draft::new(EventKind::TeamDeleted, Subject::Team(row)));
+                    write.set.emit(PendingEvent::new(EventKind::TeamDeleted, Subject::Team(row)));
                     Ok(())
                 })
             })

@@ -6,7 +6,7 @@ use parley_fault::Protection;
 use parley_storage::entity::{account, membership, user};
 use parley_types::{
     attribute_limits::check_change,
-    error::{Error, Result, Rule, Violation},
+    error::{Error, FieldViolation, Result, Rule},
     id::{AccountId, UserId, secret},
     time::Micros,
 };
@@ -127,7 +127,7 @@ pub async fn insert_user(db: &impl ConnectionTrait, id: ActiveValue<UserId>, new
 fn email_taken(error: sea_orm::DbErr) -> Error {
     match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_)) => Error::Taken {
-            violations: vec![Violation::new("email", Rule::Taken, "is the address of another user")],
+            violations: vec![FieldViolation::new("email", Rule::Taken, "is the address of another user")],
             kind: "user",
             existing_id: None,
         },

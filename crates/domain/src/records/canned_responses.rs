@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::entity::canned_response::{self, Column, Entity, Model as CannedResponse};
 use parley_types::{
@@ -93,7 +93,7 @@ impl CannedResponses {
                     };
                     let row = row.insert(&write.txn).await?;
                     let subject = Subject::CannedResponse(row.clone());
-                    write.set.emit(Draft::new(EventKind::CannedResponseCreated, subject));
+                    write.set.emit(PendingEvent::new(EventKind::CannedResponseCreated, subject));
                     Ok(row)
                 })
             })
@@ -165,7 +165,7 @@ impl CannedResponses {
                     }
                     row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
-                    write.set.emit(Draft {
+                    write.set.emit(PendingEvent {
                         kind: EventKind::CannedResponseUpdated,
                         subject: Subject::CannedResponse(row.clone()),
                         changes,
@@ -189,7 +189,7 @@ impl CannedResponses {
                     let row = records::one::<Entity>(&write.txn, write.account().id, id.0, KIND).await?;
                     row.clone().delete(&write.txn).await?;
                     let subject = Subject::CannedResponse(row);
-                    write.set.emit(Draft::new(EventKind::CannedResponseDeleted, subject));
+                    write.set.emit(PendingEvent::new(EventKind::CannedResponseDeleted, subject));
                     Ok(())
                 })
             })

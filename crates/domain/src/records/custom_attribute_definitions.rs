@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
 use parley_storage::entity::{
     custom_attribute_definition as definition,
     custom_attribute_definition::Model as Definition,
-    kind::{AttributeDisplay, AttributeModel},
+    kind::{AttributeModel, AttributeType},
 };
 use parley_types::{
     error::{Error, Result, Rule},
@@ -82,7 +82,7 @@ pub struct DefinitionPatch {
     /// The name shown to people.
     pub display_name: Option<String>,
     /// The type of its values.
-    pub display_type: Option<AttributeDisplay>,
+    pub display_type: Option<AttributeType>,
     pub description: Option<Option<String>>,
     /// The values to choose from.
     pub choices: Option<Vec<String>>,
@@ -155,7 +155,7 @@ impl CustomAttributeDefinitions {
                         model: new.model,
                         key: new.key,
                         display_name: new.display_name,
-                        display_type: AttributeDisplay::Text,
+                        display_type: AttributeType::Text,
                         description: None,
                         choices: json!([]),
                         regex_pattern: None,
@@ -168,7 +168,9 @@ impl CustomAttributeDefinitions {
                     active.id = sea_orm::NotSet;
                     let row = active.insert(&write.txn).await?;
                     let subject = Subject::Definition(row.clone());
-                    write.set.emit(Draft::new(EventKind::CustomAttributeDefinitionCreated, subject));
+                    write
+                        .set
+                        .emit(PendingEvent::new(EventKind::CustomAttributeDefinitionCreated, subject));
                     Ok(row)
                 })
             })
@@ -237,7 +239,7 @@ impl CustomAttributeDefinitions {
                     }
                     row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
-                    write.set.emit(Draft {
+                    write.set.emit(PendingEvent {
                         kind: EventKind::CustomAttributeDefinitionUpdated,
                         subject: Subject::Definition(row.clone()),
                         changes,
@@ -261,7 +263,9 @@ impl CustomAttributeDefinitions {
                     let row = records::one::<definition::Entity>(&write.txn, write.account().id, id.0, KIND).await?;
                     row.clone().delete(&write.txn).await?;
                     let subject = Subject::Definition(row);
-                    write.set.emit(Draft::new(EventKind::CustomAttributeDefinitionDeleted, subject));
+                    write
+                        .set
+                        .emit(PendingEvent::new(EventKind::CustomAttributeDefinitionDeleted, subject));
                     Ok(())
                 })
             })

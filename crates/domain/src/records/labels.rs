@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use parley_eventlog::{
-    draft::{Change, Draft, Subject},
     kind::EventKind,
+    pending_event::{Change, PendingEvent, Subject},
 };
-use parley_storage::entity::{contact, conversation, kind::SubjectKind, label, labeling};
+use parley_storage::entity::{contact, conversation, kind::LabelTarget, label, labeling};
 use parley_types::{
     error::Result,
     id::{AccountId, LabelId},
@@ -60,7 +60,7 @@ async fn free(write: &Write, title: &str, own: Option<LabelId>) -> Result<()> {
 }
 
 /// Selects the ids of the conversations or contacts that have a label.
-fn carriers(account: AccountId, kind: SubjectKind, name: &str) -> SelectStatement {
+fn carriers(account: AccountId, kind: LabelTarget, name: &str) -> SelectStatement {
     let mut carriers = Query::select();
     carriers
         .column(labeling::Column::SubjectId)
@@ -78,13 +78,13 @@ async fn rename(write: &mut Write, old: &str, new: &str) -> Result<()> {
     conversation::Entity::update_many()
         .col_expr(conversation::Column::Version, Expr::value(version.0))
         .filter(conversation::Column::AccountId.eq(account))
-        .filter(conversation::Column::Id.in_subquery(carriers(account, SubjectKind::Conversation, old)))
+        .filter(conversation::Column::Id.in_subquery(carriers(account, LabelTarget::Conversation, old)))
         .exec(&write.txn)
         .await?;
     contact::Entity::update_many()
         .col_expr(contact::Column::Version, Expr::value(version.0))
         .filter(contact::Column::AccountId.eq(account))
-        .filter(contact::Column::Id.in_subquery(carriers(account, SubjectKind::Contact, old)))
+        .filter(contact::Column::Id.in_subquery(carriers(account, LabelTarget::Contact, old)))
         .exec(&write.txn)
         .await?;
     // If a contact or conversation has both labels, only one remains.
@@ -149,7 +149,9 @@ impl Labels {
                         ..Default::default()
                     };
                     let row = row.insert(&write.txn).await?;
-                    write.set.emit(Draft::new(EventKind::LabelCreated, Subject::Label(row.clone())));
+                    write
+                        .set
+                        .emit(PendingEvent::new(EventKind::LabelCreated, Subject::Label(row.clone())));
                     Ok(row)
                 })
             })
@@ -228,7 +230,7 @@ impl Labels {
                     }
                     row.updated_at = write.set.at;
                     let row = row.into_active_model().reset_all().update(&write.txn).await?;
-                    write.set.emit(Draft {
+                    write.set.emit(PendingEvent {
                         kind: EventKind::LabelUpdated,
                         subject: Subject::Label(row.clone()),
                         changes,
@@ -251,7 +253,7 @@ impl Labels {
                 Box::pin(async move {
                     let row = records::one::<label::Entity>(&write.txn, write.account().id, id.0, KIND).await?;
                     row.clone().delete(&write.txn).await?;
-                    write.set.emit(Draft::new(EventKind::LabelDeleted, Subject::Label(row)));
+                    write.set.emit(PendingEvent::new(EventKind::LabelDeleted, Subject::Label(row)));
                     Ok(())
                 })
             })

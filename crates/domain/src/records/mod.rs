@@ -5,7 +5,7 @@ pub mod custom_attribute_definitions;
 pub mod labels;
 
 use parley_types::{
-    error::{Error, Result, Rule, Violation},
+    error::{Error, FieldViolation, Result, Rule},
     id::AccountId,
 };
 use sea_orm::{
@@ -63,7 +63,7 @@ pub(super) async fn free<E: EntityTrait>(
     match other.filter(|other| Some(*other) != own) {
         None => Ok(()),
         Some(other) => Err(Error::Taken {
-            violations: vec![Violation::new(field, Rule::Taken, "is taken already")],
+            violations: vec![FieldViolation::new(field, Rule::Taken, "is taken already")],
             kind,
             existing_id: Some(other),
         }),

@@ -166,7 +166,7 @@ impl Scan {
             }
             Some(compared)
         });
-        Ok(compared.await?.ok_or(Rejected::Late("search"))?)
+        Ok(compared.await?.ok_or(Rejected::TimedOut("search"))?)
     }
 }
 

@@ -202,7 +202,7 @@ impl<B: BatchStore> WriterShard<B> {
         let (account, epoch) = (state.account.id, state.counters.epoch);
         self.cache_account(state);
         self.planner.apply_commit(account, rows);
-        self.events.hub.committed(account, epoch, entries);
+        self.events.broadcaster.committed(account, epoch, entries);
         answer(planned);
     }
 

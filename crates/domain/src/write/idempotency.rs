@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use parley_eventlog::{cursor::Cursor, entry::Entry};
+use parley_eventlog::{cursor::Cursor, event_record::EventRecord};
 use parley_storage::{Database, entity::idempotency_key};
 use parley_types::{
     error::{Error, Result},
@@ -123,7 +123,7 @@ pub fn replay<T>(key: &IdempotencyKey<T>, stored: &idempotency_key::Model) -> Re
     } else if stored.fingerprint == key.fingerprint {
         Ok(Answer::Replayed(stored.response.clone()))
     } else {
-        Err(Error::KeyReused(key.request_id))
+        Err(Error::IdempotencyKeyReused(key.request_id))
     }
 }
 
@@ -169,7 +169,7 @@ impl<'r, T> NewResponse<'r, T> {
 
 /// Returns the contact that a response is about: the one that the result names, otherwise the one that the events of the write name. `None`
 /// if it is about no contact.
-pub fn contact<T: ResponseSubject>(value: &T, entries: &[Entry]) -> Option<ContactId> {
+pub fn contact<T: ResponseSubject>(value: &T, entries: &[EventRecord]) -> Option<ContactId> {
     let mut contacts = entries.iter().filter_map(|entry| entry.contact);
     value.contact().or_else(|| match contacts.next() {
         Some(first) => Some(if contacts.all(|next| next == first) { first } else { ANY_CONTACT }),

@@ -90,7 +90,10 @@ impl<B: BatchStore> Writer<B> {
             let (sender, receiver) = mpsc::channel(config.queue);
             let planner = B::new(&planner_config, db, count);
             let shard = WriterShard::new(config.clone(), planner, db.clone(), events.clone()).run(receiver);
-            tasks.spawn(parley_fault::measured("writer shard", parley_fault::fragile("writer shard", shard)));
+            tasks.spawn(parley_fault::measured(
+                "writer shard",
+                parley_fault::with_requested_panic("writer shard", shard),
+            ));
             sender
         });
         let shards: Arc<[_]> = senders.collect();

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use parley_eventlog::{cursor::Cursor, draft::Draft, entry::Entry, history, log};
+use parley_eventlog::{cursor::Cursor, event_record::EventRecord, history, log, pending_event::PendingEvent};
 use parley_storage::{Database, entity::account_log, load};
 use parley_types::{
     error::{Error, Result, is_unique_violation},
@@ -28,8 +28,8 @@ use super::{
 struct Committed<T> {
     answer: Answer<T>,
     counters: account_log::Model,
-    drafts: Vec<Draft>,
-    entries: Vec<Entry>,
+    drafts: Vec<PendingEvent>,
+    entries: Vec<EventRecord>,
 }
 
 impl<B: BatchStore> WriterShard<B> {
@@ -64,7 +64,7 @@ impl<B: BatchStore> WriterShard<B> {
                     Some(state) => state.contended = true,
                     None => {}
                 }
-                self.events.hub.committed(account, epoch, committed.entries);
+                self.events.broadcaster.committed(account, epoch, committed.entries);
                 Ok(committed.answer)
             }
             Err(error) => {
@@ -84,7 +84,7 @@ impl<B: BatchStore> WriterShard<B> {
         let txn = self.db.begin().await?;
         let counters = log::lock(&txn, call.account).await?;
         // `verb` is the name of the fault switch that tests set.
-        parley_fault::strike("verb");
+        parley_fault::panic_if_requested("verb");
         let stored = idempotency::load(&txn, call.account, call.key.iter()).await?;
         if let Some(key) = &call.key
             && let Some(response) = idempotency::find(key, &stored)

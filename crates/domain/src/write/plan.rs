@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use parley_eventlog::entry::Entry;
+use parley_eventlog::event_record::EventRecord;
 use parley_storage::entity::{account_log, idempotency_key};
 use parley_types::error::Result;
 
@@ -77,7 +77,7 @@ pub struct Plan<B: BatchPlanner> {
     /// The rows of the batched kind.
     pub rows: B::Rows,
     /// The events.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<EventRecord>,
     /// The responses to store for calls with an idempotency key.
     pub responses: Vec<idempotency_key::Model>,
     /// The calls with their results.
@@ -150,7 +150,7 @@ impl<B: BatchPlanner> Plan<B> {
             return idempotency::replay(key, stored);
         }
         let access = call.caller.write_access(call.account)?;
-        parley_fault::strike("plan");
+        parley_fault::panic_if_requested("plan");
         let state = &input.state;
         let mut set = WriteSet::open(Arc::clone(&state.account), state.counters.clone(), &call.caller, &call.traceparent);
         set.set_rendered_texts(Arc::clone(&input.texts));

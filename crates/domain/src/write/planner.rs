@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use parley_eventlog::draft::Draft;
+use parley_eventlog::pending_event::PendingEvent;
 use parley_storage::{Database, entity::account};
 use parley_types::{
     error::{Error, Result},
@@ -174,7 +174,7 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
     fn apply_commit(&mut self, account: AccountId, stored: Self::Rows);
 
     /// Evicts the rows that these events of this shard changed.
-    fn evict_changed(&mut self, account: AccountId, drafts: &[Draft]) -> Eviction;
+    fn evict_changed(&mut self, account: AccountId, drafts: &[PendingEvent]) -> Eviction;
 
     /// Evicts the rows that another replica changed, according to its events in the log. An event with neither a conversation nor a contact
     /// can represent a change of any number of rows. `cached_at` is the time of the last write that the cache reflects.

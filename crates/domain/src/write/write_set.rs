@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use parley_eventlog::{
     cursor::Cursor,
-    draft::{Actor, Draft, Envelope, Subject, place_all},
-    entry::Entry,
+    event_record::EventRecord,
     mark::Mark,
+    pending_event::{Actor, PendingEvent, Subject, WriteMetadata, encode_all},
 };
 use parley_fault::Protection;
 use parley_storage::{
@@ -45,7 +45,7 @@ pub struct WriteSet {
     pub at: Micros,
     mark: Mark,
     counters: account_log::Model,
-    drafts: Vec<Draft>,
+    drafts: Vec<PendingEvent>,
     rows: NewRows,
     texts: Texts,
     actor: Option<Actor>,
@@ -79,14 +79,14 @@ pub struct CompletedWrite {
     /// The new rows.
     pub rows: NewRows,
     /// The events with their sequence numbers.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<EventRecord>,
 }
 
 impl WriteSet {
     /// Opens a write set for the write that follows these counters.
     pub fn open(account: Arc<account::Model>, counters: account_log::Model, caller: &Caller, traceparent: &str) -> Self {
         let actor = (!caller.is_parley()).then(|| caller.actor(account.id));
-        let tick = if parley_fault::is_on(Protection::RisingStamps) {
+        let tick = if parley_fault::is_on(Protection::MonotonicTimes) {
             TICK
         } else {
             Duration::ZERO
@@ -165,12 +165,12 @@ impl WriteSet {
     }
 
     /// Adds an event.
-    pub fn emit(&mut self, draft: Draft) {
+    pub fn emit(&mut self, draft: PendingEvent) {
         self.drafts.push(draft);
     }
 
     /// Returns the events added so far.
-    pub fn drafts(&self) -> &[Draft] {
+    pub fn drafts(&self) -> &[PendingEvent] {
         &self.drafts
     }
 
@@ -195,14 +195,14 @@ impl WriteSet {
 
     /// Completes the write: assigns a sequence number to every event and encodes it.
     pub fn close(self) -> CompletedWrite {
-        let envelope = Envelope {
+        let envelope = WriteMetadata {
             account: self.account,
             mark: self.mark,
             actor: self.actor,
             traceparent: self.traceparent,
             at: self.at,
         };
-        let entries = place_all(&self.drafts, &envelope, self.counters.head_seq);
+        let entries = encode_all(&self.drafts, &envelope, self.counters.head_seq);
         let mut counters = self.counters;
         if let Some(last) = entries.last() {
             counters.head_seq = last.seq;

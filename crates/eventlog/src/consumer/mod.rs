@@ -26,7 +26,7 @@ use sea_orm::{
     sea_query::{CaseStatement, Expr, OnConflict},
 };
 
-use crate::{cursor::Cursor, history, log::Reach, mark::Mark};
+use crate::{cursor::Cursor, history, log::LogRange, mark::Mark};
 
 mod session;
 
@@ -34,14 +34,14 @@ pub use parley_storage::entity::consumer_shard::Model as Shard;
 pub use session::Session;
 
 /// Maximum number of consumers of an account: each of them can keep the log from being trimmed for days.
-pub const MOST: u64 = 100;
+pub const MAX_CONSUMERS: u64 = 100;
 
 /// Maximum number of shards of a consumer.
-pub const SHARDS: u32 = 256;
+pub const MAX_SHARDS: u32 = 256;
 
 /// Identifies one shard of one consumer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Seat {
+pub struct ConsumerShardId {
     pub account: AccountId,
     /// The name of the consumer.
     pub consumer: String,
@@ -51,9 +51,9 @@ pub struct Seat {
 
 /// A request to open a session.
 #[derive(Clone, Debug)]
-pub struct Opening {
+pub struct OpenSession {
     /// The shard to acquire.
-    pub seat: Seat,
+    pub shard_id: ConsumerShardId,
     /// The number of shards that the client expects the consumer to have.
     pub shard_count: i64,
     /// An encoded `EventFilter`. `None` accepts the filter of an existing consumer, and gives a new consumer every event.
@@ -62,7 +62,7 @@ pub struct Opening {
 
 /// A shard that was acquired.
 #[derive(Clone, Debug)]
-pub(super) struct Taken {
+pub(super) struct AcquiredShard {
     /// The consumer's encoded `EventFilter`.
     pub filter: Vec<u8>,
     /// The row of the shard, with its position and fencing number.
@@ -79,7 +79,7 @@ pub struct Consumer {
 
 impl Consumer {
     /// Returns the lowest position of its shards. Events after it are kept for the consumer.
-    pub fn least(&self) -> Seq {
+    pub fn lowest_position(&self) -> Seq {
         let shards = self.shards.iter().map(|shard| shard.seq);
         let unopened = usize::try_from(self.row.shard_count).is_ok_and(|count| self.shards.len() < count);
         shards
@@ -100,7 +100,7 @@ impl Consumer {
 }
 
 /// Returns the number of events between a position and the head.
-pub fn lag(reach: &Reach, seq: Seq) -> u64 {
+pub fn lag(reach: &LogRange, seq: Seq) -> u64 {
     u64::try_from(reach.head.0 - seq.0).unwrap_or_default()
 }
 
@@ -108,15 +108,20 @@ pub fn lag(reach: &Reach, seq: Seq) -> u64 {
 ///
 /// # Errors
 /// Returns the error of `start` if the consumer is new; [`Error::Consumer`] if its filter differs, or its number of shards differs while
-/// sessions are alive; [`Error::Precondition`] if the account then has more than [`MOST`] consumers; [`Error::Unavailable`] or
+/// sessions are alive; [`Error::Precondition`] if the account then has more than [`MAX_CONSUMERS`] consumers; [`Error::Unavailable`] or
 /// [`Error::Database`] if a statement fails.
-pub(super) async fn take(txn: &impl ConnectionTrait, opening: &Opening, start: Result<Cursor>, until: Micros) -> Result<Taken> {
+pub(super) async fn acquire(
+    txn: &impl ConnectionTrait,
+    opening: &OpenSession,
+    start: Result<Cursor>,
+    until: Micros,
+) -> Result<AcquiredShard> {
     let now = Micros::now();
-    let Seat {
+    let ConsumerShardId {
         account,
         consumer: name,
         shard,
-    } = &opening.seat;
+    } = &opening.shard_id;
     make(txn, opening, start, now).await?;
     let mut row = locked(txn, *account, name).await?;
     if opening.filter.as_ref().is_some_and(|filter| *filter != row.filter) {
@@ -148,14 +153,14 @@ pub(super) async fn take(txn: &impl ConnectionTrait, opening: &Opening, start: R
         .on_conflict(later)
         .exec_with_returning(txn)
         .await?;
-    Ok(Taken { filter: row.filter, shard })
+    Ok(AcquiredShard { filter: row.filter, shard })
 }
 
 /// Creates the consumer, unless it exists.
-async fn make(txn: &impl ConnectionTrait, opening: &Opening, start: Result<Cursor>, now: Micros) -> Result<()> {
-    let Seat {
+async fn make(txn: &impl ConnectionTrait, opening: &OpenSession, start: Result<Cursor>, now: Micros) -> Result<()> {
+    let ConsumerShardId {
         account, consumer: name, ..
-    } = &opening.seat;
+    } = &opening.shard_id;
     let row = consumer::ActiveModel {
         account_id: Set(*account),
         name: Set(name.clone()),
@@ -174,7 +179,7 @@ async fn make(txn: &impl ConnectionTrait, opening: &Opening, start: Result<Curso
         // An existing consumer ignores the start, so a cursor that cannot be used is an error only for a new one.
         start?;
     }
-    if made > 0 && of_account(*account).count(txn).await? > MOST {
+    if made > 0 && of_account(*account).count(txn).await? > MAX_CONSUMERS {
         return Err(Error::Precondition("the account has 100 consumers; delete those that nobody needs"));
     }
     Ok(())
@@ -221,12 +226,12 @@ async fn reshard(txn: &impl ConnectionTrait, row: consumer::Model, count: i64, n
     if consumer.sessions(now) > 0 {
         return Err(Error::Consumer(ConsumerFault::OtherShards(consumer.row.shard_count)));
     }
-    let (epoch, least) = (consumer.epoch(), consumer.least());
-    begin_at(txn, consumer.row, count, (epoch, least)).await
+    let (epoch, lowest_position) = (consumer.epoch(), consumer.lowest_position());
+    restart_at(txn, consumer.row, count, (epoch, lowest_position)).await
 }
 
 /// Deletes the positions of the shards, so that all of them start after a position.
-async fn begin_at(txn: &impl ConnectionTrait, row: consumer::Model, count: i64, (epoch, seq): (Epoch, Seq)) -> Result<consumer::Model> {
+async fn restart_at(txn: &impl ConnectionTrait, row: consumer::Model, count: i64, (epoch, seq): (Epoch, Seq)) -> Result<consumer::Model> {
     let (account, name) = (row.account_id, row.name.clone());
     consumer_shard::Entity::delete_many()
         .filter(of_consumer(account, &name))
@@ -304,7 +309,7 @@ pub async fn marks<'n>(
 pub async fn reset(txn: &impl ConnectionTrait, account: AccountId, name: &str, start: Cursor) -> Result<Consumer> {
     let row = locked(txn, account, name).await?;
     let count = row.shard_count;
-    let row = begin_at(txn, row, count, (start.epoch, start.seq)).await?;
+    let row = restart_at(txn, row, count, (start.epoch, start.seq)).await?;
     Ok(Consumer { row, shards: Vec::new() })
 }
 
@@ -328,14 +333,14 @@ pub async fn delete(txn: &impl ConnectionTrait, account: AccountId, name: &str) 
 ///
 /// # Errors
 /// Returns [`Error::Consumer`] if a newer session owns the shard, and [`Error::Unavailable`] or [`Error::Database`] if the statement fails.
-pub(super) async fn commit(db: &impl ConnectionTrait, seat: &Seat, fence: i64, to: Cursor) -> Result<Seq> {
+pub(super) async fn commit(db: &impl ConnectionTrait, shard_id: &ConsumerShardId, fence: i64, to: Cursor) -> Result<Seq> {
     let now = Micros::now();
     let further = Expr::col(Column::Seq).lt(to.seq.0).and(Expr::col(Column::Epoch).eq(to.epoch.0));
     let seq = CaseStatement::new().case(further, to.seq.0).finally(Expr::col(Column::Seq));
     let rows = consumer_shard::Entity::update_many()
         .col_expr(Column::Seq, seq.into())
         .col_expr(Column::CommittedAt, Expr::value(now.0))
-        .filter(held(seat, fence))
+        .filter(owned_by(shard_id, fence))
         .exec_with_returning(db)
         .await?;
     let row = rows.first().ok_or(Error::Consumer(ConsumerFault::TakenOver))?;
@@ -346,10 +351,10 @@ pub(super) async fn commit(db: &impl ConnectionTrait, seat: &Seat, fence: i64, t
 ///
 /// # Errors
 /// Returns [`Error::Consumer`] if a newer session owns the shard, and [`Error::Unavailable`] or [`Error::Database`] if the statement fails.
-pub(super) async fn renew(db: &impl ConnectionTrait, seat: &Seat, fence: i64, until: Micros) -> Result<()> {
+pub(super) async fn renew(db: &impl ConnectionTrait, shard_id: &ConsumerShardId, fence: i64, until: Micros) -> Result<()> {
     let renewed = consumer_shard::Entity::update_many()
         .col_expr(Column::LeasedUntil, Expr::value(until.0))
-        .filter(held(seat, fence))
+        .filter(owned_by(shard_id, fence))
         .exec(db)
         .await?;
     if renewed.rows_affected == 0 {
@@ -358,9 +363,9 @@ pub(super) async fn renew(db: &impl ConnectionTrait, seat: &Seat, fence: i64, un
     Ok(())
 }
 
-fn held(seat: &Seat, fence: i64) -> Condition {
+fn owned_by(shard_id: &ConsumerShardId, fence: i64) -> Condition {
     let newest = parley_fault::is_on(Protection::Fencing).then(|| Column::Fence.eq(fence));
-    of_consumer(seat.account, &seat.consumer)
-        .add(Column::Shard.eq(seat.shard))
+    of_consumer(shard_id.account, &shard_id.consumer)
+        .add(Column::Shard.eq(shard_id.shard))
         .add_option(newest)
 }

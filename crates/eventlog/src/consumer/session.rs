@@ -14,13 +14,13 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Opening, Seat, commit, renew, take};
+use super::{ConsumerShardId, OpenSession, acquire, commit, renew};
 use crate::{
+    account_channel::lock,
+    broadcaster::{Broadcaster, StreamKind},
     cursor::Cursor,
-    feed::lock,
     filter::{Filter, Shard},
     history,
-    hub::{Hub, Kind},
     subscription::{Credit, Start, Subscription},
 };
 
@@ -33,18 +33,18 @@ const RENEW: Duration = Duration::from_secs(3);
 /// A session of one shard of a durable consumer.
 #[derive(Debug)]
 pub struct Session {
-    hub: Arc<Hub>,
+    broadcaster: Arc<Broadcaster>,
     subscription: Subscription,
-    seat: Seat,
+    shard_id: ConsumerShardId,
     fence: i64,
     /// The latest fencing number of the shard that this process knows.
     newest: watch::Receiver<i64>,
     renew_at: Instant,
     /// The position at which the session started.
-    began: Cursor,
+    started_at: Cursor,
 }
 
-impl Hub {
+impl Broadcaster {
     /// Opens a session after the position that the consumer has committed; a new consumer begins at `start`. `filter` decodes the stored
     /// filter.
     ///
@@ -55,47 +55,47 @@ impl Hub {
     /// [`Error::Unavailable`] or [`Error::Database`] if a statement fails.
     pub async fn consume(
         self: &Arc<Self>,
-        opening: &Opening,
+        opening: &OpenSession,
         start: Start,
         filter: impl FnOnce(&[u8]) -> Filter,
         heartbeat: Option<Duration>,
         credit: Credit,
     ) -> Result<Session> {
-        let seat = opening.seat.clone();
-        let place = self.place(Kind::Consume)?;
-        let reach = self.log.reach(seat.account).await?;
+        let shard_id = opening.shard_id.clone();
+        let permit = self.acquire_permit(StreamKind::Consume)?;
+        let reach = self.log.reach(shard_id.account).await?;
         let start = self.resolve(&reach, start).await;
         let txn = self.log.database().begin().await?;
-        let taken = take(&txn, opening, start, Micros::now().plus(LEASE)).await?;
+        let acquired = acquire(&txn, opening, start, Micros::now().plus(LEASE)).await?;
         // The position is stored in the same database as the log, so both fork together, and no mark is needed to tell histories apart.
         let committed = Cursor {
-            account: seat.account,
-            epoch: taken.shard.epoch,
-            seq: taken.shard.seq,
+            account: shard_id.account,
+            epoch: acquired.shard.epoch,
+            seq: acquired.shard.seq,
             mark: None,
         };
         // Check before the commit: a session that cannot read must not end the one before it.
-        self.log.reach(seat.account).await?.check(committed)?;
+        self.log.reach(shard_id.account).await?.check(committed)?;
         txn.commit().await?;
-        let newest = self.seat_taken(&seat, taken.shard.fence);
+        let newest = self.announce_takeover(&shard_id, acquired.shard.fence);
         let shard = Shard {
-            index: seat.shard,
+            index: shard_id.shard,
             count: opening.shard_count,
         };
         let filter = Filter {
             shard: (shard.count > 1).then_some(shard),
-            ..filter(&taken.filter)
+            ..filter(&acquired.filter)
         };
         let mut subscription = self
-            .open(place, seat.account, Start::After(committed), filter, heartbeat, false)
+            .open(permit, shard_id.account, Start::After(committed), filter, heartbeat, false)
             .await?;
         subscription.limit(credit);
         Ok(Session {
-            hub: Arc::clone(self),
-            began: subscription.cursor(),
+            broadcaster: Arc::clone(self),
+            started_at: subscription.cursor(),
             subscription,
-            seat,
-            fence: taken.shard.fence,
+            shard_id,
+            fence: acquired.shard.fence,
             newest,
             renew_at: Instant::now() + RENEW,
         })
@@ -103,10 +103,10 @@ impl Hub {
 
     /// Notifies older sessions in this process that the shard was taken over. Returns a receiver that tells the new session when it is
     /// taken over in turn.
-    fn seat_taken(&self, seat: &Seat, fence: i64) -> watch::Receiver<i64> {
+    fn announce_takeover(&self, shard_id: &ConsumerShardId, fence: i64) -> watch::Receiver<i64> {
         let mut sessions = lock(&self.sessions);
         sessions.retain(|_, newest| newest.receiver_count() > 0);
-        let newest = sessions.entry(seat.clone()).or_insert_with(|| watch::Sender::new(fence));
+        let newest = sessions.entry(shard_id.clone()).or_insert_with(|| watch::Sender::new(fence));
         newest.send_if_modified(|known| {
             let newer = fence > *known;
             *known = fence.max(*known);
@@ -118,8 +118,8 @@ impl Hub {
 
 impl Session {
     /// Returns the position at which the session started.
-    pub fn began(&self) -> Cursor {
-        self.began
+    pub fn started_at(&self) -> Cursor {
+        self.started_at
     }
 
     /// Returns the fencing number.
@@ -149,7 +149,7 @@ impl Session {
                 _ = self.newest.changed() => {}
                 () = sleep_until(self.renew_at) => {
                     self.renew_at = Instant::now() + RENEW;
-                    match renew(self.hub.log.database().write(), &self.seat, self.fence, Micros::now().plus(LEASE)).await {
+                    match renew(self.broadcaster.log.database().write(), &self.shard_id, self.fence, Micros::now().plus(LEASE)).await {
                         // The database may be unavailable for a while. The subscription returns an error when it needs the database.
                         Ok(()) | Err(Error::Unavailable { .. } | Error::Database(_)) => {}
                         Err(error) => return Err(error),
@@ -173,7 +173,7 @@ impl Session {
             return Err(Error::CursorForeign);
         }
         if cursor.epoch != position.epoch {
-            let reach = self.hub.log.reach(position.account).await?;
+            let reach = self.broadcaster.log.reach(position.account).await?;
             return Err(reach.fault(CursorFault::EpochChanged));
         }
         if cursor.seq > position.seq {
@@ -183,18 +183,18 @@ impl Session {
                 "must not be ahead of what this session was sent",
             ));
         }
-        let db = self.hub.log.database();
+        let db = self.broadcaster.log.database();
         let known = match () {
             () if cursor.seq == position.seq => position.mark,
             // One indexed read in addition to the write.
             () => history::mark(db.read(), position.account, cursor.seq).await?,
         };
-        let is_another = known.zip(cursor.mark).is_some_and(|(known, given)| known != given);
-        if is_another && parley_fault::is_on(Protection::CursorMark) {
-            let reach = self.hub.log.reach(position.account).await?;
+        let has_different_mark = known.zip(cursor.mark).is_some_and(|(known, given)| known != given);
+        if has_different_mark && parley_fault::is_on(Protection::CursorMark) {
+            let reach = self.broadcaster.log.reach(position.account).await?;
             return Err(reach.fault(CursorFault::EpochChanged));
         }
-        let seq: Seq = commit(db.write(), &self.seat, self.fence, cursor).await?;
+        let seq: Seq = commit(db.write(), &self.shard_id, self.fence, cursor).await?;
         let mark = match seq {
             seq if seq == cursor.seq => known.or(cursor.mark),
             // The position of an earlier commit is further ahead.
@@ -209,9 +209,9 @@ impl Session {
     }
 
     /// Gives up the lease, so that others need not wait until it expires.
-    pub async fn leave(&self) {
-        if let Err(error) = renew(self.hub.log.database().write(), &self.seat, self.fence, Micros(0)).await {
-            tracing::debug!(%error, "a session's seat was not given back; its lease ends by itself");
+    pub async fn release_lease(&self) {
+        if let Err(error) = renew(self.broadcaster.log.database().write(), &self.shard_id, self.fence, Micros(0)).await {
+            tracing::debug!(%error, "failed to release the lease of a session; it will expire");
         }
     }
 }

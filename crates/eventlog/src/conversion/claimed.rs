@@ -7,12 +7,12 @@ use parley_storage::entity::contact_inbox;
 use super::Visitor;
 
 /// A resource that may belong to a conversation.
-pub trait OfConversation {
+pub trait InConversation {
     /// Returns the id of the conversation; 0 if there is none.
     fn conversation_id(&self) -> i64;
 
     /// Replaces the stored contact by the data that the conversation's session submitted.
-    fn claim(&mut self, session: &contact_inbox::Model);
+    fn show_submitted(&mut self, session: &contact_inbox::Model);
 }
 
 fn claimed(contact: &pb::Contact, session: &contact_inbox::Model) -> pb::Contact {
@@ -28,12 +28,12 @@ fn claimed_name(session: &contact_inbox::Model) -> String {
     submitted.and_then(|submitted| submitted.name.clone()).unwrap_or_default()
 }
 
-impl OfConversation for pb::Conversation {
+impl InConversation for pb::Conversation {
     fn conversation_id(&self) -> i64 {
         self.id
     }
 
-    fn claim(&mut self, session: &contact_inbox::Model) {
+    fn show_submitted(&mut self, session: &contact_inbox::Model) {
         if let Some(contact) = &mut self.contact {
             *contact = claimed(contact, session);
         }
@@ -43,17 +43,17 @@ impl OfConversation for pb::Conversation {
             &mut self.last_public_message,
         ];
         for message in messages.into_iter().flatten() {
-            message.claim(session);
+            message.show_submitted(session);
         }
     }
 }
 
-impl OfConversation for pb::Message {
+impl InConversation for pb::Message {
     fn conversation_id(&self) -> i64 {
         self.conversation_id
     }
 
-    fn claim(&mut self, session: &contact_inbox::Model) {
+    fn show_submitted(&mut self, session: &contact_inbox::Model) {
         let Some(sender) = self.sender.as_mut().filter(|sender| sender.r#type() == SenderType::Contact) else {
             return;
         };
@@ -65,7 +65,7 @@ impl OfConversation for pb::Message {
     }
 }
 
-impl OfConversation for pb::Event {
+impl InConversation for pb::Event {
     /// Returns 0 for an event that is not about a conversation.
     fn conversation_id(&self) -> i64 {
         let conversation = match &self.resource {
@@ -76,14 +76,14 @@ impl OfConversation for pb::Event {
         conversation.map(|conversation| conversation.id).unwrap_or_default()
     }
 
-    fn claim(&mut self, session: &contact_inbox::Model) {
+    fn show_submitted(&mut self, session: &contact_inbox::Model) {
         if let Some(actor) = self.actor.as_mut().filter(|actor| actor.r#type() == ActorType::Contact) {
             actor.name = claimed_name(session);
         }
         let conversation = match &mut self.resource {
             Some(Resource::Message(about)) => {
                 if let Some(message) = &mut about.message {
-                    message.claim(session);
+                    message.show_submitted(session);
                 }
                 about.conversation.as_mut()
             }
@@ -91,12 +91,12 @@ impl OfConversation for pb::Event {
             _ => None,
         };
         if let Some(conversation) = conversation {
-            conversation.claim(session);
+            conversation.show_submitted(session);
         }
     }
 }
 
-impl OfConversation for pb::Upsert {
+impl InConversation for pb::Upsert {
     /// Returns 0 for a resource that does not belong to a conversation.
     fn conversation_id(&self) -> i64 {
         match &self.resource {
@@ -106,10 +106,10 @@ impl OfConversation for pb::Upsert {
         }
     }
 
-    fn claim(&mut self, session: &contact_inbox::Model) {
+    fn show_submitted(&mut self, session: &contact_inbox::Model) {
         match &mut self.resource {
-            Some(pb::upsert::Resource::Message(message)) => message.claim(session),
-            Some(pb::upsert::Resource::Conversation(conversation)) => conversation.claim(session),
+            Some(pb::upsert::Resource::Message(message)) => message.show_submitted(session),
+            Some(pb::upsert::Resource::Conversation(conversation)) => conversation.show_submitted(session),
             _ => {}
         }
     }

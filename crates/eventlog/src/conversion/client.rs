@@ -4,11 +4,11 @@
 use parley_proto as pb;
 use parley_storage::{entity::contact_inbox, joined};
 
-use super::{FromStored, Reveal, ToProto as _, Visitor, inbox_of};
+use super::{CredentialsShown, FromStored, ToProto as _, Visitor, inbox_of};
 
 impl FromStored<&joined::Inbox> for pb::ClientInbox {
     fn from_stored(inbox: &joined::Inbox) -> Self {
-        let whole = inbox_of(inbox, Reveal::Nothing);
+        let whole = inbox_of(inbox, CredentialsShown::Nothing);
         Self {
             identifier: inbox.channel.identifier.clone(),
             name: whole.name,

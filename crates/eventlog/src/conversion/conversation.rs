@@ -45,7 +45,7 @@ impl FromStored<&joined::Conversation> for pb::Conversation {
             message_count: row.message_count.cast_unsigned(),
             last_message: None,
             last_non_activity_message: None,
-            last_public_message: conversation.last_public.as_deref().map(message::lean),
+            last_public_message: conversation.last_public.as_deref().map(message::without_sender_contact),
             version: row.version.to_wire(),
             team: conversation.team.as_deref().map(ToProto::to_proto),
         }

@@ -11,7 +11,7 @@ use super::FromStored;
 
 /// Which credentials of an inbox are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reveal {
+pub enum CredentialsShown {
     /// No credentials, as in events.
     Nothing,
     /// The public identifier, for agents.
@@ -21,7 +21,7 @@ pub enum Reveal {
 }
 
 /// Converts an inbox, with the credentials that `reveal` allows.
-pub fn inbox_of(inbox: &joined::Inbox, reveal: Reveal) -> pb::Inbox {
+pub fn inbox_of(inbox: &joined::Inbox, reveal: CredentialsShown) -> pb::Inbox {
     let (row, channel) = (&inbox.row, &inbox.channel);
     let days = row.working_hours.as_array().map(Vec::as_slice).unwrap_or_default();
     let (mut maps, mut of_channel) = (AttributeMaps::default(), AttributeMaps::default());
@@ -50,8 +50,8 @@ pub fn inbox_of(inbox: &joined::Inbox, reveal: Reveal) -> pb::Inbox {
         agent_bot_active: row.agent_bot_active,
         channel: Some(inbox::Channel::ApiChannel(pb::ApiChannel {
             id: channel.id.0,
-            identifier: (reveal != Reveal::Nothing).then(|| channel.identifier.clone()),
-            hmac_token: (reveal == Reveal::Everything).then(|| channel.hmac_token.clone()),
+            identifier: (reveal != CredentialsShown::Nothing).then(|| channel.identifier.clone()),
+            hmac_token: (reveal == CredentialsShown::Everything).then(|| channel.hmac_token.clone()),
             hmac_mandatory: channel.hmac_mandatory,
             attach_unverified_sessions: Some(channel.attach_unverified_sessions),
             webhook_url: channel.webhook_url.clone(),

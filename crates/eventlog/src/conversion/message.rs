@@ -9,7 +9,7 @@ use parley_storage::{entity::attachment, joined};
 use super::{FromStored, ToProto};
 
 /// Converts a message as in events: the sender has no contact, because the conversation contains it.
-pub fn lean(message: &joined::Message) -> pb::Message {
+pub fn without_sender_contact(message: &joined::Message) -> pb::Message {
     let row = &message.row;
     let mut maps = AttributeMaps::default();
     pb::Message {
@@ -70,11 +70,11 @@ impl FromStored<&joined::Sender> for pb::Sender {
 /// As in responses: the sender with its contact.
 impl FromStored<&joined::Message> for pb::Message {
     fn from_stored(message: &joined::Message) -> Self {
-        let mut lean = lean(message);
-        if let (Some(sender), Some(joined::Sender::Contact(contact))) = (&mut lean.sender, &message.sender) {
+        let mut without_sender_contact = without_sender_contact(message);
+        if let (Some(sender), Some(joined::Sender::Contact(contact))) = (&mut without_sender_contact.sender, &message.sender) {
             sender.contact = Some(contact.as_ref().to_proto());
         }
-        lean
+        without_sender_contact
     }
 }
 

@@ -14,10 +14,10 @@ mod records;
 mod team;
 mod visitor;
 
-pub use claimed::OfConversation;
+pub use claimed::InConversation;
 pub use client::{client_conversation, client_message};
-pub use inbox::{Reveal, inbox_of};
-pub use message::lean;
+pub use inbox::{CredentialsShown, inbox_of};
+pub use message::without_sender_contact;
 pub use visitor::Visitor;
 
 /// A message of the contract that is built from a stored row, or from rows that belong together.

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_taken_out_of_addresses() {
+    fn credentials_are_removed_from_addresses() {
         let addresses = "nats://ana:p%40ss%2Fword@one:4222, tls://two";
         let (options, servers) = read(addresses, ConnectOptions::new()).unwrap();
         let shown = format!("{servers:?}");

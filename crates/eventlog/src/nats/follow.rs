@@ -16,39 +16,39 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Relayed, Relaying, SUBJECT, publish};
-use crate::{entry::Entry, hub::Hub};
+use super::{RelayReceiver, RelayedEvent, SUBJECT, publish};
+use crate::{broadcaster::Broadcaster, event_record::EventRecord};
 
 /// Maximum number of messages that are handled together.
-const TOGETHER: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// How often subscriptions are compared with the followed accounts. A newly followed account is also compared at once.
-const COMPARE: Duration = Duration::from_secs(1);
+const RESUBSCRIBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Publishes and receives events until `stop` is cancelled.
-pub async fn run(hub: Arc<Hub>, relaying: Relaying, stop: CancellationToken) {
-    let Relaying {
+pub async fn run(broadcaster: Arc<Broadcaster>, relaying: RelayReceiver, stop: CancellationToken) {
+    let RelayReceiver {
         client,
         committed,
         followed,
     } = relaying;
-    let tasks = async { tokio::join!(publish(&client, committed), follow(&hub, &client, &followed)) };
+    let tasks = async { tokio::join!(publish(&client, committed), follow(&broadcaster, &client, &followed)) };
     stop.run_until_cancelled(Box::pin(tasks)).await;
 }
 
 /// Subscribes to the subjects of the accounts that are followed on this replica.
-async fn follow(hub: &Hub, client: &Client, followed: &Notify) {
+async fn follow(broadcaster: &Broadcaster, client: &Client, followed: &Notify) {
     let mut heard = SelectAll::<Subject>::new();
     let mut subjects: HashSet<AccountId> = HashSet::new();
-    let mut ticks = interval(COMPARE);
+    let mut ticks = interval(RESUBSCRIBE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            Some(messages) = next_together(&mut heard), if !heard.is_empty() => hear(hub, messages),
+            Some(messages) = next_batch(&mut heard), if !heard.is_empty() => dispatch(broadcaster, messages),
             () = followed.notified() => {}
             _ = ticks.tick() => {}
         }
-        let wanted: HashSet<AccountId> = hub.heads().into_keys().collect();
+        let wanted: HashSet<AccountId> = broadcaster.known_states().into_keys().collect();
         if wanted != subjects {
             heard = heard.into_iter().filter(|subject| wanted.contains(&subject.account)).collect();
             let mut known: HashSet<AccountId> = heard.iter().map(|subject| subject.account).collect();
@@ -81,9 +81,9 @@ impl futures_util::Stream for Subject {
 }
 
 /// Waits for a message, and returns it with those that have arrived besides.
-async fn next_together(heard: &mut SelectAll<Subject>) -> Option<Vec<async_nats::Message>> {
+async fn next_batch(heard: &mut SelectAll<Subject>) -> Option<Vec<async_nats::Message>> {
     let mut messages = vec![heard.next().await?];
-    while messages.len() < TOGETHER
+    while messages.len() < MAX_BATCH
         && let Some(Some(more)) = heard.next().now_or_never()
     {
         messages.push(more);
@@ -91,29 +91,29 @@ async fn next_together(heard: &mut SelectAll<Subject>) -> Option<Vec<async_nats:
     Some(messages)
 }
 
-fn hear(hub: &Hub, messages: Vec<async_nats::Message>) {
-    let mut runs: HashMap<(AccountId, Epoch), Vec<Entry>> = HashMap::new();
+fn dispatch(broadcaster: &Broadcaster, messages: Vec<async_nats::Message>) {
+    let mut runs: HashMap<(AccountId, Epoch), Vec<EventRecord>> = HashMap::new();
     for message in messages {
-        let relayed = Relayed::decode(message.payload).ok().and_then(Relayed::entry);
+        let relayed = RelayedEvent::decode(message.payload).ok().and_then(RelayedEvent::entry);
         if let Some((epoch, entry)) = relayed {
             runs.entry((entry.account, epoch)).or_default().push(entry);
         }
     }
     for ((account, epoch), entries) in runs {
-        for run in without_holes(entries) {
-            hub.relayed(account, epoch, run);
+        for run in contiguous_runs(entries) {
+            broadcaster.relayed(account, epoch, run);
         }
     }
 }
 
 /// Sorts entries into runs without a gap. There may be several, because an event that was never published is missing among others that
 /// were.
-fn without_holes(mut entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+fn contiguous_runs(mut entries: Vec<EventRecord>) -> Vec<Vec<EventRecord>> {
     entries.sort_by_key(|entry| entry.seq);
     entries.dedup_by_key(|entry| entry.seq);
     entries
         .chunk_by(|one, next| one.seq.next() == next.seq)
-        .map(<[Entry]>::to_vec)
+        .map(<[EventRecord]>::to_vec)
         .collect()
 }
 
@@ -122,9 +122,9 @@ mod tests {
     use super::{super::tests::entry, *};
 
     #[test]
-    fn what_is_missing_among_others_ends_a_run() {
+    fn missing_event_splits_runs() {
         let heard = [8, 3, 4, 4, 7, 1].map(entry);
-        let runs = without_holes(heard.into());
+        let runs = contiguous_runs(heard.into());
         let runs: Vec<Vec<i64>> = runs.iter().map(|run| run.iter().map(|entry| entry.seq.0).collect()).collect();
         assert_eq!(runs, [vec![1], vec![3, 4], vec![7, 8]]);
     }

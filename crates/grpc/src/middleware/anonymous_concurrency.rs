@@ -16,16 +16,16 @@ use super::{
     response::Response,
 };
 
-/// Holds a turn (a concurrency slot of callers without a token) while a call is handled, so that one address cannot occupy all workers.
-/// Only calls of the REST gateway wait here, because their request is complete: a call from the network acquires its turn where its message
-/// is read. Other calls cost no allocation.
+/// Holds a processing slot while a call is handled, so that one address cannot occupy all workers. Only calls of the REST gateway wait
+/// here, because their request is complete: a call from the network acquires its processing slot where its message is read. Other calls
+/// cost no allocation.
 #[derive(Clone, Debug)]
 pub struct AnonymousConcurrency {
     authenticator: Arc<Authenticator>,
 }
 
 impl AnonymousConcurrency {
-    /// Acquires turns from the limits of `authenticator`.
+    /// Acquires processing slots from the limits of `authenticator`.
     pub fn new(authenticator: Arc<Authenticator>) -> Self {
         Self { authenticator }
     }
@@ -75,7 +75,7 @@ where
         let mut inner = mem::replace(&mut self.inner, clone);
         let authenticator = Arc::clone(&self.authenticator);
         Either::Right(Box::pin(async move {
-            let _turn = authenticator.turn(address).await;
+            let _slot = authenticator.processing_slot(address).await;
             inner.call(call).await
         }))
     }

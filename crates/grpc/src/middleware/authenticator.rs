@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 use http::Extensions;
 use parley_admission::{
     client_address::ClientAddress,
-    rate_limit::{Activity, AnonymousLimits, Charged, Permit, Resource, Turn},
-    request_memory::KnownTokens,
+    rate_limit::{Activity, AnonymousLimits, Charged, Permit, ProcessingSlot, Resource},
+    request_memory::TokenValidity,
 };
 use parley_domain::auth::{
     caller::{Caller, Principal},
@@ -139,16 +139,16 @@ impl Authenticator {
         Ok(Payer { address, service })
     }
 
-    /// Returns the address whose turn (a concurrency slot of callers without a token) the call has to wait for here, or `None` if it does
-    /// not wait. Only calls of the REST gateway wait here, because their request is complete. A call from the network acquires its turn
-    /// where its message is read.
+    /// Returns the address whose processing slot the call has to wait for here, or `None` if it does not wait. Only calls of the REST
+    /// gateway wait here, because their request is complete. A call from the network acquires its processing slot where its message is
+    /// read.
     pub fn turn_address(payer: &Payer, extensions: &Extensions) -> Option<Option<ClientAddress>> {
         (payer.service.is_none() && extensions.get::<Charged>().is_some()).then_some(payer.address)
     }
 
-    /// Waits for a turn of an address. The turn ends when it is dropped. Returns `None` if turns are disabled.
-    pub async fn turn(&self, address: Option<ClientAddress>) -> Option<Turn> {
-        self.limits.turn(address).await
+    /// Waits for a processing slot of an address. The slot is released when it is dropped. Returns `None` if the protection is off.
+    pub async fn processing_slot(&self, address: Option<ClientAddress>) -> Option<ProcessingSlot> {
+        self.limits.processing_slot(address).await
     }
 
     /// Charges a call that failed with UNAUTHENTICATED although its method needs no token: a wrong pubsub token, login or signature.
@@ -172,7 +172,7 @@ impl Authenticator {
     }
 }
 
-impl KnownTokens for Authenticator {
+impl TokenValidity for Authenticator {
     fn is_known(&self, secret: &str) -> bool {
         self.tokens.is_known(secret)
     }

@@ -111,7 +111,7 @@ impl Limits {
     /// Charges a call to its token and returns the remaining rate limit; `None` if there is no limit.
     ///
     /// # Errors
-    /// Returns [`Error::TooFast`] and the state of the limit if the token has exceeded its rate.
+    /// Returns [`Error::RateLimited`] and the state of the limit if the token has exceeded its rate.
     pub fn charge(&self, token: TokenId) -> Result<Option<RateLimitState>, Box<(Error, RateLimitState)>> {
         let Some(rates) = &self.rates else { return Ok(None) };
         if self.calls_since_cleanup.fetch_add(1, Ordering::Relaxed) >= CLEANUP_INTERVAL {
@@ -132,7 +132,7 @@ impl Limits {
                     remaining: 0,
                     reset: u64::from(limit).div_ceil(rate),
                 };
-                let error = Error::TooFast {
+                let error = Error::RateLimited {
                     limit: self.config.calls_per_second,
                     retry_after,
                 };
@@ -205,7 +205,7 @@ mod tests {
         let left: Vec<u32> = (0..3).map(|_| limits.charge(TokenId(1)).unwrap().unwrap().remaining).collect();
         assert_eq!(left, [2, 1, 0]);
         let (error, left) = *limits.charge(TokenId(1)).unwrap_err();
-        let Error::TooFast { limit: 1, retry_after } = error else {
+        let Error::RateLimited { limit: 1, retry_after } = error else {
             panic!("{error}")
         };
         assert!(retry_after <= Duration::from_secs(1) && !retry_after.is_zero(), "{retry_after:?}");

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::{BoxFuture, Either};
 use http::HeaderMap;
-use parley_eventlog::{cursor::Cursor, hub::Hub};
+use parley_eventlog::{broadcaster::Broadcaster, cursor::Cursor};
 use parley_types::{cursor_text, error::Error};
 use tower::{Layer, Service};
 
@@ -27,13 +27,13 @@ const HEADERS: [&str; 2] = ["parley-min-cursor-bin", "parley-min-cursor"];
 /// consistency on any replica. The wait is bounded only by the call's deadline. Calls without the header cost no allocation.
 #[derive(Clone, Debug)]
 pub struct MinCursor {
-    hub: Arc<Hub>,
+    broadcaster: Arc<Broadcaster>,
 }
 
 impl MinCursor {
-    /// Waits for log positions in `hub`.
-    pub fn new(hub: Arc<Hub>) -> Self {
-        Self { hub }
+    /// Waits for log positions in `broadcaster`.
+    pub fn new(broadcaster: Arc<Broadcaster>) -> Self {
+        Self { broadcaster }
     }
 }
 
@@ -43,7 +43,7 @@ impl<S> Layer<S> for MinCursor {
     fn layer(&self, inner: S) -> MinCursorService<S> {
         MinCursorService {
             inner,
-            hub: Arc::clone(&self.hub),
+            broadcaster: Arc::clone(&self.broadcaster),
         }
     }
 }
@@ -51,7 +51,7 @@ impl<S> Layer<S> for MinCursor {
 #[derive(Clone, Debug)]
 pub struct MinCursorService<S> {
     inner: S,
-    hub: Arc<Hub>,
+    broadcaster: Arc<Broadcaster>,
 }
 
 impl<S> Service<AuthenticatedCall> for MinCursorService<S>
@@ -75,9 +75,9 @@ where
         // As in `Auth`: call the service that was polled for readiness, not the clone.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
-        let hub = Arc::clone(&self.hub);
+        let broadcaster = Arc::clone(&self.broadcaster);
         Either::Right(Box::pin(async move {
-            match wait(&hub, &call.identity, cursor).await {
+            match wait(&broadcaster, &call.identity, cursor).await {
                 Ok(()) => inner.call(call).await,
                 Err(error) => Ok(refuse(to_status(error))),
             }
@@ -97,12 +97,12 @@ fn min_cursor(headers: &HeaderMap) -> Option<Result<Cursor, Error>> {
 /// # Errors
 /// Returns [`Error::Invalid`] if the header is not a cursor, [`Error::NotMember`] if the caller is not a member of the cursor's account,
 /// and [`Error::Cursor`] if the cursor belongs to another epoch.
-async fn wait(hub: &Hub, identity: &CallIdentity, cursor: Result<Cursor, Error>) -> Result<(), Error> {
+async fn wait(broadcaster: &Broadcaster, identity: &CallIdentity, cursor: Result<Cursor, Error>) -> Result<(), Error> {
     let cursor = cursor?;
     // A call without a token identifies a contact session instead, and access to the cursor's account cannot be checked here. Do not wait.
     if let Some(identity) = identity.caller() {
         identity.caller.access(cursor.account)?;
-        hub.reached(cursor).await?;
+        broadcaster.wait_until_reached(cursor).await?;
     }
     Ok(())
 }

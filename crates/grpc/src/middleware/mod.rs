@@ -86,9 +86,10 @@ pub fn stack(
             .layer(RateLimitHeaders)
             // Applies the deadline to everything below, including the waits of the next two layers.
             .layer(Deadline)
-            // Waits for the requested log position. Above `AnonymousConcurrency`, because the wait needs no turn and may be long.
-            .layer(MinCursor::new(Arc::clone(&context.events.hub)))
-            // Limits the concurrent calls without a token. Innermost, so that a call holds its turn only while its handler runs.
+            // Waits for the requested log position. Above `AnonymousConcurrency`, because the wait needs no processing slot and may be
+            // long.
+            .layer(MinCursor::new(Arc::clone(&context.events.broadcaster)))
+            // Limits the concurrent calls without a token. Innermost, so that a call holds its processing slot only while its handler runs.
             .layer(AnonymousConcurrency::new(authenticator))
             // Passes the request to its service, with the caller in its extensions.
             .layer(Dispatch),

@@ -11,7 +11,7 @@ use axum::{
 use http_body_util::BodyExt as _;
 use parley_admission::{
     rate_limit::{AnonymousLimits, Resource},
-    request_memory::{FACTOR, RequestMemory, Sender},
+    request_memory::{MEMORY_PER_BYTE, RequestMemory, RequestSender},
 };
 use parley_types::error::Error;
 use tonic::{Status, body::Body};
@@ -49,9 +49,9 @@ impl TokenlessService {
         let address = request.extensions().get().copied();
         let permit = self.limits.call(address).and_then(|()| self.limits.open(address, self.resource));
         let permit = permit.map_err(|exceeded| to_status(Error::from(exceeded)))?;
-        let sender = Sender::of(request.headers(), request.extensions());
+        let sender = RequestSender::of(request.headers(), request.extensions());
         let charge = self.memory.charge(self.memory.holder(&sender));
-        charge.add(self.bytes.div_ceil(FACTOR)).map_err(|_| no_memory())?;
+        charge.add(self.bytes.div_ceil(MEMORY_PER_BYTE)).map_err(|_| no_memory())?;
         Ok((permit, charge))
     }
 }

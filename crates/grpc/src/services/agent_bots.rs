@@ -8,7 +8,7 @@ use parley_domain::{
     inboxes::agent_bots::{AgentBot, AgentBotPatch, AgentBots, NewAgentBot},
     joined::Inbox,
 };
-use parley_eventlog::conversion::{FromStored as _, Reveal, ToProto as _, inbox_of};
+use parley_eventlog::conversion::{CredentialsShown, FromStored as _, ToProto as _, inbox_of};
 use parley_proto::{self as pb, agent_bots_service_server::AgentBotsService};
 use parley_types::{
     error::Result,
@@ -183,7 +183,7 @@ impl AgentBotsService for AgentBotsApi {
     ) -> Result<Response<pb::SetInboxAgentBotResponse>, Status> {
         let req = request.get_ref();
         let respond = |inbox: &Arc<Inbox>, cursor: Bytes| pb::SetInboxAgentBotResponse {
-            inbox: Some(inbox_of(inbox, Reveal::Everything)),
+            inbox: Some(inbox_of(inbox, CredentialsShown::Everything)),
             cursor,
         };
         let mut fields = Validator::default();

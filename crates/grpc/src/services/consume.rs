@@ -2,10 +2,10 @@
 
 use futures_util::{FutureExt as _, stream};
 use parley_eventlog::{
-    consumer::{Opening, SHARDS, Seat, Session},
+    broadcaster::StreamKind,
+    consumer::{ConsumerShardId, MAX_SHARDS, OpenSession, Session},
     cursor::Cursor,
     filter::Filter,
-    hub::Kind,
     subscription::Credit,
 };
 use parley_proto::{
@@ -64,8 +64,8 @@ pub async fn open(server: &ServiceContext, request: Request<Streaming<pb::Consum
     let mut fields = Validator::default();
     fields.required_name("open.consumer", &open.consumer, NAME);
     let (shard_count, shard) = (open.shard_count.max(1), open.shard);
-    if shard_count > SHARDS {
-        fields.add_violation("open.shard_count", Rule::OutOfRange(SHARDS.into()), "must be between 1 and 256");
+    if shard_count > MAX_SHARDS {
+        fields.add_violation("open.shard_count", Rule::OutOfRange(MAX_SHARDS.into()), "must be between 1 and 256");
     } else if shard >= shard_count {
         fields.add_violation(
             "open.shard",
@@ -80,8 +80,8 @@ pub async fn open(server: &ServiceContext, request: Request<Streaming<pb::Consum
     }
     let heartbeat = fields.within("open", |fields| heartbeat(fields, open.heartbeat.as_ref()));
     fields.finish().or_status()?;
-    let opening = Opening {
-        seat: Seat {
+    let opening = OpenSession {
+        shard_id: ConsumerShardId {
             account,
             consumer: open.consumer,
             shard: shard.into(),
@@ -96,12 +96,12 @@ pub async fn open(server: &ServiceContext, request: Request<Streaming<pb::Consum
     let stored = |bytes: &[u8]| stored_filter(bytes, &guard);
     let session = server
         .events
-        .hub
+        .broadcaster
         .consume(&opening, begin, stored, heartbeat, credit)
         .await
         .or_status()?;
     let opened = ResponseKind::Opened(pb::ConsumeOpened {
-        cursor: session.began().encode(),
+        cursor: session.started_at().encode(),
         fence: session.fence().cast_unsigned(),
     });
     let position = StreamPosition::default();
@@ -117,11 +117,11 @@ pub async fn open(server: &ServiceContext, request: Request<Streaming<pb::Consum
     let frames = stream::unfold(consumer_stream, |mut consumer_stream| async move {
         let item = consumer_stream.next().await;
         if item.is_none() {
-            consumer_stream.session.leave().await;
+            consumer_stream.session.release_lease().await;
         }
         Some((item?, consumer_stream))
     });
-    Ok(server.stalls.watch(Kind::Consume, position, frames))
+    Ok(server.stalls.watch(StreamKind::Consume, position, frames))
 }
 
 fn begin(start: Option<consume_open::Start>) -> Option<Start> {
@@ -253,8 +253,8 @@ impl ConsumerStream {
     async fn end(&mut self, status: Status) -> Result<Frame, Status> {
         self.ended = true;
         let status = ended_at(status, Some(self.session.position()));
-        meter::ended(Kind::Consume, &status);
-        self.session.leave().await;
+        meter::ended(StreamKind::Consume, &status);
+        self.session.release_lease().await;
         Err(status)
     }
 }

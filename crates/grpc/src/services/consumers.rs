@@ -8,7 +8,7 @@ use parley_domain::{
     consumers::{Consumers, Standing},
     page::{Key, Sort, SortValue},
 };
-use parley_eventlog::{consumer, cursor::Cursor, log::Reach, mark::Mark};
+use parley_eventlog::{consumer, cursor::Cursor, log::LogRange, mark::Mark};
 use parley_proto::{
     self as pb, consumers_service_server::ConsumersService, reset_consumer_request, subscribe_request::Start, value::timestamp,
 };
@@ -123,9 +123,9 @@ impl ConsumersService for ConsumersApi {
 fn consumer_to_proto(standing: &Standing) -> pb::Consumer {
     let Standing { consumer, reach, marks } = standing;
     let now = Micros::now();
-    let least = Cursor {
+    let lowest_position = Cursor {
         epoch: consumer.epoch(),
-        ..reach.cursor(consumer.least())
+        ..reach.cursor(consumer.lowest_position())
     };
     pb::Consumer {
         account_id: reach.account.0,
@@ -139,12 +139,12 @@ fn consumer_to_proto(standing: &Standing) -> pb::Consumer {
             .map(|shard| shard_to_proto(shard, reach, marks, now))
             .collect(),
         head_seq: reach.head.to_wire(),
-        lag: consumer::lag(reach, consumer.least()),
-        resumable: reach.check(least).is_ok(),
+        lag: consumer::lag(reach, consumer.lowest_position()),
+        resumable: reach.check(lowest_position).is_ok(),
     }
 }
 
-fn shard_to_proto(shard: &consumer::Shard, reach: &Reach, marks: &HashMap<Seq, Mark>, now: Micros) -> pb::ConsumerShard {
+fn shard_to_proto(shard: &consumer::Shard, reach: &LogRange, marks: &HashMap<Seq, Mark>, now: Micros) -> pb::ConsumerShard {
     let cursor = reach.cursor(shard.seq);
     let cursor = Cursor {
         epoch: shard.epoch,

@@ -9,7 +9,7 @@ use parley_domain::{
     contacts::{ContactPatch, Contacts, NewContact, answers::CreatedContact, sessions::Sessions},
     joined::{ContactSessions, Inbox, Session},
 };
-use parley_eventlog::conversion::{FromStored as _, Reveal, ToProto, inbox_of};
+use parley_eventlog::conversion::{CredentialsShown, FromStored as _, ToProto, inbox_of};
 use parley_proto::{self as pb, contacts_service_server::ContactsService};
 use parley_types::{
     error::Result,
@@ -268,7 +268,10 @@ fn created(made: &CreatedContact, cursor: Bytes) -> pb::CreateContactResponse {
     pb::CreateContactResponse {
         contact: Some(made.contact.to_proto()),
         contact_inbox: made.session.as_ref().map(ToProto::to_proto),
-        inbox: made.session.as_ref().map(|session| inbox_of(&session.inbox, Reveal::Nothing)),
+        inbox: made
+            .session
+            .as_ref()
+            .map(|session| inbox_of(&session.inbox, CredentialsShown::Nothing)),
         cursor,
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use parley_domain::{
     Domain,
-    kind::{AttributeDisplay, AttributeModel},
+    kind::{AttributeModel, AttributeType},
     record::custom_attribute_definition,
     records::custom_attribute_definitions::{CustomAttributeDefinitions, DefinitionPatch, NewDefinition},
 };
@@ -184,7 +184,7 @@ fn patch(fields: &mut Validator, definition: &pb::CustomAttributeDefinition, pat
             }
             "type" => {
                 let kind = fields.kind::<pb::CustomAttributeType>(path, definition.r#type);
-                patch.display_type = Some(kind.and_then(pb::CustomAttributeType::to_row).unwrap_or(AttributeDisplay::Text));
+                patch.display_type = Some(kind.and_then(pb::CustomAttributeType::to_row).unwrap_or(AttributeType::Text));
             }
             "description" => patch.description = Some(fields.optional(path, definition.description.clone(), TEXT)),
             "values" => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::stream;
-use parley_eventlog::{hub::Kind, subscription::Subscription};
+use parley_eventlog::{broadcaster::StreamKind, subscription::Subscription};
 use parley_proto::{self as pb, frame::Frame, frames::events_service_server::EventsService};
 use parley_types::{error::Result, id::AccountId};
 use prost_types::Duration as WireDuration;
@@ -50,8 +50,8 @@ impl EventsApi {
         let subscription = self
             .server
             .events
-            .hub
-            .subscribe(Kind::Subscribe, account, start, filter, heartbeat, req.ephemeral)
+            .broadcaster
+            .subscribe(StreamKind::Subscribe, account, start, filter, heartbeat, req.ephemeral)
             .await?;
         let position = StreamPosition::default();
         position.set(subscription.resume_at());
@@ -65,7 +65,7 @@ impl EventsApi {
             let item = event_subscription.next().await?;
             Some((item, event_subscription))
         });
-        Ok(self.server.stalls.watch(Kind::Subscribe, position, frames))
+        Ok(self.server.stalls.watch(StreamKind::Subscribe, position, frames))
     }
 }
 
@@ -77,7 +77,7 @@ impl EventsService for EventsApi {
         let opened = self.follow(request).await.or_status();
         opened
             .map(Response::new)
-            .inspect_err(|refused| meter::ended(Kind::Subscribe, refused))
+            .inspect_err(|refused| meter::ended(StreamKind::Subscribe, refused))
     }
 
     type ConsumeStream = Frames;
@@ -86,7 +86,7 @@ impl EventsService for EventsApi {
         let opened = consume::open(&self.server, request).await;
         opened
             .map(Response::new)
-            .inspect_err(|refused| meter::ended(Kind::Consume, refused))
+            .inspect_err(|refused| meter::ended(StreamKind::Consume, refused))
     }
 
     async fn get_log_info(&self, request: Request<pb::GetLogInfoRequest>) -> Result<Response<pb::GetLogInfoResponse>, Status> {
@@ -132,7 +132,7 @@ impl EventSubscription {
     fn end(&mut self, status: Status) -> Result<Frame, Status> {
         self.ended = true;
         let status = ended_at(status, self.subscription.resume_at());
-        meter::ended(Kind::Subscribe, &status);
+        meter::ended(StreamKind::Subscribe, &status);
         Err(status)
     }
 }

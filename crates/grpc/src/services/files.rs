@@ -9,7 +9,7 @@ use parley_domain::{
     Domain,
     files::{Files, Said, Uploaded},
 };
-use parley_eventlog::hub::Kind;
+use parley_eventlog::broadcaster::StreamKind;
 use parley_fault::Protection;
 use parley_proto::{self as pb, files_service_server::FilesService};
 use parley_types::{
@@ -223,7 +223,7 @@ impl FilesService for FilesApi {
         fields.finish().or_status()?;
         // Count the download before the first lookup, and until the client has received everything, disconnects, or stalls for too long.
         let counted = (
-            self.server.events.hub.place(Kind::Download).or_status()?,
+            self.server.events.broadcaster.acquire_permit(StreamKind::Download).or_status()?,
             self.download_permit(&payer).or_status()?,
         );
         let (offset, limit) = (req.offset.unsigned_abs(), req.limit.unsigned_abs());
@@ -255,7 +255,7 @@ impl FilesService for FilesApi {
         });
         let parts = stream::iter([part(Part::Info(info))]).chain(chunks);
         Ok(Response::new(self.server.stalls.watch(
-            Kind::Download,
+            StreamKind::Download,
             StreamPosition::default(),
             parts,
         )))

@@ -12,7 +12,7 @@ use parley_domain::{
     people::members::Edit,
     write::call::Call,
 };
-use parley_eventlog::conversion::{FromStored as _, Reveal, ToProto, inbox_of};
+use parley_eventlog::conversion::{CredentialsShown, FromStored as _, ToProto, inbox_of};
 use parley_proto::{self as pb, inboxes_service_server::InboxesService};
 use parley_types::{
     error::{Result, Rule},
@@ -290,14 +290,14 @@ fn members<R: IdempotentRequest, M: Message + 'static>(
 }
 
 fn whole(inbox: &Inbox) -> pb::Inbox {
-    inbox_of(inbox, Reveal::Everything)
+    inbox_of(inbox, CredentialsShown::Everything)
 }
 
-fn reveal(caller: &Caller, account: AccountId) -> Reveal {
+fn reveal(caller: &Caller, account: AccountId) -> CredentialsShown {
     if caller.sees_secrets(account) {
-        Reveal::Everything
+        CredentialsShown::Everything
     } else {
-        Reveal::Identifier
+        CredentialsShown::Identifier
     }
 }
 

@@ -10,9 +10,9 @@ use parley_domain::{
     people::accounts::Accounts,
 };
 use parley_eventlog::{
+    broadcaster::StreamKind,
     conversion::Visitor,
     filter::Filter,
-    hub::Kind,
     mark::Mark,
     subscription::{Start, Subscription},
 };
@@ -84,9 +84,9 @@ impl PubsubApi {
         };
         let open = self.server.limits.open_stream(owner)?;
         let filter = filter(&subscriber)?;
-        let hub = &self.server.events.hub;
-        let subscription = hub
-            .subscribe(Kind::Pubsub, subscriber.account, Start::Latest, filter, None, true)
+        let broadcaster = &self.server.events.broadcaster;
+        let subscription = broadcaster
+            .subscribe(StreamKind::Pubsub, subscriber.account, Start::Latest, filter, None, true)
             .await?;
         let position = StreamPosition::default();
         position.set(subscription.resume_at());
@@ -107,7 +107,7 @@ impl PubsubApi {
             let item = open_subscription.next().await?;
             Some((item, open_subscription))
         });
-        Ok(self.server.stalls.watch(Kind::Pubsub, position, responses))
+        Ok(self.server.stalls.watch(StreamKind::Pubsub, position, responses))
     }
 }
 
@@ -120,7 +120,9 @@ impl PubsubService for PubsubApi {
         request: Request<pb::SubscribePubsubRequest>,
     ) -> Result<Response<Self::SubscribePubsubStream>, Status> {
         let opened = self.open_pubsub_stream(request).await.or_status();
-        opened.map(Response::new).inspect_err(|refused| meter::ended(Kind::Pubsub, refused))
+        opened
+            .map(Response::new)
+            .inspect_err(|refused| meter::ended(StreamKind::Pubsub, refused))
     }
 
     async fn rotate_pubsub_token(
@@ -308,7 +310,7 @@ impl OpenSubscription {
             Err(error) => return Err(to_status(error)),
         };
         self.subscriber = subscriber;
-        self.subscription.refilter(filter, at, mark);
+        self.subscription.change_filter(filter, at, mark);
         response
             .events
             .retain(|delivery| delivery.event.as_ref().is_some_and(|event| event.seq <= at.to_wire()));
@@ -418,7 +420,7 @@ impl OpenSubscription {
         self.ended = true;
         // Events read after this position have not been sent.
         let status = ended_at(status, self.position.get());
-        meter::ended(Kind::Pubsub, &status);
+        meter::ended(StreamKind::Pubsub, &status);
         status
     }
 }

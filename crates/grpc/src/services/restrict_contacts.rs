@@ -1,14 +1,14 @@
 //! Restricts the contact data in conversations and messages for services that are limited to inboxes.
 
 use parley_domain::{auth::caller::Caller, contacts::sessions::Sessions};
-use parley_eventlog::conversion::OfConversation;
+use parley_eventlog::conversion::InConversation;
 use parley_types::{
     error::Result,
     id::{AccountId, ConversationId},
 };
 
 /// Replaces each contact that the caller cannot access by the data that the conversation's session has submitted.
-pub(super) async fn restrict_contacts<'a, T: OfConversation + 'a>(
+pub(super) async fn restrict_contacts<'a, T: InConversation + 'a>(
     sessions: &Sessions,
     caller: &Caller,
     account: AccountId,
@@ -19,7 +19,7 @@ pub(super) async fn restrict_contacts<'a, T: OfConversation + 'a>(
     let hidden = sessions.unopened(caller, account, ids.into_iter().map(ConversationId)).await?;
     for item in items {
         if let Some(session) = hidden.get(&ConversationId(item.conversation_id())) {
-            item.claim(session);
+            item.show_submitted(session);
         }
     }
     Ok(())

@@ -13,8 +13,8 @@ use parley_domain::{
     },
 };
 use parley_eventlog::{
+    broadcaster::{StreamKind, StreamPermit},
     cursor::Cursor,
-    hub::{Kind, Place},
 };
 use parley_proto as pb;
 use parley_types::{
@@ -77,7 +77,7 @@ struct SendStream {
     next_index: u64,
     /// Set when the client has closed its side, or a request could not be read.
     end: Option<Result<(), Status>>,
-    _counted: (Place, OpenStreamGuard),
+    _counted: (StreamPermit, OpenStreamGuard),
 }
 
 /// A pending result.
@@ -112,7 +112,7 @@ pub fn open(sender: Sender, request: Request<Streaming<pb::SendMessagesRequest>>
     let permit = sender.server.limits.open_stream(StreamOwner::Token(caller.token))?;
     let stalls = Arc::clone(&sender.server.stalls);
     let send_stream = SendStream {
-        _counted: (sender.server.events.hub.place(Kind::SendMessages)?, permit),
+        _counted: (sender.server.events.broadcaster.acquire_permit(StreamKind::SendMessages)?, permit),
         sender,
         caller,
         traceparent: traceparent(&request),
@@ -125,7 +125,7 @@ pub fn open(sender: Sender, request: Request<Streaming<pb::SendMessagesRequest>>
         let item = send_stream.next().await?;
         Some((item, send_stream))
     });
-    Ok(stalls.watch(Kind::SendMessages, StreamPosition::default(), results))
+    Ok(stalls.watch(StreamKind::SendMessages, StreamPosition::default(), results))
 }
 
 impl SendStream {

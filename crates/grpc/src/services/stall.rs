@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::Stream;
-use parley_eventlog::hub::Kind;
+use parley_eventlog::broadcaster::StreamKind;
 use parley_fault::Protection;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -51,7 +51,7 @@ enum State<T> {
 }
 
 struct WatchedState<T> {
-    kind: Kind,
+    kind: StreamKind,
     /// The position of the stream; `None` for streams without one.
     position: StreamPosition,
     state: Mutex<State<T>>,
@@ -183,7 +183,7 @@ impl StallMonitor {
     /// Watches a stream. `kind` is its name in metrics; `position` is its position.
     pub fn watch<T: Send + 'static>(
         &self,
-        kind: Kind,
+        kind: StreamKind,
         position: StreamPosition,
         source: impl Stream<Item = Result<T, Status>> + Send + 'static,
     ) -> WatchedStream<T> {
@@ -237,7 +237,11 @@ mod tests {
     #[tokio::test]
     async fn pending_source_is_not_a_stall() {
         let stalls = StallMonitor::new(Duration::ZERO);
-        let mut waiting = stalls.watch(Kind::Subscribe, StreamPosition::default(), stream::pending::<Result<u8, Status>>());
+        let mut waiting = stalls.watch(
+            StreamKind::Subscribe,
+            StreamPosition::default(),
+            stream::pending::<Result<u8, Status>>(),
+        );
         assert!(waiting.next().now_or_never().is_none());
         std::thread::sleep(Duration::from_millis(2));
         stalls.check_all();
@@ -249,8 +253,8 @@ mod tests {
         let stalls = StallMonitor::new(Duration::from_millis(20));
         let one = || stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
         let (mut kept, mut taken) = (
-            stalls.watch(Kind::Subscribe, StreamPosition::default(), one()),
-            stalls.watch(Kind::Subscribe, StreamPosition::default(), one()),
+            stalls.watch(StreamKind::Subscribe, StreamPosition::default(), one()),
+            stalls.watch(StreamKind::Subscribe, StreamPosition::default(), one()),
         );
         for reader in [&mut kept, &mut taken] {
             assert_eq!(reader.next().await.map(Result::ok), Some(Some(1)));
@@ -270,7 +274,7 @@ mod tests {
     fn probes_once_per_item() {
         let stalls = StallMonitor::new(Duration::from_mins(1));
         let one = stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
-        let mut watched = stalls.watch(Kind::Subscribe, StreamPosition::default(), one);
+        let mut watched = stalls.watch(StreamKind::Subscribe, StreamPosition::default(), one);
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
@@ -295,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn stalls_before_and_after_items() {
         let stalls = StallMonitor::new(Duration::from_millis(20));
-        let mut unread = stalls.watch(Kind::Download, StreamPosition::default(), stream::iter([Ok(1)]));
+        let mut unread = stalls.watch(StreamKind::Download, StreamPosition::default(), stream::iter([Ok(1)]));
         std::thread::sleep(Duration::from_millis(25));
         stalls.check_all();
         let end = unread.next().await.map(|item| item.map_err(|status| status.code()));
@@ -303,7 +307,7 @@ mod tests {
         let (place, source) = (Arc::new(()), stream::iter([Ok(1), Ok(2)]));
         let kept = Arc::clone(&place);
         let mut watched = stalls.watch(
-            Kind::Subscribe,
+            StreamKind::Subscribe,
             StreamPosition::default(),
             source.map(move |item| {
                 let _ = &kept;

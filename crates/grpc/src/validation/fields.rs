@@ -5,7 +5,7 @@ use parley_proto::value::{micros, object};
 use parley_telemetry::escape::is_unsafe;
 use parley_types::{
     attribute_limits::{self, AttributeSize},
-    error::{Error, Result, Rule, Violation},
+    error::{Error, FieldViolation, Result, Rule},
     time::Micros,
 };
 use prost_types::{Struct, Timestamp};
@@ -24,7 +24,7 @@ const INDEXED: [&str; 5] = ["company_name", "company", "city", "country", "count
 /// Collects the violations of a request's fields.
 #[derive(Debug, Default)]
 pub struct Validator {
-    violations: Vec<Violation>,
+    violations: Vec<FieldViolation>,
     prefix: String,
 }
 
@@ -33,7 +33,7 @@ impl Validator {
     pub fn add_violation(&mut self, field: &str, rule: Rule, description: impl Into<String>) {
         if self.violations.len() < VIOLATIONS {
             self.violations
-                .push(Violation::new(format!("{}{field}", self.prefix), rule, description));
+                .push(FieldViolation::new(format!("{}{field}", self.prefix), rule, description));
         }
     }
 
@@ -42,7 +42,7 @@ impl Validator {
     pub fn unknown_path(&mut self, path: &str) {
         let description = format!("must name fields that can be changed, which {path} is not");
         if self.violations.len() < VIOLATIONS {
-            self.violations.push(Violation::new("update_mask", Rule::Unknown, description));
+            self.violations.push(FieldViolation::new("update_mask", Rule::Unknown, description));
         }
     }
 
@@ -313,7 +313,7 @@ impl Validator {
         let uuid = Uuid::parse_str(id).ok();
         if uuid.is_none() {
             // The id is a field of the request itself, so the current prefix does not apply.
-            self.violations.push(Violation::new(
+            self.violations.push(FieldViolation::new(
                 "request_id",
                 Rule::Invalid,
                 "must be a UUID, such as 0b8a7f0e-58a4-4d53-8b6e-3b4cf3e0a2b1",

@@ -74,7 +74,7 @@ pub fn take<T, M: Message>(rows: impl IntoIterator<Item = T>, mut to_wire: impl 
         }
         Some(true)
     };
-    let whole = take(parley_compute::SMALL).or_else(|| parley_compute::heavy(|| take(usize::MAX)));
+    let whole = take(parley_compute::HEAVY_ABOVE).or_else(|| parley_compute::heavy(|| take(usize::MAX)));
     (taken, whole.unwrap_or(true))
 }
 

@@ -87,7 +87,7 @@ fn mentions(resource: &pb::MessageResource, user: i64) -> bool {
 /// Whether the contact has read the conversation. An agent's read event is not sent to dashboards: they respond to each frame of the open
 /// conversation by marking it as read, which would loop.
 fn read_by_contact(event: &pb::Event) -> bool {
-    event.changes.iter().any(|change| change.field == "contact_last_seen_at") || !parley_fault::is_on(Protection::QuietViews)
+    event.changes.iter().any(|change| change.field == "contact_last_seen_at") || !parley_fault::is_on(Protection::SilentViews)
 }
 
 fn of_conversation(kind: EventKind, contact: bool) -> Option<&'static str> {

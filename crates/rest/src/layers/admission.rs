@@ -11,7 +11,7 @@ use axum::{
 use parley_admission::{
     client_address::ClientAddress,
     rate_limit::{AnonymousLimits, Charged, Exceeded},
-    request_memory::{Holder, RequestMemory, Sender},
+    request_memory::{MemoryShare, RequestMemory, RequestSender},
 };
 
 use crate::{errors::ApiError, params::INLINE_BYTES};
@@ -22,15 +22,15 @@ use crate::{errors::ApiError, params::INLINE_BYTES};
 /// A charged request with a large body is read in the queue of anonymous requests. Its token is therefore looked up here first, so that a
 /// member whose token was not used recently does not wait behind anonymous callers.
 pub async fn charge(State((limits, memory)): State<(Arc<AnonymousLimits>, RequestMemory)>, mut request: Request, next: Next) -> Response {
-    let sender = Sender::of(request.headers(), request.extensions());
-    if memory.holder(&sender) != Holder::Known && !(is_large(request.body()) && memory.has_good_token(&sender).await) {
+    let sender = RequestSender::of(request.headers(), request.extensions());
+    if memory.holder(&sender) != MemoryShare::Authenticated && !(is_large(request.body()) && memory.has_valid_token(&sender).await) {
         match limits.call(request.extensions().get::<ClientAddress>().copied()) {
             Ok(()) => {
                 request.extensions_mut().insert(Charged);
             }
             // The address has used up its limit, perhaps by other clients that share it. Look up the token, which counts against the failed
             // authentications of the address.
-            Err(_) if memory.has_good_token(&sender).await => {}
+            Err(_) if memory.has_valid_token(&sender).await => {}
             Err(exceeded) => return ApiError::from(exceeded).into_response(),
         }
     }
@@ -53,7 +53,7 @@ impl From<Exceeded> for ApiError {
 mod tests {
     use axum::{Extension, Router, middleware::from_fn_with_state, routing::post};
     use futures_util::future::BoxFuture;
-    use parley_admission::{rate_limit::Config, request_memory::KnownTokens};
+    use parley_admission::{rate_limit::Config, request_memory::TokenValidity};
     use tower::ServiceExt as _;
 
     use super::*;
@@ -62,7 +62,7 @@ mod tests {
     #[derive(Debug)]
     struct Unused;
 
-    impl KnownTokens for Unused {
+    impl TokenValidity for Unused {
         fn is_known(&self, _: &str) -> bool {
             false
         }

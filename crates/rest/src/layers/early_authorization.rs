@@ -27,7 +27,7 @@ pub async fn check(State((services, caller)): State<(Routes, Caller)>, request: 
     let body = request.body();
     let is_small = body.is_end_stream() || body.size_hint().exact().is_some_and(|bytes| bytes <= SMALL);
     let is_form = multipart::boundary(request.headers()).is_some();
-    if (is_small && !is_form) || !parley_fault::is_on(Protection::EarlyCheck) {
+    if (is_small && !is_form) || !parley_fault::is_on(Protection::CheckBeforeBody) {
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();

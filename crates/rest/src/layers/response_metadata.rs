@@ -12,7 +12,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use parley_compute::{HeavyBody, Weighed, WeighedBody, Weight};
+use parley_compute::{HasWeight, HeavyBody, WeighedBody, Weight};
 use parley_types::cursor_text;
 use tonic::{body::Body, service::Routes};
 use tower::Service;
@@ -58,7 +58,7 @@ struct RecordedMetadata {
     weight: Weight,
 }
 
-impl Weighed for ResponseMetadata {
+impl HasWeight for ResponseMetadata {
     fn weight(&self) -> &Weight {
         &self.0.weight
     }

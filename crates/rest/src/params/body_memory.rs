@@ -23,19 +23,19 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use parley_admission::{
     client_address::ClientAddress,
-    rate_limit::{AnonymousLimits, Pace},
-    request_memory::{Charge, Exhausted, Holder, RequestMemory, Sender},
+    rate_limit::{AnonymousLimits, BodyThrottle},
+    request_memory::{Exhausted, MemoryCharge, MemoryShare, RequestMemory, RequestSender},
 };
 
 use crate::{
     errors::ApiError,
-    params::{memory_charge::MemoryCharge, multipart},
+    params::{memory_charge::BodyCharge, multipart},
 };
 
 /// Charges the body of a request until the response. A body larger than `max` bytes is rejected by its parser. Bodies of callers without a
 /// token are read at the rate that their address is allowed.
 pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max: usize, mut request: Request, next: Next) -> Response {
-    let sender = Sender::of(request.headers(), request.extensions());
+    let sender = RequestSender::of(request.headers(), request.extensions());
     let mut holder = memory.holder(&sender);
     let charge = Arc::new(memory.charge(holder));
     let has_body = !request.body().is_end_stream();
@@ -54,10 +54,10 @@ pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max
     let begin = |holder| memory.check(holder).and_then(|()| charge.begin(length));
     if begin(holder).is_err() {
         // The token was not used recently. Look it up before rejecting the request: the share of known callers may have room.
-        if holder == Holder::Known || !memory.has_good_token(&sender).await {
+        if holder == MemoryShare::Authenticated || !memory.has_valid_token(&sender).await {
             return ApiError::no_memory().into_response();
         }
-        holder = Holder::Known;
+        holder = MemoryShare::Authenticated;
         charge.transfer(holder);
         if begin(holder).is_err() {
             return ApiError::no_memory().into_response();
@@ -67,10 +67,12 @@ pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max
         return next.run(request).await;
     }
     if declared.is_none() || is_form {
-        request.extensions_mut().insert(MemoryCharge(Arc::clone(&charge)));
+        request.extensions_mut().insert(BodyCharge(Arc::clone(&charge)));
     }
-    let unknown = (holder != Holder::Known).then_some((memory, sender));
-    let slowed = unknown.as_ref().map(|(_, sender)| (limits, sender.address(), Pace::default()));
+    let unknown = (holder != MemoryShare::Authenticated).then_some((memory, sender));
+    let slowed = unknown
+        .as_ref()
+        .map(|(_, sender)| (limits, sender.address(), BodyThrottle::default()));
     let is_exhausted = Arc::new(AtomicBool::new(false));
     request = request.map(|body| {
         Body::new(Charged {
@@ -92,11 +94,11 @@ pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max
 /// A request body that is charged as it arrives.
 struct Charged {
     body: Body,
-    charge: Arc<Charge>,
+    charge: Arc<MemoryCharge>,
     /// The sender, until the first chunk arrives: by then the token of a large body has been looked up.
-    unknown: Option<(RequestMemory, Sender)>,
+    unknown: Option<(RequestMemory, RequestSender)>,
     /// The rate limit on the body of a caller without a token.
-    slowed: Option<(Arc<AnonymousLimits>, Option<ClientAddress>, Pace)>,
+    slowed: Option<(Arc<AnonymousLimits>, Option<ClientAddress>, BodyThrottle)>,
     is_exhausted: Arc<AtomicBool>,
 }
 
@@ -113,16 +115,16 @@ impl HttpBody for Charged {
         if let Some((memory, sender)) = this.unknown.take() {
             let holder = memory.holder(&sender);
             this.charge.transfer(holder);
-            this.slowed.take_if(|_| holder == Holder::Known);
+            this.slowed.take_if(|_| holder == MemoryShare::Authenticated);
         }
         if let Some((limits, address, pace)) = &mut this.slowed
             && let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref())
         {
-            pace.came(limits, *address, data.len());
+            pace.received(limits, *address, data.len());
         }
         if let Some(Ok(frame)) = &frame
             && let Some(bytes) = frame.data_ref()
-            && let Err(Exhausted) = this.charge.came(bytes.len())
+            && let Err(Exhausted) = this.charge.received(bytes.len())
         {
             this.is_exhausted.store(true, Ordering::Release);
             let refused = io::Error::new(io::ErrorKind::OutOfMemory, "no memory for the body");

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use parley_admission::request_memory::Charge;
+use parley_admission::request_memory::MemoryCharge;
 
 /// The memory charge of a request's body, stored in its extensions.
 #[derive(Clone, Debug)]
-pub struct MemoryCharge(pub Arc<Charge>);
+pub struct BodyCharge(pub Arc<MemoryCharge>);

@@ -27,7 +27,7 @@ use axum::{
 };
 use bytes::Bytes;
 use parley_admission::rate_limit::Charged;
-use parley_compute::{Cancel, ComputePool, Weighed as _};
+use parley_compute::{Cancel, ComputePool, HasWeight as _};
 use parley_fault::Protection;
 use serde_json::{Map, Value as Json};
 
@@ -137,7 +137,7 @@ impl Params {
             }
             Ok(self)
         };
-        let pool = if is_anonymous && parley_fault::is_on(Protection::AnonymousTurns) {
+        let pool = if is_anonymous && parley_fault::is_on(Protection::AnonymousSlots) {
             &ANONYMOUS_PARSE_POOL
         } else {
             &PARSE_POOL

@@ -26,7 +26,7 @@ use parley_fault::Protection;
 
 use crate::{
     errors::ApiError,
-    params::{memory_charge::MemoryCharge, tree_budget::TooLarge},
+    params::{memory_charge::BodyCharge, tree_budget::TooLarge},
 };
 
 /// Bytes that the parser is given at a time.
@@ -63,12 +63,12 @@ pub struct Parts {
     multipart: multer::Multipart<'static>,
     meter: Arc<Meter>,
     texts_left: usize,
-    memory_charge: Option<MemoryCharge>,
+    memory_charge: Option<BodyCharge>,
 }
 
 impl Parts {
     /// Parses a form whose texts share one limit. The consumer limits the files, and releases their memory in `memory_charge`.
-    pub fn with_files(body: Body, boundary: &str, TextLimit(texts): TextLimit, memory_charge: Option<MemoryCharge>) -> Self {
+    pub fn with_files(body: Body, boundary: &str, TextLimit(texts): TextLimit, memory_charge: Option<BodyCharge>) -> Self {
         Self {
             memory_charge,
             ..Self::metered(body, boundary, texts, usize::MAX)
@@ -118,7 +118,7 @@ pub struct Part<'a> {
     field: multer::Field<'static>,
     meter: Arc<Meter>,
     texts_left: &'a mut usize,
-    memory_charge: Option<&'a MemoryCharge>,
+    memory_charge: Option<&'a BodyCharge>,
 }
 
 impl Part<'_> {
@@ -153,7 +153,7 @@ impl Part<'_> {
 
     /// Releases the memory of a chunk that was stored or dropped.
     pub fn release(&self, bytes: usize) {
-        if let Some(MemoryCharge(charge)) = self.memory_charge {
+        if let Some(BodyCharge(charge)) = self.memory_charge {
             charge.release(bytes);
         }
     }
@@ -228,7 +228,7 @@ impl Meter {
         if left > 0 {
             return PollAction::Give(left);
         }
-        if !parley_fault::is_on(Protection::MultipartAhead) {
+        if !parley_fault::is_on(Protection::MultipartHeaders) {
             return PollAction::Give(READ_AHEAD);
         }
         if !self.has_searched_buffer.swap(true, Ordering::Relaxed) {

@@ -24,7 +24,7 @@ use crate::errors::ApiError;
 /// # Errors
 /// Returns 413 if the body exceeds the limit, and 400 if it breaks off or times out.
 pub async fn read(request: Request) -> Result<Bytes, ApiError> {
-    if !parley_fault::is_on(Protection::BodyPieces) {
+    if !parley_fault::is_on(Protection::ContiguousBodies) {
         let collected = Bytes::from_request(request, &()).await;
         return collected.map_err(|rejection| ApiError::status_error(rejection.into_response().status()));
     }

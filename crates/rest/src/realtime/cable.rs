@@ -16,7 +16,7 @@ use axum::{
 };
 use parley_admission::{
     rate_limit::{AnonymousLimits, Resource},
-    request_memory::{FACTOR, RequestMemory, Sender},
+    request_memory::{MEMORY_PER_BYTE, RequestMemory, RequestSender},
 };
 use parley_fault::Protection;
 use serde::Deserialize;
@@ -91,8 +91,8 @@ pub async fn open(
     let address = call.address();
     limits.call(address)?;
     let permit = limits.open(address, Resource::Stream)?;
-    let charge = Arc::new(memory.charge(memory.holder(&Sender::of(&headers, &extensions))));
-    charge.add(CONNECTION_BYTES / FACTOR).map_err(|_| ApiError::no_memory())?;
+    let charge = Arc::new(memory.charge(memory.holder(&RequestSender::of(&headers, &extensions))));
+    charge.add(CONNECTION_BYTES / MEMORY_PER_BYTE).map_err(|_| ApiError::no_memory())?;
     Ok(upgrade
         .protocols([PROTOCOL])
         .max_message_size(FRAME_BYTES)

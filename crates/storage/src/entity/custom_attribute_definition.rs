@@ -6,7 +6,7 @@ use parley_types::{
 };
 use sea_orm::entity::prelude::*;
 
-use crate::entity::kind::{AttributeDisplay, AttributeModel};
+use crate::entity::kind::{AttributeModel, AttributeType};
 
 /// A row of `custom_attribute_definitions`.
 #[sea_orm::model]
@@ -20,7 +20,7 @@ pub struct Model {
     /// Unique per account and model.
     pub key: String,
     pub display_name: String,
-    pub display_type: AttributeDisplay,
+    pub display_type: AttributeType,
     pub description: Option<String>,
     /// A list of strings.
     pub choices: Json,

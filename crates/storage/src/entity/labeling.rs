@@ -3,7 +3,7 @@
 use parley_types::id::AccountId;
 use sea_orm::entity::prelude::*;
 
-use crate::entity::kind::SubjectKind;
+use crate::entity::kind::LabelTarget;
 
 /// A row of `labelings`.
 #[sea_orm::model]
@@ -13,7 +13,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub account_id: AccountId,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub subject_kind: SubjectKind,
+    pub subject_kind: LabelTarget,
     #[sea_orm(primary_key, auto_increment = false)]
     pub subject_id: i64,
     #[sea_orm(primary_key, auto_increment = false)]

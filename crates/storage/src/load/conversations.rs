@@ -17,7 +17,7 @@ use crate::{
     dialect::Dialect,
     entity::{
         account, attachment, contact_inbox, conversation,
-        kind::{SenderType, SubjectKind},
+        kind::{LabelTarget, SenderType},
         message,
     },
     joined::{Conversation, ConversationSummary, Message, Sender},
@@ -146,7 +146,7 @@ async fn around(
         contacts(db, id, rows.iter().map(|row| row.contact_id)),
         agents(db, id, rows.iter().filter_map(|row| row.assignee_id)),
         teams(db, id, rows.iter().filter_map(|row| row.team_id)),
-        labels(db, id, SubjectKind::Conversation, rows.iter().map(|row| row.id.0)),
+        labels(db, id, LabelTarget::Conversation, rows.iter().map(|row| row.id.0)),
         async { sessions.await.map_err(Error::from) },
     )?;
     let sessions: HashMap<_, _> = sessions.into_iter().map(|row| (row.id, Arc::new(row))).collect();

@@ -22,7 +22,7 @@ use crate::{
     dialect::Dialect,
     entity::{
         account, agent_bot, api_channel, contact, contact_inbox, former_member, inbox,
-        kind::{AccountStatus, PresenceKind, SubjectKind},
+        kind::{AccountStatus, LabelTarget, PresenceKind},
         labeling, membership, team, user,
     },
     joined::{Agent, Contact, ContactSessions, Inbox, Session},
@@ -242,7 +242,7 @@ pub async fn inbox(db: &impl ConnectionTrait, account: AccountId, id: InboxId) -
 async fn labels(
     db: &impl ConnectionTrait,
     account: AccountId,
-    kind: SubjectKind,
+    kind: LabelTarget,
     ids: impl Iterator<Item = i64>,
 ) -> Result<HashMap<i64, Vec<String>>> {
     let rows = labeling::Entity::find()
@@ -264,7 +264,7 @@ async fn labels(
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
 pub async fn with_labels(db: &impl ConnectionTrait, account: AccountId, rows: Vec<contact::Model>) -> Result<Vec<Contact>> {
-    let mut labels = labels(db, account, SubjectKind::Contact, rows.iter().map(|row| row.id.0)).await?;
+    let mut labels = labels(db, account, LabelTarget::Contact, rows.iter().map(|row| row.id.0)).await?;
     let seen = present::seen(db, account, PresenceKind::Contact, rows.iter().map(|row| row.id.0)).await?;
     Ok(rows
         .into_iter()

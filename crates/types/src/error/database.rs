@@ -9,10 +9,10 @@ use super::{Error, Rule};
 /// SQLSTATE codes after which the caller may retry: the server is shutting down or starting (57P01, 57P02, 57P03), a transaction was idle
 /// for too long (25P03), a transaction lost a conflict or a deadlock (40001, 40P01), there are too many connections (53300), or the server
 /// is read-only (25006).
-const TRY_AGAIN: [&str; 8] = ["57P01", "57P02", "57P03", "25P03", "40001", "40P01", "53300", "25006"];
+const RETRYABLE: [&str; 8] = ["57P01", "57P02", "57P03", "25P03", "40001", "40P01", "53300", "25006"];
 
 /// SQLSTATE code for text with U+0000, the one character that PostgreSQL cannot store. SQLite accepts it.
-const NO_CHARACTER: &str = "22021";
+const INVALID_CHARACTER: &str = "22021";
 
 fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
@@ -24,17 +24,17 @@ impl From<DbErr> for Error {
             DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source)) => Some(source),
             _ => None,
         };
-        if source.is_some_and(|source| code(source).as_deref() == Some(NO_CHARACTER)) {
+        if source.is_some_and(|source| code(source).as_deref() == Some(INVALID_CHARACTER)) {
             return Self::invalid("", Rule::Invalid, "no text can hold the character U+0000");
         }
-        if source.is_some_and(|source| has_no_room(source)) {
+        if source.is_some_and(|source| is_disk_full(source)) {
             tracing::error!(%error, "the database has no room left");
             return Self::Unavailable {
-                reason: NO_ROOM,
+                reason: OUT_OF_SPACE,
                 retry_after: Duration::from_secs(5),
             };
         }
-        let away = matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) || source.is_some_and(|source| is_away(source));
+        let away = matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) || source.is_some_and(|source| is_unavailable(source));
         if away {
             tracing::warn!(%error, "the database was away; the caller may try again");
             return Self::Unavailable {
@@ -47,7 +47,7 @@ impl From<DbErr> for Error {
 }
 
 /// Why calls fail while the disk of the database is full.
-pub const NO_ROOM: &str = "the database has no room left";
+pub const OUT_OF_SPACE: &str = "the database has no room left";
 
 /// Whether the source of [`Error::Database`] is the violation of a unique index.
 pub fn is_unique_violation(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
@@ -59,18 +59,18 @@ pub fn is_out_of_space(error: &DbErr) -> bool {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(source))
         | DbErr::Exec(RuntimeErr::SqlxError(source))
-        | DbErr::Query(RuntimeErr::SqlxError(source)) => has_no_room(source),
+        | DbErr::Query(RuntimeErr::SqlxError(source)) => is_disk_full(source),
         _ => false,
     }
 }
 
 /// Whether the disk is full: `disk_full` of PostgreSQL; `SQLITE_FULL`; and `SQLITE_IOERR_WRITE` and `SQLITE_IOERR_SHMSIZE`, which SQLite
 /// reports if the system does not let a file grow.
-fn has_no_room(error: &sqlx::Error) -> bool {
+fn is_disk_full(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| matches!(code.as_str(), "53100" | "13" | "778" | "4874"))
 }
 
-fn is_away(error: &sqlx::Error) -> bool {
+fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
@@ -81,7 +81,7 @@ fn is_away(error: &sqlx::Error) -> bool {
         // Class 08 is connection exceptions.
         sqlx::Error::Database(database) => database
             .code()
-            .is_some_and(|code| code.starts_with("08") || TRY_AGAIN.contains(&code.as_ref())),
+            .is_some_and(|code| code.starts_with("08") || RETRYABLE.contains(&code.as_ref())),
         _ => false,
     }
 }

@@ -8,7 +8,7 @@ use tonic::{Request, metadata::MetadataValue};
 use super::{Desk, call, key};
 use crate::{
     history::{Acknowledged, ReadBack},
-    support::scene::{incoming, outgoing},
+    support::api_fixture::{incoming, outgoing},
     traffic::GIVE_UP,
 };
 
@@ -23,7 +23,7 @@ impl Desk {
         let draft = match self.choices.random_range(0..3) {
             // An incoming message reopens a conversation that is not open, which would be a second change.
             0 if self.talks[index].status == ConversationStatus::Open => incoming(&text),
-            1 => crate::support::scene::note(&text),
+            1 => crate::support::api_fixture::note(&text),
             _ => outgoing(&text),
         };
         let request = pb::CreateMessageRequest {

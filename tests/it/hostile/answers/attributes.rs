@@ -13,13 +13,13 @@ use tonic::{Code, Status};
 
 use super::{RECEIVED, WIDE, contact, keys, large, nested, object, visitor, visitor_sets};
 use crate::support::{
+    api_fixture::{incoming, outgoing},
     app::TestApp,
     clients::Clients,
     database::Backend,
     fault::fault,
     on_both,
     reader::{everything, whole_log},
-    scene::{incoming, outgoing},
 };
 
 on_both!(
@@ -61,15 +61,15 @@ async fn update_inbox(clients: &Clients, path: &str, inbox: Inbox) -> Result<(),
 /// Sends a map in every field that takes one. Returns the outcome per field.
 #[allow(clippy::too_many_lines)] // one entry of a list per field
 async fn everywhere(app: &TestApp, map: &Json) -> Vec<(&'static str, Result<(), Status>)> {
-    let (clients, operator, scene) = (app.clients(), app.platform(), app.scene());
+    let (clients, operator, fixture) = (app.clients(), app.platform(), app.fixture());
     let (visitors, session) = visitor(app, "m").await;
-    let person = scene.person("Asha").await;
-    let talk = scene.conversation(&person).await.id;
-    let (message, _) = scene.sent(talk, outgoing("hello")).await;
+    let person = fixture.person("Asha").await;
+    let talk = fixture.conversation(&person).await.id;
+    let (message, _) = fixture.sent(talk, outgoing("hello")).await;
     let wire = || Some(object(map));
     let draft = |draft: MessageDraft| {
-        let scene = &scene;
-        async move { scene.send(talk, draft).await.map(drop) }
+        let fixture = &fixture;
+        async move { fixture.send(talk, draft).await.map(drop) }
     };
     let mut tried = Vec::new();
     tried.push(("CreateContact.custom_attributes", contact(&clients, "new", map).await.map(drop)));
@@ -288,7 +288,7 @@ async fn attributes_do_not_accumulate_beyond_the_limit(backend: Backend) {
     };
     visitors.client.clone().get_client_session(request).await.expect("it is read");
     // A visitor's answers to a form accumulate in one message.
-    let scene = app.scene();
+    let fixture = app.fixture();
     let request = CreateClientConversationRequest {
         session: Some(session.clone()),
         ..CreateClientConversationRequest::default()
@@ -306,7 +306,7 @@ async fn attributes_do_not_accumulate_beyond_the_limit(backend: Backend) {
         content_attributes: Some(object(&items)),
         ..outgoing("choose")
     };
-    let (message, _) = scene.sent(talk, form).await;
+    let (message, _) = fixture.sent(talk, form).await;
     let submit = |bytes: usize| {
         let request = UpdateClientMessageRequest {
             session: Some(session.clone()),
@@ -407,7 +407,7 @@ async fn merge_omits_attributes_beyond_the_limit(backend: Backend) {
 
 async fn events_with_the_largest_fields_are_received(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let (clients, scene) = (app.clients(), app.scene());
+    let (clients, fixture) = (app.clients(), app.fixture());
     let (visitors, session) = visitor(&app, "m").await;
     // Every field of a contact at its maximum, and each changed from one maximum to another.
     let map = |fill: &str| json!({ "a": fill.repeat(65_000 / fill.len()) });
@@ -426,13 +426,13 @@ async fn events_with_the_largest_fields_are_received(backend: Backend) {
         .expect("it is made");
     let talk = made.into_inner().conversation.expect("always set").id;
     let text = WIDE.repeat(150_000);
-    scene.sent(talk, incoming(&text)).await;
-    let (message, _) = scene.sent(talk, outgoing(&text)).await;
+    fixture.sent(talk, incoming(&text)).await;
+    let (message, _) = fixture.sent(talk, outgoing(&text)).await;
     let private = MessageDraft {
         private: true,
         ..outgoing(&text)
     };
-    scene.sent(talk, private).await;
+    fixture.sent(talk, private).await;
     let request = DeleteMessageRequest {
         account_id: 1,
         conversation_id: talk,

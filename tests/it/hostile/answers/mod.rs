@@ -40,7 +40,7 @@ fn keys(count: usize) -> Json {
 /// A visitor's session in the first inbox.
 async fn visitor(app: &TestApp, source_id: &str) -> (Clients, ClientSession) {
     let inbox_identifier = crate::client_api::identifier(&app.clients(), 1).await;
-    let clients = Clients::new(&app.server.doors.grpc, None);
+    let clients = Clients::new(&app.server.listeners.grpc, None);
     let request = CreateClientSessionRequest {
         inbox_identifier: inbox_identifier.clone(),
         source_id: Some(source_id.to_owned()),

@@ -15,11 +15,11 @@ use tonic::Code;
 
 use super::{RECEIVED, WIDE, contact, large, visitor};
 use crate::support::{
+    api_fixture::{incoming, outgoing},
     app::TestApp,
     clients::Clients,
     database::Backend,
     on_both,
-    scene::{incoming, outgoing},
 };
 
 on_both!(
@@ -54,18 +54,18 @@ macro_rules! pages {
 async fn lists_of_the_largest_rows_are_received(backend: Backend) {
     const TALKS: usize = 5;
     let app = TestApp::start(backend).await;
-    let (clients, scene) = (app.clients(), app.scene());
+    let (clients, fixture) = (app.clients(), app.fixture());
     let text = WIDE.repeat(150_000);
-    let person = scene.person("Asha").await;
+    let person = fixture.person("Asha").await;
     let mut talks = Vec::new();
     for _ in 0..TALKS {
-        let talk = scene.conversation(&person).await.id;
-        scene.sent(talk, incoming(&text)).await;
-        scene.sent(talk, outgoing(&text)).await;
+        let talk = fixture.conversation(&person).await.id;
+        fixture.sent(talk, incoming(&text)).await;
+        fixture.sent(talk, outgoing(&text)).await;
         talks.push(talk);
     }
     for _ in 0..TALKS {
-        scene.sent(talks[0], outgoing(&text)).await;
+        fixture.sent(talks[0], outgoing(&text)).await;
     }
     let list = ListConversationsRequest {
         account_id: 1,
@@ -216,10 +216,10 @@ async fn lists_of_the_largest_rows_are_received(backend: Backend) {
 
 async fn without_page_cuts_a_list_cannot_be_received(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", "page_bytes").start().await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     for _ in 0..8 {
-        scene.sent(talk, outgoing(&WIDE.repeat(150_000))).await;
+        fixture.sent(talk, outgoing(&WIDE.repeat(150_000))).await;
     }
     let list = ListMessagesRequest {
         account_id: 1,

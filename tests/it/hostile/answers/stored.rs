@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::{contact, nested};
 use crate::support::{
+    api_fixture::{incoming, outgoing},
     app::TestApp,
     clients::Clients,
     database::{Backend, Database},
     http::Http,
     on_both,
     reader::whole_log,
-    scene::{incoming, outgoing},
     server::{program, run_to_end},
 };
 
@@ -40,10 +40,10 @@ async fn update(clients: &Clients, contact: Contact, path: &str) -> Result<Conta
 
 async fn oversized_rows_are_delivered_truncated(backend: Backend) {
     let mut app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let person = scene.person("Asha").await;
-    let talk = scene.conversation(&person).await.id;
-    let (message, _) = scene.sent(talk, outgoing("hello")).await;
+    let fixture = app.fixture();
+    let person = fixture.person("Asha").await;
+    let talk = fixture.conversation(&person).await.id;
+    let (message, _) = fixture.sent(talk, outgoing("hello")).await;
     let fine = contact(&app.clients(), "fine", &json!({"plan": "gold"})).await.expect("made");
     let cast = if backend == Backend::Postgres { "::jsonb" } else { "" };
     let large = json!({"a": "x".repeat(200_000), "b": "y".repeat(5_000_000)});
@@ -56,7 +56,7 @@ async fn oversized_rows_are_delivered_truncated(backend: Backend) {
         ("conversations", "custom_attributes", talk, &nested(33)),
         ("messages", "content_attributes", message.id, &nested(33)),
         ("conversations", "additional_attributes", talk, &many),
-        ("inboxes", "csat_config", scene.inbox, &many),
+        ("inboxes", "csat_config", fixture.inbox, &many),
         ("users", "custom_attributes", 1, &many),
     ] {
         let statement = format!("UPDATE {table} SET {column} = '{map}'{cast} WHERE id = {id}");
@@ -64,7 +64,7 @@ async fn oversized_rows_are_delivered_truncated(backend: Backend) {
     }
     // The rows in the writer's cache are from before the change.
     app.restart().await;
-    let (clients, scene, http) = (app.clients(), app.scene(), app.http());
+    let (clients, fixture, http) = (app.clients(), app.fixture(), app.http());
     let shown = get(&clients, person.contact).await;
     assert_eq!(shown.truncated_fields, ["additional_attributes", "custom_attributes"]);
     assert_eq!((shown.custom_attributes, shown.additional_attributes), (None, None));
@@ -109,7 +109,7 @@ async fn oversized_rows_are_delivered_truncated(backend: Backend) {
     assert_eq!(listed.messages[0].truncated_fields, ["content_attributes"]);
     json_names_them(&http, talk, person.contact).await;
     // The contact sends a message, and every event is received.
-    scene.sent(talk, incoming("hi")).await;
+    fixture.sent(talk, incoming("hi")).await;
     let named = Contact {
         id: person.contact,
         name: "Asha Rao".to_owned(),

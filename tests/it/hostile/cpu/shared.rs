@@ -6,11 +6,11 @@ use parley_proto::{GetClientInboxRequest, ListMessagesRequest, client_service_cl
 use serde_json::json;
 
 use crate::support::{
+    api_fixture::incoming,
     app::{ADMINISTRATOR, TestApp},
     clients::Clients,
     database::Backend,
     http::client,
-    scene::incoming,
 };
 
 /// A text with as many characters as a message may have, and with more bytes than a worker processes itself.
@@ -28,7 +28,7 @@ async fn start(switch: &str) -> TestApp {
 
 /// A counter of `/metrics` with this text in its labels, or 0 if it has not been incremented yet.
 async fn counted(app: &TestApp, name: &str, label: &str) -> f64 {
-    let url = format!("http://{}/metrics", app.server.doors.admin);
+    let url = format!("http://{}/metrics", app.server.listeners.admin);
     let text = client().get(url).send().await.expect("metrics").text().await.expect("text");
     let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
     line.and_then(|line| line.rsplit(' ').next())
@@ -39,9 +39,9 @@ async fn counted(app: &TestApp, name: &str, label: &str) -> f64 {
 async fn large_requests_and_responses_are_processed_off_the_workers() {
     for (switch, leaves) in [("", true), ("heavy_steps", false)] {
         let app = start(switch).await;
-        let (scene, http, clients) = (app.scene(), app.http(), app.clients());
+        let (fixture, http, clients) = (app.fixture(), app.http(), app.clients());
         let steps = async || counted(&app, "parley_heavy_steps_total", "").await;
-        let conversation = scene.talk().await;
+        let conversation = fixture.talk().await;
         let path = format!("/conversations/{conversation}/messages");
         http.post(&path, &json!({"content": "short"})).await;
         http.send("GET", &format!("/api/v1/accounts/1{path}"), None).await;
@@ -51,7 +51,7 @@ async fn large_requests_and_responses_are_processed_off_the_workers() {
         http.post(&path, &json!({"content": large()})).await;
         for way in ["a JSON request", "a call", "a JSON answer", "an answer"] {
             match way {
-                "a call" => drop(scene.send(conversation, incoming(&large())).await.expect("it is accepted")),
+                "a call" => drop(fixture.send(conversation, incoming(&large())).await.expect("it is accepted")),
                 "a JSON answer" => drop(http.send("GET", &format!("/api/v1/accounts/1{path}"), None).await),
                 "an answer" => {
                     let request = ListMessagesRequest {
@@ -77,7 +77,7 @@ async fn bodies_without_a_token_are_read_at_the_rate_of_the_address() {
         let app = start(switch).await;
         let paced = async || counted(&app, "parley_calls_delayed_total", "parley_reason=\"pace\"").await;
         let send = async |path: &str, token: Option<&str>| {
-            let request = client().post(format!("http://{}{path}", app.server.doors.http));
+            let request = client().post(format!("http://{}{path}", app.server.listeners.http));
             let request = token
                 .into_iter()
                 .fold(request, |request, token| request.header("api_access_token", token));
@@ -85,7 +85,7 @@ async fn bodies_without_a_token_are_read_at_the_rate_of_the_address() {
             request.send().await.expect("an answer").status().as_u16()
         };
         // Makes the server cache the token as valid.
-        app.scene().talk().await;
+        app.fixture().talk().await;
         for _ in 0..6 {
             assert_eq!(send("/api/v1/accounts/1/contacts", Some(ADMINISTRATOR)).await, 400);
         }
@@ -101,9 +101,9 @@ async fn bodies_without_a_token_are_read_at_the_rate_of_the_address() {
 async fn calls_without_a_token_take_turns() {
     for (switch, waits) in [("", true), ("anonymous_turns", false)] {
         let app = start(switch).await;
-        let stranger = ClientServiceClient::new(Clients::new(&app.server.doors.grpc, None).service);
+        let stranger = ClientServiceClient::new(Clients::new(&app.server.listeners.grpc, None).service);
         let turns = async || counted(&app, "parley_calls_delayed_total", "parley_reason=\"turn\"").await;
-        let url = format!("http://{}/public/api/v1/inboxes/inbox-a", app.server.doors.http);
+        let url = format!("http://{}/public/api/v1/inboxes/inbox-a", app.server.listeners.http);
         let mut delayed = 0.0;
         for by_json in [true, false, true, false] {
             let calls = (0..300).map(|_| async {

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::{pages_until_found, places};
 use crate::support::{
+    api_fixture::incoming,
     app::TestApp,
     database::{Backend, Database},
     fault::fault,
     on_both,
-    scene::incoming,
 };
 
 on_both!(
@@ -49,7 +49,7 @@ const PIECES: i64 = 2000;
 /// work and entries grew with the text.
 async fn index_entry_has_a_bounded_number_of_ngrams(backend: Backend) {
     let app = TestApp::start(backend).await;
-    app.scene().person("Quentin").await;
+    app.fixture().person("Quentin").await;
     let (now, before) = match backend {
         Backend::Sqlite => sqlite_pieces(&app.database).await,
         Backend::Postgres => postgres_pieces(&app.database).await,
@@ -99,7 +99,7 @@ async fn postgres_pieces(database: &Database) -> (i64, i64) {
 
 async fn without_the_budget_a_search_reads_everything(backend: Backend) {
     let app = start(backend, "search_bytes").await;
-    assert_eq!(pages_until_found(&app.scene()).await, 1);
+    assert_eq!(pages_until_found(&app.fixture()).await, 1);
 }
 
 async fn searches_beyond_the_limit_are_refused(backend: Backend) {
@@ -109,10 +109,10 @@ async fn searches_beyond_the_limit_are_refused(backend: Backend) {
             .env("PARLEY_LIMITS_CONCURRENT_SEARCHES", concurrent)
             .start()
             .await;
-        let scene = app.scene();
-        let talk = scene.talk().await;
+        let fixture = app.fixture();
+        let talk = fixture.talk().await;
         for _ in 0..4 {
-            scene.sent(talk, incoming(&"x".repeat(149_000))).await;
+            fixture.sent(talk, incoming(&"x".repeat(149_000))).await;
         }
         let request = SearchMessagesRequest {
             account_id: 1,
@@ -120,7 +120,7 @@ async fn searches_beyond_the_limit_are_refused(backend: Backend) {
             ..SearchMessagesRequest::default()
         };
         let searches = (0..SEARCHES).map(|_| {
-            let (mut messages, request) = (scene.clients.messages.clone(), request.clone());
+            let (mut messages, request) = (fixture.clients.messages.clone(), request.clone());
             async move { messages.search_messages(request).await }
         });
         let (mut found, mut refused) = (0, 0);
@@ -143,10 +143,10 @@ async fn searches_beyond_the_limit_are_refused(backend: Backend) {
 async fn without_idempotency_keys_replays_leave_attachment_rows(backend: Backend) {
     for (switch, rows) in [("", 2), ("idempotency_key", 6)] {
         let app = start(backend, switch).await;
-        let scene = app.scene();
-        let request: CreateMessageRequest = scene.request(scene.talk().await, places());
+        let fixture = app.fixture();
+        let request: CreateMessageRequest = fixture.request(fixture.talk().await, places());
         for _ in 0..3 {
-            let answer = scene.clients.messages.clone().create_message(request.clone()).await;
+            let answer = fixture.clients.messages.clone().create_message(request.clone()).await;
             answer.expect("it is stored");
         }
         assert_eq!(

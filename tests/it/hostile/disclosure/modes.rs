@@ -54,7 +54,7 @@ async fn created_files_are_private_whatever_the_umask() {
         .program(limited("umask 000"))
         .start()
         .await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     // An incomplete upload, whose bytes are in a temporary file.
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let header = FileHeader {

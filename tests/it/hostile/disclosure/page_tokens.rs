@@ -121,8 +121,8 @@ async fn start(backend: Backend, switch: &str) -> TestApp {
         .env("PARLEY_FAULT_SWITCH", switch)
         .start()
         .await;
-    let scene = app.scene();
-    scene.hear(scene.talk().await, "hello").await;
+    let fixture = app.fixture();
+    fixture.hear(fixture.talk().await, "hello").await;
     app
 }
 

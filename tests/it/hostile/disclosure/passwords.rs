@@ -6,11 +6,11 @@ use std::path::Path;
 use futures_util::future::join_all;
 
 use crate::support::{
+    api_fixture::incoming,
     app::TestApp,
     database::Backend,
     in_time,
     nats::Nats,
-    scene::incoming,
     server::{program, run_to_end},
 };
 
@@ -135,9 +135,9 @@ async fn url_passwords_are_not_logged_while_connecting() {
         .env("PARLEY_MAIL_URL", &format!("smtp://ana:{ENCODED}@127.0.0.1:1"))
         .start()
         .await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    scene.sent(talk, incoming("hello")).await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
+    fixture.sent(talk, incoming("hello")).await;
     let transcript = format!("/conversations/{talk}/transcript");
     let body = serde_json::json!({"email": "ana@example.org"});
     let (status, answer) = app.http().try_post(&transcript, &body).await;

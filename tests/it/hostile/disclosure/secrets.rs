@@ -15,12 +15,12 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     support::{
+        api_fixture::incoming,
         app::{ADMINISTRATOR, PLATFORM, TestApp},
         clients::Clients,
         database::Backend,
         http::client,
         in_time,
-        scene::incoming,
         server::{limited, program, run_to_end},
     },
     telemetry::collector::Collector,
@@ -58,7 +58,7 @@ async fn secrets_appear_in_no_output_export_or_process_list() {
         .start()
         .await;
     let secrets = use_every_secret(&app).await;
-    let metrics = client().get(format!("http://{}/metrics", app.server.doors.admin));
+    let metrics = client().get(format!("http://{}/metrics", app.server.listeners.admin));
     let metrics = metrics.send().await.expect("metrics").text().await.expect("text");
     let process = format!("/proc/{}", app.server.id());
     let command_line = std::fs::read(format!("{process}/cmdline")).expect("it runs");
@@ -84,10 +84,10 @@ async fn secrets_appear_in_no_output_export_or_process_list() {
 
 /// Makes the server create, accept and refuse every kind of secret. Returns the secrets.
 async fn use_every_secret(app: &TestApp) -> Vec<(&'static str, String)> {
-    let scene = app.scene();
-    let person = scene.person("Asha").await;
-    let talk = scene.conversation(&person).await.id;
-    scene.sent(talk, incoming("hello")).await;
+    let fixture = app.fixture();
+    let person = fixture.person("Asha").await;
+    let talk = fixture.conversation(&person).await.id;
+    fixture.sent(talk, incoming("hello")).await;
     let clients = app.clients();
     let create = CreateTokenRequest {
         account_id: Some(1),
@@ -103,7 +103,7 @@ async fn use_every_secret(app: &TestApp) -> Vec<(&'static str, String)> {
         .expect("made")
         .into_inner()
         .secret;
-    Clients::new(&app.server.doors.grpc, Some(&service))
+    Clients::new(&app.server.listeners.grpc, Some(&service))
         .inboxes
         .get_inbox(GetInboxRequest {
             account_id: 1,

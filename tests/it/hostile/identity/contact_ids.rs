@@ -80,7 +80,7 @@ async fn visit(app: &TestApp, public: &Public, source: &str, email: &str) -> Sho
     };
     let made = public.create(source, json!({"email": email})).await;
     shown.note("REST session", &made);
-    let clients = Clients::new(&app.server.doors.grpc, None);
+    let clients = Clients::new(&app.server.listeners.grpc, None);
     let request = SubscribePubsubRequest {
         key: Some(PubsubKey {
             pubsub_token: made["pubsub_token"].as_str().expect("a token").to_owned(),
@@ -195,7 +195,7 @@ async fn two_visits(app: &TestApp) -> (Shown, Shown, [i64; 2]) {
     (
         known,
         new,
-        [app.scene().contact_of("known").await, app.scene().contact_of("new").await],
+        [app.fixture().contact_of("known").await, app.fixture().contact_of("new").await],
     )
 }
 
@@ -230,7 +230,7 @@ async fn session_id_survives_a_move_to_another_contact(backend: Backend) {
     let public = Public::of(&app, 1).await;
     let made = public.create("s", json!({})).await["id"].clone();
     let moved = public.update("s", json!({"email": "alice@x.org"})).await["id"].clone();
-    assert_eq!((app.scene().contact_of("s").await, &moved), (alice, &made));
+    assert_eq!((app.fixture().contact_of("s").await, &moved), (alice, &made));
     let unknown = public.create("t", json!({})).await["id"].clone();
     let stays = public.update("t", json!({"email": "nobody@x.org"})).await["id"].clone();
     assert_eq!(stays, unknown);

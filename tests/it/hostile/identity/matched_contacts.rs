@@ -13,13 +13,13 @@ use tonic::{Code, Status};
 
 use super::{Public, Service, contact, start};
 use crate::support::{
+    api_fixture::{incoming, outgoing},
     app::TestApp,
     database::Backend,
     in_time,
     office::inbox,
     on_both,
     reader::{Reader, everything, log_info},
-    scene::{incoming, outgoing},
 };
 
 on_both!(
@@ -277,7 +277,7 @@ async fn attaching_a_session_leaves_member_sessions_in_place(backend: Backend) {
     let public = Public::of(&app, 1).await;
     public.update("first", json!({"email": "alice@x.org"})).await;
     for source in ["first", "second"] {
-        assert_eq!(app.scene().contact_of(source).await, mine, "{source}");
+        assert_eq!(app.fixture().contact_of(source).await, mine, "{source}");
     }
     assert_eq!(service.send(Method::GET, &format!("/contacts/{alice}"), None).await.status, 404);
     assert_eq!(super::shown(&app, alice).await["name"], "Alice Stored");

@@ -30,8 +30,8 @@ async fn plant(app: &TestApp) -> (Reached, [i64; 2], [i64; 2], i64) {
     let early = public.talk("early").await;
     let made = public.create("v", public.signed("victim", json!({}))).await;
     assert_eq!(public.prove("v", "victim").await.status, 200);
-    let victim = app.scene().contact_of("v").await;
-    assert_eq!(victim, app.scene().contact_of("early").await, "agents see one person");
+    let victim = app.fixture().contact_of("v").await;
+    assert_eq!(victim, app.fixture().contact_of("early").await, "agents see one person");
     let own = public.talk("v").await;
     let members = begin(app, second, victim).await;
     public.create("late", json!({"identifier": "victim"})).await;
@@ -46,7 +46,7 @@ async fn plant(app: &TestApp) -> (Reached, [i64; 2], [i64; 2], i64) {
         without_messages: true,
         ..ListClientConversationsRequest::default()
     };
-    let visitor = Clients::new(&app.server.doors.grpc, None);
+    let visitor = Clients::new(&app.server.listeners.grpc, None);
     let listed = visitor.client.clone().list_client_conversations(request).await.expect("its own");
     let sorted = |mut ids: Vec<i64>| {
         ids.sort_unstable();

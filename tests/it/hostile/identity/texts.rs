@@ -26,7 +26,7 @@ async fn texts(app: &TestApp, public: &Public, source: &str) -> Vec<Vec<String>>
     set(app, &change).await;
     let first = public.talk(source).await;
     say(public, source, first).await;
-    app.scene().say(first, &format!("agent {TEXT}")).await;
+    app.fixture().say(first, &format!("agent {TEXT}")).await;
     let path = format!("/api/v1/accounts/1/conversations/{first}/toggle_status");
     let answer = app.http().send("POST", &path, Some(&json!({"status": "resolved"}))).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -48,7 +48,7 @@ async fn texts(app: &TestApp, public: &Public, source: &str) -> Vec<Vec<String>>
             conversation_id: talk,
             ..ListClientMessagesRequest::default()
         };
-        let visitor = Clients::new(&app.server.doors.grpc, None);
+        let visitor = Clients::new(&app.server.listeners.grpc, None);
         let listed = visitor
             .client
             .clone()
@@ -105,12 +105,12 @@ async fn texts_for_an_unverified_session_use_submitted_data(backend: Backend) {
     assert_eq!(sent, all("Some One|Some||+351912345678||Some One"));
     // Data that members add to a contact that a session created is not rendered for the session either.
     public.create("own", json!({"name": "Olga", "email": "olga@x.org"})).await;
-    let stored = app.scene().contact_of("own").await;
+    let stored = app.fixture().contact_of("own").await;
     let path = format!("/api/v1/accounts/1/contacts/{stored}");
     let change = json!({"name": "Olga Fraud", "phone_number": "+351912345679", "custom_attributes": {"plan": "closed"}});
     assert_eq!(app.http().send("PATCH", &path, Some(&change)).await.status, 200);
     let talk = public.talk("own").await;
-    let said = app.scene().say(talk, TEXT).await;
+    let said = app.fixture().say(talk, TEXT).await;
     assert_eq!(said.content.as_deref(), Some("Olga|Olga|olga@x.org|||Olga"));
 }
 

@@ -14,13 +14,13 @@ use super::{Public, Service, start};
 use crate::{
     cable::Cable,
     support::{
+        api_fixture::{note, outgoing},
         app::TestApp,
         clients::Clients,
         database::Backend,
         in_time,
         office::{Worker, worker},
         on_both,
-        scene::{note, outgoing},
     },
 };
 
@@ -76,7 +76,7 @@ fn paths(json: &Json, at: &str, into: &mut BTreeSet<String>) {
 }
 
 async fn pubsub(app: &TestApp, token: &Json) -> Streaming<SubscribePubsubResponse> {
-    let clients = Clients::new(&app.server.doors.grpc, None);
+    let clients = Clients::new(&app.server.listeners.grpc, None);
     let request = SubscribePubsubRequest {
         key: Some(PubsubKey {
             pubsub_token: token.as_str().expect("a token").to_owned(),
@@ -98,7 +98,7 @@ async fn listen(app: &TestApp, verified: bool) -> Received {
     if verified {
         public.prove("me", "me-1").await;
     }
-    let contact = format!("/api/v1/accounts/1/contacts/{}", app.scene().contact_of("me").await);
+    let contact = format!("/api/v1/accounts/1/contacts/{}", app.fixture().contact_of("me").await);
     let stored = json!({
         "name": format!("{STORED} name"), "phone_number": "+351912345678",
         "additional_attributes": {"company_name": format!("{PLANT} company"), "city": format!("{PLANT} city")},
@@ -146,7 +146,7 @@ async fn listen(app: &TestApp, verified: bool) -> Received {
         let what = path.replace(&talk.to_string(), "N");
         received.note(&format!("REST {what}"), &public.ask(Method::GET, path, None).await.body);
     }
-    let clients = Clients::new(&app.server.doors.grpc, None);
+    let clients = Clients::new(&app.server.listeners.grpc, None);
     let request = GetClientConversationRequest {
         session: Some(public.session("me")),
         conversation_id: talk,
@@ -165,7 +165,7 @@ async fn listen(app: &TestApp, verified: bool) -> Received {
 
 /// What members and services do to a conversation, with a mark in every text.
 async fn work(app: &TestApp, session: &Json) -> i64 {
-    let (scene, http) = (app.scene(), app.http());
+    let (fixture, http) = (app.fixture(), app.http());
     let Worker { user, clients, .. } = worker(app, 1, Role::Administrator, "Ravi").await;
     let attribute = |text: &str| prost_types::Struct {
         fields: [(
@@ -197,8 +197,8 @@ async fn work(app: &TestApp, session: &Json) -> i64 {
     http.post(&path("assignments"), &json!({"assignee_id": user})).await;
     let team = http.post("/teams", &json!({"name": format!("{PLANT} team")})).await["id"].clone();
     http.post(&path("assignments"), &json!({"team_id": team})).await;
-    scene.sent(talk, note(&format!("{PLANT} note"))).await;
-    let agents = scene.through(clients);
+    fixture.sent(talk, note(&format!("{PLANT} note"))).await;
+    let agents = fixture.through(clients);
     let said = agents.say(talk, "from an agent").await;
     let read = format!("/api/v1/accounts/1/conversations/{talk}/messages/{}", said.id);
     http.send("PATCH", &read, Some(&json!({"status": "read"}))).await;
@@ -207,8 +207,8 @@ async fn work(app: &TestApp, session: &Json) -> i64 {
         ..outgoing("from a program")
     };
     let program = Service::limited(app, &[]).await;
-    scene.through(program.clients.clone()).sent(talk, draft).await;
-    scene.hear(talk, "from the contact").await;
+    fixture.through(program.clients.clone()).sent(talk, draft).await;
+    fixture.hear(talk, "from the contact").await;
     http.post(&path("toggle_typing_status"), &json!({"typing_status": "on"})).await;
     // As a service whose name is internal to members.
     let status = format!("/conversations/{talk}/toggle_status");

@@ -36,7 +36,7 @@ async fn steal(app: &TestApp, victim: &Json, stolen: &Json) -> Stolen {
     let received = first_received(app, &session, &[theirs, own]).await;
     Stolen {
         victim,
-        contact: app.scene().contact_of("m1").await,
+        contact: app.fixture().contact_of("m1").await,
         record,
         listed: public.listed("m1").await == [own],
         reach: public.reach("m1", theirs).await,
@@ -58,7 +58,7 @@ struct Stolen {
 
 /// The conversation of the first message that a session receives while members write to these conversations in order.
 pub(super) async fn first_received(app: &TestApp, session: &Json, conversations: &[i64]) -> i64 {
-    let clients = crate::support::clients::Clients::new(&app.server.doors.grpc, None);
+    let clients = crate::support::clients::Clients::new(&app.server.listeners.grpc, None);
     let request = SubscribePubsubRequest {
         key: Some(PubsubKey {
             pubsub_token: session["pubsub_token"].as_str().unwrap_or_default().to_owned(),
@@ -68,7 +68,7 @@ pub(super) async fn first_received(app: &TestApp, session: &Json, conversations:
     let mut pubsub = PubsubServiceClient::new(clients.service);
     let mut stream = pubsub.subscribe_pubsub(request).await.expect("it opens").into_inner();
     for conversation in conversations {
-        app.scene().say(*conversation, "from an agent").await;
+        app.fixture().say(*conversation, "from an agent").await;
     }
     loop {
         let response = in_time("an event", stream.message()).await.expect("no refusal").expect("no end");
@@ -127,8 +127,8 @@ async fn wait_for_the_victim(app: &TestApp) -> (bool, bool, (u16, u16)) {
     public.create("v", json!({"email": "victim@bank.org"})).await;
     let theirs = public.talk("v").await;
     let listed = public.listed("m1").await.contains(&theirs);
-    let scene = app.scene();
-    let attached = scene.contact_of("v").await == scene.contact_of("m1").await;
+    let fixture = app.fixture();
+    let attached = fixture.contact_of("v").await == fixture.contact_of("m1").await;
     (attached, listed, public.reach("m1", theirs).await)
 }
 
@@ -154,7 +154,7 @@ async fn pretend(app: &TestApp) -> (Json, Json, Json, Json) {
     let bob = contact(app, 1, json!({"name": "Bob", "email": "bob@x.org", "identifier": "bob-identifier"})).await;
     let theirs = begin(app, 1, alice).await;
     let made = public.create("s", json!({"email": "alice@x.org"})).await;
-    assert_eq!(app.scene().contact_of("s").await, alice, "agents see one person");
+    assert_eq!(app.fixture().contact_of("s").await, alice, "agents see one person");
     let said =
         json!({"email": "bob@x.org", "name": "pwned", "phone_number": "+351999999999", "custom_attributes": {"plan": "none", "vip": true}});
     let changed = public.update("s", said).await;
@@ -231,7 +231,7 @@ async fn session_keeps_its_own_contact_up_to_date(backend: Backend) {
     let app = start(backend, "").await;
     let public = Public::of(&app, 1).await;
     public.create("s", json!({"email": "asha@x.org"})).await;
-    let id = app.scene().contact_of("s").await;
+    let id = app.fixture().contact_of("s").await;
     public
         .update("s", json!({"name": "Asha", "custom_attributes": {"plan": "basic"}}))
         .await;
@@ -280,7 +280,7 @@ async fn anonymous_contact_joins_the_contact_with_its_address(backend: Backend) 
         .await;
     let talk = public.talk("s").await;
     let record = public.update("s", json!({"email": "alice@x.org"})).await;
-    assert_eq!((app.scene().contact_of("s").await, &record["name"]), (alice, &json!("stranger")));
+    assert_eq!((app.fixture().contact_of("s").await, &record["name"]), (alice, &json!("stranger")));
     assert_eq!(public.listed("s").await, [talk]);
     let stored = shown(&app, alice).await;
     assert_eq!(
@@ -291,7 +291,7 @@ async fn anonymous_contact_joins_the_contact_with_its_address(backend: Backend) 
     // The contact has an address now, so another address does not attach the session elsewhere.
     let bob = contact(&app, 1, json!({"name": "Bob", "email": "bob@x.org"})).await;
     public.update("s", json!({"email": "bob@x.org"})).await;
-    assert_eq!(app.scene().contact_of("s").await, alice);
+    assert_eq!(app.fixture().contact_of("s").await, alice);
     let sessions = shown(&app, alice).await["contact_inboxes"].clone();
     assert_eq!(
         sessions.as_array().expect("a list").last().expect("a session")["possible_duplicate_contact_id"],
@@ -328,18 +328,18 @@ async fn inbox_can_refuse_to_attach_unverified_sessions(backend: Backend) {
     )
     .await;
     public.create("s", json!({"email": "alice@x.org", "name": "stranger"})).await;
-    let made = app.scene().contact_of("s").await;
+    let made = app.fixture().contact_of("s").await;
     assert_ne!(made, alice);
     let stored = shown(&app, made).await;
     assert_eq!((&stored["name"], &stored["email"]), (&json!("stranger"), &Json::Null));
     assert_eq!(stored["contact_inboxes"][0]["possible_duplicate_contact_id"], alice);
     public.create("bare", json!({})).await;
-    let made = app.scene().contact_of("bare").await;
+    let made = app.fixture().contact_of("bare").await;
     public.update("bare", json!({"email": "alice@x.org"})).await;
-    assert_eq!(app.scene().contact_of("bare").await, made);
+    assert_eq!(app.fixture().contact_of("bare").await, made);
     // A valid signature attaches a session regardless of this setting.
     public.create("p", public.signed("alice-identifier", json!({}))).await;
-    assert_eq!(app.scene().contact_of("p").await, alice);
+    assert_eq!(app.fixture().contact_of("p").await, alice);
     let mut inboxes = app.clients().inboxes;
     let read = inboxes.get_inbox(parley_proto::GetInboxRequest {
         account_id: 1,
@@ -358,7 +358,7 @@ async fn signature_is_invalid_once_its_identifier_changes(backend: Backend) {
     let public = Public::of(&app, 1).await;
     public.create("s", public.signed("s-1", json!({}))).await;
     public.prove("s", "s-1").await;
-    let id = app.scene().contact_of("s").await;
+    let id = app.fixture().contact_of("s").await;
     let elsewhere = begin(&app, second, id).await;
     assert_eq!(public.reach("s", elsewhere).await, (200, 200));
     let path = format!("/api/v1/accounts/1/contacts/{id}");
@@ -370,7 +370,7 @@ async fn signature_is_invalid_once_its_identifier_changes(backend: Backend) {
     // After a merge by members, a signature of the identifier that remains stays valid, and one of the other identifier does not.
     public.create("o", public.signed("o-1", json!({}))).await;
     public.prove("o", "o-1").await;
-    let other = app.scene().contact_of("o").await;
+    let other = app.fixture().contact_of("o").await;
     let mine = public.talk("o").await;
     app.http()
         .post(

@@ -119,8 +119,8 @@ async fn body_in_single_byte_chunks_takes_no_extra_memory() {
     for (is_on, switch) in [(true, ""), (false, "body_pieces")] {
         let app = server(Backend::Sqlite, switch).await;
         // Allocations that only a first request makes.
-        in_single_bytes(&app.server.doors.http, 10_000).await;
-        let (grown, status) = growth(&app.server, in_single_bytes(&app.server.doors.http, size)).await;
+        in_single_bytes(&app.server.listeners.http, 10_000).await;
+        let (grown, status) = growth(&app.server, in_single_bytes(&app.server.listeners.http, size)).await;
         assert_eq!(status, "HTTP/1.1 422 Unprocessable Entity");
         assert_eq!(grown < 8 * size + 8 * 1024 * 1024, is_on, "grew by {grown}");
     }

@@ -38,7 +38,7 @@ async fn small(backend: Backend, without: &str) -> TestApp {
 
 /// Starts a request of `bytes` and sends its body except for the last byte, as far as the server reads it.
 async fn begun(app: &TestApp, bytes: usize) -> TcpStream {
-    let mut stream = TcpStream::connect(&app.server.doors.http).await.expect("the server listens");
+    let mut stream = TcpStream::connect(&app.server.listeners.http).await.expect("the server listens");
     let head = format!("POST {CONTACTS} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {bytes}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.expect("the head is sent");
     // An error means that the request was refused before its body was read.
@@ -63,7 +63,7 @@ fn session(bytes: usize) -> CreateClientSessionRequest {
 
 async fn requests_beyond_the_memory_budget_are_refused(backend: Backend) {
     let app = small(backend, "").await;
-    let mut anonymous = Clients::new(&app.server.doors.grpc, None).client;
+    let mut anonymous = Clients::new(&app.server.listeners.grpc, None).client;
     // The first request holds almost the whole budget while its body is incomplete, so the second is refused. If the server happens to
     // handle the second one first, try both again.
     let waiting = in_time("a refusal before the body is read", async {

@@ -23,7 +23,7 @@ const FRAMES: usize = 100_000;
 const CONNECTION: usize = 16 * 1024 * 1024;
 
 async fn open(app: &TestApp) -> Socket {
-    let url = format!("ws://{}/cable", app.server.doors.http);
+    let url = format!("ws://{}/cable", app.server.listeners.http);
     tokio_tungstenite::connect_async(url).await.expect("a WebSocket").0
 }
 
@@ -180,7 +180,7 @@ async fn connections_beyond_the_memory_budget_are_refused() {
             .start()
             .await;
         let mut sockets = Vec::new();
-        let url = format!("ws://{}/cable", app.server.doors.http);
+        let url = format!("ws://{}/cable", app.server.listeners.http);
         for _ in 0..40 {
             match tokio_tungstenite::connect_async(&url).await {
                 Ok((socket, _)) => sockets.push(socket),

@@ -36,9 +36,9 @@ fn header_bytes(status: &Status) -> usize {
 
 async fn every_refusal_fits_into_metadata(backend: Backend) {
     let app = server(backend, "").await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     // This client accepts any metadata, so that oversized metadata is measured instead of failing.
-    let channel = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc))
+    let channel = Endpoint::from_shared(format!("http://{}", app.server.listeners.grpc))
         .expect("an address")
         .http2_max_header_list_size(64 * 1024 * 1024)
         .connect_lazy();
@@ -162,7 +162,7 @@ async fn call(channel: &Channel, method: &MethodDescriptor, request: Vec<u8>) ->
 async fn unknown_names_of_any_length_are_not_found(backend: Backend) {
     let app = server(backend, "").await;
     let long = "x".repeat(LONG);
-    let mut client = Clients::new(&app.server.doors.grpc, None).client;
+    let mut client = Clients::new(&app.server.listeners.grpc, None).client;
     for (inbox_identifier, source_id) in [("inbox-a".to_owned(), long.clone()), (long.clone(), long.clone())] {
         let session = pb::ClientSession {
             inbox_identifier,
@@ -179,7 +179,7 @@ async fn unknown_names_of_any_length_are_not_found(backend: Backend) {
     let answer = http.send("GET", &format!("{CONTACTS}/{name}"), None).await;
     assert_eq!(answer.status, 404);
     let choice = json!({"status": name, "content": "x", "message_type": name});
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let answer = http
         .send("POST", &format!("/api/v1/accounts/1/conversations/{talk}/messages"), Some(&choice))
         .await;
@@ -199,7 +199,7 @@ async fn without_the_limit_a_refusal_cannot_be_received() {
         session: Some(session),
         ..Default::default()
     };
-    let mut client = Clients::new(&app.server.doors.grpc, None).client;
+    let mut client = Clients::new(&app.server.listeners.grpc, None).client;
     let refused = in_time("an answer", client.get_client_session(request))
         .await
         .expect_err("a refusal");

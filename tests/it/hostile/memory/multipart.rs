@@ -80,7 +80,7 @@ async fn unbounded_preambles_and_part_headers_are_refused(backend: Backend) {
     for start in ["", HEADER] {
         for filler in [b'a', b'-', b'\r'] {
             let head = head(&messages, "");
-            let attack = flood(&app.server.doors.http, &head, start, filler);
+            let attack = flood(&app.server.listeners.http, &head, start, filler);
             let (grown, (status, sent)) = growth(&app.server, attack).await;
             assert_eq!(status, 400, "{start:?} {filler}");
             assert!(sent < FLOOD, "{start:?} {filler}: all of it was read");
@@ -97,7 +97,7 @@ async fn many_parts_are_not_read_far_ahead(backend: Backend) {
     let file = "--x\r\nContent-Disposition: form-data; name=\"attachments[]\"; filename=\"a.bin\"\r\n\r\n";
     let start = format!("{}{file}", field.repeat(3000));
     let head = head(&messages, "");
-    let attack = flood(&app.server.doors.http, &head, &start, b'a');
+    let attack = flood(&app.server.listeners.http, &head, &start, b'a');
     let (grown, (status, sent)) = growth(&app.server, attack).await;
     assert_eq!(status, 422, "the file is too large");
     assert!(sent < FLOOD, "all of it was read");
@@ -167,7 +167,7 @@ async fn bodies_of_refused_callers_are_not_read(backend: Backend) {
 
 /// The status of the response to a head without its body.
 async fn answered(app: &TestApp, head: &str) -> u16 {
-    let mut stream = TcpStream::connect(&app.server.doors.http).await.expect("the server listens");
+    let mut stream = TcpStream::connect(&app.server.listeners.http).await.expect("the server listens");
     stream.write_all(head.as_bytes()).await.expect("the head is sent");
     stream.write_all(&chunk(b"{\"a\": ")).await.expect("the beginning is sent");
     let mut answer = [0; 12];
@@ -230,7 +230,7 @@ async fn without_the_meter_a_part_header_exceeds_the_memory_bound() {
     let app = server(Backend::Sqlite, "multipart_ahead").await;
     let messages = visitor(&app).await;
     let head = head(&messages, "");
-    let attack = flood(&app.server.doors.http, &head, HEADER, b'a');
+    let attack = flood(&app.server.listeners.http, &head, HEADER, b'a');
     let (grown, _) = growth(&app.server, tokio::time::timeout(std::time::Duration::from_secs(20), attack)).await;
     assert!(grown > REQUEST / 4, "grew by {grown}");
 }

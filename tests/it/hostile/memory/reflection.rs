@@ -34,7 +34,7 @@ async fn server(without: &str) -> TestApp {
 
 /// A connection from 127.0.0.`last`.
 fn channel(app: &TestApp, last: u8) -> Channel {
-    let endpoint = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc)).expect("an address");
+    let endpoint = Endpoint::from_shared(format!("http://{}", app.server.listeners.grpc)).expect("an address");
     endpoint.local_address(Some([127, 0, 0, last].into())).connect_lazy()
 }
 
@@ -75,7 +75,7 @@ async fn reflection_streams_of_an_address_are_limited() {
         assert!(fault.retry);
         assert_eq!(fault.metadata["scope"], "address");
         assert_eq!(fault.metadata["limit"], "16 open reflection streams");
-        let metrics = client().get(format!("http://{}/metrics", app.server.doors.admin)).send().await;
+        let metrics = client().get(format!("http://{}/metrics", app.server.listeners.admin)).send().await;
         let metrics = metrics.expect("metrics").text().await.expect("text");
         let counted = |line: &str| line.starts_with("parley_calls_rejected_total") && line.contains("\"quota\"") && line.ends_with(" 1");
         assert!(metrics.lines().any(counted), "{metrics}");
@@ -234,12 +234,12 @@ async fn read_ahead_of_reflection_is_bounded() {
     for switch in ["", "reflection_streams"] {
         let app = server(switch).await;
         // One-time allocations.
-        drop(filled(&app.server.doors.grpc).await);
+        drop(filled(&app.server.listeners.grpc).await);
         let (grown, open) = growth(&app.server, async {
             let mut sockets = Vec::new();
             let mut open = 0;
             for _ in 0..CONNECTIONS {
-                let (socket, is_open) = filled(&app.server.doors.grpc).await;
+                let (socket, is_open) = filled(&app.server.listeners.grpc).await;
                 open += usize::from(is_open);
                 sockets.push(socket);
             }

@@ -46,13 +46,13 @@ async fn begun(listener: &str, last: u8, path: &str, content_type: &str, length:
 
 /// A request of the JSON API that declares a body of the largest size and has not sent any of it.
 async fn by_json(app: &TestApp, last: u8) -> (TcpStream, String) {
-    begun(&app.server.doors.http, last, CONTACTS, "application/json", BODY).await
+    begun(&app.server.listeners.http, last, CONTACTS, "application/json", BODY).await
 }
 
 /// A gRPC call with the length prefix of the largest message.
 async fn by_grpc(app: &TestApp, last: u8) -> (TcpStream, String) {
     let path = "/parley.v1.ClientService/CreateClientSession";
-    let (mut stream, status) = begun(&app.server.doors.grpc, last, path, "application/grpc-web+proto", BODY + 5).await;
+    let (mut stream, status) = begun(&app.server.listeners.grpc, last, path, "application/grpc-web+proto", BODY + 5).await;
     let [a, b, c, d] = u32::try_from(BODY).expect("small").to_be_bytes();
     stream.write_all(&[0, a, b, c, d]).await.expect("the prefix is sent");
     (stream, status)
@@ -81,7 +81,7 @@ async fn refusals(app: &TestApp) -> [bool; 4] {
         name,
         ..Default::default()
     };
-    let mut anonymous = Clients::new(&app.server.doors.grpc, None).client;
+    let mut anonymous = Clients::new(&app.server.listeners.grpc, None).client;
     for fault in [
         refused(anonymous.create_client_session(session).await),
         refused(app.clients().contacts.create_contact(contact).await),

@@ -54,11 +54,11 @@ fn message() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_arrive_byte_by_byte_time_out() {
     let app = server("").await;
-    let (answer, _) = in_time("an end", trickle(&app.server.doors.http, &json(), b" "))
+    let (answer, _) = in_time("an end", trickle(&app.server.listeners.http, &json(), b" "))
         .await
         .expect("an end");
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-    let (answer, _) = in_time("an end", trickle(&app.server.doors.grpc, &message(), &[0]))
+    let (answer, _) = in_time("an end", trickle(&app.server.listeners.grpc, &message(), &[0]))
         .await
         .expect("an end");
     assert!(answer.contains("grpc-status: 4"), "{answer}");
@@ -67,7 +67,7 @@ async fn bodies_that_arrive_byte_by_byte_time_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_limit_slow_bodies_do_not_time_out() {
     let app = server("body_time").await;
-    let (http, grpc) = (app.server.doors.http.clone(), app.server.doors.grpc.clone());
+    let (http, grpc) = (app.server.listeners.http.clone(), app.server.listeners.grpc.clone());
     let (head, message) = (json(), message());
     let (body, message) = tokio::join!(trickle(&http, &head, b" "), trickle(&grpc, &message, &[0]));
     assert_eq!((body, message), (None, None));
@@ -80,7 +80,7 @@ async fn request_heads_that_arrive_byte_by_byte_time_out() {
         .env("PARLEY_HTTP_IDLE_TIMEOUT_SECONDS", "1")
         .start()
         .await;
-    for address in [&app.server.doors.http, &app.server.doors.admin] {
+    for address in [&app.server.listeners.http, &app.server.listeners.admin] {
         let head = b"GET / HTTP/1.1\r\nx: ";
         assert!(in_time("an end", trickle(address, head, b"x")).await.is_some(), "{address}");
     }

@@ -231,7 +231,7 @@ async fn refused_anonymous_calls_are_stored_up_to_a_bound(backend: Backend) {
     const STORED: &str = "SELECT CAST(count(*) AS bigint) FROM audit_events WHERE account_id = 0 AND refused AND actor_type = 0";
     const CALLS: usize = 300;
     let app = TestApp::builder(backend).platform().start().await;
-    let stranger = Clients::new(&app.server.doors.grpc, None);
+    let stranger = Clients::new(&app.server.listeners.grpc, None);
     let calls = futures_util::stream::iter(0..CALLS).map(|_| {
         let request = CreateLabelRequest {
             account_id: 1,
@@ -242,7 +242,7 @@ async fn refused_anonymous_calls_are_stored_up_to_a_bound(backend: Backend) {
     });
     let codes: Vec<Code> = calls.buffer_unordered(16).collect().await;
     assert!(codes.iter().all(|code| *code == Code::Unauthenticated), "{codes:?}");
-    let metrics = format!("http://{}/metrics", app.server.doors.admin);
+    let metrics = format!("http://{}/metrics", app.server.listeners.admin);
     let stored = in_time("some are stored, and some are counted", async {
         loop {
             let text = client().get(&metrics).send().await.expect("metrics").text().await.expect("text");

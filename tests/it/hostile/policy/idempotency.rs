@@ -38,7 +38,7 @@ fn from(app: &TestApp, address: &str) -> Http {
         .local_address(address)
         .build()
         .expect("a client");
-    Http::through(client, format!("http://{}", app.server.doors.http), "")
+    Http::through(client, format!("http://{}", app.server.listeners.http), "")
 }
 
 async fn keyed(http: &Http, path: &str, key: &str, body: &Json) -> (u16, Json) {

@@ -33,9 +33,9 @@ async fn held(app: &TestApp, last: u8, tries: usize) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for number in 0..tries {
         let listener = if number % 2 == 0 {
-            &app.server.doors.http
+            &app.server.listeners.http
         } else {
-            &app.server.doors.grpc
+            &app.server.listeners.grpc
         };
         open.extend(connected(listener, last).await);
     }
@@ -59,7 +59,7 @@ async fn connections_of_an_address_are_limited() {
         // Other addresses are served; operators and trusted proxies have no limit.
         let other = Visitor::at(&app, 21).send("GET", "/openapi.json", None).await;
         assert_eq!(other.status(), 200);
-        let admin = client().get(format!("http://{}/livez", app.server.doors.admin)).send().await;
+        let admin = client().get(format!("http://{}/livez", app.server.listeners.admin)).send().await;
         assert_eq!(admin.expect("an answer").status(), 200);
         assert_eq!(held(&app, 30, 3 * MOST).await.len(), 3 * MOST);
         let log = app.server.log();
@@ -67,7 +67,7 @@ async fn connections_of_an_address_are_limited() {
         // A closed connection frees its place.
         drop(open.pop());
         in_time("room for a connection", async {
-            while connected(&app.server.doors.http, 20).await.is_none() {
+            while connected(&app.server.listeners.http, 20).await.is_none() {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
         })

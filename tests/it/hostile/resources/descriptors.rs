@@ -2,7 +2,7 @@
 
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
-use crate::support::{app::TestApp, database::Backend, http::client, in_time, scene::outgoing, server::limited};
+use crate::support::{api_fixture::outgoing, app::TestApp, database::Backend, http::client, in_time, server::limited};
 
 /// Opens more connections than there are file descriptors, and sends nothing on them after the preface.
 async fn connect(app: &TestApp) -> Vec<TcpStream> {
@@ -10,9 +10,9 @@ async fn connect(app: &TestApp) -> Vec<TcpStream> {
     // What the server does not accept stays in the listen queues.
     for number in 0..250 {
         let address = if number % 2 == 0 {
-            &app.server.doors.grpc
+            &app.server.listeners.grpc
         } else {
-            &app.server.doors.http
+            &app.server.listeners.http
         };
         let mut client = in_time("a connection", TcpStream::connect(address))
             .await
@@ -30,20 +30,20 @@ async fn connect(app: &TestApp) -> Vec<TcpStream> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn admin_listener_responds_while_clients_take_all_connections() {
     let app = TestApp::builder(Backend::Sqlite).program(limited("ulimit -n 256")).start().await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    scene.say(talk, "before").await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
+    fixture.say(talk, "before").await;
     let clients = connect(&app).await;
     for path in ["livez", "readyz", "metrics"] {
-        let answer = in_time(path, client().get(format!("http://{}/{path}", app.server.doors.admin)).send()).await;
+        let answer = in_time(path, client().get(format!("http://{}/{path}", app.server.listeners.admin)).send()).await;
         assert_eq!(answer.expect("an answer").status(), 200, "{path}");
     }
     // Existing connections are served, and descriptors are left for the database and for files.
-    scene.sent(talk, outgoing("beside them")).await;
+    fixture.sent(talk, outgoing("beside them")).await;
     let log = app.server.log();
     assert!(!log.contains("Too many open files"), "{log}");
     drop(clients);
-    scene.say(talk, "after").await;
+    fixture.say(talk, "after").await;
 }
 
 /// Shows what the reservation is for: without it, clients take every descriptor.

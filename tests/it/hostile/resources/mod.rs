@@ -50,7 +50,7 @@ impl Visitor {
         let client = reqwest::Client::builder().no_proxy().local_address(IpAddr::from([127, 0, 0, last]));
         Self {
             client: client.build().expect("a client"),
-            root: format!("http://{}", app.server.doors.http),
+            root: format!("http://{}", app.server.listeners.http),
             headers: HeaderMap::new(),
         }
     }

@@ -37,7 +37,7 @@ struct Upload {
 
 /// Starts an upload of a session from 127.0.0.`last`, with a forwarding header.
 fn begin(app: &TestApp, last: u8, session: &ClientSession) -> Upload {
-    let channel = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc)).expect("an address");
+    let channel = Endpoint::from_shared(format!("http://{}", app.server.listeners.grpc)).expect("an address");
     let channel = channel.local_address(Some([127, 0, 0, last].into())).connect_lazy();
     let (end, ended) = oneshot::channel::<()>();
     let first = UploadClientFileRequest {

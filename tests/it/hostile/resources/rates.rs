@@ -67,7 +67,7 @@ async fn rates_are_per_address_and_per_inbox(backend: Backend) {
     let of_inbox = first + Visitor::at(&app, 2).sessions(6).await;
     assert!(allowed(5, full).contains(&of_inbox), "the inbox had two left: {of_inbox}");
     // The gRPC API refuses the call as well.
-    let clients = Clients::new(&app.server.doors.grpc, None);
+    let clients = Clients::new(&app.server.listeners.grpc, None);
     let request = parley_proto::CreateClientSessionRequest {
         inbox_identifier: INBOX.to_owned(),
         ..Default::default()
@@ -213,7 +213,7 @@ async fn failed_authentication_is_limited(backend: Backend) {
     let elsewhere = Visitor::at(&app, 2).with("api_access_token", "guess");
     assert_eq!(elsewhere.send("GET", "/api/v1/profile", None).await.status(), 401);
     // An invalid login counts as a failed authentication, although the call needs no token.
-    let channel = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc)).expect("an address");
+    let channel = Endpoint::from_shared(format!("http://{}", app.server.listeners.grpc)).expect("an address");
     let channel = channel.local_address(Some([127, 0, 0, 3].into())).connect_lazy();
     let mut codes = Vec::new();
     for number in 0..20 {
@@ -234,7 +234,7 @@ async fn failed_authentication_is_limited(backend: Backend) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unauthenticated_administration_does_not_fill_the_log() {
     let app = TestApp::start(Backend::Sqlite).await;
-    let clients = Clients::new(&app.server.doors.grpc, None);
+    let clients = Clients::new(&app.server.listeners.grpc, None);
     for _ in 0..600 {
         let refused = clients.accounts.clone().create_token(CreateTokenRequest::default()).await;
         assert_refused(refused, Code::Unauthenticated, "TOKEN_MISSING");
@@ -290,7 +290,7 @@ async fn every_entry_point_without_a_token_has_a_rate() {
     assert!(is_limited(&statuses), "{statuses:?}");
 
     let channel = |last: u8| {
-        let endpoint = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc)).expect("an address");
+        let endpoint = Endpoint::from_shared(format!("http://{}", app.server.listeners.grpc)).expect("an address");
         endpoint.local_address(Some([127, 0, 0, last].into())).connect_lazy()
     };
     let mut codes = vec![Vec::new(); 4];
@@ -315,7 +315,7 @@ async fn every_entry_point_without_a_token_has_a_rate() {
     }
     // Calls with a valid token are not counted.
     for _ in 0..10 {
-        app.scene().talk().await;
+        app.fixture().talk().await;
     }
 }
 

@@ -14,13 +14,13 @@ use super::{
     window::{Closed, Open, is_refused},
 };
 use crate::support::{
+    api_fixture::outgoing,
     app::{ADMINISTRATOR, TestApp},
     clients::Clients,
     database::Backend,
     fault::assert_refused,
     in_time, on_both,
     reader::everything,
-    scene::outgoing,
 };
 
 on_both!(
@@ -50,8 +50,8 @@ async fn file(app: &TestApp, size: usize) -> String {
         .upload_file(tokio_stream::iter(pieces))
         .await;
     let upload_id = stored.expect("the file is stored").into_inner().file.expect("always set").upload_id;
-    let scene = app.scene();
-    let talk = scene.talk().await;
+    let fixture = app.fixture();
+    let talk = fixture.talk().await;
     let draft = MessageDraft {
         content: Some("see".to_owned()),
         attachments: vec![AttachmentDraft {
@@ -59,7 +59,7 @@ async fn file(app: &TestApp, size: usize) -> String {
         }],
         ..MessageDraft::default()
     };
-    scene.sent(talk, draft).await.0.attachments[0].data_url.clone()
+    fixture.sent(talk, draft).await.0.attachments[0].data_url.clone()
 }
 
 /// The descriptors of the server that are open on files below `files/`, and all its descriptors.
@@ -75,7 +75,7 @@ async fn download(app: &TestApp, link: &str) -> Result<usize, Status> {
         link: link.to_owned(),
         ..DownloadFileRequest::default()
     };
-    let clients = Clients::new(&app.server.doors.grpc, None);
+    let clients = Clients::new(&app.server.listeners.grpc, None);
     let mut parts = FilesServiceClient::new(clients.service).download_file(request).await?.into_inner();
     let mut count = 0;
     while parts.message().await?.is_some() {
@@ -92,7 +92,7 @@ async fn downloads_without_a_window_are_released(backend: Backend) {
         .await;
     let link = file(&app, 3_000_000).await;
     let (_, before) = descriptors(&app);
-    let closed = Closed::to(&app.server.doors.grpc).await;
+    let closed = Closed::to(&app.server.listeners.grpc).await;
     let request = DownloadFileRequest {
         link: link.clone(),
         ..DownloadFileRequest::default()
@@ -133,7 +133,7 @@ async fn without_permits_downloads_are_unlimited(backend: Backend) {
             .start()
             .await;
         let link = file(&app, 1_000_000).await;
-        let closed = Closed::to(&app.server.doors.grpc).await;
+        let closed = Closed::to(&app.server.listeners.grpc).await;
         let request = DownloadFileRequest {
             link,
             ..DownloadFileRequest::default()
@@ -156,7 +156,7 @@ async fn without_the_timeout_a_stream_keeps_its_permit() {
         .env("PARLEY_FAULT_SWITCH", "stall_timeout")
         .start()
         .await;
-    let closed = Closed::to(&app.server.doors.grpc).await;
+    let closed = Closed::to(&app.server.listeners.grpc).await;
     let subscribe: SubscribeRequest = everything(1, Start::Earliest(()));
     let open = async || {
         let call = closed.call("EventsService/Subscribe", ADMINISTRATOR, &subscribe, true).await;
@@ -180,9 +180,12 @@ async fn streams_without_a_window_are_released(backend: Backend) {
         .env("PARLEY_LIMITS_STREAMS_PER_TOKEN", "1")
         .start()
         .await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let (_, pubsub_token) = Visitor::at(&app, 1).session().await;
-    let (grpc, http) = (Closed::to(&app.server.doors.grpc).await, Closed::to(&app.server.doors.http).await);
+    let (grpc, http) = (
+        Closed::to(&app.server.listeners.grpc).await,
+        Closed::to(&app.server.listeners.http).await,
+    );
 
     let subscribe: SubscribeRequest = everything(1, Start::Earliest(()));
     given_back("Subscribe", async || {
@@ -253,7 +256,7 @@ async fn connections_announce_their_stream_limit() {
         .env("PARLEY_HTTP_MAX_CONCURRENT_STREAMS", "9")
         .start()
         .await;
-    for (address, announced) in [(&app.server.doors.grpc, 7), (&app.server.doors.http, 9)] {
+    for (address, announced) in [(&app.server.listeners.grpc, 7), (&app.server.listeners.http, 9)] {
         let socket = tokio::net::TcpStream::connect(address).await.expect("the listener is there");
         let (requests, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
         let connection = tokio::spawn(connection);

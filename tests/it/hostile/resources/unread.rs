@@ -7,11 +7,11 @@ use tonic::Code;
 
 use super::{INBOX, window::Closed};
 use crate::support::{
+    api_fixture::outgoing,
     app::{ADMINISTRATOR, TestApp},
     database::Backend,
     fault::fault,
     in_time,
-    scene::outgoing,
 };
 
 /// The number of unread responses: together more than the budget, which is 32 MiB of responses with these settings.
@@ -28,9 +28,9 @@ async fn server(without: &str) -> (TestApp, ListMessagesRequest) {
         .env("PARLEY_FAULT_SWITCH", without)
         .start()
         .await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     for _ in 0..9 {
-        app.scene().sent(talk, outgoing(&"x".repeat(149_000))).await;
+        app.fixture().sent(talk, outgoing(&"x".repeat(149_000))).await;
     }
     let request = ListMessagesRequest {
         account_id: 1,
@@ -85,7 +85,11 @@ async fn is_busy(app: &TestApp, request: &ListMessagesRequest) -> [bool; 2] {
 async fn unread_responses_are_charged_and_released() {
     let (app, request) = server("").await;
     for is_grpc in [true, false] {
-        let listener = if is_grpc { &app.server.doors.grpc } else { &app.server.doors.http };
+        let listener = if is_grpc {
+            &app.server.listeners.grpc
+        } else {
+            &app.server.listeners.http
+        };
         let connection = Closed::to(listener).await;
         let open = leave_unread(&connection, &request, is_grpc).await;
         assert_eq!(is_busy(&app, &request).await, [true; 2], "gRPC: {is_grpc}");
@@ -105,7 +109,11 @@ async fn unread_responses_are_charged_and_released() {
 async fn without_the_charge_unread_responses_are_unbounded() {
     let (app, request) = server("unread_answers").await;
     for is_grpc in [true, false] {
-        let listener = if is_grpc { &app.server.doors.grpc } else { &app.server.doors.http };
+        let listener = if is_grpc {
+            &app.server.listeners.grpc
+        } else {
+            &app.server.listeners.http
+        };
         let connection = Closed::to(listener).await;
         let open = leave_unread(&connection, &request, is_grpc).await;
         assert_eq!(is_busy(&app, &request).await, [false; 2], "gRPC: {is_grpc}");
@@ -120,9 +128,9 @@ async fn connection_with_many_unread_responses_is_closed() {
     let message = GetClientInboxRequest {
         inbox_identifier: INBOX.to_owned(),
     };
-    let grpc = Closed::to(&app.server.doors.grpc).await;
-    let http = Closed::to(&app.server.doors.http).await;
-    let few = Closed::to(&app.server.doors.grpc).await;
+    let grpc = Closed::to(&app.server.listeners.grpc).await;
+    let http = Closed::to(&app.server.listeners.http).await;
+    let few = Closed::to(&app.server.listeners.grpc).await;
     let mut open = Vec::new();
     for number in 0..70 {
         open.push(grpc.call("ClientService/GetClientInbox", "", &message, true).await.head().await);

@@ -90,7 +90,7 @@ async fn files_of_refused_forms_are_removed(backend: Backend) {
             assert!(place.objects().await > 0);
             continue;
         }
-        let talk = app.scene().talk().await;
+        let talk = app.fixture().talk().await;
         let messages = format!("/api/v1/accounts/1/conversations/{talk}/messages");
         let too_many = (0..16).fold(Form::new(), |form, _| form.part("attachments[]", file(100)));
         assert_eq!(post(&app, &messages, too_many).await, 422);
@@ -117,7 +117,7 @@ async fn files_of_refused_forms_are_removed(backend: Backend) {
 
 async fn files_of_repeated_forms_are_removed(backend: Backend) {
     let app = builder(backend).start().await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let path = format!("/api/v1/accounts/1/conversations/{talk}/messages");
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -144,7 +144,7 @@ async fn upload(app: &TestApp, session: Option<&ClientSession>, size: usize) -> 
             session: Some(session.clone()),
             part: Some(part),
         });
-        let clients = Clients::new(&app.server.doors.grpc, None);
+        let clients = Clients::new(&app.server.listeners.grpc, None);
         let stored = clients.client.clone().upload_client_file(tokio_stream::iter(pieces)).await?;
         stored.into_inner().file
     } else {
@@ -170,7 +170,7 @@ async fn attach(app: &TestApp, (session, messages): &(ClientSession, String), up
         upload_ids: vec![upload_id],
         ..CreateClientMessageRequest::default()
     };
-    let clients = Clients::new(&app.server.doors.grpc, None);
+    let clients = Clients::new(&app.server.listeners.grpc, None);
     clients.client.clone().create_client_message(request).await.map(drop)
 }
 
@@ -199,8 +199,8 @@ async fn unattached_uploads_have_quotas(backend: Backend) {
     // Members have their own quota.
     let of_member = upload(&app, None, 300_000).await.expect("within the quota");
     exceeded(upload(&app, None, 100_000).await, "account");
-    let talk = app.scene().talk().await;
-    app.scene().sent(talk, with_uploads(&[&of_member])).await;
+    let talk = app.fixture().talk().await;
+    app.fixture().sent(talk, with_uploads(&[&of_member])).await;
     upload(&app, None, 300_000).await.expect("there is room again");
 }
 
@@ -208,7 +208,7 @@ async fn unattached_uploads_expire(backend: Backend) {
     let app = builder(backend).start().await;
     let place = Place::folder(&app);
     let visitor = session(&app).await;
-    let talk = app.scene().talk().await;
+    let talk = app.fixture().talk().await;
     let age = async |minutes: i64| {
         let micros = minutes * 60_000_000;
         app.database
@@ -235,10 +235,10 @@ async fn unattached_uploads_expire(backend: Backend) {
     in_time_rows(&app, 2).await;
 
     age(22 * 60).await;
-    app.scene().sent(talk, with_uploads(&[&of_member])).await;
+    app.fixture().sent(talk, with_uploads(&[&of_member])).await;
     let late = upload(&app, None, 10).await.expect("it is stored");
     age(23 * 60 + 30).await;
-    assert_bad_fields(app.scene().send(talk, with_uploads(&[&late])).await, &unknown);
+    assert_bad_fields(app.fixture().send(talk, with_uploads(&[&late])).await, &unknown);
     assert_eq!(rows(&app).await, 3);
     age(31).await;
     in_time_rows(&app, 2).await;

@@ -5,6 +5,7 @@ use tonic::Code;
 
 use super::service_clients;
 use crate::support::{
+    api_fixture::ApiFixture,
     app::TestApp,
     clients::Clients,
     consumer::{Session, plenty},
@@ -12,7 +13,6 @@ use crate::support::{
     fault::fault,
     office::{inbox, worker},
     on_both,
-    scene::Scene,
 };
 
 on_both!(
@@ -50,7 +50,7 @@ async fn delete(clients: &Clients) -> Result<(), tonic::Status> {
 
 async fn statement_13_consumers_require_full_access(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     let mut owner = Session::open(&app.clients(), plenty(1, "crm-sync")).await;
     let first = owner.next().await;
     owner.commit(&first.cursor).await.expect("the owner commits");
@@ -84,7 +84,7 @@ async fn without_the_protection_a_limited_token_takes_over_a_consumer(backend: B
     for (switch, opens) in [("", false), ("consumer_scope", true)] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
         let other = inbox(&app.clients(), 1, "Other").await;
-        Scene::new(app.clients(), 1, other).talk().await;
+        ApiFixture::new(app.clients(), 1, other).talk().await;
         drop(Session::open(&app.clients(), plenty(1, "crm-sync")).await);
         let scoped = service_clients(&app, false, vec![1]).await;
         assert_eq!(Session::try_open(&scoped, plenty(1, "crm-sync")).await.is_ok(), opens, "{switch}");

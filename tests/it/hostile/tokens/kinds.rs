@@ -49,7 +49,7 @@ async fn not_refused(clients: &Clients, calls: Vec<MethodDescriptor>, codes: &[C
 
 async fn expired_and_revoked_tokens_give_no_access(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     let request = CreateTokenRequest {
         expires_at: Some(from_now(2)),
         ..of_user(1)
@@ -77,7 +77,7 @@ async fn expired_and_revoked_tokens_give_no_access(backend: Backend) {
 
 async fn token_of_one_account_gives_no_access_to_another(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    app.scene().talk().await;
+    app.fixture().talk().await;
     let other = other_account(&app, "Other").await;
     let both = worker(&app, other.account, Role::Administrator, "Both").await.user;
     super::members::join(&app, 1, both, Role::Administrator).await;

@@ -259,8 +259,8 @@ fn changes(call: &str) -> bool {
 
 /// The changing calls that a read-only token of any kind may make.
 async fn accepted(app: &TestApp) -> Vec<String> {
-    let talk = app.scene().talk().await;
-    app.scene().say(talk, "hello").await;
+    let talk = app.fixture().talk().await;
+    app.fixture().say(talk, "hello").await;
     let platform = CreateTokenRequest {
         kind: TokenKind::Platform.into(),
         ..CreateTokenRequest::default()

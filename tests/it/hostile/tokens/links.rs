@@ -15,7 +15,7 @@ on_both!(
 );
 
 async fn exchange(app: &TestApp, link: &str) -> Result<String, Status> {
-    let nobody = Clients::new(&app.server.doors.grpc, None);
+    let nobody = Clients::new(&app.server.listeners.grpc, None);
     let request = GetFileLinkRequest { link: link.to_owned() };
     let answer = FilesServiceClient::new(nobody.service).get_file_link(request).await?;
     Ok(answer.into_inner().link)
@@ -24,8 +24,8 @@ async fn exchange(app: &TestApp, link: &str) -> Result<String, Status> {
 /// The permanent link of a file in a message.
 async fn permanent(app: &TestApp) -> String {
     let file = upload(&app.clients(), "a.txt", b"hello").await;
-    let talk = app.scene().talk().await;
-    let (message, _) = app.scene().sent(talk, with_uploads(&[&file.upload_id])).await;
+    let talk = app.fixture().talk().await;
+    let (message, _) = app.fixture().sent(talk, with_uploads(&[&file.upload_id])).await;
     message.attachments[0].data_url.clone()
 }
 
@@ -50,7 +50,7 @@ async fn links_do_not_leak_through_the_referrer(backend: Backend) {
     let expiring = exchange(&app, &link).await.expect("a link that expires");
     for link in [link, expiring] {
         let path = path(&serde_json::Value::from(link));
-        let url = format!("http://{}{path}", app.server.doors.http);
+        let url = format!("http://{}{path}", app.server.listeners.http);
         let answer = client().get(url).send().await.expect("an answer");
         assert!(answer.status().as_u16() < 400, "{answer:?}");
         assert_eq!(answer.headers()["referrer-policy"], "no-referrer");
@@ -60,8 +60,8 @@ async fn links_do_not_leak_through_the_referrer(backend: Backend) {
 async fn rotating_the_link_key_invalidates_links_but_keeps_files(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let file = upload(&app.clients(), "a.txt", b"hello").await;
-    let talk = app.scene().talk().await;
-    let (message, _) = app.scene().sent(talk, with_uploads(&[&file.upload_id])).await;
+    let talk = app.fixture().talk().await;
+    let (message, _) = app.fixture().sent(talk, with_uploads(&[&file.upload_id])).await;
     let before = message.attachments[0].data_url.clone();
     let expiring = exchange(&app, &before).await.expect("a link that expires");
     app.server.terminate();

@@ -207,8 +207,8 @@ async fn member_name_belongs_to_one_account(backend: Backend) {
     let profile = user.accounts.clone().get_profile(GetProfileRequest {}).await.expect("a profile");
     assert_eq!(profile.into_inner().user.expect("always set").name, "Planted Name");
     set_members(&app.clients(), 1, 1, &[known.id]).await;
-    let talk = app.scene().talk().await;
-    let said = app.scene().through(user.clone()).say(talk, "hello").await;
+    let talk = app.fixture().talk().await;
+    let said = app.fixture().through(user.clone()).say(talk, "hello").await;
     assert_eq!(said.sender.expect("the user").name, "RENAMED BY STRANGER");
     let list = ListMessagesRequest {
         account_id: 1,
@@ -262,8 +262,8 @@ async fn former_member_keeps_the_name_known_to_the_account(backend: Backend) {
     let added = add_agent(&app, "known@example.org", "Typed Name").await;
     set_members(&app.clients(), 1, 1, &[added.id]).await;
     let user = app.clients_with(&secret(&app.platform(), of_user(known.id)).await);
-    let talk = app.scene().talk().await;
-    app.scene().through(user.clone()).say(talk, "hello").await;
+    let talk = app.fixture().talk().await;
+    app.fixture().through(user.clone()).say(talk, "hello").await;
     let leave = DeleteMembershipRequest {
         account_id: 1,
         user_id: known.id,

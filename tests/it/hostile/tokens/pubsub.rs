@@ -34,7 +34,7 @@ on_both!(
 type Stream = Streaming<SubscribePubsubResponse>;
 
 async fn subscribe(app: &TestApp, key: &PubsubKey) -> Result<Stream, Status> {
-    let clients = Clients::new(&app.server.doors.grpc, None);
+    let clients = Clients::new(&app.server.listeners.grpc, None);
     let request = SubscribePubsubRequest { key: Some(key.clone()) };
     let mut stream = PubsubServiceClient::new(clients.service)
         .subscribe_pubsub(request)
@@ -48,7 +48,7 @@ async fn subscribe(app: &TestApp, key: &PubsubKey) -> Result<Stream, Status> {
 }
 
 async fn report(app: &TestApp, key: &PubsubKey) -> BTreeMap<i64, String> {
-    let clients = Clients::new(&app.server.doors.grpc, None);
+    let clients = Clients::new(&app.server.listeners.grpc, None);
     let request = ReportPubsubPresenceRequest {
         key: Some(key.clone()),
         ..ReportPubsubPresenceRequest::default()
@@ -58,7 +58,7 @@ async fn report(app: &TestApp, key: &PubsubKey) -> BTreeMap<i64, String> {
 }
 
 async fn rotate(app: &TestApp, key: &PubsubKey) -> Result<String, Status> {
-    let clients = Clients::new(&app.server.doors.grpc, None);
+    let clients = Clients::new(&app.server.listeners.grpc, None);
     let request = RotatePubsubTokenRequest {
         key: Some(key.clone()),
         ..RotatePubsubTokenRequest::default()
@@ -173,7 +173,7 @@ async fn pubsub_token_of_a_session_rotates_and_ends_with_it(backend: Backend) {
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
         .start()
         .await;
-    let person = app.scene().person("Asha Rao").await;
+    let person = app.fixture().person("Asha Rao").await;
     let session = async || {
         let request = GetClientSessionRequest {
             session: Some(ClientSession {

@@ -107,9 +107,9 @@ async fn events_and_snapshots_contain_no_secret(backend: Backend) {
         ..UpdateInboxRequest::default()
     };
     app.clients().inboxes.update_inbox(rename).await.expect("renamed");
-    let person = app.scene().person("Asha Rao").await;
-    let talk = app.scene().conversation(&person).await.id;
-    app.scene().hear(talk, "hello").await;
+    let person = app.fixture().person("Asha Rao").await;
+    let talk = app.fixture().conversation(&person).await.id;
+    app.fixture().hear(talk, "hello").await;
     let token = secret(&app.clients(), service(false, vec![])).await;
     let session = GetClientSessionRequest {
         session: Some(ClientSession {

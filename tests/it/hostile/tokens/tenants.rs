@@ -76,8 +76,8 @@ async fn state(clients: &Clients, account: i64, user: &Clients, bot: i64) -> Str
 
 async fn ids_of_another_tenant_give_no_access(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
-    let talk = app.scene().talk().await;
-    app.scene().say(talk, "hello").await;
+    let talk = app.fixture().talk().await;
+    app.fixture().say(talk, "hello").await;
     let other = other_account(&app, "Other").await;
     let user = stranger(&app, "planted@example.org").await;
     let picture = UpdateUserRequest {

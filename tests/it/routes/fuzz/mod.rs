@@ -14,11 +14,11 @@ use serde_json::Value as Json;
 
 use super::body_schema;
 use crate::support::{
+    api_fixture::Person,
     app::{PLATFORM, TestApp},
     database::Backend,
     http::Http,
     on_both,
-    scene::Person,
 };
 use bodies::dressed;
 use values::{anything, value};
@@ -102,10 +102,10 @@ async fn generated_requests_are_answered_as_described(backend: Backend) {
     let inbox_identifier = inbox["inbox_identifier"].as_str().expect("an API inbox has one").to_owned();
     let mut answers = std::collections::BTreeMap::<u16, usize>::new();
     for nth in 0..usize::try_from(rounds).expect("not that many") {
-        let scene = app.scene();
-        let person = scene.person("Asha Rao").await;
-        let conversation = scene.conversation(&person).await.id;
-        scene.hear(conversation, "hello").await;
+        let fixture = app.fixture();
+        let person = fixture.person("Asha Rao").await;
+        let conversation = fixture.conversation(&person).await.id;
+        fixture.hear(conversation, "hello").await;
         let visitor = Visitor {
             inbox_identifier: inbox_identifier.clone(),
             person,

@@ -7,7 +7,7 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use lru::LruCache;
-use parley_eventlog::draft::{Draft, Subject};
+use parley_eventlog::pending_event::{PendingEvent, Subject};
 use parley_storage::{
     entity::conversation,
     joined::{Contact, Conversation},
@@ -82,7 +82,7 @@ impl ConversationCache {
     }
 
     /// Evicts the rows that these events of this shard changed.
-    pub fn evict_changed(&mut self, account: AccountId, drafts: &[Draft]) -> Eviction {
+    pub fn evict_changed(&mut self, account: AccountId, drafts: &[PendingEvent]) -> Eviction {
         for draft in drafts {
             match &draft.subject {
                 Subject::Message(_, conversation) | Subject::Conversation(conversation) => {

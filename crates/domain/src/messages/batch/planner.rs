@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use parley_eventlog::draft::Draft;
+use parley_eventlog::pending_event::PendingEvent;
 use parley_storage::{Database, entity::account};
 use parley_types::{
     error::{Error, Result, Rule, is_unique_violation},
@@ -138,7 +138,7 @@ impl BatchPlanner for MessageBatches {
         self.opened.extend(stored.opened.into_iter().map(|id| (account, id)));
     }
 
-    fn evict_changed(&mut self, account: AccountId, drafts: &[Draft]) -> Eviction {
+    fn evict_changed(&mut self, account: AccountId, drafts: &[PendingEvent]) -> Eviction {
         self.cache.evict_changed(account, drafts)
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use parley_storage::entity::message;
 use parley_types::{
-    error::{Error, Result, Rule, Violation},
+    error::{Error, FieldViolation, Result, Rule},
     id::{AccountId, ConversationId, InboxId, MessageId},
 };
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
@@ -91,7 +91,7 @@ pub fn source_id_taken(nth: usize, count: usize, existing: MessageId) -> Error {
     } else {
         format!("messages[{nth}].message.source_id")
     };
-    let violation = Violation::new(field, Rule::Taken, "is the source_id of another message in this inbox");
+    let violation = FieldViolation::new(field, Rule::Taken, "is the source_id of another message in this inbox");
     Error::Taken {
         violations: vec![violation],
         kind: "message",

@@ -18,7 +18,7 @@ pub fn template(bytes: &[u8]) {
     );
     let mut drops = Map::new();
     drops.insert("contact".to_owned(), json!(contact));
-    parley_compute::as_worker(|| {
+    parley_compute::run_as_worker(|| {
         if let Ok(compiled) = Compiled::new(&text) {
             let _ = compiled.fill(drops);
         }

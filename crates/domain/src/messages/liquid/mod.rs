@@ -76,7 +76,7 @@ pub async fn render(requests: Vec<TextRequest>) -> Result<Vec<Option<String>>> {
     });
     match done.await {
         Ok(Some(done)) => Ok(done),
-        Ok(None) => Err(Rejected::Late("template").into()),
+        Ok(None) => Err(Rejected::TimedOut("template").into()),
         Err(rejected) => Err(rejected.into()),
     }
 }

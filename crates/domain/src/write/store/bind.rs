@@ -1,6 +1,6 @@
 //! Binds the rows of a batch on PostgreSQL, one array per column.
 
-use parley_eventlog::entry::Entry;
+use parley_eventlog::event_record::EventRecord;
 use parley_storage::entity::{account_log, idempotency_key};
 use parley_types::time::Micros;
 use sqlx::{Encode, Postgres, Type, postgres::PgArguments, query::Query};
@@ -42,7 +42,7 @@ pub fn bind_counters<'q, B: BatchPlanner>(query: Bound<'q>, plans: &[&'q Plan<B>
 
 /// Binds the events, in the order of [`EVENTS`](super::statement::EVENTS).
 pub fn bind_events<'q, B: BatchPlanner>(query: Bound<'q>, plans: &[&'q Plan<B>]) -> Bound<'q> {
-    let rows: Vec<&Entry> = plans.iter().flat_map(|plan| &plan.entries).collect();
+    let rows: Vec<&EventRecord> = plans.iter().flat_map(|plan| &plan.entries).collect();
     let query = column(query, &rows, |row| row.account.0);
     let query = column(query, &rows, |row| row.seq.0);
     let query = column(query, &rows, |row| row.transaction_id.0);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use parley_admission::request_memory::{Charge, FACTOR};
+use parley_admission::request_memory::{MEMORY_PER_BYTE, MemoryCharge};
 use serde_json::Value as Json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -29,7 +29,7 @@ pub struct ConnectionClosed;
 /// The resources of a queued frame.
 struct Waiting {
     _room: OwnedSemaphorePermit,
-    charge: Arc<Charge>,
+    charge: Arc<MemoryCharge>,
     charged: usize,
 }
 
@@ -44,7 +44,7 @@ impl Drop for Waiting {
 pub struct Outbox {
     queue: mpsc::Sender<(Outgoing, Waiting)>,
     bytes: Arc<Semaphore>,
-    charge: Arc<Charge>,
+    charge: Arc<MemoryCharge>,
 }
 
 /// The receiving half, used by the connection.
@@ -54,7 +54,7 @@ pub struct Receiver {
 
 /// Creates an empty outbox for a connection. `charge` is the memory charge of the connection; queued frames are added to it. They are
 /// bounded here, so they are never rejected.
-pub fn open(charge: Arc<Charge>) -> (Outbox, Receiver) {
+pub fn open(charge: Arc<MemoryCharge>) -> (Outbox, Receiver) {
     let (sender, receiver) = mpsc::channel(FRAMES);
     let outbox = Outbox {
         queue: sender,
@@ -82,7 +82,7 @@ impl Outbox {
             Outgoing::Frame(text) | Outgoing::Rejected(text) => text.len(),
             Outgoing::Leave => 0,
         };
-        let charged = bytes.div_ceil(FACTOR);
+        let charged = bytes.div_ceil(MEMORY_PER_BYTE);
         let bytes = u32::try_from(bytes).unwrap_or(BYTES).min(BYTES);
         let room = Arc::clone(&self.bytes)
             .acquire_many_owned(bytes)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use parley_eventlog::entry::Entry;
+use parley_eventlog::event_record::EventRecord;
 use parley_storage::entity::{account_log, idempotency_key};
 use parley_types::{
     error::{Error, Result},
@@ -68,7 +68,7 @@ pub fn counters((before, after): Counters) -> [Cell<'static>; COUNTERS.len()] {
 }
 
 /// Returns the values of an event in the order of [`EVENTS`].
-pub fn event(row: &Entry) -> [Cell<'_>; EVENTS.len()] {
+pub fn event(row: &EventRecord) -> [Cell<'_>; EVENTS.len()] {
     [
         number(row.account),
         number(row.seq),

@@ -18,14 +18,14 @@ use tokio::{
     time::Instant,
 };
 
-use super::{limiter::REMEMBERED, mutex::lock, rates::CLIENTS_OF_A_PROXY};
+use super::{limiter::MAX_KEYS, mutex::lock, rates::PROXY_RATE_FACTOR};
 use crate::client_address::ClientAddress;
 
 /// Bytes of bodies per second that are read from one address: four times what its sessions may send on average, and 64 Mbit/s.
 const BYTES_PER_SECOND: u32 = 8 * 1024 * 1024;
 
 /// How much an address may send before it is slowed down, in seconds of its rate: four bodies of the largest size.
-const AHEAD: Duration = Duration::from_secs(2);
+const BURST: Duration = Duration::from_secs(2);
 
 /// The number of calls per processor that are processed at once: enough to keep the processors busy while some calls wait for the database.
 const CALLS_PER_PROCESSOR: usize = 4;
@@ -43,70 +43,70 @@ pub(super) fn count(reason: &'static str) {
 
 /// The share of the processors for callers without a token.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct ProcessingSlots {
     processors: usize,
     calls: Arc<Semaphore>,
     /// The semaphore of each peer. A forwarding header from an untrusted peer makes no difference here: it must not give the peer more
-    /// turns.
-    own: Mutex<LruCache<IpAddr, Arc<Semaphore>>>,
+    /// slots.
+    per_peer: Mutex<LruCache<IpAddr, Arc<Semaphore>>>,
     /// When the rate of each address will have covered the bytes received so far.
-    paid: Mutex<LruCache<ClientAddress, Instant>>,
+    covered_until: Mutex<LruCache<ClientAddress, Instant>>,
 }
 
 /// Permission to process a call, until it is dropped.
 #[derive(Debug)]
-pub struct Turn {
-    _own: Option<OwnedSemaphorePermit>,
+pub struct ProcessingSlot {
+    _per_peer: Option<OwnedSemaphorePermit>,
     _of_all: OwnedSemaphorePermit,
 }
 
-impl Turns {
+impl ProcessingSlots {
     pub fn new() -> Self {
         let processors = available_parallelism().map_or(1, usize::from);
         Self {
             processors,
             calls: Arc::new(Semaphore::new(processors * CALLS_PER_PROCESSOR)),
-            own: Mutex::new(LruCache::new(REMEMBERED)),
-            paid: Mutex::new(LruCache::new(REMEMBERED)),
+            per_peer: Mutex::new(LruCache::new(MAX_KEYS)),
+            covered_until: Mutex::new(LruCache::new(MAX_KEYS)),
         }
     }
 
-    pub async fn turn(&self, address: Option<ClientAddress>) -> Option<Turn> {
-        if !parley_fault::is_on(Protection::AnonymousTurns) {
+    pub async fn processing_slot(&self, address: Option<ClientAddress>) -> Option<ProcessingSlot> {
+        if !parley_fault::is_on(Protection::AnonymousSlots) {
             return None;
         }
         let mut is_counted = false;
-        let own = match address {
-            Some(address) => Some(taken(self.own(address.peer()), &mut is_counted).await?),
+        let per_peer = match address {
+            Some(address) => Some(taken(self.per_peer(address.peer()), &mut is_counted).await?),
             None => None,
         };
         let of_all = taken(Arc::clone(&self.calls), &mut is_counted).await?;
-        Some(Turn {
-            _own: own,
+        Some(ProcessingSlot {
+            _per_peer: per_peer,
             _of_all: of_all,
         })
     }
 
-    fn own(&self, peer: IpAddr) -> Arc<Semaphore> {
-        let mut own = lock(&self.own);
-        Arc::clone(own.get_or_insert(peer, || Arc::new(Semaphore::new(self.processors * CALLS_PER_ADDRESS))))
+    fn per_peer(&self, peer: IpAddr) -> Arc<Semaphore> {
+        let mut per_peer = lock(&self.per_peer);
+        Arc::clone(per_peer.get_or_insert(peer, || Arc::new(Semaphore::new(self.processors * CALLS_PER_ADDRESS))))
     }
 
-    pub fn came(&self, address: ClientAddress, bytes: usize, now: Instant) -> Option<Instant> {
-        if !parley_fault::is_on(Protection::AnonymousTurns) {
+    pub fn received(&self, address: ClientAddress, bytes: usize, now: Instant) -> Option<Instant> {
+        if !parley_fault::is_on(Protection::AnonymousSlots) {
             return None;
         }
         let clients = match address {
             ClientAddress::Client(_) => 1,
-            ClientAddress::UndeclaredProxy(_) => CLIENTS_OF_A_PROXY,
+            ClientAddress::UndeclaredProxy(_) => PROXY_RATE_FACTOR,
         };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let cost = Duration::from_secs_f64(f64::from(bytes) / f64::from(BYTES_PER_SECOND) / f64::from(clients));
-        let mut paid = lock(&self.paid);
-        let until = paid.get(&address).copied().map_or(now, |until| until.max(now)) + cost;
-        paid.put(address, until);
+        let mut covered_until = lock(&self.covered_until);
+        let until = covered_until.get(&address).copied().map_or(now, |until| until.max(now)) + cost;
+        covered_until.put(address, until);
         // `None` while the address is less far ahead of its rate than it may be.
-        until.checked_sub(AHEAD).filter(|resumes| *resumes > now)
+        until.checked_sub(BURST).filter(|resumes| *resumes > now)
     }
 }
 
@@ -133,27 +133,30 @@ mod tests {
 
     #[test]
     fn an_address_is_slowed_down_once_it_is_ahead_of_its_rate() {
-        let (turns, now) = (Turns::new(), Instant::now());
-        let came = |last, bytes, at| turns.came(address(last), bytes, at).map(|resumes| resumes - at);
-        assert_eq!(came(1, 16 * MEGABYTE, now), None);
-        assert_eq!(came(1, 8 * MEGABYTE, now), Some(Duration::from_secs(1)));
-        assert_eq!(came(2, 16 * MEGABYTE, now), None, "another address");
+        let (processing_slots, now) = (ProcessingSlots::new(), Instant::now());
+        let received = |last, bytes, at| processing_slots.received(address(last), bytes, at).map(|resumes| resumes - at);
+        assert_eq!(received(1, 16 * MEGABYTE, now), None);
+        assert_eq!(received(1, 8 * MEGABYTE, now), Some(Duration::from_secs(1)));
+        assert_eq!(received(2, 16 * MEGABYTE, now), None, "another address");
         let later = now + Duration::from_secs(3);
-        assert_eq!(came(1, 16 * MEGABYTE, later), None, "everything is paid for");
-        assert_eq!(came(1, 4 * MEGABYTE, later), Some(Duration::from_millis(500)));
+        assert_eq!(received(1, 16 * MEGABYTE, later), None, "everything is paid for");
+        assert_eq!(received(1, 4 * MEGABYTE, later), Some(Duration::from_millis(500)));
         let proxy = ClientAddress::UndeclaredProxy([192, 0, 2, 3].into());
-        assert_eq!(turns.came(proxy, 160 * MEGABYTE, now), None);
-        assert_eq!(turns.came(proxy, 80 * MEGABYTE, now), Some(now + Duration::from_secs(1)));
+        assert_eq!(processing_slots.received(proxy, 160 * MEGABYTE, now), None);
+        assert_eq!(
+            processing_slots.received(proxy, 80 * MEGABYTE, now),
+            Some(now + Duration::from_secs(1))
+        );
     }
 
     #[tokio::test]
-    async fn calls_wait_for_a_turn_and_give_it_back() {
-        let turns = Turns::new();
+    async fn calls_wait_for_a_slot_and_release_it() {
+        let processing_slots = ProcessingSlots::new();
         let mut held = Vec::new();
-        for _ in 0..turns.calls.available_permits() {
-            held.push(turns.turn(None).await.unwrap());
+        for _ in 0..processing_slots.calls.available_permits() {
+            held.push(processing_slots.processing_slot(None).await.unwrap());
         }
-        let waiting = turns.turn(Some(address(1)));
+        let waiting = processing_slots.processing_slot(Some(address(1)));
         tokio::pin!(waiting);
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         held.pop();
@@ -162,19 +165,21 @@ mod tests {
 
     #[tokio::test]
     async fn calls_of_one_address_leave_turns_to_others() {
-        let turns = Turns::new();
+        let processing_slots = ProcessingSlots::new();
         let mut held = Vec::new();
-        for _ in 0..turns.processors * CALLS_PER_ADDRESS {
-            held.push(turns.turn(Some(address(1))).await.unwrap());
+        for _ in 0..processing_slots.processors * CALLS_PER_ADDRESS {
+            held.push(processing_slots.processing_slot(Some(address(1))).await.unwrap());
         }
-        let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(turns.turn(Some(address(1))))).collect();
+        let mut waiting: Vec<_> = (0..100)
+            .map(|_| Box::pin(processing_slots.processing_slot(Some(address(1)))))
+            .collect();
         for one in &mut waiting {
             assert!(futures_util::poll!(one.as_mut()).is_pending());
         }
-        let as_a_proxy = turns.turn(Some(ClientAddress::UndeclaredProxy(address(1).peer())));
+        let as_a_proxy = processing_slots.processing_slot(Some(ClientAddress::UndeclaredProxy(address(1).peer())));
         tokio::pin!(as_a_proxy);
         assert!(futures_util::poll!(as_a_proxy.as_mut()).is_pending(), "the same peer");
-        assert!(turns.turn(Some(address(2))).await.is_some());
+        assert!(processing_slots.processing_slot(Some(address(2))).await.is_some());
         held.pop();
         assert!(waiting.remove(0).await.is_some());
     }

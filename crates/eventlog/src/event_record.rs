@@ -12,7 +12,7 @@ use crate::mark::Mark;
 
 /// An event of a log.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct EventRecord {
     pub account: AccountId,
     pub seq: Seq,
     /// The seq of the first event of the same write.
@@ -34,14 +34,14 @@ pub struct Entry {
     pub payload: Bytes,
 }
 
-impl Entry {
+impl EventRecord {
     /// Returns the mark of the event. `None` if the payload is not an event.
     pub fn mark(&self) -> Option<Mark> {
         Mark::of_payload(&self.payload)
     }
 }
 
-impl From<event::Model> for Entry {
+impl From<event::Model> for EventRecord {
     fn from(row: event::Model) -> Self {
         Self {
             account: row.account_id,
@@ -59,8 +59,8 @@ impl From<event::Model> for Entry {
     }
 }
 
-impl From<&Entry> for event::ActiveModel {
-    fn from(entry: &Entry) -> Self {
+impl From<&EventRecord> for event::ActiveModel {
+    fn from(entry: &EventRecord) -> Self {
         Self {
             account_id: Set(entry.account),
             seq: Set(entry.seq),

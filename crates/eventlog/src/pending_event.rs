@@ -12,8 +12,8 @@ use parley_types::{
     time::Micros,
 };
 
-use crate::conversion::{FromStored as _, Reveal, ToProto as _, inbox_of, lean};
-use crate::{entry::Entry, event_size, mark::Mark};
+use crate::conversion::{CredentialsShown, FromStored as _, ToProto as _, inbox_of, without_sender_contact};
+use crate::{event_record::EventRecord, event_size, mark::Mark};
 
 pub use crate::change::Change;
 
@@ -54,7 +54,7 @@ pub enum Subject {
 
 /// An event that has no position in the log yet.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub struct PendingEvent {
     pub kind: EventKind,
     pub subject: Subject,
     pub changes: Vec<Change>,
@@ -62,7 +62,7 @@ pub struct Draft {
 
 /// The properties that all events of one write share.
 #[derive(Clone, Debug)]
-pub struct Envelope {
+pub struct WriteMetadata {
     pub account: Arc<account::Model>,
     /// The mark of the write, with which the `event_id`s begin.
     pub mark: Mark,
@@ -74,7 +74,7 @@ pub struct Envelope {
     pub at: Micros,
 }
 
-impl Draft {
+impl PendingEvent {
     /// Creates a pending event without changes.
     pub fn new(kind: EventKind, subject: Subject) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl Draft {
 
     /// Encodes the event at its position. This happens once per event. The payload has at most `event_size::EVENT_BYTES` bytes, whatever
     /// the resource.
-    pub fn place(&self, envelope: &Envelope, seq: Seq, transaction_id: Seq, transaction_end: bool) -> Entry {
+    pub fn place(&self, envelope: &WriteMetadata, seq: Seq, transaction_id: Seq, transaction_end: bool) -> EventRecord {
         let account = envelope.account.id;
         let (changes, truncated_fields) = event_size::changes(&self.changes);
         let mut event = pb::Event {
@@ -109,7 +109,7 @@ impl Draft {
             truncated_fields,
         };
         let keys = self.keys();
-        Entry {
+        EventRecord {
             account,
             seq,
             transaction_id,
@@ -130,7 +130,7 @@ impl Draft {
         let of = Some(pb::AccountSummary::from_stored(account));
         match &self.subject {
             Subject::Message(message, conversation) => Resource::Message(pb::MessageResource {
-                message: Some(lean(message)),
+                message: Some(without_sender_contact(message)),
                 conversation: Some(conversation.to_proto()),
                 inbox: Some(conversation.inbox.as_ref().to_proto()),
                 account: of,
@@ -149,7 +149,7 @@ impl Draft {
                 account: of,
             }),
             Subject::Inbox(inbox) => Resource::Inbox(pb::InboxResource {
-                inbox: Some(inbox_of(inbox, Reveal::Nothing)),
+                inbox: Some(inbox_of(inbox, CredentialsShown::Nothing)),
                 account: of,
             }),
             Subject::Account => Resource::Account(account.to_proto()),
@@ -221,10 +221,10 @@ impl Keys {
 
 /// Encodes the pending events of one write at consecutive positions after `head`. All of them have the seq of the first as
 /// `transaction_id`, and only the last one has `transaction_end`.
-pub fn place_all(drafts: &[Draft], envelope: &Envelope, head: Seq) -> Vec<Entry> {
+pub fn encode_all(pending_events: &[PendingEvent], envelope: &WriteMetadata, head: Seq) -> Vec<EventRecord> {
     let first = head.next();
-    let count = drafts.len();
-    drafts
+    let count = pending_events.len();
+    pending_events
         .iter()
         .zip(1_i64..)
         .map(|(draft, nth)| draft.place(envelope, Seq(head.0 + nth), first, usize::try_from(nth) == Ok(count)))

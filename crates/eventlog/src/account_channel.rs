@@ -9,7 +9,7 @@ use parley_proto as pb;
 use parley_types::id::{AccountId, Epoch, Seq};
 use tokio::sync::{broadcast, watch};
 
-use crate::{Config, entry::Entry, log::Reach, mark::Mark, tail::Tail};
+use crate::{Config, event_record::EventRecord, log::LogRange, mark::Mark, tail::Tail};
 
 /// The number of ephemeral events by which a subscriber can lag before it loses some, as the contract allows.
 pub(super) const EPHEMERAL_BACKLOG: usize = 64;
@@ -19,7 +19,7 @@ const CONTACT_DELETED: i16 = pb::EventKind::ContactDeleted as i16;
 
 /// The tail cache and the watched head of one followed account.
 #[derive(Debug)]
-pub struct Feed {
+pub struct AccountChannel {
     pub(super) account: AccountId,
     pub(super) epoch: Epoch,
     pub(super) head: watch::Sender<Seq>,
@@ -31,9 +31,9 @@ pub struct Feed {
     replaced: AtomicBool,
 }
 
-impl Feed {
+impl AccountChannel {
     /// Creates a channel with an empty tail cache, which continues after the head.
-    pub(super) fn new(reach: &Reach, config: &Config) -> Self {
+    pub(super) fn new(reach: &LogRange, config: &Config) -> Self {
         Self {
             account: reach.account,
             epoch: reach.epoch,
@@ -68,7 +68,7 @@ impl Feed {
 
     /// Appends the events that continue the tail cache, and wakes subscribers. Skips events that are in the cache already. Returns `false`
     /// if events are missing before or among them. If one of the events is the deletion of a contact, the cache is cleared instead.
-    pub(super) fn push(&self, mut entries: Vec<Entry>) -> bool {
+    pub(super) fn append(&self, mut entries: Vec<EventRecord>) -> bool {
         let Some(last) = entries.last().map(|entry| entry.seq) else {
             return true;
         };
@@ -91,7 +91,7 @@ impl Feed {
         }
         // Publish the head before releasing the lock of the tail: an empty tail continues after the published head, so another thread could
         // otherwise append the cleared events again.
-        self.ring(last);
+        self.publish_head(last);
         true
     }
 
@@ -100,7 +100,7 @@ impl Feed {
         let mut tail = lock(&self.tail);
         if self.after(&tail) < head {
             tail.clear();
-            self.ring(head);
+            self.publish_head(head);
         }
     }
 
@@ -109,7 +109,7 @@ impl Feed {
     }
 
     /// Publishes a head and wakes subscribers, unless a later head was published.
-    fn ring(&self, head: Seq) {
+    fn publish_head(&self, head: Seq) {
         self.head.send_if_modified(|known| {
             let news = *known < head;
             *known = head.max(*known);
@@ -137,8 +137,8 @@ mod tests {
     use super::*;
     use parley_types::time::Micros;
 
-    fn feed(head: i64) -> Feed {
-        let reach = Reach {
+    fn channel(head: i64) -> AccountChannel {
+        let reach = LogRange {
             account: AccountId(1),
             epoch: Epoch(1),
             earliest: Seq(1),
@@ -146,7 +146,7 @@ mod tests {
             head_mark: None,
             trimmed_mark: None,
         };
-        Feed::new(
+        AccountChannel::new(
             &reach,
             &Config {
                 tail_events: 100,
@@ -160,8 +160,8 @@ mod tests {
         )
     }
 
-    fn entries(seqs: impl Iterator<Item = i64>, kind: i16) -> Vec<Entry> {
-        let entry = |seq: i64| Entry {
+    fn entries(seqs: impl Iterator<Item = i64>, kind: i16) -> Vec<EventRecord> {
+        let entry = |seq: i64| EventRecord {
             account: AccountId(1),
             seq: Seq(seq),
             transaction_id: Seq(seq),
@@ -178,35 +178,35 @@ mod tests {
     }
 
     #[test]
-    fn what_joins_on_rings_and_what_leaves_a_hole_does_not() {
-        let feed = feed(3);
-        assert!(feed.push(entries(4..=6, 1)));
-        assert_eq!((feed.position(), *feed.head.borrow()), (Seq(6), Seq(6)));
-        assert!(feed.push(entries(5..=7, 1)), "what is there already is skipped");
-        assert!(!feed.push(entries(9..=9, 1)));
-        assert!(!feed.push(entries([8, 10].into_iter(), 1)), "a hole inside");
-        assert_eq!((feed.position(), *feed.head.borrow()), (Seq(7), Seq(7)));
+    fn contiguous_events_are_published_and_gaps_are_not() {
+        let channel = channel(3);
+        assert!(channel.append(entries(4..=6, 1)));
+        assert_eq!((channel.position(), *channel.head.borrow()), (Seq(6), Seq(6)));
+        assert!(channel.append(entries(5..=7, 1)), "what is there already is skipped");
+        assert!(!channel.append(entries(9..=9, 1)));
+        assert!(!channel.append(entries([8, 10].into_iter(), 1)), "a hole inside");
+        assert_eq!((channel.position(), *channel.head.borrow()), (Seq(7), Seq(7)));
     }
 
     #[test]
-    fn what_was_trimmed_is_skipped_and_the_tail_joins_on_again() {
-        let feed = feed(3);
-        assert!(feed.push(entries(4..=6, 1)));
-        feed.skip_to(Seq(20));
-        assert_eq!((feed.position(), *feed.head.borrow()), (Seq(20), Seq(20)));
-        feed.skip_to(Seq(10));
-        assert_eq!(feed.position(), Seq(20), "never back");
-        assert!(feed.push(entries(21..=21, 1)));
-        assert_eq!(feed.position(), Seq(21));
+    fn tail_continues_after_a_trimmed_range() {
+        let channel = channel(3);
+        assert!(channel.append(entries(4..=6, 1)));
+        channel.skip_to(Seq(20));
+        assert_eq!((channel.position(), *channel.head.borrow()), (Seq(20), Seq(20)));
+        channel.skip_to(Seq(10));
+        assert_eq!(channel.position(), Seq(20), "never back");
+        assert!(channel.append(entries(21..=21, 1)));
+        assert_eq!(channel.position(), Seq(21));
     }
 
     #[test]
-    fn what_an_erasure_let_go_of_does_not_come_in_again() {
-        let feed = feed(3);
-        assert!(feed.push(entries(4..=6, CONTACT_DELETED)));
-        assert!(lock(&feed.tail).last().is_none());
-        assert!(feed.push(entries(4..=5, 1)), "late, by another way");
-        assert!(lock(&feed.tail).last().is_none());
-        assert_eq!(feed.position(), Seq(6));
+    fn erased_events_do_not_reenter_the_tail() {
+        let channel = channel(3);
+        assert!(channel.append(entries(4..=6, CONTACT_DELETED)));
+        assert!(lock(&channel.tail).last().is_none());
+        assert!(channel.append(entries(4..=5, 1)), "late, by another way");
+        assert!(lock(&channel.tail).last().is_none());
+        assert_eq!(channel.position(), Seq(6));
     }
 }

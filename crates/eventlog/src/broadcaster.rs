@@ -20,42 +20,42 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     Config,
-    consumer::Seat,
+    account_channel::{AccountChannel, EPHEMERAL_BACKLOG, lock},
+    consumer::ConsumerShardId,
     cursor::Cursor,
-    entry::Entry,
     ephemeral::Typing,
-    feed::{EPHEMERAL_BACKLOG, Feed, lock},
+    event_record::EventRecord,
     filter::Filter,
     history,
-    log::{Log, Most, Reach},
+    log::{Log, LogRange, PageLimits},
     mark::Mark,
     nats::Relay,
 };
 
 /// Caches the tails of followed accounts and wakes their subscribers.
 #[derive(Debug)]
-pub struct Hub {
+pub struct Broadcaster {
     pub(super) config: Config,
     pub(super) log: Log,
     relay: Option<Relay>,
-    feeds: Mutex<HashMap<AccountId, Weak<Feed>>>,
-    /// The number of open streams, indexed by [`Kind`].
-    streams: [AtomicUsize; Kind::ALL.len()],
+    channels: Mutex<HashMap<AccountId, Weak<AccountChannel>>>,
+    /// The number of open streams, indexed by [`StreamKind`].
+    streams: [AtomicUsize; StreamKind::ALL.len()],
     /// Heads of followed accounts that are ahead of their tail cache.
     behind: Mutex<HashMap<AccountId, Seq>>,
-    pub(super) fell_behind: Notify,
+    pub(super) behind_notify: Notify,
     /// The latest fencing number of each consumer shard that has a session in this process.
-    pub(super) sessions: Mutex<HashMap<Seat, watch::Sender<i64>>>,
+    pub(super) sessions: Mutex<HashMap<ConsumerShardId, watch::Sender<i64>>>,
     /// Heads of which other replicas have yet to be notified.
-    pub(super) unsaid: Mutex<HashMap<AccountId, Seq>>,
+    pub(super) pending_heads: Mutex<HashMap<AccountId, Seq>>,
     pub(super) committed: Notify,
     /// Ephemeral events of which other replicas have yet to be notified. They are not stored.
-    pub(super) whispers: Mutex<VecDeque<Arc<pb::EphemeralEvent>>>,
+    pub(super) pending_ephemeral: Mutex<VecDeque<Arc<pb::EphemeralEvent>>>,
 }
 
 /// The state of a followed log as the subscribers of this process know it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(super) struct KnownState {
     pub epoch: Epoch,
     pub head: Seq,
     /// The newest event that was read, with its mark. Its seq is at or below the head.
@@ -64,11 +64,11 @@ pub(super) struct Seen {
 
 /// Counts an open stream until it is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<Hub>, Kind);
+pub struct StreamPermit(Arc<Broadcaster>, StreamKind);
 
 /// The kind of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum StreamKind {
     /// A subscription whose client stores the cursor.
     Subscribe,
     /// A session of a durable consumer.
@@ -81,7 +81,7 @@ pub enum Kind {
     Download,
 }
 
-impl Kind {
+impl StreamKind {
     pub const ALL: [Self; 5] = [Self::Subscribe, Self::Consume, Self::Pubsub, Self::SendMessages, Self::Download];
 
     /// Returns the name of the kind in metrics.
@@ -96,38 +96,38 @@ impl Kind {
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.0.streams[self.1 as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Hub {
+impl Broadcaster {
     /// Creates a broadcaster over `log`. No account is followed until a client subscribes.
     pub fn new(config: Config, log: Log, relay: Option<Relay>) -> Self {
         Self {
             config,
             log,
             relay,
-            feeds: Mutex::default(),
+            channels: Mutex::default(),
             streams: Default::default(),
             behind: Mutex::default(),
-            fell_behind: Notify::new(),
+            behind_notify: Notify::new(),
             sessions: Mutex::default(),
-            unsaid: Mutex::default(),
+            pending_heads: Mutex::default(),
             committed: Notify::new(),
-            whispers: Mutex::default(),
+            pending_ephemeral: Mutex::default(),
         }
     }
 
     /// Returns the maximum number of bytes of events that one stream holds, not counting the buffers of its connection: the events read
     /// from the log, and the frame made of them, each up to the size of a frame. An event that is larger than a frame is sent alone.
-    pub fn most_bytes_of_a_stream(&self) -> usize {
+    pub fn max_stream_bytes(&self) -> usize {
         2 * self.config.frame_bytes
     }
 
     /// Returns the number of open streams of a kind.
-    pub fn streams(&self, kind: Kind) -> usize {
+    pub fn streams(&self, kind: StreamKind) -> usize {
         self.streams[kind as usize].load(Ordering::Relaxed)
     }
 
@@ -135,49 +135,52 @@ impl Hub {
     ///
     /// # Errors
     /// Returns [`Error::Busy`] if the maximum number of streams is open.
-    pub fn place(self: &Arc<Self>, kind: Kind) -> Result<Place> {
+    pub fn acquire_permit(self: &Arc<Self>, kind: StreamKind) -> Result<StreamPermit> {
         self.streams[kind as usize].fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(self), kind);
-        let open: usize = Kind::ALL.iter().map(|kind| self.streams(*kind)).sum();
+        let permit = StreamPermit(Arc::clone(self), kind);
+        let open: usize = StreamKind::ALL.iter().map(|kind| self.streams(*kind)).sum();
         if open > self.config.max_streams {
             return Err(Error::Busy {
                 retry_after: Duration::from_secs(1),
             });
         }
-        Ok(place)
+        Ok(permit)
     }
 
     /// Follows an account until the returned channel is dropped, and returns the range of its log.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if the account does not exist, and [`Error::Unavailable`] or [`Error::Database`] if a query fails.
-    pub(super) async fn follow(&self, account: AccountId) -> Result<(Arc<Feed>, Reach)> {
-        let known = lock(&self.feeds).get(&account).and_then(Weak::upgrade);
-        if let Some(feed) = known {
+    pub(super) async fn follow(&self, account: AccountId) -> Result<(Arc<AccountChannel>, LogRange)> {
+        let known = lock(&self.channels).get(&account).and_then(Weak::upgrade);
+        if let Some(channel) = known {
             let reach = self.log.reach(account).await?;
-            if reach.epoch == feed.epoch {
-                self.saw(account, reach.head);
-                return Ok((feed, reach));
+            if reach.epoch == channel.epoch {
+                self.observe_head(account, reach.head);
+                return Ok((channel, reach));
             }
         }
         let reach = self.log.reach(account).await?;
-        let feed = {
-            let mut feeds = lock(&self.feeds);
-            feeds.retain(|_, feed| feed.strong_count() > 0);
-            let known = feeds.get(&account).and_then(Weak::upgrade).filter(|feed| feed.epoch == reach.epoch);
+        let channel = {
+            let mut channels = lock(&self.channels);
+            channels.retain(|_, channel| channel.strong_count() > 0);
+            let known = channels
+                .get(&account)
+                .and_then(Weak::upgrade)
+                .filter(|channel| channel.epoch == reach.epoch);
             known.unwrap_or_else(|| {
-                let feed = Arc::new(Feed::new(&reach, &self.config));
-                feeds.insert(account, Arc::downgrade(&feed));
+                let channel = Arc::new(AccountChannel::new(&reach, &self.config));
+                channels.insert(account, Arc::downgrade(&channel));
                 if let Some(relay) = &self.relay {
                     relay.followed.notify_one();
                 }
-                feed
+                channel
             })
         };
         // Commits from before the channel was in the map were not passed to it, so read the head again.
         let reach = self.log.reach(account).await?;
-        self.saw(account, reach.head);
-        Ok((feed, reach))
+        self.observe_head(account, reach.head);
+        Ok((channel, reach))
     }
 
     /// Waits until the account's log has reached a position, forever if it never does. Cancel safe.
@@ -185,9 +188,9 @@ impl Hub {
     /// # Errors
     /// Returns [`Error::NotFound`] if the account does not exist, [`Error::Cursor`] if the cursor belongs to another history, and
     /// [`Error::Unavailable`] or [`Error::Database`] if a query fails.
-    pub async fn reached(&self, cursor: Cursor) -> Result<()> {
+    pub async fn wait_until_reached(&self, cursor: Cursor) -> Result<()> {
         loop {
-            let (feed, reach) = self.follow(cursor.account).await?;
+            let (channel, reach) = self.follow(cursor.account).await?;
             let found = match cursor.mark {
                 // Without a mark there is nothing to compare, so no event is read.
                 None => reach.check(cursor).map(drop),
@@ -204,41 +207,41 @@ impl Hub {
                 }) => {}
                 Err(error) => return Err(error),
             }
-            let mut bell = feed.head.subscribe();
-            while *bell.borrow_and_update() < cursor.seq && !feed.is_replaced() {
-                // Cannot fail: `feed` owns the sender.
-                let _ = bell.changed().await;
+            let mut head_receiver = channel.head.subscribe();
+            while *head_receiver.borrow_and_update() < cursor.seq && !channel.is_replaced() {
+                // Cannot fail: `channel` owns the sender.
+                let _ = head_receiver.changed().await;
             }
         }
     }
 
     /// Publishes events that this process committed for one account. Calls must follow the order of the commits.
-    pub fn committed(&self, account: AccountId, epoch: Epoch, entries: Vec<Entry>) {
+    pub fn committed(&self, account: AccountId, epoch: Epoch, entries: Vec<EventRecord>) {
         let Some(last) = entries.last().map(|entry| entry.seq) else {
             return;
         };
         if let Some(relay) = &self.relay {
             relay.committed(epoch, entries.clone());
         }
-        lock(&self.unsaid).insert(account, last);
+        lock(&self.pending_heads).insert(account, last);
         self.committed.notify_one();
-        let Some(feed) = self.feed(account) else { return };
-        if !feed.push(entries) {
-            self.fall_behind(account, last);
+        let Some(channel) = self.channel(account) else { return };
+        if !channel.append(entries) {
+            self.mark_behind(account, last);
         }
     }
 
     /// Publishes events that another replica committed and relayed, in order. If they do not continue the tail cache, the missing events
     /// are read from the log.
-    pub(super) fn relayed(&self, account: AccountId, epoch: Epoch, entries: Vec<Entry>) {
+    pub(super) fn relayed(&self, account: AccountId, epoch: Epoch, entries: Vec<EventRecord>) {
         let Some(last) = entries.last().map(|entry| entry.seq) else {
             return;
         };
-        let Some(feed) = self.feed(account).filter(|feed| feed.epoch == epoch) else {
+        let Some(channel) = self.channel(account).filter(|channel| channel.epoch == epoch) else {
             return;
         };
-        if !feed.push(entries) {
-            self.fall_behind(account, last);
+        if !channel.append(entries) {
+            self.mark_behind(account, last);
         }
     }
 
@@ -248,51 +251,53 @@ impl Hub {
     }
 
     /// Takes note of a head that was read from the database or reported by another replica.
-    pub(super) fn saw(&self, account: AccountId, head: Seq) {
-        if let Some(feed) = self.feed(account)
-            && *feed.head.borrow() < head
+    pub(super) fn observe_head(&self, account: AccountId, head: Seq) {
+        if let Some(channel) = self.channel(account)
+            && *channel.head.borrow() < head
         {
-            self.fall_behind(account, head);
+            self.mark_behind(account, head);
         }
     }
 
     /// Sends an ephemeral event to the account's subscribers, on this replica and on all others.
-    pub fn whisper(&self, typing: &Typing) {
+    pub fn publish_ephemeral(&self, typing: &Typing) {
         let event = Arc::new(pb::EphemeralEvent::from(typing));
-        self.overheard(Arc::clone(&event));
-        let mut whispers = lock(&self.whispers);
+        self.deliver_ephemeral(Arc::clone(&event));
+        let mut pending_ephemeral = lock(&self.pending_ephemeral);
         // The contract allows losing ephemeral events, so a full queue drops the oldest.
-        if whispers.len() >= EPHEMERAL_BACKLOG {
-            whispers.pop_front();
+        if pending_ephemeral.len() >= EPHEMERAL_BACKLOG {
+            pending_ephemeral.pop_front();
         }
-        whispers.push_back(event);
+        pending_ephemeral.push_back(event);
         self.committed.notify_one();
     }
 
     /// Sends an ephemeral event to the account's subscribers on this replica.
-    pub(super) fn overheard(&self, event: Arc<pb::EphemeralEvent>) {
-        if let Some(feed) = self.feed(AccountId(event.account_id)) {
+    pub(super) fn deliver_ephemeral(&self, event: Arc<pb::EphemeralEvent>) {
+        if let Some(channel) = self.channel(AccountId(event.account_id)) {
             // An error means that there are no subscribers.
-            let _ = feed.ephemeral.send(event);
+            let _ = channel.ephemeral.send(event);
         }
     }
 
-    pub(super) fn feed(&self, account: AccountId) -> Option<Arc<Feed>> {
-        lock(&self.feeds).get(&account).and_then(Weak::upgrade)
+    pub(super) fn channel(&self, account: AccountId) -> Option<Arc<AccountChannel>> {
+        lock(&self.channels).get(&account).and_then(Weak::upgrade)
     }
 
     /// Returns the followed accounts with the state of their logs as subscribers know it.
-    pub(super) fn heads(&self) -> HashMap<AccountId, Seen> {
-        let feeds = lock(&self.feeds);
-        let known = feeds.iter().filter_map(|(account, feed)| Some((*account, feed.upgrade()?)));
-        let seen = |feed: &Feed| Seen {
-            epoch: feed.epoch,
-            head: *feed.head.borrow(),
-            newest: feed.newest(),
+    pub(super) fn known_states(&self) -> HashMap<AccountId, KnownState> {
+        let channels = lock(&self.channels);
+        let known = channels
+            .iter()
+            .filter_map(|(account, channel)| Some((*account, channel.upgrade()?)));
+        let seen = |channel: &AccountChannel| KnownState {
+            epoch: channel.epoch,
+            head: *channel.head.borrow(),
+            newest: channel.newest(),
         };
         known
-            .filter(|(_, feed)| !feed.is_replaced())
-            .map(|(account, feed)| (account, seen(&feed)))
+            .filter(|(_, channel)| !channel.is_replaced())
+            .map(|(account, channel)| (account, seen(&channel)))
             .collect()
     }
 
@@ -302,29 +307,31 @@ impl Hub {
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if a query fails.
-    pub(super) async fn compare(&self, reach: &Reach, seen: Option<Seen>) -> Result<()> {
-        let Some(Seen { epoch, head, newest }) = seen else { return Ok(()) };
+    pub(super) async fn compare(&self, reach: &LogRange, seen: Option<KnownState>) -> Result<()> {
+        let Some(KnownState { epoch, head, newest }) = seen else {
+            return Ok(());
+        };
         let went_back = reach.epoch == epoch && reach.head < head;
         if went_back && self.log.replace_if_below(reach.account, epoch, head).await? {
             tracing::error!(account = %reach.account, head = %reach.head, seen = %head, "the log lost its end; its epoch was changed");
         }
-        let forked = reach.epoch == epoch && !went_back && self.is_another(reach, newest).await?;
+        let forked = reach.epoch == epoch && !went_back && self.has_different_mark(reach, newest).await?;
         if forked && self.log.replace(reach.account, epoch).await? {
             tracing::error!(account = %reach.account, head = %reach.head, "the log has another event than the one seen there; its epoch was changed");
         }
         if went_back || forked || reach.epoch != epoch {
-            if let Some(feed) = self.feed(reach.account).filter(|feed| feed.epoch == epoch) {
-                feed.replace();
+            if let Some(channel) = self.channel(reach.account).filter(|channel| channel.epoch == epoch) {
+                channel.replace();
             }
         } else {
-            self.saw(reach.account, reach.head);
+            self.observe_head(reach.account, reach.head);
         }
         Ok(())
     }
 
     /// Whether the log has another event than the one that was seen at its seq. At the head, `reach` contains the answer. If the log is
     /// ahead of that event, because the latest commits were not signalled yet, this takes one indexed read.
-    async fn is_another(&self, reach: &Reach, newest: Option<(Seq, Mark)>) -> Result<bool> {
+    async fn has_different_mark(&self, reach: &LogRange, newest: Option<(Seq, Mark)>) -> Result<bool> {
         let Some((seq, seen)) = newest.filter(|_| parley_fault::is_on(Protection::CursorMark)) else {
             return Ok(false);
         };
@@ -336,12 +343,12 @@ impl Hub {
         Ok(stored.is_some_and(|stored| stored != seen))
     }
 
-    fn fall_behind(&self, account: AccountId, head: Seq) {
+    fn mark_behind(&self, account: AccountId, head: Seq) {
         lock(&self.behind)
             .entry(account)
             .and_modify(|known| *known = (*known).max(head))
             .or_insert(head);
-        self.fell_behind.notify_one();
+        self.behind_notify.notify_one();
     }
 
     pub(super) fn take_behind(&self) -> HashMap<AccountId, Seq> {
@@ -353,13 +360,13 @@ impl Hub {
     /// # Errors
     /// Returns [`Error::Unavailable`] or [`Error::Database`] if a query fails. The events that were read until then are in the cache.
     pub(super) async fn catch_up(&self, account: AccountId, head: Seq) -> Result<()> {
-        while let Some(feed) = self.feed(account) {
-            let position = feed.position();
+        while let Some(channel) = self.channel(account) {
+            let position = channel.position();
             if position >= head {
                 break;
             }
             // The tail cache keeps no more bytes than this.
-            let most = Most {
+            let most = PageLimits {
                 events: self.config.page_events,
                 bytes: self.config.tail_bytes,
             };
@@ -370,11 +377,11 @@ impl Hub {
                 if position.next() >= reach.earliest {
                     break;
                 }
-                feed.skip_to(reach.head.min(head));
-            } else if !feed.push(page) {
+                channel.skip_to(reach.head.min(head));
+            } else if !channel.append(page) {
                 // The page does not continue the tail, because the log was trimmed meanwhile. Subscribers that are still before the gap
                 // check the range of the log and end with an error.
-                feed.skip_to(head);
+                channel.skip_to(head);
             }
         }
         Ok(())

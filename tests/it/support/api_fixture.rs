@@ -11,7 +11,7 @@ use super::{clients::Clients, in_time};
 
 /// An account and an inbox, with clients to use them.
 #[derive(Clone, Debug)]
-pub struct Scene {
+pub struct ApiFixture {
     /// The clients.
     pub clients: Clients,
     /// The account.
@@ -29,7 +29,7 @@ pub struct Person {
     pub source: String,
 }
 
-impl Scene {
+impl ApiFixture {
     pub fn new(clients: Clients, account: i64, inbox: i64) -> Self {
         Self { clients, account, inbox }
     }

@@ -16,7 +16,7 @@ use parley_types::{
 use prost::Message as _;
 use sea_orm::ConnectionTrait;
 
-use crate::conversion::OfConversation;
+use crate::conversion::InConversation;
 use crate::filter::Filter;
 
 /// Returns the frame without the contact data that the subscriber may not see. Seqs and the chain of `prev_seq` stay the same.
@@ -24,7 +24,7 @@ use crate::filter::Filter;
 /// # Errors
 /// Returns [`Error::Internal`] if the filter has no scope or the frame cannot be decoded, and [`Error::Unavailable`] or [`Error::Database`]
 /// if a query fails.
-pub(super) async fn narrow(db: &impl ConnectionTrait, account: AccountId, filter: &Filter, frame: &Frame) -> Result<Frame> {
+pub(super) async fn redact_for_inboxes(db: &impl ConnectionTrait, account: AccountId, filter: &Filter, frame: &Frame) -> Result<Frame> {
     let Some(scope) = &filter.scope else {
         return Err(Error::Internal(
             "a subscriber who sees every inbox has nothing to be left out".to_owned(),
@@ -40,15 +40,15 @@ pub(super) async fn narrow(db: &impl ConnectionTrait, account: AccountId, filter
     };
     if filter.own_contacts {
         let events = response.events.iter_mut().filter_map(|delivery| delivery.event.as_mut());
-        claim(db, account, scope, &mut events.collect::<Vec<_>>()).await?;
+        show_submitted(db, account, scope, &mut events.collect::<Vec<_>>()).await?;
     }
     for delivery in &mut response.events {
         let Some(event) = &mut delivery.event else { continue };
         let Some(contact) = contact_of(event) else { continue };
         if seen.as_ref().is_some_and(|seen| !seen.contains(&contact)) {
-            cover(event);
+            redact(event);
         } else if parley_fault::is_on(Protection::SessionScope) {
-            leave_out_sessions(event, scope);
+            remove_hidden_sessions(event, scope);
         }
     }
     let mut frame = Frame::default();
@@ -58,17 +58,17 @@ pub(super) async fn narrow(db: &impl ConnectionTrait, account: AccountId, filter
 
 /// For a service limited to inboxes: replaces each contact that no session in its inboxes opens by the data that the conversation's session
 /// submitted.
-pub(super) async fn claim(
+pub(super) async fn show_submitted(
     db: &impl ConnectionTrait,
     account: AccountId,
     inboxes: &[InboxId],
-    items: &mut [&mut impl OfConversation],
+    items: &mut [&mut impl InConversation],
 ) -> Result<()> {
     let ids: Vec<i64> = items.iter().map(|item| item.conversation_id()).filter(|id| *id != 0).collect();
     let sessions = load::unopened_sessions(db, account, inboxes, ids.into_iter().map(ConversationId)).await?;
     for item in items {
         if let Some(session) = sessions.get(&ConversationId(item.conversation_id())) {
-            item.claim(session);
+            item.show_submitted(session);
         }
     }
     Ok(())
@@ -84,7 +84,7 @@ fn contact_of(event: &pb::Event) -> Option<ContactId> {
 }
 
 /// Removes everything but ids from an event about a contact.
-fn cover(event: &mut pb::Event) {
+fn redact(event: &mut pb::Event) {
     event.changes.clear();
     if let Some(actor) = event.actor.as_mut().filter(|actor| actor.r#type() == ActorType::Contact) {
         actor.name.clear();
@@ -113,7 +113,7 @@ fn cover(event: &mut pb::Event) {
 }
 
 /// Removes the sessions in other inboxes, also from `changes`.
-fn leave_out_sessions(event: &mut pb::Event, scope: &[InboxId]) {
+fn remove_hidden_sessions(event: &mut pb::Event, scope: &[InboxId]) {
     let Some(Resource::Contact(about)) = &mut event.resource else {
         return;
     };
@@ -128,7 +128,7 @@ fn leave_out_sessions(event: &mut pb::Event, scope: &[InboxId]) {
 }
 
 /// Removes from the contacts of a snapshot the sessions that the subscriber may not see.
-pub(super) fn keep_seen_sessions(contacts: &mut [ContactSessions], filter: &Filter) {
+pub(super) fn retain_visible_sessions(contacts: &mut [ContactSessions], filter: &Filter) {
     if let Some(scope) = filter.scope.as_ref().filter(|_| parley_fault::is_on(Protection::SessionScope)) {
         for contact in contacts {
             contact.keep_sessions_of(scope);

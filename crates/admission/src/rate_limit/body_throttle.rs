@@ -7,21 +7,21 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{AnonymousLimits, turns::count};
+use super::{AnonymousLimits, processing_slots::count};
 use crate::client_address::ClientAddress;
 
 /// Slows the body of one request down to the rate of its address.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub struct BodyThrottle {
     pause: Option<Pin<Box<Sleep>>>,
     is_counted: bool,
 }
 
-impl Pace {
+impl BodyThrottle {
     /// Charges bytes that were received (0 at the beginning of the body). The next ones are read when the rate of the address allows it.
-    pub fn came(&mut self, limits: &AnonymousLimits, address: Option<ClientAddress>, bytes: usize) {
+    pub fn received(&mut self, limits: &AnonymousLimits, address: Option<ClientAddress>, bytes: usize) {
         let Some(address) = address else { return };
-        let Some(resumes) = limits.turns.came(address, bytes, Instant::now()) else {
+        let Some(resumes) = limits.processing_slots.received(address, bytes, Instant::now()) else {
             return;
         };
         if !std::mem::replace(&mut self.is_counted, true) {
