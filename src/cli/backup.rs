@@ -52,7 +52,7 @@ pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
         .await
         .map(|restored| {
             println!(
-                "Restored the database and {} files. Started a new epoch for {} logs: cursors issued before are rejected with EPOCH_CHANGED.",
+                "Restored the database and {} files. Started a new epoch in the logs of {} accounts: cursors issued before are rejected with EPOCH_CHANGED.",
                 restored.files.files, restored.logs
             );
             report_missing_files(restored.files);

@@ -99,7 +99,7 @@ pub(super) async fn restored(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
     let telemetry = telemetry(&config)?;
     let ended = server::restored(&config).await.map(|logs| {
-        println!("Started a new epoch for {logs} logs: cursors issued before are rejected with EPOCH_CHANGED.");
+        println!("Started a new epoch in the logs of {logs} accounts: cursors issued before are rejected with EPOCH_CHANGED.");
     });
     telemetry.shutdown().await;
     ended

@@ -76,7 +76,7 @@ mod tests {
     const BACKENDS: [DbBackend; 2] = [DbBackend::Postgres, DbBackend::Sqlite];
 
     /// The condition of a query for conversations, as it is sent.
-    fn condition(backend: DbBackend, select: Select<conversation::Entity>) -> String {
+    fn condition(backend: DbBackend, select: &Select<conversation::Entity>) -> String {
         let sql = select.build(backend).sql;
         sql.split_once(" WHERE ")
             .map(|(_, condition)| condition.to_owned())
@@ -88,7 +88,7 @@ mod tests {
         let [postgres, sqlite] = BACKENDS.map(|backend| {
             let id = Expr::col((conversation::Entity, Column::Id));
             let any = Dialect::from(backend).id_in_list(id, &[3, 5]);
-            condition(backend, conversation::Entity::find().filter(any))
+            condition(backend, &conversation::Entity::find().filter(any))
         });
         assert_eq!(postgres, "\"conversations\".\"id\" IN (SELECT unnest($1::text::bigint[]))");
         assert_eq!(sqlite, "\"conversations\".\"id\" IN (SELECT value FROM json_each(?))");
@@ -98,7 +98,7 @@ mod tests {
     fn rows_are_locked_where_several_transactions_write() {
         let [postgres, sqlite] = BACKENDS.map(|backend| {
             let first = conversation::Entity::find().filter(Column::Id.eq(1));
-            condition(backend, Dialect::from(backend).lock_rows(first))
+            condition(backend, &Dialect::from(backend).lock_rows(first))
         });
         assert_eq!(postgres, "\"conversations\".\"id\" = $1 FOR UPDATE");
         assert_eq!(sqlite, "\"conversations\".\"id\" = ?");
