@@ -58,8 +58,14 @@ impl Server {
                 let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
                 if entry["message"] == "listening" {
                     let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+                    // Release 0.1.0 names the listener in the field `door`.
+                    let name = if entry["listener"].is_null() {
+                        text("door")
+                    } else {
+                        text("listener")
+                    };
                     // Fails only if the receiver was dropped.
-                    let _ = sender.send((text("door"), text("address")));
+                    let _ = sender.send((name, text("address")));
                 } else if entry["level"] != "INFO" {
                     eprintln!("  server: {line}");
                 }
@@ -71,8 +77,8 @@ impl Server {
                 .recv_timeout(Duration::from_mins(1))
                 .expect("the server listens within a minute");
             match listener {
-                (door, address) if door == "grpc" => grpc = address,
-                (door, address) if door == "http" => http = address,
+                (name, address) if name == "grpc" => grpc = address,
+                (name, address) if name == "http" => http = address,
                 _ => {}
             }
         }

@@ -11,7 +11,7 @@ use parley_domain::{
     people::{outbox::Outbox, presence::forget_absent, removal::empty_deleted},
     search::index::{self, Behind},
 };
-use parley_eventlog::{log::Log, retention::RetentionLimits};
+use parley_eventlog::{RetentionLimits, log::Log};
 use parley_storage::Database;
 use parley_types::time::Micros;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -98,8 +98,8 @@ pub async fn unsnooze(conversations: Conversations, outbox: Outbox, stop: Cancel
         }
         match outbox.deliver_late().await {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "published pending changes of users or bots"),
-            Err(error) => tracing::warn!(%error, "failed to publish pending changes of users or bots; retrying later"),
+            Ok(count) => tracing::debug!(count, "published pending changes to users and bots"),
+            Err(error) => tracing::warn!(%error, "failed to publish pending changes to users and bots; retrying later"),
         }
     }
     Ok(())

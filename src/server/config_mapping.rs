@@ -60,10 +60,10 @@ pub fn events(config: &Config) -> parley_eventlog::Config {
 }
 
 /// Retention of the event log.
-pub fn retention(config: &Config) -> parley_eventlog::retention::RetentionLimits {
+pub fn retention(config: &Config) -> parley_eventlog::RetentionLimits {
     let events = &config.events;
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
-    parley_eventlog::retention::RetentionLimits {
+    parley_eventlog::RetentionLimits {
         age: days(events.keep_days),
         held: days(events.keep_days_for_consumers.max(events.keep_days)),
         events: Some(events.keep_events),
@@ -298,7 +298,7 @@ fn discard_uploads(files: parley_domain::files::Files) -> parley_rest::DiscardUp
         let files = files.clone();
         Box::pin(async move {
             if let Err(error) = files.discard(&upload_ids).await {
-                tracing::warn!(%error, "failed to remove the files of a rejected form; they are removed later");
+                tracing::warn!(%error, "failed to remove the files of a rejected form; they will be removed later");
             }
         })
     })

@@ -41,12 +41,12 @@ mod draining;
 mod grpc_body;
 mod in_flight;
 mod incoming;
-mod instruments;
 mod lingering_close;
 mod listeners;
 mod memory_limit;
 mod offline;
 mod per_address;
+mod process_metrics;
 mod readiness;
 mod shutdown;
 mod start;
@@ -316,7 +316,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     );
     background.spawn(AUDIT_LOG, endless(audit_writer.run(stop_background.clone())));
     background.spawn("readiness", readiness::check(db.clone(), ready.clone(), stop_background.clone()));
-    background.spawn("metrics of logs", instruments::logs(log.clone(), stop_background.clone()));
+    background.spawn("metrics of logs", process_metrics::logs(log.clone(), stop_background.clone()));
     let jobs = Jobs {
         db: db.clone(),
         log,
@@ -326,13 +326,13 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         stop: stop_background.clone(),
     };
     jobs.spawn(&mut background, &config);
-    instruments::streams(&broadcaster);
-    instruments::connections(&db);
-    instruments::readiness(readiness.clone());
-    instruments::retention(config_mapping::retention(&config));
+    process_metrics::streams(&broadcaster);
+    process_metrics::connections(&db);
+    process_metrics::readiness(readiness.clone());
+    process_metrics::retention(config_mapping::retention(&config));
 
     for (name, address) in [("grpc", grpc_at), ("http", http_at), ("admin", admin_at)] {
-        tracing::info!(door = name, %address, "listening");
+        tracing::info!(listener = name, %address, "listening");
     }
     let drain = shutdown::Shutdown {
         signal: shutdown,

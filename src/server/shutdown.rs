@@ -114,7 +114,7 @@ impl Shutdown {
             Err(_) => first = first.and(report_unfinished(&self.background, connections)),
         }
         if timeout_at(deadline, self.storage.drain()).await.is_err() {
-            tracing::warn!("unfinished uploads were not removed in time; they are removed after the next start");
+            tracing::warn!("unfinished uploads were not removed in time; they will be removed after the next start");
         }
         if let Ok(closed) = timeout_at(deadline, self.db.close()).await {
             first = first.and(closed.context("closing the database"));

@@ -367,7 +367,7 @@ mod tests {
         assert_eq!(
             unread.drop_expired(Instant::now() + TIMEOUT),
             0,
-            "it has some seconds more for its bytes"
+            "it has a few seconds more for its bytes"
         );
         assert_eq!(unread.drop_expired(Instant::now() + 2 * TIMEOUT), 1);
         assert_eq!(memory.used(), 0);

@@ -81,7 +81,7 @@ pub fn endpoints(trace: &Trace) -> Vec<String> {
 fn configure_exporter<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, signal: &str) -> anyhow::Result<B> {
     if let Some((protocol, name)) = signal_variable(signal, "PROTOCOL").filter(|(protocol, _)| protocol != "grpc") {
         let shown = without_password(&endpoint);
-        tracing::warn!("{name}={protocol} is not supported: {signal} are exported to {shown} by grpc");
+        tracing::warn!("{name}={protocol} is not supported: exporting {signal} to {shown} over gRPC instead");
     }
     let is_secure = endpoint.starts_with("https://");
     let builder = builder.with_endpoint(endpoint);

@@ -49,7 +49,7 @@ def start(program: str, home: Path, settings: dict[str, str]) -> tuple[subproces
         # The last line may be incomplete.
         for line in log.read_text().split("\n")[:-1]:
             entry = json.loads(line) if line.startswith("{") else {}
-            if "http" in (entry.get("door"), entry.get("listener")):
+            if entry.get("listener") == "http":
                 return server, f"http://{entry['address']}"
         if server.poll() is not None:
             break

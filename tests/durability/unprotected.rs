@@ -86,7 +86,7 @@ async fn without_bounded_buffers_stalled_readers_exhaust_memory() {
 
 /// Each kind of fault alone, one after another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes some minutes: ./test durability --minutes N"]
+#[ignore = "takes a few minutes: ./test durability --minutes N"]
 async fn each_fault_alone_loses_nothing() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();

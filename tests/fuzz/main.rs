@@ -1,6 +1,6 @@
 //! Fuzz targets for every reader of untrusted input, with a ceiling on memory.
 //!
-//! A target receives its corpus (`corpus/TARGET`), and then mutations of it for some seconds. No input may take more memory than 8 times
+//! A target receives its corpus (`corpus/TARGET`), and then mutations of it for a few seconds. No input may take more memory than 8 times
 //! its size plus 8 MiB, panic, overflow the stack, or hang. An input that takes more memory relative to its size than all earlier ones
 //! joins the pool. A failing input is written to the corpus, so that it is tried first from then on.
 //!

@@ -126,7 +126,7 @@ def listening(process: subprocess.Popen, log: Path) -> dict[str, str]:
         for line in log.read_text().splitlines():
             entry = json.loads(line) if line.startswith("{") else {}
             if entry.get("message") == "listening":
-                addresses[entry["door"]] = entry["address"]
+                addresses[entry["listener"]] = entry["address"]
         if len(addresses) == 3:
             return addresses
         if process.poll() is not None:

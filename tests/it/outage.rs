@@ -28,7 +28,13 @@ use crate::{
 
 async fn ready(app: &TestApp) -> u16 {
     let url = format!("http://{}/readyz", app.server.listeners.admin);
-    client().get(url).send().await.expect("the admin door answers").status().as_u16()
+    client()
+        .get(url)
+        .send()
+        .await
+        .expect("the admin listener responds")
+        .status()
+        .as_u16()
 }
 
 /// Waits until `/readyz` returns this status.

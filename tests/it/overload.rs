@@ -27,7 +27,7 @@ use crate::{
 
 /// The limit of concurrent calls.
 const LIMIT: u32 = 16;
-/// The delay to the database in each direction. A transaction of four messages needs a few round trips, so the server handles some tens of
+/// The delay to the database in each direction. A transaction of four messages needs a few round trips, so the server handles a few tens of
 /// messages per second.
 const LATE: Duration = Duration::from_millis(20);
 const TIMES: f64 = 4.0;
@@ -88,7 +88,7 @@ impl LoadClients {
 
     async fn by_json(&self) -> bool {
         let post = self.http.post(&self.url).header("api_access_token", ADMINISTRATOR);
-        let answer = post.json(&json!({"content": "hello"})).send().await.expect("the door answers");
+        let answer = post.json(&json!({"content": "hello"})).send().await.expect("the server responds");
         if answer.status() == 200 {
             return true;
         }

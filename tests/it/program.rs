@@ -31,8 +31,8 @@ async fn run(settings: &[(&str, &str)]) -> Ended {
     let home = tempfile::tempdir().expect("a temporary directory");
     let mut command: Command = program();
     command.arg("serve").current_dir(home.path());
-    for door in ["PARLEY_GRPC_ADDR", "PARLEY_HTTP_ADDR", "PARLEY_ADMIN_ADDR"] {
-        command.env(door, "127.0.0.1:0");
+    for listener in ["PARLEY_GRPC_ADDR", "PARLEY_HTTP_ADDR", "PARLEY_ADMIN_ADDR"] {
+        command.env(listener, "127.0.0.1:0");
     }
     run_to_end({
         command.envs(settings.iter().copied());
@@ -158,7 +158,7 @@ async fn grpc_web_works_over_http_1(backend: Backend) {
         .body(body.freeze())
         .send()
         .await
-        .expect("the door answers");
+        .expect("the server responds");
     assert_eq!((response.status().as_u16(), response.version()), (200, http::Version::HTTP_11));
     assert_eq!(response.headers()["content-type"], "application/grpc-web+proto");
     let mut body: Bytes = response.bytes().await.expect("the body arrives");
@@ -180,7 +180,7 @@ async fn admin_listener_responds(backend: Backend) {
     let app = TestApp::start(backend).await;
     let get = async |path: &str| {
         let url = format!("http://{}/{path}", app.server.listeners.admin);
-        client().get(url).send().await.expect("the door answers")
+        client().get(url).send().await.expect("the server responds")
     };
     assert_eq!(get("livez").await.status(), 200);
     // The listeners open before the server is ready; this test only checks that it becomes ready.
@@ -243,8 +243,8 @@ async fn doctor_explains_problems_in_plain_words() {
     let doctor = async |settings: &[(&str, &str)]| {
         let mut command = program();
         command.arg("doctor").current_dir(home.path());
-        for door in ["GRPC", "HTTP", "ADMIN"] {
-            command.env(format!("PARLEY_{door}_ADDR"), "127.0.0.1:0");
+        for listener in ["GRPC", "HTTP", "ADMIN"] {
+            command.env(format!("PARLEY_{listener}_ADDR"), "127.0.0.1:0");
         }
         command.envs(settings.iter().copied());
         run_to_end(command).await
@@ -302,8 +302,8 @@ async fn doctor_reports_the_database_on_postgres() {
         .arg("doctor")
         .env("PARLEY_DATABASE_URL", database.url())
         .env("PARLEY_FILES_URL", "file:/tmp");
-    for door in ["GRPC", "HTTP", "ADMIN"] {
-        command.env(format!("PARLEY_{door}_ADDR"), "127.0.0.1:0");
+    for listener in ["GRPC", "HTTP", "ADMIN"] {
+        command.env(format!("PARLEY_{listener}_ADDR"), "127.0.0.1:0");
     }
     let seen = run_to_end(command).await;
     for line in [

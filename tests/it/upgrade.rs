@@ -24,8 +24,8 @@ async fn run(arguments: &[&str], url: &str, migrate: bool) -> Ended {
         .current_dir(home.path())
         .env("PARLEY_DATABASE_URL", url)
         .env("PARLEY_DATABASE_MIGRATE", migrate.to_string());
-    for door in ["PARLEY_GRPC_ADDR", "PARLEY_HTTP_ADDR", "PARLEY_ADMIN_ADDR"] {
-        command.env(door, "127.0.0.1:0");
+    for listener in ["PARLEY_GRPC_ADDR", "PARLEY_HTTP_ADDR", "PARLEY_ADMIN_ADDR"] {
+        command.env(listener, "127.0.0.1:0");
     }
     run_to_end(command).await
 }

@@ -45,7 +45,7 @@ def start(program: str, home: str) -> tuple[subprocess.Popen, str]:
     for _ in range(300):
         for line in log.read_text().splitlines():
             entry = json.loads(line)
-            if entry.get("door") == "http":
+            if entry.get("listener") == "http":
                 return server, f"http://{entry['address']}"
         try:
             server.wait(0.1)

@@ -102,7 +102,7 @@ def start(program: str, home: Path) -> tuple[subprocess.Popen, dict[str, str]]:
         server = subprocess.Popen([program, "serve"], cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=out)
     for _ in range(600):
         told = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
-        addresses = {entry["door"]: entry["address"] for entry in told if "door" in entry}
+        addresses = {entry["listener"]: entry["address"] for entry in told if "listener" in entry}
         if {"grpc", "http", "admin"} <= addresses.keys():
             return server, addresses
         time.sleep(0.1)

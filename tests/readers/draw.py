@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # A line that contains only a comment.
 COMMENT = re.compile(r"^\s*//[/!]?\s?(.*)$")
 MACRO = re.compile(r"\b(?:tracing::)?(?:error|warn|info|debug|trace)!\(")
-LITERAL = re.compile(r'(?<!=)(?<!= )"((?:[^"\\]|\\.)*)"')
+# A string literal, with the `=` before it if it is the value of a field.
+LITERAL = re.compile(r'(= ?)?"((?:[^"\\]|\\.)*)"')
 
 
 def git(*arguments: str) -> str:
@@ -51,7 +52,7 @@ def log_lines(text: str) -> list[tuple[int, str]]:
         while end < len(text) and depth:
             depth += {"(": 1, ")": -1}.get(text[end], 0)
             end += 1
-        literals = LITERAL.findall(text[match.end() : end])
+        literals = [words for value, words in LITERAL.findall(text[match.end() : end]) if not value]
         if literals:
             found.append((text.count("\n", 0, match.start()) + 1, literals[-1]))
     return found

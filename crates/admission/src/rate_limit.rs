@@ -3,12 +3,12 @@
 //! Each replica counts on its own: a shared count would add a round trip to every call. Memory is bounded (see `limiter`): an address whose
 //! state was dropped has its full quota again, but the quotas of the inbox still apply to it.
 
+mod address_rates;
 mod body_throttle;
-mod limiter;
+mod keyed_limiter;
 mod mutex;
 mod open;
 mod processing_slots;
-mod rates;
 
 use std::{
     num::NonZeroU32,
@@ -29,14 +29,14 @@ use parley_fault::Protection;
 use parley_types::id::InboxId;
 
 use crate::client_address::ClientAddress;
+pub use address_rates::{Activity, Rates};
+use address_rates::{BYTES_PER_CELL, ByAddress, Limiters, PROXY_RATE_FACTOR};
 pub use body_throttle::BodyThrottle;
-use limiter::MAX_KEYS;
+use keyed_limiter::MAX_KEYS;
 use mutex::lock;
 pub use open::{Permit, Resource};
 pub use parley_types::error::Exceeded;
 pub use processing_slots::ProcessingSlot;
-pub use rates::{Activity, Rates};
-use rates::{BYTES_PER_CELL, ByAddress, Limiters, PROXY_RATE_FACTOR};
 
 /// Average rate and burst of log lines about failed authentication.
 const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);

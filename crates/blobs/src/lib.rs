@@ -34,7 +34,7 @@ const UNDER_WAY: usize = 2;
 /// Bytes of a file in a folder that are read at once. This bounds the memory of a download.
 const READ: u64 = 64 * 1024;
 
-/// Maximum number of reads at the same time.
+/// Maximum number of concurrent reads.
 const READS: usize = 32;
 
 /// How often, and for how long, a failed request to the store is retried while the caller waits.
@@ -139,7 +139,7 @@ impl Storage {
 
     fn opened(&self) -> Result<&Arc<dyn ObjectStore>> {
         self.open().map_err(|error| {
-            tracing::warn!(%error, "the store of files cannot be opened");
+            tracing::warn!(%error, "failed to open the file store");
             unusable()
         })
     }
@@ -320,7 +320,7 @@ async fn to_its_end<T: Send + 'static>(
     match tasks.spawn(work).await {
         Ok(done) => done.map_err(failed),
         Err(error) => {
-            tracing::warn!(%error, "the store of files failed");
+            tracing::warn!(%error, "a task of the file store panicked or was cancelled");
             Err(unusable())
         }
     }
@@ -333,7 +333,7 @@ impl Drop for Upload {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let abort = async move {
                 if let Err(error) = parts.abort().await {
-                    tracing::warn!(%error, "an upload that was broken off could not be cleared away");
+                    tracing::warn!(%error, "failed to clean up an aborted upload");
                 }
             };
             self.tasks.spawn_on(abort, &runtime);
@@ -346,13 +346,13 @@ fn failed(error: object_store::Error) -> Error {
     if matches!(error, object_store::Error::NotFound { .. }) {
         return Error::not_found("file", "of this link");
     }
-    tracing::warn!(%error, "the store of files failed");
+    tracing::warn!(%error, "the file store returned an error");
     unusable()
 }
 
 fn unusable() -> Error {
     Error::Unavailable {
-        reason: "the store of files cannot be used",
+        reason: "the file store is unavailable",
         retry_after: Duration::from_secs(1),
     }
 }

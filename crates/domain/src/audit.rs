@@ -250,7 +250,7 @@ fn lost(rows: &[AuditRow], lost: Lost, reason: &str) {
             actor_id = row.actor_id,
             code = row.code,
             reason,
-            "an audit event was not stored; its line in the audit log is all there is"
+            "failed to store an audit event; the audit log line is its only record"
         );
     }
 }

@@ -58,7 +58,7 @@ impl Mailer {
     pub async fn greet(&self) -> Result<(), String> {
         match self.transport.test_connection().await {
             Ok(true) => Ok(()),
-            Ok(false) => Err("it does not answer as a server of mails does".to_owned()),
+            Ok(false) => Err("it does not respond like a mail server".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -80,13 +80,13 @@ impl Mailer {
         match self.transport.send(mail).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_permanent() => {
-                tracing::warn!(%error, "a mail was refused for good");
-                Err(Error::Precondition("the server of mails refused it"))
+                tracing::warn!(%error, "the mail server permanently rejected an email");
+                Err(Error::Precondition("the mail server rejected it"))
             }
             Err(error) => {
-                tracing::warn!(%error, "a mail could not be sent now");
+                tracing::warn!(%error, "failed to send an email; it can be retried");
                 Err(Error::Unavailable {
-                    reason: "the server of mails cannot be reached",
+                    reason: "the mail server is unavailable",
                     retry_after: Duration::from_mins(1),
                 })
             }

@@ -313,11 +313,11 @@ impl Broadcaster {
         };
         let went_back = reach.epoch == epoch && reach.head < head;
         if went_back && self.log.replace_if_below(reach.account, epoch, head).await? {
-            tracing::error!(account = %reach.account, head = %reach.head, seen = %head, "the log lost its end; its epoch was changed");
+            tracing::error!(account = %reach.account, head = %reach.head, seen = %head, "the head of the log moved back, so its newest events are missing; started a new epoch");
         }
         let forked = reach.epoch == epoch && !went_back && self.has_different_mark(reach, newest).await?;
         if forked && self.log.replace(reach.account, epoch).await? {
-            tracing::error!(account = %reach.account, head = %reach.head, "the log has another event than the one seen there; its epoch was changed");
+            tracing::error!(account = %reach.account, head = %reach.head, "the log contains a different event at a seq that was seen before; started a new epoch");
         }
         if went_back || forked || reach.epoch != epoch {
             if let Some(channel) = self.channel(reach.account).filter(|channel| channel.epoch == epoch) {

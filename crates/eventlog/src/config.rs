@@ -20,3 +20,14 @@ pub struct Config {
     /// Maximum number of open streams of all kinds combined.
     pub max_streams: usize,
 }
+
+/// How much of a log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct RetentionLimits {
+    /// The age at which an event can be removed. Events are removed earlier if there are too many.
+    pub age: Duration,
+    /// The age up to which a durable consumer that has not committed an event keeps it from being removed.
+    pub held: Duration,
+    /// Maximum number of events of an account, even if consumers still need them. `None` for no limit.
+    pub events: Option<i64>,
+}

@@ -99,7 +99,7 @@ pub(super) fn encode(event: &mut pb::Event) -> Vec<u8> {
         seq = event.seq,
         kind = event.kind_name,
         bytes = payload.len(),
-        "an event is too large to be received; it is stored without its changes or its resource"
+        "an event exceeds the size limit; storing it without its changes and, if necessary, without its resource"
     );
     event.changes = Vec::new();
     event.truncated_fields = vec!["changes".to_owned()];

@@ -12,6 +12,7 @@ mod config;
 pub mod consumer;
 pub mod conversion;
 pub mod cursor;
+mod delivery_meter;
 pub mod ephemeral;
 pub mod erasure;
 pub mod event_record;
@@ -24,7 +25,6 @@ pub mod log;
 mod log_range;
 pub mod log_stats;
 pub mod mark;
-mod meter;
 pub mod nats;
 pub mod payload;
 pub mod pending_event;
@@ -35,7 +35,7 @@ mod snapshot;
 pub mod subscription;
 mod tail;
 
-pub use config::Config;
+pub use config::{Config, RetentionLimits};
 
 /// The event logs and the broadcaster that publishes their commits to subscribers.
 #[derive(Clone, Debug)]

@@ -24,7 +24,7 @@ pub struct ConsumerLag {
 pub struct LogStats {
     /// The number of events that are kept.
     pub events: u64,
-    /// Bytes that the events take with their indexes; on SQLite, the size of the whole database file.
+    /// Bytes used by the events and their indexes; on SQLite, the size of the whole database file.
     pub bytes: u64,
     /// The age of the oldest event in seconds; 0 if there is none.
     pub oldest_seconds: u64,

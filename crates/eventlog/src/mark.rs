@@ -1,4 +1,5 @@
-//! Marks: they identify an event in all histories that its log may have.
+//! Marks: random bits stored with each event. They tell apart events with the same seq in diverged copies of a log, for example after a
+//! backup was restored.
 
 use std::fmt;
 

@@ -229,8 +229,8 @@ async fn publish(client: &Client, mut committed: mpsc::Receiver<Committed>) {
             let subject = format!("{SUBJECT}.{}", relayed.account);
             match timeout(RESPONSE_TIMEOUT, jetstream.send_publish(subject, message)).await {
                 Ok(Ok(ack)) => unacknowledged.push(acknowledged(ack)),
-                Ok(Err(error)) => tracing::debug!(%error, "an event was not published; others read it from the log"),
-                Err(_) => tracing::debug!("NATS takes nothing; others read the log"),
+                Ok(Err(error)) => tracing::debug!(%error, "failed to publish an event to NATS; other replicas will read it from the log"),
+                Err(_) => tracing::debug!("timed out publishing to NATS; other replicas will read the log"),
             }
             while unacknowledged.len() >= UNACKNOWLEDGED {
                 made &= unacknowledged.next().await.unwrap_or(true);
@@ -259,7 +259,7 @@ async fn ensure_stream(jetstream: &jetstream::Context) -> bool {
     match timeout(RESPONSE_TIMEOUT, jetstream.get_or_create_stream(config)).await {
         Ok(Ok(_)) => true,
         Ok(Err(error)) => {
-            tracing::warn!(%error, "JetStream gives no stream; events are relayed, and not kept there");
+            tracing::warn!(%error, "failed to get or create the JetStream stream; relaying events without persistence");
             false
         }
         Err(_) => false,

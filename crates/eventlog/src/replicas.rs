@@ -67,7 +67,7 @@ async fn fill_tails(broadcaster: &Broadcaster) {
                 .in_time(Box::pin(broadcaster.catch_up(account, head)))
                 .await
             {
-                tracing::warn!(%account, %error, "the log could not be read; the next poll tries again");
+                tracing::warn!(%account, %error, "failed to read the log; retrying on the next poll");
             }
         }
     }
@@ -81,7 +81,7 @@ async fn notify_replicas(broadcaster: &Broadcaster, db: &Database) {
         for event in pending_ephemeral {
             let payload = format!("{} {}", process_name(), STANDARD_NO_PAD.encode(event.encode_to_vec()));
             if let Err(error) = send_notification(db, EPHEMERAL_CHANNEL, payload).await {
-                tracing::debug!(%error, "what is true for a moment was not told to other replicas");
+                tracing::debug!(%error, "failed to send an ephemeral event to other replicas");
             }
         }
         let heads: Vec<_> = std::mem::take(&mut *lock(&broadcaster.pending_heads)).into_iter().collect();
@@ -90,7 +90,7 @@ async fn notify_replicas(broadcaster: &Broadcaster, db: &Database) {
         }
         for heads in heads.chunks(MAX_PAIRS_PER_HINT) {
             if let Err(error) = send_notification(db, CHANNEL, hint(heads)).await {
-                tracing::debug!(%error, "a hint was not sent; the other replicas will poll");
+                tracing::debug!(%error, "failed to notify other replicas of new events; they will find them by polling");
             }
         }
         sleep(HINT_INTERVAL).await;
@@ -118,7 +118,7 @@ async fn discard_pending(broadcaster: &Broadcaster) {
 async fn listen(broadcaster: &Broadcaster, db: &Database) {
     loop {
         if let Err(error) = receive(broadcaster, db).await {
-            tracing::warn!(%error, "listening for other replicas failed; polling meanwhile");
+            tracing::warn!(%error, "failed to listen for other replicas; polling in the meantime");
             sleep(broadcaster.config.poll_interval).await;
         }
     }
@@ -189,11 +189,11 @@ async fn check_heads(broadcaster: &Broadcaster) {
             for reach in &reaches {
                 let known = seen.get(&reach.account).copied();
                 if let Err(error) = db.in_time(broadcaster.compare(reach, known)).await {
-                    tracing::warn!(account = %reach.account, %error, "the log's epoch could not be changed; trying again");
+                    tracing::warn!(account = %reach.account, %error, "failed to compare the log with the state seen before; retrying");
                 }
             }
         }
-        Err(error) => tracing::warn!(%error, "the heads of the logs could not be read; trying again"),
+        Err(error) => tracing::warn!(%error, "failed to read the heads of the logs; retrying"),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `earliest_seq` is raised first, then rows are deleted, oldest first. So a reader that finds a row missing gets an error that says so.
 
-use std::{cmp, time::Duration};
+use std::cmp;
 
 use parley_storage::entity::{account_log, event};
 use parley_types::{
@@ -17,20 +17,10 @@ use sea_orm::{
 
 use super::consumer;
 use crate::{
+    config::RetentionLimits,
     history,
     log::{Log, LogRange},
 };
-
-/// How much of a log is kept.
-#[derive(Clone, Copy, Debug)]
-pub struct RetentionLimits {
-    /// The age at which an event can be removed. Events are removed earlier if there are too many.
-    pub age: Duration,
-    /// The age up to which a durable consumer that has not committed an event keeps it from being removed.
-    pub held: Duration,
-    /// Maximum number of events of an account, even if consumers still need them. `None` for no limit.
-    pub events: Option<i64>,
-}
 
 /// The number of accounts that one statement reads.
 const ACCOUNTS: u64 = 500;

@@ -4,7 +4,7 @@
 //! one with the higher version is newer. So there is no gap, and no long transaction.
 //!
 //! A snapshot contains exactly the resources whose later events match the subscriber's filter. A copy that is not kept up to date by those
-//! events would become stale without a sign.
+//! events would silently become stale.
 
 use std::sync::Arc;
 

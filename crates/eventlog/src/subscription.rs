@@ -18,12 +18,12 @@ use crate::{
     account_channel::{AccountChannel, lock},
     broadcaster::{Broadcaster, StreamKind, StreamPermit},
     cursor::Cursor,
+    delivery_meter,
     filter::Filter,
     history,
     inbox_scope::redact_for_inboxes,
     log::{LogRange, Page, PageLimits},
     mark::Mark,
-    meter,
     snapshot::Snapshot,
     tail::{self, FrameCapacity, ReadBatch},
 };
@@ -378,7 +378,7 @@ impl Subscription {
         let place = (self.position, prev);
         let capacity = self.capacity();
         if let Some(batch) = lock(&channel.tail).read(channel.epoch, &self.filter, place, capacity) {
-            meter::live(batch.events, batch.at);
+            delivery_meter::live(batch.events, batch.at);
             return Ok(batch);
         }
         let most = PageLimits {
@@ -406,7 +406,7 @@ impl Subscription {
             batch.mark = history::mark(broadcaster.log.database().read(), channel.account, head).await?;
             batch.position = head;
         }
-        meter::caught_up(batch.events);
+        delivery_meter::caught_up(batch.events);
         Ok(batch)
     }
 }

@@ -72,7 +72,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
 
 static ACTIVE: AtomicI64 = AtomicI64::new(0);
 
-/// Counts a call in flight while it is alive.
+/// Counts a call as in flight until the guard is dropped.
 #[derive(Debug)]
 pub struct InFlightGuard(());
 

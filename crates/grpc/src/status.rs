@@ -260,11 +260,11 @@ fn status_builder(error: Error) -> StatusBuilder {
         Error::Precondition(_) => StatusBuilder::new(Code::FailedPrecondition, Reason::FailedPrecondition),
         Error::Unimplemented(_) => StatusBuilder::new(Code::Unimplemented, Reason::Unimplemented),
         Error::Database(ref source) => {
-            tracing::error!(error = %source, "the database failed");
+            tracing::error!(error = %source, "database error");
             StatusBuilder::new(Code::Internal, Reason::Internal)
         }
         Error::Internal(ref fault) => {
-            tracing::error!(fault, "internal fault");
+            tracing::error!(fault, "internal error");
             StatusBuilder::new(Code::Internal, Reason::Internal)
         }
     }

@@ -24,7 +24,7 @@ const SCHEMA_FLOOR: &str = "schema_floor";
 pub enum Standing {
     /// The schema is that of this version.
     Same,
-    /// This number of migrations is missing.
+    /// The schema is this many migrations behind.
     Behind(usize),
     /// A newer version has migrated the database, and this version can run on the schema. Contains one of the unknown migrations.
     Newer(String),
@@ -193,7 +193,7 @@ fn serve_on(standing: Standing) -> Result<(), OpenError> {
         Standing::Newer(migration) => {
             tracing::warn!(
                 migration,
-                "the database is newer than this parley, which works on it and changes no table: finish the upgrade, or the way back"
+                "the database schema is newer than this version of Parley, but compatible; running without migrating. Finish the upgrade or the rollback"
             );
             Ok(())
         }

@@ -29,7 +29,8 @@ const MAPS: [(&str, &str, bool); 15] = [
     ("attachments", "meta", true),
 ];
 
-/// The columns with times that callers choose, and the column with their account; `0` if they have none.
+/// Columns with times chosen by callers: the table, the column, and an SQL expression for the row's account (`0` if the table has no such
+/// column).
 const TIMES: [(&str, &str, &str); 2] = [("conversations", "snoozed_until", "account_id"), ("tokens", "expires_at", "0")];
 
 /// Maximum number of candidates read per column. Most are false positives: every map with many braces or colons is a candidate.
@@ -48,7 +49,7 @@ pub struct Oversized {
     pub column: &'static str,
     /// Up to ten rows, each as `ID` or `ID of account ACCOUNT`.
     pub rows: Vec<String>,
-    /// Whether there are possibly more rows.
+    /// Whether there may be more rows.
     pub more: bool,
 }
 

@@ -214,7 +214,7 @@ pub enum Error {
     #[error("{0}")]
     Unimplemented(&'static str),
     /// A query failed for another reason: report it.
-    #[error("the database failed")]
+    #[error("database error")]
     Database(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// An internal fault: report it.
     #[error("internal fault: {0}")]

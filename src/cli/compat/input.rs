@@ -19,7 +19,7 @@ const HEAD_BYTES: usize = 256 * 1024;
 /// Decompressed size in bytes up to which the compression ratio is not checked.
 const MIN_CHECKED_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Maximum compression ratio beyond that size. Logs reach ratios of some tens; the maximum that gzip can reach is 1,032.
+/// Maximum compression ratio beyond that size. Logs typically compress by a factor of a few tens; the maximum that gzip can reach is 1,032.
 const MAX_RATIO: u64 = 400;
 
 /// The magic number of gzip files.

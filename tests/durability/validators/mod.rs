@@ -9,7 +9,7 @@ mod keeping;
 mod order;
 mod reading;
 mod rows;
-mod streams;
+mod stream_ends;
 
 use std::collections::BTreeSet;
 
@@ -37,13 +37,13 @@ pub const ALL: [fn(&History) -> Complaints; 22] = [
     consumers::statement_12_two_calls,
     consumers::statement_13_consume_commits_cumulatively,
     consumers::statement_14_credit,
-    streams::statement_15_a_slow_reader_is_never_cut,
-    streams::statement_16_streams_end_with_a_status,
+    stream_ends::statement_15_a_slow_reader_is_never_cut,
+    stream_ends::statement_16_streams_end_with_a_status,
     keeping::statement_17_retention,
     rows::statement_18_read_your_writes,
     keeping::statement_19_epoch,
     rows::statement_20_one_envelope,
-    streams::statement_21_ephemeral_things,
+    stream_ends::statement_21_ephemeral_things,
     keeping::statement_22_erasure,
 ];
 

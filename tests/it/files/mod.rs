@@ -107,7 +107,7 @@ async fn fetch(app: &TestApp, lasting: &str, range: Option<&str>) -> reqwest::Re
     if let Some(range) = range {
         request = request.header("range", range);
     }
-    request.send().await.expect("the door answers")
+    request.send().await.expect("the server responds")
 }
 
 async fn post_form(app: &TestApp, path: &str, form: multipart::Form, key: &str) -> HttpAnswer {

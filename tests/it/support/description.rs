@@ -18,7 +18,11 @@ pub struct Description {
 impl Description {
     /// Fetches the description of the REST gateway at `root` (`http://host:port`).
     pub async fn read(client: &reqwest::Client, root: &str) -> Self {
-        let answer = client.get(format!("{root}/openapi.json")).send().await.expect("the door answers");
+        let answer = client
+            .get(format!("{root}/openapi.json"))
+            .send()
+            .await
+            .expect("the server responds");
         let text = answer.text().await.expect("the description arrives");
         Self::new(serde_json::from_str(&text).expect("the description is JSON"))
     }

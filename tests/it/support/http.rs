@@ -68,7 +68,7 @@ impl Http {
     pub async fn answer(&self, request: reqwest::RequestBuilder) -> HttpAnswer {
         let request = request.build().expect("the request can be built");
         let (method, url) = (request.method().clone(), request.url().clone());
-        let response = self.client.execute(request).await.expect("the door answers");
+        let response = self.client.execute(request).await.expect("the server responds");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.expect("the body arrives");
         let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();

@@ -125,8 +125,8 @@ impl Server {
         let copy = log.clone();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                if let Some(door) = door(&line) {
-                    let _ = opened.send(door);
+                if let Some(listener) = listener(&line) {
+                    let _ = opened.send(listener);
                 }
                 copy.push(line);
             }
@@ -137,9 +137,9 @@ impl Server {
             listeners: ListenerAddresses::default(),
         };
         for _ in 0..3 {
-            match in_time("the server's doors", openings.recv()).await {
-                Some((door, address)) if door == "grpc" => server.listeners.grpc = address,
-                Some((door, address)) if door == "http" => server.listeners.http = address,
+            match in_time("the server's listeners", openings.recv()).await {
+                Some((name, address)) if name == "grpc" => server.listeners.grpc = address,
+                Some((name, address)) if name == "http" => server.listeners.http = address,
                 Some((_, address)) => server.listeners.admin = address,
                 // Standard error was closed, so the server has exited.
                 None => panic!("the server ended with {}:\n{}", server.wait().await, server.log.text()),
@@ -236,9 +236,11 @@ pub async fn run_to_end(mut command: Command) -> Ended {
     }
 }
 
-/// The name and the address of a listener, parsed from the log line that announces it in either log format.
-fn door(line: &str) -> Option<(String, String)> {
-    if let Some((_, fields)) = line.split_once("listening door=\"") {
+/// The name and the address of a listener, parsed from the log line that announces it in either log format. Release 0.1.0 names the listener
+/// in the field `door`.
+fn listener(line: &str) -> Option<(String, String)> {
+    let named = ["listening listener=\"", "listening door=\""];
+    if let Some((_, fields)) = named.iter().find_map(|start| line.split_once(start)) {
         let (name, address) = fields.split_once("\" address=")?;
         return Some((name.to_owned(), address.split_whitespace().next()?.to_owned()));
     }
@@ -246,5 +248,6 @@ fn door(line: &str) -> Option<(String, String)> {
     if line["message"] != "listening" {
         return None;
     }
-    Some((line["door"].as_str()?.to_owned(), line["address"].as_str()?.to_owned()))
+    let name = line["listener"].as_str().or(line["door"].as_str())?;
+    Some((name.to_owned(), line["address"].as_str()?.to_owned()))
 }

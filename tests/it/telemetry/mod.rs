@@ -37,7 +37,7 @@ async fn speak(app: &TestApp) -> Json {
         .json(&json!({"content": CONTENT}))
         .send()
         .await
-        .expect("the door answers");
+        .expect("the server responds");
     assert_eq!(answer.status(), 200);
     answer.json().await.expect("JSON")
 }

@@ -8,7 +8,7 @@ use std::{
 
 use parley_fault::Protection;
 
-use super::{Exceeded, mutex::lock, rates::PROXY_RATE_FACTOR};
+use super::{Exceeded, address_rates::PROXY_RATE_FACTOR, mutex::lock};
 use crate::client_address::ClientAddress;
 
 /// A resource that is counted while it is open.

@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{limiter::MAX_KEYS, mutex::lock, rates::PROXY_RATE_FACTOR};
+use super::{address_rates::PROXY_RATE_FACTOR, keyed_limiter::MAX_KEYS, mutex::lock};
 use crate::client_address::ClientAddress;
 
 /// Bytes of bodies per second that are read from one address: four times what its sessions may send on average, and 64 Mbit/s.

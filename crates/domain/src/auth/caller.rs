@@ -81,7 +81,7 @@ pub struct SessionScope {
     pub others: Vec<ContactInboxId>,
 }
 
-/// An authenticated caller. Its token was valid when it was looked up, possibly some seconds ago.
+/// An authenticated caller. Its token was valid when it was looked up, possibly a few seconds ago.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The caller's token.

@@ -199,7 +199,7 @@ impl Pubsub {
             let mut visitor = PublicInboxes::new(&self.context)
                 .session(&inbox.channel.identifier, &row.source_id)
                 .await?;
-            // Sessions are cached for some seconds. In the meantime, this one might have moved to another contact or lost its verification.
+            // Sessions are cached for a few seconds, so this one may since have moved to another contact or lost its verification.
             if visitor.client.row != row {
                 self.context.tokens.forget_session(&visitor).await;
                 visitor = PublicInboxes::new(&self.context)

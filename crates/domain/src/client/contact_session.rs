@@ -13,7 +13,7 @@ use crate::auth::caller::{Caller, SessionScope};
 /// An authenticated contact session.
 #[derive(Clone, Debug)]
 pub struct ContactSession {
-    /// The session. It comes from a cache and can be some seconds old.
+    /// The session. It comes from a cache and can be a few seconds old.
     pub client: Client,
     /// The contact as a caller, limited to the conversations of the session.
     pub caller: Arc<Caller>,

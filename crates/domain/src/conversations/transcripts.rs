@@ -71,7 +71,7 @@ impl Transcripts {
         call.caller.write_access(account)?;
         let conversation = read_summary(self.context.db.read(), &call.caller, account, id).await?;
         if !self.is_enabled {
-            return Err(Error::Precondition("no mails are sent here: mail.url is not set"));
+            return Err(Error::Precondition("emails are not sent: mail.url is not set"));
         }
         let messages = self.newest_messages(account, id).await?;
         let body = write(&conversation, &messages);
@@ -215,7 +215,7 @@ pub async fn send_waiting(db: &Database, mailer: &Mailer, reached: Micros) -> Re
                 mail.next_try_at = Set(Micros(now.0 + i64::try_from(wait * 1_000_000).unwrap_or(i64::MAX)));
             }
             Err(error) => {
-                tracing::warn!(account = %row.account_id, %error, "a mail is given up");
+                tracing::warn!(account = %row.account_id, %error, "giving up on a queued email");
                 mail.sent_at = Set(Some(now));
                 mail.body = Set(String::new());
             }

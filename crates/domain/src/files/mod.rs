@@ -156,7 +156,7 @@ impl Files {
             Err(error) => {
                 // If the row cannot be marked as removed now, the background job finds it when it expires.
                 if let Err(failed) = rows::release(self.db.write(), attachment::Column::Id.eq(row.id)).await {
-                    tracing::debug!(error = %failed, "the row of a broken upload stays until it is old");
+                    tracing::debug!(error = %failed, "failed to release the row of a failed upload; the cleanup job removes it once it expires");
                 }
                 Err(error)
             }
@@ -285,7 +285,7 @@ impl Files {
         self.config.max_per_message
     }
 
-    /// Exchanges the permanent link of a file for one that is valid for some minutes. Returns the link and its expiry. The permanent link
+    /// Exchanges the permanent link of a file for one that is valid for a few minutes. Returns the link and its expiry. The permanent link
     /// is the credential: it appears only in the message, so its holder is allowed to read the message.
     ///
     /// # Errors

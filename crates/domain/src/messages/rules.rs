@@ -37,7 +37,7 @@ pub fn needs_rendering(conversation: &Conversation, new: &NewMessage) -> bool {
 /// The activity message for a contact's message that reopens a conversation of an API inbox.
 const REOPENED: &str = "System reopened the conversation due to a new incoming message.";
 
-/// Adds a message and applies the rules that follow from it.
+/// Adds a message and applies the rules that it triggers.
 pub fn add_message(set: &mut WriteSet, conversation: &mut Conversation, caller: &Caller, mut new: NewMessage) -> Arc<Message> {
     let reopened = new.message_type == MessageType::Incoming && reopen(set, conversation);
     let sender = match new.message_type {

@@ -1,4 +1,4 @@
-//! Agents as administrators add them: by e-mail address. If there is no user with the address, one is created.
+//! Adds agents by e-mail address, on behalf of administrators. Creates the user if none has the address.
 
 use std::{
     collections::{HashMap, HashSet},

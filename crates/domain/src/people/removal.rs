@@ -181,7 +181,7 @@ pub async fn empty_deleted(db: &Database, statements: usize) -> Result<u64> {
         .await?;
     if waiting == 0 {
         account::Entity::delete_by_id(account.id).exec(db.write()).await?;
-        tracing::info!(account = %account.id, "a deleted account is gone");
+        tracing::info!(account = %account.id, "finished removing a deleted account");
         rows += 1;
     }
     Ok(rows)

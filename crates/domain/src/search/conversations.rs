@@ -11,7 +11,11 @@ use parley_types::{
 };
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::{LOOK, LOOKS, MessageSearch, PLAIN, Search, found, index, pieces, scan};
+use super::{
+    LOOK, LOOKS, PLAIN, Search, index,
+    messages::{MessageSearch, found},
+    pieces, scan,
+};
 use crate::auth::caller::Access;
 
 /// If this many of the newest messages match, the text is common: the index would return more messages than a search examines.

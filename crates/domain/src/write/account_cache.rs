@@ -20,8 +20,8 @@ pub struct AccountState {
     pub account: Arc<account::Model>,
     /// Its counters after this shard's last write or read.
     pub counters: account_log::Model,
-    /// Whether another replica writes to the account too. Then storing on condition of the head would fail, so calls are planned under the
-    /// row lock immediately.
+    /// Whether another replica also writes to the account. An optimistic write, which requires that the head has not moved, would then
+    /// probably fail, so calls take the row lock from the start.
     pub contended: bool,
 }
 

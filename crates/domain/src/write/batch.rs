@@ -132,7 +132,7 @@ impl<B: BatchStore> WriterShard<B> {
                 Err(error) => {
                     self.evict_account(account);
                     let calls = plan.into_calls();
-                    tracing::debug!(%account, calls = calls.len(), %error, "a batch was refused; storing call by call");
+                    tracing::debug!(%account, calls = calls.len(), %error, "the database rejected a batch; storing its calls one by one");
                     for call in calls {
                         deferred.extend(self.write_locked(account, vec![call]).await);
                     }
@@ -221,7 +221,7 @@ impl<B: BatchStore> WriterShard<B> {
                 traceparent: String::new(),
             };
             if let Err(error) = self.run_operation(call, operation).await {
-                tracing::warn!(%account, %error, "{failure}");
+                tracing::warn!(%account, %error, failure, "a follow-up of a batch failed");
             }
         }
     }

@@ -159,7 +159,7 @@ impl WriteSet {
         None
     }
 
-    /// Takes the templates that were requested and are not rendered yet.
+    /// Takes the templates that were requested but not yet rendered.
     pub fn take_missing_texts(&mut self) -> Vec<TextRequest> {
         std::mem::take(&mut self.texts.missing)
     }

@@ -23,11 +23,12 @@ use sea_orm::{
     ActiveValue::{Set, Unchanged},
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
     Select,
-    sea_query::{CaseStatement, Expr, OnConflict},
+    sea_query::{Expr, OnConflict},
 };
 
 use crate::{cursor::Cursor, history, log::LogRange, mark::Mark};
 
+mod commit;
 mod session;
 
 pub use parley_storage::entity::consumer_shard::Model as Shard;
@@ -327,24 +328,6 @@ pub async fn delete(txn: &impl ConnectionTrait, account: AccountId, name: &str) 
         return Err(Error::not_found("consumer", name));
     }
     Ok(())
-}
-
-/// Stores a position and returns the stored one. The stored position stays as it is if it is further ahead, or belongs to another epoch.
-///
-/// # Errors
-/// Returns [`Error::Consumer`] if a newer session owns the shard, and [`Error::Unavailable`] or [`Error::Database`] if the statement fails.
-pub(super) async fn commit(db: &impl ConnectionTrait, shard_id: &ConsumerShardId, fence: i64, to: Cursor) -> Result<Seq> {
-    let now = Micros::now();
-    let further = Expr::col(Column::Seq).lt(to.seq.0).and(Expr::col(Column::Epoch).eq(to.epoch.0));
-    let seq = CaseStatement::new().case(further, to.seq.0).finally(Expr::col(Column::Seq));
-    let rows = consumer_shard::Entity::update_many()
-        .col_expr(Column::Seq, seq.into())
-        .col_expr(Column::CommittedAt, Expr::value(now.0))
-        .filter(owned_by(shard_id, fence))
-        .exec_with_returning(db)
-        .await?;
-    let row = rows.first().ok_or(Error::Consumer(ConsumerFault::TakenOver))?;
-    Ok(row.seq)
 }
 
 /// Extends the lease of a session to `until`.

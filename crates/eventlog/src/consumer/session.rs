@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use parley_fault::Protection;
 use parley_proto::{delivery::consumed, frame::Frame};
 use parley_types::{
-    error::{ConsumerFault, CursorFault, Error, Result, Rule},
-    id::Seq,
+    error::{ConsumerFault, Error, Result},
     time::Micros,
 };
 use tokio::{
@@ -14,13 +13,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{ConsumerShardId, OpenSession, acquire, commit, renew};
+use super::{ConsumerShardId, OpenSession, acquire, renew};
 use crate::{
     account_channel::lock,
     broadcaster::{Broadcaster, StreamKind},
     cursor::Cursor,
     filter::{Filter, Shard},
-    history,
     subscription::{Credit, Start, Subscription},
 };
 
@@ -33,10 +31,10 @@ const RENEW: Duration = Duration::from_secs(3);
 /// A session of one shard of a durable consumer.
 #[derive(Debug)]
 pub struct Session {
-    broadcaster: Arc<Broadcaster>,
+    pub(super) broadcaster: Arc<Broadcaster>,
     subscription: Subscription,
-    shard_id: ConsumerShardId,
-    fence: i64,
+    pub(super) shard_id: ConsumerShardId,
+    pub(super) fence: i64,
     /// The latest fencing number of the shard that this process knows.
     newest: watch::Receiver<i64>,
     renew_at: Instant,
@@ -158,49 +156,6 @@ impl Session {
                 frame = self.subscription.next() => return frame.map(consumed),
             }
         }
-    }
-
-    /// Stores that everything at or below a cursor is processed, and returns the stored position: that of an earlier commit, if it is
-    /// further ahead.
-    ///
-    /// # Errors
-    /// Returns [`Error::Invalid`] if the cursor is ahead of the position up to which this session was sent events; [`Error::CursorForeign`]
-    /// if it belongs to another account; [`Error::Cursor`] if it belongs to another history; [`Error::Consumer`] once a newer session owns
-    /// the shard; [`Error::Unavailable`] or [`Error::Database`] if a statement fails.
-    pub async fn commit(&mut self, cursor: Cursor) -> Result<Cursor> {
-        let position = self.position();
-        if cursor.account != position.account {
-            return Err(Error::CursorForeign);
-        }
-        if cursor.epoch != position.epoch {
-            let reach = self.broadcaster.log.reach(position.account).await?;
-            return Err(reach.fault(CursorFault::EpochChanged));
-        }
-        if cursor.seq > position.seq {
-            return Err(Error::invalid(
-                "commit.cursor",
-                Rule::OutOfRange(position.seq.0),
-                "must not be ahead of what this session was sent",
-            ));
-        }
-        let db = self.broadcaster.log.database();
-        let known = match () {
-            () if cursor.seq == position.seq => position.mark,
-            // One indexed read in addition to the write.
-            () => history::mark(db.read(), position.account, cursor.seq).await?,
-        };
-        let has_different_mark = known.zip(cursor.mark).is_some_and(|(known, given)| known != given);
-        if has_different_mark && parley_fault::is_on(Protection::CursorMark) {
-            let reach = self.broadcaster.log.reach(position.account).await?;
-            return Err(reach.fault(CursorFault::EpochChanged));
-        }
-        let seq: Seq = commit(db.write(), &self.shard_id, self.fence, cursor).await?;
-        let mark = match seq {
-            seq if seq == cursor.seq => known.or(cursor.mark),
-            // The position of an earlier commit is further ahead.
-            seq => history::mark(db.read(), position.account, seq).await?,
-        };
-        Ok(Cursor { seq, mark, ..position })
     }
 
     /// Adds to the session's credit.

@@ -166,7 +166,7 @@ impl Authenticator {
     pub fn should_log(&self) -> bool {
         let Some(left_out) = self.limits.may_log() else { return false };
         if left_out > 0 {
-            tracing::warn!(left_out, "lines about failed authentication were left out");
+            tracing::warn!(left_out, "suppressed log lines about failed authentication");
         }
         true
     }

@@ -61,6 +61,6 @@ impl Drop for CallRecord {
             return;
         }
         let took = self.record(Code::Cancelled);
-        tracing::debug!(?took, "cancelled: the client disconnected before the answer");
+        tracing::debug!(?took, "cancelled: the client disconnected before the response was complete");
     }
 }

@@ -148,7 +148,7 @@ pub(super) async fn receive<R: UploadMessage + Send + 'static>(
         Ok(Some(UploadPart::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
         Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every piece after the first")),
         Err(_) => Err(Error::Unavailable {
-            reason: "the upload broke off",
+            reason: "the upload was aborted",
             retry_after: Duration::from_secs(1),
         }),
     });

@@ -141,8 +141,8 @@ fn patch(fields: &mut Validator, label: &pb::Label, paths: &[String]) -> LabelPa
     patch
 }
 
-/// Validates a title and converts it to lower case: letters and digits of any script, hyphens and underscores, as in the label names of
-/// conversations.
+/// Validates a title and converts it to lower case. Titles may contain letters and digits of any script, hyphens and underscores, like the
+/// label names of conversations.
 fn title(fields: &mut Validator, title: &str) -> String {
     fields.required("title", title, SHORT_TEXT);
     let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_');

@@ -9,7 +9,7 @@ use parley_domain::{
     joined,
     messages::{Created, MessagePage, MessagePatch, MessageQuery, Messages},
     page::{Key, Sort, SortValue},
-    search::{MessageSearch, Search},
+    search::{Search, messages::MessageSearch},
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto};
 use parley_proto::{self as pb, messages_service_server::MessagesService};

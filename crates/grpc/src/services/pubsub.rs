@@ -237,7 +237,7 @@ impl OpenSubscription {
                         let decoded = match pb::SubscribeResponse::decode(frame.concat()) {
                             Ok(decoded) => decoded,
                             Err(error) => {
-                                tracing::error!(account_id = self.subscriber.account.0, %error, "a frame of events cannot be decoded; the stream ends");
+                                tracing::error!(account_id = self.subscriber.account.0, %error, "failed to decode a frame of events; ending the stream");
                                 let error = Error::Internal("an event of the log cannot be decoded".to_owned());
                                 return Some(Err(self.end(to_status(error))));
                             }

@@ -102,10 +102,7 @@ impl<T> Stallable for WatchedState<T> {
         // After releasing the lock: dropping the source may take long.
         drop(source);
         meter::ended(self.kind, &stalled());
-        tracing::info!(
-            kind = self.kind.name(),
-            "a stream was let go of: its reader took nothing for too long"
-        );
+        tracing::info!(kind = self.kind.name(), "closed a stalled stream: the client stopped reading");
     }
 }
 

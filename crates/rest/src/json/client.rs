@@ -72,7 +72,7 @@ pub fn session(session: &pb::ClientContact) -> Json {
 pub fn session_schema() -> Schema {
     schema::object()
         .key("source_id", text())
-        .key("pubsub_token", text().note("The session's credential for the WebSocket door."))
+        .key("pubsub_token", text().note("The session's credential for `/cable`."))
         .key("id", id())
         .key("name", text())
         .keys(&["email", "phone_number"], &text().or_null())

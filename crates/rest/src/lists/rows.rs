@@ -223,8 +223,11 @@ fn stream_lists<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnc
     let chunks = chunks.chain(stream::iter([Ok(after)])).map(|chunk| match chunk {
         Ok(text) => Ok(Bytes::from(text)),
         Err(failure) => {
-            tracing::warn!(?failure, "a list broke off after its answer had begun");
-            Err(io::Error::other("the list broke off"))
+            tracing::warn!(
+                ?failure,
+                "failed to read a list after its response had started; the response is truncated"
+            );
+            Err(io::Error::other("failed to read the rest of the list"))
         }
     });
     json::of(Body::from_stream(chunks))

@@ -314,7 +314,7 @@ fn form_error(error: &multer::Error) -> ApiError {
             _ => {}
         }
     }
-    tracing::debug!(%error, "a form could not be read");
+    tracing::debug!(%error, "failed to read a form");
     ApiError::status_error(StatusCode::BAD_REQUEST)
 }
 

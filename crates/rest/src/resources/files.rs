@@ -1,4 +1,4 @@
-//! Serves files by their links: a permanent link redirects to one that is valid for some minutes, which serves the content.
+//! Serves files by their links: a permanent link redirects to one that is valid for a few minutes, which serves the content.
 
 use std::ops::Range;
 

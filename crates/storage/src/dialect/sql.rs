@@ -107,7 +107,7 @@ pub trait SqlDialect: Debug + Send + Sync {
     /// Contacts that contain a text, without an index. `%` and `_` are wildcards.
     fn contacts_by_pattern(&self, text: &str) -> Condition;
 
-    /// Contacts of the account that contain one or two characters, ignoring case, through the index of short n-grams.
+    /// Contacts of the account that contain `piece`, a text of one or two characters, ignoring case. Uses the index of short n-grams.
     fn contacts_with_piece(&self, account: AccountId, piece: &str) -> SimpleExpr;
 
     /// Counts the contacts that [`Self::contacts_with_piece`] matches, up to `most`, as `count`.

@@ -28,7 +28,7 @@ impl From<DbErr> for Error {
             return Self::invalid("", Rule::Invalid, "no text can hold the character U+0000");
         }
         if source.is_some_and(|source| is_disk_full(source)) {
-            tracing::error!(%error, "the database has no room left");
+            tracing::error!(%error, "the database is out of disk space");
             return Self::Unavailable {
                 reason: OUT_OF_SPACE,
                 retry_after: Duration::from_secs(5),
@@ -36,7 +36,7 @@ impl From<DbErr> for Error {
         }
         let away = matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) || source.is_some_and(|source| is_unavailable(source));
         if away {
-            tracing::warn!(%error, "the database was away; the caller may try again");
+            tracing::warn!(%error, "the database is unavailable; the caller may retry");
             return Self::Unavailable {
                 reason: "the database cannot be reached",
                 retry_after: Duration::from_secs(1),
@@ -47,7 +47,7 @@ impl From<DbErr> for Error {
 }
 
 /// Why calls fail while the disk of the database is full.
-pub const OUT_OF_SPACE: &str = "the database has no room left";
+pub const OUT_OF_SPACE: &str = "the database is out of disk space";
 
 /// Whether the source of [`Error::Database`] is the violation of a unique index.
 pub fn is_unique_violation(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {

@@ -179,8 +179,8 @@ async fn doctor_names_them(app: &TestApp, contact: i64) {
         .arg("doctor")
         .current_dir(app.home())
         .env("PARLEY_DATABASE_URL", app.database.url());
-    for door in ["GRPC", "HTTP", "ADMIN"] {
-        command.env(format!("PARLEY_{door}_ADDR"), "127.0.0.1:0");
+    for listener in ["GRPC", "HTTP", "ADMIN"] {
+        command.env(format!("PARLEY_{listener}_ADDR"), "127.0.0.1:0");
     }
     let told = run_to_end(command).await;
     // `parley doctor` cannot inspect a SQLite file that a server has open.

@@ -297,7 +297,7 @@ async fn generated_token_is_stored_in_a_file_with_json_logs() {
     let end = run_to_end(take).await;
     assert_eq!((end.code, end.output.as_str()), (Some(0), token.as_str()));
     assert!(!file.exists());
-    let address = lines.iter().find(|line| line["door"] == "grpc").expect("it listens")["address"].clone();
+    let address = lines.iter().find(|line| line["listener"] == "grpc").expect("it listens")["address"].clone();
     let clients = Clients::new(address.as_str().expect("a text"), Some(token.trim_end()));
     clients
         .inboxes

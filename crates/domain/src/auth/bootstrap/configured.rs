@@ -40,7 +40,7 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
     if !config.token.is_empty() && !matches!(standing(db, &config.token).await?, Standing::Valid(_)) {
         tracing::warn!(
             setting = "bootstrap.token",
-            "not applied: it is read only while the database is empty, and no valid token has this value; \
+            "ignored: this setting takes effect only when the database is empty, and no valid token has this value; \
              `parley token create --offline --kind user` creates an administrator's token"
         );
     }
@@ -49,7 +49,7 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
         if named.count(db).await? == 0 {
             tracing::warn!(
                 setting = "bootstrap.inbox_identifier",
-                "not applied: it is read only while the database is empty, and no inbox has this identifier; create one by `parley inbox create`"
+                "ignored: this setting takes effect only when the database is empty, and no inbox has this identifier; create one with `parley inbox create`"
             );
         }
     }
@@ -61,14 +61,14 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
         Standing::Valid(_) => {
             tracing::warn!(
                 setting = "bootstrap.platform_token",
-                "not applied: the value is that of a token of another kind; choose another"
+                "ignored: the value is that of a token of another kind; choose another"
             );
             Ok(false)
         }
         Standing::Ended => {
             tracing::warn!(
                 setting = "bootstrap.platform_token",
-                "not applied: the token with this value was revoked or has expired; choose another value"
+                "ignored: the token with this value was revoked or has expired; choose another value"
             );
             Ok(false)
         }
@@ -76,7 +76,7 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
             let row = tokens::insert(db, platform(), &config.platform_token).await?;
             tracing::info!(
                 token_id = row.id.0,
-                "created the platform token of bootstrap.platform_token; one that was configured before stays valid until it is revoked"
+                "created the platform token from bootstrap.platform_token; a previously configured token remains valid until it is revoked"
             );
             Ok(true)
         }

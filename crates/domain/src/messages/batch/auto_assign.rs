@@ -15,7 +15,7 @@ pub fn follow_ups(mut opened: Vec<(AccountId, ConversationId)>) -> Vec<FollowUp>
         FollowUp {
             account: group[0].0,
             operation: Box::new(move |write| assignment::assign_opened(write, ids)),
-            failure: "conversations that were opened stay without an agent",
+            failure: "failed to assign agents to newly opened conversations",
         }
     };
     by_account.map(follow_up).collect()

@@ -97,7 +97,8 @@ pub async fn render_automatic(requests: Vec<TextRequest>) -> RenderedTexts {
         tracing::warn!(
             count,
             rendered = done.len(),
-            "automatic texts were stored unrendered: rendering exceeded its budget"
+            ?outcome,
+            "some automatic texts were not rendered in time; storing them unrendered"
         );
     }
     done

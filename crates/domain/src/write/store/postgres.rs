@@ -137,7 +137,7 @@ impl ShardConnection {
         if let Some(open) = self.open.take()
             && let Ok(Err(error)) = timeout(PROMPTLY, open.close()).await
         {
-            tracing::debug!(%error, "a connection could not be closed");
+            tracing::debug!(%error, "failed to close a database connection");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{hash::Hash, time::Duration};
 
-use super::{Exceeded, limiter::Limiter};
+use super::{Exceeded, keyed_limiter::Limiter};
 use crate::client_address::ClientAddress;
 
 /// An undeclared proxy may use the rates of this many clients: by default, an inbox has ten times the rates of an address. Anybody can pose
@@ -37,7 +37,7 @@ impl Rates {
     }
 }
 
-/// An activity that has its own rate.
+/// An activity that has its own rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
     /// Creating a session.

@@ -7,10 +7,10 @@ use std::{
 
 use opentelemetry::KeyValue;
 use parley_eventlog::{
+    RetentionLimits,
     broadcaster::{Broadcaster, StreamKind},
     log::Log,
     log_stats::LogStats,
-    retention::RetentionLimits,
 };
 use parley_storage::Database;
 use parley_telemetry::names::{self, meter};
@@ -53,7 +53,7 @@ pub async fn logs(log: Log, stop: CancellationToken) -> anyhow::Result<()> {
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match log.with_long_timeout(log.stats()).await {
             Ok(read) => *figures.lock().unwrap_or_else(PoisonError::into_inner) = read,
-            Err(error) => tracing::debug!(%error, "failed to read the figures of the logs; retrying later"),
+            Err(error) => tracing::debug!(%error, "failed to read event log statistics; retrying later"),
         }
     }
     Ok(())
