@@ -18,7 +18,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::*;
 
-fn router(routes: Routes) -> Router {
+fn test_router(routes: Routes) -> Router {
     let config = Config {
         anonymous: parley_admission::rate_limit::AnonymousLimits::new(parley_admission::rate_limit::Config::default()),
         discard_uploads: DiscardUploads::new(|_| Box::pin(async {})),
@@ -33,7 +33,7 @@ fn router(routes: Routes) -> Router {
 }
 
 async fn send(method: Method, path: &str, body: &str) -> (StatusCode, Json) {
-    send_to(router(Routes::default()), method, path, body).await
+    send_to(test_router(Routes::default()), method, path, body).await
 }
 
 async fn send_to(router: Router, method: Method, path: &str, body: &str) -> (StatusCode, Json) {
@@ -90,7 +90,7 @@ async fn faults_can_be_read_by_pages_of_every_origin() {
             .header("origin", "https://a.example")
             .body(Body::empty())
             .unwrap();
-        let response = router(Routes::default()).oneshot(request).await.unwrap();
+        let response = test_router(Routes::default()).oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
         let origin = response
             .headers()
@@ -198,7 +198,7 @@ impl MessagesService for Echo {
 const MESSAGES: &str = "/api/v1/accounts/3/conversations/118/messages";
 
 fn echo() -> Router {
-    router(Routes::new(MessagesServiceServer::new(Echo)))
+    test_router(Routes::new(MessagesServiceServer::new(Echo)))
 }
 
 #[tokio::test]
@@ -332,7 +332,7 @@ async fn every_reference_leads_to_a_component() {
 async fn docs_page_has_a_strict_csp() {
     for path in ["/", "/docs"] {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = router(Routes::default()).oneshot(request).await.unwrap();
+        let response = test_router(Routes::default()).oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         let policy = response.headers()["content-security-policy"].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use parley_fault::Protection;
 use parley_proto::{delivery::consumed, frame::Frame};
 use parley_types::{
     error::{ConsumerFault, Error, Result},
