@@ -53,11 +53,11 @@ pub async fn remove_expired_responses(db: Database, clock: Arc<Clock>, keep: Dur
         let removed = async { forget_keys(&db, clock.now().await?.minus(keep)).await };
         match db.with_long_timeout(removed).await {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "removed expired stored responses"),
-            Err(error) => tracing::warn!(%error, "failed to remove expired stored responses; retrying later"),
+            Ok(count) => tracing::debug!(count, "removed expired idempotent responses"),
+            Err(error) => tracing::warn!(%error, "failed to remove expired idempotent responses; retrying later"),
         }
         if let Err(error) = db.with_long_timeout(forget_absent(&db)).await {
-            tracing::warn!(%error, "failed to remove expired presence; retrying later");
+            tracing::warn!(%error, "failed to remove expired presence records; retrying later");
         }
     }
     Ok(())
@@ -98,8 +98,8 @@ pub async fn unsnooze(conversations: Conversations, outbox: Outbox, stop: Cancel
         }
         match outbox.deliver_late().await {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "published pending changes to users and bots"),
-            Err(error) => tracing::warn!(%error, "failed to publish pending changes to users and bots; retrying later"),
+            Ok(count) => tracing::debug!(count, "published pending user and bot changes"),
+            Err(error) => tracing::warn!(%error, "failed to publish pending user and bot changes; retrying later"),
         }
     }
     Ok(())

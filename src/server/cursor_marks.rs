@@ -23,7 +23,7 @@ pub async fn decide(db: &Database, after: Duration) -> Result<Duration> {
         let hours = remaining.as_secs().div_ceil(3600);
         tracing::info!(
             hours,
-            "issuing cursors without marks, because replicas of the last release reject marks; events.cursor_marks_after_hours ends this sooner"
+            "issuing cursors without event marks, because replicas of the previous release reject them; to enable marks sooner, lower events.cursor_marks_after_hours"
         );
     }
     Ok(remaining)
@@ -36,7 +36,7 @@ pub async fn follow(db: Database, after: Duration, mut remaining: Duration, stop
             return Ok(());
         }
         remaining = db.in_time(decide(&db, after)).await.unwrap_or_else(|error| {
-            tracing::debug!(%error, "failed to read when marks were introduced; retrying");
+            tracing::debug!(%error, "failed to read when cursor marks were introduced; retrying");
             RETRY
         });
     }

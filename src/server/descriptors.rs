@@ -12,7 +12,7 @@ pub const ADMIN_CONNECTIONS: usize = 16;
 /// Descriptors that are always open: standard streams, listeners, those of the runtime, certificates, collectors, name lookups.
 const FIXED: usize = 48;
 
-/// Number of file chunks that are read concurrently, see `storage`.
+/// Maximum number of concurrent reads from the file store. Must match `READS` in `parley_blobs`.
 const FILE_READS: usize = 32;
 
 /// Files that `SQLite` opens per connection: the database, its write-ahead log, and the log's index.

@@ -65,7 +65,7 @@ impl PerAddress {
                 tracing::warn!(
                     %address,
                     most = self.max_connections,
-                    "closed a connection: its address has reached limits.connections_per_address; list proxies in limits.trusted_proxies"
+                    "closed a connection: its address has reached limits.connections_per_address; if it is a proxy, add it to limits.trusted_proxies"
                 );
             }
             return None;

@@ -33,7 +33,7 @@ pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: Cancella
             if is_away {
                 tracing::warn!("the database is unavailable; rejecting calls until it responds");
             } else {
-                tracing::info!("the database responds again; accepting calls");
+                tracing::info!("the database is responding again; accepting calls");
             }
         }
         if let Some(outcome) = change {

@@ -69,7 +69,7 @@ impl Shutdown {
         let state = if failed.is_some() { "failed" } else { "draining" };
         self.ready.send_if_modified(|ready| ready.set("serving", Err(state.to_owned())));
         if let Some(error) = &failed {
-            tracing::error!(error = format!("{error:#}"), "an essential task has ended; exiting");
+            tracing::error!(error = format!("{error:#}"), "an essential task ended unexpectedly; shutting down");
         }
         let drained = self.drain().await;
         failed.map_or(drained, Err)

@@ -173,7 +173,9 @@ pub fn propagator() -> TextMapCompositePropagator {
             "tracecontext" => all.push(Box::new(TraceContextPropagator::new())),
             "baggage" => all.push(Box::new(BaggagePropagator::new())),
             "none" | "" => {}
-            other => tracing::warn!("OTEL_PROPAGATORS: ignoring {other}, which is not supported; tracecontext, baggage and none are"),
+            other => {
+                tracing::warn!("OTEL_PROPAGATORS: ignoring unsupported value {other}; supported values are tracecontext, baggage and none")
+            }
         }
     }
     TextMapCompositePropagator::new(all)

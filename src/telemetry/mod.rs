@@ -82,8 +82,8 @@ impl Telemetry {
         });
         match flushed.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "failed to export the last traces, logs or metrics"),
-            Err(error) => tracing::warn!(%error, "interrupted while exporting the last telemetry"),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to export the remaining traces, logs or metrics"),
+            Err(error) => tracing::warn!(%error, "the task that exports the remaining telemetry panicked or was cancelled"),
         }
     }
 }

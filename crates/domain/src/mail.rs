@@ -84,7 +84,7 @@ impl Mailer {
                 Err(Error::Precondition("the mail server rejected it"))
             }
             Err(error) => {
-                tracing::warn!(%error, "failed to send an email; it can be retried");
+                tracing::warn!(%error, "failed to send an email (temporary failure)");
                 Err(Error::Unavailable {
                     reason: "the mail server is unavailable",
                     retry_after: Duration::from_mins(1),

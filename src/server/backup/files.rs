@@ -158,7 +158,7 @@ impl FileRestore {
             tracing::error!(
                 file = staged,
                 name,
-                "failed to rename a restored file in files.url; rename it manually"
+                "failed to rename a restored file in the file store (files.url); rename it manually"
             );
         }
         if let Some(error) = first {
@@ -191,7 +191,10 @@ impl FileRestore {
             }
         }
         if remaining > 0 {
-            tracing::warn!(left = remaining, "failed to remove files of a failed restore from files.url");
+            tracing::warn!(
+                left = remaining,
+                "failed to remove files that a failed restore left in the file store (files.url)"
+            );
         }
         // Interrupted uploads leave empty folders. Folders that contain something are not removed.
         if let Some(folder) = self.storage.folder() {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Finding, failed, passed, warning};
-use crate::config::{Config, layers::CLIENT_VARIABLES};
+use crate::config::{Config, sources::CLIENT_VARIABLES};
 
 /// The permission bits of others. A group may read the files, because secrets are mounted for one.
 const OTHERS: u32 = 0o007;

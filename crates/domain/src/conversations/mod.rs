@@ -55,9 +55,9 @@ use crate::{
     },
     context::Context,
     messages::{
+        liquid::dry_run::render_texts,
         new_message::NewMessage,
         prepare::prepare_message,
-        rendering::render_texts,
         resolve_speakers,
         rules::{add_message, first_status, needs_rendering},
     },

@@ -26,15 +26,15 @@ use tokio::sync::Semaphore;
 
 pub mod avatars;
 pub mod claims;
-mod discard;
+mod discard_unattached;
 pub mod media;
 mod named;
 pub mod new_attachment;
 mod picture;
+mod removal;
 pub mod rotation;
 pub mod rows;
 pub mod signed;
-mod sweep;
 mod unattached;
 
 pub use unattached::Unattached;

@@ -36,7 +36,7 @@ impl Attribute<'_> {
         self.dialect.attribute_text(self.map(), self.key)
     }
 
-    /// Returns a number, or a text that contains one.
+    /// The value as a number, if it is a number or a string that contains a decimal number; otherwise NULL.
     pub fn number(&self) -> SimpleExpr {
         self.dialect.attribute_number(self.map(), self.key)
     }

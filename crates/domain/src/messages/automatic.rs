@@ -18,7 +18,11 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    messages::{append, liquid, new_message::NewMessage, rendering::render_texts},
+    messages::{
+        append,
+        liquid::{self, dry_run::render_texts},
+        new_message::NewMessage,
+    },
     write::{Write, WriteSet},
 };
 

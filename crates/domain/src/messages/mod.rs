@@ -7,7 +7,6 @@ pub mod liquid;
 pub mod new_message;
 pub(crate) mod prepare;
 pub(crate) mod receipts;
-pub(crate) mod rendering;
 pub mod rules;
 
 use std::sync::Arc;

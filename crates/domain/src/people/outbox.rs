@@ -127,7 +127,7 @@ impl Outbox {
                     self.deliver_to(caller, traceparent, account, about).await;
                 }
             }
-            Err(error) => tracing::warn!(?about, %error, "failed to append a change to the log of an account; retrying later"),
+            Err(error) => tracing::warn!(?about, %error, "failed to find the accounts that a change affects; retrying later"),
         }
     }
 

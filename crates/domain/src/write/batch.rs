@@ -221,7 +221,7 @@ impl<B: BatchStore> WriterShard<B> {
                 traceparent: String::new(),
             };
             if let Err(error) = self.run_operation(call, operation).await {
-                tracing::warn!(%account, %error, failure, "a follow-up of a batch failed");
+                tracing::warn!(%account, %error, failure, "a follow-up operation after a batch failed; it is not retried");
             }
         }
     }

@@ -15,9 +15,9 @@ use sea_orm::DatabaseTransaction;
 use super::{
     WriteSet,
     call::{Answer, Call},
+    caught_panic::panicked,
     idempotency::{self, NewResponse},
     meter::{DatabaseWork, measured},
-    panic::panicked,
     response_subject::ResponseSubject,
     shard::WriterShard,
     store::BatchStore,

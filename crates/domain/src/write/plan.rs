@@ -15,8 +15,8 @@ use parley_types::error::Result;
 use super::{
     account_cache::AccountState,
     call::Answer,
+    caught_panic::panicked,
     idempotency::{self, NewResponse, StoredResponses},
-    panic::panicked,
     planner::{BatchCall, BatchPlanner},
     texts::{RenderedTexts, TextRequest},
     write_set::WriteSet,

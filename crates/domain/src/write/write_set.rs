@@ -6,7 +6,7 @@ use parley_eventlog::{
     cursor::Cursor,
     event_record::EventRecord,
     mark::Mark,
-    pending_event::{Actor, PendingEvent, Subject, WriteMetadata, encode_all},
+    pending_event::{Actor, PendingEvent, Subject},
 };
 use parley_fault::Protection;
 use parley_storage::{
@@ -20,6 +20,8 @@ use parley_types::{
 
 use super::texts::{RenderedTexts, TextRequest};
 use crate::auth::caller::Caller;
+
+mod sequence_numbers;
 
 /// The minimum difference between the times of two consecutive writes of an account.
 const TICK: Duration = Duration::from_micros(1);
@@ -106,12 +108,6 @@ impl WriteSet {
         }
     }
 
-    /// Returns the sequence number of the next event, which is also the version of the row that the event is about.
-    pub fn next_seq(&self) -> Seq {
-        let ahead = i64::try_from(self.drafts.len()).unwrap_or(i64::MAX);
-        Seq(self.counters.head_seq.0 + ahead + 1)
-    }
-
     /// Allocates a message id.
     pub fn allocate_message_id(&mut self) -> MessageId {
         self.counters.last_message_id.0 += 1;
@@ -190,28 +186,6 @@ impl WriteSet {
             epoch: self.counters.epoch,
             seq: Seq(self.next_seq().0 - 1),
             mark: (!self.drafts.is_empty()).then_some(self.mark),
-        }
-    }
-
-    /// Completes the write: assigns a sequence number to every event and encodes it.
-    pub fn close(self) -> CompletedWrite {
-        let envelope = WriteMetadata {
-            account: self.account,
-            mark: self.mark,
-            actor: self.actor,
-            traceparent: self.traceparent,
-            at: self.at,
-        };
-        let entries = encode_all(&self.drafts, &envelope, self.counters.head_seq);
-        let mut counters = self.counters;
-        if let Some(last) = entries.last() {
-            counters.head_seq = last.seq;
-            counters.last_occurred_at = self.at;
-        }
-        CompletedWrite {
-            counters,
-            rows: self.rows,
-            entries,
         }
     }
 }

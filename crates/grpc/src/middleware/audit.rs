@@ -111,14 +111,14 @@ struct PendingAudit {
 impl PendingAudit {
     fn finish(mut self, code: Code) {
         self.is_audited = true;
-        self.event.write(&self.log, code, "administered");
+        self.event.write(&self.log, code, "administrative call");
     }
 }
 
 impl Drop for PendingAudit {
     fn drop(&mut self) {
         if !self.is_audited {
-            let message = "its caller went before the answer: it may have been done, or not";
+            let message = "administrative call; the client disconnected before the response, so it might have been carried out";
             self.event.write(&self.log, Code::Cancelled, message);
         }
     }

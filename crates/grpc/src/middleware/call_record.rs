@@ -42,7 +42,7 @@ impl CallRecord {
     pub fn finish(mut self, code: Code) {
         self.is_recorded = true;
         let took = self.record(code);
-        tracing::debug!(code = meter::code_name(code), ?took, "answered");
+        tracing::debug!(code = meter::code_name(code), ?took, "call completed");
     }
 
     fn record(&self, code: Code) -> Duration {

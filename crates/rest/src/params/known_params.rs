@@ -70,7 +70,7 @@ impl KnownNames {
         self.body.iter().any(|name| map.contains_key(*name))
     }
 
-    /// Compares the names in a body and a query. `has_files` tells whether the body contained files.
+    /// Compares the parameter names of a request's body and query with the known names. `has_files` is whether the body contained files.
     pub fn compare(&self, body: &Map<String, Json>, has_files: bool, query: &Map<String, Json>) -> Compared {
         let mut ignored = Ignored::default();
         let root = self.root.and_then(|root| Some((root, body.get(root)?)));

@@ -5,7 +5,7 @@ use parley_proto::value::micros;
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 
-/// Parses a time of a parameter; `None` if it is invalid.
+/// Parses a timestamp parameter. Returns `None` if it is invalid.
 pub type ParseTime = fn(&Json) -> Option<Timestamp>;
 
 /// Whole seconds since 1970; 0 if absent.

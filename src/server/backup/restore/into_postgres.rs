@@ -114,7 +114,7 @@ impl LoadedDatabase {
             .map_err(ReplaceError::Replaced)?;
         // The rows are committed, so a failure loses nothing: only statistics are missing, and locks end with the process.
         if let Err(error) = target.end().await {
-            tracing::warn!(%error, "failed to collect statistics of the restored tables");
+            tracing::warn!(%error, "failed to collect planner statistics for the restored tables; run ANALYZE");
         }
         Ok(logs)
     }

@@ -34,6 +34,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::write::texts::{RenderedTexts, TextRequest};
 
 #[cfg(feature = "faults")]
+pub(crate) mod dry_run;
 pub mod fuzz;
 mod segments;
 

@@ -21,9 +21,10 @@ use super::{
 
 mod batch_store;
 pub mod bind;
+pub mod claiming_statement;
+pub mod columns;
 mod postgres;
 pub mod sqlite;
-pub mod statement;
 
 pub use batch_store::{BatchStore, failed};
 

@@ -9,7 +9,7 @@ use parley_types::{
     time::Micros,
 };
 
-use super::super::statement::{COUNTERS, EVENTS, KEYS};
+use super::super::columns::{COUNTERS, EVENTS, KEYS};
 
 /// A value of a row.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! The statement texts on SQLite, built from lists of columns. Parameters have no numbers: sqlx numbers them across all statements of a
 //! text, in the order in which they occur.
 
-use super::super::statement::{COUNTERS, Column};
+use super::super::columns::{COUNTERS, Column};
 
 /// Describes how an update finds its row and which columns it sets.
 #[derive(Clone, Copy, Debug)]

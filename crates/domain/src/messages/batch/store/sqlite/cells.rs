@@ -2,7 +2,7 @@
 
 use parley_storage::entity::{contact, conversation, message};
 
-use super::super::statement::{CONTACTS, CONVERSATIONS, MESSAGES};
+use super::super::columns::{CONTACTS, CONVERSATIONS, MESSAGES};
 use crate::write::store::sqlite::cells::{Cell, maybe, number, time};
 
 /// Returns the values of a message in the order of [`MESSAGES`].

@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use super::super::statement::{CONTACTS, CONVERSATIONS, MESSAGES};
+use super::super::columns::{CONTACTS, CONVERSATIONS, MESSAGES};
 use crate::write::store::{
+    columns::{EVENTS, KEYS},
     sqlite::text::{ACCOUNT_LOGS, Update, insert, insert_many, update_many, update_one},
-    statement::{EVENTS, KEYS},
 };
 
 /// Updates a conversation by its key.
