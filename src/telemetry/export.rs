@@ -174,7 +174,7 @@ pub fn propagator() -> TextMapCompositePropagator {
             "baggage" => all.push(Box::new(BaggagePropagator::new())),
             "none" | "" => {}
             other => {
-                tracing::warn!("OTEL_PROPAGATORS: ignoring unsupported value {other}; supported values are tracecontext, baggage and none")
+                tracing::warn!("OTEL_PROPAGATORS: ignoring unsupported value {other}; supported values are tracecontext, baggage and none");
             }
         }
     }

@@ -93,5 +93,8 @@ async fn lists_run_no_statement_per_row_on_postgres() {
         "{one} transactions for {TIMES} calls of each list: they are not counted"
     );
     // One statement per row would add 1,900 for either list. Background jobs add some hundred if the machine is slow.
-    assert!(many < one + TIMES * i64::from(ROWS - 1) / 2, "{one} transactions for one row, {many} for {ROWS}");
+    assert!(
+        many < one + TIMES * i64::from(ROWS - 1) / 2,
+        "{one} transactions for one row, {many} for {ROWS}"
+    );
 }
