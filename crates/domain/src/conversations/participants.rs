@@ -31,21 +31,21 @@ use crate::{
     },
 };
 
-/// A change of the participants of a conversation.
+/// A change to a conversation's participants.
 #[derive(Clone, Debug)]
 pub enum ParticipantsPatch {
     /// Adds these users.
     Add(Vec<UserId>),
     /// Removes these users.
     Remove(Vec<UserId>),
-    /// Replaces all participants.
+    /// Replaces all participants with these users.
     Set(Vec<UserId>),
 }
 
 /// The participants after a change.
 #[derive(Clone, Debug)]
 pub struct ChangedParticipants {
-    /// All participants, in the order in which they became members.
+    /// All participants, in the order in which they joined the account.
     pub all: Vec<Arc<Agent>>,
     /// Those who were not participants before.
     pub added: Vec<Arc<Agent>>,
@@ -53,7 +53,7 @@ pub struct ChangedParticipants {
 
 impl ResponseSubject for ChangedParticipants {}
 
-/// The participants of conversations.
+/// Operations on the participants of conversations.
 #[derive(Clone, Debug)]
 pub struct Participants {
     context: Arc<Context>,
