@@ -67,7 +67,8 @@ impl PubsubSubscriber {
         self.contact
     }
 
-    /// Returns the same contact session as a subscriber of a contact that it belonged to between two merges.
+    /// Returns the same contact session as a subscriber of `contact`. While several merges are followed one by one, this can be an
+    /// intermediate contact, which the session no longer belongs to.
     #[must_use]
     pub fn as_contact(mut self, contact: ContactId) -> Self {
         self.contact = self.contact.and(Some(contact));
@@ -150,8 +151,8 @@ impl Pubsub {
         Ok(row)
     }
 
-    /// Replaces the subscriber's pubsub token and returns the new one; the old one is invalid from now on. Subscriptions that were opened
-    /// with it end within seconds, when they next verify it.
+    /// Replaces the subscriber's pubsub token and returns the new one. The old one becomes invalid, and subscriptions that were opened with
+    /// it end within seconds, when they next verify it.
     ///
     /// # Errors
     /// [`Error::Denied`] for a read-only token; [`Error::TokenInvalid`] if the token no longer exists.
@@ -271,7 +272,7 @@ impl Pubsub {
         self.list_present(subscriber).await
     }
 
-    /// Returns the users and contacts that are online, as far as the subscriber may know of them.
+    /// Returns the users and contacts that are online. A contact session receives only the users.
     ///
     /// # Errors
     /// [`Error::Database`] if a query fails.
