@@ -1,8 +1,8 @@
-//! Determines the media type of a file, by its first bytes and then by what the client declares, and sanitizes file names.
+//! Determines the media type of a file, from its first bytes and then from the type that the client declares, and sanitizes file names.
 
 use parley_storage::entity::kind::AttachmentType;
 
-/// The type of files whose type is unknown.
+/// The media type of files whose actual type is unknown.
 pub const UNKNOWN: &str = "application/octet-stream";
 
 /// How many bytes of a file are used to detect its type.
