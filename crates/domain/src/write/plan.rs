@@ -31,9 +31,9 @@ pub struct PlanInput<B: BatchPlanner> {
     pub state: AccountState,
     /// The responses that are stored under the calls' request ids, for any owner.
     pub stored: StoredResponses,
-    /// The texts that were rendered for the calls.
+    /// The templates that were rendered for the calls.
     pub texts: Arc<RenderedTexts>,
-    /// The rows that the rules of the batched kind read.
+    /// The rows that the planner reads.
     pub context: B::Context,
 }
 
@@ -74,7 +74,7 @@ pub struct Plan<B: BatchPlanner> {
     pub expected: account_log::Model,
     /// The counters after the plan.
     pub counters: account_log::Model,
-    /// The rows of the batched kind.
+    /// The rows of the items, such as messages.
     pub rows: B::Rows,
     /// The events.
     pub entries: Vec<EventRecord>,
@@ -84,7 +84,7 @@ pub struct Plan<B: BatchPlanner> {
     pub planned: Vec<PlannedCall<B>>,
     /// Calls for the next round: those beyond the byte limit, and those with the same request id as another call of the batch.
     pub deferred: Vec<BatchCall<B>>,
-    /// Templates that the calls use and that are not rendered yet.
+    /// The templates that the calls use and that are not rendered yet.
     pub missing_texts: Vec<TextRequest>,
 }
 

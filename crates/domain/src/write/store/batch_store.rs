@@ -25,7 +25,7 @@ pub trait BatchStore: BatchPlanner {
         unlocked: bool,
     ) -> impl Future<Output = Result<HashSet<AccountId>>> + Send;
 
-    /// Stores, in the same transaction, the rows that only a plan made under the row lock has.
+    /// Stores, in the same transaction, the rows that only a plan made under the row lock can have.
     ///
     /// # Errors
     /// Same as [`BatchStore::store_postgres`].

@@ -42,8 +42,8 @@ pub fn update_one(update: Update) -> String {
     format!("UPDATE {} SET {} WHERE {}", update.table, set.join(", "), found.join(" AND "))
 }
 
-/// Returns the expression for a column's value in a row. Bytes are represented by their position in the blob and their length. Rows remain
-/// in SQLite's binary JSON format: if they were texts, SQLite would parse the whole row for each value.
+/// Returns the expression for a column's value in a row. Binary values are represented by their position in the blob and their length. Rows
+/// remain in SQLite's binary JSON format: if they were JSON text, SQLite would parse the whole row for each value.
 fn value(nth: usize, (_, kind): &Column) -> String {
     match *kind {
         "bytea" | "uuid" => format!("substr(?, t.value ->> '$[{nth}][0]', t.value ->> '$[{nth}][1]')"),
