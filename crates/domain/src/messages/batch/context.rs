@@ -18,7 +18,7 @@ pub struct BatchContext {
     pub conversations: HashMap<ConversationId, CachedConversation>,
     /// The messages that the calls reply to.
     pub replied_to: HashMap<MessageId, RepliedTo>,
-    /// The unique source ids of the calls that existing messages already have.
+    /// Those of the calls' unique source ids that existing messages already have, with the ids of these messages.
     pub taken_source_ids: HashMap<(InboxId, String), MessageId>,
     /// The uploads that the calls name, and reserved ids for new attachments.
     pub available: Available,

@@ -51,7 +51,7 @@ impl MessageBatches {
         })
     }
 
-    /// Adds to each conversation its recent message counts: those that this shard had cached a moment ago, or else counted in the database.
+    /// Adds the recent message counts to each conversation: cached counts if they are recent enough, otherwise counts from the database.
     async fn with_recent_messages(
         &mut self,
         db: &impl ConnectionTrait,

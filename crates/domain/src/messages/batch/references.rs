@@ -1,4 +1,4 @@
-//! References of new messages: the messages that they reply to, and unique source ids.
+//! References from new messages: the messages that they reply to, and unique source ids.
 
 use std::collections::HashMap;
 
@@ -83,8 +83,8 @@ pub fn reply_id(value: &Json) -> Option<MessageId> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok()).map(MessageId)
 }
 
-/// Returns the error for a unique source id that another message has. `nth` and `count` are the position and the number of the messages in
-/// the request.
+/// Returns the error for a unique source id that another message already has. `nth` is the message's position in the request, and `count`
+/// is the number of messages in it.
 pub fn source_id_taken(nth: usize, count: usize, existing: MessageId) -> Error {
     let field = if count == 1 {
         "message.source_id".to_owned()
