@@ -1,7 +1,7 @@
 //! Finds conversations by a substring of their messages.
 //!
-//! A list sorts its conversations by its own order and counts them, so all matches must be collected before the first one is returned. A
-//! common word matches more messages than that is worth, so the search examines only as many of the newest messages as a search for
+//! A list of conversations has its own order and includes counts, so all matches must be collected before the first one is returned. For a
+//! common word, collecting all matches would be too expensive, so the search examines only as many of the newest messages as a search for
 //! messages does.
 
 use parley_storage::entity::{kind::MessageType, message};

@@ -96,7 +96,7 @@ impl MessageSearch {
     }
 }
 
-/// Returns a condition for the messages that the index finds for a folded text.
+/// Returns a condition for the messages that the index finds for a folded search string.
 pub(super) fn found(dialect: Dialect, account: AccountId, folded: &str) -> SimpleExpr {
     dialect.message_in_index(account, &index::entry(dialect.message_index(), account, folded.to_owned()))
 }
@@ -132,7 +132,7 @@ impl Search {
             }
             query = if search.is_narrow() {
                 // The plus sign keeps the planner from scanning all messages of the account in the order of the index: the conversations
-                // have few.
+                // have only a few of them.
                 query.order_by(Expr::cust("+\"messages\".\"id\""), Order::Desc)
             } else {
                 query.order_by_desc(message::Column::Id)
