@@ -18,7 +18,7 @@ struct Listed<'a, E: EntityTrait> {
 }
 
 impl<E: EntityTrait> Listed<'_, E> {
-    /// A condition for the rows that sort after a key.
+    /// Returns a condition for the rows that sort after a key.
     fn after(&self, key: &Key) -> Condition {
         let (mut any, mut same) = (Condition::any(), Condition::all());
         for (sort, value) in self.sorts.iter().zip(key.value.parts()) {
@@ -130,7 +130,7 @@ pub async fn ids<E: EntityTrait>(
 /// with equal first values.
 ///
 /// # Errors
-/// As [`ids`].
+/// Same as [`ids`].
 pub async fn ids_by<E: EntityTrait>(
     db: &impl ConnectionTrait,
     query: Select<E>,
@@ -163,8 +163,8 @@ pub async fn ids_by<E: EntityTrait>(
     })
 }
 
-/// Reads rows with a first value and rows without one as two lists, each of which an index provides in order. No index provides both with
-/// missing values last in both directions.
+/// Reads the rows that have the first sort value and the rows that lack it as two lists, each of which an index provides in order. No
+/// single index provides both, with missing values last in both directions.
 async fn valued_first<E: EntityTrait>(
     db: &impl ConnectionTrait,
     listed: &Listed<'_, E>,

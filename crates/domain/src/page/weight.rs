@@ -9,8 +9,8 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Select};
 
 use super::items::Page;
 
-/// Truncates a page of ids to the rows that fit into [`octets::PAGE_BYTES`], but at least one. `select` finds the rows of the ids by their
-/// key; `around` is SQL for the bytes that are read with each row.
+/// Truncates a page of ids to the rows that fit into [`octets::PAGE_BYTES`], but at least one. `select` and `column` find the rows by their
+/// ids; `around` is an SQL expression for the number of bytes that are read in addition to each row.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.
