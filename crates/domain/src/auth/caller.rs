@@ -1,4 +1,4 @@
-//! Callers, and what each may do in which account.
+//! Callers, and what each caller may do in which account.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -119,7 +119,7 @@ pub const OPERATOR: &str = "a platform token sees nothing inside of accounts";
 /// The error text for a call that a bot may not make.
 pub const BOT: &str = "a bot may not make this call";
 
-/// Formats the caller for log lines, without names of people.
+/// Formats the caller for log lines. Users, bots and contacts appear only with their ids, because people's names must not be logged.
 impl std::fmt::Display for Caller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.principal {

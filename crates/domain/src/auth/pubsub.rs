@@ -241,7 +241,7 @@ impl Pubsub {
         if receives(false) || !receives(true) {
             return Ok(receives(false));
         }
-        // The conversation belongs to another session of the contact: it is received only if that session is verified, too.
+        // The conversation belongs to another session of the contact: the subscriber receives it only if that session is also verified.
         let session = contact_inbox::Entity::find_by_id(row.contact_inbox_id).one(db).await?;
         Ok(session.is_some_and(|session| session.hmac_verified))
     }

@@ -1,4 +1,4 @@
-//! Messages as contacts create and read them, and responses to interactive messages.
+//! Messages as contacts create and read them, and contacts' responses to interactive messages.
 
 use std::time::Duration;
 

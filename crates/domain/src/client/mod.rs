@@ -224,7 +224,7 @@ impl PublicInboxes {
     }
 
     async fn cached_session(&self, identifier: &str, source_id: &str) -> Result<Arc<ContactSession>> {
-        // Check the lengths before the cache too, because the names are its keys.
+        // Check the lengths here, too, because the names are the keys of the cache.
         for (kind, name) in [("inbox", identifier), ("contact_inbox", source_id)] {
             if name.len() > NAME_BYTES {
                 return Err(Error::not_found(kind, name));

@@ -60,7 +60,7 @@ pub struct ConversationQuery {
     pub assigned: Option<Assigned>,
     /// Conversations with any of these labels.
     pub labels: Vec<String>,
-    /// Conversations with an incoming or outgoing message that contains this text, among the messages that one search examines.
+    /// Conversations with an incoming or outgoing message that contains this string, among the messages that one search examines.
     pub text: Option<String>,
     /// Whether to return only conversations without a first reply, and those whose contact is waiting for a reply.
     pub unattended: bool,

@@ -151,7 +151,7 @@ async fn current(write: &Write, id: ConversationId) -> Result<HashSet<UserId>> {
     Ok(users.into_iter().collect())
 }
 
-/// Returns those of `users` who can be assigned in the inbox: its members, and administrators.
+/// Returns those of `users` who can be assigned in the inbox: members of the inbox, and administrators.
 async fn assignable(write: &Write, inbox: parley_types::id::InboxId, users: Vec<UserId>) -> Result<HashSet<UserId>> {
     let agents = load::agents(&write.txn, write.account().id, users.into_iter()).await?;
     let members = assignment::members(write, inbox).await?;

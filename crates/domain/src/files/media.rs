@@ -19,7 +19,7 @@ pub fn sniff(head: &[u8], declared: &str) -> String {
         // Audio and video use the same containers, so the content does not tell them apart.
         Some(seen) if seen.starts_with("video/") && declared.starts_with("audio/") => declared,
         Some(seen) => seen.to_owned(),
-        // Images, audio and video have recognizable signatures: content without one is not what the client declared.
+        // Images, audio and video have recognizable signatures. Content without one does not have the type that the client declared.
         None if ["image/", "audio/", "video/"].iter().any(|kind| declared.starts_with(kind)) && declared != "image/svg+xml" => {
             UNKNOWN.to_owned()
         }

@@ -143,7 +143,7 @@ impl Given<'_> {
     }
 }
 
-/// Returns the beginning of a text, truncated to the length that the table stores.
+/// Returns the beginning of a string, in lower case and truncated to the length that the table stores.
 fn beginning(text: &str) -> SimpleExpr {
     Func::cust("substr")
         .args([lower(Expr::value(text)), Expr::value(1), Expr::value(255)])

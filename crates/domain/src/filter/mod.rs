@@ -70,7 +70,7 @@ pub struct Filter {
 /// report.
 ///
 /// # Errors
-/// All violations, each with the text that clients of the JSON API expect.
+/// All violations, each with the message that clients of the JSON API expect.
 pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> Result<Filter, Vec<FieldViolation>> {
     let mut violations = Vec::new();
     if given.len() > MOST_CONDITIONS {

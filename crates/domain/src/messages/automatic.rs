@@ -29,7 +29,7 @@ use crate::{
 /// An agent who replied within this time counts as available, even outside of the working hours.
 const LATELY: std::time::Duration = std::time::Duration::from_mins(5);
 
-/// The text of a survey without a configured text, as in Chatwoot.
+/// The message of a survey for which none is configured, as in Chatwoot.
 const SURVEY: &str = "Please rate the conversation";
 
 /// Returns whether the automatic reply to an incoming message could be a Liquid template.

@@ -25,7 +25,7 @@ use crate::{auth::caller::Caller, messages::automatic, write::WriteSet};
 use super::append::store;
 pub use super::append::{add_activity, changed_with};
 
-/// Returns whether a new message might need a text rendered: its own content, or the automatic reply of its inbox.
+/// Returns whether a new message might need a template rendered: its own content, or the automatic reply of its inbox.
 pub fn needs_rendering(conversation: &Conversation, new: &NewMessage) -> bool {
     match new.message_type {
         MessageType::Incoming => automatic::has_template(&conversation.inbox.row),

@@ -72,8 +72,9 @@ impl<E: EntityTrait> Listed<'_, E> {
         }
     }
 
-    /// Restricts the query to rows that can be among the first `rows` rows after a key: those up to the first sort value of the last of
-    /// these rows, which an index finds. Only they have to be sorted by the other values; without this condition, SQLite sorts all rows.
+    /// Restricts the query to rows that can be among the first `rows` rows after a key. These are the rows up to the first sort value of
+    /// the last of them, which an index finds. Only they have to be sorted by the other values; without this condition, SQLite sorts all
+    /// rows.
     async fn narrowed(self, db: &impl ConnectionTrait, after: Option<&Key>, rows: u64) -> Result<Self> {
         let first = match self.sorts {
             [first, _, ..] if first.by.is_some() => first,
@@ -111,7 +112,7 @@ fn read(row: &QueryResult, sorts: &[Sort]) -> Result<Key> {
     })
 }
 
-/// Reads the ids of a page of a query. Reads one more row than the page contains, to find out whether there is a next page.
+/// Reads one page of the ids that a query finds. Reads one more row than the page contains, to find out whether there is a next page.
 ///
 /// # Errors
 /// Returns [`Error::Invalid`](parley_types::error::Error::Invalid) if the key belongs to another list, and

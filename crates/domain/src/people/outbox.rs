@@ -83,7 +83,7 @@ pub(crate) async fn record(db: &impl ConnectionTrait, about: OutboxSubject, at: 
         .expr(Expr::value(kind as i16))
         .expr(Expr::value(id))
         .expr(Expr::value(at.0));
-    // Updating a pending row locks it: a delivery in progress either reads this change too, or leaves the row for the next delivery.
+    // Updating a pending row locks it: a delivery in progress either also reads this change, or leaves the row for the next delivery.
     let key = [Column::AccountId, Column::SubjectKind, Column::SubjectId];
     let mut insert = Query::insert();
     insert

@@ -1,4 +1,4 @@
-//! The search index. It follows the log in batches, independently of the writes of messages.
+//! The search index. It follows the log in batches, independently of message writes.
 //!
 //! New messages are found by their ids, which increase in the order of commits; changed messages are found by the events that report new
 //! content. The index entries of a batch and the position after it are stored in one transaction, so that a crash neither loses nor repeats

@@ -28,7 +28,7 @@ use crate::{
 /// The filters of a search. An empty or absent filter matches all messages.
 #[derive(Clone, Debug, Default)]
 pub struct MessageSearch {
-    /// The text to search for.
+    /// The string to search for.
     pub text: String,
     /// Messages in any of these inboxes.
     pub inboxes: Vec<InboxId>,
@@ -102,7 +102,7 @@ pub(super) fn found(dialect: Dialect, account: AccountId, folded: &str) -> Simpl
 }
 
 impl Search {
-    /// Returns a page of the messages that contain a text.
+    /// Returns a page of the messages that contain the search string.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Busy`] if too many searches

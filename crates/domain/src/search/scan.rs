@@ -37,7 +37,7 @@ pub struct SearchPermit {
     _admitted: OwnedSemaphorePermit,
 }
 
-/// Limits the number of searches that run at once, and of those that wait. Cheap to clone; clones share the limit.
+/// Limits the number of concurrent searches, and the number of searches that wait. Clones share the limit.
 #[derive(Clone, Debug)]
 pub struct SearchLimit {
     running: Arc<Semaphore>,
@@ -45,7 +45,7 @@ pub struct SearchLimit {
 }
 
 impl SearchLimit {
-    /// Creates a limit that allows `concurrent` searches at once.
+    /// Creates a limit that allows `concurrent` searches to run at the same time.
     pub fn new(concurrent: usize) -> Self {
         Self {
             running: Arc::new(Semaphore::new(concurrent)),

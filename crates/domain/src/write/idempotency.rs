@@ -182,8 +182,8 @@ const ERASED: &[u8] = &[0];
 
 /// Erases the stored responses about a contact. The rows remain, so a repeated request is not executed again.
 ///
-/// Rows without an owner were written by the previous release, which does not record the contact of a response, so all such rows of the
-/// account are erased too. They exist until `idempotency.keep_hours` after an upgrade.
+/// Rows without an owner were written by the previous release, which does not record the contact of a response. Therefore all such rows of
+/// the account are erased as well. They exist until `idempotency.keep_hours` after an upgrade.
 ///
 /// # Errors
 /// [`Error::Database`] if the update fails.

@@ -1,4 +1,4 @@
-//! Writes that are not batched: each runs as an operation in its own transaction, under the row lock of the account's counters.
+//! Writes that are not stored in batches: each runs as an operation in its own transaction, under the row lock of the account's counters.
 
 use std::panic::AssertUnwindSafe;
 

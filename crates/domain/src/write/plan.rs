@@ -25,7 +25,7 @@ use super::{
 /// The bytes of events to encode before yielding to other tasks of the runtime thread: less than ten milliseconds of work.
 const SLICE_BYTES: usize = 512 * 1024;
 
-/// The data that planning a batch of one account reads.
+/// The input for planning a batch of one account.
 pub struct PlanInput<B: BatchPlanner> {
     /// The account and its counters.
     pub state: AccountState,

@@ -100,7 +100,7 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
     type Items: Send + Sync + 'static;
     /// The result of one call.
     type Output: ResponseSubject + Send + Sync + 'static;
-    /// The rows that planning a batch reads, from the cache or loaded before planning.
+    /// The rows that are read before a batch is planned, from the cache or the database.
     type Context: Clone + Send + Sync;
     /// The changes of one planned call, until they are merged into the plan.
     type Changes;

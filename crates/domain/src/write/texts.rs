@@ -15,7 +15,7 @@ pub struct TextRequest {
     pub text: String,
     /// The conversation whose values the template can use.
     pub conversation: Conversation,
-    /// The sender of the message; `None` for automatic texts.
+    /// The sender of the message; `None` for automatic messages.
     pub sender: Option<Sender>,
 }
 

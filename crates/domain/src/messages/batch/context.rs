@@ -1,4 +1,4 @@
-//! The data that planning a batch of messages reads and produces.
+//! The data that planning a batch of messages requires and produces.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,7 +11,7 @@ use parley_types::id::{ContactId, ConversationId, InboxId, MessageId, Seq};
 use super::{cache::CachedConversation, references::RepliedTo};
 use crate::{files::claims::Available, write::AttachmentClaim};
 
-/// The rows of one account that planning a batch reads.
+/// The rows of one account that are read before a batch is planned.
 #[derive(Clone, Debug, Default)]
 pub struct BatchContext {
     /// The conversations that the calls name. Conversations that do not exist are missing.

@@ -28,7 +28,7 @@ fn items(calls: &[BatchCall<MessageBatches>]) -> impl Iterator<Item = &(Conversa
 }
 
 impl MessageBatches {
-    /// Returns the conversations of the calls, from the cache or from the database.
+    /// Returns the conversations of the calls, from the cache if possible, otherwise from the database.
     pub(super) async fn load_conversations(
         &mut self,
         db: &impl ConnectionTrait,

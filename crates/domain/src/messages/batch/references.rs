@@ -60,7 +60,7 @@ pub async fn taken_source_ids(
     Ok(rows.into_iter().map(|(inbox, source, id)| ((inbox, source), id)).collect())
 }
 
-/// Completes the reference of a reply. A reply to a message of the same conversation receives that message's source id too; a reference to
+/// Completes the reference of a reply. A reply to a message of the same conversation also receives that message's source id; a reference to
 /// any other message becomes null, as in Chatwoot.
 pub fn resolve_reply(new: &mut NewMessage, conversation: ConversationId, replied_to: &HashMap<MessageId, RepliedTo>) {
     let Json::Object(attributes) = &mut new.content_attributes else {

@@ -2,7 +2,7 @@
 //! account.
 //!
 //! The language is restricted to constructs that cannot grow: no loops, no assignments, no includes, and only filters whose output is about
-//! as long as their input. A text that cannot be rendered is sent unchanged, as in Chatwoot.
+//! as long as their input. A template that cannot be rendered is sent unchanged, as in Chatwoot.
 //!
 //! Callers write templates, so their CPU time is bounded: `segments` limits what the library parses, and rendering runs only on compute
 //! pools. Messages from callers are rendered before they are queued for the writer. The templates of automatic messages are found while a
@@ -40,7 +40,7 @@ mod segments;
 
 use segments::{Fault, literal_name};
 
-/// The maximum number of characters of a rendered text: the same limit as for any content.
+/// The maximum number of characters of a rendered template: the same limit as for any content.
 const CONTENT: usize = 150_000;
 /// The maximum number of segments of a path such as `contact.custom_attribute.plan`.
 const DEPTH: usize = 8;
@@ -60,7 +60,7 @@ const MESSAGE_BUDGET: Duration = Duration::from_secs(5);
 /// test hosts are busy.
 const BUDGET: Duration = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 250 });
 
-/// Returns whether a text contains Liquid tags.
+/// Returns whether a string contains Liquid tags.
 pub fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%")
 }
@@ -105,7 +105,7 @@ pub async fn render_automatic(requests: Vec<TextRequest>) -> RenderedTexts {
     done
 }
 
-/// Checks a template in a setting. A text without tags is accepted without parsing.
+/// Checks a template in a setting. A value without tags is accepted without parsing.
 ///
 /// # Errors
 /// [`Error::Invalid`] for the field if its template is invalid; [`Error::Busy`] if too many templates are being rendered.
@@ -300,7 +300,7 @@ impl Compiled {
     }
 }
 
-/// Adds an empty object for every missing variable of a path: without it, the library would reject the whole text.
+/// Adds an empty object for every missing variable of a path. Without it, the library would reject the whole template.
 fn name(drops: &mut Map<String, Json>, path: &str) {
     let mut at = drops;
     for part in path.split('.').take(DEPTH) {

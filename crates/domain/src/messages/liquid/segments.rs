@@ -1,5 +1,5 @@
-//! Splits a template into literal text and tags before the library parses it. Has no side effects, is linear in the length of the text, and
-//! does not recurse.
+//! Splits a template into literal text and tags before the library parses it. Has no side effects, runs in time linear in the length of the
+//! template, and does not recurse.
 //!
 //! The library's grammar is quadratic in runs of white space, recursive in brackets and blocks, and has no limits. Therefore the library
 //! never receives literal text: each piece of it is replaced by a variable (`{{__0}}`), and the number, size and nesting of the tags in
@@ -25,7 +25,7 @@ const BLOCKS: usize = 16;
 /// White space that `{{-` and `-}}` strip.
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// Why a text cannot be rendered: an error message that says what would be valid.
+/// Why a template cannot be rendered: an error message that says what would be valid.
 pub type Fault = &'static str;
 
 /// A template whose literal text was replaced by variables, and that text.

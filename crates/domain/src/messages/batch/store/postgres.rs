@@ -61,7 +61,7 @@ pub async fn store(connection: &mut PgConnection, plans: &[&Plan<MessageBatches>
 /// Same as [`store`].
 pub async fn store_attachments(connection: &mut PgConnection, plan: &Plan<MessageBatches>) -> Result<()> {
     if !plan.rows.claims.is_empty() {
-        // The text contains only ids that this service allocated.
+        // The SQL contains only ids that this service allocated.
         let text = sqlx::AssertSqlSafe(rows::text(&plan.rows.claims));
         sqlx::query(text)
             .persistent(false)

@@ -1,5 +1,5 @@
-//! The statement texts on SQLite, built from lists of columns. Parameters have no numbers: sqlx numbers them across all statements of a
-//! text, in the order in which they occur.
+//! The text of statements on SQLite, built from column lists. Parameters have no numbers: sqlx numbers them across all statements of a
+//! query, in the order in which they occur.
 
 use super::super::columns::{COUNTERS, Column};
 
