@@ -185,7 +185,7 @@ impl AuditLog {
 }
 
 impl AuditWriter {
-    /// Stores events until `stop` is cancelled, and then those that are still queued. Later events are only logged.
+    /// Stores events until `stop` is cancelled, and then those that are still queued. Events recorded later are only logged.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::with_capacity(AT_ONCE);
         loop {

@@ -109,8 +109,8 @@ impl Pubsub {
         }
     }
 
-    /// Returns the pubsub token derived from the caller's token: it grants the same access and becomes invalid together with it. Returns
-    /// the same token until it is rotated.
+    /// Returns the pubsub token derived from the caller's token. It grants the same access, becomes invalid together with the caller's
+    /// token, and stays the same until it is rotated.
     ///
     /// # Errors
     /// [`Error::TokenInvalid`] if the caller's token no longer exists.
@@ -134,7 +134,7 @@ impl Pubsub {
         Ok(mac)
     }
 
-    /// Verifies a pubsub token, and returns the access token of the user that it is derived from.
+    /// Verifies a user's pubsub token, and returns the access token from which it is derived.
     async fn verify(&self, pubsub_token: &str, user: UserId) -> Result<token::Model> {
         let read = || {
             let (id, mac) = pubsub_token.split_once('.')?;

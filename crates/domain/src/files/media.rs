@@ -69,8 +69,8 @@ pub fn safe_name(name: &str) -> String {
     }
 }
 
-/// Returns the extension of a file name in lower case, without the dot. `None` if it has none, or if the extension is long or not
-/// alphanumeric.
+/// Returns the extension of a file name in lower case, without the dot. `None` if it has none, or if the extension is longer than 16 bytes
+/// or not alphanumeric.
 pub fn extension(name: &str) -> Option<String> {
     let (_, extension) = name.rsplit_once('.')?;
     let plain = !extension.is_empty() && extension.len() <= 16 && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());

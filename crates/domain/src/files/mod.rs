@@ -154,7 +154,7 @@ impl Files {
                 Ok(Uploaded { upload_id, row })
             }
             Err(error) => {
-                // If the row cannot be marked as removed now, the background job finds it when it expires.
+                // If the row cannot be marked as removed now, the background job removes it when it expires.
                 if let Err(failed) = rows::release(self.db.write(), attachment::Column::Id.eq(row.id)).await {
                     tracing::debug!(error = %failed, "failed to release the row of a failed upload; the cleanup job removes it once it expires");
                 }

@@ -458,7 +458,7 @@ pub(crate) async fn authorize_change(db: &Database, caller: &Caller, account: Ac
     caller.administer_seen(account, load::inbox(db.read(), account, id)).await
 }
 
-/// Deletes conversations with their messages, attachments and labels, in a fixed number of statements.
+/// Deletes conversations with their messages, attachments, labels and participants, in a fixed number of statements.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.

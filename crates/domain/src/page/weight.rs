@@ -1,7 +1,8 @@
 //! Limits the rows of a page by their size in bytes, regardless of the requested number.
 //!
-//! A page is limited by rows, and a row by the limits of its fields, which together allow 600 MB for a page of 1,000 messages. Therefore
-//! the sizes are queried first, and only rows that fit are read. `parley_grpc` then truncates the page by the exact size of the response.
+//! A page is limited by its number of rows, and a row by the limits of its fields. Together, these limits allow 600 MB for a page of 1,000
+//! messages. Therefore the sizes are queried first, and only rows that fit are read. `parley_grpc` then truncates the page by the exact
+//! size of the response.
 
 use parley_storage::octets;
 use parley_types::error::Result;

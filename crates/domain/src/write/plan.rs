@@ -100,7 +100,7 @@ impl<B: BatchPlanner> fmt::Debug for Plan<B> {
 
 impl<B: BatchPlanner> Plan<B> {
     /// Plans calls in their order, until their events reach `batch_bytes`. Yields to the runtime between calls with large events: events
-    /// repeat the attributes of their conversation and contact, so a full batch can encode far more bytes than its messages have.
+    /// repeat the attributes of their conversation and contact, so the events of a full batch can have far more bytes than its messages.
     pub async fn make(planner: &B, batch_bytes: usize, mut input: PlanInput<B>, calls: Vec<BatchCall<B>>) -> (Self, AccountState) {
         let mut plan = Self {
             expected: input.state.counters.clone(),

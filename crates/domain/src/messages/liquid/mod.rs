@@ -44,8 +44,8 @@ use segments::{Fault, literal_name};
 const CONTENT: usize = 150_000;
 /// The maximum number of segments of a path such as `contact.custom_attribute.plan`.
 const DEPTH: usize = 8;
-/// The maximum size of custom attributes, in bytes of JSON, that a template can use. Maps that were stored before maps had a limit can be
-/// larger.
+/// The maximum size of custom attributes, in bytes of JSON, that a template can use. Maps that were stored before their size was limited
+/// can be larger.
 const ATTRIBUTE_BYTES: usize = 256 * 1024;
 
 /// The pool that renders callers' messages and checks templates in settings.

@@ -92,7 +92,7 @@ impl Cutter<'_> {
             let rest = &self.text[self.at..];
             if let Some(inside) = rest.strip_prefix('`') {
                 // If there is no closing backtick, there is none after a later backtick either, so search only once. Otherwise many
-                // backticks would make this quadratic.
+                // backticks would make the search quadratic.
                 let end = if closes { inside.find('`') } else { None };
                 closes = end.is_some();
                 self.literal_until(self.at + end.map_or(1, |end| end + 2));

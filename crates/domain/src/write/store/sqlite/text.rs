@@ -51,7 +51,7 @@ fn value(nth: usize, (_, kind): &Column) -> String {
     }
 }
 
-/// Returns an insert of any number of rows: one parameter for all of them, after the parameters for bytes.
+/// Returns an insert of any number of rows: one parameter for all of them, after the parameters for binary values.
 pub fn insert_many(table: &str, columns: &[Column]) -> String {
     let values: Vec<_> = columns.iter().enumerate().map(|(nth, column)| value(nth, column)).collect();
     format!(
