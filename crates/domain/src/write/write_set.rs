@@ -66,7 +66,7 @@ pub struct NewRows {
 }
 
 /// The templates that a write uses: those that are rendered, and those that it found unrendered. A write set renders nothing itself: the
-/// planner takes the missing ones, has them rendered on a compute pool, and plans again.
+/// writer shard takes the missing ones, has them rendered on a compute pool, and plans again.
 #[derive(Clone, Debug, Default)]
 struct Texts {
     rendered: Arc<RenderedTexts>,
@@ -93,7 +93,7 @@ impl WriteSet {
         } else {
             Duration::ZERO
         };
-        // Later than every earlier write of the account, even if the clock went back: cache keys rely on it.
+        // Later than every earlier write of the account, even if the clock was set back: cache keys rely on this.
         let at = Micros::now().max(counters.last_occurred_at.plus(tick));
         Self {
             account,
@@ -135,7 +135,7 @@ impl WriteSet {
         self.rows.attachments.push(row);
     }
 
-    /// Sets the texts that were rendered for this write.
+    /// Sets the templates that were rendered for this write.
     pub fn set_rendered_texts(&mut self, rendered: Arc<RenderedTexts>) {
         self.texts.rendered = rendered;
     }

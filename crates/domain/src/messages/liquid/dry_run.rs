@@ -1,4 +1,4 @@
-//! Renders the texts of an operation before its rules use them.
+//! Renders the templates of an operation before its rules use them.
 
 use std::sync::Arc;
 

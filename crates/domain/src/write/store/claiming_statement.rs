@@ -1,8 +1,8 @@
-//! The single statement that stores a batch on PostgreSQL: the claim of the counters, and parts built from lists of columns.
+//! The single statement that stores a batch on PostgreSQL: the claim of the counters, and parts that are built from column lists.
 //!
 //! The rows of each table are bound as one array per column. The statement first claims the counters, in ascending order of accounts. Every
-//! other part joins the claim, so the rows of accounts whose head has moved are not stored. A batched kind builds its statement with
-//! [`ClaimingStatement`] and adds the parts of its own tables.
+//! other part joins the claim, so the rows of accounts whose head has moved are not stored. An implementation of `BatchStore` builds its
+//! statement with [`ClaimingStatement`] and adds the parts of its own tables.
 
 use std::fmt::Write as _;
 
@@ -58,7 +58,7 @@ impl ClaimingStatement {
     }
 }
 
-/// Returns the rows of the next parameters as a table `t`.
+/// Returns a table expression `t` for the rows in the next parameters.
 fn rows(parameters: &mut usize, columns: &[Column]) -> String {
     let arrays = columns.iter().map(|(_, kind)| {
         *parameters += 1;

@@ -1,4 +1,4 @@
-//! The columns that every batch stores: counters, events and responses. The statements of both databases are built from these lists.
+//! The columns that every batch stores: counters, events and responses. The statements for both databases are built from these lists.
 
 /// A column: its name and its PostgreSQL type.
 pub type Column = (&'static str, &'static str);

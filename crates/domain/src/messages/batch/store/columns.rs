@@ -1,4 +1,4 @@
-//! The columns that a batch of messages stores. The statements of both databases are built from these lists.
+//! The columns that a batch of messages stores. The statements for both databases are built from these lists.
 
 use crate::write::store::columns::Column;
 

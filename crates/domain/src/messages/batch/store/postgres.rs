@@ -39,7 +39,7 @@ pub async fn store(connection: &mut PgConnection, plans: &[&Plan<MessageBatches>
         keys: !keys.is_empty(),
         unlocked,
     };
-    // The order of the parts must be that of `text::text`.
+    // The order of the parts must match `text::text`.
     let mut query = sqlx::query(text::text(shape));
     query = bind_counters(query, plans);
     query = bind_messages(query, plans);
@@ -61,7 +61,7 @@ pub async fn store(connection: &mut PgConnection, plans: &[&Plan<MessageBatches>
 /// Same as [`store`].
 pub async fn store_attachments(connection: &mut PgConnection, plan: &Plan<MessageBatches>) -> Result<()> {
     if !plan.rows.claims.is_empty() {
-        // The text contains only ids that this service allocated.
+        // The SQL contains only ids that this service allocated.
         let text = sqlx::AssertSqlSafe(rows::text(&plan.rows.claims));
         sqlx::query(text)
             .persistent(false)
@@ -80,7 +80,7 @@ pub async fn store_attachments(connection: &mut PgConnection, plan: &Plan<Messag
     Ok(())
 }
 
-/// Binds the messages in the order of [`MESSAGES`](super::columns::MESSAGES). The functions below follow their own lists of columns.
+/// Binds the messages in the order of [`MESSAGES`](super::columns::MESSAGES). The functions below use the corresponding column lists.
 fn bind_messages<'q>(query: Bound<'q>, plans: &[&'q Plan<MessageBatches>]) -> Bound<'q> {
     let rows: Vec<&message::Model> = plans.iter().flat_map(|plan| &plan.rows.messages).collect();
     let query = column(query, &rows, |row| row.account_id.0);

@@ -1,4 +1,4 @@
-//! The text of the statement that stores a batch of messages on PostgreSQL: one for each combination of optional parts.
+//! The statement that stores a batch of messages on PostgreSQL, with one text for each combination of optional parts.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use crate::write::store::{
     columns::{EVENTS, KEYS},
 };
 
-/// Selects the text. Most batches change no contact and store no response, and every part costs time even without rows.
+/// The optional parts of the statement. Most batches change no contact and store no response, and every part costs time even without rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Whether contacts change.
@@ -19,8 +19,8 @@ pub struct Shape {
     pub unlocked: bool,
 }
 
-/// Returns the text of a shape. Its parameters are the columns of the counters, messages, events, conversations, contacts and responses, in
-/// this order.
+/// Returns the text of the statement with these parts. Its parameters are the columns of the counters, messages, events, conversations,
+/// contacts and responses, in this order.
 pub fn text(shape: Shape) -> &'static str {
     static TEXTS: LazyLock<[String; 8]> = LazyLock::new(|| {
         std::array::from_fn(|bits| {

@@ -1,4 +1,4 @@
-//! The values of messages, conversations and contacts on SQLite. Each row follows the order of its list of columns.
+//! The values of messages, conversations and contacts on SQLite, in the order of their column lists.
 
 use parley_storage::entity::{contact, conversation, message};
 
