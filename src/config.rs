@@ -360,7 +360,7 @@ pub struct Setting {
     pub source: String,
 }
 
-/// Returns every effective setting, in the order of the tables of the defaults.
+/// Returns every effective setting, in the order of the tables in the default configuration.
 ///
 /// # Errors
 /// Same as [`Config::load`].

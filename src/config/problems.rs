@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: deprecated keys, and the error that lists all problems.
+//! Problems of a configuration: deprecated keys, and the error that lists all problems.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub struct DeprecatedKey {
     pub replacement: &'static str,
     /// The source that sets the deprecated key.
     pub source: String,
-    /// Whether the value is ignored because the replacement is set, too.
+    /// Whether the value is ignored because the replacement is also set.
     pub is_ignored: bool,
 }
 

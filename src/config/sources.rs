@@ -1,5 +1,5 @@
-//! Reads and merges the sources of the configuration (defaults, file, environment and flags), and reports each problem with its source. This
-//! module does not interpret the keys.
+//! Reads and merges the sources of the configuration (defaults, file, environment and flags), and reports each problem with its source.
+//! This module does not interpret the keys.
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +43,7 @@ pub struct FlagValue {
     pub flag: String,
     /// The dotted key, such as `grpc.addr`.
     pub key: String,
-    /// The value as text.
+    /// The value as a string.
     pub value: String,
 }
 
@@ -230,7 +230,7 @@ impl Layers {
         }
     }
 
-    /// Sets a key from text, parsed as the type of its default.
+    /// Sets a key from a string, parsed as the type of its default.
     fn set_from_text(&mut self, key: &str, text: &str, source: &str) {
         let value = match self.get(key) {
             Some(Value::Integer(_)) => text.trim().parse().ok().map(Value::Integer),

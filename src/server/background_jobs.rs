@@ -28,7 +28,7 @@ const STORED_RESPONSE_INTERVAL: Duration = Duration::from_mins(10);
 /// How often expired audit events are removed.
 const AUDIT_INTERVAL: Duration = Duration::from_hours(1);
 
-/// How often deleted accounts are looked for, and the number of statements spent on them each time.
+/// How often deleted accounts are looked for, and the maximum number of statements spent on them each time.
 const DELETED_ACCOUNT_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_STATEMENTS: usize = 100;
 
@@ -86,8 +86,7 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
     Ok(())
 }
 
-/// Reopens snoozed conversations whose time has come, and publishes changes of users and bots that have not been published yet, until
-/// `stop` is cancelled.
+/// Reopens snoozed conversations whose time has come, and publishes pending changes to users and bots, until `stop` is cancelled.
 pub async fn unsnooze(conversations: Conversations, outbox: Outbox, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(UNSNOOZE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {

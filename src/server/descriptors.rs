@@ -51,9 +51,9 @@ pub fn reserved(config: &Config) -> usize {
 /// Connection limits of the two public listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Of each listener. Lower than `total`, so that clients of one listener cannot exhaust the other.
+    /// The limit of each listener. Lower than `total`, so that clients of one listener cannot exhaust the other.
     pub per_listener: usize,
-    /// Of both together.
+    /// The limit of both listeners together.
     pub total: usize,
 }
 

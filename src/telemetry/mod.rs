@@ -88,7 +88,7 @@ impl Telemetry {
     }
 }
 
-/// The layer that writes log lines to standard error.
+/// Returns the layer that writes log lines to standard error.
 fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(log: &Log) -> Box<dyn Layer<S> + Send + Sync> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match log.format {

@@ -1,7 +1,7 @@
 //! The files of a backup that is being restored.
 //!
-//! Whether a restore has taken place is decided by the database, which is replaced last. Until then the store keeps its files: a file whose
-//! name is taken is stored under a temporary name. A restore that fails removes the files that it created.
+//! A restore takes effect when the database is replaced, which is its last step. Until then the store keeps its files: a file whose name is
+//! taken is stored under a temporary name. A restore that fails removes the files that it created.
 
 use std::{
     collections::BTreeSet,
@@ -208,7 +208,7 @@ impl FileRestore {
     }
 }
 
-/// How far a file of the archive equals the file in the store.
+/// How much of a file in the archive equals the file in the store.
 #[derive(Debug, Default)]
 struct CommonPrefix {
     /// Number of equal bytes from the beginning.
