@@ -48,10 +48,10 @@ const SUBJECT: &str = "parley.events";
 /// personal data.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
-/// How long JetStream detects that an event is published again.
+/// How long JetStream detects and discards an event that is published again.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
-/// Maximum number of writes queued for publishing. Others are left to the log.
+/// Maximum number of writes queued for publishing. If the queue is full, other replicas read further writes from the log.
 const QUEUE_CAPACITY: usize = 1024;
 
 /// Maximum number of publications without an acknowledgement.

@@ -98,7 +98,7 @@ impl Broadcaster {
         })
     }
 
-    /// Notifies older sessions in this process that the shard was taken over. Returns a receiver that tells the new session when it is
+    /// Notifies older sessions in this process that the shard was taken over. Returns a receiver that notifies the new session when it is
     /// taken over in turn.
     fn announce_takeover(&self, shard_id: &ConsumerShardId, fence: i64) -> watch::Receiver<i64> {
         let mut sessions = lock(&self.sessions);
@@ -162,7 +162,7 @@ impl Session {
         self.subscription.grant(more);
     }
 
-    /// Gives up the lease, so that others need not wait until it expires.
+    /// Gives up the lease, so that other sessions need not wait until it expires.
     pub async fn release_lease(&self) {
         if let Err(error) = renew(self.broadcaster.log.database().write(), &self.shard_id, self.fence, Micros(0)).await {
             tracing::debug!(%error, "failed to release the lease of a session; it will expire");

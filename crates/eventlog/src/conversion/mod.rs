@@ -1,4 +1,4 @@
-//! Conversion of stored rows to messages of the contract, with a file per noun.
+//! Conversion of stored rows to messages of the contract, with one file per resource.
 //!
 //! Rows and messages are defined in other crates, so this crate has its own traits instead of `From` and `Into`.
 
@@ -25,7 +25,7 @@ pub trait FromStored<R> {
     fn from_stored(stored: R) -> Self;
 }
 
-/// Conversion as a method: the counterpart of [`FromStored`], as `Into` is that of `From`.
+/// Conversion as a method: the counterpart of [`FromStored`], as `Into` is the counterpart of `From`.
 pub trait ToProto {
     fn to_proto<'a, M: FromStored<&'a Self>>(&'a self) -> M {
         M::from_stored(self)
