@@ -69,8 +69,8 @@ impl From<Rejected> for Error {
     }
 }
 
-/// Tells a job that its result is no longer needed, because its caller is gone or its budget is exceeded. A job with a loop checks it in
-/// each iteration.
+/// Signals to a job that its result is no longer needed, because its caller was dropped or its budget is exceeded. A job with a loop checks
+/// it in each iteration.
 #[derive(Clone, Debug)]
 pub struct Cancel {
     abandoned: Arc<AtomicBool>,
@@ -102,7 +102,7 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// Sets a flag of the thread for the duration of a job or step, even if that panics.
+/// Sets a thread-local flag for the duration of a job or step, and clears it even if that panics.
 struct FlagGuard(&'static LocalKey<Cell<bool>>);
 
 impl FlagGuard {
@@ -176,7 +176,7 @@ impl ComputePool {
 
     fn enqueue(&self) -> Result<Queued<'_>, Rejected> {
         let queued = Queued(&self.queued);
-        // This counts the jobs in the queue and those about to take a free slot, which leave at once.
+        // The counter includes jobs that are about to take a free slot, which leave the queue at once.
         if self.queued.fetch_add(1, Ordering::Relaxed) >= self.queue {
             return Err(Rejected::QueueFull(self.name));
         }

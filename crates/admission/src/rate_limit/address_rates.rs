@@ -6,10 +6,10 @@ use super::{Exceeded, keyed_limiter::Limiter};
 use crate::client_address::ClientAddress;
 
 /// An undeclared proxy may use the rates of this many clients: by default, an inbox has ten times the rates of an address. Anybody can pose
-/// as such a proxy, so it may not have more resources open at the same time than one client.
+/// as such a proxy, so it may not hold more open resources than one client.
 pub const PROXY_RATE_FACTOR: u32 = 10;
 
-/// Limits per minute. 0 is no limit.
+/// Limits per minute. 0 means no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rates {
     /// New sessions.
@@ -25,7 +25,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Multiplies all limits.
+    /// Multiplies all limits by a number of clients.
     pub(super) fn times(self, clients: u32) -> Self {
         Self {
             sessions: self.sessions.saturating_mul(clients),
@@ -86,7 +86,7 @@ impl<K: Hash + Eq + Clone> Limiters<K> {
     }
 }
 
-/// A rate per address. Undeclared proxies have a higher one.
+/// A rate per address, which is higher for undeclared proxies.
 #[derive(Debug)]
 pub struct ByAddress {
     client: Limiter<ClientAddress>,
