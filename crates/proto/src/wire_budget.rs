@@ -18,7 +18,7 @@ const ELEMENTS: usize = 51_000;
 /// Maximum number of `google.protobuf.Struct`s that are not empty. The JSON API accepts 5,000 and adds a few itself.
 const OBJECTS: usize = 5_100;
 
-/// Maximum number of messages of the contract.
+/// Maximum number of messages of the contract in one request.
 const MESSAGES: usize = 10_000;
 
 /// Maximum number of fields on the wire, which bounds the time of a walk.
