@@ -1,4 +1,4 @@
-//! The token of a request, in whichever header it is: the same for the gRPC API, gRPC-Web, the JSON API and Server-Sent Events.
+//! Finds the token of a request in its headers, in the same way for the gRPC API, gRPC-Web, the JSON API and Server-Sent Events.
 
 use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 

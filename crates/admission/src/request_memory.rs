@@ -97,7 +97,7 @@ impl RequestMemory {
         Self::new(usize::MAX, 0)
     }
 
-    /// Returns the same budget, which recognises callers with a valid token by `tokens`.
+    /// Returns the same budget, which uses `tokens` to recognise callers with a valid token.
     #[must_use]
     pub fn with_tokens(self, tokens: Arc<dyn TokenValidity>) -> Self {
         Self {
@@ -208,7 +208,7 @@ impl MemoryCharge {
         Ok(())
     }
 
-    /// Charges bytes of a body that arrived, except those that were charged when it began.
+    /// Charges body bytes that have arrived, except those that were charged when the body began.
     ///
     /// # Errors
     /// Returns [`Exhausted`] if they do not fit; the charge stays as it was.

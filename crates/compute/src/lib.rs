@@ -3,7 +3,7 @@
 //!
 //! A pool has a number of slots on the blocking threads, a bounded queue in front of them, and a budget per job, which includes the time in
 //! the queue. Each kind of work has its own pool, so that one kind cannot occupy the slots of another. Work that borrows from its request
-//! cannot be passed to a pool; it is a step of `heavy`.
+//! cannot be passed to a pool; it runs as a step of `heavy`.
 
 mod heavy;
 

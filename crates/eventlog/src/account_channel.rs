@@ -67,7 +67,7 @@ impl AccountChannel {
     }
 
     /// Appends the events that continue the tail cache, and wakes subscribers. Skips events that are already in the cache. Returns `false`
-    /// if events are missing before or among them. If one of the events is the deletion of a contact, the cache is cleared instead.
+    /// if events are missing before or among them. If one of the events reports the deletion of a contact, the cache is cleared instead.
     pub(super) fn append(&self, mut entries: Vec<EventRecord>) -> bool {
         let Some(last) = entries.last().map(|entry| entry.seq) else {
             return true;

@@ -110,8 +110,8 @@ pub(super) fn encode(event: &mut pb::Event) -> Vec<u8> {
     event.encode_to_vec()
 }
 
-/// Returns a stored event as clients receive it: data from before the limits is pruned. Events within the limits, as all new ones are, are
-/// not copied.
+/// Returns a stored event as clients receive it: data from before the limits is pruned. Events within the limits, which include all new
+/// ones, are not copied.
 pub(super) fn received(payload: Vec<u8>) -> Vec<u8> {
     let pruned = match prune::event(&payload) {
         Cow::Owned(pruned) => Some(pruned),

@@ -3,7 +3,7 @@
 //! Sequence numbers are dense and follow the order of commits: every write either locks the account's counter row ([`lock`]) or updates it
 //! on the condition that it is unchanged, holds that row until it commits, and takes its sequence numbers from it. A reader that asks for
 //! the events after a seq therefore never misses one that commits late. A database sequence would not guarantee this: its values are
-//! assigned at insert, but the rows become visible at commit, in another order.
+//! assigned at insert, but the rows become visible in the order of commits.
 
 use parley_storage::{
     Database, Dialect,
@@ -193,8 +193,8 @@ impl Log {
 
     /// Returns the seq of the last event before `time`, so that reading after it starts with the first event at or after `time`.
     ///
-    /// Times never go back within a log, so the dense seqs are searched by bisection. This takes one statement and no index on the time,
-    /// which every write would have to maintain.
+    /// Times never decrease within a log, so the dense seqs are searched by bisection. This needs only one statement, and no index on the
+    /// time, which every write would have to maintain.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the query fails.

@@ -44,7 +44,7 @@ pub const STREAM: &str = "PARLEY_EVENTS";
 /// The prefix of the subjects `parley.events.ACCOUNT`.
 const SUBJECT: &str = "parley.events";
 
-/// How long JetStream keeps an event: long enough for a replica that was disconnected for a moment, and too short to be another store of
+/// How long JetStream keeps an event: long enough for a replica that was briefly disconnected, and too short to be another store of
 /// personal data.
 const MAX_AGE: Duration = Duration::from_mins(10);
 

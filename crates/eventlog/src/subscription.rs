@@ -68,7 +68,7 @@ pub struct Subscription {
     position: Seq,
     /// The mark of the event at the position.
     mark: Option<Mark>,
-    /// The start time: earlier events are skipped. `None` once an event at or after it was found, and for every other start.
+    /// The start time: earlier events are skipped. `None` once an event at or after it was found, and for every other kind of start.
     start_time: Option<Micros>,
     /// The last match at or below the position. `None` until it is first needed and looked up.
     prev: Option<Seq>,

@@ -1,5 +1,5 @@
-//! Measures how much CPU time each poll of a task takes, as the system accounts it to the thread. Only active with the feature `faults` and
-//! the switch `measure`. A poll is logged if it takes longer than all earlier ones of the same kind of task.
+//! Measures how much CPU time each poll of a task takes, as the operating system attributes it to the thread. Only active with the feature
+//! `faults` and the switch `measure`. A poll is logged if it takes longer than all earlier ones of the same kind of task.
 
 #[cfg(feature = "faults")]
 mod on {

@@ -28,7 +28,7 @@ pub struct Method {
     pub bots: bool,
     /// Whether each call is recorded as an audit event.
     pub audited: bool,
-    /// Whether a repeated call with the same `request_id` gets the stored response.
+    /// Whether a repeated call with the same `request_id` receives the stored response.
     pub idempotent: bool,
     /// Whether the request is a stream.
     pub client_streaming: bool,

@@ -3,8 +3,8 @@
 //! An attribute map of 33 levels makes an event that prost cannot decode, and one of several megabytes makes an event that a client with
 //! default settings rejects. Such an event stays in the log until it is trimmed, so it is pruned whenever it is read: maps beyond the
 //! limits are omitted and named in `truncated_fields`, and times outside of the years 1 to 9999, which clients cannot render as JSON,
-//! become the nearest valid time. The code walks the encoded bytes by the contract's descriptors, because an event that is too deep cannot
-//! be decoded.
+//! become the nearest valid time. The code walks the encoded bytes according to the contract's descriptors, because an event that is too
+//! deep cannot be decoded.
 
 use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 

@@ -1,8 +1,8 @@
 //! Limits the memory that decoding a request takes, before it is decoded.
 //!
-//! An element that has two bytes on the wire (an empty `google.protobuf.Value`, or an empty message of a repeated field) takes 32 bytes to
-//! 1 KiB in memory. So a large request is first walked by its descriptor, and the elements it would build are counted. Small requests need
-//! no walk: 32 KiB of empty elements stay below 8 MiB of memory. Nearly all requests are small.
+//! An element that takes two bytes on the wire (an empty `google.protobuf.Value`, or an empty message of a repeated field) takes 32 bytes
+//! to 1 KiB in memory. So a large request is first walked according to its descriptor, and the elements that it would produce are counted.
+//! Small requests need no walk: 32 KiB of empty elements stay below 8 MiB of memory. Nearly all requests are small.
 
 use parley_fault::Protection;
 use prost_reflect::{Kind, MessageDescriptor};

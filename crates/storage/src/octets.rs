@@ -49,8 +49,8 @@ pub fn around_conversation(dialect: Dialect) -> String {
     )
 }
 
-/// Returns how many of the rows with these ids, from the first on, fit into [`PAGE_BYTES`], but at least one. `select` finds rows by their
-/// key; `around` is SQL for the bytes that are read with each row.
+/// Returns how many of the rows with these ids, starting with the first, fit into [`PAGE_BYTES`], but at least one. `select` finds rows by
+/// their key; `around` is SQL for the bytes that are read with each row.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.

@@ -16,7 +16,7 @@ pub struct Rates {
     pub sessions: u32,
     /// New conversations.
     pub conversations: u32,
-    /// Messages, and changes of messages.
+    /// Messages, and the other calls of [`Activity::Message`].
     pub messages: u32,
     /// Files.
     pub files: u32,
@@ -44,7 +44,8 @@ pub enum Activity {
     Session,
     /// Opening a conversation.
     Conversation,
-    /// Creating or changing a message, or reporting something else: typing, a view, the end of a conversation.
+    /// Creating or changing a message, or another call that publishes or may write: typing, a view, resolving a conversation,
+    /// `GetClientSession`.
     Message,
     /// Uploading a file.
     File,

@@ -64,7 +64,8 @@ impl Broadcaster {
         let start = self.resolve(&reach, start).await;
         let txn = self.log.database().begin().await?;
         let acquired = acquire(&txn, opening, start, Micros::now().plus(LEASE)).await?;
-        // The position is stored in the same database as the log, so both fork together, and no mark is needed to tell histories apart.
+        // The position is stored in the same database as the log, so a restore affects both alike, and no mark is needed to tell histories
+        // apart.
         let committed = Cursor {
             account: shard_id.account,
             epoch: acquired.shard.epoch,

@@ -1,4 +1,4 @@
-//! Consistent copies of a whole database, taken while a server runs, and loading them.
+//! Consistent copies of a whole database: taking them while a server runs, and loading them.
 
 use serde::{Deserialize, Serialize};
 

@@ -23,7 +23,7 @@ pub struct Model {
     /// Unique in the inbox.
     pub source_id: String,
     pub hmac_verified: bool,
-    /// What the session itself has submitted; `None` if nothing, or if the session is older than this column.
+    /// What the session itself has submitted; `None` if it submitted nothing, or if its row is older than this column.
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub submitted: Option<Submitted>,
     /// Another contact whose e-mail address, phone number or identifier the session submitted.

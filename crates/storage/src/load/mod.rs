@@ -331,7 +331,7 @@ pub async fn with_inboxes(db: &impl ConnectionTrait, account: AccountId, rows: V
 /// sessions for it.
 const SESSIONS_OF_A_CONTACT: i64 = 100;
 
-/// Loads the newest sessions of contacts, each contact's sessions from old to new, in the order of `contacts`.
+/// Loads the newest sessions of contacts, oldest first for each contact, in the order of `contacts`.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.

@@ -30,8 +30,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Each n-gram contains the account id, so that n-grams which are common in other accounts cost nothing. Statistics are disabled because
-/// the planner does not need them: a search determines the number of matches itself.
+/// Each n-gram contains the account id, so that n-grams that are common in other accounts cost nothing. Statistics are disabled because the
+/// planner does not need them: a search determines the number of matches itself.
 const POSTGRES: [&str; 4] = [
     "CREATE OR REPLACE FUNCTION parley_pieces(account bigint, texts text[]) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
         SELECT coalesce(array_agg(DISTINCT account || ':' || substr(folded, at, size)), '{}')

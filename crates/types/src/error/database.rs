@@ -49,7 +49,7 @@ impl From<DbErr> for Error {
 /// The reason given for errors while the database's disk is full.
 pub const OUT_OF_SPACE: &str = "the database is out of disk space";
 
-/// Whether the source of [`Error::Database`] is the violation of a unique index.
+/// Whether the source of [`Error::Database`] is a violation of a unique index.
 pub fn is_unique_violation(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let error = source.downcast_ref::<DbErr>().and_then(DbErr::sql_err);
     matches!(error, Some(SqlErr::UniqueConstraintViolation(_)))
@@ -65,7 +65,7 @@ pub fn is_out_of_space(error: &DbErr) -> bool {
 }
 
 /// Whether the disk is full: `disk_full` of PostgreSQL; `SQLITE_FULL`; and `SQLITE_IOERR_WRITE` and `SQLITE_IOERR_SHMSIZE`, which SQLite
-/// reports if the system does not let a file grow.
+/// reports if the operating system does not allow a file to grow.
 fn is_disk_full(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| matches!(code.as_str(), "53100" | "13" | "778" | "4874"))
 }
