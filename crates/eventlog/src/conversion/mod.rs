@@ -25,7 +25,7 @@ pub trait FromStored<R> {
     fn from_stored(stored: R) -> Self;
 }
 
-/// Conversion as a method: the counterpart of [`FromStored`], as `Into` is the counterpart of `From`.
+/// Conversion as a method: the counterpart of [`FromStored`], as `Into` is that of `From`.
 pub trait ToProto {
     fn to_proto<'a, M: FromStored<&'a Self>>(&'a self) -> M {
         M::from_stored(self)
