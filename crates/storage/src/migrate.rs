@@ -131,14 +131,14 @@ impl Database {
     /// Like [`Self::migrate`], for a caller that holds [`advisory::MIGRATION`] or has exclusive access to the file.
     ///
     /// # Errors
-    /// As [`Database::migrate`].
+    /// The same as [`Database::migrate`].
     pub async fn migrate_locked(&self) -> Result<(), OpenError> {
         match self.standing().await.map_err(OpenError::Unreachable)? {
             Standing::Same | Standing::Behind(_) => {}
             newer => return serve_on(newer),
         }
         let manager = SchemaManager::new(self.write());
-        // Raise the floor before a migration removes anything, so that a version that needs it cannot start any more.
+        // Raise the floor before a migration removes anything, so that a version that needs what is removed can no longer start.
         if manager.has_table(SCHEMA_FLOOR).await.map_err(OpenError::Migration)? {
             self.raise_floor().await.map_err(OpenError::Migration)?;
         }
@@ -186,7 +186,7 @@ impl Database {
     }
 }
 
-/// Decides whether to start on a schema that is not the one of this version.
+/// Decides whether to start on a schema that is not this version's own.
 fn serve_on(standing: Standing) -> Result<(), OpenError> {
     match standing {
         Standing::Same | Standing::Behind(_) => Ok(()),

@@ -58,7 +58,7 @@ impl FromStored<&joined::ContactSessions> for pb::Contact {
     }
 }
 
-/// Without the inbox, as in events.
+/// Converts a session without its inbox, as in events.
 impl FromStored<&contact_inbox::Model> for pb::ContactInbox {
     fn from_stored(row: &contact_inbox::Model) -> Self {
         Self {

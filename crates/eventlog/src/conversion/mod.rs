@@ -1,4 +1,4 @@
-//! Conversion of stored rows to messages of the contract, with a file per noun.
+//! Conversion of stored rows to messages of the contract, with one file per resource.
 //!
 //! Rows and messages are defined in other crates, so this crate has its own traits instead of `From` and `Into`.
 
