@@ -73,6 +73,10 @@ impl Children {
 
     /// Terminates all running processes, and lets no other start.
     pub fn stop(&self) {
+        drop(self.terminate());
+    }
+
+    fn terminate(&self) -> MutexGuard<'_, State> {
         let mut state = self.state();
         state.is_stopped = true;
         for entry in &state.running {
@@ -83,6 +87,7 @@ impl Children {
                 kill_process(entry.pid, Signal::TERM)
             };
         }
+        state
     }
 
     /// Stops all processes when this one is interrupted or terminated, and then ends it as if nothing had caught the signal.
@@ -94,7 +99,8 @@ impl Children {
         let mut signals = Signals::new(caught)?;
         thread::spawn(move || {
             for signal in signals.forever() {
-                self.stop();
+                // Locked until the process ends, so that no thread reports the stopped commands as failures.
+                let _state = self.terminate();
                 let _ = emulate_default_handler(signal);
             }
         });
