@@ -88,6 +88,7 @@ fn compile(runner: &Runner, source: &Path) -> Result<()> {
         source.join("PACKAGE")
     } else {
         change_versions(source)?;
+        make_workspace(source)?;
         let metadata = runner
             .command("cargo")
             .args(["metadata", "--no-deps", "--format-version", "1"])
@@ -135,6 +136,16 @@ fn change_versions(folder: &Path) -> Result<()> {
         } else if entry.file_name() == "Cargo.toml" {
             fs::write(&path, with_version(&fs::read_to_string(&path)?))?;
         }
+    }
+    Ok(())
+}
+
+/// Makes a package without a workspace one of its own. Otherwise Cargo finds the workspace around it, of which it is no member.
+fn make_workspace(source: &Path) -> Result<()> {
+    let path = source.join("Cargo.toml");
+    let manifest = fs::read_to_string(&path)?;
+    if !manifest.lines().any(|line| line == "[workspace]") {
+        fs::write(path, format!("{manifest}\n[workspace]\n"))?;
     }
     Ok(())
 }
@@ -187,6 +198,17 @@ mod tests {
             version = \"1\"\nserde = { version = \"1\" }\n\n\
             [package]\nname = \"parley\"\nversion = \"0.0.0-previous\"\n";
         assert_eq!(with_version(manifest), changed);
+    }
+
+    #[test]
+    fn package_gets_a_workspace_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = folder.path().join("Cargo.toml");
+        fs::write(&manifest, "[package]\nname = \"parley\"\n").unwrap();
+        make_workspace(folder.path()).unwrap();
+        make_workspace(folder.path()).unwrap();
+        let changed = fs::read_to_string(manifest).unwrap();
+        assert_eq!(changed, "[package]\nname = \"parley\"\n\n[workspace]\n");
     }
 
     #[test]
