@@ -23,7 +23,7 @@ impl Background {
     /// Begins a check in the background. If this process ends before [`Background::finish`], the commands of the check are stopped.
     ///
     /// # Errors
-    /// When its log cannot be created.
+    /// Returns an error if the log cannot be created.
     pub fn begin(runner: &Runner, name: &'static str, check: fn(&Runner) -> Result<()>) -> Result<Self> {
         let log = runner.settings.root.join(format!("target/{name}.log"));
         runner.note(format!("{name} begins; its output is in target/{name}.log until it ends"));
@@ -49,7 +49,7 @@ impl Background {
     /// Waits for the check and prints its output.
     ///
     /// # Errors
-    /// When the check failed.
+    /// Returns an error if the check failed.
     pub fn finish(self, runner: &Runner) -> Result<()> {
         runner.stage(format!("waiting for {}", self.name));
         let Some(thread) = self.thread else { return Ok(()) };

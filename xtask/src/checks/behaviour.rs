@@ -51,7 +51,7 @@ pub fn compile(runner: &Runner) -> Result<()> {
     cargo::test(runner).arg("--no-run").run()
 }
 
-/// Finds tests of the last release that are missing.
+/// Fails if tests of the last release are missing.
 pub fn compare_with_release(runner: &Runner) -> Result<()> {
     runner.stage("tests: compare with the last release");
     // The interpreter was installed with the tools.
@@ -89,8 +89,8 @@ pub fn check_core(runner: &Runner) -> Result<()> {
         .run()
 }
 
-/// Runs one test program: `target` is `--test=NAME`. A small number of failed tests is repeated alone, with full output. Those that pass then do not fail
-/// the run, but are returned to be listed at its end: each is a defect of the test or of the program (decision 0011).
+/// Runs one test program (`target` is `--test=NAME`), repeats a small number of failed tests alone, and returns those that passed then. They do not fail the run,
+/// but are listed at its end: each is a defect of the test or of the program (decision 0011).
 pub fn run_repeating(runner: &Runner, target: &str) -> Result<Vec<String>> {
     let step = cargo::test(runner).args([target, "--", "--test-threads", &runner.settings.threads]);
     let (is_passed, output) = step.shown_output()?;
@@ -113,7 +113,7 @@ pub fn run_repeating(runner: &Runner, target: &str) -> Result<Vec<String>> {
     Ok(failed)
 }
 
-/// The failed tests in the output of a test program, or `None` if they are too many or not all known by name.
+/// Returns the failed tests in the output of a test program, or `None` if they are too many or not all known by name.
 fn repeatable(output: &str) -> Option<Vec<String>> {
     let names = output
         .lines()
@@ -125,7 +125,7 @@ fn repeatable(output: &str) -> Option<Vec<String>> {
     ((1..=REPEATED).contains(&failed.len()) && results.any(|line| line.contains(&count))).then_some(failed)
 }
 
-/// The kill test alone, for about that many minutes.
+/// Runs the kill test alone, for about that many minutes.
 pub fn check_durability(runner: &Runner, minutes: u64) -> Result<()> {
     need_postgres(runner)?;
     need_nats(runner)?;
@@ -149,7 +149,7 @@ pub fn check_durability(runner: &Runner, minutes: u64) -> Result<()> {
     kill_test(12 * minutes, &others)
 }
 
-/// The arguments of `./test durability`: the minutes, two unless `--minutes` says otherwise.
+/// Parses the arguments of `./test durability`: the minutes, two by default.
 pub fn minutes(arguments: &[String]) -> Result<u64> {
     match arguments {
         [option, minutes, ..] if option == "--minutes" => minutes.parse().context("--minutes needs a number"),

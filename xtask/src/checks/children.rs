@@ -1,4 +1,4 @@
-//! The processes that are running: they end with this one, whether it fails or is interrupted.
+//! The processes that this one has started. They are stopped when it fails or is interrupted.
 
 use std::{
     fs, io,
@@ -45,10 +45,11 @@ impl Children {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a command, in its own process group if asked to: its children can then be stopped with it, and Ctrl-C in the terminal does not reach them.
+    /// Starts a command. If `leads_group` is set, it leads a new process group: its children are stopped with it, and Ctrl-C in the terminal does not reach
+    /// them.
     ///
     /// # Errors
-    /// When the program cannot be started, and after [`Children::stop`].
+    /// Returns an error if the program cannot be started, and after [`Children::stop`].
     pub fn spawn(&self, command: &mut Command, leads_group: bool) -> io::Result<Running<'_>> {
         // Held while the process starts, so that `stop` misses none.
         let mut state = self.state();
@@ -71,7 +72,7 @@ impl Children {
         })
     }
 
-    /// Terminates all running processes, and lets no other start.
+    /// Terminates all running processes. No other can be started afterwards.
     pub fn stop(&self) {
         drop(self.terminate());
     }
@@ -90,10 +91,10 @@ impl Children {
         state
     }
 
-    /// Stops all processes when this one is interrupted or terminated, and then ends it as if nothing had caught the signal.
+    /// Stops all processes when this one is interrupted or terminated, and then ends it with the same signal.
     ///
     /// # Errors
-    /// When the signals cannot be caught.
+    /// Returns an error if the signals cannot be caught.
     pub fn stop_on_signals(self: Arc<Self>) -> Result<()> {
         let caught = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal));
         let mut signals = Signals::new(caught)?;
@@ -108,7 +109,7 @@ impl Children {
     }
 }
 
-/// Whether this process was started with a signal ignored, as by nohup, so that it must stay ignored.
+/// Returns whether this process was started with a signal ignored, as by nohup. Such a signal must stay ignored.
 fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -120,7 +121,7 @@ impl Running<'_> {
     /// Waits until the process ends.
     ///
     /// # Errors
-    /// When the system does not tell how it ended.
+    /// Returns an error if the system does not report the exit status.
     pub fn wait(mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait();
         self.children.state().running.retain(|other| *other != self.entry);
@@ -157,7 +158,6 @@ mod tests {
         assert!(test_kill_process(grandchild).is_ok());
         children.stop();
         assert!(!running.wait().unwrap().success());
-        // Its new parent has to wait for it, too.
         let start = Instant::now();
         while is_running(grandchild) {
             assert!(start.elapsed() < Duration::from_secs(10), "the grandchild survived");
@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    /// Whether a process exists and has not ended. One whose parent does not wait for it is a zombie.
+    /// Returns whether a process exists and is not a zombie, for whose exit status its parent has not asked.
     fn is_running(pid: Pid) -> bool {
         let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
         status.is_ok_and(|status| !status.contains(") Z "))

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::checks::{releases, runner::Runner, tools::node::need_buf};
 
-/// Its lint and formatting, and whether it breaks clients of the last release.
+/// Checks lint and formatting, and that the contract breaks no client of the last release.
 pub fn check_contract(runner: &Runner) -> Result<()> {
     let buf = need_buf(runner)?;
     runner.stage("contract");

@@ -30,7 +30,7 @@ impl Durations {
         }
     }
 
-    /// The time since the run began.
+    /// Returns the time since the run began.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
@@ -59,7 +59,8 @@ impl Durations {
         }
     }
 
-    /// One line for each stage that took at least `minimum`: when it began, how many seconds it took, and its name. Empty if there was only one stage.
+    /// Returns one line for each stage that took at least `minimum`: when it began, how many seconds it took, and its name. The table is empty if there was
+    /// only one stage.
     pub fn table(&self, minimum: Duration) -> String {
         let stages = self.stages();
         if stages.len() < 2 {
@@ -75,7 +76,7 @@ impl Durations {
             let seconds = duration.as_secs();
             let begin = stage.begin.as_secs();
             let (background, colon) = stage.background.map_or(("", ""), |name| (name, ": "));
-            // A string takes everything.
+            // Writing to a string does not fail.
             let _ = writeln!(table, "{begin:7} {seconds:7}  {background}{colon}{}", stage.name);
         }
         let _ = writeln!(table, "{:7} {:7}  total", 0, now.as_secs());

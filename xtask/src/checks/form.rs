@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use crate::checks::{cargo, runner::Runner, tools::python::need_source_checkers};
 
-/// Formatting and lints.
+/// Checks formatting and lints.
 pub fn check_form(runner: &Runner) -> Result<()> {
     for (command, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
         ensure!(

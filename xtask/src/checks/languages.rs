@@ -13,12 +13,7 @@ use crate::checks::{
     },
 };
 
-/// Compiles the program, with the same flags as for the tests: `cargo test` also builds it.
-pub fn build_program(runner: &Runner) -> Result<()> {
-    cargo::test(runner).args(["--no-run", "--test", "it"]).run()
-}
-
-/// Python with reflection, generated stubs and code for other languages, and an S3-compatible store.
+/// Runs Python with reflection, generated stubs and code for other languages, and an S3-compatible store.
 pub fn check_languages(runner: &Runner) -> Result<()> {
     let python = need_grpc(runner)?;
     let node_modules = need_grpc_js(runner)?;
@@ -40,10 +35,10 @@ pub fn check_languages(runner: &Runner) -> Result<()> {
     ignored().arg("s3_").run()
 }
 
-/// Published third-party libraries for Chatwoot's API, and a browser: all flows, or those named.
+/// Runs published third-party libraries for Chatwoot's API and a browser against the program: all flows, or those named.
 pub fn check_clients(runner: &Runner, flows: &[String]) -> Result<()> {
     need_clients(runner)?;
-    build_program(runner)?;
+    cargo::build_program(runner)?;
     runner.stage("clients: published libraries, and a page from another origin");
     runner
         .command(interpreter(runner))
@@ -57,7 +52,7 @@ pub fn check_clients(runner: &Runner, flows: &[String]) -> Result<()> {
 pub fn check_openapi(runner: &Runner, seconds: u64) -> Result<()> {
     let python = need_schemathesis(runner)?;
     runner.stage(format!("the description of the REST API: schemathesis, about {seconds} seconds"));
-    build_program(runner)?;
+    cargo::build_program(runner)?;
     runner
         .command(python)
         .args(["-B", "tests/openapi/run.py"])
@@ -71,7 +66,7 @@ pub fn check_generated_clients(runner: &Runner) -> Result<()> {
     let python = need_openapi_generator(runner)?;
     need_npm(runner, "the generated clients need npm")?;
     runner.stage("the description of the REST API: linter and generated clients");
-    build_program(runner)?;
+    cargo::build_program(runner)?;
     let node_modules = need_openapi_tools(runner)?;
     runner
         .command(python)
@@ -86,7 +81,7 @@ pub fn check_proxies(runner: &Runner) -> Result<()> {
     let python = need_proxies(runner)?;
     need_nginx(runner)?;
     runner.stage("proxies: nginx, Envoy and Traefik");
-    build_program(runner)?;
+    cargo::build_program(runner)?;
     runner
         .command(python)
         .args(["-B", "tests/proxies/run.py"])

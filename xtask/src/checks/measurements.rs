@@ -70,7 +70,7 @@ pub fn check_slices(runner: &Runner) -> Result<()> {
         .run()
 }
 
-/// Optimised builds with the fault switches of the tests, kept apart from real builds.
+/// Returns the target directory of optimised builds with the fault switches of the tests, kept apart from real builds.
 fn measuring(runner: &Runner) -> PathBuf {
     runner.settings.root.join("target/measuring")
 }

@@ -46,7 +46,7 @@ TEST_JOBS sets the number of parallel compilers (default: processors), TEST_THRE
 TEST_POSTGRES_URL a PostgreSQL server to use instead of starting one.
 ";
 
-/// Runs the checks that the arguments select. Their failure is printed as one line.
+/// Runs the checks that the arguments select, and prints their error.
 pub fn run(arguments: &[String]) -> ExitCode {
     let (is_plan, arguments) = match arguments.split_first() {
         Some((first, rest)) if first == "--plan" => (true, rest),
@@ -65,7 +65,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// The root of the repository: the nearest folder with a Cargo.lock.
+/// Returns the root of the repository: the nearest folder with a Cargo.lock.
 fn root() -> Result<PathBuf> {
     let folder = env::current_dir()?;
     let root = folder.ancestors().find(|folder| folder.join("Cargo.lock").exists());
@@ -76,7 +76,7 @@ fn run_in(settings: Settings, arguments: &[String]) -> Result<()> {
     let runner = Runner::new(settings);
     runner.children.clone().stop_on_signals()?;
     let result = select(&runner, arguments);
-    // Background checks that were not waited for.
+    // After a failure, background checks may still be running.
     runner.children.stop();
     runner.end_stage();
     let durations = runner.durations.table(Duration::from_secs(1));

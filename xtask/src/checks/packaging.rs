@@ -4,7 +4,6 @@ use anyhow::{Result, ensure};
 
 use crate::checks::{
     cargo,
-    languages::build_program,
     runner::Runner,
     tools::{
         debian::{is_root, need_programs},
@@ -13,12 +12,12 @@ use crate::checks::{
     },
 };
 
-/// The chart and the image against Helm's library, Kubernetes' schemas, and the program itself.
+/// Checks the chart and the image with Helm's library, Kubernetes' schemas, and the program itself.
 pub fn check_packaging(runner: &Runner) -> Result<()> {
     let python = need_packaging(runner)?;
     need_schemas(runner)?;
     runner.stage("packaging: the chart and the image");
-    build_program(runner)?;
+    cargo::build_program(runner)?;
     runner
         .command(python)
         .env("PARLEY_TEST_BINARY", runner.settings.program())

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::checks::runner::Runner;
 
-/// The revision of the last release.
+/// Returns the revision of the last release.
 pub fn last_revision(runner: &Runner) -> Result<String> {
     let file = runner.settings.root.join("tests/durability/released");
     let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
@@ -17,7 +17,7 @@ pub fn last_revision(runner: &Runner) -> Result<String> {
         .with_context(|| format!("{} names no revision", file.display()))
 }
 
-/// The folder of a recorded release.
+/// Returns the folder of a recorded release.
 pub fn folder(runner: &Runner, revision: &str) -> Result<PathBuf> {
     for entry in fs::read_dir(runner.settings.root.join("tests/releases"))? {
         let folder = entry?.path();

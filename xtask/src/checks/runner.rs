@@ -1,4 +1,4 @@
-//! Runs commands and announces stages: in the terminal, or in the background with a log file.
+//! Runs commands and announces stages, in the terminal or in the background with a log file.
 
 use std::{
     ffi::OsStr,
@@ -40,7 +40,7 @@ impl Runner {
         }
     }
 
-    /// A runner for a background check: without input, with its output in a file, and with each command in its own process group.
+    /// Returns a runner for a background check. Its commands have no input, write to a file, and lead a process group each.
     pub fn for_background(&self, name: &'static str, file: File) -> Self {
         let file = Arc::new(file);
         Self {
@@ -63,7 +63,7 @@ impl Runner {
         self.durations.begin(self.background(), name.to_string());
     }
 
-    /// Announces something that is not a stage of its own.
+    /// Announces something that is not a stage, with the elapsed seconds.
     pub fn note(&self, text: impl Display) {
         self.print(format!("\n== {text} (after {} s)\n", self.durations.elapsed().as_secs()));
     }
@@ -77,14 +77,15 @@ impl Runner {
         self.log.as_ref().map(|log| log.name)
     }
 
-    /// A command in the root of the repository.
+    /// Returns a command in the root of the repository.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Step<'_> {
         let mut command = Command::new(program);
         command.current_dir(&self.settings.root);
         Step { runner: self, command }
     }
 
-    /// What a command prints that only looks at the machine, or `None` if it fails or does not exist. It runs even if only the plan is printed.
+    /// Returns what a command prints, or `None` if it fails or does not exist. For commands that only inspect the machine: they run even if only the plan
+    /// is printed.
     pub fn probe(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Option<String> {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&self.settings.root).stdin(Stdio::null());
@@ -118,7 +119,7 @@ impl Step<'_> {
         self
     }
 
-    /// Runs in another folder than the root.
+    /// Sets the folder in which the command runs.
     pub fn folder(mut self, folder: &Path) -> Self {
         self.command.current_dir(folder);
         self
@@ -127,7 +128,7 @@ impl Step<'_> {
     /// Runs the command.
     ///
     /// # Errors
-    /// Names the command and its exit code if it fails.
+    /// Returns an error that names the command and its exit status if it fails.
     pub fn run(self) -> Result<()> {
         let line = self.line();
         let status = self.status(Streams::Shown)?.0;
@@ -135,39 +136,39 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// Runs the command; the error says what its failure means.
+    /// Runs the command.
     ///
     /// # Errors
-    /// The message, if the command fails.
+    /// Returns an error with the message if the command fails.
     pub fn run_or(self, message: impl Display) -> Result<()> {
         let status = self.status(Streams::Shown)?.0;
         ensure!(status.success(), "{message}");
         Ok(())
     }
 
-    /// Runs the command without its standard output.
+    /// Runs the command and discards its standard output.
     ///
     /// # Errors
-    /// The message, if the command fails.
+    /// Returns an error with the message if the command fails.
     pub fn run_quietly_or(self, message: impl Display) -> Result<()> {
         let status = self.status(Streams::Hidden)?.0;
         ensure!(status.success(), "{message}");
         Ok(())
     }
 
-    /// Whether the command succeeds, and its output and errors, which are shown at the same time.
+    /// Runs the command, shows what it prints, and returns whether it succeeded and both of its output streams.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// Returns an error if the command cannot be started.
     pub fn shown_output(self) -> Result<(bool, String)> {
         let (status, text) = self.status(Streams::ShownAndReturned)?;
         Ok((status.success(), text))
     }
 
-    /// Whether the command succeeds, and its output. Errors are shown.
+    /// Runs the command, and returns whether it succeeded and its standard output. Only its standard error is shown.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// Returns an error if the command cannot be started.
     pub fn output(self) -> Result<(bool, String)> {
         let (status, text) = self.status(Streams::Returned)?;
         Ok((status.success(), text))
@@ -199,7 +200,7 @@ impl Step<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => bail!("{line}: the program does not exist"),
             other => other.with_context(|| line.clone())?,
         };
-        // Otherwise the pipe would not end with the command.
+        // The pipe is closed only when no process holds its writing end, this one included.
         drop((self.command, writer));
         let mut text = Vec::new();
         let mut buffer = [0; 8192];
@@ -216,7 +217,7 @@ impl Step<'_> {
         Ok((running.wait()?, String::from_utf8_lossy(&text).into_owned()))
     }
 
-    /// The command as a line of a shell.
+    /// Returns the command as a line of a shell.
     fn line(&self) -> String {
         let mut words = Vec::new();
         if let Some(folder) = self.command.get_current_dir().filter(|folder| *folder != self.runner.settings.root) {
@@ -231,7 +232,7 @@ impl Step<'_> {
     }
 }
 
-/// What becomes of the output of a command.
+/// Where the output of a command goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Streams {
     Shown,
@@ -240,7 +241,7 @@ enum Streams {
     ShownAndReturned,
 }
 
-/// A word of a command line, in quotes if a shell would split or expand it.
+/// Returns a word of a command line, in quotes if a shell would split or expand it.
 fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let is_plain = |character: char| character.is_alphanumeric() || "-_./:=,@+%".contains(character);

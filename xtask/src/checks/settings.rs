@@ -27,10 +27,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings for a repository, from the environment.
+    /// Reads the settings for a repository from the environment.
     ///
     /// # Errors
-    /// When a variable has no meaning.
+    /// Returns an error if `TEST_JOBS` is not a number.
     pub fn new(root: PathBuf, is_plan: bool) -> Result<Self> {
         let jobs = match variable("TEST_JOBS") {
             Some(jobs) => jobs.parse().context("TEST_JOBS is not a number")?,
@@ -46,12 +46,12 @@ impl Settings {
         })
     }
 
-    /// The program, as the tests build it.
+    /// Returns the path of the program that the tests build.
     pub fn program(&self) -> PathBuf {
         self.target.join("debug/parley")
     }
 
-    /// Whether a program is on the PATH of the commands.
+    /// Returns whether a program is on the PATH of the commands.
     pub fn has(&self, program: &str) -> bool {
         let path = env::var_os("PATH").unwrap_or_default();
         env::split_paths(&path)
@@ -59,21 +59,21 @@ impl Settings {
             .any(|folder| is_executable(&folder.join(program)))
     }
 
-    /// The folder with links to programs that commands call by name. It is the last on the PATH, so programs of the system win.
+    /// Returns the folder with links to programs that commands call by name. It is the last on the PATH, so programs of the system take precedence.
     pub fn linked_programs(&self) -> PathBuf {
         self.tools.join("bin")
     }
 
-    /// Sets the environment of a command.
+    /// Sets the environment that all commands share.
     pub fn adapt_environment(&self, command: &mut Command) {
         // Incremental artefacts use three times the disk space of everything else.
         command.env("CARGO_INCREMENTAL", "0");
         let path = env::var_os("PATH").unwrap_or_default();
-        // Fails for a folder with a colon, which then is not on the PATH.
+        // Joining fails if the path of the folder contains a colon; the PATH then stays as it is.
         if let Ok(path) = env::join_paths(env::split_paths(&path).chain([self.linked_programs()])) {
             command.env("PATH", path);
         }
-        // Set by `cargo run`. Build scripts that watch them would run again.
+        // `cargo run` sets these variables. Build scripts that watch them would run again.
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -83,12 +83,12 @@ impl Settings {
     }
 }
 
-/// A variable of the environment; an empty one is like none.
+/// Returns a variable of the environment. An empty variable is treated as absent.
 pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Whether a file exists and can be run.
+/// Returns whether a path is an executable file.
 pub fn is_executable(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::checks::{cargo, releases, runner::Runner, settings::variable};
 
-/// The version of the other revision's crates. With that of this revision, Cargo would reuse its artefacts.
+/// The version of the other revision's crates. With the version of this revision, Cargo would reuse its artefacts.
 const VERSION: &str = "0.0.0-previous";
 
 /// Builds the other revision's program, and replaces replicas of it under load.
@@ -39,7 +39,7 @@ pub fn check_upgrade(runner: &Runner, revision: &str) -> Result<()> {
         .run()
 }
 
-/// The full hash of a revision.
+/// Returns the full hash of a revision.
 fn commit(runner: &Runner, revision: &str) -> Result<String> {
     let commit = format!("{revision}^{{commit}}");
     if let Some(hash) = runner.probe("git", &["rev-parse", "--verify", "--quiet", &commit]) {
@@ -111,7 +111,7 @@ fn compile(runner: &Runner, source: &Path) -> Result<()> {
         .run()
 }
 
-/// The folder of the package with the program: the only one, or a crate of a workspace.
+/// Returns the folder of the package with the program: the only package, or a crate of a workspace.
 fn package_with_program(metadata: &Value) -> Option<PathBuf> {
     let is_program = |target: &Value| {
         target["name"] == "parley"
@@ -140,7 +140,7 @@ fn change_versions(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a package without a workspace one of its own. Otherwise Cargo finds the workspace around it, of which it is no member.
+/// Gives a package without a workspace one of its own. Otherwise Cargo would find the workspace of this repository, of which the package is no member.
 fn make_workspace(source: &Path) -> Result<()> {
     let path = source.join("Cargo.toml");
     let manifest = fs::read_to_string(&path)?;
@@ -150,7 +150,8 @@ fn make_workspace(source: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A manifest with another version: of the package, of the workspace from which crates inherit it, and where crates of the workspace require each other.
+/// Returns a manifest with [`VERSION`] for the package, for the crates that inherit the version of their workspace, and where crates of the workspace require
+/// each other.
 fn with_version(manifest: &str) -> String {
     let mut is_package = false;
     let mut changed = String::new();
@@ -170,7 +171,7 @@ fn with_version(manifest: &str) -> String {
     changed
 }
 
-/// What is before and after the version in a line that requires a crate of the workspace: `parley-types = { path = "…", version = "…" }`.
+/// Returns the text before and after the version in a line that requires a crate of the workspace: `parley-types = { path = "…", version = "…" }`.
 fn required_version(line: &str) -> Option<(&str, &str)> {
     let (_, requirement) = line.strip_prefix("parley-")?.split_once(" = {")?;
     let (_, rest) = requirement.split_once("path = ")?;

@@ -12,7 +12,7 @@ use crate::checks::{
 /// Installs Debian packages.
 ///
 /// # Errors
-/// One line that says what to do, if that is impossible.
+/// Returns an error that says what to do if the packages cannot be installed.
 pub fn install(runner: &Runner, reason: &str, packages: &[&str]) -> Result<()> {
     let names = packages.join(" ");
     if !runner.settings.is_plan {
@@ -61,7 +61,7 @@ pub fn need_nats(runner: &Runner) -> Result<()> {
     install(runner, "some tests need a NATS server", &["nats-server"])
 }
 
-/// Network namespaces, in which the partition test runs its replicas.
+/// Installs and tries network namespaces, in which the partition test runs its replicas.
 pub fn need_namespaces(runner: &Runner) -> Result<()> {
     need_programs(
         runner,
@@ -76,7 +76,7 @@ pub fn need_namespaces(runner: &Runner) -> Result<()> {
     Ok(())
 }
 
-/// A library that changes the clock of a program, for the tests of clock jumps.
+/// Installs a library that changes the clock of a program, for the tests of clock jumps.
 pub fn need_faketime(runner: &Runner) -> Result<()> {
     if exists_below("/usr/lib", "faketime/libfaketimeMT.so.1") {
         return Ok(());
@@ -84,7 +84,7 @@ pub fn need_faketime(runner: &Runner) -> Result<()> {
     install(runner, "the tests of clock jumps need libfaketime", &["libfaketime"])
 }
 
-/// The Protobuf compiler, and plugins for the languages for which the tests only generate code.
+/// Installs the Protobuf compiler, and plugins for the languages for which the tests only generate code.
 pub fn need_generators(runner: &Runner) -> Result<()> {
     need_programs(
         runner,
@@ -99,7 +99,7 @@ pub fn need_generators(runner: &Runner) -> Result<()> {
     )
 }
 
-/// The program with which operators back up SQLite, in this system's version.
+/// Installs the program with which operators back up SQLite, in this system's version.
 pub fn need_sqlite(runner: &Runner) -> Result<()> {
     need_programs(runner, &["sqlite3"], "the backup test needs sqlite3", &["sqlite3"])
 }
@@ -115,7 +115,7 @@ pub fn need_npm(runner: &Runner, reason: &str) -> Result<()> {
     need_programs(runner, &["npm"], reason, &["npm"])
 }
 
-/// Whether a file exists in any of the folders of a folder.
+/// Returns whether a path exists in any of the folders of a folder.
 fn exists_below(folder: &str, path: &str) -> bool {
     let folders = fs::read_dir(folder).into_iter().flatten().flatten();
     folders.into_iter().any(|entry| entry.path().join(path).exists())

