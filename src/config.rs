@@ -1,18 +1,19 @@
 //! The service's configuration: one struct per component, which receives only its own part. `config.default.toml` defines the defaults and
 //! documents every key.
 //!
-//! Layers, in increasing precedence: defaults, TOML file, environment, flags. [`layers`] merges them and [`rules`] validates the values.
+//! Layers, in increasing precedence: defaults, TOML file, environment, flags. [`sources`] merges them and [`rules`] validates the values.
 //! Nothing here reads the process environment.
 
 use std::{fmt, time::Duration};
 
 use serde::Deserialize;
 
-pub mod layers;
+mod problems;
 pub mod rules;
-mod sources;
+pub mod sources;
 
-pub use sources::{ConfigError, DeprecatedKey, FlagValue, Sources};
+pub use problems::{ConfigError, DeprecatedKey};
+pub use sources::{FlagValue, Sources};
 
 /// The complete, validated configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -359,12 +360,12 @@ pub struct Setting {
     pub source: String,
 }
 
-/// Returns every effective setting, in the order of the tables of the defaults.
+/// Returns every effective setting, in the order of the tables in the default configuration.
 ///
 /// # Errors
 /// Same as [`Config::load`].
 pub fn settings(sources: &Sources) -> Result<Vec<Setting>, ConfigError> {
-    let merged = layers::merge(sources)?;
+    let merged = sources::merge(sources)?;
     let mut found = Vec::new();
     for (name, table) in &merged.table {
         for (key, value) in table.as_table().into_iter().flatten() {
@@ -397,7 +398,7 @@ impl Config {
     /// # Errors
     /// Returns [`ConfigError`], which lists every unknown key and every invalid value with its source and the accepted values.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let merged = layers::merge(sources)?;
+        let merged = sources::merge(sources)?;
         let mut config: Self = toml::Value::Table(merged.table)
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError(vec![error.message().to_owned()]))?;

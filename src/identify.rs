@@ -26,7 +26,7 @@ pub enum Listener {
     Unknown,
 }
 
-/// Returns the address to connect to for a listener that is possibly bound to all interfaces.
+/// Returns the address to connect to for a listener that may be bound to all interfaces.
 pub fn reachable(addr: &str) -> String {
     match addr.parse::<SocketAddr>() {
         Ok(SocketAddr::V4(any)) if any.ip().is_unspecified() => format!("127.0.0.1:{}", any.port()),

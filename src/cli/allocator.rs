@@ -1,19 +1,20 @@
-//! The option of the allocator that bounds how long one allocation takes.
+//! Sets an option of the allocator that bounds how long one allocation takes.
 
 use std::{env, os::unix::process::CommandExt as _, process::Command};
 
 /// The environment variable from which mimalloc reads its purge delay, in milliseconds.
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
-/// How long freed memory is kept for reuse. With mimalloc's default of 1,000 ms, one allocation on a runtime worker returned to the system what
-/// large requests had freed within that second, which took up to 50 ms of CPU; with 100 ms it takes less than 12. With 10 ms, every message
-/// pays for page faults (about 6 % of its CPU time).
+/// How long freed memory is kept for reuse. With mimalloc's default of 1,000 ms, a single allocation on a runtime worker had to return to
+/// the system what large requests had freed within that second, which took up to 50 ms of CPU time; with 100 ms it takes less than 12 ms.
+/// With 10 ms, every message pays for page faults (about 6 % of its CPU time).
 const MILLISECONDS: &str = "100";
 
 /// Restarts this process in place with the purge delay set, unless the environment sets one.
 ///
-/// mimalloc reads its options before `main` runs, and there is no safe interface to change one later. The process keeps its id, its arguments and
-/// its open files. If it cannot be replaced, it goes on with the default: memory is then returned in longer steps, and nothing else changes.
+/// mimalloc reads its options before `main` runs, and there is no safe interface to change one later. The process keeps its id, its
+/// arguments and its open files. If it cannot be replaced, it continues with the default; the only effect is that memory is returned in
+/// longer steps.
 pub fn bound_purges() {
     if env::var_os(PURGE_DELAY).is_some() {
         return;

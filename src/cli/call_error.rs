@@ -1,4 +1,4 @@
-//! Translates failed calls for the user of the command line: names options instead of request fields, and says what to change.
+//! Translates failed calls for command-line users: names options instead of request fields, and says what to change.
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -32,7 +32,7 @@ pub async fn explain(status: &Status, server: &str) -> Exit {
     }
 }
 
-/// The option that sets a request field.
+/// Returns the option that sets a request field.
 fn option_for(field: &str) -> String {
     let last = field.rsplit('.').next().unwrap_or(field);
     let last = last.split('[').next().unwrap_or(last);

@@ -97,7 +97,7 @@ impl Target {
         }
     }
 
-    /// The address, for use in a command line that resumes this one.
+    /// Returns the address, for use in a command line that resumes this one.
     pub fn url(&self) -> &str {
         &self.server
     }

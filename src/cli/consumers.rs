@@ -87,7 +87,7 @@ async fn list(mut client: ConsumersServiceClient<Channel>, server: &Server, acco
     }
 }
 
-/// One row per shard, or a single row for a consumer whose shards were never opened.
+/// Returns one row per shard, or a single row for a consumer whose shards were never opened.
 fn rows(consumer: &pb::Consumer) -> Vec<Vec<String>> {
     let row = |shard: &str, position: &str, lag: u64, state: &str| {
         let state = if consumer.resumable { state } else { "position lost: reset it" };

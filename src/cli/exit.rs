@@ -109,7 +109,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The table for `--help`.
+/// Returns the table for `--help`.
 pub fn help() -> String {
     let mut text = String::from("Exit codes:\n");
     for (exit, meaning, _) in CODES {
@@ -119,7 +119,7 @@ pub fn help() -> String {
     text.trim_end().to_owned()
 }
 
-/// The table as Markdown, for the documentation.
+/// Returns the table as Markdown, for the documentation.
 pub fn markdown() -> String {
     let mut text = String::from("| code | meaning | where to look |\n|---|---|---|\n");
     for (exit, meaning, advice) in CODES {

@@ -1,5 +1,5 @@
-//! Diagnoses why no connection to a service was possible: wrong address, wrong port, or TLS. All of these fail permanently, so retrying
-//! does not help.
+//! Diagnoses why a connection to a service failed: wrong address, wrong port, or TLS. All of these fail permanently, so retrying does not
+//! help.
 
 use std::{error::Error as StdError, io, time::Duration};
 
@@ -62,7 +62,7 @@ pub async fn for_status(status: &Status, server: &str) -> Option<String> {
     }
 }
 
-/// The causes of a status, outermost first. `io::Error::source` skips the wrapped error itself, so unwrap it explicitly.
+/// Returns the causes of a status, outermost first. `io::Error::source` skips the wrapped error itself, so unwrap it explicitly.
 fn causes(status: &Status) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     std::iter::successors(status.source(), |&cause| match cause.downcast_ref::<io::Error>() {
         Some(outer) => outer.get_ref().map(|inner| inner as &(dyn StdError + 'static)),

@@ -115,7 +115,7 @@ pub(super) async fn rotate_link_key(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
-/// The first signal starts draining; the second one ends the process immediately.
+/// Starts draining on the first signal, and ends the process immediately on the second.
 async fn cancel_on_signal(shutdown: CancellationToken, mut terminate: Signal, mut interrupt: Signal) -> Infallible {
     tokio::select! {
         _ = terminate.recv() => {}

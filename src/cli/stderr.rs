@@ -2,8 +2,8 @@
 
 use parley_telemetry::escape::escaped;
 
-/// Prints an error for the user to standard error, one line per problem. The text is escaped because it can come from the server, and
-/// through it from other callers.
+/// Prints an error for the user to standard error, one line per problem. The message is escaped, because it can contain text from the
+/// server and thus from other callers.
 pub fn print_error(message: &str) {
     for line in message.lines() {
         eprintln!("parley: {}", escaped(line));

@@ -32,8 +32,8 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
         ),
         ("mail.from", Value::String(from)) => ensure(from.contains('@'), "must be an address such as `Parley <no-reply@example.org>`"),
         ("files.url", Value::String(url)) => {
-            // Bucket names contain neither `@` nor `:`. Reject them, because users put an access key and its secret there, which replies
-            // and logs would then reveal.
+            // Bucket names contain neither `@` nor `:`. Reject both, because users sometimes put an access key and its secret here, which
+            // responses and logs would then reveal.
             let bucket = url
                 .strip_prefix("s3://")
                 .filter(|rest| !rest.is_empty() && !rest.contains(['@', ':', '?']));
@@ -82,7 +82,7 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
     }
 }
 
-/// The minimum and maximum of an integer.
+/// Returns the minimum and maximum of an integer.
 fn range(key: &str) -> Option<(i64, i64)> {
     const KIB: i64 = 1024;
     const MIB: i64 = 1024 * KIB;
@@ -153,7 +153,7 @@ fn ensure(is_valid: bool, message: &str) -> Result<(), String> {
     if is_valid { Ok(()) } else { Err(message.to_owned()) }
 }
 
-/// Checks for `host:port`, where the host is an address or a resolvable name.
+/// Checks that an address is `host:port`, where the host is an IP address or a resolvable name.
 fn address(addr: &str) -> Result<(), String> {
     let (host, port) = addr.rsplit_once(':').ok_or("must be `host:port`, such as 127.0.0.1:8080")?;
     ensure(

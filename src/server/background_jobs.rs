@@ -28,7 +28,7 @@ const STORED_RESPONSE_INTERVAL: Duration = Duration::from_mins(10);
 /// How often expired audit events are removed.
 const AUDIT_INTERVAL: Duration = Duration::from_hours(1);
 
-/// How often deleted accounts are looked for, and the number of statements spent on them each time.
+/// How often deleted accounts are looked for, and the maximum number of statements spent on them each time.
 const DELETED_ACCOUNT_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_STATEMENTS: usize = 100;
 
@@ -53,11 +53,11 @@ pub async fn remove_expired_responses(db: Database, clock: Arc<Clock>, keep: Dur
         let removed = async { forget_keys(&db, clock.now().await?.minus(keep)).await };
         match db.with_long_timeout(removed).await {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "removed expired stored responses"),
-            Err(error) => tracing::warn!(%error, "failed to remove expired stored responses; retrying later"),
+            Ok(count) => tracing::debug!(count, "removed expired idempotent responses"),
+            Err(error) => tracing::warn!(%error, "failed to remove expired idempotent responses; retrying later"),
         }
         if let Err(error) = db.with_long_timeout(forget_absent(&db)).await {
-            tracing::warn!(%error, "failed to remove expired presence; retrying later");
+            tracing::warn!(%error, "failed to remove expired presence records; retrying later");
         }
     }
     Ok(())
@@ -86,8 +86,7 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
     Ok(())
 }
 
-/// Reopens snoozed conversations whose time has come, and publishes changes of users and bots that have not been published yet, until
-/// `stop` is cancelled.
+/// Reopens snoozed conversations whose time has come, and publishes pending changes to users and bots, until `stop` is cancelled.
 pub async fn unsnooze(conversations: Conversations, outbox: Outbox, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(UNSNOOZE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -98,8 +97,8 @@ pub async fn unsnooze(conversations: Conversations, outbox: Outbox, stop: Cancel
         }
         match outbox.deliver_late().await {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "published pending changes to users and bots"),
-            Err(error) => tracing::warn!(%error, "failed to publish pending changes to users and bots; retrying later"),
+            Ok(count) => tracing::debug!(count, "published pending user and bot changes"),
+            Err(error) => tracing::warn!(%error, "failed to publish pending user and bot changes; retrying later"),
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Time limit for the arrival of a body, or of one message of a stream.
 //!
-//! A timer that restarts with each byte would never end a body of one byte per minute. So the time spent waiting for the client is summed:
-//! it is limited to a fixed duration plus one second for each 8 KiB received, which permits large uploads over slow connections.
+//! A timer that restarts with each byte would never end a body of one byte per minute. Therefore the time spent waiting for the client is
+//! summed: it is limited to a fixed duration plus one second for each 8 KiB received, which permits large uploads over slow connections.
 
 use std::{
     future::Future as _,
@@ -13,7 +13,7 @@ use std::{
 use parley_fault::Protection;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes that earn a client another second.
+/// Number of received bytes for which a client is granted another second.
 const BYTES_PER_SECOND: u64 = 8 * 1024;
 
 /// The remaining time of one body.
@@ -22,12 +22,12 @@ pub struct BodyTimeout {
     allowed: Duration,
     received: u64,
     waited: Duration,
-    /// Since when the client has been awaited, and the timer for it.
+    /// When waiting for the client began, and the timer that limits it.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl BodyTimeout {
-    /// Starts the time of a body of which nothing was received yet.
+    /// Starts the time limit of a body of which nothing has been received yet.
     pub fn new(allowed: Duration) -> Self {
         Self {
             allowed,
@@ -37,7 +37,7 @@ impl BodyTimeout {
         }
     }
 
-    /// Restarts the time for the next body.
+    /// Restarts the time limit for the next body.
     pub fn restart(&mut self) {
         *self = Self::new(self.allowed);
     }
@@ -50,7 +50,7 @@ impl BodyTimeout {
         }
     }
 
-    /// Waits for the client. Ready once that has taken too long in total, or lasted for `max_idle` without a byte.
+    /// Waits for the client. Ready once waiting has taken too long in total, or has lasted for `max_idle` without a byte.
     pub fn poll_expired(&mut self, max_idle: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let earned = Duration::from_secs(self.received / BYTES_PER_SECOND);
         let remaining = (self.allowed + earned).saturating_sub(self.waited);

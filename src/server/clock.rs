@@ -23,7 +23,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Trusts the current reading of the machine's clock.
+    /// Creates a clock that trusts the current reading of the machine's clock.
     pub fn new(db: Database) -> Self {
         Self {
             db,

@@ -1,10 +1,10 @@
 //! Connections that send small responses together.
 //!
-//! Two effects would otherwise separate them. h2 flushes after every DATA frame that it does not copy into its buffer: frames of 256 bytes
-//! or more on connections with vectored writes, and of 1,024 bytes or more on others (`CHAIN_THRESHOLD` in h2's `framed_write`); most
-//! responses are between the two. And the connection's task runs as soon as the first call of a batch completes, so a batch of sixteen
-//! would need sixteen system calls. So before writing, the connection yields once to the tasks that are ready: one turn of the scheduler,
-//! no timer.
+//! Two effects would otherwise separate them. First, h2 flushes after every DATA frame that it does not copy into its buffer: frames of 256
+//! bytes or more on connections with vectored writes, and of 1,024 bytes or more on others (`CHAIN_THRESHOLD` in h2's `framed_write`); most
+//! responses are between the two. Second, the connection's task runs as soon as the first call of a batch completes, so a batch of sixteen
+//! would need sixteen system calls. Therefore, before writing, the connection yields once to the tasks that are ready: one turn of the
+//! scheduler, no timer.
 
 use std::{
     io,
@@ -23,7 +23,7 @@ use super::{in_flight::Peer, incoming::Connection};
 pub struct Coalesced {
     stream: Connection,
     from: SocketAddr,
-    /// Whether it has yielded since the last flush.
+    /// Whether the connection has yielded since the last flush.
     has_yielded: bool,
 }
 

@@ -18,7 +18,7 @@ use crate::config::{Config, LogFormat, age};
 /// Effectively unlimited; used by tests that disable a limit.
 const UNLIMITED: usize = 1 << 40;
 
-/// Configuration of the database.
+/// Returns the configuration of the database.
 pub fn database(config: &Config) -> parley_storage::Config {
     parley_storage::Config {
         url: config.database.url.clone(),
@@ -30,7 +30,7 @@ pub fn database(config: &Config) -> parley_storage::Config {
     }
 }
 
-/// Configuration of the database for commands that require an existing one: no SQLite file is created.
+/// Returns the configuration of the database for commands that require an existing one: no SQLite file is created.
 pub fn existing_database(config: &Config) -> parley_storage::Config {
     parley_storage::Config {
         create: false,
@@ -38,7 +38,7 @@ pub fn existing_database(config: &Config) -> parley_storage::Config {
     }
 }
 
-/// Configuration of the event log.
+/// Returns the configuration of the event log.
 pub fn events(config: &Config) -> parley_eventlog::Config {
     let events = &config.events;
     let bound = |limit: usize| {
@@ -59,7 +59,7 @@ pub fn events(config: &Config) -> parley_eventlog::Config {
     }
 }
 
-/// Retention of the event log.
+/// Returns the retention of the event log.
 pub fn retention(config: &Config) -> parley_eventlog::RetentionLimits {
     let events = &config.events;
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
@@ -70,12 +70,12 @@ pub fn retention(config: &Config) -> parley_eventlog::RetentionLimits {
     }
 }
 
-/// How long after an upgrade cursors are issued without the mark of their event.
+/// Returns how long after an upgrade cursors are issued without the mark of their event.
 pub fn cursor_marks_after(config: &Config) -> Duration {
     Duration::from_secs(config.events.cursor_marks_after_hours * 3600)
 }
 
-/// Retention of audit events.
+/// Returns the retention of audit events.
 pub fn audit_retention(config: &Config) -> parley_domain::audit::Keep {
     parley_domain::audit::Keep {
         age: Duration::from_secs(config.audit.keep_days * 24 * 3600),
@@ -83,7 +83,7 @@ pub fn audit_retention(config: &Config) -> parley_domain::audit::Keep {
     }
 }
 
-/// Configuration of the writer.
+/// Returns the configuration of the writer.
 pub fn writer(config: &Config) -> parley_domain::write::Config {
     let writer = &config.writer;
     parley_domain::write::Config {
@@ -96,7 +96,7 @@ pub fn writer(config: &Config) -> parley_domain::write::Config {
     }
 }
 
-/// Configuration of message batches.
+/// Returns the configuration of message batches.
 pub fn message_batches(config: &Config) -> parley_domain::messages::batch::Config {
     parley_domain::messages::batch::Config {
         cached_conversations: config.writer.cached_conversations,
@@ -104,7 +104,7 @@ pub fn message_batches(config: &Config) -> parley_domain::messages::batch::Confi
     }
 }
 
-/// Configuration of the domain.
+/// Returns the configuration of the domain.
 pub fn domain(config: &Config, mails: bool) -> parley_domain::Config {
     parley_domain::Config {
         mails,
@@ -112,7 +112,7 @@ pub fn domain(config: &Config, mails: bool) -> parley_domain::Config {
     }
 }
 
-/// Configuration of the initialization of an empty database.
+/// Returns the configuration for initializing an empty database.
 pub fn bootstrap(config: &Config) -> parley_domain::auth::bootstrap::Config {
     parley_domain::auth::bootstrap::Config {
         token: config.bootstrap.token.clone(),
@@ -123,7 +123,7 @@ pub fn bootstrap(config: &Config) -> parley_domain::auth::bootstrap::Config {
     }
 }
 
-/// The file to which a generated administrator's token is written: next to the `SQLite` file, otherwise in the working directory.
+/// Returns the file to which a generated administrator's token is written: next to the `SQLite` file, or else in the working directory.
 pub fn token_file(config: &Config) -> PathBuf {
     let mut file = parley_storage::sqlite_file(&config.database.url)
         .unwrap_or_else(|| "parley".into())
@@ -132,14 +132,14 @@ pub fn token_file(config: &Config) -> PathBuf {
     file.into()
 }
 
-/// Configuration of the file store.
+/// Returns the configuration of the file store.
 pub fn file_store(config: &Config) -> parley_blobs::Config {
     parley_blobs::Config {
         url: config.files.url.clone(),
     }
 }
 
-/// The base URL of links. Defaults to the listen address.
+/// Returns the base URL of links. Defaults to the listen address.
 fn base_url(config: &Config, http: SocketAddr) -> String {
     if config.http.base_url.is_empty() {
         format!("http://{http}")
@@ -148,7 +148,7 @@ fn base_url(config: &Config, http: SocketAddr) -> String {
     }
 }
 
-/// Configuration of uploads and file links.
+/// Returns the configuration of uploads and file links.
 pub fn files(config: &Config, http: SocketAddr) -> parley_domain::files::Config {
     let files = &config.files;
     parley_domain::files::Config {
@@ -165,7 +165,7 @@ pub fn files(config: &Config, http: SocketAddr) -> parley_domain::files::Config 
     }
 }
 
-/// Configuration of the mailer.
+/// Returns the configuration of the mailer.
 pub fn mail(config: &Config) -> mail::Config {
     mail::Config {
         url: config.mail.url.clone(),
@@ -173,7 +173,7 @@ pub fn mail(config: &Config) -> mail::Config {
     }
 }
 
-/// Timeouts and limits of HTTP connections.
+/// Returns the timeouts and limits of HTTP connections.
 pub fn http_limits(config: &Config, unread: UnreadResponses) -> HttpLimits {
     HttpLimits {
         idle: Duration::from_secs(config.http.idle_timeout_seconds),
@@ -185,7 +185,7 @@ pub fn http_limits(config: &Config, unread: UnreadResponses) -> HttpLimits {
     }
 }
 
-/// Rate limits for callers without a token.
+/// Returns the rate limits for callers without a token.
 pub fn anonymous_limits(config: &Config) -> rate_limit::Config {
     let limits = &config.limits;
     rate_limit::Config {
@@ -212,22 +212,22 @@ pub fn anonymous_limits(config: &Config) -> rate_limit::Config {
     }
 }
 
-/// Proxies whose forwarding headers are trusted. The configuration has been validated, so parsing does not fail here.
+/// Returns the proxies whose forwarding headers are trusted. The configuration has been validated, so parsing does not fail here.
 pub fn trusted_proxies(config: &Config) -> TrustedProxies {
     TrustedProxies::parse(&config.limits.trusted_proxies).unwrap_or_default()
 }
 
-/// How long a subscriber or a connection may read nothing while data is ready.
+/// Returns how long a subscriber or a connection may read nothing while data is ready.
 pub fn stall_timeout(config: &Config) -> Duration {
     Duration::from_secs(config.events.stall_timeout_seconds)
 }
 
-/// Upper bound of a stream's life, including a client that does not read its end. `None` if streams have no maximum age.
+/// Returns the upper bound of a stream's lifetime, including a client that does not read its end. `None` if streams have no maximum age.
 pub fn longest_stream(config: &Config) -> Option<Duration> {
     age(config.events.max_stream_age_seconds).map(|age| age.mul_f64(1.1) + 2 * stall_timeout(config))
 }
 
-/// Configuration of the gRPC API.
+/// Returns the configuration of the gRPC API.
 pub fn grpc_api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimits>) -> parley_grpc::Config {
     let limits = &config.limits;
     parley_grpc::Config {
@@ -248,8 +248,8 @@ pub fn grpc_api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimit
     }
 }
 
-/// The memory budget shared by the bodies of all requests. Defaults to a quarter of the process's memory limit, or of 1 GiB if the limit is
-/// unknown.
+/// Returns the memory budget shared by the bodies of all requests. Defaults to a quarter of the process's memory limit, or of 1 GiB if the
+/// limit is unknown.
 pub fn request_memory(config: &Config, tokens: &Tokens, anonymous: &Arc<AnonymousLimits>) -> RequestMemory {
     let bytes = match config.limits.request_memory_bytes {
         0 => memory_limit::of_process().unwrap_or(1 << 30) / 4,
@@ -259,7 +259,7 @@ pub fn request_memory(config: &Config, tokens: &Tokens, anonymous: &Arc<Anonymou
     RequestMemory::new(bytes, config.grpc.max_message_bytes.max(config.http.max_body_bytes)).with_tokens(Arc::new(tokens))
 }
 
-/// Limits on the bodies of gRPC calls.
+/// Returns the limits on the bodies of gRPC calls.
 pub fn body_limits(config: &Config, memory: RequestMemory, unread: UnreadResponses, anonymous: Arc<AnonymousLimits>) -> BodyLimits {
     BodyLimits {
         memory,
@@ -270,7 +270,7 @@ pub fn body_limits(config: &Config, memory: RequestMemory, unread: UnreadRespons
     }
 }
 
-/// Configuration of the JSON API.
+/// Returns the configuration of the JSON API.
 pub fn rest_gateway(
     config: &Config,
     memory: RequestMemory,
@@ -292,7 +292,7 @@ pub fn rest_gateway(
     }
 }
 
-/// Lets the gateway discard the files of rejected forms.
+/// Returns a function with which the gateway discards the files of rejected forms.
 fn discard_uploads(files: parley_domain::files::Files) -> parley_rest::DiscardUploads {
     parley_rest::DiscardUploads::new(move |upload_ids| {
         let files = files.clone();

@@ -1,4 +1,4 @@
-//! Closing a connection from the requests that it carries.
+//! Lets requests close the connection that carries them.
 
 use std::{
     sync::{
@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// Maximum number of expired unread responses of a connection. A proxy multiplexes many clients on one connection, some of which can be
+/// Maximum number of expired unread responses on a connection. A proxy multiplexes many clients on one connection, some of which can be
 /// stuck.
 pub const MAX_UNREAD_RESPONSES: usize = 64;
 
@@ -26,7 +26,8 @@ struct State {
 }
 
 impl ConnectionCloser {
-    /// Counts a response that was not read in time, until the returned value is dropped. Exceeding [`MAX_UNREAD_RESPONSES`] closes the connection.
+    /// Counts a response that was not read in time, until the returned value is dropped. Exceeding [`MAX_UNREAD_RESPONSES`] closes the
+    /// connection.
     pub fn count_unread(&self) -> UnreadResponse {
         if self.0.unread.fetch_add(1, Ordering::Relaxed) >= MAX_UNREAD_RESPONSES {
             self.0.is_closed.store(true, Ordering::Release);

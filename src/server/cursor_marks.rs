@@ -1,5 +1,5 @@
-//! Determines from when on cursors carry the marks of their events. Replicas of the release before marks reject such cursors, so none is
-//! issued while those replicas might still be running.
+//! Determines when cursors start to carry the marks of their events. Replicas of the last release without marks reject such cursors, so
+//! none is issued while those replicas might still be running.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// How long to wait before retrying if the database does not answer.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Decides whether cursors are issued with marks now. Returns how long they are still issued without.
+/// Decides whether cursors are now issued with marks. Returns for how much longer they are issued without marks.
 ///
 /// # Errors
 /// Returns an error if the database does not answer; the decision is then unchanged.
@@ -23,20 +23,20 @@ pub async fn decide(db: &Database, after: Duration) -> Result<Duration> {
         let hours = remaining.as_secs().div_ceil(3600);
         tracing::info!(
             hours,
-            "issuing cursors without marks, because replicas of the last release reject marks; events.cursor_marks_after_hours ends this sooner"
+            "issuing cursors without event marks, because replicas of the previous release reject them; to enable marks sooner, lower events.cursor_marks_after_hours"
         );
     }
     Ok(remaining)
 }
 
-/// Waits until marks may be issued, then issues them, until `stop` is cancelled.
+/// Waits until marks may be issued and then enables them, or ends when `stop` is cancelled.
 pub async fn follow(db: Database, after: Duration, mut remaining: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     while !remaining.is_zero() {
         if stop.run_until_cancelled(sleep(remaining)).await.is_none() {
             return Ok(());
         }
         remaining = db.in_time(decide(&db, after)).await.unwrap_or_else(|error| {
-            tracing::debug!(%error, "failed to read when marks were introduced; retrying");
+            tracing::debug!(%error, "failed to read when cursor marks were introduced; retrying");
             RETRY
         });
     }

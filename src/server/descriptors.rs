@@ -12,7 +12,7 @@ pub const ADMIN_CONNECTIONS: usize = 16;
 /// Descriptors that are always open: standard streams, listeners, those of the runtime, certificates, collectors, name lookups.
 const FIXED: usize = 48;
 
-/// Number of file chunks that are read concurrently, see `storage`.
+/// Maximum number of concurrent reads from the file store. Must match `READS` in `parley_blobs`.
 const FILE_READS: usize = 32;
 
 /// Files that `SQLite` opens per connection: the database, its write-ahead log, and the log's index.
@@ -51,9 +51,9 @@ pub fn reserved(config: &Config) -> usize {
 /// Connection limits of the two public listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Of each listener. Lower than `total`, so that clients of one listener cannot exhaust the other.
+    /// The limit of each listener. Lower than `total`, so that clients of one listener cannot exhaust the other.
     pub per_listener: usize,
-    /// Of both together.
+    /// The limit of both listeners together.
     pub total: usize,
 }
 

@@ -55,7 +55,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     found
 }
 
-/// Every client connection uses a descriptor, and so does every database connection.
+/// Checks the limit of open files: every client connection uses a descriptor, and so does every database connection.
 fn open_files(config: &Config) -> Finding {
     let wanted = 2 * config.limits.connections as u64 + descriptors::reserved(config) as u64;
     match descriptors::raise_limit() {
@@ -79,7 +79,7 @@ async fn nats(config: &Config) -> Finding {
     if config.nats.url.is_empty() {
         return passed("nats", "not used: replicas are notified by the database");
     }
-    // Checks the URL first: an invalid URL prevents a start, while an unreachable server does not.
+    // Check the URL first: an invalid URL prevents the server from starting, while an unreachable server does not.
     if let Err(error) = start::relay(config).await {
         return failed("nats", error.to_string());
     }

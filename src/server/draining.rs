@@ -1,9 +1,10 @@
 //! How the connections of a listener end when it drains.
 //!
 //! hyper closes idle connections but waits for all others: for half a request head, for a body that makes no progress, and over HTTP/2 for
-//! a peer that does not answer the ping after GOAWAY. So each connection counts its requests. Once draining has begun, a connection without
-//! a complete request in flight fails its reads after [`IDLE_PERIOD`]. Complete requests are answered until [`ListenerDrain::abort`]. This includes
-//! response bytes that hyper has accepted but the client has not read, because a client that reads slowly is still there.
+//! a peer that does not answer the ping after GOAWAY. Therefore each connection counts its requests. Once draining has begun, a connection
+//! without a complete request in flight fails its reads after [`IDLE_PERIOD`]. Complete requests are answered until
+//! [`ListenerDrain::abort`]. This includes response bytes that hyper has accepted but the client has not read, because a client that reads
+//! slowly is still connected.
 
 use std::{
     future::Future,
@@ -45,7 +46,7 @@ impl ListenerDrain {
         }
     }
 
-    /// Cuts all remaining connections and returns their number.
+    /// Aborts all remaining connections and returns their number.
     pub fn abort(&self) -> usize {
         let open = self.open.load(Ordering::Relaxed);
         self.aborted.cancel();
@@ -78,7 +79,7 @@ impl ListenerDrain {
 pub struct Activity {
     /// Number of requests whose head was received and whose response is not complete.
     pub(super) requests: AtomicUsize,
-    /// Number of those whose body was not received completely.
+    /// Number of these requests whose body was not received completely.
     pub(super) arriving: AtomicUsize,
     read: AtomicU64,
     written: AtomicU64,
@@ -87,7 +88,7 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Returns whether a response is owed: to a complete request, or the rest of one that is blocked by a slow reader.
+    /// Returns whether a response remains to be sent: to a complete request, or the rest of one that is blocked by a slow reader.
     fn has_pending_output(&self) -> bool {
         let (requests, arriving) = (self.requests.load(Ordering::Relaxed), self.arriving.load(Ordering::Relaxed));
         let is_blocked = self.is_blocked.load(Ordering::Relaxed) && parley_fault::is_on(Protection::DrainedResponses);
@@ -151,7 +152,7 @@ impl ConnectionDrain {
         self.activity.is_blocked.store(is_blocked, Ordering::Relaxed);
     }
 
-    /// The activity counters, for the connection's requests.
+    /// Returns the activity counters, for the connection's requests.
     pub fn activity(&self) -> Arc<Activity> {
         Arc::clone(&self.activity)
     }

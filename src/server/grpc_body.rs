@@ -1,4 +1,4 @@
-//! Request bodies of gRPC calls: each message is charged to the memory of requests, and timed.
+//! Request bodies of gRPC calls: each message is charged to the request memory, and its arrival is limited in time.
 //!
 //! A body declares the length of each message before its first byte, so a message that does not fit is rejected at its beginning; it is
 //! charged as its bytes arrive. In a stream, the charge of a message ends when the next one begins. The last charge is kept until the call
@@ -40,7 +40,7 @@ const PREFIX_BYTES: usize = 5;
 pub struct BodyLimits {
     /// The memory shared by all requests.
     pub memory: RequestMemory,
-    /// How long a message may take, plus the time that its bytes earn.
+    /// How long the arrival of a message may take, in addition to the time that `BodyTimeout` grants for its bytes.
     pub timeout: Duration,
     /// Maximum size of a message: a larger one is rejected when its length is read, and not charged.
     pub max_message_bytes: usize,
@@ -90,10 +90,10 @@ where
         let metered = |body| {
             let mut metered = MeteredBody::new(body, call_memory.clone(), (memory.clone(), sender), &self.limits);
             if let Some(pacing) = &mut metered.pacing {
-                // For a method that is not part of the contract, no lookup takes place.
+                // A call to a method that is not part of the contract does no work that requires a processing slot.
                 pacing.takes_turn = method.is_some_and(pb::policy::Method::takes_turn);
             }
-            // A large message is passed on in a poll of its own, and its processing leaves the runtime's worker threads.
+            // A large message is passed on in a poll of its own, and is processed in heavy steps, which do not block the runtime's workers.
             Body::new(WeighedBody::new(metered, call_memory.clone()))
         };
         let is_stream = method.is_some_and(pb::policy::Method::is_stream);
@@ -112,7 +112,7 @@ where
     }
 }
 
-/// What a call holds until it completes.
+/// The resources that a call holds until it completes.
 #[derive(Clone)]
 struct CallMemory(Arc<CallMemoryInner>);
 
@@ -143,7 +143,7 @@ impl HasWeight for CallMemory {
     }
 }
 
-/// Upper bound of the decompressed size of gzip data: deflate encodes at most 258 bytes in two bits, see zlib's technical notes.
+/// Returns an upper bound of the decompressed size of gzip data: deflate encodes at most 258 bytes in two bits, see zlib's technical notes.
 fn max_inflated_size(compressed: usize) -> usize {
     compressed.saturating_mul(1032)
 }
@@ -152,18 +152,18 @@ fn max_inflated_size(compressed: usize) -> usize {
 struct MeteredBody {
     body: Body,
     call_memory: CallMemory,
-    /// The sender, until the first message begins: the sender is classified then, when its token has been looked up.
+    /// The sender, until the first message begins. The sender is classified at that point, because its token has been looked up by then.
     unidentified: Option<(RequestMemory, RequestSender)>,
     /// The received part of the next message's prefix.
     prefix: [u8; PREFIX_BYTES],
     prefix_read: usize,
     /// Number of bytes of the current message that have not arrived.
     remaining: usize,
-    /// Amount that has not been charged for them yet.
+    /// Amount that has not yet been charged for the current message.
     uncharged: usize,
     /// The received part of the current message. Copied, because a slice would keep the whole read buffer in memory.
     buffered: BytesMut,
-    /// Set when the body ended within a message; `last` holds what followed.
+    /// Set when the body ended within a message; `end_frame` holds what followed.
     has_ended: bool,
     end_frame: Option<Result<Frame<Bytes>, Status>>,
     max: usize,
@@ -243,7 +243,7 @@ impl MeteredBody {
         let charged = match (self.is_too_large(), self.prefix[0]) {
             (true, _) => 0,
             (false, 0) => self.remaining.max(1),
-            // tonic decompresses it, up to the maximum message size.
+            // tonic decompresses the message, up to the maximum message size.
             (false, _) => max_inflated_size(self.remaining).clamp(1, self.max.max(1)),
         };
         self.uncharged = charged;
@@ -262,7 +262,7 @@ impl MeteredBody {
         self.call_memory.charge().received(due).map_err(|_| parley_grpc::no_memory())
     }
 
-    /// The declared length of the current message.
+    /// Returns the declared length of the current message.
     fn length(&self) -> usize {
         let [_, length @ ..] = self.prefix;
         u32::from_be_bytes(length) as usize

@@ -33,7 +33,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Capacity of the queue of accepted connections.
 const QUEUED_CONNECTIONS: usize = 64;
 
-/// Pause after the system failed to accept a connection, as it does without free file descriptors.
+/// Pause after the system failed to accept a connection, as it does when no file descriptors are free.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A connection, together with the permits under which it is counted.
@@ -52,7 +52,7 @@ pub struct Connection {
     _permits: SlotPermits,
 }
 
-/// Connection limits: of one listener, of all public listeners together, and of each client address.
+/// Connection limits: per listener, for all public listeners together, and per client address.
 #[derive(Clone, Debug)]
 pub struct ConnectionSlots {
     own: Arc<Semaphore>,
@@ -117,12 +117,12 @@ impl Connection {
         }
     }
 
-    /// A handle with which requests of this connection can close it.
+    /// Returns a handle with which requests of this connection can close it.
     pub fn closer(&self) -> ConnectionCloser {
         self.closer.clone()
     }
 
-    /// The counter of requests in flight on this connection.
+    /// Returns the counter of requests in flight on this connection.
     pub fn activity(&self) -> Arc<Activity> {
         self.drain.activity()
     }
@@ -176,8 +176,8 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Accepts connections from a listener as long as `slots` has permits; further ones wait in the kernel's queue. A connection that cannot
-    /// be written to for `write_timeout` is closed. The caller must run the returned future, which ends when this value is dropped.
+    /// Accepts connections from a listener as long as `slots` has permits; further ones wait in the kernel's queue. A connection that
+    /// cannot be written to for `write_timeout` is closed. The caller must run the returned future, which ends when this value is dropped.
     pub fn new(
         listener: TcpListener,
         slots: ConnectionSlots,
@@ -220,7 +220,7 @@ async fn accept(
         let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // An error of a single connection needs no pause; an error of the system does.
+                // An error of a single connection requires no pause; an error of the whole system does.
                 if !matches!(
                     error.kind(),
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
@@ -234,7 +234,7 @@ async fn accept(
         // Over the limit: close the connection. No request was received yet, so there is nothing to respond to.
         let Some(permit) = slots.per_address.admit(from) else { continue };
         let permits = (own, shared, permit);
-        // Disable Nagle's algorithm, which would delay small responses. Ignore errors: such a connection fails on its first read too.
+        // Disable Nagle's algorithm, which would delay small responses. Ignore errors: such a connection also fails on its first read.
         let _ = stream.set_nodelay(true);
         let sender = sender.clone();
         match &tls {

@@ -1,8 +1,8 @@
 //! Lingering close of connections.
 //!
 //! If a request is rejected before it was received completely (413, 400), unread bytes remain, and closing the connection then makes the
-//! kernel reset it: the client can lose the response that is on its way. So after the response, incoming bytes are read and discarded for a
-//! while. The response also announces that the connection closes, because a client that reused it would lose its next request.
+//! kernel reset it: the client can lose the response that is in transit. Therefore incoming bytes are read and discarded for a while after
+//! the response. The response also announces that the connection closes, because a client that reused it would lose its next request.
 
 use std::{
     future::Future as _,
@@ -78,7 +78,7 @@ impl HttpBody for TimedBody {
 }
 
 /// Adds `Connection: close` to a response whose request was not read completely. Aborts a request body that makes no progress for
-/// `idle_timeout`, or takes longer than `body_timeout` plus the time that its bytes earn.
+/// `idle_timeout`, or takes longer than `body_timeout` plus the time that is granted for its bytes.
 pub async fn close_if_unread(State((idle_timeout, body_timeout)): State<(Duration, Duration)>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;

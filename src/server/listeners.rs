@@ -50,7 +50,7 @@ use super::{
 };
 use crate::{admin::Readiness, config};
 
-/// Length of the accept queue. tokio's default, 128, overflows when some hundred clients reconnect at the same time, as they do after a
+/// Length of the accept queue. tokio's default, 128, overflows when a few hundred clients reconnect at the same time, as they do after a
 /// restart; the kernel then drops their handshakes, and the clients retry after a second. Linux caps the value at `net.core.somaxconn`
 /// (4096).
 const BACKLOG: u32 = 1024;
@@ -85,8 +85,8 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves gRPC until `stop` is cancelled, then lets calls in flight finish. `longest_stream` is the upper bound of a stream's life, if
-/// known.
+/// Serves gRPC until `stop` is cancelled, then lets calls in flight finish. `longest_stream` is the upper bound of a stream's lifetime, if
+/// there is one.
 ///
 /// # Errors
 /// Returns an error if the listener fails.
@@ -152,8 +152,8 @@ pub async fn grpc(
         .initial_stream_window_size(WINDOW_BYTES);
     if let Some(age) = config::age(config.max_connection_age_seconds) {
         server = server.max_connection_age(age);
-        // Streams continue after the connection's age, but none outlives `longest_stream`. A stream that is still open then is not being
-        // read.
+        // Streams continue beyond the connection's maximum age, but none outlives `longest_stream`. A stream that is still open then is not
+        // being read.
         if let Some(longest) = longest_stream {
             server = server.max_connection_age_grace(longest);
         }
@@ -184,7 +184,7 @@ pub async fn grpc(
     outcome.context("the gRPC listener")
 }
 
-/// The CORS policy of gRPC-Web. Any origin is allowed: calls carry an explicit token and no cookies.
+/// Returns the CORS policy of gRPC-Web. Any origin is allowed: calls carry an explicit token and no cookies.
 fn cors() -> CorsLayer {
     let exposed = [
         "grpc-status",
@@ -239,13 +239,14 @@ const HEADER_BYTES: u32 = 32 * 1024;
 /// How long an HTTP/2 client may take to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Bytes of bodies that an HTTP/2 connection may send before they are read, across all its streams. They are charged to no request, and a
-/// connection may send them before its client is known. The HTTP library derives its bound on small DATA frames from it too;
+/// Number of body bytes that an HTTP/2 connection may send before they are read, across all its streams. They are charged to no request,
+/// and a connection may send them before its client is known. The HTTP library also derives its bound on small DATA frames from this value;
 /// `docs/limits.md` has the calculation.
 const WINDOW_BYTES: u32 = 256 * 1024;
 
-/// Memory for data that a connection has sent but its requests have not read, rounded up: [`WINDOW_BYTES`], plus 350 bytes for each of 1,024 DATA
-/// frames. A reflection stream reads nothing while its client does not read responses, so it holds that much for as long as it is open.
+/// Memory for data that a connection has sent but its requests have not read, rounded up: [`WINDOW_BYTES`], plus 350 bytes for each of
+/// 1,024 DATA frames. A reflection stream reads nothing while its client does not read responses, so it holds this amount for as long as it
+/// is open.
 const READ_AHEAD: usize = 640 * 1024;
 
 /// Bytes that are read ahead over HTTP/1, which is also the maximum size of the request head.
@@ -256,7 +257,7 @@ const AHEAD_BYTES: usize = 64 * 1024;
 pub struct HttpLimits {
     /// How long a request head may take, a connection may be idle, and a body may make no progress.
     pub idle: Duration,
-    /// How long a body may take in total, plus the time that its bytes earn.
+    /// How long a body may take in total, in addition to the time that is granted for its bytes (see `body_timeout`).
     pub body: Duration,
     /// Age at which a connection is asked to close. `None`: never.
     pub age: Option<Duration>,

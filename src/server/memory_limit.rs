@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use rustix::process::{Resource, getrlimit};
 
-/// Returns the smallest of the limits of its cgroups, the limit of its address space and the machine's memory, in bytes. `None` if none is
-/// known.
+/// Returns the smallest of the process's cgroup limits, the limit of its address space and the machine's memory, in bytes, or `None` if
+/// none is known.
 pub fn of_process() -> Option<usize> {
     let limits = cgroup_files()
         .into_iter()
@@ -36,7 +36,7 @@ fn files_of(line: &str) -> Vec<PathBuf> {
     own.ancestors().map(|group| PathBuf::from(root).join(group).join(file)).collect()
 }
 
-/// Parses such a file. `None` for `max`, and for the very large number with which version 1 expresses the same.
+/// Parses the content of a limit file. Returns `None` for `max`, and for the very large number by which version 1 represents no limit.
 fn limit(text: &str) -> Option<usize> {
     text.trim().parse().ok().filter(|bytes| *bytes < usize::MAX / 4)
 }

@@ -159,7 +159,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
             descriptors,
             connections = limits.per_listener,
             configured = config.limits.connections,
-            "the limit of open files permits fewer connections per listener than limits.connections; raise it (ulimit -n, LimitNOFILE)"
+            "the open-file limit allows fewer connections per listener than limits.connections; raise the open-file limit (ulimit -n, LimitNOFILE)"
         );
     }
     let Acquired {

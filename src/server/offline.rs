@@ -16,7 +16,7 @@ pub struct OfflineToken {
     pub user: Option<i64>,
     /// The secret, which is not stored.
     pub secret: String,
-    /// Whether servers can be running on the database at the same time, as with PostgreSQL. They accept the token immediately.
+    /// Whether servers can run on the database concurrently, as with PostgreSQL. They accept the token immediately.
     pub is_shared: bool,
 }
 

@@ -28,14 +28,15 @@ pub struct PerAddress {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Addresses with open connections, so there are at most as many entries as connections.
+    /// Number of connections by address. Addresses without open connections are removed, so there are at most as many entries as
+    /// connections.
     open: HashMap<IpAddr, usize>,
     logged: Option<Instant>,
 }
 
 impl PerAddress {
-    /// Permits `max_connections` connections of each address; 0 means unlimited. The addresses of `proxies` are exempt, because a proxy serves many
-    /// clients.
+    /// Permits `max_connections` connections of each address; 0 means unlimited. The addresses of `proxies` are exempt, because a proxy
+    /// serves many clients.
     pub fn new(max_connections: usize, proxies: TrustedProxies) -> Arc<Self> {
         let is_on = parley_fault::is_on(Protection::ConnectionsPerAddress);
         Arc::new(Self {
@@ -65,7 +66,7 @@ impl PerAddress {
                 tracing::warn!(
                     %address,
                     most = self.max_connections,
-                    "closed a connection: its address has reached limits.connections_per_address; list proxies in limits.trusted_proxies"
+                    "closed a connection: its address has reached limits.connections_per_address; if it is a proxy, add it to limits.trusted_proxies"
                 );
             }
             return None;

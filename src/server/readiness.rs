@@ -15,8 +15,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// Reports whether the database answers, until `stop` is cancelled. A single failure is not an outage, and a single answer is not a
 /// recovery.
 ///
-/// While the database is away and does not answer on a new connection either, calls are rejected immediately; they are admitted again with
-/// the first answer.
+/// While the database is unavailable and does not answer on a new connection either, calls are rejected immediately; they are admitted
+/// again after the first answer.
 pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: CancellationToken) -> anyhow::Result<()> {
     let (mut ticks, mut debounce) = (ticks(CHECK_INTERVAL), Debounce::default());
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -33,7 +33,7 @@ pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: Cancella
             if is_away {
                 tracing::warn!("the database is unavailable; rejecting calls until it responds");
             } else {
-                tracing::info!("the database responds again; accepting calls");
+                tracing::info!("the database is responding again; accepting calls");
             }
         }
         if let Some(outcome) = change {
@@ -43,7 +43,8 @@ pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: Cancella
     Ok(())
 }
 
-/// Consecutive failures after which the database is considered away, and consecutive answers after which it is considered back.
+/// Consecutive failures after which the database is considered unavailable, and consecutive answers after which it is considered available
+/// again.
 const FAILURES_UNTIL_AWAY: u32 = 3;
 
 const SUCCESSES_UNTIL_BACK: u32 = 2;

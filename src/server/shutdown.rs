@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{draining::ListenerDrain, supervise::Supervisor};
 use crate::admin::Readiness;
 
-/// How long connections that were cut may take to end.
+/// How long aborted connections may take to end.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The task that stores audit events.
@@ -69,7 +69,7 @@ impl Shutdown {
         let state = if failed.is_some() { "failed" } else { "draining" };
         self.ready.send_if_modified(|ready| ready.set("serving", Err(state.to_owned())));
         if let Some(error) = &failed {
-            tracing::error!(error = format!("{error:#}"), "an essential task has ended; exiting");
+            tracing::error!(error = format!("{error:#}"), "an essential task ended unexpectedly; shutting down");
         }
         let drained = self.drain().await;
         failed.map_or(drained, Err)
@@ -78,8 +78,8 @@ impl Shutdown {
     /// Drains the server: it becomes not ready, streams end with their cursor, calls in flight finish, and queued writes are flushed. A
     /// step that fails or exceeds its time limit does not prevent the others.
     ///
-    /// A call is acknowledged after its commit, so no acknowledged write is at risk if calls are cut or a shard does not end. Audit events
-    /// are the exception: their calls might have been acknowledged before the events are stored.
+    /// A call is acknowledged after its commit, so no acknowledged write is at risk if calls are aborted or a shard does not end. Audit
+    /// events are the exception: their calls might have been acknowledged before the events are stored.
     ///
     /// # Errors
     /// Returns the first failure.
@@ -91,7 +91,7 @@ impl Shutdown {
             Err(_) => self.abort().await,
         };
         let deadline = Instant::now() + TIMEOUT_AFTER_GRACE;
-        // The domain holds the last clone of the writer. When it is dropped, the writer shards store what is queued and end.
+        // The domain holds the last clone of the writer. When the domain is dropped, the writer shards store the queued writes and end.
         drop(self.domain);
         let shards = async {
             let mut first = Ok(());
@@ -100,7 +100,7 @@ impl Shutdown {
             }
             first
         };
-        // At most half of the time, so that the later steps have some even if a shard waits for an unavailable database.
+        // Use at most half of the time, so that some remains for the later steps even if a shard waits for an unavailable database.
         if let Ok(ended) = timeout(TIMEOUT_AFTER_GRACE / 2, shards).await {
             first = first.and(ended);
         } else {
@@ -125,7 +125,7 @@ impl Shutdown {
         first
     }
 
-    /// Cuts the connections that are still open after the grace period.
+    /// Aborts the connections that are still open after the grace period.
     ///
     /// # Errors
     /// Returns an error if a listener failed.
@@ -138,7 +138,7 @@ impl Shutdown {
             grace_seconds = self.grace.as_secs(),
             "the grace period expired; aborted open connections"
         );
-        // Whatever does not end now ends with the process.
+        // Tasks that do not end now end with the process.
         timeout(ABORT_TIMEOUT, self.serving.drain()).await.unwrap_or(Ok(()))
     }
 }

@@ -40,7 +40,7 @@ fn bind_error(listener: &str, in_use: bool, source: &std::io::Error) -> String {
 }
 
 impl StartError {
-    /// A setting that cannot be used, for a reason that already names it.
+    /// Creates the error for a setting that cannot be used. `error` already names the setting.
     fn setting(error: &anyhow::Error) -> Self {
         Self::Setting(format!("{error:#}"))
     }

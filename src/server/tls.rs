@@ -82,7 +82,7 @@ impl Tls {
                     known = digest;
                     tracing::info!(file = %self.files.certificate.display(), "reloaded the TLS certificate");
                 }
-                // Expected for a moment, because certificate and key are not replaced atomically.
+                // Expected to happen briefly, because certificate and key are not replaced atomically.
                 Err(error) => tracing::warn!(
                     error = format!("{error:#}"),
                     "failed to load the new TLS certificate; keeping the old one"
@@ -94,7 +94,7 @@ impl Tls {
 }
 
 impl Files {
-    /// A hash of the files' contents, which detects changes regardless of modification times.
+    /// Returns a hash of the files' contents, which detects changes regardless of modification times.
     fn digest(&self) -> Option<[u8; 32]> {
         let mut digest = Sha256::new();
         for file in [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()]

@@ -1,10 +1,10 @@
-//! Responses that their client does not read.
+//! Limits responses that clients do not read.
 //!
 //! The HTTP server polls a body for a frame and holds that frame until the client's flow-control window has room for it. An HTTP/2 client
 //! whose window stays closed does not block any write, so no timer of the connection fires: each of its streams could hold a complete
-//! response for as long as the connection lives. So responses are passed on in chunks. The remainder is charged to the memory of requests,
-//! and dropped if the client does not read it in time; the chunk that the HTTP server holds is freed with the stream. A client that leaves
-//! many responses unread loses its connection, because only that frees those chunks.
+//! response for as long as the connection is open. Therefore responses are passed on in chunks. The remainder is charged to the request
+//! memory, and dropped if the client does not read it in time; the chunk that the HTTP server holds is freed with the stream. If a client
+//! leaves many responses unread, its connection is closed, because only that frees those chunks.
 
 use std::{
     collections::HashMap,
@@ -34,8 +34,8 @@ use super::connection_closer::{ConnectionCloser, UnreadResponse};
 /// Maximum size of a chunk in bytes: that of an HTTP/2 DATA frame, unless the client permits larger ones.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Bytes of a response that earn its client another second. The stall timeout alone suffices for a page over a line of 6 KiB per second; a
-/// smaller value would let a client hold a large response for minutes.
+/// Number of bytes of a response for which its client is granted another second. The stall timeout alone suffices for a page over a line of
+/// 6 KiB per second; a smaller value would let a client hold a large response for minutes.
 const BYTES_PER_SECOND: usize = 64 * 1024;
 
 /// Maximum interval between checks for expired responses.
@@ -49,7 +49,7 @@ struct Registry {
     memory: RequestMemory,
     timeout: Duration,
     is_enabled: bool,
-    /// By the address of the allocation, which is unique until the entry is removed.
+    /// The open responses, keyed by the address of the allocation, which is unique until the entry is removed.
     open: Mutex<HashMap<usize, Weak<dyn Expire>>>,
 }
 
@@ -62,8 +62,8 @@ impl fmt::Debug for UnreadResponses {
 }
 
 impl UnreadResponses {
-    /// Charges responses to `memory`. While [`UnreadResponses::run`] runs, a client has `timeout` plus a second per 64 KiB to read what a response
-    /// produces at once.
+    /// Charges responses to `memory`. While [`UnreadResponses::run`] runs, a client has `timeout` plus a second per 64 KiB to read what a
+    /// response produces at once.
     pub fn new(memory: RequestMemory, timeout: Duration) -> Self {
         Self(Arc::new(Registry {
             memory,

@@ -91,8 +91,8 @@ fn configure_exporter<B: WithExportConfig + WithTonicConfig>(builder: B, endpoin
     Ok(builder.with_tls_config(tls(signal)?))
 }
 
-/// Returns the distinct problems with the files that the variables name for endpoints with TLS. A start fails if a file cannot be read, and
-/// exports nothing if a file is invalid.
+/// Returns the distinct problems with the files that the variables name for endpoints with TLS. The server does not start if a file cannot
+/// be read, and exports nothing if a file is invalid.
 pub fn credentials(trace: &Trace) -> Vec<anyhow::Error> {
     let mut errors: Vec<anyhow::Error> = Vec::new();
     for signal in SIGNALS {
@@ -122,7 +122,7 @@ fn check_pem(name: &str, path: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The trusted authorities and the client certificate of a signal's exporter.
+/// Returns the trusted authorities and the client certificate of a signal's exporter.
 ///
 /// # Errors
 /// Returns an error if a file named by the variables cannot be read.
@@ -144,7 +144,7 @@ fn tls(signal: &str) -> anyhow::Result<ClientTlsConfig> {
     Ok(tls)
 }
 
-/// The resource: the service name `parley` and a random instance ID, unless the standard variables set others.
+/// Returns the resource: the service name `parley` and a random instance ID, unless the standard variables set others.
 pub fn resource() -> Resource {
     let mut resource = Resource::builder().with_schema_url([KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))], SCHEMA_URL);
     let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
@@ -163,8 +163,8 @@ pub fn resource() -> Resource {
     resource.build()
 }
 
-/// The propagators of incoming trace contexts: `OTEL_PROPAGATORS` supports `tracecontext`, `baggage` and `none`, and defaults to the first
-/// two.
+/// Returns the propagators of incoming trace contexts: `OTEL_PROPAGATORS` supports `tracecontext`, `baggage` and `none`, and defaults to
+/// the first two.
 pub fn propagator() -> TextMapCompositePropagator {
     let wanted = variable("OTEL_PROPAGATORS").unwrap_or_else(|| "tracecontext,baggage".to_owned());
     let mut all: Vec<Box<dyn opentelemetry::propagation::TextMapPropagator + Send + Sync>> = Vec::new();
@@ -173,7 +173,9 @@ pub fn propagator() -> TextMapCompositePropagator {
             "tracecontext" => all.push(Box::new(TraceContextPropagator::new())),
             "baggage" => all.push(Box::new(BaggagePropagator::new())),
             "none" | "" => {}
-            other => tracing::warn!("OTEL_PROPAGATORS: ignoring {other}, which is not supported; tracecontext, baggage and none are"),
+            other => {
+                tracing::warn!("OTEL_PROPAGATORS: ignoring unsupported value {other}; supported values are tracecontext, baggage and none");
+            }
         }
     }
     TextMapCompositePropagator::new(all)

@@ -38,7 +38,7 @@ impl Filter {
     /// Creates a filter from `directives`.
     ///
     /// # Errors
-    /// Returns an error if they cannot be parsed.
+    /// Returns an error if the directives cannot be parsed.
     pub fn new(directives: &str, exports: bool) -> anyhow::Result<Self> {
         let mut lines = EnvFilter::try_new(directives).context("log.filter")?;
         if exports {

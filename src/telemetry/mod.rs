@@ -82,13 +82,13 @@ impl Telemetry {
         });
         match flushed.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "failed to export the last traces, logs or metrics"),
-            Err(error) => tracing::warn!(%error, "interrupted while exporting the last telemetry"),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to export the remaining traces, logs or metrics"),
+            Err(error) => tracing::warn!(%error, "the task that exports the remaining telemetry panicked or was cancelled"),
         }
     }
 }
 
-/// The layer that writes log lines to standard error.
+/// Returns the layer that writes log lines to standard error.
 fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(log: &Log) -> Box<dyn Layer<S> + Send + Sync> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match log.format {

@@ -267,7 +267,7 @@ async fn configured_platform_token_is_created_on_any_start(backend: Backend) {
     app.platform().accounts.revoke_token(revoke).await.expect("revoked");
     let TestApp { server, database, .. } = app;
     drop(server);
-    // A revoked token stays revoked, and the log says that the setting is not applied.
+    // A revoked token stays revoked, and the log says that the setting is ignored.
     let app = TestApp::builder(backend)
         .database(database)
         .platform()
@@ -281,7 +281,7 @@ async fn configured_platform_token_is_created_on_any_start(backend: Backend) {
             .server
             .log()
             .lines()
-            .filter(|line| line.contains("not applied") && line.contains(setting))
+            .filter(|line| line.contains("ignored:") && line.contains(setting))
             .count();
         assert_eq!(named, 1, "{setting}: {}", app.server.log());
     }

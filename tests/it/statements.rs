@@ -92,6 +92,9 @@ async fn lists_run_no_statement_per_row_on_postgres() {
         one > 5 * TIMES,
         "{one} transactions for {TIMES} calls of each list: they are not counted"
     );
-    // One statement per row would add 1,900 per list.
-    assert!(many < one + 2 * TIMES, "{one} transactions for one row, {many} for {ROWS}");
+    // One statement per row would add 1,900 for either list. Background jobs add some hundred if the machine is slow.
+    assert!(
+        many < one + TIMES * i64::from(ROWS - 1) / 2,
+        "{one} transactions for one row, {many} for {ROWS}"
+    );
 }

@@ -48,7 +48,7 @@ async fn older_program_starts_on_a_compatible_schema(backend: Backend) {
     assert_eq!(migrated.code, Some(0), "{}", migrated.output);
     app.start_again().await;
     let log = app.server.log();
-    assert!(log.contains("newer than this parley") && log.contains(FUTURE), "{log}");
+    assert!(log.contains("newer than this version of Parley") && log.contains(FUTURE), "{log}");
     app.fixture().talk().await;
     app.server.terminate();
     app.server.wait().await;

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMENT = re.compile(r"^\s*//[/!]?\s?(.*)$")
 MACRO = re.compile(r"\b(?:tracing::)?(?:error|warn|info|debug|trace)!\(")
 # A string literal, with the `=` before it if it is the value of a field.
-LITERAL = re.compile(r'(= ?)?"((?:[^"\\]|\\.)*)"')
+LITERAL = re.compile(r'(= ?)?"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
 def git(*arguments: str) -> str:

@@ -1,5 +1,5 @@
-//! Compiles `proto/` into the descriptors that the build script of `parley-proto` reads, so that nobody who builds it compiles a parser of
-//! protobuf.
+//! Compiles `proto/` into the descriptors that the build script of `parley-proto` reads, so that building the crate does not require
+//! compiling a Protobuf parser.
 
 use std::{
     fs,
@@ -15,13 +15,13 @@ mod sources;
 /// The crate that holds the descriptors, from the root of the repository.
 const CRATE: &str = "crates/proto";
 
-/// Nothing imports this file: details of errors travel as `google.protobuf.Any`.
+/// A file that no other file imports, because error details are sent as `google.protobuf.Any`.
 const ERROR_DETAILS: &str = "google/rpc/error_details.proto";
 
 /// Writes the descriptors of `proto/` and the checksum of its files.
 ///
 /// # Errors
-/// With arguments, and when a file does not compile or cannot be written.
+/// Returns an error if there are arguments, or if a file does not compile or cannot be written.
 pub fn write(arguments: &[String]) -> Result<()> {
     ensure!(arguments.is_empty(), "descriptors takes no arguments");
     let root = root();
@@ -36,7 +36,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// What belongs into the crate: each file's path there, and its content.
+/// Returns the files that belong in the crate: the path and the content of each.
 fn compiled(root: &Path) -> Result<[(&'static str, Vec<u8>); 2]> {
     let proto = root.join("proto");
     let mut compiler = protox::Compiler::new([&proto])?;
@@ -52,8 +52,8 @@ fn compiled(root: &Path) -> Result<[(&'static str, Vec<u8>); 2]> {
     ])
 }
 
-/// The descriptors without lines and columns, which nothing reads, and which change for the rest of a file with every line that is inserted.
-/// As dynamic messages: generated types drop the policies of methods, which are extensions.
+/// Returns the descriptors without lines and columns. Nothing reads these, and an inserted line changes them for the rest of its file. The
+/// descriptors are decoded as dynamic messages, because generated types drop the policies of methods, which are extensions.
 fn without_spans(descriptors: &[u8]) -> Result<Vec<u8>> {
     let descriptor = DescriptorPool::global()
         .get_message_by_name("google.protobuf.FileDescriptorSet")
@@ -73,7 +73,7 @@ fn without_spans(descriptors: &[u8]) -> Result<Vec<u8>> {
     Ok(set.encode_to_vec())
 }
 
-/// The messages in a repeated field.
+/// Returns the messages in a repeated field.
 fn messages<'a>(message: &'a mut DynamicMessage, field: &str) -> impl Iterator<Item = &'a mut DynamicMessage> {
     let list = message.get_field_by_name_mut(field).and_then(|value| value.as_list_mut());
     list.into_iter().flatten().filter_map(|value| value.as_message_mut())

@@ -1,4 +1,4 @@
-//! Compares the tokens of changed sources with those of a revision. A commit that rewrites comments must keep them.
+//! Compares the tokens of changed sources with those of a revision. A commit that only rewrites comments must not change the tokens.
 
 use std::{fs, path::Path, process::Command};
 
@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// Compares the Rust sources in the work tree that differ from a revision.
 ///
 /// # Errors
-/// Names each source whose tokens differ, and each that was added, removed or renamed.
+/// Returns an error that names each source whose tokens differ, and each that was added, removed or renamed.
 pub fn check(arguments: &[String]) -> Result<()> {
     let Some((revision, paths)) = arguments.split_first() else {
         bail!("same-tokens needs a revision");
@@ -57,7 +57,7 @@ fn git(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The tokens of a source, without comments. Doc comments are attributes to the lexer.
+/// Returns the tokens of a source, without comments. The lexer represents doc comments as attributes, which are omitted as well.
 fn tokens(source: &str, path: &str) -> Result<Vec<String>> {
     let stream: TokenStream = source.parse().map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
     let mut tokens = Vec::new();

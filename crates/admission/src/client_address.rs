@@ -107,7 +107,7 @@ impl TrustedProxies {
             if !self.warned.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
                     %peer,
-                    "a request came with X-Forwarded-For or Forwarded, but limits.trusted_proxies is empty: such requests are limited per \
+                    "a request contains X-Forwarded-For or Forwarded, but limits.trusted_proxies is empty: such requests are limited per \
                      inbox and per proxy, not per client address"
                 );
             }

@@ -261,7 +261,7 @@ impl MemoryCharge {
         (held.bytes, held.ahead) = (0, 0);
     }
 
-    /// Charges more bytes of bodies even if there is no room, because the data exists already.
+    /// Charges another `bytes`, even if that exceeds the budget, because the data is already in memory.
     pub fn grow(&self, bytes: usize) {
         let mut held = self.held();
         self.memory.shares.charge_unchecked(held.holder, bytes);

@@ -320,7 +320,7 @@ async fn to_its_end<T: Send + 'static>(
     match tasks.spawn(work).await {
         Ok(done) => done.map_err(failed),
         Err(error) => {
-            tracing::warn!(%error, "a task of the file store panicked or was cancelled");
+            tracing::warn!(%error, "a file store task panicked or was cancelled");
             Err(unusable())
         }
     }

@@ -167,7 +167,7 @@ impl ComputePool {
         match timeout_at(deadline, running).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
-                tracing::error!(pool = self.name, %error, "a compute job failed");
+                tracing::error!(pool = self.name, %error, "a compute job panicked");
                 Err(Rejected::Panicked(self.name))
             }
             Err(_) => Err(Rejected::TimedOut(self.name)),

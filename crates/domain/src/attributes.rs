@@ -1,4 +1,4 @@
-//! Attributes and labels, which contacts and conversations have in common: how to store them and how to determine changes.
+//! Stores the attributes and labels of contacts and conversations, and determines their changes.
 
 use std::collections::HashSet;
 

@@ -1,8 +1,8 @@
 //! Audit events: how they are stored, listed, and deleted when they are too old or too many.
 //!
-//! A call sends its event to a bounded queue and does not wait, because it might be ending after its client disconnected. One task stores
-//! the queued events, many with one statement. An event that cannot be stored is counted and logged as an error; its line in the audit log
-//! is written in any case. `docs/decisions/0007` describes what a crash can lose.
+//! A call queues its event without waiting, because the event may be recorded while the call is being dropped after a client disconnect.
+//! One task stores the queued events, many with one statement. An event that cannot be stored is counted and logged as an error; its line
+//! in the audit log is written in any case. `docs/decisions/0007` describes what a crash can lose.
 
 use std::{
     net::IpAddr,
@@ -35,15 +35,15 @@ const QUEUE: usize = 4096;
 /// Maximum number of events per statement.
 const AT_ONCE: usize = 256;
 
-/// How often storing events is attempted, and how long to wait between attempts.
+/// The maximum number of attempts to store events, and the pause between them.
 const ATTEMPTS: u32 = 5;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Maximum number of rows per DELETE statement.
 const REMOVED_AT_ONCE: u64 = 5_000;
 
-/// The burst of refused calls without a token that are stored, with one per second on average. Together they can occupy at most as much of
-/// the table as the refused calls of one account.
+/// How many refused calls without a token are stored in a burst; the sustained rate is one per second. All of them together can occupy at
+/// most as much of the table as one account's refused calls.
 const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
 
 /// Why an event was not stored.
@@ -116,7 +116,7 @@ impl NewAuditEvent {
 #[derive(Debug)]
 enum Job {
     Store(Box<AuditRow>),
-    /// A request to reply when everything queued before it has been stored or has failed permanently.
+    /// Asks the writer to reply once everything queued earlier has been stored or has permanently failed to be stored.
     Flush(oneshot::Sender<()>),
 }
 
@@ -160,7 +160,7 @@ impl AuditLog {
         }
     }
 
-    /// Queues an event to be stored. Does not wait: if the queue is full, the event is lost, which is logged.
+    /// Queues an event to be stored, without waiting. If the queue is full or closed, the event is dropped and an error is logged.
     pub fn record(&self, event: NewAuditEvent) {
         let row = event.row(Micros::now());
         if let Err(refused) = self.queue.try_send(Job::Store(Box::new(row))) {
@@ -174,7 +174,7 @@ impl AuditLog {
         }
     }
 
-    /// Waits until every event queued before has been stored or has failed permanently.
+    /// Waits until every event queued so far has been stored or has permanently failed to be stored.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         // If the writer has ended, it has stored all events.
@@ -185,7 +185,7 @@ impl AuditLog {
 }
 
 impl AuditWriter {
-    /// Stores events until `stop` is cancelled, and then those that are still queued. Later events are only logged.
+    /// Stores events until `stop` is cancelled, and then those that are still queued. Events recorded later are only logged.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::with_capacity(AT_ONCE);
         loop {
@@ -226,7 +226,7 @@ impl AuditWriter {
             }
         }
         for done in waiting {
-            // The receiver is gone if the caller of `flush` was cancelled.
+            // Sending fails if the caller of `flush` was cancelled.
             let _ = done.send(());
         }
     }
@@ -255,7 +255,7 @@ fn lost(rows: &[AuditRow], lost: Lost, reason: &str) {
     }
 }
 
-/// How many audit events are retained, and for how long.
+/// Limits on the retained audit events.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
     /// Maximum age, regardless of the number of events.

@@ -1,7 +1,7 @@
 //! Cache keys of the lists that front ends cache: labels, inboxes and teams.
 //!
-//! A key consists of the number of rows of its list and the timestamp of the last changed row. Every write of an account has a later
-//! timestamp than all writes before it ([`WriteSet::at`](crate::write::WriteSet)). Therefore two states of a list with the same last
+//! A key consists of the number of rows in its list and the timestamp of the most recently changed row. Every write to an account has a
+//! later timestamp than all writes before it ([`WriteSet::at`](crate::write::WriteSet)). Therefore two states of a list with the same last
 //! timestamp can differ only by deleted rows, and if the number of rows is equal too, they are identical. Nothing is stored for a key, so
 //! all replicas and both databases agree, and writes to the lists cost nothing extra.
 
@@ -29,7 +29,7 @@ pub struct CacheKeys {
     pub team: String,
 }
 
-/// The number of rows of a list and their last timestamp, 0 if there are none.
+/// The number of rows in a list and their latest timestamp, which is 0 if the list is empty.
 #[derive(Clone, Copy, Debug, Default)]
 struct Extent {
     rows: i64,
@@ -91,7 +91,8 @@ async fn extent<E: EntityTrait>(db: &Database, rows: Select<E>, id: E::Column, s
     })
 }
 
-/// Distinguishes sets of inboxes: the set that a caller can see can change without a change of any inbox.
+/// Returns a short hash of a set of inboxes, so that the cache key changes with the set: the inboxes that a caller can see can change
+/// without a change to any inbox.
 fn fingerprint(inboxes: &[InboxId]) -> String {
     let mut ids: Vec<i64> = inboxes.iter().map(|id| id.0).collect();
     ids.sort_unstable();

@@ -28,13 +28,13 @@ pub struct Standing {
     pub consumer: Consumer,
     /// The earliest and the newest seq of the log.
     pub reach: LogRange,
-    /// The marks of the events at the positions of its shards.
+    /// The marks of the events at the positions of its shards, by seq.
     pub marks: HashMap<Seq, Mark>,
 }
 
 impl ResponseSubject for Standing {}
 
-/// Returns the marks at the positions of a consumer's shards.
+/// Selects the marks at the positions of one consumer's shards.
 fn marks_of(consumer: &Consumer, marks: &HashMap<Seq, Mark>) -> HashMap<Seq, Mark> {
     let at = |shard: &consumer::Shard| Some((shard.seq, *marks.get(&shard.seq)?));
     consumer.shards.iter().filter_map(at).collect()
@@ -84,11 +84,11 @@ impl Consumers {
         Ok(found.into_iter().map(standing).collect())
     }
 
-    /// Moves a consumer to another position of the log.
+    /// Moves a consumer to another position in the log.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Denied`] unless the caller is an administrator, [`parley_types::error::Error::NotFound`] if
-    /// there is no such consumer, and [`parley_types::error::Error::Cursor`] if the log does not have the position.
+    /// there is no such consumer, and [`parley_types::error::Error::Cursor`] if the log does not contain the position.
     pub async fn reset(&self, call: Call<Standing>, name: String, start: Start) -> Result<Answer<Standing>> {
         call.caller.administer(call.account)?;
         let reach = self.context.events.log.reach(call.account).await?;

@@ -39,7 +39,7 @@ pub use context::Context;
 pub use domain::Domain;
 pub use parley_storage::outage::Outage;
 
-/// Deletes stored responses of requests that arrived before `before`. Returns the number of deleted rows.
+/// Deletes the stored responses to requests that arrived before `before`. Returns the number of deleted rows.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if the statement fails.

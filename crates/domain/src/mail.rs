@@ -1,4 +1,4 @@
-//! Sends mails by SMTP. Independent of what the mails contain.
+//! Sends e-mails by SMTP, regardless of their contents.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The mail server and the sender.
 #[derive(Clone)]
 pub struct Config {
-    /// `smtp://` or `smtps://` with user, password, host and port; `?tls=required` for STARTTLS. Empty if no mails are sent.
+    /// `smtp://` or `smtps://` with user, password, host and port; `?tls=required` for STARTTLS. If empty, no e-mails are sent.
     pub url: String,
     /// The sender, such as `Parley <no-reply@example.org>`.
     pub from: String,
@@ -28,7 +28,7 @@ impl std::fmt::Debug for Config {
     }
 }
 
-/// Sends mails. Clones share the connections.
+/// Sends e-mails. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
@@ -36,7 +36,7 @@ pub struct Mailer {
 }
 
 impl Mailer {
-    /// Creates a mailer, which connects when it sends the first mail. Returns `None` if no mail server is configured.
+    /// Creates a mailer, which connects when it sends the first e-mail. Returns `None` if no mail server is configured.
     ///
     /// # Errors
     /// Returns an error if the URL or the sender's address is malformed.
@@ -63,11 +63,11 @@ impl Mailer {
         }
     }
 
-    /// Sends a mail.
+    /// Sends an e-mail.
     ///
     /// # Errors
-    /// Returns [`Error::Precondition`] if a retry cannot succeed, because the address is malformed or the server rejected the mail
-    /// permanently, and [`Error::Unavailable`] if a later retry could succeed.
+    /// Returns [`Error::Precondition`] if a retry cannot succeed, because the address is malformed or the server permanently rejected the
+    /// e-mail, and [`Error::Unavailable`] if a later retry could succeed.
     pub async fn send(&self, to: &str, subject: &str, body: String) -> Result<()> {
         let to: Mailbox = to.parse().map_err(|_| Error::Precondition("the address cannot be written to"))?;
         let mail = Message::builder()
@@ -84,7 +84,7 @@ impl Mailer {
                 Err(Error::Precondition("the mail server rejected it"))
             }
             Err(error) => {
-                tracing::warn!(%error, "failed to send an email; it can be retried");
+                tracing::warn!(%error, "failed to send an email (temporary failure)");
                 Err(Error::Unavailable {
                     reason: "the mail server is unavailable",
                     retry_after: Duration::from_mins(1),

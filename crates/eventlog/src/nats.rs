@@ -230,7 +230,7 @@ async fn publish(client: &Client, mut committed: mpsc::Receiver<Committed>) {
             match timeout(RESPONSE_TIMEOUT, jetstream.send_publish(subject, message)).await {
                 Ok(Ok(ack)) => unacknowledged.push(acknowledged(ack)),
                 Ok(Err(error)) => tracing::debug!(%error, "failed to publish an event to NATS; other replicas will read it from the log"),
-                Err(_) => tracing::debug!("timed out publishing to NATS; other replicas will read the log"),
+                Err(_) => tracing::debug!("timed out publishing an event to NATS; other replicas will read it from the log"),
             }
             while unacknowledged.len() >= UNACKNOWLEDGED {
                 made &= unacknowledged.next().await.unwrap_or(true);

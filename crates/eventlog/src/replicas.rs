@@ -118,7 +118,7 @@ async fn discard_pending(broadcaster: &Broadcaster) {
 async fn listen(broadcaster: &Broadcaster, db: &Database) {
     loop {
         if let Err(error) = receive(broadcaster, db).await {
-            tracing::warn!(%error, "failed to listen for other replicas; polling in the meantime");
+            tracing::warn!(%error, "failed to listen for notifications from other replicas; polling in the meantime");
             sleep(broadcaster.config.poll_interval).await;
         }
     }
@@ -189,7 +189,7 @@ async fn check_heads(broadcaster: &Broadcaster) {
             for reach in &reaches {
                 let known = seen.get(&reach.account).copied();
                 if let Err(error) = db.in_time(broadcaster.compare(reach, known)).await {
-                    tracing::warn!(account = %reach.account, %error, "failed to compare the log with the state seen before; retrying");
+                    tracing::warn!(account = %reach.account, %error, "failed to compare the log with its last known state; retrying");
                 }
             }
         }

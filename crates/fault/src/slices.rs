@@ -49,11 +49,11 @@ mod on {
         let mut longest = LONGEST.lock().unwrap_or_else(PoisonError::into_inner);
         let longest = longest.entry(kind).or_default();
         if micros > LONG {
-            tracing::info!(task = kind, took = micros, off_worker, "a long slice of work");
+            tracing::info!(kind, micros, off_worker, "a slice of work exceeded 10 ms of CPU time");
         }
         if micros > *longest {
             *longest = micros;
-            tracing::info!(kind, micros, "longest slice of work so far");
+            tracing::info!(kind, micros, "longest slice of work of this kind so far");
         }
         done
     }

@@ -19,7 +19,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Limits of callers without a token.
     pub anonymous: Arc<AnonymousLimits>,
-    /// The base URL of the front end, with which login links begin.
+    /// The base URL of the front end, the prefix of login links.
     pub base_url: String,
     /// The age at which the server asks a stream to reconnect, possibly to another replica. `None` disables rotation.
     pub stream_age: Option<Duration>,

@@ -14,7 +14,7 @@ fn with_checksum(bytes: &[u8]) -> Vec<u8> {
     with_checksum
 }
 
-/// Parses a page token: the bytes as they are, and the bytes with a valid checksum.
+/// Parses the bytes as a page token, as they are and with a valid checksum appended.
 pub fn page_token(bytes: &[u8]) {
     let without_paging = pb::ListLabelsRequest::default();
     for token in [
@@ -25,7 +25,7 @@ pub fn page_token(bytes: &[u8]) {
     }
 }
 
-/// Parses a cursor: the bytes as they are, and the bytes with a valid checksum.
+/// Parses the bytes as a cursor, as they are and with a valid checksum appended.
 pub fn cursor(bytes: &[u8]) {
     let _ = Cursor::decode("after", bytes);
     let _ = Cursor::decode("after", &with_checksum(bytes));

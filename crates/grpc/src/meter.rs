@@ -19,11 +19,11 @@ use parley_telemetry::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// The reasons for which a limit rejects a call. Each counter starts at 0 rather than at its first increment: otherwise `rate()` would miss
-/// the first rejection.
+/// The reasons why a limit rejects a call. Each counter starts at 0 rather than at its first increment: otherwise `rate()` would miss the
+/// first rejection.
 const REJECTION_REASONS: [&str; 6] = ["busy", "rate", "streams", "flood", "memory", "quota"];
 
-/// The common reasons for which a stream ends. Their counters start at 0 as well.
+/// The common reasons why a stream ends. Their counters start at 0 as well.
 const STREAM_END_REASONS: [&str; 3] = ["STREAM_ROTATED", "CURSOR_EXPIRED", "EPOCH_CHANGED"];
 
 struct Instruments {
@@ -89,8 +89,8 @@ impl Drop for InFlightGuard {
     }
 }
 
-/// The name of a method in metrics and traces. Paths that the contract does not define are reported as `_OTHER`: clients choose them
-/// freely, and each would create another time series.
+/// Returns the name of a method in metrics and traces. Paths that the contract does not define are reported as `_OTHER`: clients choose
+/// them freely, and each would create another time series.
 pub fn method_name(method: Option<&'static Method>) -> &'static str {
     method.map_or("_OTHER", |method| method.path)
 }
@@ -123,7 +123,7 @@ pub fn ended(kind: StreamKind, status: &Status) {
     INSTRUMENTS.ended.add(1, &labels);
 }
 
-/// Returns whether a status code is a server error by OpenTelemetry's conventions for gRPC, which set the status of server spans.
+/// Returns whether a status code is a server error in OpenTelemetry's gRPC conventions, which define the status of server spans.
 pub fn is_server_error(code: Code) -> bool {
     matches!(
         code,
@@ -131,7 +131,7 @@ pub fn is_server_error(code: Code) -> bool {
     )
 }
 
-/// The spelling of a status code in OpenTelemetry's conventions.
+/// Returns the name of a status code as OpenTelemetry's conventions spell it.
 pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

@@ -17,7 +17,7 @@ pub const REASON_TRAILER: &str = "parley-reason";
 /// The `domain` of every `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "parley";
 
-/// The machine-readable name of a rule: `google.rpc.BadRequest.FieldViolation.reason`.
+/// Returns the machine-readable name of a rule, which becomes the `reason` of a `google.rpc.BadRequest.FieldViolation`.
 fn rule_name(rule: Rule) -> &'static str {
     match rule {
         Rule::Required => "REQUIRED",
@@ -49,7 +49,7 @@ const VALUE_BYTES: usize = 256;
 /// bytes per header that HTTP/2 adds to the count) needs less than 1 KiB.
 const STATUS_BYTES: usize = 7 * 1024;
 
-/// Truncates a text to a number of bytes, at a character boundary.
+/// Truncates a string after at most `bytes` bytes, at a character boundary, and appends an ellipsis.
 fn cut(mut text: String, bytes: usize) -> String {
     if text.len() > bytes && parley_fault::is_on(Protection::StatusSize) {
         text.truncate(text.floor_char_boundary(bytes));
@@ -58,7 +58,7 @@ fn cut(mut text: String, bytes: usize) -> String {
     text
 }
 
-/// The size of a status on the wire in bytes: the message is percent-encoded, the details are base64.
+/// Returns the size of a status on the wire in bytes: the message is percent-encoded, the details are base64.
 fn wire_len(status: &Status) -> usize {
     let plain = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b'%';
     let message: usize = status.message().bytes().map(|byte| if plain(&byte) { 1 } else { 3 }).sum();
@@ -70,7 +70,7 @@ struct StatusBuilder {
     code: Code,
     reason: ErrorReason,
     metadata: HashMap<String, String>,
-    /// Included with their limits, as many as fit.
+    /// The violations, with their limits. The status includes as many as fit.
     violations: Vec<FieldViolation>,
     details: ErrorDetails,
 }
@@ -270,7 +270,7 @@ fn status_builder(error: Error) -> StatusBuilder {
     }
 }
 
-/// The status of a stream that the client should resume on another connection after `retry_after`, with the cursor to resume from.
+/// Returns the status of a stream that the client should resume on another connection after `retry_after`, with the cursor to resume from.
 pub fn rotated(cursor: Option<Cursor>, retry_after: Duration) -> Status {
     let builder = StatusBuilder::new(Code::Unavailable, ErrorReason::StreamRotated).retry(retry_after);
     let status = builder.status("the stream ends here; resume after its cursor, or, without one, from the start".to_owned());
@@ -280,8 +280,8 @@ pub fn rotated(cursor: Option<Cursor>, retry_after: Duration) -> Status {
 /// The trailer that carries the position at which a stream ended.
 const CURSOR: &str = "parley-cursor-bin";
 
-/// Adds the stream's last cursor to the status that ends it, unless the status already has one. Without a cursor the status is unchanged: a
-/// snapshot, for example, cannot be resumed.
+/// Adds the stream's last cursor to the status that ends it, unless the status already has one. Without a cursor the status is unchanged,
+/// as for a snapshot, which cannot be resumed.
 pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
     let is_rotation = status.code() == Code::Unavailable;
     if let Some(cursor) = cursor.filter(|_| is_rotation || parley_fault::is_on(Protection::EndCursor))
@@ -293,7 +293,7 @@ pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
     status
 }
 
-/// The trailers of a stream that ends because the server shuts down.
+/// Returns the trailers of a stream that ends because the server shuts down.
 pub fn shutdown_trailers() -> http::HeaderMap {
     let error = Error::Unavailable {
         reason: "the server is shutting down",
@@ -304,7 +304,7 @@ pub fn shutdown_trailers() -> http::HeaderMap {
     trailers
 }
 
-/// The status of a stream whose subscriber stopped reading for too long.
+/// Returns the status of a stream whose subscriber has not read for too long.
 pub fn stalled() -> Status {
     StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::StreamStalled).status("the reader took nothing for too long".to_owned())
 }
@@ -312,10 +312,10 @@ pub fn stalled() -> Status {
 /// The number of prebuilt responses in [`busy`].
 const BUSY_RESPONSES: u32 = 16;
 
-/// A prebuilt response to a call that exceeds the limit of calls in flight. Prebuilt because rejections must be cheapest when there are
-/// most of them.
+/// Returns a prebuilt response to a call that exceeds the limit of calls in flight. The responses are prebuilt because rejections must be
+/// cheapest when there are most of them.
 pub fn busy() -> http::Response<tonic::body::Body> {
-    // With different retry delays, so that rejected clients do not all retry at the same time.
+    // Vary the retry delays, so that rejected clients do not all retry at the same time.
     static RESPONSES: LazyLock<Vec<http::HeaderMap>> = LazyLock::new(|| {
         let refused = |index: u32| {
             let retry_after = Duration::from_millis(100) + Duration::from_millis(25) * index;
@@ -332,13 +332,13 @@ pub fn busy() -> http::Response<tonic::body::Body> {
     answer
 }
 
-/// The status of a request whose body does not fit into the memory budget of requests.
+/// Returns the status of a request whose body does not fit into the memory budget for requests.
 pub fn no_memory() -> Status {
     let builder = StatusBuilder::new(Code::ResourceExhausted, ErrorReason::Busy).retry(Duration::from_secs(1));
     builder.status("the requests in flight take all the memory they may; try again".to_owned())
 }
 
-/// The status of a call during a database outage.
+/// Returns the status of a call during a database outage.
 pub fn database_unavailable() -> Status {
     let error = Error::Unavailable {
         reason: "the database is away; a write that was under way may have been stored all the same",
@@ -347,13 +347,13 @@ pub fn database_unavailable() -> Status {
     to_status(error)
 }
 
-/// The status of a call whose message did not arrive completely in time.
+/// Returns the status of a call whose message did not arrive completely in time.
 pub fn message_timeout() -> Status {
     StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
         .status("the message took too long to arrive; see limits.body_timeout_seconds".to_owned())
 }
 
-/// The status of a call whose deadline expired.
+/// Returns the status of a call whose deadline expired.
 pub fn deadline_exceeded() -> Status {
     StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
         .status("the deadline passed; a write may have been stored all the same".to_owned())

@@ -16,7 +16,7 @@ const UPDATES: &[Method] = &[Method::PATCH, Method::PUT];
 /// A route with its description.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// The path in axum's syntax, which equals that of `OpenAPI`.
+    /// The path in axum's syntax, which is also the syntax of `OpenAPI`.
     pub path: String,
     /// The methods that the route accepts.
     pub methods: &'static [Method],
@@ -47,7 +47,7 @@ impl ApiRouter {
         Self { tag, routes: Vec::new() }
     }
 
-    /// Adds a route that reads.
+    /// Adds a read-only route, called by GET.
     #[must_use]
     pub fn get<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, description: RouteDescription) -> Self {
         self.add(path, &[Method::GET], on(MethodFilter::GET, handler), description)

@@ -33,7 +33,7 @@ use crate::{
 
 /// The metadata key of the token, regardless of the header it arrived in.
 const TOKEN: &str = "api_access_token";
-/// Makes a write idempotent. Clients may send any text.
+/// The header that makes a write idempotent. Clients may send any string.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Headers that are forwarded unchanged: W3C trace context and baggage, and the log position that a read waits for.
 const FORWARDED_HEADERS: [HeaderName; 4] = [
@@ -43,7 +43,8 @@ const FORWARDED_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("parley-min-cursor"),
 ];
 
-/// The context of one REST request. The router's state is the set of prepared gRPC services with their middleware.
+/// The context of one REST request, from which its gRPC calls are made. The state of the router is the set of prepared gRPC services with
+/// their middleware.
 #[derive(Debug)]
 pub struct Call {
     routes: Routes,
@@ -91,7 +92,7 @@ macro_rules! clients {
     ($($(#[$doc:meta])* $name:ident: $client:ident),+ $(,)?) => {$(
         $(#[$doc])*
         pub fn $name(&self) -> $client<CursorRecorder> {
-            // The response comes from this process, and its size is bounded where it is created.
+            // The response comes from this process, which bounds its size when creating it.
             let services = CursorRecorder {
                 routes: self.routes.clone(),
                 response_metadata: self.response_metadata.clone(),
@@ -141,17 +142,18 @@ impl Call {
         teams: TeamsServiceClient,
     }
 
-    /// The caller's token; `None` if it is missing or empty.
+    /// Returns the caller's token, or `None` if it is missing or empty.
     pub fn token(&self) -> Option<&str> {
         secret(&self.headers)
     }
 
-    /// The client address that rate limits are charged to, if a listener set it.
+    /// Returns the client address that rate limits are charged to, if a listener set it.
     pub fn address(&self) -> Option<ClientAddress> {
         self.address
     }
 
-    /// The caller's `Idempotency-Key` as a request id: a UUID is used as is; other text is hashed to a UUID. Empty without the header.
+    /// Returns the caller's `Idempotency-Key` as a request id: a UUID is used as is, and any other string is hashed to a UUID. Empty
+    /// without the header.
     pub fn request_id(&self) -> String {
         let key = self.headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
         if key.is_empty() {
@@ -160,7 +162,7 @@ impl Call {
         Uuid::try_parse_ascii(key).unwrap_or_else(|_| hash_to_uuid(key)).to_string()
     }
 
-    /// The request id of an additional write that the same REST request makes. Empty without the header.
+    /// Returns the request id of an additional write that the same REST request makes. Empty without the header.
     pub fn request_id_of(&self, part: &str) -> String {
         let whole = self.request_id();
         if whole.is_empty() {
@@ -195,8 +197,8 @@ impl Call {
         request
     }
 
-    /// Returns an error that the gateway itself found only to callers with access to the account. Other callers get the authorization error
-    /// instead.
+    /// Returns `result`, but reveals an error that the gateway itself found only to callers with access to the account. Other callers get
+    /// the authorization error instead.
     ///
     /// # Errors
     /// Returns the error of the access check, or else that of `result`.
@@ -207,7 +209,7 @@ impl Call {
         result
     }
 
-    /// Checks that the caller may access the account and use this route. For responses that make no other gRPC call, and would therefore
+    /// Checks that the caller may access the account and use this route. For responses that need no other gRPC call, and would otherwise
     /// not be authorized.
     ///
     /// # Errors
@@ -234,7 +236,7 @@ fn metadata_value(value: &HeaderValue) -> Option<MetadataValue<Ascii>> {
     MetadataValue::try_from(value.as_bytes()).ok()
 }
 
-/// Hashes a key to a UUID: the same key always gives the same UUID.
+/// Hashes a key to a UUID: equal keys yield equal UUIDs.
 fn hash_to_uuid(key: &[u8]) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&Sha256::digest(key)[..16]);

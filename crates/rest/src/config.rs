@@ -14,7 +14,7 @@ pub struct Config {
     pub anonymous: Arc<AnonymousLimits>,
     /// The origins whose pages may call the APIs that require a token.
     pub cors: AllowedOrigins,
-    /// Deletes uploads of a form that its request did not use.
+    /// Deletes those uploads of a form that its request did not use.
     pub discard_uploads: DiscardUploads,
     /// The public base URL of the REST gateway, such as `https://chat.example.org`. Empty if unknown.
     pub base_url: String,

@@ -2,7 +2,7 @@
 //! services.
 //!
 //! JSON is converted to a Protobuf request, the generated client passes it through the same middleware as a call from the network, and the
-//! response is converted to JSON. Authorization, validation and storage are decided by the services; this crate only converts.
+//! response is converted to JSON. The services are responsible for authorization, validation and storage; this crate only converts.
 
 mod api_router;
 mod call;
@@ -46,7 +46,7 @@ const UNIMPLEMENTED_PATHS: [&str; 2] = [
     "/api/v1/accounts/{account_id}/contacts/export",
 ];
 
-/// All routes with their descriptions, except those that serve the description itself.
+/// Returns all routes with their descriptions, except the routes that serve the description itself.
 fn routes() -> ApiRouter {
     resources::profile::routes()
         .merge(resources::installation::routes())

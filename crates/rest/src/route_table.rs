@@ -20,7 +20,7 @@ use crate::{
 /// All routes that are served.
 pub struct RouteTable {
     routes: Vec<Entry>,
-    /// The indices in `routes` of each path. Empty for a path that is absent although it matches a path with an id.
+    /// The indices into `routes` for each path. Empty for a path that is not served although it matches a path with an id.
     by_path: matchit::Router<Vec<usize>>,
 }
 
@@ -52,7 +52,7 @@ pub struct Found<'table> {
     entry: &'table Entry,
 }
 
-/// How a call differs from what its route knows.
+/// The differences between the parameters of a call and those that its route recognizes.
 #[derive(Debug)]
 pub struct Difference {
     /// The unknown names, as in the header `Parley-Ignored`.
@@ -62,12 +62,12 @@ pub struct Difference {
 }
 
 impl<'table> Found<'table> {
-    /// The path template, such as `/api/v1/accounts/{account_id}/labels`.
+    /// Returns the path template, such as `/api/v1/accounts/{account_id}/labels`.
     pub fn path(self) -> &'table str {
         &self.entry.path
     }
 
-    /// Compares the parameters of a call with the known ones of the route. `has_files` tells whether its body contained files.
+    /// Compares the parameters of a call with those that the route recognizes. `has_files` is whether its body contained files.
     pub fn compare(self, body: &Map<String, Json>, has_files: bool, query: &Map<String, Json>) -> Difference {
         let compared = self.entry.names.compare(body, has_files, query);
         Difference {
@@ -115,7 +115,7 @@ impl RouteTable {
         Self { routes, by_path }
     }
 
-    /// Returns the route of a call, or `None`. `path` is the path as sent, without the query.
+    /// Returns the route of a call, or `None` if no route serves it. `path` is the path as sent, without the query.
     pub fn find(&self, method: &Method, path: &str) -> Option<Found<'_>> {
         let path = paths::normal(path);
         let matched = self.by_path.at(&path).ok()?;
@@ -126,7 +126,7 @@ impl RouteTable {
         entries.find(|entry| entry.takes(method)).map(|entry| Found { entry })
     }
 
-    /// Method and path of all routes. The method is `None` if the route accepts any.
+    /// Returns the method and path of all routes. The method is `None` if the route accepts any.
     pub fn iter(&self) -> impl Iterator<Item = (Option<&'static Method>, &str)> {
         self.routes.iter().flat_map(|route| {
             let any = route.methods.is_empty().then_some((None, route.path.as_str()));

@@ -311,7 +311,7 @@ impl Database {
     pub async fn probe(&self) -> Result<(), DbErr> {
         let mut connection = self.connect_alone().await?;
         let answered = sqlx::Connection::ping(&mut connection).await;
-        // Only the ping counts; an error of closing the connection is ignored.
+        // Only the ping matters; errors when closing the connection are ignored.
         let _ = sqlx::Connection::close(connection).await;
         answered.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
     }

@@ -193,7 +193,7 @@ fn serve_on(standing: Standing) -> Result<(), OpenError> {
         Standing::Newer(migration) => {
             tracing::warn!(
                 migration,
-                "the database schema is newer than this version of Parley, but compatible; running without migrating. Finish the upgrade or the rollback"
+                "the database schema is newer than this version of Parley, but compatible; running without migrating; finish the upgrade or roll back completely"
             );
             Ok(())
         }

@@ -92,7 +92,7 @@ mod tests {
             .with_writer(move || writer.clone())
             .fmt_fields(EscapedFields);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            let name = "x\n2026 INFO parley::audit: administered\r\u{1b}[2J";
+            let name = "x\n2026 INFO parley::audit: administrative call\r\u{1b}[2J";
             let span = tracing::info_span!("call", %name);
             let _entered = span.enter();
             tracing::info!(who = %name, other = name, "said {name}");

@@ -3,10 +3,10 @@
 use axum::http::Method;
 use serde_json::{Map, Value as Json};
 
-/// Maximum number of bytes examined of a query. In a HAR file a query can be as long as a body.
+/// Maximum number of bytes of a query that are examined. In a HAR file a query can be as long as a body.
 const MAX_QUERY_BYTES: usize = 64 * 1024;
 
-/// Maximum number of parameters examined of a query or a form.
+/// Maximum number of parameters of a query or a form that are examined.
 pub const MAX_PARAMETERS: usize = 1000;
 
 /// The name under which parameters without a value are stored.
@@ -20,7 +20,7 @@ pub struct Call {
     pub host: Option<String>,
     /// The path as sent by the client.
     pub path: String,
-    /// The query parameters, by the first part of their names.
+    /// The query parameters, keyed by the first part of their names.
     pub query: Map<String, Json>,
     /// The status of the response, if recorded.
     pub status: Option<u16>,
@@ -31,7 +31,7 @@ pub struct Call {
 /// The parameters of a body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Body {
-    /// The parameters, by the first part of their names.
+    /// The parameters, keyed by the first part of their names.
     pub map: Map<String, Json>,
     /// Whether the body contained files.
     pub has_files: bool,
@@ -136,7 +136,8 @@ pub fn parameters(encoded: &str) -> Map<String, Json> {
     found
 }
 
-/// Stores a parameter at the place given by its name: `contact[name]` becomes the key `name` below `contact`. Deeper levels are ignored.
+/// Stores a parameter at the position that its name describes: `contact[name]` becomes the key `name` below `contact`. Deeper levels are
+/// ignored.
 pub fn put(map: &mut Map<String, Json>, name: &str, value: String) {
     let (first, rest) = name.split_once('[').unwrap_or((name, ""));
     let below = rest.split(']').next().unwrap_or_default();

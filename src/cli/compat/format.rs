@@ -31,7 +31,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The name on the command line.
+    /// Returns the format's name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Combined => "combined",
@@ -43,7 +43,7 @@ impl Format {
         }
     }
 
-    /// The unit in which the file is counted.
+    /// Returns the unit in which calls of the file are counted.
     pub fn unit(self) -> &'static str {
         if self == Self::Har { "entry" } else { "line" }
     }
@@ -85,7 +85,7 @@ impl Format {
     }
 }
 
-/// Returns whether a text starts like a HAR file: `{"log": {`. A Docker log line starts with `{"log":"`.
+/// Returns whether the beginning of a file looks like a HAR file: `{"log": {`. A Docker log line starts with `{"log":"`.
 fn is_har(text: &str) -> bool {
     let after = |text: &str, what: &str| text.trim_start().strip_prefix(what).map(str::to_owned);
     after(text, "{")

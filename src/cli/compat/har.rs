@@ -18,7 +18,7 @@ use super::{
 /// Maximum number of bytes of one entry, including everything in it.
 const MAX_ENTRY_BYTES: usize = 64 * 1024 * 1024;
 
-/// Maximum number of bytes examined of a JSON body.
+/// Maximum number of bytes of a JSON body that are examined.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Receives the entries of a HAR file.
@@ -42,7 +42,7 @@ pub fn read(source: impl io::Read, sink: &mut dyn Sink) -> Result<(), serde_json
     Ok(())
 }
 
-/// Fails after a number of bytes, unless the budget is renewed in the meantime.
+/// A reader that fails after a number of bytes, unless the budget is renewed in the meantime.
 struct Bounded<R> {
     source: R,
     remaining: Rc<Cell<usize>>,
@@ -228,7 +228,7 @@ impl PostData {
                     return None;
                 }
                 if !text.trim().is_empty() {
-                    // Like the server: a body that is not an object has no parameters.
+                    // As on the server, a body that is not an object has no parameters.
                     body.map = match serde_json::from_str(&text) {
                         Ok(Json::Object(map)) => map,
                         Ok(_) => Map::new(),
@@ -236,7 +236,7 @@ impl PostData {
                     };
                 }
             }
-            // The text of a multipart form is not parsed for parameter names.
+            // The content of a multipart form is not parsed for parameter names.
             "multipart/form-data" => return None,
             _ => {}
         }

@@ -25,7 +25,7 @@ const MAX_RATIO: u64 = 400;
 /// The magic number of gzip files.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// A source, with its first bytes.
+/// A source of log lines, whose first bytes have been read.
 pub struct Input {
     /// The first [`HEAD_BYTES`] bytes, for detection of the format.
     pub head: Vec<u8>,
@@ -63,7 +63,7 @@ impl Input {
             Box::new(whole)
         };
         let mut head = Vec::new();
-        // An error after the first bytes is reported when they have been read again.
+        // If reading fails after the first bytes, return these bytes first and the error after them.
         let failed = rest.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head).err();
         match failed {
             Some(error) if head.is_empty() => Err(error),
@@ -81,7 +81,7 @@ impl Input {
     }
 }
 
-/// Returns its error on the first read.
+/// A reader that returns its error on the first read.
 struct FailingReader(Option<io::Error>);
 
 impl Read for FailingReader {
@@ -135,8 +135,8 @@ impl<R: Read> Read for GzipReader<R> {
     }
 }
 
-/// Reads the next line into `line`, without its line ending. Returns false at the end of the source. A line longer than [`MAX_LINE_BYTES`] is
-/// truncated, and `is_cut` is set.
+/// Reads the next line into `line`, without its line ending. Returns false at the end of the source. A line longer than [`MAX_LINE_BYTES`]
+/// is truncated, and `is_cut` is set.
 ///
 /// # Errors
 /// Returns the source's error.

@@ -9,7 +9,7 @@ use super::{
     rails,
 };
 
-/// Keys of the method.
+/// Keys under which logs record the method.
 const METHOD_KEYS: &[&str] = &[
     "method",
     "request_method",
@@ -18,7 +18,7 @@ const METHOD_KEYS: &[&str] = &[
     "RequestMethod",
     "http.request.method",
 ];
-/// Keys of the path or the URL.
+/// Keys under which logs record the path or the URL.
 const TARGET_KEYS: &[&str] = &[
     "request_uri",
     "uri",
@@ -30,9 +30,9 @@ const TARGET_KEYS: &[&str] = &[
     "url.path",
     "url.original",
 ];
-/// Keys of a query that is separate from the path.
+/// Keys under which logs record a query that is separate from the path.
 const QUERY_KEYS: &[&str] = &["args", "query_string", "query", "url.query"];
-/// Keys of the status.
+/// Keys under which logs record the status.
 const STATUS_KEYS: &[&str] = &[
     "status",
     "status_code",
@@ -41,7 +41,7 @@ const STATUS_KEYS: &[&str] = &[
     "DownstreamStatus",
     "http.response.status_code",
 ];
-/// Keys of the host.
+/// Keys under which logs record the host.
 const HOST_KEYS: &[&str] = &["host", "http_host", "RequestHost", "server_name"];
 /// Keys under which another program embeds the original line.
 const WRAPPER_KEYS: &[&str] = &["log", "message", "msg"];

@@ -33,7 +33,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The name in the report.
+    /// Returns the name in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Served => "served",
@@ -110,7 +110,7 @@ impl Judge {
             let below = path
                 .strip_prefix(&self.prefix)
                 .filter(|rest| rest.is_empty() || rest.starts_with('/'));
-            // Remove the suffix only below the prefix: that is where the path as known to the server begins.
+            // Remove the suffix only below the prefix: the path that the server sees begins there.
             path = normalize(below.ok_or(NonApi::Elsewhere)?);
         }
         if matches!(call.method, Method::OPTIONS | Method::TRACE | Method::CONNECT) {

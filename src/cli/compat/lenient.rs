@@ -7,7 +7,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// A text or number as text, or `None` for any other value.
+/// A string, or a number converted to a string; `None` for any other value.
 #[derive(Default)]
 pub struct Text(pub Option<String>);
 
@@ -15,7 +15,7 @@ pub struct Text(pub Option<String>);
 #[derive(Default)]
 pub struct Number(pub Option<u16>);
 
-/// Accepts any value, and keeps texts and numbers.
+/// Accepts any value, and keeps strings and numbers.
 struct ScalarVisitor;
 
 enum Scalar {

@@ -16,7 +16,7 @@ pub enum NonApi {
 }
 
 impl NonApi {
-    /// The name in the report.
+    /// Returns the name in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pages => "pages and assets",
@@ -27,7 +27,7 @@ impl NonApi {
         }
     }
 
-    /// The key in the JSON report.
+    /// Returns the key in the JSON report.
     pub fn key(self) -> &'static str {
         match self {
             Self::Pages => "pages",

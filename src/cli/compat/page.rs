@@ -1,6 +1,6 @@
 //! Parses the tables of documentation pages that are compiled into the program.
 
-/// Returns the rows of all tables in a Markdown text, as plain text cells. Rows with fewer than three cells are skipped.
+/// Returns the rows of all tables in a Markdown document, with each cell as plain text. Rows with fewer than three cells are skipped.
 pub fn rows(text: &str) -> impl Iterator<Item = Vec<String>> {
     let lines: Vec<&str> = text.lines().collect();
     let is_header = |at: usize| line_at(&lines, at + 1).is_some_and(|line| line.starts_with("|-") || line.starts_with("| -"));

@@ -25,7 +25,7 @@ pub struct Printer<'a> {
     pub report: &'a Report,
     /// The outcome of reading the file.
     pub reading: &'a Reading,
-    /// The texts of the differences.
+    /// The descriptions of the differences.
     pub differences: &'a Differences,
     /// The only verdict whose rows are printed. `None` prints all rows.
     pub only: Option<Verdict>,

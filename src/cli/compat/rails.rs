@@ -1,4 +1,4 @@
-//! Log lines of words: `key=value` as written by lograge and Heroku's router, and the lines of Rails itself.
+//! Log lines that consist of words: `key=value` as written by lograge and Heroku's router, and the lines of Rails itself.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -13,7 +13,7 @@ const MAX_OPEN: usize = 10_000;
 /// Maximum total size in bytes of the lines that started the open requests.
 const MAX_OPEN_BYTES: usize = 16 * 1024 * 1024;
 
-/// Maximum length of a tag in bytes. Longer ones are ignored; request IDs have 36.
+/// Maximum length of a tag in bytes. Longer tags are ignored; a request ID has 36 bytes.
 const MAX_TAG_BYTES: usize = 200;
 
 /// Parses a line of `key=value` words with `method` and `path`.
@@ -137,7 +137,7 @@ fn event(line: &str) -> Result<Option<Event<'_>>, &'static str> {
     Ok(None)
 }
 
-/// Returns the last bracketed tag directly before the text.
+/// Returns the last tag in brackets if `before` ends with one; otherwise an empty string.
 fn tag(before: &str) -> &str {
     let inner = before.trim_end().strip_suffix(']');
     inner

@@ -162,7 +162,7 @@ fn readable_reason(reason: &str) -> &str {
     }
 }
 
-/// The command that resumes this one, without `--from`. The token is not part of it: it stays in the environment.
+/// Returns the command that resumes this one, without `--from`. The token is not part of the command: it stays in the environment.
 fn resume_command(args: &Args) -> String {
     // Writing to a `String` cannot fail.
     let mut command = format!("parley tail --server {} --account {}", args.target.url(), args.account);

@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::error::BackupError;
 
-/// Maximum number of chunks queued between the archive and the other side.
+/// Maximum number of chunks queued between the blocking task that accesses the archive and its caller.
 const CHANNEL_CAPACITY: usize = 4;
 
 /// Size in bytes of the chunks read from an archive.
@@ -86,7 +86,7 @@ impl Writer {
     /// Writes bytes of the current entry.
     ///
     /// # Errors
-    /// Same as [`Writer::entry`].
+    /// Same as [`Writer::begin_entry`].
     pub async fn append(&mut self, bytes: Bytes) -> anyhow::Result<()> {
         self.send(Item::Bytes(bytes)).await
     }
@@ -94,7 +94,7 @@ impl Writer {
     /// Writes a complete entry from memory.
     ///
     /// # Errors
-    /// Same as [`Writer::entry`].
+    /// Same as [`Writer::begin_entry`].
     pub async fn add(&mut self, name: &str, bytes: Bytes) -> anyhow::Result<()> {
         self.begin_entry(name, bytes.len() as u64).await?;
         self.append(bytes).await
@@ -103,7 +103,7 @@ impl Writer {
     /// Finishes the archive and moves it into place.
     ///
     /// # Errors
-    /// Same as [`Writer::entry`].
+    /// Same as [`Writer::begin_entry`].
     pub async fn finish(mut self) -> anyhow::Result<()> {
         self.send(Item::End).await?;
         self.task.await.context("writing the archive")?
@@ -271,7 +271,7 @@ impl Reader {
     /// Reads the rest of the entry, which must be small.
     ///
     /// # Errors
-    /// Same as [`Reader::next_entry`]; also if it is larger than `max_bytes`.
+    /// Same as [`Reader::next_entry`]; also if the entry is larger than `max_bytes`.
     pub async fn read_entry(&mut self, max_bytes: usize) -> anyhow::Result<Vec<u8>> {
         let mut all = Vec::new();
         while let Some(bytes) = self.next_chunk().await? {

@@ -14,7 +14,7 @@ pub enum BackupError {
     /// The database contains data.
     #[error("the database already contains an account: restore into an empty one, or replace it with --force")]
     NotEmpty,
-    /// The archive is of another database backend.
+    /// The archive is from another database backend.
     #[error("the backup is of {0}, but database.url names {1}: an archive can only be restored into the same kind of database")]
     OtherBackend(String, &'static str),
     /// The database has migrations that the archive lacks.
@@ -44,7 +44,7 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    /// The archive is damaged in the given way.
+    /// Returns the error for an archive that is damaged in the given way.
     pub(super) fn damaged(how: impl std::fmt::Display) -> Self {
         Self::Damaged(format!("the archive is damaged: {how}"))
     }

@@ -1,7 +1,7 @@
 //! The files of a backup that is being restored.
 //!
-//! Whether a restore has taken place is decided by the database, which is replaced last. Until then the store keeps its files: a file whose
-//! name is taken is stored under a temporary name. A restore that fails removes the files that it created.
+//! A restore takes effect when the database is replaced, which is its last step. Until then the store keeps its files: a file whose name is
+//! taken is stored under a temporary name. A restore that fails removes the files that it created.
 
 use std::{
     collections::BTreeSet,
@@ -158,7 +158,7 @@ impl FileRestore {
             tracing::error!(
                 file = staged,
                 name,
-                "failed to rename a restored file in files.url; rename it manually"
+                "failed to rename a restored file in the file store (files.url); rename it manually"
             );
         }
         if let Some(error) = first {
@@ -191,7 +191,10 @@ impl FileRestore {
             }
         }
         if remaining > 0 {
-            tracing::warn!(left = remaining, "failed to remove files of a failed restore from files.url");
+            tracing::warn!(
+                left = remaining,
+                "failed to remove files that a failed restore left in the file store (files.url)"
+            );
         }
         // Interrupted uploads leave empty folders. Folders that contain something are not removed.
         if let Some(folder) = self.storage.folder() {
@@ -205,7 +208,7 @@ impl FileRestore {
     }
 }
 
-/// How far a file of the archive equals the file in the store.
+/// How much of a file in the archive equals the file in the store.
 #[derive(Debug, Default)]
 struct CommonPrefix {
     /// Number of equal bytes from the beginning.

@@ -41,8 +41,8 @@ pub struct FileCounts {
 /// Checks that the migrations of the backup's database are a prefix of this program's, by name.
 ///
 /// # Errors
-/// Returns [`BackupError::Newer`] if the database has a migration that this program does not know, and [`BackupError::Forked`] if it lacks one
-/// before its last.
+/// Returns [`BackupError::Newer`] if the database has a migration that this program does not have, and [`BackupError::Forked`] if it lacks
+/// one before its last.
 pub fn check_lineage(database: &Source) -> Result<(), BackupError> {
     if let Some(migration) = Database::unknown_migration(&database.migrations) {
         return Err(BackupError::Newer(migration));

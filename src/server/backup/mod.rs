@@ -133,15 +133,14 @@ async fn copy_files(objects: Vec<Object>, storage: &Storage, archive: &mut Write
                 Copied::Whole => counts.files += 1,
                 Copied::Missing if object.in_use => {
                     counts.missing += 1;
-                    tracing::warn!(file = name, "a file of a message is missing from the file store");
+                    tracing::warn!(
+                        file = name,
+                        "a file in use is missing from the file store; the backup will not contain it"
+                    );
                 }
                 Copied::Damaged(reason) if object.in_use => {
                     counts.damaged += 1;
-                    tracing::warn!(
-                        file = name,
-                        reason,
-                        "a file of a message is damaged in the file store; leaving it out"
-                    );
+                    tracing::warn!(file = name, reason, "a stored file is damaged; omitting it from the backup");
                 }
                 Copied::Missing | Copied::Damaged(_) => {}
             }

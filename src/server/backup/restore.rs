@@ -36,8 +36,8 @@ pub struct Restored {
 /// created; in an empty PostgreSQL database, the tables remain, without rows. After that step, `stop` has no effect.
 ///
 /// # Errors
-/// Returns [`BackupError`], [`parley_storage::OpenError`], or an error if the archive is damaged or something cannot be written. The database
-/// and the store are then unchanged, unless the message says that the database was restored.
+/// Returns [`BackupError`], [`parley_storage::OpenError`], or an error if the archive is damaged or something cannot be written. The
+/// database and the store are then unchanged, unless the message says that the database was restored.
 pub async fn restore(config: &Config, archive: &Path, force: bool, stop: &CancellationToken) -> anyhow::Result<Restored> {
     #[cfg(feature = "faults")]
     parley_fault::turn_off(&config.fault.switch);
@@ -82,7 +82,7 @@ impl LoadedDatabase {
     }
 }
 
-/// Performs everything before the replacement: reads the whole archive.
+/// Performs all steps before the replacement, for which it reads the whole archive.
 async fn load(config: &Config, archive: &Path, force: bool, files: &mut FileRestore) -> anyhow::Result<(LoadedDatabase, FileCounts)> {
     let mut reader = Reader::open(archive);
     let manifest = read_manifest(&mut reader).await?;

@@ -19,7 +19,7 @@ impl Drop for Temporary {
     }
 }
 
-/// The configuration for opening a database file before it is moved into place.
+/// Returns the configuration for opening a database file before it is moved into place.
 pub fn storage_config(config: &Config, file: &Path) -> parley_storage::Config {
     parley_storage::Config {
         url: format!("sqlite://{}?mode=rwc", file.display()),

@@ -7,7 +7,7 @@ use rustix::fs::{Access, access};
 use super::{Finding, TIMEOUT, failed, passed};
 use crate::{config::Config, server::start};
 
-/// Stores a file and removes it again. If the folder does not exist, checks whether a start could create it.
+/// Stores a file and removes it again. If the folder does not exist, checks whether the server could create it when it starts.
 pub(super) async fn file_store(config: &Config) -> Finding {
     let storage = match start::file_store(config) {
         Ok(storage) => storage,

@@ -7,7 +7,7 @@ use crate::{
     server::start::{self, StartError},
 };
 
-/// Checks whether an address can be bound, or is already used by Parley. Reports the same error as a start would.
+/// Checks whether an address can be bound, or is already used by Parley. Reports the same error as starting the server would.
 pub(super) async fn listener(config: &Config, name: &'static str, address: &str) -> Finding {
     let error = match start::bind(name, address).await {
         Ok(_) => return passed(name, format!("{address} is free")),
@@ -23,7 +23,7 @@ pub(super) async fn listener(config: &Config, name: &'static str, address: &str)
     };
     match identify(&format!("{scheme}://{}", reachable(address))).await {
         found if found == expected => passed(name, format!("a Parley server already listens at {address}")),
-        // It requires a client certificate, so it cannot be identified.
+        // The listener requires a client certificate, so it cannot be identified.
         Listener::Unknown if is_tls && !config.tls.client_ca_file.is_empty() => warning(
             name,
             format!("{address} is in use: by a running Parley server, or by another process"),

@@ -1,5 +1,5 @@
-//! Checks the files that hold secrets: those named by variables with the suffix `_FILE`, and the private key. A start reads them too; this
-//! also checks who else can read them.
+//! Checks the files that hold secrets: those named by variables with the suffix `_FILE`, and the private key. Starting a server reads them
+//! too; this check also reports whether others can read them.
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{Finding, failed, passed, warning};
-use crate::config::{Config, layers::CLIENT_VARIABLES};
+use crate::config::{Config, sources::CLIENT_VARIABLES};
 
-/// The permission bits of others. A group may read the files, because secrets are mounted for one.
+/// The permission bits of others. A group may read the files, because mounted secrets are often made readable for one.
 const OTHERS: u32 = 0o007;
 
 /// Variables that name files which contain no secret, or which are settings themselves.

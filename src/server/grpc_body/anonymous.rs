@@ -40,7 +40,7 @@ impl AnonymousPacing {
         self.waiting.is_some()
     }
 
-    /// Records received bytes and possibly a message. Returns the message, or `None` if it must wait for its processing slot.
+    /// Records received bytes and, if it is complete, a message. Returns the message, or `None` if it must wait for its processing slot.
     pub(super) fn received(&mut self, bytes: usize, message: Option<Bytes>) -> Option<Bytes> {
         self.pace.received(&self.limits, self.address, bytes);
         if message.is_some() && std::mem::take(&mut self.takes_turn) {

@@ -30,7 +30,10 @@ async fn assert_exits(app: &mut TestApp, place: &str) {
     let status = app.server.wait().await;
     let log = app.server.log();
     assert!(!status.success(), "{place}: {status}");
-    assert!(log.contains("an essential task has ended") && log.contains(place), "{place}: {log}");
+    assert!(
+        log.contains("an essential task ended unexpectedly") && log.contains(place),
+        "{place}: {log}"
+    );
 }
 
 async fn dead_writer_shard_ends_the_process(backend: Backend) {

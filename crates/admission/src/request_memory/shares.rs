@@ -24,7 +24,7 @@ pub enum MemoryShare {
     Anonymous(Option<IpAddr>),
 }
 
-/// The shares of one budget, in bytes of bodies.
+/// How much of the memory budget each caller holds, in bytes.
 #[derive(Debug)]
 pub struct Shares {
     capacity: usize,

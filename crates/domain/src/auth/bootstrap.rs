@@ -137,7 +137,7 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>,
     let token = match &config.token_file {
         _ if !config.token.is_empty() => AdministratorToken::Given,
         None => AdministratorToken::Generated(secret),
-        // Before the commit: otherwise a token that could not be written anywhere would lock the operator out of the database.
+        // Write the file before the commit: if it could not be written afterwards, the operator would be locked out of the database.
         Some(path) => {
             let written = store_token(path, &secret).await;
             written.map_err(|source| BootstrapError::TokenFile {
@@ -151,8 +151,8 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>,
     Ok(Some(Bootstrapped { token, inbox_identifier }))
 }
 
-/// Writes the token to a new file that only its owner can read. Replaces an existing file, which a start left behind that did not reach its
-/// commit.
+/// Writes the token to a new file that only its owner can read. Replaces an existing file: an earlier start that failed before its commit
+/// may have left it behind.
 async fn store_token(path: &Path, secret: &str) -> std::io::Result<()> {
     use tokio::io::AsyncWriteExt as _;
 

@@ -1,4 +1,4 @@
-//! Callers, and what each may do in which account.
+//! Callers, and what each caller may do in which account.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -53,7 +53,7 @@ pub struct Access {
     pub teams: Vec<TeamId>,
     /// Which contacts the caller can see.
     pub contacts: ContactScope,
-    /// The user with the name and address of its membership, if the caller is a user.
+    /// The user with the membership's name and address, if the caller is a user.
     pub person: Option<Arc<user::Model>>,
     /// Which conversations a contact session can access; `None` for all other callers, whose access depends on inboxes.
     pub reach: Option<SessionScope>,
@@ -68,20 +68,22 @@ pub enum ContactScope {
     Account,
     /// Contacts with a session in one of the caller's inboxes; all contacts if the caller is not limited to inboxes.
     Inboxes,
-    /// Same as [`Self::Inboxes`], and only those events of the log that are about such an inbox. For agent bots.
+    /// Contacts as with [`Self::Inboxes`]; in addition, the caller receives only those events of the log that concern one of its inboxes.
+    /// For agent bots.
     Conversations,
 }
 
 /// The conversations that a contact session can access.
 #[derive(Clone, Debug, Default)]
 pub struct SessionScope {
-    /// The session, whose own conversations it can access.
+    /// The session itself, which can always access its own conversations.
     pub session: ContactInboxId,
-    /// If the session is verified: other sessions of its contact, in any inbox, whose conversations it can access too.
+    /// Other sessions of the same contact, in any inbox, whose conversations the session can also access. Empty unless the session is
+    /// verified.
     pub others: Vec<ContactInboxId>,
 }
 
-/// An authenticated caller. Its token was valid when it was looked up, possibly a few seconds ago.
+/// An authenticated caller. Its token was valid when it was last looked up, which can be a few seconds ago.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The caller's token.
@@ -92,7 +94,7 @@ pub struct Caller {
     pub read_only: bool,
     /// The access of the caller, by account.
     pub accounts: HashMap<AccountId, Access>,
-    /// The limits that every token created with this one inherits.
+    /// The limits of the caller's token. Every token created with it inherits them.
     pub limits: Limits,
 }
 
@@ -112,12 +114,12 @@ const INBOX: &str = "the caller is no member of this inbox";
 const VOUCH: &str = "only a caller who sees every inbox may mark a session as verified";
 /// The error text for a call that only the operator may make.
 pub const PLATFORM: &str = "only a platform token may do this";
-/// The error text for a call of the operator inside an account.
+/// The error text for a call by the operator inside an account.
 pub const OPERATOR: &str = "a platform token sees nothing inside of accounts";
 /// The error text for a call that a bot may not make.
 pub const BOT: &str = "a bot may not make this call";
 
-/// Formats the caller for log lines, without names of people.
+/// Formats the caller for log lines. Users, bots and contacts appear only with their ids, because people's names must not be logged.
 impl std::fmt::Display for Caller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.principal {
@@ -132,8 +134,8 @@ impl std::fmt::Display for Caller {
 }
 
 impl Caller {
-    /// Returns Parley itself as a caller, for operations that it performs by its own rules. It has access to no account: these operations
-    /// do not check access.
+    /// Returns Parley itself as a caller, for operations that it performs by its own rules. This caller has access to no account, because
+    /// these operations do not check access.
     pub fn parley() -> Self {
         Self {
             token: TokenId(0),
@@ -165,8 +167,9 @@ impl Caller {
     /// Returns the caller's access to an account.
     ///
     /// # Errors
-    /// [`Error::NotMember`], also if the account does not exist, so that callers cannot find out which accounts exist; [`Error::Suspended`]
-    /// if the account is suspended.
+    /// [`Error::NotMember`] ([`Error::NotConnected`] for an agent bot, [`Error::WrongToken`] for the operator) if the caller has no
+    /// access or the account does not exist, so that callers cannot find out which accounts exist; [`Error::Suspended`] if the account is
+    /// suspended.
     pub fn access(&self, account: AccountId) -> Result<&Access> {
         let access = self.accounts.get(&account).ok_or_else(|| self.stranger(account))?;
         match access.status {
@@ -220,9 +223,9 @@ impl Caller {
         }
     }
 
-    /// Same as [`Caller::administer`], for a change of something that every member can see. For callers who must not change it, the error
-    /// of `look` takes precedence, such as that it does not exist. For administrators, only the write reports that, so a repetition of a
-    /// successful request receives the stored response instead.
+    /// Same as [`Caller::administer`], for a resource that every member can see. A caller who must not change it receives the error of
+    /// `look`, if there is one (such as that the resource does not exist), instead of [`Error::Denied`]. For administrators, `look` is not
+    /// run: the write itself reports a missing resource, so a repetition of a successful request receives the stored response.
     ///
     /// # Errors
     /// The errors of `look`; [`Error::Denied`] for agents.
@@ -280,7 +283,7 @@ impl Caller {
     /// Checks that the caller is the operator.
     ///
     /// # Errors
-    /// [`Error::Denied`] for everybody else.
+    /// [`Error::Denied`] for everybody else, and for a read-only token.
     pub fn platform(&self) -> Result<()> {
         if self.is_platform() {
             self.may_write()
@@ -304,7 +307,7 @@ impl Caller {
         }
     }
 
-    /// Returns the user with the name and address of its membership, which other members and contacts are shown, if the caller is a user.
+    /// Returns the user as other members and contacts see it, with the membership's name and address. `None` if the caller is not a user.
     pub fn person(&self, account: AccountId) -> Option<&Arc<user::Model>> {
         let access = self.accounts.get(&account);
         access.and_then(|access| access.person.as_ref()).or_else(|| self.user())
@@ -323,7 +326,7 @@ impl Caller {
         }
     }
 
-    /// Returns the caller as the actor that events and activity messages of an account name.
+    /// Returns the caller as the actor to name in an account's events and activity messages.
     pub fn actor(&self, account: AccountId) -> Actor {
         match &self.principal {
             Principal::User(user) => Actor {
@@ -381,7 +384,8 @@ impl Access {
         if self.sees(inbox) { Ok(()) } else { Err(Error::Denied(INBOX)) }
     }
 
-    /// Checks that the caller can access a conversation: by its inbox, or, for a contact session, by its session.
+    /// Checks that the caller can access a conversation: through the conversation's inbox or, if the caller is a contact session, through
+    /// the session.
     ///
     /// # Errors
     /// [`Error::Denied`] if the caller is not a member of its inbox; [`Error::NotFound`] if a contact session cannot access it.
@@ -394,7 +398,7 @@ impl Access {
         }
     }
 
-    /// Returns the inboxes in one of which a contact must have a session to be visible; `None` if all contacts are visible.
+    /// Returns the caller's inboxes if only contacts with a session in one of them are visible; `None` if all contacts are visible.
     pub fn contact_inboxes(&self) -> Option<&[InboxId]> {
         match self.contacts {
             ContactScope::Account => None,

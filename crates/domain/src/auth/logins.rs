@@ -1,4 +1,4 @@
-//! Login links: a secret that is valid once and for a few minutes, and is redeemed for a token of its user.
+//! Login links: secrets that are valid once and for a few minutes, and are redeemed for a token of their user.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +26,7 @@ const TOKEN_LIFE: Duration = Duration::from_hours(24);
 /// A new login link.
 #[derive(Clone, Debug)]
 pub struct NewLogin {
-    /// The e-mail address of its user.
+    /// The user's e-mail address.
     pub email: String,
     /// The secret, of which only a hash is stored.
     pub secret: String,
@@ -51,7 +51,7 @@ impl Logins {
     /// outlives the token of the caller.
     ///
     /// # Errors
-    /// [`Error::Denied`] for everyone but the operator; [`Error::NotFound`] for the user.
+    /// [`Error::Denied`] for everyone but the operator; [`Error::NotFound`] if the user does not exist.
     pub async fn create(&self, caller: &Caller, user: UserId) -> Result<NewLogin> {
         caller.platform()?;
         let db = self.context.db.write();
@@ -81,7 +81,7 @@ impl Logins {
     ///
     /// # Errors
     /// [`Error::TokenInvalid`] if the secret is unknown, already used or expired, or if the link belongs to a user with another address; in
-    /// that last case the link remains valid.
+    /// the last case the link remains valid.
     pub async fn redeem(&self, email: &str, shown: &str) -> Result<(token::Model, String)> {
         let txn = self.context.db.begin().await?;
         let hash = tokens::hash(shown).to_vec();

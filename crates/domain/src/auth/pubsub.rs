@@ -67,7 +67,8 @@ impl PubsubSubscriber {
         self.contact
     }
 
-    /// Returns the same contact session as a subscriber of a contact that it belonged to between two merges.
+    /// Returns the same contact session as a subscriber of `contact`. While several merges are followed one by one, this can be an
+    /// intermediate contact, which the session no longer belongs to.
     #[must_use]
     pub fn as_contact(mut self, contact: ContactId) -> Self {
         self.contact = self.contact.and(Some(contact));
@@ -108,8 +109,8 @@ impl Pubsub {
         }
     }
 
-    /// Returns the pubsub token derived from the caller's token: it grants the same access and becomes invalid together with it. Returns
-    /// the same token until it is rotated.
+    /// Returns the pubsub token derived from the caller's token. It grants the same access, becomes invalid together with the caller's
+    /// token, and stays the same until it is rotated.
     ///
     /// # Errors
     /// [`Error::TokenInvalid`] if the caller's token no longer exists.
@@ -133,7 +134,7 @@ impl Pubsub {
         Ok(mac)
     }
 
-    /// Verifies a pubsub token, and returns the access token of the user that it is derived from.
+    /// Verifies a user's pubsub token, and returns the access token from which it is derived.
     async fn verify(&self, pubsub_token: &str, user: UserId) -> Result<token::Model> {
         let read = || {
             let (id, mac) = pubsub_token.split_once('.')?;
@@ -150,8 +151,8 @@ impl Pubsub {
         Ok(row)
     }
 
-    /// Replaces the subscriber's pubsub token and returns the new one; the old one is invalid from now on. Subscriptions that were opened
-    /// with it end within seconds, when they next verify it.
+    /// Replaces the subscriber's pubsub token and returns the new one. The old one becomes invalid, and subscriptions that were opened with
+    /// it end within seconds, when they next verify it.
     ///
     /// # Errors
     /// [`Error::Denied`] for a read-only token; [`Error::TokenInvalid`] if the token no longer exists.
@@ -240,7 +241,7 @@ impl Pubsub {
         if receives(false) || !receives(true) {
             return Ok(receives(false));
         }
-        // The conversation belongs to another session of the contact: it is received only if that session is verified, too.
+        // The conversation belongs to another session of the contact: the subscriber receives it only if that session is also verified.
         let session = contact_inbox::Entity::find_by_id(row.contact_inbox_id).one(db).await?;
         Ok(session.is_some_and(|session| session.hmac_verified))
     }
@@ -271,7 +272,7 @@ impl Pubsub {
         self.list_present(subscriber).await
     }
 
-    /// Returns the users and contacts that are online, as far as the subscriber may know of them.
+    /// Returns the users and contacts that are online. A contact session receives only the users.
     ///
     /// # Errors
     /// [`Error::Database`] if a query fails.

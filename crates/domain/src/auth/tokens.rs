@@ -42,7 +42,7 @@ pub struct Tokens {
     pub(crate) sessions: Cache<(String, String), Arc<ContactSession>>,
 }
 
-/// How long a token counts as known to be valid. A caller with a known token is not blocked by the failed authentications of others from
+/// How long a token is remembered as valid. A caller with a remembered token is not blocked by the failed authentications of others from
 /// the same address.
 const REMEMBERED: Duration = Duration::from_hours(1);
 

@@ -35,7 +35,7 @@ impl ContactSession {
         })
     }
 
-    /// The sessions whose conversations this session can access in addition to its own.
+    /// Returns the sessions whose conversations this session can access in addition to its own.
     pub fn others(&self) -> &[ContactInboxId] {
         let access = self.caller.accounts.get(&self.account());
         let reach = access.and_then(|access| access.reach.as_ref());

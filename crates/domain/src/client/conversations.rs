@@ -41,11 +41,11 @@ pub const MESSAGES: u64 = 1000;
 /// Maximum number of messages returned with each conversation of a list.
 pub const MESSAGES_IN_LIST: u64 = 100;
 
-/// Maximum size of the messages returned with each conversation of a list, in bytes. A larger newest message is returned nevertheless.
+/// Maximum size of the messages returned with each conversation of a list, in bytes. The newest message is returned even if it is larger.
 const BYTES_IN_LIST: i64 = 256 * 1024;
 
-/// How many conversations one statement searches for messages. Together with [`BYTES_IN_LIST`] this bounds what is read before a page is
-/// truncated.
+/// How many conversations one statement searches for messages. Together with [`BYTES_IN_LIST`], this bounds how much is read before a page
+/// is truncated.
 const AT_ONCE: usize = 25;
 
 /// The newest messages of a conversation that its contact is allowed to see.
@@ -79,7 +79,7 @@ struct Found {
 }
 
 /// Reads the newest public messages of each conversation, within `room` per conversation; the newest message is always included. Stops
-/// after the conversations with which [`PAGE_BYTES`] is reached. Also returns how many conversations were processed.
+/// after the group of [`AT_ONCE`] conversations that reaches [`PAGE_BYTES`]. Also returns how many conversations were processed.
 async fn newest(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -148,8 +148,8 @@ impl VisitorConversations {
         }
     }
 
-    /// Returns a page of the conversations that a session can access: its own and, if the session is verified, those of its contact's other
-    /// trusted sessions. They are sorted by number and contain their newest messages if `with_messages` is set.
+    /// Returns a page of the conversations that a session can access: its own and, if the session is verified, those of
+    /// [`ContactSession::others`]. They are sorted by number and contain their newest messages if `with_messages` is set.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Database`] if a query fails.
@@ -250,7 +250,7 @@ impl VisitorConversations {
         self.conversations.set_typing(&visitor.caller, visitor.account(), id, typing).await
     }
 
-    /// Returns the newest messages of a conversation that its contact is allowed to see, for the response to a change of the conversation.
+    /// Returns the newest messages of a conversation that its contact is allowed to see, for the response to a change to the conversation.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Database`] if a query fails.

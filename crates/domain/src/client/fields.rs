@@ -1,8 +1,8 @@
-//! What a visitor submits about itself.
+//! The data that visitors submit about themselves.
 
 use serde_json::{Map, Value as Json};
 
-/// What a visitor submits about itself. `None` means that the value was not submitted.
+/// The data that a visitor submits. `None` means that the value was not submitted.
 #[derive(Clone, Debug, Default)]
 pub struct ClientFields {
     /// The e-mail address, in lower case.

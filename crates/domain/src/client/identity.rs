@@ -1,9 +1,9 @@
-//! Determines which contact a session belongs to, and what it may change there.
+//! Determines which contact a session belongs to, and which of the contact's values the session may change.
 //!
 //! Anyone can submit any e-mail address, phone number or identifier. A session without proof is therefore attached to the matching contact,
-//! so that agents see one person, but it learns nothing about that contact and changes only values that it has set itself. A signature
-//! proves one identifier, and no address: a session never causes a merge of two contacts that each have an address, phone number or
-//! identifier. Members are informed of the possible duplicate instead.
+//! so that agents see one person, but the session cannot read anything about that contact and changes only values that it has set itself. A
+//! signature proves only an identifier, never an address or phone number: a session never causes a merge of two contacts that each have an
+//! address, phone number or identifier. Members are informed of the possible duplicate instead.
 
 use parley_fault::Protection;
 use parley_storage::{
@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json};
 use super::fields::ClientFields;
 use crate::{contacts::merge::merge, files::Files, write::Write};
 
-/// Returns the contacts of the account that have one of these values.
+/// Returns the contacts of the account that have at least one of these values.
 async fn holders(write: &Write, values: &[(contact::Column, Option<&str>)]) -> Result<Vec<contact::Model>> {
     let mut any = Condition::any();
     for (column, value) in values {
@@ -43,14 +43,15 @@ pub(super) struct Found {
     pub contact: Option<ContactId>,
     /// Another contact with one of the submitted values.
     pub possible_duplicate: Option<ContactId>,
-    /// Which values belong to another contact, so that a new contact cannot have them: identifier, e-mail address, phone number.
+    /// Whether the identifier, the e-mail address and the phone number (in this order) already belong to a contact, so that a new contact
+    /// cannot have them.
     pub taken: [bool; 3],
 }
 
 /// Finds the contact that a new session is attached to, by identifier, then e-mail address, then phone number.
 ///
 /// If the identifier is proved, only the identifier counts, because the other values are not proved. Without proof, the session is not
-/// attached to a contact with a different identifier than the submitted one, and not at all if the inbox does not attach unverified
+/// attached to a contact whose identifier differs from the submitted one, and to no contact at all if the inbox does not attach unverified
 /// sessions.
 ///
 /// # Errors
@@ -96,7 +97,7 @@ pub(super) struct Settled {
     pub contact: ContactId,
     /// Whether the previous contact was merged into it.
     pub merged: bool,
-    /// A contact that has a value which was therefore dropped.
+    /// Another contact that has a submitted value, which was dropped for this reason.
     pub possible_duplicate: Option<ContactId>,
     /// The values that remain to be stored.
     pub fields: ClientFields,
@@ -164,7 +165,7 @@ pub(super) async fn settle(
     })
 }
 
-/// Whether the session's contact has other sessions. A merge would also move those, attaching them to the other contact.
+/// Returns whether the session's contact has other sessions. A merge would move those to the other contact, too.
 async fn has_others(write: &Write, session: &contact_inbox::Model) -> Result<bool> {
     use contact_inbox::Column;
     let other = contact_inbox::Entity::find()

@@ -1,4 +1,4 @@
-//! Messages as contacts create and read them, and responses to interactive messages.
+//! Messages as contacts create and read them, and contacts' responses to interactive messages.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl VisitorMessages {
         self.messages.list(&visitor.caller, visitor.account(), id, query).await
     }
 
-    /// Creates a message by the contact.
+    /// Creates a message from the contact.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if the conversation does not exist or the session cannot access it, [`Error::Flood`] above the

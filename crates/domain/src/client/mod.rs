@@ -49,11 +49,12 @@ pub struct Signature {
     pub hash: String,
 }
 
-/// Maximum length of an inbox identifier or a source id in bytes: 255 characters of four bytes. Nothing has a longer one, so longer ones
+/// Maximum length of an inbox identifier or a source id in bytes: 255 characters of four bytes. No stored value is longer, so longer ones
 /// are not looked up.
 const NAME_BYTES: usize = 4 * 255;
 
-/// Maximum number of sessions of its contact that a verified session can access: verified ones first, each group from old to new.
+/// The maximum number of its contact's sessions that a verified session can access. Verified sessions come first; each group is sorted from
+/// old to new.
 const OTHERS: u64 = 1000;
 
 const WANTED: &str = "the inbox asks for an identifier and its hash";
@@ -223,7 +224,7 @@ impl PublicInboxes {
     }
 
     async fn cached_session(&self, identifier: &str, source_id: &str) -> Result<Arc<ContactSession>> {
-        // Check the lengths before the cache too, because the names are its keys.
+        // Check the lengths here, too, because the names are the keys of the cache.
         for (kind, name) in [("inbox", identifier), ("contact_inbox", source_id)] {
             if name.len() > NAME_BYTES {
                 return Err(Error::not_found(kind, name));

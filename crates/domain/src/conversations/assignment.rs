@@ -75,7 +75,7 @@ pub(crate) async fn assign_automatically(write: &mut Write, conversation: &mut C
     Ok(())
 }
 
-/// Returns those of `users` who also belong to the team; nobody if the team has no automatic assignment.
+/// Returns those of `users` who also belong to the team; an empty list if the team has no automatic assignment.
 ///
 /// # Errors
 /// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
@@ -158,7 +158,7 @@ pub(crate) async fn next(write: &Write, inbox: InboxId, users: Vec<UserId>) -> R
     Ok(Some(agent))
 }
 
-/// The operation that assigns agents to conversations that messages have opened.
+/// Assigns agents to conversations that messages have opened.
 pub(crate) fn assign_opened(write: &mut Write, ids: Vec<ConversationId>) -> BoxFuture<'_, Result<()>> {
     Box::pin(async move {
         let account = Arc::clone(write.account());

@@ -1,4 +1,4 @@
-//! The attachments of the messages of a conversation.
+//! Lists the attachments of a conversation's messages.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Changes of a conversation other than new messages, and the activity messages that describe them.
+//! Changes to a conversation other than new messages, and the activity messages that describe them.
 
 use crate::conversations::assignment::assign;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// A change of a conversation.
+/// A change to a conversation.
 #[derive(Clone, Debug)]
 pub enum ConversationPatch {
     /// Sets the priority, or removes it.
@@ -47,7 +47,7 @@ pub enum ConversationPatch {
     Attributes(Option<Map<String, Json>>, Option<Map<String, Json>>),
     /// Records that the caller, or the contact, viewed the conversation.
     Seen {
-        /// Whether the contact viewed it, not the caller.
+        /// Whether the contact viewed it, rather than the caller.
         by_contact: bool,
     },
     /// Marks the conversation as unread since just before the newest incoming message.
@@ -121,8 +121,8 @@ fn update_priority(write: &mut Write, conversation: &mut Conversation, priority:
     add_activity(&mut write.set, conversation, line);
 }
 
-/// Assigns a conversation to a team, or removes its team. As in Chatwoot, an assignee who is not in the team is removed, and if there is no
-/// assignee then, the next online member of the team is assigned.
+/// Assigns a conversation to a team, or removes its team. As in Chatwoot, an assignee who is not in the team is removed; if the
+/// conversation then has no assignee, the next online member of the team is assigned.
 async fn hand_to_team(write: &mut Write, conversation: &mut Conversation, team: Option<TeamId>) -> Result<()> {
     let before = (conversation.row.team_id, conversation.row.assignee_id);
     let Some(change) = Change::new("team_id", before.0.map(i64::from), team.map(i64::from)) else {

@@ -46,7 +46,8 @@ impl Conversations {
         };
         let mut sort = ConversationOrder::LastActivityAt.sort(true, self.context.db.dialect());
         if few {
-            // Few conversations match, so sorting them is cheap. Following the order of the index, SQLite would scan all conversations.
+            // Few conversations match, so sorting them is cheap. If SQLite followed the order of the index instead, it would scan all
+            // conversations.
             sort.coarse = None;
         }
         let ids = page::ids(db, query, conversation::Column::Id, &sort, page).await?;

@@ -60,9 +60,9 @@ pub struct ConversationQuery {
     pub assigned: Option<Assigned>,
     /// Conversations with any of these labels.
     pub labels: Vec<String>,
-    /// Conversations with an incoming or outgoing message that contains this text, among the messages that one search examines.
+    /// Conversations with an incoming or outgoing message that contains this string, among the messages that one search examines.
     pub text: Option<String>,
-    /// Whether to return only conversations that wait for a first or a further reply.
+    /// Whether to return only conversations without a first reply, and those whose contact is waiting for a reply.
     pub unattended: bool,
     /// If set: conversations in which this user participates; `Some(None)` matches no conversation.
     pub participant: Option<Option<UserId>>,
@@ -78,7 +78,7 @@ pub struct ConversationQuery {
     pub count: bool,
 }
 
-/// A page of a list.
+/// A page of a list of conversations.
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// The conversations.
@@ -113,7 +113,8 @@ fn taking_part(account: AccountId, user: Option<UserId>) -> SelectStatement {
     select
 }
 
-/// Mentions are links in the text of private notes, as Chatwoot's editor writes them. A partial index covers the notes that contain any.
+/// Selects the conversations whose private notes mention a user. Mentions are links in the notes, as Chatwoot's editor writes them. A
+/// partial index covers the notes that contain any.
 fn mentioning(account: AccountId, user: Option<UserId>) -> SelectStatement {
     let mut select = Query::select();
     select.column(message::Column::ConversationId).from(message::Entity);
@@ -125,7 +126,7 @@ fn mentioning(account: AccountId, user: Option<UserId>) -> SelectStatement {
     select
 }
 
-/// Conversations without a first reply, and those whose contact waits for a reply.
+/// Selects conversations without a first reply, and those whose contact is waiting for a reply.
 fn unattended(dialect: Dialect, account: AccountId) -> SelectStatement {
     use conversation::Column;
     let of = |column: Column| Expr::col((conversation::Entity, column));
@@ -225,8 +226,8 @@ impl Conversations {
             all = all.filter(self.context.db.dialect().id_in_list(id, &found.ids));
             complete = found.complete;
         }
-        // If few conversations match, look them up by their keys and sort them. Following the order of the index, SQLite, which has no
-        // statistics on table sizes, would scan all conversations.
+        // If few conversations match, look them up by their keys and sort them. SQLite has no statistics on table sizes: if it followed the
+        // order of the index instead, it would scan all conversations.
         let mut few = query.contact.is_some() || query.source_id.is_some() || query.text.is_some();
         if query.unattended {
             let those = [unattended(self.context.db.dialect(), account)];
@@ -254,7 +255,7 @@ impl Conversations {
     }
 }
 
-/// Returns the conversations of a page of ids, in the same order. The page is truncated where it would exceed its limit of bytes.
+/// Returns the conversations of a page of ids, in the same order. The page is truncated where it would exceed its size limit.
 pub(crate) async fn read_page(db: &Database, account: AccountId, ids: Page<i64>) -> Result<Page<ConversationSummary>> {
     let read = db.read();
     let all = conversation::Entity::find().filter(conversation::Column::AccountId.eq(account));

@@ -55,9 +55,9 @@ use crate::{
     },
     context::Context,
     messages::{
+        liquid::dry_run::render_texts,
         new_message::NewMessage,
         prepare::prepare_message,
-        rendering::render_texts,
         resolve_speakers,
         rules::{add_message, first_status, needs_rendering},
     },
@@ -101,15 +101,15 @@ pub struct NewConversation {
 /// A typing notification.
 #[derive(Clone, Copy, Debug)]
 pub struct NewTyping {
-    /// Whether typing starts; otherwise it stops.
+    /// Whether the person started typing, rather than stopped.
     pub typing: bool,
     /// Whether the person is writing a private note.
     pub private: bool,
-    /// Whether the contact is typing, not the caller.
+    /// Whether the contact is typing, rather than the caller.
     pub by_contact: bool,
 }
 
-/// The conversations of accounts.
+/// Operations on conversations.
 #[derive(Clone, Debug)]
 pub struct Conversations {
     context: Arc<Context>,
@@ -127,8 +127,8 @@ impl Conversations {
     /// Creates a conversation, with a first message if `new` has one.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the inbox, the contact or the session; [`Error::Denied`] without access to the inbox, or if `hmac_verified`
-    /// is set and the caller must not mark sessions as verified.
+    /// [`Error::NotFound`] if the inbox, the contact or the session does not exist; [`Error::Denied`] without access to the inbox, or if
+    /// `hmac_verified` is set and the caller must not mark sessions as verified.
     pub async fn create(&self, call: Call<CreatedConversation>, mut new: NewConversation) -> Result<Answer<CreatedConversation>> {
         let access = call.caller.write_access(call.account)?.clone();
         if new.hmac_verified {

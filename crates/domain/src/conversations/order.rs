@@ -19,7 +19,7 @@ pub enum ConversationOrder {
 }
 
 impl ConversationOrder {
-    /// Parses the name of an order in a request; an empty name is the default.
+    /// Parses the name of a sort order in a request; an empty name means the default order.
     pub fn of(name: &str) -> Option<Self> {
         Some(match name {
             "" | "last_activity_at" => Self::LastActivityAt,
@@ -56,7 +56,7 @@ impl ConversationOrder {
     }
 }
 
-/// Reads the time since which a contact waits from the table that has an index on it.
+/// Returns the side table `table`, which has an index on the time since which a contact has been waiting.
 fn waits(table: &'static str) -> SideTable {
     let wait = |column: &'static str| Expr::col((Alias::new(table), Alias::new(column)));
     let of = |column: conversation::Column| Expr::col((conversation::Entity, column));

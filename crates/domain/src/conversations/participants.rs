@@ -31,21 +31,21 @@ use crate::{
     },
 };
 
-/// A change of the participants of a conversation.
+/// A change to a conversation's participants.
 #[derive(Clone, Debug)]
 pub enum ParticipantsPatch {
     /// Adds these users.
     Add(Vec<UserId>),
     /// Removes these users.
     Remove(Vec<UserId>),
-    /// Replaces all participants.
+    /// Replaces all participants with these users.
     Set(Vec<UserId>),
 }
 
 /// The participants after a change.
 #[derive(Clone, Debug)]
 pub struct ChangedParticipants {
-    /// All participants, in the order in which they became members.
+    /// All participants, in the order in which they joined the account.
     pub all: Vec<Arc<Agent>>,
     /// Those who were not participants before.
     pub added: Vec<Arc<Agent>>,
@@ -53,7 +53,7 @@ pub struct ChangedParticipants {
 
 impl ResponseSubject for ChangedParticipants {}
 
-/// The participants of conversations.
+/// Operations on the participants of conversations.
 #[derive(Clone, Debug)]
 pub struct Participants {
     context: Arc<Context>,
@@ -151,7 +151,7 @@ async fn current(write: &Write, id: ConversationId) -> Result<HashSet<UserId>> {
     Ok(users.into_iter().collect())
 }
 
-/// Returns those of `users` who can be assigned in the inbox: its members, and administrators.
+/// Returns those of `users` who can be assigned in the inbox: members of the inbox, and administrators.
 async fn assignable(write: &Write, inbox: parley_types::id::InboxId, users: Vec<UserId>) -> Result<HashSet<UserId>> {
     let agents = load::agents(&write.txn, write.account().id, users.into_iter()).await?;
     let members = assignment::members(write, inbox).await?;

@@ -22,7 +22,7 @@ pub(crate) async fn save(write: &Write, conversation: &mut Conversation) -> Resu
     Ok(())
 }
 
-/// Stores the row of the contact if the operation changed it: an incoming message moves the contact's last activity.
+/// Stores the contact's row if the operation changed it: an incoming message updates the contact's time of last activity.
 pub(crate) async fn save_contact(write: &Write, conversation: &Conversation) -> Result<()> {
     let moved = write.set.drafts().iter().any(|draft| draft.kind == EventKind::ContactUpdated);
     if moved {
@@ -38,7 +38,7 @@ pub(crate) async fn save_contact(write: &Write, conversation: &Conversation) -> 
     Ok(())
 }
 
-/// Returns the summary of a conversation. `newest` replaces its newest message if that is not stored yet.
+/// Returns the summary of a conversation. `newest` supplies the newest message if that is not stored yet.
 pub(crate) async fn summary_of(
     conversation: Conversation,
     newest: Option<&Message>,
@@ -73,7 +73,7 @@ pub(crate) async fn read_summary(
     Ok(summary)
 }
 
-/// Returns a member of the account, who can be assigned to a conversation.
+/// Returns a user as a member of the account. Only members can be assigned to a conversation.
 pub(crate) async fn check_member(write: &Write, user: UserId) -> Result<Arc<Agent>> {
     let mut agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
     agents

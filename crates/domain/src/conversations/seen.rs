@@ -1,4 +1,4 @@
-//! Views of a conversation: by agents, and by the contact, whose view marks the messages as read.
+//! Records that agents or the contact viewed a conversation. A view by the contact also marks messages as read.
 
 use crate::messages::rules::changed_with;
 use crate::write::Write;
@@ -28,9 +28,9 @@ const READ_AT_ONCE: u64 = 1000;
 
 /// Records that an agent or the contact viewed the conversation.
 ///
-/// If nothing is unread, a view by an agent writes nothing, and it never changes `updated_at`: a dashboard reports a view after every event
-/// of the conversation that it shows, so if a view caused another event, they would never end. For the assignee, messages are unread if
-/// they arrived after the assignee's own last view, even if other agents have viewed the conversation since.
+/// A view by an agent never changes `updated_at`, and it writes nothing if nothing is unread: a dashboard reports a view after every event
+/// of the conversation that it displays, so if each view caused another event, the cycle would never end. For the assignee, messages are
+/// unread if they arrived after the assignee's own last view, even if other agents have viewed the conversation since.
 pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
     let at = Some(write.set.at);
     let row = &mut conversation.row;
@@ -65,8 +65,8 @@ pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contac
     });
 }
 
-/// Marks the messages of others that were sent or delivered as read, because the contact viewed the conversation. As in Chatwoot, this
-/// includes private notes and activity messages. Adds an event for each message.
+/// Marks messages that the contact did not send as read if their status is sent or delivered, because the contact viewed the conversation.
+/// As in Chatwoot, this includes private notes and activity messages. Adds an event for each message.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a statement fails.
@@ -109,7 +109,7 @@ pub async fn mark_read(write: &mut Write, conversation: &mut Conversation) -> Re
         let message = Arc::new(message);
         let newest = conversation.row.last_public_message_id == Some(message.row.id);
         if newest {
-            // The event of this message contains it already, so its copy of the conversation must not contain it again.
+            // The event already contains this message, so the event's copy of the conversation must not contain it again.
             conversation.last_public = None;
         }
         write.set.emit(PendingEvent {

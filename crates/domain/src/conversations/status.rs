@@ -1,4 +1,4 @@
-//! The status of a conversation: open, resolve, snooze, and the handover from an agent bot to the agents.
+//! Changes the status of a conversation, including the handover from an agent bot to the agents.
 
 use crate::conversations::answers::StatusSet;
 use std::sync::Arc;

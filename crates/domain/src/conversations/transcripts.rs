@@ -28,11 +28,11 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// The limits of a transcript: its number of messages, newest first, and the bytes of their content.
+/// The limits of a transcript: the number of messages, of which the newest are kept, and the total size of their content in bytes.
 const MESSAGES: u64 = 1000;
 const BYTES: u64 = 4 * 1024 * 1024;
 
-/// The maximum number of transcripts of an account within an hour, as in Chatwoot.
+/// The maximum number of transcripts per account within an hour, as in Chatwoot.
 const HOURLY: u64 = 30;
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -80,8 +80,8 @@ impl Transcripts {
             .write(call, move |transaction| {
                 Box::pin(async move {
                     let account: AccountId = transaction.account().id;
-                    // The text was read before this transaction. Under the row lock of the account, an existing conversation proves that
-                    // its contact was not erased in between.
+                    // The messages were read before this transaction. Under the row lock of the account, an existing conversation proves
+                    // that its contact was not erased in between.
                     let mut there = load::conversations(&transaction.txn, transaction.account(), &[id]).await?;
                     if there.pop().is_none() {
                         return Err(Error::not_found("conversation", id));
@@ -134,7 +134,7 @@ impl Transcripts {
     }
 }
 
-/// Returns the subject of an e-mail about a conversation. [`redact`] finds e-mails by it.
+/// Returns the subject of an e-mail about a conversation. [`redact`] finds e-mails by this subject.
 fn subject(id: ConversationId) -> String {
     format!("[#{id}] Conversation transcript")
 }
@@ -188,9 +188,9 @@ fn write(conversation: &ConversationSummary, messages: &[Message]) -> String {
     text
 }
 
-/// Sends the queued e-mails and returns how many were sent. An e-mail that fails temporarily is retried for a day, with delays that double;
-/// one that is rejected permanently is dropped. If the process ends after sending an e-mail and before recording it, that e-mail is sent
-/// twice. `reached` is the time that the clocks of all replicas have reached.
+/// Sends the queued e-mails and returns how many were sent. An e-mail that fails temporarily is retried for a day, with delays that double
+/// up to about an hour; one that is rejected permanently is dropped. If the process ends after sending an e-mail and before recording it,
+/// that e-mail is sent twice. `reached` is the time that the clocks of all replicas have reached.
 ///
 /// # Errors
 /// [`Error::Database`] or [`Error::Unavailable`] if a statement fails.

@@ -60,7 +60,7 @@ impl Conversations {
 async fn wake(write: &mut Write, ids: Vec<ConversationId>) -> Result<()> {
     let account = Arc::clone(write.account());
     for mut conversation in load::conversations(&write.txn, &account, &ids).await? {
-        // Another replica might have been faster, or somebody might have snoozed it again.
+        // Another replica might have reopened the conversation already, or somebody might have snoozed it again.
         let due = conversation.row.snoozed_until.is_some_and(|until| until <= write.set.at);
         if due && conversation.row.status == ConversationStatus::Snoozed {
             set_status(&mut write.set, &mut conversation, ConversationStatus::Open, None);

@@ -71,7 +71,7 @@ pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str
     remove_replaced(files, write, before).await
 }
 
-/// Releases the file of an avatar whose contact or inbox is deleted.
+/// Releases the file of an avatar that was replaced, or whose contact or inbox is deleted.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.

@@ -16,7 +16,7 @@ use parley_types::{
 
 use crate::messages::new_message::NewMessage;
 
-/// What new messages can attach: uploads, and reserved ids for rows that are stored together with the messages.
+/// The attachments available to new messages: uploads, and reserved ids for rows that are stored together with the messages.
 #[derive(Clone, Debug, Default)]
 pub struct Available {
     /// The uploads that the messages name.

@@ -1,8 +1,8 @@
-//! Determines the media type of a file, by its first bytes and then by what the client declares, and sanitizes file names.
+//! Determines the media type of a file, from its first bytes and then from the type that the client declares, and sanitizes file names.
 
 use parley_storage::entity::kind::AttachmentType;
 
-/// The type of files whose type is unknown.
+/// The media type of files whose actual type is unknown.
 pub const UNKNOWN: &str = "application/octet-stream";
 
 /// How many bytes of a file are used to detect its type.
@@ -19,7 +19,7 @@ pub fn sniff(head: &[u8], declared: &str) -> String {
         // Audio and video use the same containers, so the content does not tell them apart.
         Some(seen) if seen.starts_with("video/") && declared.starts_with("audio/") => declared,
         Some(seen) => seen.to_owned(),
-        // Images, audio and video have recognizable signatures: content without one is not what the client declared.
+        // Images, audio and video have recognizable signatures. Content without one does not have the type that the client declared.
         None if ["image/", "audio/", "video/"].iter().any(|kind| declared.starts_with(kind)) && declared != "image/svg+xml" => {
             UNKNOWN.to_owned()
         }
@@ -69,8 +69,8 @@ pub fn safe_name(name: &str) -> String {
     }
 }
 
-/// Returns the extension of a file name in lower case, without the dot. `None` if it has none, or if the extension is long or not
-/// alphanumeric.
+/// Returns the extension of a file name in lower case, without the dot. `None` if it has none, or if the extension is longer than 16 bytes
+/// or not alphanumeric.
 pub fn extension(name: &str) -> Option<String> {
     let (_, extension) = name.rsplit_once('.')?;
     let plain = !extension.is_empty() && extension.len() <= 16 && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());

@@ -26,15 +26,15 @@ use tokio::sync::Semaphore;
 
 pub mod avatars;
 pub mod claims;
-mod discard;
+mod discard_unattached;
 pub mod media;
 mod named;
 pub mod new_attachment;
 mod picture;
+mod removal;
 pub mod rotation;
 pub mod rows;
 pub mod signed;
-mod sweep;
 mod unattached;
 
 pub use unattached::Unattached;
@@ -74,7 +74,7 @@ pub struct Files {
     config: Config,
 }
 
-/// What the client declares about a file.
+/// A file's name and media type as the client declares them.
 #[derive(Clone, Debug)]
 pub struct Said {
     /// The file name, not sanitized.
@@ -103,7 +103,7 @@ pub struct Opened {
 }
 
 impl Files {
-    /// Opens the files of a database and a blob store. Creates the signing key if it does not exist.
+    /// Creates the service for a database and a blob store. Creates the signing key if it does not exist.
     ///
     /// # Errors
     /// Returns [`Error::Database`] if a query fails.
@@ -124,10 +124,10 @@ impl Files {
         })
     }
 
-    /// Stores a file that a contact session uploads or, if `session` is `None`, a member, a bot or a service. The caller has already been
-    /// authorized.
+    /// Stores a file that a contact session or, if `session` is `None`, a member, a bot or a service uploads. The caller must already have
+    /// been authorized.
     ///
-    /// If the future is dropped early, it leaves a row that the background job removes when it expires.
+    /// If the future is dropped early, a row remains, which the background job removes when it expires.
     ///
     /// # Errors
     /// Returns the errors of `chunks`, [`Error::Invalid`] if the file is too large or arrives too slowly, [`Error::QuotaExceeded`] if the
@@ -154,7 +154,7 @@ impl Files {
                 Ok(Uploaded { upload_id, row })
             }
             Err(error) => {
-                // If the row cannot be marked as removed now, the background job finds it when it expires.
+                // If the row cannot be marked as removed now, the background job removes it when it expires.
                 if let Err(failed) = rows::release(self.db.write(), attachment::Column::Id.eq(row.id)).await {
                     tracing::debug!(error = %failed, "failed to release the row of a failed upload; the cleanup job removes it once it expires");
                 }
@@ -280,7 +280,7 @@ impl Files {
         self.signer.read_link(url).map(|(id, _)| id)
     }
 
-    /// Maximum number of files per message.
+    /// Returns the maximum number of files per message.
     pub fn max_per_message(&self) -> usize {
         self.config.max_per_message
     }

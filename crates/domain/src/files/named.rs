@@ -10,7 +10,7 @@ use super::{
 use crate::messages::new_message::NewMessage;
 
 impl Files {
-    /// Verifies the upload names in new messages and replaces them by the ids of the uploads. Stores nothing: the uploads are attached
+    /// Verifies the upload names in new messages and replaces them with the ids of the uploads. Stores nothing: the uploads are attached
     /// together with the messages.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// Decodes images, one per permit of [`TURNS`].
 static POOL: ComputePool = ComputePool::new("picture", 2, 2);
-/// How long to wait for a decoder. It cannot be stopped after that, but its memory is bounded by [`MEMORY`].
+/// How long to wait for a decoder. After that the decoder keeps running, but its memory is bounded by [`MEMORY`].
 const BUDGET: Duration = Duration::from_secs(30);
 
 /// Properties of an image.

@@ -17,8 +17,8 @@ use super::signed::{KEY, Name, Signer, signed_part};
 /// How many rows one statement reads and updates.
 const ROWS: u64 = 200;
 
-/// Replaces the key that signs file links, and signs every link in the database again; returns how many. Links that were issued before
-/// become invalid, and so do the names of unattached uploads. No server may be running, because each keeps the key that it read at
+/// Replaces the key that signs file links, and re-signs every link in the database. Returns the number of links. Links that were issued
+/// before become invalid, and so do the names of unattached uploads. No server may be running, because each keeps the key that it read at
 /// start-up.
 ///
 /// All changes are made in one transaction.
@@ -54,7 +54,7 @@ fn resigned(old: &Signer, new: &Signer, link: &str) -> Option<String> {
     }
 }
 
-/// Signs the links of one column again, a bounded number of rows at a time, in the order of their ids.
+/// Re-signs the links in one column, a bounded number of rows at a time, in the order of their ids.
 async fn column<E: EntityTrait>(
     txn: &impl ConnectionTrait,
     id: E::Column,

@@ -27,7 +27,8 @@ use serde_json::Value as Json;
 
 use crate::write::AttachmentClaim;
 
-/// How long an upload can be attached. This is shorter than its lifetime, so an upload is never removed while a write attaches it.
+/// How long after its creation an upload can be attached. This is shorter than its lifetime, so an upload is never removed while a write
+/// attaches it.
 const TAKEN: Duration = Duration::from_hours(23);
 
 const TAKEN_OF_SESSION: Duration = Duration::from_mins(9);
@@ -35,7 +36,7 @@ const TAKEN_OF_SESSION: Duration = Duration::from_mins(9);
 /// Uploads by id.
 pub type Uploads = HashMap<i64, attachment::Model>;
 
-/// Whether an upload is recent enough to be attached.
+/// Returns whether an upload is recent enough to be attached.
 pub fn is_fresh(row: &attachment::Model) -> bool {
     let life = if row.contact_inbox_id.is_some() { TAKEN_OF_SESSION } else { TAKEN };
     row.created_at > Micros::now().minus(life)
@@ -57,7 +58,7 @@ pub async fn uploads(db: &impl ConnectionTrait, account: AccountId, ids: Vec<i64
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
-/// Whether an upload can be attached: it is unattached and recent enough.
+/// Returns whether an upload can be attached: it is unattached and recent enough.
 pub fn is_free(row: &attachment::Model) -> bool {
     row.state == AttachmentState::Uploaded && is_fresh(row)
 }

@@ -33,7 +33,7 @@ pub enum Name {
         /// Whether the link refers to the thumbnail.
         small: bool,
     },
-    /// The same, until a given time.
+    /// A file or its thumbnail, valid until a given time.
     Link {
         /// The id of the row.
         id: i64,
@@ -155,16 +155,16 @@ impl Signer {
     }
 }
 
-/// Returns the signed part of a file URL, which follows `/files/` or `/files/blobs/`. Text without these is assumed to be the signed part
-/// itself.
+/// Returns the signed part of a file URL, which follows `/files/` or `/files/blobs/`. A string without either is assumed to be the signed
+/// part itself.
 pub(super) fn signed_part(link: &str) -> &str {
     let rest = link.split_once("/files/").map_or(link, |(_, rest)| rest);
     let rest = rest.strip_prefix("blobs/").unwrap_or(rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
-/// Returns the hash in an upload name, without verifying the signature. Fingerprints of requests use it, so that a repeated request that
-/// uploaded the same file again counts as the same. Returns the text itself if it is not an upload name.
+/// Returns the hash in an upload name, without verifying the signature. Request fingerprints contain this hash, so that a repeated request
+/// that uploaded the same file again still matches. Returns a string that is not an upload name unchanged.
 pub fn content_of(upload_id: &str) -> String {
     let bytes = URL_SAFE_NO_PAD.decode(upload_id).unwrap_or_default();
     match bytes.as_slice() {

@@ -23,7 +23,7 @@ const KEPT: Duration = Duration::from_hours(24);
 /// The lifetime of an unattached upload of a contact session. A visitor sends a file together with a message, so minutes are enough.
 const KEPT_OF_SESSION: Duration = Duration::from_mins(10);
 
-/// How long to wait if a quota is exhausted, so that uploads are attached or expire meanwhile.
+/// The retry delay that is reported when a quota is exhausted. Meanwhile, uploads can be attached or expire.
 const RETRY: Duration = Duration::from_mins(1);
 
 /// Quotas for unattached uploads, in bytes. 0 means no limit.
@@ -50,7 +50,7 @@ pub fn expired(now: Micros) -> Condition {
 
 impl Unattached {
     /// Returns how many more bytes can be uploaded. Uploads in progress are counted only when they are complete; their number is limited,
-    /// which also limits by how much they can exceed a quota together.
+    /// which also limits the amount by which they can together exceed a quota.
     ///
     /// # Errors
     /// Returns [`Error::QuotaExceeded`](parley_types::error::Error::QuotaExceeded) if a quota is exhausted, and

@@ -1,5 +1,5 @@
-//! Custom attributes as SQL expressions. Stored values were never validated against a definition, so a value that does not have the
-//! attribute's type counts as missing, so that no cast fails.
+//! Custom attributes as SQL expressions. Stored values were never validated against a definition. A value that does not have the
+//! attribute's type therefore counts as missing, and no cast can fail.
 
 use parley_storage::Dialect;
 use sea_orm::sea_query::{Alias, Expr, SimpleExpr};
@@ -31,17 +31,17 @@ impl Attribute<'_> {
         self.dialect.attribute_present(self.map(), self.key)
     }
 
-    /// Returns a text, number or boolean as text.
+    /// Returns a string, number or boolean as text.
     pub fn text(&self) -> SimpleExpr {
         self.dialect.attribute_text(self.map(), self.key)
     }
 
-    /// Returns a number, or a text that contains one.
+    /// Returns the value as a number, if it is a number or a string that contains a decimal number; otherwise NULL.
     pub fn number(&self) -> SimpleExpr {
         self.dialect.attribute_number(self.map(), self.key)
     }
 
-    /// Returns the first ten characters of a text that begins with a date; their order is that of the dates.
+    /// Returns the first ten characters of a string that begins with a date. Their lexicographic order is the order of the dates.
     pub fn date(&self) -> SimpleExpr {
         self.dialect.attribute_date(self.map(), self.key)
     }

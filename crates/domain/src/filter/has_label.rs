@@ -12,8 +12,8 @@ use sea_orm::{
 
 use crate::filter::selectivity::{among, are_few};
 
-/// Returns the condition that the resource with this id has one of the labels. If few resources have them, they are looked up first, where
-/// the planner would not do that itself.
+/// Returns the condition that the resource with this id has one of the labels. Probes the selectivity where that can change the query plan:
+/// if few resources have the labels, the condition makes the database look up these resources first.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if the query fails.
@@ -32,7 +32,7 @@ pub async fn labelled(
     Ok(among(dialect, id, &[those]))
 }
 
-/// Returns a query of the ids of resources that have one of the labels, or any label if `labels` is `None`.
+/// Returns a query for the ids of resources that have one of the labels, or any label if `labels` is `None`.
 pub(crate) fn those(account: AccountId, kind: LabelTarget, labels: Option<&[String]>) -> SelectStatement {
     use labeling::Column;
     let mut those = Query::select();

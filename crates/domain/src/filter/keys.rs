@@ -22,7 +22,7 @@ pub enum Kind {
     Number,
     /// The labels.
     Labels,
-    /// A text in this column, compared without regard to letter case.
+    /// A text column, compared case-insensitively.
     Text(&'static str),
     /// The e-mail address of a contact.
     Email,
@@ -97,12 +97,12 @@ fn all(model: Model) -> &'static [Standard] {
     }
 }
 
-/// The standard attribute with this key.
+/// Returns the standard attribute with this key.
 pub fn find(model: Model, key: &str) -> Option<&'static Standard> {
     all(model).iter().find(|standard| standard.key == key)
 }
 
-/// The keys of all standard attributes.
+/// Returns the keys of all standard attributes.
 pub fn names(model: Model) -> Vec<&'static str> {
     all(model).iter().map(|standard| standard.key).collect()
 }

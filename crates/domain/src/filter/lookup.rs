@@ -1,4 +1,4 @@
-//! Index lookups for conditions: a query that returns the ids of all resources that match a condition, and possibly some more. If a
+//! Index lookups for conditions: queries that return the ids of all resources that match a condition, and sometimes of a few others. If a
 //! condition is selective, the list is restricted to these ids. The condition itself still decides which of them match.
 
 use parley_storage::entity::contact;
@@ -22,11 +22,11 @@ enum Source {
     More = 3,
 }
 
-/// The maximum number of characters of a key, and of the beginning of a value, in that table.
+/// The maximum number of characters of a key, and of the beginning of a value, in the table `attribute_values`.
 const LONGEST: usize = 255;
 
 impl Given<'_> {
-    /// Returns a query of the ids of all resources that can match a condition on a standard attribute, if an index can answer it.
+    /// Returns a query for the ids of all resources that can match a condition on a standard attribute, if an index can answer it.
     pub fn among_standard(&self, kind: Kind, condition: &SimpleExpr) -> Option<SelectStatement> {
         let is_indexed = match kind {
             Kind::Labels => return self.labelled(),
@@ -48,7 +48,7 @@ impl Given<'_> {
         is_indexed.then(|| self.subjects(condition.clone()))
     }
 
-    /// Returns a query of the ids of all resources that can match a condition on a custom attribute, if an index can answer it.
+    /// Returns a query for the ids of all resources that can match a condition on a custom attribute, if an index can answer it.
     pub fn among_custom(&self, definition: &Definition) -> Option<SelectStatement> {
         let key = definition.key.as_str();
         if self.negated() || self.operator == Operator::IsNotPresent || key.chars().count() > LONGEST {
@@ -68,7 +68,7 @@ impl Given<'_> {
             (Display::Date, DaysBefore) => value.lt(value::days_before(first?, self.context.now)?.to_string()),
             (Display::Date, IsGreaterThan) => value.gte(value::day(first?)?.to_string()),
             (Display::Date, IsLessThan) => value.lt(value::day(first?)?.to_string()),
-            // The value begins with the day: a colon sorts after every digit with which a day can end.
+            // The value begins with the day: a colon sorts after every digit in which a day can end.
             (Display::Date, _) => {
                 let day = value::day(first?)?.to_string();
                 let end = format!("{}:", &day[..day.len() - 1]);
@@ -83,7 +83,7 @@ impl Given<'_> {
         found.union(UnionType::All, self.values_of(Source::More, "")).take()
     }
 
-    /// Applies the operator, including equality where a stored value could have been truncated.
+    /// Applies the operator to a stored value. Since the value may be truncated, strict comparisons also match equal values.
     fn beside(&self, value: SimpleExpr, with: SimpleExpr) -> SimpleExpr {
         match self.operator {
             IsGreaterThan => value.gte(with),
@@ -127,7 +127,7 @@ impl Given<'_> {
         Some(labelled)
     }
 
-    /// Returns a query of the ids of the contacts or conversations that match a condition.
+    /// Returns a query for the ids of the contacts or conversations that match a condition.
     fn subjects(&self, condition: SimpleExpr) -> SelectStatement {
         let mut all = Query::select()
             .expr(self.column("id"))
@@ -143,7 +143,7 @@ impl Given<'_> {
     }
 }
 
-/// Returns the beginning of a text, truncated to the length that the table stores.
+/// Returns the beginning of a string, in lower case and truncated to the length that the table stores.
 fn beginning(text: &str) -> SimpleExpr {
     Func::cust("substr")
         .args([lower(Expr::value(text)), Expr::value(1), Expr::value(255)])

@@ -1,7 +1,7 @@
 //! Filters: conditions on attributes, validated in the order in which Chatwoot reports errors, and translated to one SQL condition.
 //!
-//! Has no side effects and reads nothing. `keys` defines the attributes, `value` validates values, `custom` extracts custom attributes from
-//! JSON, and `lookup` selects the indexes.
+//! Validation and translation have no side effects and read nothing. `keys` defines the attributes, `value` validates values, `custom`
+//! extracts custom attributes from JSON, and `lookup` selects the indexes. `resolve` reads the definitions and probes the selectivity.
 
 mod custom;
 pub(crate) mod has_label;
@@ -61,16 +61,16 @@ pub struct Given {
 pub struct Filter {
     /// The SQL condition.
     pub condition: Condition,
-    /// For each of the alternatives that OR joins: queries whose results contain the ids of all matches of the alternative. Each can be
+    /// For each alternative that OR joins: queries whose results contain the ids of all matches of the alternative. Each query can be
     /// answered by an index.
     pub lookups: Vec<Vec<SelectStatement>>,
 }
 
-/// Validates and translates conditions. Violations are in the order in which Chatwoot checks, so the first is the one that Chatwoot would
+/// Validates and translates conditions. Violations are in the order of Chatwoot's checks, so the first is the one that Chatwoot would
 /// report.
 ///
 /// # Errors
-/// All violations, each with the text that clients of the JSON API expect.
+/// All violations, each with the message that clients of the JSON API expect.
 pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> Result<Filter, Vec<FieldViolation>> {
     let mut violations = Vec::new();
     if given.len() > MOST_CONDITIONS {
@@ -105,7 +105,7 @@ pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> R
                 violations.push(FieldViolation::new(format!("filter.conditions[{nth}].{field}"), rule, description));
             }
         }
-        // AND binds more tightly than OR: conditions that AND joins form a group.
+        // AND binds more tightly than OR: conditions that are joined by AND form a group.
         if condition.joiner == Some(Joiner::Or) {
             any = any.add(std::mem::replace(&mut all, Condition::all()));
             lookups.push(std::mem::take(&mut group));

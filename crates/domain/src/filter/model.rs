@@ -16,7 +16,7 @@ pub enum Model {
 /// The type of the values of a custom attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Display {
-    /// Texts, including links and entries of lists.
+    /// Text, including links and list entries.
     Text,
     /// Numbers, including currencies and percentages.
     Number,

@@ -1,5 +1,6 @@
 //! Selectivity probes. If a condition matches few rows, looking them up and sorting them is faster than scanning a list and testing each
-//! row. PostgreSQL's estimates are wrong in the range between few and many, and SQLite has no statistics, so lists probe for themselves.
+//! row. PostgreSQL's estimates are unreliable for conditions of medium selectivity, and SQLite has no statistics, so lists run their own
+//! probes.
 
 use parley_storage::Dialect;
 use parley_types::error::Result;
@@ -11,8 +12,8 @@ use sea_orm::{
 /// A condition that matches at least this many rows is not selective.
 const FEW: u64 = 2000;
 
-/// Returns for each query of ids whether it returns fewer than [`FEW`] rows. Each reads no more rows than that. All queries become parts of
-/// one statement, so there should not be hundreds of them.
+/// Returns, for each query for ids, whether it returns fewer than [`FEW`] rows. No query reads more rows than that. All queries become
+/// parts of one statement, so there should not be hundreds of them.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if the query fails.

@@ -117,7 +117,7 @@ impl Given<'_> {
         self.context.dialect.json_field(column, key)
     }
 
-    /// For contacts, only the first value is compared.
+    /// Returns the values to compare with. For contacts, only the first value is compared.
     pub(super) fn compared(&self) -> &[Json] {
         match self.context.model {
             Model::Contact => &self.values[..1],
@@ -224,7 +224,7 @@ impl Given<'_> {
         })
     }
 
-    /// Compares a text. `cased` makes equality case-sensitive.
+    /// Returns a comparison of a text value. `cased` makes equality case-sensitive.
     fn text(&self, expr: SimpleExpr, cased: bool) -> Tested {
         if matches!(self.operator, Operator::Contains | Operator::DoesNotContain) {
             return self.pieces(&expr);
@@ -246,7 +246,7 @@ impl Given<'_> {
         }
     }
 
-    /// E-mail addresses are stored in lower case, folded by this program.
+    /// Returns a condition on the e-mail address. Addresses are stored in lower case, folded by this program.
     fn email(&self) -> Tested {
         let column = self.column("email");
         if matches!(self.operator, Operator::Contains | Operator::DoesNotContain) {
@@ -256,7 +256,7 @@ impl Given<'_> {
         Ok(self.among(column, vec![email]))
     }
 
-    /// Phone numbers are stored with one leading `+`, which forms and query strings lose or double.
+    /// Returns a condition on the phone number. Numbers are stored with one leading `+`, which forms and query strings lose or double.
     fn phone(&self) -> Tested {
         if matches!(self.operator, Operator::Contains | Operator::DoesNotContain) {
             return self.pieces(&self.column("phone_number"));
@@ -300,8 +300,8 @@ impl Given<'_> {
         Ok(if is_after { column.gte(moment) } else { column.lt(moment) })
     }
 
-    /// Returns a condition on the column that an index contains for a time (for an activity, only its hour or day). It matches the same
-    /// rows, or a few more.
+    /// Returns a condition on the indexed column for a time, which for the last activity contains only the hour or day. It matches the same
+    /// rows, or slightly more.
     pub(super) fn about(&self, column: &'static str) -> Option<SimpleExpr> {
         let (is_after, moment) = self.moment()?;
         let (column, divisor) = match (column, self.context.model) {

@@ -4,12 +4,12 @@ use chrono::{Days, NaiveDate};
 use parley_types::time::Micros;
 use serde_json::Value as Json;
 
-/// The maximum number of characters of a text to compare with, because databases limit the length of patterns.
+/// The maximum number of characters of a string to compare with, because databases limit the length of patterns.
 const LONGEST: usize = 1500;
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
 
-/// Parses a text; numbers and booleans are accepted as they are written.
+/// Parses a string. Numbers and booleans are converted to their JSON text.
 pub fn text(value: &Json) -> Option<String> {
     let text = match value {
         Json::String(text) => text.clone(),

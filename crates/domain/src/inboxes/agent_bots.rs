@@ -88,7 +88,7 @@ impl AgentBots {
         }
     }
 
-    /// Creates a bot of an account or, if `account` is `None`, of the installation.
+    /// Creates a bot that belongs to an account or, if `account` is `None`, to the installation.
     ///
     /// # Errors
     /// Returns [`Error::Denied`] unless the caller is an administrator of the account or the operator. Only the operator can create a bot

@@ -72,7 +72,7 @@ pub struct NewInbox {
 }
 
 impl NewInbox {
-    /// An inbox with Chatwoot's defaults, for requests that contain only a name.
+    /// Returns an inbox with Chatwoot's defaults, for requests that contain only a name.
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -100,7 +100,7 @@ impl NewInbox {
         }
     }
 
-    /// The current values of an inbox.
+    /// Returns the current values of an inbox.
     pub fn of(inbox: &Inbox) -> Self {
         let Inbox { row, channel } = inbox.clone();
         Self {
@@ -141,7 +141,7 @@ impl NewInbox {
         liquid::check("inbox.csat_config.message", survey).await
     }
 
-    /// The fields under the names that events use in their changes.
+    /// Returns the fields under the names that events use in their changes.
     fn fields(&self) -> [(&'static str, Json); 22] {
         [
             ("name", json!(self.name)),
@@ -221,7 +221,7 @@ impl NewInbox {
     }
 }
 
-/// Nine to five from Monday to Friday, as in Chatwoot.
+/// Returns the default hours: nine to five from Monday to Friday, as in Chatwoot.
 fn default_working_hours() -> Json {
     let day = |day: i64| {
         let closed = day == 0 || day == 6;
@@ -458,7 +458,7 @@ pub(crate) async fn authorize_change(db: &Database, caller: &Caller, account: Ac
     caller.administer_seen(account, load::inbox(db.read(), account, id)).await
 }
 
-/// Deletes conversations with their messages, attachments and labels, in a fixed number of statements.
+/// Deletes conversations with their messages, attachments, labels and participants, in a fixed number of statements.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.

@@ -1,4 +1,4 @@
-//! Appends messages to their conversation and records changes of the conversation. The rules that follow from a message are in `rules`.
+//! Appends messages to their conversation and records changes to the conversation. The effects of a message are in `rules`.
 
 use std::sync::Arc;
 
@@ -129,8 +129,8 @@ pub(super) fn store(set: &mut WriteSet, conversation: &mut Conversation, mut new
         attachments,
         echo_id: new.echo_id,
     });
-    // The event of a public message contains that message, which is now the newest public one, so its copy of the conversation must not
-    // contain the previous one.
+    // The event of a public message contains that message, which is now the newest public one, so the event's copy of the conversation must
+    // not contain the previous one.
     let before = if public { conversation.last_public.take() } else { None };
     set.emit(PendingEvent::new(
         EventKind::MessageCreated,

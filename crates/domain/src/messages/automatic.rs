@@ -1,7 +1,7 @@
 //! Automatic messages: the greeting, the out-of-office message and the satisfaction survey. Each is part of the write that causes it.
 //!
-//! The row of the conversation stores what the rules of a greeting need (when an agent last replied and when the last template was sent),
-//! so no earlier message is read.
+//! The row of the conversation stores the times that the greeting depends on (when an agent last replied and when the last template was
+//! sent), so that no earlier message has to be read.
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use chrono_tz::Tz;
@@ -18,14 +18,18 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    messages::{append, liquid, new_message::NewMessage, rendering::render_texts},
+    messages::{
+        append,
+        liquid::{self, dry_run::render_texts},
+        new_message::NewMessage,
+    },
     write::{Write, WriteSet},
 };
 
 /// An agent who replied within this time counts as available, even outside of the working hours.
 const LATELY: std::time::Duration = std::time::Duration::from_mins(5);
 
-/// The text of a survey without a configured text, as in Chatwoot.
+/// The message of a survey for which none is configured, as in Chatwoot.
 const SURVEY: &str = "Please rate the conversation";
 
 /// Returns whether the automatic reply to an incoming message could be a Liquid template.
@@ -97,7 +101,7 @@ fn closed(week: &Json, timezone: &str, at: Micros) -> bool {
     !(seconds("open_hour", "open_minutes")..=seconds("close_hour", "close_minutes")).contains(&now)
 }
 
-/// Adds the satisfaction survey of a conversation that was resolved, at most once per conversation.
+/// Adds the satisfaction survey to a conversation that was resolved, at most once per conversation.
 ///
 /// # Errors
 /// [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if the

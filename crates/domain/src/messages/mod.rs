@@ -7,7 +7,6 @@ pub mod liquid;
 pub mod new_message;
 pub(crate) mod prepare;
 pub(crate) mod receipts;
-pub(crate) mod rendering;
 pub mod rules;
 
 use std::sync::Arc;
@@ -87,7 +86,7 @@ pub struct MessagePatch {
 /// Messages that were created, in the order of the request.
 pub type Created = Vec<Arc<Message>>;
 
-/// The messages of conversations.
+/// Operations on messages.
 #[derive(Clone, Debug)]
 pub struct Messages {
     context: Arc<Context>,
@@ -104,7 +103,7 @@ impl Messages {
     ///
     /// # Errors
     /// [`Error::NotFound`] if a conversation does not exist; [`Error::Denied`] without access to its inbox; [`Error::Flood`] if a
-    /// conversation has reached its message rate limit; [`Error::Taken`] for a unique source id that another message has; [`Error::Busy`]
+    /// conversation has reached its message rate limit; [`Error::Taken`] if another message has the same unique source id; [`Error::Busy`]
     /// if the writer's queue is full or too many templates are being rendered.
     pub async fn create(&self, call: Call<Created>, mut items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
         call.caller.write_access(call.account)?;

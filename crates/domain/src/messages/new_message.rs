@@ -17,7 +17,7 @@ use crate::files::new_attachment::{Attached, Hanging, NewAttachment};
 pub struct NewMessage {
     /// The type, such as incoming or outgoing.
     pub message_type: MessageType,
-    /// The text.
+    /// The content, as text.
     pub content: Option<String>,
     /// Whether the content is final: it contains no template, or the template was rendered.
     pub rendered: bool,

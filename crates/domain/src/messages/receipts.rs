@@ -1,14 +1,14 @@
 //! The delivery status of a message, as receipts report it: each receipt arrives at least once, and in any order.
 //!
-//! Sent becomes delivered, then read. Failed can follow sent and delivered, and only a retry leaves it. A receipt that does not move the
-//! status forward is late and changes nothing. Therefore repeated receipts do not change the result, and receipts without a failure lead to
-//! the furthest status in any order. Of a failure and a read receipt, the first one wins: a message that was read did arrive, and a failure
-//! stays until a retry.
+//! Sent becomes delivered, then read. Failed can follow sent or delivered, and only a retry ends it. A receipt that does not move the
+//! status forward is late and changes nothing. Therefore repeated receipts do not change the result, and receipts that do not report a
+//! failure lead to the furthest status, whatever their order. Of a failure and a read receipt, the first one wins: a message that was read
+//! did arrive, and a failure stays until a retry.
 
 use parley_fault::Protection;
 use parley_storage::entity::kind::MessageStatus;
 
-/// Returns whether a receipt is applied: whether it moves the status forward or repeats it.
+/// Returns whether a receipt is applied, which is the case if it moves the status forward or repeats it.
 pub(crate) fn is_taken(stored: MessageStatus, reported: MessageStatus) -> bool {
     use MessageStatus::{Delivered, Failed, Read, Sent};
     let forward = match stored {

@@ -1,8 +1,7 @@
 //! The effects of a new message, or of a status change, on its conversation. The functions only change rows in memory and add events to a
 //! write set.
 //!
-//! The effects and the order of events are Chatwoot's: see "What a new message does" in the JSON contract, and "Order of emission of one
-//! action" in the events contract.
+//! The effects and the order of events are those of Chatwoot.
 
 use crate::messages::new_message::NewMessage;
 use std::sync::Arc;
@@ -26,7 +25,7 @@ use crate::{auth::caller::Caller, messages::automatic, write::WriteSet};
 use super::append::store;
 pub use super::append::{add_activity, changed_with};
 
-/// Returns whether a new message might need a text rendered: its own content, or the automatic reply of its inbox.
+/// Returns whether a new message might need a template rendered: its own content, or the automatic reply of its inbox.
 pub fn needs_rendering(conversation: &Conversation, new: &NewMessage) -> bool {
     match new.message_type {
         MessageType::Incoming => automatic::has_template(&conversation.inbox.row),
@@ -119,9 +118,9 @@ pub fn set_status(set: &mut WriteSet, conversation: &mut Conversation, status: C
     moved
 }
 
-/// Reopens a resolved or snoozed conversation after a message of its contact, unless the contact is blocked. If an agent bot is active, a
-/// resolved conversation becomes pending instead; a pending one stays pending. Returns whether the caller has to add an activity message:
-/// only if a resolved conversation is open now.
+/// Reopens a resolved or snoozed conversation after a message from its contact, unless the contact is blocked. If an agent bot is active, a
+/// resolved conversation becomes pending instead; a pending one stays pending. Returns whether the caller has to add an activity message,
+/// which is the case only if a resolved conversation became open.
 fn reopen(set: &mut WriteSet, conversation: &mut Conversation) -> bool {
     let asleep = matches!(conversation.row.status, ConversationStatus::Resolved | ConversationStatus::Snoozed);
     let line = conversation.row.status == ConversationStatus::Resolved;
@@ -134,7 +133,7 @@ fn reopen(set: &mut WriteSet, conversation: &mut Conversation) -> bool {
     woken && line && status == ConversationStatus::Open
 }
 
-/// Applies an incoming message: the contact waits for a reply from now on, and its last activity is now.
+/// Applies an incoming message: the contact is now waiting for a reply, and its time of last activity is updated.
 fn received(set: &mut WriteSet, conversation: &mut Conversation) {
     let at = set.at;
     if conversation.row.waiting_since.is_none() {

@@ -3,14 +3,14 @@
 use sea_orm::sea_query::Expr;
 use sea_orm::sea_query::SimpleExpr;
 
-/// A value that a list is sorted by, in the last row of a page.
+/// The value of a sort key in the last row of a page.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SortValue {
     /// A missing value; these sort last.
     Null,
     /// An integer or a time.
     Int(i64),
-    /// A text.
+    /// A string.
     Text(String),
     /// One value per sort key, if there are several.
     Many(Vec<SortValue>),
@@ -35,7 +35,7 @@ impl SortValue {
         }
     }
 
-    /// The value as an SQL expression for comparisons; `None` if it is missing.
+    /// Returns the value as an SQL expression for comparisons, or `None` if it is missing.
     pub(super) fn expr(&self) -> Option<SimpleExpr> {
         match self {
             Self::Int(value) => Some(Expr::value(*value)),
@@ -85,7 +85,7 @@ impl<T> Page<T> {
 }
 
 impl Page<i64> {
-    /// Replaces the ids of a page by their rows, in the order of the page. Rows that have been deleted meanwhile are left out.
+    /// Replaces the ids of a page with their rows, in the order of the page. Rows that have been deleted in the meantime are left out.
     pub fn with<T>(self, rows: Vec<T>, id: impl Fn(&T) -> i64) -> Page<T> {
         let mut rows: std::collections::HashMap<i64, T> = rows.into_iter().map(|row| (id(&row), row)).collect();
         let (mut items, mut keys) = (Vec::with_capacity(self.keys.len()), Vec::with_capacity(self.keys.len()));

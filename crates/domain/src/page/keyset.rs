@@ -18,7 +18,7 @@ struct Listed<'a, E: EntityTrait> {
 }
 
 impl<E: EntityTrait> Listed<'_, E> {
-    /// A condition for the rows that sort after a key.
+    /// Returns a condition for the rows that sort after a key.
     fn after(&self, key: &Key) -> Condition {
         let (mut any, mut same) = (Condition::any(), Condition::all());
         for (sort, value) in self.sorts.iter().zip(key.value.parts()) {
@@ -72,8 +72,9 @@ impl<E: EntityTrait> Listed<'_, E> {
         }
     }
 
-    /// Restricts the query to rows that can be among the first `rows` rows after a key: those up to the first sort value of the last of
-    /// these rows, which an index finds. Only they have to be sorted by the other values; without this condition, SQLite sorts all rows.
+    /// Restricts the query to rows that can be among the first `rows` rows after a key. These are the rows up to the first sort value of
+    /// the last of them, which an index finds. Only they have to be sorted by the other values; without this condition, SQLite sorts all
+    /// rows.
     async fn narrowed(self, db: &impl ConnectionTrait, after: Option<&Key>, rows: u64) -> Result<Self> {
         let first = match self.sorts {
             [first, _, ..] if first.by.is_some() => first,
@@ -111,7 +112,7 @@ fn read(row: &QueryResult, sorts: &[Sort]) -> Result<Key> {
     })
 }
 
-/// Reads the ids of a page of a query. Reads one more row than the page contains, to find out whether there is a next page.
+/// Reads one page of the ids that a query finds. Reads one more row than the page contains, to find out whether there is a next page.
 ///
 /// # Errors
 /// Returns [`Error::Invalid`](parley_types::error::Error::Invalid) if the key belongs to another list, and
@@ -130,7 +131,7 @@ pub async fn ids<E: EntityTrait>(
 /// with equal first values.
 ///
 /// # Errors
-/// As [`ids`].
+/// Same as [`ids`].
 pub async fn ids_by<E: EntityTrait>(
     db: &impl ConnectionTrait,
     query: Select<E>,
@@ -163,8 +164,8 @@ pub async fn ids_by<E: EntityTrait>(
     })
 }
 
-/// Reads rows with a first value and rows without one as two lists, each of which an index provides in order. No index provides both with
-/// missing values last in both directions.
+/// Reads the rows that have the first sort value and the rows that lack it as two lists, each of which an index provides in order. No
+/// single index provides both, with missing values last in both directions.
 async fn valued_first<E: EntityTrait>(
     db: &impl ConnectionTrait,
     listed: &Listed<'_, E>,

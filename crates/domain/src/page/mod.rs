@@ -30,8 +30,8 @@ impl PageRequest {
     /// Checks that the key came from a list with these sort keys: one value per sort key, of the matching type, or missing where rows can
     /// lack the value.
     ///
-    /// A page token contains a checksum, not a signature, so a caller can forge any key. The database would then compare a text with a
-    /// number. `PostgreSQL` rejects that, as it rejects the NUL character in text; `SQLite` returns a wrong page instead.
+    /// A page token contains a checksum, not a signature, so a caller can forge any key. Without this check, the database would compare a
+    /// string with a number. `PostgreSQL` rejects that, as it rejects NUL characters in strings; `SQLite` returns a wrong page instead.
     ///
     /// # Errors
     /// Returns [`Error::Invalid`] for `page_token` if the key does not match.
@@ -58,9 +58,9 @@ pub struct Sort {
     pub by: Option<SimpleExpr>,
     /// A coarser value with the same order, if that is what the index contains.
     pub coarse: Option<BucketedSortKey>,
-    /// A side table with the value, if the index is there. Only for values that can be missing.
+    /// A side table with the value, if the index is on that table. Only for values that can be missing.
     pub aside: Option<SideTable>,
-    /// Whether the value is a text.
+    /// Whether the value is a string.
     pub text: bool,
     /// Whether the value can be missing.
     pub nullable: bool,
@@ -68,7 +68,7 @@ pub struct Sort {
     pub descending: bool,
 }
 
-/// A side table that repeats values with an index, because an index on the rows themselves would make every write of them more expensive.
+/// A side table that repeats values with an index, because an index on the rows themselves would make every write to them more expensive.
 /// It contains only rows with a value.
 #[derive(Clone, Debug)]
 pub struct SideTable {
@@ -87,12 +87,12 @@ pub struct SideTable {
 pub struct BucketedSortKey {
     /// The coarse value, in the row itself.
     pub by: SimpleExpr,
-    /// By what the fine value is divided to obtain the coarse one.
+    /// The number by which the fine value is divided to obtain the coarse one.
     pub divisor: i64,
 }
 
 impl Sort {
-    /// Sorts by id.
+    /// Returns the sort order by id.
     pub fn by_id(descending: bool) -> Self {
         Self {
             by: None,
@@ -104,7 +104,7 @@ impl Sort {
         }
     }
 
-    /// Sorts by a text column that is never NULL, ascending.
+    /// Returns the sort order by a text column that is never NULL, ascending.
     pub fn by_text_column(column: &'static str) -> Self {
         Self {
             by: Some(Expr::col(column)),
@@ -113,7 +113,7 @@ impl Sort {
         }
     }
 
-    /// Whether a row of a list in this order can have the value.
+    /// Returns whether a row of a list in this order can have the value.
     fn takes(&self, value: &SortValue) -> bool {
         match value {
             SortValue::Null => self.by.is_none() || self.nullable,
@@ -123,7 +123,7 @@ impl Sort {
         }
     }
 
-    /// The sort order among rows that have a value.
+    /// Returns the sort order among rows that have a value.
     fn valued(&self) -> Self {
         Self {
             by: self.aside.as_ref().map(|aside| aside.value.clone()).or_else(|| self.by.clone()),
@@ -140,8 +140,8 @@ impl Sort {
         }
     }
 
-    /// A condition for everything after a value and slightly more, which an index can evaluate. Without it, each page would scan all rows
-    /// before it.
+    /// Returns a condition that an index can evaluate and that matches everything after a value and slightly more. Without it, each page
+    /// would scan all rows before the value.
     fn about_after(&self, value: &SortValue) -> Option<SimpleExpr> {
         let (by, bound) = match (&self.coarse, value) {
             (Some(coarse), SortValue::Int(value)) => (&coarse.by, Expr::value(value.div_euclid(coarse.divisor))),
@@ -154,7 +154,7 @@ impl Sort {
         })
     }
 
-    /// A condition for everything up to a value. `None` if the value is missing.
+    /// Returns a condition for everything up to a value. `None` if the value is missing.
     fn up_to(&self, value: &SortValue) -> Option<SimpleExpr> {
         let (by, bound) = (self.by.clone()?, value.expr()?);
         Some(if self.descending { by.gte(bound) } else { by.lte(bound) })

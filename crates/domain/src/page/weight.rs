@@ -1,7 +1,8 @@
 //! Limits the rows of a page by their size in bytes, regardless of the requested number.
 //!
-//! A page is limited by rows, and a row by the limits of its fields, which together allow 600 MB for a page of 1,000 messages. Therefore
-//! the sizes are queried first, and only rows that fit are read. `parley_grpc` then truncates the page by the exact size of the response.
+//! A page is limited by its number of rows, and a row by the limits of its fields. Together, these limits allow 600 MB for a page of 1,000
+//! messages. Therefore the sizes are queried first, and only rows that fit are read. `parley_grpc` then truncates the page by the exact
+//! size of the response.
 
 use parley_storage::octets;
 use parley_types::error::Result;
@@ -9,8 +10,8 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Select};
 
 use super::items::Page;
 
-/// Truncates a page of ids to the rows that fit into [`octets::PAGE_BYTES`], but at least one. `select` finds the rows of the ids by their
-/// key; `around` is SQL for the bytes that are read with each row.
+/// Truncates a page of ids to the rows that fit into [`octets::PAGE_BYTES`], but at least one. `select` and `column` find the rows by their
+/// ids; `around` is an SQL expression for the number of bytes that are read in addition to each row.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.

@@ -92,7 +92,7 @@ impl AccountPatch {
     }
 }
 
-/// An active account without a name.
+/// Returns an active account without a name.
 pub(crate) fn blank(now: Micros) -> account::Model {
     account::Model {
         id: AccountId(0),

@@ -64,10 +64,10 @@ async fn users(write: &Write, wanted: &[(String, String)]) -> Result<Vec<user::M
     Ok(rows)
 }
 
-/// Makes users members of the account, with the names and addresses that the account supplied, and emits an event for each. Existing
-/// members are skipped.
+/// Makes users members of the account, with the names and addresses that the account supplied, and adds an event for each. Existing members
+/// are skipped.
 ///
-/// The membership of an existing user does not differ from that of a new user, so the account does not learn whether the user existed.
+/// The membership of an existing user does not differ from that of a new user, so the account cannot tell whether the user existed before.
 async fn join(write: &mut Write, users: &[user::Model], wanted: &[(String, String)], new: MembershipPatch) -> Result<Vec<Agent>> {
     let (account, at) = (write.account().id, write.set.at);
     let members = load::agents(&write.txn, account, users.iter().map(|user| user.id)).await?;

@@ -32,7 +32,7 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// A membership to create or change. `None` means the default, or leaves a value unchanged.
+/// A membership to create or change. `None` selects the default for a new membership, and leaves the value of an existing one unchanged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MembershipPatch {
     pub role: Option<Role>,
@@ -54,7 +54,8 @@ pub(crate) async fn agent(db: &impl ConnectionTrait, account: AccountId, user: U
         .ok_or_else(|| Error::not_found("member", user))
 }
 
-/// Sorts by the name that the account sees. Sorting by another name would reveal information about a name that the account must not see.
+/// Returns the sort order by the name that the account sees. Sorting by another name would reveal information about a name that the
+/// account must not see.
 fn by_name() -> Sort {
     let shown = Func::coalesce([
         Expr::col((membership::Entity, membership::Column::Name)),
@@ -70,7 +71,7 @@ fn by_name() -> Sort {
     }
 }
 
-/// Stores the name and address of a member who leaves, because messages continue to show their senders.
+/// Stores the name and address of a member whose membership ends, because messages continue to show their senders.
 async fn remember(db: &impl ConnectionTrait, agent: &Agent) -> Result<()> {
     use former_member::Column;
     let row = former_member::Model {
@@ -90,8 +91,8 @@ async fn remember(db: &impl ConnectionTrait, agent: &Agent) -> Result<()> {
     Ok(())
 }
 
-/// Checks first that a member exists and then that the caller may change it. A platform token is not limited to accounts, so it only has to
-/// permit writes.
+/// Checks first that a member exists and then that the caller may change it. A platform token is not limited to accounts, so it is only
+/// checked for permission to write.
 ///
 /// # Errors
 /// Returns [`Error::NotFound`] if there is no such member, and [`Error::Denied`] if the caller may not change it.
@@ -109,7 +110,7 @@ pub enum Edit {
     Add,
     /// Removes the given users.
     Remove,
-    /// Replaces the set by the given users.
+    /// Replaces the set with the given users.
     Set,
 }
 
@@ -141,7 +142,7 @@ impl Members {
         }
     }
 
-    /// Makes a user a member. Only the operator adds members by id, because an account could probe ids to find users.
+    /// Makes a user a member. Only the operator can add members by id: an account could otherwise probe ids to find users.
     ///
     /// # Errors
     /// Returns [`Error::Denied`] unless the caller is the operator, [`Error::Taken`] if the user is already a member, and

@@ -1,6 +1,6 @@
-//! The outbox of changes outside of accounts. Users, and bots of the installation, belong to no account, but each account in which one is a
-//! member or connected to an inbox gets an event about its changes. The transaction of the change stores a row for each such account, and
-//! the write that appends the event deletes the row, so a crash in between loses no event.
+//! The outbox of changes to users and to bots of the installation, which belong to no account. Each account that the user is a member of,
+//! or to one of whose inboxes the bot is connected, gets an event about the change. The transaction of the change stores a row for each
+//! such account, and the write that appends the event deletes the row, so a crash in between loses no event.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use sea_orm::{
 
 use crate::{auth::caller::Caller, context::Context, write::call::Call};
 
-/// The age at which any replica delivers a change, because the call that made it has failed to.
+/// The age at which any replica delivers a change, because the call that made the change has failed to deliver it.
 const LATE: Duration = Duration::from_secs(10);
 
 /// How many rows one call of [`Outbox::deliver_late`] processes.
@@ -67,7 +67,7 @@ pub(crate) async fn record(db: &impl ConnectionTrait, about: OutboxSubject, at: 
             .column(membership::Column::AccountId)
             .from(membership::Entity)
             .and_where(Expr::col(membership::Column::UserId).eq(id))
-            // An event must not reveal to an account whether a user whom it added by address exists.
+            // An account that added a user by e-mail address must not learn from an event whether the user existed before.
             .cond_where(
                 Cond::any()
                     .add(Expr::col(membership::Column::Email).is_null())
@@ -83,7 +83,7 @@ pub(crate) async fn record(db: &impl ConnectionTrait, about: OutboxSubject, at: 
         .expr(Expr::value(kind as i16))
         .expr(Expr::value(id))
         .expr(Expr::value(at.0));
-    // Updating a pending row locks it: a delivery in progress either reads this change too, or leaves the row for the next delivery.
+    // Updating a pending row locks it: a delivery in progress either also reads this change, or leaves the row for the next delivery.
     let key = [Column::AccountId, Column::SubjectKind, Column::SubjectId];
     let mut insert = Query::insert();
     insert
@@ -127,7 +127,7 @@ impl Outbox {
                     self.deliver_to(caller, traceparent, account, about).await;
                 }
             }
-            Err(error) => tracing::warn!(?about, %error, "failed to append a change to the log of an account; retrying later"),
+            Err(error) => tracing::warn!(?about, %error, "failed to find the accounts that a change affects; retrying later"),
         }
     }
 

@@ -31,10 +31,10 @@ const FRESH: Duration = Duration::from_secs(5);
 /// The precision with which memberships store when their user was last active.
 const ACTIVE: Duration = Duration::from_mins(10);
 
-/// By how much the time in the most recently active account exceeds that in the account before it, at least.
+/// The minimum difference between the activity times of a user's most recently active account and the account before it.
 const TICK: Duration = Duration::from_micros(1);
 
-/// Whether activity with a token counts: a token that is limited to the account does not confirm a membership.
+/// Returns whether activity with a token counts: the use of a token that is limited to the account does not confirm a membership.
 fn counts(row: &membership::Model, in_person: bool) -> bool {
     in_person || !row.is_unconfirmed() || !parley_fault::is_on(Protection::TokenLimits)
 }
@@ -52,7 +52,7 @@ impl Presence {
         }
     }
 
-    /// Records that the caller is online or, if `contact` is set, a contact on whose behalf it calls. Returns the head of the log.
+    /// Records that the caller or, if `contact` is set, the contact on whose behalf it calls is online. Returns the head of the log.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if there is no such contact, and [`Error::Invalid`] if the caller is not a user and names no contact.
@@ -127,8 +127,8 @@ impl Presence {
         Ok(())
     }
 
-    /// Records that a user now works in an account, unless it already is the account in which the user was active last and that was
-    /// recorded within [`ACTIVE`].
+    /// Records that a user has switched to an account. Does nothing if the account already is the one in which the user was active last,
+    /// and this was recorded within [`ACTIVE`].
     ///
     /// # Errors
     /// Returns [`Error::Database`] if a query fails.
@@ -150,7 +150,7 @@ impl Presence {
             .await
     }
 
-    /// Returns the availability that others see of a user, for each of these memberships in their order.
+    /// Returns a user's availability as others see it, for each of these memberships, in their order.
     ///
     /// # Errors
     /// Returns [`Error::Database`] if a query fails.

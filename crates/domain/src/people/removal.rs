@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// The tables with rows of an account, each before the tables that it refers to. Rows of side tables and of the message index are deleted
-/// by triggers and foreign keys, and attachments when their files are removed.
+/// The tables with rows of an account, each listed before the tables that it references. Triggers and foreign keys delete the rows of side
+/// tables and of the message index; attachments are deleted when their files are removed.
 pub const TABLES: [&str; 33] = [
     "announcements",
     "audit_events",
@@ -108,8 +108,8 @@ impl Accounts {
 }
 
 impl Users {
-    /// Deletes a user: first its memberships, with an event in the log of each account, and then the user itself. Its messages remain,
-    /// without a sender. A deletion that was interrupted is completed by calling this again.
+    /// Deletes a user: first the memberships, with an event in the log of each account, and then the user itself. The user's messages
+    /// remain, without a sender. A deletion that was interrupted is completed by calling this again.
     ///
     /// # Errors
     /// Returns [`Error::Denied`] unless the caller is the operator, and [`Error::NotFound`] if there is no such user.
@@ -149,7 +149,7 @@ impl Users {
 }
 
 /// Deletes the rows of a deleted account with at most `statements` statements, and returns their number. The row of the account itself is
-/// deleted last, so an interrupted deletion is continued.
+/// deleted last, so that an interrupted deletion is continued.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.

@@ -1,4 +1,4 @@
-//! What members change about their own membership, whatever their role.
+//! Changes that members make to their own membership, whatever their role.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// Returns the user of the caller. Services and bots have no membership.
+/// Returns the caller's user id. Services and bots have no membership.
 fn own(caller: &Caller, account: AccountId) -> Result<UserId> {
     caller.write_access(account)?;
     caller.user_id().ok_or(Error::Denied("only a user is a member of an account"))
@@ -58,10 +58,10 @@ impl OwnMembership {
         Members::new(&self.context).change(call, user, patch).await
     }
 
-    /// Records that the caller now works in an account. Returns the head of its log.
+    /// Records that the caller has switched to an account. Returns the head of its log.
     ///
     /// # Errors
-    /// As [`OwnMembership::update_availability`].
+    /// Same as [`OwnMembership::update_availability`].
     pub async fn set_active_account(&self, caller: &Caller, account: AccountId) -> Result<Cursor> {
         let user = own(caller, account)?;
         Presence::new(&self.context)

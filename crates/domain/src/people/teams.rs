@@ -256,7 +256,7 @@ impl Teams {
             .write(call, move |write| {
                 Box::pin(async move {
                     let row = find(&write.txn, write.account().id, id).await?;
-                    // The event of the team covers all its conversations: writer shards that see it evict the account's rows from their
+                    // The event about the team covers all its conversations: writer shards that read it evict the account's rows from their
                     // caches.
                     conversation::Entity::update_many()
                         .col_expr(conversation::Column::TeamId, Expr::value(Option::<i64>::None))
@@ -291,7 +291,7 @@ pub(crate) async fn authorize_change(db: &Database, caller: &Caller, account: Ac
     caller.administer_seen(account, find(db.read(), account, id)).await
 }
 
-/// The ids of members, sorted, as changes in events contain them.
+/// Returns the ids of members, sorted, as events report them in changes.
 pub(crate) fn ids(users: impl IntoIterator<Item = UserId>) -> Json {
     let mut ids: Vec<i64> = users.into_iter().map(i64::from).collect();
     ids.sort_unstable();

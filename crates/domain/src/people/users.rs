@@ -88,7 +88,7 @@ pub struct Profile {
     pub user: user::Model,
     /// The memberships with their accounts, in Chatwoot's order: those that were never active first, then the most recently active ones.
     pub memberships: Vec<(membership::Model, account::Model)>,
-    /// The pubsub token that belongs to the caller's token; empty if the caller reads another user.
+    /// The pubsub token that belongs to the caller's token. Only [`Users::profile`] sets it.
     pub pubsub_token: String,
 }
 

@@ -1,7 +1,7 @@
 //! Finds conversations by a substring of their messages.
 //!
-//! A list sorts its conversations by its own order and counts them, so all matches must be collected before the first one is returned. A
-//! common word matches more messages than that is worth, so the search examines only as many of the newest messages as a search for
+//! A list of conversations has its own order and includes counts, so all matches must be collected before the first one is returned. For a
+//! common word, collecting all matches would be too expensive, so the search examines only as many of the newest messages as a search for
 //! messages does.
 
 use parley_storage::entity::{kind::MessageType, message};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::auth::caller::Access;
 
-/// If this many of the newest messages match, the text is common: the index would return more messages than a search examines.
+/// If this many of the newest messages match, the search string is common: the index would return more messages than a search examines.
 const COMMON: usize = 20;
 
 /// The conversations that a search found.
@@ -31,7 +31,7 @@ pub struct Holding {
 }
 
 impl Search {
-    /// Returns the conversations of the newest incoming and outgoing messages that contain a text, each once.
+    /// Returns the conversations of the newest incoming and outgoing messages that contain a string, each once.
     ///
     /// # Errors
     /// [`parley_types::error::Error::Busy`] if too many searches are running; [`parley_types::error::Error::Database`] if a query fails.

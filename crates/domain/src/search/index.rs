@@ -1,8 +1,8 @@
-//! The search index: it follows the log, in batches, independently of the writes of messages.
+//! The search index. It follows the log in batches, independently of message writes.
 //!
-//! New messages are found by their ids, which rise in the order of commits; changed messages by the events that report new content. The
-//! index entries of a batch and the position after it are stored in one transaction, so that a crash neither loses nor repeats anything and
-//! any replica can continue.
+//! New messages are found by their ids, which increase in the order of commits; changed messages are found by the events that report new
+//! content. The index entries of a batch and the position after it are stored in one transaction, so that a crash neither loses nor repeats
+//! anything and any replica can continue.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -29,15 +29,15 @@ use super::{
 const MESSAGES: u64 = 500;
 /// The maximum number of events that one batch examines for changed content.
 const EVENTS: i64 = 5000;
-/// The bytes of text that one batch indexes, and of events that it examines; a single larger one forms a batch alone. A batch is held in
-/// memory, and SQLite's writer stores it in one transaction.
+/// The bytes of content that one batch indexes, and of events that it examines. A single item that is larger forms a batch of its own. A
+/// batch is held in memory, and SQLite's writer stores it in one transaction.
 const BATCH_BYTES: u64 = 512 * 1024;
-/// The number of batches, and the bytes of text, that a search waits for before it starts.
+/// The number of batches, and the bytes of content, that a search waits for before it starts.
 const BEFORE_SEARCH: usize = 40;
 const BEFORE_SEARCH_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Folds texts and splits them into n-grams. A batch occupies only one of the two threads, so searches and the background job share the
-/// pool.
+/// The pool that folds message content and splits it into n-grams. A batch occupies only one of the two threads, so searches and the
+/// background job share the pool.
 static POOL: ComputePool = ComputePool::new("search index", 2, 64);
 /// The maximum time for preparing a batch, including the time in the queue.
 const PREPARE: Duration = Duration::from_secs(10);
@@ -72,13 +72,14 @@ pub async fn catch_up(db: &Database, account: AccountId) -> Result<bool> {
 pub enum Behind {
     /// Accounts with anything left to index.
     AtAll,
-    /// Accounts with so much left to index that a search would be slower. The others can wait: a batch of one message costs as many
+    /// Accounts with so much left to index that a search would become slower. The others can wait: a batch of one message costs as many
     /// statements and disk writes as one of hundreds, and FTS5 has to merge the segments that each batch leaves.
     Far,
 }
 
 impl Behind {
-    /// The number of messages, and of events. A search indexes fewer than these in one batch, within some milliseconds.
+    /// The numbers of unindexed messages and of unexamined events from which an account is [`Self::Far`] behind. A search indexes fewer in
+    /// one batch, within a few milliseconds.
     const FAR: [i64; 2] = [100, 1000];
 
     fn least(self) -> [i64; 2] {
@@ -86,8 +87,8 @@ impl Behind {
     }
 }
 
-/// Indexes the missing messages of the accounts that are `behind`. If an account is being written to, only one batch is indexed, so that
-/// the index does not slow down its writers; otherwise the index catches up completely.
+/// Indexes the missing messages of the accounts that `behind` selects. If an account is being written to, only one batch is indexed, so
+/// that the index does not slow down its writers; otherwise the index catches up completely.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a statement fails;
@@ -121,7 +122,7 @@ struct Account {
 struct Step {
     /// The head of the log when the batch was read.
     head: Seq,
-    /// The bytes of text in the batch.
+    /// The bytes of content in the batch.
     bytes: u64,
 }
 
@@ -143,7 +144,7 @@ async fn step(db: &Database, account: AccountId) -> Result<Option<Step>> {
         from = position(db.write(), account).await?;
     }
     let Some(from) = from else { return Ok(None) };
-    // Texts are read and folded before the transaction, so that no other write waits for that. A change in between adds an event after
+    // Read and fold the content before the transaction, so that no other write waits for this work. A change in between adds an event after
     // these counters, so a later batch finds it.
     let batch = Batch::read(db.read(), account, from, &counters).await?;
     let rows = prepare(db.dialect().message_index(), account, batch.texts).await?;
@@ -164,7 +165,7 @@ async fn step(db: &Database, account: AccountId) -> Result<Option<Step>> {
     }))
 }
 
-/// The texts that one batch indexes.
+/// The message content that one batch indexes.
 struct Batch {
     texts: Vec<Text>,
     to: Position,
@@ -273,7 +274,7 @@ async fn changed(db: &impl ConnectionTrait, account: AccountId, after: i64, to: 
     })
 }
 
-/// Returns the index entries as JSON. If a message occurs twice, the later text, which is the newer one, is used.
+/// Returns the index entries as JSON. If a message occurs twice, its last entry, which has the newer content, is used.
 async fn prepare(stored: MessageIndex, account: AccountId, texts: Vec<Text>) -> Result<String> {
     let row = move |(id, text): Text| json!([id.0, entry(stored, account, fold(&text.unwrap_or_default()))]);
     let rows = POOL.run(PREPARE, move |_| {
@@ -292,7 +293,7 @@ async fn put(db: &impl ConnectionTrait, account: AccountId, rows: String) -> Res
     Ok(())
 }
 
-/// Returns the index entry for a folded text. The same value is the query when that text is searched for.
+/// Returns the index entry for folded content. For a folded search string, the same value is the query.
 pub(super) fn entry(stored: MessageIndex, account: AccountId, folded: String) -> String {
     match stored {
         MessageIndex::Text => folded,

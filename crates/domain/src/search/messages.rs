@@ -28,7 +28,7 @@ use crate::{
 /// The filters of a search. An empty or absent filter matches all messages.
 #[derive(Clone, Debug, Default)]
 pub struct MessageSearch {
-    /// The text to search for.
+    /// The string to search for.
     pub text: String,
     /// Messages in any of these inboxes.
     pub inboxes: Vec<InboxId>,
@@ -96,13 +96,13 @@ impl MessageSearch {
     }
 }
 
-/// Returns a condition for the messages that the index finds for a folded text.
+/// Returns a condition for the messages that the index finds for a folded search string.
 pub(super) fn found(dialect: Dialect, account: AccountId, folded: &str) -> SimpleExpr {
     dialect.message_in_index(account, &index::entry(dialect.message_index(), account, folded.to_owned()))
 }
 
 impl Search {
-    /// Returns a page of the messages that contain a text.
+    /// Returns a page of the messages that contain the search string.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Busy`] if too many searches
@@ -132,7 +132,7 @@ impl Search {
             }
             query = if search.is_narrow() {
                 // The plus sign keeps the planner from scanning all messages of the account in the order of the index: the conversations
-                // have few.
+                // have only a few of them.
                 query.order_by(Expr::cust("+\"messages\".\"id\""), Order::Desc)
             } else {
                 query.order_by_desc(message::Column::Id)

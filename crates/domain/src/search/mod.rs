@@ -1,8 +1,8 @@
 //! Full-text search: finds messages by a substring of their content, newest first.
 //!
-//! A search first scans the newest messages without the index: a common text is found there quickly, whereas the index would have to return
-//! all of its matches. If the page is not full by then, the index is used for texts of three characters or more, and its candidates are
-//! compared with the text again.
+//! A search first scans the newest messages without the index: a common word is found there quickly, whereas the index would have to return
+//! all of its matches. If the page is not full by then, and the search string has at least three characters, the index is used, and the
+//! candidates that it returns are compared with the search string again.
 
 use std::sync::Arc;
 

@@ -1,14 +1,14 @@
-//! Prepares texts for the search: case folding and n-grams of three characters. Has no side effects.
+//! Prepares text for the search: case folding and n-grams of three characters. Has no side effects.
 
-/// The number of characters of an n-gram; a shorter text has none.
+/// The number of characters of an n-gram. A shorter string has no n-grams.
 pub const PIECE: usize = 3;
 
-/// Folds the case of a text, character by character, so that a part of a text is folded in the same way as within the text.
+/// Folds the case of a string, character by character, so that a substring is folded in the same way on its own and within the string.
 pub fn fold(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
-/// Returns the distinct n-grams of a folded text as numbers, with 21 bits per character.
+/// Returns the distinct n-grams of a folded string as numbers, with 21 bits per character.
 pub fn pieces(folded: &str) -> Vec<i64> {
     let letters: Vec<i64> = folded.chars().map(|letter| i64::from(u32::from(letter))).collect();
     let mut pieces: Vec<i64> = letters
@@ -20,7 +20,7 @@ pub fn pieces(folded: &str) -> Vec<i64> {
     pieces
 }
 
-/// Returns whether a text is long enough for the index.
+/// Returns whether a search string is long enough for the index.
 pub fn indexed(folded: &str) -> bool {
     folded.chars().count() >= PIECE
 }

@@ -1,4 +1,4 @@
-//! Reads message texts within a budget: a search limits the bytes that it reads, not only the rows, and compares the texts on a compute
+//! Reads message content within a budget: a search limits the bytes that it reads, not only the rows, and compares the content on a compute
 //! pool.
 
 use std::{sync::Arc, time::Duration};
@@ -15,19 +15,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pieces::fold;
 
-/// The bytes of text that one search reads; older messages are found by the next page.
+/// The bytes of content that one search reads; older messages are found by the next page.
 const BYTES: u64 = 8 * 1024 * 1024;
-/// The bytes after which a search uses the index, if there is one for its text.
+/// The bytes after which a search uses the index, if the search string is long enough for it.
 const PLAIN_BYTES: u64 = 2 * 1024 * 1024;
-/// The bytes of text to hold in memory at once. A single larger text is read alone.
+/// The bytes of content to hold in memory at once. A single larger message is read alone.
 const SLICE_BYTES: u64 = 1024 * 1024;
 
 /// The number of searches that may wait for each one that may run.
 const WAITING: usize = 8;
 
-/// Compares texts with the text that is searched for.
+/// The pool that compares message content with search strings.
 static POOL: ComputePool = ComputePool::new("search", 2, 64);
-/// The maximum time for one slice of texts, including the time in the queue.
+/// The maximum time for one slice of messages, including the time in the queue.
 const SLICE_BUDGET: Duration = Duration::from_secs(10);
 
 /// The permit of a running search.
@@ -37,7 +37,7 @@ pub struct SearchPermit {
     _admitted: OwnedSemaphorePermit,
 }
 
-/// Limits the number of searches that run at once, and of those that wait. Cheap to clone; clones share the limit.
+/// Limits the number of concurrent searches, and the number of searches that wait. Clones share the limit.
 #[derive(Clone, Debug)]
 pub struct SearchLimit {
     running: Arc<Semaphore>,
@@ -45,7 +45,7 @@ pub struct SearchLimit {
 }
 
 impl SearchLimit {
-    /// Creates a limit that allows `concurrent` searches at once.
+    /// Creates a limit that allows `concurrent` searches to run at the same time.
     pub fn new(concurrent: usize) -> Self {
         Self {
             running: Arc::new(Semaphore::new(concurrent)),
@@ -70,10 +70,10 @@ impl SearchLimit {
     }
 }
 
-/// The id of a message (or the seq of an event), and the size of its text (or payload) in bytes.
+/// The id of a message (or the seq of an event), and the size of its content (or payload) in bytes.
 pub type Sized = (i64, u64);
 
-/// Returns the ids and text sizes of the messages that a query finds, in its order. Reads no text.
+/// Returns the ids and content sizes of the messages that a query finds, in its order. Reads no content.
 ///
 /// # Errors
 /// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
@@ -100,7 +100,7 @@ pub fn prefix(sized: &[Sized], most: u64) -> &[Sized] {
     &sized[..count.max(1).min(sized.len())]
 }
 
-/// Returns a query of the messages of an account with these ids, in no particular order.
+/// Returns a query for the messages of an account with these ids, in no particular order.
 pub fn with_ids(account: AccountId, ids: &[Sized]) -> Select<message::Entity> {
     message::Entity::find()
         .filter(message::Column::AccountId.eq(account))
@@ -116,7 +116,7 @@ pub fn between(query: Select<message::Entity>, listed: &[Sized]) -> Select<messa
         .filter(message::Column::Id.gte(last.map_or(1, |(id, _)| *id)))
 }
 
-/// The text that a search looks for, and how much of its budget is used.
+/// A search in progress: the string that it looks for, and how much of its budget is used.
 #[derive(Debug)]
 pub struct Scan {
     folded: Arc<str>,
@@ -124,7 +124,7 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Creates a scan for a folded text.
+    /// Creates a scan for a folded search string.
     pub fn new(folded: &str) -> Self {
         Self {
             folded: folded.into(),
@@ -149,7 +149,7 @@ impl Scan {
         slice
     }
 
-    /// Determines for each row whether its text contains the text that is searched for. Cancel safe.
+    /// Determines for each row whether its content contains the search string. Cancel safe.
     ///
     /// # Errors
     /// [`Error::Busy`] if the pool is overloaded.

@@ -1,8 +1,8 @@
 //! The accounts and counters that a writer shard caches, as of its last write to or read of each account.
 //!
-//! Every change of an account's rows advances the head of its log. If the head has not moved since a row was read, the row has not changed
+//! Every change to an account's rows advances the head of its log. If the head has not moved since a row was read, the row has not changed
 //! either, so a batch that is stored *on condition that the head has not moved* needs neither a lock nor a read before it. Users do not
-//! belong to an account, so for this reason a change of a user advances the head of each of its accounts (`agent.updated`).
+//! belong to an account; for this reason, a change to a user advances the head of each of its accounts (`agent.updated`).
 
 use std::{num::NonZeroUsize, sync::Arc};
 

@@ -39,7 +39,7 @@ impl<B: BatchStore> WriterShard<B> {
                 None => groups.push((call.call.account, vec![call])),
             }
         }
-        // In ascending order of accounts, which is the order in which the statement claims their counters: two replicas cannot deadlock.
+        // Sort by account, the order in which the statement claims the counters, so that two replicas cannot deadlock.
         groups.sort_unstable_by_key(|(account, _)| *account);
         let mut deferred = Vec::new();
         let mut plans = Vec::new();
@@ -72,8 +72,9 @@ impl<B: BatchStore> WriterShard<B> {
         (plan, state)
     }
 
-    /// Plans calls after the automatic texts that they need were rendered on a compute pool. A first plan, which is discarded, finds these
-    /// texts: which ones are needed follows from the rules alone. Batches without templates are planned only once.
+    /// Plans calls, with the automatic messages that they need rendered on a compute pool. A first plan determines which templates these
+    /// messages have, because that follows from the rules alone; it is discarded if any has to be rendered. Batches without templates are
+    /// planned only once.
     async fn plan_rendered(&self, mut input: PlanInput<B>, group: Vec<BatchCall<B>>) -> (Plan<B>, AccountState) {
         let batch_bytes = self.config.batch_bytes;
         if !B::may_need_texts(&input.context, &group) {
@@ -206,7 +207,7 @@ impl<B: BatchStore> WriterShard<B> {
         answer(planned);
     }
 
-    /// Runs the operations that follow from the stored batches, after the callers have their responses.
+    /// Runs the operations that follow from the stored batches, after the callers have received their responses.
     async fn run_follow_ups(&mut self) {
         for follow_up in self.planner.take_follow_ups() {
             let FollowUp {
@@ -221,12 +222,12 @@ impl<B: BatchStore> WriterShard<B> {
                 traceparent: String::new(),
             };
             if let Err(error) = self.run_operation(call, operation).await {
-                tracing::warn!(%account, %error, failure, "a follow-up of a batch failed");
+                tracing::warn!(%account, %error, failure, "a follow-up operation after a batch failed; it is not retried");
             }
         }
     }
 
-    /// Loads the data that the calls need, from the caches or else from the database.
+    /// Loads the data that the calls need, from the caches if possible, otherwise from the database.
     async fn load_unlocked(&mut self, account: AccountId, calls: &[BatchCall<B>]) -> Result<PlanInput<B>> {
         let db = self.db.clone();
         let db = db.write();
@@ -268,7 +269,7 @@ impl<B: BatchStore> WriterShard<B> {
     }
 }
 
-/// Sends each call its response. If the caller has gone, the response is dropped, but the stored changes remain.
+/// Sends each call its response. If a caller no longer waits, its response is dropped, but the stored changes remain.
 fn answer<B: BatchStore>(planned: Vec<PlannedCall<B>>) {
     for planned in planned {
         let _ = planned.call.reply.send(planned.answer);

@@ -7,7 +7,7 @@ pub struct Config {
     pub shards: usize,
     /// The capacity of a shard's queue, in writes; further writes are rejected with [`Error::Busy`](parley_types::error::Error::Busy).
     pub queue: usize,
-    /// The number of items, such as messages, at which a batch is full. A call is never split, so the last one can exceed it.
+    /// The number of items, such as messages, at which a batch is full. A call is never split, so the last call can exceed this number.
     pub batch_items: usize,
     /// The bytes of content at which a batch is full, and the bytes of events at which a plan defers the remaining calls.
     pub batch_bytes: usize,
@@ -17,7 +17,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether the lock of the counter row is left out, in tests only.
+    /// Returns whether the lock on the counter row is left out, in tests only.
     #[cfg(feature = "faults")]
     pub(super) fn unlocked(&self) -> bool {
         self.fault == "counter_lock"

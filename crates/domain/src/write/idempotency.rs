@@ -64,7 +64,7 @@ pub async fn load_on_sqlite<'k, T: 'k>(
          WHERE account_id = ? AND request_id IN ({})",
         vec!["?"; ids.len()].join(", ")
     );
-    // The text contains nothing from the request.
+    // The SQL contains nothing from the request.
     let mut query = sqlx::query::<sqlx::Sqlite>(sqlx::AssertSqlSafe(sql)).bind(account.0);
     for id in ids {
         query = query.bind(id);
@@ -89,9 +89,9 @@ pub async fn load_on_sqlite<'k, T: 'k>(
 
 /// Returns the caller's own stored response, if there is one.
 ///
-/// The response to the first caller that uses a request id is stored under that id itself, where older releases, which do not know owners,
-/// find it during a rolling update. The responses to every other caller, and to every visitor, are stored under an id derived from the
-/// owner and the request id: visitors cannot choose where their responses are stored, so they cannot occupy the ids of others. A row
+/// The response to the first caller that uses a request id is stored under that id itself, where older releases, which do not record
+/// owners, find it during a rolling update. The responses to every other caller, and to every visitor, are stored under an id derived from
+/// the owner and the request id: visitors cannot choose where their responses are stored, so they cannot occupy the ids of others. A row
 /// without an owner was written by an older release: it belongs to the caller that repeats the same request, unless that is a visitor
 /// without a session, whose response contains a credential.
 pub fn find<'k, T>(key: &IdempotencyKey<T>, stored: &'k StoredResponses) -> Option<&'k idempotency_key::Model> {
@@ -115,8 +115,8 @@ pub fn find<'k, T>(key: &IdempotencyKey<T>, stored: &'k StoredResponses) -> Opti
 /// Returns the stored response to a request that was executed before.
 ///
 /// # Errors
-/// [`Error::NotFound`] if the response was erased with the contact that it was about; [`Error::KeyReused`] if it belongs to a different
-/// request of the same caller.
+/// [`Error::NotFound`] if the response was erased with the contact that it was about; [`Error::IdempotencyKeyReused`] if it belongs to a
+/// different request of the same caller.
 pub fn replay<T>(key: &IdempotencyKey<T>, stored: &idempotency_key::Model) -> Result<Answer<T>> {
     if stored.fingerprint == key.fingerprint && stored.response == ERASED {
         Err(Error::not_found("the reply to request_id", key.request_id))
@@ -167,8 +167,8 @@ impl<'r, T> NewResponse<'r, T> {
     }
 }
 
-/// Returns the contact that a response is about: the one that the result names, otherwise the one that the events of the write name. `None`
-/// if it is about no contact.
+/// Returns the contact that a response is about: the one that the result names, otherwise the one that the events of the write name, or
+/// [`ANY_CONTACT`] if they name several. `None` if the response is about no contact.
 pub fn contact<T: ResponseSubject>(value: &T, entries: &[EventRecord]) -> Option<ContactId> {
     let mut contacts = entries.iter().filter_map(|entry| entry.contact);
     value.contact().or_else(|| match contacts.next() {
@@ -182,8 +182,8 @@ const ERASED: &[u8] = &[0];
 
 /// Erases the stored responses about a contact. The rows remain, so a repeated request is not executed again.
 ///
-/// Rows without an owner were written by the previous release, which does not record the contact of a response, so all such rows of the
-/// account are erased too. They exist until `idempotency.keep_hours` after an upgrade.
+/// Rows without an owner were written by the previous release, which does not record the contact of a response. Therefore all such rows of
+/// the account are erased as well. They exist until `idempotency.keep_hours` after an upgrade.
 ///
 /// # Errors
 /// [`Error::Database`] if the update fails.

@@ -73,7 +73,8 @@ impl KeyOwner {
         }
     }
 
-    /// Returns the id under which the owner's response is stored if another caller has already used the request id itself.
+    /// Returns the id under which the owner's response is stored if the owner is a visitor or another caller has already used the request
+    /// id.
     pub fn owned(&self, request_id: Uuid) -> Uuid {
         digest(&[self.id.as_bytes(), request_id.as_bytes()])
     }

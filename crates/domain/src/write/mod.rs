@@ -1,12 +1,11 @@
 //! The writer, which performs every write that appends events, with group commit.
 //!
 //! Each account belongs to one writer shard. A shard takes the queued calls, up to a limit of items and bytes, stores them in one
-//! transaction, responds to the callers, and publishes the events. There is no timer: a batch grows while the previous one commits. Writes
-//! of a batched kind (new messages) are stored together by set-based statements; other writes run one by one, each in a transaction of its
-//! own.
+//! transaction, responds to the callers, and publishes the events. There is no timer: a batch grows while the previous one commits. New
+//! messages are stored together by set-based statements; other writes run one by one, each in a transaction of its own.
 //!
-//! The writer does not know the resources that it writes. A `BatchStore` provides the rules and statements of the batched kind, so the
-//! rules depend on the writer and never the reverse.
+//! The writer does not depend on the resources that it writes. An implementation of `BatchStore` provides the rules and statements of the
+//! writes that are stored in batches, so the rules depend on the writer and never the reverse.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,12 +25,12 @@ mod account_cache;
 mod batch;
 pub mod call;
 mod catch_up;
+mod caught_panic;
 mod config;
 pub(crate) mod idempotency;
 pub mod key_owner;
 mod meter;
 mod operation;
-mod panic;
 pub(crate) mod plan;
 pub(crate) mod planner;
 pub(crate) mod response_subject;
@@ -77,8 +76,8 @@ impl<B: BatchStore> std::fmt::Debug for Writer<B> {
 const RETRY: Duration = Duration::from_millis(200);
 
 impl<B: BatchStore> Writer<B> {
-    /// Starts the shards. They terminate when every clone of the writer was dropped and their queues are empty: await the set to flush the
-    /// writer. If a shard terminates earlier, it has failed and nothing can be written to its accounts, so the process must exit.
+    /// Starts the shards. They terminate when every clone of the writer has been dropped and their queues are empty: await the set to flush
+    /// the writer. If a shard terminates earlier, it has failed and nothing can be written to its accounts, so the process must exit.
     pub fn start(config: &Config, planner_config: B::Config, db: &Database, events: &Events) -> (Self, JoinSet<()>) {
         let count = if db.backend() == sea_orm::DbBackend::Sqlite {
             1
@@ -102,7 +101,7 @@ impl<B: BatchStore> Writer<B> {
         (Self { shards, planner_config }, tasks)
     }
 
-    /// Returns the settings of the batched kind.
+    /// Returns the settings of the planners.
     pub fn planner_config(&self) -> &B::Config {
         &self.planner_config
     }
@@ -127,7 +126,7 @@ impl<B: BatchStore> Writer<B> {
     ///
     /// # Errors
     /// [`Error::Busy`] if the queue is full; [`Error::Unavailable`] if the writer is shutting down; otherwise the errors of the operation.
-    /// If the operation fails, nothing of it is stored.
+    /// If the operation fails, none of its changes are stored.
     pub async fn write<T, F>(&self, call: Call<T>, operation: F) -> Result<Answer<T>>
     where
         T: ResponseSubject + Send + 'static,
@@ -137,7 +136,7 @@ impl<B: BatchStore> Writer<B> {
         let account = call.account;
         let job: Operation<B> = Box::new(move |shard| {
             Box::pin(async move {
-                // If the caller has gone, the result is dropped, but the stored changes remain.
+                // If the caller no longer waits, the result is dropped, but the stored changes remain.
                 let _ = reply.send(shard.run_operation(call, operation).await);
             })
         });

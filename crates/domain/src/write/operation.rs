@@ -1,4 +1,4 @@
-//! Writes that are not batched: each runs as an operation in its own transaction, under the row lock of the account's counters.
+//! Writes that are not stored in batches: each runs as an operation in its own transaction, under the row lock of the account's counters.
 
 use std::panic::AssertUnwindSafe;
 
@@ -15,9 +15,9 @@ use sea_orm::DatabaseTransaction;
 use super::{
     WriteSet,
     call::{Answer, Call},
+    caught_panic::panicked,
     idempotency::{self, NewResponse},
     meter::{DatabaseWork, measured},
-    panic::panicked,
     response_subject::ResponseSubject,
     shard::WriterShard,
     store::BatchStore,
@@ -140,11 +140,12 @@ fn conflict(error: Error) -> Error {
     }
 }
 
-/// Returns the stored response to this request if it was executed before. For operations that must find something before they can write.
+/// Returns the stored response to this request if it was executed before. For operations that look up a resource before they write: when
+/// the request is repeated, the resource may no longer exist.
 ///
 /// # Errors
-/// [`Error::KeyReused`] if a different request has the same id; [`Error::NotFound`] for an erased response; [`Error::Database`] or
-/// [`Error::Unavailable`] if the query fails.
+/// [`Error::IdempotencyKeyReused`] if a different request has the same id; [`Error::NotFound`] if the response was erased;
+/// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
 pub async fn replayed<T>(db: &Database, call: &Call<T>) -> Result<Option<Answer<T>>> {
     let Some(key) = &call.key else { return Ok(None) };
     let stored = idempotency::load(db.read(), call.account, [key].into_iter()).await?;

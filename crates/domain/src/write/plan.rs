@@ -15,8 +15,8 @@ use parley_types::error::Result;
 use super::{
     account_cache::AccountState,
     call::Answer,
+    caught_panic::panicked,
     idempotency::{self, NewResponse, StoredResponses},
-    panic::panicked,
     planner::{BatchCall, BatchPlanner},
     texts::{RenderedTexts, TextRequest},
     write_set::WriteSet,
@@ -25,15 +25,15 @@ use super::{
 /// The bytes of events to encode before yielding to other tasks of the runtime thread: less than ten milliseconds of work.
 const SLICE_BYTES: usize = 512 * 1024;
 
-/// The data that planning a batch of one account reads.
+/// The input for planning a batch of one account.
 pub struct PlanInput<B: BatchPlanner> {
     /// The account and its counters.
     pub state: AccountState,
     /// The responses that are stored under the calls' request ids, for any owner.
     pub stored: StoredResponses,
-    /// The texts that were rendered for the calls.
+    /// The templates that were rendered for the calls.
     pub texts: Arc<RenderedTexts>,
-    /// The rows that the rules of the batched kind read.
+    /// The rows that the planner reads.
     pub context: B::Context,
 }
 
@@ -74,7 +74,7 @@ pub struct Plan<B: BatchPlanner> {
     pub expected: account_log::Model,
     /// The counters after the plan.
     pub counters: account_log::Model,
-    /// The rows of the batched kind.
+    /// The rows of the items, such as messages.
     pub rows: B::Rows,
     /// The events.
     pub entries: Vec<EventRecord>,
@@ -84,7 +84,7 @@ pub struct Plan<B: BatchPlanner> {
     pub planned: Vec<PlannedCall<B>>,
     /// Calls for the next round: those beyond the byte limit, and those with the same request id as another call of the batch.
     pub deferred: Vec<BatchCall<B>>,
-    /// Templates that the calls use and that are not rendered yet.
+    /// The templates that the calls use and that are not rendered yet.
     pub missing_texts: Vec<TextRequest>,
 }
 
@@ -100,7 +100,7 @@ impl<B: BatchPlanner> fmt::Debug for Plan<B> {
 
 impl<B: BatchPlanner> Plan<B> {
     /// Plans calls in their order, until their events reach `batch_bytes`. Yields to the runtime between calls with large events: events
-    /// repeat the attributes of their conversation and contact, so a full batch can encode far more bytes than its messages have.
+    /// repeat the attributes of their conversation and contact, so the events of a full batch can have far more bytes than its messages.
     pub async fn make(planner: &B, batch_bytes: usize, mut input: PlanInput<B>, calls: Vec<BatchCall<B>>) -> (Self, AccountState) {
         let mut plan = Self {
             expected: input.state.counters.clone(),

@@ -1,7 +1,8 @@
-//! The rules and the cache that a batched kind of writes provides to the writer.
+//! The interface by which a kind of writes that are stored in batches, such as new messages, provides its rules and its cache to the
+//! writer.
 //!
-//! The writer owns everything that does not depend on the kind: queues, limits, the counters of accounts, locks, idempotency and responses.
-//! A kind never acquires a lock and never decides what is retried.
+//! The writer owns everything that does not depend on the kind of writes: queues, limits, the counters of accounts, locks, idempotency and
+//! responses. A planner never acquires a lock and never decides which calls are retried.
 
 use std::{fmt, sync::Arc};
 
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::auth::caller::Access;
 
-/// A call of a batched kind: either all of its items are stored, or none.
+/// A call that is stored in a batch with others: either all of its items are stored, or none.
 pub struct BatchCall<B: BatchPlanner> {
     /// The caller, the account, and the idempotency key.
     pub call: Call<B::Output>,
@@ -54,7 +55,7 @@ impl<B: BatchPlanner> BatchCall<B> {
 pub struct BatchSize {
     /// The number of its items.
     pub items: usize,
-    /// The bytes of content of its items.
+    /// The size of its items' content in bytes.
     pub bytes: usize,
 }
 
@@ -73,7 +74,7 @@ pub struct FollowUp {
     pub account: AccountId,
     /// The operation.
     pub operation: FollowUpOperation,
-    /// The log message if the operation fails. It is not retried.
+    /// The log message if the operation fails. A failed operation is not retried.
     pub failure: &'static str,
 }
 
@@ -89,17 +90,17 @@ pub type FollowUpOperation = Box<dyn for<'w> FnOnce(&'w mut Write) -> BoxFuture<
 /// The conversation and the contact that an event in the log names.
 pub type ChangedRows = (Option<ConversationId>, Option<ContactId>);
 
-/// A kind of writes that are stored in batches. Each writer shard has its own planner, with its own cache.
+/// The rules for one kind of writes that are stored in batches. Each writer shard has its own planner, with its own cache.
 ///
 /// All methods that are not async are pure computations: they run on a runtime thread between two statements.
 pub trait BatchPlanner: Sized + Send + Sync + 'static {
-    /// The settings of the kind.
+    /// The settings of the planner.
     type Config: Clone + Send + Sync + 'static;
     /// The items that one call writes.
     type Items: Send + Sync + 'static;
     /// The result of one call.
     type Output: ResponseSubject + Send + Sync + 'static;
-    /// The rows that planning a batch reads, from the cache or loaded before planning.
+    /// The rows that are read before a batch is planned, from the cache or the database.
     type Context: Clone + Send + Sync;
     /// The changes of one planned call, until they are merged into the plan.
     type Changes;
@@ -115,7 +116,8 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
     /// Returns whether a call can be planned only under the row lock of the account's counters.
     fn needs_lock(items: &Self::Items) -> bool;
 
-    /// Loads the rows that the calls change, from the cache or else by a fixed number of statements, regardless of the number of calls.
+    /// Loads the rows that the calls change, from the cache if possible, otherwise by a fixed number of statements, regardless of the
+    /// number of calls.
     ///
     /// # Errors
     /// [`Error::Database`] or [`Error::Unavailable`] if a query fails.
@@ -139,15 +141,15 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
         stored: &StoredResponses,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Returns whether a call might need a text rendered. If so, the batch is planned again after the missing texts were rendered.
+    /// Returns whether a call might need a template rendered. If so, the batch is planned again after the missing templates were rendered.
     fn may_need_texts(context: &Self::Context, calls: &[BatchCall<Self>]) -> bool;
 
-    /// Renders texts on a compute pool, within a bounded time. Texts that are missing in the result are stored unrendered.
+    /// Renders templates on a compute pool, within a bounded time. Templates that are missing from the result are stored unrendered.
     fn render(requests: Vec<TextRequest>) -> impl Future<Output = RenderedTexts> + Send;
 
     /// Plans one call: applies the rules to the rows in `context`, or to those in `planned` if an earlier call of the batch changed them.
     ///
-    /// A call that fails or panics must leave nothing changed, except that reserved ids and uploads can be taken out of `context`.
+    /// A call that fails or panics must leave nothing changed, except that it may have taken reserved ids and uploads out of `context`.
     ///
     /// # Errors
     /// The errors of the rules, which become the result of the call.
@@ -160,8 +162,7 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
         access: &Access,
     ) -> Result<(Self::Output, Self::Changes)>;
 
-    /// Adds the changes and new rows of a planned call to the plan. It must not panic, because the call's events are already part of the
-    /// plan.
+    /// Adds the changes and new rows of a planned call to the plan. Must not panic, because the call's events are already part of the plan.
     fn merge(context: &mut Self::Context, planned: &mut Self::Rows, changes: Self::Changes, new: NewRows);
 
     /// Returns the number of items that a plan stores.
@@ -173,11 +174,11 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
     /// Caches the rows of a committed plan.
     fn apply_commit(&mut self, account: AccountId, stored: Self::Rows);
 
-    /// Evicts the rows that these events of this shard changed.
+    /// Evicts the rows that this shard changed, according to the events of its write.
     fn evict_changed(&mut self, account: AccountId, drafts: &[PendingEvent]) -> Eviction;
 
     /// Evicts the rows that another replica changed, according to its events in the log. An event with neither a conversation nor a contact
-    /// can represent a change of any number of rows. `cached_at` is the time of the last write that the cache reflects.
+    /// can represent a change to any number of rows. `cached_at` is the time of the last write that the cache reflects.
     fn evict_logged(&mut self, account: AccountId, changes: &[ChangedRows], cached_at: Micros) -> Eviction;
 
     /// Evicts all rows of an account.

@@ -13,7 +13,7 @@ pub const ANY_CONTACT: ContactId = ContactId(0);
 
 /// The result of a call, whose encoded form is stored if the call has an idempotency key.
 ///
-/// A result that contains data of a contact must name it. For other results, the contact follows from the events of the write.
+/// A result that contains a contact's data must name the contact. For other results, the contact follows from the events of the write.
 pub trait ResponseSubject {
     /// Returns the contact whose data the result contains.
     fn contact(&self) -> Option<ContactId> {

@@ -61,7 +61,7 @@ impl<B: BatchStore> WriterShard<B> {
                         }
                         batch.add(*call);
                     }
-                    // In the order of the queue, so that a caller's later write never overtakes an earlier one.
+                    // Keep the order of the queue, so that a caller's later write never overtakes an earlier one.
                     Job::Operation(operation) => {
                         self.write_calls(std::mem::take(&mut batch).calls).await;
                         operation(&mut self).await;

@@ -1,7 +1,7 @@
-//! The texts that a write set needs rendered: templates of messages, and the values that they are rendered with.
+//! The templates that a write set needs rendered, and the values to render them with.
 //!
 //! Rendering belongs to the rules (`messages::liquid`). It is CPU-bound and runs on compute pools, so a write set only collects the missing
-//! texts: the planner has them rendered and plans again.
+//! templates: the writer shard has them rendered and plans again.
 
 use std::collections::HashMap;
 
@@ -15,9 +15,9 @@ pub struct TextRequest {
     pub text: String,
     /// The conversation whose values the template can use.
     pub conversation: Conversation,
-    /// The sender of the message; `None` for automatic texts.
+    /// The sender of the message; `None` for automatic messages.
     pub sender: Option<Sender>,
 }
 
-/// Rendered texts by conversation and template; `None` for a template that cannot be rendered.
+/// Rendered templates by conversation and template; `None` for a template that cannot be rendered.
 pub type RenderedTexts = HashMap<(ConversationId, String), Option<String>>;

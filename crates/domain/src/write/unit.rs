@@ -21,7 +21,7 @@ pub struct Write {
 }
 
 impl Write {
-    /// The account.
+    /// Returns the account.
     pub fn account(&self) -> &Arc<account::Model> {
         &self.set.account
     }

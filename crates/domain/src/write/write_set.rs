@@ -6,7 +6,7 @@ use parley_eventlog::{
     cursor::Cursor,
     event_record::EventRecord,
     mark::Mark,
-    pending_event::{Actor, PendingEvent, Subject, WriteMetadata, encode_all},
+    pending_event::{Actor, PendingEvent, Subject},
 };
 use parley_fault::Protection;
 use parley_storage::{
@@ -20,6 +20,8 @@ use parley_types::{
 
 use super::texts::{RenderedTexts, TextRequest};
 use crate::auth::caller::Caller;
+
+mod sequence_numbers;
 
 /// The minimum difference between the times of two consecutive writes of an account.
 const TICK: Duration = Duration::from_micros(1);
@@ -64,7 +66,7 @@ pub struct NewRows {
 }
 
 /// The templates that a write uses: those that are rendered, and those that it found unrendered. A write set renders nothing itself: the
-/// planner takes the missing ones, has them rendered on a compute pool, and plans again.
+/// writer shard takes the missing ones, has them rendered on a compute pool, and plans again.
 #[derive(Clone, Debug, Default)]
 struct Texts {
     rendered: Arc<RenderedTexts>,
@@ -91,7 +93,7 @@ impl WriteSet {
         } else {
             Duration::ZERO
         };
-        // Later than every earlier write of the account, even if the clock went back: cache keys rely on it.
+        // Later than every earlier write of the account, even if the clock was set back: cache keys rely on this.
         let at = Micros::now().max(counters.last_occurred_at.plus(tick));
         Self {
             account,
@@ -104,12 +106,6 @@ impl WriteSet {
             actor,
             traceparent: traceparent.to_owned(),
         }
-    }
-
-    /// Returns the sequence number of the next event, which is also the version of the row that the event is about.
-    pub fn next_seq(&self) -> Seq {
-        let ahead = i64::try_from(self.drafts.len()).unwrap_or(i64::MAX);
-        Seq(self.counters.head_seq.0 + ahead + 1)
     }
 
     /// Allocates a message id.
@@ -139,7 +135,7 @@ impl WriteSet {
         self.rows.attachments.push(row);
     }
 
-    /// Sets the texts that were rendered for this write.
+    /// Sets the templates that were rendered for this write.
     pub fn set_rendered_texts(&mut self, rendered: Arc<RenderedTexts>) {
         self.texts.rendered = rendered;
     }
@@ -190,28 +186,6 @@ impl WriteSet {
             epoch: self.counters.epoch,
             seq: Seq(self.next_seq().0 - 1),
             mark: (!self.drafts.is_empty()).then_some(self.mark),
-        }
-    }
-
-    /// Completes the write: assigns a sequence number to every event and encodes it.
-    pub fn close(self) -> CompletedWrite {
-        let envelope = WriteMetadata {
-            account: self.account,
-            mark: self.mark,
-            actor: self.actor,
-            traceparent: self.traceparent,
-            at: self.at,
-        };
-        let entries = encode_all(&self.drafts, &envelope, self.counters.head_seq);
-        let mut counters = self.counters;
-        if let Some(last) = entries.last() {
-            counters.head_seq = last.seq;
-            counters.last_occurred_at = self.at;
-        }
-        CompletedWrite {
-            counters,
-            rows: self.rows,
-            entries,
         }
     }
 }

@@ -16,16 +16,16 @@ use super::{
     response::Response,
 };
 
-/// Holds a processing slot while a call is handled, so that one address cannot occupy all workers. Only calls of the REST gateway wait
-/// here, because their request is complete: a call from the network acquires its processing slot where its message is read. Other calls
-/// cost no allocation.
+/// Holds a processing slot while a call is handled, so that one address cannot occupy all workers. Only calls from the REST gateway wait
+/// here, because their requests are complete; a call from the network acquires its slot where its message is read. All other calls pass
+/// through without an allocation.
 #[derive(Clone, Debug)]
 pub struct AnonymousConcurrency {
     authenticator: Arc<Authenticator>,
 }
 
 impl AnonymousConcurrency {
-    /// Acquires processing slots from the limits of `authenticator`.
+    /// Creates a layer that acquires processing slots from the limits of `authenticator`.
     pub fn new(authenticator: Arc<Authenticator>) -> Self {
         Self { authenticator }
     }

@@ -24,7 +24,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Stores events in `log`.
+    /// Creates a layer that stores events in `log`.
     pub fn new(log: AuditLog) -> Self {
         Self { log }
     }
@@ -99,8 +99,8 @@ where
     }
 }
 
-/// An event that is written exactly once: with the status of the call, or as cancelled if it is dropped before, because the client
-/// disconnected.
+/// An audit event that is written exactly once: with the call's status, or as cancelled if the client disconnects and the event is dropped
+/// first.
 #[derive(Debug)]
 struct PendingAudit {
     event: Arc<AuditEvent>,
@@ -111,14 +111,14 @@ struct PendingAudit {
 impl PendingAudit {
     fn finish(mut self, code: Code) {
         self.is_audited = true;
-        self.event.write(&self.log, code, "administered");
+        self.event.write(&self.log, code, "administrative call");
     }
 }
 
 impl Drop for PendingAudit {
     fn drop(&mut self) {
         if !self.is_audited {
-            let message = "its caller went before the answer: it may have been done, or not";
+            let message = "administrative call; the client disconnected before the response, so it might have been carried out";
             self.event.write(&self.log, Code::Cancelled, message);
         }
     }

@@ -81,8 +81,8 @@ impl AuditEvent {
         tracing::info!(target: TARGET, call = %self.method, %who, token, peer, account, resource, code = code_name(code), "{message}");
     }
 
-    /// Queues the event for storage in `log`. Anyone can make calls without a valid token that fail, so only a bounded number of them is
-    /// stored: otherwise they could fill the table.
+    /// Queues the event for storage in `log`. Anyone can make failing calls without a valid token, so only a bounded number of their events
+    /// is stored; otherwise they could fill the table.
     fn store(&self, log: &AuditLog, caller: Option<&Caller>, code: Code) {
         let target = self.target.get();
         // A call rejected before its request was decoded has no target. Attribute it to the caller's account if there is exactly one.

@@ -39,7 +39,8 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Authenticates with `authenticator`. A unary call takes at most `max_duration`, or less if the client asks for less.
+    /// Creates a layer that authenticates with `authenticator`. A unary call takes at most `max_duration`, or less if the client asks for
+    /// less.
     pub fn new(authenticator: Arc<Authenticator>, max_duration: Duration) -> Self {
         Self {
             authenticator,

@@ -32,7 +32,7 @@ impl Payer {
         request.extensions().get().cloned().unwrap_or_default()
     }
 
-    /// The service that is charged instead of an address.
+    /// Returns the service that is charged instead of an address, if any.
     pub fn service(&self) -> Option<&Arc<Caller>> {
         self.service.as_ref()
     }
@@ -80,7 +80,7 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Authenticates with `tokens` and enforces `limits`.
+    /// Creates an authenticator that looks up tokens in `tokens` and enforces `limits`.
     pub fn new(tokens: Tokens, limits: Arc<AnonymousLimits>) -> Self {
         Self { tokens, limits }
     }
@@ -90,7 +90,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// Returns [`Error::TokenMissing`] without a secret, [`Error::TokenInvalid`] if the secret is not valid, and [`Error::QuotaExceeded`]
-    /// after too many of these failures. Errors of the database are passed through.
+    /// after too many of these failures. Database errors are passed through.
     pub async fn authenticate(&self, extensions: &Extensions, secret: Option<&str>) -> Result<Arc<Caller>> {
         let address = address(extensions);
         if let Err(exceeded) = self.limits.may_authenticate(address) {
@@ -119,8 +119,8 @@ impl Authenticator {
     /// REST gateway has already done so, or if the request carries the token of a service.
     ///
     /// # Errors
-    /// Returns [`Error::QuotaExceeded`] if the address makes too many calls or sends too many invalid tokens. Errors of the database are
-    /// passed through.
+    /// Returns [`Error::QuotaExceeded`] if the address makes too many calls or sends too many invalid tokens. Database errors are passed
+    /// through.
     pub async fn payer(&self, extensions: &Extensions, secret: Option<&str>) -> Result<Payer> {
         let address = address(extensions);
         let service = match secret {
@@ -139,14 +139,13 @@ impl Authenticator {
         Ok(Payer { address, service })
     }
 
-    /// Returns the address whose processing slot the call has to wait for here, or `None` if it does not wait. Only calls of the REST
-    /// gateway wait here, because their request is complete. A call from the network acquires its processing slot where its message is
-    /// read.
+    /// Returns the address whose processing slot the call has to wait for here, or `None` if it does not wait. Only calls from the REST
+    /// gateway wait here, because their requests are complete. A call from the network acquires its slot where its message is read.
     pub fn turn_address(payer: &Payer, extensions: &Extensions) -> Option<Option<ClientAddress>> {
         (payer.service.is_none() && extensions.get::<Charged>().is_some()).then_some(payer.address)
     }
 
-    /// Waits for a processing slot of an address. The slot is released when it is dropped. Returns `None` if the protection is off.
+    /// Waits for a processing slot for an address. The slot is released when it is dropped. Returns `None` if the protection is off.
     pub async fn processing_slot(&self, address: Option<ClientAddress>) -> Option<ProcessingSlot> {
         self.limits.processing_slot(address).await
     }

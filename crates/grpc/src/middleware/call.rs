@@ -47,7 +47,7 @@ pub enum CallIdentity {
 }
 
 impl CallIdentity {
-    /// The authenticated caller; `None` if the method needs no token.
+    /// Returns the authenticated caller, or `None` if the method needs no token.
     pub fn caller(&self) -> Option<&Identity> {
         match self {
             Self::Caller(identity) => Some(identity),
@@ -55,7 +55,7 @@ impl CallIdentity {
         }
     }
 
-    /// The token whose rate limit the call counts against.
+    /// Returns the token whose rate limit the call counts against, if any.
     pub fn token(&self) -> Option<TokenId> {
         match self {
             Self::Caller(identity) => Some(identity.caller.token),
@@ -70,7 +70,7 @@ pub struct AuthenticatedCall {
     pub request: Request<axum::body::Body>,
     pub method: Option<&'static Method>,
     pub identity: CallIdentity,
-    /// When a response is due. For a stream: when it must be open.
+    /// The time by which the call must be answered; for a stream, the time by which it must be open.
     pub deadline: Instant,
     /// The remaining rate limit of the token after this call; absent without a token or a limit.
     pub rate_limit: Option<super::limits::RateLimitState>,

@@ -14,7 +14,7 @@ use super::call_span;
 #[derive(Debug)]
 pub struct CallRecord {
     method: &'static str,
-    /// The client determines the duration of a stream, so it is not measured.
+    /// Whether the client determines the duration of the call, which is then not measured.
     is_streaming: bool,
     context: Context,
     begun: Instant,
@@ -33,7 +33,7 @@ impl CallRecord {
         }
     }
 
-    /// The context that holds the span of the call.
+    /// Returns the context that holds the span of the call.
     pub fn context(&self) -> &Context {
         &self.context
     }
@@ -42,7 +42,7 @@ impl CallRecord {
     pub fn finish(mut self, code: Code) {
         self.is_recorded = true;
         let took = self.record(code);
-        tracing::debug!(code = meter::code_name(code), ?took, "answered");
+        tracing::debug!(code = meter::code_name(code), ?took, "call completed");
     }
 
     fn record(&self, code: Code) -> Duration {

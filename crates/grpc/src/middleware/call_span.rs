@@ -32,7 +32,7 @@ pub fn end(context: &Context, code: Code) {
     });
 }
 
-/// The trace context to store with the events of a request: its own span, or the caller's if tracing is disabled.
+/// Returns the trace context to store with the events of a request: the context of its own span, or the caller's if tracing is disabled.
 pub fn traceparent<R>(request: &tonic::Request<R>) -> String {
     let sent = || request.metadata().get(TRACEPARENT)?.to_str().ok();
     context::own().or_else(|| sent().and_then(context::read)).unwrap_or_default()

@@ -22,8 +22,8 @@ use super::{
 /// The maximum duration of an upload: enough for the largest file over a slow connection.
 const MAX_UPLOAD: Duration = Duration::from_hours(1);
 
-/// The maximum time by which a call ends before its requested deadline. tonic enforces the same deadline around this layer and responds
-/// with CANCELLED; ending earlier lets this layer respond with `DEADLINE_EXCEEDED`. See [`record_arrival`].
+/// How long before its requested deadline a call ends; a tenth of the requested timeout if that is less. tonic enforces the same deadline
+/// around this layer and responds with CANCELLED; ending earlier lets this layer respond with `DEADLINE_EXCEEDED`. See [`record_arrival`].
 const MARGIN: Duration = Duration::from_millis(10);
 
 /// The arrival time of a call, stored in the request's extensions.
@@ -37,14 +37,15 @@ pub fn record_arrival<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// The deadline of a call: its arrival time plus the requested timeout, at most `max_duration` (or the limit of uploads).
+/// Returns the deadline of a call: its arrival time plus the requested timeout, which is capped at `max_duration` (or at the limit for
+/// uploads).
 pub fn deadline_of<B>(method: Option<&Method>, request: &Request<B>, max_duration: Duration) -> Instant {
     let most = if method.is_some_and(Method::is_upload) {
         MAX_UPLOAD
     } else {
         max_duration
     };
-    // In-process calls of the REST gateway pass no listener, so their arrival time is not recorded.
+    // In-process calls from the REST gateway do not pass through a listener, so their arrival time is not recorded.
     let arrived = request.extensions().get().map_or_else(Instant::now, |ArrivedAt(at)| *at);
     arrived + bounded(request.headers(), most)
 }
@@ -53,7 +54,7 @@ fn bounded(headers: &HeaderMap, most: Duration) -> Duration {
     timeout(headers).map_or(most, |requested| requested.saturating_sub(MARGIN.min(requested / 10)).min(most))
 }
 
-/// The timeout in the `grpc-timeout` header: at most eight digits and a unit, as gRPC's protocol defines it.
+/// Parses the `grpc-timeout` header: at most eight digits and a unit, as the gRPC protocol defines it.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

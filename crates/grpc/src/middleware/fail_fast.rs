@@ -28,8 +28,8 @@ where
     O: Fn() -> W,
     W: Future<Output = ()>,
 {
-    /// `outage` returns a future that resolves when an outage begins, or immediately during one. It is a generic function rather than a
-    /// boxed future because it runs on every call.
+    /// Creates the layer. `outage` returns a future that resolves when an outage begins, or immediately during one. It is a generic
+    /// function rather than a boxed future because it runs on every call.
     pub fn new(outage: O) -> Self {
         Self { outage }
     }

@@ -21,7 +21,7 @@ use crate::{
 
 use super::{call::RpcCall, limits::Limits, response::Response};
 
-/// Limits the total number of calls in flight, and responds to the excess with a prebuilt `RESOURCE_EXHAUSTED`. Streams are not counted
+/// Limits the total number of calls in flight, and rejects further calls with a prebuilt `RESOURCE_EXHAUSTED`. Streams are not counted
 /// here: they have limits of their own. Also converts the request into an [`RpcCall`], because this is the first layer that needs the
 /// method's policy.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct LoadShed {
 }
 
 impl LoadShed {
-    /// Counts calls in `limits`.
+    /// Creates a layer that counts calls in `limits`.
     pub fn new(limits: Arc<Limits>) -> Self {
         Self { limits }
     }
@@ -107,7 +107,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = ready!(this.inner.poll(cx));
-        // Stop counting here: sending the response may take long, but is no work in progress.
+        // Stop counting here: sending the response may take long, but the call's work is done.
         drop(this.in_flight.take());
         Poll::Ready(answer)
     }

@@ -31,7 +31,7 @@ pub struct MinCursor {
 }
 
 impl MinCursor {
-    /// Waits for log positions in `broadcaster`.
+    /// Creates a layer that waits for log positions in `broadcaster`.
     pub fn new(broadcaster: Arc<Broadcaster>) -> Self {
         Self { broadcaster }
     }
@@ -85,7 +85,7 @@ where
     }
 }
 
-/// The requested position; `None` if the call has none.
+/// Returns the position that the call has to wait for, if it names one.
 fn min_cursor(headers: &HeaderMap) -> Option<Result<Cursor, Error>> {
     let (name, text) = HEADERS.iter().find_map(|name| Some((*name, headers.get(*name)?)))?;
     let text = text.to_str().unwrap_or_default();

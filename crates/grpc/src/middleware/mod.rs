@@ -65,8 +65,8 @@ pub fn stack(
         ServiceBuilder::new()
             // Limits the calls in flight. Outermost, so that a rejected call costs next to nothing: it is not even traced.
             .layer(LoadShed::new(Arc::clone(&limits)))
-            // Records span, duration and status, also of calls that a lower layer rejects and of cancelled ones. Above all layers that
-            // write log lines, which get their trace ids from here.
+            // Records the span, duration and status of every call, including cancelled calls and calls that a lower layer rejects. Above
+            // all layers that write log lines, which get their trace ids from here.
             .layer(Trace)
             // Writes audit events. Above `Auth`, because rejected callers are audited too. Below `Trace`, so that audit lines carry the
             // trace id (except for a dropped call: dropping happens outside the trace context).

@@ -56,8 +56,8 @@ where
     }
 }
 
-/// Checks that the method accepts the caller's kind of token. `method` is `None` if the contract does not define the path; the router
-/// responds with UNIMPLEMENTED then.
+/// Checks that the method accepts the caller's kind of token. `method` is `None` if the contract does not define the path; in that case the
+/// router responds with UNIMPLEMENTED.
 ///
 /// # Errors
 /// Returns [`Error::WrongToken`] for an agent bot's or the operator's token that the method does not accept, and [`Error::Denied`] for a

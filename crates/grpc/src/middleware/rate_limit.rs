@@ -26,7 +26,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Charges calls to `limits`.
+    /// Creates a layer that charges calls to `limits`.
     pub fn new(limits: Arc<Limits>) -> Self {
         Self { limits }
     }

@@ -19,7 +19,7 @@ use super::{
 
 /// Starts the span of a call and records how it ends: span, duration and one debug line. The layers below are polled within the call's
 /// trace context, so their log lines carry the method and the trace id. Spans and metrics share one layer because both are written from the
-/// same measurement, also when the call is cancelled.
+/// same measurement, including when the call is cancelled.
 #[derive(Clone, Copy, Debug)]
 pub struct Trace;
 

@@ -46,8 +46,8 @@ pub type Frames = WatchedStream<Frame>;
 /// Opens a session from the first request of the stream.
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] if the stream does not begin with `open` or its fields are invalid. Errors of authorization and of opening
-/// the session are passed through.
+/// Returns [`Error::Invalid`] if the stream does not begin with `open` or its fields are invalid. Errors from authorizing the caller and
+/// from opening the session are passed through.
 pub async fn open(server: &ServiceContext, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Frames, Status> {
     let (metadata, extensions, mut inbound) = request.into_parts();
     let first = inbound.message().await?.and_then(|first| first.request);
@@ -147,7 +147,8 @@ fn canonical(mut filter: pb::EventFilter) -> pb::EventFilter {
     filter
 }
 
-/// Decodes a filter that was validated when the consumer was created, restricted to what this caller may access.
+/// Decodes a consumer's stored filter and restricts it to what this caller may access. The filter was validated when the consumer was
+/// created.
 fn stored_filter(bytes: &[u8], guard: &StreamGuard) -> Filter {
     let stored = pb::EventFilter::decode(bytes).unwrap_or_default();
     filter(&mut Validator::default(), stored, guard.access())
@@ -171,7 +172,7 @@ struct ConsumerStream {
     ended: bool,
 }
 
-/// The first event of the `select!` in [`ConsumerStream::next`].
+/// The branch of the `select!` in [`ConsumerStream::next`] that completed first.
 enum Event {
     Ended(End),
     Received(Result<Option<pb::ConsumeRequest>, Status>),
@@ -219,7 +220,7 @@ impl ConsumerStream {
             match received.and_then(|received| received.request) {
                 Some(RequestKind::Commit(commit)) => {
                     let cursor = Cursor::decode("commit.cursor", &commit.cursor)?;
-                    // A cursor of another account replaces the known one even if its seq is lower, so that `commit` rejects it.
+                    // A cursor of another account replaces the farthest one even if its seq is lower, so that `commit` rejects it.
                     farthest = farthest
                         .filter(|known| known.seq > cursor.seq && known.account == cursor.account)
                         .or(Some(cursor));
@@ -229,7 +230,7 @@ impl ConsumerStream {
                     bytes: Some(credit.bytes),
                 }),
                 Some(RequestKind::Open(_)) => return Err(Error::invalid("open", Rule::Invalid, "must come once, and first")),
-                // A request type of a newer client: ignore it.
+                // A request type from a newer client: ignore it.
                 None => {}
             }
             let ready = self.inbound.as_mut().and_then(|inbound| inbound.message().now_or_never());

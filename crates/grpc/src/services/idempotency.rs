@@ -11,18 +11,18 @@ pub trait IdempotentRequest: Message + Clone {
     /// program that stored them.
     const NAME: &'static str;
 
-    /// The request id as sent by the client.
+    /// Returns the request id as sent by the client.
     fn request_id(&self) -> &str;
 
-    /// The request without its id.
+    /// Returns the request without its id.
     fn without_id(self) -> Self;
 
-    /// The field that names the resource a call acts on, and its value, for the audit event.
+    /// Returns the field that names the resource a call acts on, and its value, for the audit event.
     fn resource(&self) -> Option<(&'static str, i64)> {
         None
     }
 
-    /// The upload ids in the request.
+    /// Returns the upload ids in the request.
     fn upload_ids(&mut self) -> Vec<&mut String> {
         Vec::new()
     }

@@ -1,4 +1,4 @@
-//! When a pubsub stream sends the presence list: immediately after an availability has changed, but at most once a second.
+//! Decides when a pubsub stream sends the presence list: immediately after a change of availability, but at most once a second.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use parley_fault::Protection;
 use parley_proto as pb;
 use tokio::time::{Instant, sleep_until};
 
-/// The minimum interval between two presence lists. Each subscriber reads its own list, so without this a member that keeps changing its
-/// availability would cause a database read per subscriber and change.
+/// The minimum interval between two presence lists. Each subscriber reads its own list, so without this limit a member who keeps changing
+/// their availability would cause a database read per subscriber and change.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The schedule of one stream.
@@ -19,7 +19,7 @@ pub struct PresenceThrottle {
 }
 
 impl PresenceThrottle {
-    /// Schedules a list if one of the events changes it.
+    /// Schedules a presence list if an event in the response changes it.
     pub fn observe(&mut self, response: &pb::SubscribePubsubResponse) {
         let mut events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
         if events.any(changes_presence) {
@@ -32,7 +32,7 @@ impl PresenceThrottle {
         }
     }
 
-    /// Waits until a list is due, indefinitely if none is scheduled. Cancel safe.
+    /// Waits until a list is due, or forever if none is scheduled. Cancel safe.
     pub async fn due(&self) {
         match self.due {
             Some(due) => sleep_until(due).await,

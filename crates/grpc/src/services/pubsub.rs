@@ -186,7 +186,7 @@ struct OpenSubscription {
     _counted: (OpenStreamGuard, Permit),
     /// The position up to which everything has been sent.
     position: StreamPosition,
-    /// Whether the last lookup found that the session belongs to another contact than the one that the filter selects.
+    /// Whether the last lookup found that the session now belongs to a different contact than the one that the filter selects.
     contact_differs: bool,
     ended: bool,
     throttle: PresenceThrottle,
@@ -215,13 +215,13 @@ impl OpenSubscription {
                         Ok(subscriber) if scope(&subscriber) == scope(&self.subscriber) && subscriber.contact() == self.subscriber.contact() => {
                             (self.subscriber, self.contact_differs) = (subscriber, false);
                         }
-                        // The contact was merged. The event of the merge is on its way, and the filter changes when it arrives.
+                        // The contact was merged. The merge event is still in flight; the filter changes when it arrives.
                         Ok(subscriber)
                             if scope(&subscriber) == scope(&self.subscriber) && !self.contact_differs && parley_fault::is_on(Protection::FollowedMerges) =>
                         {
                             self.contact_differs = true;
                         }
-                        // The filter is fixed for the lifetime of a stream. The client reconnects and gets the new one.
+                        // The scope of the filter is fixed for the lifetime of a stream. The client reconnects and gets the new one.
                         Ok(_) => return Some(Err(self.end(rotated(None, Duration::ZERO)))),
                         Err(Error::Unavailable { .. } | Error::Database(_)) => {}
                         Err(error) => return Some(Err(self.end(to_status(error)))),
@@ -293,15 +293,15 @@ impl OpenSubscription {
     /// Continues with the events of the contact that the session was merged into, directly after the merge.
     ///
     /// # Errors
-    /// Returns the status that ends the stream if the session no longer exists or cannot be looked up now.
+    /// Returns the status that ends the stream if the session no longer exists or cannot be looked up at the moment.
     async fn follow_merge(
         &mut self,
         response: &mut pb::SubscribePubsubResponse,
         into: ContactId,
         (at, mark): (Seq, Option<Mark>),
     ) -> Result<(), Status> {
-        // Read the session's access again before any event of the other contact is sent: it depends on whether the session is verified. The
-        // contact may have been merged again since; each merge is followed when its event arrives.
+        // Read the session's access again before any event of the other contact is sent, because the access depends on whether the session
+        // is verified. The contact may have been merged once more in the meantime; each merge is followed when its event arrives.
         let found = self.api.subscriber(&self.key).await.map(|subscriber| subscriber.as_contact(into));
         let found = found.and_then(|subscriber| filter(&subscriber).map(|filter| (subscriber, filter)));
         let (subscriber, filter) = match found {
@@ -341,7 +341,7 @@ impl OpenSubscription {
         });
     }
 
-    /// Converts events to the representation that the client API shows to a contact session.
+    /// Converts events to the representation that contact sessions receive from the client API.
     fn show(&self, response: &mut pb::SubscribePubsubResponse) {
         let Some(session) = self.subscriber.session_row() else { return };
         let visitor = Visitor(session);
@@ -355,7 +355,7 @@ impl OpenSubscription {
 
     /// Removes typing events of conversations that the subscriber cannot access, those for private notes, and the subscriber's own.
     async fn filter_ephemeral(&self, response: &mut pb::SubscribePubsubResponse) {
-        // Events name a contact by the id that the session is shown.
+        // Events identify the contact by the id that its session sees.
         let contact = self.subscriber.contact().unwrap_or_default().0;
         let own = match (self.subscriber.session_row(), self.key.user_id) {
             (Some(session), _) => (pb::ActorType::Contact, Visitor(session).contact_id(contact)),
@@ -374,8 +374,8 @@ impl OpenSubscription {
         response.ephemeral = kept;
     }
 
-    /// The current presence list. `None` if it cannot be read: presence is best effort by contract, and the client asks again with its next
-    /// presence report.
+    /// Returns the current presence list, or `None` if it cannot be read: presence is best effort by contract, and the client asks again
+    /// with its next presence report.
     async fn presence(&mut self) -> Option<pb::SubscribePubsubResponse> {
         self.throttle.sent();
         let present = self.api.pubsub.list_present(&self.subscriber).await.ok()?;
@@ -386,9 +386,9 @@ impl OpenSubscription {
     }
 
     /// Adds the cache keys to a response with events about labels, teams or inboxes. Each subscriber reads its own keys because they depend
-    /// on its access; that costs less than the lists that its dashboard reads when a key has changed. If they cannot be read now, the
-    /// events are sent without them and the stream ends shortly after, at a random time: a client that reconnects reads the lists.
-    ///
+    /// on its access; this costs less than the lists that its dashboard reads when a key has changed. If the keys cannot be read at the
+    /// moment, the events are sent without them, and the stream ends shortly after, at a random time: a client that reconnects reads the
+    /// lists.
     /// # Errors
     /// Returns the status that ends the stream if the caller has lost access.
     async fn add_cache_keys(&mut self, response: &mut pb::SubscribePubsubResponse) -> Result<(), Status> {
@@ -425,7 +425,7 @@ impl OpenSubscription {
     }
 }
 
-/// The filter that selects the events which the holder of a token may receive.
+/// Returns the filter for the events that the holder of a token may receive.
 fn filter(subscriber: &PubsubSubscriber) -> Result<Filter> {
     let scope = subscriber.caller.access(subscriber.account)?.inboxes.clone();
     let Some(contact) = subscriber.contact() else {
@@ -446,7 +446,7 @@ fn filter(subscriber: &PubsubSubscriber) -> Result<Filter> {
     })
 }
 
-/// The contact that was merged into another, from the event of the merge.
+/// Returns the contact that was merged into another, as named in the merge event.
 fn merged_contact(event: &pb::Event) -> Option<ContactId> {
     let change = event.changes.iter().find(|change| change.field == "merged_contact_id")?;
     if let Some(pb::exact_value::Kind::Integer(id)) = change.exact_after.as_ref().and_then(|value| value.kind.as_ref()) {

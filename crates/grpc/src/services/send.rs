@@ -46,7 +46,7 @@ use crate::{
     },
 };
 
-/// Maximum number of messages of one stream in flight. The stream is not read beyond it, which blocks the sender.
+/// Maximum number of messages in flight per stream. Beyond it the stream is not read, which blocks the sender.
 const MAX_IN_FLIGHT: usize = 512;
 
 /// Maximum number of results in one response.
@@ -55,12 +55,12 @@ const MAX_BATCHED_RESULTS: usize = 256;
 /// The responses of a stream.
 pub type SendResults = WatchedStream<pb::SendMessagesResponse>;
 
-/// What a stream of messages needs.
+/// The dependencies of a stream of messages.
 #[derive(Clone, Debug)]
 pub struct Sender {
     /// Stores the messages.
     pub messages: Messages,
-    /// Finds the contacts that the caller does not see.
+    /// Finds the contacts whose data is restricted for the caller.
     pub sessions: Sessions,
     /// Limits, configuration and drain.
     pub server: Arc<ServiceContext>,
@@ -80,12 +80,12 @@ struct SendStream {
     _counted: (StreamPermit, OpenStreamGuard),
 }
 
-/// A pending result.
+/// The pending result of one message.
 struct PendingResult {
     index: u64,
-    /// Results are returned in order, so the first one has the earliest deadline.
+    /// The time at which waiting for the result ends. Results are returned in order, so the first pending result has the earliest deadline.
     deadline: Instant,
-    /// The content is a template and is rendered before the message is queued. No later message may be queued until then.
+    /// Whether the content is a template, which is rendered before the message is queued. No later message may be queued until then.
     is_template: bool,
     answer: BoxFuture<'static, pb::SendResult>,
 }
@@ -101,7 +101,7 @@ impl PendingResult {
     }
 }
 
-/// Returns a result per message, in order. Each message has the deadline that a unary call would have. Results that are ready are sent
+/// Returns one result per message, in order. Each message has the deadline that a unary call would have. Results that are ready are sent
 /// together, without waiting for more.
 ///
 /// # Errors
@@ -261,7 +261,7 @@ fn result(index: u64, made: &pb::CreateMessageResponse) -> pb::SendResult {
     }
 }
 
-/// The status of a stream that ends because of shutdown. Results of accepted messages are sent before it.
+/// Returns the status of a stream that ends because of shutdown. Results of accepted messages are sent before it.
 fn shutting_down() -> Status {
     let error = Error::Unavailable {
         reason: "the server is shutting down; send what was not answered again",

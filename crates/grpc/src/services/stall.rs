@@ -37,7 +37,7 @@ struct Open<T> {
     source: Source<T>,
     /// When the connection was first expected to poll; `None` if it is waiting for the source.
     expected_since: Option<Instant>,
-    /// An item was returned, and the connection has not been probed since.
+    /// Whether an item was returned and the connection has not been probed since.
     is_unprobed: bool,
     /// The waker of the connection, if it may have to be woken for a probe.
     reader: Option<Waker>,
@@ -65,7 +65,7 @@ impl<T> WatchedState<T> {
 
 /// Type-erased access to a watched stream.
 trait Stallable: Send + Sync {
-    /// Wakes a connection that may not have sent the last item. From now on it is expected to poll.
+    /// Wakes a connection that may not have sent the last item, and expects it to poll from then on.
     fn probe(&self);
 
     /// Drops the source if the connection has not polled for `timeout`.
@@ -161,7 +161,7 @@ impl std::fmt::Debug for StallMonitor {
 }
 
 impl StallMonitor {
-    /// Creates a registry. Streams whose client reads nothing for `timeout` are dropped while [`StallMonitor::run`] runs.
+    /// Creates a monitor. Streams whose client reads nothing for `timeout` are dropped while [`StallMonitor::run`] runs.
     pub fn new(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -169,7 +169,7 @@ impl StallMonitor {
         }
     }
 
-    /// Checks the streams until `stop` is cancelled. Drops a stalled stream at most half the timeout late.
+    /// Checks the streams until `stop` is cancelled. A stalled stream is dropped at most half a timeout too late.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let every = (self.timeout / 4).min(MAX_CHECK_INTERVAL);
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
@@ -177,7 +177,7 @@ impl StallMonitor {
         }
     }
 
-    /// Watches a stream. `kind` is its name in metrics; `position` is its position.
+    /// Watches a stream. `kind` is its name in metrics, and `position` supplies the cursor for the status that ends it.
     pub fn watch<T: Send + 'static>(
         &self,
         kind: StreamKind,

@@ -1,4 +1,4 @@
-//! What open streams share: re-authentication, rotation, and the status that ends them.
+//! Behaviour shared by open streams: re-authentication, rotation, and the status that ends them.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     status::{rotated, to_status},
 };
 
-/// Why the server ends a stream that is otherwise fine.
+/// Why the server ends a stream that has not failed.
 #[derive(Debug)]
 pub enum End {
     /// The client should resume on another connection.
@@ -45,7 +45,7 @@ pub struct StreamGuard {
 }
 
 impl StreamGuard {
-    /// Watches a stream of an account that the caller may access.
+    /// Creates the guard of a stream over an account that the caller may access.
     ///
     /// # Errors
     /// Returns the errors of [`parley_domain::auth::caller::Caller::access`], and [`Error::TooManyStreams`] if the token has too many
@@ -67,7 +67,7 @@ impl StreamGuard {
         })
     }
 
-    /// The caller's access to the account.
+    /// Returns the caller's access to the account.
     pub fn access(&self) -> &Access {
         &self.access
     }
@@ -112,13 +112,14 @@ impl StreamGuard {
     }
 }
 
-/// When a stream that starts now reaches its maximum age. Randomized by 10 % so that streams that started together do not end together.
+/// Returns the time at which a stream that starts now reaches its maximum age. Randomized by 10 % so that streams that started together do
+/// not end together.
 pub fn rotation_time(age: Option<Duration>) -> Option<Instant> {
     age.map(|age| Instant::now() + age.mul_f64(rand::random_range(0.9..1.1)))
 }
 
 impl End {
-    /// The status that ends the stream, without its cursor.
+    /// Returns the status that ends the stream, without its cursor.
     pub fn status(self) -> Status {
         match self {
             // Randomize the delay within a second so that clients do not all reconnect at the same time.

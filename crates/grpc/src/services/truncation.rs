@@ -1,12 +1,12 @@
-//! Responses without pagination, whose rows the request names or a user owns. Fields that exceed the size limit are omitted from the rows
-//! and listed in their `truncated_fields`.
+//! Truncates responses without pagination, whose rows are named by the request or belong to one user. Fields that exceed the size limit are
+//! omitted from the rows and listed in their `truncated_fields`.
 
 use parley_fault::Protection;
 use parley_proto as pb;
 
 use crate::validation::page::PAGE_BYTES;
 
-/// Returns the rows in order. `shorten` is applied to each row beyond the maximum bytes of a page.
+/// Returns the rows in order. `shorten` is applied to the row with which they exceed the maximum bytes of a page, and to all rows after it.
 fn truncate_rows<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl Fn(&mut M)) -> Vec<M> {
     let mut bytes = 0;
     let fit = |mut row: M| {
@@ -19,7 +19,7 @@ fn truncate_rows<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl
     rows.map(fit).collect()
 }
 
-/// Account members. Attributes and avatars are omitted beyond the maximum bytes of a page.
+/// Returns account members. Beyond the maximum bytes of a page, attributes and avatars are omitted.
 pub fn agents(agents: impl Iterator<Item = pb::Agent>) -> Vec<pb::Agent> {
     truncate_rows(agents, |agent| {
         agent.custom_attributes = None;
@@ -28,7 +28,7 @@ pub fn agents(agents: impl Iterator<Item = pb::Agent>) -> Vec<pb::Agent> {
     })
 }
 
-/// Created messages. What the caller sent and the sender's contact are omitted beyond the maximum bytes of a page.
+/// Returns created messages. Beyond the maximum bytes of a page, the fields that the caller sent and the sender's contact are omitted.
 pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message> {
     truncate_rows(messages, |message| {
         message.content = None;
@@ -43,7 +43,7 @@ pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message>
     })
 }
 
-/// Memberships of a user. The account fields that the operator sets are omitted beyond the maximum bytes of a page.
+/// Returns a user's memberships. Beyond the maximum bytes of a page, the account fields that the operator sets are omitted.
 pub fn memberships(memberships: impl Iterator<Item = pb::Membership>) -> Vec<pb::Membership> {
     truncate_rows(memberships, |membership| {
         if let Some(account) = &mut membership.account {

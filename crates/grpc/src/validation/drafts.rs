@@ -1,4 +1,4 @@
-//! Validates messages to create: their fields, and the items that content types require.
+//! Validates messages to be created: their fields, and the items that content types require.
 
 use parley_domain::{
     files::new_attachment::{NewAttachment, Plain},
@@ -83,8 +83,8 @@ fn attachments(fields: &mut Validator, drafts: Vec<pb::AttachmentDraft>) -> Vec<
     let read =
         |(nth, draft): (usize, pb::AttachmentDraft)| fields.within(&format!("attachments[{nth}]"), |fields| attachment(fields, draft));
     let attachments: Vec<NewAttachment> = drafts.into_iter().enumerate().filter_map(read).collect();
-    // The attachments are stored in one message, so their `meta` together must fit into the limit of one attribute map. A single one that
-    // exceeds it has been reported already.
+    // The attachments are stored in one message, so their `meta` objects together must fit into the limit of one attribute map. A single
+    // `meta` that exceeds it has already been reported.
     let meta = |attachment: &NewAttachment| match attachment {
         NewAttachment::Plain(plain) => AttributeSize::of(&plain.meta).bytes(),
         NewAttachment::Upload(_) => 0,
@@ -162,7 +162,7 @@ fn template(fields: &mut Validator, attributes: Option<&Struct>) -> Map<String, 
     object
 }
 
-/// The allowed keys of an item; `None` if the content type has no items.
+/// Returns the allowed keys of an item, or `None` if the content type has no items.
 fn item_keys(content_type: ContentType) -> Option<&'static [&'static str]> {
     match content_type {
         ContentType::InputSelect => Some(&["title", "value"]),
@@ -184,8 +184,8 @@ fn item_keys(content_type: ContentType) -> Option<&'static [&'static str]> {
     }
 }
 
-/// Validates the items of a content type by Chatwoot's rules. The messages are Chatwoot's too, because the REST gateway returns them
-/// unchanged.
+/// Validates the items of a content type by Chatwoot's rules. The error messages are Chatwoot's as well, because the REST gateway returns
+/// them unchanged.
 fn items(fields: &mut Validator, content_type: ContentType, attributes: Option<&Struct>) {
     let Some(allowed) = item_keys(content_type) else { return };
     let mut add_violation = |rule, text: String| fields.add_violation("content_attributes", rule, text);

@@ -12,13 +12,13 @@ use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-/// Maximum characters of a short text, unless the contract says otherwise.
+/// Maximum characters of a short string field, unless the contract says otherwise.
 pub const SHORT_TEXT: usize = 255;
 
 /// Maximum number of violations to collect. A status has room for fewer.
 const VIOLATIONS: usize = 200;
 
-/// The additional attributes of contacts that are indexed.
+/// The additional attributes of contacts that are indexed for search, sorting and filters.
 const INDEXED: [&str; 5] = ["company_name", "company", "city", "country", "country_code"];
 
 /// Collects the violations of a request's fields.
@@ -29,7 +29,7 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// Adds a violation, up to [`VIOLATIONS`].
+    /// Adds a violation, unless [`VIOLATIONS`] have been collected.
     pub fn add_violation(&mut self, field: &str, rule: Rule, description: impl Into<String>) {
         if self.violations.len() < VIOLATIONS {
             self.violations
@@ -46,7 +46,7 @@ impl Validator {
         }
     }
 
-    /// Validates the fields of a nested message: violations in `check` are prefixed with `field`.
+    /// Validates the fields of a nested message: the violations that `check` adds are prefixed with `field`.
     pub fn within<T>(&mut self, field: &str, check: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.prefix.len();
         self.prefix.push_str(field);
@@ -56,7 +56,7 @@ impl Validator {
         checked
     }
 
-    /// Ends the validation.
+    /// Ends the validation and returns the violations as an error.
     ///
     /// # Errors
     /// Returns [`Error::Invalid`] with all violations, if there are any.
@@ -68,9 +68,9 @@ impl Validator {
         }
     }
 
-    /// Validates the length of a text in characters, and rejects NUL, which PostgreSQL cannot store.
+    /// Validates the length of a string in characters, and rejects NUL, which PostgreSQL cannot store.
     pub fn text(&mut self, field: &str, text: &str, limit: usize) {
-        // A character has at least one byte, so most texts need no counting.
+        // A character has at least one byte, so the characters of most strings need not be counted.
         if text.len() > limit && text.chars().count() > limit {
             self.add_violation(field, Rule::TooLong(limit), format!("must have at most {limit} characters"));
         }
@@ -79,7 +79,7 @@ impl Validator {
         }
     }
 
-    /// Like [`Validator::text`], for a text that must not be blank.
+    /// Like [`Validator::text`], for a string that must not be blank.
     pub fn required(&mut self, field: &str, text: &str, limit: usize) {
         if text.trim().is_empty() {
             self.add_violation(field, Rule::Required, "must not be blank");
@@ -103,7 +103,7 @@ impl Validator {
         self.name(field, name, limit);
     }
 
-    /// Validates an optional text. A blank one counts as absent.
+    /// Validates an optional string. A blank string counts as absent.
     pub fn optional(&mut self, field: &str, text: Option<String>, limit: usize) -> Option<String> {
         let text = text.filter(|text| !text.trim().is_empty())?;
         self.text(field, &text, limit);
@@ -170,7 +170,7 @@ impl Validator {
         }
     }
 
-    /// Validates the attribute map of a new resource against [`parley_types::attribute_limits`]. An absent map is returned as an empty one.
+    /// Validates the attribute map of a new resource against [`parley_types::attribute_limits`]. Returns an empty map for an absent one.
     pub fn attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let object = self.attribute_update(field, attributes);
         if !object.is_empty() {
@@ -210,8 +210,8 @@ impl Validator {
         }
     }
 
-    /// Validates the additional attributes of a contact that are indexed for search, sorting and filters. They have the limit of a short
-    /// text.
+    /// Validates a contact's additional attributes that are indexed for search, sorting and filters. They may be at most [`SHORT_TEXT`]
+    /// characters long.
     pub fn indexed_attributes(&mut self, field: &str, attributes: &Map<String, Json>) {
         if !parley_fault::is_on(Protection::IndexedTexts) {
             return;
@@ -323,7 +323,7 @@ impl Validator {
     }
 }
 
-/// Returns a required message of the request.
+/// Returns a message that the request must contain.
 ///
 /// # Errors
 /// Returns [`Error::Invalid`] if it is absent.

@@ -1,4 +1,5 @@
-//! Converts filters of the contract to domain conditions. `parley_domain::filter` validates them, and reports their violations in order.
+//! Converts filters of the contract to domain conditions. `parley_domain::filter` validates the conditions and reports their violations in
+//! order.
 
 use parley_domain::filter::{Given, Joiner, Operator};
 use parley_proto::{self as pb, FilterJoiner, FilterOperator, value::json_of};

@@ -1,4 +1,4 @@
-//! Pagination: the requested page, and the number of rows that fit into a response.
+//! Pagination: parsing the requested page, and limiting the rows of a response by bytes.
 
 use parley_domain::page::{Key, Page, PageRequest};
 use parley_fault::Protection;
@@ -10,8 +10,8 @@ use super::{
     page_token::{decode, encode, fingerprint},
 };
 
-/// Maximum bytes of the rows of a page; a larger first row is returned alone. Together with the largest row, or with the conversation in a
-/// list of messages, a response stays below the 4 MiB that gRPC clients accept by default.
+/// Maximum bytes of the rows of a page; a larger first row is returned alone. Even with the largest row, or with the conversation that
+/// accompanies a list of messages, a response stays below the 4 MiB that gRPC clients accept by default.
 pub const PAGE_BYTES: usize = 1792 * 1024;
 
 /// The maximum page size and the maximum skip.
@@ -54,15 +54,15 @@ pub fn read(fields: &mut Validator, without_paging: &impl Message, (size, defaul
     }
 }
 
-/// Converts as many rows as fit into a page, at least one. Also returns whether that is all of them.
+/// Converts as many rows as fit into a page, at least one. Also returns whether these are all rows.
 pub fn take<T, M: Message>(rows: impl IntoIterator<Item = T>, mut to_wire: impl FnMut(T) -> M) -> (Vec<M>, bool) {
     let (mut rows, mut taken, mut bytes) = (rows.into_iter(), Vec::new(), 0);
-    // Converts rows until they exceed `until` bytes, and then returns `None`; otherwise returns whether all rows were taken.
+    // Converts rows and returns whether all were taken, or `None` as soon as the converted rows exceed `until` bytes.
     let mut take = |until| {
         for row in rows.by_ref() {
             let row = to_wire(row);
             let length = row.encoded_len();
-            // plus the tag and length of the row
+            // The row's tag and length are encoded in at most 6 bytes.
             bytes += length + 6;
             if bytes > PAGE_BYTES && !taken.is_empty() && parley_fault::is_on(Protection::PageBytes) {
                 return Some(false);
@@ -78,7 +78,7 @@ pub fn take<T, M: Message>(rows: impl IntoIterator<Item = T>, mut to_wire: impl 
     (taken, whole.unwrap_or(true))
 }
 
-/// Converts the rows of a page, as many as fit, and returns the token of the next page.
+/// Converts as many rows of a page as fit, and returns the token of the next page.
 pub fn fill<'a, T, M: Message>(without_paging: &impl Message, found: &'a Page<T>, to_wire: impl FnMut(&'a T) -> M) -> (Vec<M>, String) {
     let (rows, whole) = take(&found.items, to_wire);
     let next = if whole {
@@ -90,7 +90,7 @@ pub fn fill<'a, T, M: Message>(without_paging: &impl Message, found: &'a Page<T>
     (rows, token)
 }
 
-/// Encodes the token of the next page; empty if there is none.
+/// Encodes the token of the next page, or returns an empty string if there is none.
 pub fn write(without_paging: &impl Message, next: Option<&Key>) -> String {
     next.map(|key| encode(key, fingerprint(without_paging))).unwrap_or_default()
 }

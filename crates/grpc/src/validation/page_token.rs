@@ -5,10 +5,10 @@ use bytes::{Buf, BufMut};
 use parley_domain::page::{Key, SortValue};
 use prost::Message;
 
-/// Maximum bytes of a token, generous for a few sort values.
+/// Maximum bytes of a token. A token contains only a few sort values.
 const TOKEN_BYTES: usize = 64 * 1024;
 
-/// Identifies a request by all fields except its page.
+/// Returns a checksum over all fields of a request except those that select the page.
 pub(super) fn fingerprint(request: &impl Message) -> u32 {
     crc32fast::hash(&request.encode_to_vec())
 }

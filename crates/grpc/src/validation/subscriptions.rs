@@ -31,7 +31,7 @@ pub fn start(fields: &mut Validator, start: Option<&subscribe_request::Start>) -
     })
 }
 
-/// Converts a filter, restricted to what the caller may access.
+/// Converts a filter and restricts it to what the caller may access.
 pub fn filter(fields: &mut Validator, requested: pb::EventFilter, access: &Access) -> Filter {
     fields.within("filter", |fields| {
         fields.count("kinds", requested.kinds.len(), 100);

@@ -1,8 +1,8 @@
-//! The error messages of fields, in the wording that clients of the JSON API know.
+//! Error messages about fields, in the wording that clients of the JSON API expect.
 
 use tonic_types::FieldViolation;
 
-/// Maximum characters of the client's input that a message repeats.
+/// Maximum number of characters of the client's input that a message repeats.
 const ECHO: usize = 255;
 
 /// Truncates the client's input to [`ECHO`] characters, for use in a message.
@@ -25,7 +25,7 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// Creates a violation from an attribute and what is wrong with it.
+    /// Creates a violation from an attribute and a description of the problem.
     pub fn new(attribute: &str, text: &str) -> Self {
         Self {
             attribute: attribute.to_owned(),
@@ -34,7 +34,7 @@ impl FieldError {
         }
     }
 
-    /// A number that a double cannot represent exactly, at a dotted path.
+    /// Creates the violation for a number at a dotted path that a double cannot represent exactly.
     pub fn inexact(path: &str) -> Self {
         const TEXT: &str = "is a number that cannot be kept exactly";
         match path.split_once('.') {
@@ -43,7 +43,7 @@ impl FieldError {
         }
     }
 
-    /// A name that is not one of the allowed values.
+    /// Creates the violation for a name that is not one of the allowed values.
     pub fn invalid_choice(attribute: &str, name: &str) -> Self {
         Self {
             attribute: attribute.to_owned(),
@@ -52,7 +52,7 @@ impl FieldError {
         }
     }
 
-    /// A violation by the request as a whole.
+    /// Creates a violation that concerns the request as a whole.
     pub fn whole(message: &str) -> Self {
         Self {
             attribute: "base".to_owned(),
@@ -114,7 +114,7 @@ fn strip_parents(field: &str) -> &str {
     name
 }
 
-/// The message about one entry of an attributes object.
+/// Returns the message about one entry of an attributes object.
 fn entry(violation: &FieldViolation, key: &str, limit: Option<&str>) -> String {
     match violation.reason.as_str() {
         "TOO_LONG" => format!("{key} length should be < {}", limit.unwrap_or("1500")),

@@ -11,7 +11,8 @@ use super::{ApiError, Body};
 use crate::errors::field_error::FieldError;
 
 impl ApiError {
-    /// 410 for a cursor that the log cannot resume from, with the range of the log. An `EventSource` does not reconnect after 410.
+    /// Creates the 410 error for a cursor from which the log cannot be resumed, with the range of the log. An `EventSource` does not
+    /// reconnect after 410.
     fn gone(reason: &str, status: &Status) -> Self {
         let details = status.get_error_details();
         let detail = |key: &str| metadata(&details, key).unwrap_or_default();
@@ -41,7 +42,7 @@ impl ApiError {
         Self::of(status, Self::record)
     }
 
-    /// Converts the status of a failed filter query: returns its first violation, in the service's words.
+    /// Converts the status of a failed filter query: returns its first violation, in the service's wording.
     pub fn from_filter(status: &Status) -> Self {
         let details = status.get_error_details();
         let faults = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
@@ -51,7 +52,7 @@ impl ApiError {
         }
     }
 
-    /// Converts the status of a failed retry: in Chatwoot, an unknown message is not a 404 here.
+    /// Converts the status of a failed retry of a message. As in Chatwoot, an unknown message is not a 404 here.
     pub fn from_retry(status: &Status, id: i64) -> Self {
         let details = status.get_error_details();
         let kind = details.error_info().and_then(|info| info.metadata.get("kind"));
@@ -81,12 +82,12 @@ impl ApiError {
         }
     }
 
-    /// The id of the resource that already has a unique value.
+    /// Returns the id of the resource that already has a value that must be unique.
     pub fn existing_id(status: &Status) -> Option<i64> {
         metadata(&status.get_error_details(), "existing_id")?.parse().ok()
     }
 
-    /// The kind of resource that was not found.
+    /// Returns the kind of resource that was not found.
     pub fn missing_kind(status: &Status) -> Option<String> {
         let details = status.get_error_details();
         metadata(&details, "kind")
@@ -140,7 +141,7 @@ impl ApiError {
             Code::Unavailable | Code::DeadlineExceeded => {
                 Self::status_error(StatusCode::SERVICE_UNAVAILABLE).retry(&ErrorDetails::default())
             }
-            // The request exceeds the limit on what a decoded message may build.
+            // Decoding the request would create more elements than allowed.
             Code::InvalidArgument => Self::status_error(StatusCode::BAD_REQUEST),
             // The message exceeds the size limit of the codec.
             Code::OutOfRange => Self::status_error(StatusCode::PAYLOAD_TOO_LARGE),
@@ -165,7 +166,7 @@ impl ApiError {
         failure
     }
 
-    /// 429, with Chatwoot's text.
+    /// Creates a 429 error with Chatwoot's message.
     fn retry_later(details: &ErrorDetails) -> Self {
         let failure = Self {
             status: StatusCode::TOO_MANY_REQUESTS,
@@ -175,7 +176,7 @@ impl ApiError {
         failure.retry(details)
     }
 
-    /// 429 with a retry delay, for limits that the gateway itself enforces.
+    /// Creates a 429 error with a retry delay, for limits that the gateway itself enforces.
     pub fn too_many(retry_after: Duration) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
@@ -192,7 +193,7 @@ impl ApiError {
     }
 }
 
-/// Rounds up to whole seconds, at least 1.
+/// Rounds a delay up to whole seconds, at least 1.
 fn whole_seconds(delay: Duration) -> u64 {
     (delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1)
 }

@@ -62,13 +62,13 @@ impl ApiError {
         Self::new(status, json!({ "status": status.as_u16(), "error": reason }))
     }
 
-    /// 400 for a request that exceeds a parser limit: shape D, with the limit as its text.
+    /// Creates a 400 error for a request that exceeds a parser limit: shape D, with the limit as its message.
     pub fn limit_exceeded(limit: TooLarge) -> Self {
         let text = format!("the request {}", limit.0);
         Self::new(StatusCode::BAD_REQUEST, json!({ "status": 400, "error": text }))
     }
 
-    /// 503 for a request whose body does not fit into the memory budget of requests.
+    /// Creates a 503 error for a request whose body does not fit into the memory budget for requests.
     pub fn no_memory() -> Self {
         Self {
             retry_after: Some(1),
@@ -76,23 +76,23 @@ impl ApiError {
         }
     }
 
-    /// 404 for a path that is not a route.
+    /// Creates a 404 error for a path that is not a route.
     pub fn unknown_route() -> Self {
         Self::status_error(StatusCode::NOT_FOUND)
     }
 
-    /// 404 for a request that would create a webhook in Chatwoot. The text names the alternative.
+    /// Creates a 404 error for a request that would create a webhook in Chatwoot. Its message names the alternative.
     pub fn no_webhooks() -> Self {
         let text = "Not Found: Parley calls no URLs. Follow its stream of events: GET /api/v1/accounts/{account_id}/events, or gRPC.";
         Self::new(StatusCode::NOT_FOUND, json!({ "status": 404, "error": text }))
     }
 
-    /// 404 for a resource that does not exist.
+    /// Creates a 404 error for a resource that does not exist.
     pub fn not_found() -> Self {
         Self::error(StatusCode::NOT_FOUND, "Resource could not be found")
     }
 
-    /// 422 for a missing parameter.
+    /// Creates a 422 error for a missing parameter.
     pub fn missing(key: &str) -> Self {
         Self::error(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -100,12 +100,13 @@ impl ApiError {
         )
     }
 
-    /// 422 for a file that the route does not accept.
+    /// Creates a 422 error for a file that the route does not accept.
     pub fn no_files(field: &str) -> Self {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, &format!("{}: no file is taken here", echo(field)))
     }
 
-    /// 422 of shape B for an update without a single known attribute. Names the attributes that were sent and those that can be changed.
+    /// Creates a 422 error of shape B for an update without a single known attribute. It names the attributes that were sent and those that
+    /// can be changed.
     pub fn unsupported(names: &[String], changeable: &[&str]) -> Self {
         let names: Vec<_> = names.iter().map(|name| echo(name)).collect();
         let text = format!(
@@ -116,7 +117,7 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!({ "message": text, "attributes": names }))
     }
 
-    /// 422 of shape B for invalid fields.
+    /// Creates a 422 error of shape B for invalid fields.
     pub fn record(field_errors: &[FieldError]) -> Self {
         let mut attributes: Vec<&str> = Vec::new();
         for field_error in field_errors.iter().take(MAX_NAMED_ERRORS) {
@@ -130,7 +131,7 @@ impl ApiError {
         )
     }
 
-    /// 422 of shape A, as for message creation.
+    /// Creates a 422 error of shape A, as for message creation.
     pub fn message(field_errors: &[FieldError]) -> Self {
         let text = match field_errors.iter().find(|field_error| field_error.is_standalone) {
             Some(field_error) => field_error.message.clone(),
@@ -139,7 +140,7 @@ impl ApiError {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, &text)
     }
 
-    /// 422 for a contact that cannot be deleted because it is online. The name is capitalized.
+    /// Creates a 422 error for a contact that cannot be deleted because it is online. The name is capitalized.
     pub fn online(name: &str) -> Self {
         let mut letters = name.chars();
         let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
@@ -147,12 +148,12 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!({ "message": text }))
     }
 
-    /// 422 for filter conditions that are joined by an unknown operator or none.
+    /// Creates a 422 error for filter conditions that are joined by an unknown operator or by none.
     pub fn bad_query_operator() -> Self {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, "Query operator must be either \"AND\" or \"OR\".")
     }
 
-    /// 404 without a body.
+    /// Creates a 404 error without a body.
     pub fn empty_not_found() -> Self {
         Self {
             status: StatusCode::NOT_FOUND,

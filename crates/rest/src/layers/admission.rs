@@ -16,11 +16,11 @@ use parley_admission::{
 
 use crate::{errors::ApiError, params::INLINE_BYTES};
 
-/// Charges a request that has no token, or one that was not recently valid. A request with a valid token is charged by the gRPC call that
-/// it makes, where the token is looked up; if its body cannot be parsed, it makes no call.
+/// Charges a request that has no token, or whose token was not recently found valid. A request with a valid token is charged by the gRPC
+/// call that it makes, where the token is looked up; if its body cannot be parsed, it makes no call.
 ///
-/// A charged request with a large body is read in the queue of anonymous requests. Its token is therefore looked up here first, so that a
-/// member whose token was not used recently does not wait behind anonymous callers.
+/// The body of a charged request, if large, is read in the queue of anonymous requests. The token of such a request is therefore looked up
+/// here first, so that a member whose token was not used recently does not wait behind anonymous callers.
 pub async fn charge(State((limits, memory)): State<(Arc<AnonymousLimits>, RequestMemory)>, mut request: Request, next: Next) -> Response {
     let sender = RequestSender::of(request.headers(), request.extensions());
     if memory.holder(&sender) != MemoryShare::Authenticated && !(is_large(request.body()) && memory.has_valid_token(&sender).await) {
@@ -28,8 +28,8 @@ pub async fn charge(State((limits, memory)): State<(Arc<AnonymousLimits>, Reques
             Ok(()) => {
                 request.extensions_mut().insert(Charged);
             }
-            // The address has used up its limit, perhaps by other clients that share it. Look up the token, which counts against the failed
-            // authentications of the address.
+            // The address has used up its limit, perhaps through other clients that share it. Look up the token, which counts against the
+            // address's failed authentications.
             Err(_) if memory.has_valid_token(&sender).await => {}
             Err(exceeded) => return ApiError::from(exceeded).into_response(),
         }

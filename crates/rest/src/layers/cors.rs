@@ -1,7 +1,7 @@
 //! CORS: the allowed origins of each API, and responses to preflight requests.
 //!
 //! Requests carry an explicit token or identifier and no cookies, so a page cannot act on behalf of a user who merely visits it. Error
-//! responses carry the headers too: without them a page could not read the error.
+//! responses also carry the headers: without them a page could not read the error.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -51,7 +51,7 @@ impl Cors {
         })
     }
 
-    /// The policy of a normalized path. The platform API is for servers, so browsers may not call it.
+    /// Returns the policy of a normalized path. The platform API is for servers, so browsers may not call it.
     fn of(&self, path: &str) -> Option<&CorsLayer> {
         if path.starts_with("/public/api/") {
             Some(&self.client)

@@ -1,8 +1,8 @@
 //! Authorizes the caller before a large body is read.
 //!
 //! Normally the service authorizes the caller after the body has been read and parsed, which is fine for small bodies. A larger body, one
-//! of unknown length, and a multipart form (whose files are stored while it is read) are read only after the caller has been authorized,
-//! and a form only if the resource it is sent to exists.
+//! of unknown length, and a multipart form (whose files are stored while it is read) are read only after the caller has been authorized. A
+//! form also requires that the resource it is sent to exists.
 
 use axum::{
     body::HttpBody as _,
@@ -21,8 +21,8 @@ use crate::{call::Call, errors::ApiError, openapi::Caller, params::multipart};
 /// Maximum bytes of a body that is read before the caller is authorized.
 const SMALL: u64 = 64 * 1024;
 
-/// Rejects a request without reading its body if the service would reject its caller, or a multipart form also if the resource does not
-/// exist.
+/// Rejects a request without reading its body if the service would reject its caller. A multipart form is also rejected if its resource
+/// does not exist.
 pub async fn check(State((services, caller)): State<(Routes, Caller)>, request: Request, next: Next) -> Response {
     let body = request.body();
     let is_small = body.is_end_stream() || body.size_hint().exact().is_some_and(|bytes| bytes <= SMALL);

@@ -11,7 +11,7 @@ use axum::http::{
     uri::{Parts, PathAndQuery},
 };
 
-/// The prefixes under which `.json` is dropped. Elsewhere it is part of a name: `/openapi.json`, a file of a message.
+/// The prefixes under which `.json` is dropped. Elsewhere it is part of a name, such as `/openapi.json` or the name of a message's file.
 const WITH_SUFFIX: [&str; 3] = ["/api/", "/public/api/", "/platform/api/"];
 
 /// Normalizes the path of a request.
@@ -22,7 +22,7 @@ pub fn normalize<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// Normalizes a URI; `None` if it is normalized already.
+/// Normalizes a URI. Returns `None` if it is already normalized.
 fn normalized(uri: &Uri) -> Option<Uri> {
     let path = match normal(uri.path()) {
         Cow::Borrowed(path) if path.len() == uri.path().len() => return None,

@@ -1,5 +1,6 @@
-//! Forwards response metadata of the services as headers: the cursor of a write (a read that sends it back waits until the log has reached
-//! it), and the remaining rate limit of the token. Also marks a request as heavy when a service returns a large response.
+//! Forwards the services' response metadata as headers: the cursor of a write (a read that sends the cursor back waits until the log has
+//! reached it) and the token's remaining rate limit. Also marks a request as heavy (see [`Weight`]) when a service returns a large
+//! response.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -86,7 +87,7 @@ pub async fn forward_metadata(mut request: Request, next: Next) -> Response {
     let mut response = response_metadata.weight().run(next.run(request)).await;
     response.headers_mut().extend(response_metadata.take());
     if response_metadata.weight().is_heavy() {
-        // Lists continue to be written page by page, after the response headers.
+        // The pages of a streamed list are written after the response headers, so polling its body is heavy as well.
         response = response.map(|body| axum::body::Body::new(HeavyBody::new(body)));
     }
     response

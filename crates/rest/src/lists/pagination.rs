@@ -32,7 +32,7 @@ pub struct PageWindow {
 }
 
 impl PageWindow {
-    /// Parses `page`, `cursor` and `per_page`. `usual` is the default page size; 0 selects that of the service. If `cursor` is present,
+    /// Parses `page`, `cursor` and `per_page`. `usual` is the default page size; 0 selects the service's default. If `cursor` is present,
     /// even if empty, the page number is ignored.
     pub fn read(fields: &mut ParamReader<'_>, usual: i32) -> Self {
         let window = Self::unnumbered(fields, usual);
@@ -79,7 +79,7 @@ impl PageWindow {
         }
     }
 
-    /// Whether to count all rows: only on the first page of a cursor.
+    /// Whether to count all rows. A list that is paginated by cursor is counted only on its first page.
     pub fn counts(&self) -> bool {
         self.token.is_empty()
     }
@@ -101,7 +101,7 @@ impl PageWindow {
         }
     }
 
-    /// The window of a further page of the same response.
+    /// Returns the window of a further page that belongs to the same response.
     pub fn page(&self, token: String, size: usize) -> Self {
         Self {
             skip: 0,
@@ -111,8 +111,8 @@ impl PageWindow {
         }
     }
 
-    /// The token with which this response itself continues when the service has cut the page by bytes. Empty for clients that receive the
-    /// cursor of the next page.
+    /// Returns the token with which this response continues after the service has cut the page at its byte limit. Empty for clients that
+    /// receive the cursor of the next page.
     pub fn cut(&self, next_page_token: String) -> String {
         if self.with_cursor || self.rows == 0 {
             String::new()
@@ -121,7 +121,7 @@ impl PageWindow {
         }
     }
 
-    /// Whether the response needs a `meta` object only for pagination.
+    /// Whether the client asked for the cursor of the next page, so that even a list without other metadata needs a `meta` object.
     pub fn has_cursor_meta(&self) -> bool {
         self.with_cursor
     }

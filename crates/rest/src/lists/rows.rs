@@ -1,8 +1,8 @@
 //! Lists of the JSON API, which return as many rows as Chatwoot does, regardless of their size.
 //!
-//! The service cuts pages by bytes. A response that needs more than one page is streamed page by page: the next page is requested once the
-//! client has read the previous ones, so a client that does not read holds one page in memory. The first page is fetched before the
-//! response begins, so the status is correct. A later failure aborts the body, which every HTTP client reports.
+//! The service limits pages by bytes. A response that needs more than one page is streamed page by page: the next page is requested once
+//! the client has read the previous ones, so at most one page is in memory for a client that does not read. The first page is fetched
+//! before the response begins, so the status is correct. A later failure aborts the body, which every HTTP client reports.
 
 use std::io;
 
@@ -25,7 +25,7 @@ pub type Page = (Vec<Json>, String);
 /// Number of rows to request per page of an unlimited list.
 const ROWS_PER_FETCH: usize = 1000;
 
-/// A list without pagination. `frame` wraps the rows, `fetch` requests the page of a token.
+/// Responds with a complete list, without pagination. `frame` wraps the rows, and `fetch` requests the page of a token.
 ///
 /// # Errors
 /// Returns the error of the first page.
@@ -37,8 +37,8 @@ where
     Ok(paginated(first, usize::MAX, frame, move |token, _| fetch(token)))
 }
 
-/// A list of at most `limit` rows whose first page has been fetched. `fetch` requests the page of a token with at most the given number of
-/// rows.
+/// Responds with at most `limit` rows of a list whose first page has been fetched. `fetch` requests the page of a token with at most the
+/// given number of rows.
 pub fn paginated<R>(
     (rows, token): Page,
     limit: usize,
@@ -56,8 +56,8 @@ where
     stream_list(frame, rows, Pages { token, left, fetch })
 }
 
-/// A list of at most `limit` rows whose pages go backwards: the first page, which has been fetched, has its last rows. The response has the
-/// rows in ascending order.
+/// Responds with at most `limit` rows of a list whose pages go backwards: the first page, which has been fetched, contains the last rows.
+/// The response contains the rows in ascending order.
 ///
 /// # Errors
 /// Returns the error of a page that is fetched to locate the first rows.
@@ -92,7 +92,7 @@ where
 
 /// The source of further rows.
 trait Source: Send + 'static {
-    /// The rows of the next page; `None` at the end.
+    /// Returns the rows of the next page, or `None` at the end.
     fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Json>>, ApiError>> + Send;
 }
 
@@ -121,7 +121,7 @@ where
 }
 
 struct BackwardPages<F> {
-    /// The token and number of requested rows of each page; the page with the oldest rows is the last one.
+    /// The token of each page and the number of rows to request; the page with the oldest rows is the last one.
     pages: Vec<(String, usize)>,
     newest: Option<Vec<Json>>,
     fetch: F,
@@ -140,7 +140,7 @@ where
     }
 }
 
-/// One of several lists in a response, with the arguments of [`paginated`].
+/// One of several lists in a response, built from the arguments of [`paginated`].
 pub struct Section {
     first: Vec<Json>,
     further: Rows,
@@ -148,7 +148,7 @@ pub struct Section {
 }
 
 impl Section {
-    /// A list of at most `limit` rows whose first page has been fetched.
+    /// Creates a section of at most `limit` rows whose first page has been fetched. `fetch` is the same as for [`paginated`].
     pub fn new<R>((rows, token): Page, limit: usize, fetch: impl FnMut(String, usize) -> R + Send + 'static) -> Self
     where
         R: Future<Output = Result<Page, ApiError>> + Send + 'static,
@@ -163,8 +163,8 @@ impl Section {
     }
 }
 
-/// A response with several lists, each written like [`paginated`] does. `frame` wraps their rows. The lists are written in the order of
-/// their occurrence in the response's text, so a client that does not read holds at most one further page.
+/// Responds with several lists, each written as by [`paginated`]. `frame` wraps their rows. The lists are written in the order in which
+/// they appear in the encoded response, so at most one further page is in memory for a client that does not read.
 pub fn sections<const N: usize>(sections: [Section; N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
     if sections.iter().all(|section| section.has_all) {
         return json::ok(&frame(sections.map(|section| Json::Array(section.first))));
@@ -183,7 +183,7 @@ fn further(source: impl Source) -> Rows {
     Box::pin(pages)
 }
 
-/// Encodes rows, separated by commas. `follows` tells whether other rows precede them.
+/// Encodes rows, separated by commas. `follows` is whether other rows precede them; it is set once a row has been encoded.
 fn text(rows: &[Json], follows: &mut bool) -> String {
     let mut text = String::new();
     for row in rows {
@@ -205,7 +205,7 @@ fn stream_lists<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnc
         .filter_map(|(placeholder, list)| Some((framed.find(placeholder.as_str())?, list)))
         .collect();
     positions.sort_by_key(|(at, _)| *at);
-    // A placeholder is enclosed in quotes.
+    // A placeholder is enclosed in quotes, which are removed with it.
     let length = placeholders.first().map_or(0, String::len) + 1;
     let mut end = 0;
     let mut parts = Vec::with_capacity(N);

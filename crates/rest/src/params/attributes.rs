@@ -3,8 +3,8 @@
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use serde_json::{Map, Number, Value as Json};
 
-/// Maximum nesting depth of attributes. prost decodes messages at most 100 levels deep; each object takes three of them, and the enclosing
-/// messages take some more.
+/// Maximum nesting depth of attributes. prost decodes messages at most 100 levels deep; each object takes three of these levels, and the
+/// enclosing messages take a few more.
 pub const DEPTH: usize = 24;
 
 /// 2^53: doubles represent all integers up to it exactly.

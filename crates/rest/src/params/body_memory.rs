@@ -1,5 +1,6 @@
-//! Charges request bodies to the memory budget of all requests: chunk by chunk as they arrive, and with 503 as soon as a chunk does not
-//! fit. A body that declares its length is rejected before it is read if that length does not fit into the remaining budget.
+//! Charges request bodies to the memory budget shared by all requests, chunk by chunk as they arrive. As soon as a chunk does not fit, the
+//! request is rejected with 503. A body that declares its length is rejected before it is read if that length does not fit into the
+//! remaining budget.
 //!
 //! A multipart form releases the memory of each chunk of a file once the chunk is stored.
 
@@ -32,15 +33,15 @@ use crate::{
     params::{memory_charge::BodyCharge, multipart},
 };
 
-/// Charges the body of a request until the response. A body larger than `max` bytes is rejected by its parser. Bodies of callers without a
-/// token are read at the rate that their address is allowed.
+/// Charges the body of a request until the response is ready. A body larger than `max` bytes is rejected by its parser. Bodies of callers
+/// without a token are read at the rate that their address is allowed.
 pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max: usize, mut request: Request, next: Next) -> Response {
     let sender = RequestSender::of(request.headers(), request.extensions());
     let mut holder = memory.holder(&sender);
     let charge = Arc::new(memory.charge(holder));
     let has_body = !request.body().is_end_stream();
-    // A form may be longer than the remaining budget, because its files are stored as they arrive. A body longer than `max` is not read at
-    // all. So the declared length of neither is checked here.
+    // A form may be longer than the remaining budget, because its files are stored as they arrive, and a body longer than `max` is not read
+    // at all. The declared lengths of these two are therefore not checked here.
     let declared = request
         .body()
         .size_hint()
@@ -95,7 +96,8 @@ pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max
 struct Charged {
     body: Body,
     charge: Arc<MemoryCharge>,
-    /// The sender, until the first chunk arrives: by then the token of a large body has been looked up.
+    /// The sender of a request that was not charged as authenticated. Checked again when the first chunk arrives: by then the token of a
+    /// large body has been looked up.
     unknown: Option<(RequestMemory, RequestSender)>,
     /// The rate limit on the body of a caller without a token.
     slowed: Option<(Arc<AnonymousLimits>, Option<ClientAddress>, BodyThrottle)>,

@@ -52,7 +52,7 @@ impl<'a> ParamReader<'a> {
         }
     }
 
-    /// Reads an object at `key` of the parameters.
+    /// Reads the object `map`, which is at `key` of the parameters.
     pub fn of(params: &'a Params, key: &str, map: &'a Map<String, Json>) -> Self {
         Self {
             map,
@@ -89,10 +89,10 @@ impl<'a> ParamReader<'a> {
         self.field_errors.push(field_error);
     }
 
-    /// Returns the violations, if any. Unaccepted files take precedence.
+    /// Ends the reading and returns the collected violations as an error. Files that are not accepted take precedence.
     ///
     /// # Errors
-    /// Returns 422, of shape A for files, of shape B for fields.
+    /// Returns 422: of shape A for files, and of shape B for fields (the module `errors` defines the shapes).
     pub fn finish(&self) -> Result<(), ApiError> {
         self.finish_as(ApiError::record)
     }
@@ -100,7 +100,7 @@ impl<'a> ParamReader<'a> {
     /// Like [`Self::finish`], in the format of message creation.
     ///
     /// # Errors
-    /// Returns 422 of shape A.
+    /// Returns 422 of shape A, which the module `errors` defines.
     pub fn finish_message(&self) -> Result<(), ApiError> {
         self.finish_as(ApiError::message)
     }
@@ -116,7 +116,7 @@ impl<'a> ParamReader<'a> {
         }
     }
 
-    /// The unparsed value.
+    /// Returns the unparsed value.
     pub fn raw(&self, key: &str) -> Option<&'a Json> {
         self.map.get(key)
     }
@@ -137,7 +137,7 @@ impl<'a> ParamReader<'a> {
         }
     }
 
-    /// A text. Numbers and booleans are converted to text. `None` if absent or null.
+    /// Returns a string. Numbers and booleans are converted to strings. `None` if absent or null.
     pub fn text(&mut self, key: &str) -> Option<String> {
         match self.map.get(key)? {
             Json::Null => None,
@@ -155,13 +155,13 @@ impl<'a> ParamReader<'a> {
         }
     }
 
-    /// An avatar: the upload id of a file of the form, otherwise a URL. `None` if both are absent.
+    /// Returns an avatar: the upload id of a file in the form, or otherwise a URL. `None` if both are absent.
     pub fn avatar(&mut self) -> Option<String> {
         let file = self.text("avatar").filter(|name| !name.trim().is_empty());
         file.or_else(|| self.text("avatar_url"))
     }
 
-    /// A boolean: `false`, `0`, `f` and `off` are false, any other value is true. `None` if absent, null or an empty text.
+    /// Returns a boolean: `false`, `0`, `f` and `off` are false, any other value is true. `None` if absent, null or an empty string.
     pub fn flag(&self, key: &str) -> Option<bool> {
         match self.map.get(key)? {
             Json::Null => None,
@@ -173,7 +173,7 @@ impl<'a> ParamReader<'a> {
         }
     }
 
-    /// An integer, or a text that contains one. `None` if absent or not an integer.
+    /// Returns an integer, which may also be sent as a string. `None` if absent or not an integer.
     pub fn integer(&self, key: &str) -> Option<i64> {
         match self.map.get(key)? {
             Json::Number(number) => number.as_i64(),
@@ -182,18 +182,18 @@ impl<'a> ParamReader<'a> {
         }
     }
 
-    /// The id of a resource. An invalid id becomes [`UNKNOWN_ID`]. `None` if absent, null or blank.
+    /// Returns the id of a resource. An invalid id becomes [`UNKNOWN_ID`]. `None` if absent, null or blank.
     pub fn id(&self, key: &str) -> Option<i64> {
         self.has_value(key)
             .then(|| self.integer(key).filter(|id| *id > 0).unwrap_or(UNKNOWN_ID))
     }
 
-    /// The id of a resource in the path.
+    /// Returns the id of a resource in the path.
     pub fn path_id(&self, key: &str) -> i64 {
         self.id(key).unwrap_or(UNKNOWN_ID)
     }
 
-    /// Ids: a list or a single one. Invalid ids become [`UNKNOWN_ID`]. `None` if absent or null.
+    /// Returns ids, sent as a list or as a single value. Invalid ids become [`UNKNOWN_ID`]. `None` if absent or null.
     pub fn ids(&self, key: &str) -> Option<Vec<i64>> {
         let items = match self.map.get(key)? {
             Json::Null => return None,
@@ -213,7 +213,7 @@ impl<'a> ParamReader<'a> {
         )
     }
 
-    /// The users of a membership change.
+    /// Returns the ids of the users in a membership change.
     ///
     /// # Errors
     /// Returns 422 if `user_ids` is missing.
@@ -221,7 +221,7 @@ impl<'a> ParamReader<'a> {
         self.ids("user_ids").ok_or_else(|| ApiError::missing("user_ids"))
     }
 
-    /// The keys that are present, even if their value is null.
+    /// Returns those of `keys` that are present, even if their value is null.
     pub fn sent(&self, keys: &[&str]) -> Vec<String> {
         keys.iter()
             .filter(|key| self.is_present(key))
@@ -229,17 +229,17 @@ impl<'a> ParamReader<'a> {
             .collect()
     }
 
-    /// The account id in the path.
+    /// Returns the account id in the path.
     pub fn account(&self) -> i64 {
         self.path_id("account_id")
     }
 
-    /// The page number, counted from 1.
+    /// Returns the page number, counted from 1.
     pub fn page(&self) -> i64 {
         self.integer("page").unwrap_or(1).max(1)
     }
 
-    /// An attributes object. `None` if absent, null or blank; any other value is a violation.
+    /// Returns an attributes object. `None` if absent, null or blank; any other value is a violation.
     pub fn object(&mut self, key: &str) -> Option<Struct> {
         match self.map.get(key)? {
             Json::Object(map) => self.attributes(key, map),
@@ -251,7 +251,7 @@ impl<'a> ParamReader<'a> {
         }
     }
 
-    /// An attributes object; any other value counts as an empty one. `None` if absent.
+    /// Returns an attributes object; any value of another type counts as an empty object. `None` if absent.
     pub fn object_or_default(&mut self, key: &str) -> Option<Struct> {
         match self.map.get(key)? {
             Json::Object(map) => self.attributes(key, map),
@@ -259,14 +259,14 @@ impl<'a> ParamReader<'a> {
         }
     }
 
-    /// Converts the object at `key`. It is a violation if the object is nested too deeply or contains inexact numbers.
+    /// Converts the object at `key`. Adds a violation if the object is nested too deeply or contains inexact numbers.
     pub fn attributes(&mut self, key: &str, map: &Map<String, Json>) -> Option<Struct> {
         let inside = format!("{}{key}.", self.prefix);
         let inexact: BTreeSet<&str> = self.params.inexact.iter().filter_map(|path| path.strip_prefix(&inside)).collect();
         self.exact_attributes(key, map, inexact)
     }
 
-    /// Converts the object at `key`. `inexact` has the paths of its inexact numbers, relative to the object.
+    /// Converts the object at `key`. `inexact` contains the paths of its inexact numbers, relative to the object.
     pub fn exact_attributes<'b>(
         &mut self,
         key: &str,
@@ -283,7 +283,7 @@ impl<'a> ParamReader<'a> {
         (self.field_errors.len() == before).then(|| attributes::to_struct(map))
     }
 
-    /// Texts: a list or a single one. `None` if absent or null.
+    /// Returns strings, sent as a list or as a single value. `None` if absent or null.
     pub fn texts(&mut self, key: &str) -> Option<Vec<String>> {
         let items = match self.map.get(key)? {
             Json::Null => return None,
@@ -305,7 +305,7 @@ impl<'a> ParamReader<'a> {
         Some(texts)
     }
 
-    /// One of several names. `None` if absent, null or blank; an unknown name is a violation.
+    /// Returns the choice with the given name. `None` if absent, null or blank; an unknown name is a violation.
     pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
         if !self.has_value(key) {
             return None;
@@ -321,7 +321,7 @@ impl<'a> ParamReader<'a> {
         found
     }
 
-    /// A point in time, parsed by `read`. `None` if absent, null or blank.
+    /// Returns a point in time, parsed by `read`. `None` if absent, null or blank.
     pub fn time(&mut self, key: &str, read: timestamps::ParseTime) -> Option<Timestamp> {
         if !self.has_value(key) {
             return None;
@@ -338,7 +338,7 @@ impl<'a> ParamReader<'a> {
         self.params.inexact.contains(&format!("{}{key}", self.prefix))
     }
 
-    /// The paths of inexact numbers inside `key`, relative to it.
+    /// Returns the paths of inexact numbers inside `key`, relative to it.
     pub fn inexact_inside(&self, key: &str) -> Vec<&'a str> {
         let inside = format!("{}{key}.", self.prefix);
         self.params.inexact.iter().filter_map(|path| path.strip_prefix(&inside)).collect()

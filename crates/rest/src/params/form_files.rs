@@ -1,8 +1,8 @@
 //! Deletes unused files of a form as soon as its request ends.
 //!
-//! The files of a form are stored while the form is read, before the call that uses them is validated. If that call fails, the form breaks
-//! off, or the request is a replay under an `Idempotency-Key`, nothing refers to the files. Without this they would occupy disk space and
-//! the uploader's quota until they expire.
+//! The files of a form are stored while the form is read, before the call that uses them is validated. If that call fails, the form is cut
+//! off, or the request is a replay under an `Idempotency-Key`, nothing refers to the files. If they were not deleted, they would occupy
+//! disk space and the uploader's quota until they expire.
 
 use std::{
     fmt,
@@ -19,12 +19,12 @@ use crate::params::multipart;
 /// Deletes those of the given uploads that nothing refers to. If deleting fails, the uploads expire.
 type Discard = dyn Fn(Vec<String>) -> BoxFuture<'static, ()> + Send + Sync;
 
-/// How uploads are deleted. Part of the gateway's configuration because this crate has no access to the file store.
+/// Deletes uploads. Part of the gateway's configuration because this crate has no access to the file store.
 #[derive(Clone)]
 pub struct DiscardUploads(Arc<Discard>);
 
 impl DiscardUploads {
-    /// Deletes with this function, which must not delete uploads that are in use.
+    /// Creates a `DiscardUploads` from a function, which must not delete uploads that are in use.
     pub fn new(discard: impl Fn(Vec<String>) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
         Self(Arc::new(discard))
     }
@@ -60,8 +60,8 @@ impl FormFiles {
 
     /// Takes the uploads that can be deleted after a response with this status; `None` means that the request ended without a response.
     ///
-    /// A call that failed with a server error, or whose client disconnected, may still be queued and use its files later. Those are kept
-    /// until they expire.
+    /// A call that failed with a server error, or whose client disconnected, may still be queued and use its files later. These files are
+    /// kept until they expire.
     fn take_unused(&self, status: Option<StatusCode>) -> Vec<String> {
         let mut state = self.state();
         let is_decided = !state.is_complete || status.is_some_and(|status| !status.is_server_error());
@@ -77,8 +77,8 @@ impl FormFiles {
     }
 }
 
-/// Deletes the files of a form that its request did not use. This happens before the response is sent, so the caller's next request has its
-/// full quota.
+/// Deletes the files of a form that its request did not use. This happens before the response is sent, so that the full quota is available
+/// to the caller's next request.
 pub async fn discard_unused(discard: DiscardUploads, mut request: Request, next: Next) -> Response {
     if multipart::boundary(request.headers()).is_none() {
         return next.run(request).await;

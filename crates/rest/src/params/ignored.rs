@@ -1,5 +1,6 @@
-//! Reports parameters that a route does not know. They are accepted, as in Chatwoot, and named in the response header `Parley-Ignored`. An
-//! update of an account's resource without a single known parameter is rejected instead: its caller would take a 200 for a change.
+//! Reports parameters that a route does not recognize. They are accepted, as in Chatwoot, and named in the response header
+//! `Parley-Ignored`. An update of an account's resource without a single known parameter is rejected instead: its caller would mistake a
+//! 200 for a change.
 //!
 //! The known parameters of a route are those of its description (`known_params`).
 
@@ -27,19 +28,19 @@ const BYTES: usize = 1024;
 /// Maximum characters of a name in the header.
 const NAME: usize = 100;
 
-/// Percent-encoded in the header: everything except letters, digits and these characters.
+/// The characters that are percent-encoded in the header: everything except letters, digits and these.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'[').remove(b']');
 
 /// The known parameters of one route.
 #[derive(Debug)]
 pub struct KnownParams {
     names: KnownNames,
-    /// The services, if updates without known parameters are rejected: the caller is authorized first.
+    /// Present if updates without known parameters are rejected: the services with which the caller is authorized first.
     refusing: Option<Routes>,
 }
 
 impl KnownParams {
-    /// Creates it from the route's description.
+    /// Collects the known parameters from the route's description.
     pub fn of(route: &Route, services: &Routes) -> Arc<Self> {
         Arc::new(Self {
             names: KnownNames::of(&route.path, &route.description),
@@ -47,13 +48,13 @@ impl KnownParams {
         })
     }
 
-    /// The known names of the body.
+    /// Returns the known parameters of the body.
     pub fn body(&self) -> &[&'static str] {
         &self.names.body
     }
 }
 
-/// The header that names the ignored parameters; `None` if there are none.
+/// Returns the header that names the ignored parameters, or `None` if there are none.
 fn header(ignored: &Ignored) -> Option<HeaderValue> {
     let mut text = String::new();
     let mut is_cut = ignored.more;
@@ -84,7 +85,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// The services, if the route rejects updates without known parameters.
+    /// Returns the services with which to authorize the caller, if the route rejects updates without known parameters.
     pub fn refusing(&self) -> Option<&Routes> {
         self.known_params.refusing.as_ref()
     }
@@ -97,12 +98,12 @@ impl Comparison {
         refused.filter(|_| self.known_params.refusing.is_some())
     }
 
-    /// The known parameters of the route.
+    /// Returns the known parameters of the route.
     pub fn known_params(&self) -> &KnownParams {
         &self.known_params
     }
 
-    /// Builds the header. If the handler parsed no parameters, the query is compared here.
+    /// Builds the header. If the handler parsed no parameters, compares the query here.
     fn header(&self, query: Option<&str>) -> Option<HeaderValue> {
         if let Some(ignored) = &*self.ignored.lock().unwrap_or_else(PoisonError::into_inner) {
             return header(ignored);

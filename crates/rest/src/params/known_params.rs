@@ -1,7 +1,7 @@
 //! The known parameter names of a route, from its description, and the unknown names of a request.
 //!
-//! Only the names of parameters are compared, and those directly under a root key; deeper names belong to the value. `ignored` compares
-//! requests that are being served, `route_table` those of a recorded log.
+//! Only top-level names and those directly under a root key are compared; deeper names belong to the value. `ignored` compares requests
+//! that are being served, `route_table` compares calls in a recorded log.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub(crate) const NAMES: usize = 20;
 /// The known parameter names of one route.
 #[derive(Debug)]
 pub(crate) struct KnownNames {
-    /// Parameters of the body, which are accepted in the query too.
+    /// Parameters of the body, which are also accepted in the query.
     pub body: Vec<&'static str>,
     pub query: Vec<&'static str>,
     pub path: BTreeSet<String>,
@@ -23,12 +23,12 @@ pub(crate) struct KnownNames {
     pub root: Option<&'static str>,
 }
 
-/// The parameter names of a request that its route does not know.
+/// The parameters of a request that its route does not recognize.
 #[derive(Debug, Default)]
 pub struct Ignored {
-    /// The first [`NAMES`] of them.
+    /// The first [`NAMES`] unknown names.
     pub names: Vec<String>,
-    /// Whether there are more.
+    /// Whether there are more unknown names.
     pub more: bool,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Compared {
 }
 
 impl KnownNames {
-    /// Creates them from the path and the description of a route.
+    /// Collects the known names from the path and the description of a route.
     pub fn of(path: &str, description: &RouteDescription) -> Self {
         Self {
             body: description.body_names().collect(),
@@ -70,7 +70,7 @@ impl KnownNames {
         self.body.iter().any(|name| map.contains_key(*name))
     }
 
-    /// Compares the names in a body and a query. `has_files` tells whether the body contained files.
+    /// Compares the parameter names of a request's body and query with the known names. `has_files` is whether the body contained files.
     pub fn compare(&self, body: &Map<String, Json>, has_files: bool, query: &Map<String, Json>) -> Compared {
         let mut ignored = Ignored::default();
         let root = self.root.and_then(|root| Some((root, body.get(root)?)));
@@ -110,12 +110,12 @@ impl KnownNames {
     }
 }
 
-/// The parameter names of a path template.
+/// Returns the parameter names of a path template.
 pub(crate) fn parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
-/// Whether a path parameter is numeric. Ids are numeric; identifiers are text.
+/// Whether a path parameter is numeric: ids are, identifiers are not.
 pub(crate) fn is_id(parameter: &str) -> bool {
     parameter == "id" || parameter.ends_with("_id")
 }

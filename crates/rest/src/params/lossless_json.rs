@@ -1,10 +1,11 @@
 //! A JSON parser that reports numbers that would lose precision.
 //!
-//! `serde_json` may be off in the last digit of a fraction, and rejects the whole text because of one number that is too large. Attributes
-//! are transferred as doubles, so a number that a double cannot represent exactly must be reported to the caller, with its field.
+//! `serde_json` may be off in the last digit of a fraction, and rejects a whole document because of one number that is too large.
+//! Attributes are transferred as doubles, so a number that a double cannot represent exactly must be reported to the caller, with its
+//! field.
 //!
-//! The parser runs before authentication, so its memory must be linear in the text: the number of values and objects, the depth, the length
-//! of keys, and the number of reported paths are limited while parsing.
+//! The parser runs before authentication, so its memory must be linear in the length of the document: the number of values and objects, the
+//! depth, the length of keys, and the number of reported paths are limited while parsing.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -18,25 +19,25 @@ const DEPTH: usize = 128;
 /// Maximum bytes of one number. The exact decimal expansion of any double has fewer than 1,100 significant digits.
 const NUMBER_BYTES: usize = 2048;
 
-/// Maximum bytes of integers whose exact expansion is computed, for all numbers of a text together. Computing an expansion takes time
-/// quadratic in the number of digits.
+/// Maximum bytes of integers whose exact expansion is computed, in total for one document. Computing an expansion takes time quadratic in
+/// the number of digits.
 const EXPANDED_BYTES: usize = 16 * 1024;
 
 /// The number of significant decimal digits that a double always preserves.
 const PRESERVED_DIGITS: usize = 15;
 
-/// Maximum number of inexact numbers. A text with more of them is rejected, because each one must be reported.
+/// Maximum number of inexact numbers. A document with more of them is rejected, because each one must be reported.
 const INEXACT: usize = 16;
 
 /// Maximum bytes of a reported path; a longer one is truncated.
 const PATH_BYTES: usize = 256;
 
-/// Why a text was rejected.
+/// Why a document was rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ParseError {
-    /// It is not valid JSON.
+    /// The document is not valid JSON.
     Malformed,
-    /// It exceeds a limit.
+    /// The document exceeds a limit.
     TooLarge(TooLarge),
 }
 
@@ -53,9 +54,9 @@ impl From<TooLarge> for ParseError {
 /// bytes are truncated.
 ///
 /// # Errors
-/// Returns [`ParseError::Malformed`] if the text is not valid JSON or nested more than 128 levels deep. Returns [`ParseError::TooLarge`] if
-/// the text exceeds [`TreeBudget`], a key or number is too long, there are more than 16 inexact numbers, or the long integers exceed 16 KiB
-/// in total.
+/// Returns [`ParseError::Malformed`] if the document is not valid JSON or nested more than 128 levels deep. Returns
+/// [`ParseError::TooLarge`] if the document exceeds [`TreeBudget`], a key or number is too long, there are more than 16 inexact numbers, or
+/// the long integers exceed 16 KiB in total.
 pub fn parse(text: &str) -> Result<(Json, BTreeSet<String>), ParseError> {
     let mut reader = Reader {
         text,
@@ -88,8 +89,8 @@ struct Reader<'a> {
     inexact: BTreeSet<String>,
     /// Bytes of integers expanded so far.
     expanded: usize,
-    /// The number of inexact numbers so far. It can exceed the number of paths: a repeated key or a truncated path gives the same path
-    /// twice.
+    /// The number of inexact numbers so far. It can exceed the number of paths, because a repeated key or a truncated path can yield the
+    /// same path twice.
     found: usize,
     budget: TreeBudget,
 }
@@ -135,7 +136,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Parses the value at `step` of the current one.
+    /// Parses the value at `step` within the current one.
     fn inner(&mut self, step: Step) -> Result<Json, ParseError> {
         if self.path.len() == DEPTH {
             return Err(Malformed);
@@ -246,7 +247,7 @@ impl Reader<'_> {
     /// integer value of the double.
     ///
     /// # Errors
-    /// Returns [`TooLarge::EXPANDED`] if the integers of the text that need an expansion have too many digits in total.
+    /// Returns [`TooLarge::EXPANDED`] if the integers that need an expansion have too many digits in total.
     fn is_exact(&mut self, literal: &str, double: f64) -> Result<bool, TooLarge> {
         if literal.len() <= PRESERVED_DIGITS && !literal.contains(['e', 'E']) {
             return Ok(true);
@@ -263,7 +264,7 @@ impl Reader<'_> {
             let held = double as i128;
             return Ok(held == i128::from(integer));
         }
-        // The expansion has neither a fraction nor an exponent, so such a literal cannot equal it.
+        // The expansion has neither a fraction nor an exponent, so a literal that has one cannot be equal to it.
         if literal.contains(['.', 'e', 'E']) {
             return Ok(false);
         }
@@ -274,7 +275,7 @@ impl Reader<'_> {
         Ok(literal == format!("{double:.0}"))
     }
 
-    /// The path of the current value, truncated to [`PATH_BYTES`].
+    /// Returns the path of the current value, truncated to [`PATH_BYTES`].
     fn dotted_path(&self) -> String {
         let mut path = String::new();
         for step in &self.path {

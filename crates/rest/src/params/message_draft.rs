@@ -1,4 +1,4 @@
-//! Parses a message to create, from the parameters of message or conversation creation.
+//! Parses the message to be created, from the parameters of message or conversation creation.
 
 use parley_proto::{self as pb, MessageType, value::is_beyond_times};
 use prost_types::Struct;
@@ -17,10 +17,10 @@ const TYPES: [(&str, MessageType); 2] = [("outgoing", MessageType::Outgoing), ("
 /// The keys of `content_attributes` that are used; all others are dropped.
 const KEPT: [&str; 3] = ["items", "in_reply_to", "automation_rule_id"];
 
-/// The keys of `template_params` whose values are texts.
+/// The keys of `template_params` whose values are strings.
 const TEMPLATE_TEXTS: [&str; 4] = ["name", "category", "language", "namespace"];
 
-/// The parameters that [`read`] reads, for the description of routes.
+/// Returns the parameters that [`read`] reads, for route descriptions.
 pub fn keys() -> Vec<(&'static str, Schema)> {
     vec![
         ("content", text().or_null()),
@@ -60,7 +60,7 @@ pub fn read(fields: &mut ParamReader<'_>) -> pb::MessageDraft {
     }
 }
 
-/// Files of the request, and upload ids of files that were uploaded before.
+/// Parses the attachments: files of the request, and upload ids of files that were uploaded earlier.
 fn attachments(fields: &mut ParamReader<'_>) -> Vec<pb::AttachmentDraft> {
     let draft = |upload_id| pb::AttachmentDraft {
         kind: Some(pb::attachment_draft::Kind::UploadId(upload_id)),
@@ -68,19 +68,19 @@ fn attachments(fields: &mut ParamReader<'_>) -> Vec<pb::AttachmentDraft> {
     upload_ids(fields).into_iter().map(draft).collect()
 }
 
-/// The upload ids of the files to attach. Blank ones are skipped.
+/// Returns the upload ids of the files to attach. Blank ones are skipped.
 pub fn upload_ids(fields: &mut ParamReader<'_>) -> Vec<String> {
     let names = fields.texts("attachments").unwrap_or_default();
     names.into_iter().filter(|name| !name.trim().is_empty()).collect()
 }
 
-/// The agent bot that sends the message. Other sender types are ignored.
+/// Returns the agent bot that sends the message. Other sender types are ignored.
 fn sender_bot(fields: &mut ParamReader<'_>) -> Option<i64> {
     let bot = fields.text("sender_type").is_some_and(|kind| kind == "AgentBot");
     fields.id("sender_id").filter(|_| bot)
 }
 
-/// Parses an object, or a text that contains one, as forms send it. Any other text counts as `{}`.
+/// Parses an object, or a string that contains an object as JSON, as forms send it. Any other string counts as `{}`.
 fn content_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
     const KEY: &str = "content_attributes";
     let mut inexact: Vec<String> = fields.inexact_inside(KEY).into_iter().map(str::to_owned).collect();
@@ -123,7 +123,7 @@ fn content_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
     fields.exact_attributes(KEY, &sent, inexact.iter().map(String::as_str))
 }
 
-/// `template_params` if present, otherwise `campaign_id`.
+/// Builds the additional attributes: `template_params` if present, otherwise `campaign_id`.
 fn additional_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
     if let Some(Json::Object(sent)) = fields.raw("template_params") {
         let mut params = sent.clone();

@@ -42,7 +42,8 @@ use crate::{
     },
 };
 
-/// Parses large bodies. Two at once keep the processors of a small machine busy. The memory budget of requests bounds the queue as well.
+/// Parses large bodies, two at a time, which keeps the processors of a small machine busy. The queue is also bounded by the memory budget
+/// for requests.
 static PARSE_POOL: ComputePool = ComputePool::new("request body", 2, 256);
 
 /// Parses large bodies of callers without a token, one at a time: the second processor is reserved for callers with a token.
@@ -85,7 +86,7 @@ impl Params {
         Ok(())
     }
 
-    /// Inserts a text at the path that its name describes.
+    /// Inserts a string at the path that its name describes.
     ///
     /// # Errors
     /// Returns 400 if the name contradicts another one or the form exceeds a limit.
@@ -117,7 +118,7 @@ impl Params {
     /// Parses a complete body that is not a multipart form. Parsing a large one takes milliseconds, so it runs on a compute pool.
     ///
     /// # Errors
-    /// Returns 400 if the body is invalid or exceeds a limit, and 503 if the queue of the pool is full.
+    /// Returns 400 if the body is invalid or exceeds a limit, and 503 if the pool's queue is full.
     async fn read(
         mut self,
         kind: String,
@@ -131,7 +132,8 @@ impl Params {
         }
         let job = move |_: &Cancel| {
             self.text(&kind, &body)?;
-            // Processing the parameters takes as long as parsing them, so the request becomes heavy. An error response takes no time.
+            // Processing the parameters takes as long as parsing them, so mark the request as heavy. After a parse error there is nothing
+            // to process.
             if let Some(response_metadata) = response_metadata {
                 response_metadata.weight().add();
             }
@@ -234,7 +236,7 @@ impl OuterParams {
         })
     }
 
-    /// A parameter of the path.
+    /// Returns a parameter of the path.
     pub(crate) fn of_path(&self, name: &str) -> Option<&str> {
         let mut parts = self.path.iter();
         parts.find(|(key, _)| *key == name).map(|(_, value)| value)
@@ -262,14 +264,14 @@ impl OuterParams {
     }
 }
 
-/// Counts the bytes of a form's texts.
+/// Counts the bytes of a form's text fields.
 pub(crate) struct TextWeight {
     response_metadata: Option<ResponseMetadata>,
     bytes: usize,
 }
 
 impl TextWeight {
-    /// Creates the counter of a request. With `response_metadata`, the request can become heavy.
+    /// Creates the counter of a request. The request can only be marked as heavy if `response_metadata` is given.
     pub(crate) fn new(response_metadata: Option<ResponseMetadata>) -> Self {
         Self {
             response_metadata,
@@ -277,12 +279,12 @@ impl TextWeight {
         }
     }
 
-    /// Counts a text.
+    /// Counts the value of a text field.
     pub(crate) fn add(&mut self, text: &str) {
         self.bytes += text.len();
     }
 
-    /// Marks the request as heavy if its texts are large. Yields then, because only the next poll runs as a heavy step.
+    /// Marks the request as heavy if its text fields are large, and then yields, because only the next poll runs as a heavy step.
     pub(crate) async fn complete(self) {
         if let Some(response_metadata) = self.response_metadata.filter(|_| self.bytes > INLINE_BYTES) {
             response_metadata.weight().add();

@@ -1,10 +1,10 @@
 //! A parser of `multipart/form-data` with bounded buffers.
 //!
 //! `multer` buffers everything its stream returns until it finds a boundary or the end of a part's header, and searches the whole buffer
-//! again for each chunk. So its stream is metered: it returns another 16 KiB only when the parser cannot produce a result (a part, or a
-//! chunk of a part) from its buffer, and only once per result. A preamble or part header that needs more ends the form with an error. So
-//! the buffer only ever contains one such result and what arrived with the previous 16 KiB: at most 32 KiB plus the length of a boundary,
-//! however many parts a form has.
+//! again for each chunk. Its stream is therefore metered: it returns another 16 KiB only when the parser cannot produce a result (a part,
+//! or a chunk of a part) from its buffer, and only once per result. A preamble or part header that needs more ends the form with an error.
+//! As a result, the buffer only ever contains one such result and what arrived with the previous 16 KiB: at most 32 KiB plus the length of
+//! a boundary, however many parts a form has.
 
 use std::{
     fmt,
@@ -29,27 +29,27 @@ use crate::{
     params::{memory_charge::BodyCharge, tree_budget::TooLarge},
 };
 
-/// Bytes that the parser is given at a time.
+/// Number of bytes that the parser is granted at a time.
 const READ_AHEAD: usize = 16 * 1024;
 
 /// Maximum number of files in a form. The service has a lower limit, but counts only the files that a message attaches.
 pub const FILES: usize = 100;
 
-/// Maximum characters of a boundary, by RFC 2046, section 5.1.1.
+/// Maximum characters of a boundary, as defined in RFC 2046, section 5.1.1.
 const BOUNDARY: usize = 70;
 
-/// Maximum bytes of all texts in a form, stored in the extensions of every request.
+/// Maximum bytes of all text fields in a form, stored in the extensions of every request.
 #[derive(Clone, Copy, Debug)]
 pub struct TextLimit(pub usize);
 
 impl TextLimit {
-    /// The limit of a request.
+    /// Returns the limit of a request.
     pub fn of(head: &Head) -> Self {
         head.extensions.get().copied().unwrap_or(Self(usize::MAX))
     }
 }
 
-/// The boundary of a multipart form; `None` if the body is not one or the boundary is invalid.
+/// Returns the boundary of a multipart form, or `None` if the body is not a multipart form or its boundary is invalid.
 pub fn boundary(headers: &HeaderMap) -> Option<String> {
     let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     multer::parse_boundary(content_type)
@@ -67,7 +67,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Parses a form whose texts share one limit. The consumer limits the files, and releases their memory in `memory_charge`.
+    /// Parses a form whose text fields share one limit. The consumer limits the files, and releases their memory in `memory_charge`.
     pub fn with_files(body: Body, boundary: &str, TextLimit(texts): TextLimit, memory_charge: Option<BodyCharge>) -> Self {
         Self {
             memory_charge,
@@ -122,7 +122,7 @@ pub struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// The name of the form field; empty if it has none.
+    /// Returns the name of the form field; empty if it has none.
     pub fn name(&self) -> String {
         self.field.name().unwrap_or_default().to_owned()
     }
@@ -132,12 +132,12 @@ impl Part<'_> {
         self.field.file_name().is_some_and(|name| !name.is_empty())
     }
 
-    /// The file name; empty if it has none.
+    /// Returns the file name; empty if it has none.
     pub fn file_name(&self) -> String {
         self.field.file_name().unwrap_or_default().to_owned()
     }
 
-    /// The declared content type; empty if it has none.
+    /// Returns the declared content type; empty if it has none.
     pub fn content_type(&self) -> String {
         self.field.content_type().map(ToString::to_string).unwrap_or_default()
     }
@@ -172,7 +172,7 @@ impl Part<'_> {
     /// Reads the content as text.
     ///
     /// # Errors
-    /// As for [`Parts::next`]; also 413 if the form's texts exceed their limit, and 400 if the content is not UTF-8.
+    /// As for [`Parts::next`]; also 413 if the form's text fields exceed their limit, and 400 if the content is not UTF-8.
     pub async fn text(&mut self) -> Result<String, ApiError> {
         let mut text = Vec::new();
         while let Some(chunk) = self.chunk().await? {
@@ -188,11 +188,12 @@ impl Part<'_> {
 /// needs more.
 #[derive(Debug)]
 struct Meter {
-    /// Bytes that the parser may still be given. Not reset with a result, because the parser's buffer may still hold earlier bytes.
+    /// Number of bytes that may still be passed to the parser. Not reset for a new result, because the parser's buffer may still hold
+    /// earlier bytes.
     left: AtomicUsize,
     /// Whether the parser has polled with `left == 0` since the last grant or result, and so has searched its full buffer.
     has_searched_buffer: AtomicBool,
-    /// Whether more was granted for the current result.
+    /// Whether another [`READ_AHEAD`] bytes were granted for the current result.
     is_granted: AtomicBool,
 }
 
@@ -206,7 +207,7 @@ impl Default for Meter {
     }
 }
 
-/// How the stream responds to a poll of the parser.
+/// How the stream responds when the parser polls it.
 enum PollAction {
     /// Return at most this many bytes.
     Give(usize),
@@ -217,7 +218,7 @@ enum PollAction {
 }
 
 impl Meter {
-    /// The parser starts to look for its next result.
+    /// Records that the parser starts to look for its next result.
     fn begin_result(&self) {
         self.has_searched_buffer.store(false, Ordering::Relaxed);
         self.is_granted.store(false, Ordering::Relaxed);

@@ -121,7 +121,7 @@ fn descend(budget: &mut TreeBudget, slot: &mut Json, steps: &[Step<'_>], value: 
                 *slot = Json::Array(Vec::new());
             }
             let items = slot.as_array_mut().ok_or(Contradiction)?;
-            // `a[][x]=1&a[][y]=2&a[][x]=3` makes two objects: a repeated key starts the next one.
+            // `a[][x]=1&a[][y]=2&a[][x]=3` creates two objects: a repeated key starts the next one.
             let goes_on = match (rest.first(), items.last()) {
                 (Some(Step::Key(key)), Some(Json::Object(last))) => !last.contains_key(*key) || rest.len() > 1,
                 _ => false,

@@ -5,15 +5,15 @@ use parley_proto::value::micros;
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 
-/// Parses a time of a parameter; `None` if it is invalid.
+/// Parses a timestamp parameter. Returns `None` if it is invalid.
 pub type ParseTime = fn(&Json) -> Option<Timestamp>;
 
-/// Whole seconds since 1970; 0 if absent.
+/// Returns whole seconds since 1970, or 0 if absent.
 pub fn unix(at: Option<&Timestamp>) -> i64 {
     at.map_or(0, |at| at.seconds)
 }
 
-/// Seconds since 1970 with a fraction, in microsecond precision.
+/// Returns seconds since 1970 as a fraction, in microsecond precision.
 #[allow(clippy::cast_precision_loss)] // microseconds of any valid date are below 2^53
 pub fn fractional(at: Option<&Timestamp>) -> f64 {
     at.map_or(0.0, |at| {
@@ -21,13 +21,13 @@ pub fn fractional(at: Option<&Timestamp>) -> f64 {
     })
 }
 
-/// `"2031-03-04T05:06:07.000Z"`, or null if absent.
+/// Formats a time like `"2031-03-04T05:06:07.000Z"`; null if absent.
 pub fn iso(at: Option<&Timestamp>) -> Json {
     at.and_then(|at| DateTime::from_timestamp(at.seconds, u32::try_from(at.nanos).ok()?))
         .map_or(Json::Null, |at| json!(at.to_rfc3339_opts(SecondsFormat::Millis, true)))
 }
 
-/// Parses Unix seconds, as a number or as text.
+/// Parses Unix seconds, given as a number or as a string.
 pub fn from_unix(value: &Json) -> Option<Timestamp> {
     let seconds = match value {
         Json::Number(number) => number.as_i64()?,
@@ -42,7 +42,7 @@ fn within_range(at: Timestamp) -> Option<Timestamp> {
     micros(&at).map(|_| at)
 }
 
-/// Parses a date, optionally with a time of day. UTC if it has no offset.
+/// Parses a date, optionally with a time of day. A time without an offset is in UTC.
 pub fn from_iso(value: &Json) -> Option<Timestamp> {
     let text = value.as_str()?.trim();
     let plain = text.strip_suffix(" UTC").unwrap_or(text);
@@ -59,7 +59,7 @@ pub fn from_iso(value: &Json) -> Option<Timestamp> {
     })
 }
 
-/// The time `seconds` before now, by the system clock.
+/// Returns the time `seconds` before now, by the system clock.
 pub fn ago(seconds: i64) -> Timestamp {
     let now = chrono::Utc::now().timestamp();
     Timestamp {

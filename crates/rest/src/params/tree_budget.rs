@@ -1,4 +1,5 @@
-//! Limits what a request may build from its text: a value of two bytes, such as `0,` or `a[]=`, takes many times its size in memory.
+//! Limits the values that a request body or query may expand to: a value of two bytes, such as `0,` or `a[]=`, takes many times its size in
+//! memory.
 
 use parley_fault::Protection;
 
@@ -11,7 +12,7 @@ const OBJECTS: usize = 5_000;
 /// Maximum bytes of a JSON key.
 pub const KEY_BYTES: usize = 512;
 
-/// A limit that a request exceeds, with the text that describes it.
+/// A limit that a request exceeds, with its description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge(pub &'static str);
 

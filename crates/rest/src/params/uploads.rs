@@ -1,5 +1,5 @@
-//! Multipart forms with files. Each file is streamed to the service as it arrives, and its parameter becomes the upload id. Texts have the
-//! same limits as any body; files have the limits of the service, and so may be larger.
+//! Multipart forms with files. Each file is streamed to the service as it arrives, and its parameter becomes the upload id. Text fields
+//! have the same limits as any body; files have the service's limits and may therefore be larger.
 
 use axum::{
     extract::{FromRef, FromRequest, FromRequestParts as _, Request},
@@ -113,11 +113,11 @@ impl Form {
             self.texts.add(&text);
             return self.params.put(&name, text);
         }
-        // Unaccepted files count too: the name of each is kept, and a form can consist of nothing else.
+        // Files that are not accepted count as well: the name of each is kept, and a form can consist of nothing but such files.
         let too_many = || ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE);
         self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
         if !FILE_FIELDS.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
-            // Rejected like a file on a route that accepts none.
+            // Reject it like a file on a route that accepts no files.
             self.params.refuse_file(&name)?;
             return part.skip().await;
         }
@@ -126,7 +126,7 @@ impl Form {
         self.params.put(&name, file.upload_id)
     }
 
-    /// Streams a file to the service. If the client breaks off, the upload is cancelled.
+    /// Streams a file to the service. If the client stops sending, the upload is cancelled.
     async fn upload(&self, part: Part<'_>) -> Result<pb::File, ApiError> {
         let header = pb::FileHeader {
             file_name: part.file_name(),
@@ -145,8 +145,8 @@ impl Form {
                 let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks.map(move |chunk| piece(Part::Chunk(chunk))));
                 let mut files = self.call.files();
                 let storing = files.upload_file(self.call.request(pieces)).map_err(|status| refused(&status));
-                // `biased`, with `forward_chunks` first: when the form breaks off, the stream of chunks ends too. Polling the call again would
-                // make it store a partial file.
+                // `biased`, with `forward_chunks` first: when the form is cut off, the stream of chunks ends as well. Polling the call
+                // again would make it store a partial file.
                 tokio::try_join!(biased; forward_chunks, storing)?.1.into_inner().file
             }
             Owner::Client(session) => {

@@ -1,8 +1,8 @@
 //! Reads complete bodies.
 //!
-//! A client decides how its body is split into chunks. Collected as they arrive, each chunk would take 32 bytes plus the read buffer that
-//! it keeps alive: a body of single-byte chunks takes forty times its size, but is charged only eight times. So chunks are copied into one
-//! buffer.
+//! A client decides how its body is split into chunks. If chunks were collected as they arrive, each would take 32 bytes plus the read
+//! buffer that it keeps alive: a body of single-byte chunks takes forty times its size, but is charged only eight times. Chunks are
+//! therefore copied into one buffer.
 
 use std::error::Error as _;
 
@@ -22,7 +22,7 @@ use crate::errors::ApiError;
 /// Reads the body of a request, up to the limit of its route.
 ///
 /// # Errors
-/// Returns 413 if the body exceeds the limit, and 400 if it breaks off or times out.
+/// Returns 413 if the body exceeds the limit, and 400 if it is cut off or times out.
 pub async fn read(request: Request) -> Result<Bytes, ApiError> {
     if !parley_fault::is_on(Protection::ContiguousBodies) {
         let collected = Bytes::from_request(request, &()).await;

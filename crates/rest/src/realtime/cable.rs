@@ -1,7 +1,7 @@
 //! The WebSocket at `/cable`: Action Cable's JSON protocol on top of the event log, for existing Chatwoot front ends and mobile clients.
 //!
-//! Anyone may open a connection, so its resources are bounded: subscriptions (pending ones included), the length of identifiers, frames per
-//! second, and bytes queued for the client. All of it is charged to the memory budget of requests. Outgoing frames go through `outbox`.
+//! Anyone may open a connection, so its resources are bounded: subscriptions (including pending ones), the length of identifiers, frames
+//! per second, and bytes queued for the client. Their memory is charged to the budget for requests. Outgoing frames go through `outbox`.
 
 mod outbox;
 mod subscription;
@@ -40,7 +40,7 @@ const FRAME_BYTES: usize = 16 * 1024;
 /// Bytes of memory charged per connection: the read buffer, and the identifiers and state of a few subscriptions.
 const CONNECTION_BYTES: usize = FRAME_BYTES + 16 * 1024;
 
-/// Maximum bytes of an identifier. Those of Chatwoot's front end have about 150.
+/// Maximum bytes of an identifier. The identifiers of Chatwoot's front end have about 150 bytes.
 const IDENTIFIER_BYTES: usize = 2048;
 
 /// Maximum subscriptions per connection, including pending ones.
@@ -57,13 +57,13 @@ const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug)]
 pub struct Drain(pub CancellationToken);
 
-/// A command of the client.
+/// A command from the client.
 #[derive(Debug, Deserialize)]
 struct Command {
     #[serde(rename = "command")]
     verb: String,
     identifier: String,
-    /// An action: a JSON object, encoded as text or not. Absent or null if there is none.
+    /// The action: a JSON object, or a string that contains one. Absent or null if there is none.
     #[serde(default)]
     data: Json,
 }
@@ -115,7 +115,8 @@ pub async fn open(
 struct Connection {
     call: Arc<Call>,
     socket: WebSocket,
-    /// By identifier, compared byte for byte. At most [`SUBSCRIPTIONS`]. A rejected subscription is removed before the client is notified.
+    /// The subscriptions by identifier, compared byte for byte. At most [`SUBSCRIPTIONS`]. A rejected subscription is removed before the
+    /// client is notified.
     subscriptions: HashMap<String, Subscription>,
     frame_budget: FrameBudget,
     outbox: Outbox,
@@ -185,7 +186,7 @@ impl Connection {
         }
     }
 
-    /// Sends a frame, and returns whether that succeeded in time. Nothing is received meanwhile, so a slow client delays only itself.
+    /// Sends a frame, and returns whether it was sent in time. Nothing is received meanwhile, so a slow client delays only itself.
     async fn send(&mut self, frame: String) -> bool {
         let sent = timeout(SEND_TIMEOUT, self.socket.send(Message::text(frame))).await;
         matches!(sent, Ok(Ok(())))

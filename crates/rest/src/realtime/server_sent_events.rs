@@ -28,10 +28,10 @@ use crate::{
     params::{Params, fields::ParamReader, timestamps},
 };
 
-/// The cursor of a reconnecting client, by the standard of Server-Sent Events.
+/// The header with the cursor of a reconnecting client, as the standard of Server-Sent Events defines it.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Disables response buffering in nginx.
+/// The header that disables response buffering in nginx.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const STARTS: [(&str, StartPosition); 3] = [
@@ -54,7 +54,7 @@ enum StartPosition {
     Snapshot,
 }
 
-/// The routes of the event stream.
+/// Returns the routes of the event stream.
 pub fn routes() -> ApiRouter {
     ApiRouter::new("Events").get(
         "/api/v1/accounts/{account_id}/events",
@@ -255,7 +255,8 @@ fn to_events(response: &pb::SubscribeResponse) -> Vec<Event> {
     events
 }
 
-/// The last event of a stream: when to reconnect, or why not to. Its id is the cursor at which the stream ended, if it has one.
+/// Returns the last event of a stream, which says when to reconnect, or why not to. Its id is the cursor at which the stream ended, if it
+/// has one.
 fn end(status: &Status) -> Event {
     let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);
     let end = match retry.filter(|_| status.code() == Code::Unavailable) {

@@ -14,7 +14,7 @@ pub enum Applies {
 }
 
 impl Applies {
-    /// The name in the JSON report.
+    /// Returns the name in the JSON report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Always => "always",

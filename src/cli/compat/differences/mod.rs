@@ -1,5 +1,6 @@
-//! The deliberate differences from Chatwoot, by route. Their texts come from `docs/json-api-differences.md`, which is compiled into the
-//! program; this module defines which routes and parameters each affects. A test checks that rows and entries correspond one to one.
+//! The deliberate differences from Chatwoot, by route. Their descriptions come from `docs/json-api-differences.md`, which is compiled into
+//! the program; this module defines which routes and parameters each one affects. A test checks that rows and entries correspond one to
+//! one.
 
 mod account;
 mod client;
@@ -15,7 +16,7 @@ use super::page;
 pub use entry::Applies;
 use entry::Entry;
 
-/// The page with the texts.
+/// The page with the descriptions.
 const PAGE: &str = include_str!("../../../../docs/json-api-differences.md");
 
 fn entries() -> impl Iterator<Item = &'static Entry> {

@@ -18,7 +18,7 @@ pub enum OtherEntry {
     File,
     /// The end of the archive.
     End(FileCounts),
-    /// Neither of these. Nothing of the entry was read.
+    /// Neither of these. No part of the entry has been read.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! Restores into a PostgreSQL database: its tables are migrated to those of the archive, and the rows are replaced in one transaction.
+//! Restores into a PostgreSQL database: its tables are migrated to the archive's version, and the rows are replaced in one transaction.
 
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ impl LoadedDatabase {
             .map_err(ReplaceError::Replaced)?;
         // The rows are committed, so a failure loses nothing: only statistics are missing, and locks end with the process.
         if let Err(error) = target.end().await {
-            tracing::warn!(%error, "failed to collect statistics of the restored tables");
+            tracing::warn!(%error, "failed to collect planner statistics for the restored tables; run ANALYZE");
         }
         Ok(logs)
     }
@@ -127,7 +127,7 @@ async fn migrate(target: &Target, config: &Config) -> anyhow::Result<()> {
     migrated.map_err(Into::into)
 }
 
-/// The settings for connections of this restore.
+/// Returns the settings for connections of this restore.
 fn storage_config(target: &Target, config: &Config) -> parley_storage::Config {
     parley_storage::Config {
         url: target.url().to_owned(),
@@ -135,8 +135,8 @@ fn storage_config(target: &Target, config: &Config) -> parley_storage::Config {
     }
 }
 
-/// Waits for connections that are closing, and returns what the database contains: PostgreSQL lists connections for a moment after their
-/// clients have ended.
+/// Waits for connections that are closing, and returns what the database contains. PostgreSQL still lists connections for a moment after
+/// their clients have ended.
 ///
 /// # Errors
 /// Returns an error if the database does not answer.
@@ -178,8 +178,8 @@ fn check_target(found: &Found, force: bool) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Converts an error of loading rows: SQLSTATE classes 22 (data exceptions) and 23 (violated constraints) mean that the rows themselves are
-/// invalid, so the archive is damaged.
+/// Converts an error from loading rows: SQLSTATE classes 22 (data exceptions) and 23 (violated constraints) mean that the rows themselves
+/// are invalid, so the archive is damaged.
 fn row_error(error: anyhow::Error, table: &str) -> anyhow::Error {
     let database = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
     match database.filter(|error| error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))) {

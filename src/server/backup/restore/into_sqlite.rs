@@ -88,8 +88,8 @@ pub(super) async fn load(
 impl LoadedDatabase {
     /// Replaces the file.
     pub(super) async fn replace(self) -> Result<u64, ReplaceError> {
-        // The old file must remain complete until the new one has its name, so apply its journal first. A file that cannot be read has
-        // nothing to preserve.
+        // The old file must remain complete until the new one has its name, so apply the old file's journal first. If the old file cannot
+        // be read, there is nothing to preserve.
         if let Err(error) = sqlite::absorb_journal(&self.file).await {
             tracing::warn!(%error, "failed to read the database to be replaced; replacing it anyway");
         }

@@ -1,4 +1,4 @@
-//! The `bootstrap` settings, which the first start on a database uses.
+//! The `bootstrap` settings, which initialize an empty database.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ pub struct Config {
     pub token: String,
     /// The public identifier of the first inbox; empty for a random one.
     pub inbox_identifier: String,
-    /// A platform token, which any start creates if it does not exist; empty for none.
+    /// A platform token, created at any start if it does not exist; empty for none.
     pub platform_token: String,
     /// The file to which a random token is written, because secrets must not appear on standard output. If `None`, the caller shows the
     /// token.

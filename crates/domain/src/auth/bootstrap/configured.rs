@@ -40,7 +40,7 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
     if !config.token.is_empty() && !matches!(standing(db, &config.token).await?, Standing::Valid(_)) {
         tracing::warn!(
             setting = "bootstrap.token",
-            "ignored: this setting takes effect only when the database is empty, and no valid token has this value; \
+            "ignored: no valid token has this value, and the setting takes effect only when the database is empty; \
              `parley token create --offline --kind user` creates an administrator's token"
         );
     }
@@ -49,7 +49,7 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
         if named.count(db).await? == 0 {
             tracing::warn!(
                 setting = "bootstrap.inbox_identifier",
-                "ignored: this setting takes effect only when the database is empty, and no inbox has this identifier; create one with `parley inbox create`"
+                "ignored: no inbox has this identifier, and the setting takes effect only when the database is empty; create the inbox with `parley inbox create`"
             );
         }
     }
@@ -61,7 +61,7 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
         Standing::Valid(_) => {
             tracing::warn!(
                 setting = "bootstrap.platform_token",
-                "ignored: the value is that of a token of another kind; choose another"
+                "ignored: a token of a different kind already has this value; choose another value"
             );
             Ok(false)
         }

@@ -78,8 +78,8 @@ impl Tokens {
     /// and so is a token that an administrator creates for a member.
     ///
     /// # Errors
-    /// [`Error::Denied`], also for a token that would have more access or expire later than the caller's; [`Error::Invalid`] if the
-    /// account, the user, the bot or an inbox does not exist.
+    /// [`Error::Denied`] if the caller may not create such a token, or if the token would have more access or expire later than the
+    /// caller's; [`Error::Invalid`] if the account, the user, the bot or an inbox does not exist.
     pub async fn create(&self, caller: &Caller, mut new: NewToken) -> Result<(token::Model, String)> {
         caller.may_write()?;
         match (new.kind, new.account) {
@@ -98,8 +98,8 @@ impl Tokens {
         create_unchecked(self.db.write(), new).await
     }
 
-    /// Checks that the caller is a user who administers an account of which the user of the token is a member, and returns that account. If
-    /// the request names no account, it is the one that the caller administers.
+    /// Checks that the caller is a user who administers an account of which the token's user is a member, and returns that account. If the
+    /// request names no account, the only account that the caller administers is used.
     async fn employer(&self, caller: &Caller, new: &NewToken) -> Result<AccountId> {
         // A service has the role of an administrator, but must not obtain the identity of a person.
         if caller.user_id().is_none() && parley_fault::is_on(Protection::TokenLimits) {
@@ -169,7 +169,7 @@ pub async fn create_offline(db: &Database, mut new: NewToken) -> Result<(token::
     create_unchecked(db, new).await
 }
 
-/// Stores a token after the creator's permission was checked. Checks that everything that it names exists.
+/// Stores a token whose creator's permission has been checked. Checks that the account, the inboxes and the user that it names exist.
 async fn create_unchecked(db: &impl ConnectionTrait, new: NewToken) -> Result<(token::Model, String)> {
     if let Some(account) = new.account {
         load::account(db, account)

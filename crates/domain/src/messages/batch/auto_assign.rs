@@ -4,8 +4,8 @@ use parley_types::id::{AccountId, ConversationId};
 
 use crate::{conversations::assignment, write::planner::FollowUp};
 
-/// Returns the operations that assign agents to opened conversations, one per account. They run after the callers of the batch have their
-/// responses, so no message waits for the choice of an agent.
+/// Returns the operations that assign agents to opened conversations, one per account. They run after the callers of the batch have
+/// received their responses, so no caller waits for an agent to be chosen.
 pub fn follow_ups(mut opened: Vec<(AccountId, ConversationId)>) -> Vec<FollowUp> {
     opened.sort_unstable();
     opened.dedup();

@@ -1,4 +1,4 @@
-//! Messages as a batched kind: the state that a writer shard keeps for them.
+//! The state that a writer shard keeps for new messages, which are stored in batches.
 
 use parley_storage::Database;
 use parley_types::id::{AccountId, ConversationId};
@@ -12,7 +12,7 @@ pub type MessageWriter = Writer<MessageBatches>;
 /// Settings of messages.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Conversations whose rows are cached, over all writer shards.
+    /// The number of conversations whose rows are cached, across all writer shards.
     pub cached_conversations: usize,
     /// The maximum number of messages in a conversation within a minute; 0 for no limit.
     pub messages_per_minute: u32,

@@ -1,7 +1,7 @@
 //! The conversations and contacts that a writer shard caches, as of the head of their account's log.
 //!
-//! Cached rows stay current because every change of an account's rows advances its head and appends an event that names the changed rows:
-//! see `write/account_cache.rs`. Users do not belong to an account, so a change of a user advances the head of each of its accounts
+//! Cached rows stay current because every change to an account's rows advances its head and appends an event that names the changed rows:
+//! see `write/account_cache.rs`. Users do not belong to an account, so a change to a user advances the head of each of its accounts
 //! (`agent.updated`).
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
@@ -46,8 +46,8 @@ struct Flooded {
     at: Micros,
 }
 
-/// How long the recent message counts of an evicted conversation remain usable. Messages that were added since are counted by the
-/// difference of `message_count` and assumed to be as new as the newest, so the window of the flood limit is off by at most this time.
+/// How long the recent message counts of an evicted conversation remain usable. Messages added since then are counted by the difference in
+/// `message_count` and assumed to be as recent as the newest one, so the window of the flood limit is off by at most this time.
 const MOMENT: Duration = Duration::from_secs(2);
 
 impl ConversationCache {
@@ -81,7 +81,7 @@ impl ConversationCache {
         self.conversations.put((row.account_id, row.id), cached);
     }
 
-    /// Evicts the rows that these events of this shard changed.
+    /// Evicts the rows that this shard changed, according to the events of its write.
     pub fn evict_changed(&mut self, account: AccountId, drafts: &[PendingEvent]) -> Eviction {
         for draft in drafts {
             match &draft.subject {
@@ -94,7 +94,7 @@ impl ConversationCache {
                 Subject::ContactSessions(contact) => drop(self.contacts.pop(&(account, contact.contact.row.id))),
                 // These are not cached.
                 Subject::Definition(_) | Subject::CannedResponse(_) | Subject::Note(_) => {}
-                // Any number of cached conversations and contacts can contain it.
+                // Any number of cached conversations and contacts can contain a copy of the changed row.
                 Subject::Team(_) | Subject::Label(_) | Subject::Inbox(_) | Subject::Account | Subject::Agent(_) | Subject::AgentBot(_) => {
                     return Eviction::Account;
                 }
@@ -104,7 +104,7 @@ impl ConversationCache {
     }
 
     /// Evicts the rows that another replica changed: the conversation and the contact of each of its events. An event with neither can
-    /// represent a change of any number of rows.
+    /// represent a change to any number of rows.
     pub fn evict_logged(&mut self, account: AccountId, changes: &[ChangedRows], cached_at: Micros) -> Eviction {
         for (conversation, contact) in changes {
             if conversation.is_none() && contact.is_none() {

@@ -1,4 +1,4 @@
-//! The data that planning a batch of messages reads and produces.
+//! The data that planning a batch of messages requires and produces.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,14 +11,14 @@ use parley_types::id::{ContactId, ConversationId, InboxId, MessageId, Seq};
 use super::{cache::CachedConversation, references::RepliedTo};
 use crate::{files::claims::Available, write::AttachmentClaim};
 
-/// The rows of one account that planning a batch reads.
+/// The rows of one account that are read before a batch is planned.
 #[derive(Clone, Debug, Default)]
 pub struct BatchContext {
     /// The conversations that the calls name. Conversations that do not exist are missing.
     pub conversations: HashMap<ConversationId, CachedConversation>,
     /// The messages that the calls reply to.
     pub replied_to: HashMap<MessageId, RepliedTo>,
-    /// The unique source ids of the calls that existing messages already have.
+    /// Those of the calls' unique source ids that existing messages already have, with the ids of these messages.
     pub taken_source_ids: HashMap<(InboxId, String), MessageId>,
     /// The uploads that the calls name, and reserved ids for new attachments.
     pub available: Available,

@@ -1,6 +1,6 @@
 //! The flood limit: the maximum number of messages in a conversation within a minute.
 //!
-//! As in Chatwoot, a message of any type is rejected if its conversation has 200 messages from the last 60 seconds.
+//! As in Chatwoot, the limit counts messages of all types within the last 60 seconds; the default is 200.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,8 +22,8 @@ const WINDOW_SECONDS: i64 = 60;
 pub struct Flood(VecDeque<(i64, u32)>);
 
 impl Flood {
-    /// Creates a window with `count` messages, the newest at `last`. All are assumed to be as new as the newest, so the limit is lifted
-    /// late rather than early.
+    /// Creates a window with `count` messages, the newest at `last`. All are assumed to be as recent as the newest, so the limit is lifted
+    /// too late rather than too early.
     pub fn of(count: u32, last: Micros) -> Self {
         Self(if count == 0 {
             VecDeque::new()
@@ -72,9 +72,9 @@ struct Recent {
     count: i64,
 }
 
-/// For each of these conversations of one account: the number of messages within the minute before `now`, counted up to `limit`, and the
-/// time of the newest message. Conversations without recent messages are left out. The result is empty if `limit` is 0, which means no
-/// limit.
+/// Returns, for each of these conversations of one account, the number of messages within the minute before `now`, counted up to `limit`,
+/// and the time of the newest message. Conversations without recent messages are left out. The result is empty if `limit` is 0, which means
+/// no limit.
 ///
 /// # Errors
 /// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
@@ -90,7 +90,7 @@ pub async fn recent(
     let Some(first) = rows.first().filter(|_| limit > 0) else {
         return Ok(Vec::new());
     };
-    // The text contains only numbers that this service produced, so it needs no parameters.
+    // The SQL contains only numbers that this service produced, so it needs no parameters.
     let ids: Vec<_> = rows.iter().map(|row| row.id.to_string()).collect();
     let sql = format!(
         "SELECT c.id AS id, (SELECT count(*) FROM (SELECT m.created_at FROM messages m WHERE m.account_id = c.account_id \

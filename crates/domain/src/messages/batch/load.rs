@@ -28,7 +28,7 @@ fn items(calls: &[BatchCall<MessageBatches>]) -> impl Iterator<Item = &(Conversa
 }
 
 impl MessageBatches {
-    /// Returns the conversations of the calls, from the cache or from the database.
+    /// Returns the conversations of the calls, from the cache if possible, otherwise from the database.
     pub(super) async fn load_conversations(
         &mut self,
         db: &impl ConnectionTrait,
@@ -51,7 +51,7 @@ impl MessageBatches {
         })
     }
 
-    /// Adds to each conversation its recent message counts: those that this shard had cached a moment ago, or else counted in the database.
+    /// Adds the recent message counts to each conversation: cached counts if they are recent enough, otherwise counts from the database.
     async fn with_recent_messages(
         &mut self,
         db: &impl ConnectionTrait,

@@ -1,4 +1,4 @@
-//! New messages, the writes that are stored in batches: their rules, cache and statements.
+//! New messages, which are stored in batches: planning, cache and statements.
 
 mod auto_assign;
 mod batches;

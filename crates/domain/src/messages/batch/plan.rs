@@ -22,17 +22,17 @@ use crate::{
     write::{WriteSet, planner::BatchCall},
 };
 
-/// The limit on bytes of attributes that the events of one call can repeat: each message's event contains the attributes of its
-/// conversation and contact. A call is planned in one step, because it is stored entirely or not at all, so nothing else would bound that
-/// step.
+/// The maximum number of bytes of attributes that the events of one call can repeat: each message's event contains the attributes of its
+/// conversation and contact. A call is planned in one step, because it is stored entirely or not at all, so only this limit bounds the
+/// duration of that step.
 const REPEATED_BYTES: usize = 4 * 1024 * 1024;
 
 /// Plans the messages of a call in their order. `planned` contains the changes of earlier calls of the batch.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`] if it has reached its message
-/// rate limit; [`Error::Taken`] for a unique source id that another message has; [`Error::Invalid`] for uploads that cannot be claimed, and
-/// for too many messages.
+/// [`Error::NotFound`] if a conversation does not exist; [`Error::Denied`] without access to its inbox; [`Error::Flood`] if it has reached
+/// its message rate limit; [`Error::Taken`] if another message has the same unique source id; [`Error::Invalid`] if uploads cannot be
+/// claimed or there are too many messages.
 pub fn plan_call(
     messages_per_minute: u32,
     context: &mut BatchContext,

@@ -53,7 +53,7 @@ impl BatchPlanner for MessageBatches {
         }
     }
 
-    /// An upload is claimed only under the row lock, so that no other write can claim it at the same time.
+    /// Uploads are claimed only under the row lock, so that no concurrent write can claim the same one.
     fn needs_lock(items: &Self::Items) -> bool {
         items.iter().any(|(_, new)| !new.hanging.is_empty())
     }

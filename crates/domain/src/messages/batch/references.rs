@@ -1,4 +1,4 @@
-//! References of new messages: the messages that they reply to, and unique source ids.
+//! References from new messages: the messages that they reply to, and unique source ids.
 
 use std::collections::HashMap;
 
@@ -60,7 +60,7 @@ pub async fn taken_source_ids(
     Ok(rows.into_iter().map(|(inbox, source, id)| ((inbox, source), id)).collect())
 }
 
-/// Completes the reference of a reply. A reply to a message of the same conversation receives that message's source id too; a reference to
+/// Completes the reference of a reply. A reply to a message of the same conversation also receives that message's source id; a reference to
 /// any other message becomes null, as in Chatwoot.
 pub fn resolve_reply(new: &mut NewMessage, conversation: ConversationId, replied_to: &HashMap<MessageId, RepliedTo>) {
     let Json::Object(attributes) = &mut new.content_attributes else {
@@ -83,8 +83,8 @@ pub fn reply_id(value: &Json) -> Option<MessageId> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok()).map(MessageId)
 }
 
-/// Returns the error for a unique source id that another message has. `nth` and `count` are the position and the number of the messages in
-/// the request.
+/// Returns the error for a unique source id that another message already has. `nth` is the message's position in the request, and `count`
+/// is the number of messages in it.
 pub fn source_id_taken(nth: usize, count: usize, existing: MessageId) -> Error {
     let field = if count == 1 {
         "message.source_id".to_owned()

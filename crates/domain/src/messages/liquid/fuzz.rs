@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::{CONTENT, Compiled, person};
 
-/// Compiles and renders a text in the same way as a caller's message.
+/// Compiles and renders a template in the same way as the content of a caller's message.
 pub fn template(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if text.chars().count() > CONTENT {

@@ -1,12 +1,12 @@
-//! Liquid templates: outgoing messages and automatic texts can insert values of the contact, the agent, the conversation, the inbox and the
+//! Liquid templates: outgoing and automatic messages can insert values of the contact, the agent, the conversation, the inbox and the
 //! account.
 //!
 //! The language is restricted to constructs that cannot grow: no loops, no assignments, no includes, and only filters whose output is about
-//! as long as their input. A text that cannot be rendered is sent unchanged, as in Chatwoot.
+//! as long as their input. A template that cannot be rendered is sent unchanged, as in Chatwoot.
 //!
 //! Callers write templates, so their CPU time is bounded: `segments` limits what the library parses, and rendering runs only on compute
-//! pools. Messages of callers are rendered before they are queued for the writer. The texts that rules send are found while a batch is
-//! planned; the writer shard waits for their rendering, at most `BUDGET` per batch, and does none of the rendering itself.
+//! pools. Messages from callers are rendered before they are queued for the writer. The templates of automatic messages are found while a
+//! batch is planned; the writer shard waits until they are rendered, at most `BUDGET` per batch, but does not render them itself.
 
 use std::{
     borrow::Cow,
@@ -34,40 +34,41 @@ use serde_json::{Map, Value as Json, json};
 use crate::write::texts::{RenderedTexts, TextRequest};
 
 #[cfg(feature = "faults")]
+pub(crate) mod dry_run;
 pub mod fuzz;
 mod segments;
 
 use segments::{Fault, literal_name};
 
-/// The maximum number of characters of a rendered text: the same limit as for any content.
+/// The maximum number of characters of a rendered template: the same limit as for any content.
 const CONTENT: usize = 150_000;
 /// The maximum number of segments of a path such as `contact.custom_attribute.plan`.
 const DEPTH: usize = 8;
-/// The maximum size of custom attributes, in bytes of JSON, that a template can use. Maps that were stored before maps had a limit can be
-/// larger.
+/// The maximum size of custom attributes, in bytes of JSON, that a template can use. Maps that were stored before their size was limited
+/// can be larger.
 const ATTRIBUTE_BYTES: usize = 256 * 1024;
 
-/// Renders the messages of callers and checks templates in settings.
+/// The pool that renders callers' messages and checks templates in settings.
 static MESSAGES: ComputePool = ComputePool::new("template", 2, 256);
-/// Renders the texts that rules send. It is a pool of its own, so that callers cannot fill its queue with their templates.
+/// The pool that renders automatic messages. It is separate, so that callers cannot fill its queue with their templates.
 static AUTOMATIC: ComputePool = ComputePool::new("automatic text", 2, 64);
 
 /// The maximum time for a caller's templates, including the time in the queue. The deadline of the call can be earlier.
 const MESSAGE_BUDGET: Duration = Duration::from_secs(5);
-/// How long a writer shard waits for the automatic texts of a batch. Each takes well below a millisecond, so the wait times out only if the
-/// host is overloaded; then the texts are stored unrendered. The limit is longer in debug builds, because they are slow and test hosts are
-/// busy.
+/// How long a writer shard waits for the automatic messages of a batch. Rendering one takes well below a millisecond, so the wait times out
+/// only if the host is overloaded; the templates are then stored unrendered. The limit is longer in debug builds, because they are slow and
+/// test hosts are busy.
 const BUDGET: Duration = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 250 });
 
-/// Returns whether a text contains Liquid tags.
+/// Returns whether a string contains Liquid tags.
 pub fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%")
 }
 
-/// Renders a caller's texts, in their order; `None` for a text that cannot be rendered. Cancel safe.
+/// Renders a caller's templates, in order; `None` for a template that cannot be rendered. Cancel safe.
 ///
 /// # Errors
-/// [`Error::Busy`] if too many templates are being rendered: a text that could be rendered must not be sent unrendered.
+/// [`Error::Busy`] if too many templates are being rendered: a template that could be rendered must not be sent unrendered.
 pub async fn render(requests: Vec<TextRequest>) -> Result<Vec<Option<String>>> {
     let done = MESSAGES.run(MESSAGE_BUDGET, move |cancel| {
         let mut done = Vec::with_capacity(requests.len());
@@ -81,7 +82,7 @@ pub async fn render(requests: Vec<TextRequest>) -> Result<Vec<Option<String>>> {
     }
 }
 
-/// Renders automatic texts, as many as `BUDGET` allows. The others are missing in the result.
+/// Renders the templates of automatic messages, as many as `BUDGET` allows. The others are missing from the result.
 pub async fn render_automatic(requests: Vec<TextRequest>) -> RenderedTexts {
     let count = requests.len();
     let done: Arc<Mutex<RenderedTexts>> = Arc::default();
@@ -104,7 +105,7 @@ pub async fn render_automatic(requests: Vec<TextRequest>) -> RenderedTexts {
     done
 }
 
-/// Checks a template in a setting. A text without tags is accepted without parsing.
+/// Checks a template in a setting. A value without tags is accepted without parsing.
 ///
 /// # Errors
 /// [`Error::Invalid`] for the field if its template is invalid; [`Error::Busy`] if too many templates are being rendered.
@@ -116,9 +117,9 @@ pub async fn check(field: &str, text: Option<&str>) -> Result<()> {
     checked.map_err(|fault| Error::invalid(field, Rule::Invalid, fault))
 }
 
-/// Renders the texts and passes each result to `put`. Returns whether all were rendered before the job was cancelled.
+/// Renders the templates and passes each result to `put`. Returns whether all were rendered before the job was cancelled.
 fn render_each(requests: Vec<TextRequest>, cancel: &Cancel, mut put: impl FnMut((ConversationId, String), Option<String>)) -> bool {
-    // A text that several requests share, such as a greeting or the text of a campaign, is parsed once.
+    // A template that several requests share, such as a greeting or the message of a campaign, is parsed once.
     let mut compiled: HashMap<String, Option<Compiled>> = HashMap::new();
     for request in requests {
         if cancel.is_cancelled() {
@@ -161,7 +162,7 @@ static PARSER: LazyLock<Option<Parser>> = LazyLock::new(|| {
     parser.build().ok()
 });
 
-/// The variables that a template can use, with Chatwoot's names. Custom attributes are omitted if the template does not name them.
+/// Returns the variables that a template can use, with Chatwoot's names. Custom attributes are omitted if the template does not name them.
 fn drops(conversation: &Conversation, sender: Option<&Sender>, template: &str) -> Map<String, Json> {
     let attributes = |attributes: &Json| {
         let named = template.contains("custom_attribute") && json_bytes(attributes) <= ATTRIBUTE_BYTES;
@@ -200,9 +201,9 @@ fn drops(conversation: &Conversation, sender: Option<&Sender>, template: &str) -
     drops
 }
 
-/// Returns the contact as far as the session is allowed to see it, because rendered texts are sent to the session. Anybody can name any
-/// e-mail address, so a session that neither a signature nor a member vouches for receives only what it submitted itself, not what is
-/// stored about the contact with that address.
+/// Returns the part of the contact's data that the session is allowed to see, because rendered messages are sent to the session. Anybody
+/// can submit any e-mail address, so a session that neither a signature nor a member vouches for receives only what it submitted itself,
+/// not what is stored about the contact with that address.
 fn known_contact(conversation: &Conversation) -> Cow<'_, contact::Model> {
     let (contact, session) = (&conversation.contact.row, &conversation.session);
     if session.is_vouched_for() || !parley_fault::is_on(Protection::VisitorView) {
@@ -299,7 +300,7 @@ impl Compiled {
     }
 }
 
-/// Adds an empty object for every missing variable of a path: without it, the library would reject the whole text.
+/// Adds an empty object for every missing variable of a path. Without it, the library would reject the whole template.
 fn name(drops: &mut Map<String, Json>, path: &str) {
     let mut at = drops;
     for part in path.split('.').take(DEPTH) {

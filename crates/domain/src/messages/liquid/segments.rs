@@ -1,8 +1,8 @@
-//! Splits a template into literal text and tags before the library parses it. Has no side effects, is linear in the length of the text, and
-//! does not recurse.
+//! Splits a template into literal text and tags before the library parses it. Has no side effects, runs in time linear in the length of the
+//! template, and does not recurse.
 //!
-//! The library's grammar is quadratic in runs of white space, recursive in brackets and blocks, and has no limits. So the library never
-//! receives literal text: each piece of it is replaced by a variable (`{{__0}}`), and the number, the size and the nesting of the tags
+//! The library's grammar is quadratic in runs of white space, recursive in brackets and blocks, and has no limits. Therefore the library
+//! never receives literal text: each piece of it is replaced by a variable (`{{__0}}`), and the number, size and nesting of the tags in
 //! between are bounded.
 
 use parley_fault::Protection;
@@ -25,7 +25,7 @@ const BLOCKS: usize = 16;
 /// White space that `{{-` and `-}}` strip.
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// Why a text cannot be rendered: an error message that says what would be valid.
+/// Why a template cannot be rendered: an error message that says what would be valid.
 pub type Fault = &'static str;
 
 /// A template whose literal text was replaced by variables, and that text.
@@ -37,15 +37,15 @@ pub struct Segments {
     pub literals: Vec<String>,
 }
 
-/// The name of the variable that holds a piece of literal text.
+/// Returns the name of the variable that holds a piece of literal text.
 pub fn literal_name(nth: usize) -> String {
     format!("__{nth}")
 }
 
-/// Splits a text. Text between backticks is code, so its braces are literal.
+/// Splits a template into literal text and tags. Text between backticks is code, so its braces are literal.
 ///
 /// # Errors
-/// [`Fault`] for a tag that is not closed, and if a limit is exceeded.
+/// [`Fault`] if a tag is not closed or a limit is exceeded.
 pub fn split(text: &str) -> Result<Segments, Fault> {
     let mut cutter = Cutter {
         text,
@@ -92,7 +92,7 @@ impl Cutter<'_> {
             let rest = &self.text[self.at..];
             if let Some(inside) = rest.strip_prefix('`') {
                 // If there is no closing backtick, there is none after a later backtick either, so search only once. Otherwise many
-                // backticks would make this quadratic.
+                // backticks would make the search quadratic.
                 let end = if closes { inside.find('`') } else { None };
                 closes = end.is_some();
                 self.literal_until(self.at + end.map_or(1, |end| end + 2));

@@ -1,4 +1,4 @@
-//! The statements that a kind of batched writes provides to the writer.
+//! The statements that a kind of writes that are stored in batches provides to the writer.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 
 use super::super::{plan::Plan, planner::BatchPlanner, write_set::NewRows};
 
-/// The statements of a kind of batched writes.
+/// The statements of a kind of writes that are stored in batches.
 pub trait BatchStore: BatchPlanner {
     /// Stores plans on PostgreSQL by one statement that claims the counters, and returns the accounts whose head was where the plan
     /// expected it. Nothing is stored for the other accounts. `unlocked` leaves the claim out, in tests only.
@@ -25,7 +25,7 @@ pub trait BatchStore: BatchPlanner {
         unlocked: bool,
     ) -> impl Future<Output = Result<HashSet<AccountId>>> + Send;
 
-    /// Stores, in the same transaction, the rows that only a plan made under the row lock has.
+    /// Stores, in the same transaction, the rows that only a plan made under the row lock can have.
     ///
     /// # Errors
     /// Same as [`BatchStore::store_postgres`].

@@ -28,7 +28,7 @@ pub fn number(id: Option<impl Into<i64>>) -> Option<i64> {
     id.map(Into::into)
 }
 
-/// Binds the expected and the new counters, in the order of [`COUNTERS`](super::statement::COUNTERS).
+/// Binds the expected and the new counters, in the order of [`COUNTERS`](super::columns::COUNTERS).
 pub fn bind_counters<'q, B: BatchPlanner>(query: Bound<'q>, plans: &[&'q Plan<B>]) -> Bound<'q> {
     let before: Vec<&account_log::Model> = plans.iter().map(|plan| &plan.expected).collect();
     let after: Vec<&account_log::Model> = plans.iter().map(|plan| &plan.counters).collect();
@@ -40,7 +40,7 @@ pub fn bind_counters<'q, B: BatchPlanner>(query: Bound<'q>, plans: &[&'q Plan<B>
     column(query, &after, |row| row.last_occurred_at.0)
 }
 
-/// Binds the events, in the order of [`EVENTS`](super::statement::EVENTS).
+/// Binds the events, in the order of [`EVENTS`](super::columns::EVENTS).
 pub fn bind_events<'q, B: BatchPlanner>(query: Bound<'q>, plans: &[&'q Plan<B>]) -> Bound<'q> {
     let rows: Vec<&EventRecord> = plans.iter().flat_map(|plan| &plan.entries).collect();
     let query = column(query, &rows, |row| row.account.0);
@@ -56,7 +56,7 @@ pub fn bind_events<'q, B: BatchPlanner>(query: Bound<'q>, plans: &[&'q Plan<B>])
     column(query, &rows, |row| row.payload.as_ref())
 }
 
-/// Binds the responses to store, in the order of [`KEYS`](super::statement::KEYS).
+/// Binds the responses to store, in the order of [`KEYS`](super::columns::KEYS).
 pub fn bind_responses<'q>(query: Bound<'q>, rows: &[&'q idempotency_key::Model]) -> Bound<'q> {
     let query = column(query, rows, |row| row.account_id.0);
     let query = column(query, rows, |row| row.request_id);

@@ -1,7 +1,7 @@
 //! Stores plans: on condition that the head has not moved, or under the row lock of an account's counters.
 //!
-//! This module has the connection, the lock, and the parts of statements that every batch has (counters, events, stored responses). A
-//! batched kind provides its own statements: see [`BatchStore`].
+//! This module has the connection, the lock, and the parts of statements that every batch has (counters, events, stored responses). An
+//! implementation of [`BatchStore`] provides the other statements.
 
 use std::collections::HashSet;
 
@@ -21,9 +21,10 @@ use super::{
 
 mod batch_store;
 pub mod bind;
+pub mod claiming_statement;
+pub mod columns;
 mod postgres;
 pub mod sqlite;
-pub mod statement;
 
 pub use batch_store::{BatchStore, failed};
 

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// A shard's own connection, which is faster than a pool: a pool tests each returned connection with a round trip, which would be one per
-/// batch. It uses sqlx directly, because sea-query would convert each element of an array to a value of its own.
+/// batch. It uses sqlx directly, because sea-query would convert each element of an array to a separate value.
 #[derive(Debug)]
 pub struct ShardConnection {
     db: Database,
@@ -27,7 +27,7 @@ pub struct ShardConnection {
 }
 
 impl ShardConnection {
-    /// Creates a connection that is opened on first use, and reopened after it broke.
+    /// Creates a connection that is opened on first use, and reopened after it breaks.
     pub fn new(db: Database) -> Self {
         Self {
             db,
@@ -123,7 +123,7 @@ impl ShardConnection {
     }
 
     /// Releases the lock without storing anything. If the connection does not respond in time, it is dropped, and PostgreSQL releases the
-    /// lock when it detects that.
+    /// lock when it detects the disconnect.
     pub async fn release(&mut self) {
         if let Some(mut open) = self.open.take()
             && matches!(timeout(PROMPTLY, sqlx::query("ROLLBACK").execute(&mut open)).await, Ok(Ok(_)))

@@ -1,5 +1,5 @@
-//! Statements on SQLite, which has no arrays and does not allow writes in a WITH clause, so each table needs one statement. A batched kind
-//! sends all of them at once, because each message to SQLite's thread costs more than a row.
+//! Statements on SQLite, which has no arrays and does not allow writes in a WITH clause, so each table needs one statement. All statements
+//! of a batch are sent at once, because each message to SQLite's thread costs more than a row.
 
 use parley_types::error::{Error, Result};
 use sqlx::{Arguments as _, sqlite::SqliteArguments};

@@ -52,8 +52,8 @@ pub struct Receiver {
     queue: mpsc::Receiver<(Outgoing, Waiting)>,
 }
 
-/// Creates an empty outbox for a connection. `charge` is the memory charge of the connection; queued frames are added to it. They are
-/// bounded here, so they are never rejected.
+/// Creates an empty outbox for a connection. `charge` is the connection's memory charge, to which queued frames are added. The outbox
+/// itself bounds them, so they are never rejected for lack of memory.
 pub fn open(charge: Arc<MemoryCharge>) -> (Outbox, Receiver) {
     let (sender, receiver) = mpsc::channel(FRAMES);
     let outbox = Outbox {

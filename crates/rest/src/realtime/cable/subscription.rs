@@ -28,7 +28,7 @@ struct Identifier {
 /// An id in an identifier.
 #[derive(Debug, PartialEq, Eq)]
 enum GivenId {
-    /// Absent, null, false or blank text, by Rails's `blank?`.
+    /// Absent, null, false or a blank string, which Rails's `blank?` treats alike.
     Blank,
     Id(i64),
     /// A value that cannot be an id.
@@ -47,8 +47,8 @@ fn given_id(value: &Json) -> GivenId {
     }
 }
 
-/// Parses an identifier. `None` for an unknown channel and for invalid ids. Without a user id the token is that of a contact session, which
-/// determines the account, so the account id is ignored.
+/// Parses an identifier. Returns `None` for an unknown channel and for invalid ids. Without a user id, the token is that of a contact
+/// session, which determines the account, so the account id is ignored.
 pub fn key(identifier: &str) -> Option<PubsubKey> {
     let parsed: Identifier = serde_json::from_str(identifier).ok()?;
     if parsed.channel != "RoomChannel" {
@@ -66,7 +66,7 @@ pub fn key(identifier: &str) -> Option<PubsubKey> {
     })
 }
 
-/// A frame about the subscription itself.
+/// Creates a frame about the subscription itself.
 pub fn frame(identifier: &str, kind: &str) -> Json {
     json!({ "identifier": identifier, "type": kind })
 }
@@ -75,12 +75,12 @@ pub fn frame(identifier: &str, kind: &str) -> Json {
 pub struct Subscription {
     key: PubsubKey,
     _task: AbortOnDropHandle<()>,
-    /// The last presence report.
+    /// The task of the last presence report.
     reporting: Option<AbortOnDropHandle<()>>,
 }
 
 impl Subscription {
-    /// Subscribes in a task, which also notifies the client of the outcome.
+    /// Subscribes in a task, which also notifies the client of the result.
     pub fn open(call: &Arc<Call>, identifier: String, key: PubsubKey, outbox: &Outbox) -> Self {
         let task = follow(Arc::clone(call), identifier, key.clone(), outbox.clone());
         Self {

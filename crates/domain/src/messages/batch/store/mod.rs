@@ -13,9 +13,9 @@ use crate::{
     write::{NewRows, plan::Plan, store::BatchStore},
 };
 
+mod columns;
 mod postgres;
 mod sqlite;
-mod statement;
 
 impl BatchStore for MessageBatches {
     async fn store_postgres(connection: &mut PgConnection, plans: &[&Plan<Self>], unlocked: bool) -> Result<HashSet<AccountId>> {

@@ -7,7 +7,6 @@ use parley_types::{error::Result, id::AccountId};
 use sea_orm::DbBackend;
 use sqlx::{PgConnection, Row as _, types::Json};
 
-use super::statement::{self, Shape};
 use crate::{
     files::rows,
     messages::batch::batches::MessageBatches,
@@ -19,6 +18,10 @@ use crate::{
         },
     },
 };
+
+mod text;
+
+use text::Shape;
 
 /// Stores, by one statement, the plans of those accounts whose head is where the plan expects it, and returns these accounts.
 ///
@@ -36,8 +39,8 @@ pub async fn store(connection: &mut PgConnection, plans: &[&Plan<MessageBatches>
         keys: !keys.is_empty(),
         unlocked,
     };
-    // The order of the parts must be that of `statement::text`.
-    let mut query = sqlx::query(statement::text(shape));
+    // The order of the parts must match `text::text`.
+    let mut query = sqlx::query(text::text(shape));
     query = bind_counters(query, plans);
     query = bind_messages(query, plans);
     query = bind_events(query, plans);
@@ -58,7 +61,7 @@ pub async fn store(connection: &mut PgConnection, plans: &[&Plan<MessageBatches>
 /// Same as [`store`].
 pub async fn store_attachments(connection: &mut PgConnection, plan: &Plan<MessageBatches>) -> Result<()> {
     if !plan.rows.claims.is_empty() {
-        // The text contains only ids that this service allocated.
+        // The SQL contains only ids that this service allocated.
         let text = sqlx::AssertSqlSafe(rows::text(&plan.rows.claims));
         sqlx::query(text)
             .persistent(false)
@@ -77,7 +80,7 @@ pub async fn store_attachments(connection: &mut PgConnection, plan: &Plan<Messag
     Ok(())
 }
 
-/// Binds the messages in the order of [`statement::MESSAGES`]. The functions below follow their own lists of columns.
+/// Binds the messages in the order of [`MESSAGES`](super::columns::MESSAGES). The functions below use the corresponding column lists.
 fn bind_messages<'q>(query: Bound<'q>, plans: &[&'q Plan<MessageBatches>]) -> Bound<'q> {
     let rows: Vec<&message::Model> = plans.iter().flat_map(|plan| &plan.rows.messages).collect();
     let query = column(query, &rows, |row| row.account_id.0);

@@ -1,8 +1,8 @@
 //! Stores plans of messages on SQLite.
 //!
-//! A plan of one message, the usual case, is bound value by value: reading its rows from JSON costs SQLite more than storing them. Larger
-//! batches are bound as one JSON array of arrays per table, which bounds the number of texts to prepare; values of bytes are concatenated
-//! into one blob that is bound separately.
+//! A plan with one message, the usual case, has one parameter for each value: reading its rows from JSON would cost SQLite more than
+//! storing them. Larger batches have one parameter for each table, a JSON array of arrays, which limits the number of statement texts to
+//! prepare; binary values are concatenated into one blob that is bound separately.
 
 use parley_storage::{Database, entity::idempotency_key, joined::Conversation};
 use parley_types::error::Result;
@@ -38,12 +38,12 @@ pub async fn store(db: &Database, plans: &[&Plan<MessageBatches>]) -> Result<()>
         Some(single) => single.bound(),
         None => many(plans),
     }?;
-    // Uses sqlx directly: sea-orm moves a future of 15 KB several times for each statement.
+    // Use sqlx directly: sea-orm moves a future of 15 KB several times for each statement.
     let mut txn = db.begin_sqlite().await?;
     sqlx::query_with(sql, arguments).execute(&mut *txn).await.map_err(failed)?;
     for plan in plans {
         if !plan.rows.claims.is_empty() {
-            // The text contains only ids that this service allocated.
+            // The SQL contains only ids that this service allocated.
             let sql = sqlx::AssertSqlSafe(rows::text(&plan.rows.claims));
             sqlx::query(sql).persistent(false).execute(&mut *txn).await.map_err(failed)?;
         }
@@ -56,7 +56,7 @@ pub async fn store(db: &Database, plans: &[&Plan<MessageBatches>]) -> Result<()>
     txn.commit().await.map_err(failed)
 }
 
-/// A plan of one message.
+/// A plan with one message.
 struct Single<'p> {
     plan: &'p Plan<MessageBatches>,
     conversation: &'p Conversation,
@@ -64,7 +64,7 @@ struct Single<'p> {
 }
 
 impl<'p> Single<'p> {
-    /// Returns `None` for plans that the texts for one message do not cover.
+    /// Returns the plan if the statements for a single message can store it, otherwise `None`.
     fn of(plans: &[&'p Plan<MessageBatches>]) -> Option<Self> {
         let [plan] = plans else { return None };
         let (contacts, responses) = (plan.rows.changed_contacts(plan.expected.head_seq).count(), plan.responses.len());
@@ -85,7 +85,7 @@ impl<'p> Single<'p> {
         })
     }
 
-    /// Binds the values in the order of the text.
+    /// Returns the statements, with their values bound in the order of the parameters.
     fn bound(&self) -> Result<Bound> {
         let plan = self.plan;
         let mut arguments = SqliteArguments::default();
@@ -140,7 +140,7 @@ fn many(plans: &[&Plan<MessageBatches>]) -> Result<Bound> {
     let is_whole = contacts != EMPTY || keys != EMPTY;
     if is_whole {
         bind(&mut arguments, [Cell::from(contacts)])?;
-        // The same blob is bound once for each column of bytes.
+        // The same blob is bound once for each binary column.
         bind(&mut arguments, (0..4).map(|_| Cell::Bytes(&responses.0)))?;
         bind(&mut arguments, [Cell::from(keys)])?;
     }

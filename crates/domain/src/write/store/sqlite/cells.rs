@@ -1,4 +1,4 @@
-//! The values of rows on SQLite. Each row follows the order of its list of columns.
+//! The values of rows on SQLite, in the order of their column lists.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use parley_types::{
     time::Micros,
 };
 
-use super::super::statement::{COUNTERS, EVENTS, KEYS};
+use super::super::columns::{COUNTERS, EVENTS, KEYS};
 
 /// A value of a row.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub enum Cell<'a> {
     Null,
     /// An integer, a boolean or a time.
     Number(i64),
-    /// A text.
+    /// A string.
     Text(Cow<'a, str>),
     /// A blob.
     Bytes(&'a [u8]),
@@ -37,17 +37,17 @@ impl<'a> From<&'a Option<String>> for Cell<'a> {
     }
 }
 
-/// An integer.
+/// Returns a cell with an integer.
 pub fn number(number: impl Into<i64>) -> Cell<'static> {
     Cell::Number(number.into())
 }
 
-/// An integer, or NULL.
+/// Returns a cell with an integer, or NULL.
 pub fn maybe(number: Option<impl Into<i64>>) -> Cell<'static> {
     number.map_or(Cell::Null, |number| Cell::Number(number.into()))
 }
 
-/// A time in microseconds, or NULL.
+/// Returns a cell with a time in microseconds, or NULL.
 pub fn time(at: Option<Micros>) -> Cell<'static> {
     maybe(at.map(|at| at.0))
 }
@@ -100,7 +100,7 @@ pub fn key<'a>(row: &'a idempotency_key::Model, owner: &'a [u8; 16]) -> [Cell<'a
 /// An empty list of rows, as JSON.
 pub const EMPTY: &str = "[]";
 
-/// The bytes of many rows, concatenated.
+/// The binary values of many rows, concatenated.
 #[derive(Debug, Default)]
 pub struct Blob(pub Vec<u8>);
 

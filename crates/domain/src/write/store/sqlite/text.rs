@@ -1,7 +1,7 @@
-//! The statement texts on SQLite, built from lists of columns. Parameters have no numbers: sqlx numbers them across all statements of a
-//! text, in the order in which they occur.
+//! The text of statements on SQLite, built from column lists. Parameters have no numbers: sqlx numbers them across all statements of a
+//! query, in the order in which they occur.
 
-use super::super::statement::{COUNTERS, Column};
+use super::super::columns::{COUNTERS, Column};
 
 /// Describes how an update finds its row and which columns it sets.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +42,8 @@ pub fn update_one(update: Update) -> String {
     format!("UPDATE {} SET {} WHERE {}", update.table, set.join(", "), found.join(" AND "))
 }
 
-/// Returns the expression for a column's value in a row. Bytes are represented by their position in the blob and their length. Rows remain
-/// in SQLite's binary JSON format: if they were texts, SQLite would parse the whole row for each value.
+/// Returns the expression for a column's value in a row. Binary values are represented by their position in the blob and their length. Rows
+/// remain in SQLite's binary JSON format: if they were JSON text, SQLite would parse the whole row for each value.
 fn value(nth: usize, (_, kind): &Column) -> String {
     match *kind {
         "bytea" | "uuid" => format!("substr(?, t.value ->> '$[{nth}][0]', t.value ->> '$[{nth}][1]')"),
@@ -51,7 +51,7 @@ fn value(nth: usize, (_, kind): &Column) -> String {
     }
 }
 
-/// Returns an insert of any number of rows: one parameter for all of them, after the parameters for bytes.
+/// Returns an insert of any number of rows: one parameter for all of them, after the parameters for binary values.
 pub fn insert_many(table: &str, columns: &[Column]) -> String {
     let values: Vec<_> = columns.iter().enumerate().map(|(nth, column)| value(nth, column)).collect();
     format!(

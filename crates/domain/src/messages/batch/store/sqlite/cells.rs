@@ -1,8 +1,8 @@
-//! The values of messages, conversations and contacts on SQLite. Each row follows the order of its list of columns.
+//! The values of messages, conversations and contacts on SQLite, in the order of their column lists.
 
 use parley_storage::entity::{contact, conversation, message};
 
-use super::super::statement::{CONTACTS, CONVERSATIONS, MESSAGES};
+use super::super::columns::{CONTACTS, CONVERSATIONS, MESSAGES};
 use crate::write::store::sqlite::cells::{Cell, maybe, number, time};
 
 /// Returns the values of a message in the order of [`MESSAGES`].

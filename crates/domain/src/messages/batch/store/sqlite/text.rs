@@ -1,11 +1,11 @@
-//! The statement texts that store messages on SQLite.
+//! The text of the statements that store messages on SQLite.
 
 use std::sync::LazyLock;
 
-use super::super::statement::{CONTACTS, CONVERSATIONS, MESSAGES};
+use super::super::columns::{CONTACTS, CONVERSATIONS, MESSAGES};
 use crate::write::store::{
+    columns::{EVENTS, KEYS},
     sqlite::text::{ACCOUNT_LOGS, Update, insert, insert_many, update_many, update_one},
-    statement::{EVENTS, KEYS},
 };
 
 /// Updates a conversation by its key.
@@ -24,10 +24,10 @@ pub const CONTACTS_BY_KEY: Update = Update {
     set_from: 2,
 };
 
-/// The maximum number of events in a plan of one message that is bound value by value.
+/// The maximum number of events in a plan that [`single`] stores.
 pub const EVENTS_OF_ONE: usize = 4;
 
-/// The rows that a plan of one message stores besides the message.
+/// The rows that a plan with one message stores besides the message.
 #[derive(Clone, Copy)]
 pub struct Shape {
     /// The number of events, from one to [`EVENTS_OF_ONE`].
@@ -38,7 +38,7 @@ pub struct Shape {
     pub key: bool,
 }
 
-/// The statements for a plan of one message, with one parameter per value.
+/// Returns the statements for a plan with one message, with one parameter per value.
 pub fn single(shape: Shape) -> &'static str {
     static TEXTS: LazyLock<[String; EVENTS_OF_ONE * 4]> = LazyLock::new(|| {
         std::array::from_fn(|nth| {
@@ -52,8 +52,8 @@ pub fn single(shape: Shape) -> &'static str {
     &TEXTS[(shape.events - 1) * 4 + usize::from(shape.contact) + 2 * usize::from(shape.key)]
 }
 
-/// The statements for any plans, with one parameter for the rows of each table, after the parameters for bytes. `is_whole` adds the
-/// statements for contacts and responses, which most batches do not need.
+/// Returns the statements for any number of plans. The rows of each table are one parameter, after the parameters for binary values.
+/// `is_whole` adds the statements for contacts and responses, which most batches do not need.
 pub fn many(is_whole: bool) -> &'static str {
     static TEXTS: LazyLock<[String; 2]> = LazyLock::new(|| {
         let always = [

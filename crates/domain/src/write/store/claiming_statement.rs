@@ -1,49 +1,12 @@
-//! The single statement that stores a batch on PostgreSQL: its parts, built from lists of columns.
+//! The single statement that stores a batch on PostgreSQL: the claim of the counters, and parts that are built from column lists.
 //!
 //! The rows of each table are bound as one array per column. The statement first claims the counters, in ascending order of accounts. Every
-//! other part joins the claim, so the rows of accounts whose head has moved are not stored. A batched kind builds its statement with
-//! [`ClaimingStatement`] and adds the parts of its own tables.
+//! other part joins the claim, so the rows of accounts whose head has moved are not stored. An implementation of `BatchStore` builds its
+//! statement with [`ClaimingStatement`] and adds the parts of its own tables.
 
 use std::fmt::Write as _;
 
-/// A column: its name and its PostgreSQL type.
-pub type Column = (&'static str, &'static str);
-
-/// The columns of the expected and the new counters.
-pub const COUNTERS: &[Column] = &[
-    ("account_id", "bigint"),
-    ("epoch", "bigint"),
-    ("expected", "bigint"),
-    ("head_seq", "bigint"),
-    ("last_message_id", "bigint"),
-    ("last_occurred_at", "bigint"),
-];
-
-/// The columns of events.
-pub const EVENTS: &[Column] = &[
-    ("account_id", "bigint"),
-    ("seq", "bigint"),
-    ("transaction_id", "bigint"),
-    ("kind", "smallint"),
-    ("inbox_id", "bigint"),
-    ("conversation_id", "bigint"),
-    ("contact_id", "bigint"),
-    ("message_type", "smallint"),
-    ("private", "bool"),
-    ("occurred_at", "bigint"),
-    ("payload", "bytea"),
-];
-
-/// The columns of stored responses.
-pub const KEYS: &[Column] = &[
-    ("account_id", "bigint"),
-    ("request_id", "uuid"),
-    ("fingerprint", "bytea"),
-    ("response", "bytea"),
-    ("created_at", "bigint"),
-    ("owner", "uuid"),
-    ("contact_id", "bigint"),
-];
+use super::columns::{COUNTERS, Column};
 
 const CLAIM: &str = "locked AS (SELECT l.account_id FROM account_logs l JOIN n ON n.account_id = l.account_id AND n.epoch = l.epoch \
      AND n.expected = l.head_seq ORDER BY l.account_id FOR UPDATE OF l), \
@@ -95,7 +58,7 @@ impl ClaimingStatement {
     }
 }
 
-/// Returns the rows of the next parameters as a table `t`.
+/// Returns a table expression `t` for the rows in the next parameters.
 fn rows(parameters: &mut usize, columns: &[Column]) -> String {
     let arrays = columns.iter().map(|(_, kind)| {
         *parameters += 1;

@@ -10,7 +10,7 @@ use super::{Files, small_of, unattached};
 const REMOVED: u64 = 100;
 
 impl Files {
-    /// Removes files that are marked as removed, and expired uploads. Returns how many.
+    /// Removes files that are marked as removed, and expired uploads. Returns the number of removed files.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Database`] if a query fails, and [`parley_types::error::Error::Unavailable`] if the blob store

@@ -1,8 +1,8 @@
-//! Renders the texts of an operation before its rules use them.
+//! Renders the templates of an operation before its rules use them.
 
 use std::sync::Arc;
 
-use super::liquid;
+use super::render_automatic;
 use crate::write::{Write, WriteSet};
 
 /// Runs `dry_run` on a copy of the write set to find the templates that it requests, and renders them on a compute pool. If the caller then
@@ -12,6 +12,6 @@ pub async fn render_texts<T>(write: &mut Write, dry_run: impl FnOnce(&mut WriteS
     dry_run(&mut copy);
     let missing = copy.take_missing_texts();
     if !missing.is_empty() {
-        write.set.set_rendered_texts(Arc::new(liquid::render_automatic(missing).await));
+        write.set.set_rendered_texts(Arc::new(render_automatic(missing).await));
     }
 }

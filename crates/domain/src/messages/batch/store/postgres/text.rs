@@ -1,0 +1,49 @@
+//! The statement that stores a batch of messages on PostgreSQL, with one text for each combination of optional parts.
+
+use std::sync::LazyLock;
+
+use super::super::columns::{CONTACTS, CONVERSATIONS, MESSAGES};
+use crate::write::store::{
+    claiming_statement::ClaimingStatement,
+    columns::{EVENTS, KEYS},
+};
+
+/// The optional parts of the statement. Most batches change no contact and store no response, and every part costs time even without rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Whether contacts change.
+    pub contacts: bool,
+    /// Whether responses are stored.
+    pub keys: bool,
+    /// Whether the claim is left out, for the test that shows what it protects against.
+    pub unlocked: bool,
+}
+
+/// Returns the text of the statement with these parts. Its parameters are the columns of the counters, messages, events, conversations,
+/// contacts and responses, in this order.
+pub fn text(shape: Shape) -> &'static str {
+    static TEXTS: LazyLock<[String; 8]> = LazyLock::new(|| {
+        std::array::from_fn(|bits| {
+            write(Shape {
+                contacts: bits & 1 != 0,
+                keys: bits & 2 != 0,
+                unlocked: bits & 4 != 0,
+            })
+        })
+    });
+    &TEXTS[usize::from(shape.contacts) | usize::from(shape.keys) << 1 | usize::from(shape.unlocked) << 2]
+}
+
+fn write(shape: Shape) -> String {
+    let mut statement = ClaimingStatement::new(shape.unlocked);
+    statement.insert("m", "messages", MESSAGES);
+    statement.insert("e", "events", EVENTS);
+    statement.update("v", "conversations", CONVERSATIONS);
+    if shape.contacts {
+        statement.update("p", "contacts", CONTACTS);
+    }
+    if shape.keys {
+        statement.insert("k", "idempotency_keys", KEYS);
+    }
+    statement.finish()
+}

@@ -1,0 +1,40 @@
+//! Problems of a configuration: deprecated keys, and the error that lists all problems.
+
+use std::fmt;
+
+/// A setting under a deprecated name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeprecatedKey {
+    /// The deprecated key, such as `writer.lanes`.
+    pub key: &'static str,
+    /// The key that replaces it.
+    pub replacement: &'static str,
+    /// The source that sets the deprecated key.
+    pub source: String,
+    /// Whether the value is ignored because the replacement is also set.
+    pub is_ignored: bool,
+}
+
+impl fmt::Display for DeprecatedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            key,
+            replacement,
+            source,
+            is_ignored,
+        } = self;
+        if *is_ignored {
+            write!(
+                f,
+                "{source}: `{key}` is deprecated and ignored, because `{replacement}` is set: remove it"
+            )
+        } else {
+            write!(f, "{source}: `{key}` is deprecated: use `{replacement}`")
+        }
+    }
+}
+
+/// All problems of a configuration, displayed one per line. Contains no secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
