@@ -9,6 +9,8 @@ use std::{
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 
+#[path = "build/optional_strings.rs"]
+mod optional_strings;
 #[path = "build/policy.rs"]
 mod policy;
 #[path = "build/sources.rs"]
@@ -36,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let table =
         policy::table(&pool).map_err(|faults| format!("policies of methods (proto/parley/v1/options.proto):\n{}", faults.join("\n")))?;
     fs::write(out.join("policy.rs"), table)?;
+    fs::write(out.join("optional_strings.rs"), optional_strings::implementations(&pool)?)?;
     let mut config = tonic_prost_build::Config::new();
     // Generate the names of messages, so that the cursor of any response can be looked up by name.
     config.enable_type_names();

@@ -19,6 +19,7 @@ pub mod description;
 pub mod frame;
 pub mod json;
 pub mod kind;
+pub mod optional_strings;
 pub mod policy;
 pub mod prune;
 #[cfg(any(test, feature = "samples"))]

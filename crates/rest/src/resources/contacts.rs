@@ -1,6 +1,9 @@
 //! Creating, reading, updating and deleting contacts.
 
-use parley_proto as pb;
+use parley_proto::{
+    self as pb,
+    optional_strings::{OptionalString, OptionalStrings},
+};
 use prost_types::{FieldMask, Struct};
 use serde_json::json;
 use tonic::Code;
@@ -59,11 +62,20 @@ pub fn routes() -> ApiRouter {
 
 /// Describes the parameters of creating and updating a contact.
 fn written(description: RouteDescription) -> RouteDescription {
-    description
-        .bodies(&["name", "email", "phone_number", "identifier", "avatar_url"], &text().or_null())
+    texts()
+        .fold(description.body("name", text().or_null()), |description, optional| {
+            description.body(optional.name, text().or_null().note(optional.comment))
+        })
+        .body("avatar_url", text().or_null())
         .body("avatar", avatar())
         .body("blocked", flag())
         .bodies(&["additional_attributes", "custom_attributes"], &attributes())
+}
+
+/// The optional texts of contacts. Their parameters have the names of the contract and, without a text of their own, its comments.
+fn texts() -> impl Iterator<Item = &'static OptionalString> {
+    let of_contacts = |optional: &&OptionalString| pb::Contact::OPTIONAL_STRINGS.iter().any(|known| known.name == optional.name);
+    pb::CreateContactRequest::OPTIONAL_STRINGS.iter().filter(of_contacts)
 }
 
 /// The schema of the response of [`create`].
@@ -78,20 +90,21 @@ fn created_schema() -> Schema {
 
 async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
-    let request = pb::CreateContactRequest {
+    let mut request = pb::CreateContactRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         name: fields.text("name").unwrap_or_default(),
-        email: fields.text("email"),
-        phone_number: fields.text("phone_number"),
-        identifier: fields.text("identifier"),
-        blocked: fields.flag("blocked").unwrap_or(false),
-        additional_attributes: fields.object("additional_attributes"),
-        custom_attributes: fields.object("custom_attributes"),
-        avatar_url: fields.avatar().unwrap_or_default(),
-        inbox_id: fields.id("inbox_id"),
-        source_id: fields.text("source_id"),
+        ..Default::default()
     };
+    for optional in texts() {
+        put(&mut request, optional.name, fields.text(optional.name));
+    }
+    request.blocked = fields.flag("blocked").unwrap_or(false);
+    request.additional_attributes = fields.object("additional_attributes");
+    request.custom_attributes = fields.object("custom_attributes");
+    request.avatar_url = fields.avatar().unwrap_or_default();
+    request.inbox_id = fields.id("inbox_id");
+    request.source_id = fields.text("source_id");
     call.authorize_error(request.account_id, fields.finish()).await?;
     let made = call.contacts().create_contact(call.request(request)).await?.into_inner();
     let contact = made.contact.unwrap_or_default();
@@ -147,8 +160,12 @@ async fn update(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
     Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
 }
 
-/// Sets a text of a contact; `None` clears it.
-type PutText = fn(&mut pb::Contact, Option<String>);
+/// Sets an optional text of a message.
+fn put(message: &mut impl OptionalStrings, name: &str, value: Option<String>) {
+    if let Some(field) = message.optional_string_mut(name) {
+        *field = value;
+    }
+}
 
 /// Parses the fields that were sent. Attributes are merged into the stored ones, key by key.
 fn patch(fields: &mut ParamReader<'_>) -> (pb::Contact, Vec<String>) {
@@ -157,16 +174,14 @@ fn patch(fields: &mut ParamReader<'_>) -> (pb::Contact, Vec<String>) {
         id: fields.path_id("contact_id"),
         ..Default::default()
     };
-    let texts: [(&str, PutText); 4] = [
-        ("name", |contact, it| contact.name = it.unwrap_or_default()),
-        ("email", |contact, it| contact.email = it),
-        ("phone_number", |contact, it| contact.phone_number = it),
-        ("identifier", |contact, it| contact.identifier = it),
-    ];
-    for (key, put) in texts {
-        if fields.is_present(key) {
-            put(&mut contact, fields.text(key));
-            mask.push(key.to_owned());
+    if fields.is_present("name") {
+        contact.name = fields.text("name").unwrap_or_default();
+        mask.push("name".to_owned());
+    }
+    for optional in texts() {
+        if fields.is_present(optional.name) {
+            put(&mut contact, optional.name, fields.text(optional.name));
+            mask.push(optional.name.to_owned());
         }
     }
     if let Some(blocked) = fields.flag("blocked") {
