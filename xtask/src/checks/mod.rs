@@ -8,6 +8,7 @@ mod background;
 mod behaviour;
 mod cargo;
 mod children;
+mod contact_field;
 mod contract;
 mod durations;
 mod form;
@@ -141,6 +142,7 @@ fn run_all(runner: &Runner) -> Result<Vec<String>> {
     // Checks of the sources, some of which compile them.
     form::check_sources(runner)?;
     contract::check_contract(runner)?;
+    contact_field::check_contact_field(runner)?;
     // Checks of the compiled tests and programs.
     behaviour::compile(runner)?;
     behaviour::compare_with_release(runner)?;
