@@ -11,6 +11,8 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 
 #[path = "build/policy.rs"]
 mod policy;
+#[path = "build/rpc.rs"]
+mod rpc;
 #[path = "build/sources.rs"]
 mod sources;
 
@@ -36,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let table =
         policy::table(&pool).map_err(|faults| format!("policies of methods (proto/parley/v1/options.proto):\n{}", faults.join("\n")))?;
     fs::write(out.join("policy.rs"), table)?;
+    fs::write(out.join("rpc.rs"), rpc::implementations(&pool))?;
     let mut config = tonic_prost_build::Config::new();
     // Messages know their names, so that any answer can be asked for its cursor.
     config.enable_type_names();

@@ -21,6 +21,7 @@ pub mod json;
 pub mod kind;
 pub mod policy;
 pub mod prune;
+pub mod rpc;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
 pub mod value;
