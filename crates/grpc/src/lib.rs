@@ -9,11 +9,10 @@ use tonic::{codec::CompressionEncoding, service::Routes};
 
 use middleware::limits::Limits;
 use services::{
-    accounts::AccountsApi, agent_bots::AgentBotsApi, audit_events::AuditApi, canned_responses::CannedResponsesApi, client::ClientApi,
-    consumers::ConsumersApi, contact_notes::ContactNotesApi, contacts::ContactsApi, conversations::ConversationsApi,
-    custom_attribute_definitions::CustomAttributeDefinitionsApi, events::EventsApi, files::FilesApi, inboxes::InboxesApi,
-    labels::LabelsApi, logins::LoginsApi, messages::MessagesApi, participants::ParticipantsApi, presence::PresenceApi, pubsub::PubsubApi,
-    service_context::ServiceContext, stall::StallMonitor, teams::TeamsApi,
+    accounts::AccountsApi, agent_bots::AgentBotsApi, audit_events::AuditApi, client::ClientApi, consumers::ConsumersApi,
+    contact_notes::ContactNotesApi, contacts::ContactsApi, conversations::ConversationsApi, events::EventsApi, files::FilesApi,
+    inboxes::InboxesApi, logins::LoginsApi, messages::MessagesApi, participants::ParticipantsApi, presence::PresenceApi, pubsub::PubsubApi,
+    records::RecordsApi, service_context::ServiceContext, stall::StallMonitor, teams::TeamsApi,
 };
 
 mod config;
@@ -102,19 +101,19 @@ pub fn routes(domain: &Domain, config: &Config, drain: &CancellationToken) -> (R
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::labels_service_server::LabelsServiceServer::new(LabelsApi::new(domain))
+        pb::labels_service_server::LabelsServiceServer::new(RecordsApi(domain.labels.clone()))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
     .add_service(
-        pb::custom_attribute_definitions_service_server::CustomAttributeDefinitionsServiceServer::new(CustomAttributeDefinitionsApi::new(
-            domain,
+        pb::custom_attribute_definitions_service_server::CustomAttributeDefinitionsServiceServer::new(RecordsApi(
+            domain.custom_attribute_definitions.clone(),
         ))
         .max_decoding_message_size(max)
         .accept_compressed(GZIP),
     )
     .add_service(
-        pb::canned_responses_service_server::CannedResponsesServiceServer::new(CannedResponsesApi::new(domain))
+        pb::canned_responses_service_server::CannedResponsesServiceServer::new(RecordsApi(domain.canned_responses.clone()))
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )

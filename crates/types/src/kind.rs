@@ -15,6 +15,12 @@ macro_rules! kinds {
                 match self { $(Self::$variant => $text),+ }
             }
         }
+
+        impl From<$name> for serde_json::Value {
+            fn from(kind: $name) -> Self {
+                kind.name().into()
+            }
+        }
     )+};
 }
 

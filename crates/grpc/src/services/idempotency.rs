@@ -18,7 +18,7 @@ pub trait IdempotentRequest: Message + Clone {
     fn without_id(self) -> Self;
 
     /// The field that names the resource a call acts on, and its value, for the audit event.
-    fn resource(&self) -> Option<(&'static str, i64)> {
+    fn audit_target(&self) -> Option<(&'static str, i64)> {
         None
     }
 
@@ -62,7 +62,7 @@ macro_rules! idempotent_requests {
                 Self { request_id: String::new(), ..self }
             }
 
-            $(fn resource(&self) -> Option<(&'static str, i64)> {
+            $(fn audit_target(&self) -> Option<(&'static str, i64)> {
                 let part = Some(self);
                 $(let part = part.and_then(|part| part.$whole.as_ref());)?
                 part.map(|part| (idempotent_requests!(@name $resource $($whole)?), part.$resource))
