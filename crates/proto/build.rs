@@ -38,7 +38,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let table =
         policy::table(&pool).map_err(|faults| format!("policies of methods (proto/parley/v1/options.proto):\n{}", faults.join("\n")))?;
     fs::write(out.join("policy.rs"), table)?;
-    fs::write(out.join("rpc.rs"), rpc::implementations(&pool))?;
+    fs::write(
+        out.join("rpc.rs"),
+        rpc::implementations(&pool, &|method| policy::is_audited(&pool, method)),
+    )?;
     let mut config = tonic_prost_build::Config::new();
     // Messages know their names, so that any answer can be asked for its cursor.
     config.enable_type_names();

@@ -8,16 +8,16 @@ use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, Me
 const PACKAGE: &str = "parley.v1";
 
 /// Returns the implementations as Rust items.
-pub fn implementations(pool: &DescriptorPool) -> String {
+pub fn implementations(pool: &DescriptorPool, is_audited: &dyn Fn(&MethodDescriptor) -> bool) -> String {
     let mut code = String::new();
     for service in pool.services().filter(|service| service.package_name() == PACKAGE) {
-        let methods: Vec<_> = service
-            .methods()
-            .filter(|method| !method.is_client_streaming() && !method.is_server_streaming())
-            .collect();
+        let methods: Vec<_> = service.methods().collect();
         for method in &methods {
-            request(&mut code, method);
-            response(&mut code, &method.output());
+            write_request(&mut code, method, is_audited);
+            if !method.is_client_streaming() && !method.is_server_streaming() {
+                request(&mut code, method);
+                response(&mut code, &method.output());
+            }
         }
         records(&mut code, &methods);
     }
@@ -25,7 +25,7 @@ pub fn implementations(pool: &DescriptorPool) -> String {
 }
 
 fn implement(code: &mut String, name: &str, message: &str, items: &str) {
-    writeln!(code, "impl crate::rpc::{name} for crate::{message} {{ {items} }}").expect("a text can be written to");
+    let _ = writeln!(code, "impl crate::rpc::{name} for crate::{message} {{ {items} }}");
 }
 
 /// The type of a field that contains one message of the contract.
@@ -49,20 +49,25 @@ fn resource(message: &MessageDescriptor) -> Option<(String, String)> {
     parts.next().filter(|_| parts.next().is_none())
 }
 
+/// A name of the contract in lower case: `get_label` for `GetLabel`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
 /// The field with the id of the resource that a method is named after: `label_id` of `GetLabel`.
 fn id_field(method: &MethodDescriptor) -> Option<String> {
     let noun = method
         .name()
         .trim_start_matches(char::is_uppercase)
         .trim_start_matches(char::is_lowercase);
-    let mut field = String::new();
-    for letter in noun.chars() {
-        if letter.is_uppercase() && !field.is_empty() {
-            field.push('_');
-        }
-        field.push(letter.to_ascii_lowercase());
-    }
-    field.push_str("_id");
+    let field = format!("{}_id", snake_case(noun));
     has(&method.input(), &field, &Kind::Int64).then_some(field)
 }
 
@@ -79,10 +84,6 @@ fn request(code: &mut String, method: &MethodDescriptor) {
     if has(&request, "account_id", &Kind::Int64) {
         let items = "fn account_id(&self) -> i64 { self.account_id } fn set_account_id(&mut self, id: i64) { self.account_id = id; }";
         implement(code, "AccountRequest", &name, items);
-    }
-    if has(&request, "request_id", &Kind::String) {
-        let items = "fn request_id(&self) -> &str { &self.request_id } fn set_request_id(&mut self, id: String) { self.request_id = id; }";
-        implement(code, "WriteRequest", &name, items);
     }
     if let Some(field) = id_field(method) {
         let items = format!("fn id(&self) -> i64 {{ self.{field} }} fn set_id(&mut self, id: i64) {{ self.{field} = id; }}");
@@ -102,6 +103,36 @@ fn request(code: &mut String, method: &MethodDescriptor) {
             implement(code, "UpdateRequest", &name, items);
         }
     }
+}
+
+/// The field of an audited request that names the resource: the first id except the account's, or that of the resource to change.
+fn audit_field(method: &MethodDescriptor) -> Option<String> {
+    let request = method.input();
+    let id = |field: &FieldDescriptor| {
+        field.name().ends_with("_id") && field.name() != "account_id" && has(&request, field.name(), &Kind::Int64)
+    };
+    if let Some(field) = request.fields().find(id) {
+        return Some(field.name().to_owned());
+    }
+    let (field, _) = resource(&request).filter(|(field, _)| method.name().starts_with("Update") && field != "account")?;
+    Some(format!("{field}.id"))
+}
+
+fn write_request(code: &mut String, method: &MethodDescriptor, is_audited: &dyn Fn(&MethodDescriptor) -> bool) {
+    if !has(&method.input(), "request_id", &Kind::String) {
+        return;
+    }
+    let mut items = String::from(
+        "fn request_id(&self) -> &str { &self.request_id } fn set_request_id(&mut self, id: String) { self.request_id = id; } ",
+    );
+    if let Some(field) = audit_field(method).filter(|_| is_audited(method)) {
+        let value = match field.split_once('.') {
+            Some((part, id)) => format!("self.{part}.as_ref().map(|part| (\"{field}\", part.{id}))"),
+            None => format!("Some((\"{field}\", self.{field}))"),
+        };
+        let _ = write!(items, "fn audit_target(&self) -> Option<(&'static str, i64)> {{ {value} }}");
+    }
+    implement(code, "WriteRequest", method.input().name(), &items);
 }
 
 fn paged(code: &mut String, request: &MessageDescriptor) {
@@ -177,16 +208,43 @@ fn records(code: &mut String, methods: &[MethodDescriptor]) {
         if !is_standard || id_field(get).is_none() || id_field(delete).is_none() {
             continue;
         }
-        let mut items = String::from("fn id(&self) -> i64 { self.id } fn set_id(&mut self, id: i64) { self.id = id; } ");
-        for (role, method) in [
+        let standard = [
             ("Create", create),
             ("Get", get),
             ("List", list),
             ("Update", update),
             ("Delete", delete),
-        ] {
+        ];
+        let mut items = String::from("fn id(&self) -> i64 { self.id } fn set_id(&mut self, id: i64) { self.id = id; } ");
+        for (role, method) in standard {
             let _ = write!(items, "type {role} = crate::{}; ", method.input().name());
         }
         implement(code, "Record", noun, &items);
+        if methods.len() == standard.len() {
+            record_service(code, noun, &standard);
+        }
     }
+}
+
+/// Implements the generated service of a record that has no other methods.
+fn record_service(code: &mut String, noun: &str, standard: &[(&str, &MethodDescriptor)]) {
+    let mut methods = String::new();
+    for (role, method) in standard {
+        let _ = write!(
+            methods,
+            "async fn {}(&self, request: tonic::Request<crate::{}>) -> Result<tonic::Response<crate::{}>, tonic::Status> \
+             {{ self.0.{}(request).await }} ",
+            snake_case(method.name()),
+            method.input().name(),
+            method.output().name(),
+            snake_case(role),
+        );
+    }
+    let service = standard[0].1.parent_service();
+    let _ = writeln!(
+        code,
+        "#[tonic::async_trait] impl<H: crate::rpc::RecordHandler<crate::{noun}>> crate::{}_server::{} for crate::rpc::RecordServer<H> {{ {methods} }}",
+        snake_case(service.name()),
+        service.name(),
+    );
 }

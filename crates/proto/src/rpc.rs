@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use prost::{Message, Name};
 use prost_types::FieldMask;
+use tonic::{Request, Response, Status};
 
 /// The request of a unary method. Each method has a request of its own.
 pub trait UnaryRequest: Message + Name + Default + Clone + 'static {
@@ -28,11 +29,17 @@ pub trait AccountRequest: UnaryRequest {
 }
 
 /// A request that changes something: it has a `request_id`, which makes it idempotent.
-pub trait WriteRequest: UnaryRequest {
+pub trait WriteRequest: Message + Name + Default + Clone + 'static {
     /// The request id as sent by the client.
     fn request_id(&self) -> &str;
     /// Sets the request id.
     fn set_request_id(&mut self, id: String);
+
+    /// The field that names the resource of the call, and its value, for the audit event. `None` if the method is not audited or has no such
+    /// field.
+    fn audit_target(&self) -> Option<(&'static str, i64)> {
+        None
+    }
 }
 
 /// A request about one resource, by its id.
@@ -116,6 +123,27 @@ pub trait Record: Message + Default + 'static {
     fn set_id(&mut self, id: i64);
 }
 
+/// The reply to a request.
+pub type Reply<R> = Result<Response<<R as UnaryRequest>::Response>, Status>;
+
+/// Handles the standard methods of a record.
+pub trait RecordHandler<R: Record>: Send + Sync + 'static {
+    /// Handles the method that creates a record.
+    fn create(&self, request: Request<R::Create>) -> impl Future<Output = Reply<R::Create>> + Send;
+    /// Handles the method that returns a record.
+    fn get(&self, request: Request<R::Get>) -> impl Future<Output = Reply<R::Get>> + Send;
+    /// Handles the method that lists records.
+    fn list(&self, request: Request<R::List>) -> impl Future<Output = Reply<R::List>> + Send;
+    /// Handles the method that changes a record.
+    fn update(&self, request: Request<R::Update>) -> impl Future<Output = Reply<R::Update>> + Send;
+    /// Handles the method that deletes a record.
+    fn delete(&self, request: Request<R::Delete>) -> impl Future<Output = Reply<R::Delete>> + Send;
+}
+
+/// Implements the service of a record by a handler.
+#[derive(Clone, Debug)]
+pub struct RecordServer<H>(pub H);
+
 /// The implementations for the contract.
 mod implementations {
     include!(concat!(env!("OUT_DIR"), "/rpc.rs"));
@@ -133,6 +161,27 @@ mod tests {
         let mut request = pb::GetLabelRequest::default();
         request.set_id(7);
         assert_eq!(request.label_id, 7);
+    }
+
+    #[test]
+    fn audited_requests_name_their_resource() {
+        let label = pb::Label {
+            id: 7,
+            ..Default::default()
+        };
+        let update = pb::UpdateLabelRequest {
+            label: Some(label),
+            ..Default::default()
+        };
+        assert_eq!(update.audit_target(), Some(("label.id", 7)));
+        let delete = pb::DeleteLabelRequest {
+            label_id: 8,
+            ..Default::default()
+        };
+        assert_eq!(delete.audit_target(), Some(("label_id", 8)));
+        assert_eq!(pb::CreateLabelRequest::default().audit_target(), None);
+        assert_eq!(pb::UpdateAccountRequest::default().audit_target(), None);
+        assert_eq!(pb::DeleteCannedResponseRequest::default().audit_target(), None, "is not audited");
     }
 
     #[test]

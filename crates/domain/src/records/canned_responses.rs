@@ -2,7 +2,7 @@
 
 use parley_eventlog::{kind::EventKind, pending_event::Subject};
 use parley_storage::entity::canned_response::{self, Column, Entity, Model};
-use sea_orm::{ColumnTrait as _, Condition, Select};
+use sea_orm::Select;
 
 use super::{patch::record_patch, record::Record, search::best_matches};
 use crate::page::Sort;
@@ -16,15 +16,11 @@ impl Record for Entity {
     type Patch = CannedResponsePatch;
     type Query = String;
     const KIND: &'static str = "canned_response";
-    const UNIQUE: &'static str = "short_code";
+    const UNIQUE: Column = Column::ShortCode;
     const CREATED: EventKind = EventKind::CannedResponseCreated;
     const UPDATED: EventKind = EventKind::CannedResponseUpdated;
     const DELETED: EventKind = EventKind::CannedResponseDeleted;
     const SUBJECT: fn(Model) -> Subject = Subject::CannedResponse;
-
-    fn same(row: &Model) -> Condition {
-        Column::ShortCode.eq(&row.short_code).into()
-    }
 
     fn list(rows: Select<Self>, query: String) -> (Select<Self>, Sort) {
         best_matches(rows, [Column::ShortCode, Column::Content], &query)

@@ -69,7 +69,7 @@ impl Record for Entity {
     /// The model of the listed definitions; `None` for both.
     type Query = Option<AttributeModel>;
     const KIND: &'static str = "custom_attribute_definition";
-    const UNIQUE: &'static str = "key";
+    const UNIQUE: Column = Column::Key;
     const CREATED: EventKind = EventKind::CustomAttributeDefinitionCreated;
     const UPDATED: EventKind = EventKind::CustomAttributeDefinitionUpdated;
     const DELETED: EventKind = EventKind::CustomAttributeDefinitionDeleted;

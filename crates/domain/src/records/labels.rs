@@ -5,7 +5,7 @@ use parley_eventlog::{kind::EventKind, pending_event::Subject};
 use parley_storage::entity::{contact, conversation, kind::LabelTarget, label, labeling};
 use parley_types::{error::Result, id::AccountId};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, Select,
+    ColumnTrait, EntityTrait, ExprTrait, QueryFilter, Select,
     sea_query::{Alias, Expr, Query, SelectStatement},
 };
 
@@ -33,16 +33,12 @@ impl Record for label::Entity {
     type Patch = LabelPatch;
     type Query = ();
     const KIND: &'static str = "label";
-    const UNIQUE: &'static str = "title";
+    const UNIQUE: label::Column = label::Column::Title;
     const WRITERS: Writers = Writers::Administrators;
     const CREATED: EventKind = EventKind::LabelCreated;
     const UPDATED: EventKind = EventKind::LabelUpdated;
     const DELETED: EventKind = EventKind::LabelDeleted;
     const SUBJECT: fn(label::Model) -> Subject = Subject::Label;
-
-    fn same(row: &label::Model) -> Condition {
-        label::Column::Title.eq(&row.title).into()
-    }
 
     fn list(rows: Select<Self>, (): ()) -> (Select<Self>, Sort) {
         (rows, by_text(Expr::col((label::Entity, label::Column::Title))))

@@ -10,7 +10,7 @@ use parley_types::{
     error::{Error, FieldViolation, Result, Rule},
     id::AccountId,
 };
-use sea_orm::{ActiveModelTrait, Condition, EntityTrait, IntoActiveModel, ModelTrait, QueryFilter, Select};
+use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IdenStatic, IntoActiveModel, ModelTrait, QueryFilter, Select};
 
 use super::patch::RecordPatch;
 use crate::{
@@ -46,8 +46,8 @@ pub trait Record: EntityTrait<Model: ResponseSubject + Sync + IntoActiveModel<Se
 
     /// The name of the resource in errors.
     const KIND: &'static str;
-    /// The field whose value, or combination of values ([`Record::same`]), is unique in the account.
-    const UNIQUE: &'static str;
+    /// The column whose value is unique in the account, or among the rows of [`Record::same`].
+    const UNIQUE: Self::Column;
     const WRITERS: Writers = Writers::Members;
     const CREATED: EventKind;
     const UPDATED: EventKind;
@@ -56,7 +56,9 @@ pub trait Record: EntityTrait<Model: ResponseSubject + Sync + IntoActiveModel<Se
     const SUBJECT: fn(Self::Model) -> Subject;
 
     /// The condition of the rows with the same unique value.
-    fn same(row: &Self::Model) -> Condition;
+    fn same(row: &Self::Model) -> Condition {
+        Self::UNIQUE.eq(row.get(Self::UNIQUE)).into()
+    }
 
     /// Selects and sorts the rows of a list. By default, all rows by id.
     fn list(rows: Select<Self>, _query: Self::Query) -> (Select<Self>, Sort) {
@@ -96,7 +98,7 @@ async fn check_unique<R: Record>(write: &Write, row: &R::Model) -> Result<()> {
         None => Ok(()),
         Some(other) => Err(Error::Taken {
             violations: vec![FieldViolation::new(
-                format!("{}.{}", R::KIND, R::UNIQUE),
+                format!("{}.{}", R::KIND, R::UNIQUE.as_str()),
                 Rule::Taken,
                 "is taken already",
             )],
@@ -201,7 +203,7 @@ impl<R: Record> Records<R> {
                     if changes.is_empty() {
                         return Ok(row);
                     }
-                    if changes.iter().any(|change| change.field == R::UNIQUE) {
+                    if changes.iter().any(|change| change.field == R::UNIQUE.as_str()) {
                         check_unique::<R>(write, &row).await?;
                     }
                     R::propagate(write, &before, &row).await?;

@@ -1,9 +1,9 @@
-//! `CannedResponsesService`.
+//! The fields of `CannedResponsesService`.
 
 use parley_domain::{record::canned_response::Entity, records::canned_responses::CannedResponsePatch};
-use parley_proto::{self as pb, canned_responses_service_server::CannedResponsesService};
+use parley_proto as pb;
 
-use super::records::{RecordApi, record_service};
+use super::records::RecordApi;
 use crate::validation::fields::{SHORT_TEXT, Validator};
 
 /// Maximum characters of the content.
@@ -26,11 +26,3 @@ impl RecordApi for Entity {
         request.query.clone()
     }
 }
-
-record_service!(CannedResponsesService => Entity {
-    create: create_canned_response(CreateCannedResponseRequest),
-    get: get_canned_response(GetCannedResponseRequest),
-    list: list_canned_responses(ListCannedResponsesRequest),
-    update: update_canned_response(UpdateCannedResponseRequest),
-    delete: delete_canned_response(DeleteCannedResponseRequest),
-});

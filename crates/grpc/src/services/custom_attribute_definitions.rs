@@ -1,13 +1,13 @@
-//! `CustomAttributeDefinitionsService`.
+//! The fields of `CustomAttributeDefinitionsService`.
 
 use parley_domain::{
     kind::{AttributeModel, AttributeType},
     record::custom_attribute_definition::Entity,
     records::custom_attribute_definitions::DefinitionPatch,
 };
-use parley_proto::{self as pb, custom_attribute_definitions_service_server::CustomAttributeDefinitionsService};
+use parley_proto as pb;
 
-use super::records::{RecordApi, record_service};
+use super::records::RecordApi;
 use crate::validation::fields::{SHORT_TEXT, Validator};
 
 /// Maximum characters of a description.
@@ -53,11 +53,3 @@ impl RecordApi for Entity {
         model.and_then(pb::CustomAttributeModel::to_row)
     }
 }
-
-record_service!(CustomAttributeDefinitionsService => Entity {
-    create: create_custom_attribute_definition(CreateCustomAttributeDefinitionRequest),
-    get: get_custom_attribute_definition(GetCustomAttributeDefinitionRequest),
-    list: list_custom_attribute_definitions(ListCustomAttributeDefinitionsRequest),
-    update: update_custom_attribute_definition(UpdateCustomAttributeDefinitionRequest),
-    delete: delete_custom_attribute_definition(DeleteCustomAttributeDefinitionRequest),
-});

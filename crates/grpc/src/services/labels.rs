@@ -1,10 +1,10 @@
-//! `LabelsService`.
+//! The fields of `LabelsService`.
 
 use parley_domain::{record::label::Entity, records::labels::LabelPatch};
-use parley_proto::{self as pb, labels_service_server::LabelsService};
+use parley_proto as pb;
 use parley_types::error::Rule;
 
-use super::records::{RecordApi, record_service};
+use super::records::RecordApi;
 use crate::validation::fields::{SHORT_TEXT, Validator};
 
 /// Maximum characters of a description.
@@ -26,14 +26,6 @@ impl RecordApi for Entity {
         }
     }
 }
-
-record_service!(LabelsService => Entity {
-    create: create_label(CreateLabelRequest),
-    get: get_label(GetLabelRequest),
-    list: list_labels(ListLabelsRequest),
-    update: update_label(UpdateLabelRequest),
-    delete: delete_label(DeleteLabelRequest),
-});
 
 /// Validates a title and converts it to lower case: letters and digits of any script, hyphens and underscores, as in the label names of
 /// conversations.

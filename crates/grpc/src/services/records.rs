@@ -1,21 +1,22 @@
-//! The five standard methods of a record: create, get, list, update and delete. A record declares its fields ([`RecordApi`]), and
-//! [`record_service!`] serves the methods.
+//! The five standard methods of a record: create, get, list, update and delete. A record declares its fields ([`RecordApi`]).
 
 use parley_domain::records::record::{Record, Records, Row};
-use parley_eventlog::conversion::{FromStored, ToProto as _};
-use parley_proto::rpc::{self, IdRequest as _, ResourceRequest as _, ResourceResponse as _, UnaryRequest, UpdateRequest as _};
+use parley_eventlog::conversion::FromStored;
+use parley_proto::rpc::{self, IdRequest as _, RecordHandler, RecordServer, Reply, ResourceRequest as _, UnaryRequest, UpdateRequest as _};
 use parley_types::error::Result;
 use tonic::{Request, Response};
 
 use super::{
     accounts::mask,
-    idempotency::IdempotentRequest,
-    request::{account, authorize_write, caller, resource_call},
-    response::resource_response,
+    request::{account, authorize_write, caller, reader, resource_call},
+    response::{found, resource_response},
 };
-use crate::validation::{
-    fields::{Validator, required},
-    page,
+use crate::{
+    status::OrStatus as _,
+    validation::{
+        fields::{Validator, required},
+        page,
+    },
 };
 
 /// The default number of records in a page.
@@ -24,8 +25,7 @@ const PAGE: i32 = 1000;
 /// A record's fields in requests.
 pub trait RecordApi: Record {
     /// The message of the record.
-    type Message: rpc::Record<Create: IdempotentRequest, Update: IdempotentRequest, Delete: IdempotentRequest>
-        + for<'a> FromStored<&'a Row<Self>>;
+    type Message: rpc::Record + for<'a> FromStored<&'a Row<Self>>;
     /// The fields that cannot be changed after the creation.
     const FIXED_FIELDS: &'static [&'static str] = &[];
     /// The other fields.
@@ -40,16 +40,43 @@ pub trait RecordApi: Record {
     }
 }
 
-/// Implements the service of a record.
+/// Handles the methods of a record.
 #[derive(Debug)]
-pub struct RecordsApi<R>(pub Records<R>);
+pub struct RecordsApi<R>(Records<R>);
+
+/// Creates the server of a record.
+pub fn server<R: Clone>(records: &Records<R>) -> RecordServer<RecordsApi<R>> {
+    RecordServer(RecordsApi(records.clone()))
+}
+
+impl<R: RecordApi> RecordHandler<R::Message> for RecordsApi<R> {
+    async fn create(&self, request: Request<Create<R>>) -> Reply<Create<R>> {
+        create(&self.0, request).await.or_status()
+    }
+
+    async fn get(&self, request: Request<Get<R>>) -> Reply<Get<R>> {
+        get(&self.0, request).await.or_status()
+    }
+
+    async fn list(&self, request: Request<List<R>>) -> Reply<List<R>> {
+        list(&self.0, request).await.or_status()
+    }
+
+    async fn update(&self, request: Request<Update<R>>) -> Reply<Update<R>> {
+        update(&self.0, request).await.or_status()
+    }
+
+    async fn delete(&self, request: Request<Delete<R>>) -> Reply<Delete<R>> {
+        delete(&self.0, request).await.or_status()
+    }
+}
 
 type Create<R> = <<R as RecordApi>::Message as rpc::Record>::Create;
 type Get<R> = <<R as RecordApi>::Message as rpc::Record>::Get;
 type List<R> = <<R as RecordApi>::Message as rpc::Record>::List;
 type Update<R> = <<R as RecordApi>::Message as rpc::Record>::Update;
 type Delete<R> = <<R as RecordApi>::Message as rpc::Record>::Delete;
-type Reply<R> = Result<Response<<R as UnaryRequest>::Response>>;
+type Handled<R> = Result<Response<<R as UnaryRequest>::Response>>;
 
 fn patch<'a, R: RecordApi>(fields: &mut Validator, message: &R::Message, paths: impl IntoIterator<Item = &'a str>) -> R::Patch {
     let mut patch = R::Patch::default();
@@ -62,7 +89,7 @@ fn patch<'a, R: RecordApi>(fields: &mut Validator, message: &R::Message, paths: 
 }
 
 /// Creates a record.
-pub async fn create<R: RecordApi>(records: &Records<R>, request: Request<Create<R>>) -> Reply<Create<R>> {
+async fn create<R: RecordApi>(records: &Records<R>, request: Request<Create<R>>) -> Handled<Create<R>> {
     records.authorize_create(&*caller(&request)?, account(&request))?;
     let mut fields = Validator::default();
     let call = resource_call(&mut fields, &request)?;
@@ -73,18 +100,14 @@ pub async fn create<R: RecordApi>(records: &Records<R>, request: Request<Create<
 }
 
 /// Returns a record.
-pub async fn get<R: RecordApi>(records: &Records<R>, request: Request<Get<R>>) -> Reply<Get<R>> {
+async fn get<R: RecordApi>(records: &Records<R>, request: Request<Get<R>>) -> Handled<Get<R>> {
     let row = records.get(&*caller(&request)?, account(&request), request.get_ref().id()).await?;
-    Ok(Response::new(<Get<R> as UnaryRequest>::Response::new(
-        row.to_proto(),
-        bytes::Bytes::new(),
-    )))
+    Ok(found(&row))
 }
 
 /// Returns a page of records.
-pub async fn list<R: RecordApi>(records: &Records<R>, request: Request<List<R>>) -> Reply<List<R>> {
-    let (caller, account) = (caller(&request)?, account(&request));
-    caller.access(account)?;
+async fn list<R: RecordApi>(records: &Records<R>, request: Request<List<R>>) -> Handled<List<R>> {
+    let (caller, account) = reader(&request)?;
     let mut fields = Validator::default();
     let page = page::requested(&mut fields, request.get_ref(), PAGE);
     let query = R::query(request.get_ref(), &mut fields);
@@ -94,7 +117,7 @@ pub async fn list<R: RecordApi>(records: &Records<R>, request: Request<List<R>>)
 }
 
 /// Changes the fields of a record that the mask names.
-pub async fn update<R: RecordApi>(records: &Records<R>, request: Request<Update<R>>) -> Reply<Update<R>> {
+async fn update<R: RecordApi>(records: &Records<R>, request: Request<Update<R>>) -> Handled<Update<R>> {
     authorize_write(&request)?;
     let mut fields = Validator::default();
     let (call, account) = (resource_call(&mut fields, &request)?, account(&request));
@@ -111,28 +134,10 @@ pub async fn update<R: RecordApi>(records: &Records<R>, request: Request<Update<
 }
 
 /// Deletes a record.
-pub async fn delete<R: RecordApi>(records: &Records<R>, request: Request<Delete<R>>) -> Reply<Delete<R>> {
+async fn delete<R: RecordApi>(records: &Records<R>, request: Request<Delete<R>>) -> Handled<Delete<R>> {
     authorize_write(&request)?;
     let mut fields = Validator::default();
     let call = resource_call(&mut fields, &request)?;
     fields.finish()?;
     resource_response(records.delete(call, request.get_ref().id()).await?)
 }
-
-/// Implements the generated service of a record: names its five methods and their requests.
-macro_rules! record_service {
-    ($service:path => $record:path { $($operation:ident: $method:ident($request:ident)),+ $(,)? }) => {
-        #[tonic::async_trait]
-        impl $service for $crate::services::records::RecordsApi<$record> {
-            $(async fn $method(
-                &self,
-                request: tonic::Request<parley_proto::$request>,
-            ) -> Result<tonic::Response<<parley_proto::$request as parley_proto::rpc::UnaryRequest>::Response>, tonic::Status> {
-                let response = $crate::services::records::$operation(&self.0, request).await;
-                $crate::status::OrStatus::or_status(response)
-            })+
-        }
-    };
-}
-
-pub(super) use record_service;

@@ -12,7 +12,7 @@ use parley_domain::{
 };
 use parley_eventlog::conversion::FromStored;
 use parley_fault::Protection;
-use parley_proto::rpc::{AccountRequest, ResourceResponse, UnaryRequest};
+use parley_proto::rpc::{AccountRequest, ResourceResponse, UnaryRequest, WriteRequest};
 use parley_types::{
     error::{Error, Result},
     id::AccountId,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 use super::{
-    idempotency::IdempotentRequest,
+    idempotency::fingerprint,
     response::{encode, with_resource},
 };
 
@@ -68,17 +68,29 @@ pub(super) fn authorize_write<R: AccountRequest>(request: &Request<R>) -> Result
     caller(request)?.write_access(account(request)).map(drop)
 }
 
-/// Like [`idempotent_call`], for a method whose response contains the resource, or only the cursor, see
+/// Like [`idempotent_call`], for a method in the account of the request whose response contains the resource, or only the cursor; see
 /// [`resource_response`](super::response::resource_response).
 ///
 /// # Errors
 /// Returns [`Error::Internal`] if the service runs without its middleware.
 pub(super) fn resource_call<R, T>(fields: &mut Validator, request: &Request<R>) -> Result<Call<T>>
 where
-    R: IdempotentRequest + AccountRequest + UnaryRequest<Response: ResourceResponse<Resource: for<'a> FromStored<&'a T>>>,
+    R: WriteRequest + AccountRequest + UnaryRequest<Response: ResourceResponse<Resource: for<'a> FromStored<&'a T>>>,
     T: 'static,
 {
-    idempotent_call(fields, request, account(request), with_resource::<T, R::Response>)
+    resource_call_in(account(request), fields, request)
+}
+
+/// Like [`resource_call`], with the account that stores the response.
+///
+/// # Errors
+/// Returns [`Error::Internal`] if the service runs without its middleware.
+pub(super) fn resource_call_in<R, T>(account: AccountId, fields: &mut Validator, request: &Request<R>) -> Result<Call<T>>
+where
+    R: WriteRequest + UnaryRequest<Response: ResourceResponse<Resource: for<'a> FromStored<&'a T>>>,
+    T: 'static,
+{
+    idempotent_call(fields, request, account, with_resource::<T, R::Response>)
 }
 
 /// Creates the [`Call`] of a request that changes something. `respond` builds its response, which is also stored for retries of an
@@ -86,7 +98,7 @@ where
 ///
 /// # Errors
 /// Returns [`Error::Internal`] if the service runs without its middleware.
-pub(super) fn idempotent_call<R: IdempotentRequest, T: 'static, M: Message + 'static>(
+pub(super) fn idempotent_call<R: WriteRequest, T: 'static, M: Message + 'static>(
     fields: &mut Validator,
     request: &Request<R>,
     account: AccountId,
@@ -99,7 +111,7 @@ pub(super) fn idempotent_call<R: IdempotentRequest, T: 'static, M: Message + 'st
 }
 
 /// Like [`idempotent_call`], for a caller that is identified by the request itself.
-pub(super) fn idempotent_call_as<R: IdempotentRequest, T: 'static, M: Message + 'static>(
+pub(super) fn idempotent_call_as<R: WriteRequest, T: 'static, M: Message + 'static>(
     fields: &mut Validator,
     request: &Request<R>,
     caller: Arc<Caller>,
@@ -112,7 +124,7 @@ pub(super) fn idempotent_call_as<R: IdempotentRequest, T: 'static, M: Message + 
         .map(|request_id| IdempotencyKey {
             request_id,
             owner: KeyOwner::of(&caller, account),
-            fingerprint: request.get_ref().fingerprint(),
+            fingerprint: fingerprint(request.get_ref()),
             encode: Box::new(move |value, cursor| respond(value, encode(cursor)).encode_to_vec()),
         });
     Call {

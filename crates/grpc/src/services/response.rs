@@ -42,6 +42,11 @@ where
     response(answer, with_resource)
 }
 
+/// The response of a call that read a resource.
+pub(super) fn found<T, M: ResourceResponse<Resource: for<'a> FromStored<&'a T>>>(value: &T) -> Response<M> {
+    Response::new(with_resource(value, Bytes::new()))
+}
+
 /// A response with a resource that was created or changed.
 pub(super) fn with_resource<T, M: ResourceResponse<Resource: for<'a> FromStored<&'a T>>>(value: &T, cursor: Bytes) -> M {
     M::new(value.to_proto(), cursor)

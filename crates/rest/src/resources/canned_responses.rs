@@ -12,8 +12,9 @@ use crate::{
 };
 
 impl JsonRecord for pb::CannedResponse {
-    const ROOT: &'static str = "canned_response";
     const ATTRIBUTES: &'static [&'static str] = &["short_code", "content"];
+    const JSON: fn(&Self) -> Json = json::record::canned_response;
+    const SCHEMA: fn() -> Schema = json::record::canned_response_schema;
 
     fn read(fields: &mut ParamReader<'_>) -> Self {
         Self {
@@ -28,14 +29,6 @@ impl JsonRecord for pb::CannedResponse {
             query: fields.text("search").unwrap_or_default(),
             ..Default::default()
         }
-    }
-
-    fn json(&self) -> Json {
-        json::record::canned_response(self)
-    }
-
-    fn schema() -> Schema {
-        json::record::canned_response_schema()
     }
 }
 

@@ -16,7 +16,6 @@ use crate::{
 };
 
 impl JsonRecord for pb::CustomAttributeDefinition {
-    const ROOT: &'static str = "custom_attribute_definition";
     const ATTRIBUTES: &'static [&'static str] = &[
         "attribute_model",
         "attribute_key",
@@ -27,6 +26,8 @@ impl JsonRecord for pb::CustomAttributeDefinition {
         "regex_pattern",
         "regex_cue",
     ];
+    const JSON: fn(&Self) -> Json = json::record::definition;
+    const SCHEMA: fn() -> Schema = json::record::definition_schema;
 
     fn read(fields: &mut ParamReader<'_>) -> Self {
         Self {
@@ -59,14 +60,6 @@ impl JsonRecord for pb::CustomAttributeDefinition {
 
     fn deleted() -> Response {
         json::no_content()
-    }
-
-    fn json(&self) -> Json {
-        json::record::definition(self)
-    }
-
-    fn schema() -> Schema {
-        json::record::definition_schema()
     }
 }
 

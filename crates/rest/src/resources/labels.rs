@@ -15,8 +15,9 @@ use crate::{
 };
 
 impl JsonRecord for pb::Label {
-    const ROOT: &'static str = "label";
     const ATTRIBUTES: &'static [&'static str] = &["title", "description", "color", "show_on_sidebar"];
+    const JSON: fn(&Self) -> Json = json::record::label;
+    const SCHEMA: fn() -> Schema = json::record::label_schema;
     const ID: &'static str = "label_id";
 
     fn read(fields: &mut ParamReader<'_>) -> Self {
@@ -32,14 +33,6 @@ impl JsonRecord for pb::Label {
     fn frame(rows: Json) -> Json {
         json!({ "payload": rows })
     }
-
-    fn json(&self) -> Json {
-        json::record::label(self)
-    }
-
-    fn schema() -> Schema {
-        json::record::label_schema()
-    }
 }
 
 fn settings(route: RouteDescription) -> RouteDescription {
@@ -52,7 +45,7 @@ fn settings(route: RouteDescription) -> RouteDescription {
 
 pub fn routes() -> ApiRouter {
     RecordRoutes::<pb::Label>::new("Labels", "/api/v1/accounts/{account_id}/labels")
-        .list("listLabels", |route| route.returns(within("payload", list_of(pb::Label::schema()))))
+        .list("listLabels", |route| route.returns(within("payload", list_of(pb::Label::SCHEMA()))))
         .create("createLabel", |route| settings(route).required_body("title", text()))
         .show("showLabel", |route| route.caller(Caller::Administrator))
         .update("updateLabel", |route| settings(route).body("title", text()))

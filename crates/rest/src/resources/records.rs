@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use axum::response::Response;
 use parley_proto::rpc::{
-    AccountRequest as _, IdRequest as _, Record, ResourceRequest as _, ResourceResponse as _, UnaryRequest, UpdateRequest as _,
+    AccountRequest as _, IdRequest as _, Record, ResourceRequest, ResourceResponse as _, UnaryRequest, UpdateRequest as _,
     WriteRequest as _,
 };
 use prost_types::FieldMask;
@@ -28,11 +28,16 @@ use crate::{
 /// A record's parameters and its JSON.
 pub trait JsonRecord: Record {
     /// The key that may wrap the parameters of the body.
-    const ROOT: &'static str;
+    const ROOT: &'static str = <Self::Create as ResourceRequest>::FIELD;
     /// The parameters of the body.
     const ATTRIBUTES: &'static [&'static str];
     /// The parameter of the path with the id.
     const ID: &'static str = "id";
+
+    /// Converts a record to JSON.
+    const JSON: fn(&Self) -> Json;
+    /// The schema of that JSON.
+    const SCHEMA: fn() -> Schema;
 
     /// Parses the parameters of the body.
     fn read(fields: &mut ParamReader<'_>) -> Self;
@@ -56,11 +61,6 @@ pub trait JsonRecord: Record {
     fn deleted() -> Response {
         json::empty()
     }
-
-    /// The JSON of the record.
-    fn json(&self) -> Json;
-    /// The schema of [`JsonRecord::json`].
-    fn schema() -> Schema;
 }
 
 /// The routes of a record, in the order in which they are added.
@@ -83,28 +83,28 @@ impl<R: JsonRecord> RecordRoutes<R> {
     /// Adds the list. `complete` completes the description, as in the other methods.
     #[must_use]
     pub fn list(self, operation: &'static str, complete: fn(RouteDescription) -> RouteDescription) -> Self {
-        let description = describe(operation, R::List::NAME).returns(list_of(R::schema()));
+        let description = describe(operation, R::List::NAME).returns(list_of(R::SCHEMA()));
         self.with(|router, list, _| router.get(list, self::list::<R>, complete(description)))
     }
 
     /// Adds the creation.
     #[must_use]
     pub fn create(self, operation: &'static str, complete: fn(RouteDescription) -> RouteDescription) -> Self {
-        let description = describe(operation, R::Create::NAME).root(R::ROOT).returns(R::schema());
+        let description = describe(operation, R::Create::NAME).root(R::ROOT).returns(R::SCHEMA());
         self.with(|router, list, _| router.post(list, create::<R>, complete(description)))
     }
 
     /// Adds the reading of one record.
     #[must_use]
     pub fn show(self, operation: &'static str, complete: fn(RouteDescription) -> RouteDescription) -> Self {
-        let description = describe(operation, R::Get::NAME).returns(R::schema());
+        let description = describe(operation, R::Get::NAME).returns(R::SCHEMA());
         self.with(|router, _, one| router.get(one, show::<R>, complete(description)))
     }
 
     /// Adds the change.
     #[must_use]
     pub fn update(self, operation: &'static str, complete: fn(RouteDescription) -> RouteDescription) -> Self {
-        let description = describe(operation, R::Update::NAME).root(R::ROOT).returns(R::schema());
+        let description = describe(operation, R::Update::NAME).root(R::ROOT).returns(R::SCHEMA());
         self.with(|router, _, one| router.update(one, update::<R>, complete(description)))
     }
 
@@ -133,7 +133,7 @@ async fn list<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
     let mut request = R::list(&mut outer);
     call.authorize_error(account_id, outer.finish()).await?;
     request.set_account_id(account_id);
-    rows::all_rows(call, request, R::frame, R::json).await
+    rows::all_rows(call, request, R::frame, R::JSON).await
 }
 
 /// Parses the body. Also returns the names of the fields that it sets.
@@ -152,7 +152,7 @@ async fn create<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
     request.set_account_id(params.fields().account());
     request.set_request_id(call.request_id());
     *request.resource() = Some(record);
-    Ok(json::ok(&call.send(request).await?.into_resource().json()))
+    Ok(json::ok(&R::JSON(&call.send(request).await?.into_resource())))
 }
 
 async fn show<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
@@ -160,7 +160,7 @@ async fn show<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
     let mut request = R::Get::default();
     request.set_account_id(outer.account());
     request.set_id(outer.path_id(R::ID));
-    Ok(json::ok(&call.send(request).await?.into_resource().json()))
+    Ok(json::ok(&R::JSON(&call.send(request).await?.into_resource())))
 }
 
 async fn update<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
@@ -175,7 +175,7 @@ async fn update<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
     request.set_request_id(call.request_id());
     *request.resource() = Some(record);
     *request.update_mask() = Some(FieldMask { paths });
-    Ok(json::ok(&call.send(request).await?.into_resource().json()))
+    Ok(json::ok(&R::JSON(&call.send(request).await?.into_resource())))
 }
 
 async fn delete<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
