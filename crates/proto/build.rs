@@ -13,6 +13,8 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 mod optional_strings;
 #[path = "build/policy.rs"]
 mod policy;
+#[path = "build/rpc.rs"]
+mod rpc;
 #[path = "build/sources.rs"]
 mod sources;
 
@@ -39,6 +41,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         policy::table(&pool).map_err(|faults| format!("policies of methods (proto/parley/v1/options.proto):\n{}", faults.join("\n")))?;
     fs::write(out.join("policy.rs"), table)?;
     fs::write(out.join("optional_strings.rs"), optional_strings::implementations(&pool)?)?;
+    fs::write(
+        out.join("rpc.rs"),
+        rpc::implementations(&pool, &|method| policy::is_audited(&pool, method)),
+    )?;
     let mut config = tonic_prost_build::Config::new();
     // Generate the names of messages, so that the cursor of any response can be looked up by name.
     config.enable_type_names();

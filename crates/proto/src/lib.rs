@@ -22,6 +22,7 @@ pub mod kind;
 pub mod optional_strings;
 pub mod policy;
 pub mod prune;
+pub mod rpc;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
 pub mod value;

@@ -18,7 +18,7 @@ macro_rules! kinds {
 
         impl From<$name> for serde_json::Value {
             fn from(kind: $name) -> Self {
-                Self::from(kind.name())
+                kind.name().into()
             }
         }
     )+};

@@ -25,6 +25,11 @@ pub trait FromStored<R> {
     fn from_stored(stored: R) -> Self;
 }
 
+/// A write that returns no resource.
+impl FromStored<&()> for () {
+    fn from_stored((): &()) {}
+}
+
 /// Conversion as a method: the counterpart of [`FromStored`], as `Into` is that of `From`.
 pub trait ToProto {
     fn to_proto<'a, M: FromStored<&'a Self>>(&'a self) -> M {

@@ -14,10 +14,12 @@ use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
+use parley_proto::rpc::{PageResponse, PagedRequest, UnaryRequest};
 use serde_json::{Value as Json, json};
+use tonic::Status;
 use uuid::Uuid;
 
-use crate::{ApiResult, errors::ApiError, json};
+use crate::{ApiResult, call::Call, errors::ApiError, json};
 
 /// The rows of one page, and the token of the next page (empty if there is none).
 pub type Page = (Vec<Json>, String);
@@ -35,6 +37,48 @@ where
 {
     let first = fetch(String::new()).await?;
     Ok(paginated(first, usize::MAX, frame, move |token, _| fetch(token)))
+}
+
+/// A list without pagination of all rows that a request lists. `frame` wraps the rows, `json` converts one.
+///
+/// # Errors
+/// Returns the error of the first page.
+pub async fn all_rows<R>(
+    call: Call,
+    request: R,
+    frame: impl FnOnce(Json) -> Json,
+    json: fn(&<R::Response as PageResponse>::Row) -> Json,
+) -> ApiResult
+where
+    R: PagedRequest + UnaryRequest<Response: PageResponse>,
+{
+    all_rows_or(ApiError::from, call, request, frame, json).await
+}
+
+/// Like [`all_rows`], with the conversion of errors.
+///
+/// # Errors
+/// Returns the error of the first page.
+pub async fn all_rows_or<R>(
+    refused: fn(Status) -> ApiError,
+    call: Call,
+    request: R,
+    frame: impl FnOnce(Json) -> Json,
+    json: fn(&<R::Response as PageResponse>::Row) -> Json,
+) -> ApiResult
+where
+    R: PagedRequest + UnaryRequest<Response: PageResponse>,
+{
+    all_pages(frame, move |token| {
+        let mut request = request.clone();
+        request.set_page(request.page_size(), token);
+        let page = call.send(request);
+        async move {
+            let (rows, token) = page.await.map_err(refused)?.into_page();
+            Ok((rows.iter().map(json).collect(), token))
+        }
+    })
+    .await
 }
 
 /// Responds with at most `limit` rows of a list whose first page has been fetched. `fetch` requests the page of a token with at most the

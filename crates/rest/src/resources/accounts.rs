@@ -47,7 +47,7 @@ pub fn routes() -> ApiRouter {
 
 async fn keys(call: &Call, account_id: i64) -> Result<pb::CacheKeys, ApiError> {
     let request = pb::GetCacheKeysRequest { account_id };
-    let found = call.accounts().get_cache_keys(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(found.cache_keys.unwrap_or_default())
 }
 
@@ -56,7 +56,7 @@ async fn show(call: Call, params: Params) -> ApiResult {
     // The operator may call the gRPC method, but not this route.
     call.authorize(account_id).await?;
     let request = pb::GetAccountRequest { account_id };
-    let found = call.accounts().get_account(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     let keys = keys(&call, account_id).await?;
     Ok(json::ok(&json::account::account(&found.account.unwrap_or_default(), &keys)))
 }
@@ -83,7 +83,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
         account: Some(account),
         update_mask: Some(FieldMask { paths }),
     };
-    let changed = call.accounts().update_account(call.request(request)).await?.into_inner();
+    let changed = call.send(request).await?;
     let keys = keys(&call, account_id).await?;
     Ok(json::ok(&json::account::account(&changed.account.unwrap_or_default(), &keys)))
 }

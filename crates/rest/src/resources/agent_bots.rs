@@ -46,7 +46,7 @@ async fn of_inbox(call: Call, params: Params) -> ApiResult {
         account_id: fields.account(),
         inbox_id: fields.path_id("inbox_id"),
     };
-    let found = call.agent_bots().get_inbox_agent_bot(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(json::ok(
         &json!({ "agent_bot": found.agent_bot.as_ref().map_or_else(|| json!({}), json::agent_bot::agent_bot) }),
     ))
@@ -65,7 +65,7 @@ async fn set(call: Call, params: Params) -> ApiResult {
         agent_bot_id: fields.id("agent_bot"),
         inactive: false,
     };
-    call.agent_bots().set_inbox_agent_bot(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 
@@ -74,23 +74,10 @@ async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     call.authorize(account_id).await?;
     // Chatwoot does not paginate bots.
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListAgentBotsRequest {
-                account_id: Some(account_id),
-                page_size: 1000,
-                page_token,
-            };
-            let (mut client, request) = (call.agent_bots(), call.request(request));
-            async move {
-                let page = client.list_agent_bots(request).await?.into_inner();
-                Ok((
-                    page.agent_bots.iter().map(json::agent_bot::agent_bot).collect(),
-                    page.next_page_token,
-                ))
-            }
-        },
-    )
-    .await
+    let request = pb::ListAgentBotsRequest {
+        account_id: Some(account_id),
+        page_size: 1000,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| rows, json::agent_bot::agent_bot).await
 }

@@ -73,22 +73,11 @@ async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     // The operator may call the gRPC methods for listing and deleting, but not these routes.
     call.authorize(account_id).await?;
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListMembersRequest {
-                account_id,
-                page_token,
-                ..Default::default()
-            };
-            let (mut client, request) = (call.accounts(), call.request(request));
-            async move {
-                let page = client.list_members(request).await?.into_inner();
-                Ok((page.agents.iter().map(json::agent::agent).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListMembersRequest {
+        account_id,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| rows, json::agent::agent).await
 }
 
 /// Role, availability and `auto_offline`. Unspecified ones are 0 or `None`.
@@ -114,7 +103,7 @@ async fn create(call: Call, params: Params) -> ApiResult {
         auto_offline,
     };
     call.authorize_error(account_id, fields.finish()).await?;
-    let made = call.accounts().create_agent(call.request(request)).await?.into_inner();
+    let made = call.send(request).await?;
     Ok(json::ok(&json::agent::agent(&made.agent.unwrap_or_default())))
 }
 
@@ -126,7 +115,7 @@ async fn create_many(call: Call, params: Params) -> ApiResult {
         emails: fields.texts("emails").unwrap_or_default(),
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    call.accounts().create_agents(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 
@@ -145,7 +134,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
         auto_offline,
     };
     call.authorize_error(account_id, fields.finish()).await?;
-    let changed = call.accounts().update_agent(call.request(request)).await?.into_inner();
+    let changed = call.send(request).await?;
     Ok(json::ok(&json::agent::agent(&changed.agent.unwrap_or_default())))
 }
 
@@ -157,6 +146,6 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         user_id: fields.path_id("agent_id"),
     };
     call.authorize(request.account_id).await?;
-    call.accounts().delete_membership(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }

@@ -127,23 +127,13 @@ fn is_violation_of(status: &Status, field: &str) -> bool {
 async fn participants(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, conversation_id) = (fields.account(), fields.path_id("conversation_id"));
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListParticipantsRequest {
-                account_id,
-                conversation_id,
-                page_size: 1000,
-                page_token,
-            };
-            let (mut client, request) = (call.participants(), call.request(request));
-            async move {
-                let page = client.list_participants(request).await?.into_inner();
-                Ok((page.participants.iter().map(agent).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListParticipantsRequest {
+        account_id,
+        conversation_id,
+        page_size: 1000,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| rows, agent).await
 }
 
 async fn add_participants(call: Call, params: Params) -> ApiResult {
@@ -154,12 +144,7 @@ async fn add_participants(call: Call, params: Params) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         user_ids: user_ids(&call, &mut fields).await?,
     };
-    let added = call
-        .participants()
-        .add_participants(call.request(request))
-        .await?
-        .into_inner()
-        .added;
+    let added = call.send(request).await?.added;
     Ok(json::ok(&json!(added.iter().map(agent).collect::<Vec<_>>())))
 }
 
@@ -171,7 +156,7 @@ async fn set_participants(call: Call, params: Params) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         user_ids: user_ids(&call, &mut fields).await?,
     };
-    let set = call.participants().set_participants(call.request(request)).await?.into_inner();
+    let set = call.send(request).await?;
     Ok(json::ok(&json!(set.participants.iter().map(agent).collect::<Vec<_>>())))
 }
 
@@ -183,7 +168,7 @@ async fn remove_participants(call: Call, params: Params) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         user_ids: user_ids(&call, &mut fields).await?,
     };
-    call.participants().remove_participants(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 

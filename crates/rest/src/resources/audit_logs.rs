@@ -49,7 +49,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
         with_total_size: true,
         ..Default::default()
     };
-    let found = call.audit().list_audit_events(call.request(request.clone())).await?.into_inner();
+    let found = call.send(request.clone()).await?;
     let (total, page) = (found.total_size.unwrap_or_default(), fields.page());
     let frame = |entries| json!({ "per_page": PAGE, "total_entries": total, "current_page": page, "audit_logs": entries });
     let entries = found.audit_events.iter().map(entry).collect();
@@ -65,7 +65,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
         };
         let call = Arc::clone(&call);
         async move {
-            let found = call.audit().list_audit_events(call.request(request)).await?.into_inner();
+            let found = call.send(request).await?;
             Ok((found.audit_events.iter().map(entry).collect(), found.next_page_token))
         }
     }))

@@ -99,12 +99,7 @@ async fn inbox(call: Call, params: Params) -> ApiResult {
     let request = pb::GetClientInboxRequest {
         inbox_identifier: params.fields().text("inbox_identifier").unwrap_or_default(),
     };
-    let found = call
-        .client()
-        .get_client_inbox(call.request(request))
-        .await
-        .map_err(refused)?
-        .into_inner();
+    let found = call.send(request).await.map_err(refused)?;
     Ok(json::ok(&json::client::inbox(&found.inbox.unwrap_or_default())))
 }
 
@@ -122,8 +117,8 @@ async fn create(call: Call, params: Params) -> ApiResult {
         source_id: fields.text("source_id"),
     };
     fields.finish()?;
-    let made = call.client().create_client_session(call.request(request)).await;
-    let made = made.map_err(refused)?.into_inner();
+    let made = call.send(request).await;
+    let made = made.map_err(refused)?;
     Ok(json::ok(&json::client::session(&made.session.unwrap_or_default())))
 }
 
@@ -134,12 +129,7 @@ async fn show(call: Call, params: Params) -> ApiResult {
         signature: signature(&mut fields),
     };
     fields.finish()?;
-    let found = call
-        .client()
-        .get_client_session(call.request(request))
-        .await
-        .map_err(refused)?
-        .into_inner();
+    let found = call.send(request).await.map_err(refused)?;
     Ok(json::ok(&json::client::session(&found.session.unwrap_or_default())))
 }
 
@@ -150,8 +140,8 @@ async fn rotate(call: Call, params: Params) -> ApiResult {
         signature: signature(&mut fields),
     };
     fields.finish()?;
-    let found = call.client().get_client_session(call.request(request)).await;
-    let mut session = found.map_err(refused)?.into_inner().session.unwrap_or_default();
+    let found = call.send(request).await;
+    let mut session = found.map_err(refused)?.session.unwrap_or_default();
     let request = pb::RotatePubsubTokenRequest {
         key: Some(pb::PubsubKey {
             pubsub_token: std::mem::take(&mut session.pubsub_token),
@@ -159,8 +149,8 @@ async fn rotate(call: Call, params: Params) -> ApiResult {
         }),
         request_id: call.request_id(),
     };
-    let rotated = call.pubsub().rotate_pubsub_token(call.request(request)).await.map_err(refused)?;
-    session.pubsub_token = rotated.into_inner().pubsub_token;
+    let rotated = call.send(request).await.map_err(refused)?;
+    session.pubsub_token = rotated.pubsub_token;
     Ok(json::ok(&json::client::session(&session)))
 }
 
@@ -177,8 +167,8 @@ async fn update(call: Call, params: Params) -> ApiResult {
         custom_attributes: fields.object("custom_attributes"),
     };
     fields.finish()?;
-    let changed = call.client().update_client_session(call.request(request)).await;
-    let changed = changed.map_err(refused)?.into_inner();
+    let changed = call.send(request).await;
+    let changed = changed.map_err(refused)?;
     let contact = changed.session.and_then(|session| session.contact).unwrap_or_default();
     Ok(json::ok(&json::client::record(&contact)))
 }

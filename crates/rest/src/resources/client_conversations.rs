@@ -115,10 +115,10 @@ async fn list(call: Call, params: Params) -> ApiResult {
             page_token,
             without_messages: written.load(Ordering::Relaxed) > MESSAGE_BYTES,
         };
-        let (mut client, request) = (call.client(), call.request(request));
+        let page = call.send(request);
         let written = Arc::clone(&written);
         async move {
-            let page = client.list_client_conversations(request).await.map_err(refused)?.into_inner();
+            let page = page.await.map_err(refused)?;
             written.fetch_add(page.encoded_len(), Ordering::Relaxed);
             let rows = page.conversations.iter().map(json::client::conversation);
             Ok((rows.collect(), page.next_page_token))
@@ -136,8 +136,8 @@ async fn create(call: Call, params: Params) -> ApiResult {
         custom_attributes: fields.object("custom_attributes"),
     };
     fields.finish()?;
-    let made = call.client().create_client_conversation(call.request(request)).await;
-    Ok(answer(made.map_err(refused)?.into_inner().conversation))
+    let made = call.send(request).await;
+    Ok(answer(made.map_err(refused)?.conversation))
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
@@ -146,8 +146,8 @@ async fn show(call: Call, params: Params) -> ApiResult {
         session: Some(session(&mut fields)),
         conversation_id: conversation(&fields),
     };
-    let found = call.client().get_client_conversation(call.request(request)).await;
-    Ok(answer(found.map_err(refused)?.into_inner().conversation))
+    let found = call.send(request).await;
+    Ok(answer(found.map_err(refused)?.conversation))
 }
 
 /// Only resolves a conversation, although the path is `toggle_status`.
@@ -158,8 +158,8 @@ async fn resolve(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: conversation(&fields),
     };
-    let resolved = call.client().resolve_client_conversation(call.request(request)).await;
-    Ok(answer(resolved.map_err(refused)?.into_inner().conversation))
+    let resolved = call.send(request).await;
+    Ok(answer(resolved.map_err(refused)?.conversation))
 }
 
 async fn toggle_typing(call: Call, params: Params) -> ApiResult {
@@ -175,7 +175,7 @@ async fn toggle_typing(call: Call, params: Params) -> ApiResult {
                 page_size: 1,
                 ..Default::default()
             };
-            call.client().list_client_messages(call.request(request)).await.map_err(refused)?;
+            call.send(request).await.map_err(refused)?;
             return Ok(json::empty());
         }
     };
@@ -185,7 +185,7 @@ async fn toggle_typing(call: Call, params: Params) -> ApiResult {
         conversation_id: conversation(&fields),
         typing,
     };
-    call.client().set_client_typing(call.request(request)).await.map_err(refused)?;
+    call.send(request).await.map_err(refused)?;
     Ok(json::empty())
 }
 
@@ -196,7 +196,7 @@ async fn mark_seen(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: conversation(&fields),
     };
-    let looked = call.client().mark_client_conversation_seen(call.request(request)).await;
+    let looked = call.send(request).await;
     looked.map_err(refused)?;
     Ok(json::empty())
 }
@@ -216,9 +216,9 @@ async fn messages(call: Call, params: Params) -> ApiResult {
             page_size: size.try_into().unwrap_or_default(),
             ..request.clone()
         };
-        let (mut client, request) = (call.client(), call.request(request));
+        let page = call.send(request);
         async move {
-            let page = client.list_client_messages(request).await.map_err(refused)?.into_inner();
+            let page = page.await.map_err(refused)?;
             Ok((page.messages.iter().map(json::client::message).collect(), page.next_page_token))
         }
     };
@@ -237,8 +237,8 @@ async fn write(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResul
         upload_ids: upload_ids(&mut fields),
     };
     fields.finish()?;
-    let made = call.client().create_client_message(call.request(request)).await;
-    Ok(message_response(made.map_err(refused)?.into_inner().message))
+    let made = call.send(request).await;
+    Ok(message_response(made.map_err(refused)?.message))
 }
 
 async fn submit(call: Call, params: Params) -> ApiResult {
@@ -255,6 +255,6 @@ async fn submit(call: Call, params: Params) -> ApiResult {
         submitted_values: submitted.and_then(|mut submitted| submitted.fields.remove(KEY)),
     };
     fields.finish()?;
-    let changed = call.client().update_client_message(call.request(request)).await;
-    Ok(message_response(changed.map_err(refused)?.into_inner().message))
+    let changed = call.send(request).await;
+    Ok(message_response(changed.map_err(refused)?.message))
 }

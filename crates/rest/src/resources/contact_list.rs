@@ -101,7 +101,7 @@ async fn listed(call: Call, params: &Params, online_only: bool) -> ApiResult {
         online_only,
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let list = call.contacts().list_contacts(call.request(request.clone())).await?.into_inner();
+    let list = call.send(request.clone()).await?;
     let first = (list.contacts, list.next_page_token);
     Ok(page(&fields, &window, list.total_size, first, move |page_token, page_size| {
         let request = pb::ListContactsRequest {
@@ -111,9 +111,9 @@ async fn listed(call: Call, params: &Params, online_only: bool) -> ApiResult {
             with_total_size: false,
             ..request.clone()
         };
-        let (mut client, request) = (call.contacts(), call.request(request));
+        let page = call.send(request);
         async move {
-            let page = client.list_contacts(request).await?.into_inner();
+            let page = page.await?;
             Ok((page.contacts, page.next_page_token))
         }
     }))
@@ -141,7 +141,7 @@ async fn search(call: Call, params: Params) -> ApiResult {
         order_by,
         with_total_size: window.counts(),
     };
-    let list = call.contacts().search_contacts(call.request(request.clone())).await?.into_inner();
+    let list = call.send(request.clone()).await?;
     let first = (list.contacts, list.next_page_token);
     Ok(page(&fields, &window, list.total_size, first, move |page_token, page_size| {
         let request = pb::SearchContactsRequest {
@@ -151,9 +151,9 @@ async fn search(call: Call, params: Params) -> ApiResult {
             with_total_size: false,
             ..request.clone()
         };
-        let (mut client, request) = (call.contacts(), call.request(request));
+        let page = call.send(request);
         async move {
-            let page = client.search_contacts(request).await?.into_inner();
+            let page = page.await?;
             Ok((page.contacts, page.next_page_token))
         }
     }))

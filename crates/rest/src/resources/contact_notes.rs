@@ -51,23 +51,12 @@ pub fn routes() -> ApiRouter {
 async fn list(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListContactNotesRequest {
-                account_id,
-                contact_id,
-                page_token,
-                ..Default::default()
-            };
-            let (mut client, request) = (call.contact_notes(), call.request(request));
-            async move {
-                let page = client.list_contact_notes(request).await?.into_inner();
-                Ok((page.contact_notes.iter().map(json::record::note).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListContactNotesRequest {
+        account_id,
+        contact_id,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| rows, json::record::note).await
 }
 
 async fn create(call: Call, params: Params) -> ApiResult {
@@ -82,7 +71,7 @@ async fn create(call: Call, params: Params) -> ApiResult {
         contact_id,
         contact_note: Some(row),
     };
-    let made = call.contact_notes().create_contact_note(call.request(request)).await?.into_inner();
+    let made = call.send(request).await?;
     Ok(json::ok(&json::record::note(&made.contact_note.unwrap_or_default())))
 }
 
@@ -94,7 +83,7 @@ async fn show(call: Call, params: Params) -> ApiResult {
         contact_id,
         contact_note_id: outer.path_id("note_id"),
     };
-    let found = call.contact_notes().get_contact_note(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(json::ok(&json::record::note(&found.contact_note.unwrap_or_default())))
 }
 
@@ -115,7 +104,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
         contact_note: Some(row),
         update_mask: Some(FieldMask { paths }),
     };
-    let changed = call.contact_notes().update_contact_note(call.request(request)).await?.into_inner();
+    let changed = call.send(request).await?;
     Ok(json::ok(&json::record::note(&changed.contact_note.unwrap_or_default())))
 }
 
@@ -128,7 +117,7 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         contact_id,
         contact_note_id: outer.path_id("note_id"),
     };
-    call.contact_notes().delete_contact_note(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 

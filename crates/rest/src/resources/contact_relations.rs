@@ -92,7 +92,7 @@ async fn create_session(call: Call, params: Params) -> ApiResult {
         hmac_verified: fields.flag("hmac_verified").unwrap_or(false),
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let made = call.contacts().create_contact_session(call.request(request)).await?.into_inner();
+    let made = call.send(request).await?;
     Ok(json::ok(&json::contact::session_with_inbox(
         &made.contact_inbox.unwrap_or_default(),
     )))
@@ -101,24 +101,13 @@ async fn create_session(call: Call, params: Params) -> ApiResult {
 async fn contactable_inboxes(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, contact_id) = (fields.account(), fields.path_id("contact_id"));
-    rows::all_pages(
-        |rows| json!({ "payload": rows }),
-        move |page_token| {
-            let request = pb::ListContactableInboxesRequest {
-                account_id,
-                contact_id,
-                page_size: 1000,
-                page_token,
-            };
-            let (mut client, request) = (call.contacts(), call.request(request));
-            async move {
-                let page = client.list_contactable_inboxes(request).await?.into_inner();
-                let rows = page.contactable_inboxes.iter().map(json::contact::contactable);
-                Ok((rows.collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListContactableInboxesRequest {
+        account_id,
+        contact_id,
+        page_size: 1000,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| json!({ "payload": rows }), json::contact::contactable).await
 }
 
 /// Unlike other routes, responds with 404 and no body if there is no such session.
@@ -134,21 +123,15 @@ async fn find_by_session(call: Call, params: Params) -> ApiResult {
         call.authorize(request.account_id).await?;
         return Err(ApiError::empty_not_found());
     }
-    let found = call
-        .contacts()
-        .get_contact_by_session(call.request(request))
-        .await
-        .map_err(|status| {
-            let failure = ApiError::from(status);
-            if failure.is_not_found() {
-                ApiError::empty_not_found()
-            } else {
-                failure
-            }
-        })?;
-    Ok(json::ok(&json::contact::with_sessions(
-        &found.into_inner().contact.unwrap_or_default(),
-    )))
+    let found = call.send(request).await.map_err(|status| {
+        let failure = ApiError::from(status);
+        if failure.is_not_found() {
+            ApiError::empty_not_found()
+        } else {
+            failure
+        }
+    })?;
+    Ok(json::ok(&json::contact::with_sessions(&found.contact.unwrap_or_default())))
 }
 
 async fn merge(call: Call, params: Params) -> ApiResult {
@@ -160,7 +143,7 @@ async fn merge(call: Call, params: Params) -> ApiResult {
         base_contact_id: fields.path_id("base_contact_id"),
         mergee_contact_id: fields.path_id("mergee_contact_id"),
     };
-    let merged = call.contacts().merge_contacts(call.request(request)).await?.into_inner();
+    let merged = call.send(request).await?;
     Ok(json::ok(&json::contact::contact(&merged.contact.unwrap_or_default())))
 }
 
@@ -192,7 +175,7 @@ async fn conversations(call: Call, params: Params) -> ApiResult {
         contact_id: Some(contact.id),
         ..Default::default()
     };
-    let list = call.conversations().list_conversations(call.request(request)).await?.into_inner();
+    let list = call.send(request).await?;
     let conversations: Vec<_> = list.conversations.iter().map(json::conversation::conversation).collect();
     Ok(json::ok(&json!({ "payload": conversations })))
 }

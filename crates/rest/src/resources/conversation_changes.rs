@@ -92,11 +92,7 @@ async fn toggle_status(call: Call, params: Params) -> ApiResult {
         snoozed_until: fields.time("snoozed_until", timestamps::from_unix),
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let changed = call
-        .conversations()
-        .update_conversation_status(call.request(request))
-        .await?
-        .into_inner();
+    let changed = call.send(request).await?;
     let conversation = changed.conversation.clone().unwrap_or_default();
     Ok(json::ok(&json!({ "payload": {
         "success": if changed.handed_off { Json::Null } else { json!(true) },
@@ -128,8 +124,8 @@ pub async fn unchanged(call: &Call, fields: &ParamReader<'_>) -> Result<Option<p
         custom_attributes: None,
         additional_attributes: None,
     };
-    let same = call.conversations().update_conversation_attributes(call.request(request)).await?;
-    Ok(same.into_inner().conversation)
+    let same = call.send(request).await?;
+    Ok(same.conversation)
 }
 
 async fn toggle_priority(call: Call, params: Params) -> ApiResult {
@@ -146,8 +142,8 @@ async fn set_priority(call: &Call, fields: &mut ParamReader<'_>) -> Result<Optio
         priority: priority.into(),
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let changed = call.conversations().update_conversation_priority(call.request(request)).await?;
-    Ok(changed.into_inner().conversation)
+    let changed = call.send(request).await?;
+    Ok(changed.conversation)
 }
 
 async fn toggle_typing_status(call: Call, params: Params) -> ApiResult {
@@ -169,7 +165,7 @@ async fn toggle_typing_status(call: Call, params: Params) -> ApiResult {
         is_private: fields.flag("is_private").unwrap_or(false),
         by_contact: false,
     };
-    call.conversations().set_typing(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 
@@ -181,11 +177,7 @@ async fn update_last_seen(call: Call, params: Params) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         by_contact: false,
     };
-    let seen = call
-        .conversations()
-        .mark_conversation_seen(call.request(request))
-        .await?
-        .into_inner();
+    let seen = call.send(request).await?;
     Ok(conversation_response::answer(seen.conversation))
 }
 
@@ -205,11 +197,7 @@ async fn set_custom_attributes(call: Call, params: Params) -> ApiResult {
         custom_attributes: attributes,
         additional_attributes: None,
     };
-    let changed = call
-        .conversations()
-        .update_conversation_attributes(call.request(request))
-        .await?
-        .into_inner();
+    let changed = call.send(request).await?;
     let conversation = changed.conversation.unwrap_or_default();
     let attributes = crate::params::attributes::object(conversation.custom_attributes.as_ref());
     Ok(json::ok(&json!({ "custom_attributes": attributes })))
@@ -221,7 +209,7 @@ async fn labels(call: Call, params: Params) -> ApiResult {
         account_id: fields.account(),
         conversation_id: fields.path_id("conversation_id"),
     };
-    let found = call.conversations().get_conversation(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(json::ok(&json!({ "payload": found.conversation.unwrap_or_default().labels })))
 }
 
@@ -234,10 +222,6 @@ async fn set_labels(call: Call, params: Params) -> ApiResult {
         labels: fields.texts("labels").unwrap_or_default(),
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let changed = call
-        .conversations()
-        .update_conversation_labels(call.request(request))
-        .await?
-        .into_inner();
+    let changed = call.send(request).await?;
     Ok(json::ok(&json!({ "payload": changed.conversation.unwrap_or_default().labels })))
 }

@@ -82,9 +82,9 @@ async fn list(call: Call, params: Params) -> ApiResult {
             with_counts: false,
             ..request.clone()
         };
-        let (mut client, request) = (call.conversations(), call.request(request));
+        let page = call.send(request);
         async move {
-            let page = client.list_conversations(request).await?.into_inner();
+            let page = page.await?;
             let rows = page.conversations.iter().map(json::conversation::conversation);
             Ok((rows.collect(), page.next_page_token))
         }
@@ -128,11 +128,7 @@ pub(crate) async fn find(
     } else if request.updated_since.is_some() && !fields.has_value("per_page") {
         (request.skip, request.page_size, window.rows) = (0, ONE_PAGE, ROWS_OF_ONE_PAGE);
     }
-    let mut found = call
-        .conversations()
-        .list_conversations(call.request((*request).clone()))
-        .await?
-        .into_inner();
+    let mut found = call.send((*request).clone()).await?;
     found.conversations.truncate(window.rows);
     Ok((found, window, *request))
 }

@@ -14,7 +14,7 @@ pub async fn read(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
         account_id: fields.account(),
         conversation_id: fields.path_id("conversation_id"),
     };
-    let found = call.conversations().get_conversation(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(answer(found.conversation))
 }
 

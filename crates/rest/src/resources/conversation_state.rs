@@ -71,7 +71,7 @@ async fn mute(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
     };
-    call.conversations().mute_conversation(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 
@@ -82,7 +82,7 @@ async fn unmute(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
     };
-    call.conversations().unmute_conversation(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 
@@ -93,8 +93,8 @@ async fn unread(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
     };
-    let marked = call.conversations().mark_conversation_unread(call.request(request)).await?;
-    Ok(conversation_response::answer(marked.into_inner().conversation))
+    let marked = call.send(request).await?;
+    Ok(conversation_response::answer(marked.conversation))
 }
 
 async fn attachments(call: Call, params: Params) -> ApiResult {
@@ -108,11 +108,7 @@ async fn attachments(call: Call, params: Params) -> ApiResult {
         skip: window.skip,
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let found = call
-        .conversations()
-        .list_conversation_attachments(call.request(request.clone()))
-        .await?
-        .into_inner();
+    let found = call.send(request.clone()).await?;
     let rows = found.attachments.iter().take(window.rows);
     let payload: Vec<_> = rows.map(json::message::listed_attachment).collect();
     let mut meta = json!({ "total_count": found.total_size });
@@ -126,9 +122,9 @@ async fn attachments(call: Call, params: Params) -> ApiResult {
             skip: 0,
             ..request.clone()
         };
-        let (mut client, request) = (call.conversations(), call.request(request));
+        let page = call.send(request);
         async move {
-            let page = client.list_conversation_attachments(request).await?.into_inner();
+            let page = page.await?;
             let rows = page.attachments.iter().map(json::message::listed_attachment);
             Ok((rows.collect(), page.next_page_token))
         }
@@ -147,7 +143,7 @@ async fn transcript(call: Call, params: Params) -> ApiResult {
     let given = if request.email.trim().is_empty() { Err(missing) } else { Ok(()) };
     call.authorize_error(request.account_id, given).await?;
     call.authorize_error(request.account_id, fields.finish()).await?;
-    call.conversations().send_transcript(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 
@@ -159,6 +155,6 @@ pub async fn delete(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
     };
-    call.conversations().delete_conversation(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }

@@ -94,7 +94,7 @@ async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
         message,
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let made = call.conversations().create_conversation(call.request(request)).await?.into_inner();
+    let made = call.send(request).await?;
     Ok(answer(made.conversation))
 }
 

@@ -93,8 +93,8 @@ async fn filter_contacts(call: Call, params: Params) -> ApiResult {
         order_by,
         with_total_size: window.counts(),
     };
-    let found = call.contacts().filter_contacts(call.request(request.clone())).await;
-    let found = found.map_err(|status| ApiError::from_filter(&status))?.into_inner();
+    let found = call.send(request.clone()).await;
+    let found = found.map_err(|status| ApiError::from_filter(&status))?;
     let first = (found.contacts, found.next_page_token);
     Ok(contact_list::page(
         &fields,
@@ -109,9 +109,9 @@ async fn filter_contacts(call: Call, params: Params) -> ApiResult {
                 with_total_size: false,
                 ..request.clone()
             };
-            let (mut client, request) = (call.contacts(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.filter_contacts(request).await?.into_inner();
+                let page = page.await?;
                 Ok((page.contacts, page.next_page_token))
             }
         },
@@ -134,8 +134,8 @@ async fn filter_conversations(call: Call, params: Params) -> ApiResult {
         skip: window.skip,
         with_counts: window.counts(),
     };
-    let found = call.conversations().filter_conversations(call.request(request.clone())).await;
-    let mut found = found.map_err(|status| ApiError::from_filter(&status))?.into_inner();
+    let found = call.send(request.clone()).await;
+    let mut found = found.map_err(|status| ApiError::from_filter(&status))?;
     found.conversations.truncate(window.rows);
     let mut meta = json::conversation::counts_without_assigned(found.counts.as_ref());
     window.write_meta(&mut meta, &found.next_page_token);
@@ -150,9 +150,9 @@ async fn filter_conversations(call: Call, params: Params) -> ApiResult {
             with_counts: false,
             ..request.clone()
         };
-        let (mut client, request) = (call.conversations(), call.request(request));
+        let page = call.send(request);
         async move {
-            let page = client.filter_conversations(request).await?.into_inner();
+            let page = page.await?;
             let rows = page.conversations.iter().map(json::conversation::conversation);
             Ok((rows.collect(), page.next_page_token))
         }

@@ -64,23 +64,12 @@ fn agents_response(agents: &[pb::Agent]) -> axum::response::Response {
 async fn list(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
-    rows::all_pages(
-        |rows| json!({ "payload": rows }),
-        move |page_token| {
-            let request = pb::ListInboxMembersRequest {
-                account_id,
-                inbox_id,
-                page_token,
-                ..Default::default()
-            };
-            let (mut client, request) = (call.inboxes(), call.request(request));
-            async move {
-                let page = client.list_inbox_members(request).await?.into_inner();
-                Ok((page.members.iter().map(json::agent::agent).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListInboxMembersRequest {
+        account_id,
+        inbox_id,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| json!({ "payload": rows }), json::agent::agent).await
 }
 
 /// The account, the inbox and the users. A missing inbox id gets "not found", like an unknown one.
@@ -98,7 +87,7 @@ async fn add(call: Call, params: Params) -> ApiResult {
         inbox_id,
         user_ids,
     };
-    let after = call.inboxes().add_inbox_members(call.request(request)).await?.into_inner();
+    let after = call.send(request).await?;
     Ok(agents_response(&after.members))
 }
 
@@ -110,7 +99,7 @@ async fn set(call: Call, params: Params) -> ApiResult {
         inbox_id,
         user_ids,
     };
-    let after = call.inboxes().set_inbox_members(call.request(request)).await?.into_inner();
+    let after = call.send(request).await?;
     Ok(agents_response(&after.members))
 }
 
@@ -122,28 +111,17 @@ async fn remove(call: Call, params: Params) -> ApiResult {
         inbox_id,
         user_ids,
     };
-    call.inboxes().remove_inbox_members(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 
 async fn assignable(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, inbox_ids) = (fields.account(), fields.ids("inbox_ids").unwrap_or_default());
-    rows::all_pages(
-        |rows| json!({ "payload": rows }),
-        move |page_token| {
-            let request = pb::ListAssignableAgentsRequest {
-                account_id,
-                inbox_ids: inbox_ids.clone(),
-                page_token,
-                ..Default::default()
-            };
-            let (mut client, request) = (call.inboxes(), call.request(request));
-            async move {
-                let page = client.list_assignable_agents(request).await?.into_inner();
-                Ok((page.agents.iter().map(json::agent::agent).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListAssignableAgentsRequest {
+        account_id,
+        inbox_ids,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| json!({ "payload": rows }), json::agent::agent).await
 }

@@ -108,22 +108,11 @@ fn day_schema() -> Schema {
 async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     // Chatwoot does not paginate inboxes.
-    rows::all_pages(
-        |rows| json!({ "payload": rows }),
-        move |page_token| {
-            let request = pb::ListInboxesRequest {
-                account_id,
-                page_token,
-                ..Default::default()
-            };
-            let (mut client, request) = (call.inboxes(), call.request(request));
-            async move {
-                let page = client.list_inboxes(request).await?.into_inner();
-                Ok((page.inboxes.iter().map(json::inbox::inbox).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListInboxesRequest {
+        account_id,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| json!({ "payload": rows }), json::inbox::inbox).await
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
@@ -133,7 +122,7 @@ async fn show(call: Call, params: Params) -> ApiResult {
 
 async fn read(call: &Call, account_id: i64, inbox_id: i64) -> ApiResult {
     let request = pb::GetInboxRequest { account_id, inbox_id };
-    let found = call.inboxes().get_inbox(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(answer(found.inbox))
 }
 
@@ -164,7 +153,7 @@ async fn create(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> Api
         inbox: Some(inbox),
         inbox_defaults: false,
     };
-    let made = call.inboxes().create_inbox(call.request(request)).await?.into_inner();
+    let made = call.send(request).await?;
     Ok(answer(made.inbox))
 }
 
@@ -197,7 +186,7 @@ async fn update(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> Api
         }),
         update_mask: Some(FieldMask { paths: patch.mask }),
     };
-    let changed = call.inboxes().update_inbox(call.request(request)).await?.into_inner();
+    let changed = call.send(request).await?;
     Ok(answer(changed.inbox))
 }
 
@@ -208,7 +197,7 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         inbox_id: fields.path_id("inbox_id"),
     };
-    call.inboxes().delete_inbox(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::ok(
         &json!({ "message": "Your inbox deletion request will be processed in some time." }),
     ))

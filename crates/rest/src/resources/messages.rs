@@ -80,7 +80,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
         page_token: window.token.clone(),
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let list = call.messages().list_messages(call.request(request.clone())).await?.into_inner();
+    let list = call.send(request.clone()).await?;
     let mut messages = json::conversation::messages(&list);
     window.write_meta(&mut messages["meta"], &list.next_page_token);
     // The default page sizes of the service.
@@ -105,9 +105,9 @@ async fn list(call: Call, params: Params) -> ApiResult {
             page_size: size.try_into().unwrap_or(1),
             ..request.clone()
         };
-        let (mut client, request) = (call.messages(), call.request(request));
+        let page = call.send(request);
         async move {
-            let page = client.list_messages(request).await?.into_inner();
+            let page = page.await?;
             Ok((page.messages.iter().map(json::message::message).collect(), page.next_page_token))
         }
     };
@@ -127,8 +127,8 @@ async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
         message: Some(message_draft::read(&mut fields)),
     };
     call.authorize_error(request.account_id, fields.finish_message()).await?;
-    let made = call.messages().create_message(call.request(request)).await;
-    let made = made.map_err(|status| ApiError::from_message(&status))?.into_inner();
+    let made = call.send(request).await;
+    let made = made.map_err(|status| ApiError::from_message(&status))?;
     Ok(answer(made.message))
 }
 
@@ -152,8 +152,8 @@ async fn update(call: Call, params: Params) -> ApiResult {
         content_attributes: None,
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let changed = call.messages().update_message(call.request(request)).await;
-    let changed = changed.map_err(|status| ApiError::from_message_status(&status))?.into_inner();
+    let changed = call.send(request).await;
+    let changed = changed.map_err(|status| ApiError::from_message_status(&status))?;
     Ok(answer(changed.message))
 }
 
@@ -168,7 +168,7 @@ async fn read(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         message_id: fields.path_id("message_id"),
     };
-    let found = call.messages().get_message(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(answer(found.message))
 }
 
@@ -180,7 +180,7 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         message_id: fields.path_id("message_id"),
     };
-    let deleted = call.messages().delete_message(call.request(request)).await?.into_inner();
+    let deleted = call.send(request).await?;
     Ok(answer(deleted.message))
 }
 
@@ -194,7 +194,7 @@ async fn retry(call: Call, params: Params) -> ApiResult {
         message_id: fields.path_id("message_id"),
     };
     let id = request.message_id;
-    let sent = call.messages().retry_message(call.request(request)).await;
-    let sent = sent.map_err(|status| ApiError::from_retry(&status, id))?.into_inner();
+    let sent = call.send(request).await;
+    let sent = sent.map_err(|status| ApiError::from_retry(&status, id))?;
     Ok(answer(sent.message))
 }

@@ -98,11 +98,7 @@ pub(crate) async fn operator(call: &Call) -> Result<(), ApiError> {
         page_size: 1,
         ..Default::default()
     };
-    call.agent_bots()
-        .list_agent_bots(call.request(request))
-        .await
-        .map(drop)
-        .map_err(refused)
+    call.send(request).await.map(drop).map_err(refused)
 }
 
 async fn create_account(call: Call, params: Params) -> ApiResult {
@@ -120,32 +116,17 @@ async fn create_account(call: Call, params: Params) -> ApiResult {
         custom_attributes: fields.object("custom_attributes"),
     };
     fields.finish()?;
-    let made = call
-        .accounts()
-        .create_account(call.request(request))
-        .await
-        .map_err(refused)?
-        .into_inner();
+    let made = call.send(request).await.map_err(refused)?;
     Ok(json::ok(&json::platform::account(&made.account.unwrap_or_default())))
 }
 
 async fn list_accounts(call: Call) -> ApiResult {
     operator(&call).await?;
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListAccountsRequest {
-                page_size: 1000,
-                page_token,
-            };
-            let (mut client, request) = (call.accounts(), call.request(request));
-            async move {
-                let page = client.list_accounts(request).await.map_err(refused)?.into_inner();
-                Ok((page.accounts.iter().map(json::platform::account).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListAccountsRequest {
+        page_size: 1000,
+        ..Default::default()
+    };
+    rows::all_rows_or(refused, call, request, |rows| rows, json::platform::account).await
 }
 
 async fn show_account(call: Call, params: Params) -> ApiResult {
@@ -153,12 +134,7 @@ async fn show_account(call: Call, params: Params) -> ApiResult {
     let request = pb::GetAccountRequest {
         account_id: params.fields().account(),
     };
-    let found = call
-        .accounts()
-        .get_account(call.request(request))
-        .await
-        .map_err(refused)?
-        .into_inner();
+    let found = call.send(request).await.map_err(refused)?;
     Ok(json::ok(&json::platform::account(&found.account.unwrap_or_default())))
 }
 
@@ -173,7 +149,7 @@ async fn delete_account(call: Call, params: Params) -> ApiResult {
         account_id: params.fields().account(),
         request_id: call.request_id(),
     };
-    call.accounts().delete_account(call.request(request)).await.map_err(refused)?;
+    call.send(request).await.map_err(refused)?;
     Ok(json::empty())
 }
 
@@ -219,24 +195,14 @@ async fn change_account(call: &Call, params: &Params, id: i64) -> ApiResult {
     paths.extend(named.map(|name| format!("features.{name}")));
     let changed = if paths.is_empty() {
         let request = pb::GetAccountRequest { account_id: id };
-        call.accounts()
-            .get_account(call.request(request))
-            .await
-            .map_err(refused)?
-            .into_inner()
-            .account
+        call.send(request).await.map_err(refused)?.account
     } else {
         let request = pb::UpdateAccountRequest {
             request_id: call.request_id(),
             account: Some(account),
             update_mask: Some(FieldMask { paths }),
         };
-        call.accounts()
-            .update_account(call.request(request))
-            .await
-            .map_err(refused)?
-            .into_inner()
-            .account
+        call.send(request).await.map_err(refused)?.account
     };
     Ok(json::ok(&json::platform::account(&changed.unwrap_or_default())))
 }
@@ -253,22 +219,11 @@ pub(crate) fn filled_names(fields: &ParamReader<'_>, names: &[&str]) -> Vec<Stri
 async fn list_members(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let account_id = params.fields().account();
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListMembersRequest {
-                account_id,
-                page_token,
-                ..Default::default()
-            };
-            let (mut client, request) = (call.accounts(), call.request(request));
-            async move {
-                let page = client.list_members(request).await.map_err(refused)?.into_inner();
-                Ok((page.agents.iter().map(json::platform::member).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListMembersRequest {
+        account_id,
+        ..Default::default()
+    };
+    rows::all_rows_or(refused, call, request, |rows| rows, json::platform::member).await
 }
 
 /// Adds a member, or changes the role of an existing one.
@@ -286,8 +241,8 @@ async fn set_member(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         ..Default::default()
     };
-    let agent = match call.accounts().create_membership(call.request(request)).await {
-        Ok(made) => made.into_inner().agent,
+    let agent = match call.send(request).await {
+        Ok(made) => made.agent,
         Err(status) if is_taken(&status) => {
             let request = pb::UpdateMembershipRequest {
                 account_id,
@@ -296,8 +251,8 @@ async fn set_member(call: Call, params: Params) -> ApiResult {
                 request_id: call.request_id_of("role"),
                 ..Default::default()
             };
-            let changed = call.accounts().update_membership(call.request(request)).await;
-            changed.map_err(refused)?.into_inner().agent
+            let changed = call.send(request).await;
+            changed.map_err(refused)?.agent
         }
         Err(status) => return Err(refused(status)),
     };
@@ -318,7 +273,7 @@ async fn remove_member(call: Call, params: Params) -> ApiResult {
         user_id: fields.path_id("user_id"),
         request_id: call.request_id(),
     };
-    match call.accounts().delete_membership(call.request(request)).await {
+    match call.send(request).await {
         // Removing a user who is not a member succeeds.
         Err(status) if ApiError::missing_kind(&status).as_deref() == Some("member") => Ok(json::empty()),
         Err(status) => Err(refused(status)),

@@ -62,23 +62,11 @@ fn settings(description: RouteDescription) -> RouteDescription {
 }
 
 async fn list(call: Call) -> ApiResult {
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListAgentBotsRequest {
-                page_size: 1000,
-                page_token,
-                ..Default::default()
-            };
-            let (mut client, request) = (call.agent_bots(), call.request(request));
-            async move {
-                let page = client.list_agent_bots(request).await.map_err(refused)?.into_inner();
-                let rows = page.agent_bots.iter().map(|bot| json::platform::agent_bot(bot, None));
-                Ok((rows.collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListAgentBotsRequest {
+        page_size: 1000,
+        ..Default::default()
+    };
+    rows::all_rows_or(refused, call, request, |rows| rows, |bot| json::platform::agent_bot(bot, None)).await
 }
 
 async fn create(call: Call, params: Params) -> ApiResult {
@@ -93,20 +81,15 @@ async fn create(call: Call, params: Params) -> ApiResult {
         avatar_url: fields.text("avatar_url").unwrap_or_default(),
     };
     fields.finish()?;
-    let made = call.agent_bots().create_agent_bot(call.request(request)).await;
-    let bot = made.map_err(refused)?.into_inner().agent_bot.unwrap_or_default();
+    let made = call.send(request).await;
+    let bot = made.map_err(refused)?.agent_bot.unwrap_or_default();
     let request = pb::CreateTokenRequest {
         kind: pb::TokenKind::AgentBot.into(),
         name: "platform".to_owned(),
         agent_bot_id: Some(bot.id),
         ..Default::default()
     };
-    let token = call
-        .accounts()
-        .create_token(call.request(request))
-        .await
-        .map_err(refused)?
-        .into_inner();
+    let token = call.send(request).await.map_err(refused)?;
     Ok(json::ok(&json::platform::agent_bot(&bot, Some(&token.secret))))
 }
 
@@ -115,8 +98,8 @@ async fn read(call: &Call, params: &Params) -> Result<pb::AgentBot, ApiError> {
         account_id: None,
         agent_bot_id: params.fields().path_id("agent_bot_id"),
     };
-    let found = call.agent_bots().get_agent_bot(call.request(request)).await.map_err(refused)?;
-    Ok(found.into_inner().agent_bot.unwrap_or_default())
+    let found = call.send(request).await.map_err(refused)?;
+    Ok(found.agent_bot.unwrap_or_default())
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
@@ -130,8 +113,8 @@ async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> ApiResult {
         agent_bot: Some(bot),
         update_mask: Some(FieldMask { paths }),
     };
-    let changed = call.agent_bots().update_agent_bot(call.request(request)).await;
-    let bot = changed.map_err(refused)?.into_inner().agent_bot.unwrap_or_default();
+    let changed = call.send(request).await;
+    let bot = changed.map_err(refused)?.agent_bot.unwrap_or_default();
     Ok(json::ok(&json::platform::agent_bot(&bot, None)))
 }
 
@@ -176,6 +159,6 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         agent_bot_id: params.fields().path_id("agent_bot_id"),
     };
-    call.agent_bots().delete_agent_bot(call.request(request)).await.map_err(refused)?;
+    call.send(request).await.map_err(refused)?;
     Ok(json::empty())
 }

@@ -74,7 +74,7 @@ async fn delete_user(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         user_id: params.fields().path_id("user_id"),
     };
-    call.accounts().delete_user(call.request(request)).await.map_err(refused)?;
+    call.send(request).await.map_err(refused)?;
     Ok(json::empty())
 }
 
@@ -89,7 +89,7 @@ async fn user(call: &Call, user: &pb::User, secret: Option<&str>) -> ApiResult {
 
 async fn call_memberships(call: &Call, user_id: i64) -> Result<Vec<pb::Membership>, ApiError> {
     let request = pb::GetUserRequest { user_id };
-    let found = call.accounts().get_user(call.request(request)).await.map_err(refused)?.into_inner();
+    let found = call.send(request).await.map_err(refused)?;
     Ok(found.memberships)
 }
 
@@ -124,14 +124,14 @@ async fn create_user(call: Call, params: Params) -> ApiResult {
         custom_attributes: fields.object("custom_attributes"),
     };
     fields.finish()?;
-    let made = match call.accounts().create_user(call.request(request)).await {
-        Ok(made) => made.into_inner().user.unwrap_or_default(),
+    let made = match call.send(request).await {
+        Ok(made) => made.user.unwrap_or_default(),
         Err(status) => {
             // If the address is taken, respond with the existing user, unchanged.
             let existing = ApiError::existing_id(&status).filter(|_| status.code() == Code::AlreadyExists);
             let user_id = existing.ok_or_else(|| refused(status))?;
-            let found = call.accounts().get_user(call.request(pb::GetUserRequest { user_id })).await;
-            return user(&call, &found.map_err(refused)?.into_inner().user.unwrap_or_default(), None).await;
+            let found = call.send(pb::GetUserRequest { user_id }).await;
+            return user(&call, &found.map_err(refused)?.user.unwrap_or_default(), None).await;
         }
     };
     let secret = create_user_token(&call, made.id).await?;
@@ -145,21 +145,15 @@ async fn create_user_token(call: &Call, user_id: i64) -> Result<String, ApiError
         user_id: Some(user_id),
         ..Default::default()
     };
-    Ok(call
-        .accounts()
-        .create_token(call.request(request))
-        .await
-        .map_err(refused)?
-        .into_inner()
-        .secret)
+    Ok(call.send(request).await.map_err(refused)?.secret)
 }
 
 async fn read_user(call: &Call, params: &Params) -> Result<pb::User, ApiError> {
     let request = pb::GetUserRequest {
         user_id: params.fields().path_id("user_id"),
     };
-    let found = call.accounts().get_user(call.request(request)).await.map_err(refused)?;
-    Ok(found.into_inner().user.unwrap_or_default())
+    let found = call.send(request).await.map_err(refused)?;
+    Ok(found.user.unwrap_or_default())
 }
 
 async fn show_user(call: Call, params: Params) -> ApiResult {
@@ -174,8 +168,8 @@ async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<St
         user: Some(user),
         update_mask: Some(FieldMask { paths }),
     };
-    let changed = call.accounts().update_user(call.request(request)).await.map_err(refused)?;
-    Ok(changed.into_inner().user.unwrap_or_default())
+    let changed = call.send(request).await.map_err(refused)?;
+    Ok(changed.user.unwrap_or_default())
 }
 
 async fn update_user(call: Call, params: Params) -> ApiResult {
@@ -236,6 +230,6 @@ async fn make_login(call: Call, params: Params) -> ApiResult {
         request_id: String::new(),
         user_id: params.fields().path_id("user_id"),
     };
-    let made = call.logins().create_login_link(call.request(request)).await.map_err(refused)?;
-    Ok(json::ok(&json!({ "url": made.into_inner().url })))
+    let made = call.send(request).await.map_err(refused)?;
+    Ok(json::ok(&json!({ "url": made.url })))
 }

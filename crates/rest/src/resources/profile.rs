@@ -76,8 +76,8 @@ fn in_account(description: RouteDescription) -> RouteDescription {
 }
 
 async fn profile(call: &Call) -> Result<pb::GetProfileResponse, tonic::Status> {
-    let found = call.accounts().get_profile(call.request(pb::GetProfileRequest {})).await?;
-    Ok(found.into_inner())
+    let found = call.send(pb::GetProfileRequest {}).await?;
+    Ok(found)
 }
 
 fn profile_response(call: &Call, profile: &pb::GetProfileResponse) -> Response {
@@ -100,8 +100,8 @@ async fn rotate(call: Call) -> ApiResult {
         }),
         request_id: call.request_id(),
     };
-    let rotated = call.pubsub().rotate_pubsub_token(call.request(request)).await?;
-    profile.pubsub_token = rotated.into_inner().pubsub_token;
+    let rotated = call.send(request).await?;
+    profile.pubsub_token = rotated.pubsub_token;
     Ok(profile_response(&call, &profile))
 }
 
@@ -140,7 +140,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
         user: Some(user),
         update_mask: Some(FieldMask { paths }),
     };
-    call.accounts().update_user(call.request(request)).await?;
+    call.send(request).await?;
     show(call).await
 }
 
@@ -168,7 +168,7 @@ async fn set_availability(call: Call, params: Params) -> ApiResult {
         availability: availability.unwrap_or_default().into(),
         auto_offline: None,
     };
-    call.accounts().update_own_availability(call.request(request)).await?;
+    call.send(request).await?;
     show(call).await
 }
 
@@ -183,7 +183,7 @@ async fn set_auto_offline(call: Call, params: Params) -> ApiResult {
         // An absent value counts as false, as in Chatwoot.
         auto_offline: Some(fields.flag("auto_offline").unwrap_or_default()),
     };
-    call.accounts().update_own_availability(call.request(request)).await?;
+    call.send(request).await?;
     show(call).await
 }
 
@@ -195,6 +195,6 @@ async fn set_active_account(call: Call, params: Params) -> ApiResult {
         account_id,
         request_id: call.request_id(),
     };
-    call.accounts().set_active_account(call.request(request)).await?;
+    call.send(request).await?;
     show(call).await
 }

@@ -121,7 +121,7 @@ async fn conversations_of_messages(call: Call, params: Params) -> ApiResult {
             };
             let (call, text) = (Arc::clone(&call), text.clone());
             async move {
-                let page = call.conversations().list_conversations(call.request(request)).await?.into_inner();
+                let page = call.send(request).await?;
                 Ok((with_messages(&call, &page.conversations, &text).await?, page.next_page_token))
             }
         },
@@ -141,7 +141,7 @@ async fn with_messages(call: &Call, conversations: &[pb::Conversation], text: &s
     };
     let mut inboxes = Vec::new();
     loop {
-        let page = call.inboxes().list_inboxes(call.request(request.clone())).await?.into_inner();
+        let page = call.send(request.clone()).await?;
         let is_used = |inbox: &pb::Inbox| conversations.iter().any(|conversation| conversation.inbox_id == inbox.id);
         inboxes.extend(page.inboxes.into_iter().filter(is_used));
         if page.next_page_token.is_empty() {
@@ -179,7 +179,7 @@ async fn matching_messages(
     }
     let mut bytes = 0;
     for _ in 0..MAX_SEARCHES {
-        let found = call.messages().search_messages(call.request(request.clone())).await?.into_inner();
+        let found = call.send(request.clone()).await?;
         bytes += found.encoded_len();
         for message in found.messages {
             matching_messages.entry(message.conversation_id).or_default().push(message);
@@ -249,7 +249,7 @@ async fn contacts(call: &Call, search: &SearchRequest) -> Result<SectionResult, 
         skip: search.window.skip,
         ..Default::default()
     };
-    let found = call.contacts().search_contacts(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(SectionResult {
         rows: found.contacts.iter().map(json::search::contact).collect(),
         next: found.next_page_token,
@@ -272,7 +272,7 @@ async fn conversations(call: &Call, search: &SearchRequest) -> Result<SectionRes
         skip: search.window.skip,
         ..Default::default()
     };
-    let found = call.conversations().list_conversations(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(SectionResult {
         rows: with_messages(call, &found.conversations, &search.text).await?,
         next: found.next_page_token,
@@ -293,7 +293,7 @@ async fn messages(call: &Call, search: &SearchRequest) -> Result<SectionResult, 
         ..Default::default()
     };
     search.scope.apply(&mut request);
-    let found = call.messages().search_messages(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(SectionResult {
         rows: found.messages.iter().map(json::search::message).collect(),
         next: found.next_page_token,

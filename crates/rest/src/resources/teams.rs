@@ -86,22 +86,11 @@ pub fn routes() -> ApiRouter {
 
 async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListTeamsRequest {
-                account_id,
-                page_token,
-                ..Default::default()
-            };
-            let (mut client, request) = (call.teams(), call.request(request));
-            async move {
-                let page = client.list_teams(request).await?.into_inner();
-                Ok((page.teams.iter().map(json::team::team).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListTeamsRequest {
+        account_id,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| rows, json::team::team).await
 }
 
 async fn create(call: Call, params: Params) -> ApiResult {
@@ -114,7 +103,7 @@ async fn create(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         team: Some(team),
     };
-    let made = call.teams().create_team(call.request(request)).await?.into_inner();
+    let made = call.send(request).await?;
     Ok(json::ok(&json::team::team(&made.team.unwrap_or_default())))
 }
 
@@ -124,7 +113,7 @@ async fn show(call: Call, params: Params) -> ApiResult {
         account_id: fields.account(),
         team_id: fields.path_id("team_id"),
     };
-    let found = call.teams().get_team(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(json::ok(&json::team::team(&found.team.unwrap_or_default())))
 }
 
@@ -144,7 +133,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
         team: Some(team),
         update_mask: Some(FieldMask { paths }),
     };
-    let changed = call.teams().update_team(call.request(request)).await?.into_inner();
+    let changed = call.send(request).await?;
     Ok(json::ok(&json::team::team(&changed.team.unwrap_or_default())))
 }
 
@@ -155,7 +144,7 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         team_id: fields.path_id("team_id"),
     };
-    call.teams().delete_team(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 
@@ -173,23 +162,12 @@ fn read(fields: &mut ParamReader<'_>) -> (pb::Team, Vec<String>) {
 async fn list_members(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, team_id) = (fields.account(), fields.path_id("team_id"));
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListTeamMembersRequest {
-                account_id,
-                team_id,
-                page_token,
-                ..Default::default()
-            };
-            let (mut client, request) = (call.teams(), call.request(request));
-            async move {
-                let page = client.list_team_members(request).await?.into_inner();
-                Ok((page.members.iter().map(json::agent::agent).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListTeamMembersRequest {
+        account_id,
+        team_id,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| rows, json::agent::agent).await
 }
 
 fn agents_response(agents: &[pb::Agent]) -> axum::response::Response {
@@ -213,8 +191,8 @@ async fn add_members(call: Call, params: Params) -> ApiResult {
         team_id: fields.path_id("team_id"),
         user_ids: call.authorize_error(fields.account(), fields.users()).await?,
     };
-    let added = call.teams().add_team_members(call.request(request)).await.map_err(refused)?;
-    Ok(agents_response(&added.into_inner().added))
+    let added = call.send(request).await.map_err(refused)?;
+    Ok(agents_response(&added.added))
 }
 
 async fn set_members(call: Call, params: Params) -> ApiResult {
@@ -225,8 +203,8 @@ async fn set_members(call: Call, params: Params) -> ApiResult {
         team_id: fields.path_id("team_id"),
         user_ids: call.authorize_error(fields.account(), fields.users()).await?,
     };
-    let set = call.teams().set_team_members(call.request(request)).await.map_err(refused)?;
-    Ok(agents_response(&set.into_inner().members))
+    let set = call.send(request).await.map_err(refused)?;
+    Ok(agents_response(&set.members))
 }
 
 async fn remove_members(call: Call, params: Params) -> ApiResult {
@@ -237,6 +215,6 @@ async fn remove_members(call: Call, params: Params) -> ApiResult {
         team_id: fields.path_id("team_id"),
         user_ids: call.authorize_error(fields.account(), fields.users()).await?,
     };
-    call.teams().remove_team_members(call.request(request)).await.map_err(refused)?;
+    call.send(request).await.map_err(refused)?;
     Ok(json::empty())
 }
