@@ -145,6 +145,7 @@ pub trait RecordHandler<R: Record>: Send + Sync + 'static {
 pub struct RecordServer<H>(pub H);
 
 /// The implementations for the contract.
+#[allow(clippy::needless_update, reason = "generated for messages with and without other fields")]
 mod implementations {
     include!(concat!(env!("OUT_DIR"), "/rpc.rs"));
 }

@@ -127,7 +127,9 @@ async fn update<R: RecordApi>(records: &Records<R>, request: Request<Update<R>>)
     records.authorize_change(&call.caller, account, id).await?;
     let paths = mask(&mut fields, request.update_mask().take());
     let (fixed, paths): (Vec<_>, Vec<_>) = paths.iter().map(String::as_str).partition(|path| R::FIXED_FIELDS.contains(path));
-    fixed.into_iter().for_each(|path| fields.unknown_path(path));
+    for path in fixed {
+        fields.unknown_path(path);
+    }
     let patch = patch::<R>(&mut fields, &message, paths);
     fields.finish()?;
     resource_response(records.update(call, id, patch).await?)
