@@ -7,12 +7,9 @@ use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    json,
+    json::{self, record::CannedResponse},
     lists::rows,
-    openapi::{
-        RouteDescription, describe,
-        schema::{list as list_of, text},
-    },
+    openapi::{RouteDescription, describe},
     params::{Params, fields::ParamReader},
 };
 
@@ -22,27 +19,26 @@ const ATTRIBUTES: [&str; 2] = ["short_code", "content"];
 pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/canned_responses";
     const ONE: &str = "/api/v1/accounts/{account_id}/canned_responses/{id}";
-    let shape = json::record::canned_response_schema;
-    let settings = |description: RouteDescription| description.root("canned_response").returns(shape());
+    let settings = |description: RouteDescription| description.root("canned_response").returns::<CannedResponse>();
     ApiRouter::new("Canned responses")
         .get(
             LIST,
             list,
             describe("listCannedResponses", "CannedResponsesService.ListCannedResponses")
-                .query("search", text())
-                .returns(list_of(shape())),
+                .query::<String>("search")
+                .returns::<Vec<CannedResponse>>(),
         )
         .post(
             LIST,
             create,
             settings(describe("createCannedResponse", "CannedResponsesService.CreateCannedResponse"))
-                .required_body("short_code", text())
-                .required_body("content", text()),
+                .required_body::<String>("short_code")
+                .required_body::<String>("content"),
         )
         .update(
             ONE,
             update,
-            settings(describe("updateCannedResponse", "CannedResponsesService.UpdateCannedResponse")).bodies(&ATTRIBUTES, &text()),
+            settings(describe("updateCannedResponse", "CannedResponsesService.UpdateCannedResponse")).bodies::<String>(&ATTRIBUTES),
         )
         .delete(
             ONE,
@@ -69,7 +65,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
             async move {
                 let page = client.list_canned_responses(request).await?.into_inner();
                 Ok((
-                    page.canned_responses.iter().map(json::record::canned_response).collect(),
+                    page.canned_responses.into_iter().map(CannedResponse::from).collect(),
                     page.next_page_token,
                 ))
             }
@@ -96,7 +92,7 @@ async fn create(call: Call, params: Params) -> ApiResult {
         .create_canned_response(call.request(request))
         .await?
         .into_inner();
-    Ok(json::ok(&json::record::canned_response(&made.canned_response.unwrap_or_default())))
+    Ok(json::ok(&CannedResponse::from(made.canned_response.unwrap_or_default())))
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
@@ -111,7 +107,7 @@ async fn show(call: Call, params: Params) -> ApiResult {
         .get_canned_response(call.request(request))
         .await?
         .into_inner();
-    Ok(json::ok(&json::record::canned_response(&found.canned_response.unwrap_or_default())))
+    Ok(json::ok(&CannedResponse::from(found.canned_response.unwrap_or_default())))
 }
 
 async fn update(call: Call, params: Params) -> ApiResult {
@@ -137,9 +133,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
         .update_canned_response(call.request(request))
         .await?
         .into_inner();
-    Ok(json::ok(&json::record::canned_response(
-        &changed.canned_response.unwrap_or_default(),
-    )))
+    Ok(json::ok(&CannedResponse::from(changed.canned_response.unwrap_or_default())))
 }
 
 async fn delete(call: Call, params: Params) -> ApiResult {

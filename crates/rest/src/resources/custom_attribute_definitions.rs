@@ -1,18 +1,20 @@
 //! Custom attribute definitions.
 
 use parley_proto as pb;
+use parley_proto::{CustomAttributeModel, CustomAttributeType};
 use prost_types::FieldMask;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    json,
-    lists::rows,
-    openapi::{
-        RouteDescription, describe,
-        schema::{self, Schema, any_of, integer, list as list_of, text},
+    json::{
+        self,
+        record::CustomAttributeDefinition,
+        values::{Name, Named, OneOf},
     },
+    lists::rows,
+    openapi::{RouteDescription, describe},
     params::{Params, fields::ParamReader},
 };
 
@@ -31,14 +33,13 @@ const ATTRIBUTES: [&str; 8] = [
 pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/custom_attribute_definitions";
     const ONE: &str = "/api/v1/accounts/{account_id}/custom_attribute_definitions/{id}";
-    let shape = json::record::definition_schema;
     let settings = |description: RouteDescription| {
         description
             .root("custom_attribute_definition")
-            .body("attribute_display_type", by_name(&json::record::TYPES))
-            .bodies(&["attribute_description", "regex_pattern", "regex_cue"], &text().or_null())
-            .body("attribute_values", list_of(text()))
-            .returns(shape())
+            .body::<OneOf<Name<CustomAttributeType>, i64>>("attribute_display_type")
+            .bodies::<Option<String>>(&["attribute_description", "regex_pattern", "regex_cue"])
+            .body::<Vec<String>>("attribute_values")
+            .returns::<CustomAttributeDefinition>()
     };
     ApiRouter::new("Custom attributes")
         .get(
@@ -48,8 +49,8 @@ pub fn routes() -> ApiRouter {
                 "listCustomAttributeDefinitions",
                 "CustomAttributeDefinitionsService.ListCustomAttributeDefinitions",
             )
-            .query("attribute_model", by_name(&json::record::MODELS))
-            .returns(list_of(shape())),
+            .query::<OneOf<Name<CustomAttributeModel>, i64>>("attribute_model")
+            .returns::<Vec<CustomAttributeDefinition>>(),
         )
         .post(
             LIST,
@@ -58,9 +59,9 @@ pub fn routes() -> ApiRouter {
                 "createCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.CreateCustomAttributeDefinition",
             ))
-            .body("attribute_model", by_name(&json::record::MODELS))
-            .required_body("attribute_display_name", text())
-            .required_body("attribute_key", text()),
+            .body::<OneOf<Name<CustomAttributeModel>, i64>>("attribute_model")
+            .required_body::<String>("attribute_display_name")
+            .required_body::<String>("attribute_key"),
         )
         .get(
             ONE,
@@ -69,7 +70,7 @@ pub fn routes() -> ApiRouter {
                 "showCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.GetCustomAttributeDefinition",
             )
-            .returns(shape()),
+            .returns::<CustomAttributeDefinition>(),
         )
         .update(
             ONE,
@@ -78,8 +79,8 @@ pub fn routes() -> ApiRouter {
                 "updateCustomAttributeDefinition",
                 "CustomAttributeDefinitionsService.UpdateCustomAttributeDefinition",
             ))
-            .body("attribute_display_name", text())
-            .body("attribute_key", text()),
+            .body::<String>("attribute_display_name")
+            .body::<String>("attribute_key"),
         )
         .delete(
             ONE,
@@ -95,7 +96,7 @@ pub fn routes() -> ApiRouter {
 async fn list(call: Call, params: Params) -> ApiResult {
     let mut outer = params.fields();
     let account_id = outer.account();
-    let model = numbered(&mut outer, "attribute_model", &json::record::MODELS).map_or(0, i32::from);
+    let model = numbered::<CustomAttributeModel>(&mut outer, "attribute_model").map_or(0, i32::from);
     call.authorize_error(account_id, outer.finish()).await?;
     rows::all_pages(
         |rows| rows,
@@ -110,7 +111,10 @@ async fn list(call: Call, params: Params) -> ApiResult {
             async move {
                 let page = client.list_custom_attribute_definitions(request).await?.into_inner();
                 Ok((
-                    page.custom_attribute_definitions.iter().map(json::record::definition).collect(),
+                    page.custom_attribute_definitions
+                        .into_iter()
+                        .map(CustomAttributeDefinition::from)
+                        .collect(),
                     page.next_page_token,
                 ))
             }
@@ -137,8 +141,8 @@ async fn create(call: Call, params: Params) -> ApiResult {
         .create_custom_attribute_definition(call.request(request))
         .await?
         .into_inner();
-    Ok(json::ok(&json::record::definition(
-        &made.custom_attribute_definition.unwrap_or_default(),
+    Ok(json::ok(&CustomAttributeDefinition::from(
+        made.custom_attribute_definition.unwrap_or_default(),
     )))
 }
 
@@ -154,8 +158,8 @@ async fn show(call: Call, params: Params) -> ApiResult {
         .get_custom_attribute_definition(call.request(request))
         .await?
         .into_inner();
-    Ok(json::ok(&json::record::definition(
-        &found.custom_attribute_definition.unwrap_or_default(),
+    Ok(json::ok(&CustomAttributeDefinition::from(
+        found.custom_attribute_definition.unwrap_or_default(),
     )))
 }
 
@@ -182,8 +186,8 @@ async fn update(call: Call, params: Params) -> ApiResult {
         .update_custom_attribute_definition(call.request(request))
         .await?
         .into_inner();
-    Ok(json::ok(&json::record::definition(
-        &changed.custom_attribute_definition.unwrap_or_default(),
+    Ok(json::ok(&CustomAttributeDefinition::from(
+        changed.custom_attribute_definition.unwrap_or_default(),
     )))
 }
 
@@ -200,26 +204,21 @@ async fn delete(call: Call, params: Params) -> ApiResult {
 }
 
 /// Parses a value of `names`, given by its name or its index.
-fn numbered<T: Copy>(fields: &mut ParamReader<'_>, key: &str, names: &[(&'static str, T)]) -> Option<T> {
+fn numbered<T: Named>(fields: &mut ParamReader<'_>, key: &str) -> Option<T> {
     let index = fields.integer(key).and_then(|number| usize::try_from(number).ok());
-    match index.and_then(|index| names.get(index)) {
+    match index.and_then(|index| T::NAMES.get(index)) {
         Some((_, value)) => Some(*value),
-        None => fields.choice(key, names),
+        None => fields.choice(key),
     }
-}
-
-/// The schema of a parameter that [`numbered`] parses.
-fn by_name<T>(names: &[(&'static str, T)]) -> Schema {
-    any_of([schema::names(names), integer()])
 }
 
 /// Parses a definition. Also returns the update mask paths of the attributes that were sent, except the model, which cannot change.
 fn read(fields: &mut ParamReader<'_>) -> (pb::CustomAttributeDefinition, Vec<String>) {
     let definition = pb::CustomAttributeDefinition {
-        model: numbered(fields, "attribute_model", &json::record::MODELS).map_or(0, i32::from),
+        model: numbered::<CustomAttributeModel>(fields, "attribute_model").map_or(0, i32::from),
         key: fields.text("attribute_key").unwrap_or_default(),
         display_name: fields.text("attribute_display_name").unwrap_or_default(),
-        r#type: numbered(fields, "attribute_display_type", &json::record::TYPES).map_or(0, i32::from),
+        r#type: numbered::<CustomAttributeType>(fields, "attribute_display_type").map_or(0, i32::from),
         description: fields.text("attribute_description"),
         values: fields.texts("attribute_values").unwrap_or_default(),
         regex_pattern: fields.text("regex_pattern"),

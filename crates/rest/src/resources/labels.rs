@@ -2,18 +2,14 @@
 
 use parley_proto as pb;
 use prost_types::FieldMask;
-use serde_json::json;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    json,
+    json::{self, record::Label, values::Payload},
     lists::rows,
-    openapi::{
-        Caller, RouteDescription, describe,
-        schema::{flag, list as list_of, text, within},
-    },
+    openapi::{Caller, RouteDescription, describe},
     params::{Params, fields::ParamReader},
 };
 
@@ -23,38 +19,37 @@ const ATTRIBUTES: [&str; 4] = ["title", "description", "color", "show_on_sidebar
 pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/labels";
     const ONE: &str = "/api/v1/accounts/{account_id}/labels/{label_id}";
-    let shape = json::record::label_schema;
     let settings = |description: RouteDescription| {
         description
             .caller(Caller::Administrator)
             .root("label")
-            .body("description", text().or_null())
-            .body("color", text())
-            .body("show_on_sidebar", flag().or_null())
-            .returns(shape())
+            .body::<Option<String>>("description")
+            .body::<String>("color")
+            .body::<Option<bool>>("show_on_sidebar")
+            .returns::<Label>()
     };
     ApiRouter::new("Labels")
         .get(
             LIST,
             list,
-            describe("listLabels", "LabelsService.ListLabels").returns(within("payload", list_of(shape()))),
+            describe("listLabels", "LabelsService.ListLabels").returns::<Payload<Vec<Label>>>(),
         )
         .post(
             LIST,
             create,
-            settings(describe("createLabel", "LabelsService.CreateLabel")).required_body("title", text()),
+            settings(describe("createLabel", "LabelsService.CreateLabel")).required_body::<String>("title"),
         )
         .get(
             ONE,
             show,
             describe("showLabel", "LabelsService.GetLabel")
                 .caller(Caller::Administrator)
-                .returns(shape()),
+                .returns::<Label>(),
         )
         .update(
             ONE,
             update,
-            settings(describe("updateLabel", "LabelsService.UpdateLabel")).body("title", text()),
+            settings(describe("updateLabel", "LabelsService.UpdateLabel")).body::<String>("title"),
         )
         .delete(
             ONE,
@@ -67,7 +62,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
     rows::all_pages(
-        |rows| json!({ "payload": rows }),
+        |payload| Payload { payload },
         move |page_token| {
             let request = pb::ListLabelsRequest {
                 account_id,
@@ -77,7 +72,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
             let (mut client, request) = (call.labels(), call.request(request));
             async move {
                 let page = client.list_labels(request).await?.into_inner();
-                Ok((page.labels.iter().map(json::record::label).collect(), page.next_page_token))
+                Ok((page.labels.into_iter().map(Label::from).collect(), page.next_page_token))
             }
         },
     )
@@ -96,7 +91,7 @@ async fn create(call: Call, params: Params) -> ApiResult {
         label: Some(row),
     };
     let made = call.labels().create_label(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::record::label(&made.label.unwrap_or_default())))
+    Ok(json::ok(&Label::from(made.label.unwrap_or_default())))
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
@@ -107,7 +102,7 @@ async fn show(call: Call, params: Params) -> ApiResult {
         label_id: outer.path_id("label_id"),
     };
     let found = call.labels().get_label(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::record::label(&found.label.unwrap_or_default())))
+    Ok(json::ok(&Label::from(found.label.unwrap_or_default())))
 }
 
 async fn update(call: Call, params: Params) -> ApiResult {
@@ -127,7 +122,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
         update_mask: Some(FieldMask { paths }),
     };
     let changed = call.labels().update_label(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::record::label(&changed.label.unwrap_or_default())))
+    Ok(json::ok(&Label::from(changed.label.unwrap_or_default())))
 }
 
 async fn delete(call: Call, params: Params) -> ApiResult {
