@@ -78,7 +78,11 @@ async fn every_operation_has_its_texts() {
             );
         }
     }
-    assert!(lacking.is_empty(), "missing in {TEXTS}, or in the documentation of a type:\n{}", lacking.join("\n"));
+    assert!(
+        lacking.is_empty(),
+        "missing in {TEXTS}, or in the documentation of a type:\n{}",
+        lacking.join("\n")
+    );
 }
 
 #[tokio::test]

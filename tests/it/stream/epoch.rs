@@ -119,7 +119,10 @@ async fn statement_19_restored_command_changes_the_epoch(backend: Backend) {
     });
     let output = in_time("the command", command).await.expect("it ends").expect("the program starts");
     assert!(output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).starts_with("Started a new epoch in the logs of 1 account"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).starts_with("Started a new epoch in the logs of 1 account"),
+        "{output:?}"
+    );
     app.start_again().await;
     let status = Reader::refusal(&app.clients(), everything(1, Start::After(before.head_cursor))).await;
     assert_eq!(fault(&status).reason, "EPOCH_CHANGED");

@@ -20,6 +20,7 @@ pub enum ErrorBody {
 }
 
 /// An error with one sentence.
+#[allow(clippy::struct_field_names)] // The API's contract has chosen the names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Error {
     /// What is wrong, as a sentence for a person.

@@ -25,6 +25,7 @@ macro_rules! json_type {
         $($truncated_fields:ident = $truncated:expr;)?
     ) => {
         #[derive(serde::Serialize, schemars::JsonSchema)]
+        #[allow(clippy::struct_field_names)] // The API's contract has chosen the names.
         $(#[$meta])*
         $visibility struct $name {
             $($(#[$field_meta])* $field_visibility $field: $type,)*

@@ -136,14 +136,14 @@ json_type! {
     /// A message in a conversation and in events.
     pub struct MessageEvent(mut message: pb::Message, context: &MessageContext<'_>) with {
         let truncated_fields = std::mem::take(&mut message.truncated_fields);
-        let content = message.content.as_ref();
+        let text = message.content.as_ref();
     } {
         account_id: Id = message.account_id.into(),
         updated_at: Option<Iso> = Iso::optional(message.updated_at),
         sender_type: Option<SenderClass> = message.sender.as_ref().map(|sender| sender.r#type().into()),
         sender_id: Option<Id> = message.sender.as_ref().map(|sender| sender.id.into()),
         external_source_ids: Attributes = Attributes::default(),
-        processed_message_content: Option<String> = content.map(|content| content.chars().take(MAX_PROCESSED_CONTENT).collect()),
+        processed_message_content: Option<String> = text.map(|text| text.chars().take(MAX_PROCESSED_CONTENT).collect()),
         sentiment: Attributes = Attributes::default(),
         additional_attributes: Attributes = message.additional_attributes.take().into(),
         conversation: EventConversation = context.conversation.clone(),

@@ -7,12 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::{
     errors::field_error::FieldError,
     json::values::{Any, Id, Name, Named, OneOf},
-    params::{
-        attributes::Attributes,
-        declaration::{Raw, params},
-        fields::ParamReader,
-        lossless_json,
-    },
+    params::{attributes::Attributes, declaration::params, fields::ParamReader, lossless_json},
 };
 
 /// The message types that clients can create.
@@ -32,15 +27,15 @@ params! {
         message_type: Name<MessageType>,
         content_type: Name<ContentType>,
         content: Option<String>,
-        content_attributes: Raw<OneOf<Attributes, String>>,
+        content_attributes: OneOf<Attributes, String>,
         private: bool,
         source_id: String,
         unique_source_id: bool,
         echo_id: String,
-        external_created_at: Raw<Any>,
-        template_params: Raw<Attributes>,
-        campaign_id: Raw<Id>,
-        attachments: Raw<Vec<String>>,
+        external_created_at: Any,
+        template_params: Attributes,
+        campaign_id: Id,
+        attachments: Vec<String>,
     }
 }
 

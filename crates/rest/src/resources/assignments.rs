@@ -126,8 +126,8 @@ async fn assign_user(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
         other => other?,
     };
     let conversation = assigned.into_inner().conversation.unwrap_or_default();
-    let assignee = conversation.assignee.map(|agent| Assignment::Agent(Box::new(agent.into())));
-    Ok(json::ok(&assignee.unwrap_or(Assignment::Nobody(()))))
+    let user = conversation.assignee.map(|agent| Assignment::Agent(Box::new(agent.into())));
+    Ok(json::ok(&user.unwrap_or(Assignment::Nobody(()))))
 }
 
 /// Whether an error reports this field as invalid.
