@@ -50,7 +50,7 @@ pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> Str
         "summary": "The JSON API for customer conversations.",
         "description": INTRODUCTION,
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
-        "contact": { "name": "The operator of this server", "url": super::REFERENCE },
+        "contact": { "name": "The operator of this server", "url": "/docs/api" },
     });
     let common = responses::common(&texts, &mut schemas);
     let mut components = schemas.into_components();
