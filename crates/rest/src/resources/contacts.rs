@@ -236,7 +236,7 @@ async fn delete(call: Call, params: Params) -> ApiResult {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value as Json;
+    use serde_json::{Value as Json, json};
 
     use super::*;
 

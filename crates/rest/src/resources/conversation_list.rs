@@ -208,6 +208,8 @@ fn order(sort_by: Option<&Json>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use parley_proto::ConversationStatus;
 
