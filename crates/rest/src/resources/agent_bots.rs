@@ -2,20 +2,22 @@
 
 use axum::http::StatusCode;
 use parley_proto as pb;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
-    lists::rows,
-    openapi::{
-        Caller, describe,
-        schema::{attributes, id, list as list_of, object},
+    json::{
+        self,
+        agent_bot::AccountAgentBot,
+        values::{Empty, Id, OneOf},
     },
-    params::Params,
+    lists::rows,
+    openapi::{Caller, describe},
+    params::{Params, attributes::Attributes},
 };
 
 pub fn routes() -> ApiRouter {
@@ -24,20 +26,28 @@ pub fn routes() -> ApiRouter {
         .get(
             &format!("{ACCOUNT}/inboxes/{{inbox_id}}/agent_bot"),
             of_inbox,
-            describe("showInboxAgentBot", "AgentBotsService.GetInboxAgentBot").returns(object().key("agent_bot", attributes())),
+            describe("showInboxAgentBot", "AgentBotsService.GetInboxAgentBot").returns::<InboxAgentBot>(),
         )
         .post(
             &format!("{ACCOUNT}/inboxes/{{inbox_id}}/set_agent_bot"),
             set,
             describe("setInboxAgentBot", "AgentBotsService.SetInboxAgentBot")
                 .caller(Caller::Administrator)
-                .body("agent_bot", id().or_null()),
+                .body::<Option<Id>>("agent_bot"),
         )
         .get(
             &format!("{ACCOUNT}/agent_bots"),
             list,
-            describe("listAgentBots", "AgentBotsService.ListAgentBots").returns(list_of(attributes())),
+            describe("listAgentBots", "AgentBotsService.ListAgentBots").returns::<Vec<Attributes>>(),
         )
+}
+
+// The bot of an inbox, or an empty object.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct InboxAgentBot {
+    #[schemars(with = "Attributes")]
+    agent_bot: OneOf<AccountAgentBot, Empty>,
 }
 
 async fn of_inbox(call: Call, params: Params) -> ApiResult {
@@ -47,9 +57,9 @@ async fn of_inbox(call: Call, params: Params) -> ApiResult {
         inbox_id: fields.path_id("inbox_id"),
     };
     let found = call.send(request).await?;
-    Ok(json::ok(
-        &json!({ "agent_bot": found.agent_bot.as_ref().map_or_else(|| json!({}), json::agent_bot::agent_bot) }),
-    ))
+    Ok(json::ok(&InboxAgentBot {
+        agent_bot: found.agent_bot.map_or(OneOf::Second(Empty {}), |bot| OneOf::First(bot.into())),
+    }))
 }
 
 async fn set(call: Call, params: Params) -> ApiResult {
@@ -74,10 +84,23 @@ async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     call.authorize(account_id).await?;
     // Chatwoot does not paginate bots.
-    let request = pb::ListAgentBotsRequest {
-        account_id: Some(account_id),
-        page_size: 1000,
-        ..Default::default()
-    };
-    rows::all_rows(call, request, |rows| rows, json::agent_bot::agent_bot).await
+    rows::all_pages(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListAgentBotsRequest {
+                account_id: Some(account_id),
+                page_size: 1000,
+                page_token,
+            };
+            let page = call.send(request);
+            async move {
+                let page = page.await?;
+                Ok((
+                    page.agent_bots.into_iter().map(AccountAgentBot::from).collect(),
+                    page.next_page_token,
+                ))
+            }
+        },
+    )
+    .await
 }

@@ -1,20 +1,14 @@
 //! Canned responses.
 
 use parley_proto as pb;
-use serde_json::Value as Json;
 
 use super::records::{JsonRecord, RecordRoutes};
-use crate::{
-    api_router::ApiRouter,
-    json,
-    openapi::schema::{Schema, text},
-    params::fields::ParamReader,
-};
+use crate::{api_router::ApiRouter, json::record::CannedResponse, lists::rows::Rows, params::fields::ParamReader};
 
 impl JsonRecord for pb::CannedResponse {
+    type Json = CannedResponse;
+    type Rows = Rows<CannedResponse>;
     const ATTRIBUTES: &'static [&'static str] = &["short_code", "content"];
-    const JSON: fn(&Self) -> Json = json::record::canned_response;
-    const SCHEMA: fn() -> Schema = json::record::canned_response_schema;
 
     fn read(fields: &mut ParamReader<'_>) -> Self {
         Self {
@@ -30,16 +24,20 @@ impl JsonRecord for pb::CannedResponse {
             ..Default::default()
         }
     }
+
+    fn frame(rows: Rows<CannedResponse>) -> Self::Rows {
+        rows
+    }
 }
 
 pub fn routes() -> ApiRouter {
     RecordRoutes::<pb::CannedResponse>::new("Canned responses", "/api/v1/accounts/{account_id}/canned_responses")
-        .list("listCannedResponses", |route| route.query("search", text()))
+        .list("listCannedResponses", |route| route.query::<String>("search"))
         .create("createCannedResponse", |route| {
-            route.required_body("short_code", text()).required_body("content", text())
+            route.required_body::<String>("short_code").required_body::<String>("content")
         })
         .update("updateCannedResponse", |route| {
-            route.bodies(pb::CannedResponse::ATTRIBUTES, &text())
+            route.bodies::<String>(pb::CannedResponse::ATTRIBUTES)
         })
         .delete("deleteCannedResponse", |route| route)
         .into_router()

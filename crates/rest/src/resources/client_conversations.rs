@@ -14,10 +14,13 @@ use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    json,
+    json::{
+        self,
+        client::{ClientConversation, ClientMessage},
+        values::{Any, OnOrOff},
+    },
     lists::rows,
-    openapi::schema::{any, attributes, choice, files, integer, list as list_of, text},
-    params::{Params, fields::ParamReader, message_draft::upload_ids, uploads::ParamsWithFiles},
+    params::{Params, attributes::Attributes, fields::ParamReader, message_draft::upload_ids, uploads::ParamsWithFiles},
     resources::client::{CONTACTS, client_route, refused, session},
 };
 
@@ -33,35 +36,34 @@ const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 pub fn routes() -> ApiRouter {
     let all = format!("{CONTACTS}/{{contact_identifier}}/conversations");
     let one = format!("{all}/{{conversation_id}}");
-    let (conversation_schema, message_schema) = (json::client::conversation_schema, json::client::message_schema);
     ApiRouter::new("Client side")
         .get(
             &all,
             list,
-            client_route("listClientConversations", "ClientService.ListClientConversations").returns(list_of(conversation_schema())),
+            client_route("listClientConversations", "ClientService.ListClientConversations").returns::<Vec<ClientConversation>>(),
         )
         .post(
             &all,
             create,
             client_route("createClientConversation", "ClientService.CreateClientConversation")
-                .body("custom_attributes", attributes())
-                .returns(conversation_schema()),
+                .body::<Attributes>("custom_attributes")
+                .returns::<ClientConversation>(),
         )
         .get(
             &one,
             show,
-            client_route("showClientConversation", "ClientService.GetClientConversation").returns(conversation_schema()),
+            client_route("showClientConversation", "ClientService.GetClientConversation").returns::<ClientConversation>(),
         )
         .post(
             &format!("{one}/toggle_status"),
             resolve,
-            client_route("resolveClientConversation", "ClientService.ResolveClientConversation").returns(conversation_schema()),
+            client_route("resolveClientConversation", "ClientService.ResolveClientConversation").returns::<ClientConversation>(),
         )
         .post(
             &format!("{one}/toggle_typing"),
             toggle_typing,
             client_route("toggleClientTyping", "ClientService.SetClientTyping")
-                .body("typing_status", choice(&["on", "off"]))
+                .body::<OnOrOff>("typing_status")
                 .reads(),
         )
         .post(
@@ -73,32 +75,32 @@ pub fn routes() -> ApiRouter {
             &format!("{one}/messages"),
             messages,
             client_route("listClientMessages", "ClientService.ListClientMessages")
-                .query("before", integer())
-                .returns(list_of(message_schema())),
+                .query::<i64>("before")
+                .returns::<Vec<ClientMessage>>(),
         )
         .post(
             &format!("{one}/messages"),
             write,
             client_route("createClientMessage", "ClientService.CreateClientMessage")
-                .bodies(&["content", "echo_id"], &text().or_null())
-                .body("attachments", files())
-                .returns(message_schema()),
+                .bodies::<Option<String>>(&["content", "echo_id"])
+                .body::<Vec<String>>("attachments")
+                .returns::<ClientMessage>(),
         )
         .update(
             &format!("{one}/messages/{{message_id}}"),
             submit,
             client_route("updateClientMessage", "ClientService.UpdateClientMessage")
-                .body("submitted_values", any())
-                .returns(message_schema()),
+                .body::<Any>("submitted_values")
+                .returns::<ClientMessage>(),
         )
 }
 
 fn answer(conversation: Option<pb::ClientConversation>) -> Response {
-    json::ok(&json::client::conversation(&conversation.unwrap_or_default()))
+    json::ok(&ClientConversation::from(conversation.unwrap_or_default()))
 }
 
 fn message_response(message: Option<pb::Message>) -> Response {
-    json::ok(&json::client::message(&message.unwrap_or_default()))
+    json::ok(&ClientMessage::from(message.unwrap_or_default()))
 }
 
 fn conversation(fields: &ParamReader<'_>) -> i64 {
@@ -115,12 +117,12 @@ async fn list(call: Call, params: Params) -> ApiResult {
             page_token,
             without_messages: written.load(Ordering::Relaxed) > MESSAGE_BYTES,
         };
-        let page = call.send(request);
+        let (mut client, request) = (call.client(), call.request(request));
         let written = Arc::clone(&written);
         async move {
-            let page = page.await.map_err(refused)?;
+            let page = client.list_client_conversations(request).await.map_err(refused)?.into_inner();
             written.fetch_add(page.encoded_len(), Ordering::Relaxed);
-            let rows = page.conversations.iter().map(json::client::conversation);
+            let rows = page.conversations.into_iter().map(ClientConversation::from);
             Ok((rows.collect(), page.next_page_token))
         }
     };
@@ -136,8 +138,8 @@ async fn create(call: Call, params: Params) -> ApiResult {
         custom_attributes: fields.object("custom_attributes"),
     };
     fields.finish()?;
-    let made = call.send(request).await;
-    Ok(answer(made.map_err(refused)?.conversation))
+    let made = call.client().create_client_conversation(call.request(request)).await;
+    Ok(answer(made.map_err(refused)?.into_inner().conversation))
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
@@ -146,8 +148,8 @@ async fn show(call: Call, params: Params) -> ApiResult {
         session: Some(session(&mut fields)),
         conversation_id: conversation(&fields),
     };
-    let found = call.send(request).await;
-    Ok(answer(found.map_err(refused)?.conversation))
+    let found = call.client().get_client_conversation(call.request(request)).await;
+    Ok(answer(found.map_err(refused)?.into_inner().conversation))
 }
 
 /// Only resolves a conversation, although the path is `toggle_status`.
@@ -158,8 +160,8 @@ async fn resolve(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: conversation(&fields),
     };
-    let resolved = call.send(request).await;
-    Ok(answer(resolved.map_err(refused)?.conversation))
+    let resolved = call.client().resolve_client_conversation(call.request(request)).await;
+    Ok(answer(resolved.map_err(refused)?.into_inner().conversation))
 }
 
 async fn toggle_typing(call: Call, params: Params) -> ApiResult {
@@ -175,7 +177,7 @@ async fn toggle_typing(call: Call, params: Params) -> ApiResult {
                 page_size: 1,
                 ..Default::default()
             };
-            call.send(request).await.map_err(refused)?;
+            call.client().list_client_messages(call.request(request)).await.map_err(refused)?;
             return Ok(json::empty());
         }
     };
@@ -185,7 +187,7 @@ async fn toggle_typing(call: Call, params: Params) -> ApiResult {
         conversation_id: conversation(&fields),
         typing,
     };
-    call.send(request).await.map_err(refused)?;
+    call.client().set_client_typing(call.request(request)).await.map_err(refused)?;
     Ok(json::empty())
 }
 
@@ -196,7 +198,7 @@ async fn mark_seen(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: conversation(&fields),
     };
-    let looked = call.send(request).await;
+    let looked = call.client().mark_client_conversation_seen(call.request(request)).await;
     looked.map_err(refused)?;
     Ok(json::empty())
 }
@@ -216,10 +218,10 @@ async fn messages(call: Call, params: Params) -> ApiResult {
             page_size: size.try_into().unwrap_or_default(),
             ..request.clone()
         };
-        let page = call.send(request);
+        let (mut client, request) = (call.client(), call.request(request));
         async move {
-            let page = page.await.map_err(refused)?;
-            Ok((page.messages.iter().map(json::client::message).collect(), page.next_page_token))
+            let page = client.list_client_messages(request).await.map_err(refused)?.into_inner();
+            Ok((page.messages.into_iter().map(ClientMessage::from).collect(), page.next_page_token))
         }
     };
     let first = fetch(String::new(), MESSAGES).await?;
@@ -237,8 +239,8 @@ async fn write(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResul
         upload_ids: upload_ids(&mut fields),
     };
     fields.finish()?;
-    let made = call.send(request).await;
-    Ok(message_response(made.map_err(refused)?.message))
+    let made = call.client().create_client_message(call.request(request)).await;
+    Ok(message_response(made.map_err(refused)?.into_inner().message))
 }
 
 async fn submit(call: Call, params: Params) -> ApiResult {
@@ -255,6 +257,6 @@ async fn submit(call: Call, params: Params) -> ApiResult {
         submitted_values: submitted.and_then(|mut submitted| submitted.fields.remove(KEY)),
     };
     fields.finish()?;
-    let changed = call.send(request).await;
-    Ok(message_response(changed.map_err(refused)?.message))
+    let changed = call.client().update_client_message(call.request(request)).await;
+    Ok(message_response(changed.map_err(refused)?.into_inner().message))
 }

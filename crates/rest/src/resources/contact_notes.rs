@@ -7,12 +7,9 @@ use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    json,
+    json::{self, record::ContactNote},
     lists::rows,
-    openapi::{
-        RouteDescription, describe,
-        schema::{list as list_of, text},
-    },
+    openapi::{RouteDescription, describe},
     params::{Params, fields::ParamReader},
 };
 
@@ -22,28 +19,27 @@ const ATTRIBUTES: [&str; 1] = ["content"];
 pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}/notes";
     const ONE: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}/notes/{note_id}";
-    let shape = json::record::note_schema;
-    let settings = |description: RouteDescription| description.root("note").returns(shape());
+    let settings = |description: RouteDescription| description.root("note").returns::<ContactNote>();
     ApiRouter::new("Contacts")
         .get(
             LIST,
             list,
-            describe("listContactNotes", "ContactNotesService.ListContactNotes").returns(list_of(shape())),
+            describe("listContactNotes", "ContactNotesService.ListContactNotes").returns::<Vec<ContactNote>>(),
         )
         .post(
             LIST,
             create,
-            settings(describe("createContactNote", "ContactNotesService.CreateContactNote")).required_body("content", text()),
+            settings(describe("createContactNote", "ContactNotesService.CreateContactNote")).required_body::<String>("content"),
         )
         .get(
             ONE,
             show,
-            describe("showContactNote", "ContactNotesService.GetContactNote").returns(shape()),
+            describe("showContactNote", "ContactNotesService.GetContactNote").returns::<ContactNote>(),
         )
         .update(
             ONE,
             update,
-            settings(describe("updateContactNote", "ContactNotesService.UpdateContactNote")).body("content", text()),
+            settings(describe("updateContactNote", "ContactNotesService.UpdateContactNote")).body::<String>("content"),
         )
         .delete(ONE, delete, describe("deleteContactNote", "ContactNotesService.DeleteContactNote"))
 }
@@ -51,12 +47,26 @@ pub fn routes() -> ApiRouter {
 async fn list(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
-    let request = pb::ListContactNotesRequest {
-        account_id,
-        contact_id,
-        ..Default::default()
-    };
-    rows::all_rows(call, request, |rows| rows, json::record::note).await
+    rows::all_pages(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListContactNotesRequest {
+                account_id,
+                contact_id,
+                page_token,
+                ..Default::default()
+            };
+            let page = call.send(request);
+            async move {
+                let page = page.await?;
+                Ok((
+                    page.contact_notes.into_iter().map(ContactNote::from).collect(),
+                    page.next_page_token,
+                ))
+            }
+        },
+    )
+    .await
 }
 
 async fn create(call: Call, params: Params) -> ApiResult {
@@ -72,7 +82,7 @@ async fn create(call: Call, params: Params) -> ApiResult {
         contact_note: Some(row),
     };
     let made = call.send(request).await?;
-    Ok(json::ok(&json::record::note(&made.contact_note.unwrap_or_default())))
+    Ok(json::ok(&ContactNote::from(made.contact_note.unwrap_or_default())))
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
@@ -84,7 +94,7 @@ async fn show(call: Call, params: Params) -> ApiResult {
         contact_note_id: outer.path_id("note_id"),
     };
     let found = call.send(request).await?;
-    Ok(json::ok(&json::record::note(&found.contact_note.unwrap_or_default())))
+    Ok(json::ok(&ContactNote::from(found.contact_note.unwrap_or_default())))
 }
 
 async fn update(call: Call, params: Params) -> ApiResult {
@@ -105,7 +115,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
         update_mask: Some(FieldMask { paths }),
     };
     let changed = call.send(request).await?;
-    Ok(json::ok(&json::record::note(&changed.contact_note.unwrap_or_default())))
+    Ok(json::ok(&ContactNote::from(changed.contact_note.unwrap_or_default())))
 }
 
 async fn delete(call: Call, params: Params) -> ApiResult {

@@ -3,7 +3,12 @@
 use axum::response::Response;
 use parley_proto as pb;
 
-use crate::{ApiResult, call::Call, json, params::fields::ParamReader};
+use crate::{
+    ApiResult,
+    call::Call,
+    json::{self, conversation::Conversation},
+    params::fields::ParamReader,
+};
 
 /// Reads the conversation in the path.
 ///
@@ -20,5 +25,5 @@ pub async fn read(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
 
 /// A 200 response with the conversation.
 pub fn answer(conversation: Option<pb::Conversation>) -> Response {
-    json::ok(&json::conversation::conversation(&conversation.unwrap_or_default()))
+    json::ok(&Conversation::from(conversation.unwrap_or_default()))
 }

@@ -2,22 +2,23 @@
 
 use axum::http::StatusCode;
 use parley_proto as pb;
-use serde_json::json;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
+    json::{
+        self,
+        attachment::ListedAttachment,
+        conversation::Conversation,
+        values::{List, one_key},
+    },
     lists::{
-        pagination::{self, PageWindow},
+        pagination::{self, PageMeta, PageWindow},
         rows,
     },
-    openapi::{
-        describe,
-        schema::{integer, list, object, text},
-    },
+    openapi::describe,
     params::Params,
     resources::conversation_response,
 };
@@ -42,12 +43,12 @@ pub fn routes() -> ApiRouter {
         .post(
             &format!("{CONVERSATION}/unread"),
             unread,
-            describe("markConversationUnread", "ConversationsService.MarkConversationUnread").returns(json::conversation::schema()),
+            describe("markConversationUnread", "ConversationsService.MarkConversationUnread").returns::<Conversation>(),
         )
         .post(
             &format!("{CONVERSATION}/transcript"),
             transcript,
-            describe("sendTranscript", "ConversationsService.SendTranscript").required_body("email", text()),
+            describe("sendTranscript", "ConversationsService.SendTranscript").required_body::<String>("email"),
         )
         .get(
             &format!("{CONVERSATION}/attachments"),
@@ -56,11 +57,7 @@ pub fn routes() -> ApiRouter {
                 "listConversationAttachments",
                 "ConversationsService.ListConversationAttachments",
             ))
-            .returns(
-                object()
-                    .key("meta", pagination::meta_schema(object().key("total_count", integer())))
-                    .key("payload", list(json::message::listed_attachment_schema())),
-            ),
+            .returns::<List<PageMeta<AttachmentCount<i64>>, Vec<ListedAttachment>>>(),
         )
 }
 
@@ -71,7 +68,7 @@ async fn mute(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
     };
-    call.send(request).await?;
+    call.conversations().mute_conversation(call.request(request)).await?;
     Ok(json::empty())
 }
 
@@ -82,7 +79,7 @@ async fn unmute(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
     };
-    call.send(request).await?;
+    call.conversations().unmute_conversation(call.request(request)).await?;
     Ok(json::empty())
 }
 
@@ -93,9 +90,11 @@ async fn unread(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
     };
-    let marked = call.send(request).await?;
-    Ok(conversation_response::answer(marked.conversation))
+    let marked = call.conversations().mark_conversation_unread(call.request(request)).await?;
+    Ok(conversation_response::answer(marked.into_inner().conversation))
 }
+
+one_key!(AttachmentCount { total_count });
 
 async fn attachments(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
@@ -108,12 +107,20 @@ async fn attachments(call: Call, params: Params) -> ApiResult {
         skip: window.skip,
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let found = call.send(request.clone()).await?;
-    let rows = found.attachments.iter().take(window.rows);
-    let payload: Vec<_> = rows.map(json::message::listed_attachment).collect();
-    let mut meta = json!({ "total_count": found.total_size });
-    window.write_meta(&mut meta, &found.next_page_token);
-    let frame = |rows| json!({ "meta": meta, "payload": rows });
+    let found = call
+        .conversations()
+        .list_conversation_attachments(call.request(request.clone()))
+        .await?
+        .into_inner();
+    let rows = found.attachments.into_iter().take(window.rows);
+    let payload: Vec<_> = rows.map(ListedAttachment::from).collect();
+    let meta = PageMeta {
+        meta: AttachmentCount {
+            total_count: found.total_size,
+        },
+        cursor: window.cursor(&found.next_page_token),
+    };
+    let frame = |payload| List { meta, payload };
     let first = (payload, window.cut(found.next_page_token));
     Ok(rows::paginated(first, window.rows, frame, move |page_token, size| {
         let request = pb::ListConversationAttachmentsRequest {
@@ -122,10 +129,10 @@ async fn attachments(call: Call, params: Params) -> ApiResult {
             skip: 0,
             ..request.clone()
         };
-        let page = call.send(request);
+        let (mut client, request) = (call.conversations(), call.request(request));
         async move {
-            let page = page.await?;
-            let rows = page.attachments.iter().map(json::message::listed_attachment);
+            let page = client.list_conversation_attachments(request).await?.into_inner();
+            let rows = page.attachments.into_iter().map(ListedAttachment::from);
             Ok((rows.collect(), page.next_page_token))
         }
     }))
@@ -143,7 +150,7 @@ async fn transcript(call: Call, params: Params) -> ApiResult {
     let given = if request.email.trim().is_empty() { Err(missing) } else { Ok(()) };
     call.authorize_error(request.account_id, given).await?;
     call.authorize_error(request.account_id, fields.finish()).await?;
-    call.send(request).await?;
+    call.conversations().send_transcript(call.request(request)).await?;
     Ok(json::empty())
 }
 
@@ -155,6 +162,6 @@ pub async fn delete(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
     };
-    call.send(request).await?;
+    call.conversations().delete_conversation(call.request(request)).await?;
     Ok(json::empty())
 }

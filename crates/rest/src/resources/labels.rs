@@ -1,23 +1,20 @@
 //! The labels of an account. Those of a contact or conversation are handled in the resource's own file.
 
 use parley_proto as pb;
-use serde_json::{Value as Json, json};
 
 use super::records::{JsonRecord, RecordRoutes};
 use crate::{
     api_router::ApiRouter,
-    json,
-    openapi::{
-        Caller, RouteDescription,
-        schema::{Schema, flag, list as list_of, text, within},
-    },
+    json::{record::Label, values::Payload},
+    lists::rows::Rows,
+    openapi::{Caller, RouteDescription},
     params::fields::ParamReader,
 };
 
 impl JsonRecord for pb::Label {
+    type Json = Label;
+    type Rows = Payload<Rows<Label>>;
     const ATTRIBUTES: &'static [&'static str] = &["title", "description", "color", "show_on_sidebar"];
-    const JSON: fn(&Self) -> Json = json::record::label;
-    const SCHEMA: fn() -> Schema = json::record::label_schema;
     const ID: &'static str = "label_id";
 
     fn read(fields: &mut ParamReader<'_>) -> Self {
@@ -30,25 +27,25 @@ impl JsonRecord for pb::Label {
         }
     }
 
-    fn frame(rows: Json) -> Json {
-        json!({ "payload": rows })
+    fn frame(payload: Rows<Label>) -> Self::Rows {
+        Payload { payload }
     }
 }
 
 fn settings(route: RouteDescription) -> RouteDescription {
     route
         .caller(Caller::Administrator)
-        .body("description", text().or_null())
-        .body("color", text())
-        .body("show_on_sidebar", flag().or_null())
+        .body::<Option<String>>("description")
+        .body::<String>("color")
+        .body::<Option<bool>>("show_on_sidebar")
 }
 
 pub fn routes() -> ApiRouter {
     RecordRoutes::<pb::Label>::new("Labels", "/api/v1/accounts/{account_id}/labels")
-        .list("listLabels", |route| route.returns(within("payload", list_of(pb::Label::SCHEMA()))))
-        .create("createLabel", |route| settings(route).required_body("title", text()))
+        .list("listLabels", |route| route)
+        .create("createLabel", |route| settings(route).required_body::<String>("title"))
         .show("showLabel", |route| route.caller(Caller::Administrator))
-        .update("updateLabel", |route| settings(route).body("title", text()))
+        .update("updateLabel", |route| settings(route).body::<String>("title"))
         .delete("deleteLabel", |route| route.caller(Caller::Administrator))
         .into_router()
 }

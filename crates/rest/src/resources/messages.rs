@@ -2,67 +2,81 @@
 
 use axum::{http::StatusCode, response::Response};
 use parley_proto as pb;
-use serde_json::Value as Json;
+use parley_proto::MessageStatus;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json::{self, message::STATUSES},
+    json::{
+        self,
+        conversation::MessageListMeta,
+        message::Message,
+        values::{Name, Named},
+    },
     lists::{
-        pagination::{self, PageWindow},
-        rows,
+        pagination::{self, PageMeta, PageWindow},
+        rows::{self, Rows},
     },
-    openapi::{
-        describe,
-        schema::{flag, integer, names, text},
+    openapi::describe,
+    params::{
+        Params,
+        fields::ParamReader,
+        message_draft::{self, MessageParams},
+        uploads::ParamsWithFiles,
     },
-    params::{Params, fields::ParamReader, message_draft, uploads::ParamsWithFiles},
 };
 
 pub fn routes() -> ApiRouter {
     const MESSAGES: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages";
     const MESSAGE: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages/{message_id}";
-    let shape = json::message::schema;
-    let made = describe("createMessage", "MessagesService.CreateMessage").returns(shape());
     ApiRouter::new("Messages")
         .get(
             MESSAGES,
             list,
             pagination::cursor_params(describe("listMessages", "MessagesService.ListMessages"))
-                .query("before", integer())
-                .query("after", integer())
-                .query("filter_internal_messages", flag())
-                .returns(json::conversation::messages_schema()),
+                .query::<i64>("before")
+                .query::<i64>("after")
+                .query::<bool>("filter_internal_messages")
+                .returns::<MessageList>(),
         )
         .post(
             MESSAGES,
             create,
-            message_draft::keys()
-                .into_iter()
-                .fold(made, |description, (key, shape)| description.body(key, shape)),
+            describe("createMessage", "MessagesService.CreateMessage")
+                .accepts::<MessageParams>()
+                .returns::<Message>(),
         )
         .update(
             MESSAGE,
             update,
             describe("updateMessage", "MessagesService.UpdateMessage")
-                .body("status", names(&STATUSES))
-                .body("external_error", text())
-                .returns(shape()),
+                .body::<Name<MessageStatus>>("status")
+                .body::<String>("external_error")
+                .returns::<Message>(),
         )
         .post(
             &format!("{MESSAGE}/retry"),
             retry,
             describe("retryMessage", "MessagesService.RetryMessage")
                 .fails_with(StatusCode::UNPROCESSABLE_ENTITY, "There is no such message.")
-                .returns(shape()),
+                .returns::<Message>(),
         )
         .delete(
             MESSAGE,
             delete,
-            describe("deleteMessage", "MessagesService.DeleteMessage").returns(shape()),
+            describe("deleteMessage", "MessagesService.DeleteMessage").returns::<Message>(),
         )
+}
+
+/// A page of messages with the state of their conversation.
+#[derive(Serialize, JsonSchema)]
+struct MessageList {
+    meta: PageMeta<MessageListMeta>,
+    payload: Rows<Message>,
 }
 
 async fn list(call: Call, params: Params) -> ApiResult {
@@ -81,8 +95,10 @@ async fn list(call: Call, params: Params) -> ApiResult {
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
     let list = call.send(request.clone()).await?;
-    let mut messages = json::conversation::messages(&list);
-    window.write_meta(&mut messages["meta"], &list.next_page_token);
+    let meta = PageMeta {
+        meta: MessageListMeta::from(list.conversation.unwrap_or_default()),
+        cursor: window.cursor(&list.next_page_token),
+    };
     // The default page sizes of the service.
     let limit = match (request.page_size, request.after, request.before) {
         (0, Some(_), Some(_)) => 1000,
@@ -90,15 +106,10 @@ async fn list(call: Call, params: Params) -> ApiResult {
         (0, None, _) => 20,
         (size, ..) => size.try_into().unwrap_or(1),
     };
-    let Json::Array(rows) = messages["payload"].take() else {
-        return Ok(json::ok(&messages));
-    };
+    let rows: Vec<_> = list.messages.into_iter().map(Message::from).collect();
     let first = (rows, window.cut(list.next_page_token));
     let forward = request.after.is_some();
-    let frame = move |rows| {
-        messages["payload"] = rows;
-        messages
-    };
+    let frame = move |payload| MessageList { meta, payload };
     let fetch = move |page_token, size: usize| {
         let request = pb::ListMessagesRequest {
             page_token,
@@ -108,7 +119,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
         let page = call.send(request);
         async move {
             let page = page.await?;
-            Ok((page.messages.iter().map(json::message::message).collect(), page.next_page_token))
+            Ok((page.messages.into_iter().map(Message::from).collect(), page.next_page_token))
         }
     };
     if forward {
@@ -133,7 +144,7 @@ async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
 }
 
 fn answer(message: Option<pb::Message>) -> Response {
-    json::ok(&json::message::message(&message.unwrap_or_default()))
+    json::ok(&Message::from(message.unwrap_or_default()))
 }
 
 async fn update(call: Call, params: Params) -> ApiResult {
@@ -157,9 +168,10 @@ async fn update(call: Call, params: Params) -> ApiResult {
     Ok(answer(changed.message))
 }
 
-fn status(fields: &ParamReader<'_>) -> Option<pb::MessageStatus> {
+fn status(fields: &ParamReader<'_>) -> Option<MessageStatus> {
     let name = fields.raw("status")?.as_str()?;
-    STATUSES.iter().find(|(known, _)| *known == name).map(|(_, status)| *status)
+    let known = MessageStatus::NAMES.iter().find(|(known, _)| *known == name);
+    known.map(|(_, status)| *status)
 }
 
 async fn read(call: &Call, fields: &ParamReader<'_>) -> ApiResult {

@@ -1,6 +1,7 @@
 //! The platform API: accounts and memberships, for the operator of an installation.
 
 use parley_proto as pb;
+use parley_proto::{AccountStatus, Role};
 use prost_types::{FieldMask, Struct, value::Kind};
 use tonic::Status;
 use tonic_types::StatusExt as _;
@@ -10,13 +11,14 @@ use crate::{
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
-    lists::rows,
-    openapi::{
-        Caller, RouteDescription, describe,
-        schema::{attributes, choice, id, list, text},
+    json::{
+        self,
+        platform::{AccountUser, PlatformAccount},
+        values::{Id, Name},
     },
-    params::{Params, fields::ParamReader},
+    lists::rows,
+    openapi::{Caller, RouteDescription, describe},
+    params::{Params, attributes::Attributes, fields::ParamReader},
 };
 
 /// The base path of the platform API.
@@ -26,27 +28,26 @@ pub fn routes() -> ApiRouter {
     let accounts = format!("{PLATFORM}/accounts");
     let account = format!("{accounts}/{{account_id}}");
     let members = format!("{account}/account_users");
-    let shape = json::platform::account_schema;
     ApiRouter::new("Platform side")
         .post(
             &accounts,
             create_account,
-            settings(platform_route("createPlatformAccount", "AccountsService.CreateAccount")).returns(shape()),
+            settings(platform_route("createPlatformAccount", "AccountsService.CreateAccount")).returns::<PlatformAccount>(),
         )
         .get(
             &accounts,
             list_accounts,
-            platform_route("listPlatformAccounts", "AccountsService.ListAccounts").returns(list(shape())),
+            platform_route("listPlatformAccounts", "AccountsService.ListAccounts").returns::<Vec<PlatformAccount>>(),
         )
         .get(
             &account,
             show_account,
-            platform_route("showPlatformAccount", "AccountsService.GetAccount").returns(shape()),
+            platform_route("showPlatformAccount", "AccountsService.GetAccount").returns::<PlatformAccount>(),
         )
         .update(
             &account,
             update_account,
-            settings(platform_route("updatePlatformAccount", "AccountsService.UpdateAccount")).returns(shape()),
+            settings(platform_route("updatePlatformAccount", "AccountsService.UpdateAccount")).returns::<PlatformAccount>(),
         )
         .delete(
             &account,
@@ -56,20 +57,20 @@ pub fn routes() -> ApiRouter {
         .get(
             &members,
             list_members,
-            platform_route("listAccountUsers", "AccountsService.ListMembers").returns(list(json::platform::member_schema())),
+            platform_route("listAccountUsers", "AccountsService.ListMembers").returns::<Vec<AccountUser>>(),
         )
         .post(
             &members,
             set_member,
             platform_route("setAccountUser", "AccountsService.CreateMembership")
-                .required_body("user_id", id())
-                .required_body("role", choice(&["agent", "administrator"]))
-                .returns(json::platform::member_schema()),
+                .required_body::<Id>("user_id")
+                .required_body::<Name<Role>>("role")
+                .returns::<AccountUser>(),
         )
         .delete(
             &members,
             remove_member,
-            platform_route("removeAccountUser", "AccountsService.DeleteMembership").required_body("user_id", id()),
+            platform_route("removeAccountUser", "AccountsService.DeleteMembership").required_body::<Id>("user_id"),
         )
 }
 
@@ -80,10 +81,10 @@ pub(crate) fn platform_route(operation: &'static str, rpc: &'static str) -> Rout
 
 fn settings(description: RouteDescription) -> RouteDescription {
     description
-        .bodies(&["name", "locale"], &text())
-        .body("status", choice(&["active", "suspended"]))
-        .bodies(&["domain", "support_email"], &text().or_null())
-        .bodies(&["features", "limits", "custom_attributes"], &attributes())
+        .bodies::<String>(&["name", "locale"])
+        .body::<Name<AccountStatus>>("status")
+        .bodies::<Option<String>>(&["domain", "support_email"])
+        .bodies::<Attributes>(&["features", "limits", "custom_attributes"])
 }
 
 /// Converts an error of a platform API call.
@@ -108,7 +109,7 @@ async fn create_account(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         name: fields.text("name").unwrap_or_default(),
         locale: fields.text("locale").unwrap_or_default(),
-        status: fields.choice("status", &STATUSES).unwrap_or_default().into(),
+        status: fields.choice::<AccountStatus>("status").unwrap_or_default().into(),
         domain: fields.text("domain"),
         support_email: fields.text("support_email"),
         features: features(&mut fields),
@@ -117,16 +118,26 @@ async fn create_account(call: Call, params: Params) -> ApiResult {
     };
     fields.finish()?;
     let made = call.send(request).await.map_err(refused)?;
-    Ok(json::ok(&json::platform::account(&made.account.unwrap_or_default())))
+    Ok(json::ok(&PlatformAccount::from(made.account.unwrap_or_default())))
 }
 
 async fn list_accounts(call: Call) -> ApiResult {
     operator(&call).await?;
-    let request = pb::ListAccountsRequest {
-        page_size: 1000,
-        ..Default::default()
-    };
-    rows::all_rows_or(refused, call, request, |rows| rows, json::platform::account).await
+    rows::all_pages(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListAccountsRequest {
+                page_size: 1000,
+                page_token,
+            };
+            let page = call.send(request);
+            async move {
+                let page = page.await.map_err(refused)?;
+                Ok((page.accounts.into_iter().map(PlatformAccount::from).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 async fn show_account(call: Call, params: Params) -> ApiResult {
@@ -135,7 +146,7 @@ async fn show_account(call: Call, params: Params) -> ApiResult {
         account_id: params.fields().account(),
     };
     let found = call.send(request).await.map_err(refused)?;
-    Ok(json::ok(&json::platform::account(&found.account.unwrap_or_default())))
+    Ok(json::ok(&PlatformAccount::from(found.account.unwrap_or_default())))
 }
 
 async fn update_account(call: Call, params: Params) -> ApiResult {
@@ -153,8 +164,6 @@ async fn delete_account(call: Call, params: Params) -> ApiResult {
     Ok(json::empty())
 }
 
-const STATUSES: [(&str, pb::AccountStatus); 2] = [("active", pb::AccountStatus::Active), ("suspended", pb::AccountStatus::Suspended)];
-
 /// Features by name. A blank or false value disables one, any other value enables it.
 fn features(fields: &mut ParamReader<'_>) -> Option<Struct> {
     let mut features = fields.object("features")?;
@@ -171,7 +180,7 @@ fn features(fields: &mut ParamReader<'_>) -> Option<Struct> {
 
 async fn change_account(call: &Call, params: &Params, id: i64) -> ApiResult {
     let mut fields = params.fields();
-    let status = fields.choice("status", &STATUSES).unwrap_or_default();
+    let status = fields.choice::<AccountStatus>("status").unwrap_or_default();
     let account = pb::Account {
         id,
         name: fields.text("name").unwrap_or_default(),
@@ -204,7 +213,7 @@ async fn change_account(call: &Call, params: &Params, id: i64) -> ApiResult {
         };
         call.send(request).await.map_err(refused)?.account
     };
-    Ok(json::ok(&json::platform::account(&changed.unwrap_or_default())))
+    Ok(json::ok(&PlatformAccount::from(changed.unwrap_or_default())))
 }
 
 /// The names of those fields that were sent with a value.
@@ -219,20 +228,30 @@ pub(crate) fn filled_names(fields: &ParamReader<'_>, names: &[&str]) -> Vec<Stri
 async fn list_members(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let account_id = params.fields().account();
-    let request = pb::ListMembersRequest {
-        account_id,
-        ..Default::default()
-    };
-    rows::all_rows_or(refused, call, request, |rows| rows, json::platform::member).await
+    rows::all_pages(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListMembersRequest {
+                account_id,
+                page_token,
+                ..Default::default()
+            };
+            let page = call.send(request);
+            async move {
+                let page = page.await.map_err(refused)?;
+                Ok((page.agents.into_iter().map(AccountUser::from).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 /// Adds a member, or changes the role of an existing one.
 async fn set_member(call: Call, params: Params) -> ApiResult {
-    const ROLES: [(&str, pb::Role); 2] = [("agent", pb::Role::Agent), ("administrator", pb::Role::Administrator)];
     operator(&call).await?;
     let mut fields = params.fields();
     let (account_id, user_id) = (fields.account(), fields.path_id("user_id"));
-    let role = fields.choice("role", &ROLES).unwrap_or(pb::Role::Agent);
+    let role = fields.choice("role").unwrap_or(Role::Agent);
     fields.finish()?;
     let request = pb::CreateMembershipRequest {
         account_id,
@@ -256,7 +275,7 @@ async fn set_member(call: Call, params: Params) -> ApiResult {
         }
         Err(status) => return Err(refused(status)),
     };
-    Ok(json::ok(&json::platform::member(&agent.unwrap_or_default())))
+    Ok(json::ok(&AccountUser::from(agent.unwrap_or_default())))
 }
 
 /// Whether the member already exists. A reused idempotency key has the same status code, so compare the reason.

@@ -8,12 +8,9 @@ use crate::{
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
+    json::{self, platform::AgentBot, values::Id},
     lists::rows,
-    openapi::{
-        RouteDescription,
-        schema::{id, list as list_of, text},
-    },
+    openapi::RouteDescription,
     params::Params,
     resources::platform::{PLATFORM, filled_names, operator, platform_route, refused},
 };
@@ -21,27 +18,26 @@ use crate::{
 pub fn routes() -> ApiRouter {
     let all = format!("{PLATFORM}/agent_bots");
     let one = format!("{all}/{{agent_bot_id}}");
-    let shape = json::platform::agent_bot_schema;
     ApiRouter::new("Platform side")
         .get(
             &all,
             list,
-            platform_route("listPlatformAgentBots", "AgentBotsService.ListAgentBots").returns(list_of(shape())),
+            platform_route("listPlatformAgentBots", "AgentBotsService.ListAgentBots").returns::<Vec<AgentBot>>(),
         )
         .post(
             &all,
             create,
-            settings(platform_route("createPlatformAgentBot", "AgentBotsService.CreateAgentBot")).returns(shape()),
+            settings(platform_route("createPlatformAgentBot", "AgentBotsService.CreateAgentBot")).returns::<AgentBot>(),
         )
         .get(
             &one,
             show,
-            platform_route("showPlatformAgentBot", "AgentBotsService.GetAgentBot").returns(shape()),
+            platform_route("showPlatformAgentBot", "AgentBotsService.GetAgentBot").returns::<AgentBot>(),
         )
         .update(
             &one,
             update,
-            settings(platform_route("updatePlatformAgentBot", "AgentBotsService.UpdateAgentBot")).returns(shape()),
+            settings(platform_route("updatePlatformAgentBot", "AgentBotsService.UpdateAgentBot")).returns::<AgentBot>(),
         )
         .delete(
             &one,
@@ -51,22 +47,34 @@ pub fn routes() -> ApiRouter {
         .delete(
             &format!("{one}/avatar"),
             remove_avatar,
-            platform_route("deletePlatformAgentBotAvatar", "AgentBotsService.UpdateAgentBot").returns(shape()),
+            platform_route("deletePlatformAgentBotAvatar", "AgentBotsService.UpdateAgentBot").returns::<AgentBot>(),
         )
 }
 
 fn settings(description: RouteDescription) -> RouteDescription {
     description
-        .bodies(&["name", "description", "outgoing_url", "avatar_url"], &text().or_null())
-        .body("account_id", id().or_null())
+        .bodies::<Option<String>>(&["name", "description", "outgoing_url", "avatar_url"])
+        .body::<Option<Id>>("account_id")
 }
 
 async fn list(call: Call) -> ApiResult {
-    let request = pb::ListAgentBotsRequest {
-        page_size: 1000,
-        ..Default::default()
-    };
-    rows::all_rows_or(refused, call, request, |rows| rows, |bot| json::platform::agent_bot(bot, None)).await
+    rows::all_pages(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListAgentBotsRequest {
+                page_size: 1000,
+                page_token,
+                ..Default::default()
+            };
+            let page = call.send(request);
+            async move {
+                let page = page.await.map_err(refused)?;
+                let rows = page.agent_bots.into_iter().map(|bot| AgentBot::new(bot, None));
+                Ok((rows.collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 async fn create(call: Call, params: Params) -> ApiResult {
@@ -90,7 +98,7 @@ async fn create(call: Call, params: Params) -> ApiResult {
         ..Default::default()
     };
     let token = call.send(request).await.map_err(refused)?;
-    Ok(json::ok(&json::platform::agent_bot(&bot, Some(&token.secret))))
+    Ok(json::ok(&AgentBot::new(bot, Some(token.secret))))
 }
 
 async fn read(call: &Call, params: &Params) -> Result<pb::AgentBot, ApiError> {
@@ -103,7 +111,7 @@ async fn read(call: &Call, params: &Params) -> Result<pb::AgentBot, ApiError> {
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
-    Ok(json::ok(&json::platform::agent_bot(&read(&call, &params).await?, None)))
+    Ok(json::ok(&AgentBot::new(read(&call, &params).await?, None)))
 }
 
 async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> ApiResult {
@@ -115,7 +123,7 @@ async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> ApiResult {
     };
     let changed = call.send(request).await;
     let bot = changed.map_err(refused)?.agent_bot.unwrap_or_default();
-    Ok(json::ok(&json::platform::agent_bot(&bot, None)))
+    Ok(json::ok(&AgentBot::new(bot, None)))
 }
 
 /// An update with the id only, to which the changes are added. It must not depend on the stored bot: a retry with the same idempotency key
@@ -143,7 +151,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
     }
     fields.finish()?;
     if paths.is_empty() {
-        return Ok(json::ok(&json::platform::agent_bot(&found, None)));
+        return Ok(json::ok(&AgentBot::new(found, None)));
     }
     put(&call, bot, paths).await
 }

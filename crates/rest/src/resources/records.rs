@@ -9,7 +9,8 @@ use parley_proto::rpc::{
     WriteRequest as _,
 };
 use prost_types::FieldMask;
-use serde_json::Value as Json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     ApiResult,
@@ -17,11 +18,8 @@ use crate::{
     call::Call,
     errors::ApiError,
     json,
-    lists::rows,
-    openapi::{
-        RouteDescription, describe,
-        schema::{Schema, list as list_of},
-    },
+    lists::rows::{self, Rows},
+    openapi::{RouteDescription, describe},
     params::{Params, fields::ParamReader},
 };
 
@@ -34,10 +32,10 @@ pub trait JsonRecord: Record {
     /// The parameter of the path with the id.
     const ID: &'static str = "id";
 
-    /// Converts a record to JSON.
-    const JSON: fn(&Self) -> Json;
-    /// The schema of that JSON.
-    const SCHEMA: fn() -> Schema;
+    /// Its JSON.
+    type Json: JsonSchema + Serialize + From<Self> + Send + 'static;
+    /// The response of a list.
+    type Rows: JsonSchema + Serialize;
 
     /// Parses the parameters of the body.
     fn read(fields: &mut ParamReader<'_>) -> Self;
@@ -52,10 +50,8 @@ pub trait JsonRecord: Record {
         Self::List::default()
     }
 
-    /// Wraps the rows of a list. By default, they are the response.
-    fn frame(rows: Json) -> Json {
-        rows
-    }
+    /// Wraps the rows of a list.
+    fn frame(rows: Rows<Self::Json>) -> Self::Rows;
 
     /// The response to a deletion.
     fn deleted() -> Response {
@@ -83,28 +79,28 @@ impl<R: JsonRecord> RecordRoutes<R> {
     /// Adds the list. `complete` completes the description, as in the other methods.
     #[must_use]
     pub fn list(self, operation: &'static str, complete: fn(RouteDescription) -> RouteDescription) -> Self {
-        let description = describe(operation, R::List::NAME).returns(list_of(R::SCHEMA()));
+        let description = describe(operation, R::List::NAME).returns::<R::Rows>();
         self.with(|router, list, _| router.get(list, self::list::<R>, complete(description)))
     }
 
     /// Adds the creation.
     #[must_use]
     pub fn create(self, operation: &'static str, complete: fn(RouteDescription) -> RouteDescription) -> Self {
-        let description = describe(operation, R::Create::NAME).root(R::ROOT).returns(R::SCHEMA());
+        let description = describe(operation, R::Create::NAME).root(R::ROOT).returns::<R::Json>();
         self.with(|router, list, _| router.post(list, create::<R>, complete(description)))
     }
 
     /// Adds the reading of one record.
     #[must_use]
     pub fn show(self, operation: &'static str, complete: fn(RouteDescription) -> RouteDescription) -> Self {
-        let description = describe(operation, R::Get::NAME).returns(R::SCHEMA());
+        let description = describe(operation, R::Get::NAME).returns::<R::Json>();
         self.with(|router, _, one| router.get(one, show::<R>, complete(description)))
     }
 
     /// Adds the change.
     #[must_use]
     pub fn update(self, operation: &'static str, complete: fn(RouteDescription) -> RouteDescription) -> Self {
-        let description = describe(operation, R::Update::NAME).root(R::ROOT).returns(R::SCHEMA());
+        let description = describe(operation, R::Update::NAME).root(R::ROOT).returns::<R::Json>();
         self.with(|router, _, one| router.update(one, update::<R>, complete(description)))
     }
 
@@ -133,7 +129,7 @@ async fn list<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
     let mut request = R::list(&mut outer);
     call.authorize_error(account_id, outer.finish()).await?;
     request.set_account_id(account_id);
-    rows::all_rows(call, request, R::frame, R::JSON).await
+    rows::all_rows(call, request, R::frame, R::Json::from).await
 }
 
 /// Parses the body. Also returns the names of the fields that it sets.
@@ -152,7 +148,7 @@ async fn create<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
     request.set_account_id(params.fields().account());
     request.set_request_id(call.request_id());
     *request.resource() = Some(record);
-    Ok(json::ok(&R::JSON(&call.send(request).await?.into_resource())))
+    Ok(json::ok(&R::Json::from(call.send(request).await?.into_resource())))
 }
 
 async fn show<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
@@ -160,7 +156,7 @@ async fn show<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
     let mut request = R::Get::default();
     request.set_account_id(outer.account());
     request.set_id(outer.path_id(R::ID));
-    Ok(json::ok(&R::JSON(&call.send(request).await?.into_resource())))
+    Ok(json::ok(&R::Json::from(call.send(request).await?.into_resource())))
 }
 
 async fn update<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
@@ -175,7 +171,7 @@ async fn update<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
     request.set_request_id(call.request_id());
     *request.resource() = Some(record);
     *request.update_mask() = Some(FieldMask { paths });
-    Ok(json::ok(&R::JSON(&call.send(request).await?.into_resource())))
+    Ok(json::ok(&R::Json::from(call.send(request).await?.into_resource())))
 }
 
 async fn delete<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
