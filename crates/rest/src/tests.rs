@@ -343,7 +343,7 @@ async fn docs_page_has_a_strict_csp() {
 #[tokio::test]
 async fn the_former_path_of_the_docs_page_redirects() {
     let request = Request::get("/docs").body(Body::empty()).unwrap();
-    let response = door(Routes::default()).oneshot(request).await.unwrap();
+    let response = test_router(Routes::default()).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT);
     assert_eq!(response.headers()["location"], "/docs/api");
 }

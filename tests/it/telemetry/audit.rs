@@ -146,7 +146,9 @@ async fn audit_line_is_written_for_cancelled_calls_on_postgres() {
             (&json!("CANCELLED"), &json!("user 1"), &json!(1))
         );
         assert!(
-            line["message"].as_str().is_some_and(|said| said.contains("may have been done")),
+            line["message"]
+                .as_str()
+                .is_some_and(|said| said.contains("might have been carried out")),
             "{line}"
         );
     }

@@ -152,7 +152,7 @@ async fn trace_of_the_caller_is_kept_without_a_collector() {
     let app = TestApp::builder(Backend::Sqlite).env("PARLEY_LOG_FILTER", "debug").start().await;
     speak(&app).await;
     assert_eq!(told(&app).await.traceparent, format!("00-{TRACE}-{PARENT}-01"));
-    let answered = lines_in_time(&app, 1, |line| line["message"] == "answered" && line["trace_id"] == TRACE).await;
+    let answered = lines_in_time(&app, 1, |line| line["message"] == "call completed" && line["trace_id"] == TRACE).await;
     assert_eq!(answered[0]["span_id"], PARENT);
     assert!(
         answered[0]["rpc.method"]
