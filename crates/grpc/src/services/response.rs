@@ -32,7 +32,7 @@ pub(super) fn to_response<T, M: Message + Name + Default>(
         }
         Answer::Replayed(bytes) => {
             let message = M::decode(bytes.as_slice())
-                .map_err(|error| Error::Internal(format!("a kept answer: {error}")))
+                .map_err(|error| Error::Internal(format!("failed to decode a stored response: {error}")))
                 .or_status()?;
             let cursor = cursor_of(&message);
             (message, cursor)
