@@ -139,10 +139,13 @@ pub fn page_params(description: RouteDescription) -> RouteDescription {
 /// Describes the parameters that [`PageWindow::unnumbered`] parses.
 pub fn cursor_params(description: RouteDescription) -> RouteDescription {
     description
-        .query("per_page", integer().note("1 to 100. The answer then tells how to go on."))
+        .query(
+            "per_page",
+            integer().note("1 to 100. `meta` then has `has_more` and `next_cursor`."),
+        )
         .query(
             "cursor",
-            text().note("next_cursor of the page before; empty for the first one. Costs the same on every page."),
+            text().note("next_cursor of the previous page; empty for the first page. Every page costs the same."),
         )
 }
 
@@ -150,7 +153,7 @@ pub fn cursor_params(description: RouteDescription) -> RouteDescription {
 pub fn search_meta_schema(meta: Schema) -> Schema {
     meta_schema(meta).optional(
         "complete",
-        flag().note("Whether all messages were looked at: not beyond the bound of a search, nor while the index is far behind."),
+        flag().note("Whether all messages were searched: false if the search reached its bound or the index is far behind."),
     )
 }
 

@@ -28,7 +28,7 @@ pub fn keys() -> Vec<(&'static str, Schema)> {
         ("content_type", names(&CONTENT_TYPES)),
         (
             "content_attributes",
-            any_of([attributes(), text()]).note("Kept are items, in_reply_to and automation_rule_id."),
+            any_of([attributes(), text()]).note("Only items, in_reply_to and automation_rule_id are stored."),
         ),
         ("private", flag()),
         ("source_id", text()),

@@ -20,7 +20,7 @@ pub fn of_conversations(description: RouteDescription) -> RouteDescription {
 /// Adds the parameters that narrow a search for messages.
 pub fn of_messages(description: RouteDescription) -> RouteDescription {
     of_conversations(description)
-        .query("from", text().note("Only what this contact wrote: contact:ID."))
+        .query("from", text().note("Only messages that this contact wrote: contact:ID."))
         .query("since", unix())
         .query("until", unix())
 }
