@@ -9,19 +9,23 @@ use std::{
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 
+#[path = "build/optional_strings.rs"]
+mod optional_strings;
 #[path = "build/policy.rs"]
 mod policy;
+#[path = "build/rpc.rs"]
+mod rpc;
 #[path = "build/sources.rs"]
 mod sources;
 
-/// What encodes and decodes messages, on both ends.
+/// The codec with which clients and servers encode and decode messages.
 const CODEC: &str = "crate::codec::SmallCodec";
 
-/// What sends frames as they are.
+/// The codec that sends frames unchanged.
 const FRAMES: &str = "crate::frame::FrameCodec";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // `compile_fds` prints nothing of the kind.
+    // `compile_fds` does not print these lines itself.
     for path in ["proto", "build", "descriptors"] {
         println!("cargo:rerun-if-changed={path}");
     }
@@ -36,11 +40,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let table =
         policy::table(&pool).map_err(|faults| format!("policies of methods (proto/parley/v1/options.proto):\n{}", faults.join("\n")))?;
     fs::write(out.join("policy.rs"), table)?;
+    fs::write(out.join("optional_strings.rs"), optional_strings::implementations(&pool)?)?;
+    fs::write(
+        out.join("rpc.rs"),
+        rpc::implementations(&pool, &|method| policy::is_audited(&pool, method)),
+    )?;
     let mut config = tonic_prost_build::Config::new();
-    // Messages know their names, so that any answer can be asked for its cursor.
+    // Generate the names of messages, so that the cursor of any response can be looked up by name.
     config.enable_type_names();
     tonic_prost_build::configure()
-        // Cursors and the like are slices of the frame they came in, not copies.
+        // Decode cursors and other byte fields as slices of the received frame instead of copies.
         .bytes(".parley.v1")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .codec_path(CODEC)
@@ -49,8 +58,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The descriptors without their source info: reflection keeps them in memory, and comments are most of them. As a dynamic message, because the
-/// generated types would drop the methods' policies, which are extensions.
+/// Returns the descriptors without their source info, which is mostly comments: reflection keeps the descriptors in memory. They are
+/// decoded as a dynamic message, because the generated types would drop the methods' policies, which are extensions.
 fn without_comments(bytes: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     let name = "google.protobuf.FileDescriptorSet";
     let descriptor = DescriptorPool::global().get_message_by_name(name).ok_or(name)?;
@@ -65,7 +74,7 @@ fn without_comments(bytes: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     Ok(set.encode_to_vec())
 }
 
-/// A second server for `EventsService` whose streams send frames: events are stored as the bytes that are sent, and
+/// Generates a second server for `EventsService` whose streams send frames: events are stored in the encoding in which they are sent, and
 /// the prost codec of the generated server could only encode them again.
 fn subscribe_by_frames() {
     use tonic_build::manual::{Builder, Method, Service};

@@ -65,7 +65,7 @@ async function fits(page, width) {
 }
 
 async function keyboard(page) {
-    await page.goto(`${url}/docs`);
+    await page.goto(`${url}/docs/api`);
     await page.waitForSelector("#operations details");
     await page.keyboard.press("Tab");
     await page.keyboard.press("Enter");
@@ -95,7 +95,7 @@ const brightness = (color) => {
 
 async function dark(browser, scheme) {
     const page = await browser.newPage({ colorScheme: scheme });
-    await page.goto(`${url}/docs`);
+    await page.goto(`${url}/docs/api`);
     const [background, text] = await page.evaluate(() => {
         const { backgroundColor, color } = getComputedStyle(document.documentElement);
         return [backgroundColor, color];
@@ -116,8 +116,10 @@ try {
     page.on("console", (message) => complaints.push(message.text()));
     page.on("pageerror", (error) => complaints.push(error.message));
     // An unknown fragment that is not valid percent-encoding.
-    await page.goto(`${url}/docs#100%`);
+    await page.goto(`${url}/docs/api#100%`);
     await page.waitForSelector("#operations details");
+    await page.goto(`${url}/docs`);
+    assert.equal(page.url(), `${url}/docs/api`, "the former path redirects");
     await page.goto(url);
     await page.waitForSelector("#operations details");
     const calling = await page.textContent("#calling");
@@ -138,4 +140,4 @@ try {
 } finally {
     await browser.close();
 }
-console.log(`/docs: ${operations.length} operations are listed, filtered and fit; a command that it shows runs`);
+console.log(`/docs/api: ${operations.length} operations are listed, filtered and fit; a command that it shows runs`);

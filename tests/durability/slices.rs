@@ -244,7 +244,7 @@ async fn reads(app: &TestApp, conversation: i64) {
             http.send("GET", &format!("/api/v1/accounts/1{path}"), None).await;
         }
     }
-    for path in ["/openapi.json", "/docs"] {
+    for path in ["/openapi.json", "/docs/api"] {
         http.send("GET", path, None).await;
     }
     for _ in 0..3 {

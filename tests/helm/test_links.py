@@ -40,8 +40,8 @@ class Links(unittest.TestCase):
                     self.assertTrue((chart.ROOT / path).exists())
 
     def test_listed_library_versions_are_the_tested_ones(self):
-        script = (chart.ROOT / "test").read_text()
-        packages = " ".join(re.findall(r"^client_\w+_packages=\((.*)\)$", script, re.MULTILINE))
+        source = (chart.ROOT / "xtask" / "src" / "checks" / "tools" / "client_libraries.rs").read_text()
+        packages = " ".join(re.findall(r"^const CLIENT_\w+_PACKAGES: .*? = \[(.*?)\];$", source, re.MULTILINE | re.DOTALL))
         tested = dict(re.findall(r'"(@?[\w./-]+?)(?:==|@)([\d.]+)"', packages))
         listed = dict(re.findall(r"^\| \[([^]]+)\]\(\S+\) \|[^|]*\| ([\d.]+) \|", (chart.ROOT / "docs" / "clients.md").read_text(), re.MULTILINE))
         # Only the flows need these two packages, users do not.

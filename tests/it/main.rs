@@ -71,6 +71,7 @@ mod program;
 mod protections;
 mod python;
 mod receipts;
+mod record_size;
 mod recorded;
 mod records;
 mod removal;

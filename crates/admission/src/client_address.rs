@@ -30,7 +30,7 @@ pub enum ClientAddress {
     /// The client, or the network that it shares with others.
     Client(IpAddr),
     /// A proxy that `limits.trusted_proxies` does not name. The request has a forwarding header, but anybody can send one, so neither the
-    /// header nor the peer identifies the client. The limits per inbox apply, and higher rates to everything from this peer.
+    /// header nor the peer identifies the client. The limits per inbox apply, and everything from this peer shares one set of higher rates.
     UndeclaredProxy(IpAddr),
 }
 
@@ -129,14 +129,15 @@ impl TrustedProxies {
         ClientAddress::Client(network_of(client))
     }
 
-    /// Returns `None` if the header is absent.
+    /// Returns the right-most address that is not a trusted proxy. If every address is trusted or an entry cannot be read, returns the last
+    /// hop that is known. `None` if the header is absent.
     fn right_most(&self, peer: IpAddr, headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
         let mut nearest = None;
         let values = headers.get_all(name).into_iter().rev();
         let entries = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
         for entry in entries.take(MAX_HOPS) {
             let entry = if *name == FORWARDED { forwarded_for(entry) } else { Some(entry) };
-            // An entry that cannot be read makes the ones left of it worthless. The hop that wrote it is known, so charge that one.
+            // An entry that cannot be read makes all entries to its left unreliable. The hop that wrote it is known, so charge that hop.
             let Some(address) = entry.and_then(address) else {
                 return Some(nearest.unwrap_or(peer));
             };

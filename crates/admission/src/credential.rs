@@ -1,9 +1,9 @@
-//! The token of a request, in whichever header it is: the same for the gRPC API, gRPC-Web, the JSON API and Server-Sent Events.
+//! Finds the token of a request in its headers, in the same way for the gRPC API, gRPC-Web, the JSON API and Server-Sent Events.
 
 use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 
-/// The headers that may contain a token. If a request has several, the first one in this order that is not blank counts, and the others are
-/// ignored.
+/// The headers that may contain a token. If a request has several, the first one in this order that is not blank is used, and the others
+/// are ignored.
 ///
 /// Chatwoot's header comes first: clients set it on purpose, while a proxy or a library may add `Authorization` on its own. Some proxies
 /// drop headers with underscores, hence the second spelling.
@@ -13,7 +13,7 @@ const HEADERS: [HeaderName; 3] = [
     AUTHORIZATION,
 ];
 
-/// The scheme of `Authorization`, in any case, with the space after it. Other schemes are ignored.
+/// The scheme of `Authorization` and the space after it, compared without regard to case. Other schemes are ignored.
 const SCHEME: &str = "bearer ";
 
 /// Returns the secret in the headers. `None` if all headers are absent or blank.

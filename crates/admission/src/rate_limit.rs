@@ -1,7 +1,7 @@
-//! Limits of callers without a token: rates per client address and per inbox, and open streams, downloads and uploads per address.
+//! Limits for callers without a token: rates per client address and per inbox, and open streams, downloads and uploads per address.
 //!
-//! Each replica counts on its own: a shared count would add a round trip to every call. Memory is bounded (see `limiter`): an address whose
-//! state was dropped has its full quota again, but the quotas of the inbox still apply to it.
+//! Each replica counts on its own: a shared count would add a round trip to every call. Memory is bounded (see `keyed_limiter`): an address
+//! whose state was dropped has its full quota again, but the quotas of the inbox still apply to it.
 
 mod address_rates;
 mod body_throttle;
@@ -42,14 +42,14 @@ pub use processing_slots::ProcessingSlot;
 const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 const LOG_LINES_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
-/// The limits of callers without a token. 0 is no limit.
+/// The limits for callers without a token. 0 means no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Config {
     /// Rates per client address.
     pub address: Rates,
     /// Rates per inbox, for all its callers without a token combined.
     pub inbox: Rates,
-    /// Calls and requests per address and minute, of any kind.
+    /// Calls and requests of any kind per address and minute.
     pub calls: u32,
     /// Failed authentications per address and minute.
     pub failed_authentications: u32,
@@ -68,7 +68,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug)]
 pub struct Charged;
 
-/// Enforces the limits of callers without a token.
+/// Enforces the limits for callers without a token.
 #[derive(Debug)]
 pub struct AnonymousLimits {
     config: Config,
@@ -78,12 +78,12 @@ pub struct AnonymousLimits {
     inbox: Limiters<InboxId>,
     calls: ByAddress,
     failed: ByAddress,
-    /// Until when an address that exhausted its failed authentications is rejected without a token lookup.
+    /// The time until which an address that exhausted its quota of failed authentications is rejected without a token lookup.
     blocked_until: Mutex<LruCache<ClientAddress, Instant>>,
     open: open::Counts,
     processing_slots: processing_slots::ProcessingSlots,
     lines: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
-    /// The number of lines that were suppressed since the last one.
+    /// The number of log lines that were suppressed since the last one that was written.
     suppressed: AtomicU64,
 }
 
@@ -129,7 +129,7 @@ impl AnonymousLimits {
         self.inbox.of(activity).charge(&inbox, 1)
     }
 
-    /// Charges bytes that are sent to an inbox, to the caller's address and to the inbox.
+    /// Charges bytes sent to an inbox, both to the caller's address and to the inbox.
     ///
     /// # Errors
     /// Returns [`Exceeded`] if either has exhausted its rate.
@@ -175,7 +175,8 @@ impl AnonymousLimits {
     /// Charges a failed authentication.
     ///
     /// # Errors
-    /// Returns [`Exceeded`] if there were too many. [`Self::may_authenticate`] then returns it too, until the address has quota again.
+    /// Returns [`Exceeded`] if there were too many. From then on [`Self::may_authenticate`] also returns it, until the address has quota
+    /// again.
     pub fn failed(&self, address: Option<ClientAddress>) -> Result<(), Exceeded> {
         let Some(address) = address else { return Ok(()) };
         self.failed.charge(address).inspect_err(|exceeded| {

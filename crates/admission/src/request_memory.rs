@@ -1,14 +1,14 @@
 //! The memory of all requests in flight: one budget for all listeners.
 //!
 //! A request is charged for the bytes of its body as they arrive. One that declares a length is rejected at once if that length does not
-//! fit. What is built from a byte (text, trees, encoded and decoded messages) takes up to [`MEMORY_PER_BYTE`] bytes, so a budget of N bytes
-//! has room for N / [`MEMORY_PER_BYTE`] bytes of bodies. A request beyond it is rejected and may be retried. Streams are charged for the
-//! message that is being read, reflection streams for what they leave unread, uploads for what waits to be stored, WebSocket connections
-//! for their buffers and for what waits for the client, and responses for what the client has not received yet: an encoded byte takes one
-//! byte, so [`MEMORY_PER_BYTE`] of them count as one byte of a body.
+//! fit. The data that is built from one byte of a body (text, trees, encoded and decoded messages) takes up to [`MEMORY_PER_BYTE`] bytes,
+//! so with a budget of N bytes, bodies may total N / [`MEMORY_PER_BYTE`] bytes. A request beyond this is rejected and may be retried.
+//! Streams are charged for the message that is being read, reflection streams for data that they may leave unread, uploads for data that is
+//! waiting to be stored, WebSocket connections for their buffers and for data that is waiting to be sent, and responses for the part that
+//! the client has not received yet: an encoded byte takes one byte, so [`MEMORY_PER_BYTE`] of them count as one byte of a body.
 //!
-//! Bytes that were only declared take no memory. If they were charged too, a few requests that never send their bodies could block all
-//! others.
+//! Bytes that were declared but have not arrived take no memory. If they were charged as well, a few requests that never send their bodies
+//! could block all others.
 
 mod shares;
 
@@ -30,7 +30,7 @@ pub use shares::{Exhausted, MemoryShare};
 /// Bytes of memory that one byte of a body can take.
 pub const MEMORY_PER_BYTE: usize = 8;
 
-/// Bytes of a body that are charged when it begins: 8 KiB of memory, for the request itself and the data read ahead.
+/// The part of a body, in bytes, that is charged when the body begins: 8 KiB of memory, for the request itself and the data read ahead.
 const INITIAL_CHARGE: usize = 1024;
 
 static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).with_unit("{call}").build());
@@ -78,7 +78,7 @@ impl fmt::Debug for RequestSender {
 #[derive(Clone, Debug)]
 pub struct RequestMemory {
     shares: Arc<Shares>,
-    /// `None`: no token is treated as known.
+    /// Recognises valid tokens. If `None`, no token is treated as known.
     tokens: Option<Arc<dyn TokenValidity>>,
 }
 
@@ -97,7 +97,7 @@ impl RequestMemory {
         Self::new(usize::MAX, 0)
     }
 
-    /// Returns the same budget, which recognises callers with a valid token by `tokens`.
+    /// Returns the same budget, which uses `tokens` to recognise callers with a valid token.
     #[must_use]
     pub fn with_tokens(self, tokens: Arc<dyn TokenValidity>) -> Self {
         Self {
@@ -136,7 +136,7 @@ impl RequestMemory {
         }
     }
 
-    /// Returns the bytes of bodies that are currently charged.
+    /// Returns the number of body bytes that are currently charged.
     pub fn used(&self) -> usize {
         self.shares.used()
     }
@@ -144,7 +144,7 @@ impl RequestMemory {
     /// Checks whether a request may begin whose body is not charged yet.
     ///
     /// # Errors
-    /// Returns [`Exhausted`] while more is held than there is room for.
+    /// Returns [`Exhausted`] while more is charged than the share allows.
     pub fn check(&self, holder: MemoryShare) -> Result<(), Exhausted> {
         if !parley_fault::is_on(Protection::RequestMemory) {
             return Ok(());
@@ -208,7 +208,7 @@ impl MemoryCharge {
         Ok(())
     }
 
-    /// Charges bytes of a body that arrived, except those that were charged when it began.
+    /// Charges body bytes that have arrived, except those that were charged when the body began.
     ///
     /// # Errors
     /// Returns [`Exhausted`] if they do not fit; the charge stays as it was.
@@ -235,7 +235,7 @@ impl MemoryCharge {
         self.held().holder
     }
 
-    /// Charges more bytes of bodies.
+    /// Charges additional bytes of a body.
     ///
     /// # Errors
     /// Returns [`Exhausted`] if they do not fit; the charge stays as it was.
@@ -246,7 +246,7 @@ impl MemoryCharge {
         Ok(())
     }
 
-    /// Releases bytes of bodies, or everything if less is held.
+    /// Releases bytes of a body, or everything if less is charged.
     pub fn release(&self, bytes: usize) {
         let mut held = self.held();
         let bytes = bytes.min(held.bytes);
@@ -268,7 +268,7 @@ impl MemoryCharge {
         held.bytes += bytes;
     }
 
-    /// Sets the charge to exactly `bytes`, even if there is no room, because the data exists already. Other requests are rejected until
+    /// Sets the charge to exactly `bytes`, even if there is no room, because the data already exists. Other requests are rejected until
     /// there is room again.
     pub fn hold(&self, bytes: usize) {
         let mut held = self.held();

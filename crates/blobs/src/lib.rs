@@ -22,16 +22,16 @@ use parley_types::error::{Error, Result};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-/// Size of the parts that are sent to the store. S3 accepts no smaller ones.
+/// Size in bytes of the parts that are sent to the store: the minimum that S3 accepts.
 const PIECE: usize = 5 * 1024 * 1024;
 
-/// Size of the parts that are written to a folder.
+/// Size in bytes of the parts that are written to a folder.
 const PIECE_OF_FOLDER: usize = 256 * 1024;
 
-/// Maximum number of parts of one object in flight. With the size of a part, this bounds the memory of an upload.
+/// Maximum number of parts of one object in flight. Together with the size of a part, this bounds the memory of an upload.
 const UNDER_WAY: usize = 2;
 
-/// Bytes of a file in a folder that are read at once. This bounds the memory of a download.
+/// The number of bytes that are read at once from a file in a folder. This bounds the memory of a download.
 const READ: u64 = 64 * 1024;
 
 /// Maximum number of concurrent reads.
@@ -54,9 +54,9 @@ pub struct Storage {
     place: Place,
     /// Opened on first use, so that a missing folder does not keep the service from working without files.
     store: Arc<OnceLock<Arc<dyn ObjectStore>>>,
-    /// Limits reads at the same time, because each of them keeps a file open.
+    /// Limits concurrent reads, because each of them keeps a file open.
     reads: Arc<Semaphore>,
-    /// Work that continues after its caller is gone.
+    /// Tasks that continue after their callers were dropped.
     tasks: TaskTracker,
 }
 
@@ -69,8 +69,8 @@ enum Place {
 /// A stream of bytes.
 pub type Chunks = BoxStream<'static, Result<Bytes>>;
 
-/// An object that is being written. If it is dropped before it is finished, the object is not created, and the store removes the parts it
-/// has.
+/// An object that is being written. If it is dropped before it is finished, the object is not created, and the store removes the parts that
+/// it has received.
 #[derive(Debug)]
 pub struct Upload {
     /// `None` once it is finished.
@@ -105,7 +105,7 @@ impl Storage {
         })
     }
 
-    /// Opens the store, unless it is open. A missing folder is created.
+    /// Opens the store, unless it is already open. A missing folder is created.
     ///
     /// # Errors
     /// Returns an error if the folder can neither be opened nor created, or an environment variable that the store needs is missing.
@@ -170,7 +170,7 @@ impl Storage {
         .await
     }
 
-    /// Waits for work whose callers are gone: uploads that are being completed or removed.
+    /// Waits for tasks whose callers were dropped: uploads that are being completed or removed.
     pub async fn drain(&self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -194,7 +194,7 @@ impl Storage {
         found.map(|found| found.size).map_err(failed)
     }
 
-    /// Renames an object, and replaces the object that has the new name.
+    /// Renames an object, replacing any object that already has the new name.
     ///
     /// # Errors
     /// Returns the errors of [`Storage::size`].
@@ -203,7 +203,7 @@ impl Storage {
         to_its_end(&self.tasks, async move { store.rename(&from, &to).await }).await
     }
 
-    /// Returns the folder of the objects. `None` for a bucket.
+    /// Returns the folder that contains the objects. `None` for a bucket.
     pub fn folder(&self) -> Option<&std::path::Path> {
         match &self.place {
             Place::Folder(folder) => Some(folder),
@@ -248,8 +248,8 @@ impl Storage {
                 }
                 let end = left.end.min(left.start.saturating_add(READ));
                 let start = left.start;
-                // Read in a separate task: a connection without window stops polling this stream, and a read in progress would keep its
-                // file open.
+                // Read in a separate task: a connection without flow-control window stops polling this stream, and a read in progress would
+                // keep its file open.
                 let piece = to_its_end(&tasks, async move {
                     // The semaphore is never closed.
                     let _reading = reads.acquire().await;
@@ -312,7 +312,7 @@ impl Upload {
     }
 }
 
-/// Completes work even if the caller stops waiting, because the store would keep half of it if it were interrupted.
+/// Runs work to completion even if its caller is dropped, because an interruption would leave a partial result in the store.
 async fn to_its_end<T: Send + 'static>(
     tasks: &TaskTracker,
     work: impl Future<Output = object_store::Result<T>> + Send + 'static,
@@ -329,7 +329,8 @@ async fn to_its_end<T: Send + 'static>(
 impl Drop for Upload {
     fn drop(&mut self) {
         let Some(parts) = self.parts.take() else { return };
-        // If the client disconnects, the call is dropped wherever it is. `drop` cannot await, so abort the upload in a task.
+        // If the client disconnects, the call is dropped at whichever await it has reached. `drop` cannot await, so abort the upload in a
+        // task.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let abort = async move {
                 if let Err(error) = parts.abort().await {

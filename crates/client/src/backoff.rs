@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-/// The nominal delay before the first retry. It doubles with each further one.
+/// The nominal delay before the first retry. It doubles with each further retry.
 const FIRST: Duration = Duration::from_millis(200);
 
 /// The longest delay, which bounds how late the client notices the end of an outage.

@@ -6,7 +6,7 @@ use super::Error;
 
 #[derive(Debug, Default)]
 pub(super) struct Chain {
-    /// The seq of the last event received. `None` before the first one: nothing is known of earlier events.
+    /// The seq of the last event received. `None` until an event is received, because nothing is known about earlier events.
     last_seq: Option<u64>,
     /// The highest seq up to which a bookmark claimed that everything was sent.
     bookmarked: u64,

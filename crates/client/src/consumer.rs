@@ -127,7 +127,7 @@ impl Consumer {
     /// takes over.
     ///
     /// # Errors
-    /// Returns [`Error`]. The consumer cannot be used any more, except after [`Error::LostPosition`] once the consumer was reset on the
+    /// Returns [`Error`]. The consumer cannot be used afterwards, except after [`Error::LostPosition`] once the consumer was reset on the
     /// server.
     pub async fn next(&mut self) -> Result<Step, Error> {
         if let Some(at) = self.resume_at {
@@ -162,7 +162,7 @@ impl Consumer {
     }
 
     /// Commits that everything up to the cursor of a delivery or bookmark is processed, and returns the stored cursor. Returns `None` if no
-    /// session is open or the session ends meanwhile; events that were not committed are then delivered again.
+    /// session is open or the session ends before the commit is acknowledged; events that were not committed are then delivered again.
     ///
     /// # Errors
     /// Returns [`Error::Refused`] for a cursor that does not belong to this session, [`Error::TakenOver`] if a newer session owns the

@@ -76,7 +76,7 @@ impl Server {
         Self::connect_with(address, token, &TlsSettings::default())
     }
 
-    /// As [`Self::connect`], with these TLS settings if the address begins with `https`.
+    /// Like [`Self::connect`], with these TLS settings if the address begins with `https`.
     ///
     /// # Errors
     /// Returns a message if the address, the token or a certificate is malformed.

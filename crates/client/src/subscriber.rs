@@ -100,7 +100,7 @@ impl Subscriber {
     ///
     /// # Errors
     /// Returns [`Error`]. After [`Error::LostPosition`], call [`Self::restart`] to start at another position. After any other error the
-    /// subscriber cannot be used any more.
+    /// subscriber cannot be used.
     pub async fn next(&mut self) -> Result<Step, Error> {
         if let Some(at) = self.resume_at {
             sleep_until(at).await;

@@ -1,7 +1,7 @@
-//! Heavy steps of a request: work that grows with the size of its body or response and borrows from it, so it cannot be a job of a pool.
+//! Heavy steps of a request: work that grows with the size of its body or response and borrows from it, so it cannot be passed to a pool.
 //!
 //! A heavy step runs in place, while another thread takes over the runtime's worker (`block_in_place`). At most half of the processors run
-//! such steps at once; further ones stay on their worker. Small steps never come here, because handing over a worker costs some
+//! such steps at once; further ones stay on their worker. Small steps are not run this way, because handing over a worker costs a few
 //! microseconds.
 
 use std::{
@@ -28,8 +28,8 @@ use tokio::{
 
 use super::{FlagGuard, is_worker};
 
-/// Bytes of a message or response up to which its steps stay on the worker: they take some milliseconds. Each thread that becomes a worker
-/// keeps the memory that it allocates as one, so most calls should stay below this size.
+/// Size in bytes of a message or response up to which its steps stay on the worker: they take a few milliseconds. Each thread that becomes
+/// a worker keeps the memory that it allocates in that role, so most calls should stay below this size.
 pub const HEAVY_ABOVE: usize = 128 * 1024;
 
 static SLOTS: OnceLock<Semaphore> = OnceLock::new();
@@ -40,8 +40,8 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lets heavy steps of this process leave the runtime's workers. Must not be called in a process that only uses the client library: tasks
-/// may run there where no worker can be handed over.
+/// Allows heavy steps of this process to leave the runtime's workers. Must not be called in a process that only uses the client library:
+/// its tasks may run where no worker can be handed over.
 pub fn enable() {
     SLOTS.get_or_init(|| Semaphore::new(available_parallelism().map_or(1, |count| count.get().div_ceil(2))));
 }
@@ -64,7 +64,7 @@ pub fn heavy<T>(step: impl FnOnce() -> T) -> T {
     parley_fault::off_worker(|| block_in_place(step))
 }
 
-/// Whether the remaining work of a request is heavy: its large body was read, or it has a large response.
+/// Whether the rest of a request runs as heavy steps, because its large body was read or its response is large.
 #[derive(Debug, Default)]
 pub struct Weight(AtomicBool);
 
@@ -165,7 +165,7 @@ impl<B: Body<Data = Bytes> + Unpin, W: HasWeight + Unpin> Body for WeighedBody<B
     }
 
     fn size_hint(&self) -> SizeHint {
-        // This is too low while a frame is held, but nothing asks for the size then.
+        // This is too low while a frame is held, but nothing requests the size then.
         self.body.size_hint()
     }
 }

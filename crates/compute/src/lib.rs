@@ -3,7 +3,7 @@
 //!
 //! A pool has a number of slots on the blocking threads, a bounded queue in front of them, and a budget per job, which includes the time in
 //! the queue. Each kind of work has its own pool, so that one kind cannot occupy the slots of another. Work that borrows from its request
-//! cannot be passed to a pool; it is a step of `heavy`.
+//! cannot be passed to a pool; it runs as a step of `heavy`.
 
 mod heavy;
 
@@ -69,8 +69,8 @@ impl From<Rejected> for Error {
     }
 }
 
-/// Tells a job that its result is no longer needed, because its caller is gone or its budget is exceeded. A job with a loop checks it in
-/// each iteration.
+/// Signals to a job that its result is no longer needed, because its caller was dropped or its budget is exceeded. A job with a loop checks
+/// it in each iteration.
 #[derive(Clone, Debug)]
 pub struct Cancel {
     abandoned: Arc<AtomicBool>,
@@ -102,7 +102,7 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// Sets a flag of the thread for the duration of a job or step, even if that panics.
+/// Sets a thread-local flag for the duration of a job or step, and clears it even if that panics.
 struct FlagGuard(&'static LocalKey<Cell<bool>>);
 
 impl FlagGuard {
@@ -176,7 +176,7 @@ impl ComputePool {
 
     fn enqueue(&self) -> Result<Queued<'_>, Rejected> {
         let queued = Queued(&self.queued);
-        // This counts the jobs in the queue and those about to take a free slot, which leave at once.
+        // The counter includes jobs that are about to take a free slot, which leave the queue at once.
         if self.queued.fetch_add(1, Ordering::Relaxed) >= self.queue {
             return Err(Rejected::QueueFull(self.name));
         }

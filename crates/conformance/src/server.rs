@@ -29,7 +29,7 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 /// What clients have requested so far.
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
-    /// The position after which each stream was to start, in the order in which the streams were opened.
+    /// The position after which each stream was asked to start, in the order in which the streams were opened.
     pub streams: Vec<u64>,
     /// The highest position that a durable consumer has committed.
     pub committed: u64,
@@ -172,7 +172,7 @@ async fn run_steps(
                 sender.send(Ok(response)).await?;
             }
             Step::Bookmark(seq) => sender.send(Ok(bookmark(seq))).await?,
-            // What hyper reports for a broken connection: a code without any details of the service.
+            // The status that hyper reports for a broken connection: a code without any error details from the service.
             Step::Disconnect => return sender.send(Err(Status::unknown("h2 protocol error: connection reset"))).await,
             Step::GoSilent | Step::NeverOpens => std::future::pending::<()>().await,
             Step::End(reason) => return sender.send(Err(end(reason))).await,

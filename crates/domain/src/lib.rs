@@ -29,6 +29,7 @@ pub mod inboxes;
 pub mod mail;
 pub mod messages;
 pub mod page;
+mod patch;
 pub mod people;
 pub mod records;
 pub mod search;

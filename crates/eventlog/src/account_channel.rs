@@ -14,7 +14,7 @@ use crate::{Config, event_record::EventRecord, log::LogRange, mark::Mark, tail::
 /// The number of ephemeral events by which a subscriber can lag before it loses some, as the contract allows.
 pub(super) const EPHEMERAL_BACKLOG: usize = 64;
 
-/// The kind of the event with which the erasure of a contact ends.
+/// The kind of event that reports the deletion, and thereby the erasure, of a contact.
 const CONTACT_DELETED: i16 = pb::EventKind::ContactDeleted as i16;
 
 /// The tail cache and the watched head of one followed account.
@@ -25,7 +25,7 @@ pub struct AccountChannel {
     pub(super) head: watch::Sender<Seq>,
     pub(super) tail: Mutex<Tail>,
     pub(super) ephemeral: broadcast::Sender<Arc<pb::EphemeralEvent>>,
-    /// The newest known event, with its mark. It outlives the tail cache, which is cleared at times.
+    /// The newest known event, with its mark. It is kept when the tail cache is cleared.
     newest: Mutex<Option<(Seq, Mark)>>,
     /// Whether another history has replaced the one with this epoch.
     replaced: AtomicBool,
@@ -66,8 +66,8 @@ impl AccountChannel {
         self.after(&lock(&self.tail))
     }
 
-    /// Appends the events that continue the tail cache, and wakes subscribers. Skips events that are in the cache already. Returns `false`
-    /// if events are missing before or among them. If one of the events is the deletion of a contact, the cache is cleared instead.
+    /// Appends the events that continue the tail cache, and wakes subscribers. Skips events that are already in the cache. Returns `false`
+    /// if events are missing before or among them. If one of the events reports the deletion of a contact, the cache is cleared instead.
     pub(super) fn append(&self, mut entries: Vec<EventRecord>) -> bool {
         let Some(last) = entries.last().map(|entry| entry.seq) else {
             return true;
@@ -89,7 +89,7 @@ impl AccountChannel {
         if newest.is_some() {
             *lock(&self.newest) = newest;
         }
-        // Publish the head before releasing the lock of the tail: an empty tail continues after the published head, so another thread could
+        // Publish the head before releasing the tail's lock: an empty tail continues after the published head, so another thread could
         // otherwise append the cleared events again.
         self.publish_head(last);
         true
@@ -108,7 +108,7 @@ impl AccountChannel {
         tail.last().unwrap_or_else(|| *self.head.borrow())
     }
 
-    /// Publishes a head and wakes subscribers, unless a later head was published.
+    /// Publishes a head and wakes subscribers, unless a later head was already published.
     fn publish_head(&self, head: Seq) {
         self.head.send_if_modified(|known| {
             let news = *known < head;
@@ -118,7 +118,7 @@ impl AccountChannel {
     }
 }
 
-/// Whether `count` events from `first` to `last`, each with another seq, have no gap.
+/// Whether `count` events from `first` to `last`, each with a different seq, have no gap.
 fn is_dense(first: Seq, last: Seq, count: usize) -> bool {
     usize::try_from(last.0 - first.0 + 1) == Ok(count)
 }

@@ -120,8 +120,8 @@ impl Broadcaster {
         }
     }
 
-    /// Returns the maximum number of bytes of events that one stream holds, not counting the buffers of its connection: the events read
-    /// from the log, and the frame made of them, each up to the size of a frame. An event that is larger than a frame is sent alone.
+    /// Returns the maximum size in bytes of the events that one stream holds, not counting the buffers of its connection: the events read
+    /// from the log, and the frame assembled from them, each up to the size of a frame. An event that is larger than a frame is sent alone.
     pub fn max_stream_bytes(&self) -> usize {
         2 * self.config.frame_bytes
     }
@@ -177,7 +177,7 @@ impl Broadcaster {
                 channel
             })
         };
-        // Commits from before the channel was in the map were not passed to it, so read the head again.
+        // Commits made before the channel was in the map were not passed to it, so read the head again.
         let reach = self.log.reach(account).await?;
         self.observe_head(account, reach.head);
         Ok((channel, reach))
@@ -250,7 +250,8 @@ impl Broadcaster {
         self.relay.as_ref().is_some_and(Relay::is_up)
     }
 
-    /// Takes note of a head that was read from the database or reported by another replica.
+    /// Processes a head that was read from the database or reported by another replica: if the tail cache is behind it, the events in
+    /// between are read.
     pub(super) fn observe_head(&self, account: AccountId, head: Seq) {
         if let Some(channel) = self.channel(account)
             && *channel.head.borrow() < head
@@ -301,9 +302,9 @@ impl Broadcaster {
             .collect()
     }
 
-    /// Compares the range that the database returned with the state that subscribers knew before the query. If the history went back or was
-    /// replaced, the subscribers end with an error. The first replica that sees a lower head, or another event at a seq that it knows, also
-    /// changes the epoch, so that no reader continues as if the history were intact.
+    /// Compares the range that the database returned with the state that subscribers knew before the query. If the history moved back or
+    /// was replaced, the subscribers end with an error. The first replica that detects a lower head, or a different event at a seq that it
+    /// has seen before, also changes the epoch, so that no reader continues as if the history were intact.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if a query fails.
@@ -329,8 +330,9 @@ impl Broadcaster {
         Ok(())
     }
 
-    /// Whether the log has another event than the one that was seen at its seq. At the head, `reach` contains the answer. If the log is
-    /// ahead of that event, because the latest commits were not signalled yet, this takes one indexed read.
+    /// Whether the log now contains a different event at the seq of the one that was seen. If that event is at
+    /// the head, `reach` contains the answer. If the log is ahead of it, because the latest commits have not been signalled yet, this takes
+    /// one indexed read.
     async fn has_different_mark(&self, reach: &LogRange, newest: Option<(Seq, Mark)>) -> Result<bool> {
         let Some((seq, seen)) = newest.filter(|_| parley_fault::is_on(Protection::CursorMark)) else {
             return Ok(false);
@@ -365,22 +367,22 @@ impl Broadcaster {
             if position >= head {
                 break;
             }
-            // The tail cache keeps no more bytes than this.
+            // The tail cache holds no more bytes than this.
             let most = PageLimits {
                 events: self.config.page_events,
                 bytes: self.config.tail_bytes,
             };
             let page = self.log.page(account, position, head, &Filter::default(), most).await?.entries;
             if page.is_empty() {
-                // The events were trimmed, or the history went back meanwhile; the next poll of the heads detects the latter.
+                // The events were trimmed, or the log moved back in the meantime; the next poll of the heads detects the latter.
                 let reach = self.log.reach(account).await?;
                 if position.next() >= reach.earliest {
                     break;
                 }
                 channel.skip_to(reach.head.min(head));
             } else if !channel.append(page) {
-                // The page does not continue the tail, because the log was trimmed meanwhile. Subscribers that are still before the gap
-                // check the range of the log and end with an error.
+                // The page does not continue the tail, because the log was trimmed in the meantime. Subscribers that are still before the
+                // gap check the range of the log and end with an error.
                 channel.skip_to(head);
             }
         }

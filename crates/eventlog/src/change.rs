@@ -28,7 +28,7 @@ impl Change {
         })
     }
 
-    /// As [`Self::new`], for a field that holds a time.
+    /// Like [`Self::new`], for a field that holds a time.
     pub fn time(field: &'static str, before: Option<Micros>, after: Option<Micros>) -> Option<Self> {
         let text = |at: Option<Micros>| at.map_or(Json::Null, |at| Json::String(at.to_rfc3339()));
         (before != after).then(|| Self {

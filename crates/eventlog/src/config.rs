@@ -26,7 +26,7 @@ pub struct Config {
 pub struct RetentionLimits {
     /// The age at which an event can be removed. Events are removed earlier if there are too many.
     pub age: Duration,
-    /// The age up to which a durable consumer that has not committed an event keeps it from being removed.
+    /// The age up to which an event is kept for durable consumers that have not committed it.
     pub held: Duration,
     /// Maximum number of events of an account, even if consumers still need them. `None` for no limit.
     pub events: Option<i64>,

@@ -38,7 +38,7 @@ pub fn set_marks_issued(issue: bool) {
 
 impl Cursor {
     /// Encodes the cursor as a format byte, three varints, the mark if there is one, and a CRC-32: about 20 bytes. The checksum detects
-    /// corruption, not tampering: a forged cursor gives access to nothing that its caller could not read anyway.
+    /// corruption, not tampering: a forged cursor grants no access to anything that its caller could not read anyway.
     pub fn encode(self) -> Bytes {
         let mut out = BytesMut::with_capacity(32);
         self.put(&mut out);

@@ -9,7 +9,7 @@ use opentelemetry::{
 use parley_telemetry::names::{self, meter};
 use parley_types::time::Micros;
 
-/// Histogram bounds of the time from a commit to a subscriber, in seconds.
+/// Histogram bounds of the time from a commit until its event is sent to a subscriber, in seconds.
 const SECONDS: [f64; 13] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 struct Instruments {

@@ -1,4 +1,4 @@
-//! Ephemeral events, such as typing: sent to the subscribers that are connected, never stored in the log, and lost to all others.
+//! Ephemeral events, such as typing: sent to connected subscribers only, and never stored in the log.
 
 use parley_proto::{self as pb, EphemeralKind, value::timestamp};
 use parley_types::{

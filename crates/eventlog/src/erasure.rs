@@ -1,4 +1,4 @@
-//! Erasure: replaces the events of a deleted contact by tombstones at the same positions.
+//! Erasure: replaces the events of a deleted contact with tombstones at the same positions.
 //!
 //! From the commit of the deletion, every read redacts the contact's events. Afterwards the rows themselves are rewritten, a bounded number
 //! at a time. The chain, the counts, and the columns that filters use stay the same.

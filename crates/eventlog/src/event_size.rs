@@ -1,7 +1,7 @@
 //! Limits the size of events.
 //!
 //! The limits of fields keep new events far below [`EVENT_BYTES`]. The size is checked here as well, where events are encoded, so that
-//! neither a new field nor a row from before the limits makes an event that a client with default settings cannot receive.
+//! neither a new field nor a row from before the limits can produce an event that a client with default settings cannot receive.
 
 use std::borrow::Cow;
 
@@ -59,8 +59,8 @@ fn change(change: &Change) -> pb::FieldChange {
     }
 }
 
-/// Returns an integer, a time or a list of integers in its own type. `None` for everything else, which [`Value`] represents exactly, and
-/// for a list that is too large for [`Value`].
+/// Returns an integer, a time or a list of integers with its exact type. `None` for everything else, which [`Value`] represents exactly,
+/// and for a list that is too large for [`Value`].
 fn exact(json: &Json, time: Option<Micros>) -> Option<pb::ExactValue> {
     use pb::exact_value::Kind;
     let kind = match (json, time) {
@@ -87,8 +87,8 @@ fn truncated(json: &Json) -> Option<Value> {
     Some(Value { kind: Some(kind) })
 }
 
-/// Encodes an event. If it is too large, it loses its changes, and then its resource. Its seq and kind are always delivered, so the chain
-/// stays intact.
+/// Encodes an event. If it is too large, its changes are omitted, and then its resource. Its seq and kind are always delivered, so the
+/// chain stays intact.
 pub(super) fn encode(event: &mut pb::Event) -> Vec<u8> {
     let payload = event.encode_to_vec();
     if payload.len() <= EVENT_BYTES || !parley_fault::is_on(Protection::EventBytes) {
@@ -110,8 +110,8 @@ pub(super) fn encode(event: &mut pb::Event) -> Vec<u8> {
     event.encode_to_vec()
 }
 
-/// Returns a stored event as clients receive it: data from before the limits is pruned. Events within the limits, as all new ones are, are
-/// not copied.
+/// Returns a stored event as clients receive it: data from before the limits is pruned. Events within the limits, which include all new
+/// ones, are not copied.
 pub(super) fn received(payload: Vec<u8>) -> Vec<u8> {
     let pruned = match prune::event(&payload) {
         Cow::Owned(pruned) => Some(pruned),

@@ -60,7 +60,7 @@ pub struct Filter {
     pub own_contacts: bool,
     /// Whether events without an inbox are excluded. Only applies together with `scope`.
     pub inboxes_only: bool,
-    /// Only match the events of this shard.
+    /// The shard whose events match; `None` for all.
     pub shard: Option<Shard>,
 }
 
@@ -89,7 +89,7 @@ impl Filter {
             && self.shard.is_none_or(|shard| shard.holds(entry))
     }
 
-    /// The same filter as a condition on the table `events`.
+    /// Returns the filter as a condition on the table `events`.
     pub fn condition(&self) -> Condition {
         use event::Column;
         let list = |column: Column, values: Vec<sea_orm::Value>| (!values.is_empty()).then(|| column.is_in(values));

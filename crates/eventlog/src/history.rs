@@ -65,8 +65,8 @@ pub(super) async fn marks(db: &impl ConnectionTrait, account: AccountId, seqs: S
     Ok(marks.collect())
 }
 
-/// Stores the mark of the last event that retention is about to remove, unless that of a later event is stored: a cursor may point to it
-/// for as long as the next event is kept.
+/// Stores the mark of the last event that retention is about to remove, because a cursor may point to that event for as long as the next
+/// one is kept. Changes nothing if the mark of a later event is already stored.
 ///
 /// # Errors
 /// Returns [`DbErr`] if the statement fails.
@@ -103,7 +103,7 @@ impl Log {
     }
 
     /// Checks that reading can continue after `cursor`, and that the event there is the one for which the cursor was issued. Returns the
-    /// position with the mark that the log has there. Takes at most one indexed read, unless the event is trimmed meanwhile.
+    /// position with the mark that the log has there. Takes at most one indexed read, unless the event is trimmed in the meantime.
     ///
     /// There is nothing to compare before the first event. Two positions are accepted by their seq alone: the one before the oldest event
     /// of a log that was trimmed by the last release, which did not store its mark, and any cursor without a mark.

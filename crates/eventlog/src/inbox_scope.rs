@@ -1,10 +1,10 @@
 //! Redacts events for subscribers limited to inboxes.
 //!
-//! Stored events are shared by all subscribers, and contain all sessions of a contact. The name of a session is a credential of the client
-//! API, so a subscriber that does not see an inbox must not receive the sessions there. A service limited to inboxes receives only the ids
-//! of contacts that no session in its inboxes opens, and in conversations the data that the session submitted. All frames for such services
-//! are decoded and encoded again, and for other limited subscribers the frames with events about contacts. All other frames are sent as
-//! stored.
+//! Stored events are shared by all subscribers, and contain all sessions of a contact. The `source_id` of a session is a credential of the
+//! client API, so a subscriber that does not see an inbox must not receive the sessions there. A service limited to inboxes receives only
+//! the ids of contacts that no session in its inboxes opens, and in conversations the data that the session submitted. All frames for such
+//! services are decoded and encoded again, as are the frames with events about contacts for other limited subscribers. All other frames are
+//! sent as stored.
 
 use parley_fault::Protection;
 use parley_proto::{self as pb, ActorType, delivery::encoded, event::Resource, frame::Frame};
@@ -56,8 +56,8 @@ pub(super) async fn redact_for_inboxes(db: &impl ConnectionTrait, account: Accou
     Ok(frame)
 }
 
-/// For a service limited to inboxes: replaces each contact that no session in its inboxes opens by the data that the conversation's session
-/// submitted.
+/// For a service limited to inboxes: replaces each contact that no session in its inboxes opens with the data that the conversation's
+/// session submitted.
 pub(super) async fn show_submitted(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -112,7 +112,7 @@ fn redact(event: &mut pb::Event) {
     }
 }
 
-/// Removes the sessions in other inboxes, also from `changes`.
+/// Removes the sessions in other inboxes, including those in `changes`.
 fn remove_hidden_sessions(event: &mut pb::Event, scope: &[InboxId]) {
     let Some(Resource::Contact(about)) = &mut event.resource else {
         return;

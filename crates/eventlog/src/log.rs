@@ -3,7 +3,7 @@
 //! Sequence numbers are dense and follow the order of commits: every write either locks the account's counter row ([`lock`]) or updates it
 //! on the condition that it is unchanged, holds that row until it commits, and takes its sequence numbers from it. A reader that asks for
 //! the events after a seq therefore never misses one that commits late. A database sequence would not guarantee this: its values are
-//! assigned at insert, but the rows become visible at commit, in another order.
+//! assigned at insert, but the rows become visible in the order of commits.
 
 use parley_storage::{
     Database, Dialect,
@@ -39,7 +39,7 @@ pub struct Log {
 #[derive(Clone, Copy, Debug)]
 pub struct PageLimits {
     pub events: u64,
-    /// Total bytes of the payloads. The last event of a page may exceed it.
+    /// Total size of the payloads in bytes. The last event of a page may exceed it.
     pub bytes: usize,
 }
 
@@ -62,7 +62,7 @@ impl Log {
         &self.db
     }
 
-    /// Bounds a query of a background job by a timeout, as [`Database::with_long_timeout`].
+    /// Bounds a query of a background job by the timeout of [`Database::with_long_timeout`].
     ///
     /// # Errors
     /// Returns the error of `asked`, or [`Error::Unavailable`] if it timed out.
@@ -93,8 +93,8 @@ impl Log {
     }
 
     /// Assigns a new epoch to the account's log if its epoch is still `epoch` and its head is below `seen`, a head that was observed
-    /// before. Such a log has lost its end, so events that were sent from there no longer belong to its history. Returns whether the epoch
-    /// was changed.
+    /// before. The newest events of such a log are missing, so subscribers may have received events that no longer belong to its history.
+    /// Returns whether the epoch was changed.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the statement fails.
@@ -135,9 +135,9 @@ impl Log {
         Ok(replaced.rows_affected)
     }
 
-    /// Returns the matching events after seq `after` and up to `to`, in order, within the bounds of `most`. The event that reaches the byte
-    /// limit is included, so a page is never empty because its first event is large. The database adds up the sizes, so events beyond the
-    /// limit are never transferred.
+    /// Returns the matching events after the seq `after` and up to `to`, in order, within the limits `most`. The event that reaches the
+    /// byte limit is included, so a page is never empty because its first event is large. The database adds up the sizes, so events beyond
+    /// the limit are never transferred.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if a query fails.
@@ -193,8 +193,8 @@ impl Log {
 
     /// Returns the seq of the last event before `time`, so that reading after it starts with the first event at or after `time`.
     ///
-    /// Times never go back within a log, so the dense seqs are searched by bisection. This takes one statement and no index on the time,
-    /// which every write would have to maintain.
+    /// Times never decrease within a log, so the dense seqs are searched by bisection. This needs only one statement, and no index on the
+    /// time, which every write would have to maintain.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the query fails.

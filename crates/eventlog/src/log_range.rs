@@ -19,7 +19,7 @@ pub struct LogRange {
     pub account: AccountId,
     /// The identity of the log's history.
     pub epoch: Epoch,
-    /// The oldest event that is kept; `head + 1` if none is.
+    /// The oldest event that is kept; `head + 1` if there is none.
     pub earliest: Seq,
     /// The newest event; 0 before the first one.
     pub head: Seq,
@@ -105,7 +105,7 @@ impl From<LogRangeRow> for LogRange {
     }
 }
 
-/// Selects the ranges of logs, with the marks at both ends. This is one statement, so that the marks belong to the seqs beside them.
+/// Selects the ranges of logs, with the marks at both ends. This is one statement, so that the marks match the seqs.
 pub(super) fn reaches() -> Select<account_log::Entity> {
     use account_log::Column;
     let head = format!(

@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use super::log::Log;
 
-/// Maximum number of shards whose lag is reported. Those with the largest lag are.
+/// Maximum number of shards whose lag is reported: those with the largest lag.
 const MAX_REPORTED_SHARDS: u64 = 1000;
 
 /// The lag of one shard of a durable consumer.
@@ -39,7 +39,7 @@ struct Size {
 }
 
 impl Log {
-    /// Reads the current figures. Takes three statements, which look at each log and each consumer once.
+    /// Reads the current figures, with three statements, which read each log and each consumer once.
     ///
     /// # Errors
     /// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if a query fails.

@@ -27,7 +27,7 @@ impl Mark {
     pub const BYTES: usize = 6;
 
     /// Creates the mark of a new write. The time is mixed in because a copy of a running process (from a snapshot of a virtual machine) has
-    /// the same random generator state, but runs later.
+    /// the same state of the random number generator, but runs later.
     pub fn random(at: Micros) -> Self {
         /// 2^64 divided by the golden ratio: an odd number with well-spread bits, so that the low bits of the time affect all bits of the
         /// mark.

@@ -44,14 +44,14 @@ pub const STREAM: &str = "PARLEY_EVENTS";
 /// The prefix of the subjects `parley.events.ACCOUNT`.
 const SUBJECT: &str = "parley.events";
 
-/// How long JetStream keeps an event: long enough for a replica that was disconnected for a moment, and too short to be another store of
+/// How long JetStream keeps an event: long enough for a replica that was briefly disconnected, and too short to be another store of
 /// personal data.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
-/// How long JetStream detects that an event is published again.
+/// How long JetStream detects and discards an event that is published again.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
-/// Maximum number of writes queued for publishing. Others are left to the log.
+/// Maximum number of writes queued for publishing. If the queue is full, other replicas read further writes from the log.
 const QUEUE_CAPACITY: usize = 1024;
 
 /// Maximum number of publications without an acknowledgement.

@@ -1,4 +1,4 @@
-//! Reads facts from stored event payloads, for readers other than subscribers (the search index).
+//! Extracts information from stored event payloads, for readers other than subscribers (the search index).
 
 use parley_proto::{self as pb, event::Resource};
 use prost::Message as _;

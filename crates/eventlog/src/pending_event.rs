@@ -84,8 +84,8 @@ impl PendingEvent {
         }
     }
 
-    /// Encodes the event at its position. This happens once per event. The payload has at most `event_size::EVENT_BYTES` bytes, whatever
-    /// the resource.
+    /// Encodes the event at its position. This happens once per event. The payload has at most `event_size::EVENT_BYTES` bytes, regardless
+    /// of its resource.
     pub fn place(&self, envelope: &WriteMetadata, seq: Seq, transaction_id: Seq, transaction_end: bool) -> EventRecord {
         let account = envelope.account.id;
         let (changes, truncated_fields) = event_size::changes(&self.changes);

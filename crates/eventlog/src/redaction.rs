@@ -45,7 +45,7 @@ pub(super) async fn redacted(db: &impl ConnectionTrait, account: AccountId, rows
 
 /// Encodes the tombstone of an event: without its changes, its resource, and its actor if that is a contact.
 pub(super) fn tombstone(row: &event::Model, erased_at: Micros) -> Vec<u8> {
-    // Rows were encoded by the service itself. If one cannot be decoded after all, only the data in its columns is kept.
+    // The service itself encoded the rows. If one nevertheless cannot be decoded, only the data in its columns is kept.
     let event = pb::Event::decode(prune::event(&row.payload).as_ref()).unwrap_or_default();
     let tombstone = pb::Tombstone {
         erased_at: Some(timestamp(erased_at)),

@@ -33,7 +33,7 @@ const EPHEMERAL_CHANNEL: &str = "parley_moment";
 /// Maximum number of pairs in one hint: PostgreSQL accepts payloads of 8,000 bytes, and a pair has at most 40.
 const MAX_PAIRS_PER_HINT: usize = 150;
 
-/// The interval between two rounds of hints. After an idle period, a hint is sent at once. Under load, each hint carries all commits since
+/// The interval between two rounds of hints. After an idle period, a hint is sent at once. Under load, each hint contains all commits since
 /// the last one, because every hint costs a transaction.
 const HINT_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -177,7 +177,7 @@ async fn poll(broadcaster: &Broadcaster) {
 }
 
 async fn check_heads(broadcaster: &Broadcaster) {
-    // Read this before querying the database: if the database then returns a lower head, the log went back.
+    // Read the known heads before querying the database: if the database then returns a lower head, the log moved back.
     let seen = broadcaster.known_states();
     if seen.is_empty() {
         return;

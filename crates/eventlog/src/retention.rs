@@ -1,6 +1,6 @@
 //! Retention: which events are kept, and for how long a durable consumer can keep others from being trimmed.
 //!
-//! `earliest_seq` is raised first, then rows are deleted, oldest first. So a reader that finds a row missing gets an error that says so.
+//! `earliest_seq` is raised first, then rows are deleted, oldest first. So a reader that misses a trimmed row receives an error.
 
 use std::cmp;
 
@@ -64,7 +64,7 @@ impl LogStart {
 }
 
 impl Log {
-    /// Deletes the events that are no longer kept at `now`. Stops after `most` rows or a few more. Returns the number of deleted rows.
+    /// Deletes the events that are no longer kept at `now`. Stops after `most` rows or slightly more. Returns the number of deleted rows.
     ///
     /// # Errors
     /// Returns `Error::Unavailable` or `Error::Database` if a statement fails. Rows that were deleted until then stay deleted.

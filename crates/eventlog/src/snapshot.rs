@@ -1,7 +1,7 @@
 //! Snapshots: the current state as upserts, sent before the events that follow it.
 //!
-//! The head is read first and the rows afterwards, page by page. What changes in between arrives again as an event, and of two copies the
-//! one with the higher version is newer. So there is no gap, and no long transaction.
+//! The head is read first and the rows afterwards, page by page. A change in between arrives again as an event, and of two copies the one
+//! with the higher version is newer. So there is no gap, and no long transaction.
 //!
 //! A snapshot contains exactly the resources whose later events match the subscriber's filter. A copy that is not kept up to date by those
 //! events would silently become stale.
@@ -145,7 +145,7 @@ impl Snapshot {
         }
     }
 
-    /// Returns the next upserts, or `None` when the snapshot is complete. Cancel safe: the position moves after a page was read.
+    /// Returns the next upserts, or `None` when the snapshot is complete. Cancel safe: the position only moves after a page was read.
     ///
     /// # Errors
     /// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if a query fails.
@@ -224,7 +224,7 @@ async fn inboxes(db: &Database, account: AccountId, filter: &Filter, after: i64,
     Ok(Page::new(upserts, last, frame_bytes))
 }
 
-/// Restricts contacts to those with a session in an inbox that the subscriber sees, if it may not see others.
+/// Restricts contacts to those with a session in an inbox that the subscriber sees. `None` if the subscriber may see all contacts.
 fn own_contacts(account: AccountId, filter: &Filter) -> Option<SimpleExpr> {
     let scope = filter.scope.as_ref().filter(|_| filter.own_contacts)?;
     let mut sessions = Query::select();
@@ -256,7 +256,7 @@ async fn contacts(db: &Database, account: AccountId, filter: &Filter, after: i64
         .order_by_asc(contact::Column::Id)
         .all(db.read())
         .await?;
-    // Rows may have been deleted meanwhile; the position moves past them anyway.
+    // Rows may have been deleted in the meantime; the position moves past them anyway.
     let last = ids[..fit].last().copied();
     let rows = load::with_labels(db.read(), account, rows).await?;
     let mut rows = load::with_sessions(db.read(), account, rows).await?;
@@ -294,7 +294,7 @@ async fn conversations(db: &Database, account: AccountId, filter: &Filter, after
         .order_by_asc(Column::Id)
         .all(db.read())
         .await?;
-    // Rows may have been deleted meanwhile; the position moves past them anyway.
+    // Rows may have been deleted in the meantime; the position moves past them anyway.
     let last = ids[..fit].last().copied();
     let account: Arc<account::Model> = load::account(db.read(), account).await?;
     let rows = load::summaries(db.read(), &account, rows).await?;

@@ -1,4 +1,4 @@
-//! A subscription: reads the log after its position, sends what it finds, waits for the next commit, and repeats.
+//! A subscription: reads the log after its position, sends the matching events, waits for the next commit, and repeats.
 
 use std::{sync::Arc, time::Duration};
 
@@ -68,7 +68,7 @@ pub struct Subscription {
     position: Seq,
     /// The mark of the event at the position.
     mark: Option<Mark>,
-    /// The start time: earlier events are skipped. `None` once an event at or after it was found, and for every other start.
+    /// The start time: earlier events are skipped. `None` once an event at or after it was found, and for every other kind of start.
     start_time: Option<Micros>,
     /// The last match at or below the position. `None` until it is first needed and looked up.
     prev: Option<Seq>,
@@ -100,7 +100,7 @@ impl Broadcaster {
         self.open(place, account, start, filter, heartbeat, ephemeral).await
     }
 
-    /// As [`Self::subscribe`], for a stream that was counted before.
+    /// Like [`Self::subscribe`], for a stream that was already counted.
     pub(super) async fn open(
         self: &Arc<Self>,
         place: StreamPermit,
@@ -173,7 +173,7 @@ impl Subscription {
                 Box::pin(self.skip_to_start_time(head)).await?;
             }
             if self.position < head && self.has_credit() {
-                // Boxed, like every future that queries the database, so that an idle subscriber does not carry memory for it.
+                // Boxed, like every future that queries the database, so that an idle subscriber reserves no memory for it.
                 let mut batch = Box::pin(self.read(head)).await?;
                 if self.filter.scope.is_some() && (batch.contacts || self.filter.own_contacts) {
                     let db = self.broadcaster.log.database().read();
@@ -231,7 +231,7 @@ impl Subscription {
         self.prev = Some(after);
     }
 
-    /// Limits the subscription: from now on it sends no more than `credit` and what is granted later.
+    /// Limits the subscription: from now on it sends no more than `credit` and the credit granted later.
     pub fn limit(&mut self, credit: Credit) {
         self.credit = Some(credit);
     }
@@ -368,7 +368,7 @@ impl Subscription {
         frame
     }
 
-    /// Reads the log after the position: from the tail cache if it reaches back that far, otherwise from the database.
+    /// Reads the log after the position: from the tail cache if that still contains the next event, otherwise from the database.
     async fn read(&self, head: Seq) -> Result<ReadBatch> {
         let (broadcaster, channel) = (&self.broadcaster, &self.channel);
         let prev = match self.prev {

@@ -24,7 +24,7 @@ pub(super) struct TailRun {
 }
 
 impl TailRun {
-    /// Encodes the deliveries of entries that follow each other without a gap.
+    /// Encodes the deliveries of consecutive entries.
     pub fn new(epoch: Epoch, entries: Vec<EventRecord>) -> Self {
         let mut out = BytesMut::with_capacity(entries.iter().map(|entry| entry.payload.len() + ENVELOPE).sum());
         let mut ends = Vec::with_capacity(entries.len());
@@ -82,9 +82,9 @@ pub(super) struct ReadBatch {
     pub prev: Seq,
     /// The number of events in the frame.
     pub events: usize,
-    /// Whether any of them is about a contact and has no inbox.
+    /// Whether any of these events is about a contact and has no inbox.
     pub contacts: bool,
-    /// The time of the last of them.
+    /// The time of the last of these events.
     pub at: Option<Micros>,
 }
 
@@ -131,7 +131,7 @@ pub(super) fn select<'a>(
     batch
 }
 
-/// A bounded queue of runs that follow each other without a gap.
+/// A bounded queue of consecutive runs.
 #[derive(Debug)]
 pub(super) struct Tail {
     runs: VecDeque<TailRun>,

@@ -17,7 +17,7 @@ pub enum Protection {
     GapCheck,
     /// A cursor of another epoch is rejected.
     EpochCheck,
-    /// A repeated request with the same id gets the stored response.
+    /// A repeated request with the same id receives the stored response.
     IdempotencyKey,
     /// A session is sent no more than its credit.
     Credit,
@@ -45,7 +45,7 @@ pub enum Protection {
     TypedPageTokens,
     /// A contact's session sees what the client API shows; an unverified one sees only what it submitted.
     VisitorView,
-    /// A session joins, moves and changes contacts only as far as its proof of identity allows.
+    /// A session is attached to contacts, and changes them, only as far as its proof of identity allows.
     IdentityProof,
     /// Only callers that see the whole account may vouch for an identity.
     Vouching,
@@ -89,11 +89,11 @@ pub enum Protection {
     TokenLimits,
     /// A file link that expires cannot be exchanged for another one.
     LinkExpiry,
-    /// Large values in the changes of an event are truncated, and an event that is too large loses its changes or its resource.
+    /// Large values in the changes of an event are truncated, and the changes or the resource of an event that is too large are omitted.
     EventBytes,
     /// Pages and responses are limited in bytes, not only in rows.
     PageBytes,
-    /// Attribute maps are limited.
+    /// The size, depth and number of keys of attribute maps are limited.
     AttributeLimits,
     /// An idempotency key belongs to the caller that used it.
     IdempotencyOwner,
@@ -102,13 +102,13 @@ pub enum Protection {
     /// A forwarding header from an untrusted peer neither increases the number of streams, downloads and uploads that the caller may have
     /// open, nor exempts it from rates.
     ProxyLimits,
-    /// A client address has a limited number of reflection streams, and each of them is charged to the memory of requests.
+    /// A client address has a limited number of reflection streams, and each of them is charged to the request memory.
     ReflectionStreams,
     /// Contact sessions leave half of the upload slots to callers with a token.
     UploadShare,
     /// The content of a template is limited before the template is parsed.
     TemplateLimits,
-    /// Files of a form that the request did not use are discarded.
+    /// Uploaded files of a form that its request did not use are discarded.
     RefusedUploads,
     /// The number of connections per client address is limited.
     ConnectionsPerAddress,
@@ -128,9 +128,9 @@ pub enum Protection {
     DescriptorShares,
     /// No value of a log line can begin a new line.
     EscapedFields,
-    /// Responses that the client does not read are charged to the memory of requests, and dropped after a time.
+    /// Responses that the client does not read are charged to the request memory, and dropped after a time.
     UnreadResponses,
-    /// A cursor is rejected if another event is at its seq than the one for which it was issued.
+    /// A cursor is rejected if the event at its seq is not the one for which it was issued.
     CursorMark,
     /// While the database is known to be down, calls are rejected at once.
     Outage,
@@ -142,9 +142,9 @@ pub enum Protection {
     RestoreLocks,
     /// A pubsub stream sends presence at most once per second.
     PresencePace,
-    /// Each write of an account has a later time than all writes before it, even if the clock goes back.
+    /// Each write of an account has a later time than all writes before it, even if the clock is set back.
     MonotonicTimes,
-    /// Callers without a token wait where they would use up the processors.
+    /// Callers without a token wait for processing slots, so that they cannot use up the processors.
     AnonymousSlots,
     /// Steps of large requests and responses run outside of the runtime's workers.
     HeavySteps,
@@ -259,7 +259,7 @@ pub fn with_requested_panic<F: Future>(_: &str, task: F) -> F {
 /// Panics once if a test requests it.
 ///
 /// # Panics
-/// If a test requests it.
+/// Panics if a test requests it.
 #[cfg(feature = "faults")]
 pub fn panic_if_requested(place: &str) {
     assert!(!panic_due(place), "{place}: a test asked for this panic");

@@ -1,5 +1,5 @@
-//! Measures how much CPU time each poll of a task takes, as the system accounts it to the thread. Only active with the feature `faults` and
-//! the switch `measure`. A poll is logged if it takes longer than all earlier ones of the same kind of task.
+//! Measures how much CPU time each poll of a task takes, as the operating system attributes it to the thread. Only active with the feature
+//! `faults` and the switch `measure`. A poll is logged if it takes longer than all earlier ones of the same kind of task.
 
 #[cfg(feature = "faults")]
 mod on {
@@ -16,7 +16,7 @@ mod on {
 
     use crate::is_measuring;
 
-    /// Slices of more microseconds than this are always logged.
+    /// Slices that take longer than this, in microseconds, are always logged.
     const LONG: u64 = 10_000;
 
     thread_local! {
@@ -24,7 +24,7 @@ mod on {
         static OFF_WORKER: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// Runs a step that does not count towards the slice around it, because another thread is the runtime's worker meanwhile.
+    /// Runs a step that does not count towards the slice around it, because another thread is the runtime's worker in the meantime.
     pub fn off_worker<T>(step: impl FnOnce() -> T) -> T {
         if !is_measuring() {
             return step();

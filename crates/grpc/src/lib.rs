@@ -9,11 +9,10 @@ use tonic::{codec::CompressionEncoding, service::Routes};
 
 use middleware::limits::Limits;
 use services::{
-    accounts::AccountsApi, agent_bots::AgentBotsApi, audit_events::AuditApi, canned_responses::CannedResponsesApi, client::ClientApi,
-    consumers::ConsumersApi, contact_notes::ContactNotesApi, contacts::ContactsApi, conversations::ConversationsApi,
-    custom_attribute_definitions::CustomAttributeDefinitionsApi, events::EventsApi, files::FilesApi, inboxes::InboxesApi,
-    labels::LabelsApi, logins::LoginsApi, messages::MessagesApi, participants::ParticipantsApi, presence::PresenceApi, pubsub::PubsubApi,
-    service_context::ServiceContext, stall::StallMonitor, teams::TeamsApi,
+    accounts::AccountsApi, agent_bots::AgentBotsApi, audit_events::AuditApi, client::ClientApi, consumers::ConsumersApi,
+    contact_notes::ContactNotesApi, contacts::ContactsApi, conversations::ConversationsApi, events::EventsApi, files::FilesApi,
+    inboxes::InboxesApi, logins::LoginsApi, messages::MessagesApi, participants::ParticipantsApi, presence::PresenceApi, pubsub::PubsubApi,
+    records, service_context::ServiceContext, stall::StallMonitor, teams::TeamsApi,
 };
 
 mod config;
@@ -56,109 +55,53 @@ pub fn routes(domain: &Domain, config: &Config, drain: &CancellationToken) -> (R
     });
     let watching = Arc::clone(&server.stalls).run(drain.clone());
     let max = config.max_message_bytes;
-    let router = Routes::new(
-        pb::contacts_service_server::ContactsServiceServer::new(ContactsApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::conversations_service_server::ConversationsServiceServer::new(ConversationsApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::messages_service_server::MessagesServiceServer::new(MessagesApi::new(domain, server))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::inboxes_service_server::InboxesServiceServer::new(InboxesApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::accounts_service_server::AccountsServiceServer::new(AccountsApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::client_service_server::ClientServiceServer::new(ClientApi::new(domain, server))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::agent_bots_service_server::AgentBotsServiceServer::new(AgentBotsApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::participants_service_server::ParticipantsServiceServer::new(ParticipantsApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::presence_service_server::PresenceServiceServer::new(PresenceApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::labels_service_server::LabelsServiceServer::new(LabelsApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::custom_attribute_definitions_service_server::CustomAttributeDefinitionsServiceServer::new(CustomAttributeDefinitionsApi::new(
-            domain,
+    macro_rules! server {
+        ($($server:ident)::+, $api:expr $(,)?) => {
+            pb::$($server)::+::new($api).max_decoding_message_size(max).accept_compressed(GZIP)
+        };
+    }
+    let router = Routes::new(server!(contacts_service_server::ContactsServiceServer, ContactsApi::new(domain)))
+        .add_service(server!(
+            conversations_service_server::ConversationsServiceServer,
+            ConversationsApi::new(domain)
         ))
-        .max_decoding_message_size(max)
-        .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::canned_responses_service_server::CannedResponsesServiceServer::new(CannedResponsesApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::contact_notes_service_server::ContactNotesServiceServer::new(ContactNotesApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::files_service_server::FilesServiceServer::new(FilesApi::new(domain, server))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::consumers_service_server::ConsumersServiceServer::new(ConsumersApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::logins_service_server::LoginsServiceServer::new(LoginsApi::new(domain, server))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::pubsub_service_server::PubsubServiceServer::new(PubsubApi::new(domain, server))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::teams_service_server::TeamsServiceServer::new(TeamsApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::audit_service_server::AuditServiceServer::new(AuditApi::new(domain))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .add_service(
-        pb::frames::events_service_server::EventsServiceServer::new(EventsApi::new(server))
-            .max_decoding_message_size(max)
-            .accept_compressed(GZIP),
-    )
-    .into_axum_router();
+        .add_service(server!(
+            messages_service_server::MessagesServiceServer,
+            MessagesApi::new(domain, server)
+        ))
+        .add_service(server!(inboxes_service_server::InboxesServiceServer, InboxesApi::new(domain)))
+        .add_service(server!(accounts_service_server::AccountsServiceServer, AccountsApi::new(domain)))
+        .add_service(server!(client_service_server::ClientServiceServer, ClientApi::new(domain, server)))
+        .add_service(server!(
+            agent_bots_service_server::AgentBotsServiceServer,
+            AgentBotsApi::new(domain)
+        ))
+        .add_service(server!(
+            participants_service_server::ParticipantsServiceServer,
+            ParticipantsApi::new(domain)
+        ))
+        .add_service(server!(presence_service_server::PresenceServiceServer, PresenceApi::new(domain)))
+        .add_service(server!(labels_service_server::LabelsServiceServer, records::server(&domain.labels)))
+        .add_service(server!(
+            custom_attribute_definitions_service_server::CustomAttributeDefinitionsServiceServer,
+            records::server(&domain.custom_attribute_definitions)
+        ))
+        .add_service(server!(
+            canned_responses_service_server::CannedResponsesServiceServer,
+            records::server(&domain.canned_responses)
+        ))
+        .add_service(server!(
+            contact_notes_service_server::ContactNotesServiceServer,
+            ContactNotesApi::new(domain)
+        ))
+        .add_service(server!(files_service_server::FilesServiceServer, FilesApi::new(domain, server)))
+        .add_service(server!(consumers_service_server::ConsumersServiceServer, ConsumersApi::new(domain)))
+        .add_service(server!(logins_service_server::LoginsServiceServer, LoginsApi::new(domain, server)))
+        .add_service(server!(pubsub_service_server::PubsubServiceServer, PubsubApi::new(domain, server)))
+        .add_service(server!(teams_service_server::TeamsServiceServer, TeamsApi::new(domain)))
+        .add_service(server!(audit_service_server::AuditServiceServer, AuditApi::new(domain)))
+        .add_service(server!(frames::events_service_server::EventsServiceServer, EventsApi::new(server)))
+        .into_axum_router();
     let authenticator = Authenticator::new(context.tokens.clone(), Arc::clone(&config.anonymous));
     let router = middleware::stack(router, context, authenticator, limits, config.deadline);
     (Routes::from(router).prepare(), watching)

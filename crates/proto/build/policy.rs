@@ -43,6 +43,11 @@ pub fn table(pool: &DescriptorPool) -> Result<String, Vec<String>> {
     if faults.is_empty() { Ok(table) } else { Err(faults) }
 }
 
+/// Whether each call of a method is recorded as an audit event.
+pub fn is_audited(pool: &DescriptorPool, method: &MethodDescriptor) -> bool {
+    declared(pool, method).is_ok_and(|policy| policy.audited)
+}
+
 fn declared(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<Policy, String> {
     let extension = pool
         .get_extension_by_name(OPTION)

@@ -11,10 +11,10 @@ pub const DESCRIPTORS: &str = "descriptors/parley.binpb";
 /// The checksum of the files that [`DESCRIPTORS`] were compiled from.
 pub const CHECKSUM: &str = "descriptors/sources.crc32";
 
-/// All files below `folder` (`proto/`), sorted.
+/// Returns all files below `folder` (`proto/`), sorted.
 ///
 /// # Errors
-/// When a folder cannot be read.
+/// Returns an error if a folder cannot be read.
 pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -32,10 +32,10 @@ pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The CRC-32 of the names and contents of all files below `folder`, as [`CHECKSUM`] holds it.
+/// Returns the CRC-32 of the names and contents of all files below `folder`, in the format of [`CHECKSUM`].
 ///
 /// # Errors
-/// When a file cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn checksum(folder: &Path) -> io::Result<String> {
     let mut hasher = crc32fast::Hasher::new();
     for path in files(folder)? {

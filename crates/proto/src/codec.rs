@@ -22,7 +22,7 @@ pub const YIELD: usize = 32 * 1024;
 pub struct LargeSteps {
     /// The number of bytes above which a message is large.
     pub above: usize,
-    /// Runs the step once before it returns, for instance where it does not block other tasks of the runtime.
+    /// Runs the step exactly once before it returns, for instance on a thread where it does not block other tasks of the runtime.
     pub run: fn(&mut dyn FnMut()),
 }
 
@@ -97,7 +97,7 @@ impl<T: prost::Message> Encoder for WholeEncoder<T> {
 }
 
 /// Decodes with prost, from a message in one piece: prost accesses its buffer for every field, and a slice is fastest. A request that would
-/// take many times its size in memory is rejected before.
+/// take many times its size in memory is rejected before it is decoded.
 #[derive(Debug)]
 pub struct WholeDecoder<U>(pub(super) std::marker::PhantomData<U>);
 

@@ -16,7 +16,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Appends encoded fields, which must be whole.
+    /// Appends encoded fields, each of which must be complete.
     pub fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.pieces.push(piece);
@@ -79,7 +79,7 @@ impl Encoder for FrameEncoder {
     type Item = Frame;
     type Error = Status;
 
-    /// Starts without a buffer: a frame knows its size, and an idle stream should hold no buffer.
+    /// Starts without a buffer: the size of a frame is known, and an idle stream should hold no buffer.
     fn buffer_settings(&self) -> BufferSettings {
         BufferSettings::new(0, YIELD)
     }

@@ -19,8 +19,10 @@ pub mod description;
 pub mod frame;
 pub mod json;
 pub mod kind;
+pub mod optional_strings;
 pub mod policy;
 pub mod prune;
+pub mod rpc;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
 pub mod value;

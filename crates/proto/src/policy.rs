@@ -28,7 +28,7 @@ pub struct Method {
     pub bots: bool,
     /// Whether each call is recorded as an audit event.
     pub audited: bool,
-    /// Whether a repeated call with the same `request_id` gets the stored response.
+    /// Whether a repeated call with the same `request_id` receives the stored response.
     pub idempotent: bool,
     /// Whether the request is a stream.
     pub client_streaming: bool,
@@ -75,8 +75,8 @@ impl Method {
         self.server_streaming
     }
 
-    /// Whether a call without a token waits for its turn among such calls. A call with a pubsub token does not, because it comes from a
-    /// member's dashboard, whose presence would be delayed. Nor does a stream, whose processing has no end.
+    /// Whether a call without a token waits for a processing slot. A call with a pubsub token does not, because it comes from a member's
+    /// dashboard, whose presence would be delayed. Nor does a stream, whose processing does not end.
     pub fn takes_turn(&self) -> bool {
         !self.is_stream() && !self.is_upload() && self.credential != MethodCredential::PubsubToken
     }

@@ -3,8 +3,8 @@
 //! An attribute map of 33 levels makes an event that prost cannot decode, and one of several megabytes makes an event that a client with
 //! default settings rejects. Such an event stays in the log until it is trimmed, so it is pruned whenever it is read: maps beyond the
 //! limits are omitted and named in `truncated_fields`, and times outside of the years 1 to 9999, which clients cannot render as JSON,
-//! become the nearest valid time. The code walks the encoded bytes by the contract's descriptors, because an event that is too deep cannot
-//! be decoded.
+//! become the nearest valid time. The code walks the encoded bytes according to the contract's descriptors, because an event that is too
+//! deep cannot be decoded.
 
 use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
@@ -23,7 +23,7 @@ use super::value::{SENT_CONTENT, SENT_CONTENT_KEYS, SENT_LEVELS, micros, timesta
 /// Maximum depth of the walk. The deepest message of the contract has fewer levels, not counting attributes.
 const DEPTH: usize = 20;
 
-/// The fields of a message type whose type is a message: field number, name and type.
+/// The message-typed fields of a message: field number, name and type of each.
 #[derive(Default)]
 struct Schema {
     fields: HashMap<u64, (String, String)>,
@@ -136,7 +136,7 @@ fn shape(mut bytes: &[u8], is_value: bool, left: usize) -> Shape {
     while let Some(field) = next(&mut bytes) {
         let Some(content) = field.content else { continue };
         match (is_value, field.number) {
-            // In a value: field 5 is a struct, field 6 a list, whose items are values.
+            // In a `Value`, field 5 is a `Struct` and field 6 a list of values.
             (true, 5) => whole.add(&shape(content, false, left)),
             (true, 6) => whole.add(&values(content, 1, left - 1).within()),
             (false, 1) => {
@@ -164,7 +164,7 @@ fn is_oversized(name: &str, of: &str, content: &[u8]) -> bool {
     let is_value = of == "google.protobuf.Value";
     let (bytes, keys) = match name {
         "content_attributes" => (SENT_CONTENT, SENT_CONTENT_KEYS),
-        // The content attributes of a message change as a whole.
+        // A change of a message's content attributes contains them as one value.
         _ if is_value => (BYTES, SENT_CONTENT_KEYS),
         _ => (BYTES, KEYS),
     };

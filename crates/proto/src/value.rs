@@ -13,8 +13,8 @@ use serde_json::{Map, Number, Value as Json};
 /// 2^53: a double represents every integer below it exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Converts a time. A row from before times were limited may contain one that the message cannot represent. It becomes the nearest valid
-/// time, because clients fail to render any other as JSON.
+/// Converts a time. A row that was stored before times were limited may contain a time that the message cannot represent. It is converted
+/// to the nearest valid time, because clients fail to render any other as JSON.
 pub fn timestamp(at: Micros) -> Timestamp {
     let at = if parley_fault::is_on(Protection::TimeRange) {
         at.clamp(Micros::MIN, Micros::MAX)

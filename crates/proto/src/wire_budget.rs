@@ -1,8 +1,8 @@
 //! Limits the memory that decoding a request takes, before it is decoded.
 //!
-//! An element that has two bytes on the wire (an empty `google.protobuf.Value`, or an empty message of a repeated field) takes 32 bytes to
-//! 1 KiB in memory. So a large request is first walked by its descriptor, and the elements it would build are counted. Small requests need
-//! no walk: 32 KiB of empty elements stay below 8 MiB of memory. Nearly all requests are small.
+//! An element that takes two bytes on the wire (an empty `google.protobuf.Value`, or an empty message of a repeated field) takes 32 bytes
+//! to 1 KiB in memory. So a large request is first walked according to its descriptor, and the elements that it would produce are counted.
+//! Small requests need no walk: 32 KiB of empty elements stay below 8 MiB of memory. Nearly all requests are small.
 
 use parley_fault::Protection;
 use prost_reflect::{Kind, MessageDescriptor};
@@ -18,7 +18,7 @@ const ELEMENTS: usize = 51_000;
 /// Maximum number of `google.protobuf.Struct`s that are not empty. The JSON API accepts 5,000 and adds a few itself.
 const OBJECTS: usize = 5_100;
 
-/// Maximum number of messages of the contract.
+/// Maximum number of messages of the contract in one request.
 const MESSAGES: usize = 10_000;
 
 /// Maximum number of fields on the wire, which bounds the time of a walk.

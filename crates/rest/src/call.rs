@@ -8,19 +8,15 @@ use axum::{
 };
 use parley_admission::{client_address::ClientAddress, credential::secret, rate_limit::Charged};
 use parley_proto::{
-    self as pb, accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
-    audit_service_client::AuditServiceClient, canned_responses_service_client::CannedResponsesServiceClient,
-    client_service_client::ClientServiceClient, contact_notes_service_client::ContactNotesServiceClient,
-    contacts_service_client::ContactsServiceClient, conversations_service_client::ConversationsServiceClient,
-    custom_attribute_definitions_service_client::CustomAttributeDefinitionsServiceClient, events_service_client::EventsServiceClient,
-    files_service_client::FilesServiceClient, inboxes_service_client::InboxesServiceClient, labels_service_client::LabelsServiceClient,
-    logins_service_client::LoginsServiceClient, messages_service_client::MessagesServiceClient,
-    participants_service_client::ParticipantsServiceClient, pubsub_service_client::PubsubServiceClient,
-    teams_service_client::TeamsServiceClient,
+    self as pb, client_service_client::ClientServiceClient, codec::SmallCodec, contacts_service_client::ContactsServiceClient,
+    conversations_service_client::ConversationsServiceClient, events_service_client::EventsServiceClient,
+    files_service_client::FilesServiceClient, pubsub_service_client::PubsubServiceClient, rpc::UnaryRequest,
 };
 use sha2::{Digest as _, Sha256};
 use tonic::{
-    Status,
+    GrpcMethod, Status,
+    client::Grpc,
+    codegen::http::uri::PathAndQuery,
     metadata::{Ascii, MetadataValue},
     service::Routes,
 };
@@ -92,54 +88,25 @@ macro_rules! clients {
     ($($(#[$doc:meta])* $name:ident: $client:ident),+ $(,)?) => {$(
         $(#[$doc])*
         pub fn $name(&self) -> $client<CursorRecorder> {
-            // The response comes from this process, which bounds its size when creating it.
-            let services = CursorRecorder {
-                routes: self.routes.clone(),
-                response_metadata: self.response_metadata.clone(),
-            };
-            $client::new(services).max_decoding_message_size(usize::MAX)
+            $client::new(self.services()).max_decoding_message_size(usize::MAX)
         }
     )+};
 }
 
 impl Call {
     clients! {
-        /// A client of `AccountsService`.
-        accounts: AccountsServiceClient,
-        /// A client of `AgentBotsService`.
-        agent_bots: AgentBotsServiceClient,
-        /// A client of `AuditService`.
-        audit: AuditServiceClient,
         /// A client of `EventsService`.
         events: EventsServiceClient,
-        /// A client of `InboxesService`.
-        inboxes: InboxesServiceClient,
         /// A client of `ClientService`, the API of contact sessions.
         client: ClientServiceClient,
         /// A client of `ContactsService`.
         contacts: ContactsServiceClient,
         /// A client of `ConversationsService`.
         conversations: ConversationsServiceClient,
-        /// A client of `ParticipantsService`.
-        participants: ParticipantsServiceClient,
-        /// A client of `MessagesService`.
-        messages: MessagesServiceClient,
-        /// A client of `LoginsService`.
-        logins: LoginsServiceClient,
-        /// A client of `LabelsService`.
-        labels: LabelsServiceClient,
-        /// A client of `CustomAttributeDefinitionsService`.
-        definitions: CustomAttributeDefinitionsServiceClient,
-        /// A client of `CannedResponsesService`.
-        canned_responses: CannedResponsesServiceClient,
-        /// A client of `ContactNotesService`.
-        contact_notes: ContactNotesServiceClient,
         /// A client of `PubsubService`.
         pubsub: PubsubServiceClient,
         /// A client of `FilesService`.
         files: FilesServiceClient,
-        /// A client of `TeamsService`.
-        teams: TeamsServiceClient,
     }
 
     /// Returns the caller's token, or `None` if it is missing or empty.
@@ -197,6 +164,31 @@ impl Call {
         request
     }
 
+    /// Calls a unary method with the caller's metadata, and returns its response.
+    ///
+    /// # Errors
+    /// Returns the status of the call.
+    pub fn send<R: UnaryRequest>(&self, message: R) -> impl Future<Output = Result<R::Response, Status>> + Send + use<R> {
+        let (mut client, mut request) = (
+            Grpc::new(self.services()).max_decoding_message_size(usize::MAX),
+            self.request(message),
+        );
+        request.extensions_mut().insert(GrpcMethod::new(R::SERVICE, R::METHOD));
+        async move {
+            let Ok(()) = client.ready().await;
+            let codec = SmallCodec::<R, R::Response>::default();
+            Ok(client.unary(request, PathAndQuery::from_static(R::PATH), codec).await?.into_inner())
+        }
+    }
+
+    /// The services of this process. Their responses need no limit of size: it is bounded where they are created.
+    fn services(&self) -> CursorRecorder {
+        CursorRecorder {
+            routes: self.routes.clone(),
+            response_metadata: self.response_metadata.clone(),
+        }
+    }
+
     /// Returns `result`, but reveals an error that the gateway itself found only to callers with access to the account. Other callers get
     /// the authorization error instead.
     ///
@@ -227,8 +219,7 @@ impl Call {
             account_id,
             method: self.rpc_method.method().to_owned(),
         };
-        self.accounts().get_access(self.request(request)).await?;
-        Ok(())
+        self.send(request).await.map(drop)
     }
 }
 

@@ -330,7 +330,7 @@ async fn every_reference_leads_to_a_component() {
 
 #[tokio::test]
 async fn docs_page_has_a_strict_csp() {
-    for path in ["/", "/docs"] {
+    for path in ["/", "/docs/api"] {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = test_router(Routes::default()).oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{path}");
@@ -338,4 +338,12 @@ async fn docs_page_has_a_strict_csp() {
         assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
         assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
     }
+}
+
+#[tokio::test]
+async fn the_former_path_of_the_docs_page_redirects() {
+    let request = Request::get("/docs").body(Body::empty()).unwrap();
+    let response = door(Routes::default()).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT);
+    assert_eq!(response.headers()["location"], "/docs/api");
 }

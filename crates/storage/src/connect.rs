@@ -38,7 +38,7 @@ pub enum OpenError {
     /// The URL has a scheme other than `sqlite` and `postgres`.
     #[error("database.url is neither sqlite://… nor postgres://…")]
     Url,
-    /// The database cannot be reached or opened. The text says what to change.
+    /// The database cannot be reached or opened. The message says what to change.
     #[error("{0}")]
     Refused(String),
     /// The disk of the SQLite file is full.
@@ -87,8 +87,8 @@ const GONE: [(&str, &str); 5] = [
     ("tcp_user_timeout", "20s"),
 ];
 
-/// Bounds the test of a connection that returns to its pool. A connection whose peer died without closing it never replies; without this
-/// bound it would occupy its place in the pool until the kernel gives up after about 15 minutes.
+/// Bounds the test of a connection that returns to its pool. If the server died without closing the connection, no reply ever arrives;
+/// without this bound the connection would occupy its place in the pool until the kernel gives up after about 15 minutes.
 const BACK: Duration = Duration::from_secs(5);
 
 impl Database {
@@ -107,8 +107,8 @@ impl Database {
         }
     }
 
-    /// Half of the pooled connections write and half read. The write connections use generic plans: while batches are small, PostgreSQL
-    /// would otherwise plan the writer's statement again for every batch, which costs more than executing it.
+    /// Opens the pools: half of the connections write and half read. The write connections use generic plans: while batches are small,
+    /// PostgreSQL would otherwise plan the writer's statement again for every batch, which costs more than executing it.
     async fn open_postgres(config: &Config) -> Result<Self, OpenError> {
         reach::postgres(&config.url, config.connect_timeout)
             .await
@@ -152,8 +152,8 @@ impl Database {
         Ok(creates && !file.exists())
     }
 
-    /// One connection writes while others read (WAL). An advisory lock on a file next to the database excludes other processes: two writers
-    /// would assign the same sequence numbers.
+    /// Opens the pools: one connection writes while others read (WAL). An advisory lock on a file next to the database excludes other
+    /// processes, because two writers would assign the same sequence numbers.
     async fn open_sqlite(config: &Config) -> Result<Self, OpenError> {
         let parsed = SqliteConnectOptions::from_str(&config.url).map_err(|_| OpenError::Url)?;
         let in_memory = is_in_memory(&config.url);
@@ -202,17 +202,17 @@ impl Database {
         self.write.get_database_backend()
     }
 
-    /// The SQL dialect of the database.
+    /// Returns the SQL dialect of the database.
     pub fn dialect(&self) -> Dialect {
         Dialect::of(&self.write)
     }
 
-    /// The pool for reading.
+    /// Returns the pool for reading.
     pub fn read(&self) -> &DatabaseConnection {
         &self.read
     }
 
-    /// The pool for writing. On SQLite it has one connection.
+    /// Returns the pool for writing. On SQLite it has one connection.
     pub fn write(&self) -> &DatabaseConnection {
         &self.write
     }
@@ -232,7 +232,7 @@ impl Database {
             .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
     }
 
-    /// For each pool: its name, and the number of connections in use and idle.
+    /// Returns the name of each pool with the number of its connections in use and idle.
     pub fn connections(&self) -> [(&'static str, u64, u64); 2] {
         let count = |pool: &DatabaseConnection| {
             let (size, idle) = if self.backend() == DbBackend::Postgres {
@@ -271,7 +271,7 @@ impl Database {
         begun.map_err(|error| DbErr::Exec(RuntimeErr::SqlxError(error.into())))
     }
 
-    /// The write pool of SQLite, for use with sqlx.
+    /// Returns the write pool of SQLite, for use with sqlx.
     ///
     /// # Errors
     /// Returns a [`DbErr`] on PostgreSQL.
@@ -294,7 +294,7 @@ impl Database {
     /// Like [`Self::in_time`] with four times the timeout, for background work that no caller waits for.
     ///
     /// # Errors
-    /// As [`Self::in_time`].
+    /// The same as [`Self::in_time`].
     pub async fn with_long_timeout<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         within(self.write_timeout.map(|most| most * 4), asked).await
     }
@@ -345,7 +345,7 @@ async fn within<T>(most: Option<Duration>, asked: impl Future<Output = Result<T,
     }))
 }
 
-/// Tests a connection that returns to its pool, within [`BACK`]. sqlx tests it too, but without a timeout.
+/// Tests a connection that returns to its pool, within [`BACK`]. sqlx also tests it, but without a timeout.
 fn tried(pool: PgPoolOptions) -> PgPoolOptions {
     pool.after_release(|connection, _| {
         Box::pin(async move {
@@ -357,7 +357,7 @@ fn tried(pool: PgPoolOptions) -> PgPoolOptions {
 
 fn options(config: &Config, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(&config.url);
-    // `log_enabled!` in sqlx makes tracing drop other events (tokio-rs/tracing#2519); sea-orm's spans remain.
+    // Disable logging in sqlx: its `log_enabled!` makes tracing drop other events (tokio-rs/tracing#2519). sea-orm's spans remain.
     options
         .sqlx_logging(false)
         .min_connections(1)
@@ -385,8 +385,8 @@ fn sqlite_options(config: &Config, connections: u32) -> ConnectOptions {
     options
 }
 
-/// Returns whether a connection that returns to the pool has no open transaction. The pool closes it otherwise, which rolls the transaction
-/// back.
+/// Returns whether a connection that returns to the pool has no open transaction. Otherwise the pool closes the connection, which rolls the
+/// transaction back.
 ///
 /// If the disk is full, SQLite rolls back by itself. sqlx then cannot roll back again and counts the transaction as still open, so the next
 /// transaction on this connection would be a savepoint inside it, and its writes might never be committed.

@@ -12,7 +12,7 @@ pub struct Examination {
     pub version: String,
     /// The major version of PostgreSQL; `None` for SQLite.
     pub postgres_major: Option<i64>,
-    /// Whether the database rejects writes: a standby, or set to read-only.
+    /// Whether the database rejects writes, because it is a standby or is set to read-only.
     pub read_only: bool,
     /// Whether the user can create tables, which a server needs if migrations are missing.
     pub may_create: bool,

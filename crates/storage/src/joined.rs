@@ -30,7 +30,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// The availability that others see. A member with `auto_offline` counts as offline shortly after it was last seen.
+    /// Returns the availability that others see. A member with `auto_offline` counts as offline shortly after being last seen.
     pub fn availability(&self, now: Micros) -> Availability {
         shown(&self.membership, self.seen_at, now)
     }
@@ -95,7 +95,7 @@ pub struct ContactSessions {
 }
 
 impl ContactSessions {
-    /// Removes the sessions in other inboxes.
+    /// Removes the sessions that are not in these inboxes.
     pub fn keep_sessions_of(&mut self, inboxes: &[InboxId]) {
         self.sessions.retain(|session| inboxes.contains(&session.row.inbox_id));
     }

@@ -13,7 +13,7 @@ impl Default for Outage {
 }
 
 impl Outage {
-    /// Records whether the database is unavailable, and returns whether that is a change.
+    /// Records whether the database is unavailable, and returns whether this changed.
     pub fn set(&self, is_away: bool) -> bool {
         self.0.send_if_modified(|known| std::mem::replace(known, is_away) != is_away)
     }

@@ -54,8 +54,8 @@ pub struct Oversized {
 }
 
 impl Database {
-    /// Returns the rows that exceed the limits. The query scans all tables with attributes, so it can take long in a large database; the
-    /// amount of data that it reads into memory is bounded.
+    /// Returns the rows that exceed the limits. The query scans all tables with attributes, so it can take a long time in a large database;
+    /// the amount of data that it reads into memory is bounded.
     ///
     /// # Errors
     /// Returns a [`DbErr`] if the query fails.

@@ -1,7 +1,7 @@
 //! Explains why a database cannot be opened, in one sentence that says what to change.
 //!
-//! A pool retries until its timeout and then reports only the timeout. Therefore one connection to PostgreSQL is tried before the pool is
-//! created.
+//! A pool retries until its timeout and then reports only the timeout. Therefore one connection to PostgreSQL is attempted before the pool
+//! is created.
 
 use std::{io::ErrorKind, path::Path, str::FromStr as _, time::Duration};
 
@@ -49,7 +49,7 @@ fn refusal(at: &str, error: &sqlx::Error) -> String {
     }
 }
 
-/// The `mode` of a `sqlite:` URL, if it has one.
+/// Returns the `mode` of a `sqlite:` URL, if it has one.
 fn mode(url: &str) -> Option<&str> {
     let (_, query) = url.split_once('?')?;
     query.split('&').find_map(|pair| pair.strip_prefix("mode="))
@@ -93,7 +93,7 @@ pub(super) fn sqlite(url: &str, file: &Path, creates: bool) -> Result<(), String
     }
 }
 
-/// Explains why SQLite failed to open the file.
+/// Returns an explanation of why SQLite failed to open the file.
 pub(super) fn sqlite_refusal(file: &Path, error: &sea_orm::DbErr) -> String {
     let text = error.to_string();
     let shown = file.display();

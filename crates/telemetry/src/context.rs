@@ -11,7 +11,7 @@ use opentelemetry::{
 /// The name of the HTTP header and the gRPC metadata key.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// The RPC method of the current call, in the context of the call, from which log lines take it.
+/// The RPC method of the current call, stored in the call's context, from which log lines read it.
 #[derive(Clone, Copy, Debug)]
 pub struct Method(pub &'static str);
 

@@ -32,7 +32,7 @@ pub fn write(writer: &mut impl Write, text: &str) -> fmt::Result {
     Ok(())
 }
 
-/// As [`write()`], but returns a new string.
+/// Like [`write()`], but returns a new string.
 pub fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     // Writing to a String cannot fail.

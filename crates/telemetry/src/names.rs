@@ -1,5 +1,5 @@
 //! Names of all metrics and attributes. Those of OpenTelemetry's conventions come from its own crate, in the version of [`SCHEMA_URL`]; the
-//! others begin with `parley`. Prometheus replaces dots by underscores and appends the unit.
+//! others begin with `parley`. Prometheus replaces dots with underscores and appends the unit.
 
 use std::sync::LazyLock;
 
@@ -36,7 +36,7 @@ pub const EVENTS_DELIVERED: &str = "parley.events.delivered";
 pub const DELIVERY_LAG: &str = "parley.delivery.lag";
 /// Events kept, over all accounts.
 pub const LOG_EVENTS: &str = "parley.log.events";
-/// Bytes that the events take with their indexes; on SQLite, the size of the whole database file.
+/// Bytes used by the events and their indexes; on SQLite, the size of the whole database file.
 pub const LOG_SIZE: &str = "parley.log.size";
 /// The configured age up to which events are kept.
 pub const LOG_KEEP_AGE: &str = "parley.log.keep.age";
@@ -70,13 +70,13 @@ pub const READY: &str = "parley.ready";
 pub const CHECK: &str = "parley.check";
 /// The kind of stream, such as `subscribe`, `consume` or `pubsub`.
 pub const KIND: &str = "parley.stream.kind";
-/// Where events were read: `memory`, or `database` while a subscriber catches up.
+/// The place from which events were read: `memory`, or `database` while a subscriber catches up.
 pub const SOURCE: &str = "parley.source";
-/// The reason, as errors spell it.
+/// The reason, spelled as in errors.
 pub const REASON: &str = "parley.reason";
 /// The writer shard.
 pub const LANE: &str = "parley.lane";
-/// The writer shard. Replaces [`LANE`], which is recorded beside it for one release.
+/// The writer shard. Replaces [`LANE`], which is recorded alongside it for one release.
 pub const WRITER_SHARD: &str = "parley.writer.shard";
 
 static METER: LazyLock<Meter> = LazyLock::new(|| {

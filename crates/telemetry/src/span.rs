@@ -13,7 +13,7 @@ use super::names;
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// Sends the spans of this process to `provider`, and returns the tracer. Only the first call has an effect.
+/// Directs the spans of this process to `provider`, and returns the tracer. Only the first call has an effect.
 pub fn install(provider: &SdkTracerProvider) -> SdkTracer {
     let scope = InstrumentationScope::builder("parley")
         .with_version(env!("CARGO_PKG_VERSION"))

@@ -21,9 +21,9 @@ pub const LEVELS: usize = 24;
 /// The size of an attribute map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttributeSize {
-    /// Bytes of its JSON text, without whitespace.
+    /// Size of its JSON text in bytes, without whitespace.
     pub json: usize,
-    /// Bytes of its `google.protobuf.Struct`, or of a `google.protobuf.Value` if it is not an object.
+    /// Size in bytes of its `google.protobuf.Struct`, or of a `google.protobuf.Value` if it is not an object.
     pub wire: usize,
     /// The number of keys at every depth.
     pub keys: usize,

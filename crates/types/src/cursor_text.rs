@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 
-/// Maximum length of the text form that is accepted: several times that of the longest cursor.
+/// Maximum length of a cursor as text, several times that of the longest one.
 const LONGEST: usize = 256;
 
 /// Encodes a cursor as text.
@@ -18,7 +18,8 @@ pub fn decode(text: &str) -> Option<Bytes> {
     if text.is_empty() || text.len() > LONGEST {
         return None;
     }
-    // A cursor begins with a small number, its format. So hexadecimal digits begin with 0, and base64 with A to D.
+    // The first byte of a cursor is its format, a small number. Its hexadecimal form therefore begins with 0, and its base64 form with A to
+    // D.
     if text.starts_with('0') {
         return hex::decode(text).ok().map(Bytes::from);
     }

@@ -1,6 +1,6 @@
 //! Errors, classified by what the caller can do about them.
 //!
-//! They know neither gRPC nor HTTP: only `parley_grpc::status` converts them to a `Status`, and only `parley_rest::errors` converts a
+//! They do not depend on gRPC or HTTP: only `parley_grpc::status` converts them to a `Status`, and only `parley_rest::errors` converts a
 //! `Status` to a JSON body.
 
 #[cfg(feature = "sea-orm")]
@@ -20,9 +20,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Rule {
     /// A value is required.
     Required,
-    /// More characters than this.
+    /// The value has more characters than this.
     TooLong(usize),
-    /// More elements than this.
+    /// The list has more elements than this.
     TooMany(usize),
     /// The value is malformed.
     Invalid,
@@ -64,7 +64,7 @@ pub enum ConsumerFault {
     TakenOver,
     /// The consumer was created with another filter.
     OtherFilter,
-    /// The consumer has this number of shards, and some of its sessions are alive.
+    /// The consumer has this number of shards instead of the requested one, and some of its sessions are alive.
     OtherShards(i64),
 }
 
@@ -207,7 +207,7 @@ pub enum Error {
         /// How long to wait before a retry.
         retry_after: Duration,
     },
-    /// Something else must be done first.
+    /// The state of the account or the resource does not permit the call: change that first.
     #[error("{0}")]
     Precondition(&'static str),
     /// This version does not serve the call.

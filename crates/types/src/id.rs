@@ -23,11 +23,11 @@ macro_rules! ids {
 
 ids! {
     AccountId,
-    /// A user, in all accounts.
+    /// A user; the id is unique in the installation.
     UserId,
-    /// A token, in all accounts.
+    /// A token; the id is unique in the installation.
     TokenId,
-    /// An agent bot, in all accounts.
+    /// An agent bot; the id is unique in the installation.
     AgentBotId,
     InboxId,
     ChannelId,
@@ -53,8 +53,8 @@ ids! {
 }
 
 impl UserId {
-    /// The range of ids of new users: above all ids that were assigned in sequence, and below 2^53, up to which JavaScript's numbers are
-    /// exact.
+    /// The range of the ids of new users: above all ids that were assigned in sequence, and below 2^53, up to which JavaScript represents
+    /// integers exactly.
     const RANDOM: std::ops::Range<i64> = (1 << 48)..(1 << 53);
 
     /// Generates the id of a new user. An account sees the ids of users that it adds by email address, and sequential ids would reveal
@@ -71,7 +71,7 @@ impl Seq {
         Self(self.0 + 1)
     }
 
-    /// Converts a seq from the wire. A number that no log reaches becomes the largest seq.
+    /// Converts a seq from the wire. A number that is too large for a seq becomes the largest one.
     pub fn from_wire(seq: u64) -> Self {
         Self(i64::try_from(seq).unwrap_or(i64::MAX))
     }
@@ -89,7 +89,7 @@ impl Epoch {
     }
 }
 
-/// Eight hexadecimal digits, as in logs and on the wire.
+/// Formats the epoch as eight hexadecimal digits, as in logs and on the wire.
 impl std::fmt::LowerHex for Epoch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:08x}", self.0)

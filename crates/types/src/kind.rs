@@ -15,6 +15,12 @@ macro_rules! kinds {
                 match self { $(Self::$variant => $text),+ }
             }
         }
+
+        impl From<$name> for serde_json::Value {
+            fn from(kind: $name) -> Self {
+                kind.name().into()
+            }
+        }
     )+};
 }
 
@@ -54,7 +60,7 @@ kinds! {
         Fallback = 5 "fallback", Share = 6 "share", StoryMention = 7 "story_mention", Contact = 8 "contact",
         IgReel = 9 "ig_reel",
     }
-    /// Whose presence is recorded.
+    /// Whether presence was recorded for a user or a contact.
     PresenceKind { User = 0 "user", Contact = 1 "contact" }
     /// The kind of object that has a custom attribute.
     AttributeModel { Conversation = 0 "conversation_attribute", Contact = 1 "contact_attribute" }
@@ -63,9 +69,9 @@ kinds! {
         Text = 0 "text", Number = 1 "number", Currency = 2 "currency", Percent = 3 "percent", Link = 4 "link",
         Date = 5 "date", List = 6 "list", Checkbox = 7 "checkbox",
     }
-    /// Whether an upload waits for a message, is in use, or waits to be removed.
+    /// The state of an attachment: uploaded and waiting for a message, in use, or waiting to be removed.
     AttachmentState { Uploaded = 0 "uploaded", InUse = 1 "in_use", Removed = 2 "removed" }
-    /// The kind of object outside of accounts whose changes are announced to them.
+    /// The kind of object that exists outside of accounts and whose changes are announced to them.
     AnnouncedKind { User = 0 "user", AgentBot = 1 "agent_bot" }
     /// The kind of object that a label is attached to.
     LabelTarget { Conversation = 0 "conversation", Contact = 1 "contact" }

@@ -37,8 +37,8 @@ impl Micros {
         self.0.div_euclid(1_000_000)
     }
 
-    /// Formats the time as RFC 3339 with six fractional digits, as in the changes of events. A time outside of [`Self::MIN`] to
-    /// [`Self::MAX`] becomes the nearest one within.
+    /// Formats the time as RFC 3339 with six fractional digits, as in the changes of events. A time before [`Self::MIN`] or after
+    /// [`Self::MAX`] is replaced with that limit.
     pub fn to_rfc3339(self) -> String {
         chrono::DateTime::from_timestamp_micros(self.clamp(Self::MIN, Self::MAX).0)
             .unwrap_or_default()

@@ -71,7 +71,7 @@ fn table(description: &Description) -> String {
         "# REST API routes\n\n\
          Every REST route and the gRPC method that it calls. [json-api-coverage.md](json-api-coverage.md) lists the operations of\n\
          Chatwoot's API that are not served, and the release for which that holds; [json-api-differences.md](json-api-differences.md) lists deliberate\n\
-         differences. `/openapi.json` describes each route in full, and `/docs` renders it. This file is\n\
+         differences. `/openapi.json` describes each route in full, and `/docs/api` renders it. This file is\n\
          generated from the routes (`UPDATE_SNAPSHOTS=1 cargo test --test it golden::contract`).\n\n\
          | section | route | method | served | tokens that may call it |\n| --- | --- | --- | --- | --- |\n",
     );

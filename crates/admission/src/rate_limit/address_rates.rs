@@ -6,17 +6,17 @@ use super::{Exceeded, keyed_limiter::Limiter};
 use crate::client_address::ClientAddress;
 
 /// An undeclared proxy may use the rates of this many clients: by default, an inbox has ten times the rates of an address. Anybody can pose
-/// as such a proxy, so it may not have more resources open at the same time than one client.
+/// as such a proxy, so it may not hold more open resources than one client.
 pub const PROXY_RATE_FACTOR: u32 = 10;
 
-/// Limits per minute. 0 is no limit.
+/// Limits per minute. 0 means no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rates {
     /// New sessions.
     pub sessions: u32,
     /// New conversations.
     pub conversations: u32,
-    /// Messages, and changes of messages.
+    /// Messages, and the other calls of [`Activity::Message`].
     pub messages: u32,
     /// Files.
     pub files: u32,
@@ -25,7 +25,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Multiplies all limits.
+    /// Multiplies all limits by a number of clients.
     pub(super) fn times(self, clients: u32) -> Self {
         Self {
             sessions: self.sessions.saturating_mul(clients),
@@ -44,7 +44,8 @@ pub enum Activity {
     Session,
     /// Opening a conversation.
     Conversation,
-    /// Creating or changing a message, or reporting something else: typing, a view, the end of a conversation.
+    /// Creating or changing a message, or another call that publishes or may write: typing, a view, resolving a conversation,
+    /// `GetClientSession`.
     Message,
     /// Uploading a file.
     File,
@@ -86,7 +87,7 @@ impl<K: Hash + Eq + Clone> Limiters<K> {
     }
 }
 
-/// A rate per address. Undeclared proxies have a higher one.
+/// A rate per address, which is higher for undeclared proxies.
 #[derive(Debug)]
 pub struct ByAddress {
     client: Limiter<ClientAddress>,

@@ -18,7 +18,7 @@ pub struct BodyThrottle {
 }
 
 impl BodyThrottle {
-    /// Charges bytes that were received (0 at the beginning of the body). The next ones are read when the rate of the address allows it.
+    /// Charges bytes that were received (0 at the beginning of the body). Further bytes are read once the address's rate allows it.
     pub fn received(&mut self, limits: &AnonymousLimits, address: Option<ClientAddress>, bytes: usize) {
         let Some(address) = address else { return };
         let Some(resumes) = limits.processing_slots.received(address, bytes, Instant::now()) else {

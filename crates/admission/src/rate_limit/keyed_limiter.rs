@@ -24,7 +24,7 @@ pub const MAX_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
 /// The burst, and the limiter that applies the rate to each key.
 type Cells<K> = (NonZeroU32, RateLimiter<K, Recent<K>, DefaultClock>);
 
-/// A rate per key: a burst of one minute's quota, then evenly.
+/// A rate per key: a burst of up to one minute's quota, and an even rate after it.
 #[derive(Debug)]
 pub struct Limiter<K: Hash + Eq + Clone> {
     scope: &'static str,
@@ -35,8 +35,8 @@ pub struct Limiter<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> Limiter<K> {
-    /// Creates a limiter of `cells` per minute and key; 0 is no limit. `scope`, `quota` and `limit` describe it in errors: what the quota
-    /// applies to, what it counts, and its limit.
+    /// Creates a limiter of `cells` per minute and key; 0 means no limit. `scope`, `quota` and `limit` describe it in errors: what the
+    /// quota applies to, what it counts, and its limit.
     pub fn new(scope: &'static str, quota: &'static str, limit: u64, cells: u32) -> Self {
         let limiter = |cells| {
             let store = Recent(Mutex::new(LruCache::new(MAX_KEYS)));

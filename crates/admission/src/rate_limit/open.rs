@@ -1,4 +1,4 @@
-//! Limits what one address may have open at the same time.
+//! Limits the number of resources that one address may have open.
 
 use std::{
     collections::HashMap,
@@ -41,7 +41,7 @@ impl Resource {
 pub(super) struct Counts(Arc<Mutex<HashMap<(ClientAddress, Resource), usize>>>);
 
 impl Counts {
-    /// Counts an open resource until the permit is dropped. An address may have `most` of a kind open; 0 is no limit.
+    /// Counts an open resource until the permit is dropped. An address may have `most` of a kind open; 0 means no limit.
     ///
     /// # Errors
     /// Returns [`Exceeded`] if the address has the maximum number open.

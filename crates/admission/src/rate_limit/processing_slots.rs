@@ -1,5 +1,5 @@
-//! Keeps callers without a token from using up the processors, by limiting how fast the bodies of one address are read, and how many calls
-//! of all such callers are processed at once. Nothing is rejected here: excess calls wait, and their connections are not read meanwhile.
+//! Keeps callers without a token from using up the processors, by limiting how fast bodies are read from one address, and how many calls of
+//! all such callers are processed at once. Nothing is rejected here: excess calls wait, and their connections are not read while they wait.
 //! Callers with a token never wait for them.
 
 use std::{
@@ -21,17 +21,18 @@ use tokio::{
 use super::{address_rates::PROXY_RATE_FACTOR, keyed_limiter::MAX_KEYS, mutex::lock};
 use crate::client_address::ClientAddress;
 
-/// Bytes of bodies per second that are read from one address: four times what its sessions may send on average, and 64 Mbit/s.
+/// The rate at which bodies are read from one address, in bytes per second: 64 Mbit/s, which is four times what its sessions may send on
+/// average.
 const BYTES_PER_SECOND: u32 = 8 * 1024 * 1024;
 
-/// How much an address may send before it is slowed down, in seconds of its rate: four bodies of the largest size.
+/// How much an address may send before it is slowed down, as a duration at its rate: four bodies of maximum size.
 const BURST: Duration = Duration::from_secs(2);
 
 /// The number of calls per processor that are processed at once: enough to keep the processors busy while some calls wait for the database.
 const CALLS_PER_PROCESSOR: usize = 4;
 
-/// The number of these calls that may be of one address. Its other calls wait behind them and not in the shared queue, so no address can
-/// make that queue long.
+/// The number of these calls that may come from one address. Its other calls wait in a queue of their own instead of the shared one, so no
+/// address can make the shared queue long.
 const CALLS_PER_ADDRESS: usize = CALLS_PER_PROCESSOR / 2;
 
 static DELAYED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_DELAYED).with_unit("{call}").build());
@@ -49,7 +50,7 @@ pub(super) struct ProcessingSlots {
     /// The semaphore of each peer. A forwarding header from an untrusted peer makes no difference here: it must not give the peer more
     /// slots.
     per_peer: Mutex<LruCache<IpAddr, Arc<Semaphore>>>,
-    /// When the rate of each address will have covered the bytes received so far.
+    /// The time at which each address's rate will have covered the bytes received so far.
     covered_until: Mutex<LruCache<ClientAddress, Instant>>,
 }
 
@@ -105,7 +106,7 @@ impl ProcessingSlots {
         let mut covered_until = lock(&self.covered_until);
         let until = covered_until.get(&address).copied().map_or(now, |until| until.max(now)) + cost;
         covered_until.put(address, until);
-        // `None` while the address is less far ahead of its rate than it may be.
+        // `None` while the address is ahead of its rate by no more than the burst.
         until.checked_sub(BURST).filter(|resumes| *resumes > now)
     }
 }

@@ -28,7 +28,7 @@ pub enum MemoryShare {
 #[derive(Debug)]
 pub struct Shares {
     capacity: usize,
-    /// Maximum for all callers without a known token together.
+    /// Maximum for all callers without a known token combined.
     anonymous: usize,
     /// Maximum for one address.
     address: usize,

@@ -19,7 +19,7 @@ use parley_types::{
     id::ContactId,
 };
 use sea_orm::{ActiveModelTrait, IntoActiveModel, Set, Unchanged};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 pub use super::fields::ClientFields;
 use super::{
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     contacts::{
-        changes,
+        changes::changes,
         sessions::{NewSession, possible_duplicate, session, session_added, with_sessions},
     },
     context::Context,
@@ -204,20 +204,13 @@ impl VisitorSessions {
 async fn insert(write: &Write, submitted: &Submitted, taken: [bool; 3]) -> Result<ContactId> {
     let free = |value: &Option<String>, taken: bool| value.clone().filter(|_| !taken);
     let row = contact::Model {
-        id: ContactId(0),
-        account_id: write.account().id,
         name: submitted.name.clone().unwrap_or_default(),
         identifier: free(&submitted.identifier, taken[0]),
         email: free(&submitted.email, taken[1]),
         phone_number: free(&submitted.phone_number, taken[2]),
-        blocked: false,
-        additional_attributes: json!({}),
         custom_attributes: Json::Object(submitted.custom_attributes.clone()),
         avatar_url: submitted.avatar_url.clone().unwrap_or_default(),
-        last_activity_at: None,
-        created_at: write.set.at,
-        updated_at: write.set.at,
-        version: write.set.next_seq(),
+        ..contact::Model::new(write.account().id, write.set.at, write.set.next_seq())
     };
     let mut row = row.into_active_model().reset_all();
     row.id = sea_orm::NotSet;

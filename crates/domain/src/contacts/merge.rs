@@ -31,7 +31,7 @@ use serde_json::Value as Json;
 
 use crate::{
     attributes::set_labels,
-    contacts::{Contacts, changes, notes, sessions::with_sessions},
+    contacts::{Contacts, changes::changes, notes, sessions::with_sessions},
     files::{Files, avatars},
     write::{
         Write,
@@ -168,13 +168,9 @@ fn take_over(base: &mut Contact, gone: &Contact) {
     if to.name.trim().is_empty() {
         to.name.clone_from(&from.name);
     }
-    for (to, from) in [
-        (&mut to.email, &from.email),
-        (&mut to.phone_number, &from.phone_number),
-        (&mut to.identifier, &from.identifier),
-    ] {
-        if to.as_ref().is_none_or(|text| text.trim().is_empty()) {
-            to.clone_from(from);
+    for text in contact::TEXTS {
+        if text.of(to).is_none_or(|stored| stored.trim().is_empty()) {
+            text.set(to, text.of(from).map(str::to_owned));
         }
     }
     // Rejecting the merge would leave one person with two contacts, so attributes of the merged contact that exceed the limits are left

@@ -1,6 +1,7 @@
 //! Contacts: create, read, update and delete. Their sessions are in `sessions`.
 
 pub mod answers;
+pub(crate) mod changes;
 pub(crate) mod erasure;
 pub mod list;
 pub mod merge;
@@ -8,6 +9,7 @@ pub mod notes;
 pub(crate) mod scope;
 pub mod search;
 pub mod sessions;
+pub mod texts;
 
 use crate::contacts::answers::CreatedContact;
 use std::sync::Arc;
@@ -35,11 +37,13 @@ use sea_orm::{
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    attributes::{AttributesPatch, attribute_changes, set_labels},
+    attributes::{AttributesPatch, set_labels},
     auth::caller::{Access, Caller},
     contacts::{
+        changes::changes,
         erasure::erase_copies,
         sessions::{NewSession, session, with_sessions},
+        texts::ContactTexts,
     },
     context::Context,
     files::avatars,
@@ -57,12 +61,8 @@ const IDENTIFIER: &str = "only a caller who sees every inbox of a contact may ch
 pub struct NewContact {
     /// The name; can be empty.
     pub name: String,
-    /// The e-mail address, in lower case.
-    pub email: Option<String>,
-    /// The phone number.
-    pub phone_number: Option<String>,
-    /// The contact's id in another system.
-    pub identifier: Option<String>,
+    /// The optional texts.
+    pub texts: ContactTexts,
     /// Whether it is blocked from the start.
     pub blocked: bool,
     /// Additional attributes, which programs set.
@@ -80,12 +80,8 @@ pub struct NewContact {
 pub struct ContactPatch {
     /// The name.
     pub name: Option<String>,
-    /// The e-mail address; `Some(None)` removes it.
-    pub email: Option<Option<String>>,
-    /// The phone number; `Some(None)` removes it.
-    pub phone_number: Option<Option<String>>,
-    /// The contact's id in another system; `Some(None)` removes it.
-    pub identifier: Option<Option<String>>,
+    /// The optional texts to set or remove.
+    pub texts: ContactTexts,
     /// Whether it is blocked.
     pub blocked: Option<bool>,
     /// The URL of the picture.
@@ -208,22 +204,15 @@ impl Contacts {
                     if let Some((inbox, _)) = &new.session {
                         load::inbox(&write.txn, account, *inbox).await?;
                     }
-                    let row = contact::Model {
-                        id: ContactId(0),
-                        account_id: account,
+                    let mut row = contact::Model {
                         name: new.name,
-                        email: new.email,
-                        phone_number: new.phone_number,
-                        identifier: new.identifier,
                         blocked: new.blocked,
                         additional_attributes: Json::Object(new.additional_attributes),
                         custom_attributes: Json::Object(new.custom_attributes),
                         avatar_url,
-                        last_activity_at: None,
-                        created_at: write.set.at,
-                        updated_at: write.set.at,
-                        version: write.set.next_seq(),
+                        ..contact::Model::new(account, write.set.at, write.set.next_seq())
                     };
+                    new.texts.apply(&mut row);
                     check_unique(write, &access, &row, None).await?;
                     let mut row = row.into_active_model().reset_all();
                     row.id = sea_orm::NotSet;
@@ -294,9 +283,7 @@ impl Contacts {
                     let before = contact.clone();
                     let row = &mut contact.row;
                     row.name = patch.name.unwrap_or_else(|| row.name.clone());
-                    row.email = patch.email.unwrap_or_else(|| row.email.clone());
-                    row.phone_number = patch.phone_number.unwrap_or_else(|| row.phone_number.clone());
-                    row.identifier = patch.identifier.unwrap_or_else(|| row.identifier.clone());
+                    patch.texts.apply(row);
                     row.blocked = patch.blocked.unwrap_or(row.blocked);
                     if let Some(mut avatar_url) = patch.avatar_url {
                         avatars::replace(&files, write, "contact.avatar_url", &row.avatar_url, &mut avatar_url).await?;
@@ -384,32 +371,4 @@ impl Contacts {
             })
             .await
     }
-}
-
-/// Returns the changes of a contact, field by field.
-pub(super) fn changes(before: &Contact, after: &Contact) -> Vec<Change> {
-    let (old, new) = (&before.row, &after.row);
-    let mut changes: Vec<Change> = [
-        Change::new("name", old.name.clone(), new.name.clone()),
-        Change::new("email", old.email.clone(), new.email.clone()),
-        Change::new("phone_number", old.phone_number.clone(), new.phone_number.clone()),
-        Change::new("identifier", old.identifier.clone(), new.identifier.clone()),
-        Change::new("blocked", old.blocked, new.blocked),
-        Change::new("avatar_url", old.avatar_url.clone(), new.avatar_url.clone()),
-        Change::new("labels", before.labels.clone(), after.labels.clone()),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    changes.extend(attribute_changes(
-        "additional_attributes",
-        &old.additional_attributes,
-        &new.additional_attributes,
-    ));
-    changes.extend(attribute_changes(
-        "custom_attributes",
-        &old.custom_attributes,
-        &new.custom_attributes,
-    ));
-    changes
 }

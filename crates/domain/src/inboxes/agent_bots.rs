@@ -25,6 +25,7 @@ use crate::{
     context::Context,
     inboxes::{Inboxes, authorize_change},
     page::{self, Page, PageRequest, Sort},
+    patch::patch_fields,
     people::outbox::{self, Outbox, OutboxSubject},
     write::{
         Write,
@@ -58,20 +59,10 @@ pub struct AgentBotPatch {
 
 impl AgentBotPatch {
     fn apply(self, row: &mut agent_bot::Model) -> Vec<Change> {
-        let before = row.clone();
-        row.name = self.name.unwrap_or_else(|| row.name.clone());
-        row.description = self.description.unwrap_or_else(|| row.description.clone());
-        row.outgoing_url = self.outgoing_url.unwrap_or_else(|| row.outgoing_url.clone());
-        row.avatar_url = self.avatar_url.unwrap_or_else(|| row.avatar_url.clone());
-        [
-            Change::new("name", before.name, row.name.clone()),
-            Change::new("description", before.description, row.description.clone()),
-            Change::new("outgoing_url", before.outgoing_url, row.outgoing_url.clone()),
-            Change::new("avatar_url", before.avatar_url, row.avatar_url.clone()),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        patch_fields!(self, row: name, description, outgoing_url, avatar_url)
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

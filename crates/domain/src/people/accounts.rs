@@ -21,6 +21,7 @@ use crate::{
     cache_keys::{self, CacheKeys},
     context::Context,
     page::{self, Page, PageRequest, Sort},
+    patch::patch_fields,
     write::{
         WriteSet,
         call::{Answer, Call},
@@ -59,24 +60,13 @@ impl AccountPatch {
     /// Returns [`parley_types::error::Error::Invalid`] if an attribute map exceeds [`parley_types::attribute_limits`].
     fn apply(self, row: &mut account::Model) -> Result<Vec<Change>> {
         let before = row.clone();
-        row.name = self.name.unwrap_or_else(|| row.name.clone());
-        row.locale = self.locale.unwrap_or_else(|| row.locale.clone());
-        row.status = self.status.unwrap_or(row.status);
-        row.domain = self.domain.unwrap_or_else(|| row.domain.clone());
-        row.support_email = self.support_email.unwrap_or_else(|| row.support_email.clone());
+        let plain = patch_fields!(self, row: name, locale, status, domain, support_email);
         self.features.apply(&mut row.features);
         if let Json::Object(features) = &mut row.features {
             features.retain(|_, on| *on == Json::Bool(true));
         }
         self.limits.apply(&mut row.limits);
         self.custom_attributes.apply(&mut row.custom_attributes);
-        let plain = [
-            Change::new("name", before.name, row.name.clone()),
-            Change::new("locale", before.locale, row.locale.clone()),
-            Change::new("status", before.status.name(), row.status.name()),
-            Change::new("domain", before.domain, row.domain.clone()),
-            Change::new("support_email", before.support_email, row.support_email.clone()),
-        ];
         let objects = [
             ("features", before.features, &row.features),
             ("limits", before.limits, &row.limits),

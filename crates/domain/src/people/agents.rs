@@ -195,22 +195,13 @@ async fn change(write: &mut Write, id: UserId, name: Option<String>, patch: Memb
     let (account, at) = (write.account().id, write.set.at);
     let before = agent(&write.txn, account, id).await?;
     let mut row = before.membership.clone();
-    row.role = patch.role.unwrap_or(row.role);
-    row.availability = patch.availability.unwrap_or(row.availability);
-    row.auto_offline = patch.auto_offline.unwrap_or(row.auto_offline);
+    let settings = patch.apply(&mut row);
     let name = name.filter(|name| *name != before.user.name);
     if name.is_some() {
         row.name.clone_from(&name);
     }
-    let changes: Vec<Change> = [
-        Change::new("name", before.user.name.clone(), name.unwrap_or_else(|| before.user.name.clone())),
-        Change::new("role", before.membership.role.name(), row.role.name()),
-        Change::new("availability", before.membership.availability.name(), row.availability.name()),
-        Change::new("auto_offline", before.membership.auto_offline, row.auto_offline),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let renamed = Change::new("name", before.user.name.clone(), name.unwrap_or_else(|| before.user.name.clone()));
+    let changes: Vec<Change> = renamed.into_iter().chain(settings).collect();
     if changes.is_empty() {
         return Ok(before);
     }

@@ -29,6 +29,7 @@ use crate::{
     auth::caller::Caller,
     context::Context,
     page::{self, Page, PageRequest, Sort},
+    patch::patch_fields,
     write::call::{Answer, Call},
 };
 
@@ -40,6 +41,16 @@ pub struct MembershipPatch {
     pub availability: Option<Availability>,
     /// Whether the user counts as offline while not connected.
     pub auto_offline: Option<bool>,
+}
+
+impl MembershipPatch {
+    /// Changes a membership, and returns the changes.
+    pub(super) fn apply(self, row: &mut membership::Model) -> Vec<Change> {
+        patch_fields!(self, row: role, availability, auto_offline)
+            .into_iter()
+            .flatten()
+            .collect()
+    }
 }
 
 /// Loads a member of the account.
@@ -215,18 +226,7 @@ impl Members {
                     let account = write.account().id;
                     let row = membership::Entity::find_by_id((account, id)).one(&write.txn).await?;
                     let mut row = row.ok_or_else(|| Error::not_found("member", id))?;
-                    let before = row.clone();
-                    row.role = patch.role.unwrap_or(row.role);
-                    row.availability = patch.availability.unwrap_or(row.availability);
-                    row.auto_offline = patch.auto_offline.unwrap_or(row.auto_offline);
-                    let changes: Vec<Change> = [
-                        Change::new("role", before.role.name(), row.role.name()),
-                        Change::new("availability", before.availability.name(), row.availability.name()),
-                        Change::new("auto_offline", before.auto_offline, row.auto_offline),
-                    ]
-                    .into_iter()
-                    .flatten()
-                    .collect();
+                    let changes = patch.apply(&mut row);
                     if !changes.is_empty() {
                         row.updated_at = write.set.at;
                         row.into_active_model().reset_all().update(&write.txn).await?;

@@ -24,6 +24,7 @@ use crate::{
     auth::caller::Caller,
     context::Context,
     page::{self, Page, PageRequest, Sort},
+    patch::patch_fields,
     write::{
         Write,
         call::{Answer, Call},
@@ -214,20 +215,16 @@ impl Teams {
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let before = find(&write.txn, write.account().id, id).await?;
+                    let mut row = find(&write.txn, write.account().id, id).await?;
                     let user = write.caller.user_id();
-                    let mut row = before.clone();
-                    row.name = patch.name.map_or(row.name, |name| name.to_lowercase());
-                    row.description = patch.description.unwrap_or(row.description);
-                    row.allow_auto_assign = patch.allow_auto_assign.unwrap_or(row.allow_auto_assign);
-                    let changes: Vec<Change> = [
-                        Change::new("name", before.name, row.name.clone()),
-                        Change::new("description", before.description, row.description.clone()),
-                        Change::new("allow_auto_assign", before.allow_auto_assign, row.allow_auto_assign),
-                    ]
-                    .into_iter()
-                    .flatten()
-                    .collect();
+                    let patch = TeamPatch {
+                        name: patch.name.map(|name| name.to_lowercase()),
+                        ..patch
+                    };
+                    let changes: Vec<Change> = patch_fields!(patch, row: name, description, allow_auto_assign)
+                        .into_iter()
+                        .flatten()
+                        .collect();
                     if changes.is_empty() {
                         return view(&write.txn, row, user).await;
                     }

@@ -1,62 +1,56 @@
-//! The labels that an account defines. Labels of contacts and conversations are names and need no definition.
+//! The labels that an account defines. Labels of contacts and conversations are names and need no definition: a label that is deleted
+//! remains on them.
 
-use std::sync::Arc;
-
-use parley_eventlog::{
-    kind::EventKind,
-    pending_event::{Change, PendingEvent, Subject},
-};
+use parley_eventlog::{kind::EventKind, pending_event::Subject};
 use parley_storage::entity::{contact, conversation, kind::LabelTarget, label, labeling};
-use parley_types::{
-    error::Result,
-    id::{AccountId, LabelId},
-};
+use parley_types::{error::Result, id::AccountId};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, ExprTrait, IntoActiveModel, ModelTrait, QueryFilter, Set,
+    ColumnTrait, EntityTrait, ExprTrait, QueryFilter, Select,
     sea_query::{Alias, Expr, Query, SelectStatement},
 };
 
-use crate::{
-    auth::caller::Caller,
-    context::Context,
-    page::{Page, PageRequest},
-    records,
-    write::{
-        Write,
-        call::{Answer, Call},
-    },
+use super::{
+    by_text,
+    patch::record_patch,
+    record::{Record, Writers},
 };
+use crate::{page::Sort, write::Write};
 
-/// The name of the resource in errors.
-const KIND: &str = "label";
-
-/// A label to create.
-#[derive(Clone, Debug)]
-pub struct NewLabel {
-    /// The name, in lower case.
-    pub title: String,
-    pub description: Option<String>,
-    /// A colour in the syntax of front ends, such as `#1f93ff`.
-    pub color: String,
-    /// Whether front ends show it in the sidebar.
-    pub show_on_sidebar: Option<bool>,
+record_patch! {
+    /// The fields of a label.
+    pub struct LabelPatch for label {
+        /// The name, in lower case.
+        title: String,
+        description: Option<String>,
+        /// A colour in the syntax of front ends, such as `#1f93ff`.
+        color: String,
+        /// Whether front ends show it in the sidebar.
+        show_on_sidebar: Option<bool>,
+    }
 }
 
-/// Changes to a label; `None` leaves a value unchanged.
-#[derive(Clone, Debug, Default)]
-pub struct LabelPatch {
-    /// The name, in lower case.
-    pub title: Option<String>,
-    pub description: Option<Option<String>>,
-    /// A colour in the syntax of front ends, such as `#1f93ff`.
-    pub color: Option<String>,
-    /// Whether front ends show it in the sidebar.
-    pub show_on_sidebar: Option<Option<bool>>,
-}
+impl Record for label::Entity {
+    type Patch = LabelPatch;
+    type Query = ();
+    const KIND: &'static str = "label";
+    const UNIQUE: label::Column = label::Column::Title;
+    const WRITERS: Writers = Writers::Administrators;
+    const CREATED: EventKind = EventKind::LabelCreated;
+    const UPDATED: EventKind = EventKind::LabelUpdated;
+    const DELETED: EventKind = EventKind::LabelDeleted;
+    const SUBJECT: fn(label::Model) -> Subject = Subject::Label;
 
-async fn free(write: &Write, title: &str, own: Option<LabelId>) -> Result<()> {
-    let same = records::of_account::<label::Entity>(write.account().id).filter(label::Column::Title.eq(title));
-    records::free(&write.txn, same, own.map(i64::from), |row| row.id.0, (KIND, "label.title")).await
+    fn list(rows: Select<Self>, (): ()) -> (Select<Self>, Sort) {
+        (rows, by_text(Expr::col((label::Entity, label::Column::Title))))
+    }
+
+    /// A new title replaces the old one on contacts and conversations.
+    async fn propagate(write: &mut Write, before: &label::Model, after: &label::Model) -> Result<()> {
+        if before.title == after.title {
+            return Ok(());
+        }
+        rename(write, &before.title, &after.title).await
+    }
 }
 
 /// Selects the ids of the conversations or contacts that have a label.
@@ -110,153 +104,4 @@ async fn rename(write: &mut Write, old: &str, new: &str) -> Result<()> {
         .exec(&write.txn)
         .await?;
     Ok(())
-}
-
-/// Operations on labels.
-#[derive(Clone, Debug)]
-pub struct Labels {
-    context: Arc<Context>,
-}
-
-impl Labels {
-    pub(crate) fn new(context: &Arc<Context>) -> Self {
-        Self {
-            context: Arc::clone(context),
-        }
-    }
-
-    /// Creates a label.
-    ///
-    /// # Errors
-    /// Returns [`parley_types::error::Error::Denied`] unless the caller is an administrator, and [`parley_types::error::Error::Taken`] if
-    /// another label has the title.
-    pub async fn create(&self, call: Call<label::Model>, new: NewLabel) -> Result<Answer<label::Model>> {
-        call.caller.administer(call.account)?;
-        self.context
-            .writer
-            .write(call, move |write| {
-                Box::pin(async move {
-                    let at = write.set.at;
-                    free(write, &new.title, None).await?;
-                    let row = label::ActiveModel {
-                        account_id: Set(write.account().id),
-                        title: Set(new.title),
-                        description: Set(new.description),
-                        color: Set(new.color),
-                        show_on_sidebar: Set(new.show_on_sidebar),
-                        created_at: Set(at),
-                        updated_at: Set(at),
-                        ..Default::default()
-                    };
-                    let row = row.insert(&write.txn).await?;
-                    write
-                        .set
-                        .emit(PendingEvent::new(EventKind::LabelCreated, Subject::Label(row.clone())));
-                    Ok(row)
-                })
-            })
-            .await
-    }
-
-    /// Returns one label. Only administrators may read single labels.
-    ///
-    /// # Errors
-    /// Returns [`parley_types::error::Error::NotFound`] if there is no such label, and [`parley_types::error::Error::Denied`] unless the
-    /// caller is an administrator.
-    pub async fn get(&self, caller: &Caller, account: AccountId, id: LabelId) -> Result<label::Model> {
-        let access = caller.access(account)?;
-        let row = records::one::<label::Entity>(self.context.db.read(), account, id.0, KIND).await?;
-        access.administrator()?;
-        Ok(row)
-    }
-
-    /// Checks first that a label exists and then that the caller may change it.
-    ///
-    /// # Errors
-    /// As [`Labels::get`].
-    pub async fn authorize_change(&self, caller: &Caller, account: AccountId, id: LabelId) -> Result<()> {
-        caller.administer_seen(account, self.get(caller, account, id)).await
-    }
-
-    /// Returns a page of the labels of an account, by title.
-    ///
-    /// # Errors
-    /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to the account.
-    pub async fn list(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<label::Model>> {
-        caller.access(account)?;
-        let sort = records::by_text(Expr::col((label::Entity, label::Column::Title)));
-        let key = (label::Column::Id, (|row| row.id.0) as records::IdOf<label::Entity>);
-        records::rows(
-            self.context.db.read(),
-            records::of_account::<label::Entity>(account),
-            key,
-            &sort,
-            page,
-        )
-        .await
-    }
-
-    /// Changes a label. A new title replaces the old one on contacts and conversations.
-    ///
-    /// # Errors
-    /// As [`Labels::get`], and [`parley_types::error::Error::Taken`] if another label has the title.
-    pub async fn update(&self, call: Call<label::Model>, id: LabelId, patch: LabelPatch) -> Result<Answer<label::Model>> {
-        self.authorize_change(&call.caller, call.account, id).await?;
-        self.context
-            .writer
-            .write(call, move |write| {
-                Box::pin(async move {
-                    let before = records::one::<label::Entity>(&write.txn, write.account().id, id.0, KIND).await?;
-                    let mut row = before.clone();
-                    row.title = patch.title.unwrap_or(row.title);
-                    row.description = patch.description.unwrap_or(row.description);
-                    row.color = patch.color.unwrap_or(row.color);
-                    row.show_on_sidebar = patch.show_on_sidebar.unwrap_or(row.show_on_sidebar);
-                    let changes: Vec<Change> = [
-                        Change::new("title", before.title.clone(), row.title.clone()),
-                        Change::new("description", before.description, row.description.clone()),
-                        Change::new("color", before.color, row.color.clone()),
-                        Change::new("show_on_sidebar", before.show_on_sidebar, row.show_on_sidebar),
-                    ]
-                    .into_iter()
-                    .flatten()
-                    .collect();
-                    if changes.is_empty() {
-                        return Ok(row);
-                    }
-                    if row.title != before.title {
-                        free(write, &row.title, Some(id)).await?;
-                        rename(write, &before.title, &row.title).await?;
-                    }
-                    row.updated_at = write.set.at;
-                    let row = row.into_active_model().reset_all().update(&write.txn).await?;
-                    write.set.emit(PendingEvent {
-                        kind: EventKind::LabelUpdated,
-                        subject: Subject::Label(row.clone()),
-                        changes,
-                    });
-                    Ok(row)
-                })
-            })
-            .await
-    }
-
-    /// Deletes a label. Contacts and conversations keep its name.
-    ///
-    /// # Errors
-    /// As [`Labels::get`].
-    pub async fn delete(&self, call: Call<()>, id: LabelId) -> Result<Answer<()>> {
-        self.authorize_change(&call.caller, call.account, id).await?;
-        self.context
-            .writer
-            .write(call, move |write| {
-                Box::pin(async move {
-                    let row = records::one::<label::Entity>(&write.txn, write.account().id, id.0, KIND).await?;
-                    row.clone().delete(&write.txn).await?;
-                    write.set.emit(PendingEvent::new(EventKind::LabelDeleted, Subject::Label(row)));
-                    Ok(())
-                })
-            })
-            .await
-    }
 }

@@ -1,11 +1,15 @@
-//! Queries shared by the records of an account: one row by id, a page of rows, and a uniqueness check.
+//! Records of an account: what they have in common (`record.rs`, `patch.rs`, `search.rs`), a file per record, and queries for one row by id
+//! and for a page of rows.
 
 pub mod canned_responses;
 pub mod custom_attribute_definitions;
 pub mod labels;
+pub mod patch;
+pub mod record;
+mod search;
 
 use parley_types::{
-    error::{Error, FieldViolation, Result, Rule},
+    error::{Error, Result},
     id::AccountId,
 };
 use sea_orm::{
@@ -45,29 +49,6 @@ pub(super) async fn rows<E: EntityTrait>(
 ) -> Result<Page<E::Model>> {
     let ids = page::ids(db, query, column, sort, page).await?;
     page::rows(db, E::find(), column, id, ids).await
-}
-
-/// Rejects a value that another row of the account has. The caller holds the lock of the account's counters, so no other write can take the
-/// value meanwhile.
-///
-/// # Errors
-/// Returns [`Error::Taken`] with the id of the other row, and [`Error::Database`] if the query fails.
-pub(super) async fn free<E: EntityTrait>(
-    db: &impl ConnectionTrait,
-    same: Select<E>,
-    own: Option<i64>,
-    id: IdOf<E>,
-    (kind, field): (&'static str, &'static str),
-) -> Result<()> {
-    let other = same.one(db).await?.map(|row| id(&row));
-    match other.filter(|other| Some(*other) != own) {
-        None => Ok(()),
-        Some(other) => Err(Error::Taken {
-            violations: vec![FieldViolation::new(field, Rule::Taken, "is taken already")],
-            kind,
-            existing_id: Some(other),
-        }),
-    }
 }
 
 /// Sorts by a text, ascending.

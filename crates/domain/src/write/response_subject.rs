@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parley_storage::{
-    entity::{account, agent_bot, canned_response, custom_attribute_definition, label},
+    entity::{account, agent_bot},
     joined,
 };
 use parley_types::id::ContactId;
@@ -69,9 +69,6 @@ impl ResponseSubject for Vec<Arc<joined::Message>> {}
 impl ResponseSubject for () {}
 impl ResponseSubject for account::Model {}
 impl ResponseSubject for Arc<agent_bot::Model> {}
-impl ResponseSubject for canned_response::Model {}
-impl ResponseSubject for custom_attribute_definition::Model {}
 impl ResponseSubject for joined::Agent {}
 impl ResponseSubject for Vec<joined::Agent> {}
 impl ResponseSubject for Arc<joined::Inbox> {}
-impl ResponseSubject for label::Model {}

@@ -1,7 +1,8 @@
 //! Durable consumers: the position and the owner of each of their shards.
 //!
-//! A session owns its shard by a fencing number, which the next session raises in the database when it opens. From then on, commits of an
-//! older session are rejected on every replica, even if that session has not noticed yet.
+//! Each shard has a fencing number in the database, which every session raises when it opens; the shard belongs to the session with the
+//! latest number. From then on, commits of an older session are rejected on every replica, even if that session does not know about the
+//! newer one yet.
 
 use std::collections::HashMap;
 
@@ -56,7 +57,7 @@ pub struct OpenSession {
     pub shard_id: ConsumerShardId,
     /// The number of shards that the client expects the consumer to have.
     pub shard_count: i64,
-    /// An encoded `EventFilter`. `None` accepts the filter of an existing consumer, and gives a new consumer every event.
+    /// An encoded `EventFilter`. `None` accepts the filter of an existing consumer, and selects every event for a new one.
     pub filter: Option<Vec<u8>>,
 }
 
@@ -78,7 +79,7 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Returns the lowest position of its shards. Events after it are kept for the consumer.
+    /// Returns the lowest position of the consumer's shards. Events after it are kept for the consumer.
     pub fn lowest_position(&self) -> Seq {
         let shards = self.shards.iter().map(|shard| shard.seq);
         let unopened = usize::try_from(self.row.shard_count).is_ok_and(|count| self.shards.len() < count);
@@ -88,12 +89,12 @@ impl Consumer {
             .unwrap_or(self.row.start_seq)
     }
 
-    /// Returns the epoch of its positions.
+    /// Returns the epoch of the consumer's positions.
     pub fn epoch(&self) -> Epoch {
         self.shards.first().map_or(self.row.start_epoch, |shard| shard.epoch)
     }
 
-    /// Returns the number of its sessions that are alive.
+    /// Returns the number of the consumer's sessions that are alive.
     pub fn sessions(&self, now: Micros) -> usize {
         self.shards.iter().filter(|shard| shard.leased_until > now).count()
     }
@@ -156,7 +157,7 @@ pub(super) async fn acquire(
     Ok(AcquiredShard { filter: row.filter, shard })
 }
 
-/// Creates the consumer, unless it exists.
+/// Creates the consumer, unless it already exists.
 async fn make(txn: &impl ConnectionTrait, opening: &OpenSession, start: Result<Cursor>, now: Micros) -> Result<()> {
     let ConsumerShardId {
         account, consumer: name, ..
@@ -199,7 +200,7 @@ fn key_of(row: &consumer::Model) -> consumer::ActiveModel {
     }
 }
 
-/// Reads and locks the consumer, so that its sessions open one after another until the transaction ends.
+/// Reads and locks the consumer, so that until the transaction ends no other session of it can open.
 ///
 /// # Errors
 /// Returns [`Error::NotFound`] if the consumer does not exist, and [`Error::Unavailable`] or [`Error::Database`] if the query fails.

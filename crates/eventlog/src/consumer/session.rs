@@ -64,7 +64,8 @@ impl Broadcaster {
         let start = self.resolve(&reach, start).await;
         let txn = self.log.database().begin().await?;
         let acquired = acquire(&txn, opening, start, Micros::now().plus(LEASE)).await?;
-        // The position is stored in the same database as the log, so both fork together, and no mark is needed to tell histories apart.
+        // The position is stored in the same database as the log, so a restore affects both alike, and no mark is needed to tell histories
+        // apart.
         let committed = Cursor {
             account: shard_id.account,
             epoch: acquired.shard.epoch,
@@ -98,7 +99,7 @@ impl Broadcaster {
         })
     }
 
-    /// Notifies older sessions in this process that the shard was taken over. Returns a receiver that tells the new session when it is
+    /// Notifies older sessions in this process that the shard was taken over. Returns a receiver that notifies the new session when it is
     /// taken over in turn.
     fn announce_takeover(&self, shard_id: &ConsumerShardId, fence: i64) -> watch::Receiver<i64> {
         let mut sessions = lock(&self.sessions);
@@ -162,7 +163,7 @@ impl Session {
         self.subscription.grant(more);
     }
 
-    /// Gives up the lease, so that others need not wait until it expires.
+    /// Gives up the lease, so that other sessions need not wait until it expires.
     pub async fn release_lease(&self) {
         if let Err(error) = renew(self.broadcaster.log.database().write(), &self.shard_id, self.fence, Micros(0)).await {
             tracing::debug!(%error, "failed to release the lease of a session; it will expire");

@@ -1,9 +1,17 @@
 //! Conversion of agent bots.
 
+use std::sync::Arc;
+
 use parley_proto::{self as pb, value::timestamp};
 use parley_storage::entity::agent_bot;
 
 use super::FromStored;
+
+impl FromStored<&Arc<agent_bot::Model>> for pb::AgentBot {
+    fn from_stored(row: &Arc<agent_bot::Model>) -> Self {
+        Self::from_stored(row.as_ref())
+    }
+}
 
 impl FromStored<&agent_bot::Model> for pb::AgentBot {
     fn from_stored(row: &agent_bot::Model) -> Self {

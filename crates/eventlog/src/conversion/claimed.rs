@@ -1,5 +1,6 @@
-//! Conversations whose contact a service limited to inboxes may not see: an unverified session in its inbox entered an address, and was
-//! attached to the contact with that address. The service receives the data that the session submitted instead of the stored contact.
+//! Conversations whose contact a service limited to inboxes may not see: an unverified session in the service's inbox entered an address
+//! and was attached to the contact with that address. The service receives the data that the session submitted instead of the stored
+//! contact.
 
 use parley_proto::{self as pb, ActorType, SenderType, event::Resource};
 use parley_storage::entity::contact_inbox;
@@ -11,7 +12,7 @@ pub trait InConversation {
     /// Returns the id of the conversation; 0 if there is none.
     fn conversation_id(&self) -> i64;
 
-    /// Replaces the stored contact by the data that the conversation's session submitted.
+    /// Replaces the stored contact with the data that the conversation's session submitted.
     fn show_submitted(&mut self, session: &contact_inbox::Model);
 }
 

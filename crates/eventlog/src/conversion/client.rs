@@ -1,5 +1,5 @@
-//! Conversion of inboxes, sessions, conversations and messages for contacts. `visitor` decides which fields of the underlying records they
-//! see.
+//! Conversion of inboxes, sessions, conversations and messages for contacts. `visitor` decides which fields of the underlying records
+//! contacts see.
 
 use parley_proto as pb;
 use parley_storage::{entity::contact_inbox, joined};

@@ -2,9 +2,13 @@
 
 use parley_proto::{
     self as pb,
+    optional_strings::OptionalStrings as _,
     value::{AttributeMaps, maybe_timestamp, timestamp},
 };
-use parley_storage::{entity::contact_inbox, joined};
+use parley_storage::{
+    entity::{contact, contact_inbox},
+    joined,
+};
 use parley_types::time::Micros;
 use prost::Message as _;
 
@@ -14,13 +18,10 @@ impl FromStored<&joined::Contact> for pb::Contact {
     fn from_stored(contact: &joined::Contact) -> Self {
         let row = &contact.row;
         let mut maps = AttributeMaps::default();
-        Self {
+        let mut converted = Self {
             id: row.id.0,
             account_id: row.account_id.0,
             name: row.name.clone(),
-            email: row.email.clone(),
-            phone_number: row.phone_number.clone(),
-            identifier: row.identifier.clone(),
             blocked: row.blocked,
             additional_attributes: maps.structure("additional_attributes", &row.additional_attributes),
             custom_attributes: maps.structure("custom_attributes", &row.custom_attributes),
@@ -33,7 +34,14 @@ impl FromStored<&joined::Contact> for pb::Contact {
             contact_inboxes: Vec::new(),
             version: row.version.to_wire(),
             is_online: contact.online(Micros::now()),
+            ..Self::default()
+        };
+        for text in contact::TEXTS {
+            if let Some(field) = converted.optional_string_mut(text.name) {
+                *field = text.of(row).map(str::to_owned);
+            }
         }
+        converted
     }
 }
 
@@ -58,7 +66,7 @@ impl FromStored<&joined::ContactSessions> for pb::Contact {
     }
 }
 
-/// Without the inbox, as in events.
+/// Converts a session without its inbox, as in events.
 impl FromStored<&contact_inbox::Model> for pb::ContactInbox {
     fn from_stored(row: &contact_inbox::Model) -> Self {
         Self {
@@ -80,6 +88,45 @@ impl FromStored<&joined::Session> for pb::ContactInbox {
         Self {
             inbox: Some(session.inbox.as_ref().to_proto()),
             ..Self::from_stored(&session.row)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use parley_proto::optional_strings::OptionalString;
+    use parley_types::id::{AccountId, Seq};
+
+    use super::*;
+
+    fn names(strings: &[OptionalString]) -> BTreeSet<&str> {
+        strings.iter().map(|string| string.name).collect()
+    }
+
+    /// A text that one of the messages lacks could not be read or set.
+    #[test]
+    fn every_text_of_contacts_is_in_the_contract() {
+        let texts: BTreeSet<&str> = contact::TEXTS.iter().map(|text| text.name).collect();
+        assert_eq!(names(pb::Contact::OPTIONAL_STRINGS), texts);
+        assert!(texts.is_subset(&names(pb::CreateContactRequest::OPTIONAL_STRINGS)));
+    }
+
+    #[test]
+    fn texts_are_converted_by_name() {
+        let mut row = contact::Model::new(AccountId(7), Micros(0), Seq(3));
+        for text in contact::TEXTS {
+            text.set(&mut row, Some(format!("the {}", text.name)));
+        }
+        let stored = joined::Contact {
+            row,
+            labels: Vec::new(),
+            seen_at: None,
+        };
+        let converted = pb::Contact::from_stored(&stored);
+        for text in contact::TEXTS {
+            assert_eq!(converted.optional_string(text.name), Some(format!("the {}", text.name).as_str()));
         }
     }
 }

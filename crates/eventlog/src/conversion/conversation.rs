@@ -12,7 +12,7 @@ use prost::Message as _;
 
 use super::{FromStored, ToProto, message};
 
-/// As in events: without the newest messages, except the last public one.
+/// Converts a conversation as in events: without the newest messages, except the last public one.
 impl FromStored<&joined::Conversation> for pb::Conversation {
     fn from_stored(conversation: &joined::Conversation) -> Self {
         let row = &conversation.row;
@@ -53,13 +53,13 @@ impl FromStored<&joined::Conversation> for pb::Conversation {
 }
 
 /// Maximum size of a conversation with its newest messages, in bytes: half of the message size that clients accept, so that a page of
-/// messages fits beside it.
+/// messages fits into the same response.
 const BYTES: usize = 2 * 1024 * 1024;
 
 /// The fields that are omitted from a larger conversation, in this order.
 const OMITTED: [&str; 3] = ["last_public_message", "last_non_activity_message", "last_message"];
 
-/// As in responses and lists.
+/// Converts a conversation as in responses and lists, with the newest messages.
 impl FromStored<&joined::ConversationSummary> for pb::Conversation {
     fn from_stored(summary: &joined::ConversationSummary) -> Self {
         let inbox = summary.conversation.inbox.as_ref().to_proto();

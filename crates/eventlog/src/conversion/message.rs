@@ -36,7 +36,7 @@ pub fn without_sender_contact(message: &joined::Message) -> pb::Message {
     }
 }
 
-/// Without the contact.
+/// Converts a sender without the contact.
 impl FromStored<&joined::Sender> for pb::Sender {
     fn from_stored(sender: &joined::Sender) -> Self {
         match sender {
@@ -67,7 +67,7 @@ impl FromStored<&joined::Sender> for pb::Sender {
     }
 }
 
-/// As in responses: the sender with its contact.
+/// Converts a message as in responses: the sender includes the contact.
 impl FromStored<&joined::Message> for pb::Message {
     fn from_stored(message: &joined::Message) -> Self {
         let mut without_sender_contact = without_sender_contact(message);

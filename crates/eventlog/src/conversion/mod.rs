@@ -1,4 +1,4 @@
-//! Conversion of stored rows to messages of the contract, with a file per noun.
+//! Conversion of stored rows to messages of the contract, with one file per resource.
 //!
 //! Rows and messages are defined in other crates, so this crate has its own traits instead of `From` and `Into`.
 
@@ -23,6 +23,11 @@ pub use visitor::Visitor;
 /// A message of the contract that is built from a stored row, or from rows that belong together.
 pub trait FromStored<R> {
     fn from_stored(stored: R) -> Self;
+}
+
+/// A write that returns no resource.
+impl FromStored<&()> for () {
+    fn from_stored((): &()) {}
 }
 
 /// Conversion as a method: the counterpart of [`FromStored`], as `Into` is that of `From`.

@@ -5,23 +5,61 @@ use parley_storage::{
     entity::{canned_response, custom_attribute_definition, label},
     joined,
 };
+use parley_types::time::Micros;
+use prost_types::Timestamp;
 use serde_json::Value as Json;
 
 use super::{FromStored, ToProto as _};
 
-impl FromStored<&label::Model> for pb::Label {
-    fn from_stored(row: &label::Model) -> Self {
-        Self {
-            id: row.id.0,
-            account_id: row.account_id.0,
-            title: row.title.clone(),
-            description: row.description.clone(),
-            color: row.color.clone(),
-            show_on_sidebar: row.show_on_sidebar,
-            created_at: Some(timestamp(row.created_at)),
-            updated_at: Some(timestamp(row.updated_at)),
-        }
+/// The value of a column as that of a message's field.
+trait ToField<F> {
+    fn to_field(&self) -> F;
+}
+
+impl<I: Copy + Into<i64>> ToField<i64> for I {
+    fn to_field(&self) -> i64 {
+        (*self).into()
     }
+}
+
+impl ToField<Option<Timestamp>> for Micros {
+    fn to_field(&self) -> Option<Timestamp> {
+        Some(timestamp(*self))
+    }
+}
+
+impl ToField<Self> for String {
+    fn to_field(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl<T: Clone> ToField<Self> for Option<T> {
+    fn to_field(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// Converts the rows of an entity to messages whose fields have the names of the columns. Every record has an id, an account and two times.
+macro_rules! records {
+    ($($row:ident => $message:ident { $($field:ident),+ }),+ $(,)?) => {$(
+        impl FromStored<&$row::Model> for pb::$message {
+            fn from_stored(row: &$row::Model) -> Self {
+                Self {
+                    id: row.id.to_field(),
+                    account_id: row.account_id.to_field(),
+                    $($field: row.$field.to_field(),)+
+                    created_at: row.created_at.to_field(),
+                    updated_at: row.updated_at.to_field(),
+                }
+            }
+        }
+    )+};
+}
+
+records! {
+    canned_response => CannedResponse { short_code, content },
+    label => Label { title, description, color, show_on_sidebar },
 }
 
 impl FromStored<&custom_attribute_definition::Model> for pb::CustomAttributeDefinition {
@@ -38,19 +76,6 @@ impl FromStored<&custom_attribute_definition::Model> for pb::CustomAttributeDefi
             values: choices.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
             regex_pattern: row.regex_pattern.clone(),
             regex_cue: row.regex_cue.clone(),
-            created_at: Some(timestamp(row.created_at)),
-            updated_at: Some(timestamp(row.updated_at)),
-        }
-    }
-}
-
-impl FromStored<&canned_response::Model> for pb::CannedResponse {
-    fn from_stored(row: &canned_response::Model) -> Self {
-        Self {
-            id: row.id.0,
-            account_id: row.account_id.0,
-            short_code: row.short_code.clone(),
-            content: row.content.clone(),
             created_at: Some(timestamp(row.created_at)),
             updated_at: Some(timestamp(row.updated_at)),
         }

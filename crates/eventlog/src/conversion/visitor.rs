@@ -15,7 +15,7 @@ use parley_proto::{
 use parley_storage::entity::contact_inbox;
 use serde_json::Value as Json;
 
-/// Keeps those names of omitted fields that a session may see.
+/// Keeps only the names of omitted fields that a session may see.
 fn only(truncated_fields: Vec<String>, shown: &[&str]) -> Vec<String> {
     truncated_fields
         .into_iter()
@@ -23,7 +23,7 @@ fn only(truncated_fields: Vec<String>, shown: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// The session that something is converted for.
+/// The session that data is converted for.
 #[derive(Clone, Copy, Debug)]
 pub struct Visitor<'a>(pub &'a contact_inbox::Model);
 
@@ -67,7 +67,7 @@ impl Visitor<'_> {
     }
 
     /// Builds the contact of an unverified session from what it submitted. The id and the times are those of the session, and there is no
-    /// version: the contact's own would reveal that it existed before.
+    /// version, because the contact's own values would reveal that it existed before.
     pub(super) fn submitted(self, contact: &pb::Contact) -> pb::Contact {
         let session = self.0;
         let submitted = session.submitted.as_ref().map_or_else(Cow::default, Cow::Borrowed);
@@ -169,7 +169,7 @@ impl Visitor<'_> {
         }
     }
 
-    /// Converts a session. The name of another session of the same contact is a credential, so it is left out.
+    /// Converts a session. The `source_id` of another session of the same contact is a credential, so it is left out.
     fn session(self, session: pb::ContactInbox) -> pb::ContactInbox {
         let own = session.id == self.0.id.0;
         pb::ContactInbox {

@@ -1,6 +1,5 @@
 //! `AccountsService`, except its token methods.
 
-use bytes::Bytes;
 use parley_domain::{
     Domain,
     auth::tokens::Tokens,
@@ -23,8 +22,8 @@ use parley_types::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    request::{caller, idempotent_call, identity},
-    response::to_response,
+    request::{caller, identity, resource_call, resource_call_in},
+    response::{found, resource_response},
     truncation,
 };
 use crate::{
@@ -140,13 +139,9 @@ impl AccountsService for AccountsApi {
         ] {
             patch.replace = Some(fields.attributes(field, given.as_ref()));
         }
-        let respond = |row: &_, cursor| pb::CreateAccountResponse {
-            account: Some(pb::Account::from_stored(row)),
-            cursor,
-        };
-        let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
+        let call = resource_call_in(OUTSIDE_ACCOUNTS, &mut fields, &request).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.accounts.create(call, new).await.or_status()?, respond)
+        resource_response(self.accounts.create(call, new).await.or_status()?).or_status()
     }
 
     async fn get_account(&self, request: Request<pb::GetAccountRequest>) -> Result<Response<pb::GetAccountResponse>, Status> {
@@ -155,20 +150,16 @@ impl AccountsService for AccountsApi {
             .get(&*caller(&request).or_status()?, AccountId(request.get_ref().account_id))
             .await
             .or_status()?;
-        Ok(Response::new(pb::GetAccountResponse {
-            account: Some(account.as_ref().to_proto()),
-        }))
+        Ok(found(account.as_ref()))
     }
 
     async fn list_accounts(&self, request: Request<pb::ListAccountsRequest>) -> Result<Response<pb::ListAccountsResponse>, Status> {
         let req = request.get_ref();
-        let without_paging = pb::ListAccountsRequest::default();
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 100);
         fields.finish().or_status()?;
         let found = self.accounts.list(&*caller(&request).or_status()?, &page).await.or_status()?;
-        let (accounts, next_page_token) = page::fill(&without_paging, &found, pb::Account::from_stored);
-        Ok(Response::new(pb::ListAccountsResponse { accounts, next_page_token }))
+        Ok(page::response(req, &found, pb::Account::from_stored))
     }
 
     async fn update_account(&self, request: Request<pb::UpdateAccountRequest>) -> Result<Response<pb::UpdateAccountResponse>, Status> {
@@ -178,12 +169,8 @@ impl AccountsService for AccountsApi {
             .or_status()?
             .administer_or_platform(AccountId(account.id))
             .or_status()?;
-        let respond = |row: &_, cursor| pb::UpdateAccountResponse {
-            account: Some(pb::Account::from_stored(row)),
-            cursor,
-        };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(account.id), respond).or_status()?;
+        let call = resource_call_in(AccountId(account.id), &mut fields, &request).or_status()?;
         let mut patch = AccountPatch::default();
         for path in mask(&mut fields, req.update_mask.clone()) {
             match path.as_str() {
@@ -204,30 +191,28 @@ impl AccountsService for AccountsApi {
             }
         }
         fields.finish().or_status()?;
-        to_response(self.accounts.update(call, patch).await.or_status()?, respond)
+        resource_response(self.accounts.update(call, patch).await.or_status()?).or_status()
     }
 
     async fn delete_account(&self, request: Request<pb::DeleteAccountRequest>) -> Result<Response<pb::DeleteAccountResponse>, Status> {
         let identity = identity(&request).or_status()?;
         identity.caller.platform().or_status()?;
-        let respond = |(): &(), cursor| pb::DeleteAccountResponse { cursor };
         let mut fields = Validator::default();
         let account = AccountId(request.get_ref().account_id);
         // The audit event belongs to no account: those of the account are deleted with it.
         identity.set_audit_target(None, Some(("account_id", account.0)));
-        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.accounts.delete(call).await.or_status()?, respond)
+        resource_response(self.accounts.delete(call).await.or_status()?).or_status()
     }
 
     async fn delete_user(&self, request: Request<pb::DeleteUserRequest>) -> Result<Response<pb::DeleteUserResponse>, Status> {
         caller(&request).or_status()?.platform().or_status()?;
-        let respond = |(): &(), cursor| pb::DeleteUserResponse { cursor };
         let mut fields = Validator::default();
         let id = UserId(request.get_ref().user_id);
-        let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
+        let call = resource_call_in(OUTSIDE_ACCOUNTS, &mut fields, &request).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.users.delete(call, id).await.or_status()?, respond)
+        resource_response(self.users.delete(call, id).await.or_status()?).or_status()
     }
 
     async fn create_user(&self, request: Request<pb::CreateUserRequest>) -> Result<Response<pb::CreateUserResponse>, Status> {
@@ -241,11 +226,7 @@ impl AccountsService for AccountsApi {
         }
         let display_name = fields.optional("display_name", req.display_name.clone(), SHORT_TEXT);
         let custom_attributes = fields.attributes("custom_attributes", req.custom_attributes.as_ref());
-        let respond = |row: &_, cursor| pb::CreateUserResponse {
-            user: Some(pb::User::from_stored(row)),
-            cursor,
-        };
-        let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
+        let call = resource_call_in(OUTSIDE_ACCOUNTS, &mut fields, &request).or_status()?;
         fields.finish().or_status()?;
         let new = NewUser {
             name: req.name.clone(),
@@ -253,7 +234,7 @@ impl AccountsService for AccountsApi {
             display_name,
             custom_attributes: custom_attributes.into(),
         };
-        to_response(self.users.create(call, new).await.or_status()?, respond)
+        resource_response(self.users.create(call, new).await.or_status()?).or_status()
     }
 
     async fn get_user(&self, request: Request<pb::GetUserRequest>) -> Result<Response<pb::GetUserResponse>, Status> {
@@ -271,15 +252,11 @@ impl AccountsService for AccountsApi {
     async fn update_user(&self, request: Request<pb::UpdateUserRequest>) -> Result<Response<pb::UpdateUserResponse>, Status> {
         let req = request.get_ref();
         let user = required("user", req.user.clone()).or_status()?;
-        let respond = |row: &_, cursor| pb::UpdateUserResponse {
-            user: Some(pb::User::from_stored(row)),
-            cursor,
-        };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, OUTSIDE_ACCOUNTS, respond).or_status()?;
+        let call = resource_call_in(OUTSIDE_ACCOUNTS, &mut fields, &request).or_status()?;
         let patch = user_patch(&mut fields, &user, req.update_mask.clone());
         fields.finish().or_status()?;
-        to_response(self.users.update(call, UserId(user.id), patch).await.or_status()?, respond)
+        resource_response(self.users.update(call, UserId(user.id), patch).await.or_status()?).or_status()
     }
 
     async fn create_membership(
@@ -294,13 +271,9 @@ impl AccountsService for AccountsApi {
         if req.role == 0 {
             fields.add_violation("role", Rule::Required, "must be agent or administrator");
         }
-        let respond = |agent: &_, cursor: Bytes| pb::CreateMembershipResponse {
-            agent: Some(pb::Agent::from_stored(agent)),
-            cursor,
-        };
-        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.members.create(call, user, new).await.or_status()?, respond)
+        resource_response(self.members.create(call, user, new).await.or_status()?).or_status()
     }
 
     async fn update_membership(
@@ -314,13 +287,9 @@ impl AccountsService for AccountsApi {
             .or_status()?;
         let mut fields = Validator::default();
         let patch = membership(&mut fields, req.role, req.availability, req.auto_offline);
-        let respond = |agent: &_, cursor: Bytes| pb::UpdateMembershipResponse {
-            agent: Some(pb::Agent::from_stored(agent)),
-            cursor,
-        };
-        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.members.update(call, UserId(req.user_id), patch).await.or_status()?, respond)
+        resource_response(self.members.update(call, UserId(req.user_id), patch).await.or_status()?).or_status()
     }
 
     async fn delete_membership(
@@ -328,11 +297,10 @@ impl AccountsService for AccountsApi {
         request: Request<pb::DeleteMembershipRequest>,
     ) -> Result<Response<pb::DeleteMembershipResponse>, Status> {
         let req = request.get_ref();
-        let respond = |(): &(), cursor: Bytes| pb::DeleteMembershipResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.members.delete(call, UserId(req.user_id)).await.or_status()?, respond)
+        resource_response(self.members.delete(call, UserId(req.user_id)).await.or_status()?).or_status()
     }
 
     async fn update_own_availability(
@@ -367,20 +335,15 @@ impl AccountsService for AccountsApi {
 
     async fn list_members(&self, request: Request<pb::ListMembersRequest>) -> Result<Response<pb::ListMembersResponse>, Status> {
         let req = request.get_ref();
-        let without_paging = pb::ListMembersRequest {
-            account_id: req.account_id,
-            ..pb::ListMembersRequest::default()
-        };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 1000);
         fields.finish().or_status()?;
         let found = self
             .members
             .list(&*caller(&request).or_status()?, AccountId(req.account_id), &page)
             .await
             .or_status()?;
-        let (agents, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
-        Ok(Response::new(pb::ListMembersResponse { agents, next_page_token }))
+        Ok(page::response(req, &found, pb::Agent::from_stored))
     }
 
     async fn create_token(&self, request: Request<pb::CreateTokenRequest>) -> Result<Response<pb::CreateTokenResponse>, Status> {

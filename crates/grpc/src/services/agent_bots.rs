@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parley_domain::{
     Domain,
-    inboxes::agent_bots::{AgentBot, AgentBotPatch, AgentBots, NewAgentBot},
+    inboxes::agent_bots::{AgentBotPatch, AgentBots, NewAgentBot},
     joined::Inbox,
 };
 use parley_eventlog::conversion::{CredentialsShown, FromStored as _, ToProto as _, inbox_of};
@@ -18,8 +18,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    request::{caller, idempotent_call},
-    response::to_response,
+    request::{caller, idempotent_call, resource_call_in},
+    response::{found, resource_response, to_response},
 };
 use crate::{
     status::OrStatus as _,
@@ -63,12 +63,8 @@ impl AgentBotsService for AgentBotsApi {
             Some(account) => caller.administer_or_platform(account).or_status()?,
             None => caller.platform().or_status()?,
         }
-        let respond = |bot: &AgentBot, cursor: Bytes| pb::CreateAgentBotResponse {
-            agent_bot: Some(bot.as_ref().to_proto()),
-            cursor,
-        };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, idempotency_account(request.get_ref().account_id), respond).or_status()?;
+        let call = resource_call_in(idempotency_account(request.get_ref().account_id), &mut fields, &request).or_status()?;
         let req = request.into_inner();
         fields.required_name("name", &req.name, SHORT_TEXT);
         fields.text("description", &req.description, TEXT);
@@ -81,7 +77,7 @@ impl AgentBotsService for AgentBotsApi {
             outgoing_url: req.outgoing_url,
             avatar_url: req.avatar_url,
         };
-        to_response(self.agent_bots.create(call, account, new).await.or_status()?, respond)
+        resource_response(self.agent_bots.create(call, account, new).await.or_status()?).or_status()
     }
 
     async fn get_agent_bot(&self, request: Request<pb::GetAgentBotRequest>) -> Result<Response<pb::GetAgentBotResponse>, Status> {
@@ -92,20 +88,13 @@ impl AgentBotsService for AgentBotsApi {
             .get(&*caller(&request).or_status()?, account, AgentBotId(req.agent_bot_id))
             .await
             .or_status()?;
-        Ok(Response::new(pb::GetAgentBotResponse {
-            agent_bot: Some(bot.as_ref().to_proto()),
-        }))
+        Ok(found(&bot))
     }
 
     async fn list_agent_bots(&self, request: Request<pb::ListAgentBotsRequest>) -> Result<Response<pb::ListAgentBotsResponse>, Status> {
         let req = request.get_ref();
-        let without_paging = pb::ListAgentBotsRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..req.clone()
-        };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 100);
         fields.finish().or_status()?;
         let account = req.account_id.map(AccountId);
         let found = self
@@ -113,11 +102,7 @@ impl AgentBotsService for AgentBotsApi {
             .list(&*caller(&request).or_status()?, account, &page)
             .await
             .or_status()?;
-        let (agent_bots, next_page_token) = page::fill(&without_paging, &found, pb::AgentBot::from_stored);
-        Ok(Response::new(pb::ListAgentBotsResponse {
-            agent_bots,
-            next_page_token,
-        }))
+        Ok(page::response(req, &found, pb::AgentBot::from_stored))
     }
 
     async fn update_agent_bot(&self, request: Request<pb::UpdateAgentBotRequest>) -> Result<Response<pb::UpdateAgentBotResponse>, Status> {
@@ -127,37 +112,29 @@ impl AgentBotsService for AgentBotsApi {
             Some(account) => caller.administer_or_platform(account).or_status()?,
             None => caller.platform().or_status()?,
         }
-        let respond = |bot: &AgentBot, cursor: Bytes| pb::UpdateAgentBotResponse {
-            agent_bot: Some(bot.as_ref().to_proto()),
-            cursor,
-        };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, idempotency_account(request.get_ref().account_id), respond).or_status()?;
+        let call = resource_call_in(idempotency_account(request.get_ref().account_id), &mut fields, &request).or_status()?;
         let req = request.into_inner();
         let bot = required("agent_bot", req.agent_bot).or_status()?;
         let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("agent_bot", |fields| patch(fields, &bot, paths));
         fields.finish().or_status()?;
-        to_response(
-            self.agent_bots.update(call, account, AgentBotId(bot.id), patch).await.or_status()?,
-            respond,
-        )
+        resource_response(self.agent_bots.update(call, account, AgentBotId(bot.id), patch).await.or_status()?).or_status()
     }
 
     async fn delete_agent_bot(&self, request: Request<pb::DeleteAgentBotRequest>) -> Result<Response<pb::DeleteAgentBotResponse>, Status> {
         let req = request.get_ref();
-        let respond = |(): &(), cursor: Bytes| pb::DeleteAgentBotResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, idempotency_account(req.account_id), respond).or_status()?;
+        let call = resource_call_in(idempotency_account(req.account_id), &mut fields, &request).or_status()?;
         fields.finish().or_status()?;
         let account = req.account_id.map(AccountId);
-        to_response(
+        resource_response(
             self.agent_bots
                 .delete(call, account, AgentBotId(req.agent_bot_id))
                 .await
                 .or_status()?,
-            respond,
         )
+        .or_status()
     }
 
     async fn get_inbox_agent_bot(

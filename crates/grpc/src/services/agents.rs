@@ -12,8 +12,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::{AccountsApi, membership},
-    request::{caller, idempotent_call},
-    response::to_response,
+    request::{caller, idempotent_call, resource_call},
+    response::{resource_response, to_response},
     truncation,
 };
 use crate::{
@@ -39,17 +39,13 @@ impl AccountsApi {
     ) -> Result<Response<pb::CreateAgentResponse>, Status> {
         let req = request.get_ref();
         caller(&request).or_status()?.administer(AccountId(req.account_id)).or_status()?;
-        let respond = |agent: &Agent, cursor: Bytes| pb::CreateAgentResponse {
-            agent: Some(agent.to_proto()),
-            cursor,
-        };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         let email = address(&mut fields, "email", &req.email);
         fields.required_name("name", &req.name, SHORT_TEXT);
         let new = membership(&mut fields, req.role, req.availability, req.auto_offline);
         fields.finish().or_status()?;
-        to_response(self.agents.create(call, email, req.name.clone(), new).await.or_status()?, respond)
+        resource_response(self.agents.create(call, email, req.name.clone(), new).await.or_status()?).or_status()
     }
 
     pub(super) async fn handle_create_agents(
@@ -79,18 +75,14 @@ impl AccountsApi {
     ) -> Result<Response<pb::UpdateAgentResponse>, Status> {
         let req = request.get_ref();
         caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
-        let respond = |agent: &Agent, cursor: Bytes| pb::UpdateAgentResponse {
-            agent: Some(agent.to_proto()),
-            cursor,
-        };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         if let Some(name) = &req.name {
             fields.required_name("name", name, SHORT_TEXT);
         }
         let patch = membership(&mut fields, req.role, req.availability, req.auto_offline);
         fields.finish().or_status()?;
         let updated = self.agents.update(call, UserId(req.user_id), req.name.clone(), patch);
-        to_response(updated.await.or_status()?, respond)
+        resource_response(updated.await.or_status()?).or_status()
     }
 }

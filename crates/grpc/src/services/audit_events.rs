@@ -4,7 +4,7 @@ use parley_domain::{
     Domain,
     audit::{AuditRow, list::AuditEvents},
 };
-use parley_proto::{self as pb, audit_service_server::AuditService, value::timestamp};
+use parley_proto::{self as pb, audit_service_server::AuditService, rpc::PagedRequest as _, value::timestamp};
 use parley_types::id::AccountId;
 use tonic::{Request, Response, Status};
 
@@ -39,15 +39,8 @@ impl AuditService for AuditApi {
     ) -> Result<Response<pb::ListAuditEventsResponse>, Status> {
         let caller = caller(&request).or_status()?;
         let req = request.into_inner();
-        let without_paging = pb::ListAuditEventsRequest {
-            page_size: 0,
-            page_token: String::new(),
-            skip: 0,
-            with_total_size: false,
-            ..req
-        };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, PAGE), &req.page_token, req.skip);
+        let page = page::requested(&mut fields, &req, PAGE);
         fields.finish().or_status()?;
         // Events that this replica has recorded but not stored yet must be in the list.
         self.audit_events.flush().await;
@@ -57,7 +50,7 @@ impl AuditService for AuditApi {
             .list(&caller, account, &page, req.with_total_size)
             .await
             .or_status()?;
-        let (audit_events, next_page_token) = page::fill(&without_paging, &found, |row| event(row.clone()));
+        let (audit_events, next_page_token) = page::fill(&req.without_paging(), &found, |row| event(row.clone()));
         Ok(Response::new(pb::ListAuditEventsResponse {
             audit_events,
             next_page_token,

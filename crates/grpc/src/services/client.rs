@@ -23,7 +23,7 @@ use parley_domain::{
     write::{call::Call, key_owner::KeyOwner},
 };
 use parley_eventlog::conversion::{ToProto as _, client_conversation, client_message};
-use parley_proto::{self as pb, client_service_server::ClientService};
+use parley_proto::{self as pb, client_service_server::ClientService, rpc::PagedRequest as _, rpc::WriteRequest};
 use parley_types::{
     error::Result,
     id::{ConversationId, MessageId},
@@ -32,7 +32,10 @@ use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    files, idempotency::IdempotentRequest, messages, request::idempotent_call_as, response::to_response, service_context::ServiceContext,
+    files, messages,
+    request::idempotent_call_as,
+    response::{found, to_response},
+    service_context::ServiceContext,
 };
 use crate::{
     middleware::{authenticator::Payer, call_span::traceparent},
@@ -97,7 +100,7 @@ impl ClientApi {
     }
 }
 
-fn call<R: IdempotentRequest, T: 'static, M: prost::Message + 'static>(
+fn call<R: WriteRequest, T: 'static, M: prost::Message + 'static>(
     fields: &mut Validator,
     request: &Request<R>,
     visitor: &ContactSession,
@@ -198,9 +201,7 @@ impl ClientService for ClientApi {
         let signature = signature(&mut fields, request.into_inner().signature);
         fields.finish().or_status()?;
         let client = self.sessions.get(&visitor, &signature, traceparent).await.or_status()?;
-        Ok(Response::new(pb::GetClientSessionResponse {
-            session: Some(client.to_proto()),
-        }))
+        Ok(found(&client))
     }
 
     async fn update_client_session(
@@ -231,21 +232,11 @@ impl ClientService for ClientApi {
     ) -> Result<Response<pb::ListClientConversationsResponse>, Status> {
         let req = request.get_ref();
         let visitor = self.visitor(req.session.as_ref()).await.or_status()?;
-        let without_paging = pb::ListClientConversationsRequest {
-            page_size: 0,
-            page_token: String::new(),
-            without_messages: false,
-            ..req.clone()
-        };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 25), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 25);
         fields.finish().or_status()?;
         let found = self.conversations.list(&visitor, !req.without_messages, &page).await.or_status()?;
-        let (conversations, next_page_token) = page::fill(&without_paging, &found, |found| seen(found, &visitor));
-        Ok(Response::new(pb::ListClientConversationsResponse {
-            conversations,
-            next_page_token,
-        }))
+        Ok(page::response(req, &found, |found| seen(found, &visitor)))
     }
 
     async fn create_client_conversation(
@@ -342,13 +333,8 @@ impl ClientService for ClientApi {
     ) -> Result<Response<pb::ListClientMessagesResponse>, Status> {
         let req = request.get_ref();
         let visitor = self.visitor(req.session.as_ref()).await.or_status()?;
-        let without_paging = pb::ListClientMessagesRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..req.clone()
-        };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 20), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 20);
         fields.finish().or_status()?;
         page.check_key(&[Sort::by_id(true)]).or_status()?;
         let before = page.after.map(|key| key.id).or(req.before).map(MessageId);
@@ -358,7 +344,7 @@ impl ClientService for ClientApi {
         let (messages, next) = messages::page_of(&found, false, |message| client_message(message, session));
         Ok(Response::new(pb::ListClientMessagesResponse {
             messages,
-            next_page_token: page::write(&without_paging, next.as_ref()),
+            next_page_token: page::write(&req.without_paging(), next.as_ref()),
         }))
     }
 

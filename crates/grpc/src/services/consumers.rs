@@ -10,7 +10,8 @@ use parley_domain::{
 };
 use parley_eventlog::{consumer, cursor::Cursor, log::LogRange, mark::Mark};
 use parley_proto::{
-    self as pb, consumers_service_server::ConsumersService, reset_consumer_request, subscribe_request::Start, value::timestamp,
+    self as pb, consumers_service_server::ConsumersService, reset_consumer_request, rpc::PagedRequest as _, subscribe_request::Start,
+    value::timestamp,
 };
 use parley_types::{
     error::{Error, Result, Rule},
@@ -21,8 +22,8 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::{
-    request::{caller, idempotent_call},
-    response::to_response,
+    request::{caller, idempotent_call, resource_call},
+    response::{resource_response, to_response},
 };
 use crate::{
     status::{OrStatus as _, to_status},
@@ -59,13 +60,8 @@ impl ConsumersService for ConsumersApi {
 
     async fn list_consumers(&self, request: Request<pb::ListConsumersRequest>) -> Result<Response<pb::ListConsumersResponse>, Status> {
         let req = request.get_ref();
-        let without_paging = pb::ListConsumersRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..req.clone()
-        };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 100);
         fields.finish().or_status()?;
         page.check_key(&[Sort::by_text_column("name")]).or_status()?;
         let after = match page.after.as_ref().map(|key| &key.value) {
@@ -83,7 +79,7 @@ impl ConsumersService for ConsumersApi {
         });
         Ok(Response::new(pb::ListConsumersResponse {
             consumers: found.iter().map(consumer_to_proto).collect(),
-            next_page_token: page::write(&without_paging, next.as_ref()),
+            next_page_token: page::write(&req.without_paging(), next.as_ref()),
         }))
     }
 
@@ -111,12 +107,11 @@ impl ConsumersService for ConsumersApi {
 
     async fn delete_consumer(&self, request: Request<pb::DeleteConsumerRequest>) -> Result<Response<pb::DeleteConsumerResponse>, Status> {
         let req = request.get_ref();
-        let respond = |(): &(), cursor: Bytes| pb::DeleteConsumerResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         fields.finish().or_status()?;
         let name = req.name.clone();
-        to_response(self.consumers.delete(call, name).await.or_status()?, respond)
+        resource_response(self.consumers.delete(call, name).await.or_status()?).or_status()
     }
 }
 

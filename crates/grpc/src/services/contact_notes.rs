@@ -1,8 +1,7 @@
 //! `ContactNotesService`.
 
-use bytes::Bytes;
-use parley_domain::{Domain, contacts::notes::ContactNotes, joined::Note};
-use parley_eventlog::conversion::{FromStored as _, ToProto as _};
+use parley_domain::{Domain, contacts::notes::ContactNotes};
+use parley_eventlog::conversion::FromStored as _;
 use parley_proto::{self as pb, contact_notes_service_server::ContactNotesService};
 use parley_types::{
     error::Result,
@@ -12,8 +11,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    request::{caller, idempotent_call},
-    response::to_response,
+    request::{caller, resource_call},
+    response::{found, resource_response},
 };
 use crate::{
     status::OrStatus as _,
@@ -48,18 +47,14 @@ impl ContactNotesService for ContactNotesApi {
     ) -> Result<Response<pb::CreateContactNoteResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
-        let respond = |row: &Note, cursor: Bytes| pb::CreateContactNoteResponse {
-            contact_note: Some(row.to_proto()),
-            cursor,
-        };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         let req = request.into_inner();
         let contact_note = required("contact_note", req.contact_note).or_status()?;
         fields.within("contact_note", |fields| fields.required("content", &contact_note.content, TEXT));
         fields.finish().or_status()?;
         let made = self.notes.create(call, ContactId(req.contact_id), contact_note.content);
-        to_response(made.await.or_status()?, respond)
+        resource_response(made.await.or_status()?).or_status()
     }
 
     async fn get_contact_note(&self, request: Request<pb::GetContactNoteRequest>) -> Result<Response<pb::GetContactNoteResponse>, Status> {
@@ -70,9 +65,7 @@ impl ContactNotesService for ContactNotesApi {
             .get(&*caller(&request).or_status()?, account, ContactId(req.contact_id), id)
             .await
             .or_status()?;
-        Ok(Response::new(pb::GetContactNoteResponse {
-            contact_note: Some(row.to_proto()),
-        }))
+        Ok(found(&row))
     }
 
     async fn list_contact_notes(
@@ -80,26 +73,17 @@ impl ContactNotesService for ContactNotesApi {
         request: Request<pb::ListContactNotesRequest>,
     ) -> Result<Response<pb::ListContactNotesResponse>, Status> {
         let req = request.get_ref();
-        let without_paging = pb::ListContactNotesRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..req.clone()
-        };
         let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 1000);
         fields.finish().or_status()?;
         let found = self
             .notes
             .list(&caller, account, ContactId(req.contact_id), &page)
             .await
             .or_status()?;
-        let (contact_notes, next_page_token) = page::fill(&without_paging, &found, pb::ContactNote::from_stored);
-        Ok(Response::new(pb::ListContactNotesResponse {
-            contact_notes,
-            next_page_token,
-        }))
+        Ok(page::response(req, &found, pb::ContactNote::from_stored))
     }
 
     async fn update_contact_note(
@@ -108,24 +92,20 @@ impl ContactNotesService for ContactNotesApi {
     ) -> Result<Response<pb::UpdateContactNoteResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.write_access(account).or_status()?;
-        let respond = |row: &Note, cursor: Bytes| pb::UpdateContactNoteResponse {
-            contact_note: Some(row.to_proto()),
-            cursor,
-        };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         let req = request.into_inner();
         let contact_note = required("contact_note", req.contact_note).or_status()?;
         let paths = mask(&mut fields, req.update_mask);
         let patch = fields.within("contact_note", |fields| patch(fields, &contact_note, &paths));
         fields.finish().or_status()?;
-        to_response(
+        resource_response(
             self.notes
                 .update(call, ContactId(req.contact_id), NoteId(contact_note.id), patch)
                 .await
                 .or_status()?,
-            respond,
         )
+        .or_status()
     }
 
     async fn delete_contact_note(
@@ -134,17 +114,16 @@ impl ContactNotesService for ContactNotesApi {
     ) -> Result<Response<pb::DeleteContactNoteResponse>, Status> {
         let req = request.get_ref();
         caller(&request).or_status()?.write_access(AccountId(req.account_id)).or_status()?;
-        let respond = |(): &(), cursor: Bytes| pb::DeleteContactNoteResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         fields.finish().or_status()?;
-        to_response(
+        resource_response(
             self.notes
                 .delete(call, ContactId(req.contact_id), NoteId(req.contact_note_id))
                 .await
                 .or_status()?,
-            respond,
         )
+        .or_status()
     }
 }
 

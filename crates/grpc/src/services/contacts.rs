@@ -6,11 +6,16 @@ use bytes::Bytes;
 use parley_domain::{
     Domain,
     attributes::AttributesPatch,
-    contacts::{ContactPatch, Contacts, NewContact, answers::CreatedContact, sessions::Sessions},
+    contacts::{
+        ContactPatch, Contacts, NewContact,
+        answers::CreatedContact,
+        sessions::Sessions,
+        texts::{ContactTexts, TEXTS, Text},
+    },
     joined::{ContactSessions, Inbox, Session},
 };
 use parley_eventlog::conversion::{CredentialsShown, FromStored as _, ToProto, inbox_of};
-use parley_proto::{self as pb, contacts_service_server::ContactsService};
+use parley_proto::{self as pb, contacts_service_server::ContactsService, optional_strings::OptionalStrings};
 use parley_types::{
     error::Result,
     id::{AccountId, ContactId, InboxId},
@@ -61,12 +66,14 @@ impl ContactsService for ContactsApi {
         let req = request.into_inner();
         fields.text("name", &req.name, SHORT_TEXT);
         fields.avatar("avatar_url", &req.avatar_url, URL);
-        let source_id = fields.optional("source_id", req.source_id, SHORT_TEXT);
+        let source_id = fields.optional("source_id", req.source_id.clone(), SHORT_TEXT);
+        let mut texts = ContactTexts::default();
+        for text in TEXTS {
+            texts.set(*text, validated(&mut fields, *text, &req));
+        }
         let new = NewContact {
             name: req.name,
-            email: fields.email("email", req.email),
-            phone_number: fields.phone_number("phone_number", req.phone_number),
-            identifier: fields.optional("identifier", req.identifier, SHORT_TEXT),
+            texts,
             blocked: req.blocked,
             additional_attributes: fields.attributes("additional_attributes", req.additional_attributes.as_ref()),
             custom_attributes: fields.attributes("custom_attributes", req.custom_attributes.as_ref()),
@@ -290,6 +297,16 @@ fn session(session: &Session, cursor: Bytes) -> pb::CreateContactSessionResponse
     }
 }
 
+/// Validates an optional text that a message sets. A blank one counts as absent.
+fn validated(fields: &mut Validator, text: Text, message: &impl OptionalStrings) -> Option<String> {
+    let value = message.optional_string(text.name).map(str::to_owned);
+    match text.name {
+        "email" => fields.email(text.name, value),
+        "phone_number" => fields.phone_number(text.name, value),
+        _ => fields.optional(text.name, value, SHORT_TEXT),
+    }
+}
+
 fn patch(fields: &mut Validator, contact: &pb::Contact, paths: Vec<String>) -> ContactPatch {
     let mut patch = ContactPatch::default();
     let additional = fields.attribute_update("additional_attributes", contact.additional_attributes.as_ref());
@@ -301,9 +318,6 @@ fn patch(fields: &mut Validator, contact: &pb::Contact, paths: Vec<String>) -> C
                 fields.text("name", &contact.name, SHORT_TEXT);
                 patch.name = Some(contact.name.clone());
             }
-            "email" => patch.email = Some(fields.email("email", contact.email.clone())),
-            "phone_number" => patch.phone_number = Some(fields.phone_number("phone_number", contact.phone_number.clone())),
-            "identifier" => patch.identifier = Some(fields.optional("identifier", contact.identifier.clone(), SHORT_TEXT)),
             "blocked" => patch.blocked = Some(contact.blocked),
             "avatar_url" => {
                 fields.avatar("avatar_url", &contact.avatar_url, URL);
@@ -312,14 +326,17 @@ fn patch(fields: &mut Validator, contact: &pb::Contact, paths: Vec<String>) -> C
             "labels" => patch.labels = Some(fields.labels("labels", &contact.labels)),
             "additional_attributes" => patch.additional_attributes.replace = Some(additional.clone()),
             "custom_attributes" => patch.custom_attributes.replace = Some(custom.clone()),
-            other => match (
-                other.strip_prefix("additional_attributes."),
-                other.strip_prefix("custom_attributes."),
-            ) {
-                (Some(key), _) => one(&mut patch.additional_attributes, &additional, key),
-                (_, Some(key)) => one(&mut patch.custom_attributes, &custom, key),
-                _ => fields.unknown_path(other),
-            },
+            other => {
+                if let Some(text) = TEXTS.iter().find(|text| text.name == other) {
+                    patch.texts.set(*text, validated(fields, *text, contact));
+                } else if let Some(key) = other.strip_prefix("additional_attributes.") {
+                    one(&mut patch.additional_attributes, &additional, key);
+                } else if let Some(key) = other.strip_prefix("custom_attributes.") {
+                    one(&mut patch.custom_attributes, &custom, key);
+                } else {
+                    fields.unknown_path(other);
+                }
+            }
         }
     }
     patch

@@ -1,183 +1,81 @@
-//! Idempotent requests: their request id, and the fingerprint that distinguishes requests with the same id.
+//! Idempotent requests: the fingerprint that distinguishes requests with the same request id.
+
+use std::any::Any;
 
 use parley_domain::files::signed::content_of;
-use parley_proto as pb;
-use prost::Message;
+use parley_proto::{self as pb, rpc::WriteRequest};
 use sha2::{Digest as _, Sha256};
 
-/// A request with a `request_id`.
-pub trait IdempotentRequest: Message + Clone {
-    /// The request's name in the contract. Part of the fingerprint, so it must not change: stored responses outlive the version of the
-    /// program that stored them.
-    const NAME: &'static str;
-
-    /// Returns the request id as sent by the client.
-    fn request_id(&self) -> &str;
-
-    /// Returns the request without its id.
-    fn without_id(self) -> Self;
-
-    /// Returns the field that names the resource a call acts on, and its value, for the audit event.
-    fn resource(&self) -> Option<(&'static str, i64)> {
-        None
+/// Identifies a request by its type and all fields except its id. Uploads are replaced by the hash of their content, because a client that
+/// retries a request may have uploaded the file again.
+///
+/// The name of the type is part of the fingerprint, so it must not change: stored responses outlive the version of the program that stored
+/// them.
+pub fn fingerprint<R: WriteRequest>(request: &R) -> [u8; 32] {
+    let mut rest = request.clone();
+    rest.set_request_id(String::new());
+    for id in upload_ids(&mut rest) {
+        *id = content_of(id);
     }
-
-    /// Returns the upload ids in the request.
-    fn upload_ids(&mut self) -> Vec<&mut String> {
-        Vec::new()
-    }
-
-    /// Identifies a request by its type and all fields except its id. Uploads are replaced by the hash of their content, because a client
-    /// that retries a request may have uploaded the file again.
-    fn fingerprint(&self) -> [u8; 32] {
-        let mut rest = self.clone().without_id();
-        for id in rest.upload_ids() {
-            *id = content_of(id);
-        }
-        Sha256::new()
-            .chain_update(Self::NAME)
-            .chain_update(rest.encode_to_vec())
-            .finalize()
-            .into()
-    }
+    Sha256::new()
+        .chain_update(R::NAME)
+        .chain_update(rest.encode_to_vec())
+        .finalize()
+        .into()
 }
 
-fn upload_ids_of(draft: &mut pb::MessageDraft) -> impl Iterator<Item = &mut String> {
+/// The upload ids in a request.
+fn upload_ids(request: &mut dyn Any) -> Vec<&mut String> {
+    macro_rules! uploads {
+        ($($request:ident => |$name:ident| $ids:expr),+ $(,)?) => {
+            $(if request.is::<pb::$request>() {
+                return request.downcast_mut::<pb::$request>().into_iter().flat_map(|$name| $ids).collect();
+            })+
+        };
+    }
+    uploads! {
+        BatchCreateMessagesRequest => |batch| batch.messages.iter_mut().filter_map(|item| item.message.as_mut()).flat_map(of_draft),
+        CreateClientMessageRequest => |request| request.upload_ids.iter_mut(),
+        CreateContactRequest => |request| std::iter::once(&mut request.avatar_url),
+        CreateConversationRequest => |request| request.message.iter_mut().flat_map(of_draft),
+        CreateInboxRequest => |request| request.inbox.iter_mut().map(|inbox| &mut inbox.avatar_url),
+        CreateMessageRequest => |request| request.message.iter_mut().flat_map(of_draft),
+        SendMessagesRequest => |request| request.message.iter_mut().flat_map(of_draft),
+        UpdateContactRequest => |request| request.contact.iter_mut().map(|contact| &mut contact.avatar_url),
+        UpdateInboxRequest => |request| request.inbox.iter_mut().map(|inbox| &mut inbox.avatar_url),
+    }
+    Vec::new()
+}
+
+fn of_draft(draft: &mut pb::MessageDraft) -> impl Iterator<Item = &mut String> {
     draft.attachments.iter_mut().filter_map(|attachment| match &mut attachment.kind {
         Some(pb::attachment_draft::Kind::UploadId(id)) => Some(id),
         _ => None,
     })
 }
 
-macro_rules! idempotent_requests {
-    ($($request:ident $(@ $resource:ident $(of $whole:ident)?)? $(=> |$this:ident| $uploads:expr)?),+ $(,)?) => {$(
-        impl IdempotentRequest for pb::$request {
-            const NAME: &'static str = stringify!($request);
-
-            fn request_id(&self) -> &str {
-                &self.request_id
-            }
-
-            fn without_id(self) -> Self {
-                Self { request_id: String::new(), ..self }
-            }
-
-            $(fn resource(&self) -> Option<(&'static str, i64)> {
-                let part = Some(self);
-                $(let part = part.and_then(|part| part.$whole.as_ref());)?
-                part.map(|part| (idempotent_requests!(@name $resource $($whole)?), part.$resource))
-            })?
-
-            $(fn upload_ids(&mut self) -> Vec<&mut String> {
-                let $this = self;
-                $uploads.collect()
-            })?
-        }
-    )+
-
-        /// The names of all requests, for the test that compares them with the methods' policies.
-        #[cfg(test)]
-        const REQUESTS: &[&str] = &[$(stringify!($request)),+];
-    };
-    (@name $resource:ident $whole:ident) => { concat!(stringify!($whole), ".", stringify!($resource)) };
-    (@name $resource:ident) => { stringify!($resource) };
-}
-
-idempotent_requests! {
-    AddInboxMembersRequest @ inbox_id,
-    AddParticipantsRequest,
-    AddTeamMembersRequest @ team_id,
-    BatchCreateMessagesRequest => |batch| batch.messages.iter_mut().filter_map(|item| item.message.as_mut()).flat_map(upload_ids_of),
-    CreateAccountRequest,
-    CreateAgentBotRequest,
-    CreateAgentRequest,
-    CreateAgentsRequest,
-    CreateCannedResponseRequest,
-    CreateClientConversationRequest,
-    CreateClientMessageRequest => |request| request.upload_ids.iter_mut(),
-    CreateClientSessionRequest,
-    CreateContactNoteRequest,
-    CreateContactRequest => |request| std::iter::once(&mut request.avatar_url),
-    CreateContactSessionRequest,
-    CreateConversationRequest => |request| request.message.iter_mut().flat_map(upload_ids_of),
-    CreateCustomAttributeDefinitionRequest,
-    CreateInboxRequest => |request| request.inbox.iter_mut().map(|inbox| &mut inbox.avatar_url),
-    CreateLabelRequest,
-    CreateMembershipRequest @ user_id,
-    CreateMessageRequest => |request| request.message.iter_mut().flat_map(upload_ids_of),
-    CreateTeamRequest,
-    CreateUserRequest,
-    DeleteAccountRequest,
-    DeleteAgentBotRequest @ agent_bot_id,
-    DeleteCannedResponseRequest,
-    DeleteConsumerRequest,
-    DeleteContactNoteRequest,
-    DeleteContactRequest @ contact_id,
-    DeleteConversationRequest @ conversation_id,
-    DeleteCustomAttributeDefinitionRequest,
-    DeleteInboxRequest @ inbox_id,
-    DeleteLabelRequest @ label_id,
-    DeleteMembershipRequest @ user_id,
-    DeleteMessageRequest,
-    DeleteTeamRequest @ team_id,
-    DeleteUserRequest @ user_id,
-    MarkClientConversationSeenRequest,
-    MarkConversationSeenRequest,
-    MarkConversationUnreadRequest,
-    MergeContactsRequest @ base_contact_id,
-    MuteConversationRequest,
-    RemoveInboxMembersRequest @ inbox_id,
-    RemoveParticipantsRequest,
-    RemoveTeamMembersRequest @ team_id,
-    ResetConsumerRequest,
-    ResolveClientConversationRequest,
-    RetryMessageRequest,
-    SendTranscriptRequest,
-    SendMessagesRequest => |request| request.message.iter_mut().flat_map(upload_ids_of),
-    SetInboxAgentBotRequest @ inbox_id,
-    SetInboxMembersRequest @ inbox_id,
-    SetParticipantsRequest,
-    SetTeamMembersRequest @ team_id,
-    UnmuteConversationRequest,
-    UpdateAccountRequest,
-    UpdateAgentBotRequest @ id of agent_bot,
-    UpdateAgentRequest @ user_id,
-    UpdateCannedResponseRequest,
-    UpdateClientMessageRequest,
-    UpdateClientSessionRequest,
-    UpdateContactNoteRequest,
-    UpdateContactRequest => |request| request.contact.iter_mut().map(|contact| &mut contact.avatar_url),
-    UpdateConversationAssigneeRequest,
-    UpdateConversationAttributesRequest,
-    UpdateConversationLabelsRequest,
-    UpdateConversationPriorityRequest,
-    UpdateConversationStatusRequest,
-    UpdateConversationTeamRequest,
-    UpdateCustomAttributeDefinitionRequest,
-    UpdateInboxRequest @ id of inbox => |request| request.inbox.iter_mut().map(|inbox| &mut inbox.avatar_url),
-    UpdateLabelRequest @ id of label,
-    UpdateMembershipRequest @ user_id,
-    UpdateOwnAvailabilityRequest,
-    UpdateMessageRequest,
-    UpdateTeamRequest @ id of team,
-    UpdateUserRequest @ id of user,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parley_proto::policy::METHODS;
+
+    fn request(request_id: &str, upload_id: &str) -> pb::CreateClientMessageRequest {
+        pb::CreateClientMessageRequest {
+            request_id: request_id.to_owned(),
+            upload_ids: vec![upload_id.to_owned()],
+            ..Default::default()
+        }
+    }
 
     #[test]
-    fn idempotent_methods_have_request_ids() {
-        let mut declared: Vec<_> = METHODS
-            .iter()
-            .filter(|method| method.idempotent)
-            .map(|method| method.request)
-            .collect();
-        let mut idempotent = REQUESTS.to_vec();
-        declared.sort_unstable();
-        idempotent.sort_unstable();
-        assert_eq!(declared, idempotent);
+    fn fingerprints_ignore_the_request_id() {
+        assert_eq!(fingerprint(&request("a", "x")), fingerprint(&request("b", "x")));
+        assert_ne!(fingerprint(&request("a", "x")), fingerprint(&request("a", "y")));
+    }
+
+    #[test]
+    fn upload_ids_are_found() {
+        assert_eq!(upload_ids(&mut request("a", "x")), ["x"]);
+        assert_eq!(upload_ids(&mut pb::CreateContactRequest::default()), [""]);
+        assert!(upload_ids(&mut pb::CreateLabelRequest::default()).is_empty());
     }
 }

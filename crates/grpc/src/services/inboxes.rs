@@ -13,7 +13,7 @@ use parley_domain::{
     write::call::Call,
 };
 use parley_eventlog::conversion::{CredentialsShown, FromStored as _, ToProto, inbox_of};
-use parley_proto::{self as pb, inboxes_service_server::InboxesService};
+use parley_proto::{self as pb, inboxes_service_server::InboxesService, rpc::WriteRequest};
 use parley_types::{
     error::{Result, Rule},
     id::{AccountId, InboxId, UserId},
@@ -25,9 +25,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    idempotency::IdempotentRequest,
-    request::{caller, idempotent_call},
-    response::to_response,
+    request::{caller, idempotent_call, resource_call},
+    response::{resource_response, to_response},
     truncation,
 };
 use crate::{
@@ -132,16 +131,11 @@ impl InboxesService for InboxesApi {
         let req = request.get_ref();
         let account = AccountId(req.account_id);
         let reveal = reveal(&caller, account);
-        let without_paging = pb::ListInboxesRequest {
-            account_id: req.account_id,
-            ..pb::ListInboxesRequest::default()
-        };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 1000);
         fields.finish().or_status()?;
         let found = self.inboxes.list(&caller, account, &page).await.or_status()?;
-        let (inboxes, next_page_token) = page::fill(&without_paging, &found, |inbox| inbox_of(inbox, reveal));
-        Ok(Response::new(pb::ListInboxesResponse { inboxes, next_page_token }))
+        Ok(page::response(req, &found, |inbox| inbox_of(inbox, reveal)))
     }
 
     async fn update_inbox(&self, request: Request<pb::UpdateInboxRequest>) -> Result<Response<pb::UpdateInboxResponse>, Status> {
@@ -178,11 +172,10 @@ impl InboxesService for InboxesApi {
 
     async fn delete_inbox(&self, request: Request<pb::DeleteInboxRequest>) -> Result<Response<pb::DeleteInboxResponse>, Status> {
         let req = request.get_ref();
-        let respond = |(): &(), cursor: Bytes| pb::DeleteInboxResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.inboxes.delete(call, InboxId(req.inbox_id)).await.or_status()?, respond)
+        resource_response(self.inboxes.delete(call, InboxId(req.inbox_id)).await.or_status()?).or_status()
     }
 
     async fn list_inbox_members(
@@ -190,13 +183,8 @@ impl InboxesService for InboxesApi {
         request: Request<pb::ListInboxMembersRequest>,
     ) -> Result<Response<pb::ListInboxMembersResponse>, Status> {
         let req = request.get_ref();
-        let without_paging = pb::ListInboxMembersRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..req.clone()
-        };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 1000);
         fields.finish().or_status()?;
         let (account, inbox) = (AccountId(req.account_id), InboxId(req.inbox_id));
         let found = self
@@ -204,8 +192,7 @@ impl InboxesService for InboxesApi {
             .list(&*caller(&request).or_status()?, account, inbox, &page)
             .await
             .or_status()?;
-        let (members, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
-        Ok(Response::new(pb::ListInboxMembersResponse { members, next_page_token }))
+        Ok(page::response(req, &found, pb::Agent::from_stored))
     }
 
     async fn set_inbox_members(
@@ -255,26 +242,20 @@ impl InboxesService for InboxesApi {
         request: Request<pb::ListAssignableAgentsRequest>,
     ) -> Result<Response<pb::ListAssignableAgentsResponse>, Status> {
         let req = request.get_ref();
-        let without_paging = pb::ListAssignableAgentsRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..req.clone()
-        };
         let (caller, account) = (caller(&request).or_status()?, AccountId(req.account_id));
         caller.access(account).or_status()?;
         let mut fields = Validator::default();
         fields.count("inbox_ids", req.inbox_ids.len(), 100);
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 1000);
         fields.finish().or_status()?;
         let inboxes = req.inbox_ids.iter().copied().map(InboxId).collect();
         let found = self.members.list_assignable(&caller, account, &inboxes, &page).await.or_status()?;
-        let (agents, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
-        Ok(Response::new(pb::ListAssignableAgentsResponse { agents, next_page_token }))
+        Ok(page::response(req, &found, pb::Agent::from_stored))
     }
 }
 
 /// Creates the call of a membership change, and returns the users that the request names.
-fn members<R: IdempotentRequest, M: Message + 'static>(
+fn members<R: WriteRequest, M: Message + 'static>(
     request: &Request<R>,
     account: i64,
     user_ids: &[i64],

@@ -12,7 +12,7 @@ use parley_domain::{
     search::{Search, messages::MessageSearch},
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto};
-use parley_proto::{self as pb, messages_service_server::MessagesService};
+use parley_proto::{self as pb, messages_service_server::MessagesService, rpc::PagedRequest as _};
 use parley_types::{
     error::{Result, Rule},
     id::{AccountId, ContactId, ConversationId, InboxId, MessageId},
@@ -131,13 +131,8 @@ impl MessagesService for MessagesApi {
             (Some(_), None) => 100,
             _ => 20,
         };
-        let without_paging = pb::ListMessagesRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..req.clone()
-        };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, default), &req.page_token, 0);
+        let page = page::requested(&mut fields, &req, default);
         fields.finish().or_status()?;
         page.check_key(&[Sort::by_id(false)]).or_status()?;
         let (mut before, mut after) = (req.before.map(MessageId), req.after.map(MessageId));
@@ -170,7 +165,7 @@ impl MessagesService for MessagesApi {
             .or_status()?;
         Ok(Response::new(pb::ListMessagesResponse {
             messages,
-            next_page_token: page::write(&without_paging, next.as_ref()),
+            next_page_token: page::write(&req.without_paging(), next.as_ref()),
             conversation: Some(conversation),
         }))
     }
@@ -240,15 +235,9 @@ impl MessagesService for MessagesApi {
         let req = request.into_inner();
         let account = AccountId(req.account_id);
         caller.access(account).or_status()?;
-        let without_paging = pb::SearchMessagesRequest {
-            page_size: 0,
-            page_token: String::new(),
-            skip: 0,
-            ..req.clone()
-        };
         let mut fields = Validator::default();
         fields.required("text", &req.text, SHORT_TEXT);
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 20), &req.page_token, req.skip);
+        let page = page::requested(&mut fields, &req, 20);
         let types = req.types.iter();
         let search = MessageSearch {
             text: req.text.clone(),
@@ -271,7 +260,7 @@ impl MessagesService for MessagesApi {
         let next = if whole { found.next } else { messages.last().map(edge) };
         Ok(Response::new(pb::SearchMessagesResponse {
             messages,
-            next_page_token: page::write(&without_paging, next.as_ref()),
+            next_page_token: page::write(&req.without_paging(), next.as_ref()),
             complete: found.complete,
         }))
     }

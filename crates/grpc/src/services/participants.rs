@@ -68,21 +68,12 @@ impl ParticipantsService for ParticipantsApi {
         let account = AccountId(req.account_id);
         let caller = caller(&request).or_status()?;
         caller.access(account).or_status()?;
-        let without_paging = pb::ListParticipantsRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..req.clone()
-        };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 1000);
         fields.finish().or_status()?;
         let id = ConversationId(req.conversation_id);
         let found = self.participants.list(&caller, account, id, &page).await.or_status()?;
-        let (participants, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
-        Ok(Response::new(pb::ListParticipantsResponse {
-            participants,
-            next_page_token,
-        }))
+        Ok(page::response(req, &found, pb::Agent::from_stored))
     }
 
     async fn add_participants(

@@ -10,7 +10,9 @@ use parley_domain::{
         key_owner::KeyOwner,
     },
 };
+use parley_eventlog::conversion::FromStored;
 use parley_fault::Protection;
+use parley_proto::rpc::{AccountRequest, ResourceResponse, UnaryRequest, WriteRequest};
 use parley_types::{
     error::{Error, Result},
     id::AccountId,
@@ -23,7 +25,10 @@ use crate::{
     validation::fields::Validator,
 };
 
-use super::{idempotency::IdempotentRequest, response::encode};
+use super::{
+    idempotency::fingerprint,
+    response::{encode, with_resource},
+};
 
 /// Returns the identity of the caller.
 ///
@@ -40,25 +45,73 @@ pub(super) fn caller<R>(request: &Request<R>) -> Result<Arc<Caller>> {
     identity(request).map(|identity| identity.caller)
 }
 
+/// Returns the account of a request.
+pub(super) fn account<R: AccountRequest>(request: &Request<R>) -> AccountId {
+    AccountId(request.get_ref().account_id())
+}
+
+/// Returns the caller and the account of a request that reads in the account.
+///
+/// # Errors
+/// Returns [`Error::NotMember`] if the caller has no access to the account.
+pub(super) fn reader<R: AccountRequest>(request: &Request<R>) -> Result<(Arc<Caller>, AccountId)> {
+    let (caller, account) = (caller(request)?, account(request));
+    caller.access(account)?;
+    Ok((caller, account))
+}
+
+/// Checks that the caller may write in the account of a request.
+///
+/// # Errors
+/// Returns [`Error::NotMember`] or [`Error::Denied`] if it may not.
+pub(super) fn authorize_write<R: AccountRequest>(request: &Request<R>) -> Result<()> {
+    caller(request)?.write_access(account(request)).map(drop)
+}
+
+/// Like [`idempotent_call`], for a method in the account of the request whose response contains the resource, or only the cursor; see
+/// [`resource_response`](super::response::resource_response).
+///
+/// # Errors
+/// Returns [`Error::Internal`] if the service runs without its middleware.
+pub(super) fn resource_call<R, T>(fields: &mut Validator, request: &Request<R>) -> Result<Call<T>>
+where
+    R: WriteRequest + AccountRequest + UnaryRequest<Response: ResourceResponse<Resource: for<'a> FromStored<&'a T>>>,
+    T: 'static,
+{
+    resource_call_in(account(request), fields, request)
+}
+
+/// Like [`resource_call`], with the account that stores the response.
+///
+/// # Errors
+/// Returns [`Error::Internal`] if the service runs without its middleware.
+pub(super) fn resource_call_in<R, T>(account: AccountId, fields: &mut Validator, request: &Request<R>) -> Result<Call<T>>
+where
+    R: WriteRequest + UnaryRequest<Response: ResourceResponse<Resource: for<'a> FromStored<&'a T>>>,
+    T: 'static,
+{
+    idempotent_call(fields, request, account, with_resource::<T, R::Response>)
+}
+
 /// Creates the [`Call`] of a request that changes something. `respond` builds its response, which is also stored for retries of an
 /// idempotent request. A `request_id` that is not a UUID is reported in `fields`.
 ///
 /// # Errors
 /// Returns [`Error::Internal`] if the service runs without its middleware.
-pub(super) fn idempotent_call<R: IdempotentRequest, T: 'static, M: Message + 'static>(
+pub(super) fn idempotent_call<R: WriteRequest, T: 'static, M: Message + 'static>(
     fields: &mut Validator,
     request: &Request<R>,
     account: AccountId,
     respond: fn(&T, Bytes) -> M,
 ) -> Result<Call<T>> {
     let identity = identity(request)?;
-    identity.set_audit_target(Some(account), request.get_ref().resource());
+    identity.set_audit_target(Some(account), request.get_ref().audit_target());
     let caller = identity.caller;
     Ok(idempotent_call_as(fields, request, caller, account, respond))
 }
 
 /// Like [`idempotent_call`], for a caller that is identified by the request itself.
-pub(super) fn idempotent_call_as<R: IdempotentRequest, T: 'static, M: Message + 'static>(
+pub(super) fn idempotent_call_as<R: WriteRequest, T: 'static, M: Message + 'static>(
     fields: &mut Validator,
     request: &Request<R>,
     caller: Arc<Caller>,
@@ -71,7 +124,7 @@ pub(super) fn idempotent_call_as<R: IdempotentRequest, T: 'static, M: Message + 
         .map(|request_id| IdempotencyKey {
             request_id,
             owner: KeyOwner::of(&caller, account),
-            fingerprint: request.get_ref().fingerprint(),
+            fingerprint: fingerprint(request.get_ref()),
             encode: Box::new(move |value, cursor| respond(value, encode(cursor)).encode_to_vec()),
         });
     Call {

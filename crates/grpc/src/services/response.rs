@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{messages::Created, write::call::Answer};
-use parley_eventlog::{conversion::ToProto, cursor::Cursor};
-use parley_proto::{self as pb, description::cursor_of};
-use parley_types::error::Error;
+use parley_eventlog::{
+    conversion::{FromStored, ToProto},
+    cursor::Cursor,
+};
+use parley_proto::{self as pb, description::cursor_of, rpc::ResourceResponse};
+use parley_types::error::{Error, Result};
 use prost::{Message, Name};
 use tonic::{Response, Status, metadata::MetadataValue};
 
@@ -25,15 +28,39 @@ pub(super) fn to_response<T, M: Message + Name + Default>(
     answer: Answer<T>,
     respond: impl Fn(&T, Bytes) -> M,
 ) -> Result<Response<M>, Status> {
+    response(answer, respond).or_status()
+}
+
+/// Builds the response of a call that changed a resource, or deleted it (`()`).
+///
+/// # Errors
+/// Returns [`Error::Internal`] if a stored response cannot be decoded.
+pub(super) fn resource_response<T, M>(answer: Answer<T>) -> Result<Response<M>>
+where
+    M: ResourceResponse<Resource: for<'a> FromStored<&'a T>> + Name + Default,
+{
+    response(answer, with_resource)
+}
+
+/// The response of a call that read a resource.
+pub(super) fn found<T, M: ResourceResponse<Resource: for<'a> FromStored<&'a T>>>(value: &T) -> Response<M> {
+    Response::new(with_resource(value, Bytes::new()))
+}
+
+/// A response with a resource that was created or changed.
+pub(super) fn with_resource<T, M: ResourceResponse<Resource: for<'a> FromStored<&'a T>>>(value: &T, cursor: Bytes) -> M {
+    M::new(value.to_proto(), cursor)
+}
+
+fn response<T, M: Message + Name + Default>(answer: Answer<T>, respond: impl Fn(&T, Bytes) -> M) -> Result<Response<M>> {
     let (message, cursor) = match answer {
         Answer::Fresh(value, cursor) => {
             let cursor = encode(cursor);
             (respond(&value, cursor.clone()), cursor)
         }
         Answer::Replayed(bytes) => {
-            let message = M::decode(bytes.as_slice())
-                .map_err(|error| Error::Internal(format!("failed to decode a stored response: {error}")))
-                .or_status()?;
+            let message =
+                M::decode(bytes.as_slice()).map_err(|error| Error::Internal(format!("failed to decode a stored response: {error}")))?;
             let cursor = cursor_of(&message);
             (message, cursor)
         }

@@ -1,16 +1,14 @@
 //! The methods of `AccountsService` that members use for themselves, and the cache keys of their lists.
 
-use bytes::Bytes;
-use parley_domain::{cache_keys::CacheKeys, joined::Agent};
-use parley_eventlog::conversion::ToProto as _;
+use parley_domain::cache_keys::CacheKeys;
 use parley_proto as pb;
 use parley_types::{error::Result, id::AccountId};
 use tonic::{Request, Response, Status};
 
 use super::{
     accounts::{AccountsApi, membership},
-    request::{caller, idempotent_call, identity},
-    response::to_response,
+    request::{caller, identity, resource_call},
+    response::resource_response,
 };
 use crate::{status::OrStatus as _, validation::fields::Validator};
 
@@ -33,18 +31,14 @@ impl AccountsApi {
         // The target of the audit event is the user, whom the request does not name.
         let user = identity.caller.user_id().map(|user| ("user_id", user.0));
         identity.set_audit_target(Some(account), user);
-        let respond = |agent: &Agent, cursor: Bytes| pb::UpdateOwnAvailabilityResponse {
-            agent: Some(agent.to_proto()),
-            cursor,
-        };
         let mut fields = Validator::default();
         let patch = membership(&mut fields, 0, req.availability, req.auto_offline);
-        let call = idempotent_call(&mut fields, &request, account, respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         fields.finish().or_status()?;
         let updated = self
             .own_membership
             .update_availability(call, patch.availability, patch.auto_offline);
-        to_response(updated.await.or_status()?, respond)
+        resource_response(updated.await.or_status()?).or_status()
     }
 
     pub(super) async fn handle_set_active_account(

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Status, Streaming};
 
 use super::{
-    idempotency::IdempotentRequest as _,
+    idempotency::fingerprint,
     request::caller,
     response::{created, encode},
     restrict_contacts::restrict_contacts,
@@ -233,7 +233,7 @@ async fn store(messages: &Messages, caller: Arc<Caller>, traceparent: String, re
     let key = fields.request_id(&request.request_id).map(|request_id| IdempotencyKey {
         request_id,
         owner: KeyOwner::of(&caller, account),
-        fingerprint: request.fingerprint(),
+        fingerprint: fingerprint(&request),
         encode: Box::new(|messages: &Created, cursor: Option<Cursor>| created(messages, encode(cursor)).encode_to_vec()),
     });
     let conversation = ConversationId(fields.id("conversation_id", request.conversation_id));

@@ -20,8 +20,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     accounts::mask,
-    request::{caller, idempotent_call},
-    response::to_response,
+    request::{caller, idempotent_call, resource_call},
+    response::{resource_response, to_response},
     truncation,
 };
 use crate::{
@@ -100,18 +100,13 @@ impl TeamsService for TeamsApi {
 
     async fn list_teams(&self, request: Request<pb::ListTeamsRequest>) -> Result<Response<pb::ListTeamsResponse>, Status> {
         let req = request.get_ref();
-        let without_paging = pb::ListTeamsRequest {
-            account_id: req.account_id,
-            ..pb::ListTeamsRequest::default()
-        };
         let caller = caller(&request).or_status()?;
         caller.access(AccountId(req.account_id)).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 1000);
         fields.finish().or_status()?;
         let found = self.teams.list(&caller, AccountId(req.account_id), &page).await.or_status()?;
-        let (teams, next_page_token) = page::fill(&without_paging, &found, seen);
-        Ok(Response::new(pb::ListTeamsResponse { teams, next_page_token }))
+        Ok(page::response(req, &found, seen))
     }
 
     async fn update_team(&self, request: Request<pb::UpdateTeamRequest>) -> Result<Response<pb::UpdateTeamResponse>, Status> {
@@ -147,11 +142,10 @@ impl TeamsService for TeamsApi {
 
     async fn delete_team(&self, request: Request<pb::DeleteTeamRequest>) -> Result<Response<pb::DeleteTeamResponse>, Status> {
         let req = request.get_ref();
-        let respond = |(): &(), cursor: Bytes| pb::DeleteTeamResponse { cursor };
         let mut fields = Validator::default();
-        let call = idempotent_call(&mut fields, &request, AccountId(req.account_id), respond).or_status()?;
+        let call = resource_call(&mut fields, &request).or_status()?;
         fields.finish().or_status()?;
-        to_response(self.teams.delete(call, TeamId(req.team_id)).await.or_status()?, respond)
+        resource_response(self.teams.delete(call, TeamId(req.team_id)).await.or_status()?).or_status()
     }
 
     async fn list_team_members(
@@ -159,20 +153,14 @@ impl TeamsService for TeamsApi {
         request: Request<pb::ListTeamMembersRequest>,
     ) -> Result<Response<pb::ListTeamMembersResponse>, Status> {
         let req = request.get_ref();
-        let without_paging = pb::ListTeamMembersRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..req.clone()
-        };
         let caller = caller(&request).or_status()?;
         caller.access(AccountId(req.account_id)).or_status()?;
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 1000), &req.page_token, 0);
+        let page = page::requested(&mut fields, req, 1000);
         fields.finish().or_status()?;
         let (account, team) = (AccountId(req.account_id), TeamId(req.team_id));
         let found = self.members.list(&caller, account, team, &page).await.or_status()?;
-        let (members, next_page_token) = page::fill(&without_paging, &found, pb::Agent::from_stored);
-        Ok(Response::new(pb::ListTeamMembersResponse { members, next_page_token }))
+        Ok(page::response(req, &found, pb::Agent::from_stored))
     }
 
     async fn add_team_members(&self, request: Request<pb::AddTeamMembersRequest>) -> Result<Response<pb::AddTeamMembersResponse>, Status> {

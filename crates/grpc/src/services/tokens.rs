@@ -93,17 +93,11 @@ impl AccountsApi {
     ) -> Result<Response<pb::ListTokensResponse>, Status> {
         let caller = caller(&request).or_status()?;
         let req = request.into_inner();
-        let without_paging = pb::ListTokensRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..req.clone()
-        };
         let mut fields = Validator::default();
-        let page = page::read(&mut fields, &without_paging, (req.page_size, 100), &req.page_token, 0);
+        let page = page::requested(&mut fields, &req, 100);
         fields.finish().or_status()?;
         let found = self.tokens.list(&caller, req.account_id.map(AccountId), &page).await.or_status()?;
-        let (tokens, next_page_token) = page::fill(&without_paging, &found, pb::Token::from_stored);
-        Ok(Response::new(pb::ListTokensResponse { tokens, next_page_token }))
+        Ok(page::response(&req, &found, pb::Token::from_stored))
     }
 
     pub(super) async fn handle_revoke_token(

@@ -87,6 +87,13 @@ impl Validator {
         self.text(field, text, limit);
     }
 
+    /// Like [`Validator::required`], and returns the string as the new value of a field in a patch.
+    #[expect(clippy::unnecessary_wraps, reason = "a field of a patch is optional")]
+    pub fn given(&mut self, field: &str, text: &str, limit: usize) -> Option<String> {
+        self.required(field, text, limit);
+        Some(text.to_owned())
+    }
+
     /// Like [`Validator::text`], for a name that appears in logs and terminals: rejects line breaks and other control characters.
     pub fn name(&mut self, field: &str, name: &str, limit: usize) {
         self.text(field, name, limit);

@@ -2,8 +2,10 @@
 
 use parley_domain::page::{Key, Page, PageRequest};
 use parley_fault::Protection;
+use parley_proto::rpc::{PageResponse, PagedRequest, UnaryRequest};
 use parley_types::error::Rule;
 use prost::Message;
+use tonic::Response;
 
 use super::{
     fields::Validator,
@@ -17,6 +19,30 @@ pub const PAGE_BYTES: usize = 1792 * 1024;
 /// The maximum page size and the maximum skip.
 const MAX_SIZE: i32 = 1000;
 const MAX_SKIP: i32 = 1_000_000;
+
+/// Validates and parses the page fields of a request. `default` is the number of rows if the request leaves it open.
+pub fn requested<R: PagedRequest>(fields: &mut Validator, request: &R, default: i32) -> PageRequest {
+    read(
+        fields,
+        &request.without_paging(),
+        (request.page_size(), default),
+        request.page_token(),
+        request.skip(),
+    )
+}
+
+/// The response with the rows of a page, as many as fit, and the token of the next page.
+pub fn response<'a, T, R>(
+    request: &R,
+    found: &'a Page<T>,
+    to_wire: impl FnMut(&'a T) -> <R::Response as PageResponse>::Row,
+) -> Response<R::Response>
+where
+    R: PagedRequest + UnaryRequest<Response: PageResponse>,
+{
+    let (rows, next_page_token) = fill(&request.without_paging(), found, to_wire);
+    Response::new(PageResponse::new(rows, next_page_token))
+}
 
 /// Validates and parses the page fields. `without_paging` is the request without them.
 pub fn read(fields: &mut Validator, without_paging: &impl Message, (size, default): (i32, i32), token: &str, skip: i32) -> PageRequest {

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use serde_json::{Value as Json, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{ApiError, Body};
-use crate::errors::field_error::FieldError;
+use crate::errors::{
+    bodies::{CredentialsError, Error, ErrorBody, RecordError, RetryLater},
+    field_error::FieldError,
+};
 
 impl ApiError {
     /// Creates the 410 error for a cursor from which the log cannot be resumed, with the range of the log. An `EventSource` does not
@@ -16,17 +18,26 @@ impl ApiError {
     fn gone(reason: &str, status: &Status) -> Self {
         let details = status.get_error_details();
         let detail = |key: &str| metadata(&details, key).unwrap_or_default();
-        let number = |key: &str| detail(key).parse::<u64>().unwrap_or_default();
-        Self::new(
-            StatusCode::GONE,
-            json!({
-                "error": status.message(),
-                "reason": reason,
-                "earliest_seq": number("earliest_seq"),
-                "head_seq": number("head_seq"),
-                "epoch": detail("epoch"),
-            }),
-        )
+        let number = |key: &str| detail(key).parse::<i64>().unwrap_or_default();
+        let body = Error {
+            error: status.message().to_owned(),
+            reason: Some(reason.to_owned()),
+            existing_id: None,
+            earliest_seq: Some(number("earliest_seq")),
+            head_seq: Some(number("head_seq")),
+            epoch: Some(detail("epoch").to_owned()),
+        };
+        Self::new(StatusCode::GONE, ErrorBody::Error(body))
+    }
+
+    /// An error of shape A whose cause programs can tell.
+    fn with_reason(status: StatusCode, text: &str, reason: &str) -> Self {
+        let body = Error {
+            error: text.to_owned(),
+            reason: Some(reason.to_owned()),
+            ..Error::default()
+        };
+        Self::new(status, ErrorBody::Error(body))
     }
 
     /// Converts the status of a failed message creation.
@@ -101,7 +112,9 @@ impl ApiError {
         match reason(&details) {
             "TOKEN_MISSING" => Self::new(
                 StatusCode::UNAUTHORIZED,
-                json!({ "errors": ["You need to sign in or sign up before continuing."] }),
+                ErrorBody::Credentials(CredentialsError {
+                    errors: vec!["You need to sign in or sign up before continuing.".to_owned()],
+                }),
             ),
             "TOKEN_INVALID" => unauthorized("Invalid Access Token"),
             "NOT_A_MEMBER" => unauthorized("You are not authorized to access this account"),
@@ -114,17 +127,12 @@ impl ApiError {
             "INVALID_FIELD" => invalid(&field_errors(&details, status)),
             "ALREADY_TAKEN" => Self::taken(&details, status, invalid),
             reason @ ("CURSOR_EXPIRED" | "CURSOR_AHEAD_OF_LOG" | "EPOCH_CHANGED") => Self::gone(reason, status),
-            "IDEMPOTENCY_KEY_REUSED" => Self::new(
+            reused @ "IDEMPOTENCY_KEY_REUSED" => Self::with_reason(
                 StatusCode::CONFLICT,
-                json!({
-                    "error": "Idempotency-Key was used for another request within the last day",
-                    "reason": "IDEMPOTENCY_KEY_REUSED",
-                }),
+                "Idempotency-Key was used for another request within the last day",
+                reused,
             ),
-            foreign @ "CURSOR_OF_ANOTHER_ACCOUNT" => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                json!({ "error": status.message(), "reason": foreign }),
-            ),
+            foreign @ "CURSOR_OF_ANOTHER_ACCOUNT" => Self::with_reason(StatusCode::UNPROCESSABLE_ENTITY, status.message(), foreign),
             "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::retry_later(&details),
             "RATE_LIMITED" => invalid(&[FieldError::whole("Too many messages")]).retry(&details),
             "BUSY" => Self::retry_later(&details),
@@ -160,8 +168,10 @@ impl ApiError {
             invalid(&field_errors(details, status))
         };
         let existing = metadata(details, "existing_id").and_then(|id| id.parse::<i64>().ok());
-        if let (Body::Json(Json::Object(body)), Some(id)) = (&mut failure.body, existing) {
-            body.insert("existing_id".to_owned(), json!(id));
+        if let Body::Json(body) = &mut failure.body
+            && let ErrorBody::Error(Error { existing_id, .. }) | ErrorBody::Record(RecordError { existing_id, .. }) = &mut **body
+        {
+            *existing_id = existing;
         }
         failure
     }
@@ -170,7 +180,7 @@ impl ApiError {
     fn retry_later(details: &ErrorDetails) -> Self {
         let failure = Self {
             status: StatusCode::TOO_MANY_REQUESTS,
-            body: Body::Text("Retry later"),
+            body: Body::Text(RetryLater::TEXT),
             retry_after: None,
         };
         failure.retry(details)
@@ -180,7 +190,7 @@ impl ApiError {
     pub fn too_many(retry_after: Duration) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
-            body: Body::Text("Retry later"),
+            body: Body::Text(RetryLater::TEXT),
             retry_after: Some(whole_seconds(retry_after)),
         }
     }
@@ -231,6 +241,7 @@ mod tests {
         http::header::{CONTENT_TYPE, RETRY_AFTER},
         response::IntoResponse as _,
     };
+    use serde_json::{Value as Json, json};
     use tonic_types::FieldViolation;
 
     use super::*;
@@ -254,7 +265,7 @@ mod tests {
 
     fn answer(failure: ApiError) -> (u16, Json) {
         match failure.body {
-            Body::Json(json) => (failure.status.as_u16(), json),
+            Body::Json(body) => (failure.status.as_u16(), json!(body)),
             Body::Text(text) => (failure.status.as_u16(), json!(text)),
             Body::Empty => (failure.status.as_u16(), Json::Null),
         }

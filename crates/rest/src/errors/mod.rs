@@ -1,24 +1,26 @@
-//! The only place that creates error responses of the JSON API. The shapes are defined here; `from_status` maps each gRPC status to one.
+//! The only place that creates error responses of the JSON API. `bodies` defines the shapes; `from_status` maps each gRPC status to one.
 //!
 //! As in Chatwoot, missing permission is 401 and invalid input 422. The shapes are A `{"error"}`, B `{"message","attributes"}`, C
 //! `{"errors"}` and D `{"status","error"}`. Message creation uses shape A for everything that is wrong with the message.
 
+pub(crate) mod bodies;
 pub(crate) mod field_error;
 mod from_status;
 
+use crate::{
+    errors::{
+        bodies::{Error, ErrorBody, Fault, RecordError},
+        field_error::{FieldError, echo},
+    },
+    json::respond,
+    params::tree_budget::TooLarge,
+};
 use axum::{
     http::{
         HeaderValue, StatusCode,
         header::{CONTENT_TYPE, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
-};
-use serde_json::{Value as Json, json};
-
-use crate::{
-    errors::field_error::{FieldError, echo},
-    json::respond,
-    params::tree_budget::TooLarge,
 };
 
 /// Maximum number of violations named in one response.
@@ -37,35 +39,55 @@ pub type ApiResult = Result<Response, ApiError>;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Body {
-    Json(Json),
+    Json(Box<ErrorBody>),
     Text(&'static str),
     Empty,
 }
 
 impl ApiError {
-    fn new(status: StatusCode, body: Json) -> Self {
+    fn new(status: StatusCode, body: ErrorBody) -> Self {
         Self {
             status,
-            body: Body::Json(body),
+            body: Body::Json(Box::new(body)),
             retry_after: None,
         }
     }
 
+    fn fault(status: StatusCode, error: String) -> Self {
+        let body = Fault {
+            status: status.as_u16().into(),
+            error,
+        };
+        Self::new(status, ErrorBody::Fault(body))
+    }
+
+    /// Creates an error of shape B.
+    fn invalid(message: String, attributes: Option<Vec<String>>) -> Self {
+        let body = RecordError {
+            message,
+            attributes,
+            existing_id: None,
+        };
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorBody::Record(body))
+    }
+
     /// Creates an error of shape A.
     pub fn error(status: StatusCode, text: &str) -> Self {
-        Self::new(status, json!({ "error": text }))
+        let body = Error {
+            error: text.to_owned(),
+            ..Error::default()
+        };
+        Self::new(status, ErrorBody::Error(body))
     }
 
     /// Creates an error of shape D.
     pub fn status_error(status: StatusCode) -> Self {
-        let reason = status.canonical_reason().unwrap_or_default();
-        Self::new(status, json!({ "status": status.as_u16(), "error": reason }))
+        Self::fault(status, status.canonical_reason().unwrap_or_default().to_owned())
     }
 
     /// Creates a 400 error for a request that exceeds a parser limit: shape D, with the limit as its message.
     pub fn limit_exceeded(limit: TooLarge) -> Self {
-        let text = format!("the request {}", limit.0);
-        Self::new(StatusCode::BAD_REQUEST, json!({ "status": 400, "error": text }))
+        Self::fault(StatusCode::BAD_REQUEST, format!("the request {}", limit.0))
     }
 
     /// Creates a 503 error for a request whose body does not fit into the memory budget for requests.
@@ -84,7 +106,7 @@ impl ApiError {
     /// Creates a 404 error for a request that would create a webhook in Chatwoot. Its message names the alternative.
     pub fn no_webhooks() -> Self {
         let text = "Not Found: Parley calls no URLs. Follow its stream of events: GET /api/v1/accounts/{account_id}/events, or gRPC.";
-        Self::new(StatusCode::NOT_FOUND, json!({ "status": 404, "error": text }))
+        Self::fault(StatusCode::NOT_FOUND, text.to_owned())
     }
 
     /// Creates a 404 error for a resource that does not exist.
@@ -111,27 +133,24 @@ impl ApiError {
     /// Creates a 422 error of shape B for an update without a single known attribute. It names the attributes that were sent and those that
     /// can be changed.
     pub fn unsupported(names: &[String], changeable: &[&str]) -> Self {
-        let names: Vec<_> = names.iter().map(|name| echo(name)).collect();
+        let names: Vec<_> = names.iter().map(|name| echo(name).into_owned()).collect();
         let text = format!(
             "{} cannot be changed here; these attributes can: {}",
             names.join(", "),
             changeable.join(", ")
         );
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!({ "message": text, "attributes": names }))
+        Self::invalid(text, Some(names))
     }
 
     /// Creates a 422 error of shape B for invalid fields.
     pub fn record(field_errors: &[FieldError]) -> Self {
-        let mut attributes: Vec<&str> = Vec::new();
+        let mut attributes: Vec<String> = Vec::new();
         for field_error in field_errors.iter().take(MAX_NAMED_ERRORS) {
-            if !attributes.contains(&field_error.attribute.as_str()) {
-                attributes.push(&field_error.attribute);
+            if !attributes.contains(&field_error.attribute) {
+                attributes.push(field_error.attribute.clone());
             }
         }
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            json!({ "message": joined(field_errors), "attributes": attributes }),
-        )
+        Self::invalid(joined(field_errors), Some(attributes))
     }
 
     /// Creates a 422 error of shape A, as for message creation.
@@ -148,7 +167,7 @@ impl ApiError {
         let mut letters = name.chars();
         let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
         let text = format!("{first}{} is Online, please try again later", letters.as_str().to_lowercase());
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!({ "message": text }))
+        Self::invalid(text, None)
     }
 
     /// Creates a 422 error for filter conditions that are joined by an unknown operator or by none.
@@ -179,7 +198,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = match self.body {
-            Body::Json(json) => respond(self.status, &json),
+            Body::Json(body) => respond(self.status, &body),
             Body::Text(text) => (self.status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response(),
             Body::Empty => self.status.into_response(),
         };

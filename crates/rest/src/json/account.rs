@@ -1,13 +1,14 @@
 //! The JSON of an account for its members, and of its lists' cache keys.
 
-use parley_proto as pb;
-use serde_json::{Value as Json, json};
+use parley_proto::{self as pb, AccountStatus};
+use prost_types::{Value, value::Kind};
 
-use super::truncated;
-use crate::{
-    openapi::schema::{self, Schema, attributes, choice, id, null, text},
-    params::{attributes::object, timestamps::iso},
+use super::{
+    agent::account_status,
+    json_type::json_type,
+    values::{Id, Name},
 };
+use crate::params::{attributes::Attributes, timestamps::Iso};
 
 /// The attribute that names the current onboarding step. Dashboards show their onboarding pages while it names one. Parley has no
 /// onboarding, so it is `"true"` unless the operator has set it.
@@ -17,58 +18,51 @@ const ONBOARDING_STEP: &str = "onboarding_step";
 /// tenant.
 const SHOWN: [&str; 6] = [ONBOARDING_STEP, "company_size", "industry", "logo", "plan_name", "timezone"];
 
-/// An account, with the cache keys of the caller.
-pub fn account(account: &pb::Account, keys: &pb::CacheKeys) -> Json {
-    let status = match account.status() {
-        pb::AccountStatus::Suspended | pb::AccountStatus::Deleted => "suspended",
-        pb::AccountStatus::Active | pb::AccountStatus::Unspecified => "active",
-    };
-    let mut custom_attributes = object(account.custom_attributes.as_ref());
-    if let Json::Object(notes) = &mut custom_attributes {
-        notes.retain(|key, _| SHOWN.contains(&key.as_str()));
+json_type! {
+    /// The account as its members see it.
+    pub struct Account(account: pb::Account, keys: pb::CacheKeys) with {
+        let status = account_status(&account);
+        let mut custom_attributes = account.custom_attributes.unwrap_or_default();
+        custom_attributes.fields.retain(|key, _| SHOWN.contains(&key.as_str()));
+        custom_attributes.fields.entry(ONBOARDING_STEP.to_owned()).or_insert_with(|| Value {
+            kind: Some(Kind::StringValue("true".to_owned())),
+        });
+    } {
+        /// Id of the account.
+        id: Id = account.id.into(),
+        name: String = account.name,
+        /// Language code.
+        locale: String = account.locale,
+        /// Domain of the account.
+        domain: Option<String> = account.domain,
+        /// E-mail address for support.
+        support_email: Option<String> = account.support_email,
+        /// Whether the account is active.
+        status: Name<AccountStatus> = status,
+        /// When the account was created.
+        created_at: Iso = account.created_at.into(),
+        /// Feature flags by their names.
+        features: Attributes = account.features.into(),
+        /// Always empty.
+        settings: Attributes = Attributes::default(),
+        custom_attributes: Attributes = Some(custom_attributes).into(),
+        /// Always null.
+        auto_resolve_duration: () = (),
+        /// Always null.
+        latest_chatwoot_version: () = (),
+        cache_keys: CacheKeys = keys.into(),
     }
-    if custom_attributes.get(ONBOARDING_STEP).is_none() {
-        custom_attributes[ONBOARDING_STEP] = json!("true");
+    truncated_fields = account.truncated_fields;
+}
+
+json_type! {
+    /// Keys that change when a list does and only then, as the caller sees it.
+    pub struct CacheKeys(keys: pb::CacheKeys) {
+        /// Key of the list of labels.
+        label: String = keys.label,
+        /// Key of the list of inboxes.
+        inbox: String = keys.inbox,
+        /// Key of the list of teams.
+        team: String = keys.team,
     }
-    let mut json = json!({
-        "id": account.id,
-        "name": account.name,
-        "locale": account.locale,
-        "domain": account.domain,
-        "support_email": account.support_email,
-        "status": status,
-        "created_at": iso(account.created_at.as_ref()),
-        "features": object(account.features.as_ref()),
-        "settings": {},
-        "custom_attributes": custom_attributes,
-        "auto_resolve_duration": null,
-        "latest_chatwoot_version": null,
-        "cache_keys": cache_keys(keys),
-    });
-    truncated::mark(&mut json, &account.truncated_fields);
-    json
-}
-
-/// The schema of [`account`].
-pub fn schema() -> Schema {
-    truncated::marked(schema::object())
-        .key("id", id())
-        .keys(&["name", "locale"], &text())
-        .keys(&["domain", "support_email"], &text().or_null())
-        .key("status", choice(&["active", "suspended"]))
-        .key("created_at", schema::iso())
-        .keys(&["features", "settings", "custom_attributes"], &attributes())
-        .keys(&["auto_resolve_duration", "latest_chatwoot_version"], &null())
-        .key("cache_keys", cache_keys_schema())
-        .named("Account")
-}
-
-/// The cache keys.
-pub fn cache_keys(keys: &pb::CacheKeys) -> Json {
-    json!({ "label": keys.label, "inbox": keys.inbox, "team": keys.team })
-}
-
-/// The schema of [`cache_keys`].
-pub fn cache_keys_schema() -> Schema {
-    schema::object().keys(&["label", "inbox", "team"], &text()).named("CacheKeys")
 }

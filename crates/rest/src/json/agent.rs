@@ -1,212 +1,187 @@
 //! The JSON of users, as members of an account and as senders.
 
-use parley_proto::{self as pb, Availability, Role};
-use serde_json::{Value as Json, json};
+use parley_proto::{self as pb, AccountStatus, Availability, Role};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::truncated;
-use crate::{
-    openapi::schema::{self, Schema, attributes, choice, constant, flag, id, integer, iso, list, null, text},
-    params::attributes::object,
+use super::{
+    json_type::json_type,
+    truncated::TruncatedFields,
+    values::{Id, Name, Named, constant},
 };
+use crate::params::{attributes::Attributes, timestamps::Iso};
 
-/// `administrator` or `agent`; null if unspecified.
-pub fn role(role: Role) -> Json {
-    match role {
-        Role::Unspecified => Json::Null,
-        Role::Agent => json!("agent"),
-        Role::Administrator => json!("administrator"),
-    }
+impl Named for Role {
+    const NAMES: &'static [(&'static str, Self)] = &[("agent", Self::Agent), ("administrator", Self::Administrator)];
 }
 
-fn role_schema() -> Schema {
-    choice(&["administrator", "agent"])
+impl Named for Availability {
+    const NAMES: &'static [(&'static str, Self)] = &[("offline", Self::Offline), ("online", Self::Online), ("busy", Self::Busy)];
 }
 
-fn availability_schema() -> Schema {
-    choice(&["online", "busy", "offline"])
+impl Named for AccountStatus {
+    const NAMES: &'static [(&'static str, Self)] = &[("active", Self::Active), ("suspended", Self::Suspended)];
 }
 
-/// The name of an availability.
-pub fn availability(availability: Availability) -> &'static str {
-    match availability {
-        Availability::Online => "online",
-        Availability::Busy => "busy",
-        Availability::Offline | Availability::Unspecified => "offline",
-    }
-}
-
-/// A user as a member of an account.
-pub fn agent(agent: &pb::Agent) -> Json {
-    let mut json = json!({
-        "id": agent.id,
-        "account_id": agent.account_id,
-        "availability_status": availability(agent.availability_status()),
-        "auto_offline": agent.auto_offline,
-        "confirmed": true,
-        "email": agent.email,
-        "provider": "email",
-        "available_name": agent.available_name,
-        "name": agent.name,
-        "role": role(agent.role()),
-        "thumbnail": agent.avatar_url,
-    });
-    with_custom_attributes(&mut json, agent.custom_attributes.as_ref(), &agent.truncated_fields);
-    json
-}
-
-/// The schema of [`agent`].
-pub fn schema() -> Schema {
-    truncated::marked(schema::object())
-        .key("id", id())
-        .key("account_id", id())
-        .key("availability_status", availability_schema())
-        .keys(&["auto_offline", "confirmed"], &flag())
-        .keys(&["email", "provider", "available_name", "name", "thumbnail"], &text())
-        .key("role", role_schema().or_null())
-        .optional("custom_attributes", attributes())
-        .named("Agent")
-}
-
-/// Adds `custom_attributes` and `truncated_fields`. Without attributes the key is omitted, unless they were truncated: then it is an empty
-/// object.
-pub fn with_custom_attributes(json: &mut Json, attributes: Option<&prost_types::Struct>, missing: &[String]) {
-    let attributes = attributes.filter(|attributes| !attributes.fields.is_empty());
-    if attributes.is_some() || missing.iter().any(|field| field == "custom_attributes") {
-        json["custom_attributes"] = object(attributes);
-    }
-    truncated::mark(json, missing);
-}
-
-/// A user in Chatwoot's event format, as in `meta.assignee` of a list of messages.
-pub fn user_event(agent: &pb::Agent) -> Json {
-    let mut json = json!({
-        "id": agent.id,
-        "name": agent.name,
-        "available_name": agent.available_name,
-        "avatar_url": agent.avatar_url,
-        "type": "user",
-        "availability_status": availability(agent.availability_status()),
-        "thumbnail": agent.avatar_url,
-    });
-    truncated::mark(&mut json, &agent.truncated_fields);
-    json
-}
-
-/// The schema of [`user_event`].
-pub fn user_event_schema() -> Schema {
-    truncated::marked(schema::object())
-        .key("id", id())
-        .keys(&["name", "available_name", "avatar_url", "thumbnail"], &text())
-        .key("type", constant("user"))
-        .key("availability_status", availability_schema())
-        .named("UserEvent")
-}
-
-/// The profile of a user. `token` is the caller's own token: only hashes of tokens are stored.
-pub fn profile(profile: &pb::GetProfileResponse, token: &str) -> Json {
-    let user = profile.user.clone().unwrap_or_default();
-    let display_name = user.display_name.as_deref().filter(|name| !name.trim().is_empty());
-    let last = profile.memberships.first();
-    let mut json = json!({
-        "access_token": token,
-        "account_id": last.map(|last| last.account_id),
-        "available_name": display_name.unwrap_or(&user.name),
-        "avatar_url": user.avatar_url,
-        "confirmed": true,
-        "display_name": user.display_name,
-        "message_signature": user.message_signature,
-        "email": user.email,
-        "id": user.id,
-        "inviter_id": last.and_then(|last| last.inviter_id),
-        "name": user.name,
-        "provider": "email",
-        "pubsub_token": profile.pubsub_token,
-        "role": last.map_or(Json::Null, |last| role(last.role())),
-        "ui_settings": object(user.ui_settings.as_ref()),
-        "uid": user.email,
-        "type": null,
-        "accounts": profile.memberships.iter().map(membership).collect::<Vec<_>>(),
-    });
-    with_custom_attributes(&mut json, user.custom_attributes.as_ref(), &user.truncated_fields);
-    json
-}
-
-/// The schema of [`profile`].
-pub fn profile_schema() -> Schema {
-    let membership = schema::object()
-        .key("id", id())
-        .key("name", text())
-        .key("status", choice(&["active", "suspended"]))
-        .key("active_at", iso().or_null())
-        .key("role", role_schema().or_null())
-        .key("permissions", list(role_schema().or_null()))
-        .keys(&["availability", "availability_status"], &availability_schema())
-        .key("auto_offline", flag())
-        .named("Membership");
-    truncated::marked(schema::object())
-        .keys(
-            &[
-                "access_token",
-                "available_name",
-                "avatar_url",
-                "email",
-                "name",
-                "provider",
-                "pubsub_token",
-                "uid",
-            ],
-            &text(),
-        )
-        .keys(&["account_id", "inviter_id"], &integer().or_null())
-        .keys(&["display_name", "message_signature"], &text().or_null())
-        .key("confirmed", flag())
-        .key("id", id())
-        .key("role", role_schema().or_null())
-        .key("ui_settings", attributes())
-        .key("type", null())
-        .key("accounts", list(membership))
-        .optional("custom_attributes", attributes())
-        .named("Profile")
-}
-
-fn membership(membership: &pb::Membership) -> Json {
-    let account = membership.account.clone().unwrap_or_default();
-    let status = match account.status() {
-        pb::AccountStatus::Suspended | pb::AccountStatus::Deleted => "suspended",
-        pb::AccountStatus::Active | pb::AccountStatus::Unspecified => "active",
-    };
-    json!({
-        "id": membership.account_id,
-        "name": account.name,
-        "status": status,
-        "active_at": crate::params::timestamps::iso(membership.active_at.as_ref()),
-        "role": role(membership.role()),
-        "permissions": [role(membership.role())],
-        "availability": availability(membership.availability()),
-        "availability_status": availability(membership.availability_status()),
-        "auto_offline": membership.auto_offline,
+/// Whether an account is active. A deleted account is suspended until it is removed.
+pub fn account_status(account: &pb::Account) -> Name<AccountStatus> {
+    Name(match account.status() {
+        AccountStatus::Deleted => AccountStatus::Suspended,
+        status => status,
     })
 }
 
-/// The keys of a JSON object.
-#[cfg(test)]
-pub fn keys(json: &Json) -> Vec<&str> {
-    json.as_object()
-        .map(serde_json::Map::keys)
-        .into_iter()
-        .flatten()
-        .map(String::as_str)
-        .collect()
+json_type! {
+    /// A member of an account.
+    pub struct Agent(agent: pb::Agent) {
+        /// Id of the user.
+        id: Id = agent.id.into(),
+        account_id: Id = agent.account_id.into(),
+        availability_status: Name<Availability> = Name(agent.availability_status()),
+        auto_offline: bool = agent.auto_offline,
+        confirmed: bool = true,
+        provider: &'static str = "email",
+        role: Option<Name<Role>> = Name::known(agent.role()),
+        email: String = agent.email,
+        available_name: String = agent.available_name,
+        name: String = agent.name,
+        thumbnail: String = agent.avatar_url,
+        #[serde(skip_serializing_if = "Option::is_none")] #[schemars(required)]
+        custom_attributes: Option<Attributes> = shown_attributes(agent.custom_attributes, &agent.truncated_fields),
+    }
+    truncated_fields = agent.truncated_fields;
+}
+
+/// The value of `custom_attributes`. Without attributes the key is omitted, unless they were truncated: then it is an empty object.
+pub fn shown_attributes(attributes: Option<prost_types::Struct>, truncated_fields: &[String]) -> Option<Attributes> {
+    let attributes = Attributes(attributes);
+    let is_shown = !attributes.is_empty() || truncated_fields.iter().any(|field| field == "custom_attributes");
+    is_shown.then_some(attributes)
+}
+
+constant!(UserType, "user");
+
+/// A user as the sender of a message and in events.
+#[derive(Serialize, JsonSchema)]
+pub struct UserEvent {
+    pub id: Id,
+    pub name: String,
+    pub available_name: String,
+    pub avatar_url: String,
+    r#type: UserType,
+    // Null only where the availability is not disclosed, in messages that contacts read.
+    #[schemars(required)]
+    pub availability_status: Option<Name<Availability>>,
+    thumbnail: String,
+    #[serde(skip_serializing_if = "TruncatedFields::is_empty")]
+    truncated_fields: TruncatedFields,
+}
+
+impl UserEvent {
+    /// Creates it from what an event or a message records of a user.
+    pub fn new(id: i64, name: String, available_name: String, avatar_url: String, availability: Option<Availability>) -> Self {
+        Self {
+            id: id.into(),
+            name,
+            available_name,
+            thumbnail: avatar_url.clone(),
+            avatar_url,
+            r#type: UserType,
+            availability_status: availability.map(Name),
+            truncated_fields: TruncatedFields::default(),
+        }
+    }
+}
+
+impl From<pb::Agent> for UserEvent {
+    fn from(agent: pb::Agent) -> Self {
+        let availability = Some(agent.availability_status());
+        let mut json = Self::new(agent.id, agent.name, agent.available_name, agent.avatar_url, availability);
+        json.truncated_fields = TruncatedFields::of(&json, &agent.truncated_fields);
+        json
+    }
+}
+
+json_type! {
+    // What the profile and the platform API's form of a user have in common.
+    #[schemars(inline)]
+    pub(super) struct UserFields(user: pb::User) with {
+        let display_name = user.display_name.as_deref().filter(|name| !name.trim().is_empty());
+    } {
+        available_name: String = display_name.unwrap_or(&user.name).to_owned(),
+        avatar_url: String = user.avatar_url,
+        confirmed: bool = true,
+        display_name: Option<String> = user.display_name,
+        message_signature: Option<String> = user.message_signature,
+        uid: String = user.email.clone(),
+        email: String = user.email,
+        id: Id = user.id.into(),
+        name: String = user.name,
+        provider: &'static str = "email",
+        ui_settings: Attributes = user.ui_settings.into(),
+        #[serde(skip_serializing_if = "Option::is_none")] #[schemars(required)]
+        custom_attributes: Option<Attributes> = shown_attributes(user.custom_attributes, &user.truncated_fields),
+    }
+    truncated_fields = user.truncated_fields;
+}
+
+json_type! {
+    /// The user whose token is used.
+    pub struct Profile(profile: pb::GetProfileResponse, access_token: String) with {
+        let last = profile.memberships.first();
+    } {
+        /// Token of the request.
+        access_token: String = access_token,
+        /// Id of the account in which the user was last present.
+        account_id: Option<i64> = last.map(|last| last.account_id),
+        /// Always null.
+        inviter_id: Option<i64> = last.and_then(|last| last.inviter_id),
+        /// Credential for subscriptions on `/cable`. It belongs to the token of the request.
+        pubsub_token: String = profile.pubsub_token,
+        role: Option<Name<Role>> = last.and_then(|last| Name::known(last.role())),
+        /// Always null.
+        r#type: () = (),
+        /// Accounts of which the user is a member.
+        accounts: Vec<Membership> = profile.memberships.into_iter().map(Membership::from).collect(),
+        #[serde(flatten)]
+        user: UserFields = profile.user.unwrap_or_default().into(),
+    }
+}
+
+json_type! {
+    /// An account of which the user is a member.
+    struct Membership(membership: pb::Membership) with {
+        let role = Name::known(membership.role());
+        let (availability, availability_status) = (membership.availability(), membership.availability_status());
+        let account = membership.account.unwrap_or_default();
+    } {
+        /// Id of the account.
+        id: Id = membership.account_id.into(),
+        /// Whether the account is active.
+        status: Name<AccountStatus> = account_status(&account),
+        /// Name of the account.
+        name: String = account.name,
+        active_at: Option<Iso> = Iso::optional(membership.active_at),
+        role: Option<Name<Role>> = role,
+        /// The role, as a list.
+        permissions: Vec<Option<Name<Role>>> = vec![role],
+        availability: Name<Availability> = Name(availability),
+        availability_status: Name<Availability> = Name(availability_status),
+        auto_offline: bool = membership.auto_offline,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value as Json, json};
+
     use super::*;
+    use crate::json::test_json::{keys, to_json};
 
     #[test]
     fn a_profile_echoes_the_token() {
-        let profile = profile(
-            &pb::GetProfileResponse {
+        let profile = to_json(&Profile::new(
+            pb::GetProfileResponse {
                 user: Some(pb::User {
                     id: 12,
                     name: "Mina Okafor".to_owned(),
@@ -222,8 +197,8 @@ mod tests {
                 }],
                 pubsub_token: "p".to_owned(),
             },
-            "secret",
-        );
+            "secret".to_owned(),
+        ));
         assert_eq!(profile["access_token"], "secret");
         assert_eq!(profile["available_name"], "Mina Okafor");
         assert_eq!((&profile["account_id"], &profile["role"]), (&json!(3), &json!("administrator")));
@@ -235,11 +210,11 @@ mod tests {
 
     #[test]
     fn an_agent_without_attributes_has_no_key_for_them() {
-        let json = agent(&pb::Agent {
+        let json = to_json(&Agent::from(pb::Agent {
             id: 12,
             availability_status: Availability::Busy.into(),
             ..Default::default()
-        });
+        }));
         assert_eq!(json["availability_status"], "busy");
         assert_eq!(json["role"], Json::Null);
         assert!(!keys(&json).contains(&"custom_attributes"));

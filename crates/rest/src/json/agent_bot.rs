@@ -1,16 +1,17 @@
 //! The JSON of agent bots.
 
 use parley_proto as pb;
-use serde_json::{Value as Json, json};
 
-/// An agent bot, without its token: only the hash is stored.
-pub fn agent_bot(bot: &pb::AgentBot) -> Json {
-    json!({
-        "id": bot.id,
-        "name": bot.name,
-        "description": bot.description,
-        "thumbnail": bot.avatar_url,
-        "outgoing_url": bot.outgoing_url,
-        "account_id": bot.account_id,
-    })
+use super::json_type::json_type;
+
+json_type! {
+    /// An agent bot, without its token: only the hash is stored.
+    pub struct AccountAgentBot(bot: pb::AgentBot) {
+        id: i64 = bot.id,
+        name: String = bot.name,
+        description: String = bot.description,
+        thumbnail: String = bot.avatar_url,
+        outgoing_url: String = bot.outgoing_url,
+        account_id: Option<i64> = bot.account_id,
+    }
 }

@@ -1,202 +1,139 @@
 //! The JSON of the client API, as contacts see it: inboxes, sessions, conversations, messages and contact records.
 
-use parley_proto as pb;
-use serde_json::{Value as Json, json};
+use parley_proto::{self as pb, ContentType, ConversationStatus};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{conversation::STATUSES, message, truncated};
-use crate::{
-    openapi::schema::{self, Schema, attributes, choice, flag, id, integer, list, names, text},
-    params::{
-        attributes::object,
-        timestamps::{iso, unix},
-    },
+use super::{
+    attachment::{Attachment, attachments},
+    inbox::Day,
+    json_type::json_type,
+    message::number,
+    sender::Sender,
+    values::{Id, Name},
+};
+use crate::params::{
+    attributes::{Attribute, Attributes},
+    timestamps::{Iso, Unix},
 };
 
-/// An inbox.
-pub fn inbox(inbox: &pb::ClientInbox) -> Json {
-    json!({
-        "identifier": inbox.identifier,
-        "identity_validation_enabled": inbox.hmac_mandatory,
-        "name": inbox.name,
-        "timezone": inbox.timezone,
-        "working_hours": inbox.working_hours.iter().map(day).collect::<Vec<_>>(),
-        "working_hours_enabled": inbox.working_hours_enabled,
-        "csat_survey_enabled": inbox.csat_survey_enabled,
-        "greeting_enabled": inbox.greeting_enabled,
-    })
-}
-
-/// The schema of [`inbox`].
-pub fn inbox_schema() -> Schema {
-    schema::object()
-        .keys(&["identifier", "name", "timezone"], &text())
-        .keys(
-            &[
-                "identity_validation_enabled",
-                "working_hours_enabled",
-                "csat_survey_enabled",
-                "greeting_enabled",
-            ],
-            &flag(),
-        )
-        .key("working_hours", list(super::inbox::day_schema()))
-        .named("ClientInbox")
-}
-
-fn day(day: &pb::WorkingHours) -> Json {
-    json!({
-        "day_of_week": day.day_of_week,
-        "closed_all_day": day.closed_all_day,
-        "open_hour": day.open_hour,
-        "open_minutes": day.open_minutes,
-        "close_hour": day.close_hour,
-        "close_minutes": day.close_minutes,
-        "open_all_day": day.open_all_day,
-    })
-}
-
-/// A session with its contact.
-pub fn session(session: &pb::ClientContact) -> Json {
-    let contact = session.contact.clone().unwrap_or_default();
-    json!({
-        "source_id": session.source_id,
-        "pubsub_token": session.pubsub_token,
-        "id": contact.id,
-        "name": contact.name,
-        "email": contact.email,
-        "phone_number": contact.phone_number,
-    })
-}
-
-/// The schema of [`session`].
-pub fn session_schema() -> Schema {
-    schema::object()
-        .key("source_id", text())
-        .key("pubsub_token", text().note("The session's credential for `/cable`."))
-        .key("id", id())
-        .key("name", text())
-        .keys(&["email", "phone_number"], &text().or_null())
-        .named("ClientSession")
-}
-
-/// A contact record, with the columns of Chatwoot's table.
-pub fn record(contact: &pb::Contact) -> Json {
-    let additional = object(contact.additional_attributes.as_ref());
-    let known = contact.email.is_some() || contact.phone_number.is_some();
-    let mut json = json!({
-        "id": contact.id,
-        "name": contact.name,
-        "email": contact.email,
-        "phone_number": contact.phone_number,
-        "account_id": contact.account_id,
-        "created_at": iso(contact.created_at.as_ref()),
-        "updated_at": iso(contact.updated_at.as_ref()),
-        "location": additional.get("city"),
-        "country_code": additional.get("country"),
-        "additional_attributes": additional,
-        "identifier": contact.identifier,
-        "custom_attributes": object(contact.custom_attributes.as_ref()),
-        "last_activity_at": iso(contact.last_activity_at.as_ref()),
-        "contact_type": if known { "lead" } else { "visitor" },
-        "middle_name": "",
-        "last_name": "",
-        "blocked": contact.blocked,
-    });
-    truncated::mark(&mut json, &contact.truncated_fields);
-    json
-}
-
-/// The schema of [`record`].
-pub fn record_schema() -> Schema {
-    truncated::marked(schema::object())
-        .keys(&["id", "account_id"], &id())
-        .keys(&["name", "middle_name", "last_name"], &text())
-        .keys(&["email", "phone_number", "identifier"], &text().or_null())
-        .keys(&["created_at", "updated_at"], &schema::iso())
-        .key("last_activity_at", schema::iso().or_null())
-        .keys(&["location", "country_code"], &schema::any())
-        .keys(&["additional_attributes", "custom_attributes"], &attributes())
-        .key("contact_type", choice(&["lead", "visitor"]))
-        .key("blocked", flag())
-        .named("ContactRecord")
-}
-
-/// A conversation with its messages.
-pub fn conversation(conversation: &pb::ClientConversation) -> Json {
-    let mut json = json!({
-        "id": conversation.id,
-        "uuid": conversation.uuid,
-        "inbox_id": conversation.inbox_id,
-        "contact_last_seen_at": unix(conversation.contact_last_seen_at.as_ref()),
-        "status": message::name(&STATUSES, &conversation.status()),
-        "agent_last_seen_at": unix(conversation.agent_last_seen_at.as_ref()),
-        "messages": conversation.messages.iter().map(message).collect::<Vec<_>>(),
-        "contact": record(&conversation.contact.clone().unwrap_or_default()),
-    });
-    truncated::mark(&mut json, &conversation.truncated_fields);
-    json
-}
-
-/// The schema of [`conversation`].
-pub fn conversation_schema() -> Schema {
-    truncated::marked(schema::object())
-        .keys(&["id", "inbox_id"], &id())
-        .key("uuid", text())
-        .keys(&["contact_last_seen_at", "agent_last_seen_at"], &schema::unix())
-        .key("status", names(&STATUSES))
-        .key("messages", list(message_schema()))
-        .key("contact", record_schema())
-        .named("ClientConversation")
-}
-
-/// A message with the fields that a contact may see.
-pub fn message(message: &pb::Message) -> Json {
-    const SHOWN: [&str; 9] = [
-        "id",
-        "content",
-        "message_type",
-        "content_type",
-        "content_attributes",
-        "created_at",
-        "conversation_id",
-        "attachments",
-        "sender",
-    ];
-    let mut json = message::message(message);
-    if let Json::Object(map) = &mut json {
-        map.retain(|key, _| SHOWN.contains(&key.as_str()));
+json_type! {
+    /// An inbox as contacts see it.
+    pub struct ClientInbox(inbox: pb::ClientInbox) {
+        /// Public identifier of the inbox.
+        identifier: String = inbox.identifier,
+        /// Whether each session must prove its identifier.
+        identity_validation_enabled: bool = inbox.hmac_mandatory,
+        name: String = inbox.name,
+        timezone: String = inbox.timezone,
+        working_hours: Vec<Day> = inbox.working_hours.into_iter().map(Day::from).collect(),
+        working_hours_enabled: bool = inbox.working_hours_enabled,
+        csat_survey_enabled: bool = inbox.csat_survey_enabled,
+        greeting_enabled: bool = inbox.greeting_enabled,
     }
-    truncated::mark(&mut json, &message.truncated_fields);
-    // Do not disclose the availability of agents.
-    if let Some(status) = json.get_mut("sender").and_then(|sender| sender.get_mut("availability_status")) {
-        *status = Json::Null;
-    }
-    json
 }
 
-/// The schema of [`message()`].
-pub fn message_schema() -> Schema {
-    truncated::marked(schema::object())
-        .key("id", id())
-        .key("content", text().or_null())
-        .key("message_type", integer().note("0 incoming, 1 outgoing, 3 template."))
-        .key("content_type", names(&message::CONTENT_TYPES))
-        .key("content_attributes", attributes())
-        .key("created_at", schema::unix())
-        .key("conversation_id", id())
-        .optional("attachments", list(attributes()))
-        .optional("sender", attributes())
-        .named("ClientMessage")
+json_type! {
+    /// A session of a contact in an inbox, as the contact sees it.
+    pub struct ClientSession(session: pb::ClientContact) with {
+        let contact = session.contact.unwrap_or_default();
+    } {
+        /// Id of the session, which is its credential.
+        source_id: String = session.source_id,
+        /// Credential of the session for subscriptions on `/cable`.
+        pubsub_token: String = session.pubsub_token,
+        /// Id of the contact; a number of the session's own unless the session is verified.
+        id: Id = contact.id.into(),
+        name: String = contact.name,
+        email: Option<String> = contact.email,
+        phone_number: Option<String> = contact.phone_number,
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum ContactKind {
+    Lead,
+    Visitor,
+}
+
+json_type! {
+    /// The raw record of a contact, with times in ISO 8601.
+    pub struct ContactRecord(contact: pb::Contact) with {
+        let additional_attributes = Attributes(contact.additional_attributes);
+        let is_lead = contact.email.is_some() || contact.phone_number.is_some();
+    } {
+        id: Id = contact.id.into(),
+        name: String = contact.name,
+        email: Option<String> = contact.email,
+        phone_number: Option<String> = contact.phone_number,
+        account_id: Id = contact.account_id.into(),
+        created_at: Iso = contact.created_at.into(),
+        updated_at: Iso = contact.updated_at.into(),
+        /// City of the contact, from its attributes.
+        #[schemars(with = "Attribute")]
+        location: Option<Attribute> = additional_attributes.get("city"),
+        /// Country of the contact, from its attributes.
+        #[schemars(with = "Attribute")]
+        country_code: Option<Attribute> = additional_attributes.get("country"),
+        additional_attributes: Attributes = additional_attributes,
+        identifier: Option<String> = contact.identifier,
+        custom_attributes: Attributes = contact.custom_attributes.into(),
+        last_activity_at: Option<Iso> = Iso::optional(contact.last_activity_at),
+        /// `lead` with an e-mail address or phone number, else `visitor`.
+        contact_type: ContactKind = if is_lead { ContactKind::Lead } else { ContactKind::Visitor },
+        middle_name: &'static str = "",
+        last_name: &'static str = "",
+        blocked: bool = contact.blocked,
+    }
+    truncated_fields = contact.truncated_fields;
+}
+
+json_type! {
+    /// A conversation as its contact sees it.
+    pub struct ClientConversation(conversation: pb::ClientConversation) {
+        /// Number of the conversation in its account.
+        id: Id = conversation.id.into(),
+        status: Name<ConversationStatus> = Name(conversation.status()),
+        uuid: String = conversation.uuid,
+        inbox_id: Id = conversation.inbox_id.into(),
+        contact_last_seen_at: Unix = conversation.contact_last_seen_at.into(),
+        agent_last_seen_at: Unix = conversation.agent_last_seen_at.into(),
+        messages: Vec<ClientMessage> = conversation.messages.into_iter().map(ClientMessage::from).collect(),
+        contact: ContactRecord = conversation.contact.unwrap_or_default().into(),
+    }
+    truncated_fields = conversation.truncated_fields;
+}
+
+json_type! {
+    /// A message as its contact sees it.
+    pub struct ClientMessage(message: pb::Message) {
+        id: Id = message.id.into(),
+        message_type: i64 = number(message.r#type()),
+        content_type: Name<ContentType> = Name(message.content_type()),
+        content: Option<String> = message.content,
+        content_attributes: Attributes = message.content_attributes.into(),
+        created_at: Unix = message.created_at.into(),
+        conversation_id: Id = message.conversation_id.into(),
+        #[serde(skip_serializing_if = "Vec::is_empty")] #[schemars(with = "Vec<Attributes>")]
+        attachments: Vec<Attachment> = attachments(message.attachments, message.account_id),
+        #[serde(skip_serializing_if = "Option::is_none")] #[schemars(with = "Attributes")]
+        sender: Option<Sender> = message.sender.map(|sender| Sender::new(sender, None).without_availability()),
+    }
+    truncated_fields = message.truncated_fields;
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value as Json, json};
+
     use super::*;
-    use crate::json::agent::keys;
+    use crate::json::test_json::{keys, to_json};
 
     #[test]
     fn message_has_only_what_the_contact_may_see() {
-        let json = message(&pb::Message {
+        let json = to_json(&ClientMessage::from(pb::Message {
             id: 9001,
             echo_id: Some("e".to_owned()),
             source_id: Some("s".to_owned()),
@@ -205,7 +142,7 @@ mod tests {
                 ..Default::default()
             }),
             ..Default::default()
-        });
+        }));
         assert_eq!(json["sender"]["availability_status"], Json::Null);
         for hidden in ["status", "private", "source_id", "inbox_id", "echo_id", "attachments"] {
             assert!(!keys(&json).contains(&hidden), "{hidden}");
@@ -221,7 +158,7 @@ mod tests {
             )),
             ..Default::default()
         };
-        let record = record(&contact);
+        let record = to_json(&ContactRecord::from(contact));
         assert_eq!((&record["location"], &record["country_code"]), (&json!("Pune"), &json!("IN")));
         assert_eq!(
             (&record["contact_type"], &record["last_activity_at"]),

@@ -1,147 +1,142 @@
 //! The JSON of contacts and their sessions.
 
 use parley_proto as pb;
-use serde_json::{Value as Json, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{inbox, truncated};
-use crate::{
-    openapi::schema::{self, Schema, attributes, choice, constant, flag, id, list, text},
-    params::{attributes::object, timestamps::unix},
+use super::{
+    inbox::{SessionInbox, SlimInbox},
+    json_type::json_type,
+    values::{Id, constant},
 };
+use crate::params::{attributes::Attributes, timestamps::Unix};
 
-/// A contact without its sessions.
-pub fn contact(contact: &pb::Contact) -> Json {
-    let mut json = json!({
-        "additional_attributes": object(contact.additional_attributes.as_ref()),
-        "availability_status": if contact.is_online { "online" } else { "offline" },
-        "email": contact.email,
-        "id": contact.id,
-        "name": contact.name,
-        "phone_number": contact.phone_number,
-        "blocked": contact.blocked,
-        "identifier": contact.identifier,
-        "thumbnail": contact.avatar_url,
-        "custom_attributes": object(contact.custom_attributes.as_ref()),
-        "created_at": unix(contact.created_at.as_ref()),
-    });
-    if let Some(at) = &contact.last_activity_at {
-        json["last_activity_at"] = json!(at.seconds);
+json_type! {
+    // What every form of a contact has.
+    #[schemars(inline)]
+    struct Person(contact: pb::Contact) {
+        additional_attributes: Attributes = contact.additional_attributes.into(),
+        blocked: bool = contact.blocked,
+        custom_attributes: Attributes = contact.custom_attributes.into(),
+        email: Option<String> = contact.email,
+        id: Id = contact.id.into(),
+        /// Id of the contact in another system, unique in the account.
+        identifier: Option<String> = contact.identifier,
+        name: String = contact.name,
+        phone_number: Option<String> = contact.phone_number,
+        thumbnail: String = contact.avatar_url,
     }
-    truncated::mark(&mut json, &contact.truncated_fields);
-    json
 }
 
-/// The schema of [`contact`].
-pub fn schema() -> Schema {
-    truncated::marked(schema::object())
-        .keys(&["additional_attributes", "custom_attributes"], &attributes())
-        .key("availability_status", choice(&["online", "offline"]))
-        .keys(&["email", "phone_number", "identifier"], &text().or_null())
-        .key("id", id())
-        .keys(&["name", "thumbnail"], &text())
-        .key("blocked", flag())
-        .key("created_at", schema::unix())
-        .optional("last_activity_at", schema::unix())
-        .named("Contact")
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Presence {
+    Online,
+    Offline,
 }
 
-/// A contact with its sessions.
-pub fn with_sessions(contact: &pb::Contact) -> Json {
-    let mut json = self::contact(contact);
-    json["contact_inboxes"] = contact.contact_inboxes.iter().map(session).collect();
-    truncated::mark(&mut json, &contact.truncated_fields);
-    json
+json_type! {
+    /// A contact: a customer of the account.
+    pub struct Contact(mut contact: pb::Contact) with {
+        let truncated_fields = std::mem::take(&mut contact.truncated_fields);
+    } {
+        availability_status: Presence = if contact.is_online { Presence::Online } else { Presence::Offline },
+        created_at: Unix = contact.created_at.into(),
+        #[serde(skip_serializing_if = "Option::is_none")] #[schemars(required)]
+        last_activity_at: Option<Unix> = contact.last_activity_at.map(|at| Some(at).into()),
+        #[serde(flatten)]
+        person: Person = contact.into(),
+    }
+    truncated_fields = truncated_fields;
 }
 
-/// The schema of [`with_sessions`].
-pub fn with_sessions_schema() -> Schema {
-    let session = schema::object()
-        .key("source_id", text())
-        .key("inbox", inbox::of_session_schema().or_null())
-        .key("hmac_verified", flag())
-        .key(
-            "possible_duplicate_contact_id",
-            id().or_null()
-                .note("Another contact with an address, number or identifier that the session submitted."),
-        )
-        .named("ContactSession");
-    schema().key("contact_inboxes", list(session)).named("ContactWithSessions")
+json_type! {
+    /// A contact with its sessions.
+    pub struct ContactWithSessions(mut contact: pb::Contact) with {
+        let truncated_fields = std::mem::take(&mut contact.truncated_fields);
+    } {
+        contact_inboxes: Vec<ContactSession> = std::mem::take(&mut contact.contact_inboxes).into_iter().map(ContactSession::from).collect(),
+        #[serde(flatten)]
+        contact: Contact = contact.into(),
+    }
+    truncated_fields = truncated_fields;
 }
 
-/// A session in the list of its contact.
-fn session(session: &pb::ContactInbox) -> Json {
-    json!({
-        "source_id": session.source_id,
-        "inbox": session.inbox.as_ref().map(inbox::of_session),
-        "hmac_verified": session.hmac_verified,
-        "possible_duplicate_contact_id": session.possible_duplicate_contact_id,
-    })
+// A contact, with its sessions unless the client declined them.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum ListedContact {
+    WithSessions(Box<ContactWithSessions>),
+    Alone(Box<Contact>),
 }
 
-/// A session on its own.
-pub fn session_with_inbox(session: &pb::ContactInbox) -> Json {
-    json!({ "source_id": session.source_id, "inbox": session.inbox.as_ref().map(inbox::summary) })
+impl ListedContact {
+    /// Converts a contact.
+    pub fn new(contact: pb::Contact, with_sessions: bool) -> Self {
+        if with_sessions {
+            Self::WithSessions(Box::new(contact.into()))
+        } else {
+            Self::Alone(Box::new(contact.into()))
+        }
+    }
 }
 
-/// The schema of [`session_with_inbox`].
-pub fn session_with_inbox_schema() -> Schema {
-    schema::object()
-        .key("source_id", text())
-        .key("inbox", inbox::summary_schema().or_null())
-        .named("LoneContactSession")
+json_type! {
+    /// A session of a contact in an inbox.
+    struct ContactSession(session: pb::ContactInbox) {
+        /// Id of the session in the inbox.
+        source_id: String = session.source_id,
+        inbox: Option<SessionInbox> = session.inbox.map(SessionInbox::from),
+        hmac_verified: bool = session.hmac_verified,
+        /// Id of another contact that has an e-mail address, phone number or identifier that the session submitted.
+        possible_duplicate_contact_id: Option<Id> = session.possible_duplicate_contact_id.map(Id),
+    }
 }
 
-/// An inbox through which a contact can be reached.
-pub fn contactable(inbox: &pb::ContactableInbox) -> Json {
-    json!({ "source_id": inbox.source_id, "inbox": inbox.inbox.as_ref().map(inbox::summary) })
+json_type! {
+    /// A session of a contact in an inbox, without the contact.
+    pub struct LoneContactSession(session: pb::ContactInbox) {
+        /// Id of the session in the inbox.
+        source_id: String = session.source_id,
+        inbox: Option<SlimInbox> = session.inbox.map(SlimInbox::from),
+    }
 }
 
-/// The schema of [`contactable`].
-pub fn contactable_schema() -> Schema {
-    schema::object()
-        .key("source_id", text())
-        .key("inbox", inbox::summary_schema().or_null())
-        .named("ContactableInbox")
+json_type! {
+    /// An inbox through which a contact can be reached.
+    pub struct ContactableInbox(inbox: pb::ContactableInbox) {
+        /// Id of the contact's session in the inbox, or a new random id that is not stored.
+        source_id: String = inbox.source_id,
+        inbox: Option<SlimInbox> = inbox.inbox.map(SlimInbox::from),
+    }
 }
 
-/// A contact in Chatwoot's event format, as the sender of a message.
-pub fn contact_event(contact: &pb::Contact) -> Json {
-    let mut json = json!({
-        "additional_attributes": object(contact.additional_attributes.as_ref()),
-        "custom_attributes": object(contact.custom_attributes.as_ref()),
-        "email": contact.email,
-        "id": contact.id,
-        "identifier": contact.identifier,
-        "name": contact.name,
-        "phone_number": contact.phone_number,
-        "thumbnail": contact.avatar_url,
-        "blocked": contact.blocked,
-        "type": "contact",
-    });
-    truncated::mark(&mut json, &contact.truncated_fields);
-    json
-}
+constant!(ContactType, "contact");
 
-/// The schema of [`contact_event`].
-pub fn contact_event_schema() -> Schema {
-    truncated::marked(schema::object())
-        .keys(&["additional_attributes", "custom_attributes"], &attributes())
-        .keys(&["email", "identifier", "phone_number"], &text().or_null())
-        .key("id", id())
-        .keys(&["name", "thumbnail"], &text())
-        .key("blocked", flag())
-        .key("type", constant("contact"))
-        .named("ContactEvent")
+json_type! {
+    /// A contact as the sender of a message and in events.
+    pub struct ContactEvent(mut contact: pb::Contact) with {
+        let truncated_fields = std::mem::take(&mut contact.truncated_fields);
+    } {
+        #[serde(flatten)]
+        person: Person = contact.into(),
+        r#type: ContactType = ContactType,
+    }
+    truncated_fields = truncated_fields;
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::json::agent::keys;
+    use crate::json::test_json::{keys, to_json};
 
     #[test]
     fn absent_values_are_omitted_null_or_empty() {
-        let json = with_sessions(&pb::Contact {
+        let json = to_json(&ContactWithSessions::from(pb::Contact {
             id: 41,
             created_at: Some(prost_types::Timestamp {
                 seconds: 1_930_000_000,
@@ -159,7 +154,7 @@ mod tests {
                 ..Default::default()
             }],
             ..Default::default()
-        });
+        }));
         assert_eq!(
             json,
             json!({
@@ -184,8 +179,9 @@ mod tests {
             }),
             ..Default::default()
         };
-        assert_eq!(contact(&active)["last_activity_at"], 1_931_000_000);
-        assert!(!keys(&contact(&active)).contains(&"contact_inboxes"));
-        assert_eq!(contact_event(&active)["type"], "contact");
+        let json = to_json(&Contact::from(active.clone()));
+        assert_eq!(json["last_activity_at"], 1_931_000_000);
+        assert!(!keys(&json).contains(&"contact_inboxes"));
+        assert_eq!(to_json(&ContactEvent::from(active))["type"], "contact");
     }
 }

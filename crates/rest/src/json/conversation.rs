@@ -1,199 +1,150 @@
 //! The JSON of conversations.
 
 use parley_proto::{self as pb, ConversationPriority, ConversationStatus};
-use serde_json::{Value as Json, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{
-    agent::{self, agent, user_event},
-    contact::{self, contact, contact_event},
-    message::{self, message, message_event},
-    team::{self, team},
-    truncated,
+    agent::{Agent, UserEvent},
+    contact::{Contact, ContactEvent},
+    inbox::ChannelType,
+    json_type::json_type,
+    message::{MessageContext, MessageEvent},
+    team::Team,
     unread::unread,
+    values::{Id, Name, Named},
 };
-use crate::{
-    lists::pagination,
-    openapi::schema::{self, Schema, attributes, flag, id, integer, list, names, null, number, text},
-    params::{
-        attributes::object,
-        timestamps::{fractional, iso, unix},
-    },
+use crate::params::{
+    attributes::Attributes,
+    timestamps::{Iso, Unix, fractional},
 };
 
-/// The names of statuses in requests and responses.
-pub const STATUSES: [(&str, ConversationStatus); 4] = [
-    ("open", ConversationStatus::Open),
-    ("resolved", ConversationStatus::Resolved),
-    ("pending", ConversationStatus::Pending),
-    ("snoozed", ConversationStatus::Snoozed),
-];
-
-/// The names of priorities in requests and responses.
-pub const PRIORITIES: [(&str, ConversationPriority); 4] = [
-    ("low", ConversationPriority::Low),
-    ("medium", ConversationPriority::Medium),
-    ("high", ConversationPriority::High),
-    ("urgent", ConversationPriority::Urgent),
-];
-
-pub fn status(conversation: &pb::Conversation) -> &'static str {
-    super::message::name(&STATUSES, &conversation.status())
+impl Named for ConversationStatus {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("open", Self::Open),
+        ("resolved", Self::Resolved),
+        ("pending", Self::Pending),
+        ("snoozed", Self::Snoozed),
+    ];
 }
 
-/// A conversation with its newest message.
-pub fn conversation(conversation: &pb::Conversation) -> Json {
-    let event = |message: &pb::Message| message_event(message, conversation);
-    let priority = PRIORITIES
-        .iter()
-        .find(|(_, priority)| *priority == conversation.priority())
-        .map(|(name, _)| *name);
-    let person = conversation.contact.clone().unwrap_or_default();
-    let last_activity_at = unix(conversation.last_activity_at.as_ref());
-    let mut meta = json!({
-        "sender": contact(&person),
-        "channel": "Channel::Api",
-        "hmac_verified": conversation.contact_inbox.as_ref().map(|session| session.hmac_verified),
-    });
-    if let Some(assignee) = &conversation.assignee {
-        meta["assignee"] = agent(assignee);
+impl Named for ConversationPriority {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("low", Self::Low),
+        ("medium", Self::Medium),
+        ("high", Self::High),
+        ("urgent", Self::Urgent),
+    ];
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Meta {
+    sender: Contact,
+    #[schemars(with = "String")]
+    channel: ChannelType,
+    hmac_verified: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Agent")]
+    assignee: Option<Agent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Team")]
+    team: Option<Team>,
+}
+
+json_type! {
+    /// A conversation of a contact in an inbox.
+    pub struct Conversation(mut conversation: pb::Conversation) with {
+        let (last, last_non_activity) = (conversation.last_message.take(), conversation.last_non_activity_message.take());
+        let context = MessageContext::of(&conversation);
+        let messages = last.map(|last| MessageEvent::new(last, &context)).into_iter().collect();
+        let last_non_activity_message = last_non_activity.map(|last| MessageEvent::new(last, &context));
+        let (status, priority) = (conversation.status(), conversation.priority());
+        let unread_count = unread(&conversation);
+        let person = conversation.contact.unwrap_or_default();
+        let last_activity_at = conversation.last_activity_at.into();
+    } {
+        muted: bool = person.blocked,
+        /// The contact, the assignee and the team.
+        meta: Meta = Meta {
+            sender: person.into(),
+            channel: ChannelType,
+            hmac_verified: conversation.contact_inbox.map(|session| session.hmac_verified),
+            assignee: conversation.assignee.map(Agent::from),
+            team: conversation.team.map(Team::from),
+        },
+        /// Number of the conversation in its account.
+        id: Id = conversation.id.into(),
+        messages: Vec<MessageEvent> = messages,
+        account_id: Id = conversation.account_id.into(),
+        uuid: String = conversation.uuid,
+        additional_attributes: Attributes = conversation.additional_attributes.into(),
+        agent_last_seen_at: Unix = conversation.agent_last_seen_at.into(),
+        assignee_last_seen_at: Unix = conversation.assignee_last_seen_at.into(),
+        can_reply: bool = conversation.can_reply,
+        contact_last_seen_at: Unix = conversation.contact_last_seen_at.into(),
+        custom_attributes: Attributes = conversation.custom_attributes.into(),
+        inbox_id: Id = conversation.inbox_id.into(),
+        labels: Vec<String> = conversation.labels,
+        snoozed_until: Option<Iso> = Iso::optional(conversation.snoozed_until),
+        status: Name<ConversationStatus> = Name(status),
+        created_at: Unix = conversation.created_at.into(),
+        /// When the conversation last changed, in seconds since 1970 with fractions.
+        updated_at: f64 = fractional(conversation.updated_at.as_ref()),
+        timestamp: Unix = last_activity_at,
+        first_reply_created_at: Unix = conversation.first_reply_created_at.into(),
+        unread_count: i64 = unread_count,
+        last_non_activity_message: Option<MessageEvent> = last_non_activity_message,
+        last_activity_at: Unix = last_activity_at,
+        priority: Option<Name<ConversationPriority>> = Name::known(priority),
+        waiting_since: Unix = conversation.waiting_since.into(),
+        sla_policy_id: () = (),
     }
-    if let Some(of) = &conversation.team {
-        meta["team"] = team(of);
+    truncated_fields = conversation.truncated_fields;
+}
+
+json_type! {
+    // The numbers of conversations, in the format of filters and searches. Numbers that were not counted are null.
+    #[schemars(inline)]
+    pub struct Counts(counts: Option<pb::ConversationCounts>) {
+        mine_count: Option<i64> = counts.map(|counts| counts.mine),
+        unassigned_count: Option<i64> = counts.map(|counts| counts.unassigned),
+        all_count: Option<i64> = counts.map(|counts| counts.all),
     }
-    let mut json = json!({
-        "meta": meta,
-        "id": conversation.id,
-        "messages": conversation.last_message.as_ref().map(event).into_iter().collect::<Vec<_>>(),
-        "account_id": conversation.account_id,
-        "uuid": conversation.uuid,
-        "additional_attributes": object(conversation.additional_attributes.as_ref()),
-        "agent_last_seen_at": unix(conversation.agent_last_seen_at.as_ref()),
-        "assignee_last_seen_at": unix(conversation.assignee_last_seen_at.as_ref()),
-        "can_reply": conversation.can_reply,
-        "contact_last_seen_at": unix(conversation.contact_last_seen_at.as_ref()),
-        "custom_attributes": object(conversation.custom_attributes.as_ref()),
-        "inbox_id": conversation.inbox_id,
-        "labels": conversation.labels,
-        "muted": person.blocked,
-        "snoozed_until": iso(conversation.snoozed_until.as_ref()),
-        "status": status(conversation),
-        "created_at": unix(conversation.created_at.as_ref()),
-        "updated_at": fractional(conversation.updated_at.as_ref()),
-        "timestamp": last_activity_at,
-        "first_reply_created_at": unix(conversation.first_reply_created_at.as_ref()),
-        "unread_count": unread(conversation),
-        "last_non_activity_message": conversation.last_non_activity_message.as_ref().map(event),
-        "last_activity_at": last_activity_at,
-        "priority": priority,
-        "waiting_since": unix(conversation.waiting_since.as_ref()),
-        "sla_policy_id": null,
-    });
-    truncated::mark(&mut json, &conversation.truncated_fields);
-    json
 }
 
-/// The schema of [`conversation`].
-pub fn schema() -> Schema {
-    let meta = schema::object()
-        .key("sender", contact::schema())
-        .key("channel", text())
-        .key("hmac_verified", flag().or_null())
-        .optional("assignee", agent::schema())
-        .optional("team", team::schema());
-    truncated::marked(schema::object())
-        .key("meta", meta)
-        .keys(&["id", "account_id", "inbox_id"], &id())
-        .key("messages", list(message::event_schema()))
-        .key("uuid", text())
-        .keys(&["additional_attributes", "custom_attributes"], &attributes())
-        .keys(
-            &[
-                "agent_last_seen_at",
-                "assignee_last_seen_at",
-                "contact_last_seen_at",
-                "created_at",
-                "timestamp",
-                "first_reply_created_at",
-                "last_activity_at",
-                "waiting_since",
-            ],
-            &schema::unix(),
-        )
-        .keys(&["can_reply", "muted"], &flag())
-        .key("labels", list(text()))
-        .key("snoozed_until", schema::iso().or_null())
-        .key("status", names(&STATUSES))
-        .key("updated_at", number())
-        .key("unread_count", integer())
-        .key("last_non_activity_message", message::event_schema().or_null())
-        .key("priority", names(&PRIORITIES).or_null())
-        .key("sla_policy_id", null())
-        .named("Conversation")
-}
-
-/// The numbers of conversations in a list.
-pub fn counts(counts: Option<&pb::ConversationCounts>) -> Json {
-    let mut json = counts_without_assigned(counts);
-    json["assigned_count"] = json!(counts.map(|counts| counts.assigned));
-    json
-}
-
-/// Like [`counts`], in the format of filters and searches. Numbers that were not counted are null.
-pub fn counts_without_assigned(counts: Option<&pb::ConversationCounts>) -> Json {
-    json!({
-        "mine_count": counts.map(|counts| counts.mine),
-        "unassigned_count": counts.map(|counts| counts.unassigned),
-        "all_count": counts.map(|counts| counts.all),
-    })
-}
-
-/// The schema of [`counts`].
-pub fn counts_schema() -> Schema {
-    counts_without_assigned_schema().key("assigned_count", integer().or_null())
-}
-
-/// The schema of [`counts_without_assigned`].
-pub fn counts_without_assigned_schema() -> Schema {
-    schema::object().keys(&["mine_count", "unassigned_count", "all_count"], &integer().or_null())
-}
-
-/// A list of messages, with metadata of their conversation.
-pub fn messages(list: &pb::ListMessagesResponse) -> Json {
-    let conversation = list.conversation.clone().unwrap_or_default();
-    let mut meta = json!({
-        "labels": conversation.labels,
-        "additional_attributes": object(conversation.additional_attributes.as_ref()),
-        "contact": conversation.contact.as_ref().map(contact_event),
-        "agent_last_seen_at": iso(conversation.agent_last_seen_at.as_ref()),
-        "assignee_last_seen_at": iso(conversation.assignee_last_seen_at.as_ref()),
-    });
-    if let Some(assignee) = &conversation.assignee {
-        meta["assignee"] = user_event(assignee);
+json_type! {
+    // The numbers of conversations in a list.
+    #[schemars(inline)]
+    pub struct ListCounts(counts: Option<pb::ConversationCounts>) {
+        #[serde(flatten)]
+        counts: Counts = counts.into(),
+        assigned_count: Option<i64> = counts.map(|counts| counts.assigned),
     }
-    truncated::mark(&mut meta, &conversation.truncated_fields);
-    json!({ "meta": meta, "payload": list.messages.iter().map(message).collect::<Vec<_>>() })
 }
 
-/// The schema of [`messages`].
-pub fn messages_schema() -> Schema {
-    let meta = truncated::marked(schema::object())
-        .key("labels", list(text()))
-        .key("additional_attributes", attributes())
-        .key("contact", contact::contact_event_schema().or_null())
-        .keys(&["agent_last_seen_at", "assignee_last_seen_at"], &schema::iso().or_null())
-        .optional("assignee", agent::user_event_schema());
-    schema::object()
-        .key("meta", pagination::meta_schema(meta))
-        .key("payload", list(message::schema()))
-        .named("MessageList")
+json_type! {
+    // What a list of messages has of their conversation.
+    #[schemars(inline)]
+    pub struct MessageListMeta(conversation: pb::Conversation) {
+        labels: Vec<String> = conversation.labels,
+        additional_attributes: Attributes = conversation.additional_attributes.into(),
+        contact: Option<ContactEvent> = conversation.contact.map(ContactEvent::from),
+        agent_last_seen_at: Option<Iso> = Iso::optional(conversation.agent_last_seen_at),
+        assignee_last_seen_at: Option<Iso> = Iso::optional(conversation.assignee_last_seen_at),
+        #[serde(skip_serializing_if = "Option::is_none")] #[schemars(with = "UserEvent")]
+        assignee: Option<UserEvent> = conversation.assignee.map(UserEvent::from),
+    }
+    truncated_fields = conversation.truncated_fields;
 }
 
 #[cfg(test)]
 mod tests {
     use prost_types::Timestamp;
+    use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::json::agent::keys;
+    use crate::json::test_json::{keys, to_json};
 
     #[test]
     fn absent_values_are_zero_null_or_omitted() {
@@ -217,7 +168,7 @@ mod tests {
             }),
             ..Default::default()
         };
-        let json = conversation(&row);
+        let json = to_json(&Conversation::from(row));
         assert_eq!(keys(&json["meta"]), ["channel", "hmac_verified", "sender"]);
         assert_eq!(json["meta"]["hmac_verified"], Json::Null);
         assert_eq!(json["messages"], json!([]));
@@ -242,12 +193,12 @@ mod tests {
 
     #[test]
     fn list_omits_absent_assignee() {
-        let mut list = pb::ListMessagesResponse {
-            conversation: Some(pb::Conversation::default()),
-            ..Default::default()
+        let conversation = pb::Conversation::default();
+        assert!(!keys(&to_json(&MessageListMeta::from(conversation.clone()))).contains(&"assignee"));
+        let assigned = pb::Conversation {
+            assignee: Some(pb::Agent::default()),
+            ..conversation
         };
-        assert!(!keys(&messages(&list)["meta"]).contains(&"assignee"));
-        list.conversation.as_mut().unwrap().assignee = Some(pb::Agent::default());
-        assert_eq!(messages(&list)["meta"]["assignee"]["type"], "user");
+        assert_eq!(to_json(&MessageListMeta::from(assigned))["assignee"]["type"], "user");
     }
 }

@@ -1,162 +1,125 @@
 //! The JSON of inboxes in four formats: full, slim, as part of a contact session, and the raw record.
 
 use parley_proto::{self as pb, SenderNameType, inbox::Channel};
-use serde_json::{Value as Json, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::truncated;
-use crate::{
-    openapi::schema::{self, Schema, attributes, choice, constant, flag, id, integer, list, null, text},
-    params::{attributes::object, timestamps::iso},
+use super::{
+    json_type::json_type,
+    values::{Id, Name, Named, constant},
 };
+use crate::params::{attributes::Attributes, timestamps::Iso};
 
-const CHANNEL_TYPE: &str = "Channel::Api";
+constant!(pub ChannelType, "Channel::Api");
 
-/// Keys of an inbox that are null because only other channels have them.
-const OTHER_CHANNEL_KEYS: [&str; 12] = [
-    "allowed_domains",
-    "widget_color",
-    "website_url",
-    "welcome_title",
-    "welcome_tagline",
-    "web_widget_script",
-    "website_token",
-    "selected_feature_flags",
-    "reply_time",
-    "messaging_service_sid",
-    "phone_number",
-    "provider",
-];
-
-/// Keys of a session's inbox that are null because only website widgets have them.
-const WIDGET_KEYS: [&str; 6] = [
-    "website_url",
-    "widget_color",
-    "website_token",
-    "web_widget_script",
-    "welcome_title",
-    "welcome_tagline",
-];
-
-fn sender_name_type_schema() -> Schema {
-    choice(&["friendly", "professional"])
+impl Named for SenderNameType {
+    const NAMES: &'static [(&'static str, Self)] = &[("friendly", Self::Friendly), ("professional", Self::Professional)];
 }
 
-fn channel(inbox: &pb::Inbox) -> pb::ApiChannel {
-    match &inbox.channel {
-        Some(Channel::ApiChannel(channel)) => channel.clone(),
+// Keys that are null because only other channels have them.
+#[derive(Default, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct OtherChannels {
+    allowed_domains: (),
+    callback_webhook_url: (),
+    messaging_service_sid: (),
+    phone_number: (),
+    provider: (),
+    reply_time: (),
+    selected_feature_flags: (),
+    web_widget_script: (),
+    website_token: (),
+    website_url: (),
+    welcome_tagline: (),
+    welcome_title: (),
+    widget_color: (),
+}
+
+json_type! {
+    // What the full format and the raw record have in common.
+    #[schemars(inline)]
+    struct Settings(inbox: pb::Inbox, channel_id: i64) {
+        id: Id = inbox.id.into(),
+        channel_id: Id = channel_id.into(),
+        channel_type: ChannelType = ChannelType,
+        greeting_enabled: bool = inbox.greeting_enabled,
+        working_hours_enabled: bool = inbox.working_hours_enabled,
+        enable_email_collect: bool = inbox.enable_email_collect,
+        csat_survey_enabled: bool = inbox.csat_survey_enabled,
+        enable_auto_assignment: bool = inbox.enable_auto_assignment,
+        allow_messages_after_resolved: bool = inbox.allow_messages_after_resolved,
+        lock_to_single_conversation: bool = inbox.lock_to_single_conversation,
+        sender_name_type: Name<SenderNameType> = Name(inbox.sender_name_type()),
+        name: String = inbox.name,
+        greeting_message: Option<String> = inbox.greeting_message,
+        csat_config: Attributes = inbox.csat_config.into(),
+        /// Settings of the automatic assignment.
+        auto_assignment_config: Attributes = inbox.auto_assignment_config.into(),
+        out_of_office_message: Option<String> = inbox.out_of_office_message,
+        timezone: String = inbox.timezone,
+        business_name: Option<String> = inbox.business_name,
+    }
+}
+
+/// Takes the channel out of an inbox.
+fn take_channel(inbox: &mut pb::Inbox) -> pb::ApiChannel {
+    match inbox.channel.take() {
+        Some(Channel::ApiChannel(channel)) => channel,
         None => pb::ApiChannel::default(),
     }
 }
 
-fn sender_name_type(inbox: &pb::Inbox) -> &'static str {
-    match inbox.sender_name_type() {
-        SenderNameType::Professional => "professional",
-        SenderNameType::Friendly | SenderNameType::Unspecified => "friendly",
+json_type! {
+    /// An inbox with an API channel. Keys of other channels are null.
+    pub struct Inbox(mut inbox: pb::Inbox) with {
+        let channel = take_channel(&mut inbox);
+        let truncated_fields = [&inbox.truncated_fields[..], &channel.truncated_fields[..]].concat();
+    } {
+        avatar_url: String = std::mem::take(&mut inbox.avatar_url),
+        working_hours: Vec<WorkingHours> = week(&inbox.working_hours),
+        #[serde(flatten)]
+        settings: Settings = Settings::new(inbox, channel.id),
+        #[serde(flatten)]
+        other_channels: OtherChannels = OtherChannels::default(),
+        hmac_mandatory: bool = channel.hmac_mandatory,
+        attach_unverified_sessions: bool = channel.attach_unverified_sessions.unwrap_or(true),
+        webhook_url: Option<String> = channel.webhook_url,
+        #[schemars(required)]
+        inbox_identifier: Option<String> = channel.identifier,
+        /// Settings of the channel, such as `agent_reply_time_window` in hours.
+        additional_attributes: Attributes = channel.additional_attributes.into(),
+        #[serde(skip_serializing_if = "Option::is_none")] #[schemars(required)]
+        hmac_token: Option<String> = channel.hmac_token,
+    }
+    truncated_fields = truncated_fields;
+}
+
+json_type! {
+    // The working hours of one day.
+    #[schemars(inline)]
+    pub struct Day(day: pb::WorkingHours) {
+        day_of_week: i64 = day.day_of_week.into(),
+        closed_all_day: bool = day.closed_all_day,
+        open_all_day: bool = day.open_all_day,
+        open_hour: Option<i64> = day.open_hour.map(i64::from),
+        open_minutes: Option<i64> = day.open_minutes.map(i64::from),
+        close_hour: Option<i64> = day.close_hour.map(i64::from),
+        close_minutes: Option<i64> = day.close_minutes.map(i64::from),
     }
 }
 
-/// An inbox as the inbox endpoints return it. `hmac_token` is present if the caller may see it.
-pub fn inbox(inbox: &pb::Inbox) -> Json {
-    let channel = channel(inbox);
-    let mut json = json!({
-        "id": inbox.id,
-        "avatar_url": inbox.avatar_url,
-        "channel_id": channel.id,
-        "name": inbox.name,
-        "channel_type": CHANNEL_TYPE,
-        "greeting_enabled": inbox.greeting_enabled,
-        "greeting_message": inbox.greeting_message,
-        "working_hours_enabled": inbox.working_hours_enabled,
-        "enable_email_collect": inbox.enable_email_collect,
-        "csat_survey_enabled": inbox.csat_survey_enabled,
-        "csat_config": object(inbox.csat_config.as_ref()),
-        "enable_auto_assignment": inbox.enable_auto_assignment,
-        "auto_assignment_config": object(inbox.auto_assignment_config.as_ref()),
-        "out_of_office_message": inbox.out_of_office_message,
-        "working_hours": week(&inbox.working_hours),
-        "timezone": inbox.timezone,
-        "callback_webhook_url": null,
-        "allow_messages_after_resolved": inbox.allow_messages_after_resolved,
-        "lock_to_single_conversation": inbox.lock_to_single_conversation,
-        "sender_name_type": sender_name_type(inbox),
-        "business_name": inbox.business_name,
-        "hmac_mandatory": channel.hmac_mandatory,
-        "attach_unverified_sessions": channel.attach_unverified_sessions.unwrap_or(true),
-        "webhook_url": channel.webhook_url,
-        "inbox_identifier": channel.identifier,
-        "additional_attributes": object(channel.additional_attributes.as_ref()),
-    });
-    for key in OTHER_CHANNEL_KEYS {
-        json[key] = Json::Null;
+json_type! {
+    /// Working hours of one day of the week.
+    struct WorkingHours(hours: pb::WorkingHours) {
+        #[serde(flatten)]
+        day: Day = hours.into(),
     }
-    if let Some(token) = &channel.hmac_token {
-        json["hmac_token"] = json!(token);
-    }
-    truncated::mark(&mut json, &[&inbox.truncated_fields[..], &channel.truncated_fields[..]].concat());
-    json
-}
-
-/// The schema of [`inbox`].
-pub fn schema() -> Schema {
-    truncated::marked(schema::object())
-        .keys(&["id", "channel_id"], &id())
-        .keys(&["avatar_url", "name", "timezone", "inbox_identifier"], &text())
-        .key("channel_type", constant(CHANNEL_TYPE))
-        .keys(
-            &[
-                "greeting_enabled",
-                "working_hours_enabled",
-                "enable_email_collect",
-                "csat_survey_enabled",
-                "enable_auto_assignment",
-                "allow_messages_after_resolved",
-                "lock_to_single_conversation",
-                "hmac_mandatory",
-                "attach_unverified_sessions",
-            ],
-            &flag(),
-        )
-        .keys(
-            &["greeting_message", "out_of_office_message", "business_name", "webhook_url"],
-            &text().or_null(),
-        )
-        .keys(&["csat_config", "auto_assignment_config", "additional_attributes"], &attributes())
-        .key("working_hours", list(day_schema().named("WorkingHours")))
-        .key("callback_webhook_url", null())
-        .key("sender_name_type", sender_name_type_schema())
-        .keys(&OTHER_CHANNEL_KEYS, &null())
-        .optional("hmac_token", text().note("For those who may know it."))
-        .named("Inbox")
-}
-
-/// The schema of one day.
-pub fn day_schema() -> Schema {
-    schema::object()
-        .key("day_of_week", integer().note("0 is Sunday."))
-        .keys(&["closed_all_day", "open_all_day"], &flag())
-        .keys(&["open_hour", "open_minutes", "close_hour", "close_minutes"], &integer().or_null())
 }
 
 /// The seven days, starting on Sunday. A missing day has the default hours of a new inbox.
-fn week(hours: &[pb::WorkingHours]) -> Vec<Json> {
-    (0..7)
-        .map(|day| {
-            let day = hours
-                .iter()
-                .find(|hours| hours.day_of_week == day)
-                .copied()
-                .unwrap_or_else(|| default_day(day));
-            json!({
-                "day_of_week": day.day_of_week,
-                "closed_all_day": day.closed_all_day,
-                "open_hour": day.open_hour,
-                "open_minutes": day.open_minutes,
-                "close_hour": day.close_hour,
-                "close_minutes": day.close_minutes,
-                "open_all_day": day.open_all_day,
-            })
-        })
-        .collect()
+fn week(hours: &[pb::WorkingHours]) -> Vec<WorkingHours> {
+    let known = |day| hours.iter().find(|hours| hours.day_of_week == day).copied();
+    (0..7).map(|day| known(day).unwrap_or_else(|| default_day(day)).into()).collect()
 }
 
 /// The default hours: closed on weekends, otherwise 9 to 17.
@@ -174,111 +137,59 @@ fn default_day(day_of_week: i32) -> pb::WorkingHours {
     }
 }
 
-/// The subset of keys with which other objects refer to an inbox.
-pub fn summary(inbox: &pb::InboxSummary) -> Json {
-    json!({
-        "id": inbox.id,
-        "avatar_url": inbox.avatar_url,
-        "channel_id": inbox.channel_id,
-        "name": inbox.name,
-        "channel_type": CHANNEL_TYPE,
-        "provider": null,
-    })
-}
-
-/// The schema of [`summary`].
-pub fn summary_schema() -> Schema {
-    schema::object()
-        .keys(&["id", "channel_id"], &id())
-        .keys(&["avatar_url", "name"], &text())
-        .key("channel_type", constant(CHANNEL_TYPE))
-        .key("provider", null())
-        .named("SlimInbox")
-}
-
-/// The inbox of a contact session: Chatwoot's slim keys together with the thirteen keys of its help article.
-pub fn of_session(inbox: &pb::InboxSummary) -> Json {
-    let mut json = summary(inbox);
-    for key in WIDGET_KEYS {
-        json[key] = Json::Null;
+json_type! {
+    /// An inbox with its most important keys.
+    pub struct SlimInbox(inbox: pb::InboxSummary) {
+        id: Id = inbox.id.into(),
+        avatar_url: String = inbox.avatar_url,
+        channel_id: Id = inbox.channel_id.into(),
+        name: String = inbox.name,
+        channel_type: ChannelType = ChannelType,
+        provider: () = (),
     }
-    json["enable_auto_assignment"] = json!(inbox.enable_auto_assignment);
-    json["greeting_enabled"] = json!(inbox.greeting_enabled);
-    json["greeting_message"] = json!(inbox.greeting_message);
-    json
 }
 
-/// The schema of [`of_session`].
-pub fn of_session_schema() -> Schema {
-    summary_schema()
-        .keys(&WIDGET_KEYS, &null())
-        .keys(&["enable_auto_assignment", "greeting_enabled"], &flag())
-        .key("greeting_message", text().or_null())
-        .named("SessionInbox")
+json_type! {
+    /// An inbox with the keys that a session shows.
+    // Chatwoot's slim keys together with the thirteen keys of its help article; only website widgets have those that are null.
+    pub struct SessionInbox(mut inbox: pb::InboxSummary) {
+        website_url: () = (),
+        widget_color: () = (),
+        website_token: () = (),
+        web_widget_script: () = (),
+        welcome_title: () = (),
+        welcome_tagline: () = (),
+        enable_auto_assignment: bool = inbox.enable_auto_assignment,
+        greeting_enabled: bool = inbox.greeting_enabled,
+        greeting_message: Option<String> = inbox.greeting_message.take(),
+        #[serde(flatten)]
+        inbox: SlimInbox = inbox.into(),
+    }
 }
 
-/// The raw record, as returned by the creation of a contact.
-pub fn raw(inbox: &pb::Inbox) -> Json {
-    let mut json = json!({
-        "id": inbox.id,
-        "channel_id": channel(inbox).id,
-        "account_id": inbox.account_id,
-        "name": inbox.name,
-        "created_at": iso(inbox.created_at.as_ref()),
-        "updated_at": iso(inbox.updated_at.as_ref()),
-        "channel_type": CHANNEL_TYPE,
-        "enable_auto_assignment": inbox.enable_auto_assignment,
-        "greeting_enabled": inbox.greeting_enabled,
-        "greeting_message": inbox.greeting_message,
-        "email_address": null,
-        "working_hours_enabled": inbox.working_hours_enabled,
-        "out_of_office_message": inbox.out_of_office_message,
-        "timezone": inbox.timezone,
-        "enable_email_collect": inbox.enable_email_collect,
-        "csat_survey_enabled": inbox.csat_survey_enabled,
-        "allow_messages_after_resolved": inbox.allow_messages_after_resolved,
-        "auto_assignment_config": object(inbox.auto_assignment_config.as_ref()),
-        "lock_to_single_conversation": inbox.lock_to_single_conversation,
-        "portal_id": inbox.portal_id,
-        "sender_name_type": sender_name_type(inbox),
-        "business_name": inbox.business_name,
-        "csat_config": object(inbox.csat_config.as_ref()),
-    });
-    truncated::mark(&mut json, &inbox.truncated_fields);
-    json
-}
-
-/// The schema of [`raw`].
-pub fn raw_schema() -> Schema {
-    truncated::marked(schema::object())
-        .keys(&["id", "channel_id", "account_id"], &id())
-        .keys(&["name", "timezone"], &text())
-        .keys(&["created_at", "updated_at"], &schema::iso().or_null())
-        .key("channel_type", constant(CHANNEL_TYPE))
-        .keys(
-            &[
-                "enable_auto_assignment",
-                "greeting_enabled",
-                "working_hours_enabled",
-                "enable_email_collect",
-                "csat_survey_enabled",
-                "allow_messages_after_resolved",
-                "lock_to_single_conversation",
-            ],
-            &flag(),
-        )
-        .keys(&["greeting_message", "out_of_office_message", "business_name"], &text().or_null())
-        .key("email_address", null())
-        .keys(&["auto_assignment_config", "csat_config"], &attributes())
-        .key("portal_id", id().or_null())
-        .key("sender_name_type", sender_name_type_schema())
-        .named("InboxRecord")
+json_type! {
+    /// The raw record of an inbox, with times in ISO 8601.
+    pub struct InboxRecord(mut inbox: pb::Inbox) with {
+        let channel_id = take_channel(&mut inbox).id;
+        let truncated_fields = std::mem::take(&mut inbox.truncated_fields);
+    } {
+        account_id: Id = inbox.account_id.into(),
+        created_at: Option<Iso> = Iso::optional(inbox.created_at),
+        updated_at: Option<Iso> = Iso::optional(inbox.updated_at),
+        email_address: () = (),
+        portal_id: Option<Id> = inbox.portal_id.map(Id),
+        #[serde(flatten)]
+        settings: Settings = Settings::new(inbox, channel_id),
+    }
+    truncated_fields = truncated_fields;
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value as Json, json};
+
     use super::*;
-    use crate::json::agent::keys;
+    use crate::json::test_json::{keys, to_json};
 
     #[test]
     fn the_full_form_has_the_keys_of_the_contract() {
@@ -293,7 +204,7 @@ mod tests {
             channel: Some(Channel::ApiChannel(channel)),
             ..Default::default()
         };
-        let json = inbox(&row(api.clone()));
+        let json = to_json(&Inbox::from(row(api.clone())));
         let mut expected = vec![
             "id",
             "avatar_url",
@@ -337,7 +248,7 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(keys(&json), expected);
         api.hmac_token = Some("h4Vd".to_owned());
-        assert_eq!(inbox(&row(api))["hmac_token"], "h4Vd");
+        assert_eq!(to_json(&Inbox::from(row(api)))["hmac_token"], "h4Vd");
     }
 
     #[test]
@@ -348,7 +259,7 @@ mod tests {
             open_hour: Some(0),
             ..Default::default()
         };
-        let week = week(&[changed]);
+        let week: Vec<Json> = week(&[changed]).iter().map(to_json).collect();
         assert_eq!(week.len(), 7);
         assert_eq!(week[0]["closed_all_day"], true);
         assert_eq!(week[0]["open_hour"], Json::Null);

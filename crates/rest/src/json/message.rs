@@ -1,60 +1,53 @@
 //! The JSON of messages in two formats, and of their attachments.
 
-use parley_proto::{self as pb, AttachmentType, ContentType, MessageStatus, MessageType, SenderType};
-use serde_json::{Value as Json, json};
+use parley_proto::{self as pb, ContentType, MessageStatus, MessageType, SenderType};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{
-    contact::{contact_event, contact_event_schema},
-    truncated,
+    attachment::{Attachment, attachments},
+    json_type::json_type,
+    sender::Sender,
     unread::unread,
+    values::{Id, Name, Named},
 };
-use crate::{
-    openapi::schema::{self, Schema, any_of, attributes, choice, constant, flag, id, integer, list, names, text},
-    params::{
-        attributes::object,
-        timestamps::{iso, unix},
-    },
+use crate::params::{
+    attributes::Attributes,
+    timestamps::{Iso, Unix},
 };
 
 /// Maximum characters of `processed_message_content`.
 const MAX_PROCESSED_CONTENT: usize = 150_000;
 
-/// The names of content types in requests and responses.
-pub const CONTENT_TYPES: [(&str, ContentType); 13] = [
-    ("text", ContentType::Text),
-    ("input_text", ContentType::InputText),
-    ("input_textarea", ContentType::InputTextarea),
-    ("input_email", ContentType::InputEmail),
-    ("input_select", ContentType::InputSelect),
-    ("cards", ContentType::Cards),
-    ("form", ContentType::Form),
-    ("article", ContentType::Article),
-    ("incoming_email", ContentType::IncomingEmail),
-    ("input_csat", ContentType::InputCsat),
-    ("integrations", ContentType::Integrations),
-    ("sticker", ContentType::Sticker),
-    ("voice_call", ContentType::VoiceCall),
-];
+impl Named for ContentType {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("text", Self::Text),
+        ("input_text", Self::InputText),
+        ("input_textarea", Self::InputTextarea),
+        ("input_email", Self::InputEmail),
+        ("input_select", Self::InputSelect),
+        ("cards", Self::Cards),
+        ("form", Self::Form),
+        ("article", Self::Article),
+        ("incoming_email", Self::IncomingEmail),
+        ("input_csat", Self::InputCsat),
+        ("integrations", Self::Integrations),
+        ("sticker", Self::Sticker),
+        ("voice_call", Self::VoiceCall),
+    ];
+}
 
-/// The names of delivery statuses in requests and responses.
-pub const STATUSES: [(&str, MessageStatus); 4] = [
-    ("sent", MessageStatus::Sent),
-    ("delivered", MessageStatus::Delivered),
-    ("read", MessageStatus::Read),
-    ("failed", MessageStatus::Failed),
-];
-
-/// The name of a value. An unnamed value gets the first name.
-pub fn name<T: PartialEq>(names: &'static [(&'static str, T)], value: &T) -> &'static str {
-    names
-        .iter()
-        .find(|(_, named)| named == value)
-        .or(names.first())
-        .map_or("", |(name, _)| name)
+impl Named for MessageStatus {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("sent", Self::Sent),
+        ("delivered", Self::Delivered),
+        ("read", Self::Read),
+        ("failed", Self::Failed),
+    ];
 }
 
 /// The number of a message type in the JSON API.
-pub(super) fn number(kind: MessageType) -> i32 {
+pub(super) fn number(kind: MessageType) -> i64 {
     match kind {
         MessageType::Incoming | MessageType::Unspecified => 0,
         MessageType::Outgoing => 1,
@@ -63,255 +56,128 @@ pub(super) fn number(kind: MessageType) -> i32 {
     }
 }
 
-/// The keys of both formats.
-fn common(message: &pb::Message, contact: Option<&pb::Contact>) -> Json {
-    let mut json = json!({
-        "id": message.id,
-        "content": message.content,
-        "inbox_id": message.inbox_id,
-        "conversation_id": message.conversation_id,
-        "message_type": number(message.r#type()),
-        "content_type": name(&CONTENT_TYPES, &message.content_type()),
-        "status": name(&STATUSES, &message.status()),
-        "content_attributes": object(message.content_attributes.as_ref()),
-        "created_at": unix(message.created_at.as_ref()),
-        "private": message.private,
-        "source_id": message.source_id,
-    });
-    if let Some(echo_id) = &message.echo_id {
-        json["echo_id"] = json!(echo_id);
+json_type! {
+    // What both formats have in common.
+    #[schemars(inline)]
+    struct Common(message: pb::Message, contact: Option<&pb::Contact>) with {
+        let account_id = message.account_id;
+    } {
+        id: Id = message.id.into(),
+        inbox_id: Id = message.inbox_id.into(),
+        conversation_id: Id = message.conversation_id.into(),
+        message_type: i64 = number(message.r#type()),
+        content_type: Name<ContentType> = Name(message.content_type()),
+        status: Name<MessageStatus> = Name(message.status()),
+        content: Option<String> = message.content,
+        content_attributes: Attributes = message.content_attributes.into(),
+        created_at: Unix = message.created_at.into(),
+        private: bool = message.private,
+        source_id: Option<String> = message.source_id,
+        #[serde(skip_serializing_if = "Option::is_none")] #[schemars(required)]
+        echo_id: Option<String> = message.echo_id,
+        #[serde(skip_serializing_if = "Option::is_none")] #[schemars(required)]
+        sender: Option<Sender> = message.sender.map(|sender| Sender::new(sender, contact)),
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<Attachment> = attachments(message.attachments, account_id),
     }
-    if let Some(sender) = &message.sender {
-        json["sender"] = self::sender(sender, contact);
+}
+
+json_type! {
+    /// A message of a conversation.
+    pub struct Message(mut message: pb::Message) with {
+        let truncated_fields = std::mem::take(&mut message.truncated_fields);
+    } {
+        #[serde(flatten)]
+        message: Common = Common::new(message, None),
     }
-    if !message.attachments.is_empty() {
-        json["attachments"] = message.attachments.iter().map(|it| attachment(it, message.account_id)).collect();
-    }
-    json
+    truncated_fields = truncated_fields;
 }
 
-/// A message as the message endpoints return it.
-pub fn message(message: &pb::Message) -> Json {
-    let mut json = common(message, None);
-    truncated::mark(&mut json, &message.truncated_fields);
-    json
+// What the messages of a conversation have of it.
+#[derive(Clone, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct EventConversation {
+    assignee_id: Option<Id>,
+    unread_count: i64,
+    last_activity_at: Unix,
+    contact_inbox: EventSession,
 }
 
-/// The schema of [`message`].
-pub fn schema() -> Schema {
-    truncated::marked(schema::object())
-        .keys(&["id", "inbox_id", "conversation_id"], &id())
-        .keys(&["content", "source_id"], &text().or_null())
-        .key("message_type", integer().note("0 incoming, 1 outgoing, 2 activity, 3 template."))
-        .key("content_type", names(&CONTENT_TYPES))
-        .key("status", names(&STATUSES))
-        .key("content_attributes", attributes())
-        .key("created_at", schema::unix())
-        .key("private", flag())
-        .optional("echo_id", text())
-        .optional("sender", sender_schema())
-        .optional("attachments", list(attachment_schema()))
-        .named("Message")
+#[derive(Clone, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct EventSession {
+    source_id: Option<String>,
 }
 
-/// The schema of [`message_event`].
-pub fn event_schema() -> Schema {
-    let conversation = schema::object()
-        .key("assignee_id", id().or_null())
-        .key("unread_count", integer())
-        .key("last_activity_at", schema::unix())
-        .key("contact_inbox", schema::object().key("source_id", text().or_null()));
-    schema()
-        .key("account_id", id())
-        .key("updated_at", schema::iso().or_null())
-        .key("sender_type", choice(&["Contact", "User", "AgentBot"]).or_null())
-        .key("sender_id", id().or_null())
-        .keys(&["external_source_ids", "additional_attributes", "sentiment"], &attributes())
-        .key("processed_message_content", text().or_null())
-        .key("conversation", conversation)
-        .named("MessageEvent")
+/// What the messages of a conversation need of it.
+pub struct MessageContext<'a> {
+    contact: Option<&'a pb::Contact>,
+    conversation: EventConversation,
 }
 
-/// The schema of [`sender`].
-pub(super) fn sender_schema() -> Schema {
-    let bot = schema::object()
-        .key("id", id())
-        .keys(&["name", "avatar_url"], &text())
-        .key("type", constant("agent_bot"))
-        .named("AgentBotEvent");
-    any_of([contact_event_schema(), super::agent::user_event_schema(), bot])
-}
-
-/// A message in Chatwoot's event format, as part of its conversation.
-pub fn message_event(message: &pb::Message, conversation: &pb::Conversation) -> Json {
-    let mut json = common(message, conversation.contact.as_ref());
-    let content: Option<String> = message
-        .content
-        .as_ref()
-        .map(|content| content.chars().take(MAX_PROCESSED_CONTENT).collect());
-    let kind = message.sender.as_ref().map(|sender| match sender.r#type() {
-        SenderType::Contact | SenderType::Unspecified => "Contact",
-        SenderType::User => "User",
-        SenderType::AgentBot => "AgentBot",
-    });
-    json["account_id"] = json!(message.account_id);
-    json["updated_at"] = iso(message.updated_at.as_ref());
-    json["sender_type"] = json!(kind);
-    json["sender_id"] = json!(message.sender.as_ref().map(|sender| sender.id));
-    json["external_source_ids"] = json!({});
-    json["additional_attributes"] = object(message.additional_attributes.as_ref());
-    json["processed_message_content"] = json!(content);
-    json["sentiment"] = json!({});
-    json["conversation"] = json!({
-        "assignee_id": conversation.assignee.as_ref().map(|assignee| assignee.id),
-        "unread_count": unread(conversation),
-        "last_activity_at": unix(conversation.last_activity_at.as_ref()),
-        "contact_inbox": { "source_id": conversation.contact_inbox.as_ref().map(|session| &session.source_id) },
-    });
-    truncated::mark(&mut json, &message.truncated_fields);
-    json
-}
-
-/// The sender of a message. `contact` is that of the conversation, if known.
-pub(super) fn sender(sender: &pb::Sender, contact: Option<&pb::Contact>) -> Json {
-    match sender.r#type() {
-        SenderType::Contact | SenderType::Unspecified => {
-            let known = sender.contact.as_ref().or(contact.filter(|contact| contact.id == sender.id));
-            contact_event(&known.cloned().unwrap_or_else(|| pb::Contact {
-                id: sender.id,
-                name: sender.name.clone(),
-                avatar_url: sender.avatar_url.clone(),
-                ..Default::default()
-            }))
+impl<'a> MessageContext<'a> {
+    /// That of a conversation.
+    pub fn of(conversation: &'a pb::Conversation) -> Self {
+        Self {
+            contact: conversation.contact.as_ref(),
+            conversation: EventConversation {
+                assignee_id: conversation.assignee.as_ref().map(|assignee| assignee.id.into()),
+                unread_count: unread(conversation),
+                last_activity_at: conversation.last_activity_at.into(),
+                contact_inbox: EventSession {
+                    source_id: conversation.contact_inbox.as_ref().map(|session| session.source_id.clone()),
+                },
+            },
         }
-        SenderType::User => json!({
-            "id": sender.id,
-            "name": sender.name,
-            "available_name": sender.available_name.as_ref().unwrap_or(&sender.name),
-            "avatar_url": sender.avatar_url,
-            "type": "user",
-            // The message describes its sender as of when it was written, not the current availability.
-            "availability_status": "offline",
-            "thumbnail": sender.avatar_url,
-        }),
-        SenderType::AgentBot => json!({
-            "id": sender.id,
-            "name": sender.name,
-            "avatar_url": sender.avatar_url,
-            "type": "agent_bot",
-        }),
     }
 }
 
-fn attachment(attachment: &pb::Attachment, account_id: i64) -> Json {
-    let (name, keys) = match attachment.r#type() {
-        AttachmentType::Image => ("image", file(attachment)),
-        AttachmentType::Video => ("video", file(attachment)),
-        AttachmentType::File | AttachmentType::Unspecified => ("file", file(attachment)),
-        AttachmentType::Share => ("share", file(attachment)),
-        AttachmentType::StoryMention => ("story_mention", file(attachment)),
-        AttachmentType::IgReel => ("ig_reel", file(attachment)),
-        AttachmentType::Audio => {
-            let mut keys = file(attachment);
-            keys["transcribed_text"] = json!("");
-            ("audio", keys)
+json_type! {
+    /// A message in a conversation and in events.
+    pub struct MessageEvent(mut message: pb::Message, context: &MessageContext<'_>) with {
+        let truncated_fields = std::mem::take(&mut message.truncated_fields);
+        let text = message.content.as_ref();
+    } {
+        account_id: Id = message.account_id.into(),
+        updated_at: Option<Iso> = Iso::optional(message.updated_at),
+        sender_type: Option<SenderClass> = message.sender.as_ref().map(|sender| sender.r#type().into()),
+        sender_id: Option<Id> = message.sender.as_ref().map(|sender| sender.id.into()),
+        external_source_ids: Attributes = Attributes::default(),
+        processed_message_content: Option<String> = text.map(|text| text.chars().take(MAX_PROCESSED_CONTENT).collect()),
+        sentiment: Attributes = Attributes::default(),
+        additional_attributes: Attributes = message.additional_attributes.take().into(),
+        conversation: EventConversation = context.conversation.clone(),
+        #[serde(flatten)]
+        message: Common = Common::new(message, context.contact),
+    }
+    truncated_fields = truncated_fields;
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+enum SenderClass {
+    Contact,
+    User,
+    AgentBot,
+}
+
+impl From<SenderType> for SenderClass {
+    fn from(kind: SenderType) -> Self {
+        match kind {
+            SenderType::Contact | SenderType::Unspecified => Self::Contact,
+            SenderType::User => Self::User,
+            SenderType::AgentBot => Self::AgentBot,
         }
-        AttachmentType::Location => (
-            "location",
-            json!({
-                "coordinates_lat": attachment.latitude,
-                "coordinates_long": attachment.longitude,
-                "fallback_title": attachment.fallback_title,
-                "data_url": attachment.data_url,
-            }),
-        ),
-        AttachmentType::Fallback => (
-            "fallback",
-            json!({ "fallback_title": attachment.fallback_title, "data_url": attachment.data_url }),
-        ),
-        AttachmentType::Contact => (
-            "contact",
-            json!({ "fallback_title": attachment.fallback_title, "meta": object(attachment.meta.as_ref()) }),
-        ),
-    };
-    let mut json = keys;
-    json["id"] = json!(attachment.id);
-    json["message_id"] = json!(attachment.message_id);
-    json["file_type"] = json!(name);
-    json["account_id"] = json!(account_id);
-    truncated::mark(&mut json, &attachment.truncated_fields);
-    json
-}
-
-fn attachment_schema() -> Schema {
-    let common = |kinds: &[&str]| {
-        schema::object()
-            .keys(&["id", "message_id", "account_id"], &id())
-            .key("file_type", choice(kinds))
-    };
-    let of_file = |kinds: &[&str]| {
-        common(kinds)
-            .keys(&["extension", "data_url", "thumb_url"], &text().or_null())
-            .keys(&["file_size", "width", "height"], &integer().or_null())
-    };
-    any_of([
-        of_file(&["image", "video", "file", "share", "story_mention", "ig_reel"]),
-        of_file(&["audio"]).key("transcribed_text", text()),
-        common(&["location"])
-            .keys(&["coordinates_lat", "coordinates_long"], &schema::number())
-            .keys(&["fallback_title", "data_url"], &text().or_null()),
-        common(&["fallback"]).keys(&["fallback_title", "data_url"], &text().or_null()),
-        truncated::marked(common(&["contact"]))
-            .key("fallback_title", text().or_null())
-            // Named, because code generators would otherwise create a model of the same name for each variant.
-            .key("meta", attributes().named("AttachmentMeta")),
-    ])
-    .named("Attachment")
-}
-
-/// The schema of [`listed_attachment`].
-pub fn listed_attachment_schema() -> Schema {
-    schema::object()
-        .key("message_id", id())
-        .key("file_type", text())
-        .keys(&["extension", "data_url", "thumb_url"], &text().or_null())
-        .keys(&["file_size", "width", "height"], &integer().or_null())
-        .key("created_at", schema::unix())
-        .optional("sender", sender_schema())
-        .named("ListedAttachment")
-}
-
-/// An attachment in the format of a conversation's attachment list, which omits the attachment's id.
-pub fn listed_attachment(listed: &pb::ConversationAttachment) -> Json {
-    let row = listed.attachment.clone().unwrap_or_default();
-    let message = listed.message.clone().unwrap_or_default();
-    let mut json = file(&row);
-    json["message_id"] = json!(row.message_id);
-    json["file_type"] = attachment(&row, message.account_id)["file_type"].take();
-    json["created_at"] = json!(unix(message.created_at.as_ref()));
-    if let Some(who) = &message.sender {
-        json["sender"] = sender(who, None);
     }
-    json
-}
-
-fn file(attachment: &pb::Attachment) -> Json {
-    json!({
-        "extension": attachment.extension,
-        "data_url": attachment.data_url,
-        "thumb_url": attachment.thumb_url,
-        "file_size": attachment.file_size,
-        "width": attachment.width,
-        "height": attachment.height,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use prost_types::Timestamp;
+    use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::json::agent::keys;
+    use crate::json::test_json::{keys, to_json};
 
     fn sample_message() -> pb::Message {
         pb::Message {
@@ -338,7 +204,7 @@ mod tests {
     #[test]
     fn the_response_form() {
         assert_eq!(
-            message(&sample_message()),
+            to_json(&Message::from(sample_message())),
             json!({
                 "id": 901, "content": "Where is my parcel?", "inbox_id": 9, "conversation_id": 118, "message_type": 0,
                 "content_type": "text", "status": "sent", "content_attributes": {}, "created_at": 1_930_999_100, "private": false,
@@ -350,8 +216,9 @@ mod tests {
             attachments: vec![pb::Attachment::default()],
             ..sample_message()
         };
-        assert_eq!(message(&echoed)["echo_id"], "tmp-1");
-        assert_eq!(message(&echoed)["attachments"][0]["file_type"], "file");
+        let json = to_json(&Message::from(echoed));
+        assert_eq!(json["echo_id"], "tmp-1");
+        assert_eq!(json["attachments"][0]["file_type"], "file");
     }
 
     #[test]
@@ -378,7 +245,8 @@ mod tests {
             }),
             ..sample_message()
         };
-        let json = message_event(&message, &conversation);
+        let context = MessageContext::of(&conversation);
+        let json = to_json(&MessageEvent::new(message, &context));
         assert_eq!(json["sender"]["identifier"], "crm-77");
         assert_eq!((&json["sender_type"], &json["sender_id"]), (&json!("Contact"), &json!(41)));
         assert!(json["updated_at"].to_string().contains(".007Z"));
@@ -386,29 +254,8 @@ mod tests {
             json["conversation"],
             json!({"assignee_id": null, "unread_count": 10, "last_activity_at": 0, "contact_inbox": {"source_id": "5f0c"}})
         );
-        let nobody = message_event(&sample_message(), &conversation);
+        let nobody = to_json(&MessageEvent::new(sample_message(), &context));
         assert_eq!((&nobody["sender_type"], &nobody["sender_id"]), (&Json::Null, &Json::Null));
         assert!(!keys(&nobody).contains(&"sender"));
-    }
-
-    #[test]
-    fn senders() {
-        let mut user = pb::Sender {
-            r#type: SenderType::User.into(),
-            id: 12,
-            name: "Mina Okafor".to_owned(),
-            available_name: Some("Mina".to_owned()),
-            ..Default::default()
-        };
-        assert_eq!(
-            sender(&user, None),
-            json!({"id": 12, "name": "Mina Okafor", "available_name": "Mina", "avatar_url": "", "type": "user",
-                "availability_status": "offline", "thumbnail": ""})
-        );
-        user.set_type(SenderType::AgentBot);
-        assert_eq!(
-            sender(&user, None),
-            json!({"id": 12, "name": "Mina Okafor", "avatar_url": "", "type": "agent_bot"})
-        );
     }
 }

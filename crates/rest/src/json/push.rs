@@ -5,17 +5,17 @@ use parley_proto::{self as pb, ActorType, EventKind, event::Resource, value::jso
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    account::cache_keys,
-    agent::user_event,
-    contact::contact_event,
-    conversation::{PRIORITIES, status},
-    message::message_event,
-    truncated,
+    account::CacheKeys,
+    agent::UserEvent,
+    contact::ContactEvent,
+    message::{MessageContext, MessageEvent},
+    truncated::TruncatedFields,
     unread::unread,
+    values::Name,
 };
 use crate::params::{
-    attributes::object,
-    timestamps::{fractional, iso, unix},
+    attributes::Attributes,
+    timestamps::{Iso, Unix, fractional},
 };
 
 /// The name and data of each frame for an event; empty for events that the WebSocket does not send. `user` is the subscriber, or `None` if
@@ -28,7 +28,7 @@ pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>
             let mut frames = frame("message.created", message(event, resource));
             if user.is_some_and(|user| mentions(resource, user)) {
                 let of = resource.conversation.clone().unwrap_or_default();
-                frames.push(("conversation.mentioned", conversation(&of)));
+                frames.push(("conversation.mentioned", conversation(of)));
             }
             frames
         }
@@ -44,11 +44,11 @@ pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>
             if kind == EventKind::ConversationRead && !read_by_contact(event) {
                 return Vec::new();
             }
-            let mut data = conversation(&resource.conversation.clone().unwrap_or_default());
+            let mut data = conversation(resource.conversation.clone().unwrap_or_default());
             if kind == EventKind::ConversationCreated
                 && let Some(performer) = performer(event)
             {
-                data["performer"] = performer;
+                data["performer"] = json!(performer);
             }
             frame(name, data)
         }
@@ -60,7 +60,7 @@ pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>
                 EventKind::ContactDeleted => "contact.deleted",
                 _ => return Vec::new(),
             };
-            let mut data = contact_event(&resource.contact.clone().unwrap_or_default());
+            let mut data = json!(ContactEvent::from(resource.contact.clone().unwrap_or_default()));
             data["account_id"] = json!(event.account_id);
             frame(name, data)
         }
@@ -69,7 +69,7 @@ pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>
             json!({ "id": left.contact_id, "type": "contact", "account_id": event.account_id }),
         ),
         (_, Some(Resource::Label(_) | Resource::Team(_) | Resource::Inbox(_))) if !contact => {
-            let data = keys.map(|keys| json!({ "cache_keys": cache_keys(keys), "account_id": event.account_id }));
+            let data = keys.map(|keys| json!({ "cache_keys": CacheKeys::from(keys.clone()), "account_id": event.account_id }));
             data.into_iter().flat_map(|data| frame("account.cache_invalidated", data)).collect()
         }
         _ => Vec::new(),
@@ -107,25 +107,24 @@ fn of_conversation(kind: EventKind, contact: bool) -> Option<&'static str> {
 
 fn message(event: &pb::Event, resource: &pb::MessageResource) -> Json {
     let of = resource.conversation.clone().unwrap_or_default();
-    let mut data = message_event(&resource.message.clone().unwrap_or_default(), &of);
+    let message = resource.message.clone().unwrap_or_default();
+    let mut data = json!(MessageEvent::new(message, &MessageContext::of(&of)));
     if let Some(performer) = performer(event) {
-        data["performer"] = performer;
+        data["performer"] = json!(performer);
     }
     data
 }
 
 /// The agent who caused an event, with the fields that the event contains.
-fn performer(event: &pb::Event) -> Option<Json> {
+fn performer(event: &pb::Event) -> Option<UserEvent> {
     let actor = event.actor.as_ref().filter(|actor| actor.r#type() == ActorType::User)?;
-    Some(json!({
-        "id": actor.id,
-        "name": actor.name,
-        "available_name": actor.name,
-        "avatar_url": "",
-        "type": "user",
-        "availability_status": null,
-        "thumbnail": "",
-    }))
+    Some(UserEvent::new(
+        actor.id,
+        actor.name.clone(),
+        actor.name.clone(),
+        String::new(),
+        None,
+    ))
 }
 
 /// The previous and new value of each changed field.
@@ -140,15 +139,16 @@ fn previous(event: &pb::Event) -> Json {
 }
 
 /// A conversation in a frame.
-pub fn conversation(conversation: &pb::Conversation) -> Json {
-    let person = conversation.contact.clone().unwrap_or_default();
-    let session = conversation.contact_inbox.clone().unwrap_or_default();
-    let last_activity_at = unix(conversation.last_activity_at.as_ref());
-    let seen = |at: Option<&prost_types::Timestamp>| at.map_or_else(|| json!(0), |at| unix(Some(at)).into());
-    let priority = PRIORITIES.iter().find(|(_, priority)| *priority == conversation.priority());
-    let last = conversation.last_public_message.as_ref();
+pub fn conversation(mut conversation: pb::Conversation) -> Json {
+    let last = conversation.last_public_message.take();
+    let context = MessageContext::of(&conversation);
+    let messages: Vec<_> = last.map(|last| MessageEvent::new(last, &context)).into_iter().collect();
+    let session = conversation.contact_inbox.take().unwrap_or_default();
+    let (status, priority, unread_count) = (Name(conversation.status()), conversation.priority(), unread(&conversation));
+    let (iso, unix) = (Iso::from, Unix::from);
+    let last_activity_at = unix(conversation.last_activity_at);
     let mut json = json!({
-        "additional_attributes": object(conversation.additional_attributes.as_ref()),
+        "additional_attributes": Attributes(conversation.additional_attributes),
         "can_reply": conversation.can_reply,
         "channel": "Channel::Api",
         "contact_inbox": {
@@ -156,36 +156,39 @@ pub fn conversation(conversation: &pb::Conversation) -> Json {
             "contact_id": session.contact_id,
             "inbox_id": session.inbox_id,
             "source_id": session.source_id,
-            "created_at": iso(session.created_at.as_ref()),
-            "updated_at": iso(session.updated_at.as_ref()),
+            "created_at": iso(session.created_at),
+            "updated_at": iso(session.updated_at),
             "hmac_verified": session.hmac_verified,
         },
         "id": conversation.id,
         "inbox_id": conversation.inbox_id,
-        "messages": last.map(|last| message_event(last, conversation)).into_iter().collect::<Vec<_>>(),
+        "messages": messages,
         "labels": conversation.labels,
         "meta": {
-            "sender": contact_event(&person),
-            "assignee": conversation.assignee.as_ref().map(user_event),
+            "sender": ContactEvent::from(conversation.contact.unwrap_or_default()),
+            "assignee": conversation.assignee.map(UserEvent::from),
             "team": conversation.team.as_ref().map(|team| json!({ "id": team.id, "name": team.name })),
             "hmac_verified": session.hmac_verified,
         },
-        "status": status(conversation),
-        "custom_attributes": object(conversation.custom_attributes.as_ref()),
-        "snoozed_until": iso(conversation.snoozed_until.as_ref()),
-        "unread_count": unread(conversation),
-        "first_reply_created_at": iso(conversation.first_reply_created_at.as_ref()),
-        "priority": priority.map(|(name, _)| *name),
-        "waiting_since": seen(conversation.waiting_since.as_ref()),
-        "agent_last_seen_at": seen(conversation.agent_last_seen_at.as_ref()),
-        "contact_last_seen_at": seen(conversation.contact_last_seen_at.as_ref()),
+        "status": status,
+        "custom_attributes": Attributes(conversation.custom_attributes),
+        "snoozed_until": iso(conversation.snoozed_until),
+        "unread_count": unread_count,
+        "first_reply_created_at": iso(conversation.first_reply_created_at),
+        "priority": Name::known(priority),
+        "waiting_since": unix(conversation.waiting_since),
+        "agent_last_seen_at": unix(conversation.agent_last_seen_at),
+        "contact_last_seen_at": unix(conversation.contact_last_seen_at),
         "last_activity_at": last_activity_at,
         "timestamp": last_activity_at,
-        "created_at": unix(conversation.created_at.as_ref()),
+        "created_at": unix(conversation.created_at),
         "updated_at": fractional(conversation.updated_at.as_ref()),
         "account_id": conversation.account_id,
     });
-    truncated::mark(&mut json, &conversation.truncated_fields);
+    let truncated_fields = TruncatedFields::of(&json, &conversation.truncated_fields);
+    if !truncated_fields.is_empty() {
+        json["truncated_fields"] = json!(truncated_fields);
+    }
     json
 }
 

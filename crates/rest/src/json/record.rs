@@ -1,133 +1,98 @@
 //! The JSON of an account's records: labels, custom attribute definitions, canned responses and contact notes.
 
 use parley_proto::{self as pb, CustomAttributeModel, CustomAttributeType};
-use serde_json::{Value as Json, json};
 
-use super::agent;
-use crate::{
-    openapi::schema::{self, Schema, choice, flag, id, list, null, text, unix as unix_time},
-    params::timestamps::{iso, unix},
+use super::{
+    agent::Agent,
+    json_type::json_type,
+    values::{Id, Name, Named},
 };
+use crate::params::timestamps::{Iso, Unix};
 
-/// The names of models with custom attributes. The index in the list is the number that the API accepts as well.
-pub const MODELS: [(&str, CustomAttributeModel); 2] = [
-    ("conversation_attribute", CustomAttributeModel::Conversation),
-    ("contact_attribute", CustomAttributeModel::Contact),
-];
-
-/// The names of attribute types. The index in the list is the number that the API accepts as well.
-pub const TYPES: [(&str, CustomAttributeType); 8] = [
-    ("text", CustomAttributeType::Text),
-    ("number", CustomAttributeType::Number),
-    ("currency", CustomAttributeType::Currency),
-    ("percent", CustomAttributeType::Percent),
-    ("link", CustomAttributeType::Link),
-    ("date", CustomAttributeType::Date),
-    ("list", CustomAttributeType::List),
-    ("checkbox", CustomAttributeType::Checkbox),
-];
-
-fn name<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> Option<&'static str> {
-    names.iter().find(|(_, known)| known == value).map(|(name, _)| *name)
+impl Named for CustomAttributeModel {
+    const NAMES: &'static [(&'static str, Self)] = &[("conversation_attribute", Self::Conversation), ("contact_attribute", Self::Contact)];
 }
 
-/// A label of an account.
-pub fn label(label: &pb::Label) -> Json {
-    json!({
-        "id": label.id,
-        "title": label.title,
-        "description": label.description,
-        "color": label.color,
-        "show_on_sidebar": label.show_on_sidebar,
-    })
+impl Named for CustomAttributeType {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("text", Self::Text),
+        ("number", Self::Number),
+        ("currency", Self::Currency),
+        ("percent", Self::Percent),
+        ("link", Self::Link),
+        ("date", Self::Date),
+        ("list", Self::List),
+        ("checkbox", Self::Checkbox),
+    ];
 }
 
-/// The schema of [`label`].
-pub fn label_schema() -> Schema {
-    schema::object()
-        .key("id", id())
-        .keys(&["title", "color"], &text())
-        .key("description", text().or_null())
-        .key("show_on_sidebar", flag().or_null())
-        .named("Label")
-}
-
-/// A custom attribute definition. Default values are not supported.
-pub fn definition(definition: &pb::CustomAttributeDefinition) -> Json {
-    json!({
-        "id": definition.id,
-        "attribute_display_name": definition.display_name,
-        "attribute_display_type": name(&TYPES, &definition.r#type()),
-        "attribute_description": definition.description,
-        "attribute_key": definition.key,
-        "regex_pattern": definition.regex_pattern,
-        "regex_cue": definition.regex_cue,
-        "attribute_values": definition.values,
-        "attribute_model": name(&MODELS, &definition.model()),
-        "default_value": null,
-        "created_at": iso(definition.created_at.as_ref()),
-        "updated_at": iso(definition.updated_at.as_ref()),
-    })
-}
-
-/// The schema of [`definition`].
-pub fn definition_schema() -> Schema {
-    schema::object()
-        .key("id", id())
-        .keys(&["attribute_display_name", "attribute_key"], &text())
-        .key("attribute_display_type", choice(&TYPES.map(|(name, _)| name)))
-        .keys(&["attribute_description", "regex_pattern", "regex_cue"], &text().or_null())
-        .key("attribute_values", list(text()))
-        .key("attribute_model", choice(&MODELS.map(|(name, _)| name)))
-        .key("default_value", null())
-        .keys(&["created_at", "updated_at"], &schema::iso())
-        .named("CustomAttributeDefinition")
-}
-
-/// A canned response.
-pub fn canned_response(response: &pb::CannedResponse) -> Json {
-    json!({
-        "id": response.id,
-        "account_id": response.account_id,
-        "short_code": response.short_code,
-        "content": response.content,
-        "created_at": iso(response.created_at.as_ref()),
-        "updated_at": iso(response.updated_at.as_ref()),
-    })
-}
-
-/// The schema of [`canned_response`].
-pub fn canned_response_schema() -> Schema {
-    schema::object()
-        .keys(&["id", "account_id"], &id())
-        .keys(&["short_code", "content"], &text())
-        .keys(&["created_at", "updated_at"], &schema::iso())
-        .named("CannedResponse")
-}
-
-/// A contact note. `account_id` and `contact_id` are null, as in Chatwoot.
-pub fn note(note: &pb::ContactNote) -> Json {
-    let mut json = json!({
-        "id": note.id,
-        "content": note.content,
-        "account_id": null,
-        "contact_id": null,
-        "created_at": unix(note.created_at.as_ref()),
-        "updated_at": unix(note.updated_at.as_ref()),
-    });
-    if let (Json::Object(map), Some(author)) = (&mut json, &note.author) {
-        map.insert("user".to_owned(), agent::agent(author));
+json_type! {
+    /// A label for contacts and conversations.
+    pub struct Label(label: pb::Label) {
+        id: Id = label.id.into(),
+        /// Title, unique in the account.
+        title: String = label.title,
+        description: Option<String> = label.description,
+        /// Color as `#` and six hexadecimal digits.
+        color: String = label.color,
+        /// Whether the label is shown in the sidebar.
+        show_on_sidebar: Option<bool> = label.show_on_sidebar,
     }
-    json
 }
 
-/// The schema of [`note`].
-pub fn note_schema() -> Schema {
-    schema::object()
-        .key("id", id())
-        .key("content", text())
-        .keys(&["account_id", "contact_id"], &null())
-        .keys(&["created_at", "updated_at"], &unix_time())
-        .optional("user", agent::schema())
-        .named("ContactNote")
+json_type! {
+    /// The definition of a custom attribute.
+    pub struct CustomAttributeDefinition(definition: pb::CustomAttributeDefinition) {
+        id: Id = definition.id.into(),
+        /// Type of the values.
+        attribute_display_type: Name<CustomAttributeType> = Name(definition.r#type()),
+        /// Whether contacts or conversations have the attribute.
+        attribute_model: Name<CustomAttributeModel> = Name(definition.model()),
+        /// Name that is shown.
+        attribute_display_name: String = definition.display_name,
+        /// What the attribute is for.
+        attribute_description: Option<String> = definition.description,
+        /// Key of the attribute.
+        attribute_key: String = definition.key,
+        /// Regular expression that values must match.
+        regex_pattern: Option<String> = definition.regex_pattern,
+        /// Hint for values that do not match the pattern.
+        regex_cue: Option<String> = definition.regex_cue,
+        /// Values to choose from, for the type `list`.
+        attribute_values: Vec<String> = definition.values,
+        /// Always null.
+        default_value: () = (),
+        created_at: Iso = definition.created_at.into(),
+        updated_at: Iso = definition.updated_at.into(),
+    }
+}
+
+json_type! {
+    /// A text that agents insert by a short code.
+    pub struct CannedResponse(response: pb::CannedResponse) {
+        id: Id = response.id.into(),
+        account_id: Id = response.account_id.into(),
+        /// Code that agents type.
+        short_code: String = response.short_code,
+        /// Text that the short code stands for.
+        content: String = response.content,
+        created_at: Iso = response.created_at.into(),
+        updated_at: Iso = response.updated_at.into(),
+    }
+}
+
+json_type! {
+    /// A note about a contact.
+    pub struct ContactNote(note: pb::ContactNote) {
+        id: Id = note.id.into(),
+        content: String = note.content,
+        /// Always null.
+        account_id: () = (),
+        /// Always null.
+        contact_id: () = (),
+        #[serde(skip_serializing_if = "Option::is_none")] #[schemars(with = "Agent")]
+        user: Option<Agent> = note.author.map(Agent::from),
+        created_at: Unix = note.created_at.into(),
+        updated_at: Unix = note.updated_at.into(),
+    }
 }

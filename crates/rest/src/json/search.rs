@@ -1,133 +1,88 @@
 //! The JSON of search results, which have fewer keys than the resources themselves.
 
-use parley_proto as pb;
-use serde_json::{Value as Json, json};
+use parley_proto::{self as pb, ContentType};
 
 use super::{
-    message::{number, sender, sender_schema},
-    truncated,
+    json_type::json_type,
+    message::number,
+    sender::Sender,
+    values::{Id, Name},
 };
-use crate::{
-    openapi::schema::{self, Schema, choice, id, integer, list, object, text},
-    params::timestamps::unix,
-};
+use crate::params::timestamps::Unix;
 
-/// A conversation with its matching messages.
-pub fn conversation<'m>(
-    conversation: &pb::Conversation,
-    inbox: Option<&pb::Inbox>,
-    messages: impl Iterator<Item = &'m pb::Message>,
-) -> Json {
-    json!({
-        "id": conversation.id,
-        "uuid": conversation.uuid,
-        "created_at": unix(conversation.created_at.as_ref()),
-        "contact": named(conversation.contact.as_ref()),
-        "inbox": {
-            "id": conversation.inbox_id,
-            "name": inbox.map(|inbox| inbox.name.as_str()).unwrap_or_default(),
-            "channel_type": "Channel::Api",
-        },
-        "messages": messages.map(line).collect::<Vec<_>>(),
-        "account_id": conversation.account_id,
-    })
-}
-
-/// The schema of [`conversation`].
-pub fn conversation_schema() -> Schema {
-    object()
-        .key("id", id())
-        .key("uuid", text())
-        .key("created_at", schema::unix())
-        .key("contact", object().key("id", id()).key("name", text().or_null()))
-        .key(
-            "inbox",
-            object()
-                .key("id", id())
-                .key("name", text())
-                .key("channel_type", choice(&["Channel::Api"])),
-        )
-        .key(
-            "messages",
-            list(
-                truncated::marked(object())
-                    .key("content", text().or_null())
-                    .key("id", id())
-                    .optional("sender_name", text())
-                    .key("message_type", integer())
-                    .key("created_at", schema::unix()),
-            ),
-        )
-        .key("account_id", id())
-        .named("FoundConversation")
-}
-
-fn named(contact: Option<&pb::Contact>) -> Json {
-    json!({ "id": contact.map(|contact| contact.id), "name": contact.map(|contact| contact.name.as_str()) })
-}
-
-fn line(message: &pb::Message) -> Json {
-    let mut json = json!({
-        "content": message.content,
-        "id": message.id,
-        "message_type": number(message.r#type()),
-        "created_at": unix(message.created_at.as_ref()),
-    });
-    if let Some(sender) = &message.sender {
-        json["sender_name"] = json!(sender.name);
+json_type! {
+    /// A conversation in the result of a search, with the messages that match.
+    pub struct FoundConversation(conversation: pb::Conversation, inbox: Option<&pb::Inbox>, messages: Vec<pb::Message>) {
+        /// Number of the conversation in its account.
+        id: Id = conversation.id.into(),
+        uuid: String = conversation.uuid,
+        created_at: Unix = conversation.created_at.into(),
+        contact: NamedContact = conversation.contact.into(),
+        inbox: NamedInbox = NamedInbox::new(conversation.inbox_id, inbox),
+        messages: Vec<FoundLine> = messages.into_iter().map(FoundLine::from).collect(),
+        account_id: Id = conversation.account_id.into(),
     }
-    truncated::mark(&mut json, &message.truncated_fields);
-    json
 }
 
-/// A message in a search across conversations.
-pub fn message(message: &pb::Message) -> Json {
-    let mut json = json!({
-        "id": message.id,
-        "content": message.content,
-        "message_type": number(message.r#type()),
-        "content_type": super::message::name(&super::message::CONTENT_TYPES, &message.content_type()),
-        "source_id": message.source_id,
-        "inbox_id": message.inbox_id,
-        "conversation_id": message.conversation_id,
-        "private": message.private,
-        "created_at": unix(message.created_at.as_ref()),
-    });
-    if let Some(by) = &message.sender {
-        json["sender"] = sender(by, None);
+json_type! {
+    #[schemars(inline)]
+    struct NamedContact(contact: Option<pb::Contact>) {
+        #[schemars(required)]
+        id: Option<Id> = contact.as_ref().map(|contact| contact.id.into()),
+        name: Option<String> = contact.map(|contact| contact.name),
     }
-    truncated::mark(&mut json, &message.truncated_fields);
-    json
 }
 
-/// The schema of [`message`].
-pub fn message_schema() -> Schema {
-    truncated::marked(object())
-        .keys(&["id", "inbox_id", "conversation_id"], &id())
-        .keys(&["content", "source_id"], &text().or_null())
-        .key("message_type", integer())
-        .key("content_type", schema::names(&super::message::CONTENT_TYPES))
-        .key("private", schema::flag())
-        .key("created_at", schema::unix())
-        .optional("sender", sender_schema())
-        .named("FoundMessage")
+json_type! {
+    #[schemars(inline)]
+    struct NamedInbox(inbox_id: i64, inbox: Option<&pb::Inbox>) {
+        id: Id = inbox_id.into(),
+        name: String = inbox.map(|inbox| inbox.name.clone()).unwrap_or_default(),
+        #[schemars(extend("enum" = ["Channel::Api"]))]
+        channel_type: &'static str = "Channel::Api",
+    }
 }
 
-/// A contact in a search.
-pub fn contact(contact: &pb::Contact) -> Json {
-    json!({
-        "id": contact.id,
-        "name": contact.name,
-        "email": contact.email,
-        "phone_number": contact.phone_number,
-        "identifier": contact.identifier,
-    })
+json_type! {
+    #[schemars(inline)]
+    struct FoundLine(message: pb::Message) {
+        id: Id = message.id.into(),
+        message_type: i64 = number(message.r#type()),
+        content: Option<String> = message.content,
+        /// Name of the sender.
+        #[serde(skip_serializing_if = "Option::is_none")] #[schemars(required)]
+        sender_name: Option<String> = message.sender.map(|sender| sender.name),
+        created_at: Unix = message.created_at.into(),
+    }
+    truncated_fields = message.truncated_fields;
 }
 
-/// The schema of [`contact`].
-pub fn contact_schema() -> Schema {
-    object()
-        .key("id", id())
-        .keys(&["name", "email", "phone_number", "identifier"], &text().or_null())
-        .named("FoundContact")
+json_type! {
+    /// A message in the result of a search.
+    pub struct FoundMessage(message: pb::Message) {
+        id: Id = message.id.into(),
+        message_type: i64 = number(message.r#type()),
+        content_type: Name<ContentType> = Name(message.content_type()),
+        content: Option<String> = message.content,
+        source_id: Option<String> = message.source_id,
+        inbox_id: Id = message.inbox_id.into(),
+        conversation_id: Id = message.conversation_id.into(),
+        private: bool = message.private,
+        created_at: Unix = message.created_at.into(),
+        #[serde(skip_serializing_if = "Option::is_none")] #[schemars(required)]
+        sender: Option<Sender> = message.sender.map(|sender| Sender::new(sender, None)),
+    }
+    truncated_fields = message.truncated_fields;
+}
+
+json_type! {
+    /// A contact in the result of a search.
+    pub struct FoundContact(contact: pb::Contact) {
+        id: Id = contact.id.into(),
+        #[schemars(with = "Option<String>")]
+        name: String = contact.name,
+        email: Option<String> = contact.email,
+        phone_number: Option<String> = contact.phone_number,
+        identifier: Option<String> = contact.identifier,
+    }
 }

@@ -1,22 +1,33 @@
 //! `truncated_fields`: the keys of an object whose values are too large to send, such as attributes that were stored before their limit was
 //! introduced.
 
-use serde_json::{Value as Json, json};
-
-use crate::openapi::schema::{Schema, list, text};
-
-/// The key. It is present only if a value was truncated.
-const KEY: &str = "truncated_fields";
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value as Json;
 
 /// Fields of the gRPC API that have another name in the JSON API.
 const RENAMED: [(&str, &str); 1] = [("avatar_url", "thumbnail")];
 
-/// Adds the names of truncated fields to an object, if the object has these fields.
-pub fn mark(json: &mut Json, fields: &[String]) {
-    let mut names: Vec<&str> = fields.iter().filter_map(|field| key_of(json, field)).collect();
-    names.dedup();
-    if !names.is_empty() {
-        json[KEY] = json!(names);
+// The value of the key, which is absent if no value was truncated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct TruncatedFields(Vec<String>);
+
+impl TruncatedFields {
+    /// Whether no value was truncated.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The truncated fields of a message of the gRPC API that are among the keys of its JSON.
+    pub fn of(json: &impl Serialize, fields: &[String]) -> Self {
+        if fields.is_empty() {
+            return Self::default();
+        }
+        let json = serde_json::to_value(json).unwrap_or_default();
+        let mut names: Vec<String> = fields.iter().filter_map(|field| key_of(&json, field)).map(str::to_owned).collect();
+        names.dedup();
+        Self(names)
     }
 }
 
@@ -27,34 +38,26 @@ fn key_of<'f>(json: &Json, field: &'f str) -> Option<&'f str> {
     [outer].into_iter().chain(other).find(|key| json.get(key).is_some())
 }
 
-/// Adds the key to the schema of an object.
-pub fn marked(schema: Schema) -> Schema {
-    schema.optional(
-        KEY,
-        list(text()).note("Keys of this object whose values are too large to send: they are empty here and kept in the database."),
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn names(json: Json, fields: &[&str]) -> Json {
+    fn names(json: &Json, fields: &[&str]) -> Vec<String> {
         let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
-        let mut json = json;
-        mark(&mut json, &fields);
-        json.get(KEY).cloned().unwrap_or_default()
+        TruncatedFields::of(json, &fields).0
     }
 
     #[test]
     fn lists_only_truncated_keys() {
         let contact = json!({"id": 1, "custom_attributes": {}, "sender": {}});
-        assert_eq!(names(contact.clone(), &[]), Json::Null);
+        assert!(names(&contact, &[]).is_empty());
         assert_eq!(
-            names(contact.clone(), &["custom_attributes", "sender.contact"]),
-            json!(["custom_attributes", "sender"])
+            names(&contact, &["custom_attributes", "sender.contact"]),
+            ["custom_attributes", "sender"]
         );
-        assert_eq!(names(contact, &["additional_attributes"]), Json::Null, "this form does not have it");
-        assert_eq!(names(json!({"thumbnail": ""}), &["avatar_url"]), json!(["thumbnail"]));
+        assert!(names(&contact, &["additional_attributes"]).is_empty(), "this form does not have it");
+        assert_eq!(names(&json!({"thumbnail": ""}), &["avatar_url"]), ["thumbnail"]);
     }
 }

@@ -6,6 +6,6 @@ use parley_proto as pb;
 const MAX_UNREAD: u32 = 10;
 
 /// The number of unread messages, capped at [`MAX_UNREAD`].
-pub fn unread(conversation: &pb::Conversation) -> u32 {
-    conversation.unread_count.min(MAX_UNREAD)
+pub fn unread(conversation: &pb::Conversation) -> i64 {
+    conversation.unread_count.min(MAX_UNREAD).into()
 }

@@ -113,15 +113,15 @@ impl Resource {
                 account_id,
                 conversation_id,
             };
-            return final_error(call.conversations().get_conversation(call.request(request)).await, is_hidden);
+            return final_error(call.send(request).await, is_hidden);
         }
         if let Some(contact_id) = self.contact {
             let request = pb::GetContactRequest { account_id, contact_id };
-            return final_error(call.contacts().get_contact(call.request(request)).await, is_hidden);
+            return final_error(call.send(request).await, is_hidden);
         }
         if let Some(inbox_id) = self.inbox {
             let request = pb::GetInboxRequest { account_id, inbox_id };
-            return final_error(call.inboxes().get_inbox(call.request(request)).await, is_hidden);
+            return final_error(call.send(request).await, is_hidden);
         }
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Resource {
         let checked = match (self.source_id, self.conversation) {
             (None, _) => {
                 let request = pb::GetClientInboxRequest { inbox_identifier };
-                final_error(call.client().get_client_inbox(call.request(request)).await, is_hidden)
+                final_error(call.send(request).await, is_hidden)
             }
             (Some(source_id), conversation) => {
                 let session = Some(pb::ClientSession {
@@ -149,13 +149,13 @@ impl Resource {
                         page_size: 1,
                         ..Default::default()
                     };
-                    final_error(call.client().list_client_messages(call.request(request)).await, is_hidden)
+                    final_error(call.send(request).await, is_hidden)
                 } else {
                     let request = pb::GetClientSessionRequest {
                         session,
                         ..Default::default()
                     };
-                    final_error(call.client().get_client_session(call.request(request)).await, is_hidden)
+                    final_error(call.send(request).await, is_hidden)
                 }
             }
         };

@@ -1,15 +1,10 @@
 //! Pagination by page number, as in Chatwoot, and by opaque cursor, for clients with large lists. All lists share it.
 
-use serde_json::{Value as Json, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value as Json;
 
-use crate::{
-    errors::field_error::FieldError,
-    openapi::{
-        RouteDescription,
-        schema::{Schema, flag, integer, text},
-    },
-    params::fields::ParamReader,
-};
+use crate::{errors::field_error::FieldError, openapi::RouteDescription, params::fields::ParamReader};
 
 /// The maximum value of `per_page`.
 const MAX_PER_PAGE: i64 = 100;
@@ -84,21 +79,18 @@ impl PageWindow {
         self.token.is_empty()
     }
 
-    /// Adds to `meta` whether there are more rows and the cursor of the next page, if the client asked for them.
-    pub fn write_meta(&self, meta: &mut Json, next_page_token: &str) {
-        if self.with_cursor {
-            let next = Some(next_page_token).filter(|token| !token.is_empty() && self.rows > 0);
-            meta["has_more"] = json!(next.is_some());
-            meta["next_cursor"] = json!(next);
-        }
+    /// Where the list continues, if the client asked for it.
+    pub fn cursor(&self, next_page_token: &str) -> Option<Cursor> {
+        let next = Some(next_page_token).filter(|token| !token.is_empty() && self.rows > 0);
+        self.with_cursor.then(|| Cursor {
+            has_more: next.is_some(),
+            next_cursor: next.map(str::to_owned),
+        })
     }
 
-    /// Like [`Self::write_meta`], for a message search, which may be incomplete.
-    pub fn write_search_meta(&self, meta: &mut Json, next_page_token: &str, complete: bool) {
-        self.write_meta(meta, next_page_token);
-        if self.with_cursor {
-            meta["complete"] = json!(complete);
-        }
+    /// Like [`Self::cursor`], for a message search, which may be incomplete.
+    pub fn search_cursor(&self, next_page_token: &str, complete: Option<bool>) -> Option<SearchCursor> {
+        self.cursor(next_page_token).map(|cursor| SearchCursor { cursor, complete })
     }
 
     /// Returns the window of a further page that belongs to the same response.
@@ -120,50 +112,55 @@ impl PageWindow {
             next_page_token
         }
     }
-
-    /// Whether the client asked for the cursor of the next page, so that even a list without other metadata needs a `meta` object.
-    pub fn has_cursor_meta(&self) -> bool {
-        self.with_cursor
-    }
 }
 
 fn by_cursor(fields: &ParamReader<'_>) -> bool {
     fields.is_present("cursor") && fields.raw("cursor") != Some(&Json::Null)
 }
 
+// Where a list continues.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Cursor {
+    has_more: bool,
+    next_cursor: Option<String>,
+}
+
+// Where the result of a message search continues.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct SearchCursor {
+    #[serde(flatten)]
+    cursor: Cursor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
+    complete: Option<bool>,
+}
+
+// The metadata of a list, with where it continues, a [`Cursor`] or a [`SearchCursor`].
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct PageMeta<M, C = Cursor> {
+    #[serde(flatten)]
+    pub meta: M,
+    #[serde(flatten)]
+    pub cursor: Option<C>,
+}
+
 /// Describes the parameters that [`PageWindow::read`] parses.
 pub fn page_params(description: RouteDescription) -> RouteDescription {
-    cursor_params(description.query("page", integer().note("From 1.")))
+    cursor_params(description.query::<i64>("page"))
 }
 
 /// Describes the parameters that [`PageWindow::unnumbered`] parses.
 pub fn cursor_params(description: RouteDescription) -> RouteDescription {
-    description
-        .query(
-            "per_page",
-            integer().note("1 to 100. `meta` then has `has_more` and `next_cursor`."),
-        )
-        .query(
-            "cursor",
-            text().note("next_cursor of the previous page; empty for the first page. Every page costs the same."),
-        )
-}
-
-/// Describes the keys that [`PageWindow::write_search_meta`] adds.
-pub fn search_meta_schema(meta: Schema) -> Schema {
-    meta_schema(meta).optional(
-        "complete",
-        flag().note("Whether all messages were searched: false if the search reached its bound or the index is far behind."),
-    )
-}
-
-/// Describes the keys that [`PageWindow::write_meta`] adds.
-pub fn meta_schema(meta: Schema) -> Schema {
-    meta.optional("has_more", flag()).optional("next_cursor", text().or_null())
+    description.query::<i64>("per_page").query::<String>("cursor")
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::params::Params;
 
@@ -199,14 +196,13 @@ mod tests {
 
     #[test]
     fn cursor_is_returned_on_request() {
-        let tell = |json, next| {
-            let mut meta = json!({});
-            window(json).unwrap().write_meta(&mut meta, next);
-            meta
-        };
-        assert_eq!(tell(json!({}), "abc"), json!({}));
-        assert_eq!(tell(json!({"cursor": ""}), "abc"), json!({"has_more": true, "next_cursor": "abc"}));
-        assert_eq!(tell(json!({"per_page": 5}), ""), json!({"has_more": false, "next_cursor": null}));
+        let cursor = |json, next| json!(window(json).unwrap().cursor(next));
+        assert_eq!(cursor(json!({}), "abc"), Json::Null);
+        assert_eq!(
+            cursor(json!({"cursor": ""}), "abc"),
+            json!({"has_more": true, "next_cursor": "abc"})
+        );
+        assert_eq!(cursor(json!({"per_page": 5}), ""), json!({"has_more": false, "next_cursor": null}));
         assert!(!window(json!({"cursor": "abc"})).unwrap().counts());
     }
 }

@@ -4,7 +4,7 @@
 //! the client has read the previous ones, so at most one page is in memory for a client that does not read. The first page is fetched
 //! before the response begins, so the status is correct. A later failure aborts the body, which every HTTP client reports.
 
-use std::io;
+use std::{borrow::Cow, io, marker::PhantomData};
 
 use axum::{
     body::{Body, Bytes},
@@ -14,46 +14,122 @@ use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use serde_json::{Value as Json, json};
+use parley_proto::rpc::{PageResponse, PagedRequest, UnaryRequest};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, Serializer};
+use tonic::Status;
 use uuid::Uuid;
 
-use crate::{ApiResult, errors::ApiError, json};
+use crate::{ApiResult, call::Call, errors::ApiError, json};
 
 /// The rows of one page, and the token of the next page (empty if there is none).
-pub type Page = (Vec<Json>, String);
+pub type Page<T> = (Vec<T>, String);
 
 /// Number of rows to request per page of an unlimited list.
 const ROWS_PER_FETCH: usize = 1000;
 
-/// Responds with a complete list, without pagination. `frame` wraps the rows, and `fetch` requests the page of a token.
+/// The position of a list in the response that contains it, and the type of its rows, which are encoded apart.
+#[derive(Debug)]
+pub struct Rows<T> {
+    /// Random, so it cannot occur in the data.
+    placeholder: String,
+    rows: PhantomData<T>,
+}
+
+impl<T> Serialize for Rows<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        [&self.placeholder].serialize(serializer)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Rows<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Vec::<T>::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Vec::<T>::json_schema(generator)
+    }
+}
+
+/// A list without pagination. `frame` wraps the rows, `fetch` requests the page of a token.
 ///
 /// # Errors
 /// Returns the error of the first page.
-pub async fn all_pages<R>(frame: impl FnOnce(Json) -> Json, mut fetch: impl FnMut(String) -> R + Send + 'static) -> ApiResult
+pub async fn all_pages<T, F, R>(frame: impl FnOnce(Rows<T>) -> F, mut fetch: impl FnMut(String) -> R + Send + 'static) -> ApiResult
 where
-    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
+    T: Serialize + Send + 'static,
+    F: Serialize,
+    R: Future<Output = Result<Page<T>, ApiError>> + Send + 'static,
 {
     let first = fetch(String::new()).await?;
     Ok(paginated(first, usize::MAX, frame, move |token, _| fetch(token)))
 }
 
-/// Responds with at most `limit` rows of a list whose first page has been fetched. `fetch` requests the page of a token with at most the
-/// given number of rows.
-pub fn paginated<R>(
-    (rows, token): Page,
+/// A list without pagination of all rows that a request lists. `frame` wraps the rows, `json` converts one.
+///
+/// # Errors
+/// Returns the error of the first page.
+pub async fn all_rows<R, T, F>(
+    call: Call,
+    request: R,
+    frame: impl FnOnce(Rows<T>) -> F,
+    json: fn(<R::Response as PageResponse>::Row) -> T,
+) -> ApiResult
+where
+    R: PagedRequest + UnaryRequest<Response: PageResponse>,
+    T: Serialize + Send + 'static,
+    F: Serialize,
+{
+    all_rows_or(ApiError::from, call, request, frame, json).await
+}
+
+/// Like [`all_rows`], with the conversion of errors.
+///
+/// # Errors
+/// Returns the error of the first page.
+pub async fn all_rows_or<R, T, F>(
+    refused: fn(Status) -> ApiError,
+    call: Call,
+    request: R,
+    frame: impl FnOnce(Rows<T>) -> F,
+    json: fn(<R::Response as PageResponse>::Row) -> T,
+) -> ApiResult
+where
+    R: PagedRequest + UnaryRequest<Response: PageResponse>,
+    T: Serialize + Send + 'static,
+    F: Serialize,
+{
+    all_pages(frame, move |token| {
+        let mut request = request.clone();
+        request.set_page(request.page_size(), token);
+        let page = call.send(request);
+        async move {
+            let (rows, token) = page.await.map_err(refused)?.into_page();
+            Ok((rows.into_iter().map(json).collect(), token))
+        }
+    })
+    .await
+}
+
+/// A list of at most `limit` rows whose first page has been fetched. `fetch` requests the page of a token with at most the given number of
+/// rows.
+pub fn paginated<T, F, R>(
+    first: Page<T>,
     limit: usize,
-    frame: impl FnOnce(Json) -> Json,
+    frame: impl FnOnce(Rows<T>) -> F,
     fetch: impl FnMut(String, usize) -> R + Send + 'static,
 ) -> Response
 where
-    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
+    T: Serialize + Send + 'static,
+    F: Serialize,
+    R: Future<Output = Result<Page<T>, ApiError>> + Send + 'static,
 {
-    if token.is_empty() || rows.len() >= limit {
-        let rows = rows.into_iter().take(limit).collect();
-        return json::ok(&frame(Json::Array(rows)));
-    }
-    let left = limit - rows.len();
-    stream_list(frame, rows, Pages { token, left, fetch })
+    sections([Section::new(first, limit, fetch)], |[position]| frame(position.rows()))
 }
 
 /// Responds with at most `limit` rows of a list whose pages go backwards: the first page, which has been fetched, contains the last rows.
@@ -61,17 +137,19 @@ where
 ///
 /// # Errors
 /// Returns the error of a page that is fetched to locate the first rows.
-pub async fn backwards<R>(
-    (rows, token): Page,
+pub async fn backwards<T, F, R>(
+    (rows, token): Page<T>,
     limit: usize,
-    frame: impl FnOnce(Json) -> Json,
+    frame: impl FnOnce(Rows<T>) -> F,
     mut fetch: impl FnMut(String, usize) -> R + Send + 'static,
 ) -> ApiResult
 where
-    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
+    T: Serialize + Send + 'static,
+    F: Serialize,
+    R: Future<Output = Result<Page<T>, ApiError>> + Send + 'static,
 {
     if token.is_empty() || rows.len() >= limit {
-        return Ok(json::ok(&frame(Json::Array(rows))));
+        return Ok(sections([Section::whole(&rows)], |[position]| frame(position.rows())));
     }
     // The response begins with the rows of the last page. Keeping all pages until then would hold the whole list in memory, so the tokens
     // of all pages are determined first, and each page is fetched again when it is written.
@@ -87,13 +165,19 @@ where
         newest: Some(rows),
         fetch,
     };
-    Ok(stream_list(frame, Vec::new(), source))
+    let section = Section {
+        first: String::new(),
+        further: Some(further(source, false)),
+    };
+    Ok(sections([section], |[position]| frame(position.rows())))
 }
 
 /// The source of further rows.
 trait Source: Send + 'static {
-    /// Returns the rows of the next page, or `None` at the end.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Json>>, ApiError>> + Send;
+    type Row: Serialize + Send + 'static;
+
+    /// The rows of the next page; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Self::Row>>, ApiError>> + Send;
 }
 
 struct Pages<F> {
@@ -102,12 +186,15 @@ struct Pages<F> {
     fetch: F,
 }
 
-impl<F, R> Source for Pages<F>
+impl<T, F, R> Source for Pages<F>
 where
+    T: Serialize + Send + 'static,
     F: FnMut(String, usize) -> R + Send + 'static,
-    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
+    R: Future<Output = Result<Page<T>, ApiError>> + Send + 'static,
 {
-    async fn next(&mut self) -> Result<Option<Vec<Json>>, ApiError> {
+    type Row = T;
+
+    async fn next(&mut self) -> Result<Option<Vec<T>>, ApiError> {
         if self.token.is_empty() || self.left == 0 {
             return Ok(None);
         }
@@ -120,19 +207,22 @@ where
     }
 }
 
-struct BackwardPages<F> {
-    /// The token of each page and the number of rows to request; the page with the oldest rows is the last one.
+struct BackwardPages<T, F> {
+    /// The token and number of requested rows of each page; the page with the oldest rows is the last one.
     pages: Vec<(String, usize)>,
-    newest: Option<Vec<Json>>,
+    newest: Option<Vec<T>>,
     fetch: F,
 }
 
-impl<F, R> Source for BackwardPages<F>
+impl<T, F, R> Source for BackwardPages<T, F>
 where
+    T: Serialize + Send + 'static,
     F: FnMut(String, usize) -> R + Send + 'static,
-    R: Future<Output = Result<Page, ApiError>> + Send + 'static,
+    R: Future<Output = Result<Page<T>, ApiError>> + Send + 'static,
 {
-    async fn next(&mut self) -> Result<Option<Vec<Json>>, ApiError> {
+    type Row = T;
+
+    async fn next(&mut self) -> Result<Option<Vec<T>>, ApiError> {
         match self.pages.pop() {
             Some((token, size)) => Ok(Some((self.fetch)(token, size).await?.0)),
             None => Ok(self.newest.take()),
@@ -142,85 +232,78 @@ where
 
 /// One of several lists in a response, built from the arguments of [`paginated`].
 pub struct Section {
-    first: Vec<Json>,
-    further: Rows,
-    has_all: bool,
+    /// The encoded rows of the first page.
+    first: String,
+    /// The encoded rows of further pages, if there are any.
+    further: Option<EncodedPages>,
 }
+
+/// Pages of encoded rows, each fetched when it is polled.
+type EncodedPages = BoxStream<'static, Result<String, ApiError>>;
 
 impl Section {
-    /// Creates a section of at most `limit` rows whose first page has been fetched. `fetch` is the same as for [`paginated`].
-    pub fn new<R>((rows, token): Page, limit: usize, fetch: impl FnMut(String, usize) -> R + Send + 'static) -> Self
+    /// A list of at most `limit` rows whose first page has been fetched.
+    pub fn new<T, R>((mut rows, token): Page<T>, limit: usize, fetch: impl FnMut(String, usize) -> R + Send + 'static) -> Self
     where
-        R: Future<Output = Result<Page, ApiError>> + Send + 'static,
+        T: Serialize + Send + 'static,
+        R: Future<Output = Result<Page<T>, ApiError>> + Send + 'static,
     {
-        let first: Vec<Json> = rows.into_iter().take(limit).collect();
-        let left = limit - first.len();
+        rows.truncate(limit);
+        let left = limit - rows.len();
+        let has_all = token.is_empty() || left == 0;
         Self {
-            has_all: token.is_empty() || left == 0,
-            first,
-            further: further(Pages { token, left, fetch }),
+            further: (!has_all).then(|| further(Pages { token, left, fetch }, !rows.is_empty())),
+            ..Self::whole(&rows)
+        }
+    }
+
+    fn whole<T: Serialize>(rows: &[T]) -> Self {
+        Self {
+            first: text(rows, &mut false),
+            further: None,
         }
     }
 }
 
-/// Responds with several lists, each written as by [`paginated`]. `frame` wraps their rows. The lists are written in the order in which
-/// they appear in the encoded response, so at most one further page is in memory for a client that does not read.
-pub fn sections<const N: usize>(sections: [Section; N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
-    if sections.iter().all(|section| section.has_all) {
-        return json::ok(&frame(sections.map(|section| Json::Array(section.first))));
-    }
-    stream_lists(sections.map(|section| (section.first, section.further)), frame)
-}
+/// The position of a section.
+pub struct Position(String);
 
-/// Pages of rows, each fetched when it is polled.
-type Rows = BoxStream<'static, Result<Vec<Json>, ApiError>>;
-
-fn further(source: impl Source) -> Rows {
-    let pages = stream::unfold(source, |mut source| async move {
-        let page = source.next().await.transpose()?;
-        Some((page, source))
-    });
-    Box::pin(pages)
-}
-
-/// Encodes rows, separated by commas. `follows` is whether other rows precede them; it is set once a row has been encoded.
-fn text(rows: &[Json], follows: &mut bool) -> String {
-    let mut text = String::new();
-    for row in rows {
-        if std::mem::replace(follows, true) {
-            text.push(',');
+impl Position {
+    /// The position as the list of a section's rows.
+    pub fn rows<T>(self) -> Rows<T> {
+        Rows {
+            placeholder: self.0,
+            rows: PhantomData,
         }
-        text.push_str(&row.to_string());
     }
-    text
 }
 
-fn stream_lists<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
-    // Frame random placeholders first, and write the rows in their place. Being random, they cannot occur in the data.
+/// A response with several lists, each written like [`paginated`] does. `frame` wraps their rows. The lists are written in the order of
+/// their occurrence in the response's text, so a client that does not read holds at most one further page.
+pub fn sections<const N: usize, F: Serialize>(sections: [Section; N], frame: impl FnOnce([Position; N]) -> F) -> Response {
+    // Frame random placeholders first, and write the rows in their place.
     let placeholders: [String; N] = std::array::from_fn(|_| Uuid::new_v4().to_string());
-    let framed = frame(placeholders.each_ref().map(|placeholder| json!([placeholder]))).to_string();
+    let framed = json::encode(&frame(placeholders.clone().map(Position)));
     let mut positions: Vec<_> = placeholders
         .iter()
-        .zip(lists)
-        .filter_map(|(placeholder, list)| Some((framed.find(placeholder.as_str())?, list)))
+        .zip(sections)
+        .filter_map(|(placeholder, section)| Some((framed.find(placeholder.as_str())?, section)))
         .collect();
     positions.sort_by_key(|(at, _)| *at);
     // A placeholder is enclosed in quotes, which are removed with it.
     let length = placeholders.first().map_or(0, String::len) + 1;
     let mut end = 0;
     let mut parts = Vec::with_capacity(N);
-    for (at, list) in positions {
-        parts.push((framed[end..at - 1].to_owned(), list));
+    for (at, section) in positions {
+        parts.push((framed[end..at - 1].to_owned() + &section.first, section.further));
         end = at + length;
     }
-    let after = framed[end..].to_owned();
-    let chunks = stream::iter(parts).flat_map(|(before, (first, further))| {
-        let mut follows = false;
-        let first = before + &text(&first, &mut follows);
-        let further = further.map(move |page| page.map(|rows| text(&rows, &mut follows)));
-        stream::iter([Ok(first)]).chain(further)
-    });
-    let chunks = chunks.chain(stream::iter([Ok(after)])).map(|chunk| match chunk {
+    parts.push((framed[end..].to_owned(), None));
+    if parts.iter().all(|(_, further)| further.is_none()) {
+        return json::of(Body::from(parts.into_iter().map(|(text, _)| text).collect::<String>()));
+    }
+    let chunks = stream::iter(parts).flat_map(|(text, further)| stream::iter([Ok(text)]).chain(stream::iter(further).flatten()));
+    json::of(Body::from_stream(chunks.map(|chunk| match chunk {
         Ok(text) => Ok(Bytes::from(text)),
         Err(failure) => {
             tracing::warn!(
@@ -229,18 +312,36 @@ fn stream_lists<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnc
             );
             Err(io::Error::other("failed to read the rest of the list"))
         }
-    });
-    json::of(Body::from_stream(chunks))
+    })))
 }
 
-fn stream_list(frame: impl FnOnce(Json) -> Json, first: Vec<Json>, source: impl Source) -> Response {
-    stream_lists([(first, further(source))], |[rows]| frame(rows))
+/// Encodes the pages of a source. `follows` tells whether other rows precede them.
+fn further(source: impl Source, follows: bool) -> EncodedPages {
+    let pages = stream::unfold((source, follows), |(mut source, mut follows)| async move {
+        let page = source.next().await.transpose()?;
+        let page = page.map(|rows| text(&rows, &mut follows));
+        Some((page, (source, follows)))
+    });
+    Box::pin(pages)
+}
+
+/// Encodes rows, separated by commas. `follows` tells whether other rows precede them.
+fn text<T: Serialize>(rows: &[T], follows: &mut bool) -> String {
+    let mut text = String::new();
+    for row in rows {
+        if std::mem::replace(follows, true) {
+            text.push(',');
+        }
+        text.push_str(&json::encode(row));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
     use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
 
     use super::*;
 
@@ -254,7 +355,7 @@ mod tests {
     }
 
     /// A page of the rows up to `count` that begins at the row of the token.
-    fn page(token: &str, size: usize, count: usize) -> Page {
+    fn page(token: &str, size: usize, count: usize) -> Page<Json> {
         let from: usize = token.parse().unwrap_or_default();
         let to = (from + size).min(count);
         let next = if to < count { to.to_string() } else { String::new() };
@@ -262,7 +363,7 @@ mod tests {
     }
 
     /// A page that goes backwards from the row of the token.
-    fn page_back(token: &str, size: usize, count: usize) -> Page {
+    fn page_back(token: &str, size: usize, count: usize) -> Page<Json> {
         let to: usize = token.parse().unwrap_or(count);
         let from = to.saturating_sub(size);
         let next = if from > 0 { from.to_string() } else { String::new() };
@@ -272,7 +373,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_row_is_written_once_in_order(count in 0..40_usize, size in 1..12_usize, limit in 1..50_usize) {
-            let frame = |rows| json!({ "meta": { "count": 3, "name": "]\"" }, "payload": rows });
+            let framed = |rows: Json| json!({ "meta": { "count": 3, "name": "]\"" }, "payload": rows });
+            let frame = |rows: Rows<Json>| framed(json!(rows));
             let forward = run(async {
                 let answer = paginated(page("", size, count), limit, frame, move |token, left| {
                     std::future::ready(Ok(page(&token, size.min(left), count)))
@@ -280,14 +382,14 @@ mod tests {
                 read(answer).await.unwrap()
             });
             let expected: Vec<Json> = (0..count.min(limit)).map(|row| json!({ "row": row })).collect();
-            prop_assert_eq!(forward, frame(Json::Array(expected)));
+            prop_assert_eq!(forward, framed(Json::Array(expected)));
             let size = size.min(limit);
             let back = run(async {
                 let fetch = move |token: String, left: usize| std::future::ready(Ok(page_back(&token, size.min(left), count)));
                 read(backwards(page_back("", size, count), limit, frame, fetch).await.unwrap()).await.unwrap()
             });
             let expected: Vec<Json> = (count.saturating_sub(limit)..count).map(|row| json!({ "row": row })).collect();
-            prop_assert_eq!(back, frame(Json::Array(expected)));
+            prop_assert_eq!(back, framed(Json::Array(expected)));
         }
     }
 
@@ -295,7 +397,8 @@ mod tests {
         #[test]
         fn sections_contain_their_rows(counts in prop::array::uniform3(0..30_usize), size in 1..12_usize, limit in 1..20_usize) {
             // The order of the lists in the text differs from the order of the arguments.
-            let frame = |[a, b, c]: [Json; 3]| json!({ "b": a, "c": { "n": b }, "a": c });
+            let framed = |[a, b, c]: [Json; 3]| json!({ "b": a, "c": { "n": b }, "a": c });
+            let frame = |positions: [Position; 3]| framed(positions.map(|position| json!(position.rows::<Json>())));
             let sections = counts.map(|count| {
                 Section::new(page("", size, count), limit, move |token, left| {
                     std::future::ready(Ok(page(&token, size.min(left), count)))
@@ -303,7 +406,7 @@ mod tests {
             });
             let written = run(async { read(super::sections(sections, frame)).await.unwrap() });
             let expected = counts.map(|count| (0..count.min(limit)).map(|row| json!({ "row": row })).collect::<Json>());
-            prop_assert_eq!(written, frame(expected));
+            prop_assert_eq!(written, framed(expected));
         }
     }
 
@@ -323,6 +426,6 @@ mod tests {
     #[test]
     fn first_page_error_is_the_response() {
         let refused = || std::future::ready(Err(ApiError::status_error(StatusCode::FORBIDDEN)));
-        assert!(run(all_pages(|rows| rows, move |_| refused())).is_err());
+        assert!(run(all_pages(|rows: Rows<Json>| rows, move |_| refused())).is_err());
     }
 }

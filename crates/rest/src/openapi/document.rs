@@ -8,11 +8,12 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     responses,
     route_description::{Caller, Endpoint, Parameter, RouteDescription},
-    schema::{self, object, text},
+    schema::{Schemas, declared},
     texts::{Example, INTRODUCTION, Operation, Texts, describe_fields},
 };
 use crate::{
     api_router::Route,
+    json::values::Id,
     params::known_params::{is_id, parameters as in_path},
 };
 
@@ -21,7 +22,7 @@ use crate::{
 /// Encoded path by path: as JSON values, the whole document would take twenty times the memory of its text, which the process would retain.
 pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> String {
     let texts = Texts::read();
-    let mut components = Map::new();
+    let mut schemas = Schemas::new();
     let mut tags: Vec<&str> = Vec::new();
     let mut by_path: BTreeMap<&str, Vec<&Route>> = BTreeMap::new();
     for route in routes {
@@ -37,7 +38,7 @@ pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> Str
                 .into_iter()
                 .flat_map(|route| route.methods.iter().map(move |method| (route, method)));
             let operations = methods.map(|(route, method)| {
-                let operation = operation(route, method, &texts, &mut components);
+                let operation = operation(route, method, &texts, &mut schemas);
                 entry(&method.as_str().to_ascii_lowercase(), &operation.to_string())
             });
             entry(path, &json_object(&operations.collect::<Vec<_>>()))
@@ -49,11 +50,12 @@ pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> Str
         "summary": "The JSON API for customer conversations.",
         "description": INTRODUCTION,
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
-        "contact": { "name": "The operator of this server", "url": "/docs" },
+        "contact": { "name": "The operator of this server", "url": "/docs/api" },
     });
-    let common = responses::common(&texts, &mut components);
-    for (name, schema) in &mut components {
-        texts.schemas.describe(name, schema);
+    let common = responses::common(&texts, &mut schemas);
+    let mut components = schemas.into_components();
+    for schema in components.values_mut() {
+        describe_fields(schema, &|name| texts.response_fields.get(name));
     }
     let components = json!({
         "schemas": components,
@@ -104,7 +106,7 @@ fn json_object(entries: &[String]) -> String {
     format!("{{{}}}", entries.join(","))
 }
 
-fn operation(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Json {
+fn operation(route: &Route, method: &Method, texts: &Texts, schemas: &mut Schemas) -> Json {
     let route_description = &route.description;
     let writes = route_description.writes(method);
     // Operation ids are unique, so the PUT of an update needs one of its own.
@@ -117,8 +119,8 @@ fn operation(route: &Route, method: &Method, texts: &Texts, components: &mut Map
     let mut operation = json!({
         "operationId": id,
         "tags": [route.tag],
-        "parameters": parameters(route, method, texts, components),
-        "responses": responses::responses(route, method, texts, components),
+        "parameters": parameters(route, method, texts, schemas),
+        "responses": responses::responses(route, method, texts, schemas),
         "security": if needs_token { json!([{ "token": [] }, { "dashed_token": [] }, { "bearer": [] }]) } else { json!([]) },
         "x-parley-caller": route_description.caller.name(),
         "x-parley-writes": writes,
@@ -131,12 +133,12 @@ fn operation(route: &Route, method: &Method, texts: &Texts, components: &mut Map
         operation["description"] = json!(text.description);
     }
     if !route_description.body.is_empty() {
-        operation["requestBody"] = request_body(route, texts, components);
+        operation["requestBody"] = request_body(route, texts, schemas);
     }
     operation
 }
 
-fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Vec<Json> {
+fn parameters(route: &Route, method: &Method, texts: &Texts, schemas: &mut Schemas) -> Vec<Json> {
     let own = texts.operation(route.tag, route.description.operation);
     let example = texts.example(route.description.operation);
     let complete = |mut parameter: Json, name: &str| {
@@ -150,15 +152,18 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Ma
     };
     let mut parameters: Vec<Json> = in_path(&route.path)
         .map(|name| {
-            let schema = if is_id(name) { schema::id() } else { text() };
+            let declared = if is_id(name) { declared::<Id>() } else { declared::<String>() };
             complete(
-                json!({ "name": name, "in": "path", "required": true, "schema": schema.put(components) }),
+                json!({ "name": name, "in": "path", "required": true, "schema": schemas.request(declared) }),
                 name,
             )
         })
         .collect();
-    for Parameter { name, schema, required } in &route.description.query {
-        let schema = schema.put(components);
+    for Parameter {
+        name, schema, required, ..
+    } in &route.description.query
+    {
+        let schema = schemas.request(*schema);
         let shown = if schema["type"] == "array" {
             format!("{name}[]")
         } else {
@@ -190,35 +195,36 @@ fn description<'a>(own: Option<&'a Operation>, texts: &'a Texts, name: &str) -> 
     own.and_then(|own| own.fields.get(name)).or_else(|| texts.parameters.get(name))
 }
 
-fn request_body(route: &Route, texts: &Texts, components: &mut Map<String, Json>) -> Json {
+fn request_body(route: &Route, texts: &Texts, schemas: &mut Schemas) -> Json {
     let route_description: &RouteDescription = &route.description;
     let own = texts.operation(route.tag, route_description.operation);
-    let mut fields = object();
-    for Parameter { name, schema, required } in &route_description.body {
-        let schema = schema.clone();
-        fields = if *required {
-            fields.key(name, schema)
-        } else {
-            fields.optional(name, schema)
-        };
+    let mut properties = Map::new();
+    for parameter in &route_description.body {
+        properties.insert(parameter.name.to_owned(), schemas.request(parameter.schema));
     }
-    // Unknown parameters are ignored.
-    let fields = fields.open();
+    let is_required = |parameter: &&Parameter| parameter.required;
+    let required: Vec<_> = route_description
+        .body
+        .iter()
+        .filter(is_required)
+        .map(|parameter| parameter.name)
+        .collect();
+    let mut fields = json!({ "type": "object", "properties": properties, "required": required });
+    describe_fields(&mut fields, &|name| description(own, texts, name));
+    for parameter in &route_description.body {
+        if let (Some(comment), Json::Object(field)) = (parameter.comment, &mut fields["properties"][parameter.name]) {
+            field.entry("description").or_insert_with(|| json!(comment));
+        }
+    }
     let (json, form) = match route_description.root {
         None => (fields.clone(), fields),
         Some(root) => {
-            let wrapped = object().key(root, fields.clone()).open();
-            (schema::any_of([wrapped.clone(), fields]), wrapped)
+            let wrapped = json!({ "type": "object", "properties": { root: fields }, "required": [root] });
+            (json!({ "anyOf": [wrapped, fields] }), wrapped)
         }
     };
-    let required = route_description.body.iter().any(|parameter| parameter.required);
-    let put = |schema: &schema::Schema, components: &mut Map<String, Json>| {
-        let mut schema = schema.put(components);
-        describe_fields(&mut schema, &|name| description(own, texts, name));
-        schema
-    };
-    let form = put(&form, components);
-    let mut json = json!({ "schema": put(&json, components) });
+    let required = !required.is_empty();
+    let mut json = json!({ "schema": json });
     if let Some(Example {
         request: Some(request), ..
     }) = texts.example(route_description.operation)

@@ -13,19 +13,21 @@ use axum::{
         HeaderName, HeaderValue,
         header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     },
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse as _, Redirect, Response},
 };
 use bytes::Bytes;
+
+use crate::{api_router::ApiRouter, params::attributes::Attributes};
 
 pub use document::document;
 pub use route_description::{Caller, Endpoint, RouteDescription, describe};
 
-use crate::api_router::ApiRouter;
-use schema::attributes;
-
 /// The Content-Security-Policy of the page: nothing is loaded from other origins, and only our own script files run.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
+
+/// The path of the page.
+const REFERENCE: &str = "/docs/api";
 
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
@@ -47,17 +49,22 @@ pub fn routes(document: &Document) -> ApiRouter {
         .get(
             "/openapi.json",
             shown,
-            describe("showDescription", "").caller(Caller::Anyone).returns(attributes()),
+            describe("showDescription", "").caller(Caller::Anyone).returns::<Attributes>(),
         )
         .get("/", page("text/html; charset=utf-8", PAGE), file("showRoot", "text/html"))
-        .get("/docs", page("text/html; charset=utf-8", PAGE), file("showPage", "text/html"))
         .get(
-            "/docs/page.js",
+            "/docs",
+            || async { Redirect::permanent(REFERENCE) },
+            describe("redirectToPage", "").caller(Caller::Anyone).moved(),
+        )
+        .get(REFERENCE, page("text/html; charset=utf-8", PAGE), file("showPage", "text/html"))
+        .get(
+            "/docs/api/page.js",
             page("text/javascript; charset=utf-8", SCRIPT),
             file("showPageScript", "text/javascript"),
         )
         .get(
-            "/docs/page.css",
+            "/docs/api/page.css",
             page("text/css; charset=utf-8", STYLE),
             file("showPageStyle", "text/css"),
         )

@@ -7,10 +7,14 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     route_description::{Caller, RouteDescription, Success},
-    schema::{self, Schema, choice, integer, list, object, text},
-    texts::{Example, Texts},
+    schema::{Declared, Schemas, declared},
+    texts::{Example, Texts, describe_fields},
 };
-use crate::api_router::Route;
+use crate::{
+    api_router::Route,
+    errors::bodies::{CredentialsError, Error, Fault, RecordError, RetryLater},
+    json::values::OneOf,
+};
 
 /// The common errors, with the names of their components.
 const COMMON: [(&str, &str); 10] = [
@@ -26,46 +30,15 @@ const COMMON: [(&str, &str); 10] = [
     ("503", "ServiceUnavailable"),
 ];
 
-/// Shape A.
-fn error() -> Schema {
-    object()
-        .key("error", text())
-        .optional("reason", text())
-        .optional("existing_id", integer())
-        .optional("earliest_seq", integer())
-        .optional("head_seq", integer())
-        .optional("epoch", text())
-        .named("Error")
-}
-
-/// Shape B.
-fn record_error() -> Schema {
-    object()
-        .key("message", text())
-        .optional("attributes", list(text()))
-        .optional("existing_id", integer())
-        .named("RecordError")
-}
-
-/// Shape C.
-fn credentials_error() -> Schema {
-    object().key("errors", list(text())).named("CredentialsError")
-}
-
-/// Shape D.
-fn status_error() -> Schema {
-    object().key("status", integer()).key("error", text()).named("Fault")
-}
-
 /// The schema of an error's body.
-fn shape(status: &str) -> Schema {
+fn shape(status: &str) -> Declared {
     match status {
-        "401" => schema::any_of([error(), credentials_error()]),
-        "409" | "410" => error(),
-        "422" => schema::any_of([error(), record_error()]),
-        "429" => choice(&["Retry later"]),
-        "400" | "500" | "503" => status_error(),
-        _ => schema::any_of([error(), status_error()]),
+        "401" => declared::<OneOf<Error, CredentialsError>>(),
+        "409" | "410" => declared::<Error>(),
+        "422" => declared::<OneOf<Error, RecordError>>(),
+        "429" => declared::<RetryLater>(),
+        "400" | "500" | "503" => declared::<Fault>(),
+        _ => declared::<OneOf<Error, Fault>>(),
     }
 }
 
@@ -104,11 +77,11 @@ fn has_resource_id(route: &Route) -> bool {
 }
 
 /// Generates the components of the common errors.
-pub fn common(texts: &Texts, components: &mut Map<String, Json>) -> Json {
+pub fn common(texts: &Texts, schemas: &mut Schemas) -> Json {
     let errors = COMMON.iter().map(|(status, name)| {
         let text = texts.error(status);
         let (description, example) = text.map_or(("", &Json::Null), |text| (text.description.as_str(), &text.example));
-        let response = response(status, description, &shape(status), example, components);
+        let response = response(status, description, shape(status), example, schemas);
         ((*name).to_owned(), response)
     });
     Json::Object(errors.collect())
@@ -135,11 +108,11 @@ pub fn headers(texts: &Texts) -> Json {
 }
 
 /// Generates all responses of an operation.
-pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Json {
+pub fn responses(route: &Route, method: &Method, texts: &Texts, schemas: &mut Schemas) -> Json {
     let route_description = &route.description;
     let example = texts.example(route_description.operation);
     let mut responses = Map::new();
-    let (status, mut success) = success(route_description, texts, components);
+    let (status, mut success) = success(route_description, texts, schemas);
     let headers = success_headers(route_description, method);
     if !headers.is_empty() {
         success["headers"] = header_refs(&headers);
@@ -152,7 +125,7 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut
         let text = texts.error(status);
         let own = operation_example(example, status).filter(|own| Some(*own) != text.map(|text| &text.example));
         let answer = match (own, text) {
-            (Some(own), Some(text)) => response(status, &text.description, &shape(status), own, components),
+            (Some(own), Some(text)) => response(status, &text.description, shape(status), own, schemas),
             _ => json!({ "$ref": format!("#/components/responses/{name}") }),
         };
         responses.insert(status.to_owned(), answer);
@@ -167,9 +140,9 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut
         let shape = if status == "422" {
             shape(status)
         } else {
-            schema::any_of([error(), status_error()])
+            declared::<OneOf<Error, Fault>>()
         };
-        responses.insert(status.to_owned(), response(status, when, &shape, example, components));
+        responses.insert(status.to_owned(), response(status, when, shape, example, schemas));
     }
     if route_description.empty_not_found {
         // The body is not described, because it may be empty.
@@ -186,15 +159,15 @@ fn operation_example<'a>(example: Option<&'a Example>, status: &str) -> Option<&
     example?.errors.get(status)
 }
 
-fn success(route_description: &RouteDescription, texts: &Texts, components: &mut Map<String, Json>) -> (&'static str, Json) {
+fn success(route_description: &RouteDescription, texts: &Texts, schemas: &mut Schemas) -> (&'static str, Json) {
     let example = texts
         .example(route_description.operation)
         .and_then(|example| example.response.as_ref());
     match &route_description.success {
         Success::Empty => ("200", json!({ "description": "Done. The body is empty." })),
         Success::Json(schema) => {
-            let mut schema = schema.put(components);
-            texts.schemas.describe_unnamed(&mut schema);
+            let mut schema = schemas.response(*schema);
+            describe_fields(&mut schema, &|name| texts.response_fields.get(name));
             let mut content = json!({ "schema": schema });
             if let Some(response) = example {
                 content["example"] = response.clone();
@@ -210,12 +183,13 @@ fn success(route_description: &RouteDescription, texts: &Texts, components: &mut
         }
         Success::NoContent => ("204", json!({ "description": "Done. There is no body." })),
         Success::Redirect => ("302", json!({ "description": "Redirects to the bytes of the file." })),
+        Success::Moved => ("308", json!({ "description": "Redirects to the new path." })),
     }
 }
 
 fn success_headers(route_description: &RouteDescription, method: &Method) -> Vec<&'static str> {
     let mut names = Vec::new();
-    if matches!(route_description.success, Success::Redirect) {
+    if matches!(route_description.success, Success::Redirect | Success::Moved) {
         names.push("Location");
     }
     if !route_description.rpc.is_empty() || route_description.caller != Caller::Anyone {
@@ -237,8 +211,8 @@ fn header_refs(names: &[&str]) -> Json {
     Json::Object(headers.collect())
 }
 
-fn response(status: &str, description: &str, schema: &Schema, example: &Json, components: &mut Map<String, Json>) -> Json {
-    let content = json!({ "schema": schema.put(components), "example": example });
+fn response(status: &str, description: &str, schema: Declared, example: &Json, schemas: &mut Schemas) -> Json {
+    let content = json!({ "schema": schemas.response(schema), "example": example });
     let mut response = json!({ "description": description, "content": { media_type(status): content } });
     if matches!(status, "429" | "503") {
         response["headers"] = header_refs(&["Retry-After"]);

@@ -1,8 +1,9 @@
 //! The description of a route: its callers, parameters and responses.
 
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 
-use super::schema::Schema;
+use super::schema::{Declared, Parameters, declared};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,20 +50,35 @@ pub(super) enum Success {
     /// 200 without a body.
     Empty,
     /// 200 with a JSON body.
-    Json(Schema),
+    Json(Declared),
     /// 200 with a body of this content type.
     Bytes(&'static str),
     /// 204 without a body.
     NoContent,
     /// 302 to the location of the resource.
     Redirect,
+    /// 308 to the new path of the route.
+    Moved,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Parameter {
     pub name: &'static str,
-    pub schema: Schema,
+    pub schema: Declared,
     pub required: bool,
+    /// Its description, unless it has a text.
+    pub comment: Option<&'static str>,
+}
+
+impl Parameter {
+    fn new<T: JsonSchema>(name: &'static str, required: bool) -> Self {
+        Self {
+            name,
+            schema: declared::<T>(),
+            required,
+            comment: None,
+        }
+    }
 }
 
 /// The description of a route. Path parameters, and the errors implied by the route's shape (see `responses`), are added when the document
@@ -135,40 +151,51 @@ impl RouteDescription {
 
     /// Adds a query parameter. Clients write a list as `name[]=a&name[]=b`.
     #[must_use]
-    pub fn query(mut self, name: &'static str, schema: Schema) -> Self {
-        self.query.push(Parameter {
-            name,
-            schema,
-            required: false,
-        });
+    pub fn query<T: JsonSchema>(mut self, name: &'static str) -> Self {
+        self.query.push(Parameter::new::<T>(name, false));
         self
     }
 
     /// Adds an optional parameter of the body.
     #[must_use]
-    pub fn body(mut self, name: &'static str, schema: Schema) -> Self {
+    pub fn body<T: JsonSchema>(mut self, name: &'static str) -> Self {
+        self.body.push(Parameter::new::<T>(name, false));
+        self
+    }
+
+    /// Adds an optional parameter of the body, which `comment` describes unless it has a text.
+    #[must_use]
+    pub fn commented_body<T: JsonSchema>(mut self, name: &'static str, comment: &'static str) -> Self {
         self.body.push(Parameter {
-            name,
-            schema,
-            required: false,
+            comment: Some(comment),
+            ..Parameter::new::<T>(name, false)
         });
         self
     }
 
-    /// Adds several optional parameters of the body with the same schema.
+    /// Adds several optional parameters of the body with the same type.
     #[must_use]
-    pub fn bodies(self, names: &[&'static str], schema: &Schema) -> Self {
-        names.iter().fold(self, |description, name| description.body(name, schema.clone()))
+    pub fn bodies<T: JsonSchema>(self, names: &[&'static str]) -> Self {
+        names.iter().fold(self, |description, name| description.body::<T>(name))
     }
 
     /// Adds a required parameter of the body.
     #[must_use]
-    pub fn required_body(mut self, name: &'static str, schema: Schema) -> Self {
-        self.body.push(Parameter {
+    pub fn required_body<T: JsonSchema>(mut self, name: &'static str) -> Self {
+        self.body.push(Parameter::new::<T>(name, true));
+        self
+    }
+
+    /// Adds the parameters of a body, all of them optional.
+    #[must_use]
+    pub fn accepts<P: Parameters>(mut self) -> Self {
+        let parameters = P::parameters().into_iter();
+        self.body.extend(parameters.map(|(name, schema)| Parameter {
             name,
             schema,
-            required: true,
-        });
+            required: false,
+            comment: None,
+        }));
         self
     }
 
@@ -181,8 +208,8 @@ impl RouteDescription {
 
     /// Sets a 200 response with JSON.
     #[must_use]
-    pub fn returns(mut self, schema: Schema) -> Self {
-        self.success = Success::Json(schema);
+    pub fn returns<T: JsonSchema>(mut self) -> Self {
+        self.success = Success::Json(declared::<T>());
         self
     }
 
@@ -204,6 +231,13 @@ impl RouteDescription {
     #[must_use]
     pub fn redirects(mut self) -> Self {
         self.success = Success::Redirect;
+        self
+    }
+
+    /// Sets a 308 response.
+    #[must_use]
+    pub fn moved(mut self) -> Self {
+        self.success = Success::Moved;
         self
     }
 

@@ -13,7 +13,7 @@ pub const INTRODUCTION: &str = include_str!("texts/introduction.md");
 
 const EXAMPLES: &str = include_str!("examples.json");
 const PARAMETERS: &str = include_str!("texts/parameters.toml");
-const SCHEMAS: &str = include_str!("texts/schemas.toml");
+const RESPONSE_FIELDS: &str = include_str!("texts/response_fields.toml");
 const ERRORS: &str = include_str!("texts/errors.toml");
 
 /// The files of the tags.
@@ -65,24 +65,6 @@ pub struct Operation {
     pub fields: Descriptions,
 }
 
-/// The texts of schemas.
-#[derive(Debug, Default, Deserialize)]
-pub struct Schemas {
-    /// Descriptions of fields in any schema, unless the schema overrides them.
-    fields: Descriptions,
-    #[serde(flatten)]
-    schemas: BTreeMap<String, Schema>,
-}
-
-/// The texts of one schema.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Schema {
-    description: String,
-    #[serde(default)]
-    fields: Descriptions,
-}
-
 /// A common error.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,7 +92,8 @@ pub struct Texts {
     tags: BTreeMap<&'static str, Tag>,
     /// Descriptions of parameters and body fields, unless the operation overrides them.
     pub parameters: Descriptions,
-    pub schemas: Schemas,
+    /// Descriptions of fields of responses, unless their type has its own.
+    pub response_fields: Descriptions,
     errors: BTreeMap<String, Error>,
     examples: BTreeMap<String, Example>,
 }
@@ -121,7 +104,7 @@ impl Texts {
         Self {
             tags: TAGS.iter().map(|(tag, file)| (*tag, parsed(file))).collect(),
             parameters: parsed(PARAMETERS),
-            schemas: parsed(SCHEMAS),
+            response_fields: parsed(RESPONSE_FIELDS),
             errors: parsed(ERRORS),
             examples: examples(),
         }
@@ -148,26 +131,8 @@ impl Texts {
     }
 }
 
-impl Schemas {
-    /// Adds descriptions to the fields of an unnamed schema.
-    pub fn describe_unnamed(&self, schema: &mut Json) {
-        describe_fields(schema, &|field| self.fields.get(field));
-    }
-
-    /// Adds descriptions to a named schema and its fields.
-    pub fn describe(&self, name: &str, schema: &mut Json) {
-        let own = self.schemas.get(name);
-        if let (Some(own), Json::Object(schema)) = (own, &mut *schema) {
-            schema.insert("description".to_owned(), Json::from(own.description.as_str()));
-        }
-        describe_fields(schema, &|field| {
-            own.and_then(|own| own.fields.get(field)).or_else(|| self.fields.get(field))
-        });
-    }
-}
-
-/// Adds the available descriptions to the fields of a schema, including those of nested lists and objects. References are skipped: the
-/// schemas that they refer to have their own descriptions.
+/// Adds the available descriptions to the fields of a schema that have none, including those of nested lists and objects. References are
+/// skipped: the schemas that they refer to have their own descriptions.
 pub fn describe_fields<'a>(schema: &mut Json, text: &impl Fn(&str) -> Option<&'a String>) {
     match schema {
         Json::Array(shapes) => shapes.iter_mut().for_each(|shape| describe_fields(shape, text)),
@@ -177,6 +142,7 @@ pub fn describe_fields<'a>(schema: &mut Json, text: &impl Fn(&str) -> Option<&'a
                     describe_fields(field, text);
                     if let (Some(text), Json::Object(field)) = (text(name), field)
                         && !field.contains_key("$ref")
+                        && !field.contains_key("description")
                     {
                         field.insert("description".to_owned(), Json::from(text.as_str()));
                     }

@@ -1,7 +1,10 @@
 //! Conversion of attributes between JSON and `google.protobuf.Struct`.
 
 use prost_types::{ListValue, Struct, Value, value::Kind};
-use serde_json::{Map, Number, Value as Json};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value as Json};
+
+use crate::openapi::schema::inline_schema;
 
 /// Maximum nesting depth of attributes. prost decodes messages at most 100 levels deep; each object takes three of these levels, and the
 /// enclosing messages take a few more.
@@ -44,34 +47,77 @@ pub fn to_value(json: &Json) -> Value {
     Value { kind: Some(kind) }
 }
 
-/// Converts an object from Protobuf. An absent one becomes `{}`.
-pub fn object(attributes: Option<&Struct>) -> Json {
-    Json::Object(
-        attributes
-            .map(|attributes| attributes.fields.iter().map(|(key, value)| (key.clone(), json(value))).collect())
-            .unwrap_or_default(),
-    )
-}
+/// Attributes in a response; absent ones are `{}`.
+#[derive(Clone, Debug, Default)]
+pub struct Attributes(pub Option<Struct>);
 
-fn json(value: &Value) -> Json {
-    match &value.kind {
-        None | Some(Kind::NullValue(_)) => Json::Null,
-        Some(Kind::BoolValue(bool)) => Json::Bool(*bool),
-        Some(Kind::NumberValue(double)) => number(*double),
-        Some(Kind::StringValue(text)) => Json::String(text.clone()),
-        Some(Kind::ListValue(list)) => Json::Array(list.values.iter().map(json).collect()),
-        Some(Kind::StructValue(inner)) => object(Some(inner)),
+/// A value of attributes in a response.
+#[derive(Clone, Debug)]
+pub struct Attribute(pub Value);
+
+impl Attributes {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|attributes| attributes.fields.is_empty())
+    }
+
+    /// A copy of the value of a key.
+    pub fn get(&self, key: &str) -> Option<Attribute> {
+        self.0.as_ref()?.fields.get(key).cloned().map(Attribute)
     }
 }
 
-/// Converts whole numbers that a double represents exactly back to integers. Infinite numbers, which JSON does not have, become null.
+impl From<Option<Struct>> for Attributes {
+    fn from(attributes: Option<Struct>) -> Self {
+        Self(attributes)
+    }
+}
+
+impl Serialize for Attributes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = self.0.iter().flat_map(|attributes| &attributes.fields);
+        serializer.collect_map(fields.map(|(key, value)| (key, Borrowed(value))))
+    }
+}
+
+impl Serialize for Attribute {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Borrowed(&self.0).serialize(serializer)
+    }
+}
+
+inline_schema!(Attributes, { "type": "object" });
+inline_schema!(Attribute, {});
+
+struct Borrowed<'a>(&'a Value);
+
+impl Serialize for Borrowed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0.kind {
+            None | Some(Kind::NullValue(_)) => serializer.serialize_unit(),
+            Some(Kind::BoolValue(bool)) => serializer.serialize_bool(*bool),
+            Some(Kind::NumberValue(double)) => serialize_number(*double, serializer),
+            Some(Kind::StringValue(text)) => serializer.serialize_str(text),
+            Some(Kind::ListValue(list)) => serializer.collect_seq(list.values.iter().map(Borrowed)),
+            Some(Kind::StructValue(inner)) => serializer.collect_map(inner.fields.iter().map(|(key, value)| (key, Borrowed(value)))),
+        }
+    }
+}
+
+/// Writes whole numbers that a double represents exactly as integers. Infinite numbers, which JSON does not have, become null.
 #[allow(clippy::cast_possible_truncation)] // below 2^53, and without a fraction
-fn number(double: f64) -> Json {
+fn serialize_number<S: Serializer>(double: f64, serializer: S) -> Result<S::Ok, S::Error> {
     if double.fract() == 0.0 && double.abs() < EXACT {
-        Json::from(double as i64)
+        serializer.serialize_i64(double as i64)
     } else {
-        Number::from_f64(double).map_or(Json::Null, Json::Number)
+        serializer.serialize_f64(double)
     }
+}
+
+/// Converts an object from Protobuf.
+#[cfg(test)]
+pub fn object(attributes: Option<&Struct>) -> Json {
+    serde_json::to_value(Attributes(attributes.cloned())).unwrap()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     errors::{ApiError, field_error::FieldError},
+    json::values::Named,
     params::{Params, attributes, timestamps},
 };
 
@@ -305,8 +306,8 @@ impl<'a> ParamReader<'a> {
         Some(texts)
     }
 
-    /// Returns the choice with the given name. `None` if absent, null or blank; an unknown name is a violation.
-    pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+    /// One of several names. `None` if absent, null or blank; an unknown name is a violation.
+    pub fn choice<T: Named>(&mut self, key: &str) -> Option<T> {
         if !self.has_value(key) {
             return None;
         }
@@ -314,7 +315,7 @@ impl<'a> ParamReader<'a> {
             Json::String(text) => text.clone(),
             other => other.to_string(),
         };
-        let found = choices.iter().find(|(choice, _)| *choice == name).map(|(_, value)| *value);
+        let found = T::NAMES.iter().find(|(choice, _)| *choice == name).map(|(_, value)| *value);
         if found.is_none() {
             self.field_errors.push(FieldError::invalid_choice(key, &name));
         }

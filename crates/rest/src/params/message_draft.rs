@@ -1,18 +1,19 @@
 //! Parses the message to be created, from the parameters of message or conversation creation.
 
-use parley_proto::{self as pb, MessageType, value::is_beyond_times};
+use parley_proto::{self as pb, ContentType, MessageType, value::is_beyond_times};
 use prost_types::Struct;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
     errors::field_error::FieldError,
-    json::message::CONTENT_TYPES,
-    openapi::schema::{Schema, any, any_of, attributes, files, flag, id, names, text},
-    params::{fields::ParamReader, lossless_json},
+    json::values::{Any, Id, Name, Named, OneOf},
+    params::{attributes::Attributes, declaration::params, fields::ParamReader, lossless_json},
 };
 
 /// The message types that clients can create.
-const TYPES: [(&str, MessageType); 2] = [("outgoing", MessageType::Outgoing), ("incoming", MessageType::Incoming)];
+impl Named for MessageType {
+    const NAMES: &'static [(&'static str, Self)] = &[("outgoing", Self::Outgoing), ("incoming", Self::Incoming)];
+}
 
 /// The keys of `content_attributes` that are used; all others are dropped.
 const KEPT: [&str; 3] = ["items", "in_reply_to", "automation_rule_id"];
@@ -20,31 +21,28 @@ const KEPT: [&str; 3] = ["items", "in_reply_to", "automation_rule_id"];
 /// The keys of `template_params` whose values are strings.
 const TEMPLATE_TEXTS: [&str; 4] = ["name", "category", "language", "namespace"];
 
-/// Returns the parameters that [`read`] reads, for route descriptions.
-pub fn keys() -> Vec<(&'static str, Schema)> {
-    vec![
-        ("content", text().or_null()),
-        ("message_type", names(&TYPES)),
-        ("content_type", names(&CONTENT_TYPES)),
-        (
-            "content_attributes",
-            any_of([attributes(), text()]).note("Only items, in_reply_to and automation_rule_id are stored."),
-        ),
-        ("private", flag()),
-        ("source_id", text()),
-        ("unique_source_id", flag()),
-        ("echo_id", text()),
-        ("external_created_at", any()),
-        ("template_params", attributes()),
-        ("campaign_id", id()),
-        ("attachments", files()),
-    ]
+params! {
+    /// A message to create.
+    pub struct MessageParams {
+        message_type: Name<MessageType>,
+        content_type: Name<ContentType>,
+        content: Option<String>,
+        content_attributes: OneOf<Attributes, String>,
+        private: bool,
+        source_id: String,
+        unique_source_id: bool,
+        echo_id: String,
+        external_created_at: Any,
+        template_params: Attributes,
+        campaign_id: Id,
+        attachments: Vec<String>,
+    }
 }
 
 /// Parses a message. Violations are collected in `fields`.
 pub fn read(fields: &mut ParamReader<'_>) -> pb::MessageDraft {
-    let kind = fields.choice("message_type", &TYPES).unwrap_or_default();
-    let content_type = fields.choice("content_type", &CONTENT_TYPES).unwrap_or_default();
+    let kind = fields.choice::<MessageType>("message_type").unwrap_or_default();
+    let content_type = fields.choice::<ContentType>("content_type").unwrap_or_default();
     pb::MessageDraft {
         r#type: kind.into(),
         content: fields.text("content"),

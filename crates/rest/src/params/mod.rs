@@ -4,6 +4,7 @@
 
 pub(crate) mod attributes;
 pub(crate) mod body_memory;
+pub(crate) mod declaration;
 pub(crate) mod fields;
 pub(crate) mod form_files;
 pub(crate) mod ignored;

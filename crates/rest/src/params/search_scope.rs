@@ -5,24 +5,22 @@ use prost_types::Timestamp;
 
 use crate::{
     errors::field_error::FieldError,
-    openapi::{
-        RouteDescription,
-        schema::{id, text, unix},
-    },
+    json::values::Id,
+    openapi::RouteDescription,
     params::{fields::ParamReader, timestamps},
 };
 
 /// Adds the parameters that narrow a search for conversations.
 pub fn of_conversations(description: RouteDescription) -> RouteDescription {
-    description.query("inbox_id", id()).query("contact_id", id())
+    description.query::<Id>("inbox_id").query::<Id>("contact_id")
 }
 
 /// Adds the parameters that narrow a search for messages.
 pub fn of_messages(description: RouteDescription) -> RouteDescription {
     of_conversations(description)
-        .query("from", text().note("Only messages that this contact wrote: contact:ID."))
-        .query("since", unix())
-        .query("until", unix())
+        .query::<String>("from")
+        .query::<i64>("since")
+        .query::<i64>("until")
 }
 
 /// Restricts which conversations and messages are searched.

@@ -1,19 +1,55 @@
 //! The time formats of the JSON API: Unix seconds, and ISO 8601 with milliseconds.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 use parley_proto::value::micros;
 use prost_types::Timestamp;
-use serde_json::{Value as Json, json};
+use serde::{Serialize, Serializer};
+use serde_json::Value as Json;
+
+use crate::openapi::schema::inline_schema;
 
 /// Parses a timestamp parameter. Returns `None` if it is invalid.
 pub type ParseTime = fn(&Json) -> Option<Timestamp>;
 
-/// Returns whole seconds since 1970, or 0 if absent.
-pub fn unix(at: Option<&Timestamp>) -> i64 {
-    at.map_or(0, |at| at.seconds)
+/// A time in whole seconds since 1970; 0 if absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Unix(i64);
+
+impl From<Option<Timestamp>> for Unix {
+    fn from(at: Option<Timestamp>) -> Self {
+        Self(at.map_or(0, |at| at.seconds))
+    }
 }
 
-/// Returns seconds since 1970 as a fraction, in microsecond precision.
+/// A time as `"2031-03-04T05:06:07.000Z"`, or null if absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Iso(Option<DateTime<Utc>>);
+
+impl Iso {
+    /// A time that is absent for some resources.
+    pub fn optional(at: Option<Timestamp>) -> Option<Self> {
+        at.map(|at| Self::from(Some(at)))
+    }
+}
+
+impl From<Option<Timestamp>> for Iso {
+    fn from(at: Option<Timestamp>) -> Self {
+        Self(at.and_then(|at| DateTime::from_timestamp(at.seconds, u32::try_from(at.nanos).ok()?)))
+    }
+}
+
+impl Serialize for Iso {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0
+            .map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
+            .serialize(serializer)
+    }
+}
+
+inline_schema!(Unix, { "type": "integer", "format": "int64" });
+inline_schema!(Iso, { "type": "string", "format": "date-time" });
+
+/// Seconds since 1970 with a fraction, in microsecond precision.
 #[allow(clippy::cast_precision_loss)] // microseconds of any valid date are below 2^53
 pub fn fractional(at: Option<&Timestamp>) -> f64 {
     at.map_or(0.0, |at| {
@@ -21,13 +57,7 @@ pub fn fractional(at: Option<&Timestamp>) -> f64 {
     })
 }
 
-/// Formats a time like `"2031-03-04T05:06:07.000Z"`; null if absent.
-pub fn iso(at: Option<&Timestamp>) -> Json {
-    at.and_then(|at| DateTime::from_timestamp(at.seconds, u32::try_from(at.nanos).ok()?))
-        .map_or(Json::Null, |at| json!(at.to_rfc3339_opts(SecondsFormat::Millis, true)))
-}
-
-/// Parses Unix seconds, given as a number or as a string.
+/// Parses Unix seconds, as a number or as text.
 pub fn from_unix(value: &Json) -> Option<Timestamp> {
     let seconds = match value {
         Json::Number(number) => number.as_i64()?,
@@ -70,6 +100,8 @@ pub fn ago(seconds: i64) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -78,10 +110,10 @@ mod tests {
             seconds: 1_931_000_100,
             nanos: 412_345_678,
         };
-        assert_eq!(unix(Some(&at)), 1_931_000_100);
+        assert_eq!(json!(Unix::from(Some(at))), 1_931_000_100);
         assert_eq!(json!(fractional(Some(&at))).to_string(), "1931000100.412345");
-        assert_eq!(iso(Some(&at)), "2031-03-11T12:55:00.412Z");
-        assert_eq!((unix(None), iso(None)), (0, Json::Null));
+        assert_eq!(json!(Iso::from(Some(at))), "2031-03-11T12:55:00.412Z");
+        assert_eq!((json!(Unix::from(None)), json!(Iso::from(None))), (json!(0), Json::Null));
     }
 
     #[test]

@@ -21,10 +21,8 @@ use crate::{
     api_router::ApiRouter,
     call::Call,
     errors::field_error::FieldError,
-    openapi::{
-        describe,
-        schema::{choice, flag, integer, text},
-    },
+    json::values::{Name, Named},
+    openapi::describe,
     params::{Params, fields::ParamReader, timestamps},
 };
 
@@ -34,12 +32,6 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The header that disables response buffering in nginx.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-const STARTS: [(&str, StartPosition); 3] = [
-    ("earliest", StartPosition::Earliest),
-    ("latest", StartPosition::Latest),
-    ("snapshot", StartPosition::Snapshot),
-];
-
 const MESSAGE_TYPES: [(&str, pb::MessageType); 4] = [
     ("incoming", pb::MessageType::Incoming),
     ("outgoing", pb::MessageType::Outgoing),
@@ -47,31 +39,35 @@ const MESSAGE_TYPES: [(&str, pb::MessageType); 4] = [
     ("template", pb::MessageType::Template),
 ];
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum StartPosition {
     Earliest,
     Latest,
     Snapshot,
 }
 
-/// Returns the routes of the event stream.
+impl Named for StartPosition {
+    const NAMES: &'static [(&'static str, Self)] = &[("earliest", Self::Earliest), ("latest", Self::Latest), ("snapshot", Self::Snapshot)];
+}
+
+/// The routes of the event stream.
 pub fn routes() -> ApiRouter {
     ApiRouter::new("Events").get(
         "/api/v1/accounts/{account_id}/events",
         follow,
         describe("followEvents", "EventsService.Subscribe")
-            .query("from", text())
-            .query("start", choice(&["earliest", "latest", "snapshot"]))
-            .query("after", text())
-            .query("at", text())
-            .query("kinds", text())
-            .query("inbox_ids", text())
-            .query("conversation_ids", text())
-            .query("contact_ids", text())
-            .query("message_types", text())
-            .query("private", flag())
-            .query("ephemeral", flag())
-            .query("heartbeat", integer())
+            .query::<String>("from")
+            .query::<Name<StartPosition>>("start")
+            .query::<String>("after")
+            .query::<String>("at")
+            .query::<String>("kinds")
+            .query::<String>("inbox_ids")
+            .query::<String>("conversation_ids")
+            .query::<String>("contact_ids")
+            .query::<String>("message_types")
+            .query::<bool>("private")
+            .query::<bool>("ephemeral")
+            .query::<i64>("heartbeat")
             .fails_with(
                 StatusCode::GONE,
                 "The cursor cannot be resumed: it has expired, is ahead of the log, or belongs to a history that was replaced. Start again.",
@@ -134,7 +130,7 @@ fn read(fields: &mut ParamReader<'_>, headers: &HeaderMap, account_id: i64) -> p
         .and_then(|id| id.to_str().ok())
         .filter(|id| !id.is_empty());
     let after = resumed.map(str::to_owned).or_else(|| fields.text("after"));
-    let begin = fields.choice("start", &STARTS).map(|begin| match begin {
+    let begin = fields.choice("start").map(|begin| match begin {
         StartPosition::Earliest => Start::Earliest(()),
         StartPosition::Latest => Start::Latest(()),
         StartPosition::Snapshot => Start::Snapshot(()),

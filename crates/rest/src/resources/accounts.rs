@@ -2,18 +2,18 @@
 
 use parley_proto as pb;
 use prost_types::FieldMask;
-use serde_json::json;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
-    openapi::{
-        Caller, describe,
-        schema::{text, within},
+    json::{
+        self,
+        account::{Account, CacheKeys},
+        values::one_key,
     },
+    openapi::{Caller, describe},
     params::Params,
 };
 
@@ -22,32 +22,31 @@ const ATTRIBUTES: [&str; 4] = ["name", "locale", "domain", "support_email"];
 
 pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
-    let shape = json::account::schema;
     ApiRouter::new("Account")
         .get(
             ACCOUNT,
             show,
-            describe("showAccount", "AccountsService.GetAccount").returns(shape()),
+            describe("showAccount", "AccountsService.GetAccount").returns::<Account>(),
         )
         .update(
             ACCOUNT,
             update,
             describe("updateAccount", "AccountsService.UpdateAccount")
                 .caller(Caller::Administrator)
-                .bodies(&["name", "locale"], &text())
-                .bodies(&["domain", "support_email"], &text().or_null())
-                .returns(shape()),
+                .bodies::<String>(&["name", "locale"])
+                .bodies::<Option<String>>(&["domain", "support_email"])
+                .returns::<Account>(),
         )
         .get(
             &format!("{ACCOUNT}/cache_keys"),
             cache_keys,
-            describe("showCacheKeys", "AccountsService.GetCacheKeys").returns(within("cache_keys", json::account::cache_keys_schema())),
+            describe("showCacheKeys", "AccountsService.GetCacheKeys").returns::<CacheKeysBody<CacheKeys>>(),
         )
 }
 
 async fn keys(call: &Call, account_id: i64) -> Result<pb::CacheKeys, ApiError> {
     let request = pb::GetCacheKeysRequest { account_id };
-    let found = call.accounts().get_cache_keys(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(found.cache_keys.unwrap_or_default())
 }
 
@@ -56,9 +55,9 @@ async fn show(call: Call, params: Params) -> ApiResult {
     // The operator may call the gRPC method, but not this route.
     call.authorize(account_id).await?;
     let request = pb::GetAccountRequest { account_id };
-    let found = call.accounts().get_account(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     let keys = keys(&call, account_id).await?;
-    Ok(json::ok(&json::account::account(&found.account.unwrap_or_default(), &keys)))
+    Ok(json::ok(&Account::new(found.account.unwrap_or_default(), keys)))
 }
 
 async fn update(call: Call, params: Params) -> ApiResult {
@@ -83,12 +82,16 @@ async fn update(call: Call, params: Params) -> ApiResult {
         account: Some(account),
         update_mask: Some(FieldMask { paths }),
     };
-    let changed = call.accounts().update_account(call.request(request)).await?.into_inner();
+    let changed = call.send(request).await?;
     let keys = keys(&call, account_id).await?;
-    Ok(json::ok(&json::account::account(&changed.account.unwrap_or_default(), &keys)))
+    Ok(json::ok(&Account::new(changed.account.unwrap_or_default(), keys)))
 }
+
+one_key!(CacheKeysBody { cache_keys });
 
 async fn cache_keys(call: Call, params: Params) -> ApiResult {
     let keys = keys(&call, params.fields().account()).await?;
-    Ok(json::ok(&json!({ "cache_keys": json::account::cache_keys(&keys) })))
+    Ok(json::ok(&CacheKeysBody {
+        cache_keys: CacheKeys::from(keys),
+    }))
 }

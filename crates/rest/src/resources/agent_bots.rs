@@ -2,20 +2,22 @@
 
 use axum::http::StatusCode;
 use parley_proto as pb;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
-    lists::rows,
-    openapi::{
-        Caller, describe,
-        schema::{attributes, id, list as list_of, object},
+    json::{
+        self,
+        agent_bot::AccountAgentBot,
+        values::{Empty, Id, OneOf},
     },
-    params::Params,
+    lists::rows,
+    openapi::{Caller, describe},
+    params::{Params, attributes::Attributes},
 };
 
 pub fn routes() -> ApiRouter {
@@ -24,20 +26,28 @@ pub fn routes() -> ApiRouter {
         .get(
             &format!("{ACCOUNT}/inboxes/{{inbox_id}}/agent_bot"),
             of_inbox,
-            describe("showInboxAgentBot", "AgentBotsService.GetInboxAgentBot").returns(object().key("agent_bot", attributes())),
+            describe("showInboxAgentBot", "AgentBotsService.GetInboxAgentBot").returns::<InboxAgentBot>(),
         )
         .post(
             &format!("{ACCOUNT}/inboxes/{{inbox_id}}/set_agent_bot"),
             set,
             describe("setInboxAgentBot", "AgentBotsService.SetInboxAgentBot")
                 .caller(Caller::Administrator)
-                .body("agent_bot", id().or_null()),
+                .body::<Option<Id>>("agent_bot"),
         )
         .get(
             &format!("{ACCOUNT}/agent_bots"),
             list,
-            describe("listAgentBots", "AgentBotsService.ListAgentBots").returns(list_of(attributes())),
+            describe("listAgentBots", "AgentBotsService.ListAgentBots").returns::<Vec<Attributes>>(),
         )
+}
+
+// The bot of an inbox, or an empty object.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct InboxAgentBot {
+    #[schemars(with = "Attributes")]
+    agent_bot: OneOf<AccountAgentBot, Empty>,
 }
 
 async fn of_inbox(call: Call, params: Params) -> ApiResult {
@@ -46,10 +56,10 @@ async fn of_inbox(call: Call, params: Params) -> ApiResult {
         account_id: fields.account(),
         inbox_id: fields.path_id("inbox_id"),
     };
-    let found = call.agent_bots().get_inbox_agent_bot(call.request(request)).await?.into_inner();
-    Ok(json::ok(
-        &json!({ "agent_bot": found.agent_bot.as_ref().map_or_else(|| json!({}), json::agent_bot::agent_bot) }),
-    ))
+    let found = call.send(request).await?;
+    Ok(json::ok(&InboxAgentBot {
+        agent_bot: found.agent_bot.map_or(OneOf::Second(Empty {}), |bot| OneOf::First(bot.into())),
+    }))
 }
 
 async fn set(call: Call, params: Params) -> ApiResult {
@@ -65,7 +75,7 @@ async fn set(call: Call, params: Params) -> ApiResult {
         agent_bot_id: fields.id("agent_bot"),
         inactive: false,
     };
-    call.agent_bots().set_inbox_agent_bot(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 
@@ -82,11 +92,11 @@ async fn list(call: Call, params: Params) -> ApiResult {
                 page_size: 1000,
                 page_token,
             };
-            let (mut client, request) = (call.agent_bots(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.list_agent_bots(request).await?.into_inner();
+                let page = page.await?;
                 Ok((
-                    page.agent_bots.iter().map(json::agent_bot::agent_bot).collect(),
+                    page.agent_bots.into_iter().map(AccountAgentBot::from).collect(),
                     page.next_page_token,
                 ))
             }

@@ -6,61 +6,51 @@ use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    json,
+    json::{self, agent::Agent, values::Name},
     lists::rows,
-    openapi::{
-        Caller, RouteDescription, describe,
-        schema::{flag, list as list_of, names, text},
-    },
+    openapi::{Caller, RouteDescription, describe},
     params::{Params, fields::ParamReader},
 };
 
 /// The attributes of an agent that clients can set.
 const ATTRIBUTES: [&str; 5] = ["email", "name", "role", "availability", "auto_offline"];
-const ROLES: [(&str, Role); 2] = [("agent", Role::Agent), ("administrator", Role::Administrator)];
-pub(crate) const AVAILABILITIES: [(&str, Availability); 3] = [
-    ("online", Availability::Online),
-    ("offline", Availability::Offline),
-    ("busy", Availability::Busy),
-];
 
 pub fn routes() -> ApiRouter {
     const AGENTS: &str = "/api/v1/accounts/{account_id}/agents";
     const AGENT: &str = "/api/v1/accounts/{account_id}/agents/{agent_id}";
-    let shape = json::agent::schema;
     let settings = |description: RouteDescription| {
         description
             .caller(Caller::Administrator)
             .root("agent")
-            .body("role", names(&ROLES))
-            .body("availability", names(&AVAILABILITIES).or_null())
-            .body("auto_offline", flag())
-            .returns(shape())
+            .body::<Name<Role>>("role")
+            .body::<Option<Name<Availability>>>("availability")
+            .body::<bool>("auto_offline")
+            .returns::<Agent>()
     };
     ApiRouter::new("Agents")
         .get(
             AGENTS,
             list,
-            describe("listAgents", "AccountsService.ListMembers").returns(list_of(shape())),
+            describe("listAgents", "AccountsService.ListMembers").returns::<Vec<Agent>>(),
         )
         .post(
             AGENTS,
             create,
             settings(describe("createAgent", "AccountsService.CreateAgent"))
-                .required_body("email", text())
-                .required_body("name", text()),
+                .required_body::<String>("email")
+                .required_body::<String>("name"),
         )
         .post(
             &format!("{AGENTS}/bulk_create"),
             create_many,
             describe("createAgents", "AccountsService.CreateAgents")
                 .caller(Caller::Administrator)
-                .required_body("emails", list_of(text())),
+                .required_body::<Vec<String>>("emails"),
         )
         .update(
             AGENT,
             update,
-            settings(describe("updateAgent", "AccountsService.UpdateAgent")).body("name", text()),
+            settings(describe("updateAgent", "AccountsService.UpdateAgent")).body::<String>("name"),
         )
         .delete(
             AGENT,
@@ -81,10 +71,10 @@ async fn list(call: Call, params: Params) -> ApiResult {
                 page_token,
                 ..Default::default()
             };
-            let (mut client, request) = (call.accounts(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.list_members(request).await?.into_inner();
-                Ok((page.agents.iter().map(json::agent::agent).collect(), page.next_page_token))
+                let page = page.await?;
+                Ok((page.agents.into_iter().map(Agent::from).collect(), page.next_page_token))
             }
         },
     )
@@ -94,8 +84,8 @@ async fn list(call: Call, params: Params) -> ApiResult {
 /// Role, availability and `auto_offline`. Unspecified ones are 0 or `None`.
 fn settings(fields: &mut ParamReader<'_>) -> (i32, i32, Option<bool>) {
     (
-        fields.choice("role", &ROLES).map_or(0, i32::from),
-        fields.choice("availability", &AVAILABILITIES).map_or(0, i32::from),
+        fields.choice::<Role>("role").map_or(0, i32::from),
+        fields.choice::<Availability>("availability").map_or(0, i32::from),
         fields.flag("auto_offline"),
     )
 }
@@ -114,8 +104,8 @@ async fn create(call: Call, params: Params) -> ApiResult {
         auto_offline,
     };
     call.authorize_error(account_id, fields.finish()).await?;
-    let made = call.accounts().create_agent(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::agent::agent(&made.agent.unwrap_or_default())))
+    let made = call.send(request).await?;
+    Ok(json::ok(&Agent::from(made.agent.unwrap_or_default())))
 }
 
 async fn create_many(call: Call, params: Params) -> ApiResult {
@@ -126,7 +116,7 @@ async fn create_many(call: Call, params: Params) -> ApiResult {
         emails: fields.texts("emails").unwrap_or_default(),
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    call.accounts().create_agents(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 
@@ -145,8 +135,8 @@ async fn update(call: Call, params: Params) -> ApiResult {
         auto_offline,
     };
     call.authorize_error(account_id, fields.finish()).await?;
-    let changed = call.accounts().update_agent(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::agent::agent(&changed.agent.unwrap_or_default())))
+    let changed = call.send(request).await?;
+    Ok(json::ok(&Agent::from(changed.agent.unwrap_or_default())))
 }
 
 async fn delete(call: Call, params: Params) -> ApiResult {
@@ -157,6 +147,6 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         user_id: fields.path_id("agent_id"),
     };
     call.authorize(request.account_id).await?;
-    call.accounts().delete_membership(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }

@@ -1,7 +1,9 @@
 //! The assignee, team and participants of a conversation.
 
 use parley_proto as pb;
-use serde_json::{Value as Json, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value as Json;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
@@ -10,12 +12,9 @@ use crate::{
     api_router::ApiRouter,
     call::Call,
     errors::{ApiError, field_error::FieldError},
-    json::{self, agent::agent},
+    json::{self, agent::Agent, team::TeamRecord, values::Id},
     lists::rows,
-    openapi::{
-        describe,
-        schema::{any_of, id, list, null},
-    },
+    openapi::describe,
     params::{Params, fields::ParamReader},
     resources::conversation_changes,
 };
@@ -23,40 +22,53 @@ use crate::{
 pub fn routes() -> ApiRouter {
     const ASSIGNMENTS: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/assignments";
     const PARTICIPANTS: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/participants";
-    let agents = || list(json::agent::schema());
     ApiRouter::new("Conversations")
         .post(
             ASSIGNMENTS,
             assign,
             describe("assignConversation", "ConversationsService.UpdateConversationAssignee")
-                .body("assignee_id", id().or_null())
-                .body("team_id", id().or_null())
-                .returns(any_of([json::agent::schema(), json::team::raw_schema(), null()])),
+                .body::<Option<Id>>("assignee_id")
+                .body::<Option<Id>>("team_id")
+                .returns::<Assignment>(),
         )
         .get(
             PARTICIPANTS,
             participants,
-            describe("listParticipants", "ParticipantsService.ListParticipants").returns(agents()),
+            describe("listParticipants", "ParticipantsService.ListParticipants").returns::<Vec<Agent>>(),
         )
         .post(
             PARTICIPANTS,
             add_participants,
             describe("addParticipants", "ParticipantsService.AddParticipants")
-                .required_body("user_ids", list(id()))
-                .returns(agents()),
+                .required_body::<Vec<Id>>("user_ids")
+                .returns::<Vec<Agent>>(),
         )
         .update(
             PARTICIPANTS,
             set_participants,
             describe("setParticipants", "ParticipantsService.SetParticipants")
-                .required_body("user_ids", list(id()))
-                .returns(agents()),
+                .required_body::<Vec<Id>>("user_ids")
+                .returns::<Vec<Agent>>(),
         )
         .delete(
             PARTICIPANTS,
             remove_participants,
-            describe("removeParticipants", "ParticipantsService.RemoveParticipants").required_body("user_ids", list(id())),
+            describe("removeParticipants", "ParticipantsService.RemoveParticipants").required_body::<Vec<Id>>("user_ids"),
         )
+}
+
+// The new assignee or team, or null.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+enum Assignment {
+    Agent(Box<Agent>),
+    Team(TeamRecord),
+    Nobody(()),
+}
+
+fn agents(agents: Vec<pb::Agent>) -> Vec<Agent> {
+    agents.into_iter().map(Agent::from).collect()
 }
 
 /// If both parameters are present, only the assignee is changed.
@@ -69,7 +81,7 @@ async fn assign(call: Call, params: Params) -> ApiResult {
         return assign_team(&call, &fields).await;
     }
     conversation_changes::unchanged(&call, &fields).await?;
-    Ok(json::ok(&Json::Null))
+    Ok(json::ok(&Assignment::Nobody(())))
 }
 
 /// An id that is not a team of the account removes the team.
@@ -91,7 +103,8 @@ async fn assign_team(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
         other => other?,
     };
     let conversation = given.into_inner().conversation.unwrap_or_default();
-    Ok(json::ok(&conversation.team.as_ref().map_or(Json::Null, json::team::raw)))
+    let team = conversation.team.map(|team| Assignment::Team(team.into()));
+    Ok(json::ok(&team.unwrap_or(Assignment::Nobody(()))))
 }
 
 /// An id that is not a member of the account removes the assignee.
@@ -113,7 +126,8 @@ async fn assign_user(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
         other => other?,
     };
     let conversation = assigned.into_inner().conversation.unwrap_or_default();
-    Ok(json::ok(&conversation.assignee.as_ref().map_or(Json::Null, agent)))
+    let user = conversation.assignee.map(|agent| Assignment::Agent(Box::new(agent.into())));
+    Ok(json::ok(&user.unwrap_or(Assignment::Nobody(()))))
 }
 
 /// Whether an error reports this field as invalid.
@@ -136,10 +150,10 @@ async fn participants(call: Call, params: Params) -> ApiResult {
                 page_size: 1000,
                 page_token,
             };
-            let (mut client, request) = (call.participants(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.list_participants(request).await?.into_inner();
-                Ok((page.participants.iter().map(agent).collect(), page.next_page_token))
+                let page = page.await?;
+                Ok((agents(page.participants), page.next_page_token))
             }
         },
     )
@@ -154,13 +168,8 @@ async fn add_participants(call: Call, params: Params) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         user_ids: user_ids(&call, &mut fields).await?,
     };
-    let added = call
-        .participants()
-        .add_participants(call.request(request))
-        .await?
-        .into_inner()
-        .added;
-    Ok(json::ok(&json!(added.iter().map(agent).collect::<Vec<_>>())))
+    let added = call.send(request).await?.added;
+    Ok(json::ok(&agents(added)))
 }
 
 async fn set_participants(call: Call, params: Params) -> ApiResult {
@@ -171,8 +180,8 @@ async fn set_participants(call: Call, params: Params) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         user_ids: user_ids(&call, &mut fields).await?,
     };
-    let set = call.participants().set_participants(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json!(set.participants.iter().map(agent).collect::<Vec<_>>())))
+    let set = call.send(request).await?;
+    Ok(json::ok(&agents(set.participants)))
 }
 
 async fn remove_participants(call: Call, params: Params) -> ApiResult {
@@ -183,7 +192,7 @@ async fn remove_participants(call: Call, params: Params) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         user_ids: user_ids(&call, &mut fields).await?,
     };
-    call.participants().remove_participants(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use parley_proto as pb;
-use serde_json::{Value as Json, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    lists::{pagination::PageWindow, rows},
-    openapi::{
-        Caller, describe,
-        schema::{Schema, integer, list as list_of, object, text, unix},
+    json::{json_type::json_type, values::Empty},
+    lists::{
+        pagination::PageWindow,
+        rows::{self, Rows},
     },
-    params::{Params, timestamps},
+    openapi::{Caller, describe},
+    params::{Params, timestamps::Unix},
 };
 
 /// Entries per page, as in Chatwoot.
@@ -26,14 +28,8 @@ pub fn routes() -> ApiRouter {
         list,
         describe("listAuditLogs", "AuditService.ListAuditEvents")
             .caller(Caller::Administrator)
-            .query("page", integer().note("From 1."))
-            .returns(
-                object()
-                    .key("per_page", integer())
-                    .key("total_entries", integer())
-                    .key("current_page", integer())
-                    .key("audit_logs", list_of(entry_schema())),
-            ),
+            .query::<i64>("page")
+            .returns::<AuditPage>(),
     )
 }
 
@@ -49,10 +45,15 @@ async fn list(call: Call, params: Params) -> ApiResult {
         with_total_size: true,
         ..Default::default()
     };
-    let found = call.audit().list_audit_events(call.request(request.clone())).await?.into_inner();
+    let found = call.send(request.clone()).await?;
     let (total, page) = (found.total_size.unwrap_or_default(), fields.page());
-    let frame = |entries| json!({ "per_page": PAGE, "total_entries": total, "current_page": page, "audit_logs": entries });
-    let entries = found.audit_events.iter().map(entry).collect();
+    let frame = |audit_logs| AuditPage {
+        per_page: PAGE.into(),
+        total_entries: total,
+        current_page: page,
+        audit_logs,
+    };
+    let entries = found.audit_events.into_iter().map(AuditLog::from).collect();
     let first = (entries, window.cut(found.next_page_token));
     let call = Arc::new(call);
     Ok(rows::paginated(first, window.rows, frame, move |page_token, size| {
@@ -65,8 +66,8 @@ async fn list(call: Call, params: Params) -> ApiResult {
         };
         let call = Arc::clone(&call);
         async move {
-            let found = call.audit().list_audit_events(call.request(request)).await?.into_inner();
-            Ok((found.audit_events.iter().map(entry).collect(), found.next_page_token))
+            let found = call.send(request).await?;
+            Ok((found.audit_events.into_iter().map(AuditLog::from).collect(), found.next_page_token))
         }
     }))
 }
@@ -92,62 +93,60 @@ fn action(method: &str) -> &'static str {
     }
 }
 
-fn entry(event: &pb::AuditEvent) -> Json {
-    let actor = event.actor.clone().unwrap_or_default();
-    let kind = match actor.r#type() {
-        pb::ActorType::Unspecified => None,
-        pb::ActorType::User => Some("User"),
-        pb::ActorType::AgentBot => Some("AgentBot"),
-        pb::ActorType::Contact => Some("Contact"),
-        pb::ActorType::Service => Some("Service"),
-        pb::ActorType::Platform => Some("PlatformApp"),
-    };
-    let code = tonic::Code::from(event.code);
-    json!({
-        "id": event.id,
-        "auditable_id": event.resource_id,
-        "auditable_type": auditable_type(&event.method),
-        "auditable": null,
-        "associated_id": event.account_id,
-        "associated_type": event.account_id.map(|_| "Account"),
-        "user_id": kind.map(|_| actor.id),
-        "user_type": kind,
-        "username": kind.map(|_| actor.name),
-        "action": action(&event.method),
-        "audited_changes": {},
-        "version": 1,
-        "comment": (code != tonic::Code::Ok).then(|| format!("{code:?}")),
-        "request_uuid": null,
-        "created_at": timestamps::unix(event.occurred_at.as_ref()),
-        "remote_address": Some(&event.peer_address).filter(|address| !address.is_empty()),
-        "method": event.method,
-    })
+json_type! {
+    /// One administrative call.
+    pub struct AuditLog(event: pb::AuditEvent) with {
+        let actor = event.actor.unwrap_or_default();
+        let kind = match actor.r#type() {
+            pb::ActorType::Unspecified => None,
+            pb::ActorType::User => Some("User"),
+            pb::ActorType::AgentBot => Some("AgentBot"),
+            pb::ActorType::Contact => Some("Contact"),
+            pb::ActorType::Service => Some("Service"),
+            pb::ActorType::Platform => Some("PlatformApp"),
+        };
+        let code = tonic::Code::from(event.code);
+    } {
+        id: i64 = event.id,
+        /// Id of the resource, if the call concerns one.
+        auditable_id: Option<i64> = event.resource_id,
+        /// Type of the resource.
+        auditable_type: String = auditable_type(&event.method).to_owned(),
+        /// Always null.
+        auditable: Option<Empty> = None,
+        /// Id of the account.
+        associated_id: Option<i64> = event.account_id,
+        /// Always `Account`, where there is one.
+        associated_type: Option<&'static str> = event.account_id.map(|_| "Account"),
+        /// Id of the caller.
+        user_id: Option<i64> = kind.map(|_| actor.id),
+        /// Type of the caller.
+        user_type: Option<&'static str> = kind,
+        /// Name of the caller at that time.
+        username: Option<String> = kind.map(|_| actor.name),
+        /// What was done, such as `create`, `update` or `destroy`.
+        action: &'static str = action(&event.method),
+        /// Always empty. Values are in the account's events.
+        audited_changes: Empty = Empty {},
+        /// Always 1.
+        version: i64 = 1,
+        /// gRPC code of a call that was refused.
+        comment: Option<String> = (code != tonic::Code::Ok).then(|| format!("{code:?}")),
+        /// Always null.
+        request_uuid: Option<String> = None,
+        created_at: Unix = event.occurred_at.into(),
+        /// Address that the call came from.
+        remote_address: Option<String> = Some(event.peer_address).filter(|address| !address.is_empty()),
+        /// Method of the gRPC API.
+        method: String = event.method,
+    }
 }
 
-fn entry_schema() -> Schema {
-    object()
-        .key("id", integer())
-        .key(
-            "auditable_id",
-            integer().or_null().note("What the request names, if it names one thing."),
-        )
-        .key("auditable_type", text())
-        .key("auditable", object().or_null().note("Always null."))
-        .key("associated_id", integer().or_null())
-        .key("associated_type", text().or_null())
-        .key("user_id", integer().or_null())
-        .key("user_type", text().or_null())
-        .key("username", text().or_null().note("The name at that time."))
-        .key("action", text())
-        .key(
-            "audited_changes",
-            object().note("Always empty: values are in the events of the account."),
-        )
-        .key("version", integer())
-        .key("comment", text().or_null().note("The gRPC code of a call that was refused."))
-        .key("request_uuid", text().or_null())
-        .key("created_at", unix())
-        .key("remote_address", text().or_null())
-        .key("method", text().note("The method of the gRPC API."))
-        .named("AuditLog")
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct AuditPage {
+    per_page: i64,
+    total_entries: i64,
+    current_page: i64,
+    audit_logs: Rows<AuditLog>,
 }

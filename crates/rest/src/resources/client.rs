@@ -8,12 +8,12 @@ use crate::{
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
-    openapi::{
-        Caller, RouteDescription, describe,
-        schema::{attributes, text},
+    json::{
+        self,
+        client::{ClientInbox, ClientSession, ContactRecord},
     },
-    params::{Params, fields::ParamReader},
+    openapi::{Caller, RouteDescription, describe},
+    params::{Params, attributes::Attributes, fields::ParamReader},
 };
 
 /// The base path of contact sessions.
@@ -26,32 +26,32 @@ pub fn routes() -> ApiRouter {
         .get(
             "/public/api/v1/inboxes/{inbox_identifier}",
             inbox,
-            client_route("showClientInbox", "ClientService.GetClientInbox").returns(json::client::inbox_schema()),
+            client_route("showClientInbox", "ClientService.GetClientInbox").returns::<ClientInbox>(),
         )
         .post(
             CONTACTS,
             create,
             person(signed(client_route("createClientSession", "ClientService.CreateClientSession")))
-                .body("source_id", text().or_null())
-                .returns(json::client::session_schema()),
+                .body::<Option<String>>("source_id")
+                .returns::<ClientSession>(),
         )
         .get(
             &one,
             show,
             client_route("showClientSession", "ClientService.GetClientSession")
-                .query("identifier", text())
-                .query("identifier_hash", text())
-                .returns(json::client::session_schema()),
+                .query::<String>("identifier")
+                .query::<String>("identifier_hash")
+                .returns::<ClientSession>(),
         )
         .update(
             &one,
             update,
-            person(signed(client_route("updateClientSession", "ClientService.UpdateClientSession"))).returns(json::client::record_schema()),
+            person(signed(client_route("updateClientSession", "ClientService.UpdateClientSession"))).returns::<ContactRecord>(),
         )
         .post(
             &format!("{one}/rotate_pubsub_token"),
             rotate,
-            signed(client_route("rotateClientPubsubToken", "PubsubService.RotatePubsubToken")).returns(json::client::session_schema()),
+            signed(client_route("rotateClientPubsubToken", "PubsubService.RotatePubsubToken")).returns::<ClientSession>(),
         )
 }
 
@@ -64,13 +64,13 @@ pub(crate) fn client_route(operation: &'static str, rpc: &'static str) -> RouteD
 }
 
 fn signed(description: RouteDescription) -> RouteDescription {
-    description.bodies(&["identifier", "identifier_hash"], &text().or_null())
+    description.bodies::<Option<String>>(&["identifier", "identifier_hash"])
 }
 
 fn person(description: RouteDescription) -> RouteDescription {
     description
-        .bodies(&["email", "name", "phone_number", "avatar_url"], &text().or_null())
-        .body("custom_attributes", attributes())
+        .bodies::<Option<String>>(&["email", "name", "phone_number", "avatar_url"])
+        .body::<Attributes>("custom_attributes")
 }
 
 /// Converts an error of a client API call.
@@ -105,7 +105,7 @@ async fn inbox(call: Call, params: Params) -> ApiResult {
         .await
         .map_err(refused)?
         .into_inner();
-    Ok(json::ok(&json::client::inbox(&found.inbox.unwrap_or_default())))
+    Ok(json::ok(&ClientInbox::from(found.inbox.unwrap_or_default())))
 }
 
 async fn create(call: Call, params: Params) -> ApiResult {
@@ -124,7 +124,7 @@ async fn create(call: Call, params: Params) -> ApiResult {
     fields.finish()?;
     let made = call.client().create_client_session(call.request(request)).await;
     let made = made.map_err(refused)?.into_inner();
-    Ok(json::ok(&json::client::session(&made.session.unwrap_or_default())))
+    Ok(json::ok(&ClientSession::from(made.session.unwrap_or_default())))
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
@@ -140,7 +140,7 @@ async fn show(call: Call, params: Params) -> ApiResult {
         .await
         .map_err(refused)?
         .into_inner();
-    Ok(json::ok(&json::client::session(&found.session.unwrap_or_default())))
+    Ok(json::ok(&ClientSession::from(found.session.unwrap_or_default())))
 }
 
 async fn rotate(call: Call, params: Params) -> ApiResult {
@@ -161,7 +161,7 @@ async fn rotate(call: Call, params: Params) -> ApiResult {
     };
     let rotated = call.pubsub().rotate_pubsub_token(call.request(request)).await.map_err(refused)?;
     session.pubsub_token = rotated.into_inner().pubsub_token;
-    Ok(json::ok(&json::client::session(&session)))
+    Ok(json::ok(&ClientSession::from(session)))
 }
 
 async fn update(call: Call, params: Params) -> ApiResult {
@@ -180,5 +180,5 @@ async fn update(call: Call, params: Params) -> ApiResult {
     let changed = call.client().update_client_session(call.request(request)).await;
     let changed = changed.map_err(refused)?.into_inner();
     let contact = changed.session.and_then(|session| session.contact).unwrap_or_default();
-    Ok(json::ok(&json::client::record(&contact)))
+    Ok(json::ok(&ContactRecord::from(contact)))
 }

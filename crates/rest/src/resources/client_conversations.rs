@@ -14,10 +14,13 @@ use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    json,
+    json::{
+        self,
+        client::{ClientConversation, ClientMessage},
+        values::{Any, OnOrOff},
+    },
     lists::rows,
-    openapi::schema::{any, attributes, choice, files, integer, list as list_of, text},
-    params::{Params, fields::ParamReader, message_draft::upload_ids, uploads::ParamsWithFiles},
+    params::{Params, attributes::Attributes, fields::ParamReader, message_draft::upload_ids, uploads::ParamsWithFiles},
     resources::client::{CONTACTS, client_route, refused, session},
 };
 
@@ -33,35 +36,34 @@ const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 pub fn routes() -> ApiRouter {
     let all = format!("{CONTACTS}/{{contact_identifier}}/conversations");
     let one = format!("{all}/{{conversation_id}}");
-    let (conversation_schema, message_schema) = (json::client::conversation_schema, json::client::message_schema);
     ApiRouter::new("Client side")
         .get(
             &all,
             list,
-            client_route("listClientConversations", "ClientService.ListClientConversations").returns(list_of(conversation_schema())),
+            client_route("listClientConversations", "ClientService.ListClientConversations").returns::<Vec<ClientConversation>>(),
         )
         .post(
             &all,
             create,
             client_route("createClientConversation", "ClientService.CreateClientConversation")
-                .body("custom_attributes", attributes())
-                .returns(conversation_schema()),
+                .body::<Attributes>("custom_attributes")
+                .returns::<ClientConversation>(),
         )
         .get(
             &one,
             show,
-            client_route("showClientConversation", "ClientService.GetClientConversation").returns(conversation_schema()),
+            client_route("showClientConversation", "ClientService.GetClientConversation").returns::<ClientConversation>(),
         )
         .post(
             &format!("{one}/toggle_status"),
             resolve,
-            client_route("resolveClientConversation", "ClientService.ResolveClientConversation").returns(conversation_schema()),
+            client_route("resolveClientConversation", "ClientService.ResolveClientConversation").returns::<ClientConversation>(),
         )
         .post(
             &format!("{one}/toggle_typing"),
             toggle_typing,
             client_route("toggleClientTyping", "ClientService.SetClientTyping")
-                .body("typing_status", choice(&["on", "off"]))
+                .body::<OnOrOff>("typing_status")
                 .reads(),
         )
         .post(
@@ -73,32 +75,32 @@ pub fn routes() -> ApiRouter {
             &format!("{one}/messages"),
             messages,
             client_route("listClientMessages", "ClientService.ListClientMessages")
-                .query("before", integer())
-                .returns(list_of(message_schema())),
+                .query::<i64>("before")
+                .returns::<Vec<ClientMessage>>(),
         )
         .post(
             &format!("{one}/messages"),
             write,
             client_route("createClientMessage", "ClientService.CreateClientMessage")
-                .bodies(&["content", "echo_id"], &text().or_null())
-                .body("attachments", files())
-                .returns(message_schema()),
+                .bodies::<Option<String>>(&["content", "echo_id"])
+                .body::<Vec<String>>("attachments")
+                .returns::<ClientMessage>(),
         )
         .update(
             &format!("{one}/messages/{{message_id}}"),
             submit,
             client_route("updateClientMessage", "ClientService.UpdateClientMessage")
-                .body("submitted_values", any())
-                .returns(message_schema()),
+                .body::<Any>("submitted_values")
+                .returns::<ClientMessage>(),
         )
 }
 
 fn answer(conversation: Option<pb::ClientConversation>) -> Response {
-    json::ok(&json::client::conversation(&conversation.unwrap_or_default()))
+    json::ok(&ClientConversation::from(conversation.unwrap_or_default()))
 }
 
 fn message_response(message: Option<pb::Message>) -> Response {
-    json::ok(&json::client::message(&message.unwrap_or_default()))
+    json::ok(&ClientMessage::from(message.unwrap_or_default()))
 }
 
 fn conversation(fields: &ParamReader<'_>) -> i64 {
@@ -120,7 +122,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
         async move {
             let page = client.list_client_conversations(request).await.map_err(refused)?.into_inner();
             written.fetch_add(page.encoded_len(), Ordering::Relaxed);
-            let rows = page.conversations.iter().map(json::client::conversation);
+            let rows = page.conversations.into_iter().map(ClientConversation::from);
             Ok((rows.collect(), page.next_page_token))
         }
     };
@@ -219,7 +221,7 @@ async fn messages(call: Call, params: Params) -> ApiResult {
         let (mut client, request) = (call.client(), call.request(request));
         async move {
             let page = client.list_client_messages(request).await.map_err(refused)?.into_inner();
-            Ok((page.messages.iter().map(json::client::message).collect(), page.next_page_token))
+            Ok((page.messages.into_iter().map(ClientMessage::from).collect(), page.next_page_token))
         }
     };
     let first = fetch(String::new(), MESSAGES).await?;

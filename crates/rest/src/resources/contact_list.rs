@@ -1,6 +1,8 @@
 //! Lists of contacts: all, those that are online, and search results.
 
 use parley_proto as pb;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::{
@@ -8,15 +10,16 @@ use crate::{
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
+    json::{
+        self,
+        contact::ListedContact,
+        values::{Any, List},
+    },
     lists::{
-        pagination::{self, PageWindow},
+        pagination::{self, Cursor, PageMeta, PageWindow},
         rows,
     },
-    openapi::{
-        RouteDescription, describe,
-        schema::{Schema, any, any_of, flag, integer, list as list_of, object, text},
-    },
+    openapi::{RouteDescription, describe},
     params::{Params, fields::ParamReader},
 };
 
@@ -41,12 +44,12 @@ pub fn routes() -> ApiRouter {
         .get(
             CONTACTS,
             list,
-            paged(describe("listContacts", "ContactsService.ListContacts")).query("labels", list_of(text())),
+            paged(describe("listContacts", "ContactsService.ListContacts")).query::<Vec<String>>("labels"),
         )
         .get(
             &format!("{CONTACTS}/search"),
             search,
-            paged(describe("searchContacts", "ContactsService.SearchContacts")).query("q", text()),
+            paged(describe("searchContacts", "ContactsService.SearchContacts")).query::<String>("q"),
         )
         .get(
             &format!("{CONTACTS}/active"),
@@ -57,25 +60,18 @@ pub fn routes() -> ApiRouter {
 
 /// Describes the parameters and the response of a page of contacts.
 pub fn paged(description: RouteDescription) -> RouteDescription {
-    let meta = object()
-        .key("count", integer().or_null())
-        .key("current_page", any().note("As it was sent."));
     pagination::page_params(description)
-        .query(
-            "sort",
-            text().note("Keys joined by commas, each with a minus before it for the other way round."),
-        )
-        .query("include_contact_inboxes", flag())
-        .returns(
-            object()
-                .key("meta", pagination::meta_schema(meta))
-                .key("payload", list_of(listed_contact_schema())),
-        )
+        .query::<String>("sort")
+        .query::<bool>("include_contact_inboxes")
+        .returns::<List<PageMeta<ContactListMeta>, Vec<ListedContact>>>()
 }
 
-/// The schema of [`listed_contact`].
-pub fn listed_contact_schema() -> Schema {
-    any_of([json::contact::with_sessions_schema(), json::contact::schema()])
+// The metadata of a list of contacts.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct ContactListMeta {
+    count: Option<i64>,
+    current_page: Any,
 }
 
 async fn list(call: Call, params: Params) -> ApiResult {
@@ -101,7 +97,7 @@ async fn listed(call: Call, params: &Params, online_only: bool) -> ApiResult {
         online_only,
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let list = call.contacts().list_contacts(call.request(request.clone())).await?.into_inner();
+    let list = call.send(request.clone()).await?;
     let first = (list.contacts, list.next_page_token);
     Ok(page(&fields, &window, list.total_size, first, move |page_token, page_size| {
         let request = pb::ListContactsRequest {
@@ -111,9 +107,9 @@ async fn listed(call: Call, params: &Params, online_only: bool) -> ApiResult {
             with_total_size: false,
             ..request.clone()
         };
-        let (mut client, request) = (call.contacts(), call.request(request));
+        let page = call.send(request);
         async move {
-            let page = client.list_contacts(request).await?.into_inner();
+            let page = page.await?;
             Ok((page.contacts, page.next_page_token))
         }
     }))
@@ -128,9 +124,8 @@ async fn search(call: Call, params: Params) -> ApiResult {
     call.authorize_error(account_id, fields.finish()).await?;
     if query.is_empty() {
         call.authorize(account_id).await?;
-        let mut meta = json!({ "count": null, "current_page": 1 });
-        window.write_meta(&mut meta, "");
-        return Ok(json::ok(&json!({ "meta": meta, "payload": [] })));
+        let meta = meta(None, json!(1), window.cursor(""));
+        return Ok(json::ok(&List { meta, payload: [(); 0] }));
     }
     let request = pb::SearchContactsRequest {
         account_id,
@@ -141,7 +136,7 @@ async fn search(call: Call, params: Params) -> ApiResult {
         order_by,
         with_total_size: window.counts(),
     };
-    let list = call.contacts().search_contacts(call.request(request.clone())).await?.into_inner();
+    let list = call.send(request.clone()).await?;
     let first = (list.contacts, list.next_page_token);
     Ok(page(&fields, &window, list.total_size, first, move |page_token, page_size| {
         let request = pb::SearchContactsRequest {
@@ -151,9 +146,9 @@ async fn search(call: Call, params: Params) -> ApiResult {
             with_total_size: false,
             ..request.clone()
         };
-        let (mut client, request) = (call.contacts(), call.request(request));
+        let page = call.send(request);
         async move {
-            let page = client.search_contacts(request).await?.into_inner();
+            let page = page.await?;
             Ok((page.contacts, page.next_page_token))
         }
     }))
@@ -185,32 +180,36 @@ where
 {
     // Chatwoot returns the page number as it was sent: text from a query, a number from a JSON body.
     let current = fields.raw("page").filter(|page| !page.is_null()).cloned().unwrap_or(json!(1));
-    let to_json = shape(fields);
-    let contacts: Vec<_> = contacts.iter().take(window.rows).map(to_json).collect();
-    let mut meta = json!({ "count": count, "current_page": current });
-    window.write_meta(&mut meta, &next);
-    let frame = |rows| json!({ "meta": meta, "payload": rows });
+    let with_sessions = includes_sessions(fields);
+    let to_json = move |contact| ListedContact::new(contact, with_sessions);
+    let contacts: Vec<_> = contacts.into_iter().take(window.rows).map(to_json).collect();
+    let meta = meta(count, current, window.cursor(&next));
+    let frame = |payload| List { meta, payload };
     rows::paginated((contacts, window.cut(next)), window.rows, frame, move |token, size| {
         let page = fetch(token, size.try_into().unwrap_or(PAGE));
         async move {
             let (contacts, next) = page.await?;
-            Ok((contacts.iter().map(to_json).collect(), next))
+            Ok((contacts.into_iter().map(to_json).collect(), next))
         }
     })
 }
 
-/// How contacts are converted: with their sessions, unless the client has declined them.
-fn shape(fields: &ParamReader<'_>) -> fn(&pb::Contact) -> Json {
-    match fields.raw("include_contact_inboxes") {
-        None | Some(Json::Null | Json::Bool(true)) => json::contact::with_sessions,
-        Some(Json::String(text)) if text == "true" => json::contact::with_sessions,
-        Some(_) => json::contact::contact,
+fn meta(count: Option<i64>, current_page: Json, cursor: Option<Cursor>) -> PageMeta<ContactListMeta> {
+    PageMeta {
+        meta: ContactListMeta {
+            count,
+            current_page: Any(current_page),
+        },
+        cursor,
     }
 }
 
-/// Converts a contact: with its sessions, unless the client has declined them.
-pub fn listed_contact(fields: &ParamReader<'_>, contact: &pb::Contact) -> Json {
-    shape(fields)(contact)
+/// Whether contacts are listed with their sessions: unless the client has declined them.
+pub fn includes_sessions(fields: &ParamReader<'_>) -> bool {
+    match fields.raw("include_contact_inboxes") {
+        None | Some(Json::Null | Json::Bool(true)) => true,
+        Some(other) => other == "true",
+    }
 }
 
 #[cfg(test)]

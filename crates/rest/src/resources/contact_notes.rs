@@ -7,12 +7,9 @@ use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    json,
+    json::{self, record::ContactNote},
     lists::rows,
-    openapi::{
-        RouteDescription, describe,
-        schema::{list as list_of, text},
-    },
+    openapi::{RouteDescription, describe},
     params::{Params, fields::ParamReader},
 };
 
@@ -22,28 +19,27 @@ const ATTRIBUTES: [&str; 1] = ["content"];
 pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}/notes";
     const ONE: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}/notes/{note_id}";
-    let shape = json::record::note_schema;
-    let settings = |description: RouteDescription| description.root("note").returns(shape());
+    let settings = |description: RouteDescription| description.root("note").returns::<ContactNote>();
     ApiRouter::new("Contacts")
         .get(
             LIST,
             list,
-            describe("listContactNotes", "ContactNotesService.ListContactNotes").returns(list_of(shape())),
+            describe("listContactNotes", "ContactNotesService.ListContactNotes").returns::<Vec<ContactNote>>(),
         )
         .post(
             LIST,
             create,
-            settings(describe("createContactNote", "ContactNotesService.CreateContactNote")).required_body("content", text()),
+            settings(describe("createContactNote", "ContactNotesService.CreateContactNote")).required_body::<String>("content"),
         )
         .get(
             ONE,
             show,
-            describe("showContactNote", "ContactNotesService.GetContactNote").returns(shape()),
+            describe("showContactNote", "ContactNotesService.GetContactNote").returns::<ContactNote>(),
         )
         .update(
             ONE,
             update,
-            settings(describe("updateContactNote", "ContactNotesService.UpdateContactNote")).body("content", text()),
+            settings(describe("updateContactNote", "ContactNotesService.UpdateContactNote")).body::<String>("content"),
         )
         .delete(ONE, delete, describe("deleteContactNote", "ContactNotesService.DeleteContactNote"))
 }
@@ -60,10 +56,13 @@ async fn list(call: Call, params: Params) -> ApiResult {
                 page_token,
                 ..Default::default()
             };
-            let (mut client, request) = (call.contact_notes(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.list_contact_notes(request).await?.into_inner();
-                Ok((page.contact_notes.iter().map(json::record::note).collect(), page.next_page_token))
+                let page = page.await?;
+                Ok((
+                    page.contact_notes.into_iter().map(ContactNote::from).collect(),
+                    page.next_page_token,
+                ))
             }
         },
     )
@@ -82,8 +81,8 @@ async fn create(call: Call, params: Params) -> ApiResult {
         contact_id,
         contact_note: Some(row),
     };
-    let made = call.contact_notes().create_contact_note(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::record::note(&made.contact_note.unwrap_or_default())))
+    let made = call.send(request).await?;
+    Ok(json::ok(&ContactNote::from(made.contact_note.unwrap_or_default())))
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
@@ -94,8 +93,8 @@ async fn show(call: Call, params: Params) -> ApiResult {
         contact_id,
         contact_note_id: outer.path_id("note_id"),
     };
-    let found = call.contact_notes().get_contact_note(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::record::note(&found.contact_note.unwrap_or_default())))
+    let found = call.send(request).await?;
+    Ok(json::ok(&ContactNote::from(found.contact_note.unwrap_or_default())))
 }
 
 async fn update(call: Call, params: Params) -> ApiResult {
@@ -115,8 +114,8 @@ async fn update(call: Call, params: Params) -> ApiResult {
         contact_note: Some(row),
         update_mask: Some(FieldMask { paths }),
     };
-    let changed = call.contact_notes().update_contact_note(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::record::note(&changed.contact_note.unwrap_or_default())))
+    let changed = call.send(request).await?;
+    Ok(json::ok(&ContactNote::from(changed.contact_note.unwrap_or_default())))
 }
 
 async fn delete(call: Call, params: Params) -> ApiResult {
@@ -128,7 +127,7 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         contact_id,
         contact_note_id: outer.path_id("note_id"),
     };
-    call.contact_notes().delete_contact_note(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 

@@ -1,19 +1,20 @@
 //! The sessions, labels and conversations of a contact.
 
 use parley_proto as pb;
-use serde_json::json;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
-    lists::rows,
-    openapi::{
-        Caller, describe,
-        schema::{flag, id, list, text, within},
+    json::{
+        self,
+        contact::{Contact, ContactWithSessions, ContactableInbox, LoneContactSession},
+        conversation::Conversation,
+        values::{Id, Payload},
     },
+    lists::rows,
+    openapi::{Caller, describe},
     params::Params,
     resources::contacts,
 };
@@ -24,59 +25,56 @@ const CONVERSATIONS: i32 = 20;
 pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
-    let names = || within("payload", list(text()));
     ApiRouter::new("Contacts")
         .post(
             &format!("{CONTACT}/contact_inboxes"),
             create_session,
             describe("createContactSession", "ContactsService.CreateContactSession")
-                .required_body("inbox_id", id())
-                .body("source_id", text())
-                .body("hmac_verified", flag())
-                .returns(json::contact::session_with_inbox_schema()),
+                .required_body::<Id>("inbox_id")
+                .body::<String>("source_id")
+                .body::<bool>("hmac_verified")
+                .returns::<LoneContactSession>(),
         )
         .get(
             &format!("{CONTACT}/labels"),
             labels,
-            describe("listContactLabels", "ContactsService.GetContact").returns(names()),
+            describe("listContactLabels", "ContactsService.GetContact").returns::<Payload<Vec<String>>>(),
         )
         .post(
             &format!("{CONTACT}/labels"),
             set_labels,
             describe("setContactLabels", "ContactsService.UpdateContact")
-                .body("labels", list(text()))
-                .returns(names()),
+                .body::<Vec<String>>("labels")
+                .returns::<Payload<Vec<String>>>(),
         )
         .get(
             &format!("{CONTACT}/conversations"),
             conversations,
-            describe("listContactConversations", "ConversationsService.ListConversations")
-                .returns(within("payload", list(json::conversation::schema()))),
+            describe("listContactConversations", "ConversationsService.ListConversations").returns::<Payload<Vec<Conversation>>>(),
         )
         .get(
             &format!("{CONTACT}/contactable_inboxes"),
             contactable_inboxes,
-            describe("listContactableInboxes", "ContactsService.ListContactableInboxes")
-                .returns(within("payload", list(json::contact::contactable_schema()))),
+            describe("listContactableInboxes", "ContactsService.ListContactableInboxes").returns::<Payload<Vec<ContactableInbox>>>(),
         )
         .post(
             &format!("{ACCOUNT}/contact_inboxes/filter"),
             find_by_session,
             describe("findContactBySession", "ContactsService.GetContactBySession")
-                .required_body("inbox_id", id())
-                .required_body("source_id", text())
+                .required_body::<Id>("inbox_id")
+                .required_body::<String>("source_id")
                 .reads()
                 .empty_not_found()
-                .returns(json::contact::with_sessions_schema()),
+                .returns::<ContactWithSessions>(),
         )
         .post(
             &format!("{ACCOUNT}/actions/contact_merge"),
             merge,
             describe("mergeContacts", "ContactsService.MergeContacts")
                 .caller(Caller::Administrator)
-                .required_body("base_contact_id", id())
-                .required_body("mergee_contact_id", id())
-                .returns(json::contact::schema()),
+                .required_body::<Id>("base_contact_id")
+                .required_body::<Id>("mergee_contact_id")
+                .returns::<Contact>(),
         )
 }
 
@@ -93,16 +91,14 @@ async fn create_session(call: Call, params: Params) -> ApiResult {
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
     let made = call.contacts().create_contact_session(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::contact::session_with_inbox(
-        &made.contact_inbox.unwrap_or_default(),
-    )))
+    Ok(json::ok(&LoneContactSession::from(made.contact_inbox.unwrap_or_default())))
 }
 
 async fn contactable_inboxes(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, contact_id) = (fields.account(), fields.path_id("contact_id"));
     rows::all_pages(
-        |rows| json!({ "payload": rows }),
+        |payload| Payload { payload },
         move |page_token| {
             let request = pb::ListContactableInboxesRequest {
                 account_id,
@@ -113,7 +109,7 @@ async fn contactable_inboxes(call: Call, params: Params) -> ApiResult {
             let (mut client, request) = (call.contacts(), call.request(request));
             async move {
                 let page = client.list_contactable_inboxes(request).await?.into_inner();
-                let rows = page.contactable_inboxes.iter().map(json::contact::contactable);
+                let rows = page.contactable_inboxes.into_iter().map(ContactableInbox::from);
                 Ok((rows.collect(), page.next_page_token))
             }
         },
@@ -146,9 +142,7 @@ async fn find_by_session(call: Call, params: Params) -> ApiResult {
                 failure
             }
         })?;
-    Ok(json::ok(&json::contact::with_sessions(
-        &found.into_inner().contact.unwrap_or_default(),
-    )))
+    Ok(json::ok(&ContactWithSessions::from(found.into_inner().contact.unwrap_or_default())))
 }
 
 async fn merge(call: Call, params: Params) -> ApiResult {
@@ -161,13 +155,13 @@ async fn merge(call: Call, params: Params) -> ApiResult {
         mergee_contact_id: fields.path_id("mergee_contact_id"),
     };
     let merged = call.contacts().merge_contacts(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::contact::contact(&merged.contact.unwrap_or_default())))
+    Ok(json::ok(&Contact::from(merged.contact.unwrap_or_default())))
 }
 
 async fn labels(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let contact = contacts::read(&call, fields.account(), fields.path_id("contact_id")).await?;
-    Ok(json::ok(&json!({ "payload": contact.labels })))
+    Ok(json::ok(&Payload { payload: contact.labels }))
 }
 
 async fn set_labels(call: Call, params: Params) -> ApiResult {
@@ -180,7 +174,7 @@ async fn set_labels(call: Call, params: Params) -> ApiResult {
     };
     call.authorize_error(account_id, fields.finish()).await?;
     let contact = contacts::change(&call, account_id, contact, vec!["labels".to_owned()]).await?;
-    Ok(json::ok(&json!({ "payload": contact.labels })))
+    Ok(json::ok(&Payload { payload: contact.labels }))
 }
 
 async fn conversations(call: Call, params: Params) -> ApiResult {
@@ -193,6 +187,6 @@ async fn conversations(call: Call, params: Params) -> ApiResult {
         ..Default::default()
     };
     let list = call.conversations().list_conversations(call.request(request)).await?.into_inner();
-    let conversations: Vec<_> = list.conversations.iter().map(json::conversation::conversation).collect();
-    Ok(json::ok(&json!({ "payload": conversations })))
+    let conversations: Vec<_> = list.conversations.into_iter().map(Conversation::from).collect();
+    Ok(json::ok(&Payload { payload: conversations }))
 }

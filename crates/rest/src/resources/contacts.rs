@@ -1,47 +1,51 @@
 //! Creating, reading, updating and deleting contacts.
 
-use parley_proto as pb;
+use parley_proto::{
+    self as pb,
+    optional_strings::{OptionalString, OptionalStrings},
+};
 use prost_types::{FieldMask, Struct};
-use serde_json::json;
 use tonic::Code;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    json,
-    openapi::{
-        Caller, RouteDescription, describe,
-        schema::{Schema, attributes, avatar, flag, id, list as list_of, object, text, within},
+    json::{
+        self,
+        contact::{ContactWithSessions, ListedContact},
+        inbox::InboxRecord,
+        json_type::json_type,
+        values::{Id, Payload},
     },
-    params::{Params, fields::ParamReader, uploads::ParamsWithFiles},
-    resources::contact_list::{listed_contact, listed_contact_schema},
+    openapi::{Caller, RouteDescription, describe},
+    params::{Params, attributes::Attributes, fields::ParamReader, uploads::ParamsWithFiles},
+    resources::contact_list::includes_sessions,
 };
 
 pub fn routes() -> ApiRouter {
     const CONTACTS: &str = "/api/v1/accounts/{account_id}/contacts";
     const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
-    let one = || within("payload", json::contact::with_sessions_schema());
     ApiRouter::new("Contacts")
         .post(
             CONTACTS,
             create,
             written(describe("createContact", "ContactsService.CreateContact"))
-                .body("inbox_id", id())
-                .body("source_id", text())
-                .returns(within("payload", created_schema())),
+                .body::<Id>("inbox_id")
+                .body::<String>("source_id")
+                .returns::<Payload<CreatedContact>>(),
         )
         .get(
             CONTACT,
             show,
             describe("showContact", "ContactsService.GetContact")
-                .query("include_contact_inboxes", flag())
-                .returns(within("payload", listed_contact_schema())),
+                .query::<bool>("include_contact_inboxes")
+                .returns::<Payload<ListedContact>>(),
         )
         .update(
             CONTACT,
             update,
-            written(describe("updateContact", "ContactsService.UpdateContact")).returns(one()),
+            written(describe("updateContact", "ContactsService.UpdateContact")).returns::<Payload<ContactWithSessions>>(),
         )
         .delete(
             CONTACT,
@@ -52,62 +56,73 @@ pub fn routes() -> ApiRouter {
             &format!("{CONTACT}/destroy_custom_attributes"),
             destroy_custom_attributes,
             describe("removeContactAttributes", "ContactsService.UpdateContact")
-                .body("custom_attributes", list_of(text()))
-                .returns(one()),
+                .body::<Vec<String>>("custom_attributes")
+                .returns::<Payload<ContactWithSessions>>(),
         )
 }
 
 /// Describes the parameters of creating and updating a contact.
 fn written(description: RouteDescription) -> RouteDescription {
-    description
-        .bodies(&["name", "email", "phone_number", "identifier", "avatar_url"], &text().or_null())
-        .body("avatar", avatar())
-        .body("blocked", flag())
-        .bodies(&["additional_attributes", "custom_attributes"], &attributes())
+    texts()
+        .fold(description.body::<Option<String>>("name"), |description, optional| {
+            description.commented_body::<Option<String>>(optional.name, optional.comment)
+        })
+        .bodies::<Option<String>>(&["avatar_url", "avatar"])
+        .body::<bool>("blocked")
+        .bodies::<Attributes>(&["additional_attributes", "custom_attributes"])
 }
 
-/// The schema of the response of [`create`].
-fn created_schema() -> Schema {
-    object().key("contact", json::contact::with_sessions_schema()).key(
-        "contact_inbox",
-        object()
-            .key("inbox", json::inbox::raw_schema().or_null())
-            .key("source_id", text().or_null()),
-    )
+/// The optional texts of contacts. Their parameters have the names of the contract and, without a text of their own, its comments.
+fn texts() -> impl Iterator<Item = &'static OptionalString> {
+    let of_contacts = |optional: &&OptionalString| pb::Contact::OPTIONAL_STRINGS.iter().any(|known| known.name == optional.name);
+    pb::CreateContactRequest::OPTIONAL_STRINGS.iter().filter(of_contacts)
+}
+
+json_type! {
+    #[schemars(inline)]
+    struct CreatedContact(made: pb::CreateContactResponse) {
+        contact: ContactWithSessions = made.contact.unwrap_or_default().into(),
+        contact_inbox: CreatedSession = CreatedSession::new(made.inbox, made.contact_inbox),
+    }
+}
+
+json_type! {
+    #[schemars(inline)]
+    struct CreatedSession(made: Option<pb::Inbox>, session: Option<pb::ContactInbox>) {
+        inbox: Option<InboxRecord> = made.map(InboxRecord::from),
+        source_id: Option<String> = session.map(|session| session.source_id),
+    }
 }
 
 async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
-    let request = pb::CreateContactRequest {
+    let mut request = pb::CreateContactRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         name: fields.text("name").unwrap_or_default(),
-        email: fields.text("email"),
-        phone_number: fields.text("phone_number"),
-        identifier: fields.text("identifier"),
-        blocked: fields.flag("blocked").unwrap_or(false),
-        additional_attributes: fields.object("additional_attributes"),
-        custom_attributes: fields.object("custom_attributes"),
-        avatar_url: fields.avatar().unwrap_or_default(),
-        inbox_id: fields.id("inbox_id"),
-        source_id: fields.text("source_id"),
+        ..Default::default()
     };
+    for optional in texts() {
+        put(&mut request, optional.name, fields.text(optional.name));
+    }
+    request.blocked = fields.flag("blocked").unwrap_or(false);
+    request.additional_attributes = fields.object("additional_attributes");
+    request.custom_attributes = fields.object("custom_attributes");
+    request.avatar_url = fields.avatar().unwrap_or_default();
+    request.inbox_id = fields.id("inbox_id");
+    request.source_id = fields.text("source_id");
     call.authorize_error(request.account_id, fields.finish()).await?;
     let made = call.contacts().create_contact(call.request(request)).await?.into_inner();
-    let contact = made.contact.unwrap_or_default();
-    Ok(json::ok(&json!({ "payload": {
-        "contact": json::contact::with_sessions(&contact),
-        "contact_inbox": {
-            "inbox": made.inbox.as_ref().map(json::inbox::raw),
-            "source_id": made.contact_inbox.map(|session| session.source_id),
-        },
-    } })))
+    Ok(json::ok(&Payload {
+        payload: CreatedContact::from(made),
+    }))
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let contact = read(&call, fields.account(), fields.path_id("contact_id")).await?;
-    Ok(json::ok(&json!({ "payload": listed_contact(&fields, &contact) })))
+    let payload = ListedContact::new(contact, includes_sessions(&fields));
+    Ok(json::ok(&Payload { payload }))
 }
 
 /// Reads a contact with its sessions.
@@ -144,11 +159,17 @@ async fn update(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
     let (contact, mask) = patch(&mut fields);
     call.authorize_error(account_id, fields.finish()).await?;
     let contact = change(&call, account_id, contact, mask).await?;
-    Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
+    Ok(json::ok(&Payload {
+        payload: ContactWithSessions::from(contact),
+    }))
 }
 
-/// Sets a text of a contact; `None` clears it.
-type PutText = fn(&mut pb::Contact, Option<String>);
+/// Sets an optional text of a message.
+fn put(message: &mut impl OptionalStrings, name: &str, value: Option<String>) {
+    if let Some(field) = message.optional_string_mut(name) {
+        *field = value;
+    }
+}
 
 /// Parses the fields that were sent. Attributes are merged into the stored ones, key by key.
 fn patch(fields: &mut ParamReader<'_>) -> (pb::Contact, Vec<String>) {
@@ -157,16 +178,14 @@ fn patch(fields: &mut ParamReader<'_>) -> (pb::Contact, Vec<String>) {
         id: fields.path_id("contact_id"),
         ..Default::default()
     };
-    let texts: [(&str, PutText); 4] = [
-        ("name", |contact, it| contact.name = it.unwrap_or_default()),
-        ("email", |contact, it| contact.email = it),
-        ("phone_number", |contact, it| contact.phone_number = it),
-        ("identifier", |contact, it| contact.identifier = it),
-    ];
-    for (key, put) in texts {
-        if fields.is_present(key) {
-            put(&mut contact, fields.text(key));
-            mask.push(key.to_owned());
+    if fields.is_present("name") {
+        contact.name = fields.text("name").unwrap_or_default();
+        mask.push("name".to_owned());
+    }
+    for optional in texts() {
+        if fields.is_present(optional.name) {
+            put(&mut contact, optional.name, fields.text(optional.name));
+            mask.push(optional.name.to_owned());
         }
     }
     if let Some(blocked) = fields.flag("blocked") {
@@ -204,7 +223,9 @@ async fn destroy_custom_attributes(call: Call, params: Params) -> ApiResult {
         .map(|name| format!("custom_attributes.{name}"))
         .collect();
     let contact = change(&call, account_id, contact, mask).await?;
-    Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
+    Ok(json::ok(&Payload {
+        payload: ContactWithSessions::from(contact),
+    }))
 }
 
 async fn delete(call: Call, params: Params) -> ApiResult {
@@ -229,7 +250,7 @@ async fn delete(call: Call, params: Params) -> ApiResult {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value as Json;
+    use serde_json::{Value as Json, json};
 
     use super::*;
 

@@ -1,7 +1,6 @@
 //! Changes to a conversation: status, priority, assignee, labels, attributes and read state.
 
-use parley_proto::{self as pb, ConversationPriority};
-use serde_json::{Value as Json, json};
+use parley_proto::{self as pb, ConversationPriority, ConversationStatus};
 
 use crate::{
     ApiResult,
@@ -10,13 +9,17 @@ use crate::{
     errors::ApiError,
     json::{
         self,
-        conversation::{PRIORITIES, STATUSES},
+        conversation::Conversation,
+        json_type::json_type,
+        values::{Id, Name, OnOrOff, Payload, one_key},
     },
-    openapi::{
-        describe,
-        schema::{Schema, attributes, choice, flag, id, iso, list, names, object, text, unix, within},
+    openapi::describe,
+    params::{
+        Params,
+        attributes::Attributes,
+        fields::ParamReader,
+        timestamps::{self, Iso},
     },
-    params::{Params, fields::ParamReader, timestamps},
     resources::conversation_response,
 };
 
@@ -24,63 +27,67 @@ use crate::{
 pub fn routes() -> ApiRouter {
     const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
     let one = |path: &str| format!("{CONVERSATION}/{path}");
-    let of_labels = || within("payload", list(text()));
     ApiRouter::new("Conversations")
         .post(
             &one("toggle_status"),
             toggle_status,
             describe("toggleConversationStatus", "ConversationsService.UpdateConversationStatus")
-                .body("status", names(&STATUSES))
-                .body("snoozed_until", unix())
-                .returns(within("payload", toggle_status_schema())),
+                .body::<Name<ConversationStatus>>("status")
+                .body::<i64>("snoozed_until")
+                .returns::<Payload<ToggledStatus>>(),
         )
         .post(
             &one("toggle_priority"),
             toggle_priority,
             describe("toggleConversationPriority", "ConversationsService.UpdateConversationPriority")
-                .body("priority", names(&PRIORITIES).or_null()),
+                .body::<Option<Name<ConversationPriority>>>("priority"),
         )
         .post(
             &one("toggle_typing_status"),
             toggle_typing_status,
             describe("toggleTyping", "ConversationsService.SetTyping")
-                .body("typing_status", choice(&["on", "off"]))
-                .body("is_private", flag()),
+                .body::<OnOrOff>("typing_status")
+                .body::<bool>("is_private"),
         )
         .post(
             &one("update_last_seen"),
             update_last_seen,
-            describe("markConversationSeen", "ConversationsService.MarkConversationSeen").returns(json::conversation::schema()),
+            describe("markConversationSeen", "ConversationsService.MarkConversationSeen").returns::<Conversation>(),
         )
         .post(
             &one("custom_attributes"),
             set_custom_attributes,
             describe("setConversationAttributes", "ConversationsService.UpdateConversationAttributes")
-                .required_body("custom_attributes", attributes())
-                .returns(within("custom_attributes", attributes())),
+                .required_body::<Attributes>("custom_attributes")
+                .returns::<CustomAttributes<Attributes>>(),
         )
         .get(
             &one("labels"),
             labels,
-            describe("listConversationLabels", "ConversationsService.GetConversation").returns(of_labels()),
+            describe("listConversationLabels", "ConversationsService.GetConversation").returns::<Payload<Vec<String>>>(),
         )
         .post(
             &one("labels"),
             set_labels,
             describe("setConversationLabels", "ConversationsService.UpdateConversationLabels")
-                .body("labels", list(text()))
-                .returns(of_labels()),
+                .body::<Vec<String>>("labels")
+                .returns::<Payload<Vec<String>>>(),
         )
 }
 
-/// The schema of the response of [`toggle_status`].
-fn toggle_status_schema() -> Schema {
-    object()
-        .key("success", flag().or_null())
-        .key("conversation_id", id())
-        .key("current_status", names(&STATUSES))
-        .key("snoozed_until", iso().or_null())
+json_type! {
+    #[schemars(inline)]
+    struct ToggledStatus(changed: pb::UpdateConversationStatusResponse) with {
+        let conversation = changed.conversation.unwrap_or_default();
+    } {
+        success: Option<bool> = (!changed.handed_off).then_some(true),
+        conversation_id: Id = conversation.id.into(),
+        current_status: Name<ConversationStatus> = Name(conversation.status()),
+        snoozed_until: Option<Iso> = Iso::optional(conversation.snoozed_until),
+    }
 }
+
+one_key!(CustomAttributes { custom_attributes });
 
 async fn toggle_status(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
@@ -88,7 +95,7 @@ async fn toggle_status(call: Call, params: Params) -> ApiResult {
         account_id: fields.account(),
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
-        status: fields.choice("status", &STATUSES).unwrap_or_default().into(),
+        status: fields.choice::<ConversationStatus>("status").unwrap_or_default().into(),
         snoozed_until: fields.time("snoozed_until", timestamps::from_unix),
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
@@ -97,13 +104,9 @@ async fn toggle_status(call: Call, params: Params) -> ApiResult {
         .update_conversation_status(call.request(request))
         .await?
         .into_inner();
-    let conversation = changed.conversation.clone().unwrap_or_default();
-    Ok(json::ok(&json!({ "payload": {
-        "success": if changed.handed_off { Json::Null } else { json!(true) },
-        "conversation_id": conversation.id,
-        "current_status": json::conversation::status(&conversation),
-        "snoozed_until": timestamps::iso(conversation.snoozed_until.as_ref()),
-    } })))
+    Ok(json::ok(&Payload {
+        payload: ToggledStatus::from(changed),
+    }))
 }
 
 /// `PATCH /conversations/{id}`, which changes only the priority.
@@ -138,7 +141,7 @@ async fn toggle_priority(call: Call, params: Params) -> ApiResult {
 }
 
 async fn set_priority(call: &Call, fields: &mut ParamReader<'_>) -> Result<Option<pb::Conversation>, ApiError> {
-    let priority: ConversationPriority = fields.choice("priority", &PRIORITIES).unwrap_or_default();
+    let priority: ConversationPriority = fields.choice("priority").unwrap_or_default();
     let request = pb::UpdateConversationPriorityRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
@@ -211,8 +214,9 @@ async fn set_custom_attributes(call: Call, params: Params) -> ApiResult {
         .await?
         .into_inner();
     let conversation = changed.conversation.unwrap_or_default();
-    let attributes = crate::params::attributes::object(conversation.custom_attributes.as_ref());
-    Ok(json::ok(&json!({ "custom_attributes": attributes })))
+    Ok(json::ok(&CustomAttributes {
+        custom_attributes: Attributes(conversation.custom_attributes),
+    }))
 }
 
 async fn labels(call: Call, params: Params) -> ApiResult {
@@ -222,7 +226,9 @@ async fn labels(call: Call, params: Params) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
     };
     let found = call.conversations().get_conversation(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json!({ "payload": found.conversation.unwrap_or_default().labels })))
+    Ok(json::ok(&Payload {
+        payload: found.conversation.unwrap_or_default().labels,
+    }))
 }
 
 async fn set_labels(call: Call, params: Params) -> ApiResult {
@@ -239,5 +245,7 @@ async fn set_labels(call: Call, params: Params) -> ApiResult {
         .update_conversation_labels(call.request(request))
         .await?
         .into_inner();
-    Ok(json::ok(&json!({ "payload": changed.conversation.unwrap_or_default().labels })))
+    Ok(json::ok(&Payload {
+        payload: changed.conversation.unwrap_or_default().labels,
+    }))
 }

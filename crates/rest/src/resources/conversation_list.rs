@@ -1,22 +1,23 @@
 //! Lists of conversations, and their counts.
 
-use parley_proto::{self as pb, AssigneeFilter};
-use serde_json::{Value as Json, json};
+use parley_proto::{self as pb, AssigneeFilter, ConversationStatus};
+use serde_json::Value as Json;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json::{self, conversation::STATUSES},
+    json::{
+        self,
+        conversation::{Conversation, ListCounts},
+        values::{Id, List, Named, choice, one_key},
+    },
     lists::{
-        pagination::{self, PageWindow},
+        pagination::{self, PageMeta, PageWindow, SearchCursor},
         rows,
     },
-    openapi::{
-        RouteDescription, describe,
-        schema::{choice, id, integer, list as list_of, object, text, within},
-    },
+    openapi::{RouteDescription, describe},
     params::{Params, fields::ParamReader, timestamps},
 };
 
@@ -28,51 +29,55 @@ const ROWS_OF_ONE_PAGE: usize = 1000;
 
 pub fn routes() -> ApiRouter {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
-    let meta = json::conversation::counts_schema;
-    let page = object()
-        .key("meta", pagination::search_meta_schema(meta()))
-        .key("payload", list_of(json::conversation::schema()));
     let call = "ConversationsService.ListConversations";
     ApiRouter::new("Conversations")
         .get(
             CONVERSATIONS,
             list,
             pagination::page_params(filtered(describe("listConversations", call)))
-                .query("sort_by", text())
-                .query("updated_within", integer().note("Seconds; shows all that changed since then."))
-                .returns(within("data", page)),
+                .query::<String>("sort_by")
+                .query::<i64>("updated_within")
+                .returns::<Data<List<PageMeta<ListCounts, SearchCursor>, Vec<Conversation>>>>(),
         )
         .get(
             &format!("{CONVERSATIONS}/meta"),
             counts,
-            filtered(describe("countConversations", call)).returns(within("meta", meta())),
+            filtered(describe("countConversations", call)).returns::<Meta<ListCounts>>(),
         )
 }
 
 /// Describes the parameters that filter conversations.
 pub(crate) fn filtered(description: RouteDescription) -> RouteDescription {
     description
-        .query("status", text().note("open without it; all for every one."))
-        .query("assignee_type", choice(&["me", "unassigned", "assigned", "all"]))
-        .query("inbox_id", id())
-        .query("contact_id", id())
-        .query("team_id", id())
-        .query("labels", list_of(text()))
-        .query("q", text())
-        .query("conversation_type", choice(&["mention", "participating", "unattended"]))
-        .query("source_id", text())
+        .query::<String>("status")
+        .query::<AssigneeType>("assignee_type")
+        .query::<Id>("inbox_id")
+        .query::<Id>("contact_id")
+        .query::<Id>("team_id")
+        .query::<Vec<String>>("labels")
+        .query::<String>("q")
+        .query::<ConversationType>("conversation_type")
+        .query::<String>("source_id")
 }
+
+choice!(AssigneeType, ["me", "unassigned", "assigned", "all"]);
+choice!(ConversationType, ["mention", "participating", "unattended"]);
+
+one_key!(Data { data });
+
+one_key!(Meta { meta });
 
 async fn list(call: Call, params: Params) -> ApiResult {
     let (found, window, request) = find(&call, &params, true).await?;
-    let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
-    let mut meta = json::conversation::counts(found.counts.as_ref());
-    if params.fields().has_value("q") {
-        window.write_search_meta(&mut meta, &found.next_page_token, found.complete);
-    } else {
-        window.write_meta(&mut meta, &found.next_page_token);
-    }
-    let frame = |rows| json!({ "data": { "meta": meta, "payload": rows } });
+    let conversations: Vec<_> = found.conversations.into_iter().map(Conversation::from).collect();
+    let complete = params.fields().has_value("q").then_some(found.complete);
+    let meta = PageMeta {
+        meta: ListCounts::from(found.counts),
+        cursor: window.search_cursor(&found.next_page_token, complete),
+    };
+    let frame = |payload| Data {
+        data: List { meta, payload },
+    };
     let first = (conversations, window.cut(found.next_page_token));
     Ok(rows::paginated(first, window.rows, frame, move |page_token, size| {
         let request = pb::ListConversationsRequest {
@@ -85,7 +90,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
         let (mut client, request) = (call.conversations(), call.request(request));
         async move {
             let page = client.list_conversations(request).await?.into_inner();
-            let rows = page.conversations.iter().map(json::conversation::conversation);
+            let rows = page.conversations.into_iter().map(Conversation::from);
             Ok((rows.collect(), page.next_page_token))
         }
     }))
@@ -93,7 +98,9 @@ async fn list(call: Call, params: Params) -> ApiResult {
 
 async fn counts(call: Call, params: Params) -> ApiResult {
     let (found, ..) = find(&call, &params, false).await?;
-    Ok(json::ok(&json!({ "meta": json::conversation::counts(found.counts.as_ref()) })))
+    Ok(json::ok(&Meta {
+        meta: ListCounts::from(found.counts),
+    }))
 }
 
 /// Fetches a page of the conversations that match the parameters.
@@ -155,7 +162,7 @@ fn filter(fields: &mut ParamReader<'_>) -> Filter {
         .unwrap_or_else(|| "open".to_owned());
     let statuses = if !text.is_empty() || name == "all" {
         Vec::new()
-    } else if let Some((_, status)) = STATUSES.iter().find(|(known, _)| *known == name) {
+    } else if let Some((_, status)) = ConversationStatus::NAMES.iter().find(|(known, _)| *known == name) {
         vec![(*status).into()]
     } else {
         return Filter::Nothing;
@@ -201,6 +208,8 @@ fn order(sort_by: Option<&Json>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use parley_proto::ConversationStatus;
 

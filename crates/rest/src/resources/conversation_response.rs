@@ -3,7 +3,12 @@
 use axum::response::Response;
 use parley_proto as pb;
 
-use crate::{ApiResult, call::Call, json, params::fields::ParamReader};
+use crate::{
+    ApiResult,
+    call::Call,
+    json::{self, conversation::Conversation},
+    params::fields::ParamReader,
+};
 
 /// Reads the conversation in the path.
 ///
@@ -14,11 +19,11 @@ pub async fn read(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
         account_id: fields.account(),
         conversation_id: fields.path_id("conversation_id"),
     };
-    let found = call.conversations().get_conversation(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(answer(found.conversation))
 }
 
 /// A 200 response with the conversation.
 pub fn answer(conversation: Option<pb::Conversation>) -> Response {
-    json::ok(&json::conversation::conversation(&conversation.unwrap_or_default()))
+    json::ok(&Conversation::from(conversation.unwrap_or_default()))
 }

@@ -2,22 +2,23 @@
 
 use axum::http::StatusCode;
 use parley_proto as pb;
-use serde_json::json;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
+    json::{
+        self,
+        attachment::ListedAttachment,
+        conversation::Conversation,
+        values::{List, one_key},
+    },
     lists::{
-        pagination::{self, PageWindow},
+        pagination::{self, PageMeta, PageWindow},
         rows,
     },
-    openapi::{
-        describe,
-        schema::{integer, list, object, text},
-    },
+    openapi::describe,
     params::Params,
     resources::conversation_response,
 };
@@ -42,12 +43,12 @@ pub fn routes() -> ApiRouter {
         .post(
             &format!("{CONVERSATION}/unread"),
             unread,
-            describe("markConversationUnread", "ConversationsService.MarkConversationUnread").returns(json::conversation::schema()),
+            describe("markConversationUnread", "ConversationsService.MarkConversationUnread").returns::<Conversation>(),
         )
         .post(
             &format!("{CONVERSATION}/transcript"),
             transcript,
-            describe("sendTranscript", "ConversationsService.SendTranscript").required_body("email", text()),
+            describe("sendTranscript", "ConversationsService.SendTranscript").required_body::<String>("email"),
         )
         .get(
             &format!("{CONVERSATION}/attachments"),
@@ -56,11 +57,7 @@ pub fn routes() -> ApiRouter {
                 "listConversationAttachments",
                 "ConversationsService.ListConversationAttachments",
             ))
-            .returns(
-                object()
-                    .key("meta", pagination::meta_schema(object().key("total_count", integer())))
-                    .key("payload", list(json::message::listed_attachment_schema())),
-            ),
+            .returns::<List<PageMeta<AttachmentCount<i64>>, Vec<ListedAttachment>>>(),
         )
 }
 
@@ -97,6 +94,8 @@ async fn unread(call: Call, params: Params) -> ApiResult {
     Ok(conversation_response::answer(marked.into_inner().conversation))
 }
 
+one_key!(AttachmentCount { total_count });
+
 async fn attachments(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let window = PageWindow::read(&mut fields, ATTACHMENTS);
@@ -113,11 +112,15 @@ async fn attachments(call: Call, params: Params) -> ApiResult {
         .list_conversation_attachments(call.request(request.clone()))
         .await?
         .into_inner();
-    let rows = found.attachments.iter().take(window.rows);
-    let payload: Vec<_> = rows.map(json::message::listed_attachment).collect();
-    let mut meta = json!({ "total_count": found.total_size });
-    window.write_meta(&mut meta, &found.next_page_token);
-    let frame = |rows| json!({ "meta": meta, "payload": rows });
+    let rows = found.attachments.into_iter().take(window.rows);
+    let payload: Vec<_> = rows.map(ListedAttachment::from).collect();
+    let meta = PageMeta {
+        meta: AttachmentCount {
+            total_count: found.total_size,
+        },
+        cursor: window.cursor(&found.next_page_token),
+    };
+    let frame = |payload| List { meta, payload };
     let first = (payload, window.cut(found.next_page_token));
     Ok(rows::paginated(first, window.rows, frame, move |page_token, size| {
         let request = pb::ListConversationAttachmentsRequest {
@@ -129,7 +132,7 @@ async fn attachments(call: Call, params: Params) -> ApiResult {
         let (mut client, request) = (call.conversations(), call.request(request));
         async move {
             let page = client.list_conversation_attachments(request).await?.into_inner();
-            let rows = page.attachments.iter().map(json::message::listed_attachment);
+            let rows = page.attachments.into_iter().map(ListedAttachment::from);
             Ok((rows.collect(), page.next_page_token))
         }
     }))

@@ -2,18 +2,27 @@
 
 use axum::http::Uri;
 use parley_proto as pb;
+use parley_proto::{ConversationPriority, ConversationStatus};
 use prost_types::{Struct, Value, value::Kind};
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    json::{self, conversation::STATUSES},
-    openapi::{
-        Caller, describe,
-        schema::{attributes, flag, id, iso, names, object, text},
+    json::{
+        conversation::Conversation,
+        values::{Id, Name},
     },
-    params::{Params, fields::ParamReader, message_draft, timestamps, uploads::ParamsWithFiles},
+    openapi::{Caller, describe},
+    params::{
+        Params,
+        attributes::Attributes,
+        declaration::Nested,
+        fields::ParamReader,
+        message_draft::{self, MessageParams},
+        timestamps::{self, Iso},
+        uploads::ParamsWithFiles,
+    },
     resources::{
         conversation_changes,
         conversation_response::{answer, read},
@@ -24,41 +33,34 @@ use crate::{
 pub fn routes() -> ApiRouter {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
     const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
-    let shape = json::conversation::schema;
     ApiRouter::new("Conversations")
         .post(
             CONVERSATIONS,
             create,
             describe("createConversation", "ConversationsService.CreateConversation")
-                .body("inbox_id", id())
-                .body("contact_id", id())
-                .body("source_id", text())
-                .body("status", names(&STATUSES))
-                .body("snoozed_until", iso())
-                .bodies(&["assignee_id", "team_id"], &id())
-                .body("priority", names(&json::conversation::PRIORITIES))
-                .bodies(&["additional_attributes", "custom_attributes"], &attributes())
-                .body("hmac_verified", flag())
-                .body(
-                    "message",
-                    message_draft::keys()
-                        .into_iter()
-                        .fold(object(), |all, (key, shape)| all.optional(key, shape))
-                        .open(),
-                )
-                .returns(shape()),
+                .body::<Id>("inbox_id")
+                .body::<Id>("contact_id")
+                .body::<String>("source_id")
+                .body::<Name<ConversationStatus>>("status")
+                .body::<Iso>("snoozed_until")
+                .bodies::<Id>(&["assignee_id", "team_id"])
+                .body::<Name<ConversationPriority>>("priority")
+                .bodies::<Attributes>(&["additional_attributes", "custom_attributes"])
+                .body::<bool>("hmac_verified")
+                .body::<Nested<MessageParams>>("message")
+                .returns::<Conversation>(),
         )
         .get(
             CONVERSATION,
             show,
-            describe("showConversation", "ConversationsService.GetConversation").returns(shape()),
+            describe("showConversation", "ConversationsService.GetConversation").returns::<Conversation>(),
         )
         .update(
             CONVERSATION,
             conversation_changes::update,
             describe("updateConversation", "ConversationsService.UpdateConversationPriority")
-                .body("priority", names(&json::conversation::PRIORITIES).or_null())
-                .returns(shape()),
+                .body::<Option<Name<ConversationPriority>>>("priority")
+                .returns::<Conversation>(),
         )
         .delete(
             CONVERSATION,
@@ -80,21 +82,18 @@ async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
         inbox_id: fields.id("inbox_id"),
         contact_id: fields.id("contact_id"),
         source_id: fields.text("source_id"),
-        status: fields.choice("status", &STATUSES).unwrap_or_default().into(),
+        status: fields.choice::<ConversationStatus>("status").unwrap_or_default().into(),
         snoozed_until: fields.time("snoozed_until", timestamps::from_iso),
         assignee_id: fields.id("assignee_id"),
         team_id: fields.id("team_id"),
-        priority: fields
-            .choice("priority", &json::conversation::PRIORITIES)
-            .unwrap_or_default()
-            .into(),
+        priority: fields.choice::<ConversationPriority>("priority").unwrap_or_default().into(),
         additional_attributes: additional_attributes(&mut fields),
         custom_attributes: fields.object_or_default("custom_attributes"),
         hmac_verified: fields.flag("hmac_verified").unwrap_or(false),
         message,
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let made = call.conversations().create_conversation(call.request(request)).await?.into_inner();
+    let made = call.send(request).await?;
     Ok(answer(made.conversation))
 }
 

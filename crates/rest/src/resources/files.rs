@@ -65,7 +65,7 @@ fn link(params: &Params) -> String {
 
 async fn redirect(call: Call, params: Params) -> ApiResult {
     let request = pb::GetFileLinkRequest { link: link(&params) };
-    let found = call.files().get_file_link(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     // A relative URL is valid under any address at which clients reach the gateway.
     let (_, path) = found.link.split_once("/files/").unwrap_or_default();
     let location = HeaderValue::try_from(format!("../{path}")).map_err(|_| ApiError::status_error(StatusCode::INTERNAL_SERVER_ERROR))?;

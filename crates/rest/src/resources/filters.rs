@@ -1,6 +1,7 @@
 //! `contacts/filter` and `conversations/filter`: converts JSON conditions to filters of the contract.
 
 use parley_proto::{self as pb, FilterJoiner, FilterOperator};
+use schemars::JsonSchema;
 use serde_json::{Value as Json, json};
 
 use crate::{
@@ -8,71 +9,73 @@ use crate::{
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
+    json::{
+        conversation::{Conversation, Counts},
+        values::{Any, List, Name, Named, choice},
+    },
     lists::{
-        pagination::{self, PageWindow},
+        pagination::{self, PageMeta, PageWindow},
         rows,
     },
-    openapi::{
-        describe,
-        schema::{Schema, any, choice, list, names, object, text},
-    },
+    openapi::describe,
     params::{Params, attributes::to_value, fields::ParamReader},
     resources::contact_list,
 };
 
 /// The names of operators. An unknown name is sent as unspecified.
-const OPERATORS: [(&str, FilterOperator); 10] = [
-    ("equal_to", FilterOperator::EqualTo),
-    ("not_equal_to", FilterOperator::NotEqualTo),
-    ("contains", FilterOperator::Contains),
-    ("does_not_contain", FilterOperator::DoesNotContain),
-    ("is_present", FilterOperator::IsPresent),
-    ("is_not_present", FilterOperator::IsNotPresent),
-    ("is_greater_than", FilterOperator::IsGreaterThan),
-    ("is_less_than", FilterOperator::IsLessThan),
-    ("days_before", FilterOperator::DaysBefore),
-    ("starts_with", FilterOperator::StartsWith),
-];
+impl Named for FilterOperator {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("equal_to", Self::EqualTo),
+        ("not_equal_to", Self::NotEqualTo),
+        ("contains", Self::Contains),
+        ("does_not_contain", Self::DoesNotContain),
+        ("is_present", Self::IsPresent),
+        ("is_not_present", Self::IsNotPresent),
+        ("is_greater_than", Self::IsGreaterThan),
+        ("is_less_than", Self::IsLessThan),
+        ("days_before", Self::DaysBefore),
+        ("starts_with", Self::StartsWith),
+    ];
+}
 
 /// 2^53: doubles represent all integers up to it exactly.
 const EXACT: u64 = 9_007_199_254_740_992;
 
 pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
-    let page = object()
-        .key(
-            "meta",
-            pagination::meta_schema(json::conversation::counts_without_assigned_schema()),
-        )
-        .key("payload", list(json::conversation::schema()));
     ApiRouter::new("Filters")
         .post(
             &format!("{ACCOUNT}/contacts/filter"),
             filter_contacts,
             contact_list::paged(describe("filterContacts", "ContactsService.FilterContacts"))
-                .required_body("payload", list(condition()))
+                .required_body::<Vec<FilterCondition>>("payload")
                 .reads(),
         )
         .post(
             &format!("{ACCOUNT}/conversations/filter"),
             filter_conversations,
             pagination::page_params(describe("filterConversations", "ConversationsService.FilterConversations"))
-                .required_body("payload", list(condition()))
+                .required_body::<Vec<FilterCondition>>("payload")
                 .reads()
-                .returns(page),
+                .returns::<List<PageMeta<Counts>, Vec<Conversation>>>(),
         )
 }
 
-/// The schema of a condition in a request.
-fn condition() -> Schema {
-    object()
-        .key("attribute_key", text())
-        .key("filter_operator", names(&OPERATORS))
-        .optional("values", list(any()))
-        .optional("query_operator", choice(&["AND", "OR"]).or_null())
-        .open()
-        .named("FilterCondition")
+choice!(QueryOperator, ["AND", "OR"]);
+
+/// One condition of a filter.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // the schema of what `read` reads
+struct FilterCondition {
+    /// Attribute to compare, such as `email`, `status` or the key of a custom attribute.
+    attribute_key: String,
+    /// Comparison.
+    filter_operator: Name<FilterOperator>,
+    /// Values to compare with.
+    #[schemars(default)]
+    values: Vec<Any>,
+    /// How the condition is joined to the next one; null on the last one.
+    query_operator: Option<QueryOperator>,
 }
 
 async fn filter_contacts(call: Call, params: Params) -> ApiResult {
@@ -137,11 +140,13 @@ async fn filter_conversations(call: Call, params: Params) -> ApiResult {
     let found = call.conversations().filter_conversations(call.request(request.clone())).await;
     let mut found = found.map_err(|status| ApiError::from_filter(&status))?.into_inner();
     found.conversations.truncate(window.rows);
-    let mut meta = json::conversation::counts_without_assigned(found.counts.as_ref());
-    window.write_meta(&mut meta, &found.next_page_token);
-    let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
+    let meta = PageMeta {
+        meta: Counts::from(found.counts),
+        cursor: window.cursor(&found.next_page_token),
+    };
+    let conversations: Vec<_> = found.conversations.into_iter().map(Conversation::from).collect();
     let first = (conversations, window.cut(found.next_page_token));
-    let frame = |rows| json!({ "meta": meta, "payload": rows });
+    let frame = |payload| List { meta, payload };
     Ok(rows::paginated(first, window.rows, frame, move |page_token, size| {
         let request = pb::FilterConversationsRequest {
             page_token,
@@ -153,7 +158,7 @@ async fn filter_conversations(call: Call, params: Params) -> ApiResult {
         let (mut client, request) = (call.conversations(), call.request(request));
         async move {
             let page = client.filter_conversations(request).await?.into_inner();
-            let rows = page.conversations.iter().map(json::conversation::conversation);
+            let rows = page.conversations.into_iter().map(Conversation::from);
             Ok((rows.collect(), page.next_page_token))
         }
     }))
@@ -192,7 +197,7 @@ fn joiner(sent: Option<&Json>) -> Option<FilterJoiner> {
 
 fn operator(sent: Option<&Json>) -> FilterOperator {
     let name = sent.and_then(Json::as_str).unwrap_or_default();
-    let known = OPERATORS.iter().find(|(known, _)| *known == name);
+    let known = FilterOperator::NAMES.iter().find(|(known, _)| *known == name);
     known.map_or(FilterOperator::Unspecified, |(_, operator)| *operator)
 }
 

@@ -1,46 +1,45 @@
 //! The members of an inbox, and the agents that conversations can be assigned to.
 
 use parley_proto as pb;
-use serde_json::json;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
-    lists::rows,
-    openapi::{
-        Caller, RouteDescription, describe,
-        schema::{id, list as list_of, within},
+    json::{
+        self,
+        agent::Agent,
+        values::{Id, Payload},
     },
+    lists::rows,
+    openapi::{Caller, RouteDescription, describe},
     params::{Params, fields::ParamReader},
 };
 
 pub fn routes() -> ApiRouter {
     const MEMBERS: &str = "/api/v1/accounts/{account_id}/inbox_members";
-    let agents = || within("payload", list_of(json::agent::schema()));
     let change = |description: RouteDescription| {
         description
             .caller(Caller::Administrator)
-            .required_body("inbox_id", id())
-            .required_body("user_ids", list_of(id()))
+            .required_body::<Id>("inbox_id")
+            .required_body::<Vec<Id>>("user_ids")
     };
     ApiRouter::new("Inboxes")
         .get(
             &format!("{MEMBERS}/{{inbox_id}}"),
             list,
-            describe("listInboxMembers", "InboxesService.ListInboxMembers").returns(agents()),
+            describe("listInboxMembers", "InboxesService.ListInboxMembers").returns::<Payload<Vec<Agent>>>(),
         )
         .post(
             MEMBERS,
             add,
-            change(describe("addInboxMembers", "InboxesService.AddInboxMembers")).returns(agents()),
+            change(describe("addInboxMembers", "InboxesService.AddInboxMembers")).returns::<Payload<Vec<Agent>>>(),
         )
         .update(
             MEMBERS,
             set,
-            change(describe("setInboxMembers", "InboxesService.SetInboxMembers")).returns(agents()),
+            change(describe("setInboxMembers", "InboxesService.SetInboxMembers")).returns::<Payload<Vec<Agent>>>(),
         )
         .delete(
             MEMBERS,
@@ -51,21 +50,21 @@ pub fn routes() -> ApiRouter {
             "/api/v1/accounts/{account_id}/assignable_agents",
             assignable,
             describe("listAssignableAgents", "InboxesService.ListAssignableAgents")
-                .query("inbox_ids", list_of(id()))
-                .returns(agents()),
+                .query::<Vec<Id>>("inbox_ids")
+                .returns::<Payload<Vec<Agent>>>(),
         )
 }
 
-fn agents_response(agents: &[pb::Agent]) -> axum::response::Response {
-    let agents: Vec<_> = agents.iter().map(json::agent::agent).collect();
-    json::ok(&json!({ "payload": agents }))
+fn agents_response(agents: Vec<pb::Agent>) -> axum::response::Response {
+    let agents: Vec<_> = agents.into_iter().map(Agent::from).collect();
+    json::ok(&Payload { payload: agents })
 }
 
 async fn list(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
     rows::all_pages(
-        |rows| json!({ "payload": rows }),
+        |payload| Payload { payload },
         move |page_token| {
             let request = pb::ListInboxMembersRequest {
                 account_id,
@@ -73,10 +72,10 @@ async fn list(call: Call, params: Params) -> ApiResult {
                 page_token,
                 ..Default::default()
             };
-            let (mut client, request) = (call.inboxes(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.list_inbox_members(request).await?.into_inner();
-                Ok((page.members.iter().map(json::agent::agent).collect(), page.next_page_token))
+                let page = page.await?;
+                Ok((page.members.into_iter().map(Agent::from).collect(), page.next_page_token))
             }
         },
     )
@@ -98,8 +97,8 @@ async fn add(call: Call, params: Params) -> ApiResult {
         inbox_id,
         user_ids,
     };
-    let after = call.inboxes().add_inbox_members(call.request(request)).await?.into_inner();
-    Ok(agents_response(&after.members))
+    let after = call.send(request).await?;
+    Ok(agents_response(after.members))
 }
 
 async fn set(call: Call, params: Params) -> ApiResult {
@@ -110,8 +109,8 @@ async fn set(call: Call, params: Params) -> ApiResult {
         inbox_id,
         user_ids,
     };
-    let after = call.inboxes().set_inbox_members(call.request(request)).await?.into_inner();
-    Ok(agents_response(&after.members))
+    let after = call.send(request).await?;
+    Ok(agents_response(after.members))
 }
 
 async fn remove(call: Call, params: Params) -> ApiResult {
@@ -122,7 +121,7 @@ async fn remove(call: Call, params: Params) -> ApiResult {
         inbox_id,
         user_ids,
     };
-    call.inboxes().remove_inbox_members(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 
@@ -130,7 +129,7 @@ async fn assignable(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, inbox_ids) = (fields.account(), fields.ids("inbox_ids").unwrap_or_default());
     rows::all_pages(
-        |rows| json!({ "payload": rows }),
+        |payload| Payload { payload },
         move |page_token| {
             let request = pb::ListAssignableAgentsRequest {
                 account_id,
@@ -138,10 +137,10 @@ async fn assignable(call: Call, params: Params) -> ApiResult {
                 page_token,
                 ..Default::default()
             };
-            let (mut client, request) = (call.inboxes(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.list_assignable_agents(request).await?.into_inner();
-                Ok((page.agents.iter().map(json::agent::agent).collect(), page.next_page_token))
+                let page = page.await?;
+                Ok((page.agents.into_iter().map(Agent::from).collect(), page.next_page_token))
             }
         },
     )

@@ -3,123 +3,139 @@
 use axum::response::Response;
 use parley_proto::{self as pb, SenderNameType, inbox::Channel};
 use prost_types::FieldMask;
+use schemars::JsonSchema;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    json,
-    lists::rows,
-    openapi::{
-        Caller, RouteDescription, describe,
-        schema::{self, Schema, attributes as open_object, avatar, constant, flag, integer, list as list_of, names, object, text, within},
+    json::{
+        self,
+        inbox::Inbox,
+        values::{Id, Name, Payload, constant, one_key},
     },
-    params::{Params, attributes, fields::ParamReader, uploads::ParamsWithFiles},
+    lists::rows,
+    openapi::{Caller, RouteDescription, describe},
+    params::{
+        Params,
+        attributes::{self, Attributes},
+        declaration::{Nested, params},
+        fields::ParamReader,
+        uploads::ParamsWithFiles,
+    },
 };
-
-const SENDER_NAME_TYPES: [(&str, SenderNameType); 2] = [
-    ("friendly", SenderNameType::Friendly),
-    ("professional", SenderNameType::Professional),
-];
 
 pub fn routes() -> ApiRouter {
     const INBOXES: &str = "/api/v1/accounts/{account_id}/inboxes";
     const INBOX: &str = "/api/v1/accounts/{account_id}/inboxes/{inbox_id}";
-    let shape = json::inbox::schema;
     ApiRouter::new("Inboxes")
         .get(
             INBOXES,
             list,
-            describe("listInboxes", "InboxesService.ListInboxes").returns(within("payload", list_of(shape()))),
+            describe("listInboxes", "InboxesService.ListInboxes").returns::<Payload<Vec<Inbox>>>(),
         )
         .post(
             INBOXES,
             create,
             settings(describe("createInbox", "InboxesService.CreateInbox"))
                 .caller(Caller::Administrator)
-                .required_body("channel", channel().key("type", constant("api")).open())
-                .returns(shape()),
+                .required_body::<NewChannel>("channel")
+                .returns::<Inbox>(),
         )
-        .get(INBOX, show, describe("showInbox", "InboxesService.GetInbox").returns(shape()))
+        .get(INBOX, show, describe("showInbox", "InboxesService.GetInbox").returns::<Inbox>())
         .update(
             INBOX,
             update,
             settings(describe("updateInbox", "InboxesService.UpdateInbox"))
                 .caller(Caller::Administrator)
-                .body("channel", channel())
-                .body("working_hours", list_of(day_schema()))
-                .returns(shape()),
+                .body::<Nested<ChannelParams>>("channel")
+                .body::<Vec<DayParams>>("working_hours")
+                .returns::<Inbox>(),
         )
         .delete(
             INBOX,
             delete,
             describe("deleteInbox", "InboxesService.DeleteInbox")
                 .caller(Caller::Administrator)
-                .returns(object().key("message", text())),
+                .returns::<Deletion<&str>>(),
         )
 }
 
 /// Describes the settings that creating and updating have in common.
 fn settings(description: RouteDescription) -> RouteDescription {
     description
-        .body("avatar", avatar())
-        .bodies(
-            &["name", "greeting_message", "out_of_office_message", "business_name"],
-            &text().or_null(),
-        )
-        .bodies(
-            &[
-                "greeting_enabled",
-                "working_hours_enabled",
-                "enable_email_collect",
-                "csat_survey_enabled",
-                "enable_auto_assignment",
-                "allow_messages_after_resolved",
-                "lock_to_single_conversation",
-            ],
-            &flag(),
-        )
-        .body("timezone", text().note("A name of the IANA time zone database."))
-        .body("portal_id", schema::id().or_null())
-        .body("sender_name_type", names(&SENDER_NAME_TYPES))
-        .body("csat_config", open_object())
+        .body::<Option<String>>("avatar")
+        .bodies::<Option<String>>(&["name", "greeting_message", "out_of_office_message", "business_name"])
+        .bodies::<bool>(&[
+            "greeting_enabled",
+            "working_hours_enabled",
+            "enable_email_collect",
+            "csat_survey_enabled",
+            "enable_auto_assignment",
+            "allow_messages_after_resolved",
+            "lock_to_single_conversation",
+        ])
+        .body::<String>("timezone")
+        .body::<Option<Id>>("portal_id")
+        .body::<Name<SenderNameType>>("sender_name_type")
+        .body::<Attributes>("csat_config")
 }
 
-fn channel() -> schema::Schema {
-    object()
-        .optional("webhook_url", text().or_null())
-        .optional("hmac_mandatory", flag())
-        .optional("attach_unverified_sessions", flag())
-        .optional("additional_attributes", open_object())
-        .open()
+params! {
+    /// The settings of an API channel.
+    struct ChannelParams {
+        webhook_url: Option<String>,
+        hmac_mandatory: bool,
+        attach_unverified_sessions: bool,
+        additional_attributes: Attributes,
+    }
 }
 
-/// The schema of a day in a request. Missing fields get the defaults of a new inbox.
-fn day_schema() -> Schema {
-    let flags = ["closed_all_day", "open_all_day"];
-    let day = flags
-        .iter()
-        .fold(object().key("day_of_week", integer()), |day, name| day.optional(name, flag()));
-    let times = ["open_hour", "open_minutes", "close_hour", "close_minutes"];
-    times.iter().fold(day, |day, name| day.optional(name, integer().or_null())).open()
+constant!(ApiType, "api");
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+#[allow(dead_code)] // the schema of what `Patch` reads
+struct NewChannel {
+    r#type: ApiType,
+    #[schemars(flatten)]
+    settings: Nested<ChannelParams>,
 }
+
+// A day in a request. Missing fields get the defaults of a new inbox.
+#[derive(Default, JsonSchema)]
+#[schemars(inline)]
+#[allow(dead_code)] // the schema of what `day` reads
+struct DayParams {
+    day_of_week: i64,
+    #[schemars(default)]
+    closed_all_day: bool,
+    #[schemars(default)]
+    open_all_day: bool,
+    open_hour: Option<i64>,
+    open_minutes: Option<i64>,
+    close_hour: Option<i64>,
+    close_minutes: Option<i64>,
+}
+
+one_key!(Deletion { message });
 
 async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     // Chatwoot does not paginate inboxes.
     rows::all_pages(
-        |rows| json!({ "payload": rows }),
+        |payload| Payload { payload },
         move |page_token| {
             let request = pb::ListInboxesRequest {
                 account_id,
                 page_token,
                 ..Default::default()
             };
-            let (mut client, request) = (call.inboxes(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.list_inboxes(request).await?.into_inner();
-                Ok((page.inboxes.iter().map(json::inbox::inbox).collect(), page.next_page_token))
+                let page = page.await?;
+                Ok((page.inboxes.into_iter().map(Inbox::from).collect(), page.next_page_token))
             }
         },
     )
@@ -133,12 +149,12 @@ async fn show(call: Call, params: Params) -> ApiResult {
 
 async fn read(call: &Call, account_id: i64, inbox_id: i64) -> ApiResult {
     let request = pb::GetInboxRequest { account_id, inbox_id };
-    let found = call.inboxes().get_inbox(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(answer(found.inbox))
 }
 
 fn answer(inbox: Option<pb::Inbox>) -> Response {
-    json::ok(&json::inbox::inbox(&inbox.unwrap_or_default()))
+    json::ok(&Inbox::from(inbox.unwrap_or_default()))
 }
 
 async fn create(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> ApiResult {
@@ -164,7 +180,7 @@ async fn create(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> Api
         inbox: Some(inbox),
         inbox_defaults: false,
     };
-    let made = call.inboxes().create_inbox(call.request(request)).await?.into_inner();
+    let made = call.send(request).await?;
     Ok(answer(made.inbox))
 }
 
@@ -197,7 +213,7 @@ async fn update(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> Api
         }),
         update_mask: Some(FieldMask { paths: patch.mask }),
     };
-    let changed = call.inboxes().update_inbox(call.request(request)).await?.into_inner();
+    let changed = call.send(request).await?;
     Ok(answer(changed.inbox))
 }
 
@@ -208,10 +224,10 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         inbox_id: fields.path_id("inbox_id"),
     };
-    call.inboxes().delete_inbox(call.request(request)).await?;
-    Ok(json::ok(
-        &json!({ "message": "Your inbox deletion request will be processed in some time." }),
-    ))
+    call.send(request).await?;
+    Ok(json::ok(&Deletion {
+        message: "Your inbox deletion request will be processed in some time.",
+    }))
 }
 
 /// Converts the text `null` to null, which Chatwoot does for inboxes only.
@@ -272,7 +288,7 @@ impl Patch {
         self.take("timezone", fields.text("timezone"), |inbox, it| inbox.timezone = it);
         let portal_id = fields.is_present("portal_id").then(|| fields.id("portal_id"));
         self.take("portal_id", portal_id, |inbox, it| inbox.portal_id = it);
-        let sender_name_type = fields.choice("sender_name_type", &SENDER_NAME_TYPES);
+        let sender_name_type = fields.choice("sender_name_type");
         self.take("sender_name_type", sender_name_type, pb::Inbox::set_sender_name_type);
         let csat_config = fields.object("csat_config").filter(|config| !config.fields.is_empty());
         self.take("csat_config", csat_config, |inbox, it| inbox.csat_config = Some(it));

@@ -2,15 +2,13 @@
 
 use axum::response::Response;
 use chrono::Utc;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     api_router::ApiRouter,
     json,
-    openapi::{
-        Caller, describe,
-        schema::{object, text},
-    },
+    openapi::{Caller, describe},
 };
 
 /// The Chatwoot release whose API is implemented, according to docs/json-api-coverage.md. Front ends compare it with their minimum version.
@@ -20,13 +18,21 @@ pub fn routes() -> ApiRouter {
     ApiRouter::new("Description").get(
         "/api",
         show,
-        describe("showInstallation", "")
-            .caller(Caller::Anyone)
-            .returns(object().keys(&["version", "timestamp"], &text())),
+        describe("showInstallation", "").caller(Caller::Anyone).returns::<Installation>(),
     )
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Installation {
+    version: &'static str,
+    timestamp: String,
 }
 
 async fn show() -> Response {
     let timestamp = Utc::now().format("%Y-%m-%d %H:%M:%S").to_string();
-    json::ok(&json!({ "version": CHATWOOT_VERSION, "timestamp": timestamp }))
+    json::ok(&Installation {
+        version: CHATWOOT_VERSION,
+        timestamp,
+    })
 }

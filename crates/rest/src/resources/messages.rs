@@ -2,67 +2,81 @@
 
 use axum::{http::StatusCode, response::Response};
 use parley_proto as pb;
-use serde_json::Value as Json;
+use parley_proto::MessageStatus;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json::{self, message::STATUSES},
+    json::{
+        self,
+        conversation::MessageListMeta,
+        message::Message,
+        values::{Name, Named},
+    },
     lists::{
-        pagination::{self, PageWindow},
-        rows,
+        pagination::{self, PageMeta, PageWindow},
+        rows::{self, Rows},
     },
-    openapi::{
-        describe,
-        schema::{flag, integer, names, text},
+    openapi::describe,
+    params::{
+        Params,
+        fields::ParamReader,
+        message_draft::{self, MessageParams},
+        uploads::ParamsWithFiles,
     },
-    params::{Params, fields::ParamReader, message_draft, uploads::ParamsWithFiles},
 };
 
 pub fn routes() -> ApiRouter {
     const MESSAGES: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages";
     const MESSAGE: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages/{message_id}";
-    let shape = json::message::schema;
-    let made = describe("createMessage", "MessagesService.CreateMessage").returns(shape());
     ApiRouter::new("Messages")
         .get(
             MESSAGES,
             list,
             pagination::cursor_params(describe("listMessages", "MessagesService.ListMessages"))
-                .query("before", integer())
-                .query("after", integer())
-                .query("filter_internal_messages", flag())
-                .returns(json::conversation::messages_schema()),
+                .query::<i64>("before")
+                .query::<i64>("after")
+                .query::<bool>("filter_internal_messages")
+                .returns::<MessageList>(),
         )
         .post(
             MESSAGES,
             create,
-            message_draft::keys()
-                .into_iter()
-                .fold(made, |description, (key, shape)| description.body(key, shape)),
+            describe("createMessage", "MessagesService.CreateMessage")
+                .accepts::<MessageParams>()
+                .returns::<Message>(),
         )
         .update(
             MESSAGE,
             update,
             describe("updateMessage", "MessagesService.UpdateMessage")
-                .body("status", names(&STATUSES))
-                .body("external_error", text())
-                .returns(shape()),
+                .body::<Name<MessageStatus>>("status")
+                .body::<String>("external_error")
+                .returns::<Message>(),
         )
         .post(
             &format!("{MESSAGE}/retry"),
             retry,
             describe("retryMessage", "MessagesService.RetryMessage")
                 .fails_with(StatusCode::UNPROCESSABLE_ENTITY, "There is no such message.")
-                .returns(shape()),
+                .returns::<Message>(),
         )
         .delete(
             MESSAGE,
             delete,
-            describe("deleteMessage", "MessagesService.DeleteMessage").returns(shape()),
+            describe("deleteMessage", "MessagesService.DeleteMessage").returns::<Message>(),
         )
+}
+
+/// A page of messages with the state of their conversation.
+#[derive(Serialize, JsonSchema)]
+struct MessageList {
+    meta: PageMeta<MessageListMeta>,
+    payload: Rows<Message>,
 }
 
 async fn list(call: Call, params: Params) -> ApiResult {
@@ -80,9 +94,11 @@ async fn list(call: Call, params: Params) -> ApiResult {
         page_token: window.token.clone(),
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let list = call.messages().list_messages(call.request(request.clone())).await?.into_inner();
-    let mut messages = json::conversation::messages(&list);
-    window.write_meta(&mut messages["meta"], &list.next_page_token);
+    let list = call.send(request.clone()).await?;
+    let meta = PageMeta {
+        meta: MessageListMeta::from(list.conversation.unwrap_or_default()),
+        cursor: window.cursor(&list.next_page_token),
+    };
     // The default page sizes of the service.
     let limit = match (request.page_size, request.after, request.before) {
         (0, Some(_), Some(_)) => 1000,
@@ -90,25 +106,20 @@ async fn list(call: Call, params: Params) -> ApiResult {
         (0, None, _) => 20,
         (size, ..) => size.try_into().unwrap_or(1),
     };
-    let Json::Array(rows) = messages["payload"].take() else {
-        return Ok(json::ok(&messages));
-    };
+    let rows: Vec<_> = list.messages.into_iter().map(Message::from).collect();
     let first = (rows, window.cut(list.next_page_token));
     let forward = request.after.is_some();
-    let frame = move |rows| {
-        messages["payload"] = rows;
-        messages
-    };
+    let frame = move |payload| MessageList { meta, payload };
     let fetch = move |page_token, size: usize| {
         let request = pb::ListMessagesRequest {
             page_token,
             page_size: size.try_into().unwrap_or(1),
             ..request.clone()
         };
-        let (mut client, request) = (call.messages(), call.request(request));
+        let page = call.send(request);
         async move {
-            let page = client.list_messages(request).await?.into_inner();
-            Ok((page.messages.iter().map(json::message::message).collect(), page.next_page_token))
+            let page = page.await?;
+            Ok((page.messages.into_iter().map(Message::from).collect(), page.next_page_token))
         }
     };
     if forward {
@@ -127,13 +138,13 @@ async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
         message: Some(message_draft::read(&mut fields)),
     };
     call.authorize_error(request.account_id, fields.finish_message()).await?;
-    let made = call.messages().create_message(call.request(request)).await;
-    let made = made.map_err(|status| ApiError::from_message(&status))?.into_inner();
+    let made = call.send(request).await;
+    let made = made.map_err(|status| ApiError::from_message(&status))?;
     Ok(answer(made.message))
 }
 
 fn answer(message: Option<pb::Message>) -> Response {
-    json::ok(&json::message::message(&message.unwrap_or_default()))
+    json::ok(&Message::from(message.unwrap_or_default()))
 }
 
 async fn update(call: Call, params: Params) -> ApiResult {
@@ -152,14 +163,15 @@ async fn update(call: Call, params: Params) -> ApiResult {
         content_attributes: None,
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
-    let changed = call.messages().update_message(call.request(request)).await;
-    let changed = changed.map_err(|status| ApiError::from_message_status(&status))?.into_inner();
+    let changed = call.send(request).await;
+    let changed = changed.map_err(|status| ApiError::from_message_status(&status))?;
     Ok(answer(changed.message))
 }
 
-fn status(fields: &ParamReader<'_>) -> Option<pb::MessageStatus> {
+fn status(fields: &ParamReader<'_>) -> Option<MessageStatus> {
     let name = fields.raw("status")?.as_str()?;
-    STATUSES.iter().find(|(known, _)| *known == name).map(|(_, status)| *status)
+    let known = MessageStatus::NAMES.iter().find(|(known, _)| *known == name);
+    known.map(|(_, status)| *status)
 }
 
 async fn read(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
@@ -168,7 +180,7 @@ async fn read(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         message_id: fields.path_id("message_id"),
     };
-    let found = call.messages().get_message(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(answer(found.message))
 }
 
@@ -180,7 +192,7 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         message_id: fields.path_id("message_id"),
     };
-    let deleted = call.messages().delete_message(call.request(request)).await?.into_inner();
+    let deleted = call.send(request).await?;
     Ok(answer(deleted.message))
 }
 
@@ -194,7 +206,7 @@ async fn retry(call: Call, params: Params) -> ApiResult {
         message_id: fields.path_id("message_id"),
     };
     let id = request.message_id;
-    let sent = call.messages().retry_message(call.request(request)).await;
-    let sent = sent.map_err(|status| ApiError::from_retry(&status, id))?.into_inner();
+    let sent = call.send(request).await;
+    let sent = sent.map_err(|status| ApiError::from_retry(&status, id))?;
     Ok(answer(sent.message))
 }

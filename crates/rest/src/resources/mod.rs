@@ -29,6 +29,7 @@ pub(crate) mod platform;
 pub(crate) mod platform_bots;
 pub(crate) mod platform_users;
 pub(crate) mod profile;
+mod records;
 pub(crate) mod search;
 pub(crate) mod teams;
 pub(crate) mod unsupported_features;

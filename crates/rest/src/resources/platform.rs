@@ -1,6 +1,7 @@
 //! The platform API: accounts and memberships, for the operator of an installation.
 
 use parley_proto as pb;
+use parley_proto::{AccountStatus, Role};
 use prost_types::{FieldMask, Struct, value::Kind};
 use tonic::Status;
 use tonic_types::StatusExt as _;
@@ -10,13 +11,14 @@ use crate::{
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
-    lists::rows,
-    openapi::{
-        Caller, RouteDescription, describe,
-        schema::{attributes, choice, id, list, text},
+    json::{
+        self,
+        platform::{AccountUser, PlatformAccount},
+        values::{Id, Name},
     },
-    params::{Params, fields::ParamReader},
+    lists::rows,
+    openapi::{Caller, RouteDescription, describe},
+    params::{Params, attributes::Attributes, fields::ParamReader},
 };
 
 /// The base path of the platform API.
@@ -26,27 +28,26 @@ pub fn routes() -> ApiRouter {
     let accounts = format!("{PLATFORM}/accounts");
     let account = format!("{accounts}/{{account_id}}");
     let members = format!("{account}/account_users");
-    let shape = json::platform::account_schema;
     ApiRouter::new("Platform side")
         .post(
             &accounts,
             create_account,
-            settings(platform_route("createPlatformAccount", "AccountsService.CreateAccount")).returns(shape()),
+            settings(platform_route("createPlatformAccount", "AccountsService.CreateAccount")).returns::<PlatformAccount>(),
         )
         .get(
             &accounts,
             list_accounts,
-            platform_route("listPlatformAccounts", "AccountsService.ListAccounts").returns(list(shape())),
+            platform_route("listPlatformAccounts", "AccountsService.ListAccounts").returns::<Vec<PlatformAccount>>(),
         )
         .get(
             &account,
             show_account,
-            platform_route("showPlatformAccount", "AccountsService.GetAccount").returns(shape()),
+            platform_route("showPlatformAccount", "AccountsService.GetAccount").returns::<PlatformAccount>(),
         )
         .update(
             &account,
             update_account,
-            settings(platform_route("updatePlatformAccount", "AccountsService.UpdateAccount")).returns(shape()),
+            settings(platform_route("updatePlatformAccount", "AccountsService.UpdateAccount")).returns::<PlatformAccount>(),
         )
         .delete(
             &account,
@@ -56,20 +57,20 @@ pub fn routes() -> ApiRouter {
         .get(
             &members,
             list_members,
-            platform_route("listAccountUsers", "AccountsService.ListMembers").returns(list(json::platform::member_schema())),
+            platform_route("listAccountUsers", "AccountsService.ListMembers").returns::<Vec<AccountUser>>(),
         )
         .post(
             &members,
             set_member,
             platform_route("setAccountUser", "AccountsService.CreateMembership")
-                .required_body("user_id", id())
-                .required_body("role", choice(&["agent", "administrator"]))
-                .returns(json::platform::member_schema()),
+                .required_body::<Id>("user_id")
+                .required_body::<Name<Role>>("role")
+                .returns::<AccountUser>(),
         )
         .delete(
             &members,
             remove_member,
-            platform_route("removeAccountUser", "AccountsService.DeleteMembership").required_body("user_id", id()),
+            platform_route("removeAccountUser", "AccountsService.DeleteMembership").required_body::<Id>("user_id"),
         )
 }
 
@@ -80,10 +81,10 @@ pub(crate) fn platform_route(operation: &'static str, rpc: &'static str) -> Rout
 
 fn settings(description: RouteDescription) -> RouteDescription {
     description
-        .bodies(&["name", "locale"], &text())
-        .body("status", choice(&["active", "suspended"]))
-        .bodies(&["domain", "support_email"], &text().or_null())
-        .bodies(&["features", "limits", "custom_attributes"], &attributes())
+        .bodies::<String>(&["name", "locale"])
+        .body::<Name<AccountStatus>>("status")
+        .bodies::<Option<String>>(&["domain", "support_email"])
+        .bodies::<Attributes>(&["features", "limits", "custom_attributes"])
 }
 
 /// Converts an error of a platform API call.
@@ -98,11 +99,7 @@ pub(crate) async fn operator(call: &Call) -> Result<(), ApiError> {
         page_size: 1,
         ..Default::default()
     };
-    call.agent_bots()
-        .list_agent_bots(call.request(request))
-        .await
-        .map(drop)
-        .map_err(refused)
+    call.send(request).await.map(drop).map_err(refused)
 }
 
 async fn create_account(call: Call, params: Params) -> ApiResult {
@@ -112,7 +109,7 @@ async fn create_account(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         name: fields.text("name").unwrap_or_default(),
         locale: fields.text("locale").unwrap_or_default(),
-        status: fields.choice("status", &STATUSES).unwrap_or_default().into(),
+        status: fields.choice::<AccountStatus>("status").unwrap_or_default().into(),
         domain: fields.text("domain"),
         support_email: fields.text("support_email"),
         features: features(&mut fields),
@@ -120,13 +117,8 @@ async fn create_account(call: Call, params: Params) -> ApiResult {
         custom_attributes: fields.object("custom_attributes"),
     };
     fields.finish()?;
-    let made = call
-        .accounts()
-        .create_account(call.request(request))
-        .await
-        .map_err(refused)?
-        .into_inner();
-    Ok(json::ok(&json::platform::account(&made.account.unwrap_or_default())))
+    let made = call.send(request).await.map_err(refused)?;
+    Ok(json::ok(&PlatformAccount::from(made.account.unwrap_or_default())))
 }
 
 async fn list_accounts(call: Call) -> ApiResult {
@@ -138,10 +130,10 @@ async fn list_accounts(call: Call) -> ApiResult {
                 page_size: 1000,
                 page_token,
             };
-            let (mut client, request) = (call.accounts(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.list_accounts(request).await.map_err(refused)?.into_inner();
-                Ok((page.accounts.iter().map(json::platform::account).collect(), page.next_page_token))
+                let page = page.await.map_err(refused)?;
+                Ok((page.accounts.into_iter().map(PlatformAccount::from).collect(), page.next_page_token))
             }
         },
     )
@@ -153,13 +145,8 @@ async fn show_account(call: Call, params: Params) -> ApiResult {
     let request = pb::GetAccountRequest {
         account_id: params.fields().account(),
     };
-    let found = call
-        .accounts()
-        .get_account(call.request(request))
-        .await
-        .map_err(refused)?
-        .into_inner();
-    Ok(json::ok(&json::platform::account(&found.account.unwrap_or_default())))
+    let found = call.send(request).await.map_err(refused)?;
+    Ok(json::ok(&PlatformAccount::from(found.account.unwrap_or_default())))
 }
 
 async fn update_account(call: Call, params: Params) -> ApiResult {
@@ -173,11 +160,9 @@ async fn delete_account(call: Call, params: Params) -> ApiResult {
         account_id: params.fields().account(),
         request_id: call.request_id(),
     };
-    call.accounts().delete_account(call.request(request)).await.map_err(refused)?;
+    call.send(request).await.map_err(refused)?;
     Ok(json::empty())
 }
-
-const STATUSES: [(&str, pb::AccountStatus); 2] = [("active", pb::AccountStatus::Active), ("suspended", pb::AccountStatus::Suspended)];
 
 /// Features by name. A blank or false value disables one, any other value enables it.
 fn features(fields: &mut ParamReader<'_>) -> Option<Struct> {
@@ -195,7 +180,7 @@ fn features(fields: &mut ParamReader<'_>) -> Option<Struct> {
 
 async fn change_account(call: &Call, params: &Params, id: i64) -> ApiResult {
     let mut fields = params.fields();
-    let status = fields.choice("status", &STATUSES).unwrap_or_default();
+    let status = fields.choice::<AccountStatus>("status").unwrap_or_default();
     let account = pb::Account {
         id,
         name: fields.text("name").unwrap_or_default(),
@@ -219,26 +204,16 @@ async fn change_account(call: &Call, params: &Params, id: i64) -> ApiResult {
     paths.extend(named.map(|name| format!("features.{name}")));
     let changed = if paths.is_empty() {
         let request = pb::GetAccountRequest { account_id: id };
-        call.accounts()
-            .get_account(call.request(request))
-            .await
-            .map_err(refused)?
-            .into_inner()
-            .account
+        call.send(request).await.map_err(refused)?.account
     } else {
         let request = pb::UpdateAccountRequest {
             request_id: call.request_id(),
             account: Some(account),
             update_mask: Some(FieldMask { paths }),
         };
-        call.accounts()
-            .update_account(call.request(request))
-            .await
-            .map_err(refused)?
-            .into_inner()
-            .account
+        call.send(request).await.map_err(refused)?.account
     };
-    Ok(json::ok(&json::platform::account(&changed.unwrap_or_default())))
+    Ok(json::ok(&PlatformAccount::from(changed.unwrap_or_default())))
 }
 
 /// The names of those fields that were sent with a value.
@@ -261,10 +236,10 @@ async fn list_members(call: Call, params: Params) -> ApiResult {
                 page_token,
                 ..Default::default()
             };
-            let (mut client, request) = (call.accounts(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.list_members(request).await.map_err(refused)?.into_inner();
-                Ok((page.agents.iter().map(json::platform::member).collect(), page.next_page_token))
+                let page = page.await.map_err(refused)?;
+                Ok((page.agents.into_iter().map(AccountUser::from).collect(), page.next_page_token))
             }
         },
     )
@@ -273,11 +248,10 @@ async fn list_members(call: Call, params: Params) -> ApiResult {
 
 /// Adds a member, or changes the role of an existing one.
 async fn set_member(call: Call, params: Params) -> ApiResult {
-    const ROLES: [(&str, pb::Role); 2] = [("agent", pb::Role::Agent), ("administrator", pb::Role::Administrator)];
     operator(&call).await?;
     let mut fields = params.fields();
     let (account_id, user_id) = (fields.account(), fields.path_id("user_id"));
-    let role = fields.choice("role", &ROLES).unwrap_or(pb::Role::Agent);
+    let role = fields.choice("role").unwrap_or(Role::Agent);
     fields.finish()?;
     let request = pb::CreateMembershipRequest {
         account_id,
@@ -286,8 +260,8 @@ async fn set_member(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         ..Default::default()
     };
-    let agent = match call.accounts().create_membership(call.request(request)).await {
-        Ok(made) => made.into_inner().agent,
+    let agent = match call.send(request).await {
+        Ok(made) => made.agent,
         Err(status) if is_taken(&status) => {
             let request = pb::UpdateMembershipRequest {
                 account_id,
@@ -296,12 +270,12 @@ async fn set_member(call: Call, params: Params) -> ApiResult {
                 request_id: call.request_id_of("role"),
                 ..Default::default()
             };
-            let changed = call.accounts().update_membership(call.request(request)).await;
-            changed.map_err(refused)?.into_inner().agent
+            let changed = call.send(request).await;
+            changed.map_err(refused)?.agent
         }
         Err(status) => return Err(refused(status)),
     };
-    Ok(json::ok(&json::platform::member(&agent.unwrap_or_default())))
+    Ok(json::ok(&AccountUser::from(agent.unwrap_or_default())))
 }
 
 /// Whether the member already exists. A reused idempotency key has the same status code, so compare the reason.
@@ -318,7 +292,7 @@ async fn remove_member(call: Call, params: Params) -> ApiResult {
         user_id: fields.path_id("user_id"),
         request_id: call.request_id(),
     };
-    match call.accounts().delete_membership(call.request(request)).await {
+    match call.send(request).await {
         // Removing a user who is not a member succeeds.
         Err(status) if ApiError::missing_kind(&status).as_deref() == Some("member") => Ok(json::empty()),
         Err(status) => Err(refused(status)),

@@ -8,12 +8,9 @@ use crate::{
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
+    json::{self, platform::AgentBot, values::Id},
     lists::rows,
-    openapi::{
-        RouteDescription,
-        schema::{id, list as list_of, text},
-    },
+    openapi::RouteDescription,
     params::Params,
     resources::platform::{PLATFORM, filled_names, operator, platform_route, refused},
 };
@@ -21,27 +18,26 @@ use crate::{
 pub fn routes() -> ApiRouter {
     let all = format!("{PLATFORM}/agent_bots");
     let one = format!("{all}/{{agent_bot_id}}");
-    let shape = json::platform::agent_bot_schema;
     ApiRouter::new("Platform side")
         .get(
             &all,
             list,
-            platform_route("listPlatformAgentBots", "AgentBotsService.ListAgentBots").returns(list_of(shape())),
+            platform_route("listPlatformAgentBots", "AgentBotsService.ListAgentBots").returns::<Vec<AgentBot>>(),
         )
         .post(
             &all,
             create,
-            settings(platform_route("createPlatformAgentBot", "AgentBotsService.CreateAgentBot")).returns(shape()),
+            settings(platform_route("createPlatformAgentBot", "AgentBotsService.CreateAgentBot")).returns::<AgentBot>(),
         )
         .get(
             &one,
             show,
-            platform_route("showPlatformAgentBot", "AgentBotsService.GetAgentBot").returns(shape()),
+            platform_route("showPlatformAgentBot", "AgentBotsService.GetAgentBot").returns::<AgentBot>(),
         )
         .update(
             &one,
             update,
-            settings(platform_route("updatePlatformAgentBot", "AgentBotsService.UpdateAgentBot")).returns(shape()),
+            settings(platform_route("updatePlatformAgentBot", "AgentBotsService.UpdateAgentBot")).returns::<AgentBot>(),
         )
         .delete(
             &one,
@@ -51,14 +47,14 @@ pub fn routes() -> ApiRouter {
         .delete(
             &format!("{one}/avatar"),
             remove_avatar,
-            platform_route("deletePlatformAgentBotAvatar", "AgentBotsService.UpdateAgentBot").returns(shape()),
+            platform_route("deletePlatformAgentBotAvatar", "AgentBotsService.UpdateAgentBot").returns::<AgentBot>(),
         )
 }
 
 fn settings(description: RouteDescription) -> RouteDescription {
     description
-        .bodies(&["name", "description", "outgoing_url", "avatar_url"], &text().or_null())
-        .body("account_id", id().or_null())
+        .bodies::<Option<String>>(&["name", "description", "outgoing_url", "avatar_url"])
+        .body::<Option<Id>>("account_id")
 }
 
 async fn list(call: Call) -> ApiResult {
@@ -70,10 +66,10 @@ async fn list(call: Call) -> ApiResult {
                 page_token,
                 ..Default::default()
             };
-            let (mut client, request) = (call.agent_bots(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.list_agent_bots(request).await.map_err(refused)?.into_inner();
-                let rows = page.agent_bots.iter().map(|bot| json::platform::agent_bot(bot, None));
+                let page = page.await.map_err(refused)?;
+                let rows = page.agent_bots.into_iter().map(|bot| AgentBot::new(bot, None));
                 Ok((rows.collect(), page.next_page_token))
             }
         },
@@ -93,21 +89,16 @@ async fn create(call: Call, params: Params) -> ApiResult {
         avatar_url: fields.text("avatar_url").unwrap_or_default(),
     };
     fields.finish()?;
-    let made = call.agent_bots().create_agent_bot(call.request(request)).await;
-    let bot = made.map_err(refused)?.into_inner().agent_bot.unwrap_or_default();
+    let made = call.send(request).await;
+    let bot = made.map_err(refused)?.agent_bot.unwrap_or_default();
     let request = pb::CreateTokenRequest {
         kind: pb::TokenKind::AgentBot.into(),
         name: "platform".to_owned(),
         agent_bot_id: Some(bot.id),
         ..Default::default()
     };
-    let token = call
-        .accounts()
-        .create_token(call.request(request))
-        .await
-        .map_err(refused)?
-        .into_inner();
-    Ok(json::ok(&json::platform::agent_bot(&bot, Some(&token.secret))))
+    let token = call.send(request).await.map_err(refused)?;
+    Ok(json::ok(&AgentBot::new(bot, Some(token.secret))))
 }
 
 async fn read(call: &Call, params: &Params) -> Result<pb::AgentBot, ApiError> {
@@ -115,12 +106,12 @@ async fn read(call: &Call, params: &Params) -> Result<pb::AgentBot, ApiError> {
         account_id: None,
         agent_bot_id: params.fields().path_id("agent_bot_id"),
     };
-    let found = call.agent_bots().get_agent_bot(call.request(request)).await.map_err(refused)?;
-    Ok(found.into_inner().agent_bot.unwrap_or_default())
+    let found = call.send(request).await.map_err(refused)?;
+    Ok(found.agent_bot.unwrap_or_default())
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
-    Ok(json::ok(&json::platform::agent_bot(&read(&call, &params).await?, None)))
+    Ok(json::ok(&AgentBot::new(read(&call, &params).await?, None)))
 }
 
 async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> ApiResult {
@@ -130,9 +121,9 @@ async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> ApiResult {
         agent_bot: Some(bot),
         update_mask: Some(FieldMask { paths }),
     };
-    let changed = call.agent_bots().update_agent_bot(call.request(request)).await;
-    let bot = changed.map_err(refused)?.into_inner().agent_bot.unwrap_or_default();
-    Ok(json::ok(&json::platform::agent_bot(&bot, None)))
+    let changed = call.send(request).await;
+    let bot = changed.map_err(refused)?.agent_bot.unwrap_or_default();
+    Ok(json::ok(&AgentBot::new(bot, None)))
 }
 
 /// An update with the id only, to which the changes are added. It must not depend on the stored bot: a retry with the same idempotency key
@@ -160,7 +151,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
     }
     fields.finish()?;
     if paths.is_empty() {
-        return Ok(json::ok(&json::platform::agent_bot(&found, None)));
+        return Ok(json::ok(&AgentBot::new(found, None)));
     }
     put(&call, bot, paths).await
 }
@@ -176,6 +167,6 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         agent_bot_id: params.fields().path_id("agent_bot_id"),
     };
-    call.agent_bots().delete_agent_bot(call.request(request)).await.map_err(refused)?;
+    call.send(request).await.map_err(refused)?;
     Ok(json::empty())
 }

@@ -2,7 +2,8 @@
 
 use parley_proto as pb;
 use prost_types::FieldMask;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tonic::Code;
 
 use crate::{
@@ -10,34 +11,30 @@ use crate::{
     api_router::ApiRouter,
     call::Call,
     errors::{ApiError, field_error::FieldError},
-    json,
-    openapi::{
-        RouteDescription,
-        schema::{attributes, integer, object, text},
-    },
-    params::{Params, fields::ParamReader},
+    json::{self, json_type::json_type, platform::PlatformUser, values::one_key},
+    openapi::RouteDescription,
+    params::{Params, attributes::Attributes, fields::ParamReader},
     resources::platform::{PLATFORM, filled_names, operator, platform_route, refused},
 };
 
 pub(crate) fn routes() -> ApiRouter {
     let users = format!("{PLATFORM}/users");
     let user = format!("{users}/{{user_id}}");
-    let person = json::platform::user_schema;
     ApiRouter::new("Platform side")
         .post(
             &users,
             create_user,
-            profile(platform_route("createPlatformUser", "AccountsService.CreateUser")).returns(person()),
+            profile(platform_route("createPlatformUser", "AccountsService.CreateUser")).returns::<PlatformUser>(),
         )
         .get(
             &user,
             show_user,
-            platform_route("showPlatformUser", "AccountsService.GetUser").returns(person()),
+            platform_route("showPlatformUser", "AccountsService.GetUser").returns::<PlatformUser>(),
         )
         .update(
             &user,
             update_user,
-            profile(platform_route("updatePlatformUser", "AccountsService.UpdateUser")).returns(person()),
+            profile(platform_route("updatePlatformUser", "AccountsService.UpdateUser")).returns::<PlatformUser>(),
         )
         .delete(
             &user,
@@ -47,25 +44,20 @@ pub(crate) fn routes() -> ApiRouter {
         .post(
             &format!("{user}/token"),
             make_token,
-            platform_route("createPlatformUserToken", "AccountsService.CreateToken").returns(
-                object()
-                    .key("access_token", text())
-                    .key("expiry", integer().or_null())
-                    .key("user", attributes()),
-            ),
+            platform_route("createPlatformUserToken", "AccountsService.CreateToken").returns::<CreatedToken>(),
         )
         .get(
             &format!("{user}/login"),
             make_login,
-            platform_route("createPlatformUserLogin", "LoginsService.CreateLoginLink").returns(object().key("url", text())),
+            platform_route("createPlatformUserLogin", "LoginsService.CreateLoginLink").returns::<LoginLink<String>>(),
         )
 }
 
 fn profile(description: RouteDescription) -> RouteDescription {
     description
-        .bodies(&["name", "email", "password"], &text())
-        .body("display_name", text().or_null())
-        .body("custom_attributes", attributes())
+        .bodies::<String>(&["name", "email", "password"])
+        .body::<Option<String>>("display_name")
+        .body::<Attributes>("custom_attributes")
 }
 
 async fn delete_user(call: Call, params: Params) -> ApiResult {
@@ -74,22 +66,19 @@ async fn delete_user(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         user_id: params.fields().path_id("user_id"),
     };
-    call.accounts().delete_user(call.request(request)).await.map_err(refused)?;
+    call.send(request).await.map_err(refused)?;
     Ok(json::empty())
 }
 
 /// Responds with a user. `secret` is its token, if one was just created.
-async fn user(call: &Call, user: &pb::User, secret: Option<&str>) -> ApiResult {
-    Ok(json::ok(&json::platform::user(
-        user,
-        &call_memberships(call, user.id).await?,
-        secret,
-    )))
+async fn user(call: &Call, user: pb::User, secret: Option<String>) -> ApiResult {
+    let memberships = call_memberships(call, user.id).await?;
+    Ok(json::ok(&PlatformUser::new(user, memberships, secret)))
 }
 
 async fn call_memberships(call: &Call, user_id: i64) -> Result<Vec<pb::Membership>, ApiError> {
     let request = pb::GetUserRequest { user_id };
-    let found = call.accounts().get_user(call.request(request)).await.map_err(refused)?.into_inner();
+    let found = call.send(request).await.map_err(refused)?;
     Ok(found.memberships)
 }
 
@@ -124,18 +113,18 @@ async fn create_user(call: Call, params: Params) -> ApiResult {
         custom_attributes: fields.object("custom_attributes"),
     };
     fields.finish()?;
-    let made = match call.accounts().create_user(call.request(request)).await {
-        Ok(made) => made.into_inner().user.unwrap_or_default(),
+    let made = match call.send(request).await {
+        Ok(made) => made.user.unwrap_or_default(),
         Err(status) => {
             // If the address is taken, respond with the existing user, unchanged.
             let existing = ApiError::existing_id(&status).filter(|_| status.code() == Code::AlreadyExists);
             let user_id = existing.ok_or_else(|| refused(status))?;
-            let found = call.accounts().get_user(call.request(pb::GetUserRequest { user_id })).await;
-            return user(&call, &found.map_err(refused)?.into_inner().user.unwrap_or_default(), None).await;
+            let found = call.send(pb::GetUserRequest { user_id }).await;
+            return user(&call, found.map_err(refused)?.user.unwrap_or_default(), None).await;
         }
     };
     let secret = create_user_token(&call, made.id).await?;
-    user(&call, &made, Some(&secret)).await
+    user(&call, made, Some(secret)).await
 }
 
 async fn create_user_token(call: &Call, user_id: i64) -> Result<String, ApiError> {
@@ -145,27 +134,21 @@ async fn create_user_token(call: &Call, user_id: i64) -> Result<String, ApiError
         user_id: Some(user_id),
         ..Default::default()
     };
-    Ok(call
-        .accounts()
-        .create_token(call.request(request))
-        .await
-        .map_err(refused)?
-        .into_inner()
-        .secret)
+    Ok(call.send(request).await.map_err(refused)?.secret)
 }
 
 async fn read_user(call: &Call, params: &Params) -> Result<pb::User, ApiError> {
     let request = pb::GetUserRequest {
         user_id: params.fields().path_id("user_id"),
     };
-    let found = call.accounts().get_user(call.request(request)).await.map_err(refused)?;
-    Ok(found.into_inner().user.unwrap_or_default())
+    let found = call.send(request).await.map_err(refused)?;
+    Ok(found.user.unwrap_or_default())
 }
 
 async fn show_user(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let found = read_user(&call, &params).await?;
-    user(&call, &found, None).await
+    user(&call, found, None).await
 }
 
 async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<String>) -> Result<pb::User, ApiError> {
@@ -174,8 +157,8 @@ async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<St
         user: Some(user),
         update_mask: Some(FieldMask { paths }),
     };
-    let changed = call.accounts().update_user(call.request(request)).await.map_err(refused)?;
-    Ok(changed.into_inner().user.unwrap_or_default())
+    let changed = call.send(request).await.map_err(refused)?;
+    Ok(changed.user.unwrap_or_default())
 }
 
 async fn update_user(call: Call, params: Params) -> ApiResult {
@@ -210,24 +193,40 @@ async fn update_user(call: Call, params: Params) -> ApiResult {
     } else {
         put_user(&call, call.request_id(), changed, paths).await?
     };
-    user(&call, &changed, None).await
+    user(&call, changed, None).await
 }
+
+// A token that was just created.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct CreatedToken {
+    access_token: String,
+    expiry: Option<i64>,
+    #[schemars(with = "Attributes")]
+    user: TokenOwner,
+}
+
+json_type! {
+    struct TokenOwner(user: pb::User) {
+        id: i64 = user.id,
+        name: String = user.name,
+        display_name: Option<String> = user.display_name,
+        email: String = user.email,
+        pubsub_token: () = (),
+    }
+}
+
+one_key!(LoginLink { url });
 
 async fn make_token(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let found = read_user(&call, &params).await?;
-    let secret = create_user_token(&call, found.id).await?;
-    Ok(json::ok(&json!({
-        "access_token": secret,
-        "expiry": null,
-        "user": {
-            "id": found.id,
-            "name": found.name,
-            "display_name": found.display_name,
-            "email": found.email,
-            "pubsub_token": null,
-        },
-    })))
+    let access_token = create_user_token(&call, found.id).await?;
+    Ok(json::ok(&CreatedToken {
+        access_token,
+        expiry: None,
+        user: found.into(),
+    }))
 }
 
 async fn make_login(call: Call, params: Params) -> ApiResult {
@@ -236,6 +235,6 @@ async fn make_login(call: Call, params: Params) -> ApiResult {
         request_id: String::new(),
         user_id: params.fields().path_id("user_id"),
     };
-    let made = call.logins().create_login_link(call.request(request)).await.map_err(refused)?;
-    Ok(json::ok(&json!({ "url": made.into_inner().url })))
+    let made = call.send(request).await.map_err(refused)?;
+    Ok(json::ok(&LoginLink { url: made.url }))
 }

@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use parley_proto as pb;
+use parley_proto::Availability;
 use prost_types::FieldMask;
 
 use crate::{
@@ -9,13 +10,13 @@ use crate::{
     api_router::ApiRouter,
     call::Call,
     errors::{ApiError, field_error::FieldError},
-    json,
-    openapi::{
-        Caller, RouteDescription, describe,
-        schema::{attributes, flag, id, names, text},
+    json::{
+        self,
+        agent::Profile,
+        values::{Id, Name},
     },
-    params::{Params, fields::ParamReader},
-    resources::agents::AVAILABILITIES,
+    openapi::{Caller, RouteDescription, describe},
+    params::{Params, attributes::Attributes, fields::ParamReader},
 };
 
 /// The attributes that users can change.
@@ -31,34 +32,34 @@ pub fn routes() -> ApiRouter {
         .get(
             "/api/v1/profile",
             show,
-            mine("showProfile", "AccountsService.GetProfile").returns(json::agent::profile_schema()),
+            mine("showProfile", "AccountsService.GetProfile").returns::<Profile>(),
         )
         .post(
             "/api/v1/profile/rotate_pubsub_token",
             rotate,
-            mine("rotatePubsubToken", "PubsubService.RotatePubsubToken").returns(json::agent::profile_schema()),
+            mine("rotatePubsubToken", "PubsubService.RotatePubsubToken").returns::<Profile>(),
         )
         .update(
             "/api/v1/profile",
             update,
             mine("updateProfile", "AccountsService.UpdateUser")
                 .root("profile")
-                .body("name", text())
-                .bodies(&["display_name", "message_signature"], &text().or_null())
-                .body("ui_settings", attributes())
-                .bodies(&["email", "password", "current_password", "password_confirmation"], &text())
-                .returns(json::agent::profile_schema()),
+                .body::<String>("name")
+                .bodies::<Option<String>>(&["display_name", "message_signature"])
+                .body::<Attributes>("ui_settings")
+                .bodies::<String>(&["email", "password", "current_password", "password_confirmation"])
+                .returns::<Profile>(),
         )
         .post(
             "/api/v1/profile/availability",
             set_availability,
             in_account(mine("setAvailability", "AccountsService.UpdateOwnAvailability"))
-                .required_body("availability", names(&AVAILABILITIES)),
+                .required_body::<Name<Availability>>("availability"),
         )
         .post(
             "/api/v1/profile/auto_offline",
             set_auto_offline,
-            in_account(mine("setAutoOffline", "AccountsService.UpdateOwnAvailability")).body("auto_offline", flag()),
+            in_account(mine("setAutoOffline", "AccountsService.UpdateOwnAvailability")).body::<bool>("auto_offline"),
         )
         .update(
             "/api/v1/profile/set_active_account",
@@ -69,25 +70,22 @@ pub fn routes() -> ApiRouter {
 
 /// Describes what the routes of a single account have in common. The body contains the account id.
 fn in_account(description: RouteDescription) -> RouteDescription {
-    description
-        .root("profile")
-        .required_body("account_id", id())
-        .returns(json::agent::profile_schema())
+    description.root("profile").required_body::<Id>("account_id").returns::<Profile>()
 }
 
 async fn profile(call: &Call) -> Result<pb::GetProfileResponse, tonic::Status> {
-    let found = call.accounts().get_profile(call.request(pb::GetProfileRequest {})).await?;
-    Ok(found.into_inner())
+    let found = call.send(pb::GetProfileRequest {}).await?;
+    Ok(found)
 }
 
-fn profile_response(call: &Call, profile: &pb::GetProfileResponse) -> Response {
-    let token = call.token().unwrap_or_default();
-    json::ok(&json::agent::profile(profile, token))
+fn profile_response(call: &Call, profile: pb::GetProfileResponse) -> Response {
+    let token = call.token().unwrap_or_default().to_owned();
+    json::ok(&Profile::new(profile, token))
 }
 
 async fn show(call: Call) -> ApiResult {
     let profile = profile(&call).await?;
-    Ok(profile_response(&call, &profile))
+    Ok(profile_response(&call, profile))
 }
 
 async fn rotate(call: Call) -> ApiResult {
@@ -102,7 +100,7 @@ async fn rotate(call: Call) -> ApiResult {
     };
     let rotated = call.pubsub().rotate_pubsub_token(call.request(request)).await?;
     profile.pubsub_token = rotated.into_inner().pubsub_token;
-    Ok(profile_response(&call, &profile))
+    Ok(profile_response(&call, profile))
 }
 
 /// Rejects changes that users cannot make. The current value is accepted.
@@ -133,14 +131,14 @@ async fn update(call: Call, params: Params) -> ApiResult {
     fields.finish()?;
     let paths = fields.sent(&ATTRIBUTES);
     if paths.is_empty() {
-        return Ok(profile_response(&call, &before));
+        return Ok(profile_response(&call, before));
     }
     let request = pb::UpdateUserRequest {
         request_id: call.request_id(),
         user: Some(user),
         update_mask: Some(FieldMask { paths }),
     };
-    call.accounts().update_user(call.request(request)).await?;
+    call.send(request).await?;
     show(call).await
 }
 
@@ -157,7 +155,7 @@ fn account_of(params: &Params) -> Result<(ParamReader<'_>, i64), ApiError> {
 async fn set_availability(call: Call, params: Params) -> ApiResult {
     profile(&call).await?;
     let (mut fields, account_id) = account_of(&params)?;
-    let availability = fields.choice("availability", &AVAILABILITIES);
+    let availability = fields.choice::<Availability>("availability");
     if !fields.has_value("availability") {
         fields.add_error(FieldError::new("availability", "can't be blank"));
     }
@@ -168,7 +166,7 @@ async fn set_availability(call: Call, params: Params) -> ApiResult {
         availability: availability.unwrap_or_default().into(),
         auto_offline: None,
     };
-    call.accounts().update_own_availability(call.request(request)).await?;
+    call.send(request).await?;
     show(call).await
 }
 
@@ -183,7 +181,7 @@ async fn set_auto_offline(call: Call, params: Params) -> ApiResult {
         // An absent value counts as false, as in Chatwoot.
         auto_offline: Some(fields.flag("auto_offline").unwrap_or_default()),
     };
-    call.accounts().update_own_availability(call.request(request)).await?;
+    call.send(request).await?;
     show(call).await
 }
 
@@ -195,6 +193,6 @@ async fn set_active_account(call: Call, params: Params) -> ApiResult {
         account_id,
         request_id: call.request_id(),
     };
-    call.accounts().set_active_account(call.request(request)).await?;
+    call.send(request).await?;
     show(call).await
 }

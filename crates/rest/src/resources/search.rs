@@ -5,22 +5,24 @@ use std::{collections::HashMap, sync::Arc};
 use axum::response::Response;
 use parley_proto::{self as pb, MessageType};
 use prost::Message as _;
-use serde_json::{Value as Json, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
+    json::{
+        conversation::Counts,
+        search::{FoundContact, FoundConversation, FoundMessage},
+        values::{List, Payload, one_key},
+    },
     lists::{
-        pagination::{self, PageWindow},
-        rows,
+        pagination::{self, Cursor, PageMeta, PageWindow, SearchCursor},
+        rows::{self, Rows},
     },
-    openapi::{
-        describe,
-        schema::{Schema, integer, list as list_of, object, text, within},
-    },
+    openapi::describe,
     params::{
         Params,
         fields::ParamReader,
@@ -41,20 +43,7 @@ const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 pub fn routes() -> ApiRouter {
     const SEARCH: &str = "/api/v1/accounts/{account_id}/search";
-    let found = |sections: &[(&'static str, Schema)]| {
-        let payload = sections
-            .iter()
-            .fold(object(), |all, (key, shape)| all.key(key, list_of(shape.clone())));
-        within("payload", payload)
-    };
-    let (contacts, conversations, messages) = (
-        ("contacts", json::search::contact_schema()),
-        ("conversations", json::search::conversation_schema()),
-        ("messages", json::search::message_schema()),
-    );
-    let section_route = |id, rpc| pagination::page_params(describe(id, rpc).query("q", text()));
-    let with_meta = |section| found(&[section]).optional("meta", pagination::meta_schema(object()));
-    let with_search_meta = |section| found(&[section]).optional("meta", pagination::search_meta_schema(object()));
+    let section_route = |id, rpc| pagination::page_params(describe(id, rpc).query::<String>("q"));
     ApiRouter::new("Search")
         .get(
             "/api/v1/accounts/{account_id}/conversations/search",
@@ -63,49 +52,69 @@ pub fn routes() -> ApiRouter {
                 "searchConversations",
                 "ConversationsService.ListConversations",
             )))
-            .returns(
-                object()
-                    .key(
-                        "meta",
-                        pagination::search_meta_schema(json::conversation::counts_without_assigned_schema()),
-                    )
-                    .key("payload", list_of(json::search::conversation_schema())),
-            ),
+            .returns::<List<PageMeta<Counts, SearchCursor>, Vec<FoundConversation>>>(),
         )
         .get(
             SEARCH,
             search_all,
             search_scope::of_messages(describe("search", ""))
-                .query("q", text())
-                .query("page", integer())
-                .returns(found(&[contacts.clone(), conversations.clone(), messages.clone()])),
+                .query::<String>("q")
+                .query::<i64>("page")
+                .returns::<Payload<AllFound>>(),
         )
         .get(
             &format!("{SEARCH}/contacts"),
             contacts_section,
-            section_route("searchForContacts", "ContactsService.SearchContacts").returns(with_meta(contacts)),
+            section_route("searchForContacts", "ContactsService.SearchContacts")
+                .returns::<FoundSection<FoundContacts<Vec<FoundContact>>, Cursor>>(),
         )
         .get(
             &format!("{SEARCH}/conversations"),
             conversations_section,
             search_scope::of_conversations(section_route("searchForConversations", "ConversationsService.ListConversations"))
-                .returns(with_search_meta(conversations)),
+                .returns::<FoundSection<FoundConversations<Vec<FoundConversation>>, SearchCursor>>(),
         )
         .get(
             &format!("{SEARCH}/messages"),
             messages_section,
             search_scope::of_messages(section_route("searchForMessages", "MessagesService.SearchMessages"))
-                .returns(with_search_meta(messages)),
+                .returns::<FoundSection<FoundMessages<Vec<FoundMessage>>, SearchCursor>>(),
         )
+}
+
+// The results of a section, with where it continues: a [`Cursor`] or a [`SearchCursor`].
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct FoundSection<P, C> {
+    payload: P,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
+    meta: Option<C>,
+}
+
+one_key!(FoundContacts { contacts });
+
+one_key!(FoundConversations { conversations });
+
+one_key!(FoundMessages { messages });
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct AllFound {
+    contacts: Rows<FoundContact>,
+    conversations: Rows<FoundConversation>,
+    messages: Rows<FoundMessage>,
 }
 
 async fn conversations_of_messages(call: Call, params: Params) -> ApiResult {
     let (found, window, request) = conversation_list::find(&call, &params, true).await?;
-    let mut meta = json::conversation::counts_without_assigned(found.counts.as_ref());
-    window.write_search_meta(&mut meta, &found.next_page_token, found.complete);
+    let meta = PageMeta {
+        meta: Counts::from(found.counts),
+        cursor: window.search_cursor(&found.next_page_token, Some(found.complete)),
+    };
     let text = params.fields().text("q").unwrap_or_default().trim().to_owned();
-    let rows = with_messages(&call, &found.conversations, &text).await?;
-    let frame = |rows| json!({ "meta": meta, "payload": rows });
+    let rows = with_messages(&call, found.conversations, &text).await?;
+    let frame = |payload| List { meta, payload };
     let call = Arc::new(call);
     Ok(rows::paginated(
         (rows, window.cut(found.next_page_token)),
@@ -122,18 +131,18 @@ async fn conversations_of_messages(call: Call, params: Params) -> ApiResult {
             let (call, text) = (Arc::clone(&call), text.clone());
             async move {
                 let page = call.conversations().list_conversations(call.request(request)).await?.into_inner();
-                Ok((with_messages(&call, &page.conversations, &text).await?, page.next_page_token))
+                Ok((with_messages(&call, page.conversations, &text).await?, page.next_page_token))
             }
         },
     ))
 }
 
 /// Adds the matching messages to conversations.
-async fn with_messages(call: &Call, conversations: &[pb::Conversation], text: &str) -> Result<Vec<Json>, ApiError> {
+async fn with_messages(call: &Call, conversations: Vec<pb::Conversation>, text: &str) -> Result<Vec<FoundConversation>, ApiError> {
     let Some(account_id) = conversations.first().map(|conversation| conversation.account_id) else {
         return Ok(Vec::new());
     };
-    let matching_messages = matching_messages(call, account_id, conversations, text).await?;
+    let mut matching_messages = matching_messages(call, account_id, &conversations, text).await?;
     let mut request = pb::ListInboxesRequest {
         account_id,
         page_size: 1000,
@@ -141,7 +150,7 @@ async fn with_messages(call: &Call, conversations: &[pb::Conversation], text: &s
     };
     let mut inboxes = Vec::new();
     loop {
-        let page = call.inboxes().list_inboxes(call.request(request.clone())).await?.into_inner();
+        let page = call.send(request.clone()).await?;
         let is_used = |inbox: &pb::Inbox| conversations.iter().any(|conversation| conversation.inbox_id == inbox.id);
         inboxes.extend(page.inboxes.into_iter().filter(is_used));
         if page.next_page_token.is_empty() {
@@ -149,12 +158,13 @@ async fn with_messages(call: &Call, conversations: &[pb::Conversation], text: &s
         }
         request.page_token = page.next_page_token;
     }
-    let show = |conversation: &pb::Conversation| {
+    let show = |conversation: pb::Conversation| {
         let inbox = inboxes.iter().find(|inbox| inbox.id == conversation.inbox_id);
-        let matching_messages = matching_messages.get(&conversation.id).map(Vec::as_slice).unwrap_or_default();
-        json::search::conversation(conversation, inbox, matching_messages.iter().rev())
+        let mut messages = matching_messages.remove(&conversation.id).unwrap_or_default();
+        messages.reverse();
+        FoundConversation::new(conversation, inbox, messages)
     };
-    Ok(conversations.iter().map(show).collect())
+    Ok(conversations.into_iter().map(show).collect())
 }
 
 /// Finds the matching messages of conversations, by conversation, newest first. Requests further pages while a conversation has none, up to
@@ -179,7 +189,7 @@ async fn matching_messages(
     }
     let mut bytes = 0;
     for _ in 0..MAX_SEARCHES {
-        let found = call.messages().search_messages(call.request(request.clone())).await?.into_inner();
+        let found = call.send(request.clone()).await?;
         bytes += found.encoded_len();
         for message in found.messages {
             matching_messages.entry(message.conversation_id).or_default().push(message);
@@ -204,12 +214,21 @@ struct SearchRequest {
 }
 
 /// The results of a section, with their pagination.
-#[derive(Default)]
-struct SectionResult {
-    rows: Vec<Json>,
+struct SectionResult<T> {
+    rows: Vec<T>,
     next: String,
     /// Whether all messages were searched; `None` for a section that does not search messages.
     complete: Option<bool>,
+}
+
+impl<T> SectionResult<T> {
+    fn empty() -> Self {
+        Self {
+            rows: Vec::new(),
+            next: String::new(),
+            complete: None,
+        }
+    }
 }
 
 async fn parse_search(
@@ -237,9 +256,9 @@ async fn parse_search(
     })
 }
 
-async fn contacts(call: &Call, search: &SearchRequest) -> Result<SectionResult, ApiError> {
+async fn contacts(call: &Call, search: &SearchRequest) -> Result<SectionResult<FoundContact>, ApiError> {
     if search.text.is_empty() {
-        return Ok(SectionResult::default());
+        return Ok(SectionResult::empty());
     }
     let request = pb::SearchContactsRequest {
         account_id: search.account_id,
@@ -251,15 +270,15 @@ async fn contacts(call: &Call, search: &SearchRequest) -> Result<SectionResult, 
     };
     let found = call.contacts().search_contacts(call.request(request)).await?.into_inner();
     Ok(SectionResult {
-        rows: found.contacts.iter().map(json::search::contact).collect(),
+        rows: found.contacts.into_iter().map(FoundContact::from).collect(),
         next: found.next_page_token,
         complete: None,
     })
 }
 
-async fn conversations(call: &Call, search: &SearchRequest) -> Result<SectionResult, ApiError> {
+async fn conversations(call: &Call, search: &SearchRequest) -> Result<SectionResult<FoundConversation>, ApiError> {
     if search.text.is_empty() {
-        return Ok(SectionResult::default());
+        return Ok(SectionResult::empty());
     }
     let request = pb::ListConversationsRequest {
         account_id: search.account_id,
@@ -274,15 +293,15 @@ async fn conversations(call: &Call, search: &SearchRequest) -> Result<SectionRes
     };
     let found = call.conversations().list_conversations(call.request(request)).await?.into_inner();
     Ok(SectionResult {
-        rows: with_messages(call, &found.conversations, &search.text).await?,
+        rows: with_messages(call, found.conversations, &search.text).await?,
         next: found.next_page_token,
         complete: Some(found.complete),
     })
 }
 
-async fn messages(call: &Call, search: &SearchRequest) -> Result<SectionResult, ApiError> {
+async fn messages(call: &Call, search: &SearchRequest) -> Result<SectionResult<FoundMessage>, ApiError> {
     if search.text.is_empty() {
-        return Ok(SectionResult::default());
+        return Ok(SectionResult::empty());
     }
     let mut request = pb::SearchMessagesRequest {
         account_id: search.account_id,
@@ -293,45 +312,43 @@ async fn messages(call: &Call, search: &SearchRequest) -> Result<SectionResult, 
         ..Default::default()
     };
     search.scope.apply(&mut request);
-    let found = call.messages().search_messages(call.request(request)).await?.into_inner();
+    let found = call.send(request).await?;
     Ok(SectionResult {
-        rows: found.messages.iter().map(json::search::message).collect(),
+        rows: found.messages.into_iter().map(FoundMessage::from).collect(),
         next: found.next_page_token,
         complete: Some(found.complete),
     })
 }
 
 /// Responds with one section, with pagination metadata if the client asked for it.
-fn answer<R>(
-    section: &'static str,
-    found: SectionResult,
+fn answer<T, P, C, R>(
+    found: SectionResult<T>,
     search: &SearchRequest,
+    cursor: Option<C>,
+    payload: fn(Rows<T>) -> P,
     fetch: impl FnMut(SearchRequest) -> R + Send + 'static,
 ) -> Response
 where
-    R: Future<Output = Result<SectionResult, ApiError>> + Send + 'static,
+    T: Serialize + Send + 'static,
+    P: Serialize,
+    C: Serialize,
+    R: Future<Output = Result<SectionResult<T>, ApiError>> + Send + 'static,
 {
-    let window = &search.window;
-    let mut whole = json!({ "payload": {} });
-    if window.has_cursor_meta() {
-        let mut meta = json!({});
-        match found.complete {
-            Some(complete) => window.write_search_meta(&mut meta, &found.next, complete),
-            None => window.write_meta(&mut meta, &found.next),
-        }
-        whole["meta"] = meta;
-    }
-    let frame = move |rows| {
-        whole["payload"][section] = rows;
-        whole
-    };
-    rows::sections([self::section(found, search, fetch)], |[rows]| frame(rows))
+    rows::sections([section(found, search, fetch)], |[position]| FoundSection {
+        payload: payload(position.rows()),
+        meta: cursor,
+    })
 }
 
 /// The rows of a section. Continues with further pages if the service has cut the first by bytes.
-fn section<R>(found: SectionResult, search: &SearchRequest, mut fetch: impl FnMut(SearchRequest) -> R + Send + 'static) -> rows::Section
+fn section<T, R>(
+    found: SectionResult<T>,
+    search: &SearchRequest,
+    mut fetch: impl FnMut(SearchRequest) -> R + Send + 'static,
+) -> rows::Section
 where
-    R: Future<Output = Result<SectionResult, ApiError>> + Send + 'static,
+    T: Serialize + Send + 'static,
+    R: Future<Output = Result<SectionResult<T>, ApiError>> + Send + 'static,
 {
     let search = search.clone();
     let first = (found.rows, search.window.cut(found.next));
@@ -368,17 +385,22 @@ async fn search_all(call: Call, params: Params) -> ApiResult {
             async move { messages(&call, &search).await }
         }),
     ];
-    Ok(rows::sections(
-        sections,
-        |[contacts, conversations, messages]| json!({ "payload": { "contacts": contacts, "conversations": conversations, "messages": messages } }),
-    ))
+    Ok(rows::sections(sections, |[contacts, conversations, messages]| Payload {
+        payload: AllFound {
+            contacts: contacts.rows(),
+            conversations: conversations.rows(),
+            messages: messages.rows(),
+        },
+    }))
 }
 
 async fn contacts_section(call: Call, params: Params) -> ApiResult {
     let search = parse_search(&call, &params, PageWindow::read).await?;
     let found = contacts(&call, &search).await?;
+    let cursor = search.window.cursor(&found.next);
     let call = Arc::new(call);
-    Ok(answer("contacts", found, &search, move |search| {
+    let payload = |contacts| FoundContacts { contacts };
+    Ok(answer(found, &search, cursor, payload, move |search| {
         let call = Arc::clone(&call);
         async move { contacts(&call, &search).await }
     }))
@@ -387,8 +409,10 @@ async fn contacts_section(call: Call, params: Params) -> ApiResult {
 async fn conversations_section(call: Call, params: Params) -> ApiResult {
     let search = parse_search(&call, &params, PageWindow::read).await?;
     let found = conversations(&call, &search).await?;
+    let cursor = search.window.search_cursor(&found.next, found.complete);
     let call = Arc::new(call);
-    Ok(answer("conversations", found, &search, move |search| {
+    let payload = |conversations| FoundConversations { conversations };
+    Ok(answer(found, &search, cursor, payload, move |search| {
         let call = Arc::clone(&call);
         async move { conversations(&call, &search).await }
     }))
@@ -397,8 +421,10 @@ async fn conversations_section(call: Call, params: Params) -> ApiResult {
 async fn messages_section(call: Call, params: Params) -> ApiResult {
     let search = parse_search(&call, &params, PageWindow::read).await?;
     let found = messages(&call, &search).await?;
+    let cursor = search.window.search_cursor(&found.next, found.complete);
     let call = Arc::new(call);
-    Ok(answer("messages", found, &search, move |search| {
+    let payload = |messages| FoundMessages { messages };
+    Ok(answer(found, &search, cursor, payload, move |search| {
         let call = Arc::clone(&call);
         async move { messages(&call, &search).await }
     }))

@@ -3,7 +3,6 @@
 use axum::http::StatusCode;
 use parley_proto as pb;
 use prost_types::FieldMask;
-use serde_json::json;
 use tonic::Status;
 
 use crate::{
@@ -11,12 +10,9 @@ use crate::{
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
-    json,
+    json::{self, agent::Agent, team::Team, values::Id},
     lists::rows,
-    openapi::{
-        Caller, RouteDescription, describe,
-        schema::{flag, id, list as list_of, text},
-    },
+    openapi::{Caller, RouteDescription, describe},
     params::{Params, fields::ParamReader},
 };
 
@@ -29,33 +25,27 @@ pub fn routes() -> ApiRouter {
     const TEAMS: &str = "/api/v1/accounts/{account_id}/teams";
     const TEAM: &str = "/api/v1/accounts/{account_id}/teams/{team_id}";
     const MEMBERS: &str = "/api/v1/accounts/{account_id}/teams/{team_id}/team_members";
-    let shape = json::team::schema;
-    let agents = || list_of(json::agent::schema());
     let settings = |description: RouteDescription| {
         description
             .caller(Caller::Administrator)
             .root("team")
-            .body("description", text().or_null())
-            .body("allow_auto_assign", flag())
-            .returns(shape())
+            .body::<Option<String>>("description")
+            .body::<bool>("allow_auto_assign")
+            .returns::<Team>()
     };
-    let members = |description: RouteDescription| description.caller(Caller::Administrator).required_body("user_ids", list_of(id()));
+    let members = |description: RouteDescription| description.caller(Caller::Administrator).required_body::<Vec<Id>>("user_ids");
     ApiRouter::new("Teams")
-        .get(
-            TEAMS,
-            list,
-            describe("listTeams", "TeamsService.ListTeams").returns(list_of(shape())),
-        )
+        .get(TEAMS, list, describe("listTeams", "TeamsService.ListTeams").returns::<Vec<Team>>())
         .post(
             TEAMS,
             create,
-            settings(describe("createTeam", "TeamsService.CreateTeam")).required_body("name", text()),
+            settings(describe("createTeam", "TeamsService.CreateTeam")).required_body::<String>("name"),
         )
-        .get(TEAM, show, describe("showTeam", "TeamsService.GetTeam").returns(shape()))
+        .get(TEAM, show, describe("showTeam", "TeamsService.GetTeam").returns::<Team>())
         .update(
             TEAM,
             update,
-            settings(describe("updateTeam", "TeamsService.UpdateTeam")).body("name", text()),
+            settings(describe("updateTeam", "TeamsService.UpdateTeam")).body::<String>("name"),
         )
         .delete(
             TEAM,
@@ -65,17 +55,17 @@ pub fn routes() -> ApiRouter {
         .get(
             MEMBERS,
             list_members,
-            describe("listTeamMembers", "TeamsService.ListTeamMembers").returns(agents()),
+            describe("listTeamMembers", "TeamsService.ListTeamMembers").returns::<Vec<Agent>>(),
         )
         .post(
             MEMBERS,
             add_members,
-            members(describe("addTeamMembers", "TeamsService.AddTeamMembers")).returns(agents()),
+            members(describe("addTeamMembers", "TeamsService.AddTeamMembers")).returns::<Vec<Agent>>(),
         )
         .update(
             MEMBERS,
             set_members,
-            members(describe("setTeamMembers", "TeamsService.SetTeamMembers")).returns(agents()),
+            members(describe("setTeamMembers", "TeamsService.SetTeamMembers")).returns::<Vec<Agent>>(),
         )
         .delete(
             MEMBERS,
@@ -94,10 +84,10 @@ async fn list(call: Call, params: Params) -> ApiResult {
                 page_token,
                 ..Default::default()
             };
-            let (mut client, request) = (call.teams(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.list_teams(request).await?.into_inner();
-                Ok((page.teams.iter().map(json::team::team).collect(), page.next_page_token))
+                let page = page.await?;
+                Ok((page.teams.into_iter().map(Team::from).collect(), page.next_page_token))
             }
         },
     )
@@ -114,8 +104,8 @@ async fn create(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         team: Some(team),
     };
-    let made = call.teams().create_team(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::team::team(&made.team.unwrap_or_default())))
+    let made = call.send(request).await?;
+    Ok(json::ok(&Team::from(made.team.unwrap_or_default())))
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
@@ -124,8 +114,8 @@ async fn show(call: Call, params: Params) -> ApiResult {
         account_id: fields.account(),
         team_id: fields.path_id("team_id"),
     };
-    let found = call.teams().get_team(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::team::team(&found.team.unwrap_or_default())))
+    let found = call.send(request).await?;
+    Ok(json::ok(&Team::from(found.team.unwrap_or_default())))
 }
 
 async fn update(call: Call, params: Params) -> ApiResult {
@@ -144,8 +134,8 @@ async fn update(call: Call, params: Params) -> ApiResult {
         team: Some(team),
         update_mask: Some(FieldMask { paths }),
     };
-    let changed = call.teams().update_team(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::team::team(&changed.team.unwrap_or_default())))
+    let changed = call.send(request).await?;
+    Ok(json::ok(&Team::from(changed.team.unwrap_or_default())))
 }
 
 async fn delete(call: Call, params: Params) -> ApiResult {
@@ -155,7 +145,7 @@ async fn delete(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         team_id: fields.path_id("team_id"),
     };
-    call.teams().delete_team(call.request(request)).await?;
+    call.send(request).await?;
     Ok(json::empty())
 }
 
@@ -182,19 +172,18 @@ async fn list_members(call: Call, params: Params) -> ApiResult {
                 page_token,
                 ..Default::default()
             };
-            let (mut client, request) = (call.teams(), call.request(request));
+            let page = call.send(request);
             async move {
-                let page = client.list_team_members(request).await?.into_inner();
-                Ok((page.members.iter().map(json::agent::agent).collect(), page.next_page_token))
+                let page = page.await?;
+                Ok((page.members.into_iter().map(Agent::from).collect(), page.next_page_token))
             }
         },
     )
     .await
 }
 
-fn agents_response(agents: &[pb::Agent]) -> axum::response::Response {
-    let agents: Vec<_> = agents.iter().map(json::agent::agent).collect();
-    json::ok(&json!(agents))
+fn agents_response(agents: Vec<pb::Agent>) -> axum::response::Response {
+    json::ok(&agents.into_iter().map(Agent::from).collect::<Vec<_>>())
 }
 
 /// Reports users who cannot be members of the team as 401.
@@ -213,8 +202,8 @@ async fn add_members(call: Call, params: Params) -> ApiResult {
         team_id: fields.path_id("team_id"),
         user_ids: call.authorize_error(fields.account(), fields.users()).await?,
     };
-    let added = call.teams().add_team_members(call.request(request)).await.map_err(refused)?;
-    Ok(agents_response(&added.into_inner().added))
+    let added = call.send(request).await.map_err(refused)?;
+    Ok(agents_response(added.added))
 }
 
 async fn set_members(call: Call, params: Params) -> ApiResult {
@@ -225,8 +214,8 @@ async fn set_members(call: Call, params: Params) -> ApiResult {
         team_id: fields.path_id("team_id"),
         user_ids: call.authorize_error(fields.account(), fields.users()).await?,
     };
-    let set = call.teams().set_team_members(call.request(request)).await.map_err(refused)?;
-    Ok(agents_response(&set.into_inner().members))
+    let set = call.send(request).await.map_err(refused)?;
+    Ok(agents_response(set.members))
 }
 
 async fn remove_members(call: Call, params: Params) -> ApiResult {
@@ -237,6 +226,6 @@ async fn remove_members(call: Call, params: Params) -> ApiResult {
         team_id: fields.path_id("team_id"),
         user_ids: call.authorize_error(fields.account(), fields.users()).await?,
     };
-    call.teams().remove_team_members(call.request(request)).await.map_err(refused)?;
+    call.send(request).await.map_err(refused)?;
     Ok(json::empty())
 }

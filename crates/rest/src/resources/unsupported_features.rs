@@ -3,25 +3,93 @@
 //!
 //! The responses are the same for all members. The services are called only to check access to the account.
 
-use serde_json::{Value as Json, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    json,
-    openapi::{
-        RouteDescription, describe,
-        schema::{Schema, any, choice, constant, flag, id, integer, list, null, object, text, within},
+    json::{
+        self,
+        json_type::json_type,
+        values::{Any, Id, List, Payload, choice, constant, one_key},
     },
+    openapi::{RouteDescription, describe},
     params::Params,
 };
 
 const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
 
-/// The schema of a list that is always empty.
-fn none() -> Schema {
-    list(any()).note("Always empty.")
+/// A list that is always empty.
+type Nothing = Vec<Any>;
+
+constant!(Zero, 0);
+choice!(FilterType, ["conversation", "contact", "report"]);
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Portals {
+    payload: Nothing,
+    meta: PortalMeta,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct PortalMeta {
+    portals_count: Zero,
+    current_page: Any,
+}
+
+one_key!(Webhooks { webhooks });
+
+one_key!(Notifications { data });
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct NotificationMeta {
+    unread_count: Zero,
+    count: Zero,
+    current_page: Any,
+}
+
+json_type! {
+    #[schemars(inline)]
+    struct NotificationSettings(account: i64) {
+        id: () = (),
+        user_id: () = (),
+        account_id: Id = account.into(),
+        all_email_flags: Vec<String> = Vec::new(),
+        selected_email_flags: Vec<String> = Vec::new(),
+        all_push_flags: Vec<String> = Vec::new(),
+        selected_push_flags: Vec<String> = Vec::new(),
+    }
+}
+
+json_type! {
+    /// An integration, which is off.
+    struct Integration(text: &'static str) {
+        /// Name of the integration.
+        id: &'static str = "webhook",
+        /// Name that is shown.
+        name: &'static str = "Webhooks",
+        /// What there is in its place.
+        description: &'static str = text,
+        /// The same in short.
+        short_description: &'static str = text,
+        /// Always false.
+        enabled: bool = false,
+        /// Always null.
+        action: () = (),
+        /// Always null.
+        button: () = (),
+        /// What the integration belongs to.
+        hook_type: &'static str = "account",
+        /// Always false.
+        allow_multiple_hooks: bool = false,
+        /// Always empty.
+        hooks: Nothing = Vec::new(),
+    }
 }
 
 /// Describes a route that reads without calling a gRPC method.
@@ -31,14 +99,13 @@ fn empty(operation: &'static str) -> RouteDescription {
 
 pub fn routes() -> ApiRouter {
     let at = |path: &str| format!("{ACCOUNT}/{path}");
-    let bare = |operation| empty(operation).returns(none());
-    let wrapped = |operation| empty(operation).returns(within("payload", none()));
-    let kinds = choice(&["conversation", "contact", "report"]);
+    let bare = |operation| empty(operation).returns::<Nothing>();
+    let wrapped = |operation| empty(operation).returns::<Payload<Nothing>>();
     ApiRouter::new("Absent features")
         .get(
             &at("custom_filters"),
             bare_list,
-            bare("listCustomFilters").query("filter_type", kinds),
+            bare("listCustomFilters").query::<FilterType>("filter_type"),
         )
         .get(&at("dashboard_apps"), bare_list, bare("listDashboardApps"))
         .get(&at("campaigns"), bare_list, bare("listCampaigns"))
@@ -47,14 +114,14 @@ pub fn routes() -> ApiRouter {
             &at("csat_survey_responses"),
             bare_list,
             bare("listSurveyResponses")
-                .query("page", integer())
-                .query("sort", text())
-                .query("since", text())
-                .query("until", text())
-                .query("user_ids", list(text()))
-                .query("inbox_id", text())
-                .query("team_id", text())
-                .query("rating", text()),
+                .query::<i64>("page")
+                .query::<String>("sort")
+                .query::<String>("since")
+                .query::<String>("until")
+                .query::<Vec<String>>("user_ids")
+                .query::<String>("inbox_id")
+                .query::<String>("team_id")
+                .query::<String>("rating"),
         )
         .get(&at("macros"), wrapped_list, wrapped("listMacros"))
         .get(&at("sla_policies"), wrapped_list, wrapped("listSlaPolicies"))
@@ -62,17 +129,15 @@ pub fn routes() -> ApiRouter {
         .get(
             &at("portals"),
             portals,
-            empty("listPortals")
-                .query("page", integer())
-                .returns(page(within("payload", none()), "portals_count")),
+            empty("listPortals").query::<i64>("page").returns::<Portals>(),
         )
         .get(
             &at("webhooks"),
             webhooks,
-            empty("listWebhooks").returns(within("payload", within("webhooks", none()))),
+            empty("listWebhooks").returns::<Payload<Webhooks<Nothing>>>(),
         )
         .get(&at("integrations/apps"), integrations, {
-            empty("listIntegrations").returns(within("payload", list(app_schema())))
+            empty("listIntegrations").returns::<Payload<Vec<Integration>>>()
         })
         .merge(notifications())
 }
@@ -80,137 +145,86 @@ pub fn routes() -> ApiRouter {
 /// The routes of notifications.
 fn notifications() -> ApiRouter {
     let at = |path: &str| format!("{ACCOUNT}/{path}");
-    let flags = list(text()).note("Always empty.");
     ApiRouter::new("Absent features")
         .get(
             &at("notifications"),
             list_notifications,
             empty("listNotifications")
-                .query("page", integer())
-                .query("sort_order", text())
-                .query("status", text())
-                .query("type", text())
-                .query("includes", list(text()))
-                .returns(within(
-                    "data",
-                    object().key("payload", none()).key(
-                        "meta",
-                        object()
-                            .keys(&["unread_count", "count"], &constant(0))
-                            .key("current_page", any().note("As it was sent.")),
-                    ),
-                )),
+                .query::<i64>("page")
+                .query::<String>("sort_order")
+                .query::<String>("status")
+                .query::<String>("type")
+                .query::<Vec<String>>("includes")
+                .returns::<Notifications<List<NotificationMeta, Nothing>>>(),
         )
         .get(
             &at("notifications/unread_count"),
             unread_count,
-            empty("countUnreadNotifications").returns(constant(0)),
+            empty("countUnreadNotifications").returns::<Zero>(),
         )
         .get(
             &at("notification_settings"),
             notification_settings,
-            empty("showNotificationSettings").returns(object().key("account_id", id()).keys(&["id", "user_id"], &null()).keys(
-                &["all_email_flags", "selected_email_flags", "all_push_flags", "selected_push_flags"],
-                &flags,
-            )),
+            empty("showNotificationSettings").returns::<NotificationSettings>(),
         )
 }
 
-/// The schema of a list with its page number.
-fn page(list: Schema, count: &'static str) -> Schema {
-    list.key(
-        "meta",
-        object().key(count, constant(0)).key("current_page", any().note("As it was sent.")),
-    )
+/// The page number as it was sent.
+fn current(params: &Params) -> Any {
+    Any(params.fields().raw("page").cloned().unwrap_or(1.into()))
 }
 
-/// The page number as sent by the client; 1 if absent.
-fn current(params: &Params) -> Json {
-    params.fields().raw("page").cloned().unwrap_or(json!(1))
-}
-
-/// Responds to members of the account, and rejects all other callers.
-async fn answer(call: &Call, params: &Params, body: impl FnOnce() -> Json) -> ApiResult {
+async fn answer<T: Serialize>(call: &Call, params: &Params, body: T) -> ApiResult {
     call.authorize(params.fields().account()).await?;
-    Ok(json::ok(&body()))
+    Ok(json::ok(&body))
 }
 
 async fn bare_list(call: Call, params: Params) -> ApiResult {
-    answer(&call, &params, || json!([])).await
+    answer(&call, &params, Nothing::new()).await
 }
 
 async fn wrapped_list(call: Call, params: Params) -> ApiResult {
-    answer(&call, &params, || json!({ "payload": [] })).await
+    let payload = Nothing::new();
+    answer(&call, &params, Payload { payload }).await
 }
 
 async fn portals(call: Call, params: Params) -> ApiResult {
-    answer(
-        &call,
-        &params,
-        || json!({ "payload": [], "meta": { "current_page": current(&params), "portals_count": 0 } }),
-    )
-    .await
+    let meta = PortalMeta {
+        portals_count: Zero,
+        current_page: current(&params),
+    };
+    let payload = Nothing::new();
+    answer(&call, &params, Portals { payload, meta }).await
 }
 
 async fn webhooks(call: Call, params: Params) -> ApiResult {
-    answer(&call, &params, || json!({ "payload": { "webhooks": [] } })).await
+    let payload = Webhooks { webhooks: Nothing::new() };
+    answer(&call, &params, Payload { payload }).await
 }
 
-/// The only integration, which is disabled.
-fn app() -> Json {
-    let text = "Parley calls no URLs. Services follow its stream of events over gRPC or Server-Sent Events.";
-    json!({
-        "id": "webhook",
-        "name": "Webhooks",
-        "description": text,
-        "short_description": text,
-        "enabled": false,
-        "action": null,
-        "button": null,
-        "hook_type": "account",
-        "allow_multiple_hooks": false,
-        "hooks": [],
-    })
-}
-
-/// The schema of [`app`].
-fn app_schema() -> Schema {
-    object()
-        .keys(&["id", "name", "description", "short_description", "hook_type"], &text())
-        .keys(&["enabled", "allow_multiple_hooks"], &flag())
-        .keys(&["action", "button"], &null())
-        .key("hooks", none())
-        .named("Integration")
-}
-
+/// The only integration, disabled. Front ends that find it show its page, whose list of webhooks is empty.
 async fn integrations(call: Call, params: Params) -> ApiResult {
-    answer(&call, &params, || json!({ "payload": [app()] })).await
+    let text = "Parley calls no URLs. Services follow its stream of events over gRPC or Server-Sent Events.";
+    let payload = [Integration::from(text)];
+    answer(&call, &params, Payload { payload }).await
 }
 
 async fn list_notifications(call: Call, params: Params) -> ApiResult {
-    answer(&call, &params, || {
-        let meta = json!({ "unread_count": 0, "count": 0, "current_page": current(&params) });
-        json!({ "data": { "meta": meta, "payload": [] } })
-    })
-    .await
+    let meta = NotificationMeta {
+        unread_count: Zero,
+        count: Zero,
+        current_page: current(&params),
+    };
+    let payload = Nothing::new();
+    let data = List { meta, payload };
+    answer(&call, &params, Notifications { data }).await
 }
 
 async fn unread_count(call: Call, params: Params) -> ApiResult {
-    answer(&call, &params, || json!(0)).await
+    answer(&call, &params, Zero).await
 }
 
 async fn notification_settings(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
-    answer(&call, &params, || {
-        json!({
-            "id": null,
-            "user_id": null,
-            "account_id": account_id,
-            "all_email_flags": [],
-            "selected_email_flags": [],
-            "all_push_flags": [],
-            "selected_push_flags": [],
-        })
-    })
-    .await
+    answer(&call, &params, NotificationSettings::from(account_id)).await
 }

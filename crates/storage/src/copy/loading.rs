@@ -1,8 +1,8 @@
 //! Loads a copy into a PostgreSQL database, in one transaction.
 //!
-//! Another process can start meanwhile: a server that migrates or bootstraps the empty database, or another restore. Therefore the
+//! Another process can start in the meantime: a server that migrates or bootstraps the empty database, or another restore. Therefore the
 //! migration lock is held from before the first inspection of the database until the end, and the database is inspected again under the
-//! locks of all its tables. The second inspection finds what was written in between; a process that starts later waits.
+//! locks of all its tables. The second inspection finds data that was written in between; a process that starts later waits.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Target {
         Ok((is_locked || !parley_fault::is_on(Protection::RestoreLocks)).then_some(Self { connection, url, name }))
     }
 
-    /// The URL for other connections of this restore, which [`Found::sessions`] does not count.
+    /// Returns the URL for other connections of this restore, which [`Found::sessions`] does not count.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -150,7 +150,7 @@ impl From<sqlx::Error> for NotLoaded {
 }
 
 impl Loading {
-    /// Inspects the database again under the locks of its tables: from now on its contents do not change.
+    /// Inspects the database again under the locks of its tables, so that its contents can no longer change.
     ///
     /// # Errors
     /// Returns a [`sqlx::Error`] if the query fails.
@@ -203,8 +203,8 @@ impl Loading {
         Ok(())
     }
 
-    /// Restores triggers, foreign keys and sequences, gives every log a new epoch, and commits. Returns the number of logs and the target,
-    /// which is still locked.
+    /// Restores triggers, foreign keys and sequences, assigns a new epoch to every log, and commits. Returns the number of logs and the
+    /// target, which is still locked.
     ///
     /// # Errors
     /// Returns [`NotLoaded::Refused`] if rows violate a foreign key or a statement fails, and [`NotLoaded::Unknown`] if the connection

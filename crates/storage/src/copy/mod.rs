@@ -1,4 +1,4 @@
-//! Consistent copies of a whole database, taken while a server runs, and loading them.
+//! Consistent copies of a whole database: taking them while a server runs, and loading them.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ pub struct Sequence {
     pub last: i64,
 }
 
-/// An object in the blob store that a row of `attachments` names.
+/// An object in the blob store that a row of `attachments` refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// The id of the row.
@@ -50,7 +50,7 @@ pub struct Object {
 /// How many rows of `attachments` one query reads.
 const ROWS: i64 = 500;
 
-/// One page of the objects of a database, after an id: those that were stored completely and are not marked as removed.
+/// Selects one page of objects, after an id: those that were stored completely and are not marked as removed.
 const OBJECTS: &str = "SELECT id, object, file_size, thumb_size, state FROM attachments
     WHERE id > $1 AND object IS NOT NULL AND file_size IS NOT NULL AND state <> 2 ORDER BY id LIMIT $2";
 

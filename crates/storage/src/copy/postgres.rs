@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, po
 
 use super::{MIGRATIONS, OBJECTS, Object, ObjectRow, ROWS, Sequence, Source, Table, object};
 
-/// The tables of Parley, except the list of migrations: a restore runs those and does not load their rows. Other tables in the schema
-/// belong to other programs; they are neither copied nor emptied.
+/// The tables of Parley, except the list of migrations: a restore runs the migrations instead of loading their rows. Other tables in the
+/// schema belong to other programs; they are neither copied nor emptied.
 pub(super) const OWN: [&str; 43] = [
     "account_logs",
     "accounts",

@@ -6,8 +6,8 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::Sqlit
 
 use super::{MIGRATIONS, OBJECTS, Object, ObjectRow, ROWS, Source, object};
 
-/// Copies the database to a file that does not exist yet. A server can write meanwhile: the copy contains what was committed before it
-/// began, and takes no lock that blocks a writer.
+/// Copies the database to a file that does not exist yet. A server can write concurrently: the copy contains everything that was committed
+/// before it began, and it takes no lock that blocks a writer.
 ///
 /// # Errors
 /// Returns a [`sqlx::Error`] if the database does not exist or the disk has no space for the copy.

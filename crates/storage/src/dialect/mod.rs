@@ -19,7 +19,7 @@ pub use sql::{IdReservation, MessageIndex, ReturnedIds, ServerQueries, SqlDialec
 pub struct Dialect(&'static dyn SqlDialect);
 
 impl Dialect {
-    /// The dialect of a connection or transaction.
+    /// Returns the dialect of a connection or transaction.
     pub fn of(db: &impl ConnectionTrait) -> Self {
         db.get_database_backend().into()
     }
@@ -60,7 +60,7 @@ impl From<DbBackend> for Dialect {
     fn from(backend: DbBackend) -> Self {
         match backend {
             DbBackend::Sqlite => Self(&sqlite::Sqlite),
-            // `Database::open` accepts no third database.
+            // `Database::open` accepts no other databases.
             _ => Self(&postgres::Postgres),
         }
     }

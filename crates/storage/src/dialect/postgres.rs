@@ -66,7 +66,7 @@ impl SqlDialect for Postgres {
         Expr::cust_with_exprs("($1 COLLATE \"C\")", [text])
     }
 
-    // ILIKE escapes with a backslash by default.
+    // The default escape character of ILIKE is the backslash.
     fn contains(&self, text: SimpleExpr, piece: &str) -> SimpleExpr {
         text.ilike(LikeExpr::new(containing(piece, '\\')))
     }
@@ -103,7 +103,7 @@ impl SqlDialect for Postgres {
     }
 
     fn id_among_few(&self, id: SimpleExpr, ids: SelectStatement) -> SimpleExpr {
-        // The array is computed first. With a subquery, the planner's estimate can lead to a scan of the whole list.
+        // PostgreSQL computes the array first. With a subquery, the planner's estimate can lead to a scan of the whole list.
         let ids = SimpleExpr::SubQuery(None, Box::new(ids.into()));
         Expr::cust_with_exprs("$1 = ANY (ARRAY $2)", [id, ids])
     }
@@ -171,7 +171,7 @@ impl SqlDialect for Postgres {
     }
 
     fn contacts_with_piece(&self, account: AccountId, piece: &str) -> SimpleExpr {
-        // Must match the expression of the index. If the lower case of a character has two characters, only the first one is compared.
+        // Must match the expression of the index. If a character has two characters in lower case, only the first one is compared.
         // sea-query binds no values inside brackets, so a function extends the array.
         Expr::cust_with_values(
             "parley_pieces(\"contacts\".\"account_id\", ARRAY[\"contacts\".\"name\", \"contacts\".\"email\", \

@@ -13,39 +13,40 @@ use sea_orm::{
 /// A fragment is either text that the caller inserts into its own statement, or an expression with bound values. Names of tables and
 /// columns are constants of this program and are not escaped.
 pub trait SqlDialect: Debug + Send + Sync {
-    /// The backend of sea-orm, which determines the syntax of statements and how values are bound.
+    /// Returns sea-orm's backend, which determines the syntax of statements and how values are bound.
     fn backend(&self) -> DbBackend;
 
     /// Whether the database is a server that several replicas can share. A SQLite file belongs to one process.
     fn is_shared(&self) -> bool;
 
-    /// A statement that waits for an advisory lock and holds it until the transaction ends. `None` if only one process writes.
+    /// Returns a statement that waits for an advisory lock and holds it until the transaction ends. `None` if only one process writes.
     fn advisory_lock(&self, key: i64) -> Option<String>;
 
-    /// A statement that notifies the listening sessions; it binds the channel and the payload. `None` if there are no other replicas.
+    /// Returns a statement that notifies the listening sessions; it binds the channel and the payload. `None` if there are no other
+    /// replicas.
     fn notification(&self) -> Option<&'static str>;
 
-    /// The lock for rows that a transaction reads in order to change them. `None` if a write transaction excludes all others.
+    /// Returns the lock for rows that a transaction reads in order to change them. `None` if a write transaction excludes all others.
     fn row_lock(&self) -> Option<LockType>;
 
-    /// Queries about the database server.
+    /// Returns queries about the database server.
     fn server_queries(&self) -> ServerQueries;
 
-    /// Selects the size of the event log with its indexes as `bytes`. Databases that do not measure tables return the size of the whole
-    /// database.
+    /// Returns a query for the size of the event log with its indexes, as `bytes`. For databases that do not measure tables, it selects the
+    /// size of the whole database.
     fn log_bytes(&self) -> &'static str;
 
-    /// The placeholder of the `nth` value of a statement, counted from 1, typed as a 64-bit integer even where the context does not
+    /// Returns the placeholder of the `nth` value of a statement, counted from 1, typed as a 64-bit integer even where the context does not
     /// determine a type.
     fn integer_parameter(&self, nth: usize) -> String;
 
-    /// A JSON column as text, for string functions.
+    /// Converts a JSON column to text, for string functions.
     fn json_as_text(&self, column: &str) -> String;
 
-    /// The value of a key of a JSON column, as text.
+    /// Returns the value of a key of a JSON column, as text.
     fn json_field(&self, json: SimpleExpr, key: &'static str) -> SimpleExpr;
 
-    /// A text that compares bytewise, regardless of the collation of the database.
+    /// Makes a string compare bytewise, regardless of the collation of the database.
     fn bytewise(&self, text: SimpleExpr) -> SimpleExpr;
 
     /// Whether `text` contains `piece`, ignoring case. Characters in `piece` that LIKE treats as wildcards match literally.
@@ -57,14 +58,14 @@ pub trait SqlDialect: Debug + Send + Sync {
     /// Whether a JSON map has a value other than null for a key.
     fn attribute_present(&self, map: SimpleExpr, key: &str) -> SimpleExpr;
 
-    /// A string, number or boolean in a JSON map as text; NULL for any other value.
+    /// Returns a string, number or boolean in a JSON map as text; NULL for any other value.
     fn attribute_text(&self, map: SimpleExpr, key: &str) -> SimpleExpr;
 
-    /// A number in a JSON map, or a string that contains a decimal number; NULL for any other value.
+    /// Returns a number in a JSON map, or a string that contains a decimal number; NULL for any other value.
     fn attribute_number(&self, map: SimpleExpr, key: &str) -> SimpleExpr;
 
-    /// The first ten characters of a string in a JSON map that begins with a date, so that they sort chronologically; NULL for any other
-    /// value.
+    /// Returns the first ten characters of a string in a JSON map that begins with a date, so that they sort chronologically; NULL for any
+    /// other value.
     fn attribute_date(&self, map: SimpleExpr, key: &str) -> SimpleExpr;
 
     /// Whether `id` is in `ids`, which are bound as one value because databases limit the number of bound values.
@@ -76,45 +77,47 @@ pub trait SqlDialect: Debug + Send + Sync {
     /// Whether [`Self::id_among_few`] changes the plan, so that a selectivity probe pays off.
     fn plans_by_selectivity(&self) -> bool;
 
-    /// Reserves ids of the sequence of a table's primary key. The reserving statement binds their number.
+    /// Returns the statements that reserve ids from the sequence of a table's primary key.
     fn reserve_ids(&self, table: &'static str) -> IdReservation;
 
-    /// Inserts rows that are bound as one JSON array of objects with these columns. The columns in `json` contain JSON themselves.
+    /// Returns a statement that inserts rows with these columns, which are bound as one JSON array of objects. The columns in `json`
+    /// contain JSON themselves.
     fn insert_json_rows(&self, table: &str, columns: &[&str], json: &[&str]) -> String;
 
-    /// Deletes up to `rows` rows of an account, in no particular order.
+    /// Returns a statement that deletes up to `rows` rows of an account, in no particular order.
     fn delete_batch(&self, table: &str, account: AccountId, rows: u64) -> String;
 
-    /// The table of conversations whose contact waits for a reply (`account_id`, `conversation_id`, `since`). `None` if
+    /// Returns the table of conversations whose contact is waiting for a reply (`account_id`, `conversation_id`, `since`). `None` if
     /// `conversations.waiting_since` is indexed instead.
     fn waiting_table(&self) -> Option<&'static str>;
 
-    /// What the message index stores.
+    /// Returns what the message index stores.
     fn message_index(&self) -> MessageIndex;
 
-    /// Stores entries of the message index. Binds the account and a JSON array of pairs of message id and entry. Messages that no longer
-    /// exist are skipped.
+    /// Returns a statement that stores entries of the message index. It binds the account and a JSON array of pairs of message id and
+    /// entry, and skips messages that no longer exist.
     fn store_message_index(&self) -> &'static str;
 
     /// Whether the message index matches a message of the account. `entry` is derived from the search text in the same way as the entries
     /// of the index.
     fn message_in_index(&self, account: AccountId, entry: &str) -> SimpleExpr;
 
-    /// Contacts that contain a text of at least three characters, through the trigram index. `%` and `_` are wildcards. `None` if the text
-    /// contains wildcards and the index does not support them.
+    /// Matches contacts that contain a string of at least three characters, through the trigram index. `%` and `_` are wildcards. `None` if
+    /// the string contains wildcards and the index does not support them.
     fn contacts_by_trigrams(&self, text: &str) -> Option<Condition>;
 
-    /// Contacts that contain a text, without an index. `%` and `_` are wildcards.
+    /// Matches contacts that contain a string, without an index. `%` and `_` are wildcards.
     fn contacts_by_pattern(&self, text: &str) -> Condition;
 
-    /// Contacts of the account that contain `piece`, a text of one or two characters, ignoring case. Uses the index of short n-grams.
+    /// Matches contacts of the account that contain `piece`, a string of one or two characters, ignoring case. Uses the index of short
+    /// n-grams.
     fn contacts_with_piece(&self, account: AccountId, piece: &str) -> SimpleExpr;
 
-    /// Counts the contacts that [`Self::contacts_with_piece`] matches, up to `most`, as `count`.
+    /// Returns a statement that counts the contacts that [`Self::contacts_with_piece`] matches, up to `most`, as `count`.
     fn count_contacts_with_piece(&self, account: AccountId, piece: &str, most: u64) -> Statement;
 }
 
-/// Queries about a database server. Each returns one text or number. `None` if the database has no such property.
+/// Queries about a database server. Each returns one string or number. `None` if the database has no such property.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerQueries {
     /// The name of the product.
@@ -142,7 +145,7 @@ pub struct IdReservation {
     pub prepare: Option<String>,
     /// The statement that reserves ids; it binds their number.
     pub reserve: String,
-    /// What its rows contain.
+    /// Which ids the rows of `reserve` contain.
     pub returned: ReturnedIds,
 }
 
@@ -158,13 +161,13 @@ pub enum ReturnedIds {
 /// What the message index stores for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageIndex {
-    /// The case-folded text, of which the database indexes the trigrams.
+    /// The case-folded text, whose trigrams the database indexes.
     Text,
     /// An array of numbers that we compute from the case-folded text, in text form: one for the account and one per trigram.
     NGrams,
 }
 
-/// Builds a LIKE pattern that matches any text that contains `piece`. Wildcards in `piece` are escaped.
+/// Builds a LIKE pattern that matches any string that contains `piece`. Wildcards in `piece` are escaped.
 pub(super) fn containing(piece: &str, escape: char) -> String {
     let mut pattern = String::with_capacity(piece.len() + 2);
     pattern.push('%');

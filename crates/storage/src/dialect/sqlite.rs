@@ -29,7 +29,7 @@ impl SqlDialect for Sqlite {
         None
     }
 
-    // The only connection that writes holds the lock of the whole file.
+    // The only connection that writes holds a lock on the whole file.
     fn row_lock(&self) -> Option<LockType> {
         None
     }
@@ -230,18 +230,18 @@ const MESSAGE_BITS: u32 = 40;
 /// Separates characters in the index of short n-grams.
 const MARK: &str = "\u{1}";
 
-/// Applies an SQL template to a JSON map and a key, its two question marks.
+/// Applies an SQL template to a JSON map and a key, which take the places of its two question marks.
 fn attribute(template: &'static str, map: SimpleExpr, key: &str) -> SimpleExpr {
     Expr::cust_with_exprs(template, [map, Expr::value(key)])
 }
 
-/// Quotes a text as a phrase of a full-text query.
+/// Quotes a string as a phrase of a full-text query.
 fn phrase(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// A phrase for the index of short n-grams, in which a mark follows and precedes each character, so that one or two characters form a
-/// trigram.
+/// Returns a phrase for the index of short n-grams, in which a mark precedes and follows each character, so that one or two characters form
+/// a trigram.
 fn marked(piece: &str) -> String {
     let characters: Vec<String> = piece.chars().map(String::from).collect();
     let marked = match characters.as_slice() {

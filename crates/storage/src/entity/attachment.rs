@@ -16,7 +16,7 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i64,
     pub account_id: AccountId,
-    /// 0 while no message has it.
+    /// 0 while the file is not attached to a message.
     pub message_id: MessageId,
     pub file_type: AttachmentType,
     pub extension: Option<String>,

@@ -11,13 +11,13 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "audit_events")]
 pub struct Model {
-    /// A sequence of the database, across all accounts.
+    /// Assigned from a sequence of the database, across all accounts.
     #[sea_orm(primary_key)]
     pub id: i64,
     /// 0 for calls outside of accounts.
     pub account_id: AccountId,
     pub occurred_at: Micros,
-    /// A number of `ActorType`; 0 if the call had no token.
+    /// An `ActorType` as a number; 0 if the call had no token.
     pub actor_type: i16,
     pub actor_id: i64,
     /// The name at the time of the call.
@@ -25,7 +25,7 @@ pub struct Model {
     pub token_id: Option<TokenId>,
     /// The method, as `parley.v1.Service/Method`.
     pub method: String,
-    /// The field of the request that names the resource.
+    /// The field of the request that identifies the resource.
     pub resource_field: Option<String>,
     pub resource_id: Option<i64>,
     /// The address of the caller, without the port.

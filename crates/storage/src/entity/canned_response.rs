@@ -1,4 +1,4 @@
-//! Texts that agents send often.
+//! Canned responses: prepared text that agents insert into messages.
 
 use parley_types::{
     id::{AccountId, CannedResponseId},

@@ -18,7 +18,7 @@ pub struct Model {
     /// An encoded `parley.v1.EventFilter`.
     pub filter: Vec<u8>,
     pub shard_count: i64,
-    /// The position at which a shard starts that was never opened.
+    /// The position at which a shard that was never opened starts.
     pub start_epoch: Epoch,
     pub start_seq: Seq,
     /// The fencing number of the newest session. It starts from the time at which the consumer was created, so that it also rises if the

@@ -5,6 +5,7 @@ use parley_types::{
     time::Micros,
 };
 use sea_orm::{Condition, entity::prelude::*};
+use serde_json::json;
 
 /// A row of `contacts`.
 #[sea_orm::model]
@@ -36,6 +37,58 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// A contact of which nothing is known, without an id: the database generates it.
+    pub fn new(account_id: AccountId, created_at: Micros, version: Seq) -> Self {
+        Self {
+            id: ContactId(0),
+            account_id,
+            name: String::new(),
+            email: None,
+            phone_number: None,
+            identifier: None,
+            blocked: false,
+            additional_attributes: json!({}),
+            custom_attributes: json!({}),
+            avatar_url: String::new(),
+            last_activity_at: None,
+            created_at,
+            updated_at: created_at,
+            version,
+        }
+    }
+}
+
+/// An optional text of contacts: callers set and remove it.
+#[derive(Clone, Copy, Debug)]
+pub struct Text {
+    /// The name of the column, which is also that of the field in the contract and in events.
+    pub name: &'static str,
+    of: fn(&Model) -> Option<&str>,
+    of_mut: fn(&mut Model) -> &mut Option<String>,
+}
+
+impl Text {
+    /// Returns the text of a contact.
+    pub fn of(self, row: &Model) -> Option<&str> {
+        (self.of)(row)
+    }
+
+    /// Sets or removes the text of a contact.
+    pub fn set(self, row: &mut Model, value: Option<String>) {
+        *(self.of_mut)(row) = value;
+    }
+}
+
+macro_rules! texts {
+    ($($name:ident),+ $(,)?) => {
+        &[$(Text { name: stringify!($name), of: |row| row.$name.as_deref(), of_mut: |row| &mut row.$name }),+]
+    };
+}
+
+/// The optional texts. Creating, updating, merging and converting contacts, and the changes in their events, follow this list.
+pub static TEXTS: &[Text] = texts![email, phone_number, identifier];
 
 /// Matches contacts with an e-mail address, a phone number or an identifier, which Chatwoot calls resolved. Blank values are stored as
 /// NULL, and the indexes of contact lists have the same condition.

@@ -23,10 +23,10 @@ pub struct Model {
     /// Unique in the inbox.
     pub source_id: String,
     pub hmac_verified: bool,
-    /// What the session itself has submitted; `None` if nothing, or if the session is older than this column.
+    /// What the session itself has submitted; `None` if it submitted nothing, or if its row is older than this column.
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub submitted: Option<Submitted>,
-    /// Another contact that has an e-mail address, phone number or identifier which the session submitted.
+    /// Another contact whose e-mail address, phone number or identifier the session submitted.
     pub possible_duplicate_id: Option<ContactId>,
     pub pubsub_token: String,
     pub created_at: Micros,
@@ -49,21 +49,21 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The first id shown to unverified sessions. It is above every id that a sequence assigns, and the ids stay below 2^53, up to which
-/// JavaScript's numbers are exact.
+/// The first id shown to unverified sessions. It is above every id that a sequence assigns. The ids stay below 2^53, up to which JavaScript
+/// represents integers exactly.
 const SHOWN_IDS: i64 = 1 << 52;
 
 impl Model {
-    /// The id that an unverified session sees instead of its contact's id, which would reveal whether a contact with the submitted address
-    /// existed before. It is a digest of the session's own ids, so it discloses nothing about the contact and stays the same when the
-    /// session moves to another contact.
+    /// Returns the id that an unverified session sees instead of its contact's id, which would reveal whether a contact with the submitted
+    /// address existed before. It is a digest of the session's own ids, so it discloses nothing about the contact and stays the same when
+    /// the session moves to another contact.
     pub fn shown_contact_id(&self) -> i64 {
         let digest = Sha256::digest(format!("session {} of account {}", self.id, self.account_id));
         let number = digest.iter().take(8).fold(0_i64, |number, byte| (number << 8) | i64::from(*byte));
         SHOWN_IDS | (number & (SHOWN_IDS - 1))
     }
 
-    /// How the session was connected to its contact.
+    /// Returns how the session was connected to its contact.
     pub fn relation(&self) -> submitted::Relation {
         self.submitted
             .as_ref()
@@ -77,14 +77,14 @@ impl Model {
     }
 }
 
-/// [`Model::is_vouched_for`] as a condition on `contact_inboxes`.
+/// Returns [`Model::is_vouched_for`] as a condition on `contact_inboxes`.
 pub fn vouched_for() -> Condition {
     Condition::any().add(Column::HmacVerified.eq(true)).add(Expr::cust(
         "COALESCE(\"contact_inboxes\".\"submitted\" ->> 'relation', 'assigned') = 'assigned'",
     ))
 }
 
-/// Matches sessions that make their contact visible to a service which is limited to their inbox. That excludes unverified sessions that
+/// Matches sessions that make their contact visible to a service that is limited to their inbox. This excludes unverified sessions that
 /// were attached because they submitted an address, phone number or identifier of the contact: the service could open such a session
 /// itself.
 pub fn opens_contact() -> Condition {

@@ -1,4 +1,4 @@
-//! Conversations. `id` is a number that counts per account.
+//! Conversations. `id` counts per account.
 
 use parley_types::{
     id::{AccountId, ContactId, ContactInboxId, ConversationId, InboxId, MessageId, Seq, TeamId, UserId},

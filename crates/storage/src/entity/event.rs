@@ -1,4 +1,4 @@
-//! Events, as the bytes that are sent, with the columns that filters use.
+//! Events, in the encoding in which they are sent, with the columns that filters use.
 
 use parley_types::{
     id::{AccountId, ContactId, ConversationId, InboxId, Seq},
@@ -18,7 +18,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub seq: Seq,
     pub transaction_id: Seq,
-    /// The number of an `EventKind`.
+    /// The `EventKind` as a number.
     pub kind: i16,
     pub inbox_id: Option<InboxId>,
     pub conversation_id: Option<ConversationId>,

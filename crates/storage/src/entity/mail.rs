@@ -1,4 +1,4 @@
-//! Queued mails, and those sent within the last hour, which count against the limit.
+//! Mails that are queued, and mails sent within the last hour, which count against the limit.
 
 use parley_types::{id::AccountId, time::Micros};
 use sea_orm::entity::prelude::*;

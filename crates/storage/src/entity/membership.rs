@@ -46,7 +46,7 @@ impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
     /// Returns the user as the account is allowed to see it. An account that added a user by e-mail address sees only what it supplied,
-    /// until the user has been active in the account. That hides whether the address already had a user, and what the user or another
+    /// until the user has been active in the account. This hides whether the address already had a user, and what the user or another
     /// account stored about it. Afterwards the name and the address remain those of the account.
     pub fn view_of(&self, user: &Arc<user::Model>) -> Arc<user::Model> {
         if (self.name.is_none() && self.email.is_none()) || !parley_fault::is_on(Protection::MemberView) {

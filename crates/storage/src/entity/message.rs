@@ -18,7 +18,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: MessageId,
     pub conversation_id: ConversationId,
-    /// Counts the messages of the conversation, without gaps.
+    /// The position of the message in its conversation: 1, 2, 3 … without gaps.
     pub number: i64,
     pub inbox_id: InboxId,
     pub message_type: MessageType,

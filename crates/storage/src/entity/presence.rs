@@ -1,4 +1,4 @@
-//! When users and contacts were last seen. These rows have no events: they are outdated within seconds.
+//! When users and contacts were last seen. Changes of these rows append no events, because they are outdated within seconds.
 
 use parley_types::{id::AccountId, time::Micros};
 use sea_orm::entity::prelude::*;

@@ -327,11 +327,11 @@ pub async fn with_inboxes(db: &impl ConnectionTrait, account: AccountId, rows: V
     Ok(rows.into_iter().filter_map(with).collect())
 }
 
-/// How many of the newest sessions are read with their contact. The number must be bounded: anyone who knows a contact's address can open
-/// more sessions for it.
+/// How many of a contact's newest sessions are read with it. The number must be bounded: anyone who knows a contact's address can open more
+/// sessions for it.
 const SESSIONS_OF_A_CONTACT: i64 = 100;
 
-/// Loads the newest sessions of contacts, each contact's sessions from old to new, in the order of `contacts`.
+/// Loads the newest sessions of contacts, oldest first for each contact, in the order of `contacts`.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.

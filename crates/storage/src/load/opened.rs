@@ -12,7 +12,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 use super::unique;
 use crate::entity::{contact_inbox, conversation};
 
-/// Returns those of the contacts that a session in one of the inboxes currently makes visible.
+/// Returns the contacts among `contacts` that a session in one of the inboxes currently makes visible.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.

@@ -1,4 +1,4 @@
-//! The message index: trigrams of message texts, so that a search finds any part of a text. It follows the log and is never written
+//! The message index: trigrams of message content, so that a search finds any part of it. The index follows the log and is never written
 //! together with a message. SQLite has trigram indexes. For PostgreSQL, Parley computes the trigrams, because the extension for them is not
 //! available everywhere.
 

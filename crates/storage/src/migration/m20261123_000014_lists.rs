@@ -1,7 +1,7 @@
 //! Indexes for lists: one for each order of contacts, trigrams for searches in contacts, and the common filters of conversations.
 //!
-//! Lists contain only resolved contacts, so anonymous visitors take no space in the indexes. Sorting by last activity uses its day, for the
-//! same reason as the hour of conversations: each message of a contact changes the time and would write into every index.
+//! Lists contain only resolved contacts, so anonymous visitors occupy no space in the indexes. Sorting by last activity uses its day, for
+//! the same reason as the hour of conversations: each message of a contact changes the time and would write into every index.
 
 use sea_orm_migration::prelude::*;
 
@@ -11,7 +11,7 @@ pub struct Migration;
 /// The condition for a resolved contact. Queries must use the same expression, or the databases do not use the indexes.
 const NAMED: &str = "email IS NOT NULL OR phone_number IS NOT NULL OR identifier IS NOT NULL";
 
-/// The orders that no unique index serves. Attributes are truncated because long values do not fit into an index.
+/// The sort orders that no unique index supports. Attributes are truncated because long values do not fit into an index.
 const ORDERS: [(&str, &str); 7] = [
     ("named", "id"),
     ("by_name", "lower(name), id"),
@@ -82,7 +82,7 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 ";
 
-/// Triggers maintain the texts, so that every change of a contact is covered.
+/// Triggers maintain the indexed text, so that every change of a contact is covered.
 const SQLITE: &str = "
 CREATE VIRTUAL TABLE contact_search USING fts5 (name, email, phone_number, identifier, company_name, tokenize = 'trigram');
 INSERT INTO contact_search (rowid, name, email, phone_number, identifier, company_name)

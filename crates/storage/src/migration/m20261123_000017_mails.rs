@@ -1,4 +1,4 @@
-//! Queued mails, and those sent within the last hour, which count against the limit.
+//! Mails that are queued, and mails sent within the last hour, which count against the limit.
 
 use sea_orm_migration::prelude::*;
 

@@ -49,7 +49,7 @@ const INDEXES: [&str; 2] = [
         WHERE number IS NOT NULL",
 ];
 
-/// Each table with its `subject_kind`, and those of its additional attributes that filters support.
+/// Each table with its `subject_kind` and the additional attributes that filters support.
 const TABLES: [(&str, i16, &[&str]); 2] = [
     ("contacts", 1, &["country_code", "city", "company"]),
     (
@@ -116,8 +116,8 @@ fn on_postgres() -> Vec<String> {
             keep(changed),
             keep(&has("old"))
         ));
-        // The triggers record concurrent changes. Lock only some hundred rows at a time and only until their attribute rows are inserted:
-        // messages wait for the lock of their conversation.
+        // The triggers record concurrent changes. Lock only a few hundred rows at a time, and only until their attribute rows are inserted,
+        // because messages wait for the lock of their conversation.
         all.push(format!(
             "DO $$ DECLARE done bigint[] := '{{0,0}}'; upto bigint[]; BEGIN LOOP
                 SELECT max(ARRAY[account_id, id]) INTO upto FROM (
@@ -152,7 +152,7 @@ fn on_postgres() -> Vec<String> {
     all
 }
 
-/// Inserts the attribute rows of the row that fired a trigger or, outside of a trigger, of all rows of a table.
+/// Returns SQL that inserts the attribute rows of the row that fired a trigger or, outside of a trigger, of all rows of a table.
 fn values(table: &str, kind: i16, named: &[&str], is_trigger: bool) -> String {
     let each: Vec<String> = named.iter().map(|name| format!("SELECT '{name}' AS name")).collect();
     let each = each.join(" UNION ALL ");

@@ -1,8 +1,8 @@
-//! Bounds the index of short n-grams of contacts: only the first 255 characters of each text are indexed, and the cost is linear. The
-//! previous index (migration 23) was quadratic in the length of texts and had no limit. On SQLite, its triggers contained an ordered
-//! aggregate, which versions before 3.44 cannot parse, so their tools could not open the file.
+//! Bounds the index of short n-grams of contacts: only the first 255 characters of each value are indexed, and the cost is linear. The
+//! previous index (migration 23) had no limit, and its cost was quadratic in the length of values. On SQLite, its triggers contained an
+//! ordered aggregate, which SQLite before 3.44 cannot parse, so tools of those versions could not open the file.
 //!
-//! Searches are unchanged, because they look up the same n-grams. One or two characters are found only at the beginning of a longer text;
+//! Searches are unchanged, because they look up the same n-grams. One or two characters are found only at the beginning of a longer value;
 //! three or more are found anywhere, through trigrams.
 
 use sea_orm::DbBackend;
@@ -31,8 +31,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Index entries of the previous function remain. For texts of up to 255 characters they are identical; for longer texts there are
-/// additional ones, whose rows a search compares with the text again. So the index is not rebuilt, and both versions find the same
+/// Index entries of the previous function remain. For values of up to 255 characters they are identical; for longer values there are
+/// additional entries, and a search compares their rows with the value again. So the index is not rebuilt, and both versions find the same
 /// contacts.
 const POSTGRES: &str = "
 CREATE OR REPLACE FUNCTION parley_pieces(account bigint, texts text[]) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -46,7 +46,7 @@ CREATE OR REPLACE FUNCTION parley_pieces(account bigint, texts text[]) RETURNS t
     WHERE piece IS NOT NULL
 $$";
 
-/// The indexed texts.
+/// The indexed values, as SQL expressions.
 const TEXTS: [&str; 5] = [
     "name",
     "email",
@@ -55,13 +55,14 @@ const TEXTS: [&str; 5] = [
     "additional_attributes ->> 'company_name'",
 ];
 
-/// Each character of the texts together with the next one, with marks around and between them: a character with its marks, and two
-/// characters with the mark between them, are three characters, which the trigram index finds. The order of the groups does not matter.
+/// Returns SQL for each character of the values together with the next one, with marks around and between them. One character with its
+/// marks, and two characters with the mark between them, are three characters, which the trigram index finds. The order of the groups does
+/// not matter.
 fn marked(row: &str) -> String {
     let texts = TEXTS
         .map(|text| format!("SELECT substr({row}{text}, 1, 255) AS given"))
         .join(" UNION ALL ");
-    // SQLite has no series of numbers here; an array with as many elements as characters provides one.
+    // SQLite has no series of numbers here; the keys of an array with as many elements as characters serve as one.
     format!(
         "(SELECT coalesce(group_concat(char(1) || substr(given, key + 1, 1) || char(1) || substr(given, key + 2, 1) || char(1), char(2)), '') \
          FROM ({texts}) AS texts, json_each('[0' || replace(hex(zeroblob(length(given) - 1)), '00', ',0') || ']') \

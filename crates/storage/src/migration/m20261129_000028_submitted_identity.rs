@@ -1,5 +1,5 @@
-//! What an unverified session has submitted about itself, the contact of which it is possibly a duplicate, and whether an inbox attaches
-//! such sessions to matching contacts.
+//! What an unverified session has submitted about itself, another contact that may be the same person, and whether an inbox attaches such
+//! sessions to matching contacts.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -23,7 +23,7 @@ impl MigrationTrait for Migration {
             manager.alter_table(sessions).await?;
         }
         if !manager.has_column("contact_inboxes", "possible_duplicate_id").await? {
-            // In SQL, because sea-query adds a foreign key to an existing table on PostgreSQL only.
+            // Written in SQL, because sea-query can add a foreign key to an existing table only on PostgreSQL.
             connection
                 .execute_unprepared(
                     "ALTER TABLE contact_inboxes ADD COLUMN possible_duplicate_id bigint REFERENCES contacts (id) ON DELETE SET NULL",

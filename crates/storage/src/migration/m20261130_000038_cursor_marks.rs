@@ -1,4 +1,4 @@
-//! What cursors with marks require: the mark of the last trimmed event, and the time of the upgrade to a version that knows marks.
+//! What cursors with marks require: the mark of the last trimmed event, and the time of the upgrade to a version with marks.
 
 use sea_orm::{DbBackend, Statement};
 use sea_orm_migration::prelude::*;

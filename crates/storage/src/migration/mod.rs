@@ -1,7 +1,8 @@
 //! The migrations, one per file, for both databases. Never change a released migration: add another.
 //!
-//! A migration only adds, because older versions keep running during an upgrade and can be started again after it. New columns are nullable
-//! or have a default. Something may be removed only in a release after the last version that needs it; that release raises [`FLOOR`].
+//! A migration only adds to the schema, because older versions keep running during an upgrade and can be started again after it. New
+//! columns are nullable or have a default. Something may be removed only in a release after the last version that needs it; that release
+//! raises [`FLOOR`].
 //!
 //! Tables with many writes (messages, events) have no foreign keys: the writer inserts their rows in the same transaction as the rows that
 //! they refer to, and checking each row would cost a quarter of its throughput.

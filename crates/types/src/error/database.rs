@@ -7,8 +7,8 @@ use sea_orm::{DbErr, RuntimeErr, SqlErr};
 use super::{Error, Rule};
 
 /// SQLSTATE codes after which the caller may retry: the server is shutting down or starting (57P01, 57P02, 57P03), a transaction was idle
-/// for too long (25P03), a transaction lost a conflict or a deadlock (40001, 40P01), there are too many connections (53300), or the server
-/// is read-only (25006).
+/// for too long (25P03), a transaction failed because of a conflict or a deadlock (40001, 40P01), there are too many connections (53300),
+/// or the server is read-only (25006).
 const RETRYABLE: [&str; 8] = ["57P01", "57P02", "57P03", "25P03", "40001", "40P01", "53300", "25006"];
 
 /// SQLSTATE code for text with U+0000, the one character that PostgreSQL cannot store. SQLite accepts it.
@@ -46,10 +46,10 @@ impl From<DbErr> for Error {
     }
 }
 
-/// Why calls fail while the disk of the database is full.
+/// The reason given for errors while the database's disk is full.
 pub const OUT_OF_SPACE: &str = "the database is out of disk space";
 
-/// Whether the source of [`Error::Database`] is the violation of a unique index.
+/// Whether the source of [`Error::Database`] is a violation of a unique index.
 pub fn is_unique_violation(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let error = source.downcast_ref::<DbErr>().and_then(DbErr::sql_err);
     matches!(error, Some(SqlErr::UniqueConstraintViolation(_)))
@@ -65,7 +65,7 @@ pub fn is_out_of_space(error: &DbErr) -> bool {
 }
 
 /// Whether the disk is full: `disk_full` of PostgreSQL; `SQLITE_FULL`; and `SQLITE_IOERR_WRITE` and `SQLITE_IOERR_SHMSIZE`, which SQLite
-/// reports if the system does not let a file grow.
+/// reports if the operating system does not allow a file to grow.
 fn is_disk_full(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| matches!(code.as_str(), "53100" | "13" | "778" | "4874"))
 }
@@ -78,7 +78,7 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Class 08 is connection exceptions.
+        // Class 08 contains the connection exceptions.
         sqlx::Error::Database(database) => database
             .code()
             .is_some_and(|code| code.starts_with("08") || RETRYABLE.contains(&code.as_ref())),

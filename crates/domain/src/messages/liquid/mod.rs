@@ -217,9 +217,8 @@ fn known_contact(conversation: &Conversation) -> Cow<'_, contact::Model> {
         phone_number: submitted.phone_number,
         identifier: submitted.identifier,
         custom_attributes: Json::Object(submitted.custom_attributes),
-        additional_attributes: json!({}),
         avatar_url: submitted.avatar_url.unwrap_or_default(),
-        ..contact.clone()
+        ..contact::Model::new(contact.account_id, contact.created_at, contact.version)
     })
 }
 

@@ -159,10 +159,9 @@ async fn presence(call: &Call, identifier: &str, key: PubsubKey, outbox: &Outbox
         key: Some(key),
         request_id: String::new(),
     };
-    let Ok(present) = call.pubsub().report_pubsub_presence(call.request(request)).await else {
+    let Ok(present) = call.send(request).await else {
         return Ok(());
     };
-    let present = present.into_inner();
     let mut data = json!({ "account_id": present.account_id, "users": present.users });
     if is_user {
         data["contacts"] = json!(present.contacts);

@@ -1,0 +1,72 @@
+//! Writes access by name to the optional strings of some messages: update masks, parameters of the REST API and columns all name a field as
+//! the contract does, so code that copies such fields from one to the other need not list them.
+
+use std::fmt::Write as _;
+
+use prost_reflect::{
+    Cardinality, DescriptorPool, FieldDescriptor, Kind, MessageDescriptor,
+    prost_types::{FileDescriptorProto, source_code_info::Location},
+};
+
+/// The messages whose optional strings can be accessed by name.
+const MESSAGES: [&str; 2] = ["parley.v1.Contact", "parley.v1.CreateContactRequest"];
+
+/// Returns an implementation of `OptionalStrings` for each of the messages.
+///
+/// # Errors
+/// Returns the name of a message that the contract does not have.
+pub fn implementations(pool: &DescriptorPool) -> Result<String, String> {
+    let mut code = String::new();
+    for name in MESSAGES {
+        let message = pool.get_message_by_name(name).ok_or_else(|| format!("no message {name}"))?;
+        implementation(&mut code, &message);
+    }
+    Ok(code)
+}
+
+fn implementation(code: &mut String, message: &MessageDescriptor) {
+    let file = message.parent_file();
+    let strings: Vec<FieldDescriptor> = message.fields().filter(is_optional_string).collect();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        code,
+        "impl OptionalStrings for crate::{} {{\n    const OPTIONAL_STRINGS: &'static [OptionalString] = &[",
+        message.name()
+    );
+    for field in &strings {
+        let comment = comment(file.file_descriptor_proto(), field.path());
+        let _ = writeln!(code, "        OptionalString {{ name: {:?}, comment: {comment:?} }},", field.name());
+    }
+    code.push_str("    ];\n");
+    by_name(code, &strings, "fn optional_string(&self, name: &str) -> Option<&str>", |name| {
+        format!("self.{name}.as_deref()")
+    });
+    let signature = "fn optional_string_mut(&mut self, name: &str) -> Option<&mut Option<String>>";
+    by_name(code, &strings, signature, |name| format!("Some(&mut self.{name})"));
+    code.push_str("}\n");
+}
+
+/// Writes a method that evaluates the expression of the field with the given name.
+fn by_name(code: &mut String, strings: &[FieldDescriptor], signature: &str, expression: impl Fn(&str) -> String) {
+    let _ = writeln!(code, "    {signature} {{\n        match name {{");
+    for field in strings {
+        let _ = writeln!(code, "            {:?} => {},", field.name(), expression(field.name()));
+    }
+    code.push_str("            _ => None,\n        }\n    }\n");
+}
+
+fn is_optional_string(field: &FieldDescriptor) -> bool {
+    field.kind() == Kind::String && field.cardinality() == Cardinality::Optional && field.supports_presence() && is_alone(field)
+}
+
+/// Whether the field is in no `oneof`. The contract's `optional` is a synthetic one of a single field.
+fn is_alone(field: &FieldDescriptor) -> bool {
+    field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic())
+}
+
+/// The comment above the element at `path`, in one line.
+fn comment(file: &FileDescriptorProto, path: &[i32]) -> String {
+    let mut locations = file.source_code_info.iter().flat_map(|info| &info.location);
+    let text = locations.find(|location| location.path == path).map(Location::leading_comments);
+    text.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,135 @@
+//! Values and wrappers that the JSON of several resources has.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+use serde_json::Value as Json;
+
+use crate::openapi::schema::inline_schema;
+
+/// The id of a resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Id(pub i64);
+
+inline_schema!(Id, { "type": "integer", "format": "int64", "minimum": 1 });
+
+impl From<i64> for Id {
+    fn from(id: i64) -> Self {
+        Self(id)
+    }
+}
+
+/// Any JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Any(pub Json);
+
+inline_schema!(Any, {});
+
+/// An enumeration of the gRPC API whose values have names in the JSON API.
+pub trait Named: Copy + PartialEq + 'static {
+    /// The names. Some requests also accept the index in this list.
+    const NAMES: &'static [(&'static str, Self)];
+}
+
+/// A value by its name. An unnamed value has the first name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name<T>(pub T);
+
+impl<T: Named> Name<T> {
+    /// A value, if it is named.
+    pub fn known(value: T) -> Option<Self> {
+        T::NAMES.iter().any(|(_, named)| *named == value).then_some(Self(value))
+    }
+}
+
+impl<T: Named> Serialize for Name<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let named = T::NAMES.iter().find(|(_, named)| *named == self.0).or(T::NAMES.first());
+        named.map(|(name, _)| *name).serialize(serializer)
+    }
+}
+
+impl<T: Named> JsonSchema for Name<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Name".into()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        std::any::type_name::<Self>().into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<_> = T::NAMES.iter().map(|(name, _)| *name).collect();
+        json_schema!({ "type": "string", "enum": names })
+    }
+}
+
+/// Declares the type of a value that never changes, as in `"type": "contact"`.
+macro_rules! constant {
+    ($visibility:vis $name:ident, $value:literal) => {
+        #[derive(Debug)]
+        $visibility struct $name;
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serde::Serialize::serialize(&$value, serializer)
+            }
+        }
+
+        crate::openapi::schema::inline_schema!($name, { "const": $value });
+    };
+}
+pub(crate) use constant;
+
+/// Declares the type of a parameter with a few possible texts.
+macro_rules! choice {
+    ($visibility:vis $name:ident, $texts:tt) => {
+        $visibility struct $name;
+
+        crate::openapi::schema::inline_schema!($name, { "type": "string", "enum": $texts });
+    };
+}
+pub(crate) use choice;
+
+choice!(pub OnOrOff, ["on", "off"]);
+
+// An object without keys.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[schemars(inline, deny_unknown_fields)]
+pub struct Empty {}
+
+/// Declares an object with a single key.
+macro_rules! one_key {
+    ($visibility:vis $name:ident { $key:ident }) => {
+        #[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+        #[schemars(inline)]
+        $visibility struct $name<T> {
+            pub $key: T,
+        }
+    };
+}
+pub(crate) use one_key;
+
+one_key!(pub Payload { payload });
+
+// A list with its metadata.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct List<M, T> {
+    pub meta: M,
+    pub payload: T,
+}
+
+// One of two types.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum OneOf<A, B> {
+    First(A),
+    Second(B),
+}
