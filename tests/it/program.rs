@@ -60,7 +60,7 @@ async fn second_server_on_one_file_is_refused() {
     let app = TestApp::start(Backend::Sqlite).await;
     let url = app.database.url();
     let ended = run(&[("PARLEY_DATABASE_URL", &url)]).await;
-    assert_plain(&ended, 73, &["another parley"]);
+    assert_plain(&ended, 73, &["another Parley process"]);
     // The first server is unaffected.
     app.fixture().talk().await;
 }

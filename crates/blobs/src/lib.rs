@@ -86,7 +86,7 @@ impl Storage {
     /// Returns an error if the URL names neither a folder nor a bucket.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         let place = if let Some(folder) = config.url.strip_prefix("file:") {
-            anyhow::ensure!(!folder.is_empty(), "files.url names no folder");
+            anyhow::ensure!(!folder.is_empty(), "files.url must name a folder");
             Place::Folder(folder.strip_prefix("//").unwrap_or(folder).into())
         } else {
             let rest = config.url.strip_prefix("s3://").unwrap_or_default();
@@ -271,7 +271,7 @@ impl Storage {
         store.put(&path, said.clone().into()).await?;
         let heard = store.get(&path).await?.bytes().await?;
         store.delete(&path).await?;
-        anyhow::ensure!(heard == said, "what was written is not what is read");
+        anyhow::ensure!(heard == said, "the file that was read differs from the one that was written");
         Ok(())
     }
 

@@ -269,7 +269,7 @@ async fn open(mut events: EventsServiceClient<Channel>, server: &Server, open: C
     let _ = requests.try_send(request(consume_request::Request::Open(open)));
     let mut stream = events.consume(server.request(ReceiverStream::new(saying))).await?.into_inner();
     let Some(Response::Opened(opened)) = stream.message().await?.and_then(|message| message.response) else {
-        return Err(Status::unavailable("the session ended before it was open"));
+        return Err(Status::unavailable("the session ended before it was opened"));
     };
     let mut chain = Chain::default();
     chain.stream_opened();

@@ -11,13 +11,13 @@ pub enum Error {
     #[error("{0}")]
     LostPosition(LostPosition),
     /// The server rejected the request, and would reject it again.
-    #[error("the server refused: {} ({:?})", .0.message(), .0.code())]
+    #[error("the server rejected the request: {} ({:?})", .0.message(), .0.code())]
     Refused(Box<Status>),
     /// A newer session owns the consumer's shard.
     #[error("a newer session has taken over this shard of the consumer")]
     TakenOver,
     /// An event is missing, repeated or out of order. This must never be ignored.
-    #[error("THE CHAIN IS BROKEN: event {seq} says that {prev_seq} came before it, but the last one seen is {last_seq}")]
+    #[error("broken event chain: event {seq} has prev_seq {prev_seq}, but the last event received is {last_seq}")]
     ChainBroken {
         /// The seq of the event received.
         seq: u64,
@@ -27,7 +27,7 @@ pub enum Error {
         last_seq: u64,
     },
     /// A bookmark contradicts the events.
-    #[error("A BOOKMARK LIES: it promised everything up to {bookmarked}, but {seq} shows otherwise")]
+    #[error("invalid bookmark: it confirmed all events up to seq {bookmarked}, but event {seq} contradicts it")]
     BookmarkWrong {
         /// The seq up to which the bookmark claimed that everything was sent.
         bookmarked: u64,
@@ -40,13 +40,13 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", match .reason {
     LostReason::Expired => format!(
-        "what follows this cursor is no longer kept; the log now holds {earliest_seq} to {head_seq}. Start again with --from earliest"
+        "the events after this cursor were trimmed; the log now contains seq {earliest_seq} to {head_seq}; start again with --from earliest"
     ),
     LostReason::AheadOfLog => format!(
-        "this cursor is ahead of the log, which ends at {head_seq}: it comes from elsewhere, or the log lost its end"
+        "this cursor is ahead of the log, which ends at seq {head_seq}: it belongs to another installation, or the newest events were lost"
     ),
     LostReason::EpochChanged => {
-        "the log's history was replaced (a restore): this cursor is of the old one. Start again with --from earliest".to_owned()
+        "the log's history was replaced, for example by a restore, and this cursor belongs to the old one; start again with --from earliest".to_owned()
     }
 })]
 pub struct LostPosition {
@@ -114,7 +114,7 @@ mod tests {
         let details = ErrorDetails::with_error_info("CURSOR_EXPIRED", "parley", metadata);
         let status = Status::with_error_details(Code::OutOfRange, "expired", details);
         assert!(!is_retryable(&status));
-        assert!(refusal(&status).to_string().contains("now holds 1000 to 2000"));
+        assert!(refusal(&status).to_string().contains("now contains seq 1000 to 2000"));
         assert!(is_retryable(&Status::unknown("h2 protocol error")));
         let details = ErrorDetails::with_error_info("INTERNAL", "parley", []);
         assert!(!is_retryable(&Status::with_error_details(Code::Internal, "a fault", details)));

@@ -60,7 +60,9 @@ impl TlsSettings {
         if let Some((certificate, key)) = &self.identity {
             tls = tls.identity(Identity::from_pem(certificate, key));
         }
-        endpoint.tls_config(tls).map_err(|error| format!("TLS cannot be used: {error}"))
+        endpoint
+            .tls_config(tls)
+            .map_err(|error| format!("failed to configure TLS: {error}"))
     }
 }
 

@@ -167,7 +167,7 @@ impl Subscriber {
 
 /// Returns the status for a server that neither responds nor closes the stream.
 pub(super) fn silent_server() -> Status {
-    Status::unavailable("the server has fallen silent")
+    Status::unavailable("the server stopped responding")
 }
 
 /// Returns the position after a response.

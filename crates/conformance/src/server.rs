@@ -63,7 +63,7 @@ fn cursor(seq: u64) -> Bytes {
 fn position(cursor: &[u8]) -> Result<u64, Status> {
     let bytes: [u8; 8] = cursor
         .try_into()
-        .map_err(|_| Status::invalid_argument("this is not a cursor of mine"))?;
+        .map_err(|_| Status::invalid_argument("the cursor was not issued by this server"))?;
     Ok(u64::from_be_bytes(bytes))
 }
 

@@ -58,7 +58,7 @@ impl Mailer {
     pub async fn greet(&self) -> Result<(), String> {
         match self.transport.test_connection().await {
             Ok(true) => Ok(()),
-            Ok(false) => Err("it does not respond like a mail server".to_owned()),
+            Ok(false) => Err("the server does not respond like an SMTP server".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -69,19 +69,19 @@ impl Mailer {
     /// Returns [`Error::Precondition`] if a retry cannot succeed, because the address is malformed or the server permanently rejected the
     /// e-mail, and [`Error::Unavailable`] if a later retry could succeed.
     pub async fn send(&self, to: &str, subject: &str, body: String) -> Result<()> {
-        let to: Mailbox = to.parse().map_err(|_| Error::Precondition("the address cannot be written to"))?;
+        let to: Mailbox = to.parse().map_err(|_| Error::Precondition("the recipient's address is invalid"))?;
         let mail = Message::builder()
             .from(self.from.clone())
             .to(to)
             .subject(subject)
             .header(ContentType::TEXT_PLAIN)
             .body(body)
-            .map_err(|error| Error::Internal(format!("a mail: {error}")))?;
+            .map_err(|error| Error::Internal(format!("failed to build an email: {error}")))?;
         match self.transport.send(mail).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_permanent() => {
                 tracing::warn!(%error, "the mail server permanently rejected an email");
-                Err(Error::Precondition("the mail server rejected it"))
+                Err(Error::Precondition("the mail server rejected the email"))
             }
             Err(error) => {
                 tracing::warn!(%error, "failed to send an email (temporary failure)");

@@ -69,7 +69,7 @@ impl Cursor {
             Error::invalid(
                 field,
                 Rule::Invalid,
-                "must be a cursor as a reply, a delivery or a bookmark gave it, unchanged",
+                "must be an unchanged cursor from a response, a delivery or a bookmark",
             )
         })
     }

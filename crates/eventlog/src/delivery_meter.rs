@@ -23,12 +23,12 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
     delivered: meter()
         .u64_counter(names::EVENTS_DELIVERED)
         .with_unit("{event}")
-        .with_description("Events that were handed to subscribers: from memory, or from the database while they catch up")
+        .with_description("Events delivered to subscribers, from memory or, while they catch up, from the database")
         .build(),
     lag: meter()
         .f64_histogram(names::DELIVERY_LAG)
         .with_unit("s")
-        .with_description("From the commit of an event to its way to a subscriber that is not catching up")
+        .with_description("Time from the commit of an event to its delivery to a subscriber that is not catching up")
         .with_boundaries(SECONDS.to_vec())
         .build(),
     memory: [KeyValue::new(names::SOURCE, "memory")],

@@ -27,7 +27,7 @@ use crate::filter::Filter;
 pub(super) async fn redact_for_inboxes(db: &impl ConnectionTrait, account: AccountId, filter: &Filter, frame: &Frame) -> Result<Frame> {
     let Some(scope) = &filter.scope else {
         return Err(Error::Internal(
-            "a subscriber who sees every inbox has nothing to be left out".to_owned(),
+            "cannot redact events for a subscriber without an inbox scope".to_owned(),
         ));
     };
     let decoded = pb::SubscribeResponse::decode(frame.concat());

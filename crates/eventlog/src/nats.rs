@@ -194,7 +194,7 @@ impl Relay {
             Ok(_) => Ok(()),
             Err(error) => match error.kind() {
                 GetStreamErrorKind::JetStream(answer) if answer.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(()),
-                _ => Err(error).context("it has no JetStream"),
+                _ => Err(error).context("JetStream is not available"),
             },
         }
     }

@@ -132,7 +132,7 @@ pub async fn check_notifications(db: &Database) -> Result<(), sqlx::Error> {
     const CHANNEL: &str = "parley_test";
     let dialect = db.dialect();
     let Some(notify) = dialect.notification() else {
-        return Err(sqlx::Error::Protocol("this database has no notifications".to_owned()));
+        return Err(sqlx::Error::Protocol("this database does not support notifications".to_owned()));
     };
     let mut listener = PgListener::connect_with(db.write().get_postgres_connection_pool()).await?;
     listener.listen(CHANNEL).await?;

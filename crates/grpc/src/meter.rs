@@ -43,7 +43,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     let rejected = meter
         .u64_counter(names::CALLS_REJECTED)
         .with_unit("{call}")
-        .with_description("Calls that were refused because of a limit")
+        .with_description("Calls rejected because of a limit")
         .build();
     for reason in REJECTION_REASONS {
         rejected.add(0, &[KeyValue::new(names::REASON, reason)]);
@@ -51,7 +51,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     let ended = meter
         .u64_counter(names::STREAMS_ENDED)
         .with_unit("{stream}")
-        .with_description("Streams that ended, or were refused when they were opened, by the reason that their clients were told")
+        .with_description("Streams that ended, or were rejected when they were opened, by the reason reported to the client")
         .build();
     for kind in StreamKind::ALL {
         for reason in STREAM_END_REASONS {
@@ -62,7 +62,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         durations: meter
             .f64_histogram(names::RPC_SERVER_CALL_DURATION)
             .with_unit("s")
-            .with_description("How long calls took, streams aside")
+            .with_description("Duration of calls, streams excluded")
             .with_boundaries(CALL_SECONDS.to_vec())
             .build(),
         rejected,

@@ -273,7 +273,7 @@ fn status_builder(error: Error) -> StatusBuilder {
 /// Returns the status of a stream that the client should resume on another connection after `retry_after`, with the cursor to resume from.
 pub fn rotated(cursor: Option<Cursor>, retry_after: Duration) -> Status {
     let builder = StatusBuilder::new(Code::Unavailable, ErrorReason::StreamRotated).retry(retry_after);
-    let status = builder.status("the stream ends here; resume after its cursor, or, without one, from the start".to_owned());
+    let status = builder.status("the server ended the stream; resume after its cursor, or start again if it has none".to_owned());
     ended_at(status, cursor)
 }
 
@@ -306,7 +306,8 @@ pub fn shutdown_trailers() -> http::HeaderMap {
 
 /// Returns the status of a stream whose subscriber has not read for too long.
 pub fn stalled() -> Status {
-    StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::StreamStalled).status("the reader took nothing for too long".to_owned())
+    StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::StreamStalled)
+        .status("the client stopped reading from the stream for too long".to_owned())
 }
 
 /// The number of prebuilt responses in [`busy`].
@@ -335,13 +336,13 @@ pub fn busy() -> http::Response<tonic::body::Body> {
 /// Returns the status of a request whose body does not fit into the memory budget for requests.
 pub fn no_memory() -> Status {
     let builder = StatusBuilder::new(Code::ResourceExhausted, ErrorReason::Busy).retry(Duration::from_secs(1));
-    builder.status("the requests in flight take all the memory they may; try again".to_owned())
+    builder.status("the requests in flight use the whole memory budget; retry later".to_owned())
 }
 
 /// Returns the status of a call during a database outage.
 pub fn database_unavailable() -> Status {
     let error = Error::Unavailable {
-        reason: "the database is away; a write that was under way may have been stored all the same",
+        reason: "the database is unavailable; a write in progress may still have been stored",
         retry_after: Duration::from_secs(1),
     };
     to_status(error)
@@ -356,7 +357,7 @@ pub fn message_timeout() -> Status {
 /// Returns the status of a call whose deadline expired.
 pub fn deadline_exceeded() -> Status {
     StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
-        .status("the deadline passed; a write may have been stored all the same".to_owned())
+        .status("the deadline expired; a write may still have been stored".to_owned())
 }
 
 #[cfg(test)]

@@ -29,8 +29,8 @@ impl AllowedOrigins {
             _ => {}
         }
         let origins: Option<Vec<_>> = text.split(',').map(|one| origin(one.trim())).collect();
-        let origins =
-            origins.ok_or("must be origins with commas, such as `https://desk.example.org, http://localhost:3000`, or `*`, or empty")?;
+        let origins = origins
+            .ok_or("must be comma-separated origins, such as `https://desk.example.org, http://localhost:3000`, or `*`, or empty")?;
         if origins.len() > MAX_ORIGINS {
             return Err("must be at most 100 origins");
         }

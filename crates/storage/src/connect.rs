@@ -42,19 +42,19 @@ pub enum OpenError {
     #[error("{0}")]
     Refused(String),
     /// The disk of the SQLite file is full.
-    #[error("the disk has no room to open the database {0}: make room, or give it a larger volume")]
+    #[error("not enough disk space to open the database {0}: free some space, or use a larger volume")]
     NoRoom(String),
     /// The connection failed while the database was being opened.
     #[error("the database cannot be reached: {0}")]
     Unreachable(#[source] DbErr),
     /// Another process has locked the SQLite file.
-    #[error("another parley is using the SQLite file {0}: stop it, or use PostgreSQL for several processes")]
+    #[error("another Parley process is using the SQLite file {0}: stop it, or use PostgreSQL to run several processes")]
     Locked(String),
     /// A newer version has migrated the database to a schema that this version does not support.
-    #[error("the database is newer than this parley (it has seen the migration {0}): run the newer version")]
+    #[error("the database is newer than this version of Parley (it has the migration {0}): run the newer version")]
     Newer(String),
     /// Migrations are missing, and this server is configured not to run them.
-    #[error("the database is {0} migrations behind this parley: run `parley migrate`, or set database.migrate")]
+    #[error("the database is {0} migrations behind this version of Parley: run `parley migrate`, or set database.migrate")]
     Behind(usize),
     /// A migration failed and was rolled back.
     #[error("migrating the database failed: {0}")]
@@ -340,7 +340,7 @@ impl Database {
 async fn within<T>(most: Option<Duration>, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let Some(most) = most else { return asked.await };
     tokio::time::timeout(most, asked).await.unwrap_or(Err(Error::Unavailable {
-        reason: "the database did not answer in time",
+        reason: "the database did not respond in time",
         retry_after: Duration::from_secs(1),
     }))
 }

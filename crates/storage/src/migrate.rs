@@ -122,7 +122,7 @@ impl Database {
         let seen = self.texts(SEEN, sql).await.map_err(OpenError::Migration)?;
         match migrations.iter().find(|name| !seen.contains(name)) {
             Some(lacking) => Err(OpenError::Migration(DbErr::Custom(format!(
-                "the migration {lacking} was not among those that were run"
+                "the migration {lacking} has not been applied"
             )))),
             None => Ok(()),
         }

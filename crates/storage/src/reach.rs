@@ -22,7 +22,7 @@ pub(super) async fn postgres(url: &str, patience: Duration) -> Result<(), String
             .map_err(|error| format!("the database cannot be reached: {at}: {error}")),
         Ok(Err(error)) => Err(format!("the database cannot be reached: {}", refusal(&at, &error))),
         Err(_) => Err(format!(
-            "the database cannot be reached: {at} did not answer within {} seconds (database.connect_timeout_seconds): is a firewall in between?",
+            "the database cannot be reached: {at} did not respond within {} seconds (database.connect_timeout_seconds): is a firewall in between?",
             patience.as_secs()
         )),
     }
@@ -34,7 +34,7 @@ fn refusal(at: &str, error: &sqlx::Error) -> String {
             format!("{at}: connection refused: is PostgreSQL running there, and is the port of database.url right?")
         }
         sqlx::Error::Io(error) => format!("{at}: {error}: is the host of database.url right?"),
-        sqlx::Error::Tls(error) => format!("{at}: TLS: {error}: sslmode in database.url says whether to use it"),
+        sqlx::Error::Tls(error) => format!("{at}: TLS: {error}: sslmode in database.url determines whether TLS is used"),
         sqlx::Error::Database(refused) => {
             let advice = match refused.code().as_deref() {
                 Some("28P01" | "28000") => "correct the user or the password in database.url, or pg_hba.conf",
@@ -67,7 +67,7 @@ pub(super) fn creates(url: &str) -> bool {
 pub(super) fn sqlite(url: &str, file: &Path, creates: bool) -> Result<(), String> {
     let shown = file.display();
     if mode(url) == Some("ro") {
-        return Err("database.url says mode=ro, and Parley writes: leave the mode out".to_owned());
+        return Err("database.url has mode=ro, but Parley must be able to write: remove the mode".to_owned());
     }
     let folder = match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

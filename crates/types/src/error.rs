@@ -105,7 +105,7 @@ pub enum Error {
     #[error("{}", join_descriptions(.0))]
     Invalid(Vec<FieldViolation>),
     /// Another object has these unique values: use that object, or other values.
-    #[error("{kind} exists already: {}", join_descriptions(.violations))]
+    #[error("{kind} already exists: {}", join_descriptions(.violations))]
     Taken {
         violations: Vec<FieldViolation>,
         /// The kind of object that has the values.
@@ -122,13 +122,13 @@ pub enum Error {
         id: String,
     },
     /// The call contains no token: send one.
-    #[error("no token came with the call")]
+    #[error("the call has no token")]
     TokenMissing,
     /// The token is unknown, expired or revoked: send another one.
     #[error("the token is unknown, expired or revoked")]
     TokenInvalid,
     /// The user is not a member of the account: ask to be added.
-    #[error("the token is not good for account {0}")]
+    #[error("the token has no access to account {0}")]
     NotMember(AccountId),
     /// The caller lacks the permission: ask someone who has it.
     #[error("{0}")]
@@ -137,7 +137,7 @@ pub enum Error {
     #[error("{0}")]
     WrongToken(&'static str),
     /// The bot is not connected to an inbox of the account: connect it to one.
-    #[error("the bot is connected to no inbox of account {0}")]
+    #[error("the bot is not connected to any inbox of account {0}")]
     NotConnected(AccountId),
     /// The identifier must be signed with the channel's key.
     #[error("{0}")]
@@ -150,9 +150,9 @@ pub enum Error {
     IdempotencyKeyReused(uuid::Uuid),
     /// The cursor cannot be used: start again at a position that the log has.
     #[error("{}", match fault {
-        CursorFault::Expired => "what follows the cursor is no longer kept",
+        CursorFault::Expired => "the events after the cursor were trimmed",
         CursorFault::Ahead => "the cursor is ahead of the log",
-        CursorFault::EpochChanged => "the log's history was replaced since the cursor was given",
+        CursorFault::EpochChanged => "the log's history was replaced after the cursor was issued",
     })]
     Cursor {
         fault: CursorFault,
@@ -164,8 +164,8 @@ pub enum Error {
     /// The session cannot open or continue: leave the shard to the newer session, or use the settings that the consumer was created with.
     #[error("{}", match .0 {
         ConsumerFault::TakenOver => "a newer session has taken over this shard",
-        ConsumerFault::OtherFilter => "the consumer was made with another filter; leave it out, or delete the consumer first",
-        ConsumerFault::OtherShards(_) => "the consumer is split otherwise, and sessions of it are alive; let them end first",
+        ConsumerFault::OtherFilter => "the consumer was created with another filter; omit the filter, or delete the consumer first",
+        ConsumerFault::OtherShards(_) => "the consumer has another shard_count and open sessions; wait until they have ended",
     })]
     Consumer(ConsumerFault),
     /// The cursor belongs to another account.
@@ -180,7 +180,7 @@ pub enum Error {
         retry_after: Duration,
     },
     /// The token exceeds its rate: slow down.
-    #[error("this token makes more than {limit} calls a second")]
+    #[error("this token may make at most {limit} calls a second")]
     RateLimited {
         /// Maximum number of calls per second, on average.
         limit: u32,
@@ -191,10 +191,10 @@ pub enum Error {
     #[error("{0}")]
     QuotaExceeded(Exceeded),
     /// The token has too many open streams: close some.
-    #[error("this token has {0} streams open, and may have no more")]
+    #[error("this token already has {0} open streams, the maximum")]
     TooManyStreams(usize),
     /// Too much work is queued: retry later.
-    #[error("too much is waiting")]
+    #[error("too many requests are waiting; retry later")]
     Busy {
         /// How long to wait before a retry.
         retry_after: Duration,

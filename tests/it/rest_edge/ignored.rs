@@ -48,7 +48,7 @@ async fn update_with_only_unknown_names_is_refused(backend: Backend) {
         assert_eq!(edited.body["attributes"], json!(["content"]));
         assert_eq!(
             edited.body["message"],
-            "content cannot be changed here; what can be: status, external_error"
+            "content cannot be changed here; these attributes can: status, external_error"
         );
         for (path, body) in [
             (conversation.as_str(), json!({"subject": "x"})),

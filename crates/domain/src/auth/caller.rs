@@ -109,13 +109,13 @@ pub struct Limits {
 
 const ROLE: &str = "only an administrator may do this";
 /// The error text for a write with a read-only token.
-pub const READ_ONLY: &str = "the token may only read";
-const INBOX: &str = "the caller is no member of this inbox";
+pub const READ_ONLY: &str = "the token is read-only";
+const INBOX: &str = "the caller is not a member of this inbox";
 const VOUCH: &str = "only a caller who sees every inbox may mark a session as verified";
 /// The error text for a call that only the operator may make.
 pub const PLATFORM: &str = "only a platform token may do this";
 /// The error text for a call by the operator inside an account.
-pub const OPERATOR: &str = "a platform token sees nothing inside of accounts";
+pub const OPERATOR: &str = "a platform token has no access to the data of accounts";
 /// The error text for a call that a bot may not make.
 pub const BOT: &str = "a bot may not make this call";
 

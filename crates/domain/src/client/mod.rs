@@ -57,8 +57,8 @@ const NAME_BYTES: usize = 4 * 255;
 /// old to new.
 const OTHERS: u64 = 1000;
 
-const WANTED: &str = "the inbox asks for an identifier and its hash";
-const WRONG: &str = "the hash does not sign this contact's identifier";
+const WANTED: &str = "the inbox requires an identifier and its hash";
+const WRONG: &str = "the hash is not a valid signature of this contact's identifier";
 
 impl Signature {
     /// Returns whether the signature proves the identity of `contact` or, without a contact, whether the identifier is signed.

@@ -150,7 +150,7 @@ impl VisitorSessions {
         let said = ClientFields::default();
         match self.update(call, visitor, signature.clone(), said).await? {
             Answer::Fresh(client, _) => Ok(client),
-            Answer::Replayed(_) => Err(Error::Internal("a call without a key was repeated".to_owned())),
+            Answer::Replayed(_) => Err(Error::Internal("a call without an idempotency key was replayed".to_owned())),
         }
     }
 

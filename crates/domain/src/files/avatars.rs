@@ -32,15 +32,9 @@ pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str
         let account = write.account().id;
         let mut uploads = rows::uploads(&write.txn, account, vec![id]).await?;
         let row = uploads.remove(&id).filter(rows::is_free);
-        let row = row.ok_or_else(|| {
-            Error::invalid(
-                field,
-                Rule::Unknown,
-                "must be the upload_id of a file of this account that nothing has taken",
-            )
-        })?;
+        let row = row.ok_or_else(|| Error::invalid(field, Rule::Unknown, "must be the upload_id of an unattached file of this account"))?;
         if !TYPES.contains(&row.content_type.as_str()) {
-            return Err(Error::invalid(field, Rule::Invalid, "must be a JPEG, PNG or GIF picture"));
+            return Err(Error::invalid(field, Rule::Invalid, "must be a JPEG, PNG or GIF image"));
         }
         if row.file_size.unwrap_or_default() > LARGEST {
             return Err(Error::invalid(
@@ -59,7 +53,7 @@ pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str
         return Err(Error::invalid(
             field,
             Rule::Unknown,
-            "must not be a file of something else: upload it",
+            "must not be a file of another resource; upload the file first",
         ));
     } else if !after.is_empty() && !after.contains("://") {
         return Err(Error::invalid(

@@ -62,11 +62,7 @@ pub(super) fn field(nth: usize, count: usize, name: &str) -> String {
 
 pub(super) fn unknown(nth: usize, count: usize, at: usize) -> FieldViolation {
     let field = field(nth, count, &format!("attachments[{at}]"));
-    FieldViolation::new(
-        field,
-        Rule::Unknown,
-        "must be the upload_id of a file of this account that nothing has taken",
-    )
+    FieldViolation::new(field, Rule::Unknown, "must be the upload_id of an unattached file of this account")
 }
 
 /// Resolves the attachments of a message, the `nth` of `count` in its request: removes each from `available` and adds it to the message.
@@ -85,7 +81,7 @@ pub fn take(available: &mut Available, new: &mut NewMessage, account: AccountId,
             }
             Hanging::Plain(plain) => {
                 let id = available.ids.pop_front();
-                let id = id.ok_or_else(|| Error::Internal("too few ids of attachments were reserved".to_owned()))?;
+                let id = id.ok_or_else(|| Error::Internal("too few attachment ids were reserved".to_owned()))?;
                 Attached {
                     row: row(account, id, *plain),
                     is_new: true,

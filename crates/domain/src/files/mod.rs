@@ -335,5 +335,5 @@ fn small_of(object: &str) -> String {
 }
 
 fn slow() -> Error {
-    Error::invalid("file", Rule::Invalid, "must come in pieces that are less than 30 seconds apart")
+    Error::invalid("file", Rule::Invalid, "must arrive in chunks that are less than 30 seconds apart")
 }

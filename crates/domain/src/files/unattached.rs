@@ -103,7 +103,7 @@ impl Unattached {
 fn exceeded(scope: &'static str, limit: u64) -> Exceeded {
     Exceeded {
         scope,
-        quota: "bytes of files that nothing has taken",
+        quota: "bytes of unattached files",
         limit,
         retry_after: RETRY,
     }

@@ -134,7 +134,7 @@ impl Agents {
                     let users = users(write, &wanted).await?;
                     let joined = join(write, &users, &wanted, new).await?.pop();
                     joined.ok_or_else(|| Error::Taken {
-                        violations: vec![FieldViolation::new("user_id", Rule::Taken, "is a member already")],
+                        violations: vec![FieldViolation::new("user_id", Rule::Taken, "is already a member")],
                         kind: "member",
                         existing_id: users.first().map(|user| user.id.0),
                     })

@@ -170,7 +170,7 @@ impl Members {
                         return Err(Error::invalid("user_id", Rule::Unknown, "must be a user"));
                     }
                     if membership::Entity::find_by_id((account, id)).one(&write.txn).await?.is_some() {
-                        let violations = vec![FieldViolation::new("user_id", Rule::Taken, "is a member already")];
+                        let violations = vec![FieldViolation::new("user_id", Rule::Taken, "is already a member")];
                         return Err(Error::Taken {
                             violations,
                             kind: "member",

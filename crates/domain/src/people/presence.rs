@@ -65,7 +65,7 @@ impl Presence {
             }
             (None, Some(user)) => (PresenceKind::User, user.0),
             (None, None) => {
-                let text = "must be given by a caller who is no user";
+                let text = "must be given unless the caller is a user";
                 return Err(Error::invalid("contact_id", Rule::Required, text));
             }
         };

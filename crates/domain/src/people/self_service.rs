@@ -22,7 +22,7 @@ use crate::{
 /// Returns the caller's user id. Services and bots have no membership.
 fn own(caller: &Caller, account: AccountId) -> Result<UserId> {
     caller.write_access(account)?;
-    caller.user_id().ok_or(Error::Denied("only a user is a member of an account"))
+    caller.user_id().ok_or(Error::Denied("only users can be members of an account"))
 }
 
 /// Operations of members on their own membership.

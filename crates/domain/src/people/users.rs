@@ -197,7 +197,7 @@ impl Users {
     /// Returns [`Error::WrongToken`] for a platform token, and [`Error::Denied`] if the caller is not a user.
     pub async fn profile(&self, caller: &Caller) -> Result<Profile> {
         if caller.is_platform() {
-            return Err(Error::WrongToken("a platform token is nobody's, so it has no profile"));
+            return Err(Error::WrongToken("a platform token does not belong to a user and has no profile"));
         }
         let id = caller.user_id().ok_or(Error::Denied("only a user has a profile"))?;
         let user = user::Entity::find_by_id(id)
@@ -294,7 +294,7 @@ impl Users {
         }
         if call.caller.limits.account.is_some() && parley_fault::is_on(Protection::TokenLimits) {
             return Err(Error::Denied(
-                "a token that is limited to an account may not change a user, who may be a member of others",
+                "a token that is limited to an account may not change users, because they may be members of other accounts",
             ));
         }
         let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());

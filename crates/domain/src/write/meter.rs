@@ -23,7 +23,7 @@ static OPERATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     meter()
         .f64_histogram(names::DB_CLIENT_OPERATION_DURATION)
         .with_unit("s")
-        .with_description("How long the database took to store a batch of messages, or to do another write as a whole")
+        .with_description("Duration of storing a batch of messages, or of another write, in the database")
         .with_boundaries(DB_SECONDS.to_vec())
         .build()
 });
@@ -32,7 +32,7 @@ static BATCHES: LazyLock<Histogram<u64>> = LazyLock::new(|| {
     meter()
         .u64_histogram(names::BATCH_MESSAGES)
         .with_unit("{message}")
-        .with_description("Messages that were stored in one transaction")
+        .with_description("Messages stored per transaction")
         .with_boundaries(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0])
         .build()
 });
@@ -123,7 +123,7 @@ pub fn queues<T: Send + 'static>(shards: &[mpsc::Sender<T>]) {
     meter()
         .u64_observable_gauge(names::QUEUE_DEPTH)
         .with_unit("{write}")
-        .with_description("Writes that wait in the queue of a writer shard")
+        .with_description("Writes in the queue of a writer shard")
         .with_callback(move |gauge| {
             for (number, shard) in shards.iter().enumerate() {
                 if let Some(shard) = shard.upgrade() {

@@ -36,7 +36,7 @@ impl Session {
             return Err(Error::invalid(
                 "commit.cursor",
                 Rule::OutOfRange(position.seq.0),
-                "must not be ahead of what this session was sent",
+                "must not be ahead of the last event sent to this session",
             ));
         }
         let db = self.broadcaster.log.database();

@@ -181,7 +181,9 @@ async fn make(txn: &impl ConnectionTrait, opening: &OpenSession, start: Result<C
         start?;
     }
     if made > 0 && of_account(*account).count(txn).await? > MAX_CONSUMERS {
-        return Err(Error::Precondition("the account has 100 consumers; delete those that nobody needs"));
+        return Err(Error::Precondition(
+            "the account already has 100 consumers, the maximum; delete unused ones",
+        ));
     }
     Ok(())
 }

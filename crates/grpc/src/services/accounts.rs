@@ -362,7 +362,11 @@ impl AccountsService for AccountsApi {
 fn status(fields: &mut Validator, field: &str, number: i32) -> Option<AccountStatus> {
     let status = fields.kind::<pb::AccountStatus>(field, number);
     if status == Some(pb::AccountStatus::Deleted) {
-        fields.add_violation(field, Rule::Invalid, "must be active or suspended; DeleteAccount deletes");
+        fields.add_violation(
+            field,
+            Rule::Invalid,
+            "must be active or suspended; use DeleteAccount to delete an account",
+        );
     }
     status.and_then(pb::AccountStatus::to_row)
 }

@@ -52,7 +52,11 @@ pub async fn open(server: &ServiceContext, request: Request<Streaming<pb::Consum
     let (metadata, extensions, mut inbound) = request.into_parts();
     let first = inbound.message().await?.and_then(|first| first.request);
     let Some(RequestKind::Open(open)) = first else {
-        return Err(to_status(Error::invalid("open", Rule::Required, "must come first")));
+        return Err(to_status(Error::invalid(
+            "open",
+            Rule::Required,
+            "must be the first message of the stream",
+        )));
     };
     let request = Request::from_parts(metadata, extensions, ());
     let account = AccountId(open.account_id);
@@ -229,7 +233,13 @@ impl ConsumerStream {
                     events: credit.events.into(),
                     bytes: Some(credit.bytes),
                 }),
-                Some(RequestKind::Open(_)) => return Err(Error::invalid("open", Rule::Invalid, "must come once, and first")),
+                Some(RequestKind::Open(_)) => {
+                    return Err(Error::invalid(
+                        "open",
+                        Rule::Invalid,
+                        "must be sent once, as the first message of the stream",
+                    ));
+                }
                 // A request type from a newer client: ignore it.
                 None => {}
             }

@@ -134,7 +134,8 @@ fn orders(fields: &mut Validator, order_by: &str) -> Vec<(ContactOrder, bool)> {
             Some(order) if orders.iter().all(|(known, _)| *known != order) => orders.push((order, descending)),
             _ => {
                 let names = "name, email, phone_number, last_activity_at, created_at, company, city or country";
-                let description = format!("must be {names}, each once, joined by commas, with \"-\" in front for descending");
+                let description =
+                    format!("must be {names}, each at most once, separated by commas, with the prefix \"-\" for descending order");
                 fields.add_violation("order_by", Rule::Unknown, description);
                 break;
             }

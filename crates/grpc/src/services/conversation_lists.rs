@@ -53,7 +53,7 @@ pub(super) fn query(fields: &mut Validator, req: pb::ListConversationsRequest, c
         fields.add_violation(
             "order_by",
             Rule::Unknown,
-            format!("must be {names}, with \"-\" in front for descending"),
+            format!("must be {names}, with the prefix \"-\" for descending order"),
         );
     }
     let mut statuses = Vec::new();
@@ -66,7 +66,7 @@ pub(super) fn query(fields: &mut Validator, req: pb::ListConversationsRequest, c
             None => fields.add_violation(
                 "statuses",
                 Rule::Unknown,
-                format!("must be statuses that the contract names, which {number} is not"),
+                format!("must be statuses that the contract defines; {number} is not one of them"),
             ),
         }
     }

@@ -101,7 +101,7 @@ impl ConversationsService for ConversationsApi {
         let req = request.into_inner();
         let source_id = fields.optional("source_id", req.source_id, SHORT_TEXT);
         if source_id.is_none() && (req.inbox_id.is_none() || req.contact_id.is_none()) {
-            fields.add_violation("source_id", Rule::Required, "must be given unless inbox_id and contact_id both are");
+            fields.add_violation("source_id", Rule::Required, "must be given unless both inbox_id and contact_id are");
         }
         let new = NewConversation {
             inbox: req.inbox_id.map(InboxId),

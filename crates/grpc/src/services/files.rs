@@ -73,7 +73,7 @@ impl_upload_message!(UploadClientFileRequest, pb::upload_client_file_request::Pa
 pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
     let first = tokio::time::timeout(MESSAGE_TIMEOUT, requests.message()).await;
     let first = first
-        .map_err(|_| Error::invalid("header", Rule::Required, "must come within 30 seconds"))
+        .map_err(|_| Error::invalid("header", Rule::Required, "must arrive within 30 seconds"))
         .or_status()??;
     required("header", first).or_status()
 }
@@ -136,7 +136,7 @@ pub(super) async fn receive<R: UploadMessage + Send + 'static>(
     charge: impl Fn(usize) -> Result<()> + Send,
 ) -> Result<pb::File> {
     let Some(UploadPart::Header(header)) = first.part() else {
-        return Err(Error::invalid("header", Rule::Required, "must be the first piece"));
+        return Err(Error::invalid("header", Rule::Required, "must be the first message of the stream"));
     };
     let mut fields = Validator::default();
     fields.within("header", |fields| {
@@ -146,7 +146,7 @@ pub(super) async fn receive<R: UploadMessage + Send + 'static>(
     fields.finish()?;
     let chunks = rest.map(move |part| match part.map(UploadMessage::part) {
         Ok(Some(UploadPart::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
-        Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every piece after the first")),
+        Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every message after the first")),
         Err(_) => Err(Error::Unavailable {
             reason: "the upload was aborted",
             retry_after: Duration::from_secs(1),
@@ -165,7 +165,7 @@ pub(super) async fn receive<R: UploadMessage + Send + 'static>(
 /// The error of a download that shutdown does not wait for.
 fn shutting_down() -> Error {
     Error::Unavailable {
-        reason: "the server is shutting down; go on at the offset that was reached",
+        reason: "the server is shutting down; resume the download at the offset that was reached",
         retry_after: Duration::from_millis(500),
     }
 }

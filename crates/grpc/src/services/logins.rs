@@ -23,7 +23,7 @@ pub(super) fn reject_request_id(fields: &mut Validator, request_id: &str) {
         fields.add_violation(
             "request_id",
             Rule::Invalid,
-            "must be empty: a secret is shown once, so this call cannot be repeated",
+            "must be empty: a secret is returned only once, so this call cannot be replayed",
         );
     }
 }

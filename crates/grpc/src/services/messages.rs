@@ -278,7 +278,7 @@ impl MessagesService for MessagesApi {
         let req = request.into_inner();
         fields.count("messages", req.messages.len(), BATCH);
         if req.messages.is_empty() {
-            fields.add_violation("messages", Rule::Required, "must have an entry");
+            fields.add_violation("messages", Rule::Required, "must have at least one entry");
         }
         let mut items = Vec::with_capacity(req.messages.len());
         for (nth, item) in req.messages.into_iter().enumerate() {

@@ -114,7 +114,7 @@ fn agents(agents: &[Arc<Agent>]) -> Vec<pb::Agent> {
 fn users(fields: &mut Validator, ids: &[i64]) -> Vec<UserId> {
     fields.count("user_ids", ids.len(), MAX_USERS);
     if ids.iter().any(|id| *id <= 0) {
-        fields.add_violation("user_ids", Rule::Invalid, "must be ids, which are above 0");
+        fields.add_violation("user_ids", Rule::Invalid, "must be positive ids");
     }
     ids.iter().copied().map(UserId).collect()
 }

@@ -38,7 +38,7 @@ pub(super) fn identity<R>(request: &Request<R>) -> Result<Identity> {
     let identity = request.extensions().get::<Identity>();
     identity
         .cloned()
-        .ok_or_else(|| Error::Internal("a service was served without its layers".to_owned()))
+        .ok_or_else(|| Error::Internal("a service was called without its middleware".to_owned()))
 }
 
 pub(super) fn caller<R>(request: &Request<R>) -> Result<Arc<Caller>> {

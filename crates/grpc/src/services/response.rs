@@ -59,7 +59,8 @@ fn response<T, M: Message + Name + Default>(answer: Answer<T>, respond: impl Fn(
             (respond(&value, cursor.clone()), cursor)
         }
         Answer::Replayed(bytes) => {
-            let message = M::decode(bytes.as_slice()).map_err(|error| Error::Internal(format!("a kept answer: {error}")))?;
+            let message =
+                M::decode(bytes.as_slice()).map_err(|error| Error::Internal(format!("failed to decode a stored response: {error}")))?;
             let cursor = cursor_of(&message);
             (message, cursor)
         }

@@ -264,7 +264,7 @@ fn result(index: u64, made: &pb::CreateMessageResponse) -> pb::SendResult {
 /// Returns the status of a stream that ends because of shutdown. Results of accepted messages are sent before it.
 fn shutting_down() -> Status {
     let error = Error::Unavailable {
-        reason: "the server is shutting down; send what was not answered again",
+        reason: "the server is shutting down; resend the messages that have no result",
         retry_after: Duration::from_millis(500),
     };
     to_status(error)

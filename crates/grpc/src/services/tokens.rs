@@ -39,7 +39,7 @@ impl AccountsApi {
             fields.add_violation(
                 "request_id",
                 Rule::Invalid,
-                "must be empty: a secret is shown once, so this call cannot be repeated",
+                "must be empty: a secret is returned only once, so this call cannot be replayed",
             );
         }
         fields.name("name", &req.name, SHORT_TEXT);

@@ -92,7 +92,7 @@ fn attachments(fields: &mut Validator, drafts: Vec<pb::AttachmentDraft>) -> Vec<
     let sizes: Vec<usize> = attachments.iter().map(meta).collect();
     let most = attribute_limits::BYTES;
     if sizes.iter().all(|size| *size <= most) && sizes.iter().sum::<usize>() > most {
-        let text = format!("must have at most {most} bytes of meta encoded in total");
+        let text = format!("must have at most {most} bytes of encoded meta in total");
         fields.add_violation("attachments", Rule::TooLong(most), text);
     }
     attachments

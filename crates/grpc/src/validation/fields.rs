@@ -40,7 +40,7 @@ impl Validator {
     /// Adds a violation for an update mask path that cannot be changed. The mask is a field of the request itself, so the current prefix
     /// does not apply.
     pub fn unknown_path(&mut self, path: &str) {
-        let description = format!("must name fields that can be changed, which {path} is not");
+        let description = format!("must name fields that can be changed; {path} is not one of them");
         if self.violations.len() < VIOLATIONS {
             self.violations.push(FieldViolation::new("update_mask", Rule::Unknown, description));
         }
@@ -120,7 +120,7 @@ impl Validator {
     /// Validates a required id.
     pub fn id(&mut self, field: &str, id: i64) -> i64 {
         if id <= 0 {
-            self.add_violation(field, Rule::Required, "must be an id, which is above 0");
+            self.add_violation(field, Rule::Required, "must be a positive id");
         }
         id
     }
@@ -282,7 +282,7 @@ impl Validator {
         }
         let kind = W::try_from(number).ok();
         if kind.is_none() {
-            self.add_violation(field, Rule::Unknown, "must be one of the values that the contract names");
+            self.add_violation(field, Rule::Unknown, "must be one of the values that the contract defines");
         }
         kind
     }

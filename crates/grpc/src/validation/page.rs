@@ -69,7 +69,7 @@ pub fn read(fields: &mut Validator, without_paging: &impl Message, (size, defaul
         fields.add_violation(
             "page_token",
             Rule::Invalid,
-            "must be the next_page_token of the same call, unchanged, with everything else unchanged",
+            "must be the unchanged next_page_token of a call whose other fields are the same",
         );
     }
     let size = if size == 0 { default } else { size };

@@ -49,7 +49,7 @@ pub fn filter(fields: &mut Validator, requested: pb::EventFilter, access: &Acces
                 _ => fields.add_violation(
                     "kinds",
                     Rule::Unknown,
-                    format!("must be kinds that the contract names, which {kind} is not"),
+                    format!("must be kinds that the contract defines; {kind} is not one of them"),
                 ),
             }
         }
@@ -60,7 +60,7 @@ pub fn filter(fields: &mut Validator, requested: pb::EventFilter, access: &Acces
                 None => fields.add_violation(
                     "message_types",
                     Rule::Unknown,
-                    format!("must be types that the contract names, which {number} is not"),
+                    format!("must be types that the contract defines; {number} is not one of them"),
                 ),
             }
         }

@@ -36,7 +36,7 @@ impl FieldError {
 
     /// Creates the violation for a number at a dotted path that a double cannot represent exactly.
     pub fn inexact(path: &str) -> Self {
-        const TEXT: &str = "is a number that cannot be kept exactly";
+        const TEXT: &str = "is a number that cannot be represented exactly";
         match path.split_once('.') {
             Some((attribute, inside)) => Self::new(attribute, &format!("{inside} {TEXT}")),
             None => Self::new(path, TEXT),
@@ -119,7 +119,7 @@ fn entry(violation: &FieldViolation, key: &str, limit: Option<&str>) -> String {
     match violation.reason.as_str() {
         "TOO_LONG" => format!("{key} length should be < {}", limit.unwrap_or("1500")),
         "OUT_OF_RANGE" => format!("{key} value should be < {}", limit.unwrap_or("9999999999")),
-        "NOT_EXACT" => format!("{key} is a number that cannot be kept exactly"),
+        "NOT_EXACT" => format!("{key} is a number that cannot be represented exactly"),
         _ => format!("{key} {}", violation.description),
     }
 }
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(FieldError::invalid_choice("status", "foo").message, "'foo' is not a valid status");
         assert_eq!(
             FieldError::inexact("custom_attributes.a.0").message,
-            "Custom attributes a.0 is a number that cannot be kept exactly"
+            "Custom attributes a.0 is a number that cannot be represented exactly"
         );
     }
 }

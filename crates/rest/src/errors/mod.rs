@@ -124,7 +124,10 @@ impl ApiError {
 
     /// Creates a 422 error for a file that the route does not accept.
     pub fn no_files(field: &str) -> Self {
-        Self::error(StatusCode::UNPROCESSABLE_ENTITY, &format!("{}: no file is taken here", echo(field)))
+        Self::error(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &format!("{}: files are not accepted here", echo(field)),
+        )
     }
 
     /// Creates a 422 error of shape B for an update without a single known attribute. It names the attributes that were sent and those that
@@ -132,7 +135,7 @@ impl ApiError {
     pub fn unsupported(names: &[String], changeable: &[&str]) -> Self {
         let names: Vec<_> = names.iter().map(|name| echo(name).into_owned()).collect();
         let text = format!(
-            "{} cannot be changed here; what can be: {}",
+            "{} cannot be changed here; these attributes can: {}",
             names.join(", "),
             changeable.join(", ")
         );

@@ -26,7 +26,7 @@ static DURATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     meter()
         .f64_histogram(HTTP_SERVER_REQUEST_DURATION)
         .with_unit("s")
-        .with_description("How long requests took until their answers began")
+        .with_description("Time from a request to the start of its response")
         .with_boundaries(CALL_SECONDS.to_vec())
         .build()
 });

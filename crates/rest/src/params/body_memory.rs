@@ -129,7 +129,7 @@ impl HttpBody for Charged {
             && let Err(Exhausted) = this.charge.received(bytes.len())
         {
             this.is_exhausted.store(true, Ordering::Release);
-            let refused = io::Error::new(io::ErrorKind::OutOfMemory, "no memory for the body");
+            let refused = io::Error::new(io::ErrorKind::OutOfMemory, "the memory budget for request bodies is exhausted");
             return Poll::Ready(Some(Err(axum::Error::new(refused))));
         }
         Poll::Ready(frame)

@@ -150,7 +150,7 @@ impl<'a> ParamReader<'a> {
                 None
             }
             Json::Array(_) | Json::Object(_) => {
-                self.field_errors.push(FieldError::new(key, "must be a text"));
+                self.field_errors.push(FieldError::new(key, "must be a string"));
                 None
             }
         }
@@ -298,7 +298,7 @@ impl<'a> ParamReader<'a> {
                 Json::Number(number) => texts.push(number.to_string()),
                 Json::Null => {}
                 _ => {
-                    self.field_errors.push(FieldError::new(key, "must be a list of texts"));
+                    self.field_errors.push(FieldError::new(key, "must be a list of strings"));
                     return None;
                 }
             }

@@ -26,7 +26,7 @@ impl TooLarge {
     /// The limit on the length of a number.
     pub const NUMBER: Self = Self("must have numbers of at most 2048 digits");
     /// The limit on numbers that a double cannot represent exactly.
-    pub const INEXACT: Self = Self("must have at most 16 numbers that cannot be kept exactly");
+    pub const INEXACT: Self = Self("must have at most 16 numbers that cannot be represented exactly");
     /// The limit on digits in integers whose exact expansion is computed.
     pub const EXPANDED: Self = Self("must have at most 16384 digits in integers beyond 2^53");
     /// The limit on the fields of a form.

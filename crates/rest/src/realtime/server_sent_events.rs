@@ -70,7 +70,7 @@ pub fn routes() -> ApiRouter {
             .query::<i64>("heartbeat")
             .fails_with(
                 StatusCode::GONE,
-                "The cursor cannot be continued: it has expired, is ahead of the log, or of a history that was replaced. Start again.",
+                "The cursor cannot be resumed: it has expired, is ahead of the log, or belongs to a history that was replaced. Start again.",
             )
             .returns_bytes("text/event-stream"),
     )
@@ -117,7 +117,7 @@ fn refuse_unknown(fields: &mut ParamReader<'_>, params: &Params) {
     if let Some(name) = unknown {
         fields.add_error(FieldError::new(
             name,
-            "is no parameter of the stream: it has from, start, after, at, kinds, inbox_ids, conversation_ids, contact_ids, message_types, \
+            "is not a parameter of the stream; its parameters are from, start, after, at, kinds, inbox_ids, conversation_ids, contact_ids, message_types, \
              private, ephemeral and heartbeat",
         ));
     }

@@ -25,7 +25,7 @@ impl From<DbErr> for Error {
             _ => None,
         };
         if source.is_some_and(|source| code(source).as_deref() == Some(INVALID_CHARACTER)) {
-            return Self::invalid("", Rule::Invalid, "no text can hold the character U+0000");
+            return Self::invalid("", Rule::Invalid, "text must not contain the character U+0000");
         }
         if source.is_some_and(|source| is_disk_full(source)) {
             tracing::error!(%error, "the database is out of disk space");

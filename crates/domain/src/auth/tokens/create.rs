@@ -21,9 +21,9 @@ use serde_json::json;
 use super::{Tokens, hash};
 use crate::auth::caller::{Caller, Limits};
 
-const WIDER: &str = "a token may neither reach further nor last longer than the token that creates it";
+const WIDER: &str = "the scope and lifetime of a token must not exceed those of the token that creates it";
 
-const EMPLOYER: &str = "only an administrator may create a token for somebody else";
+const EMPLOYER: &str = "only an administrator may create a token for another principal";
 
 /// A token to create.
 #[derive(Clone, Debug)]

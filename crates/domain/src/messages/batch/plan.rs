@@ -132,7 +132,7 @@ fn limit_repeated_attributes(context: &BatchContext, call: &BatchCall<MessageBat
         "messages",
         Rule::TooMany(fit.max(1)),
         format!(
-            "must be fewer: with each message, an event repeats the attributes of its conversation and contact, and {REPEATED_BYTES} bytes of them are allowed in one call"
+            "must be fewer: the event of each message repeats the attributes of its conversation and contact, and one call may repeat at most {REPEATED_BYTES} bytes of them"
         ),
     ))
 }

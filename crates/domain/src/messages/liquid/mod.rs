@@ -321,7 +321,7 @@ struct Limited(Vec<u8>);
 impl io::Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.len() + bytes.len() > CONTENT * 4 {
-            return Err(io::Error::other("the text gets too long"));
+            return Err(io::Error::other("the rendered text is too long"));
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())

@@ -57,7 +57,7 @@ impl ShardConnection {
     fn held(&mut self) -> Result<&mut PgConnection> {
         self.used_at = Instant::now();
         self.open.as_mut().ok_or(Error::Unavailable {
-            reason: "the connection that held the account's lock is gone",
+            reason: "the connection that held the account's lock was lost",
             retry_after: Duration::from_secs(1),
         })
     }
@@ -109,7 +109,7 @@ impl ShardConnection {
         let connection = self.held()?;
         let stored = async {
             if B::store_postgres(connection, &[plan], false).await?.is_empty() {
-                return Err(Error::Internal("the counters moved under their lock".to_owned()));
+                return Err(Error::Internal("the account's counters changed while they were locked".to_owned()));
             }
             B::store_locked_postgres(connection, plan).await?;
             sqlx::query("COMMIT").execute(&mut *connection).await.map_err(failed)?;
