@@ -8,7 +8,7 @@ use parley_types::{
 };
 use sea_orm::EntityTrait;
 
-/// Values for fields of a record. [`record_patch!`](crate::records::patch::record_patch) declares the type and implements this.
+/// Values for fields of a record. `record_patch!` declares the type and implements this.
 pub trait RecordPatch: Default + Send + 'static {
     /// The table.
     type Entity: EntityTrait;

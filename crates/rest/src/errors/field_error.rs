@@ -81,7 +81,7 @@ impl FieldError {
             "avatar_url" if violation.reason == "OUT_OF_RANGE" => Self::new("avatar", "is too big"),
             "avatar_url" if violation.description.starts_with("must be a JPEG") => Self::new("avatar", "filetype not supported"),
             "avatar_url" if violation.reason == "UNKNOWN" => Self::new("avatar", &violation.description),
-            "page_token" => Self::new("cursor", "is none of this list with these parameters"),
+            "page_token" => Self::new("cursor", "is not a cursor of this list with these parameters"),
             // The gRPC status does not say which of the users is unknown.
             "user_ids" if violation.reason == "UNKNOWN" => Self::new("user", "must exist"),
             "channel" | "api_channel" => Self::new("channel", "must exist"),
