@@ -73,6 +73,32 @@ fn build_refuses_contradicting_policy() {
     );
 }
 
+/// Every method that the contract declares idempotent has the id by which a repeated request is recognised.
+#[test]
+fn idempotent_methods_have_request_ids() {
+    let pool = DescriptorPool::decode(pb::DESCRIPTORS).expect("the program carries its own description");
+    let mut checked = 0;
+    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        let path = method
+            .full_name()
+            .rsplit_once('.')
+            .map(|(service, call)| format!("{service}/{call}"));
+        if path
+            .and_then(|path| pb::policy::method(&path))
+            .is_some_and(|policy| policy.idempotent)
+        {
+            let id = method.input().get_field_by_name("request_id");
+            assert!(
+                id.is_some(),
+                "{} is idempotent, and its request has no request_id",
+                method.full_name()
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "{checked} methods are idempotent");
+}
+
 /// Paths that begin or end like a method without authentication require a token.
 #[tokio::test]
 async fn unknown_methods_need_a_token() {
