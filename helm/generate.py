@@ -18,7 +18,7 @@ CHART = Path(__file__).parent / "parley"
 SOURCES = CHART.parent.parent / "src"
 DEFAULTS = SOURCES / "config.default.toml"
 RULES = SOURCES / "config" / "rules.rs"
-LAYERS = SOURCES / "config" / "layers.rs"
+LAYERS = SOURCES / "config" / "sources.rs"
 
 # Rules that cannot be parsed from the comments of config.default.toml. They must agree with src/config/rules.rs.
 ADDRESS = {"type": "string", "pattern": "^.+:[0-9]{1,5}$"}

@@ -69,7 +69,7 @@ pub async fn identify(base: &str) -> Listener {
     if body_contains(&client, &format!("{base}/readyz"), "\"checks\"").await {
         return Listener::Admin;
     }
-    if body_contains(&client, &format!("{base}/docs"), "Parley").await {
+    if body_contains(&client, &format!("{base}/"), "Parley").await {
         return Listener::Rest;
     }
     Listener::OtherHttp
