@@ -270,7 +270,7 @@ impl Compiled {
     fn new(text: &str) -> Result<Self, Fault> {
         debug_assert!(cfg!(test) || parley_compute::is_worker(), "templates are parsed on a compute pool");
         let segments = segments::split(text)?;
-        // The library panics on numbers that are out of range.
+        // A panic of the library counts as an invalid template.
         let parsed = catch_unwind(AssertUnwindSafe(|| PARSER.as_ref()?.parse(&segments.template).ok()));
         Ok(Self {
             template: parsed.ok().flatten().ok_or("must be a Liquid template")?,

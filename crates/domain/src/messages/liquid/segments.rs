@@ -17,6 +17,8 @@ const TAG_BYTES: usize = 1000;
 const ALL_TAG_BYTES: usize = 16 * 1024;
 /// The maximum number of filters in a template: each copies its input.
 const FILTERS: usize = 100;
+/// The maximum number of digits of a number: the library panics on integers that do not fit into an `i64`.
+const DIGITS: usize = 18;
 /// The maximum nesting depth of brackets within a tag.
 const BRACKETS: usize = 8;
 /// The maximum nesting depth of blocks.
@@ -255,6 +257,8 @@ impl Tag {
     fn read(text: &str, closing: &str) -> Result<Self, Fault> {
         let mut content = String::new();
         let (mut quote, mut depth, mut filters) = (None, 0_usize, 0);
+        // The digits of the number at the current position, or `None` within a name.
+        let mut digits = Some(0_usize);
         for (at, letter) in text.char_indices() {
             if quote.is_none() && text[at..].starts_with(closing) {
                 // `{{-` and `-}}` strip white space; a hyphen elsewhere is part of a name or a number.
@@ -271,6 +275,13 @@ impl Tag {
                 });
             }
             within(at, TAG_BYTES, "must close every tag within 1000 bytes")?;
+            digits = match letter {
+                _ if quote.is_some() => Some(0),
+                '0'..='9' => digits.map(|count| count + 1),
+                letter if letter.is_alphabetic() || letter == '_' => None,
+                _ => Some(0),
+            };
+            within(digits.unwrap_or(0), DIGITS, "must have at most 18 digits in a number")?;
             match (quote, letter) {
                 (Some(open), letter) if open == letter => quote = None,
                 (None, '\'' | '"') => quote = Some(letter),
@@ -340,6 +351,9 @@ mod tests {
             ("{{a}}".repeat(250), true),
             ("{{a}}".repeat(251), false),
             (format!("{{{{ a{} }}}}", " | size".repeat(101)), false),
+            (format!("{{{{ {} }}}}", "9".repeat(18)), true),
+            (format!("{{{{ a | plus: -{} }}}}", "9".repeat(19)), false),
+            (format!("{{{{ a{0} | append: '{0}' }}}}", "9".repeat(19)), true),
             (format!("{{{{ '{}' }}}}", "x".repeat(1000)), false),
             (format!("{{{{ '{}' }}}}", "x".repeat(900)).repeat(20), false),
             (format!("{{% if a %}}{}{{% endif %}}", "{% elsif a %}".repeat(99)), false),
