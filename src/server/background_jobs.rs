@@ -9,7 +9,7 @@ use parley_domain::{
     forget_keys,
     mail::Mailer,
     people::{outbox::Outbox, presence::forget_absent, removal::empty_deleted},
-    search::index::{self, Behind},
+    search::index::{self, Backlog},
 };
 use parley_eventlog::{RetentionLimits, log::Log};
 use parley_storage::Database;
@@ -176,11 +176,11 @@ pub async fn send_mail(db: Database, mailer: Mailer, clock: Arc<Clock>, stop: Ca
 /// Advances the message index along the log, until `stop` is cancelled.
 pub async fn index_messages(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(INDEX_INTERVAL);
-    let mut rounds = [Behind::AtAll].into_iter().chain([Behind::Far; FULL_INDEX_PERIOD - 1]).cycle();
+    let mut rounds = [Backlog::Any].into_iter().chain([Backlog::Large; FULL_INDEX_PERIOD - 1]).cycle();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let behind = rounds.next().unwrap_or(Behind::AtAll);
+        let backlog = rounds.next().unwrap_or(Backlog::Any);
         // Each batch is a transaction, so an interrupted one is rolled back.
-        if let Some(Err(error)) = stop.run_until_cancelled(db.with_long_timeout(index::follow(&db, behind))).await {
+        if let Some(Err(error)) = stop.run_until_cancelled(db.with_long_timeout(index::follow(&db, backlog))).await {
             tracing::warn!(%error, "failed to advance the message index; retrying later");
         }
     }

@@ -90,12 +90,12 @@ pub(super) fn refusal(status: &Status) -> Error {
         "CONSUMER_TAKEN_OVER" => return Error::TakenOver,
         _ => return Error::Refused(Box::new(status.clone())),
     };
-    let told = |key: &str| info.metadata.get(key).cloned().unwrap_or_default();
+    let metadata = |key: &str| info.metadata.get(key).cloned().unwrap_or_default();
     Error::LostPosition(LostPosition {
         reason,
-        earliest_seq: told("earliest_seq").parse().unwrap_or_default(),
-        head_seq: told("head_seq").parse().unwrap_or_default(),
-        epoch: told("epoch"),
+        earliest_seq: metadata("earliest_seq").parse().unwrap_or_default(),
+        head_seq: metadata("head_seq").parse().unwrap_or_default(),
+        epoch: metadata("epoch"),
     })
 }
 

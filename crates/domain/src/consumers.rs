@@ -24,15 +24,15 @@ use crate::{
 
 /// A consumer with the state of its log.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct ConsumerState {
     pub consumer: Consumer,
     /// The earliest and the newest seq of the log.
-    pub reach: LogRange,
+    pub range: LogRange,
     /// The marks of the events at the positions of its shards, by seq.
     pub marks: HashMap<Seq, Mark>,
 }
 
-impl ResponseSubject for Standing {}
+impl ResponseSubject for ConsumerState {}
 
 /// Selects the marks at the positions of one consumer's shards.
 fn marks_of(consumer: &Consumer, marks: &HashMap<Seq, Mark>) -> HashMap<Seq, Mark> {
@@ -58,30 +58,30 @@ impl Consumers {
     /// # Errors
     /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to the account, and
     /// [`parley_types::error::Error::NotFound`] if there is no such consumer.
-    pub async fn get(&self, caller: &Caller, account: AccountId, name: &str) -> Result<Standing> {
+    pub async fn get(&self, caller: &Caller, account: AccountId, name: &str) -> Result<ConsumerState> {
         caller.access(account)?;
         let consumer = consumer::one(self.context.db.read(), account, name).await?;
-        let reach = self.context.events.log.reach(account).await?;
+        let range = self.context.events.log.range(account).await?;
         let marks = consumer::marks(self.context.db.read(), account, [name]).await?;
-        Ok(Standing { consumer, reach, marks })
+        Ok(ConsumerState { consumer, range, marks })
     }
 
     /// Returns up to `limit` consumers whose names sort after `after`, by name.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to the account.
-    pub async fn list(&self, caller: &Caller, account: AccountId, after: &str, limit: u64) -> Result<Vec<Standing>> {
+    pub async fn list(&self, caller: &Caller, account: AccountId, after: &str, limit: u64) -> Result<Vec<ConsumerState>> {
         caller.access(account)?;
         let found = consumer::list(self.context.db.read(), account, after, limit).await?;
-        let reach = self.context.events.log.reach(account).await?;
+        let range = self.context.events.log.range(account).await?;
         let names = found.iter().map(|consumer| consumer.row.name.as_str());
         let marks = consumer::marks(self.context.db.read(), account, names).await?;
-        let standing = |consumer: Consumer| Standing {
+        let state = |consumer: Consumer| ConsumerState {
             marks: marks_of(&consumer, &marks),
             consumer,
-            reach,
+            range,
         };
-        Ok(found.into_iter().map(standing).collect())
+        Ok(found.into_iter().map(state).collect())
     }
 
     /// Moves a consumer to another position in the log.
@@ -89,18 +89,18 @@ impl Consumers {
     /// # Errors
     /// Returns [`parley_types::error::Error::Denied`] unless the caller is an administrator, [`parley_types::error::Error::NotFound`] if
     /// there is no such consumer, and [`parley_types::error::Error::Cursor`] if the log does not contain the position.
-    pub async fn reset(&self, call: Call<Standing>, name: String, start: Start) -> Result<Answer<Standing>> {
+    pub async fn reset(&self, call: Call<ConsumerState>, name: String, start: Start) -> Result<Answer<ConsumerState>> {
         call.caller.administer(call.account)?;
-        let reach = self.context.events.log.reach(call.account).await?;
-        let begin = self.context.events.broadcaster.resolve(&reach, start).await?;
+        let range = self.context.events.log.range(call.account).await?;
+        let begin = self.context.events.broadcaster.resolve(&range, start).await?;
         self.context
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let consumer = consumer::reset(&write.txn, reach.account, &name, begin).await?;
-                    Ok(Standing {
+                    let consumer = consumer::reset(&write.txn, range.account, &name, begin).await?;
+                    Ok(ConsumerState {
                         consumer,
-                        reach,
+                        range,
                         marks: begin.mark.map(|mark| (begin.seq, mark)).into_iter().collect(),
                     })
                 })

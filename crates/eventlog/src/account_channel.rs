@@ -33,14 +33,14 @@ pub struct AccountChannel {
 
 impl AccountChannel {
     /// Creates a channel with an empty tail cache, which continues after the head.
-    pub(super) fn new(reach: &LogRange, config: &Config) -> Self {
+    pub(super) fn new(range: &LogRange, config: &Config) -> Self {
         Self {
-            account: reach.account,
-            epoch: reach.epoch,
-            head: watch::Sender::new(reach.head),
+            account: range.account,
+            epoch: range.epoch,
+            head: watch::Sender::new(range.head),
             tail: Mutex::new(Tail::new(config)),
             ephemeral: broadcast::Sender::new(EPHEMERAL_BACKLOG),
-            newest: Mutex::new(reach.head_mark.map(|mark| (reach.head, mark))),
+            newest: Mutex::new(range.head_mark.map(|mark| (range.head, mark))),
             replaced: AtomicBool::new(false),
         }
     }
@@ -138,7 +138,7 @@ mod tests {
     use parley_types::time::Micros;
 
     fn channel(head: i64) -> AccountChannel {
-        let reach = LogRange {
+        let range = LogRange {
             account: AccountId(1),
             epoch: Epoch(1),
             earliest: Seq(1),
@@ -147,7 +147,7 @@ mod tests {
             trimmed_mark: None,
         };
         AccountChannel::new(
-            &reach,
+            &range,
             &Config {
                 tail_events: 100,
                 tail_bytes: 10_000,

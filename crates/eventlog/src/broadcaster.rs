@@ -154,22 +154,22 @@ impl Broadcaster {
     pub(super) async fn follow(&self, account: AccountId) -> Result<(Arc<AccountChannel>, LogRange)> {
         let known = lock(&self.channels).get(&account).and_then(Weak::upgrade);
         if let Some(channel) = known {
-            let reach = self.log.reach(account).await?;
-            if reach.epoch == channel.epoch {
-                self.observe_head(account, reach.head);
-                return Ok((channel, reach));
+            let range = self.log.range(account).await?;
+            if range.epoch == channel.epoch {
+                self.observe_head(account, range.head);
+                return Ok((channel, range));
             }
         }
-        let reach = self.log.reach(account).await?;
+        let range = self.log.range(account).await?;
         let channel = {
             let mut channels = lock(&self.channels);
             channels.retain(|_, channel| channel.strong_count() > 0);
             let known = channels
                 .get(&account)
                 .and_then(Weak::upgrade)
-                .filter(|channel| channel.epoch == reach.epoch);
+                .filter(|channel| channel.epoch == range.epoch);
             known.unwrap_or_else(|| {
-                let channel = Arc::new(AccountChannel::new(&reach, &self.config));
+                let channel = Arc::new(AccountChannel::new(&range, &self.config));
                 channels.insert(account, Arc::downgrade(&channel));
                 if let Some(relay) = &self.relay {
                     relay.followed.notify_one();
@@ -178,9 +178,9 @@ impl Broadcaster {
             })
         };
         // Commits made before the channel was in the map were not passed to it, so read the head again.
-        let reach = self.log.reach(account).await?;
-        self.observe_head(account, reach.head);
-        Ok((channel, reach))
+        let range = self.log.range(account).await?;
+        self.observe_head(account, range.head);
+        Ok((channel, range))
     }
 
     /// Waits until the account's log has reached a position, forever if it never does. Cancel safe.
@@ -190,11 +190,11 @@ impl Broadcaster {
     /// [`Error::Unavailable`] or [`Error::Database`] if a query fails.
     pub async fn wait_until_reached(&self, cursor: Cursor) -> Result<()> {
         loop {
-            let (channel, reach) = self.follow(cursor.account).await?;
+            let (channel, range) = self.follow(cursor.account).await?;
             let found = match cursor.mark {
                 // Without a mark there is nothing to compare, so no event is read.
-                None => reach.check(cursor).map(drop),
-                Some(_) => self.log.locate(&reach, cursor).await.map(drop),
+                None => range.check(cursor).map(drop),
+                Some(_) => self.log.locate(&range, cursor).await.map(drop),
             };
             match found {
                 Ok(())
@@ -308,38 +308,38 @@ impl Broadcaster {
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if a query fails.
-    pub(super) async fn compare(&self, reach: &LogRange, seen: Option<KnownState>) -> Result<()> {
+    pub(super) async fn compare(&self, range: &LogRange, seen: Option<KnownState>) -> Result<()> {
         let Some(KnownState { epoch, head, newest }) = seen else {
             return Ok(());
         };
-        let went_back = reach.epoch == epoch && reach.head < head;
-        if went_back && self.log.replace_if_below(reach.account, epoch, head).await? {
-            tracing::error!(account = %reach.account, head = %reach.head, seen = %head, "the head of the log moved back, so its newest events are missing; started a new epoch");
+        let went_back = range.epoch == epoch && range.head < head;
+        if went_back && self.log.replace_if_below(range.account, epoch, head).await? {
+            tracing::error!(account = %range.account, head = %range.head, seen = %head, "the head of the log moved back, so its newest events are missing; started a new epoch");
         }
-        let forked = reach.epoch == epoch && !went_back && self.has_different_mark(reach, newest).await?;
-        if forked && self.log.replace(reach.account, epoch).await? {
-            tracing::error!(account = %reach.account, head = %reach.head, "the log contains a different event at a seq that was seen before; started a new epoch");
+        let forked = range.epoch == epoch && !went_back && self.has_different_mark(range, newest).await?;
+        if forked && self.log.replace(range.account, epoch).await? {
+            tracing::error!(account = %range.account, head = %range.head, "the log contains a different event at a seq that was seen before; started a new epoch");
         }
-        if went_back || forked || reach.epoch != epoch {
-            if let Some(channel) = self.channel(reach.account).filter(|channel| channel.epoch == epoch) {
+        if went_back || forked || range.epoch != epoch {
+            if let Some(channel) = self.channel(range.account).filter(|channel| channel.epoch == epoch) {
                 channel.replace();
             }
         } else {
-            self.observe_head(reach.account, reach.head);
+            self.observe_head(range.account, range.head);
         }
         Ok(())
     }
 
     /// Whether the log now contains a different event at the seq of the one that was seen. If that event is at
-    /// the head, `reach` contains the answer. If the log is ahead of it, because the latest commits have not been signalled yet, this takes
+    /// the head, `range` contains the answer. If the log is ahead of it, because the latest commits have not been signalled yet, this takes
     /// one indexed read.
-    async fn has_different_mark(&self, reach: &LogRange, newest: Option<(Seq, Mark)>) -> Result<bool> {
+    async fn has_different_mark(&self, range: &LogRange, newest: Option<(Seq, Mark)>) -> Result<bool> {
         let Some((seq, seen)) = newest.filter(|_| parley_fault::is_on(Protection::CursorMark)) else {
             return Ok(false);
         };
-        let stored = match reach.cursor(seq).mark {
+        let stored = match range.cursor(seq).mark {
             Some(mark) => Some(mark),
-            None => history::mark(self.log.database().read(), reach.account, seq).await?,
+            None => history::mark(self.log.database().read(), range.account, seq).await?,
         };
         // `None` if the event was trimmed.
         Ok(stored.is_some_and(|stored| stored != seen))
@@ -375,11 +375,11 @@ impl Broadcaster {
             let page = self.log.page(account, position, head, &Filter::default(), most).await?.entries;
             if page.is_empty() {
                 // The events were trimmed, or the log moved back in the meantime; the next poll of the heads detects the latter.
-                let reach = self.log.reach(account).await?;
-                if position.next() >= reach.earliest {
+                let range = self.log.range(account).await?;
+                if position.next() >= range.earliest {
                     break;
                 }
-                channel.skip_to(reach.head.min(head));
+                channel.skip_to(range.head.min(head));
             } else if !channel.append(page) {
                 // The page does not continue the tail, because the log was trimmed in the meantime. Subscribers that are still before the
                 // gap check the range of the log and end with an error.

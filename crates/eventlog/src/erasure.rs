@@ -90,7 +90,7 @@ impl Log {
             .await?;
         let Some(erasure) = pending else { return Ok(0) };
         // Trimmed events need no rewriting.
-        let earliest = self.reach(erasure.account_id).await.map_or(Seq(1), |reach| reach.earliest);
+        let earliest = self.range(erasure.account_id).await.map_or(Seq(1), |range| range.earliest);
         let from = erasure.rewritten_seq.0.max(earliest.0 - 1);
         let to = (from + WINDOW).min(erasure.seq.0);
         let rows = event::Entity::find()

@@ -93,12 +93,12 @@ impl Log {
     ///
     /// # Errors
     /// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if the query fails.
-    pub(super) async fn cursor(&self, reach: &LogRange, seq: Seq) -> Result<Cursor> {
-        let cursor = reach.cursor(seq);
+    pub(super) async fn cursor(&self, range: &LogRange, seq: Seq) -> Result<Cursor> {
+        let cursor = range.cursor(seq);
         if cursor.mark.is_some() || seq == Seq(0) {
             return Ok(cursor);
         }
-        let mark = mark(self.database().read(), reach.account, seq).await?;
+        let mark = mark(self.database().read(), range.account, seq).await?;
         Ok(Cursor { mark, ..cursor })
     }
 
@@ -111,19 +111,19 @@ impl Log {
     /// # Errors
     /// Returns the errors of [`LogRange::check`]; `Error::Cursor` with [`CursorFault::EpochChanged`] if another event is at the seq;
     /// `Error::Unavailable` or `Error::Database` if a query fails.
-    pub(super) async fn locate(&self, reach: &LogRange, cursor: Cursor) -> Result<Cursor> {
-        let seq = reach.check(cursor)?;
-        let mut reach = *reach;
-        let mut found = self.cursor(&reach, seq).await?;
+    pub(super) async fn locate(&self, range: &LogRange, cursor: Cursor) -> Result<Cursor> {
+        let seq = range.check(cursor)?;
+        let mut range = *range;
+        let mut found = self.cursor(&range, seq).await?;
         if found.mark.is_none() && seq != Seq(0) {
             // The event was trimmed between the two reads: by now either the cursor has expired, or the mark of the event was stored.
-            reach = self.reach(reach.account).await?;
-            reach.check(cursor)?;
-            found = reach.cursor(seq);
+            range = self.range(range.account).await?;
+            range.check(cursor)?;
+            found = range.cursor(seq);
         }
         let has_different_mark = found.mark.zip(cursor.mark).is_some_and(|(found, given)| found != given);
         if has_different_mark && parley_fault::is_on(Protection::CursorMark) {
-            return Err(reach.fault(CursorFault::EpochChanged));
+            return Err(range.fault(CursorFault::EpochChanged));
         }
         Ok(found)
     }

@@ -75,7 +75,7 @@ impl Log {
     /// # Errors
     /// Returns [`Error::NotFound`] if the account does not exist, [`Error::Unavailable`] if the database cannot be reached, and
     /// [`Error::Database`] if the query fails.
-    pub async fn reach(&self, account: AccountId) -> Result<LogRange> {
+    pub async fn range(&self, account: AccountId) -> Result<LogRange> {
         let row = log_range::reaches().filter(account_log::Column::AccountId.eq(account));
         let row = row.into_model::<LogRangeRow>().one(self.db.read()).await?;
         row.map(LogRange::from).ok_or_else(|| Error::not_found("account", account))
@@ -198,7 +198,7 @@ impl Log {
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the query fails.
-    pub async fn before(&self, reach: &LogRange, time: Micros) -> Result<Seq> {
+    pub async fn before(&self, range: &LogRange, time: Micros) -> Result<Seq> {
         let dialect = self.db.dialect();
         let [account, low, high, time_mark] = [1, 2, 3, 4].map(|nth| dialect.integer_parameter(nth));
         // `low` is an event before `time`, or the position before the first event; `high` is an event that is not before `time`, or the
@@ -210,10 +210,10 @@ impl Log {
              FROM halving h JOIN events e ON e.account_id = {account} AND e.seq = (h.low + h.high) / 2 WHERE h.high - h.low > 1) \
              SELECT max(low) AS low FROM halving"
         );
-        let values = [reach.account.0, reach.earliest.0 - 1, reach.head.0 + 1, time.0].map(sea_orm::Value::from);
+        let values = [range.account.0, range.earliest.0 - 1, range.head.0 + 1, time.0].map(sea_orm::Value::from);
         let row = self.db.read().query_one_raw(dialect.statement(sql, values)).await?;
         let low: Option<i64> = row.map(|row| row.try_get("", "low")).transpose()?;
-        Ok(Seq(low.unwrap_or(reach.head.0)))
+        Ok(Seq(low.unwrap_or(range.head.0)))
     }
 }
 

@@ -186,10 +186,10 @@ async fn check_heads(broadcaster: &Broadcaster) {
     let db = broadcaster.log.database();
     match db.in_time(broadcaster.log.reaches(&followed)).await {
         Ok(reaches) => {
-            for reach in &reaches {
-                let known = seen.get(&reach.account).copied();
-                if let Err(error) = db.in_time(broadcaster.compare(reach, known)).await {
-                    tracing::warn!(account = %reach.account, %error, "failed to compare the log with its last known state; retrying");
+            for range in &reaches {
+                let known = seen.get(&range.account).copied();
+                if let Err(error) = db.in_time(broadcaster.compare(range, known)).await {
+                    tracing::warn!(account = %range.account, %error, "failed to compare the log with its last known state; retrying");
                 }
             }
         }

@@ -40,7 +40,7 @@ struct LogStart {
 }
 
 impl LogStart {
-    fn reach(&self) -> LogRange {
+    fn range(&self) -> LogRange {
         LogRange {
             account: AccountId(self.account_id),
             epoch: Epoch(self.epoch),
@@ -74,7 +74,7 @@ impl Log {
             let page = self.log_starts(after).await?;
             for log_start in &page {
                 if log_start.is_due(keep, now) {
-                    let earliest = self.raise_earliest(&log_start.reach(), keep, now).await?;
+                    let earliest = self.raise_earliest(&log_start.range(), keep, now).await?;
                     removed += self.remove_below(log_start, earliest, most.saturating_sub(removed)).await?;
                 } else if log_start.has_rows_to_delete() {
                     removed += self
@@ -120,26 +120,26 @@ impl Log {
     }
 
     /// Raises `earliest_seq` as far as `keep` requires, and returns it.
-    async fn raise_earliest(&self, reach: &LogRange, keep: &RetentionLimits, now: Micros) -> Result<Seq> {
-        let aged = self.before(reach, now.minus(keep.age)).await?;
-        let consumers = consumer::list(self.database().read(), reach.account, "", consumer::MAX_CONSUMERS).await?;
-        let held = consumers.iter().filter(|consumer| consumer.epoch() == reach.epoch);
+    async fn raise_earliest(&self, range: &LogRange, keep: &RetentionLimits, now: Micros) -> Result<Seq> {
+        let aged = self.before(range, now.minus(keep.age)).await?;
+        let consumers = consumer::list(self.database().read(), range.account, "", consumer::MAX_CONSUMERS).await?;
+        let held = consumers.iter().filter(|consumer| consumer.epoch() == range.epoch);
         let held = held.map(consumer::Consumer::lowest_position).chain([aged]).min().unwrap_or(aged);
-        let given_up = self.before(reach, now.minus(keep.held)).await?;
-        let too_many = keep.events.map(|most| Seq(reach.head.0 - most));
+        let given_up = self.before(range, now.minus(keep.held)).await?;
+        let too_many = keep.events.map(|most| Seq(range.head.0 - most));
         let last = [held, given_up].into_iter().chain(too_many).max().unwrap_or(held);
-        let last = self.last_complete_write(reach, last).await?;
-        if last < reach.earliest {
-            return Ok(reach.earliest);
+        let last = self.last_complete_write(range, last).await?;
+        if last < range.earliest {
+            return Ok(range.earliest);
         }
         // Store the mark first, so that a reader that sees the new `earliest_seq` finds the mark of the event before it.
-        if let Some(mark) = history::mark(self.database().read(), reach.account, last).await? {
-            history::store_trimmed_mark(self.database().write(), reach.account, last, mark).await?;
+        if let Some(mark) = history::mark(self.database().read(), range.account, last).await? {
+            history::store_trimmed_mark(self.database().write(), range.account, last, mark).await?;
         }
         account_log::Entity::update_many()
             .col_expr(account_log::Column::EarliestSeq, Expr::value(last.0 + 1))
-            .filter(account_log::Column::AccountId.eq(reach.account))
-            .filter(account_log::Column::Epoch.eq(reach.epoch))
+            .filter(account_log::Column::AccountId.eq(range.account))
+            .filter(account_log::Column::Epoch.eq(range.epoch))
             .filter(account_log::Column::EarliestSeq.lte(last))
             .exec(self.database().write())
             .await?;
@@ -147,8 +147,8 @@ impl Log {
     }
 
     /// Returns the last seq at or below `last` with which a write ended, because only whole writes are trimmed.
-    async fn last_complete_write(&self, reach: &LogRange, last: Seq) -> Result<Seq, DbErr> {
-        let next = event::Entity::find_by_id((reach.account, last.next()))
+    async fn last_complete_write(&self, range: &LogRange, last: Seq) -> Result<Seq, DbErr> {
+        let next = event::Entity::find_by_id((range.account, last.next()))
             .select_only()
             .column(event::Column::TransactionId)
             .into_tuple::<Seq>()

@@ -110,8 +110,8 @@ impl Broadcaster {
         heartbeat: Option<Duration>,
         ephemeral: bool,
     ) -> Result<Subscription> {
-        let (channel, reach) = self.follow(account).await?;
-        let begin = self.resolve(&reach, start).await?;
+        let (channel, range) = self.follow(account).await?;
+        let begin = self.resolve(&range, start).await?;
         let position = begin.seq;
         Ok(Subscription {
             broadcaster: Arc::clone(self),
@@ -123,7 +123,7 @@ impl Broadcaster {
             position,
             mark: begin.mark,
             start_time: match start {
-                Start::At(time) if position == reach.head => Some(time),
+                Start::At(time) if position == range.head => Some(time),
                 _ => None,
             },
             snapshot: (start == Start::Snapshot).then(Snapshot::new),
@@ -134,16 +134,16 @@ impl Broadcaster {
         })
     }
 
-    /// Returns the position after which a start begins, in the history of `reach`.
+    /// Returns the position after which a start begins, in the history of `range`.
     ///
     /// # Errors
     /// Returns the errors of `Log::locate`, and `Error::Unavailable` or `Error::Database` if a query fails.
-    pub async fn resolve(&self, reach: &LogRange, start: Start) -> Result<Cursor> {
+    pub async fn resolve(&self, range: &LogRange, start: Start) -> Result<Cursor> {
         match start {
-            Start::Earliest => self.log.cursor(reach, Seq(reach.earliest.0 - 1)).await,
-            Start::Latest | Start::Snapshot => Ok(reach.head_cursor()),
-            Start::After(cursor) => self.log.locate(reach, cursor).await,
-            Start::At(time) => self.log.cursor(reach, self.log.before(reach, time).await?).await,
+            Start::Earliest => self.log.cursor(range, Seq(range.earliest.0 - 1)).await,
+            Start::Latest | Start::Snapshot => Ok(range.head_cursor()),
+            Start::After(cursor) => self.log.locate(range, cursor).await,
+            Start::At(time) => self.log.cursor(range, self.log.before(range, time).await?).await,
         }
     }
 }
@@ -165,7 +165,7 @@ impl Subscription {
         loop {
             let head = *self.head_receiver.borrow_and_update();
             if self.channel.is_replaced() {
-                Box::pin(self.broadcaster.log.reach(self.channel.account))
+                Box::pin(self.broadcaster.log.range(self.channel.account))
                     .await?
                     .check(self.cursor())?;
             }
@@ -202,11 +202,11 @@ impl Subscription {
     /// for the account's lock.
     async fn skip_to_start_time(&mut self, head: Seq) -> Result<()> {
         let Some(time) = self.start_time else { return Ok(()) };
-        let reach = LogRange {
+        let range = LogRange {
             head,
-            ..self.broadcaster.log.reach(self.channel.account).await?
+            ..self.broadcaster.log.range(self.channel.account).await?
         };
-        let before = self.broadcaster.log.before(&reach, time).await?;
+        let before = self.broadcaster.log.before(&range, time).await?;
         if before > self.position {
             self.mark = history::mark(self.broadcaster.log.database().read(), self.channel.account, before).await?;
             self.position = before;
@@ -397,7 +397,7 @@ impl Subscription {
         if page.first().is_none_or(|first| first.seq != self.position.next()) && parley_fault::is_on(Protection::GapCheck) {
             // Gap: either the range was trimmed or no event matches there. `earliest_seq` is raised before rows are deleted, so read it to
             // tell which.
-            broadcaster.log.reach(channel.account).await?.check(self.cursor())?;
+            broadcaster.log.range(channel.account).await?.check(self.cursor())?;
         }
         let mut batch = tail::select(page.iter(), channel.epoch, &self.filter, place, capacity);
         if is_complete && batch.position < head && page.last().is_none_or(|last| last.seq == batch.position) {

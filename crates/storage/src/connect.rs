@@ -13,7 +13,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
 
-use super::{dialect::Dialect, outage::Outage, reach};
+use super::{connection_errors, dialect::Dialect, outage::Outage};
 
 /// The database to connect to, and the limits on its use.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl Database {
     /// Opens the pools: half of the connections write and half read. The write connections use generic plans: while batches are small,
     /// PostgreSQL would otherwise plan the writer's statement again for every batch, which costs more than executing it.
     async fn open_postgres(config: &Config) -> Result<Self, OpenError> {
-        reach::postgres(&config.url, config.connect_timeout)
+        connection_errors::postgres(&config.url, config.connect_timeout)
             .await
             .map_err(OpenError::Refused)?;
         let pooled = config.max_connections.saturating_sub(config.alone);
@@ -147,8 +147,8 @@ impl Database {
             return Ok(false);
         }
         let parsed = SqliteConnectOptions::from_str(&config.url).map_err(|_| OpenError::Url)?;
-        let (file, creates) = (parsed.get_filename(), config.create && reach::creates(&config.url));
-        reach::sqlite(&config.url, file, creates).map_err(OpenError::Refused)?;
+        let (file, creates) = (parsed.get_filename(), config.create && connection_errors::creates(&config.url));
+        connection_errors::sqlite(&config.url, file, creates).map_err(OpenError::Refused)?;
         Ok(creates && !file.exists())
     }
 
@@ -161,8 +161,8 @@ impl Database {
         let lock = if in_memory {
             None
         } else {
-            let creates = config.create && reach::creates(&config.url);
-            reach::sqlite(&config.url, file, creates).map_err(OpenError::Refused)?;
+            let creates = config.create && connection_errors::creates(&config.url);
+            connection_errors::sqlite(&config.url, file, creates).map_err(OpenError::Refused)?;
             let lock = lock_beside(file).await?;
             if creates {
                 create_private(file).await?;
@@ -177,7 +177,7 @@ impl Database {
             if is_out_of_space(&error) {
                 OpenError::NoRoom(file.display().to_string())
             } else {
-                OpenError::Refused(reach::sqlite_refusal(file, &error))
+                OpenError::Refused(connection_errors::sqlite_refusal(file, &error))
             }
         };
         let write = sea_orm::Database::connect(write).await.map_err(refused)?;

@@ -3,7 +3,7 @@
 use parley_types::time::Micros;
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::{Database, migrate::Standing};
+use super::{Database, migrate::SchemaStatus};
 
 /// Properties of a database and its server.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct Examination {
     /// How many microseconds the database's clock is ahead of this machine's.
     pub clock_ahead: i64,
     /// Whether this version can run on the schema.
-    pub standing: Standing,
+    pub schema_status: SchemaStatus,
 }
 
 impl Database {
@@ -30,7 +30,7 @@ impl Database {
     /// # Errors
     /// Returns a [`DbErr`] if the query fails.
     pub async fn examine(&self) -> Result<Examination, DbErr> {
-        let standing = self.standing().await?;
+        let schema_status = self.schema_status().await?;
         let queries = self.dialect().server_queries();
         let before = Micros::now();
         let clock = self.clock().await?;
@@ -46,7 +46,7 @@ impl Database {
             },
             max_connections: self.maybe_number(queries.max_connections).await?,
             clock_ahead: clock.map_or(0, |clock| clock.0 - before.0.midpoint(after.0)),
-            standing,
+            schema_status,
         })
     }
 

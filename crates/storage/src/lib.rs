@@ -2,6 +2,7 @@
 
 pub mod advisory;
 pub mod connect;
+mod connection_errors;
 pub mod copy;
 pub mod dialect;
 pub mod entity;
@@ -14,10 +15,9 @@ pub mod octets;
 pub mod outage;
 mod oversized;
 pub mod present;
-mod reach;
 pub mod submitted;
 
 pub use connect::{Config, Database, IDLE, OpenError, lock_beside, sqlite_file};
 pub use dialect::Dialect;
-pub use migrate::{Gap, Standing};
+pub use migrate::{Gap, SchemaStatus};
 pub use oversized::Oversized;

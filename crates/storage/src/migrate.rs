@@ -14,14 +14,14 @@ use super::{
 const LOCK_RETRY: Duration = Duration::from_millis(100);
 
 /// The library's table of completed migrations.
-const SEEN: &str = "seaql_migrations";
+const MIGRATION_TABLE: &str = "seaql_migrations";
 
 /// The table that names the oldest version which can run on the schema.
 const SCHEMA_FLOOR: &str = "schema_floor";
 
 /// Whether this version can run on the schema of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum SchemaStatus {
     /// The schema is that of this version.
     Same,
     /// The schema is this many migrations behind.
@@ -77,9 +77,9 @@ impl Database {
     /// Returns [`OpenError::Behind`] if migrations are missing, [`OpenError::Newer`] if this version cannot run on a newer schema, and
     /// [`OpenError::Unreachable`] if a query fails.
     pub async fn is_migrated(&self) -> Result<(), OpenError> {
-        match self.standing().await.map_err(OpenError::Unreachable)? {
-            Standing::Same => Ok(()),
-            Standing::Behind(count) => Err(OpenError::Behind(count)),
+        match self.schema_status().await.map_err(OpenError::Unreachable)? {
+            SchemaStatus::Same => Ok(()),
+            SchemaStatus::Behind(count) => Err(OpenError::Behind(count)),
             newer => serve_on(newer),
         }
     }
@@ -110,7 +110,7 @@ impl Database {
     /// list.
     pub async fn migrate_to(&self, migrations: &[String]) -> Result<(), OpenError> {
         let sql = "SELECT version FROM seaql_migrations ORDER BY version";
-        let seen = self.texts(SEEN, sql).await.map_err(OpenError::Migration)?;
+        let seen = self.texts(MIGRATION_TABLE, sql).await.map_err(OpenError::Migration)?;
         if let Some(other) = seen.iter().find(|name| !migrations.contains(name)) {
             return Err(OpenError::Newer(other.clone()));
         }
@@ -119,7 +119,7 @@ impl Database {
             let steps = u32::try_from(missing).unwrap_or(u32::MAX);
             Migrator::up(self.write(), Some(steps)).await.map_err(OpenError::Migration)?;
         }
-        let seen = self.texts(SEEN, sql).await.map_err(OpenError::Migration)?;
+        let seen = self.texts(MIGRATION_TABLE, sql).await.map_err(OpenError::Migration)?;
         match migrations.iter().find(|name| !seen.contains(name)) {
             Some(lacking) => Err(OpenError::Migration(DbErr::Custom(format!(
                 "the migration {lacking} has not been applied"
@@ -133,8 +133,8 @@ impl Database {
     /// # Errors
     /// The same as [`Database::migrate`].
     pub async fn migrate_locked(&self) -> Result<(), OpenError> {
-        match self.standing().await.map_err(OpenError::Unreachable)? {
-            Standing::Same | Standing::Behind(_) => {}
+        match self.schema_status().await.map_err(OpenError::Unreachable)? {
+            SchemaStatus::Same | SchemaStatus::Behind(_) => {}
             newer => return serve_on(newer),
         }
         let manager = SchemaManager::new(self.write());
@@ -157,22 +157,26 @@ impl Database {
     ///
     /// # Errors
     /// Returns a [`DbErr`] if the query fails.
-    pub async fn standing(&self) -> Result<Standing, DbErr> {
+    pub async fn schema_status(&self) -> Result<SchemaStatus, DbErr> {
         let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
         let seen = self
-            .texts(SEEN, "SELECT version FROM seaql_migrations ORDER BY version DESC")
+            .texts(MIGRATION_TABLE, "SELECT version FROM seaql_migrations ORDER BY version DESC")
             .await?;
         let behind = known.iter().filter(|name| !seen.contains(name)).count();
         let Some(newer) = seen.into_iter().find(|name| !known.contains(name)) else {
-            return Ok(if behind == 0 { Standing::Same } else { Standing::Behind(behind) });
+            return Ok(if behind == 0 {
+                SchemaStatus::Same
+            } else {
+                SchemaStatus::Behind(behind)
+            });
         };
         // The names begin with date and number, so their order is the order of the migrations.
         let floor = self.texts(SCHEMA_FLOOR, "SELECT migration FROM schema_floor").await?;
         let reached = |floor: &String| known.last().is_some_and(|newest| newest >= floor);
         Ok(if behind == 0 && floor.first().is_some_and(reached) {
-            Standing::Newer(newer)
+            SchemaStatus::Newer(newer)
         } else {
-            Standing::TooNew(newer)
+            SchemaStatus::TooNew(newer)
         })
     }
 
@@ -187,17 +191,17 @@ impl Database {
 }
 
 /// Decides whether to start on a schema that is not this version's own.
-fn serve_on(standing: Standing) -> Result<(), OpenError> {
-    match standing {
-        Standing::Same | Standing::Behind(_) => Ok(()),
-        Standing::Newer(migration) => {
+fn serve_on(schema_status: SchemaStatus) -> Result<(), OpenError> {
+    match schema_status {
+        SchemaStatus::Same | SchemaStatus::Behind(_) => Ok(()),
+        SchemaStatus::Newer(migration) => {
             tracing::warn!(
                 migration,
                 "the database schema is newer than this version of Parley, but compatible; running without migrating; finish the upgrade or roll back completely"
             );
             Ok(())
         }
-        Standing::TooNew(name) => Err(OpenError::Newer(name)),
+        SchemaStatus::TooNew(name) => Err(OpenError::Newer(name)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use parley_eventlog::replicas;
-use parley_storage::{Database, OpenError, Oversized, Standing};
+use parley_storage::{Database, OpenError, Oversized, SchemaStatus};
 
 use super::{Finding, TIMEOUT, failed, passed, warning};
 use crate::{config::Config, server::config_mapping};
@@ -53,18 +53,18 @@ async fn existing_database(config: &Config, found: &mut Vec<Finding>) {
                     "it is read-only: check that database.url is that of the primary, not of a standby",
                 ));
             }
-            match &seen.standing {
-                Standing::Same => found.push(passed(SUBJECT, "its schema is that of this version")),
-                Standing::Newer(name) => found.push(warning(
+            match &seen.schema_status {
+                SchemaStatus::Same => found.push(passed(SUBJECT, "its schema is that of this version")),
+                SchemaStatus::Newer(name) => found.push(warning(
                     SUBJECT,
                     format!("it is newer than this program (it has the migration {name}), but compatible with it, as during an upgrade"),
                 )),
-                Standing::TooNew(name) => found.push(failed(SUBJECT, format!("it is newer than this program (it has the migration {name}): run the newer version"))),
-                Standing::Behind(count) if !seen.may_create => found.push(failed(
+                SchemaStatus::TooNew(name) => found.push(failed(SUBJECT, format!("it is newer than this program (it has the migration {name}): run the newer version"))),
+                SchemaStatus::Behind(count) if !seen.may_create => found.push(failed(
                     SUBJECT,
                     format!("it is {count} migrations behind, and its user may not create tables: grant CREATE, or run `parley migrate` as its owner"),
                 )),
-                Standing::Behind(count) => found.push(passed(SUBJECT, format!("it is {count} migrations behind, which the next start runs"))),
+                SchemaStatus::Behind(count) => found.push(passed(SUBJECT, format!("it is {count} migrations behind, which the next start runs"))),
             }
             if let Some(limit) = seen.max_connections
                 && i64::from(config.database.max_connections) * 2 > limit
@@ -82,7 +82,7 @@ async fn existing_database(config: &Config, found: &mut Vec<Finding>) {
                 );
                 found.push(warning("clock", message));
             }
-            if matches!(seen.standing, Standing::Same | Standing::Newer(_)) {
+            if matches!(seen.schema_status, SchemaStatus::Same | SchemaStatus::Newer(_)) {
                 found.extend(oversized(&db).await);
                 found.extend(times(&db).await);
             }

@@ -56,7 +56,7 @@ pub struct Access {
     /// The user with the membership's name and address, if the caller is a user.
     pub person: Option<Arc<user::Model>>,
     /// Which conversations a contact session can access; `None` for all other callers, whose access depends on inboxes.
-    pub reach: Option<SessionScope>,
+    pub session_scope: Option<SessionScope>,
 }
 
 /// Which contacts a caller can see. As in Chatwoot, agents see all contacts, regardless of their inboxes. A service that is limited to
@@ -390,10 +390,10 @@ impl Access {
     /// # Errors
     /// [`Error::Denied`] if the caller is not a member of its inbox; [`Error::NotFound`] if a contact session cannot access it.
     pub fn conversation(&self, row: &conversation::Model) -> Result<()> {
-        match &self.reach {
+        match &self.session_scope {
             None => self.inbox(row.inbox_id),
-            Some(reach) if reach.session == row.contact_inbox_id => Ok(()),
-            Some(reach) if reach.others.contains(&row.contact_inbox_id) => Ok(()),
+            Some(scope) if scope.session == row.contact_inbox_id => Ok(()),
+            Some(scope) if scope.others.contains(&row.contact_inbox_id) => Ok(()),
             Some(_) => Err(Error::not_found("conversation", row.id)),
         }
     }

@@ -303,9 +303,9 @@ impl Pubsub {
             .filter(|row| row.kind == PresenceKind::Contact && subscriber.visitor.is_none())
             .map(|row| ContactId(row.id))
             .collect();
-        let reach = self.context.events.log.reach(account).await?;
+        let range = self.context.events.log.range(account).await?;
         Ok(Present {
-            head: reach.head_cursor(),
+            head: range.head_cursor(),
             users,
             contacts,
         })

@@ -230,7 +230,7 @@ async fn service_access(db: &impl ConnectionTrait, token: &token::Model) -> Resu
             person: None,
             status: account.status,
             contacts: ContactScope::Inboxes,
-            reach: None,
+            session_scope: None,
         },
     )]
     .into())
@@ -260,7 +260,7 @@ async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap
         person: None,
         status: row.status,
         contacts: ContactScope::Conversations,
-        reach: None,
+        session_scope: None,
     };
     Ok(accounts.iter().map(|row| (row.id, access(row))).collect())
 }
@@ -299,7 +299,7 @@ async fn user_access(db: &impl ConnectionTrait, user: &Arc<user::Model>) -> Resu
                 person: Some(row.view_of(user)),
                 status: *status.get(&row.account_id)?,
                 contacts: ContactScope::Account,
-                reach: None,
+                session_scope: None,
             },
         ))
     };

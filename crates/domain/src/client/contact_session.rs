@@ -25,7 +25,7 @@ impl ContactSession {
         let mut caller = Caller::clone(&self.caller);
         let account = self.account();
         let access = caller.accounts.get_mut(&account).ok_or(Error::NotMember(account))?;
-        access.reach = Some(SessionScope {
+        access.session_scope = Some(SessionScope {
             session: self.client.row.id,
             others,
         });
@@ -38,8 +38,8 @@ impl ContactSession {
     /// Returns the sessions whose conversations this session can access in addition to its own.
     pub fn others(&self) -> &[ContactInboxId] {
         let access = self.caller.accounts.get(&self.account());
-        let reach = access.and_then(|access| access.reach.as_ref());
-        reach.map(|reach| reach.others.as_slice()).unwrap_or_default()
+        let scope = access.and_then(|access| access.session_scope.as_ref());
+        scope.map(|scope| scope.others.as_slice()).unwrap_or_default()
     }
 
     pub fn account(&self) -> AccountId {

@@ -59,37 +59,37 @@ pub struct Newest {
 
 /// A conversation with the messages that its contact is allowed to see.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct VisibleConversation {
     pub conversation: Conversation,
     pub newest: Newest,
 }
 
 /// Limits on the messages that are returned with a conversation.
 #[derive(Clone, Copy)]
-struct Room {
+struct MessageLimits {
     messages: u64,
     bytes: i64,
 }
 
 #[derive(FromQueryResult)]
-struct Found {
+struct MessageSize {
     id: MessageId,
     conversation_id: ConversationId,
     bytes: i64,
 }
 
-/// Reads the newest public messages of each conversation, within `room` per conversation; the newest message is always included. Stops
+/// Reads the newest public messages of each conversation, within `limits` per conversation; the newest message is always included. Stops
 /// after the group of [`AT_ONCE`] conversations that reaches [`PAGE_BYTES`]. Also returns how many conversations were processed.
 async fn newest(
     db: &impl ConnectionTrait,
     account: AccountId,
     ids: &[ConversationId],
-    room: Room,
+    limits: MessageLimits,
 ) -> Result<(HashMap<ConversationId, Newest>, usize)> {
     let dialect = Dialect::of(db);
     let octets = octets::<message::Entity>(dialect, "messages");
     let (mut newest, mut bytes): (HashMap<ConversationId, Newest>, i64) = (HashMap::new(), 0);
-    let (mut looked_at, each) = (0, room.messages);
+    let (mut looked_at, each) = (0, limits.messages);
     for some in ids.chunks(AT_ONCE) {
         if bytes >= PAGE_BYTES && parley_fault::is_on(Protection::PageBytes) {
             break;
@@ -105,7 +105,7 @@ async fn newest(
             )
         };
         let sql = some.iter().map(one).collect::<Vec<_>>().join(" UNION ALL ");
-        let mut found = Found::find_by_statement(dialect.unbound_statement(sql)).all(db).await?;
+        let mut found = MessageSize::find_by_statement(dialect.unbound_statement(sql)).all(db).await?;
         found.sort_unstable_by_key(|found| std::cmp::Reverse(found.id));
         let mut taken: HashMap<ConversationId, i64> = HashMap::new();
         let mut shown = Vec::with_capacity(found.len());
@@ -114,7 +114,7 @@ async fn newest(
             let of_conversation = taken.entry(message.conversation_id).or_default();
             let first = *of_conversation == 0;
             *of_conversation += message.bytes.max(1);
-            newest.cut |= !first && *of_conversation > room.bytes && parley_fault::is_on(Protection::PageBytes);
+            newest.cut |= !first && *of_conversation > limits.bytes && parley_fault::is_on(Protection::PageBytes);
             if !newest.cut {
                 bytes += message.bytes;
                 shown.push(message.id.0);
@@ -153,26 +153,26 @@ impl VisitorConversations {
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Database`] if a query fails.
-    pub async fn list(&self, visitor: &ContactSession, with_messages: bool, page: &PageRequest) -> Result<Page<Seen>> {
+    pub async fn list(&self, visitor: &ContactSession, with_messages: bool, page: &PageRequest) -> Result<Page<VisibleConversation>> {
         use conversation::Column;
         let (db, row) = (self.context.db.read(), &visitor.client.row);
         let everything = row
             .hmac_verified
             .then(|| Column::ContactInboxId.is_in(visitor.others().iter().map(|id| id.0)));
-        let reach = Condition::any().add(Column::ContactInboxId.eq(row.id)).add_option(everything);
+        let visible = Condition::any().add(Column::ContactInboxId.eq(row.id)).add_option(everything);
         let query = conversation::Entity::find()
             .filter(Column::AccountId.eq(row.account_id))
-            .filter(reach);
+            .filter(visible);
         let ids = page::ids(db, query, Column::Id, &Sort::by_id(false), page).await?;
         let all = conversation::Entity::find().filter(Column::AccountId.eq(row.account_id));
         let mut ids = page::fitting(db, all, Column::Id, Some(around_conversation(self.context.db.dialect())), ids).await?;
         let numbers: Vec<ConversationId> = ids.items.iter().copied().map(ConversationId).collect();
-        let room = Room {
+        let limits = MessageLimits {
             messages: MESSAGES_IN_LIST,
             bytes: BYTES_IN_LIST,
         };
         let (mut found, looked_at) = if with_messages {
-            newest(db, row.account_id, &numbers, room).await?
+            newest(db, row.account_id, &numbers, limits).await?
         } else {
             (HashMap::new(), numbers.len())
         };
@@ -180,7 +180,7 @@ impl VisitorConversations {
         let account = load::account(db, row.account_id).await?;
         let conversations = load::conversations(db, &account, &numbers[..ids.items.len()]).await?;
         let conversations = ids.with(conversations, |conversation: &Conversation| conversation.row.id.0);
-        Ok(conversations.map(|conversation| Seen {
+        Ok(conversations.map(|conversation| VisibleConversation {
             newest: found.remove(&conversation.row.id).unwrap_or_default(),
             conversation,
         }))
@@ -190,14 +190,14 @@ impl VisitorConversations {
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::NotFound`] if the conversation does not exist or the session cannot access it.
-    pub async fn get(&self, visitor: &ContactSession, id: ConversationId) -> Result<Seen> {
+    pub async fn get(&self, visitor: &ContactSession, id: ConversationId) -> Result<VisibleConversation> {
         let summary = self.conversations.get(&visitor.caller, visitor.account(), id).await?;
         self.with_messages(summary.conversation).await
     }
 
-    async fn with_messages(&self, conversation: Conversation) -> Result<Seen> {
+    async fn with_messages(&self, conversation: Conversation) -> Result<VisibleConversation> {
         let newest = self.newest_messages(conversation.account.id, conversation.row.id).await?;
-        Ok(Seen { conversation, newest })
+        Ok(VisibleConversation { conversation, newest })
     }
 
     /// Creates a conversation in the session. In an inbox that is locked to a single conversation, returns the newest conversation instead.
@@ -255,11 +255,11 @@ impl VisitorConversations {
     /// # Errors
     /// Returns [`parley_types::error::Error::Database`] if a query fails.
     pub async fn newest_messages(&self, account: AccountId, id: ConversationId) -> Result<Newest> {
-        let room = Room {
+        let limits = MessageLimits {
             messages: MESSAGES,
             bytes: PAGE_BYTES,
         };
-        let (mut found, _) = newest(self.context.db.read(), account, &[id], room).await?;
+        let (mut found, _) = newest(self.context.db.read(), account, &[id], limits).await?;
         Ok(found.remove(&id).unwrap_or_default())
     }
 

@@ -38,7 +38,7 @@ fn same(stored: Option<&String>, given: Option<&str>) -> bool {
 
 /// The contact that a new session is attached to.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct ContactMatch {
     /// The contact; `None` if a new contact is created for the session.
     pub contact: Option<ContactId>,
     /// Another contact with one of the submitted values.
@@ -62,7 +62,7 @@ pub(super) async fn find(
     identifier: Option<&str>,
     proved: bool,
     new: &ClientFields,
-) -> Result<Found> {
+) -> Result<ContactMatch> {
     use contact::Column;
     let (email, phone) = (new.email.as_deref(), new.phone_number.as_deref());
     let values = [
@@ -83,7 +83,7 @@ pub(super) async fn find(
     });
     let contact = joined.map(|row| row.id);
     let others = [by_identifier, by_email, by_phone].into_iter().flatten();
-    Ok(Found {
+    Ok(ContactMatch {
         contact,
         possible_duplicate: others.map(|row| row.id).find(|id| Some(*id) != contact),
         taken: [by_identifier.is_some(), by_email.is_some(), by_phone.is_some()],
@@ -92,7 +92,7 @@ pub(super) async fn find(
 
 /// The contact of a session after conflicts with other contacts have been resolved.
 #[derive(Debug)]
-pub(super) struct Settled {
+pub(super) struct ResolvedContact {
     /// The contact that the session belongs to from now on.
     pub contact: ContactId,
     /// Whether the previous contact was merged into it.
@@ -109,14 +109,14 @@ pub(super) struct Settled {
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.
-pub(super) async fn settle(
+pub(super) async fn resolve_conflicts(
     files: &Files,
     write: &mut Write,
     channel: &api_channel::Model,
     (session, contact): (&contact_inbox::Model, &contact::Model),
     verified: bool,
     mut fields: ClientFields,
-) -> Result<Settled> {
+) -> Result<ResolvedContact> {
     use contact::Column;
     let values = [
         (Column::Email, fields.email.as_deref()),
@@ -133,7 +133,7 @@ pub(super) async fn settle(
         .filter(other)
         .find(|row| same(row.phone_number.as_ref(), fields.phone_number.as_deref()));
     let Some(first) = by_email.or(by_phone) else {
-        return Ok(Settled {
+        return Ok(ResolvedContact {
             contact: contact.id,
             merged: false,
             possible_duplicate: None,
@@ -157,7 +157,7 @@ pub(super) async fn settle(
     if phone.is_some() {
         fields.phone_number = None;
     }
-    Ok(Settled {
+    Ok(ResolvedContact {
         contact: joined,
         merged,
         possible_duplicate: email.or(phone),
@@ -179,16 +179,16 @@ async fn has_others(write: &Write, session: &contact_inbox::Model) -> Result<boo
 
 /// Merges newly submitted values into those that the session has submitted before.
 pub(super) fn submit(submitted: &mut Submitted, identifier: Option<&str>, fields: &ClientFields) {
-    let said = |to: &mut Option<String>, from: Option<&str>| {
+    let submit = |to: &mut Option<String>, from: Option<&str>| {
         if let Some(from) = from {
             *to = Some(from.to_owned());
         }
     };
-    said(&mut submitted.identifier, identifier);
-    said(&mut submitted.name, fields.name.as_deref());
-    said(&mut submitted.email, fields.email.as_deref());
-    said(&mut submitted.phone_number, fields.phone_number.as_deref());
-    said(&mut submitted.avatar_url, fields.avatar_url.as_deref());
+    submit(&mut submitted.identifier, identifier);
+    submit(&mut submitted.name, fields.name.as_deref());
+    submit(&mut submitted.email, fields.email.as_deref());
+    submit(&mut submitted.phone_number, fields.phone_number.as_deref());
+    submit(&mut submitted.avatar_url, fields.avatar_url.as_deref());
     override_with(&mut submitted.custom_attributes, fields.custom_attributes.clone());
 }
 
@@ -285,15 +285,15 @@ mod tests {
     fn an_unproved_value_fills_and_replaces_its_own_only() {
         let given = object(json!({"plan": "basic", "address": {"zip": "1"}}));
         let stored = json!({"plan": "basic", "address": {"city": "Porto", "zip": "9"}, "risk": 3});
-        let said = json!({"plan": "gold", "address": {"zip": "2", "street": "Rua"}, "risk": 0, "new": {"a": 1}});
+        let submitted = json!({"plan": "gold", "address": {"zip": "2", "street": "Rua"}, "risk": 0, "new": {"a": 1}});
         let mut own = object(stored.clone());
-        fill(&mut own, object(said.clone()), Some(&given));
+        fill(&mut own, object(submitted.clone()), Some(&given));
         assert_eq!(
             Json::Object(own),
             json!({"plan": "gold", "address": {"city": "Porto", "zip": "9", "street": "Rua"}, "risk": 3, "new": {"a": 1}})
         );
         let mut foreign = object(stored);
-        fill(&mut foreign, object(said), None);
+        fill(&mut foreign, object(submitted), None);
         assert_eq!(
             Json::Object(foreign),
             json!({"plan": "basic", "address": {"city": "Porto", "zip": "9", "street": "Rua"}, "risk": 3, "new": {"a": 1}})

@@ -89,7 +89,7 @@ impl Signature {
     }
 }
 
-fn caller(account: &account::Model, contact: Option<&contact::Model>, reach: Option<SessionScope>) -> Arc<Caller> {
+fn caller(account: &account::Model, contact: Option<&contact::Model>, session_scope: Option<SessionScope>) -> Arc<Caller> {
     let access = Access {
         role: Role::Agent,
         inboxes: None,
@@ -98,7 +98,7 @@ fn caller(account: &account::Model, contact: Option<&contact::Model>, reach: Opt
         status: account.status,
         contacts: ContactScope::Account,
         // An empty scope: without a session, no conversation is accessible.
-        reach: Some(reach.unwrap_or_default()),
+        session_scope: Some(session_scope.unwrap_or_default()),
     };
     Arc::new(Caller {
         token: TokenId(0),
@@ -235,11 +235,11 @@ impl PublicInboxes {
             let db = self.context.db.read();
             let client = read(db, identifier, source_id).await?;
             let account = load::account(db, client.row.account_id).await?;
-            let reach = SessionScope {
+            let scope = SessionScope {
                 session: client.row.id,
                 others: Vec::new(),
             };
-            let caller = caller(&account, Some(&client.contact.row), Some(reach));
+            let caller = caller(&account, Some(&client.contact.row), Some(scope));
             Ok(Arc::new(ContactSession { client, caller }))
         };
         let kept = self.context.tokens.sessions.try_get_with(key, look_up).await;

@@ -24,7 +24,7 @@ use serde_json::Value as Json;
 pub use super::fields::ClientFields;
 use super::{
     ContactSession, PublicInbox, Signature,
-    identity::{self, Settled},
+    identity::{self, ResolvedContact},
     names, read, session as find_session,
 };
 use crate::{
@@ -147,14 +147,14 @@ impl VisitorSessions {
             key: None,
             traceparent,
         };
-        let said = ClientFields::default();
-        match self.update(call, visitor, signature.clone(), said).await? {
+        let fields = ClientFields::default();
+        match self.update(call, visitor, signature.clone(), fields).await? {
             Answer::Fresh(client, _) => Ok(client),
             Answer::Replayed(_) => Err(Error::Internal("a call without an idempotency key was replayed".to_owned())),
         }
     }
 
-    /// Changes the contact of a session, as far as the session is allowed to. `identity::settle` resolves conflicts with another contact
+    /// Changes the contact of a session, as far as the session is allowed to. `identity::resolve_conflicts` resolves conflicts with another contact
     /// that has the same address or phone number.
     ///
     /// # Errors
@@ -165,7 +165,7 @@ impl VisitorSessions {
         call: Call<Client>,
         visitor: &ContactSession,
         signature: Signature,
-        said: ClientFields,
+        fields: ClientFields,
     ) -> Result<Answer<Client>> {
         let (inbox, source_id) = (Arc::clone(&visitor.client.inbox), visitor.client.row.source_id.clone());
         let files = self.context.files.clone();
@@ -181,11 +181,12 @@ impl VisitorSessions {
                     let proved = signature.check(&inbox.channel, Some(&contact.row))?;
                     let identifier = Some(signature.identifier).filter(|identifier| !identifier.trim().is_empty());
                     let mut submitted = row.submitted.clone().unwrap_or_default();
-                    identity::submit(&mut submitted, identifier.as_deref(), &said);
+                    identity::submit(&mut submitted, identifier.as_deref(), &fields);
                     let verified = proved || row.hmac_verified;
-                    let settled = identity::settle(&files, write, &inbox.channel, (&row, &contact.row), verified, said).await?;
-                    let id = settled.contact;
-                    change(write, &row, proved, submitted, settled).await?;
+                    let resolved =
+                        identity::resolve_conflicts(&files, write, &inbox.channel, (&row, &contact.row), verified, fields).await?;
+                    let id = resolved.contact;
+                    change(write, &row, proved, submitted, resolved).await?;
                     let row = find_session(&write.txn, &inbox, &source_id).await?;
                     Ok(Client {
                         inbox,
@@ -218,11 +219,17 @@ async fn insert(write: &Write, submitted: &Submitted, taken: [bool; 3]) -> Resul
 }
 
 /// Stores what a session has submitted and, in its contact, what the session is allowed to change.
-async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool, mut submitted: Submitted, settled: Settled) -> Result<()> {
+async fn change(
+    write: &mut Write,
+    session: &contact_inbox::Model,
+    proved: bool,
+    mut submitted: Submitted,
+    resolved: ResolvedContact,
+) -> Result<()> {
     let account = write.account().id;
-    let mut contact: Contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, settled.contact).await?);
+    let mut contact: Contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, resolved.contact).await?);
     let before = contact.clone();
-    if settled.merged {
+    if resolved.merged {
         submitted.relation = Relation::Matched;
     }
     let known = Submitted {
@@ -230,9 +237,9 @@ async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool,
         ..session.submitted.clone().unwrap_or_default()
     };
     if proved || session.hmac_verified || !parley_fault::is_on(Protection::IdentityProof) {
-        identity::apply_proved(&mut contact.row, settled.fields);
+        identity::apply_proved(&mut contact.row, resolved.fields);
     } else {
-        identity::apply_unproved(&mut contact.row, &known, settled.fields);
+        identity::apply_unproved(&mut contact.row, &known, resolved.fields);
     }
     check_change("custom_attributes", &before.row.custom_attributes, &contact.row.custom_attributes)?;
     let stored = session.submitted.as_ref().map(|stored| stored.custom_attributes.clone());
@@ -241,10 +248,10 @@ async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool,
         &Json::Object(stored.unwrap_or_default()),
         &Json::Object(submitted.custom_attributes.clone()),
     )?;
-    let mut told = changes(&before, &contact);
-    let duplicate = settled.possible_duplicate.or(session.possible_duplicate_id);
-    told.extend(Change::new("contact_inboxes.hmac_verified", false, proved).filter(|_| !session.hmac_verified));
-    told.extend(possible_duplicate(session.possible_duplicate_id, duplicate));
+    let mut reported = changes(&before, &contact);
+    let duplicate = resolved.possible_duplicate.or(session.possible_duplicate_id);
+    reported.extend(Change::new("contact_inboxes.hmac_verified", false, proved).filter(|_| !session.hmac_verified));
+    reported.extend(possible_duplicate(session.possible_duplicate_id, duplicate));
     let mut row = contact_inbox::ActiveModel {
         id: Unchanged(session.id),
         ..Default::default()
@@ -252,7 +259,7 @@ async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool,
     if session.submitted.as_ref() != Some(&submitted) {
         row.submitted = Set(Some(submitted));
     }
-    if !told.is_empty() {
+    if !reported.is_empty() {
         row.updated_at = Set(write.set.at);
         row.possible_duplicate_id = Set(duplicate);
         if proved {
@@ -262,7 +269,7 @@ async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool,
     if row.is_changed() {
         row.update(&write.txn).await?;
     }
-    if told.is_empty() {
+    if reported.is_empty() {
         return Ok(());
     }
     contact.row.version = write.set.next_seq();
@@ -272,7 +279,7 @@ async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool,
     write.set.emit(PendingEvent {
         kind: EventKind::ContactUpdated,
         subject: Subject::ContactSessions(contact),
-        changes: told,
+        changes: reported,
     });
     Ok(())
 }

@@ -18,7 +18,7 @@ use sea_orm::{
 use crate::{
     auth::caller::Caller,
     contacts::{Contacts, scope, search},
-    filter::{Given, Model, has_label::labelled, resolve::resolve},
+    filter::{Model, RequestedCondition, has_label::labelled, resolve::resolve},
     page::{self, BucketedSortKey, Page, PageRequest, Sort},
 };
 
@@ -191,7 +191,7 @@ impl Contacts {
         &self,
         caller: &Caller,
         account: AccountId,
-        given: &[Given],
+        given: &[RequestedCondition],
         query: ContactQuery,
         page: &PageRequest,
     ) -> Result<(Page<ContactSessions>, Option<u64>)> {

@@ -103,13 +103,13 @@ pub(crate) async fn merge(
     contact.row.updated_at = write.set.at;
     contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
     // First, because changes beyond the size limit of an event are left out, and subscriptions of visitors need this one.
-    let mut told: Vec<Change> = Change::new("merged_contact_id", Json::Null, mergee.0).into_iter().collect();
-    told.extend(changes(&kept, &contact));
+    let mut reported: Vec<Change> = Change::new("merged_contact_id", Json::Null, mergee.0).into_iter().collect();
+    reported.extend(changes(&kept, &contact));
     let contact = with_sessions(&write.txn, account, contact).await?;
     write.set.emit(PendingEvent {
         kind: EventKind::ContactMerged,
         subject: Subject::ContactSessions(contact.clone()),
-        changes: told,
+        changes: reported,
     });
     tell_moved(write, base, mergee, &moved).await?;
     write.set.emit(PendingEvent::new(EventKind::ContactDeleted, Subject::Contact(gone)));

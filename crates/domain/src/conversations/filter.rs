@@ -11,7 +11,7 @@ use crate::{
         list::{Counts, count, read_page},
         order::ConversationOrder,
     },
-    filter::{Given, Model, resolve::resolve},
+    filter::{Model, RequestedCondition, resolve::resolve},
     page::{self, Page, PageRequest},
 };
 
@@ -26,7 +26,7 @@ impl Conversations {
         &self,
         caller: &Caller,
         account: AccountId,
-        given: &[Given],
+        given: &[RequestedCondition],
         with_counts: bool,
         page: &PageRequest,
     ) -> Result<(Page<ConversationSummary>, Option<Counts>)> {

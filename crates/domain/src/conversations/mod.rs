@@ -217,8 +217,8 @@ impl Conversations {
             private: new.private,
         };
         self.context.events.broadcaster.publish_ephemeral(&typing);
-        let reach = self.context.events.log.reach(account).await?;
-        Ok(reach.head_cursor())
+        let range = self.context.events.log.range(account).await?;
+        Ok(range.head_cursor())
     }
 }
 

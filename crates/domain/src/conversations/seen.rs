@@ -88,9 +88,9 @@ pub async fn mark_read(write: &mut Write, conversation: &mut Conversation) -> Re
     rows.reverse();
     let first = write.set.next_seq();
     let mut versions = CaseStatement::new();
-    let mut told = Vec::with_capacity(rows.len());
+    let mut reported = Vec::with_capacity(rows.len());
     for (row, nth) in rows.iter_mut().zip(0..) {
-        told.push(Change::new("status", row.status.name(), MessageStatus::Read.name()));
+        reported.push(Change::new("status", row.status.name(), MessageStatus::Read.name()));
         row.status = MessageStatus::Read;
         row.updated_at = write.set.at;
         row.version = Seq(first.0 + nth);
@@ -105,7 +105,7 @@ pub async fn mark_read(write: &mut Write, conversation: &mut Conversation) -> Re
         .exec(&write.txn)
         .await?;
     let messages = load::with_senders(&write.txn, account, rows).await?;
-    for (message, change) in messages.into_iter().zip(told) {
+    for (message, change) in messages.into_iter().zip(reported) {
         let message = Arc::new(message);
         let newest = conversation.row.last_public_message_id == Some(message.row.id);
         if newest {

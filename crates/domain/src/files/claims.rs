@@ -1,7 +1,7 @@
 //! Attaches uploads to new messages.
 
 use crate::files::new_attachment::Attached;
-use crate::files::new_attachment::Hanging;
+use crate::files::new_attachment::PendingAttachment;
 use crate::files::new_attachment::Plain;
 use crate::files::rows::Uploads;
 use crate::files::rows::is_free;
@@ -70,16 +70,16 @@ pub(super) fn unknown(nth: usize, count: usize, at: usize) -> FieldViolation {
 /// # Errors
 /// Returns [`Error::Invalid`] if an upload is not available.
 pub fn take(available: &mut Available, new: &mut NewMessage, account: AccountId, (nth, count): (usize, usize)) -> Result<()> {
-    for (at, hanging) in std::mem::take(&mut new.hanging).into_iter().enumerate() {
-        let attached = match hanging {
-            Hanging::Upload(id) => {
+    for (at, attachment) in std::mem::take(&mut new.pending_attachments).into_iter().enumerate() {
+        let attached = match attachment {
+            PendingAttachment::Upload(id) => {
                 let row = available.uploads.remove(&id).filter(is_free);
                 Attached {
                     row: row.ok_or_else(|| Error::Invalid(vec![unknown(nth, count, at)]))?,
                     is_new: false,
                 }
             }
-            Hanging::Plain(plain) => {
+            PendingAttachment::Plain(plain) => {
                 let id = available.ids.pop_front();
                 let id = id.ok_or_else(|| Error::Internal("too few attachment ids were reserved".to_owned()))?;
                 Attached {

@@ -76,7 +76,7 @@ pub struct Files {
 
 /// A file's name and media type as the client declares them.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct DeclaredFile {
     /// The file name, not sanitized.
     pub name: String,
     /// The media type.
@@ -137,7 +137,7 @@ impl Files {
         &self,
         account: AccountId,
         session: Option<ContactInboxId>,
-        said: Said,
+        declared: DeclaredFile,
         chunks: impl Stream<Item = Result<bytes::Bytes>> + Send,
     ) -> Result<Uploaded> {
         let busy = |_| Error::Busy {
@@ -146,8 +146,8 @@ impl Files {
         let _of_session = session.map(|_| self.session_uploads.try_acquire().map_err(busy)).transpose()?;
         let _under_way = self.uploads.try_acquire().map_err(busy)?;
         let left = self.config.unattached.left(&self.db, account, session).await?;
-        let row = self.begin(account, session, &said.name).await?;
-        match self.receive(&row, &said, (left, session), chunks).await {
+        let row = self.begin(account, session, &declared.name).await?;
+        match self.receive(&row, &declared, (left, session), chunks).await {
             Ok((row, hash)) => {
                 let row = row.into_active_model().reset_all().update(self.db.write()).await?;
                 let upload_id = self.signer.sign(Name::Upload { id: row.id, hash });
@@ -187,7 +187,7 @@ impl Files {
     async fn receive(
         &self,
         row: &attachment::Model,
-        said: &Said,
+        declared: &DeclaredFile,
         (left, session): (u64, Option<ContactInboxId>),
         chunks: impl Stream<Item = Result<bytes::Bytes>> + Send,
     ) -> Result<(attachment::Model, [u8; 16])> {
@@ -212,7 +212,7 @@ impl Files {
             upload.write(chunk).await?;
         }
         upload.finish().await?;
-        let content_type = media::sniff(&head, &said.content_type);
+        let content_type = media::sniff(&head, &declared.content_type);
         let mut row = attachment::Model {
             file_type: media::attachment_type(&content_type),
             file_size: Some(i64::try_from(size).unwrap_or(i64::MAX)),
@@ -221,7 +221,7 @@ impl Files {
             ..row.clone()
         };
         if row.file_type == AttachmentType::Image {
-            self.look(&mut row, &object, size).await?;
+            self.inspect(&mut row, &object, size).await?;
         }
         let mut first = [0; 16];
         first.copy_from_slice(&hash.finalize()[..16]);
@@ -229,12 +229,12 @@ impl Files {
     }
 
     /// Determines the dimensions of an image and stores a thumbnail next to it. A small image is its own thumbnail.
-    async fn look(&self, row: &mut attachment::Model, object: &str, size: u64) -> Result<()> {
+    async fn inspect(&self, row: &mut attachment::Model, object: &str, size: u64) -> Result<()> {
         row.thumb_url.clone_from(&row.data_url);
         if size > picture::LARGEST {
             return Ok(());
         }
-        let seen = picture::look(async {
+        let info = picture::inspect(async {
             let mut chunks = self.storage.read(object, 0..size).await?;
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
             while let Some(chunk) = chunks.next().await {
@@ -242,9 +242,9 @@ impl Files {
             }
             Ok::<_, Error>(bytes)
         });
-        let Some(seen) = seen.await? else { return Ok(()) };
-        (row.width, row.height) = (Some(seen.width), Some(seen.height));
-        if let Some(small) = seen.small {
+        let Some(info) = info.await? else { return Ok(()) };
+        (row.width, row.height) = (Some(info.width), Some(info.height));
+        if let Some(small) = info.small {
             row.thumb_size = i64::try_from(small.len()).ok();
             row.thumb_url = self.url(row.id, true, &row.file_name);
             self.storage.put(&small_of(object), small).await?;

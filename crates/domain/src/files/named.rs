@@ -5,7 +5,7 @@ use parley_types::error::{Error, FieldViolation, Result, Rule};
 use super::{
     Files,
     claims::{field, unknown},
-    new_attachment::{Hanging, NewAttachment},
+    new_attachment::{NewAttachment, PendingAttachment},
 };
 use crate::messages::new_message::NewMessage;
 
@@ -30,10 +30,10 @@ impl Files {
             for (at, wanted) in std::mem::take(&mut new.wanted).into_iter().enumerate() {
                 match wanted {
                     NewAttachment::Upload(name) => match self.upload_of(&name) {
-                        Some(id) => new.hanging.push(Hanging::Upload(id)),
+                        Some(id) => new.pending_attachments.push(PendingAttachment::Upload(id)),
                         None => violations.push(unknown(nth, count, at)),
                     },
-                    NewAttachment::Plain(plain) => new.hanging.push(Hanging::Plain(plain)),
+                    NewAttachment::Plain(plain) => new.pending_attachments.push(PendingAttachment::Plain(plain)),
                 }
             }
         }

@@ -17,16 +17,16 @@ pub const LARGEST: u64 = 16 * 1024 * 1024;
 const MEMORY: u64 = 128 * 1024 * 1024;
 
 /// Limits how many images are decoded at once. Together with [`MEMORY`] this bounds the total memory.
-static TURNS: Semaphore = Semaphore::const_new(2);
+static PERMITS: Semaphore = Semaphore::const_new(2);
 
-/// Decodes images, one per permit of [`TURNS`].
+/// Decodes images, one per permit of [`PERMITS`].
 static POOL: ComputePool = ComputePool::new("picture", 2, 2);
 /// How long to wait for a decoder. After that the decoder keeps running, but its memory is bounded by [`MEMORY`].
 const BUDGET: Duration = Duration::from_secs(30);
 
 /// Properties of an image.
 #[derive(Debug)]
-pub struct Seen {
+pub struct ImageInfo {
     /// In pixels.
     pub width: i32,
     /// In pixels.
@@ -39,17 +39,17 @@ pub struct Seen {
 ///
 /// # Errors
 /// Returns the error of `read`.
-pub async fn look<E>(read: impl Future<Output = Result<Vec<u8>, E>>) -> Result<Option<Seen>, E> {
+pub async fn inspect<E>(read: impl Future<Output = Result<Vec<u8>, E>>) -> Result<Option<ImageInfo>, E> {
     // The semaphore is never closed.
-    let Ok(turn) = TURNS.acquire().await else { return Ok(None) };
+    let Ok(permit) = PERMITS.acquire().await else { return Ok(None) };
     let bytes = read.await?;
-    let seen = POOL.run(BUDGET, move |_| see(&bytes)).await;
-    drop(turn);
+    let info = POOL.run(BUDGET, move |_| decode(&bytes)).await;
+    drop(permit);
     // If the decoder panics or exceeds the time limit, treat the content as an unknown format.
-    Ok(seen.unwrap_or_default())
+    Ok(info.unwrap_or_default())
 }
 
-fn see(bytes: &[u8]) -> Option<Seen> {
+fn decode(bytes: &[u8]) -> Option<ImageInfo> {
     let reader = || ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let (width, height) = reader().ok()?.into_dimensions().ok()?;
     let small = (width > SIDE || height > SIDE).then(|| {
@@ -61,7 +61,7 @@ fn see(bytes: &[u8]) -> Option<Seen> {
         reader.limits(limits);
         encode(&reader.decode().ok()?.thumbnail(SIDE, SIDE))
     });
-    Some(Seen {
+    Some(ImageInfo {
         width: i32::try_from(width).ok()?,
         height: i32::try_from(height).ok()?,
         small: small.flatten(),
@@ -84,14 +84,14 @@ mod tests {
 
     #[tokio::test]
     async fn sizes_and_small_pictures() {
-        let look = async |bytes: Vec<u8>| look(async { Ok::<_, ()>(bytes) }).await.unwrap();
-        let seen = look(png(1000, 500)).await.unwrap();
-        assert_eq!((seen.width, seen.height), (1000, 500));
-        let small = see(&seen.small.unwrap()).unwrap();
+        let inspect = async |bytes: Vec<u8>| inspect(async { Ok::<_, ()>(bytes) }).await.unwrap();
+        let info = inspect(png(1000, 500)).await.unwrap();
+        assert_eq!((info.width, info.height), (1000, 500));
+        let small = decode(&info.small.unwrap()).unwrap();
         assert_eq!((small.width, small.height), (250, 125));
-        let seen = look(png(20, 10)).await.unwrap();
-        assert!(seen.small.is_none());
-        assert!(look(b"no picture".to_vec()).await.is_none());
+        let info = inspect(png(20, 10)).await.unwrap();
+        assert!(info.small.is_none());
+        assert!(inspect(b"no picture".to_vec()).await.is_none());
     }
 
     #[test]
@@ -99,6 +99,6 @@ mod tests {
         // A header that declares 60,000 x 60,000 pixels, without any image data.
         let mut bytes = png(1, 1);
         bytes[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
-        assert!(see(&bytes).is_none_or(|seen| seen.small.is_none()));
+        assert!(decode(&bytes).is_none_or(|info| info.small.is_none()));
     }
 }

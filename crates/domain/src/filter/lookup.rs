@@ -8,7 +8,7 @@ use super::{
     Definition, Display, Model,
     Operator::{self, Contains, DaysBefore, EqualTo, IsGreaterThan, IsLessThan, IsPresent},
     keys::Kind,
-    test::{Given, lower},
+    test::{Comparison, lower},
     value,
 };
 use crate::filter::has_label::those;
@@ -25,7 +25,7 @@ enum Source {
 /// The maximum number of characters of a key, and of the beginning of a value, in the table `attribute_values`.
 const LONGEST: usize = 255;
 
-impl Given<'_> {
+impl Comparison<'_> {
     /// Returns a query for the ids of all resources that can match a condition on a standard attribute, if an index can answer it.
     pub fn among_standard(&self, kind: Kind, condition: &SimpleExpr) -> Option<SelectStatement> {
         let is_indexed = match kind {

@@ -45,7 +45,7 @@ pub enum Joiner {
 
 /// A condition as it was requested.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Given {
+pub struct RequestedCondition {
     /// The attribute.
     pub key: String,
     /// The operator; `None` if it is missing or unknown.
@@ -71,7 +71,7 @@ pub struct Filter {
 ///
 /// # Errors
 /// All violations, each with the message that clients of the JSON API expect.
-pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> Result<Filter, Vec<FieldViolation>> {
+pub fn read(context: &Context, given: &[RequestedCondition], definitions: &[Definition]) -> Result<Filter, Vec<FieldViolation>> {
     let mut violations = Vec::new();
     if given.len() > MOST_CONDITIONS {
         let description = format!("must have at most {MOST_CONDITIONS} conditions");
@@ -124,7 +124,7 @@ pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> R
 type Read = (SimpleExpr, Option<SelectStatement>);
 
 /// Checks the operator, the values and the key, in this order.
-fn one(context: &Context, condition: &Given, definitions: &[Definition]) -> Result<Read, (&'static str, Rule, String)> {
+fn one(context: &Context, condition: &RequestedCondition, definitions: &[Definition]) -> Result<Read, (&'static str, Rule, String)> {
     let end = condition
         .key
         .char_indices()
@@ -147,7 +147,7 @@ fn one(context: &Context, condition: &Given, definitions: &[Definition]) -> Resu
     if condition.values.len() > MOST_VALUES {
         return bad_values(Rule::TooMany(MOST_VALUES));
     }
-    let given = test::Given {
+    let given = test::Comparison {
         context,
         operator,
         values: &condition.values,
@@ -215,8 +215,8 @@ mod tests {
             .collect()
     }
 
-    fn given(key: &str, operator: Operator, value: Json) -> Given {
-        Given {
+    fn given(key: &str, operator: Operator, value: Json) -> RequestedCondition {
+        RequestedCondition {
             key: key.to_owned(),
             operator: Some(operator),
             values: if value.is_null() { Vec::new() } else { vec![value] },
@@ -235,7 +235,7 @@ mod tests {
     }
 
     /// Returns the contacts that a filter matches, and checks that each lookup contains all of them.
-    async fn found(db: &Database, given: Given) -> Vec<i64> {
+    async fn found(db: &Database, given: RequestedCondition) -> Vec<i64> {
         let filter = read(&context(DbBackend::Sqlite), &[given], &definitions()).expect("nothing is wrong with it");
         let query = contact::Entity::find().select_only().column(contact::Column::Id);
         let query = query.filter(filter.condition).order_by_asc(contact::Column::Id);
@@ -313,7 +313,7 @@ mod tests {
                     Display::Date => json!("2024-01-01"),
                     Display::Checkbox => json!(true),
                 };
-                all.push(Given {
+                all.push(RequestedCondition {
                     joiner: Some(Joiner::And),
                     ..given(&definition.key, Operator::EqualTo, value)
                 });
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn what_is_joined_by_and_stands_together() {
-        let named = |name: &str, joiner| Given {
+        let named = |name: &str, joiner| RequestedCondition {
             joiner,
             ..given("name", Operator::EqualTo, json!(name))
         };

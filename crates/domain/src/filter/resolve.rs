@@ -20,7 +20,7 @@ use sea_orm::{
 };
 
 use super::{
-    Context, Definition, Display, Given, Model, read,
+    Context, Definition, Display, Model, RequestedCondition, read,
     selectivity::{among, are_few},
 };
 
@@ -33,7 +33,12 @@ const MOST_LOOKUPS: usize = 16;
 /// # Errors
 /// [`Error::Invalid`] for an invalid filter, with its violations in the order in which Chatwoot reports them; [`Error::Database`] or
 /// [`Error::Unavailable`] if a query fails.
-pub(crate) async fn resolve(db: &impl ConnectionTrait, account: AccountId, model: Model, given: &[Given]) -> Result<(Condition, bool)> {
+pub(crate) async fn resolve(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    model: Model,
+    given: &[RequestedCondition],
+) -> Result<(Condition, bool)> {
     let context = Context {
         model,
         account,
@@ -66,7 +71,7 @@ pub(crate) async fn resolve(db: &impl ConnectionTrait, account: AccountId, model
 }
 
 /// Loads the custom attribute definitions that the conditions name.
-async fn defined(db: &impl ConnectionTrait, account: AccountId, model: Model, given: &[Given]) -> Result<Vec<Definition>> {
+async fn defined(db: &impl ConnectionTrait, account: AccountId, model: Model, given: &[RequestedCondition]) -> Result<Vec<Definition>> {
     let of = match model {
         Model::Conversation => AttributeModel::Conversation,
         Model::Contact => AttributeModel::Contact,

@@ -18,7 +18,7 @@ use super::{
 
 /// A comparison with values.
 #[derive(Clone, Copy)]
-pub struct Given<'a> {
+pub struct Comparison<'a> {
     /// The context of the filter.
     pub context: &'a Context,
     /// The operator.
@@ -39,7 +39,7 @@ pub(super) fn lower(expr: SimpleExpr) -> SimpleExpr {
     Func::lower(expr).into()
 }
 
-impl Given<'_> {
+impl Comparison<'_> {
     /// Returns a condition on a standard attribute.
     pub fn standard(&self, kind: Kind) -> Tested {
         match kind {

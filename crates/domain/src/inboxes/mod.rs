@@ -469,10 +469,10 @@ pub async fn delete_conversations(db: &impl ConnectionTrait, account: AccountId,
         .from(message::Entity)
         .and_where(Expr::col(message::Column::AccountId).eq(account.0))
         .and_where(Expr::col(message::Column::ConversationId).in_subquery(ids.clone()));
-    let hanging = attachment::Column::AccountId
+    let attachments = attachment::Column::AccountId
         .eq(account)
         .and(attachment::Column::MessageId.in_subquery(messages));
-    rows::release(db, hanging).await?;
+    rows::release(db, attachments).await?;
     message::Entity::delete_many()
         .filter(message::Column::AccountId.eq(account))
         .filter(message::Column::ConversationId.in_subquery(ids.clone()))

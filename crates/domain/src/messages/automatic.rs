@@ -60,11 +60,11 @@ fn greeting<'i>(inbox: &'i inbox::Model, conversation: &conversation::Model) -> 
 fn out_of_office<'i>(inbox: &'i inbox::Model, conversation: &conversation::Model, at: Micros) -> Option<&'i str> {
     let text = inbox.out_of_office_message.as_deref().filter(|text| !text.trim().is_empty())?;
     let there = conversation.last_reply_at.is_some_and(|replied| replied > at.minus(LATELY));
-    let told = conversation
+    let sent_at = conversation
         .last_template_at
-        .is_some_and(|told| day(&inbox.timezone, told) == day(&inbox.timezone, at));
+        .is_some_and(|sent_at| day(&inbox.timezone, sent_at) == day(&inbox.timezone, at));
     let closed = inbox.working_hours_enabled && closed(&inbox.working_hours, &inbox.timezone, at);
-    (closed && !there && !told).then_some(text)
+    (closed && !there && !sent_at).then_some(text)
 }
 
 fn template(content: String, content_type: ContentType, content_attributes: Json) -> NewMessage {

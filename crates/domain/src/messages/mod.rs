@@ -121,7 +121,7 @@ impl Messages {
     /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
     pub async fn get(&self, caller: &Caller, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<Message> {
         let access = caller.access(account)?;
-        if access.reach.is_some() {
+        if access.session_scope.is_some() {
             // The access of a contact session depends on the conversation, not on the inbox.
             read_summary(self.context.db.read(), caller, account, conversation).await?;
         }
@@ -344,10 +344,10 @@ async fn changed(
     row.updated_at = write.set.at;
     row.version = write.set.next_seq();
     if row.content_attributes == json!({"deleted": true}) {
-        let hanging = attachment::Column::AccountId
+        let attachments = attachment::Column::AccountId
             .eq(account.id)
             .and(attachment::Column::MessageId.eq(id));
-        rows::release(&write.txn, hanging).await?;
+        rows::release(&write.txn, attachments).await?;
     }
     let row = row.into_active_model().reset_all().update(&write.txn).await?;
     let mut messages = load::with_senders(&write.txn, account.id, vec![row]).await?;

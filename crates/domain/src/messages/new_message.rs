@@ -10,7 +10,7 @@ use parley_types::id::AgentBotId;
 use serde_json::{Value as Json, json};
 
 use super::liquid;
-use crate::files::new_attachment::{Attached, Hanging, NewAttachment};
+use crate::files::new_attachment::{Attached, NewAttachment, PendingAttachment};
 
 /// A message to create.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub struct NewMessage {
     /// The attachments as the request names them.
     pub wanted: Vec<NewAttachment>,
     /// The attachments after the signed names of uploads were verified.
-    pub hanging: Vec<Hanging>,
+    pub pending_attachments: Vec<PendingAttachment>,
     /// The rows of the attachments, after uploads were claimed.
     pub attachments: Vec<Attached>,
 }
@@ -64,7 +64,7 @@ impl NewMessage {
             agent_bot_id: None,
             agent_bot: None,
             wanted: Vec::new(),
-            hanging: Vec::new(),
+            pending_attachments: Vec::new(),
             attachments: Vec::new(),
         }
     }
@@ -82,14 +82,14 @@ impl NewMessage {
 impl NewMessage {
     /// Returns the ids of the uploads that the message names.
     pub fn uploads(&self) -> impl Iterator<Item = i64> + '_ {
-        self.hanging.iter().filter_map(|hanging| match hanging {
-            Hanging::Upload(id) => Some(*id),
-            Hanging::Plain(_) => None,
+        self.pending_attachments.iter().filter_map(|attachment| match attachment {
+            PendingAttachment::Upload(id) => Some(*id),
+            PendingAttachment::Plain(_) => None,
         })
     }
 
     /// Returns how many new attachment rows are stored with the message.
     pub fn new_rows(&self) -> usize {
-        self.hanging.len() - self.uploads().count()
+        self.pending_attachments.len() - self.uploads().count()
     }
 }

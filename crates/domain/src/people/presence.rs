@@ -70,8 +70,8 @@ impl Presence {
             }
         };
         self.record(account, kind, id, caller.limits.account.is_none()).await?;
-        let reach = self.context.events.log.reach(account).await?;
-        Ok(reach.head_cursor())
+        let range = self.context.events.log.range(account).await?;
+        Ok(range.head_cursor())
     }
 
     /// Records that a user or a contact is online, unless that was recorded within `FRESH`. `in_person` is false for a token that is

@@ -67,7 +67,7 @@ impl OwnMembership {
         Presence::new(&self.context)
             .record_active_account(account, user, caller.limits.account.is_none())
             .await?;
-        let reach = self.context.events.log.reach(account).await?;
-        Ok(reach.head_cursor())
+        let range = self.context.events.log.range(account).await?;
+        Ok(range.head_cursor())
     }
 }

@@ -69,34 +69,34 @@ pub async fn catch_up(db: &Database, account: AccountId) -> Result<bool> {
 
 /// Selects the accounts that the background job processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Behind {
+pub enum Backlog {
     /// Accounts with anything left to index.
-    AtAll,
+    Any,
     /// Accounts with so much left to index that a search would become slower. The others can wait: a batch of one message costs as many
     /// statements and disk writes as one of hundreds, and FTS5 has to merge the segments that each batch leaves.
-    Far,
+    Large,
 }
 
-impl Behind {
-    /// The numbers of unindexed messages and of unexamined events from which an account is [`Self::Far`] behind. A search indexes fewer in
+impl Backlog {
+    /// The numbers of unindexed messages and of unexamined events from which an account has a [`Self::Large`] backlog. A search indexes fewer in
     /// one batch, within a few milliseconds.
-    const FAR: [i64; 2] = [100, 1000];
+    const LARGE: [i64; 2] = [100, 1000];
 
     fn least(self) -> [i64; 2] {
-        if self == Self::Far { Self::FAR } else { [1, 1] }
+        if self == Self::Large { Self::LARGE } else { [1, 1] }
     }
 }
 
-/// Indexes the missing messages of the accounts that `behind` selects. If an account is being written to, only one batch is indexed, so
+/// Indexes the missing messages of the accounts that `backlog` selects. If an account is being written to, only one batch is indexed, so
 /// that the index does not slow down its writers; otherwise the index catches up completely.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a statement fails;
 /// [`parley_types::error::Error::Busy`] if the pool is overloaded.
-pub async fn follow(db: &Database, behind: Behind) -> Result<()> {
+pub async fn follow(db: &Database, backlog: Backlog) -> Result<()> {
     let sql = "SELECT l.account_id AS id FROM account_logs l LEFT JOIN search_positions p ON p.account_id = l.account_id \
                WHERE p.seq IS NULL OR l.last_message_id - p.message_id >= $1 OR l.head_seq - p.seq >= $2 ORDER BY l.account_id";
-    let least = behind.least().map(Value::from);
+    let least = backlog.least().map(Value::from);
     let behind = Account::find_by_statement(db.dialect().statement(sql, least))
         .all(db.read())
         .await?;
@@ -225,13 +225,13 @@ struct Changed {
 }
 
 async fn changed(db: &impl ConnectionTrait, account: AccountId, after: i64, to: i64) -> Result<Changed> {
-    let told = || {
+    let query = || {
         event::Entity::find()
             .select_only()
             .filter(event::Column::AccountId.eq(account))
             .filter(event::Column::Kind.eq(i32::from(EventKind::MessageUpdated)))
     };
-    let listed: Vec<(i64, i64)> = told()
+    let listed: Vec<(i64, i64)> = query()
         .column(event::Column::Seq)
         .column_as(Expr::cust("CAST(octet_length(\"events\".\"payload\") AS bigint)"), "bytes")
         .filter(event::Column::Seq.gt(after))
@@ -255,7 +255,7 @@ async fn changed(db: &impl ConnectionTrait, account: AccountId, after: i64, to: 
             bytes,
         });
     }
-    let payloads: Vec<Vec<u8>> = told()
+    let payloads: Vec<Vec<u8>> = query()
         .column(event::Column::Payload)
         .filter(event::Column::Seq.is_in(taken.iter().map(|(seq, _)| *seq)))
         .into_tuple()

@@ -46,7 +46,7 @@ pub struct MessageSearch {
 
 /// A page of search results.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct SearchResults {
     /// The messages, newest first.
     pub messages: Vec<Message>,
     /// The key after which the next page begins, if there might be one.
@@ -107,7 +107,7 @@ impl Search {
     /// # Errors
     /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Busy`] if too many searches
     /// are running.
-    pub async fn messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<Found> {
+    pub async fn messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<SearchResults> {
         let access = caller.access(account)?;
         page.check_key(&[Sort::by_id(true)])?;
         let _permit = self.limit.permit().await?;
@@ -179,7 +179,7 @@ impl Search {
             value: SortValue::Null,
             id: last,
         });
-        Ok(Found {
+        Ok(SearchResults {
             messages: load::with_senders(db, account, rows).await?,
             next,
             complete,

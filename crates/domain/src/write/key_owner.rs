@@ -26,8 +26,8 @@ impl KeyOwner {
     pub fn of(caller: &Caller, account: AccountId) -> Self {
         let access = caller.accounts.get(&account);
         let session = access
-            .and_then(|access| access.reach.as_ref())
-            .map_or(ContactInboxId(0), |reach| reach.session);
+            .and_then(|access| access.session_scope.as_ref())
+            .map_or(ContactInboxId(0), |scope| scope.session);
         match &caller.principal {
             Principal::User(user) => Self::named(&format!("user {}", user.id)),
             Principal::AgentBot(bot) => Self::named(&format!("agent bot {}", bot.id)),

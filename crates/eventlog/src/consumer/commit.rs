@@ -29,8 +29,8 @@ impl Session {
             return Err(Error::CursorForeign);
         }
         if cursor.epoch != position.epoch {
-            let reach = self.broadcaster.log.reach(position.account).await?;
-            return Err(reach.fault(CursorFault::EpochChanged));
+            let range = self.broadcaster.log.range(position.account).await?;
+            return Err(range.fault(CursorFault::EpochChanged));
         }
         if cursor.seq > position.seq {
             return Err(Error::invalid(
@@ -47,8 +47,8 @@ impl Session {
         };
         let has_different_mark = known.zip(cursor.mark).is_some_and(|(known, given)| known != given);
         if has_different_mark && parley_fault::is_on(Protection::CursorMark) {
-            let reach = self.broadcaster.log.reach(position.account).await?;
-            return Err(reach.fault(CursorFault::EpochChanged));
+            let range = self.broadcaster.log.range(position.account).await?;
+            return Err(range.fault(CursorFault::EpochChanged));
         }
         let seq: Seq = store(db.write(), &self.shard_id, self.fence, cursor).await?;
         let mark = match seq {

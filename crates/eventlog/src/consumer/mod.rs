@@ -101,8 +101,8 @@ impl Consumer {
 }
 
 /// Returns the number of events between a position and the head.
-pub fn lag(reach: &LogRange, seq: Seq) -> u64 {
-    u64::try_from(reach.head.0 - seq.0).unwrap_or_default()
+pub fn lag(range: &LogRange, seq: Seq) -> u64 {
+    u64::try_from(range.head.0 - seq.0).unwrap_or_default()
 }
 
 /// Acquires a shard in a transaction: creates the consumer if it is new, and raises the fencing number.

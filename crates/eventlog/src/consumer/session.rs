@@ -60,8 +60,8 @@ impl Broadcaster {
     ) -> Result<Session> {
         let shard_id = opening.shard_id.clone();
         let permit = self.acquire_permit(StreamKind::Consume)?;
-        let reach = self.log.reach(shard_id.account).await?;
-        let start = self.resolve(&reach, start).await;
+        let range = self.log.range(shard_id.account).await?;
+        let start = self.resolve(&range, start).await;
         let txn = self.log.database().begin().await?;
         let acquired = acquire(&txn, opening, start, Micros::now().plus(LEASE)).await?;
         // The position is stored in the same database as the log, so a restore affects both alike, and no mark is needed to tell histories
@@ -73,7 +73,7 @@ impl Broadcaster {
             mark: None,
         };
         // Check before the commit: a session that cannot read must not end the one before it.
-        self.log.reach(shard_id.account).await?.check(committed)?;
+        self.log.range(shard_id.account).await?.check(committed)?;
         txn.commit().await?;
         let newest = self.announce_takeover(&shard_id, acquired.shard.fence);
         let shard = Shard {

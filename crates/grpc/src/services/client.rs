@@ -11,7 +11,7 @@ use parley_domain::{
     Domain,
     client::{
         ContactSession, PublicInboxes, Signature,
-        conversations::{Newest, Seen, VisitorConversations},
+        conversations::{Newest, VisibleConversation, VisitorConversations},
         messages::VisitorMessages,
         sessions::{ClientFields, VisitorSessions},
     },
@@ -442,7 +442,7 @@ fn set_messages(conversation: &mut pb::ClientConversation, newest: &Newest, visi
     }
 }
 
-fn seen(seen: &Seen, visitor: &ContactSession) -> pb::ClientConversation {
+fn seen(seen: &VisibleConversation, visitor: &ContactSession) -> pb::ClientConversation {
     let mut conversation = without_messages(&seen.conversation, visitor);
     set_messages(&mut conversation, &seen.newest, visitor);
     conversation

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use parley_domain::{
     Domain,
-    consumers::{Consumers, Standing},
+    consumers::{ConsumerState, Consumers},
     page::{Key, Sort, SortValue},
 };
 use parley_eventlog::{consumer, cursor::Cursor, log::LogRange, mark::Mark};
@@ -86,8 +86,8 @@ impl ConsumersService for ConsumersApi {
     async fn reset_consumer(&self, request: Request<pb::ResetConsumerRequest>) -> Result<Response<pb::ResetConsumerResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request).or_status()?.administer(account).or_status()?;
-        let respond = |standing: &Standing, cursor: Bytes| pb::ResetConsumerResponse {
-            consumer: Some(consumer_to_proto(standing)),
+        let respond = |state: &ConsumerState, cursor: Bytes| pb::ResetConsumerResponse {
+            consumer: Some(consumer_to_proto(state)),
             cursor,
         };
         let mut fields = Validator::default();
@@ -115,15 +115,15 @@ impl ConsumersService for ConsumersApi {
     }
 }
 
-fn consumer_to_proto(standing: &Standing) -> pb::Consumer {
-    let Standing { consumer, reach, marks } = standing;
+fn consumer_to_proto(state: &ConsumerState) -> pb::Consumer {
+    let ConsumerState { consumer, range, marks } = state;
     let now = Micros::now();
     let lowest_position = Cursor {
         epoch: consumer.epoch(),
-        ..reach.cursor(consumer.lowest_position())
+        ..range.cursor(consumer.lowest_position())
     };
     pb::Consumer {
-        account_id: reach.account.0,
+        account_id: range.account.0,
         name: consumer.row.name.clone(),
         filter: Some(pb::EventFilter::decode(consumer.row.filter.as_slice()).unwrap_or_default()),
         shard_count: u32::try_from(consumer.row.shard_count).unwrap_or(1),
@@ -131,29 +131,29 @@ fn consumer_to_proto(standing: &Standing) -> pb::Consumer {
         shards: consumer
             .shards
             .iter()
-            .map(|shard| shard_to_proto(shard, reach, marks, now))
+            .map(|shard| shard_to_proto(shard, range, marks, now))
             .collect(),
-        head_seq: reach.head.to_wire(),
-        lag: consumer::lag(reach, consumer.lowest_position()),
-        resumable: reach.check(lowest_position).is_ok(),
+        head_seq: range.head.to_wire(),
+        lag: consumer::lag(range, consumer.lowest_position()),
+        resumable: range.check(lowest_position).is_ok(),
     }
 }
 
-fn shard_to_proto(shard: &consumer::Shard, reach: &LogRange, marks: &HashMap<Seq, Mark>, now: Micros) -> pb::ConsumerShard {
-    let cursor = reach.cursor(shard.seq);
+fn shard_to_proto(shard: &consumer::Shard, range: &LogRange, marks: &HashMap<Seq, Mark>, now: Micros) -> pb::ConsumerShard {
+    let cursor = range.cursor(shard.seq);
     let cursor = Cursor {
         epoch: shard.epoch,
         mark: cursor
             .mark
             .or(marks.get(&shard.seq).copied())
-            .filter(|_| shard.epoch == reach.epoch),
+            .filter(|_| shard.epoch == range.epoch),
         ..cursor
     };
     pb::ConsumerShard {
         shard: u32::try_from(shard.shard).unwrap_or_default(),
         cursor: cursor.encode(),
         seq: shard.seq.to_wire(),
-        lag: consumer::lag(reach, shard.seq),
+        lag: consumer::lag(range, shard.seq),
         fence: shard.fence.cast_unsigned(),
         connected: shard.leased_until > now,
         committed_at: Some(timestamp(shard.committed_at)),

@@ -92,12 +92,12 @@ impl EventsService for EventsApi {
     async fn get_log_info(&self, request: Request<pb::GetLogInfoRequest>) -> Result<Response<pb::GetLogInfoResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         identity(&request).or_status()?.caller.access(account).or_status()?;
-        let reach = self.server.events.log.reach(account).await.or_status()?;
+        let range = self.server.events.log.range(account).await.or_status()?;
         Ok(Response::new(pb::GetLogInfoResponse {
-            epoch: format!("{:x}", reach.epoch),
-            earliest_seq: reach.earliest.to_wire(),
-            head_seq: reach.head.to_wire(),
-            head_cursor: reach.head_cursor().encode(),
+            epoch: format!("{:x}", range.epoch),
+            earliest_seq: range.earliest.to_wire(),
+            head_seq: range.head.to_wire(),
+            head_cursor: range.head_cursor().encode(),
             retention: WireDuration::try_from(self.server.config.retention).ok(),
         }))
     }

@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, future, stream};
 use parley_admission::rate_limit::{Permit, Resource};
 use parley_domain::{
     Domain,
-    files::{Files, Said, Uploaded},
+    files::{DeclaredFile, Files, Uploaded},
 };
 use parley_eventlog::broadcaster::StreamKind;
 use parley_fault::Protection;
@@ -155,11 +155,11 @@ pub(super) async fn receive<R: UploadMessage + Send + 'static>(
     // tonic reports a cancelled call as the end of its stream. Yielding once lets the call be dropped before a partial upload is taken
     // for a complete one.
     let chunks = chunks.chain(stream::once(tokio::task::yield_now()).filter_map(|()| future::ready(None)));
-    let said = Said {
+    let declared = DeclaredFile {
         name: header.file_name,
         content_type: header.content_type,
     };
-    Ok(file(files.upload(account, session, said, chunks).await?))
+    Ok(file(files.upload(account, session, declared, chunks).await?))
 }
 
 /// The error of a download that shutdown does not wait for.

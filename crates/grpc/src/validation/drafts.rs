@@ -66,7 +66,7 @@ pub fn read(fields: &mut Validator, draft: pb::MessageDraft) -> NewMessage {
         agent_bot_id: draft.agent_bot_id.map(AgentBotId),
         agent_bot: None,
         wanted: attachments(fields, draft.attachments),
-        hanging: Vec::new(),
+        pending_attachments: Vec::new(),
         attachments: Vec::new(),
     }
 }

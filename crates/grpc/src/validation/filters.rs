@@ -1,14 +1,14 @@
 //! Converts filters of the contract to domain conditions. `parley_domain::filter` validates the conditions and reports their violations in
 //! order.
 
-use parley_domain::filter::{Given, Joiner, Operator};
+use parley_domain::filter::{Joiner, Operator, RequestedCondition};
 use parley_proto::{self as pb, FilterJoiner, FilterOperator, value::json_of};
 use parley_types::error::Rule;
 
 use super::fields::Validator;
 
 /// Converts the conditions of a filter. An absent filter has none.
-pub fn read(fields: &mut Validator, filter: Option<pb::Filter>) -> Vec<Given> {
+pub fn read(fields: &mut Validator, filter: Option<pb::Filter>) -> Vec<RequestedCondition> {
     let conditions = filter.unwrap_or_default().conditions;
     conditions
         .into_iter()
@@ -17,7 +17,7 @@ pub fn read(fields: &mut Validator, filter: Option<pb::Filter>) -> Vec<Given> {
         .collect()
 }
 
-fn one(fields: &mut Validator, nth: usize, condition: pb::FilterCondition) -> Given {
+fn one(fields: &mut Validator, nth: usize, condition: pb::FilterCondition) -> RequestedCondition {
     let mut values = Vec::with_capacity(condition.values.len());
     for value in &condition.values {
         match json_of(value) {
@@ -29,7 +29,7 @@ fn one(fields: &mut Validator, nth: usize, condition: pb::FilterCondition) -> Gi
             ),
         }
     }
-    Given {
+    RequestedCondition {
         operator: operator(condition.operator()),
         joiner: match condition.joiner() {
             FilterJoiner::Unspecified => None,

@@ -27,7 +27,7 @@ pub struct Target {
 
 /// What a database contains before a copy is loaded into it.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct TargetContents {
     /// Whether it contains an account.
     pub holds_data: bool,
     /// The number of connections by the same user that do not belong to this restore.
@@ -51,7 +51,7 @@ impl Target {
         Ok((is_locked || !parley_fault::is_on(Protection::RestoreLocks)).then_some(Self { connection, url, name }))
     }
 
-    /// Returns the URL for other connections of this restore, which [`Found::sessions`] does not count.
+    /// Returns the URL for other connections of this restore, which [`TargetContents::sessions`] does not count.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -60,8 +60,8 @@ impl Target {
     ///
     /// # Errors
     /// Returns a [`sqlx::Error`] if the query fails.
-    pub async fn look(&mut self) -> Result<Found, sqlx::Error> {
-        look(&mut self.connection, &self.name).await
+    pub async fn inspect(&mut self) -> Result<TargetContents, sqlx::Error> {
+        inspect(&mut self.connection, &self.name).await
     }
 
     /// Returns the migrations that were run.
@@ -111,7 +111,7 @@ async fn has_table(connection: &mut PgConnection, table: &str) -> Result<bool, s
         .await
 }
 
-async fn look(connection: &mut PgConnection, name: &str) -> Result<Found, sqlx::Error> {
+async fn inspect(connection: &mut PgConnection, name: &str) -> Result<TargetContents, sqlx::Error> {
     let sql = "SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid() AND backend_type = 'client backend'
             AND application_name <> $1";
@@ -122,7 +122,7 @@ async fn look(connection: &mut PgConnection, name: &str) -> Result<Found, sqlx::
             .fetch_one(&mut *connection)
             .await?;
     }
-    Ok(Found { holds_data, sessions })
+    Ok(TargetContents { holds_data, sessions })
 }
 
 /// A copy that is being loaded. If it is dropped before [`Loading::commit`], the database is unchanged.
@@ -154,8 +154,8 @@ impl Loading {
     ///
     /// # Errors
     /// Returns a [`sqlx::Error`] if the query fails.
-    pub async fn look(&mut self) -> Result<Found, sqlx::Error> {
-        self.target.look().await
+    pub async fn inspect(&mut self) -> Result<TargetContents, sqlx::Error> {
+        self.target.inspect().await
     }
 
     /// Empties every table, drops foreign keys and disables triggers.

@@ -9,7 +9,7 @@ use parley_storage::{
     Database,
     copy::{
         Sequence, Source, Table,
-        loading::{Found, Loading, NotLoaded, Target},
+        loading::{Loading, NotLoaded, Target, TargetContents},
     },
 };
 use parley_types::id::Epoch;
@@ -74,7 +74,7 @@ pub(super) async fn load(
     let mut loading = target.begin().await?;
     // Check again: a server might have started before the tables were locked.
     if parley_fault::is_on(Protection::RestoreLocks) {
-        check_target(&loading.look().await?, force)?;
+        check_target(&loading.inspect().await?, force)?;
     }
     loading.empty().await?;
     let (mut counts, mut sequences) = (None, None);
@@ -140,11 +140,11 @@ fn storage_config(target: &Target, config: &Config) -> parley_storage::Config {
 ///
 /// # Errors
 /// Returns an error if the database does not answer.
-async fn wait_for_other_sessions(target: &mut Target, force: bool) -> anyhow::Result<Found> {
+async fn wait_for_other_sessions(target: &mut Target, force: bool) -> anyhow::Result<TargetContents> {
     let deadline = Instant::now() + MAX_WAIT;
     let mut is_reported = false;
     loop {
-        let found = target.look().await?;
+        let found = target.inspect().await?;
         // Do not wait if it changes nothing: existing data is refused anyway, and `force` overrides the check.
         if found.sessions == 0 || found.holds_data || force || Instant::now() >= deadline {
             return Ok(found);
@@ -165,7 +165,7 @@ async fn wait_for_other_sessions(target: &mut Target, force: bool) -> anyhow::Re
 ///
 /// # Errors
 /// Returns [`BackupError::InUse`] if there are other connections, and [`BackupError::NotEmpty`] if the database contains data.
-fn check_target(found: &Found, force: bool) -> Result<(), BackupError> {
+fn check_target(found: &TargetContents, force: bool) -> Result<(), BackupError> {
     if force {
         return Ok(());
     }

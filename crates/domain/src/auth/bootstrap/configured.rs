@@ -8,7 +8,7 @@ use super::config::Config;
 use crate::auth::tokens::{self, NewToken, hash};
 
 /// How a configured secret relates to the tokens in the database.
-enum Standing {
+enum SecretStatus {
     /// No token has this secret.
     Unknown,
     /// A valid token of this kind has this secret.
@@ -17,15 +17,15 @@ enum Standing {
     Ended,
 }
 
-async fn standing(db: &impl ConnectionTrait, secret: &str) -> Result<Standing> {
+async fn secret_status(db: &impl ConnectionTrait, secret: &str) -> Result<SecretStatus> {
     let row = token::Entity::find()
         .filter(token::Column::Hash.eq(hash(secret).to_vec()))
         .one(db)
         .await?;
     Ok(match row {
-        None => Standing::Unknown,
-        Some(row) if row.revoked_at.is_some() || row.expires_at.is_some_and(|at| at <= Micros::now()) => Standing::Ended,
-        Some(row) => Standing::Valid(row.kind),
+        None => SecretStatus::Unknown,
+        Some(row) if row.revoked_at.is_some() || row.expires_at.is_some_and(|at| at <= Micros::now()) => SecretStatus::Ended,
+        Some(row) => SecretStatus::Valid(row.kind),
     })
 }
 
@@ -37,7 +37,7 @@ async fn standing(db: &impl ConnectionTrait, secret: &str) -> Result<Standing> {
 /// [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if a query
 /// fails.
 pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Result<bool> {
-    if !config.token.is_empty() && !matches!(standing(db, &config.token).await?, Standing::Valid(_)) {
+    if !config.token.is_empty() && !matches!(secret_status(db, &config.token).await?, SecretStatus::Valid(_)) {
         tracing::warn!(
             setting = "bootstrap.token",
             "ignored: no valid token has this value, and the setting takes effect only when the database is empty; \
@@ -56,23 +56,23 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
     if config.platform_token.is_empty() {
         return Ok(false);
     }
-    match standing(db, &config.platform_token).await? {
-        Standing::Valid(TokenKind::Platform) => Ok(false),
-        Standing::Valid(_) => {
+    match secret_status(db, &config.platform_token).await? {
+        SecretStatus::Valid(TokenKind::Platform) => Ok(false),
+        SecretStatus::Valid(_) => {
             tracing::warn!(
                 setting = "bootstrap.platform_token",
                 "ignored: a token of a different kind already has this value; choose another value"
             );
             Ok(false)
         }
-        Standing::Ended => {
+        SecretStatus::Ended => {
             tracing::warn!(
                 setting = "bootstrap.platform_token",
                 "ignored: the token with this value was revoked or has expired; choose another value"
             );
             Ok(false)
         }
-        Standing::Unknown => {
+        SecretStatus::Unknown => {
             let row = tokens::insert(db, platform(), &config.platform_token).await?;
             tracing::info!(
                 token_id = row.id.0,

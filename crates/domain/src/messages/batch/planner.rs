@@ -55,7 +55,7 @@ impl BatchPlanner for MessageBatches {
 
     /// Uploads are claimed only under the row lock, so that no concurrent write can claim the same one.
     fn needs_lock(items: &Self::Items) -> bool {
-        items.iter().any(|(_, new)| !new.hanging.is_empty())
+        items.iter().any(|(_, new)| !new.pending_attachments.is_empty())
     }
 
     async fn load_rows<C: ConnectionTrait>(

@@ -12,10 +12,10 @@ use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
 ///
 /// # Errors
 /// Returns a message for the operator if the connection fails.
-pub(super) async fn postgres(url: &str, patience: Duration) -> Result<(), String> {
+pub(super) async fn postgres(url: &str, timeout: Duration) -> Result<(), String> {
     let options = PgConnectOptions::from_str(url).map_err(|error| format!("database.url cannot be read: {error}"))?;
     let at = format!("{}:{}", options.get_host(), options.get_port());
-    match tokio::time::timeout(patience, options.connect()).await {
+    match tokio::time::timeout(timeout, options.connect()).await {
         Ok(Ok(connection)) => connection
             .close()
             .await
@@ -23,7 +23,7 @@ pub(super) async fn postgres(url: &str, patience: Duration) -> Result<(), String
         Ok(Err(error)) => Err(format!("the database cannot be reached: {}", refusal(&at, &error))),
         Err(_) => Err(format!(
             "the database cannot be reached: {at} did not respond within {} seconds (database.connect_timeout_seconds): is a firewall in between?",
-            patience.as_secs()
+            timeout.as_secs()
         )),
     }
 }
