@@ -60,10 +60,10 @@ pub(super) fn creates(url: &str) -> bool {
     mode(url).is_none_or(|mode| mode == "rwc")
 }
 
-/// Checks that a SQLite file can be used or created.
+/// Checks that a SQLite file can be opened for writing or, if it is missing and `creates` is set, that it can be created.
 ///
 /// # Errors
-/// Returns a message for the operator if it cannot.
+/// Returns a message for the operator if the file can be neither opened nor created.
 pub(super) fn sqlite(url: &str, file: &Path, creates: bool) -> Result<(), String> {
     let shown = file.display();
     if mode(url) == Some("ro") {
