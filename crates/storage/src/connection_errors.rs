@@ -1,14 +1,14 @@
-//! Explains why a database cannot be opened, in one sentence that says what to change.
+//! Explains, in one sentence that says what to change, why a database cannot be opened.
 //!
-//! A pool retries until its timeout and then reports only the timeout. Therefore one connection to PostgreSQL is attempted before the pool
-//! is created.
+//! A connection pool retries until its timeout and then reports only the timeout. Therefore, one connection to PostgreSQL is attempted
+//! before the pool is created.
 
 use std::{io::ErrorKind, path::Path, str::FromStr as _, time::Duration};
 
 use rustix::fs::Access;
 use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
 
-/// Connects once to the server of a `postgres:` URL.
+/// Opens and closes one connection to the server of a `postgres:` URL, to check that the server can be reached within `timeout`.
 ///
 /// # Errors
 /// Returns a message for the operator if the connection fails.
@@ -49,21 +49,21 @@ fn refusal(at: &str, error: &sqlx::Error) -> String {
     }
 }
 
-/// Returns the `mode` of a `sqlite:` URL, if it has one.
+/// Returns the `mode` parameter of a `sqlite:` URL, or `None` if the URL has none.
 fn mode(url: &str) -> Option<&str> {
     let (_, query) = url.split_once('?')?;
     query.split('&').find_map(|pair| pair.strip_prefix("mode="))
 }
 
-/// Whether a missing SQLite file may be created. The URL can require an existing file.
+/// Whether a missing SQLite file may be created. It may not if the URL has a `mode` other than `rwc`.
 pub(super) fn creates(url: &str) -> bool {
     mode(url).is_none_or(|mode| mode == "rwc")
 }
 
-/// Checks that a SQLite file can be used or created.
+/// Checks that a SQLite file can be opened for writing or, if it is missing and `creates` is set, that it can be created.
 ///
 /// # Errors
-/// Returns a message for the operator if it cannot.
+/// Returns a message for the operator if the file can be neither opened nor created.
 pub(super) fn sqlite(url: &str, file: &Path, creates: bool) -> Result<(), String> {
     let shown = file.display();
     if mode(url) == Some("ro") {

@@ -1,4 +1,4 @@
-//! Presence: when users and contacts were last seen, and who counts as online.
+//! Presence: when users and contacts were last seen, and which of them count as online.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
 use crate::entity::{kind::PresenceKind, presence};
 
-/// How long a user or contact counts as online after it was last seen; the same as in Chatwoot.
+/// How long a user or contact counts as online after being last seen, as in Chatwoot.
 pub const WINDOW: Duration = Duration::from_secs(20);
 
 /// Whether a user or contact that was last seen at `seen_at` counts as online.
@@ -15,7 +15,7 @@ pub fn present(seen_at: Option<Micros>, now: Micros) -> bool {
     seen_at.is_some_and(|at| at > now.minus(WINDOW))
 }
 
-/// Returns when each of these users or contacts was last seen. Those never seen are absent.
+/// Returns when each of the given users or contacts was last seen, by id. Those that were never seen are omitted.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.

@@ -1,4 +1,4 @@
-//! What a contact session has submitted about itself, and how it was connected to its contact.
+//! The data that a contact session has submitted about its contact, and how the session was connected to that contact.
 
 use sea_orm::FromJsonQueryResult;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Relation {
-    /// A member or a service created the session, or the session is older than this column.
+    /// A member or a service created the session, or the session was created before the `submitted` column existed.
     #[default]
     Assigned,
     /// The session created the contact.
@@ -17,13 +17,13 @@ pub enum Relation {
     Matched,
 }
 
-/// What a session has submitted about itself. An unverified session sees nothing else of its contact.
+/// The data that a session has submitted about its contact. An unverified session can see no other data of the contact.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, FromJsonQueryResult)]
 #[serde(default)]
 pub struct Submitted {
     /// How the session was connected to its contact.
     pub relation: Relation,
-    /// The name; generated if the session submitted none.
+    /// The submitted name, or a generated one if the session submitted none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The e-mail address, in lower case.

@@ -1,4 +1,5 @@
-//! W3C trace contexts. The context of a request is stored with the events that it causes, so that their processing can be linked to it.
+//! W3C trace contexts. A request's context is stored with the events that the request causes, so that the processing of the events can be
+//! linked to the request.
 //!
 //! <https://www.w3.org/TR/trace-context/#traceparent-header>
 
@@ -8,14 +9,14 @@ use opentelemetry::{
     trace::{SpanContext, TraceContextExt as _, TraceState},
 };
 
-/// The name of the HTTP header and the gRPC metadata key.
+/// The name of the HTTP header and gRPC metadata key that carries a trace context.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// The RPC method of the current call, stored in the call's context, from which log lines read it.
+/// The RPC method of the current call. It is stored in the call's context, from which log lines read it.
 #[derive(Clone, Copy, Debug)]
 pub struct Method(pub &'static str);
 
-/// Returns the `traceparent` of the current span if Parley created that span. `None` if tracing is off.
+/// Returns the `traceparent` of the current span, or `None` if tracing is off or the span was not created by Parley.
 pub fn own() -> Option<String> {
     let context = Context::current();
     is_ours(&context).then(|| written(context.span().span_context()))
@@ -27,8 +28,8 @@ fn is_ours(context: &Context) -> bool {
     span.is_valid() && !span.is_remote()
 }
 
-/// Returns the parent context for a request: the current span if Parley created it, otherwise the caller's context, if the headers contain
-/// one.
+/// Returns the parent context for a request: the current context if Parley created its span or the headers contain no `traceparent`,
+/// otherwise the caller's context from the headers.
 pub fn asked_for(headers: &http::HeaderMap) -> Context {
     let current = Context::current();
     if is_ours(&current) || !headers.contains_key(TRACEPARENT) {
@@ -37,7 +38,7 @@ pub fn asked_for(headers: &http::HeaderMap) -> Context {
     opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract_with_context(&current, &Headers(headers)))
 }
 
-/// Parses a stored `traceparent` as a remote span. `None` if it is empty or invalid.
+/// Parses a stored `traceparent` as the context of a remote span. Returns `None` if it is empty or invalid.
 pub fn stored(traceparent: &str) -> Option<SpanContext> {
     let traceparent = read(traceparent)?;
     let mut parts = traceparent.split('-').skip(1);
@@ -68,8 +69,8 @@ fn written(span: &SpanContext) -> String {
     )
 }
 
-/// Returns the caller's header in the form in which it is stored. `None` if it is invalid. Anything that a later version of the standard
-/// appends is dropped, as the standard requires.
+/// Returns the caller's `traceparent` header in the form in which it is stored, or `None` if the header is invalid. Fields that a later
+/// version of the standard appends are dropped, as the standard requires.
 pub fn read(header: &str) -> Option<String> {
     let (head, rest) = header.split_at_checked(55)?;
     let mut parts = head.split('-');

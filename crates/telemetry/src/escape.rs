@@ -12,15 +12,15 @@ use tracing_subscriber::{
 };
 
 /// Whether a character can end a line, control a terminal, or reorder the text around it: control characters, line and paragraph
-/// separators, and the controls of bidirectional text.
+/// separators, and bidirectional text controls.
 pub fn is_unsafe(character: char) -> bool {
     character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Writes text, with unsafe characters as Rust escape sequences: `\n`, `\u{1b}`.
+/// Writes text to `writer`, replacing unsafe characters with Rust escape sequences such as `\n` and `\u{1b}`.
 ///
 /// # Errors
-/// Returns the error of `writer`.
+/// Returns any error from `writer`.
 pub fn write(writer: &mut impl Write, text: &str) -> fmt::Result {
     for character in text.chars() {
         if is_unsafe(character) {

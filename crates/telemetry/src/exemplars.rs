@@ -1,5 +1,5 @@
-//! Exemplars: the latest sampled trace in each bucket of a histogram. The SDK keeps none, and the text format of Prometheus cannot
-//! represent them; `OpenMetrics` can.
+//! Exemplars: the latest sampled trace in each bucket of a histogram. The OpenTelemetry SDK does not keep exemplars, and the Prometheus
+//! text format cannot represent them, whereas `OpenMetrics` can.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,8 @@ struct Exemplar {
     at: f64,
 }
 
-/// One exemplar per bucket, by family and labels. Bounded by the number of series of the recorded histograms.
+/// One exemplar per histogram bucket, by metric family and labels. The number of entries is bounded by the number of series of the recorded
+/// histograms.
 type Seen = HashMap<(&'static str, Vec<String>), Vec<Option<Exemplar>>>;
 
 static SEEN: LazyLock<Mutex<Seen>> = LazyLock::new(Mutex::default);
@@ -28,7 +29,8 @@ fn spelled(name: &str) -> String {
     name.replace('.', "_")
 }
 
-/// Records a value of the histogram `family`, as Prometheus names it, if the current trace is sampled.
+/// Records `value` as the exemplar of its bucket in the histogram `family` if the current trace is sampled. `family` is spelled as in
+/// Prometheus.
 pub fn note(family: &'static str, labels: &[KeyValue], bounds: &[f64], value: f64) {
     let context = Context::current();
     let span = context.span().span_context().clone();
@@ -52,7 +54,7 @@ pub fn note(family: &'static str, labels: &[KeyValue], bounds: &[f64], value: f6
     buckets[bucket] = Some(exemplar);
 }
 
-/// Converts the text format of Prometheus to `OpenMetrics` 1.0, with exemplars.
+/// Converts metrics from the Prometheus text format to `OpenMetrics` 1.0, and adds the exemplars.
 pub fn open_metrics(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 5 / 4);
     let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -60,10 +62,11 @@ pub fn open_metrics(text: &str) -> String {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix("_total counter"))
         .collect();
-    // The buckets of a series follow each other, and their counts are cumulative: a value belongs to the first bucket that includes it.
+    // The buckets of a series follow each other in ascending order, and their counts are cumulative: a value belongs to the first bucket
+    // whose upper bound is not below the value.
     let mut below = f64::NEG_INFINITY;
     for line in text.lines() {
-        // The family of a counter has no suffix `_total`, but its samples do.
+        // In `OpenMetrics`, the samples of a counter have the suffix `_total`, whereas the name of its family does not.
         if let Some((word, rest)) = line.strip_prefix("# ").and_then(|rest| rest.split_once(' ')) {
             let (name, said) = rest.split_once(' ').unwrap_or((rest, ""));
             let family = name
@@ -90,7 +93,7 @@ pub fn open_metrics(text: &str) -> String {
     out
 }
 
-/// Returns the upper bound if the line is a bucket.
+/// Returns the upper bound of the bucket on this line, or `None` if the line is not a bucket.
 fn bound_of(line: &str) -> Option<f64> {
     let (_, rest) = line.split_once("_bucket{")?;
     let (_, bound) = rest.split_once("le=\"")?;

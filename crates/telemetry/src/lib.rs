@@ -1,4 +1,5 @@
-//! Names of metrics, trace contexts, spans and exemplars, and the escaping of log lines. Exporters belong to the service.
+//! Telemetry shared by all crates: names of metrics and attributes, trace contexts, spans, exemplars, and the escaping of log lines. The
+//! exporters are part of the service.
 
 pub mod context;
 #[cfg(feature = "service")]

@@ -1,5 +1,6 @@
-//! Names of all metrics and attributes. Those of OpenTelemetry's conventions come from its own crate, in the version of [`SCHEMA_URL`]; the
-//! others begin with `parley`. Prometheus replaces dots with underscores and appends the unit.
+//! Names of all metrics and attributes. Names from the OpenTelemetry semantic conventions are imported from their official crate, in the
+//! version of [`SCHEMA_URL`]; all other metrics and attributes have names that begin with `parley`. Prometheus replaces dots with
+//! underscores and appends the unit.
 
 use std::sync::LazyLock;
 
@@ -16,17 +17,17 @@ pub use opentelemetry_semantic_conventions::{
     metric::{DB_CLIENT_CONNECTION_COUNT, DB_CLIENT_OPERATION_DURATION, HTTP_SERVER_REQUEST_DURATION, RPC_SERVER_CALL_DURATION},
 };
 
-/// The field that the layer of `tracing-opentelemetry` reads as the kind of a span, such as `consumer`.
+/// The name of the field from which the `tracing-opentelemetry` layer reads a span's kind, such as `consumer`.
 pub const OTEL_KIND: &str = "otel.kind";
 
-/// Histogram bounds for calls and requests in seconds, as the RPC and HTTP conventions advise.
+/// Histogram bounds for the duration of calls and requests, in seconds, as recommended by the RPC and HTTP semantic conventions.
 pub const CALL_SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-/// Histogram bounds for database operations in seconds, as the database conventions advise.
+/// Histogram bounds for the duration of database operations, in seconds, as recommended by the database semantic conventions.
 pub const DB_SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-/// Open streams, by [`KIND`].
+/// Number of open streams, by [`KIND`].
 pub const STREAMS_OPEN: &str = "parley.streams.open";
-/// Maximum number of bytes of events that one stream holds, not counting the buffers of its connection.
+/// Maximum number of bytes of events that one stream holds, excluding the buffers of the stream's connection.
 pub const STREAM_MEMORY_LIMIT: &str = "parley.stream.memory.limit";
 /// Streams that ended, or were rejected when they were opened, by [`KIND`] and [`REASON`].
 pub const STREAMS_ENDED: &str = "parley.streams.ended";
@@ -34,7 +35,7 @@ pub const STREAMS_ENDED: &str = "parley.streams.ended";
 pub const EVENTS_DELIVERED: &str = "parley.events.delivered";
 /// Time from the commit of an event until it is sent to a subscriber that is not catching up.
 pub const DELIVERY_LAG: &str = "parley.delivery.lag";
-/// Events kept, over all accounts.
+/// Number of events that are kept, across all accounts.
 pub const LOG_EVENTS: &str = "parley.log.events";
 /// Bytes used by the events and their indexes; on SQLite, the size of the whole database file.
 pub const LOG_SIZE: &str = "parley.log.size";
@@ -46,21 +47,21 @@ pub const LOG_KEEP_HELD: &str = "parley.log.keep.held";
 pub const LOG_KEEP_EVENTS: &str = "parley.log.keep.events";
 /// The age of the oldest event that is kept.
 pub const LOG_OLDEST: &str = "parley.log.oldest";
-/// Events between the position of a durable consumer and the head of its log.
+/// Number of events between the position of a durable consumer and the head of the account's log.
 pub const CONSUMER_LAG: &str = "parley.consumer.lag_events";
 /// Messages per transaction of the writer.
 pub const BATCH_MESSAGES: &str = "parley.writer.batch.messages";
-/// Writes that are queued in a writer shard.
+/// Number of writes that are queued in a writer shard.
 pub const QUEUE_DEPTH: &str = "parley.writer.queue.depth";
 /// Calls that were rejected because of a limit, by [`REASON`].
 pub const CALLS_REJECTED: &str = "parley.calls.rejected";
-/// Calls and requests without a token that were delayed in favour of others, by [`REASON`].
+/// Calls and requests without a token that were delayed in favor of other callers, by [`REASON`].
 pub const CALLS_DELAYED: &str = "parley.calls.delayed";
-/// Audit events that could not be stored, by [`REASON`]. The audit log has their only record.
+/// Audit events that could not be stored, by [`REASON`]. The only record of such an event is its log line.
 pub const AUDIT_LOST: &str = "parley.audit.lost";
-/// Steps of large requests and responses that ran outside of the runtime's workers.
+/// Steps of large requests and responses that ran outside the runtime's worker threads.
 pub const HEAVY_STEPS: &str = "parley.heavy.steps";
-/// Calls in progress, without streams.
+/// Number of calls in progress, excluding streams.
 pub const CALLS_ACTIVE: &str = "parley.calls.active";
 
 /// Whether a readiness check passes (1) or fails (0), by [`CHECK`].
@@ -72,11 +73,11 @@ pub const CHECK: &str = "parley.check";
 pub const KIND: &str = "parley.stream.kind";
 /// The place from which events were read: `memory`, or `database` while a subscriber catches up.
 pub const SOURCE: &str = "parley.source";
-/// The reason, spelled as in errors.
+/// The reason for what a metric counts. For [`STREAMS_ENDED`], it is spelled as in the error that the client receives.
 pub const REASON: &str = "parley.reason";
-/// The writer shard.
+/// The writer shard, under the attribute's former name. Replaced by [`WRITER_SHARD`].
 pub const LANE: &str = "parley.lane";
-/// The writer shard. Replaces [`LANE`], which is recorded alongside it for one release.
+/// The writer shard. This attribute replaces [`LANE`], which is recorded alongside it for one release.
 pub const WRITER_SHARD: &str = "parley.writer.shard";
 
 static METER: LazyLock<Meter> = LazyLock::new(|| {

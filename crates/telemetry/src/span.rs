@@ -1,5 +1,5 @@
-//! Creates Parley's own spans through OpenTelemetry's API. For work that is not sampled, this only generates ids, whereas spans of
-//! `tracing` would be built completely and then discarded.
+//! Creates Parley's own spans through OpenTelemetry's API. For work that is not sampled, this API only generates ids, whereas `tracing`
+//! would build complete spans and then discard them.
 
 use std::{borrow::Cow, sync::OnceLock};
 
@@ -22,9 +22,9 @@ pub fn install(provider: &SdkTracerProvider) -> SdkTracer {
     TRACER.get_or_init(|| provider.tracer_with_scope(scope)).clone()
 }
 
-/// Starts a span within `parent` and returns the context for its work; returns `parent` itself if no tracer is installed. `described`
-/// returns the name and the attributes, and is called only if the span is recorded. The span lasts until [`end`], or until the last clone
-/// of the context is dropped.
+/// Starts a span as a child of `parent` and returns the context for the span's work, or `parent` itself if no tracer is installed.
+/// `described` returns the span's name and attributes, and is called only if the span is recorded. The span lasts until [`end`] is called
+/// or the last clone of the context is dropped.
 pub fn begin<F>(parent: &Context, kind: SpanKind, links: Vec<Link>, described: F) -> Context
 where
     F: FnOnce() -> (Cow<'static, str>, Vec<KeyValue>),
@@ -41,8 +41,8 @@ where
     context
 }
 
-/// Ends the span of a context that [`begin`] returned, and adds the attributes that are known by now. `is_fault` marks an error of the
-/// server, not of its caller.
+/// Ends the span of a context that [`begin`] returned, after adding `attributes` to it. `is_fault` marks an error of the server, as opposed
+/// to an error of its caller.
 pub fn end(context: &Context, is_fault: bool, attributes: impl FnOnce() -> Vec<KeyValue>) {
     let span = context.span();
     if !span.is_recording() {

@@ -1,8 +1,8 @@
-//! Limits of attribute maps: the free-form JSON objects of contacts, conversations, inboxes, accounts, users, messages and attachments.
+//! Limits on attribute maps, the free-form JSON objects of contacts, conversations, inboxes, accounts, users, messages and attachments.
 //!
-//! Every API applies the same limits. `parley_grpc` checks the maps in a request; a command of `parley_domain` that merges a request into a
+//! Every API applies the same limits. `parley_grpc` checks the maps in a request; a `parley_domain` command that merges a request into a
 //! stored map checks the result. With these limits, no resource and no event exceeds what a gRPC client with default settings accepts: 4
-//! MiB, and 100 levels of nesting, of which an object in a `google.protobuf.Struct` takes three.
+//! MiB and 100 levels of nesting, three of which are used by each object in a `google.protobuf.Struct`.
 
 use parley_fault::Protection;
 use serde_json::{Map, Value as Json};
@@ -15,24 +15,24 @@ pub const BYTES: usize = 64 * 1024;
 /// Maximum number of keys of a map, including those of nested objects. Elements of lists do not count.
 pub const KEYS: usize = 250;
 
-/// Maximum levels of nesting of objects and lists, counting the map itself.
+/// Maximum nesting depth of objects and lists, counting the map itself.
 pub const LEVELS: usize = 24;
 
 /// The size of an attribute map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttributeSize {
-    /// Size of its JSON text in bytes, without whitespace.
+    /// Size in bytes of the JSON text without whitespace.
     pub json: usize,
-    /// Size in bytes of its `google.protobuf.Struct`, or of a `google.protobuf.Value` if it is not an object.
+    /// Size in bytes of the encoded `google.protobuf.Struct`, or of the encoded `google.protobuf.Value` if the JSON is not an object.
     pub wire: usize,
-    /// The number of keys at every depth.
+    /// Number of keys, including those of nested objects.
     pub keys: usize,
     /// Levels of nesting; 0 for a value that is neither an object nor a list.
     pub levels: usize,
 }
 
 impl AttributeSize {
-    /// Measures a map, in time linear in its size.
+    /// Measures an attribute map or any other JSON value, in time linear in its size.
     pub fn of(attributes: &Json) -> Self {
         match attributes {
             Json::Object(map) => Self::of_map(map),
@@ -40,7 +40,7 @@ impl AttributeSize {
         }
     }
 
-    /// Measures a map, in time linear in its size.
+    /// Measures an attribute map, in time linear in its size.
     pub fn of_map(map: &Map<String, Json>) -> Self {
         let mut whole = Self {
             json: 2,
@@ -50,7 +50,7 @@ impl AttributeSize {
         for (key, value) in map {
             whole.add(Self::of_entry(key, value));
         }
-        // Each entry was counted with a comma, but there is one comma fewer.
+        // Each entry was counted with a trailing comma, but the last entry has none.
         whole.json -= usize::from(!map.is_empty());
         whole
     }
@@ -70,7 +70,7 @@ impl AttributeSize {
         let inner = Self::of_value(value);
         Self {
             json: json_text(key) + 1 + inner.json + 1,
-            // An empty key is the default value, which an entry omits.
+            // An empty key is the default value of its protobuf field, which the encoding omits.
             wire: field(if key.is_empty() { 0 } else { field(key.len()) } + field(inner.wire)),
             keys: 1 + inner.keys,
             levels: 1 + inner.levels,
@@ -124,7 +124,8 @@ impl AttributeSize {
     }
 }
 
-/// Returns the size of a length-delimited field in bytes. Its number must be below 16.
+/// Returns the encoded size in bytes of a length-delimited protobuf field with `length` bytes of content. The field number must be below
+/// 16, so that the tag takes one byte.
 fn field(length: usize) -> usize {
     let varint = (usize::BITS - (length | 1).leading_zeros()).div_ceil(7);
     1 + varint as usize + length
@@ -140,7 +141,7 @@ fn json_text(text: &str) -> usize {
     2 + text.bytes().map(escaped).sum::<usize>()
 }
 
-/// Returns the limit that a map of this size exceeds, if there is one. `field` names the map in the request.
+/// Returns a violation if a map of this size exceeds a limit. `field` names the map in the request.
 pub fn violation(field: &str, size: AttributeSize) -> Option<FieldViolation> {
     if !parley_fault::is_on(Protection::AttributeLimits) {
         None
@@ -159,7 +160,7 @@ pub fn violation(field: &str, size: AttributeSize) -> Option<FieldViolation> {
 }
 
 /// Checks a map that replaces or extends a stored one. A map that exceeds a limit is accepted if it is unchanged, or if it shrinks: fewer
-/// bytes, and no more keys or levels than before. So a map that was stored before the limits existed can be repaired step by step.
+/// bytes, and no more keys or levels than before. A map that was stored before the limits existed can thus be repaired step by step.
 ///
 /// # Errors
 /// Returns [`Error::Invalid`] for `field` if the map is not accepted.
@@ -175,8 +176,8 @@ pub fn check_change(field: &str, before: &Json, after: &Json) -> Result<()> {
     }
 }
 
-/// Merges `from` into `to`: at every depth, adds the values that `to` lacks, as far as the limits allow. Top-level entries are merged in
-/// the order of the map, and one that would exceed a limit is left out. If `to` already exceeds the limits, it stays unchanged.
+/// Merges `from` into `to`: at every depth, adds the values that `to` lacks, as far as the limits allow. The top-level entries of `from`
+/// are merged in order, and an entry that would exceed a limit is skipped. If `to` already exceeds the limits, it stays unchanged.
 pub fn merge_missing(to: &mut Json, from: &Json) {
     let (Json::Object(to), Json::Object(from)) = (to, from) else {
         return;

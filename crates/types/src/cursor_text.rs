@@ -1,9 +1,9 @@
-//! Cursors as text: written as base64url without padding, and read in every encoding that Parley or a client library produces.
+//! Cursors as text: encoded as base64url without padding, and decoded from every encoding that Parley or a client library produces.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 
-/// Maximum length of a cursor as text, several times that of the longest one.
+/// Maximum length in bytes of a cursor as text: several times the length of the longest cursor that Parley issues.
 const LONGEST: usize = 256;
 
 /// Encodes a cursor as text.
@@ -11,15 +11,15 @@ pub fn encode(cursor: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(cursor)
 }
 
-/// Decodes a cursor in hexadecimal, base64 or base64url, with or without padding. Returns `None` for any other input. Whether the bytes are
-/// a valid cursor is checked where they are used.
+/// Decodes a cursor in hexadecimal, base64 or base64url, with or without padding. Returns `None` for any other input. Does not check
+/// whether the bytes are a valid cursor; the code that uses them does.
 pub fn decode(text: &str) -> Option<Bytes> {
     let text = text.trim();
     if text.is_empty() || text.len() > LONGEST {
         return None;
     }
-    // The first byte of a cursor is its format, a small number. Its hexadecimal form therefore begins with 0, and its base64 form with A to
-    // D.
+    // The first byte of a cursor is its format, a small number. The cursor's hexadecimal form therefore begins with 0, and its base64 form
+    // with a letter from A to D.
     if text.starts_with('0') {
         return hex::decode(text).ok().map(Bytes::from);
     }

@@ -1,7 +1,7 @@
 //! Errors, classified by what the caller can do about them.
 //!
-//! They do not depend on gRPC or HTTP: only `parley_grpc::status` converts them to a `Status`, and only `parley_rest::errors` converts a
-//! `Status` to a JSON body.
+//! These types do not depend on gRPC or HTTP: only `parley_grpc::status` converts them to a `Status`, and only `parley_rest::errors`
+//! converts a `Status` to a JSON body.
 
 #[cfg(feature = "sea-orm")]
 mod database;
@@ -12,7 +12,7 @@ use crate::id::{AccountId, Epoch, Seq};
 #[cfg(feature = "sea-orm")]
 pub use database::{OUT_OF_SPACE, is_out_of_space, is_unique_violation};
 
-/// A result whose default error is [`Error`].
+/// A `Result` whose error type defaults to [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The rule that a field violates.
@@ -20,9 +20,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Rule {
     /// A value is required.
     Required,
-    /// The value has more characters than this.
+    /// The value has more characters than this maximum.
     TooLong(usize),
-    /// The list has more elements than this.
+    /// The list has more elements than this maximum.
     TooMany(usize),
     /// The value is malformed.
     Invalid,
@@ -64,7 +64,8 @@ pub enum ConsumerFault {
     TakenOver,
     /// The consumer was created with another filter.
     OtherFilter,
-    /// The consumer has this number of shards instead of the requested one, and some of its sessions are alive.
+    /// The consumer has this number of shards instead of the requested number, which cannot be applied while the consumer has open
+    /// sessions.
     OtherShards(i64),
 }
 
@@ -75,7 +76,7 @@ pub enum CursorFault {
     Expired,
     /// The cursor is ahead of the newest event.
     Ahead,
-    /// The cursor belongs to another history.
+    /// The log's history was replaced after the cursor was issued.
     EpochChanged,
 }
 
@@ -98,13 +99,13 @@ impl std::fmt::Display for Exceeded {
     }
 }
 
-/// An error. Its variants are chosen by what the caller can do about it.
+/// An error. The variants are distinguished by what the caller can do about them.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// Some fields are invalid: correct them.
     #[error("{}", join_descriptions(.0))]
     Invalid(Vec<FieldViolation>),
-    /// Another object has these unique values: use that object, or other values.
+    /// Another object already has these unique values: use that object, or choose other values.
     #[error("{kind} already exists: {}", join_descriptions(.violations))]
     Taken {
         violations: Vec<FieldViolation>,
@@ -130,10 +131,10 @@ pub enum Error {
     /// The user is not a member of the account: ask to be added.
     #[error("the token has no access to account {0}")]
     NotMember(AccountId),
-    /// The caller lacks the permission: ask someone who has it.
+    /// The caller lacks a permission that the call requires: ask someone who has it to make the call.
     #[error("{0}")]
     Denied(&'static str),
-    /// This kind of token is valid for a few other calls only: use another kind.
+    /// This kind of token is valid for only a few other calls: use another kind of token.
     #[error("{0}")]
     WrongToken(&'static str),
     /// The bot is not connected to an inbox of the account: connect it to one.
@@ -148,7 +149,7 @@ pub enum Error {
     /// Another request has used the `request_id`: use a new one.
     #[error("request_id {0} was used by another request")]
     IdempotencyKeyReused(uuid::Uuid),
-    /// The cursor cannot be used: start again at a position that the log has.
+    /// Reading cannot continue after the cursor: start again at a position that the log still holds.
     #[error("{}", match fault {
         CursorFault::Expired => "the events after the cursor were trimmed",
         CursorFault::Ahead => "the cursor is ahead of the log",
@@ -199,24 +200,24 @@ pub enum Error {
         /// How long to wait before a retry.
         retry_after: Duration,
     },
-    /// Something that the call needs is unavailable: retry later, here or on another replica.
+    /// A dependency of the call is unavailable: retry later, on this replica or another one.
     #[error("{reason}")]
     Unavailable {
-        /// What is unavailable.
+        /// A description of what is unavailable.
         reason: &'static str,
         /// How long to wait before a retry.
         retry_after: Duration,
     },
-    /// The state of the account or the resource does not permit the call: change that first.
+    /// The state of the account or the resource does not permit the call: change the state first.
     #[error("{0}")]
     Precondition(&'static str),
-    /// This version does not serve the call.
+    /// This version of the server does not implement the call.
     #[error("{0}")]
     Unimplemented(&'static str),
-    /// A query failed for another reason: report it.
+    /// A query failed for a reason that no other variant covers: report the failure.
     #[error("database error")]
     Database(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// An internal fault: report it.
+    /// An internal fault: report the failure.
     #[error("internal fault: {0}")]
     Internal(String),
 }

@@ -1,4 +1,5 @@
-//! Ids and positions as newtypes, so that one cannot be passed for another. They are column types as well.
+//! Ids and positions as newtypes, so that one kind cannot be passed as another. With the feature `sea-orm`, they can also be used as column
+//! types.
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
@@ -23,42 +24,42 @@ macro_rules! ids {
 
 ids! {
     AccountId,
-    /// A user; the id is unique in the installation.
+    /// The id of a user, unique in the installation.
     UserId,
-    /// A token; the id is unique in the installation.
+    /// The id of a token, unique in the installation.
     TokenId,
-    /// An agent bot; the id is unique in the installation.
+    /// The id of an agent bot, unique in the installation.
     AgentBotId,
     InboxId,
     ChannelId,
     TeamId,
-    /// A label in an account's list of labels.
+    /// The id of a label in an account's list of labels.
     LabelId,
-    /// A custom attribute definition.
+    /// The id of a custom attribute definition.
     DefinitionId,
     CannedResponseId,
-    /// A note about a contact.
+    /// The id of a note about a contact.
     NoteId,
     ContactId,
-    /// A contact's session in an inbox.
+    /// The id of a contact's session in an inbox.
     ContactInboxId,
-    /// A conversation, numbered 1, 2, 3 … per account.
+    /// The number of a conversation: 1, 2, 3 … within its account.
     ConversationId,
-    /// A message, numbered 1, 2, 3 … per account, in the order of commits.
+    /// The number of a message: 1, 2, 3 … within its account, in commit order.
     MessageId,
-    /// The position of an event in the log of its account, numbered 1, 2, 3 … in the order of commits. 0 is before the first event.
+    /// The position of an event in its account's log: 1, 2, 3 … in commit order. 0 is the position before the first event.
     Seq,
-    /// The identity of a log's history.
+    /// Identifies the history of a log: a log receives a new epoch when its history is replaced.
     Epoch,
 }
 
 impl UserId {
-    /// The range of the ids of new users: above all ids that were assigned in sequence, and below 2^53, up to which JavaScript represents
-    /// integers exactly.
+    /// The range of ids for new users: above all ids that were assigned sequentially, and below 2^53, the limit up to which JavaScript
+    /// represents integers exactly.
     const RANDOM: std::ops::Range<i64> = (1 << 48)..(1 << 53);
 
-    /// Generates the id of a new user. An account sees the ids of users that it adds by email address, and sequential ids would reveal
-    /// which of them had been users before. A collision is practically impossible, and the primary key would reject it.
+    /// Generates a random id for a new user. An account sees the ids of the users whom it adds by email address, and sequential ids would
+    /// reveal which of them already existed. A collision is practically impossible, and the primary key would reject it.
     pub fn random() -> Self {
         Self(rand::random_range(Self::RANDOM))
     }
@@ -71,12 +72,12 @@ impl Seq {
         Self(self.0 + 1)
     }
 
-    /// Converts a seq from the wire. A number that is too large for a seq becomes the largest one.
+    /// Converts a seq from the wire. A number that is too large becomes the largest possible seq.
     pub fn from_wire(seq: u64) -> Self {
         Self(i64::try_from(seq).unwrap_or(i64::MAX))
     }
 
-    /// Converts the seq for the wire.
+    /// Converts the seq to its form on the wire.
     pub fn to_wire(self) -> u64 {
         self.0.cast_unsigned()
     }
@@ -96,12 +97,12 @@ impl std::fmt::LowerHex for Epoch {
     }
 }
 
-/// Generates 64 hexadecimal digits, 256 random bits: the secret of a login link.
+/// Generates the secret of a login link: 64 hexadecimal digits, which encode 256 random bits.
 pub fn login_secret() -> String {
     hex::encode(rand::random::<[u8; 32]>())
 }
 
-/// Generates 24 characters of the base-58 alphabet, about 140 random bits: the form of every credential and public identifier.
+/// Generates a credential or public identifier. All of them consist of 24 characters of the base-58 alphabet, about 140 random bits.
 pub fn secret() -> String {
     use rand::Rng as _;
     const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";

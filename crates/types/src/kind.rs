@@ -25,7 +25,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Whether an account may be used.
+    /// The status of an account, which determines whether the account may be used.
     AccountStatus { Active = 0 "active", Suspended = 1 "suspended", Deleted = 2 "deleted" }
     /// The kind of principal that a token authenticates.
     TokenKind { User = 0 "user", Service = 1 "service", Platform = 2 "platform", AgentBot = 3 "agent_bot" }
@@ -64,14 +64,14 @@ kinds! {
     PresenceKind { User = 0 "user", Contact = 1 "contact" }
     /// The kind of object that has a custom attribute.
     AttributeModel { Conversation = 0 "conversation_attribute", Contact = 1 "contact_attribute" }
-    /// The type of the values of a custom attribute.
+    /// The type of a custom attribute's values.
     AttributeType {
         Text = 0 "text", Number = 1 "number", Currency = 2 "currency", Percent = 3 "percent", Link = 4 "link",
         Date = 5 "date", List = 6 "list", Checkbox = 7 "checkbox",
     }
     /// The state of an attachment: uploaded and waiting for a message, in use, or waiting to be removed.
     AttachmentState { Uploaded = 0 "uploaded", InUse = 1 "in_use", Removed = 2 "removed" }
-    /// The kind of object that exists outside of accounts and whose changes are announced to them.
+    /// The kind of a changed object that does not belong to an account: affected accounts are notified of the change.
     AnnouncedKind { User = 0 "user", AgentBot = 1 "agent_bot" }
     /// The kind of object that a label is attached to.
     LabelTarget { Conversation = 0 "conversation", Contact = 1 "contact" }

@@ -1,6 +1,6 @@
-//! Types that all layers share: ids, times, column enums, cursors as text, limits of attribute maps, and errors.
+//! Types that all layers share: ids, times, column enums, cursors as text, limits on attribute maps, and errors.
 //!
-//! The feature `sea-orm` makes ids, times and enums column types, and converts database errors to [`error::Error`].
+//! The feature `sea-orm` allows ids, times and enums to be used as column types, and converts database errors to [`error::Error`].
 
 pub mod attribute_limits;
 pub mod cursor_text;

@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Micros(pub i64);
 
 impl Micros {
-    /// 0001-01-01T00:00:00Z, the first time that a `google.protobuf.Timestamp` and its JSON form can represent.
+    /// 0001-01-01T00:00:00Z, the earliest time that a `google.protobuf.Timestamp` and its JSON form can represent.
     pub const MIN: Self = Self(-62_135_596_800_000_000);
 
-    /// The last microsecond of the year 9999, the last time that a `google.protobuf.Timestamp` and its JSON form can represent.
+    /// The last microsecond of the year 9999, the latest that a `google.protobuf.Timestamp` and its JSON form can represent.
     pub const MAX: Self = Self(253_402_300_799_999_999);
 
     /// Returns the current time of the system clock.
@@ -37,7 +37,7 @@ impl Micros {
         self.0.div_euclid(1_000_000)
     }
 
-    /// Formats the time as RFC 3339 with six fractional digits, as in the changes of events. A time before [`Self::MIN`] or after
+    /// Formats the time as RFC 3339 with six fractional digits, as in the changes that an event lists. A time before [`Self::MIN`] or after
     /// [`Self::MAX`] is replaced with that limit.
     pub fn to_rfc3339(self) -> String {
         chrono::DateTime::from_timestamp_micros(self.clamp(Self::MIN, Self::MAX).0)

@@ -46,7 +46,7 @@ impl From<DbErr> for Error {
     }
 }
 
-/// The reason given for errors while the database's disk is full.
+/// The reason in [`Error::Unavailable`] while the database's disk is full.
 pub const OUT_OF_SPACE: &str = "the database is out of disk space";
 
 /// Whether the source of [`Error::Database`] is a violation of a unique index.
@@ -64,8 +64,8 @@ pub fn is_out_of_space(error: &DbErr) -> bool {
     }
 }
 
-/// Whether the disk is full: `disk_full` of PostgreSQL; `SQLITE_FULL`; and `SQLITE_IOERR_WRITE` and `SQLITE_IOERR_SHMSIZE`, which SQLite
-/// reports if the operating system does not allow a file to grow.
+/// Whether the disk is full: PostgreSQL reports `disk_full`; SQLite reports `SQLITE_FULL`, or `SQLITE_IOERR_WRITE` or
+/// `SQLITE_IOERR_SHMSIZE` if the operating system does not allow a file to grow.
 fn is_disk_full(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| matches!(code.as_str(), "53100" | "13" | "778" | "4874"))
 }
@@ -78,7 +78,7 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Class 08 contains the connection exceptions.
+        // SQLSTATE class 08 contains the connection exceptions.
         sqlx::Error::Database(database) => database
             .code()
             .is_some_and(|code| code.starts_with("08") || RETRYABLE.contains(&code.as_ref())),
