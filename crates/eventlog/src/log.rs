@@ -2,7 +2,7 @@
 //!
 //! Sequence numbers are dense and follow the order of commits: every write either locks the account's counter row ([`lock`]) or updates it
 //! on the condition that it is unchanged, holds that row until it commits, and takes its sequence numbers from it. A reader that asks for
-//! the events after a seq therefore never misses one that commits late. A database sequence would not guarantee this: its values are
+//! the events after a seq therefore never misses an event that commits late. A database sequence would not guarantee this: its values are
 //! assigned at insert, but the rows become visible in the order of commits.
 
 use parley_storage::{
@@ -43,7 +43,7 @@ pub struct PageLimits {
     pub bytes: usize,
 }
 
-/// A page of a log.
+/// A page of events that was read from a log.
 #[derive(Debug)]
 pub struct Page {
     /// The matching events, in order of seq.
@@ -201,8 +201,8 @@ impl Log {
     pub async fn before(&self, reach: &LogRange, time: Micros) -> Result<Seq> {
         let dialect = self.db.dialect();
         let [account, low, high, time_mark] = [1, 2, 3, 4].map(|nth| dialect.integer_parameter(nth));
-        // `low` is an event before `time`, or the position before the first event; `high` is an event that is not before `time`, or the
-        // position after the last one.
+        // `low` is the seq of an event before `time`, or the position before the first event. `high` is the seq of an event that is not
+        // before `time`, or the position after the last event.
         let sql = format!(
             "WITH RECURSIVE halving(low, high) AS (SELECT {low}, {high} UNION ALL \
              SELECT CASE WHEN e.occurred_at < {time_mark} THEN e.seq ELSE h.low END, \

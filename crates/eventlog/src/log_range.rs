@@ -46,7 +46,7 @@ impl LogRange {
         self.cursor(self.head)
     }
 
-    /// Returns the error for `fault`, which includes the range of the log.
+    /// Returns the error for a cursor with the fault `fault`. The error includes the range of the log.
     pub(super) fn fault(&self, fault: CursorFault) -> Error {
         Error::Cursor {
             fault,
@@ -80,7 +80,7 @@ impl LogRange {
     }
 }
 
-/// A row of the query [`reaches`].
+/// A row that the query [`reaches`] returns.
 #[derive(Debug, FromQueryResult)]
 pub(super) struct LogRangeRow {
     account_id: AccountId,

@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use super::log::Log;
 
-/// Maximum number of consumer shards whose lag is reported, those with the largest lag first.
+/// Maximum number of consumer shards whose lag is reported. The shards with the largest lag are reported.
 const MAX_REPORTED_SHARDS: u64 = 1000;
 
 /// The lag of one shard of a durable consumer.

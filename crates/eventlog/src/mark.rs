@@ -6,11 +6,11 @@ use std::fmt;
 use parley_types::time::Micros;
 
 /// 48 random bits that the events of one write share. The `event_id` begins with the mark, so the mark is stored with the event, survives
-/// its erasure, and can be read from the first bytes of a payload without decoding the rest.
+/// the event's erasure, and can be read from the first bytes of a payload without decoding the rest.
 ///
 /// Account, seq and mark identify an event and everything before it: rows are stored in the order of their seqs, so a database that
-/// contains this event is a copy of one that contained it and all earlier events. In events written by releases without marks, the
-/// `event_id` begins with the log's epoch instead, which is the same in all copies of a log.
+/// contains this event is a copy of a database that contained the event and all earlier events. In events written by releases without
+/// marks, the `event_id` begins with the log's epoch instead, which is the same in all copies of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(u64);
 

@@ -2,8 +2,8 @@
 //!
 //! The log remains the source of truth. Events are published after their commit, one message per event, with a message id that identifies
 //! the event, and every replica subscribes to the subjects of the accounts that are followed on it. Events that do not continue the tail
-//! cache, were lost, or were committed while NATS was down are read from the log, as without NATS. Publishing is therefore never retried,
-//! and no write waits for NATS.
+//! cache, were lost, or were committed while NATS was down are read from the log, as they would be without NATS. Publishing is therefore
+//! never retried, and no write waits for NATS.
 
 use std::{sync::Arc, time::Duration};
 

@@ -98,7 +98,8 @@ async fn notify_replicas(broadcaster: &Broadcaster, db: &Database) {
     }
 }
 
-/// Sends a notification on a channel. Does nothing if the database has no notifications, because it cannot have other replicas either.
+/// Sends a notification on a channel. Does nothing if the database does not support notifications, in which case there are no other
+/// replicas.
 async fn send_notification(db: &Database, channel: &str, payload: String) -> Result<()> {
     let dialect = db.dialect();
     let Some(notify) = dialect.notification() else { return Ok(()) };
@@ -195,7 +196,7 @@ async fn check_heads(broadcaster: &Broadcaster) {
                 }
             }
         }
-        Err(error) => tracing::warn!(%error, "failed to read the heads of the logs; retrying"),
+        Err(error) => tracing::warn!(%error, "failed to read the log heads; retrying"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Retention: which events are kept, and how long a durable consumer can prevent further events from being trimmed.
+//! Retention: which events are kept, and how long a durable consumer can delay the trimming of other events.
 //!
 //! `earliest_seq` is raised before rows are deleted, oldest first. A reader that misses a trimmed row therefore receives an error.
 

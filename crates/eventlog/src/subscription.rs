@@ -299,7 +299,7 @@ impl Subscription {
         } else {
             let count = snapshot.count;
             self.snapshot = None;
-            // The position is still the head from before the first row was read.
+            // The position is still the head that was read before the first row of the snapshot.
             let complete = pb::SnapshotComplete {
                 cursor: self.cursor().encode(),
                 count,

@@ -48,7 +48,7 @@ impl TailRun {
     }
 }
 
-/// Appends the delivery of an event.
+/// Appends the encoded delivery of an event to `out`.
 fn put(out: &mut BytesMut, epoch: Epoch, entry: &EventRecord, prev: Seq) {
     let cursor = Cursor {
         account: entry.account,
@@ -63,7 +63,7 @@ fn put(out: &mut BytesMut, epoch: Epoch, entry: &EventRecord, prev: Seq) {
 /// The capacity of one frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameCapacity {
-    /// Size in bytes at which the frame is full. A single event may be larger; it is then sent alone.
+    /// Size in bytes at which the frame is full. A single event may be larger, in which case it is sent alone.
     pub bytes: usize,
     /// Maximum number of events, or `None` for no limit.
     pub events: Option<usize>,

@@ -31,7 +31,8 @@ pub enum Protection {
     EndCursor,
     /// A receipt that would move the delivery status of a message back is ignored.
     ReceiptOrder,
-    /// Times are within the years 1 to 9999: others are rejected, and stored ones are sent as the nearest valid time.
+    /// Times are limited to the years 1 to 9999: requests with other times are rejected, and stored times outside of the range are sent as
+    /// the nearest valid time.
     TimeRange,
     /// A visitor's subscription follows its session when the session's contact is merged into another one.
     FollowedMerges,
@@ -71,7 +72,7 @@ pub enum Protection {
     RequestMemory,
     /// A body is charged to the memory budget as it arrives, and the shares of callers without a valid token leave room for other callers.
     MemoryShares,
-    /// The elements that a request would produce are counted before it is decoded.
+    /// The elements that decoding a request would produce are counted before the request is decoded.
     WireBudget,
     /// The size of a status stays below the metadata limit of clients.
     StatusSize,
@@ -138,9 +139,9 @@ pub enum Protection {
     DrainedConnections,
     /// A drain waits until clients have received complete responses.
     DrainedResponses,
-    /// A restore locks other processes out of the database, and checks the database again after it has the locks.
+    /// A restore locks other processes out of the database, and checks the database again after it has acquired the locks.
     RestoreLocks,
-    /// A pubsub stream sends presence at most once per second.
+    /// A pubsub stream sends the presence list at most once per second.
     PresencePace,
     /// Each write to an account has a later time than all earlier writes, even if the clock is set back.
     MonotonicTimes,

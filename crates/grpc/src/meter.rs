@@ -24,7 +24,7 @@ use tonic_types::StatusExt as _;
 const REJECTION_REASONS: [&str; 6] = ["busy", "rate", "streams", "flood", "memory", "quota"];
 
 /// The common reasons for which a stream ends. Their counters start at 0, because `rate()` would otherwise miss the first stream that ends
-/// for a reason.
+/// for a given reason.
 const STREAM_END_REASONS: [&str; 3] = ["STREAM_ROTATED", "CURSOR_EXPIRED", "EPOCH_CHANGED"];
 
 struct Instruments {

@@ -1,4 +1,4 @@
-//! The only place that creates a `Status`: maps errors to codes, reasons and details.
+//! Maps errors to gRPC codes, reasons and details. No other module creates a `Status`.
 
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 

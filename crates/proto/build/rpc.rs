@@ -229,7 +229,7 @@ fn records(code: &mut String, methods: &[MethodDescriptor]) {
     }
 }
 
-/// Implements the generated service trait for a record whose service has only the standard methods.
+/// Generates the implementation of the gRPC service for a record whose service has only the standard methods.
 fn record_service(code: &mut String, noun: &str, standard: &[(&str, &MethodDescriptor)]) {
     let mut methods = String::new();
     for (role, method) in standard {

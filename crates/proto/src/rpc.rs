@@ -76,8 +76,8 @@ pub trait PagedRequest: UnaryRequest {
     fn skip(&self) -> i32;
     /// Sets the requested number of rows and the page token.
     fn set_page(&mut self, size: i32, token: String);
-    /// Returns the request without everything that may differ between the pages of one list: size, token, skip, and the fields that select
-    /// additional data to return with the rows.
+    /// Returns the request without everything that may differ between the pages of one list: size, token, skip, and the fields that
+    /// determine what is returned besides the rows.
     #[must_use]
     fn without_paging(&self) -> Self;
 }

@@ -33,7 +33,8 @@ pub fn maybe_timestamp(at: Option<Micros>) -> Option<Timestamp> {
     at.map(timestamp)
 }
 
-/// Converts a timestamp. Returns `None` outside of the years 1 to 9999, to which the message and its JSON form are limited.
+/// Converts a timestamp to microseconds. Returns `None` for a time outside of the years 1 to 9999, to which the message and its JSON form
+/// are limited.
 pub fn micros(at: &Timestamp) -> Option<Micros> {
     if !(0..1_000_000_000).contains(&at.nanos) {
         return None;

@@ -1,6 +1,6 @@
 //! Limits the memory needed to decode a request, before the request is decoded.
 //!
-//! An element that takes two bytes on the wire (an empty `google.protobuf.Value`, or an empty message of a repeated field) takes 32 bytes
+//! An element that takes two bytes on the wire (an empty `google.protobuf.Value`, or an empty message in a repeated field) takes 32 bytes
 //! to 1 KiB in memory. So a large request is first walked according to its descriptor, and the elements that it would produce are counted.
 //! Small requests need no walk: 32 KiB of empty elements stay below 8 MiB of memory. Nearly all requests are small.
 
@@ -12,13 +12,13 @@ use super::description::POOL;
 /// Requests up to this size in bytes are decoded without a walk.
 const SMALL: usize = 32 * 1024;
 
-/// Maximum number of elements of lists and maps. The JSON API accepts 50,000 values and adds a few of its own.
+/// Maximum number of elements in lists and maps. The JSON API accepts 50,000 values and adds a few of its own.
 const ELEMENTS: usize = 51_000;
 
 /// Maximum number of non-empty `google.protobuf.Struct`s. The JSON API accepts 5,000 objects and adds a few of its own.
 const OBJECTS: usize = 5_100;
 
-/// Maximum number of messages of the contract in one request.
+/// Maximum number of messages in one request, not counting attribute values and map entries.
 const MESSAGES: usize = 10_000;
 
 /// Maximum number of encoded fields, which bounds the time of a walk.

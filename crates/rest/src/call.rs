@@ -139,7 +139,7 @@ impl Call {
         hash_to_uuid(format!("{whole} {part}").as_bytes()).to_string()
     }
 
-    /// Wraps a message in a gRPC request that carries the caller's metadata.
+    /// Wraps a message in a gRPC request with the caller's token and the headers that are forwarded as metadata.
     pub fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         if let Some(from) = self.from {

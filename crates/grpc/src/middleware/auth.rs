@@ -135,8 +135,8 @@ impl Auth {
         Ok(answer)
     }
 
-    /// Determines the caller. A path that the contract does not define requires a token. Takes the parts of the call because a body is not
-    /// `Sync`, so a future that borrows the whole call would not be `Send`.
+    /// Determines the caller. A path that the contract does not define requires a token. Takes the parts of the call rather than the whole
+    /// call: a body is not `Sync`, so a future that borrows the whole call would not be `Send`.
     ///
     /// # Errors
     /// Returns [`Error::TokenMissing`] or [`Error::TokenInvalid`] if authentication fails, [`Error::QuotaExceeded`] if the address has too

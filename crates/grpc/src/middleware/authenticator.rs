@@ -139,9 +139,9 @@ impl Authenticator {
         Ok(Payer { address, service })
     }
 
-    /// Returns the address for which the call must acquire a processing slot in the middleware, or `None` if it must not. Only calls from
-    /// the REST gateway wait here, because their requests are complete. A call from the network acquires its slot where its message is
-    /// read.
+    /// Returns the address for which the call must wait for a processing slot in the middleware, or `None` if the call does not wait there.
+    /// Only calls from the REST gateway wait in the middleware, because their requests are complete. A call from the network acquires its
+    /// slot where its message is read.
     pub fn turn_address(payer: &Payer, extensions: &Extensions) -> Option<Option<ClientAddress>> {
         (payer.service.is_none() && extensions.get::<Charged>().is_some()).then_some(payer.address)
     }

@@ -18,8 +18,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Sets the target of the audit event. Only the first call has an effect, so the target is the resource that the request names. Account
-    /// 0 means "outside all accounts" and is recorded as no account.
+    /// Sets the target of the audit event. Only the first call has an effect, so the target remains the resource that the request names.
+    /// Account 0 means "outside all accounts" and is recorded as no account.
     pub fn set_audit_target(&self, account: Option<AccountId>, resource: Option<(&'static str, i64)>) {
         if let Some(audit) = &self.audit {
             let account = account.filter(|account| account.0 != 0);

@@ -70,7 +70,7 @@ pub fn stack(
             // all layers that write log lines, because this layer supplies their trace ids.
             .layer(Trace)
             // Writes audit events. Above `Auth`, because rejected callers are audited too. Below `Trace`, so that audit lines carry the
-            // trace id (except for a dropped call, which is dropped outside the trace context).
+            // trace id (except for the line about a dropped call, because dropping happens outside the trace context).
             .layer(Audit::new(context.audit.clone()))
             // Fails calls immediately during a database outage. Above `Auth`, because tokens cannot be looked up during an outage. Below
             // `Trace` and `Audit`, so that a call ended by an outage is recorded.

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use tonic::{Code, Status};
 
-/// The response of a gRPC call. The router boxes its body once; no layer wraps it.
+/// The response of a gRPC call. The router boxes its body once, and no layer wraps the body again.
 pub type Response = http::Response<Body>;
 
 /// Creates a trailers-only response: the status is in the headers, and the response has no messages.

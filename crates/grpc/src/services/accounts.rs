@@ -375,7 +375,7 @@ fn domain(fields: &mut Validator, field: &str, domain: Option<String>) -> Option
     fields.optional(field, domain, DOMAIN)
 }
 
-/// Adds an attribute object of an account, or one key of it, to the patch.
+/// Adds an attribute object of an account to the patch, or a single key of the object if `path` names one.
 fn object(fields: &mut Validator, whole: &mut AccountPatch, account: &pb::Account, path: &str) {
     let (name, key) = path.split_once('.').map_or((path, None), |(name, key)| (name, Some(key)));
     let (given, part) = match name {

@@ -216,8 +216,8 @@ impl ConsumerStream {
         }
     }
 
-    /// Handles a client request together with those already queued behind it. If there are several commits, only the one farthest ahead is
-    /// stored.
+    /// Handles a client request together with any requests already queued behind it. If there are several commits, only the one farthest
+    /// ahead is stored.
     async fn handle_requests(&mut self, first: pb::ConsumeRequest) -> Result<()> {
         let (mut received, mut farthest) = (Some(first), None::<Cursor>);
         for _ in 0..MAX_BATCHED_REQUESTS {

@@ -162,7 +162,7 @@ pub(super) async fn receive<R: UploadMessage + Send + 'static>(
     Ok(file(files.upload(account, session, said, chunks).await?))
 }
 
-/// The error that ends a download on shutdown, which does not wait for downloads.
+/// Returns the error that ends a download that has not completed within [`SHUTDOWN_GRACE`] after shutdown began.
 fn shutting_down() -> Error {
     Error::Unavailable {
         reason: "the server is shutting down; resume the download at the offset that was reached",

@@ -24,7 +24,7 @@ pub fn fingerprint<R: WriteRequest>(request: &R) -> [u8; 32] {
         .into()
 }
 
-/// Returns the upload ids in a request.
+/// Returns mutable references to the upload ids in a request, so that the ids can be replaced.
 fn upload_ids(request: &mut dyn Any) -> Vec<&mut String> {
     macro_rules! uploads {
         ($($request:ident => |$name:ident| $ids:expr),+ $(,)?) => {

@@ -19,7 +19,7 @@ pub struct PresenceThrottle {
 }
 
 impl PresenceThrottle {
-    /// Schedules a presence list if an event in the response changes it.
+    /// Schedules a presence list if an event in the response changes the list.
     pub fn observe(&mut self, response: &pb::SubscribePubsubResponse) {
         let mut events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
         if events.any(changes_presence) {

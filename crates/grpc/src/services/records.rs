@@ -89,7 +89,7 @@ fn patch<'a, R: RecordApi>(fields: &mut Validator, message: &R::Message, paths: 
     patch
 }
 
-/// Creates a record.
+/// Validates the fields of a new record and creates it.
 async fn create<R: RecordApi>(records: &Records<R>, request: Request<Create<R>>) -> Handled<Create<R>> {
     records.authorize_create(&*caller(&request)?, account(&request))?;
     let mut fields = Validator::default();
@@ -100,13 +100,13 @@ async fn create<R: RecordApi>(records: &Records<R>, request: Request<Create<R>>)
     resource_response(records.create(call, new).await?)
 }
 
-/// Returns a record.
+/// Returns the record with the requested id.
 async fn get<R: RecordApi>(records: &Records<R>, request: Request<Get<R>>) -> Handled<Get<R>> {
     let row = records.get(&*caller(&request)?, account(&request), request.get_ref().id()).await?;
     Ok(found(&row))
 }
 
-/// Returns a page of records.
+/// Returns the requested page of records.
 async fn list<R: RecordApi>(records: &Records<R>, request: Request<List<R>>) -> Handled<List<R>> {
     let (caller, account) = reader(&request)?;
     let mut fields = Validator::default();
@@ -136,7 +136,7 @@ async fn update<R: RecordApi>(records: &Records<R>, request: Request<Update<R>>)
     resource_response(records.update(call, id, patch).await?)
 }
 
-/// Deletes a record.
+/// Deletes the record with the requested id.
 async fn delete<R: RecordApi>(records: &Records<R>, request: Request<Delete<R>>) -> Handled<Delete<R>> {
     authorize_write(&request)?;
     let mut fields = Validator::default();

@@ -37,7 +37,7 @@ struct Open<T> {
     source: Source<T>,
     /// When the connection was first expected to poll. `None` if the stream is waiting for its source.
     expected_since: Option<Instant>,
-    /// Whether an item has been returned and the connection has not been woken since.
+    /// Whether an item has been returned and the connection has not been probed since.
     is_unprobed: bool,
     /// The waker of the connection, if it may have to be woken to check whether it polls again.
     reader: Option<Waker>,
@@ -52,7 +52,7 @@ enum State<T> {
 
 struct WatchedState<T> {
     kind: StreamKind,
-    /// The position of the stream, or `None` for streams without one.
+    /// The position of the stream; contains `None` for a stream without a position.
     position: StreamPosition,
     state: Mutex<State<T>>,
 }
@@ -169,7 +169,7 @@ impl StallMonitor {
         }
     }
 
-    /// Checks the streams until `stop` is cancelled. A stalled stream is dropped at most half a timeout too late.
+    /// Checks the streams until `stop` is cancelled. A stalled stream is dropped late by at most half the timeout.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let every = (self.timeout / 4).min(MAX_CHECK_INTERVAL);
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {

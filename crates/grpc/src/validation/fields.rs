@@ -87,7 +87,7 @@ impl Validator {
         self.text(field, text, limit);
     }
 
-    /// Like [`Validator::required`], and returns the string as the new value of a field in a patch.
+    /// Like [`Validator::required`], but also returns the string as the new value of a field in a patch.
     #[expect(clippy::unnecessary_wraps, reason = "a field of a patch is optional")]
     pub fn given(&mut self, field: &str, text: &str, limit: usize) -> Option<String> {
         self.required(field, text, limit);

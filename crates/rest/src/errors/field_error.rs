@@ -13,7 +13,7 @@ pub fn echo(text: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// A rule that a request violates.
+/// A violation of a rule by a request, as the JSON API reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
     /// The name of the attribute in the JSON API.

@@ -137,7 +137,7 @@ impl ApiError {
             "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::retry_later(&details),
             "RATE_LIMITED" => invalid(&[FieldError::whole("Too many messages")]).retry(&details),
             "BUSY" => Self::retry_later(&details),
-            // The server did not respond in time. A retry may succeed, as it may after an outage.
+            // The server did not respond in time. As during an outage, a later retry may succeed.
             "UNAVAILABLE" | "STREAM_ROTATED" | "DEADLINE_EXCEEDED" => Self::status_error(StatusCode::SERVICE_UNAVAILABLE).retry(&details),
             "FAILED_PRECONDITION" => Self::error(StatusCode::UNPROCESSABLE_ENTITY, status.message()),
             _ => Self::from_code(status.code()),
