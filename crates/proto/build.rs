@@ -1,5 +1,5 @@
-//! Generates code from the compiled descriptors of `proto/`, so that building needs neither `protoc` nor a parser of protobuf, and keeps the
-//! descriptors for reflection. `cargo xtask descriptors` compiles them.
+//! Generates code from the compiled descriptors of `proto/`, so that building needs neither `protoc` nor a protobuf parser, and embeds the
+//! descriptors for reflection. `cargo xtask descriptors` compiles the descriptors.
 use std::{
     error::Error,
     fs,
@@ -18,14 +18,14 @@ mod rpc;
 #[path = "build/sources.rs"]
 mod sources;
 
-/// The codec with which clients and servers encode and decode messages.
+/// The codec with which generated clients and servers encode and decode messages.
 const CODEC: &str = "crate::codec::SmallCodec";
 
-/// The codec that sends frames unchanged.
+/// The codec that sends encoded frames unchanged.
 const FRAMES: &str = "crate::frame::FrameCodec";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // `compile_fds` does not print these lines itself.
+    // `compile_fds` does not print `rerun-if-changed` lines itself.
     for path in ["proto", "build", "descriptors"] {
         println!("cargo:rerun-if-changed={path}");
     }
@@ -58,8 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns the descriptors without their source info, which is mostly comments: reflection keeps the descriptors in memory. They are
-/// decoded as a dynamic message, because the generated types would drop the methods' policies, which are extensions.
+/// Returns the descriptors without their source info, which consists mostly of comments, because reflection keeps the descriptors in
+/// memory. The descriptors are decoded as a dynamic message, because the generated types would drop the policies of methods, which are
+/// extensions.
 fn without_comments(bytes: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     let name = "google.protobuf.FileDescriptorSet";
     let descriptor = DescriptorPool::global().get_message_by_name(name).ok_or(name)?;
@@ -74,8 +75,8 @@ fn without_comments(bytes: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     Ok(set.encode_to_vec())
 }
 
-/// Generates a second server for `EventsService` whose streams send frames: events are stored in the encoding in which they are sent, and
-/// the prost codec of the generated server could only encode them again.
+/// Generates a second server for `EventsService` whose streams send encoded frames: events are stored in the encoding in which they are
+/// sent, but the prost codec of the generated server could only encode them again.
 fn subscribe_by_frames() {
     use tonic_build::manual::{Builder, Method, Service};
     let method = |name: &str, route: &str, input: &str, output: &str, codec: &str| {

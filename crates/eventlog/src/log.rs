@@ -2,7 +2,7 @@
 //!
 //! Sequence numbers are dense and follow the order of commits: every write either locks the account's counter row ([`lock`]) or updates it
 //! on the condition that it is unchanged, holds that row until it commits, and takes its sequence numbers from it. A reader that asks for
-//! the events after a seq therefore never misses one that commits late. A database sequence would not guarantee this: its values are
+//! the events after a seq therefore never misses an event that commits late. A database sequence would not guarantee this: its values are
 //! assigned at insert, but the rows become visible in the order of commits.
 
 use parley_storage::{
@@ -35,7 +35,7 @@ pub struct Log {
     db: Database,
 }
 
-/// Bounds of one page.
+/// Limits for one page of a log.
 #[derive(Clone, Copy, Debug)]
 pub struct PageLimits {
     pub events: u64,
@@ -43,7 +43,7 @@ pub struct PageLimits {
     pub bytes: usize,
 }
 
-/// A page of a log.
+/// A page of events that was read from a log.
 #[derive(Debug)]
 pub struct Page {
     /// The matching events, in order of seq.
@@ -62,10 +62,10 @@ impl Log {
         &self.db
     }
 
-    /// Bounds a query of a background job by the timeout of [`Database::with_long_timeout`].
+    /// Applies the timeout of [`Database::with_long_timeout`] to a query of a background job.
     ///
     /// # Errors
-    /// Returns the error of `asked`, or [`Error::Unavailable`] if it timed out.
+    /// Returns the error from `asked`, or [`Error::Unavailable`] if it timed out.
     pub async fn with_long_timeout<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
         self.db.with_long_timeout(asked).await
     }
@@ -92,9 +92,9 @@ impl Log {
         Ok(rows.into_iter().map(LogRange::from).collect())
     }
 
-    /// Assigns a new epoch to the account's log if its epoch is still `epoch` and its head is below `seen`, a head that was observed
-    /// before. The newest events of such a log are missing, so subscribers may have received events that no longer belong to its history.
-    /// Returns whether the epoch was changed.
+    /// Assigns a new epoch to the account's log if its epoch is still `epoch` and its head is below `seen`, the head observed earlier. The
+    /// newest events of such a log have been lost, so subscribers may have received events that no longer belong to its history. Returns
+    /// whether the epoch was changed.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the statement fails.
@@ -135,9 +135,9 @@ impl Log {
         Ok(replaced.rows_affected)
     }
 
-    /// Returns the matching events after the seq `after` and up to `to`, in order, within the limits `most`. The event that reaches the
-    /// byte limit is included, so a page is never empty because its first event is large. The database adds up the sizes, so events beyond
-    /// the limit are never transferred.
+    /// Returns the matching events after the seq `after` and up to `to`, in order, within the page limits `most`. The event that reaches
+    /// the byte limit is included, so a page is never empty because its first event is large. The database adds up the sizes, so events
+    /// beyond the limit are never transferred.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if a query fails.
@@ -201,8 +201,8 @@ impl Log {
     pub async fn before(&self, range: &LogRange, time: Micros) -> Result<Seq> {
         let dialect = self.db.dialect();
         let [account, low, high, time_mark] = [1, 2, 3, 4].map(|nth| dialect.integer_parameter(nth));
-        // `low` is an event before `time`, or the position before the first event; `high` is an event that is not before `time`, or the
-        // position after the last one.
+        // `low` is the seq of an event before `time`, or the position before the first event. `high` is the seq of an event that is not
+        // before `time`, or the position after the last event.
         let sql = format!(
             "WITH RECURSIVE halving(low, high) AS (SELECT {low}, {high} UNION ALL \
              SELECT CASE WHEN e.occurred_at < {time_mark} THEN e.seq ELSE h.low END, \

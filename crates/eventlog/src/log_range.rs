@@ -13,24 +13,24 @@ use crate::{
     mark::{Mark, PREFIX_BYTES},
 };
 
-/// The range of a log.
+/// The range of seqs that one account's log contains, with the marks at both ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRange {
     pub account: AccountId,
     /// The identity of the log's history.
     pub epoch: Epoch,
-    /// The oldest event that is kept; `head + 1` if there is none.
+    /// The seq of the oldest event that is kept, or `head + 1` if no event is kept.
     pub earliest: Seq,
-    /// The newest event; 0 before the first one.
+    /// The seq of the newest event; 0 if no event has been written yet.
     pub head: Seq,
-    /// The mark of the newest event. `None` if that event is not kept.
+    /// The mark of the newest event, or `None` if that event is not kept.
     pub head_mark: Option<Mark>,
-    /// The mark of the event before the oldest one that is kept. `None` if it is unknown.
+    /// The mark of the event just before the oldest event that is kept, or `None` if that mark is unknown.
     pub trimmed_mark: Option<Mark>,
 }
 
 impl LogRange {
-    /// Returns the position after the event `seq`. Only a position at either end of the log has a mark.
+    /// Returns the position after the event `seq`. The position has a mark only if it is at either end of the log.
     pub fn cursor(&self, seq: Seq) -> Cursor {
         let trimmed = self.trimmed_mark.filter(|_| seq.next() == self.earliest);
         Cursor {
@@ -46,7 +46,7 @@ impl LogRange {
         self.cursor(self.head)
     }
 
-    /// Returns the error for `fault`, which includes the range of the log.
+    /// Returns the error for a cursor with the fault `fault`. The error includes the range of the log.
     pub(super) fn fault(&self, fault: CursorFault) -> Error {
         Error::Cursor {
             fault,
@@ -56,7 +56,8 @@ impl LogRange {
         }
     }
 
-    /// Checks account, epoch and seq of a cursor, and returns its seq. `Log::locate` compares the event there as well.
+    /// Checks the account, epoch and seq of a cursor, and returns the seq. `Log::locate` also compares the cursor's mark with that of the
+    /// stored event.
     ///
     /// # Errors
     /// Returns [`Error::CursorForeign`] if the cursor belongs to another account, and [`Error::Cursor`] if it belongs to another epoch, is
@@ -79,16 +80,16 @@ impl LogRange {
     }
 }
 
-/// A row of the query [`reaches`].
+/// A row that the query [`reaches`] returns.
 #[derive(Debug, FromQueryResult)]
 pub(super) struct LogRangeRow {
     account_id: AccountId,
     epoch: Epoch,
     head_seq: Seq,
     earliest_seq: Seq,
-    /// The first bytes of the newest event's payload.
+    /// The first bytes of the newest event's payload, which contain its mark.
     head: Option<Vec<u8>>,
-    /// The mark of the event before the oldest one that is kept.
+    /// The mark of the event just before the oldest event that is kept.
     trimmed: Option<i64>,
 }
 
@@ -105,7 +106,7 @@ impl From<LogRangeRow> for LogRange {
     }
 }
 
-/// Selects the ranges of logs, with the marks at both ends. This is one statement, so that the marks match the seqs.
+/// Selects the ranges of logs, with the marks at both ends. A single statement reads both, so that the marks match the seqs.
 pub(super) fn reaches() -> Select<account_log::Entity> {
     use account_log::Column;
     let head = format!(

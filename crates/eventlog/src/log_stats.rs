@@ -1,11 +1,11 @@
-//! Figures about the logs for operators: their size, their age, and the lag of durable consumers.
+//! Statistics about the logs for operators: the size and age of the logs, and the lag of durable consumers.
 
 use parley_types::{error::Result, time::Micros};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use super::log::Log;
 
-/// Maximum number of shards whose lag is reported: those with the largest lag.
+/// Maximum number of consumer shards whose lag is reported. The shards with the largest lag are reported.
 const MAX_REPORTED_SHARDS: u64 = 1000;
 
 /// The lag of one shard of a durable consumer.
@@ -26,9 +26,9 @@ pub struct LogStats {
     pub events: u64,
     /// Bytes used by the events and their indexes; on SQLite, the size of the whole database file.
     pub bytes: u64,
-    /// The age of the oldest event in seconds; 0 if there is none.
+    /// The age of the oldest event in seconds; 0 if no event is kept.
     pub oldest_seconds: u64,
-    /// The shards with the largest lag.
+    /// The consumer shards with the largest lag.
     pub lags: Vec<ConsumerLag>,
 }
 
@@ -39,7 +39,7 @@ struct Size {
 }
 
 impl Log {
-    /// Reads the current figures, with three statements, which read each log and each consumer once.
+    /// Reads the current statistics with three statements, which read each log and each consumer shard once.
     ///
     /// # Errors
     /// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if a query fails.

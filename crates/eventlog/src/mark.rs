@@ -6,11 +6,11 @@ use std::fmt;
 use parley_types::time::Micros;
 
 /// 48 random bits that the events of one write share. The `event_id` begins with the mark, so the mark is stored with the event, survives
-/// its erasure, and can be read from the first bytes of a payload without decoding the rest.
+/// the event's erasure, and can be read from the first bytes of a payload without decoding the rest.
 ///
 /// Account, seq and mark identify an event and everything before it: rows are stored in the order of their seqs, so a database that
-/// contains this event is a copy of one that contained it and all earlier events. In events of releases without marks, the `event_id`
-/// begins with the log's epoch instead, which is the same in all copies of a log.
+/// contains this event is a copy of a database that contained the event and all earlier events. In events written by releases without
+/// marks, the `event_id` begins with the log's epoch instead, which is the same in all copies of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(u64);
 
@@ -36,13 +36,13 @@ impl Mark {
         Self(mixed >> (u64::BITS - BITS))
     }
 
-    /// Reads the mark from an encoded event; its first bytes suffice. `None` if the payload is not an event.
+    /// Reads the mark from an encoded event, of which the first bytes suffice. Returns `None` if the payload is not an event.
     pub fn of_payload(payload: &[u8]) -> Option<Self> {
         let text = payload.strip_prefix(&[EVENT_ID])?.get(1..)?;
         Self::of_bytes(text)
     }
 
-    /// Reads the mark from an `event_id`. `None` if it does not begin with one.
+    /// Reads the mark from an `event_id`. Returns `None` if the id does not begin with a mark.
     pub fn of_event_id(id: &str) -> Option<Self> {
         Self::of_bytes(id.as_bytes())
     }
@@ -53,23 +53,23 @@ impl Mark {
         u64::from_str_radix(digits, 16).ok().filter(|mark| mark >> BITS == 0).map(Self)
     }
 
-    /// Converts the mark to the value of a column.
+    /// Converts the mark to its value in a database column.
     pub fn to_stored(self) -> i64 {
         self.0.cast_signed()
     }
 
-    /// Converts the value of a column.
+    /// Converts the value of a database column to a mark.
     pub fn from_stored(stored: i64) -> Self {
         Self(stored.cast_unsigned())
     }
 
-    /// Converts the mark to its bytes in a cursor (big-endian).
+    /// Converts the mark to its big-endian bytes in a cursor.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let [_, _, bytes @ ..] = self.0.to_be_bytes();
         bytes
     }
 
-    /// Converts the bytes in a cursor.
+    /// Converts the big-endian bytes in a cursor to a mark.
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         let mut whole = [0; 8];
         whole[2..].copy_from_slice(&bytes);

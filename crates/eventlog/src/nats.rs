@@ -1,8 +1,9 @@
 //! Relays commits through NATS JetStream, for more replicas and subscribers than the database's notifications can serve.
 //!
-//! The log remains the source of truth. Events are published after their commit, one message per event under the event's id, and every
-//! replica subscribes to the subjects of the accounts that are followed on it. Events that do not continue the tail cache, were lost, or
-//! were committed while NATS was down are read from the log, as without NATS. So nothing here is retried, and no write waits for NATS.
+//! The log remains the source of truth. Events are published after their commit, one message per event, with a message id that identifies
+//! the event, and every replica subscribes to the subjects of the accounts that are followed on it. Events that do not continue the tail
+//! cache, were lost, or were committed while NATS was down are read from the log, as they would be without NATS. Publishing is therefore
+//! never retried, and no write waits for NATS.
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,23 +45,23 @@ pub const STREAM: &str = "PARLEY_EVENTS";
 /// The prefix of the subjects `parley.events.ACCOUNT`.
 const SUBJECT: &str = "parley.events";
 
-/// How long JetStream keeps an event: long enough for a replica that was briefly disconnected, and too short to be another store of
-/// personal data.
+/// How long JetStream keeps an event: long enough for a replica that was briefly disconnected to catch up, but too short for the stream to
+/// become another store of personal data.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
-/// How long JetStream detects and discards an event that is published again.
+/// The period in which JetStream detects and discards an event that is published again.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
 /// Maximum number of writes queued for publishing. If the queue is full, other replicas read further writes from the log.
 const QUEUE_CAPACITY: usize = 1024;
 
-/// Maximum number of publications without an acknowledgement.
+/// Maximum number of publications that JetStream has not acknowledged yet.
 const UNACKNOWLEDGED: usize = 1024;
 
 /// How long to wait for a response from NATS.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An event that is relayed to other replicas, with the columns that filters need.
+/// An event that is relayed to other replicas, with the columns that subscribers' filters need.
 #[derive(Clone, PartialEq, prost::Message)]
 struct RelayedEvent {
     #[prost(int64, tag = "1")]
@@ -107,7 +108,7 @@ impl RelayedEvent {
         }
     }
 
-    /// Returns the event record. `None` if this version cannot read the message; the event is then read from the log.
+    /// Returns the event record. Returns `None` if this version cannot read the message, in which case the event is read from the log.
     fn entry(self) -> Option<(Epoch, EventRecord)> {
         let message_type = match self.message_type {
             None => None,
@@ -129,15 +130,15 @@ impl RelayedEvent {
         Some((Epoch(self.epoch), entry))
     }
 
-    /// Returns the message id. It is the same for the same event on every publishing replica, and differs for an event that replaced it in
-    /// a restored log.
+    /// Returns the message id, by which JetStream detects duplicates. Every replica computes the same id for the same event, but a
+    /// different one for an event that replaced it in a restored log.
     fn id(&self) -> String {
         let mark = Mark::of_payload(&self.payload).map_or_else(|| format!("{:x}", Epoch(self.epoch)), |mark| mark.to_string());
         format!("{mark}-{}-{}", self.account, self.seq)
     }
 }
 
-/// The events of one write, with the epoch of their log.
+/// The events of one write, with the epoch of the log that they belong to.
 type Committed = (Epoch, Vec<EventRecord>);
 
 /// The sending end of the relay, for the broadcaster.
@@ -145,7 +146,7 @@ type Committed = (Epoch, Vec<EventRecord>);
 pub struct Relay {
     client: Client,
     waiting: mpsc::Sender<Committed>,
-    /// Notified when an account that had no subscriber gets one.
+    /// Notified when an account without subscribers gains its first subscriber.
     pub(super) followed: Arc<Notify>,
 }
 
@@ -158,7 +159,7 @@ pub struct RelayReceiver {
 }
 
 impl Relay {
-    /// Creates a relay through the server at `url`. The server may be down: the client connects as soon as it is up.
+    /// Creates a relay through the server at `url`. The server may be down: the client connects as soon as the server is up.
     ///
     /// # Errors
     /// Returns an error if the address is malformed.
@@ -181,7 +182,7 @@ impl Relay {
         Ok((relay, relaying))
     }
 
-    /// Connects and checks that JetStream responds.
+    /// Connects to NATS and checks that JetStream responds.
     ///
     /// # Errors
     /// Returns an error if NATS cannot be reached, or has no JetStream.
@@ -199,12 +200,12 @@ impl Relay {
         }
     }
 
-    /// Whether the relay is connected, so that other replicas learn of commits through it.
+    /// Whether the relay is connected, so that other replicas receive commits through it.
     pub fn is_up(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
-    /// Queues the events of one write. If the queue is full, other replicas read them from the log.
+    /// Queues the events of one write for publishing. If the queue is full, other replicas read the events from the log.
     pub(super) fn committed(&self, epoch: Epoch, entries: Vec<EventRecord>) {
         if self.is_up() {
             let _ = self.waiting.try_send((epoch, entries));
@@ -242,7 +243,7 @@ async fn publish(client: &Client, mut committed: mpsc::Receiver<Committed>) {
     }
 }
 
-/// Whether JetStream has stored the event. If not, the stream may have been deleted.
+/// Whether JetStream has acknowledged that it stored the event. If not, the stream may have been deleted.
 async fn acknowledged(ack: PublishAckFuture) -> bool {
     matches!(timeout(RESPONSE_TIMEOUT, ack.into_future()).await, Ok(Ok(_)))
 }

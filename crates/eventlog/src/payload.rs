@@ -1,4 +1,4 @@
-//! Extracts information from stored event payloads, for readers other than subscribers (the search index).
+//! Extracts information from stored event payloads for the search index, which is not a subscriber.
 
 use parley_proto::{self as pb, event::Resource};
 use prost::Message as _;

@@ -1,4 +1,4 @@
-//! Pending events: what happened, to which resource, and what changed, before the event has a position in the log.
+//! Pending events: each describes what happened, to which resource, and what changed, before it has a position in the log.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ pub use crate::change::Change;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Actor {
     pub kind: pb::ActorType,
-    /// The id of the user, contact, bot or token.
+    /// The id of the user, contact, bot or token that caused the event.
     pub id: i64,
-    /// The name at the time of the event.
+    /// The principal's name at the time of the event.
     pub name: String,
 }
 
-/// The resource of an event, in the state after the change.
+/// The resource that an event is about, in its state after the change.
 #[derive(Clone, Debug)]
 pub enum Subject {
     /// A message and its conversation.
@@ -37,7 +37,7 @@ pub enum Subject {
     /// A contact with its sessions.
     ContactSessions(joined::ContactSessions),
     Inbox(Arc<joined::Inbox>),
-    /// The account of the log.
+    /// The account that the log belongs to.
     Account,
     /// A member of the account.
     Agent(joined::Agent),
@@ -60,13 +60,13 @@ pub struct PendingEvent {
     pub changes: Vec<Change>,
 }
 
-/// The properties that all events of one write share.
+/// The properties shared by all events of one write.
 #[derive(Clone, Debug)]
 pub struct WriteMetadata {
     pub account: Arc<account::Model>,
     /// The mark of the write, with which the `event_id`s begin.
     pub mark: Mark,
-    /// The principal that caused the events. `None` for Parley itself.
+    /// The principal that caused the events, or `None` if Parley itself caused them.
     pub actor: Option<Actor>,
     /// The W3C trace context of the request; may be empty.
     pub traceparent: String,
@@ -84,8 +84,8 @@ impl PendingEvent {
         }
     }
 
-    /// Encodes the event at its position. This happens once per event. The payload has at most `event_size::EVENT_BYTES` bytes, regardless
-    /// of its resource.
+    /// Encodes the event with its position in the log. Each event is encoded only once. The payload has at most `event_size::EVENT_BYTES`
+    /// bytes, whatever the size of its resource.
     pub fn place(&self, envelope: &WriteMetadata, seq: Seq, transaction_id: Seq, transaction_end: bool) -> EventRecord {
         let account = envelope.account.id;
         let (changes, truncated_fields) = event_size::changes(&self.changes);
@@ -113,7 +113,7 @@ impl PendingEvent {
             account,
             seq,
             transaction_id,
-            // Cannot fail: the kinds are small positive numbers.
+            // The conversion cannot fail: the kinds are small positive numbers.
             kind: i16::try_from(i32::from(self.kind)).unwrap_or_default(),
             inbox: keys.inbox,
             conversation: keys.conversation,
@@ -198,7 +198,7 @@ impl PendingEvent {
     }
 }
 
-/// The columns that filters need.
+/// The columns that subscribers' filters need.
 #[derive(Default)]
 struct Keys {
     inbox: Option<InboxId>,
@@ -219,8 +219,8 @@ impl Keys {
     }
 }
 
-/// Encodes the pending events of one write at consecutive positions after `head`. All of them have the seq of the first as
-/// `transaction_id`, and only the last one has `transaction_end`.
+/// Encodes the pending events of one write at consecutive positions after `head`. All of them have the seq of the first event as
+/// `transaction_id`, and only the last event has `transaction_end`.
 pub fn encode_all(pending_events: &[PendingEvent], envelope: &WriteMetadata, head: Seq) -> Vec<EventRecord> {
     let first = head.next();
     let count = pending_events.len();

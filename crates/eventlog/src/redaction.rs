@@ -1,4 +1,4 @@
-//! Redaction: turns the events of erased contacts into tombstones. Everything that reads rows of the log goes through it.
+//! Redaction: turns the events of erased contacts into tombstones. All code that reads rows of the log applies it.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 
 use crate::{event_record::EventRecord, event_size::received};
 
-/// Converts rows of one account's log to event records, and those of erased contacts to tombstones.
+/// Converts rows of one account's log to event records, replacing the events of erased contacts with tombstones.
 ///
 /// # Errors
 /// Returns [`DbErr`] if the query fails.
@@ -43,9 +43,10 @@ pub(super) async fn redacted(db: &impl ConnectionTrait, account: AccountId, rows
     Ok(rows.into_iter().map(redact).collect())
 }
 
-/// Encodes the tombstone of an event: without its changes, its resource, and its actor if that is a contact.
+/// Encodes the tombstone of an event, which omits the changes, the resource, and the actor if the actor is a contact.
 pub(super) fn tombstone(row: &event::Model, erased_at: Micros) -> Vec<u8> {
-    // The service itself encoded the rows. If one nevertheless cannot be decoded, only the data in its columns is kept.
+    // The service itself encoded the rows. If a row nevertheless cannot be decoded, the tombstone contains only the data in the row's
+    // columns.
     let event = pb::Event::decode(prune::event(&row.payload).as_ref()).unwrap_or_default();
     let tombstone = pb::Tombstone {
         erased_at: Some(timestamp(erased_at)),

@@ -1,5 +1,5 @@
-//! Exchanges notifications of commits with other replicas: LISTEN/NOTIFY carries hints, and a slow poll of the heads makes up for lost
-//! ones.
+//! Exchanges notifications of commits with other replicas: LISTEN/NOTIFY carries hints, and a slow poll of the log heads compensates for
+//! lost hints.
 
 use std::{
     collections::HashMap,
@@ -30,11 +30,11 @@ const CHANNEL: &str = "parley_log";
 /// The NOTIFY channel of ephemeral events: the name of the sending process, and an encoded `EphemeralEvent` in base64.
 const EPHEMERAL_CHANNEL: &str = "parley_moment";
 
-/// Maximum number of pairs in one hint: PostgreSQL accepts payloads of 8,000 bytes, and a pair has at most 40.
+/// Maximum number of pairs in one hint: PostgreSQL accepts payloads of 8,000 bytes, and a pair has at most 40 bytes.
 const MAX_PAIRS_PER_HINT: usize = 150;
 
-/// The interval between two rounds of hints. After an idle period, a hint is sent at once. Under load, each hint contains all commits since
-/// the last one, because every hint costs a transaction.
+/// The interval between two rounds of hints. After an idle period, a hint is sent at once. Under load, each round reports all commits since
+/// the previous round, because every hint costs a transaction.
 const HINT_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Keeps the tail caches of followed accounts up to date with the log, until `stop` is cancelled.
@@ -55,7 +55,7 @@ pub async fn run(broadcaster: Arc<Broadcaster>, db: Database, stop: Cancellation
     stop.run_until_cancelled(Box::pin(tasks)).await;
 }
 
-/// Reads missing events into the tail caches.
+/// Reads events that are missing from the tail caches into them.
 async fn fill_tails(broadcaster: &Broadcaster) {
     loop {
         broadcaster.behind_notify.notified().await;
@@ -73,7 +73,8 @@ async fn fill_tails(broadcaster: &Broadcaster) {
     }
 }
 
-/// Notifies other replicas of this replica's commits. At most one round of hints is sent at a time, with all commits since the last one.
+/// Notifies other replicas of this replica's commits. Only one round of hints is sent at a time; it reports all commits since the previous
+/// round.
 async fn notify_replicas(broadcaster: &Broadcaster, db: &Database) {
     loop {
         broadcaster.committed.notified().await;
@@ -97,7 +98,8 @@ async fn notify_replicas(broadcaster: &Broadcaster, db: &Database) {
     }
 }
 
-/// Sends a notification on a channel. Without other replicas there is nobody to notify.
+/// Sends a notification on a channel. Does nothing if the database does not support notifications, in which case there are no other
+/// replicas.
 async fn send_notification(db: &Database, channel: &str, payload: String) -> Result<()> {
     let dialect = db.dialect();
     let Some(notify) = dialect.notification() else { return Ok(()) };
@@ -105,7 +107,7 @@ async fn send_notification(db: &Database, channel: &str, payload: String) -> Res
     db.in_time(async { Ok(db.write().execute_raw(statement).await.map(drop)?) }).await
 }
 
-/// Discards the pending notifications: without other replicas, nothing receives them.
+/// Discards pending notifications if there are no other replicas to receive them.
 async fn discard_pending(broadcaster: &Broadcaster) {
     loop {
         broadcaster.committed.notified().await;
@@ -124,7 +126,8 @@ async fn listen(broadcaster: &Broadcaster, db: &Database) {
     }
 }
 
-/// Sends a notification over one connection and receives it over another, as replicas do. Waits forever if it is not delivered.
+/// Sends a notification over one connection and receives it over another, as replicas do. Waits forever if the notification is not
+/// delivered.
 ///
 /// # Errors
 /// Returns [`sqlx::Error`] if a connection or a statement fails.
@@ -166,7 +169,7 @@ async fn receive(broadcaster: &Broadcaster, db: &Database) -> Result<(), sqlx::E
     }
 }
 
-/// Polls the heads at an interval, because hints may be lost.
+/// Polls the log heads at an interval, because hints may be lost.
 async fn poll(broadcaster: &Broadcaster) {
     let mut ticks = interval(broadcaster.config.poll_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -177,7 +180,7 @@ async fn poll(broadcaster: &Broadcaster) {
 }
 
 async fn check_heads(broadcaster: &Broadcaster) {
-    // Read the known heads before querying the database: if the database then returns a lower head, the log moved back.
+    // Read the known heads before querying the database: if the database nevertheless returns a lower head, the log moved back.
     let seen = broadcaster.known_states();
     if seen.is_empty() {
         return;
@@ -193,17 +196,17 @@ async fn check_heads(broadcaster: &Broadcaster) {
                 }
             }
         }
-        Err(error) => tracing::warn!(%error, "failed to read the heads of the logs; retrying"),
+        Err(error) => tracing::warn!(%error, "failed to read the log heads; retrying"),
     }
 }
 
-/// Returns the name by which this process recognises its own ephemeral events.
+/// Returns the name by which this process recognizes its own ephemeral events.
 fn process_name() -> &'static str {
     static NAME: LazyLock<String> = LazyLock::new(|| format!("{:016x}", rand::random::<u64>()));
     &NAME
 }
 
-/// Decodes an ephemeral event. `None` if this process sent it, or if it is malformed.
+/// Decodes an ephemeral event. Returns `None` if this process sent the event, or if it is malformed.
 fn decode_ephemeral(payload: &str) -> Option<pb::EphemeralEvent> {
     let (_, event) = payload.split_once(' ').filter(|(name, _)| *name != process_name())?;
     pb::EphemeralEvent::decode(STANDARD_NO_PAD.decode(event).ok()?.as_slice()).ok()

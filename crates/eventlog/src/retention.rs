@@ -1,6 +1,6 @@
-//! Retention: which events are kept, and for how long a durable consumer can keep others from being trimmed.
+//! Retention: which events are kept, and how long a durable consumer can delay the trimming of other events.
 //!
-//! `earliest_seq` is raised first, then rows are deleted, oldest first. So a reader that misses a trimmed row receives an error.
+//! `earliest_seq` is raised before rows are deleted, oldest first. A reader that misses a trimmed row therefore receives an error.
 
 use std::cmp;
 
@@ -22,13 +22,13 @@ use crate::{
     log::{Log, LogRange},
 };
 
-/// The number of accounts that one statement reads.
+/// The number of accounts that one query reads.
 const ACCOUNTS: u64 = 500;
 
 /// The number of rows that one statement deletes.
 const ROWS: i64 = 2000;
 
-/// Where the log of an account begins, by its counters and by its rows.
+/// The beginning of an account's log, both according to its counters and according to its rows.
 #[derive(Debug, FromQueryResult)]
 struct LogStart {
     account_id: i64,
@@ -51,7 +51,7 @@ impl LogStart {
         }
     }
 
-    /// Whether there are rows below `earliest_seq`.
+    /// Whether there are still rows below `earliest_seq`, which are no longer part of the log.
     fn has_rows_to_delete(&self) -> bool {
         self.oldest_row.is_some_and(|oldest| oldest < self.earliest_seq)
     }
@@ -67,7 +67,7 @@ impl Log {
     /// Deletes the events that are no longer kept at `now`. Stops after `most` rows or slightly more. Returns the number of deleted rows.
     ///
     /// # Errors
-    /// Returns `Error::Unavailable` or `Error::Database` if a statement fails. Rows that were deleted until then stay deleted.
+    /// Returns `Error::Unavailable` or `Error::Database` if a statement fails. Rows that were deleted before the failure stay deleted.
     pub async fn trim(&self, keep: &RetentionLimits, now: Micros, most: u64) -> Result<u64> {
         let (mut after, mut removed) = (AccountId(0), 0);
         loop {
@@ -119,7 +119,7 @@ impl Log {
             .await
     }
 
-    /// Raises `earliest_seq` as far as `keep` requires, and returns it.
+    /// Raises `earliest_seq` as far as `keep` requires, and returns the resulting value.
     async fn raise_earliest(&self, range: &LogRange, keep: &RetentionLimits, now: Micros) -> Result<Seq> {
         let aged = self.before(range, now.minus(keep.age)).await?;
         let consumers = consumer::list(self.database().read(), range.account, "", consumer::MAX_CONSUMERS).await?;
@@ -146,7 +146,7 @@ impl Log {
         Ok(last.next())
     }
 
-    /// Returns the last seq at or below `last` with which a write ended, because only whole writes are trimmed.
+    /// Returns the last seq at or below `last` that is the end of a write, because only whole writes are trimmed.
     async fn last_complete_write(&self, range: &LogRange, last: Seq) -> Result<Seq, DbErr> {
         let next = event::Entity::find_by_id((range.account, last.next()))
             .select_only()

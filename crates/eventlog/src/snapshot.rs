@@ -1,10 +1,10 @@
-//! Snapshots: the current state as upserts, sent before the events that follow it.
+//! Snapshots: the current state as upserts, sent before the events that follow the snapshot.
 //!
-//! The head is read first and the rows afterwards, page by page. A change in between arrives again as an event, and of two copies the one
-//! with the higher version is newer. So there is no gap, and no long transaction.
+//! The head is read first and the rows afterwards, page by page. A change made between these reads arrives again as an event, and the copy
+//! with the higher version is the newer one. So no change is missed, and no long transaction is needed.
 //!
-//! A snapshot contains exactly the resources whose later events match the subscriber's filter. A copy that is not kept up to date by those
-//! events would silently become stale.
+//! A snapshot contains exactly the resources whose later events match the subscriber's filter. The subscriber's copy of any other resource
+//! would silently become stale, because no event would update it.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use crate::{
     kind::EventKind,
 };
 
-/// Maximum number of objects that one read returns; fewer if they are large.
+/// Maximum number of objects that one read returns. A read returns fewer if the objects are large.
 const PAGE: u64 = 100;
 
 /// The kind of resource that a snapshot reads next.
@@ -52,7 +52,7 @@ impl Stage {
         Self::ALL.get(nth + 1).copied()
     }
 
-    /// Returns the kinds of events that report changes of an existing resource of this stage.
+    /// Returns the kinds of events that report changes to an existing resource of this stage.
     fn changes(self) -> &'static [EventKind] {
         match self {
             Self::Inboxes => &[EventKind::InboxUpdated, EventKind::InboxDeleted],
@@ -73,9 +73,9 @@ impl Stage {
     }
 
     /// Whether later events about a resource of this stage can match the filter. An event without a value for a filtered field does not
-    /// match: events about an inbox have no conversation and no contact, those about a contact have no inbox and no conversation, and only
-    /// those about a message have a message type and a private flag. Nor does an event without an inbox match for a subscriber that only
-    /// follows inboxes.
+    /// match: events about an inbox have no conversation and no contact, events about a contact have no inbox and no conversation, and only
+    /// events about a message have a message type and a private flag. Likewise, an event without an inbox does not match for a subscriber
+    /// that follows only inboxes.
     fn passes(self, filter: &Filter) -> bool {
         if !parley_fault::is_on(Protection::SnapshotFilter) {
             return true;
@@ -107,12 +107,12 @@ pub(super) struct Snapshot {
     after: i64,
 }
 
-/// A page of a snapshot: upserts with the ids of their rows, and the id of the last row that was read.
+/// A page of a snapshot: upserts with the ids of their rows, and the id of the last row that the query returned.
 #[derive(Default)]
 struct Page {
     upserts: Vec<(i64, pb::Upsert)>,
     /// Whether `upserts` covers all rows that were read. Only as many rows are converted as fit into a response message; the next page
-    /// reads the others again.
+    /// reads the remaining rows again.
     is_complete: bool,
     last: Option<i64>,
 }
@@ -136,7 +136,7 @@ fn upsert(version: Seq, resource: Resource) -> pb::Upsert {
 }
 
 impl Snapshot {
-    /// Creates a snapshot that has read nothing yet.
+    /// Creates a snapshot that starts with the first row of the first stage.
     pub fn new() -> Self {
         Self {
             count: 0,
@@ -184,7 +184,7 @@ impl Snapshot {
     }
 }
 
-/// Returns as many upserts as fit into a response message, at least one, and whether these are all.
+/// Returns as many upserts as fit into a response message (at least the first one), and whether all of them fit.
 fn fitting(upserts: impl Iterator<Item = (i64, pb::Upsert)>, frame_bytes: usize) -> (Vec<(i64, pb::Upsert)>, bool) {
     let (mut fit, mut bytes) = (Vec::new(), 0);
     for (id, upsert) in upserts {
@@ -224,7 +224,8 @@ async fn inboxes(db: &Database, account: AccountId, filter: &Filter, after: i64,
     Ok(Page::new(upserts, last, frame_bytes))
 }
 
-/// Restricts contacts to those with a session in an inbox that the subscriber sees. `None` if the subscriber may see all contacts.
+/// Restricts contacts to those with a session in an inbox that the subscriber may see. Returns `None` if the subscriber may see all
+/// contacts.
 fn own_contacts(account: AccountId, filter: &Filter) -> Option<SimpleExpr> {
     let scope = filter.scope.as_ref().filter(|_| filter.own_contacts)?;
     let mut sessions = Query::select();
@@ -256,7 +257,7 @@ async fn contacts(db: &Database, account: AccountId, filter: &Filter, after: i64
         .order_by_asc(contact::Column::Id)
         .all(db.read())
         .await?;
-    // Rows may have been deleted in the meantime; the position moves past them anyway.
+    // Some of the rows may have been deleted since their ids were read; the position moves past them anyway.
     let last = ids[..fit].last().copied();
     let rows = load::with_labels(db.read(), account, rows).await?;
     let mut rows = load::with_sessions(db.read(), account, rows).await?;
@@ -294,7 +295,7 @@ async fn conversations(db: &Database, account: AccountId, filter: &Filter, after
         .order_by_asc(Column::Id)
         .all(db.read())
         .await?;
-    // Rows may have been deleted in the meantime; the position moves past them anyway.
+    // Some of the rows may have been deleted since their ids were read; the position moves past them anyway.
     let last = ids[..fit].last().copied();
     let account: Arc<account::Model> = load::account(db.read(), account).await?;
     let rows = load::summaries(db.read(), &account, rows).await?;

@@ -31,23 +31,23 @@ use crate::{
 /// Where a subscription starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Start {
-    /// At the oldest event that is kept.
+    /// Start at the oldest event that is kept.
     Earliest,
-    /// After the newest event.
+    /// Start after the newest event.
     Latest,
-    /// After this position.
+    /// Start after this position.
     After(Cursor),
-    /// At the first event at or after this time.
+    /// Start at the first event at or after this time.
     At(Micros),
-    /// With a snapshot of the current state, followed by the events after it.
+    /// Start with a snapshot of the current state, followed by later events.
     Snapshot,
 }
 
-/// How much a subscription may still send.
+/// The number of events and bytes that a subscription may still send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credit {
     pub events: u64,
-    /// Bytes; `None` for no limit. The last event may exceed it.
+    /// The number of bytes, or `None` for no limit. The last event may exceed it.
     pub bytes: Option<u64>,
 }
 
@@ -57,7 +57,8 @@ impl Credit {
     }
 }
 
-/// A subscriber's position in the log of one account. It holds at most one frame, which is bounded, and nothing between two reads.
+/// A subscriber's position in the log of one account. A subscription buffers at most one frame, whose size is limited, and buffers nothing
+/// between two reads.
 #[derive(Debug)]
 pub struct Subscription {
     broadcaster: Arc<Broadcaster>,
@@ -68,15 +69,16 @@ pub struct Subscription {
     position: Seq,
     /// The mark of the event at the position.
     mark: Option<Mark>,
-    /// The start time: earlier events are skipped. `None` once an event at or after it was found, and for every other kind of start.
+    /// The start time: earlier events are skipped. `None` once an event at or after this time has been found, and for every other kind of
+    /// start.
     start_time: Option<Micros>,
-    /// The last match at or below the position. `None` until it is first needed and looked up.
+    /// The seq of the last matching event at or below the position. `None` until it is first needed and looked up.
     prev: Option<Seq>,
-    /// The progress of the snapshot, until it is complete.
+    /// The progress of the snapshot; `None` without a snapshot or after it is complete.
     snapshot: Option<Snapshot>,
     heartbeat: Duration,
     bookmark_at: Instant,
-    /// `None` for no limit.
+    /// The remaining credit, or `None` for no limit.
     credit: Option<Credit>,
     _permit: StreamPermit,
 }
@@ -100,7 +102,7 @@ impl Broadcaster {
         self.open(place, account, start, filter, heartbeat, ephemeral).await
     }
 
-    /// Like [`Self::subscribe`], for a stream that was already counted.
+    /// Like [`Self::subscribe`], but for a stream that already has a permit.
     pub(super) async fn open(
         self: &Arc<Self>,
         place: StreamPermit,
@@ -134,7 +136,7 @@ impl Broadcaster {
         })
     }
 
-    /// Returns the position after which a start begins, in the history of `range`.
+    /// Returns the position after which a subscription with this `start` reads events, in the history of `range`.
     ///
     /// # Errors
     /// Returns the errors of `Log::locate`, and `Error::Unavailable` or `Error::Database` if a query fails.
@@ -187,7 +189,7 @@ impl Subscription {
                 if !batch.frame.is_empty() {
                     return Ok(batch.frame);
                 }
-                // A filter may match nothing for a long time: yield, so that other tasks can run.
+                // A filter may match no event for a long time: yield, so that other tasks can run.
                 tokio::task::yield_now().await;
             } else if Instant::now() >= self.bookmark_at {
                 self.bookmark_at = Instant::now() + self.heartbeat;
@@ -218,20 +220,20 @@ impl Subscription {
         Ok(())
     }
 
-    /// Returns the position from which the stream can be resumed. `None` during a snapshot, which cannot be resumed.
+    /// Returns the position from which the stream can be resumed, or `None` during a snapshot, which cannot be resumed.
     pub fn resume_at(&self) -> Option<Cursor> {
         self.snapshot.is_none().then(|| self.cursor())
     }
 
-    /// Continues with another filter, after an event that was sent and has the mark `mark`. The chain of `prev_seq` continues from that
-    /// event.
+    /// Continues with another filter after the event `after`, which was sent and has the mark `mark`. The chain of `prev_seq` continues
+    /// from that event.
     pub fn change_filter(&mut self, filter: Filter, after: Seq, mark: Option<Mark>) {
         self.filter = filter;
         (self.position, self.mark) = (after, mark);
         self.prev = Some(after);
     }
 
-    /// Limits the subscription: from now on it sends no more than `credit` and the credit granted later.
+    /// Limits the subscription: from now on, it sends no more than `credit` plus the credit granted later.
     pub fn limit(&mut self, credit: Credit) {
         self.credit = Some(credit);
     }
@@ -278,7 +280,7 @@ impl Subscription {
         }
     }
 
-    /// Returns the next part of the snapshot, or the message that completes it. `None` after that.
+    /// Returns the next part of the snapshot, or the message that completes it. Returns `None` once the snapshot is complete.
     async fn next_snapshot_frame(&mut self) -> Result<Option<Frame>> {
         let Some(snapshot) = &mut self.snapshot else { return Ok(None) };
         let upserts = snapshot
@@ -297,7 +299,7 @@ impl Subscription {
         } else {
             let count = snapshot.count;
             self.snapshot = None;
-            // The position is still the head from before the first row was read.
+            // The position is still the head that was read before the first row of the snapshot.
             let complete = pb::SnapshotComplete {
                 cursor: self.cursor().encode(),
                 count,
@@ -320,14 +322,14 @@ impl Subscription {
             }
         };
         tokio::select! {
-            // Cannot fail: the sender belongs to `self.channel`.
+            // Receiving cannot fail: the sender belongs to `self.channel`.
             _ = self.head_receiver.changed() => None,
             () = sleep_until(self.bookmark_at) => None,
             event = heard => event.and_then(|event| self.ephemeral_frame(&event)),
         }
     }
 
-    /// Encodes an ephemeral event if it matches the filter. Only filter fields that ephemeral events have values for are considered.
+    /// Encodes an ephemeral event if it matches the filter. The filter is applied only to fields that ephemeral events have.
     fn ephemeral_frame(&self, event: &pb::EphemeralEvent) -> Option<Frame> {
         let filter = &self.filter;
         let inbox = |id: &parley_types::id::InboxId| Some(id.0) == event.inbox_id;
@@ -336,7 +338,8 @@ impl Subscription {
             && (filter.conversations.is_empty() || filter.conversations.iter().any(|id| Some(id.0) == event.conversation_id));
         wanted.then(|| {
             let mut event = event.clone();
-            // A service limited to inboxes may not see the contact, and an ephemeral event is not worth a database query.
+            // A service limited to inboxes may not be allowed to see the contact, and checking this for an ephemeral event is not worth a
+            // database query.
             if let Some(actor) = event
                 .actor
                 .as_mut()
@@ -368,7 +371,7 @@ impl Subscription {
         frame
     }
 
-    /// Reads the log after the position: from the tail cache if that still contains the next event, otherwise from the database.
+    /// Reads the log after the position: from the tail cache if it still contains the next event, otherwise from the database.
     async fn read(&self, head: Seq) -> Result<ReadBatch> {
         let (broadcaster, channel) = (&self.broadcaster, &self.channel);
         let prev = match self.prev {
@@ -401,8 +404,8 @@ impl Subscription {
         }
         let mut batch = tail::select(page.iter(), channel.epoch, &self.filter, place, capacity);
         if is_complete && batch.position < head && page.last().is_none_or(|last| last.seq == batch.position) {
-            // No other event up to `head` matches, so the position moves there. This takes one read of a single row per page from the
-            // database, and none for reads from the tail cache.
+            // No other event up to `head` matches, so the position moves there. Looking up the mark there costs one single-row read for
+            // each page from the database; reads from the tail cache do not need it.
             batch.mark = history::mark(broadcaster.log.database().read(), channel.account, head).await?;
             batch.position = head;
         }

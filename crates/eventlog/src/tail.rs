@@ -11,7 +11,7 @@ use parley_types::{
 
 use crate::{Config, cursor::Cursor, event_record::EventRecord, filter::Filter, mark::Mark};
 
-/// Upper bound of the bytes that a delivery adds to a payload: tags, lengths, `prev_seq` and the cursor.
+/// Upper bound for the bytes that a delivery adds to a payload: tags, lengths, `prev_seq` and the cursor.
 const ENVELOPE: usize = 64;
 
 /// Consecutive events that arrived together, with their deliveries to unfiltered subscribers encoded back to back.
@@ -48,7 +48,7 @@ impl TailRun {
     }
 }
 
-/// Appends the delivery of an event.
+/// Appends the encoded delivery of an event to `out`.
 fn put(out: &mut BytesMut, epoch: Epoch, entry: &EventRecord, prev: Seq) {
     let cursor = Cursor {
         account: entry.account,
@@ -63,9 +63,9 @@ fn put(out: &mut BytesMut, epoch: Epoch, entry: &EventRecord, prev: Seq) {
 /// The capacity of one frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameCapacity {
-    /// Size in bytes at which the frame is full. A single event may be larger; it is then sent alone.
+    /// Size in bytes at which the frame is full. A single event may be larger, in which case it is sent alone.
     pub bytes: usize,
-    /// Maximum number of events. `None` for no limit.
+    /// Maximum number of events, or `None` for no limit.
     pub events: Option<usize>,
 }
 
@@ -74,21 +74,22 @@ pub(super) struct FrameCapacity {
 pub(super) struct ReadBatch {
     /// The matching events, ready to send. May be empty.
     pub frame: Frame,
-    /// The read covered everything at or below this seq.
+    /// The seq up to which the read covered the log.
     pub position: Seq,
     /// The mark of the event at the position. `None` if the read did not move the position.
     pub mark: Option<Mark>,
-    /// The last matching event; unchanged if none matched.
+    /// The seq of the last matching event; unchanged if no event matched.
     pub prev: Seq,
     /// The number of events in the frame.
     pub events: usize,
-    /// Whether any of these events is about a contact and has no inbox.
+    /// Whether any event in the frame is about a contact and has no inbox.
     pub contacts: bool,
-    /// The time of the last of these events.
+    /// The time of the last event in the frame.
     pub at: Option<Micros>,
 }
 
-/// Puts the matching events among consecutive entries into a frame, until it is full. `prev` is the last match before them.
+/// Collects the matching events among consecutive entries in a frame, until the frame is full. `prev` is the seq of the last matching event
+/// before these entries.
 pub(super) fn select<'a>(
     entries: impl Iterator<Item = &'a EventRecord>,
     epoch: Epoch,
@@ -131,7 +132,7 @@ pub(super) fn select<'a>(
     batch
 }
 
-/// A bounded queue of consecutive runs.
+/// A bounded queue of consecutive runs of events.
 #[derive(Debug)]
 pub(super) struct Tail {
     runs: VecDeque<TailRun>,
@@ -164,7 +165,7 @@ impl Tail {
         (self.events, self.bytes) = (0, 0);
     }
 
-    /// Appends entries that continue the cache. The oldest runs are evicted if there is no room.
+    /// Appends entries that continue the cache. The oldest runs are evicted if the cache is full.
     pub fn append(&mut self, epoch: Epoch, entries: Vec<EventRecord>) {
         let (mut run, mut bytes) = (Vec::new(), 0);
         for entry in entries {
@@ -194,7 +195,7 @@ impl Tail {
         }
     }
 
-    /// Returns the events after a position. `None` if the cache does not contain the next event.
+    /// Returns the events after a position, or `None` if the cache does not contain the next event.
     pub fn read(&self, epoch: Epoch, filter: &Filter, (position, prev): (Seq, Seq), capacity: FrameCapacity) -> Option<ReadBatch> {
         let from = position.next();
         if self.runs.front()?.first() > from || self.last()? < from {
@@ -210,7 +211,7 @@ impl Tail {
     }
 }
 
-/// Returns everything after a position: the bytes of as many whole runs as fit. All subscribers share these bytes.
+/// Returns all events after a position: the bytes of as many whole runs as fit. All unfiltered subscribers share these bytes.
 fn read_runs<'a>(runs: impl Iterator<Item = &'a TailRun>, position: Seq, frame_bytes: usize) -> ReadBatch {
     let mut batch = ReadBatch {
         frame: Frame::default(),

@@ -11,11 +11,11 @@ static SWITCH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 /// A protection that can be turned off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
-    /// Commits of an older session of a durable consumer are rejected.
+    /// Commits from an older session of a durable consumer are rejected.
     Fencing,
     /// A reader checks the range of the log if a page does not begin with the next event.
     GapCheck,
-    /// A cursor of another epoch is rejected.
+    /// A cursor from another epoch is rejected.
     EpochCheck,
     /// A repeated request with the same id receives the stored response.
     IdempotencyKey,
@@ -23,7 +23,7 @@ pub enum Protection {
     Credit,
     /// If an agent views a conversation without unread messages, nothing is written, and no view by an agent is published at `/cable`.
     SilentViews,
-    /// The contact filter ignores the case of labels on both sides.
+    /// The contact filter ignores the case of labels, both in the condition and in the stored labels.
     LabelCase,
     /// A snapshot omits resources whose later events do not match the filter.
     SnapshotFilter,
@@ -31,7 +31,8 @@ pub enum Protection {
     EndCursor,
     /// A receipt that would move the delivery status of a message back is ignored.
     ReceiptOrder,
-    /// Times are within the years 1 to 9999: others are rejected, and stored ones are sent as the nearest valid time.
+    /// Times are limited to the years 1 to 9999: requests with other times are rejected, and stored times outside of the range are sent as
+    /// the nearest valid time.
     TimeRange,
     /// A visitor's subscription follows its session when the session's contact is merged into another one.
     FollowedMerges,
@@ -41,23 +42,23 @@ pub enum Protection {
     Buffers,
     /// Deleting a contact also erases the copies of its data in other tables.
     ErasedCopies,
-    /// A page token is rejected if its values do not have the types of the sort keys of the list.
+    /// A page token is rejected if its values do not have the types of the list's sort keys.
     TypedPageTokens,
-    /// A contact's session sees what the client API shows; an unverified one sees only what it submitted.
+    /// A contact session sees only what the client API exposes, and an unverified session sees only what it submitted.
     VisitorView,
     /// A session is attached to contacts, and changes them, only as far as its proof of identity allows.
     IdentityProof,
-    /// Only callers that see the whole account may vouch for an identity.
+    /// Only callers that see the whole account may vouch for a contact's identity.
     Vouching,
-    /// Sessions in inboxes that the caller does not see are left out.
+    /// Responses omit contact sessions in inboxes that the caller may not see.
     SessionScope,
-    /// A service limited to inboxes sees only contacts with a session there.
+    /// A service limited to inboxes sees only contacts with a session in one of these inboxes.
     ContactScope,
     /// The ids of new users are random.
     UserIds,
-    /// An unverified session that only entered a contact's address does not make the contact visible to a service limited to the inbox.
+    /// An unverified session that merely supplied a contact's address does not make the contact visible to a service limited to the inbox.
     MatchedSessions,
-    /// The number of values, objects, keys and reported paths that a request's text can produce is bounded.
+    /// The number of values, objects, keys and reported paths that parsing a request can produce is bounded.
     RequestTree,
     /// The preamble and the part headers of a multipart form are bounded.
     MultipartHeaders,
@@ -69,25 +70,25 @@ pub enum Protection {
     CableFrames,
     /// The bodies of all requests in flight share a memory budget.
     RequestMemory,
-    /// A body is charged as it arrives, and callers without a valid token have shares that leave room for others.
+    /// A body is charged to the memory budget as it arrives, and the shares of callers without a valid token leave room for other callers.
     MemoryShares,
-    /// The elements that a request would produce are counted before it is decoded.
+    /// The elements that decoding a request would produce are counted before the request is decoded.
     WireBudget,
-    /// Statuses stay below the size of metadata that clients accept.
+    /// The size of a status stays below the metadata limit of clients.
     StatusSize,
     /// A body that is read as a whole is copied into one buffer.
     ContiguousBodies,
-    /// A body must arrive within its time limit.
+    /// A request body must arrive within its time limit.
     BodyTime,
     /// A token limited to inboxes may not open a consumer.
     ConsumerScope,
-    /// An agent bot reads and receives only data of the inboxes that it is connected to.
+    /// An agent bot reads and receives only data from the inboxes that it is connected to.
     BotScope,
     /// A read-only token changes nothing.
     ReadOnly,
     /// A token cannot create a token with more access or a longer life than its own.
     TokenLimits,
-    /// A file link that expires cannot be exchanged for another one.
+    /// An expiring file link cannot be exchanged for another link.
     LinkExpiry,
     /// Large values in the changes of an event are truncated, and the changes or the resource of an event that is too large are omitted.
     EventBytes,
@@ -100,7 +101,7 @@ pub enum Protection {
     /// Callers without a token are limited per client address and per inbox.
     AnonymousLimits,
     /// A forwarding header from an untrusted peer neither increases the number of streams, downloads and uploads that the caller may have
-    /// open, nor exempts it from rates.
+    /// open, nor exempts the caller from rate limits.
     ProxyLimits,
     /// A client address has a limited number of reflection streams, and each of them is charged to the request memory.
     ReflectionStreams,
@@ -108,17 +109,17 @@ pub enum Protection {
     UploadShare,
     /// The content of a template is limited before the template is parsed.
     TemplateLimits,
-    /// Uploaded files of a form that its request did not use are discarded.
+    /// Files uploaded with a form are discarded if the request did not use them.
     RefusedUploads,
     /// The number of connections per client address is limited.
     ConnectionsPerAddress,
     /// The length of indexed text is limited.
     IndexedTexts,
-    /// A search reads a limited number of bytes.
+    /// The number of bytes that a search reads is limited.
     SearchBytes,
     /// An account sees only those details of a member that the account itself supplied.
     MemberView,
-    /// A user's pubsub token must carry a signature for the token that it belongs to.
+    /// A user's pubsub token must carry a valid signature for the access token from which it is derived.
     PubsubSignature,
     /// Downloads are counted per caller.
     DownloadPermits,
@@ -126,27 +127,27 @@ pub enum Protection {
     StallTimeout,
     /// Client connections leave file descriptors for the admin listener, the database and files.
     DescriptorShares,
-    /// No value of a log line can begin a new line.
+    /// Values in a log line cannot start a new line.
     EscapedFields,
-    /// Responses that the client does not read are charged to the request memory, and dropped after a time.
+    /// Responses that the client does not read are charged to the request memory, and are dropped after a timeout.
     UnreadResponses,
     /// A cursor is rejected if the event at its seq is not the one for which it was issued.
     CursorMark,
     /// While the database is known to be down, calls are rejected at once.
     Outage,
-    /// A connection without a complete request does not delay a drain.
+    /// A connection that has not sent a complete request does not delay a drain.
     DrainedConnections,
     /// A drain waits until clients have received complete responses.
     DrainedResponses,
-    /// A restore locks other processes out of the database, and checks the database again after it has the locks.
+    /// A restore locks other processes out of the database, and checks the database again after it has acquired the locks.
     RestoreLocks,
-    /// A pubsub stream sends presence at most once per second.
+    /// A pubsub stream sends the presence list at most once per second.
     PresencePace,
-    /// Each write of an account has a later time than all writes before it, even if the clock is set back.
+    /// Each write to an account has a later time than all earlier writes, even if the clock is set back.
     MonotonicTimes,
-    /// Callers without a token wait for processing slots, so that they cannot use up the processors.
+    /// Callers without a token wait for processing slots, so that they cannot occupy all processors.
     AnonymousSlots,
-    /// Steps of large requests and responses run outside of the runtime's workers.
+    /// CPU-heavy steps of large requests and responses run outside of the runtime's workers.
     HeavySteps,
 }
 
@@ -226,11 +227,11 @@ impl Protection {
     }
 }
 
-/// The prefix of a switch that names a task to panic, such as `panic:writer shard`.
+/// The prefix of a switch that names the task that should panic, such as `panic:writer shard`.
 #[cfg(feature = "faults")]
 const PANIC: &str = "panic:";
 
-/// Whether a test requested a panic at this place and it has not happened yet.
+/// Whether a test requested a panic at `place` that has not happened yet.
 #[cfg(feature = "faults")]
 fn panic_due(place: &str) -> bool {
     static DONE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
@@ -250,44 +251,44 @@ pub async fn with_requested_panic<T>(name: &str, task: impl Future<Output = T>) 
     }
 }
 
-/// Returns the task unchanged.
+/// Returns the task unchanged: panics can be requested only with the feature `faults`.
 #[cfg(not(feature = "faults"))]
 pub fn with_requested_panic<F: Future>(_: &str, task: F) -> F {
     task
 }
 
-/// Panics once if a test requests it.
+/// Panics once if a test requests a panic at `place`.
 ///
 /// # Panics
-/// Panics if a test requests it.
+/// Panics if a test requests it, but only once.
 #[cfg(feature = "faults")]
 pub fn panic_if_requested(place: &str) {
     assert!(!panic_due(place), "{place}: a test asked for this panic");
 }
 
-/// Does nothing.
+/// Does nothing: panics can be requested only with the feature `faults`.
 #[cfg(not(feature = "faults"))]
 pub fn panic_if_requested(_: &str) {}
 
-/// Whether a test requested that slices of work are measured.
+/// Whether a test requested that the CPU time of tasks is measured.
 #[cfg(feature = "faults")]
 fn is_measuring() -> bool {
     SWITCH.get().is_some_and(|switch| switch == "measure")
 }
 
-/// Turns a protection off until the process ends.
+/// Turns off the protection `name` until the process ends. Only the first call has an effect.
 #[cfg(feature = "faults")]
 pub fn turn_off(name: &str) {
     let _ = SWITCH.set(name.to_owned());
 }
 
-/// Whether a protection is on.
+/// Whether a protection is on: every protection is, except for the one that was turned off.
 #[cfg(feature = "faults")]
 pub fn is_on(protection: Protection) -> bool {
     SWITCH.get().is_none_or(|off| off != protection.name())
 }
 
-/// Whether a protection is on.
+/// Returns true: protections can be turned off only with the feature `faults`.
 #[cfg(not(feature = "faults"))]
 pub fn is_on(_: Protection) -> bool {
     true

@@ -1,5 +1,5 @@
 //! Measures how much CPU time each poll of a task takes, as the operating system attributes it to the thread. Only active with the feature
-//! `faults` and the switch `measure`. A poll is logged if it takes longer than all earlier ones of the same kind of task.
+//! `faults` and the switch `measure`. A poll is logged if it takes longer than all earlier polls of the same kind of task.
 
 #[cfg(feature = "faults")]
 mod on {
@@ -16,15 +16,15 @@ mod on {
 
     use crate::is_measuring;
 
-    /// Slices that take longer than this, in microseconds, are always logged.
+    /// Slices of work that take longer than this, in microseconds, are always logged.
     const LONG: u64 = 10_000;
 
     thread_local! {
-        /// Microseconds of CPU time that this thread spent in steps while another thread was the runtime's worker.
+        /// The CPU time in microseconds that this thread spent in steps during which another thread was the runtime's worker.
         static OFF_WORKER: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// Runs a step that does not count towards the slice around it, because another thread is the runtime's worker in the meantime.
+    /// Runs a step that does not count towards the enclosing slice of work, because another thread is the runtime's worker in the meantime.
     pub fn off_worker<T>(step: impl FnOnce() -> T) -> T {
         if !is_measuring() {
             return step();
@@ -106,7 +106,7 @@ mod on {
 
 #[cfg(not(feature = "faults"))]
 mod off {
-    /// Returns the task unchanged.
+    /// Returns the task unchanged: polls are measured only with the feature `faults`.
     pub fn measured<F: Future>(_: &'static str, task: F) -> F {
         task
     }
@@ -115,7 +115,7 @@ mod off {
         step()
     }
 
-    /// Returns a function that leaves response bodies unchanged.
+    /// Returns a function that leaves response bodies unchanged: polls are measured only with the feature `faults`.
     pub fn measured_bodies<B>(_: &'static str) -> impl Fn(B) -> B + Clone {
         |body| body
     }

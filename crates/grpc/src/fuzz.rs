@@ -7,14 +7,14 @@ use prost::Message as _;
 
 use crate::validation::{fields::Validator, filters, page};
 
-/// Appends a valid checksum. It is not keyed, so an attacker can compute it as well.
+/// Appends a valid checksum to the bytes. The checksum has no secret key, so an attacker can compute it as well.
 fn with_checksum(bytes: &[u8]) -> Vec<u8> {
     let mut with_checksum = bytes.to_vec();
     with_checksum.extend_from_slice(&crc32fast::hash(bytes).to_be_bytes());
     with_checksum
 }
 
-/// Parses the bytes as a page token, as they are and with a valid checksum appended.
+/// Parses the bytes as a page token, both unchanged and with a valid checksum appended.
 pub fn page_token(bytes: &[u8]) {
     let without_paging = pb::ListLabelsRequest::default();
     for token in [
@@ -25,7 +25,7 @@ pub fn page_token(bytes: &[u8]) {
     }
 }
 
-/// Parses the bytes as a cursor, as they are and with a valid checksum appended.
+/// Parses the bytes as a cursor, both unchanged and with a valid checksum appended.
 pub fn cursor(bytes: &[u8]) {
     let _ = Cursor::decode("after", bytes);
     let _ = Cursor::decode("after", &with_checksum(bytes));

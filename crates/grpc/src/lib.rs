@@ -1,4 +1,4 @@
-//! The gRPC API: a file per service, the middleware around them, and request validation.
+//! The gRPC API: one file per service, the middleware around the services, and request validation.
 
 use std::sync::Arc;
 

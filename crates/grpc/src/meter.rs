@@ -1,4 +1,4 @@
-//! Metrics of calls and streams.
+//! Metrics about calls and streams.
 
 use std::{
     sync::LazyLock,
@@ -19,11 +19,12 @@ use parley_telemetry::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// The reasons why a limit rejects a call. Each counter starts at 0 rather than at its first increment: otherwise `rate()` would miss the
-/// first rejection.
+/// The reasons for which a limit rejects a call. Each reason's counter starts at 0 rather than at its first increment: otherwise `rate()`
+/// would miss the first rejection.
 const REJECTION_REASONS: [&str; 6] = ["busy", "rate", "streams", "flood", "memory", "quota"];
 
-/// The common reasons why a stream ends. Their counters start at 0 as well.
+/// The common reasons for which a stream ends. Their counters start at 0, because `rate()` would otherwise miss the first stream that ends
+/// for a given reason.
 const STREAM_END_REASONS: [&str; 3] = ["STREAM_ROTATED", "CURSOR_EXPIRED", "EPOCH_CHANGED"];
 
 struct Instruments {
@@ -90,7 +91,7 @@ impl Drop for InFlightGuard {
 }
 
 /// Returns the name of a method in metrics and traces. Paths that the contract does not define are reported as `_OTHER`: clients choose
-/// them freely, and each would create another time series.
+/// paths freely, and each path would create another time series.
 pub fn method_name(method: Option<&'static Method>) -> &'static str {
     method.map_or("_OTHER", |method| method.path)
 }

@@ -1,4 +1,4 @@
-//! The only place that creates a `Status`: maps errors to codes, reasons and details.
+//! Maps errors to gRPC codes, reasons and details. No other module creates a `Status`.
 
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
@@ -39,14 +39,14 @@ fn limit(rule: Rule) -> Option<String> {
     }
 }
 
-/// Maximum bytes of a message, of a violation's description, and of each other value in the details. All may repeat the caller's input, so
-/// longer values are truncated. A status with one violation and every value at its maximum fits into [`STATUS_BYTES`].
+/// Maximum size in bytes of a message, of a violation's description, and of each other value in the details. All of them may repeat the
+/// caller's input, so longer values are truncated. A status with one violation and every value at its maximum fits into [`STATUS_BYTES`].
 const MESSAGE_BYTES: usize = 768;
 const DESCRIPTION_BYTES: usize = 1024;
 const VALUE_BYTES: usize = 256;
 
-/// Maximum encoded bytes of message and details. gRPC clients accept 8 KiB of metadata by default. The rest (other headers, and the 32
-/// bytes per header that HTTP/2 adds to the count) needs less than 1 KiB.
+/// Maximum encoded size in bytes of the message and the details. gRPC clients accept 8 KiB of metadata by default. The rest (other headers,
+/// and the 32 bytes per header that HTTP/2 adds to the count) needs less than 1 KiB.
 const STATUS_BYTES: usize = 7 * 1024;
 
 /// Truncates a string after at most `bytes` bytes, at a character boundary, and appends an ellipsis.
@@ -58,7 +58,7 @@ fn cut(mut text: String, bytes: usize) -> String {
     text
 }
 
-/// Returns the size of a status on the wire in bytes: the message is percent-encoded, the details are base64.
+/// Returns the size of a status on the wire in bytes: the message is percent-encoded, and the details are encoded in base64.
 fn wire_len(status: &Status) -> usize {
     let plain = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b'%';
     let message: usize = status.message().bytes().map(|byte| if plain(&byte) { 1 } else { 3 }).sum();
@@ -70,7 +70,7 @@ struct StatusBuilder {
     code: Code,
     reason: ErrorReason,
     metadata: HashMap<String, String>,
-    /// The violations, with their limits. The status includes as many as fit.
+    /// The field violations, with their limits. The status includes as many violations as fit.
     violations: Vec<FieldViolation>,
     details: ErrorDetails,
 }
@@ -112,7 +112,7 @@ impl StatusBuilder {
         self
     }
 
-    /// Builds the status, within [`STATUS_BYTES`]: drops violations from the end until it fits.
+    /// Builds the status. Violations are dropped from the end until the status fits into [`STATUS_BYTES`].
     fn status(self, message: String) -> Status {
         let message = cut(message, MESSAGE_BYTES);
         let mut named = self.violations.len();
@@ -162,13 +162,13 @@ pub fn to_status(error: Error) -> Status {
     status_builder(error).status(message)
 }
 
-/// Converts the error of a result into a [`Status`]. `?` alone cannot do it: both types are foreign to this crate, so it cannot implement
-/// `From`.
+/// Converts the error in a result into a [`Status`]. `?` alone cannot convert it: both types are foreign to this crate, so the crate cannot
+/// implement `From`.
 pub trait OrStatus<T> {
     /// Converts the error with [`to_status`].
     ///
     /// # Errors
-    /// Returns the status of the error.
+    /// Returns the error as a status.
     fn or_status(self) -> Result<T, Status>;
 }
 
@@ -270,7 +270,8 @@ fn status_builder(error: Error) -> StatusBuilder {
     }
 }
 
-/// Returns the status of a stream that the client should resume on another connection after `retry_after`, with the cursor to resume from.
+/// Returns the status that ends a stream that the client should resume on another connection after `retry_after`, with the cursor to resume
+/// from.
 pub fn rotated(cursor: Option<Cursor>, retry_after: Duration) -> Status {
     let builder = StatusBuilder::new(Code::Unavailable, ErrorReason::StreamRotated).retry(retry_after);
     let status = builder.status("the server ended the stream; resume after its cursor, or start again if it has none".to_owned());
@@ -280,8 +281,8 @@ pub fn rotated(cursor: Option<Cursor>, retry_after: Duration) -> Status {
 /// The trailer that carries the position at which a stream ended.
 const CURSOR: &str = "parley-cursor-bin";
 
-/// Adds the stream's last cursor to the status that ends it, unless the status already has one. Without a cursor the status is unchanged,
-/// as for a snapshot, which cannot be resumed.
+/// Adds the stream's last cursor to the status that ends it, unless the status already has one. A stream without a cursor, such as a
+/// snapshot, which cannot be resumed, leaves the status unchanged.
 pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
     let is_rotation = status.code() == Code::Unavailable;
     if let Some(cursor) = cursor.filter(|_| is_rotation || parley_fault::is_on(Protection::EndCursor))
@@ -293,7 +294,7 @@ pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
     status
 }
 
-/// Returns the trailers of a stream that ends because the server shuts down.
+/// Returns the trailers of a stream that ends because the server is shutting down.
 pub fn shutdown_trailers() -> http::HeaderMap {
     let error = Error::Unavailable {
         reason: "the server is shutting down",
@@ -304,7 +305,7 @@ pub fn shutdown_trailers() -> http::HeaderMap {
     trailers
 }
 
-/// Returns the status of a stream whose subscriber has not read for too long.
+/// Returns the status for a stream whose subscriber has not read for too long.
 pub fn stalled() -> Status {
     StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::StreamStalled)
         .status("the client stopped reading from the stream for too long".to_owned())
@@ -313,8 +314,8 @@ pub fn stalled() -> Status {
 /// The number of prebuilt responses in [`busy`].
 const BUSY_RESPONSES: u32 = 16;
 
-/// Returns a prebuilt response to a call that exceeds the limit of calls in flight. The responses are prebuilt because rejections must be
-/// cheapest when there are most of them.
+/// Returns a prebuilt response to a call that exceeds the limit on calls in flight. The responses are prebuilt because rejections must be
+/// cheapest when they are most frequent.
 pub fn busy() -> http::Response<tonic::body::Body> {
     // Vary the retry delays, so that rejected clients do not all retry at the same time.
     static RESPONSES: LazyLock<Vec<http::HeaderMap>> = LazyLock::new(|| {
@@ -333,13 +334,13 @@ pub fn busy() -> http::Response<tonic::body::Body> {
     answer
 }
 
-/// Returns the status of a request whose body does not fit into the memory budget for requests.
+/// Returns the status for a request whose body does not fit into the memory budget for requests.
 pub fn no_memory() -> Status {
     let builder = StatusBuilder::new(Code::ResourceExhausted, ErrorReason::Busy).retry(Duration::from_secs(1));
     builder.status("the requests in flight use the whole memory budget; retry later".to_owned())
 }
 
-/// Returns the status of a call during a database outage.
+/// Returns the status for a call during a database outage.
 pub fn database_unavailable() -> Status {
     let error = Error::Unavailable {
         reason: "the database is unavailable; a write in progress may still have been stored",
@@ -348,13 +349,13 @@ pub fn database_unavailable() -> Status {
     to_status(error)
 }
 
-/// Returns the status of a call whose message did not arrive completely in time.
+/// Returns the status for a call whose message did not arrive completely in time.
 pub fn message_timeout() -> Status {
     StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
         .status("the message took too long to arrive; see limits.body_timeout_seconds".to_owned())
 }
 
-/// Returns the status of a call whose deadline expired.
+/// Returns the status for a call whose deadline expired.
 pub fn deadline_exceeded() -> Status {
     StatusBuilder::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
         .status("the deadline expired; a write may still have been stored".to_owned())

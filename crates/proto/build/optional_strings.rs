@@ -1,5 +1,5 @@
-//! Writes access by name to the optional strings of some messages: update masks, parameters of the REST API and columns all name a field as
-//! the contract does, so code that copies such fields from one to the other need not list them.
+//! Generates access by name to the optional strings of some messages. Update masks, parameters of the REST API and columns all use the
+//! field names of the contract, so code that copies such fields between them need not list each field.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,10 @@ use prost_reflect::{
 /// The messages whose optional strings can be accessed by name.
 const MESSAGES: [&str; 2] = ["parley.v1.Contact", "parley.v1.CreateContactRequest"];
 
-/// Returns an implementation of `OptionalStrings` for each of the messages.
+/// Returns an implementation of `OptionalStrings` for each message in [`MESSAGES`].
 ///
 /// # Errors
-/// Returns the name of a message that the contract does not have.
+/// Returns an error that names a message if the contract does not define that message.
 pub fn implementations(pool: &DescriptorPool) -> Result<String, String> {
     let mut code = String::new();
     for name in MESSAGES {
@@ -27,7 +27,7 @@ pub fn implementations(pool: &DescriptorPool) -> Result<String, String> {
 fn implementation(code: &mut String, message: &MessageDescriptor) {
     let file = message.parent_file();
     let strings: Vec<FieldDescriptor> = message.fields().filter(is_optional_string).collect();
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = writeln!(
         code,
         "impl OptionalStrings for crate::{} {{\n    const OPTIONAL_STRINGS: &'static [OptionalString] = &[",
@@ -46,7 +46,7 @@ fn implementation(code: &mut String, message: &MessageDescriptor) {
     code.push_str("}\n");
 }
 
-/// Writes a method that evaluates the expression of the field with the given name.
+/// Generates a method that looks up a field by name and evaluates the expression generated for that field.
 fn by_name(code: &mut String, strings: &[FieldDescriptor], signature: &str, expression: impl Fn(&str) -> String) {
     let _ = writeln!(code, "    {signature} {{\n        match name {{");
     for field in strings {
@@ -59,12 +59,13 @@ fn is_optional_string(field: &FieldDescriptor) -> bool {
     field.kind() == Kind::String && field.cardinality() == Cardinality::Optional && field.supports_presence() && is_alone(field)
 }
 
-/// Whether the field is in no `oneof`. The contract's `optional` is a synthetic one of a single field.
+/// Whether the field is not a member of a `oneof`. The contract's `optional` is a synthetic `oneof` with a single field, which does not
+/// count.
 fn is_alone(field: &FieldDescriptor) -> bool {
     field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic())
 }
 
-/// The comment above the element at `path`, in one line.
+/// Returns the comment above the element at `path`, joined into one line.
 fn comment(file: &FileDescriptorProto, path: &[i32]) -> String {
     let mut locations = file.source_code_info.iter().flat_map(|info| &info.location);
     let text = locations.find(|location| location.path == path).map(Location::leading_comments);

@@ -1,5 +1,5 @@
-//! Reads the policy that each method declares (`proto/parley/v1/options.proto`), checks it, and writes the table in which the program looks
-//! it up. It is part of the build script, so a method without a policy fails the build.
+//! Reads the policy that each method declares (`proto/parley/v1/options.proto`), checks it, and generates the table in which the program
+//! looks it up. This module is part of the build script, so a method without a policy fails the build.
 
 use std::fmt::Write as _;
 
@@ -8,13 +8,13 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, ReflectMes
 /// The package whose methods must declare a policy.
 const PACKAGE: &str = "parley.v1";
 
-/// The full name of the option.
+/// The full name of the method option that declares a policy.
 const OPTION: &str = "parley.v1.policy";
 
-/// The field that makes a call idempotent.
+/// The request field that makes a call idempotent.
 const REQUEST_ID: &str = "request_id";
 
-/// A declared policy. Enum values are their names without the prefix of the enum.
+/// The policy that a method declares. Enum values are represented by their names, without the prefix of the enum.
 struct Policy {
     caller: String,
     effect: String,
@@ -24,10 +24,10 @@ struct Policy {
     idempotent: bool,
 }
 
-/// Returns the table of all methods as a Rust expression, an array of `Method`.
+/// Returns the table of all methods as a Rust expression, which is an array of `Method`.
 ///
 /// # Errors
-/// Returns a line for each method that declares no policy, or one that contradicts itself or the request of the method.
+/// Returns a line for each method that declares no policy, or whose policy contradicts itself or the method's request.
 pub fn table(pool: &DescriptorPool) -> Result<String, Vec<String>> {
     let mut faults = Vec::new();
     let mut table = String::from("&[\n");
@@ -43,7 +43,7 @@ pub fn table(pool: &DescriptorPool) -> Result<String, Vec<String>> {
     if faults.is_empty() { Ok(table) } else { Err(faults) }
 }
 
-/// Whether each call of a method is recorded as an audit event.
+/// Whether each call to a method is recorded as an audit event.
 pub fn is_audited(pool: &DescriptorPool, method: &MethodDescriptor) -> bool {
     declared(pool, method).is_ok_and(|policy| policy.audited)
 }
@@ -90,7 +90,7 @@ fn name(policy: &DynamicMessage, field: &str, prefix: &str) -> Result<String, St
     Ok(name.to_owned())
 }
 
-/// Checks that a policy is complete and fits its method.
+/// Checks that a policy is complete and does not contradict its method.
 fn check(method: &MethodDescriptor, policy: &Policy) -> Result<(), String> {
     let streams = method.is_client_streaming() || method.is_server_streaming();
     let writes = policy.effect == "WRITE";
@@ -128,7 +128,7 @@ fn check(method: &MethodDescriptor, policy: &Policy) -> Result<(), String> {
 
 fn entry(table: &mut String, method: &MethodDescriptor, policy: &Policy) {
     let service = method.parent_service();
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = writeln!(
         table,
         "    Method {{ path: \"{service}/{call}\", service: \"{service}\", call: \"{call}\", request: \"{request}\", \

@@ -1,13 +1,14 @@
-//! Implements the traits of `src/rpc.rs`: by the names and types of their fields, for the requests and responses of all unary methods.
+//! Generates the implementations of the traits in `src/rpc.rs` for the requests and responses of all unary methods. The names and types of
+//! a message's fields determine which traits it implements.
 
 use std::fmt::Write as _;
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 
-/// The package whose methods get implementations.
+/// The package for whose methods implementations are generated.
 const PACKAGE: &str = "parley.v1";
 
-/// Returns the implementations as Rust items.
+/// Returns the generated implementations as Rust items.
 pub fn implementations(pool: &DescriptorPool, is_audited: &dyn Fn(&MethodDescriptor) -> bool) -> String {
     let mut code = String::new();
     for service in pool.services().filter(|service| service.package_name() == PACKAGE) {
@@ -28,19 +29,20 @@ fn implement(code: &mut String, name: &str, message: &str, items: &str) {
     let _ = writeln!(code, "impl crate::rpc::{name} for crate::{message} {{ {items} }}");
 }
 
-/// The type of a field that contains one message of the contract.
+/// Returns the type of a field if its type is a message of the contract.
 fn message_type(field: &FieldDescriptor) -> Option<String> {
     let Kind::Message(message) = field.kind() else { return None };
     (message.package_name() == PACKAGE).then(|| message.name().to_owned())
 }
 
-/// Whether a message has the field, as a value that is neither repeated nor optional.
+/// Whether a message has a field with this name and type that is neither repeated nor optional.
 fn has(message: &MessageDescriptor, name: &str, kind: &Kind) -> bool {
     let field = message.get_field_by_name(name);
     field.is_some_and(|field| field.kind() == *kind && !field.is_list() && !field.supports_presence())
 }
 
-/// The only field that contains a message of the contract, as its name and type.
+/// Returns the name and type of the only field whose type is a message of the contract, or `None` if there is no such field or more than
+/// one.
 fn resource(message: &MessageDescriptor) -> Option<(String, String)> {
     let mut parts = message
         .fields()
@@ -49,7 +51,7 @@ fn resource(message: &MessageDescriptor) -> Option<(String, String)> {
     parts.next().filter(|_| parts.next().is_none())
 }
 
-/// A name of the contract in lower case: `get_label` for `GetLabel`.
+/// Converts a name in the contract to snake case: `GetLabel` becomes `get_label`.
 fn snake_case(name: &str) -> String {
     let mut snake = String::new();
     for letter in name.chars() {
@@ -61,7 +63,7 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// The field with the id of the resource that a method is named after: `label_id` of `GetLabel`.
+/// Returns the name of the field that contains the id of the resource after which a method is named, such as `label_id` for `GetLabel`.
 fn id_field(method: &MethodDescriptor) -> Option<String> {
     let noun = method
         .name()
@@ -105,7 +107,8 @@ fn request(code: &mut String, method: &MethodDescriptor) {
     }
 }
 
-/// The field of an audited request that names the resource: the first id except the account's, or that of the resource to change.
+/// Returns the field of an audited request that identifies the resource: the first id that is not the account's, or else the id in the
+/// resource to update.
 fn audit_field(method: &MethodDescriptor) -> Option<String> {
     let request = method.input();
     let id = |field: &FieldDescriptor| {
@@ -186,7 +189,7 @@ fn response(code: &mut String, response: &MessageDescriptor) {
     }
 }
 
-/// Implements `Record` for a message that has the five standard methods of the service.
+/// Generates the `Record` implementation for each message that has all five standard methods in its service.
 fn records(code: &mut String, methods: &[MethodDescriptor]) {
     let is_in_account = |method: &MethodDescriptor| has(&method.input(), "account_id", &Kind::Int64);
     let named = |name: &str| methods.iter().find(|method| method.name() == name && is_in_account(method));
@@ -226,7 +229,7 @@ fn records(code: &mut String, methods: &[MethodDescriptor]) {
     }
 }
 
-/// Implements the generated service of a record that has no other methods.
+/// Generates the implementation of the gRPC service for a record whose service has only the standard methods.
 fn record_service(code: &mut String, noun: &str, standard: &[(&str, &MethodDescriptor)]) {
     let mut methods = String::new();
     for (role, method) in standard {

@@ -1,14 +1,14 @@
-//! The files of the contract. Shared by the build script and by `cargo xtask descriptors`, which compiles them.
+//! The source files of the contract. This module is shared by the build script and by `cargo xtask descriptors`, which compiles the files.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// The compiled files with their imports, comments included, as a `google.protobuf.FileDescriptorSet`.
+/// The path of the compiled contract: its files with their imports, including comments, as a `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &str = "descriptors/parley.binpb";
 
-/// The checksum of the files that [`DESCRIPTORS`] were compiled from.
+/// The path of the checksum of the source files from which [`DESCRIPTORS`] was compiled.
 pub const CHECKSUM: &str = "descriptors/sources.crc32";
 
 /// Returns all files below `folder` (`proto/`), sorted.

@@ -10,26 +10,27 @@ use tonic::{
 
 use super::wire_budget::{self, Excess};
 
-/// Initial size of a call's buffers. Most messages are smaller. Allocating tonic's default of 8 KiB twice per call takes longer than
-/// encoding a message, and an open stream keeps its buffers until it ends.
+/// Initial size of a call's buffers in bytes. Most messages are smaller. Allocating tonic's default of 8 KiB twice per call takes longer
+/// than encoding a message, and an open stream keeps its buffers until it ends.
 const BUFFER: usize = 1024;
 
-/// The number of bytes of encoded messages at which the body of a stream yields them, as in tonic.
+/// The number of bytes of encoded messages at which the body of a stream yields the messages, as in tonic.
 pub const YIELD: usize = 32 * 1024;
 
-/// How a process encodes and decodes large messages.
+/// Defines how this process encodes and decodes large messages.
 #[derive(Clone, Copy, Debug)]
 pub struct LargeSteps {
-    /// The number of bytes above which a message is large.
+    /// The size in bytes above which a message is large.
     pub above: usize,
-    /// Runs the step exactly once before it returns, for instance on a thread where it does not block other tasks of the runtime.
+    /// Runs a step exactly once and then returns. For instance, it runs the step on a thread where the step does not block other tasks of
+    /// the runtime.
     pub run: fn(&mut dyn FnMut()),
 }
 
 static LARGE_STEPS: OnceLock<LargeSteps> = OnceLock::new();
 
-/// Makes this process encode and decode large messages through `steps`. By default they are handled in place. Only the first call has an
-/// effect.
+/// Makes this process encode and decode large messages through `steps`. By default, large messages are encoded and decoded on the calling
+/// thread. Only the first call has an effect.
 pub fn run_large_steps(steps: LargeSteps) {
     LARGE_STEPS.get_or_init(|| steps);
 }
@@ -43,7 +44,7 @@ fn run_step<T>(bytes: usize, step: impl FnOnce() -> Result<T, Status>) -> Result
     result.unwrap_or_else(|| Err(Status::internal("a step that handles a large message was not run")))
 }
 
-/// Encodes and decodes with prost.
+/// Encodes and decodes with prost, using small buffers.
 #[derive(Debug)]
 pub struct SmallCodec<T, U>(std::marker::PhantomData<(T, U)>);
 
@@ -85,7 +86,7 @@ impl<T: prost::Message> Encoder for WholeEncoder<T> {
     }
 
     fn encode(&mut self, message: T, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        // Like prost's own `encode`, which would compute the length a second time.
+        // This does the same as prost's own `encode`, which would compute the length a second time.
         let length = message.encoded_len();
         dst.reserve(length);
         run_step(length, || {
@@ -96,8 +97,8 @@ impl<T: prost::Message> Encoder for WholeEncoder<T> {
     }
 }
 
-/// Decodes with prost, from a message in one piece: prost accesses its buffer for every field, and a slice is fastest. A request that would
-/// take many times its size in memory is rejected before it is decoded.
+/// Decodes with prost from a message in one contiguous buffer: prost accesses its buffer for every field, and a slice is fastest. A request
+/// that would take many times its size in memory is rejected before it is decoded.
 #[derive(Debug)]
 pub struct WholeDecoder<U>(pub(super) std::marker::PhantomData<U>);
 

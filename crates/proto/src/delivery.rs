@@ -1,4 +1,4 @@
-//! The names of event kinds, and encoded deliveries of events.
+//! The names of event kinds, and the encoding of event deliveries.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
@@ -6,7 +6,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use crate::{EventKind, frame::Frame};
 
 impl EventKind {
-    /// Returns the name of the kind, such as `message.created`. (`as_str_name` returns that of the enum's constant.)
+    /// Returns the name of the event kind, such as `message.created`. (`as_str_name` returns the name of the enum's constant instead.)
     pub fn event_name(self) -> &'static str {
         match self {
             Self::Unspecified => "",
@@ -56,7 +56,7 @@ impl EventKind {
     }
 }
 
-/// Appends an `events` field of a `SubscribeResponse`, with an event that is already encoded.
+/// Appends an `events` field of a `SubscribeResponse`, which contains an event that is already encoded.
 pub fn put_delivery(out: &mut BytesMut, prev_seq: u64, cursor: &[u8], event: &[u8]) {
     let bytes_field = |length: usize| 1 + encoded_len_varint(length as u64) + length;
     let prev = if prev_seq == 0 { 0 } else { 1 + encoded_len_varint(prev_seq) };

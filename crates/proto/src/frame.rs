@@ -8,8 +8,9 @@ use tonic::{
 
 use super::codec::{WholeDecoder, YIELD};
 
-/// An encoded `SubscribeResponse` or `ConsumeResponse`, in pieces. Protobuf merges messages by concatenation, so pieces that consist of
-/// whole fields can follow each other. An empty frame must not be sent: h2 closes a connection after a hundred empty frames.
+/// An encoded `SubscribeResponse` or `ConsumeResponse`, in pieces. Concatenated Protobuf messages are merged when they are decoded, so
+/// pieces that consist of whole fields can follow each other. An empty frame must not be sent: h2 closes a connection after a hundred empty
+/// frames.
 #[derive(Debug, Default)]
 pub struct Frame {
     pieces: Vec<Bytes>,
@@ -23,19 +24,19 @@ impl Frame {
         }
     }
 
-    /// Returns the frame with a piece in front of it.
+    /// Returns the frame with a piece prepended.
     #[must_use]
     pub fn after(mut self, first: Bytes) -> Self {
         self.pieces.insert(0, first);
         self
     }
 
-    /// Returns the size in bytes.
+    /// Returns the size of the frame in bytes.
     pub fn len(&self) -> usize {
         self.pieces.iter().map(Bytes::len).sum()
     }
 
-    /// Joins all pieces, to be decoded in the same process.
+    /// Joins all pieces into one buffer, to be decoded in the same process.
     pub fn concat(&self) -> Bytes {
         self.pieces.concat().into()
     }
@@ -71,7 +72,7 @@ impl<U: prost::Message + prost::Name + Default + Send + 'static> Codec for Frame
     }
 }
 
-/// Copies the pieces of a frame into the body.
+/// Copies the pieces of a frame into the body of the response.
 #[derive(Debug)]
 pub struct FrameEncoder;
 
@@ -79,7 +80,7 @@ impl Encoder for FrameEncoder {
     type Item = Frame;
     type Error = Status;
 
-    /// Starts without a buffer: the size of a frame is known, and an idle stream should hold no buffer.
+    /// Start without a buffer: the size of a frame is known, and an idle stream should not hold a buffer.
     fn buffer_settings(&self) -> BufferSettings {
         BufferSettings::new(0, YIELD)
     }

@@ -1,7 +1,8 @@
-//! Events as JSON: every field of the contract under its own name. The descriptors determine the fields, so that none is missed.
+//! Events as JSON: every field of the contract under its own name. The code takes the fields from the descriptors, so that no field is
+//! missed.
 //!
-//! Enum values are short and in lower case (`incoming`), times are in RFC 3339 format, bytes in hexadecimal, and cursors in base64url.
-//! 64-bit integers are JSON numbers. Absent fields are omitted.
+//! Enum values are written in lower case without their prefix (`incoming`), times in RFC 3339 format, bytes in hexadecimal, and cursors in
+//! base64url. 64-bit integers are JSON numbers. Absent fields are omitted.
 
 use std::sync::LazyLock;
 
@@ -13,21 +14,22 @@ use crate::{EventDelivery, description::POOL};
 
 static EVENT: LazyLock<Option<MessageDescriptor>> = LazyLock::new(|| POOL.as_ref()?.get_message_by_name("parley.v1.Event"));
 
-/// Converts a message of the contract with the full name `name`.
+/// Converts a message of the contract to JSON. `name` is the full name of the message.
 pub fn message(name: &str, message: &impl prost::Message) -> Json {
     let descriptor = POOL.as_ref().and_then(|pool| pool.get_message_by_name(name));
     let decoded = descriptor.and_then(|descriptor| DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok());
     decoded.as_ref().map_or(Json::Null, of_message)
 }
 
-/// Converts a delivery to an object: the object that [`event`] returns, with the `cursor` as text.
+/// Converts a delivery to a JSON object, which is the object that [`event`] returns with the `cursor` as text.
 pub fn delivery(delivery: &EventDelivery) -> Json {
     let mut object = event(delivery);
     object["cursor"] = json!(cursor_text::encode(&delivery.cursor));
     object
 }
 
-/// Converts the event of a delivery to an object: `prev_seq` and the fields of the event, with its resource as `resource`.
+/// Converts the event in a delivery to a JSON object, which contains `prev_seq` and the fields of the event, with its resource as
+/// `resource`.
 pub fn event(delivery: &EventDelivery) -> Json {
     let bytes = delivery.event.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
     let decoded = EVENT
@@ -37,7 +39,7 @@ pub fn event(delivery: &EventDelivery) -> Json {
     object.insert("prev_seq".to_owned(), json!(delivery.prev_seq));
     for (field, value) in decoded.iter().flat_map(DynamicMessage::fields) {
         let name = match (field.name(), field.containing_oneof()) {
-            // `kind_name` contains the same information, and also names kinds that this version does not know.
+            // `kind_name` contains the same information as `kind`, and also names kinds that this version does not know.
             ("kind", _) => continue,
             ("kind_name", _) => "kind",
             (_, Some(oneof)) if oneof.name() == "resource" => {
@@ -96,7 +98,7 @@ fn of_field(message: &DynamicMessage, name: &str) -> Json {
     field.map_or(Json::Null, |field| of(&message.get_field(&field), &field.kind()))
 }
 
-/// Writes whole numbers without a fraction, because every number in a `Struct` is a double.
+/// Writes whole numbers without a fraction. They arrive as doubles, because every number in a `Struct` is a double.
 fn number(value: f64) -> Json {
     #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
     if value.fract() == 0.0 && value.abs() < 2_f64.powi(53) {
@@ -106,7 +108,8 @@ fn number(value: f64) -> Json {
     }
 }
 
-/// Returns `incoming` for `MESSAGE_TYPE_INCOMING` of `MessageType`. A number without a name stays a number.
+/// Returns the short name of an enum value, such as `incoming` for `MESSAGE_TYPE_INCOMING` of `MessageType`. A number without a name stays
+/// a number.
 fn short_name(kind: &EnumDescriptor, number: i32) -> Json {
     let Some(value) = kind.get_value(number) else {
         return json!(number);

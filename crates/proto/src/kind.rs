@@ -1,4 +1,4 @@
-//! Conversions between the enums of rows and those of the contract, by the names of their variants.
+//! Conversions between the enums in database rows and the enums in the contract, by the names of their variants.
 
 use parley_types::kind;
 
@@ -13,7 +13,7 @@ macro_rules! matching {
         }
 
         impl pb::$wire {
-            /// Returns the value for a row. `None` for `Unspecified`.
+            /// Returns the enum value for a database row, or `None` for `Unspecified`.
             pub fn to_row(self) -> Option<kind::$row> {
                 match self {
                     Self::Unspecified => None,

@@ -1,13 +1,13 @@
-//! The contract: generated types, clients and servers, their codec, and conversions that do not depend on the service.
+//! The contract: generated types, clients and servers, their codec, and conversions that do not depend on the server.
 
-/// Generated from `proto/parley/v1`.
+/// The code generated from `proto/parley/v1`.
 #[allow(clippy::pedantic, clippy::all, missing_docs)]
 mod v1 {
     tonic::include_proto!("parley.v1");
 }
 pub use v1::*;
 
-/// The server of `EventsService` that sends encoded frames; see `build.rs`.
+/// The generated server of `EventsService` that sends encoded frames; see `build.rs`.
 #[allow(clippy::pedantic, clippy::all, missing_docs)]
 pub mod frames {
     include!(concat!(env!("OUT_DIR"), "/parley.v1.EventsService.rs"));

@@ -1,23 +1,23 @@
-//! Access by name to the optional strings of messages. The build script writes the implementations, from the contract.
+//! Access by name to the optional strings of messages. The build script generates the implementations from the contract.
 
-/// An optional string of a message.
+/// An optional string field of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptionalString {
     /// The name of the field.
     pub name: &'static str,
-    /// The comment of the field in the contract.
+    /// The comment on the field in the contract.
     pub comment: &'static str,
 }
 
 /// A message whose optional strings can be accessed by name.
 pub trait OptionalStrings {
-    /// The optional strings, in the order of their numbers.
+    /// The optional strings, in the order of their field numbers.
     const OPTIONAL_STRINGS: &'static [OptionalString];
 
-    /// Returns the optional string with this name. `None` if it is absent, or if the message has no such field.
+    /// Returns the optional string with this name, or `None` if it is absent or the message has no such field.
     fn optional_string(&self, name: &str) -> Option<&str>;
 
-    /// Returns the optional string with this name, to set it. `None` if the message has no such field.
+    /// Returns the optional string with this name for changing it, or `None` if the message has no such field.
     fn optional_string_mut(&mut self, name: &str) -> Option<&mut Option<String>>;
 }
 

@@ -1,5 +1,6 @@
 //! The policies of all methods, as the contract declares them (`proto/parley/v1/options.proto`): who may call a method, and how the server
-//! treats the call. The build script checks the declarations and writes the table; no other code decides by the name of a method.
+//! treats the call. The build script checks the declarations and generates the table; no other code makes decisions based on the name of a
+//! method.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -7,26 +8,26 @@ use super::{MethodCaller, MethodCredential, MethodEffect};
 
 /// A method of the contract with its policy.
 #[derive(Debug, PartialEq, Eq)]
-// The flags are independent of each other, so they do not make an enum.
+// The flags are independent of each other, so they cannot be combined into an enum.
 #[allow(clippy::struct_excessive_bools)]
 pub struct Method {
-    /// The path without its first slash: `parley.v1.Service/Call`.
+    /// The path of the method without its leading slash: `parley.v1.Service/Call`.
     pub path: &'static str,
-    /// The full name of the service.
+    /// The full name of the method's service.
     pub service: &'static str,
     /// The name of the method, without the service.
     pub call: &'static str,
-    /// The name of the request, without the package.
+    /// The name of the request message, without the package.
     pub request: &'static str,
-    /// Who may call it.
+    /// The kind of caller that may call the method.
     pub caller: MethodCaller,
-    /// Whether it changes anything.
+    /// Whether the method changes anything.
     pub effect: MethodEffect,
-    /// The credential that the caller authenticates with. `Unspecified` is a token.
+    /// The credential that the caller authenticates with. `Unspecified` means a token.
     pub credential: MethodCredential,
-    /// Whether agent bots may call it.
+    /// Whether agent bots may call the method.
     pub bots: bool,
-    /// Whether each call is recorded as an audit event.
+    /// Whether each call to the method is recorded as an audit event.
     pub audited: bool,
     /// Whether a repeated call with the same `request_id` receives the stored response.
     pub idempotent: bool,
@@ -42,7 +43,7 @@ pub static METHODS: &[Method] = include!(concat!(env!("OUT_DIR"), "/policy.rs"))
 static BY_PATH: LazyLock<HashMap<&'static str, &'static Method>> =
     LazyLock::new(|| METHODS.iter().map(|method| (method.path, method)).collect());
 
-/// Returns the method of an HTTP path, with or without its first slash. `None` if the contract has no such path.
+/// Returns the method with this HTTP path, with or without its leading slash. Returns `None` if the contract has no such path.
 pub fn method(path: &str) -> Option<&'static Method> {
     BY_PATH.get(path.strip_prefix('/').unwrap_or(path)).copied()
 }
@@ -65,23 +66,24 @@ impl Method {
         self.credential == MethodCredential::Unspecified
     }
 
-    /// Whether a read-only token is sufficient.
+    /// Whether a read-only token is sufficient to call the method.
     pub fn is_read(&self) -> bool {
         self.effect == MethodEffect::Read
     }
 
-    /// Whether the response is open-ended: once it has begun, no deadline of the server ends it.
+    /// Whether the response is open-ended: once it has begun, it is not ended by a server deadline.
     pub fn is_stream(&self) -> bool {
         self.server_streaming
     }
 
-    /// Whether a call without a token waits for a processing slot. A call with a pubsub token does not, because it comes from a member's
-    /// dashboard, whose presence would be delayed. Nor does a stream, whose processing does not end.
+    /// Whether a call to the method without a token waits for a processing slot. A call with a pubsub token does not wait, because it comes
+    /// from a member's dashboard, and waiting would delay the member's presence. A stream does not wait either, because its processing does
+    /// not end.
     pub fn takes_turn(&self) -> bool {
         !self.is_stream() && !self.is_upload() && self.credential != MethodCredential::PubsubToken
     }
 
-    /// Whether the request is a stream, with one response after its last message.
+    /// Whether the request is a stream that gets a single response after its last message.
     pub fn is_upload(&self) -> bool {
         self.client_streaming && !self.server_streaming
     }

@@ -1,10 +1,10 @@
 //! Prunes events that were stored before fields were limited, so that clients can receive them.
 //!
-//! An attribute map of 33 levels makes an event that prost cannot decode, and one of several megabytes makes an event that a client with
-//! default settings rejects. Such an event stays in the log until it is trimmed, so it is pruned whenever it is read: maps beyond the
-//! limits are omitted and named in `truncated_fields`, and times outside of the years 1 to 9999, which clients cannot render as JSON,
-//! become the nearest valid time. The code walks the encoded bytes according to the contract's descriptors, because an event that is too
-//! deep cannot be decoded.
+//! An event that contains an attribute map with 33 levels cannot be decoded by prost, and an event that contains a map of several megabytes
+//! is rejected by clients with default settings. Such an event stays in the log until it is trimmed, so it is pruned whenever it is read:
+//! maps beyond the limits are omitted and named in `truncated_fields`, and times outside of the years 1 to 9999, which clients cannot
+//! render as JSON, become the nearest valid time. The code walks the encoded bytes according to the contract's descriptors, because an
+//! event with too many levels cannot be decoded.
 
 use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
@@ -23,7 +23,7 @@ use super::value::{SENT_CONTENT, SENT_CONTENT_KEYS, SENT_LEVELS, micros, timesta
 /// Maximum depth of the walk. The deepest message of the contract has fewer levels, not counting attributes.
 const DEPTH: usize = 20;
 
-/// The message-typed fields of a message: field number, name and type of each.
+/// The message-typed fields of a message, with the field number, name and type of each.
 #[derive(Default)]
 struct Schema {
     fields: HashMap<u64, (String, String)>,
@@ -32,7 +32,7 @@ struct Schema {
 }
 
 static SCHEMAS: LazyLock<HashMap<String, Schema>> = LazyLock::new(|| {
-    // Compiled into the program: if it could not be decoded, every test would fail.
+    // The descriptors are compiled into the program. If they could not be decoded, every test would fail.
     let files = FileDescriptorSet::decode(super::DESCRIPTORS).unwrap_or_default();
     let mut schemas = HashMap::new();
     for file in &files.file {
@@ -57,9 +57,9 @@ static SCHEMAS: LazyLock<HashMap<String, Schema>> = LazyLock::new(|| {
 /// One field of an encoded message.
 struct Field<'a> {
     number: u64,
-    /// The key and the value as encoded.
+    /// The key and the value of the field, in their encoded form.
     whole: &'a [u8],
-    /// The content of a length-delimited field.
+    /// The content of the field, if it is length-delimited.
     content: Option<&'a [u8]>,
 }
 
@@ -76,7 +76,7 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Reads the next field. `None` at the end, and if the bytes are not a message.
+/// Reads the next field. Returns `None` at the end of the bytes, or if the bytes are not an encoded message.
 fn next<'a>(bytes: &mut &'a [u8]) -> Option<Field<'a>> {
     let start = *bytes;
     let key = varint(bytes)?;
@@ -103,11 +103,11 @@ fn next<'a>(bytes: &mut &'a [u8]) -> Option<Field<'a>> {
     })
 }
 
-/// The size of a `Struct` or a `Value`.
+/// The number of levels and keys of a `Struct` or a `Value`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Shape {
     levels: usize,
-    /// The number of keys at every depth.
+    /// The total number of keys, including those of nested objects.
     keys: usize,
 }
 
@@ -117,7 +117,7 @@ impl Shape {
         self.keys += inner.keys;
     }
 
-    /// Returns the shape with one more level around it.
+    /// Returns the shape of the value enclosed in one more level.
     fn within(self) -> Self {
         Self {
             levels: 1 + self.levels,
@@ -126,7 +126,7 @@ impl Shape {
     }
 }
 
-/// Measures a `Struct` or a `Value`, down to `left` levels.
+/// Measures a `Struct` or a `Value`, down to a depth of `left` levels.
 fn shape(mut bytes: &[u8], is_value: bool, left: usize) -> Shape {
     let mut whole = Shape::default();
     if left == 0 {
@@ -136,7 +136,7 @@ fn shape(mut bytes: &[u8], is_value: bool, left: usize) -> Shape {
     while let Some(field) = next(&mut bytes) {
         let Some(content) = field.content else { continue };
         match (is_value, field.number) {
-            // In a `Value`, field 5 is a `Struct` and field 6 a list of values.
+            // In a `Value`, field 5 is a `Struct` and field 6 is a list of values.
             (true, 5) => whole.add(&shape(content, false, left)),
             (true, 6) => whole.add(&values(content, 1, left - 1).within()),
             (false, 1) => {
@@ -149,7 +149,7 @@ fn shape(mut bytes: &[u8], is_value: bool, left: usize) -> Shape {
     whole
 }
 
-/// Measures the values in a list (field 1) or in an entry of a struct (field 2).
+/// Measures the values in a list (field 1) or in an entry of a `Struct` (field 2).
 fn values(mut bytes: &[u8], number: u64, left: usize) -> Shape {
     let mut whole = Shape::default();
     while let Some(field) = next(&mut bytes) {
@@ -164,11 +164,11 @@ fn is_oversized(name: &str, of: &str, content: &[u8]) -> bool {
     let is_value = of == "google.protobuf.Value";
     let (bytes, keys) = match name {
         "content_attributes" => (SENT_CONTENT, SENT_CONTENT_KEYS),
-        // A change of a message's content attributes contains them as one value.
+        // A change to a message's content attributes contains the content attributes as a single value.
         _ if is_value => (BYTES, SENT_CONTENT_KEYS),
         _ => (BYTES, KEYS),
     };
-    // A string that was truncated to the limit also has a tag and a length.
+    // Allow 8 bytes more, because a string that was truncated to the limit also has a tag and a length.
     if content.len() > bytes + 8 {
         return true;
     }
@@ -176,7 +176,7 @@ fn is_oversized(name: &str, of: &str, content: &[u8]) -> bool {
     shape.levels > SENT_LEVELS || shape.keys > keys
 }
 
-/// Returns the nearest time that clients can render, if the encoded `Timestamp` contains another one.
+/// Returns the nearest time that clients can render if they cannot render the encoded `Timestamp`, and `None` otherwise.
 fn clamped(content: &[u8]) -> Option<Timestamp> {
     let at = Timestamp::decode(content).ok()?;
     if micros(&at).is_some() {
@@ -186,7 +186,8 @@ fn clamped(content: &[u8]) -> Option<Timestamp> {
     Some(timestamp(if is_early { Micros::MIN } else { Micros::MAX }))
 }
 
-/// Returns the message without the maps that exceed the limits, and with times that clients can render. Borrowed if nothing changed.
+/// Returns the message without maps that exceed the limits, and with only times that clients can render. The result is borrowed if nothing
+/// changed.
 fn pruned<'a>(of: &str, bytes: &'a [u8], depth: usize) -> Cow<'a, [u8]> {
     let Some(schema) = SCHEMAS.get(of).filter(|_| depth > 0) else {
         return Cow::Borrowed(bytes);
@@ -214,7 +215,7 @@ fn pruned<'a>(of: &str, bytes: &'a [u8], depth: usize) -> Cow<'a, [u8]> {
             Some((_, "google.protobuf.Timestamp", content)) => match clamped(content) {
                 Some(at) => {
                     let out = out.get_or_insert_with(|| copied(before));
-                    // Cannot fail: the field numbers come from the contract.
+                    // The conversion cannot fail: the field numbers come from the contract.
                     message::encode(u32::try_from(field.number).unwrap_or_default(), &at, out);
                 }
                 None => {
@@ -226,7 +227,7 @@ fn pruned<'a>(of: &str, bytes: &'a [u8], depth: usize) -> Cow<'a, [u8]> {
             Some((_, inner, content)) => match pruned(inner, content, depth - 1) {
                 Cow::Owned(smaller) => {
                     let out = out.get_or_insert_with(|| copied(before));
-                    // Cannot fail: the field numbers come from the contract.
+                    // The conversion cannot fail: the field numbers come from the contract.
                     encode_key(u32::try_from(field.number).unwrap_or_default(), WireType::LengthDelimited, out);
                     encode_varint(smaller.len() as u64, out);
                     out.extend_from_slice(&smaller);

@@ -1,132 +1,133 @@
-//! The unary methods and their messages as traits, for code that treats all methods of one shape alike. The build script implements the traits
-//! (`build/rpc.rs`): which ones a message has follows from the names and types of its fields.
+//! The unary methods and their messages as traits, for code that treats all methods of the same form alike. The build script generates the
+//! implementations (`build/rpc.rs`): the names and types of a message's fields determine which traits it implements.
 
 use bytes::Bytes;
 use prost::{Message, Name};
 use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
-/// The request of a unary method. Each method has a request of its own.
+/// The request of a unary method. Each method has its own request type.
 pub trait UnaryRequest: Message + Name + Default + Clone + 'static {
-    /// The response of the method.
+    /// The response message of the method.
     type Response: Message + Name + Default + 'static;
-    /// The full name of the service.
+    /// The full name of the service that contains the method.
     const SERVICE: &'static str;
     /// The name of the method, without the service.
     const METHOD: &'static str;
-    /// The service and the method without the package: `LabelsService.GetLabel`.
+    /// The names of the service and the method without the package: `LabelsService.GetLabel`.
     const NAME: &'static str;
-    /// The path of the method in HTTP, with its first slash.
+    /// The HTTP path of the method, with its leading slash.
     const PATH: &'static str;
 }
 
-/// A request about one account: it has an `account_id`.
+/// A request about one account, which it identifies by its `account_id`.
 pub trait AccountRequest: UnaryRequest {
-    /// The account of the request.
+    /// Returns the id of the account.
     fn account_id(&self) -> i64;
-    /// Sets the account of the request.
+    /// Sets the id of the account.
     fn set_account_id(&mut self, id: i64);
 }
 
-/// A request that changes something: it has a `request_id`, which makes it idempotent.
+/// A request that changes something. Its `request_id` makes it idempotent.
 pub trait WriteRequest: Message + Name + Default + Clone + 'static {
-    /// The request id as sent by the client.
+    /// Returns the request id as sent by the client.
     fn request_id(&self) -> &str;
     /// Sets the request id.
     fn set_request_id(&mut self, id: String);
 
-    /// The field that names the resource of the call, and its value, for the audit event. `None` if the method is not audited or has no such
-    /// field.
+    /// Returns the name and value of the field that identifies the resource of the call, for the audit event. Returns `None` if the method
+    /// is not audited or has no such field.
     fn audit_target(&self) -> Option<(&'static str, i64)> {
         None
     }
 }
 
-/// A request about one resource, by its id.
+/// A request about one resource, which it identifies by id.
 pub trait IdRequest: UnaryRequest {
-    /// The id of the resource.
+    /// Returns the id of the resource.
     fn id(&self) -> i64;
     /// Sets the id of the resource.
     fn set_id(&mut self, id: i64);
 }
 
-/// A request that contains a resource to create or change.
+/// A request that contains the resource to create or change.
 pub trait ResourceRequest: UnaryRequest {
-    /// The message of the resource.
+    /// The message type of the resource.
     type Resource: Message + Default;
-    /// The name of its field in the request.
+    /// The name of the request field that contains the resource.
     const FIELD: &'static str;
-    /// The resource in the request.
+    /// Returns the resource in the request, so that it can be set or changed.
     fn resource(&mut self) -> &mut Option<Self::Resource>;
 }
 
-/// A request that changes the fields of a resource that its mask names.
+/// A request that changes those fields of a resource that its update mask names.
 pub trait UpdateRequest: ResourceRequest {
-    /// The mask of the request.
+    /// Returns the update mask of the request, so that it can be set or changed.
     fn update_mask(&mut self) -> &mut Option<FieldMask>;
 }
 
-/// A request for a page of rows.
+/// A request for one page of rows.
 pub trait PagedRequest: UnaryRequest {
-    /// The requested number of rows; 0 for the default.
+    /// Returns the requested number of rows; 0 selects the default.
     fn page_size(&self) -> i32;
-    /// The token of the page; empty for the first page.
+    /// Returns the token of the requested page; empty for the first page.
     fn page_token(&self) -> &str;
-    /// The number of rows to skip; 0 if the request has no such field.
+    /// Returns the number of rows to skip; 0 if the request has no such field.
     fn skip(&self) -> i32;
-    /// Sets the requested number of rows and the token.
+    /// Sets the requested number of rows and the page token.
     fn set_page(&mut self, size: i32, token: String);
-    /// The request without everything that may differ between the pages of one list: size, token, skip, and what is returned beside the rows.
+    /// Returns the request without everything that may differ between the pages of one list: size, token, skip, and the fields that
+    /// determine what is returned besides the rows.
     #[must_use]
     fn without_paging(&self) -> Self;
 }
 
 /// A response that contains one resource, or nothing (`()`), and the cursor of a write.
 pub trait ResourceResponse: Message {
-    /// The message of the resource.
+    /// The message type of the resource.
     type Resource;
-    /// Creates a response. The cursor is dropped if the response has no such field.
+    /// Creates a response. The cursor is dropped if the response has no field for it.
     fn new(resource: Self::Resource, cursor: Bytes) -> Self;
-    /// Returns the resource; an empty one if it is absent.
+    /// Returns the resource, or an empty one if the response does not contain it.
     fn into_resource(self) -> Self::Resource;
 }
 
 /// A response that contains a page of rows and nothing else.
 pub trait PageResponse: Message {
-    /// The message of a row.
+    /// The message type of a row.
     type Row: Message;
-    /// Creates a response.
+    /// Creates a response from the rows of a page and the token of the next page.
     fn new(rows: Vec<Self::Row>, next_page_token: String) -> Self;
     /// Returns the rows and the token of the next page.
     fn into_page(self) -> (Vec<Self::Row>, String);
 }
 
-/// A resource of an account with the five standard methods.
+/// A resource in an account that has the five standard methods.
 pub trait Record: Message + Default + 'static {
-    /// The request of the method that creates it.
+    /// The request of the method that creates the resource.
     type Create: AccountRequest
         + WriteRequest
         + ResourceRequest<Resource = Self>
         + UnaryRequest<Response: ResourceResponse<Resource = Self>>;
-    /// The request of the method that returns it.
+    /// The request of the method that returns the resource.
     type Get: AccountRequest + IdRequest + UnaryRequest<Response: ResourceResponse<Resource = Self>>;
-    /// The request of the method that lists such resources.
+    /// The request of the method that lists the resources of this type.
     type List: AccountRequest + PagedRequest + UnaryRequest<Response: PageResponse<Row = Self>>;
-    /// The request of the method that changes it.
+    /// The request of the method that changes the resource.
     type Update: AccountRequest + WriteRequest + UpdateRequest<Resource = Self> + UnaryRequest<Response: ResourceResponse<Resource = Self>>;
-    /// The request of the method that deletes it.
+    /// The request of the method that deletes the resource.
     type Delete: AccountRequest + WriteRequest + IdRequest + UnaryRequest<Response: ResourceResponse<Resource = ()>>;
 
-    /// Its id.
+    /// Returns the id of the resource.
     fn id(&self) -> i64;
-    /// Sets its id.
+    /// Sets the id of the resource.
     fn set_id(&mut self, id: i64);
 }
 
-/// The reply to a request.
+/// The result of handling a request: the response or a status.
 pub type Reply<R> = Result<Response<<R as UnaryRequest>::Response>, Status>;
 
-/// Handles the standard methods of a record.
+/// Handles the five standard methods of a record.
 pub trait RecordHandler<R: Record>: Send + Sync + 'static {
     /// Handles the method that creates a record.
     fn create(&self, request: Request<R::Create>) -> impl Future<Output = Reply<R::Create>> + Send;
@@ -140,11 +141,11 @@ pub trait RecordHandler<R: Record>: Send + Sync + 'static {
     fn delete(&self, request: Request<R::Delete>) -> impl Future<Output = Reply<R::Delete>> + Send;
 }
 
-/// Implements the service of a record by a handler.
+/// Implements the gRPC service of a record by calling a handler.
 #[derive(Clone, Debug)]
 pub struct RecordServer<H>(pub H);
 
-/// The implementations for the contract.
+/// The generated implementations for the messages of the contract.
 #[allow(clippy::needless_update, reason = "generated for messages with and without other fields")]
 mod implementations {
     include!(concat!(env!("OUT_DIR"), "/rpc.rs"));

@@ -1,4 +1,4 @@
-//! Sample events for tests of rendering.
+//! Sample events for tests that render events.
 
 use prost_types::{ListValue, NullValue, Struct, Timestamp, Value, value::Kind};
 
@@ -33,7 +33,7 @@ fn delivered(event: Event) -> EventDelivery {
     }
 }
 
-/// An incoming message from Ana in conversation 3, with seq 42.
+/// Returns the event with seq 42: an incoming message from Ana in conversation 3.
 pub fn message(content: &str) -> EventDelivery {
     let tags = vec![
         value(Kind::StringValue("a".to_owned())),
@@ -76,7 +76,7 @@ pub fn message(content: &str) -> EventDelivery {
     })
 }
 
-/// Conversation 3 with Ana is resolved and gets a high priority, with seq 43.
+/// Returns the event with seq 43: conversation 3 with Ana is resolved, and its priority becomes high.
 pub fn status_changed() -> EventDelivery {
     let conversation = Conversation {
         id: 3,

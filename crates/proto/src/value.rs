@@ -13,8 +13,8 @@ use serde_json::{Map, Number, Value as Json};
 /// 2^53: a double represents every integer below it exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Converts a time. A row that was stored before times were limited may contain a time that the message cannot represent. It is converted
-/// to the nearest valid time, because clients fail to render any other as JSON.
+/// Converts a time to a `Timestamp`. A row that was stored before times were limited may contain a time that the message cannot represent.
+/// Such a time is converted to the nearest valid time, because clients fail to render invalid times as JSON.
 pub fn timestamp(at: Micros) -> Timestamp {
     let at = if parley_fault::is_on(Protection::TimeRange) {
         at.clamp(Micros::MIN, Micros::MAX)
@@ -23,17 +23,18 @@ pub fn timestamp(at: Micros) -> Timestamp {
     };
     Timestamp {
         seconds: at.seconds(),
-        // In range: the remainder of a division by a million, times a thousand.
+        // The value is in range: it is the remainder of a division by a million, times a thousand.
         nanos: i32::try_from(at.0.rem_euclid(1_000_000) * 1000).unwrap_or_default(),
     }
 }
 
-/// Converts an optional time.
+/// Converts an optional time to an optional `Timestamp`.
 pub fn maybe_timestamp(at: Option<Micros>) -> Option<Timestamp> {
     at.map(timestamp)
 }
 
-/// Converts a timestamp. Returns `None` outside of the years 1 to 9999, to which the message and its JSON form are limited.
+/// Converts a timestamp to microseconds. Returns `None` for a time outside of the years 1 to 9999, to which the message and its JSON form
+/// are limited.
 pub fn micros(at: &Timestamp) -> Option<Micros> {
     if !(0..1_000_000_000).contains(&at.nanos) {
         return None;
@@ -44,8 +45,8 @@ pub fn micros(at: &Timestamp) -> Option<Micros> {
         .filter(|at| (Micros::MIN..=Micros::MAX).contains(at) || !parley_fault::is_on(Protection::TimeRange))
 }
 
-/// Whether a value is a number of seconds since 1970, or a string of digits, outside of the years 1 to 9999. Such values are usually
-/// milliseconds.
+/// Whether a value is a time outside of the years 1 to 9999, as a number of seconds since 1970 or such a number as text. Such values are
+/// usually in milliseconds.
 pub fn is_beyond_times(value: &Json) -> bool {
     let seconds = match value {
         Json::Number(number) => number.as_f64(),
@@ -53,13 +54,13 @@ pub fn is_beyond_times(value: &Json) -> bool {
         _ => None,
     };
     let (first, last) = (Micros::MIN.seconds(), Micros::MAX.seconds());
-    // A double represents both ends exactly.
+    // A double represents both ends of the range exactly.
     #[allow(clippy::cast_precision_loss)]
     let range = first as f64..(last + 1) as f64;
     seconds.is_some_and(|seconds| !range.contains(&seconds)) && parley_fault::is_on(Protection::TimeRange)
 }
 
-/// Converts a stored object. `None` if it is empty.
+/// Converts a stored JSON object to a `Struct`. Returns `None` if the object is empty.
 pub fn structure(json: &Json) -> Option<Struct> {
     match json {
         Json::Object(map) if !map.is_empty() => Some(Struct { fields: fields(map) }),
@@ -67,15 +68,15 @@ pub fn structure(json: &Json) -> Option<Struct> {
     }
 }
 
-/// Maximum levels of nesting that are sent: one more than may be written, because the REST gateway once accepted 25.
+/// Maximum number of nesting levels that are sent. This is one more than may be written, because the REST gateway once accepted 25.
 pub(super) const SENT_LEVELS: usize = attribute_limits::LEVELS + 1;
 
-/// Maximum bytes of content attributes that are sent. More than may be written, because the server adds `external_error` and data about the
-/// message replied to.
+/// Maximum size in bytes of content attributes that are sent. This is more than may be written, because the server adds `external_error`
+/// and data about the message that is replied to.
 pub(super) const SENT_CONTENT: usize = attribute_limits::BYTES + 96 * 1024;
 
-/// Maximum number of keys of content attributes that are sent. More than may be written, because the server adds `external_error` and
-/// `in_reply_to_external_id`.
+/// Maximum number of keys of content attributes that are sent. This is more than may be written, because the server adds `external_error`
+/// and `in_reply_to_external_id`.
 pub(super) const SENT_CONTENT_KEYS: usize = attribute_limits::KEYS + 8;
 
 /// Whether a value that was stored before the limits existed is too large, too deep, or has too many keys to be sent within a larger
@@ -89,15 +90,15 @@ fn is_sent(size: AttributeSize, bytes: usize, keys: usize) -> bool {
     size.wire <= bytes && size.levels <= SENT_LEVELS && size.keys <= keys
 }
 
-/// Converts the attribute maps of one resource. Maps that were stored before the limits existed and exceed them are omitted, and their
-/// fields are recorded for `truncated_fields`.
+/// Converts the attribute maps of one resource. Maps that exceed the limits because they were stored before the limits existed are omitted,
+/// and their field names are recorded for `truncated_fields`.
 #[derive(Debug, Default)]
 pub struct AttributeMaps {
     truncated: Vec<String>,
 }
 
 impl AttributeMaps {
-    /// Converts a stored map. `None` if it is empty or omitted.
+    /// Converts a stored attribute map. Returns `None` if the map is empty or omitted.
     pub fn structure(&mut self, field: &str, json: &Json) -> Option<Struct> {
         self.within(field, json, attribute_limits::BYTES, attribute_limits::KEYS)
     }
@@ -107,12 +108,12 @@ impl AttributeMaps {
         self.within(field, json, SENT_CONTENT, SENT_CONTENT_KEYS)
     }
 
-    /// Records a field that was omitted or truncated.
+    /// Records the name of a field that was omitted or truncated.
     pub fn truncate(&mut self, field: &str) {
         self.truncated.push(field.to_owned());
     }
 
-    /// Returns the names of the recorded fields.
+    /// Returns the names of the fields that were omitted or truncated.
     pub fn truncated(self) -> Vec<String> {
         self.truncated
     }
@@ -134,7 +135,7 @@ fn fields(map: &Map<String, Json>) -> BTreeMap<String, Value> {
     map.iter().map(|(key, value)| (key.clone(), value_of(value))).collect()
 }
 
-/// Converts a stored value.
+/// Converts a stored JSON value to a Protobuf `Value`.
 pub fn value_of(json: &Json) -> Value {
     let kind = match json {
         Json::Null => Kind::NullValue(0),
@@ -149,7 +150,7 @@ pub fn value_of(json: &Json) -> Value {
     Value { kind: Some(kind) }
 }
 
-/// Converts an object for storage. Whole numbers become integers again.
+/// Converts a `Struct` for storage as a JSON object. Whole numbers become integers again.
 ///
 /// # Errors
 /// Returns the path of the first number that JSON cannot represent (infinite, or not a number).
@@ -165,10 +166,10 @@ pub fn object(structure: &Struct) -> Result<Map<String, Json>, String> {
         .collect()
 }
 
-/// Converts a value for storage.
+/// Converts a `Value` for storage as a JSON value.
 ///
 /// # Errors
-/// Returns the path of the first number that JSON cannot represent. The path is empty if it is the value itself.
+/// Returns the path of the first number that JSON cannot represent. The path is empty if `value` itself is that number.
 pub fn json_of(value: &Value) -> Result<Json, String> {
     Ok(match &value.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
@@ -180,7 +181,7 @@ pub fn json_of(value: &Value) -> Result<Json, String> {
     })
 }
 
-/// Converts a number. A whole number that a double represents exactly becomes an integer.
+/// Converts a double to a JSON number. A whole number that a double represents exactly becomes an integer.
 #[allow(clippy::cast_possible_truncation)] // below 2^53, and without a fraction
 fn number_of(number: f64) -> Option<Number> {
     if number.fract() == 0.0 && number.abs() < EXACT {

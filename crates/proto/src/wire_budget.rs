@@ -1,6 +1,6 @@
-//! Limits the memory that decoding a request takes, before it is decoded.
+//! Limits the memory needed to decode a request, before the request is decoded.
 //!
-//! An element that takes two bytes on the wire (an empty `google.protobuf.Value`, or an empty message of a repeated field) takes 32 bytes
+//! An element that takes two bytes on the wire (an empty `google.protobuf.Value`, or an empty message in a repeated field) takes 32 bytes
 //! to 1 KiB in memory. So a large request is first walked according to its descriptor, and the elements that it would produce are counted.
 //! Small requests need no walk: 32 KiB of empty elements stay below 8 MiB of memory. Nearly all requests are small.
 
@@ -9,29 +9,29 @@ use prost_reflect::{Kind, MessageDescriptor};
 
 use super::description::POOL;
 
-/// Requests up to this size are decoded without a walk.
+/// Requests up to this size in bytes are decoded without a walk.
 const SMALL: usize = 32 * 1024;
 
-/// Maximum number of elements of lists and maps. The JSON API accepts 50,000 values and adds a few itself.
+/// Maximum number of elements in lists and maps. The JSON API accepts 50,000 values and adds a few of its own.
 const ELEMENTS: usize = 51_000;
 
-/// Maximum number of `google.protobuf.Struct`s that are not empty. The JSON API accepts 5,000 and adds a few itself.
+/// Maximum number of non-empty `google.protobuf.Struct`s. The JSON API accepts 5,000 objects and adds a few of its own.
 const OBJECTS: usize = 5_100;
 
-/// Maximum number of messages of the contract in one request.
+/// Maximum number of messages in one request, not counting attribute values and map entries.
 const MESSAGES: usize = 10_000;
 
-/// Maximum number of fields on the wire, which bounds the time of a walk.
+/// Maximum number of encoded fields, which bounds the time of a walk.
 const FIELDS: usize = 400_000;
 
-/// Maximum depth of the walk, the same as that of prost.
+/// Maximum depth of the walk, which is the same as prost's recursion limit.
 const DEPTH: usize = 100;
 
-/// A limit that a request exceeds, as an error message.
+/// The limit that a request exceeds, as an error message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excess(pub &'static str);
 
-/// Returns the descriptor of a request. `None` if the message is not a request of the contract.
+/// Returns the descriptor of a request type, or `None` if the type is not a request of the contract.
 ///
 /// Responses are not limited: they come from this process, or from a server that the client trusts. `buf lint` checks that the names of
 /// requests end with `Request`.
@@ -42,7 +42,7 @@ pub fn request<M: prost::Name>() -> Option<MessageDescriptor> {
         .flatten()
 }
 
-/// Checks an encoded request before it is decoded. Malformed bytes are left to the decoder.
+/// Checks an encoded request before it is decoded. Malformed bytes are not reported here, but by the decoder.
 ///
 /// # Errors
 /// Returns [`Excess`] if the request exceeds a limit.
@@ -84,7 +84,7 @@ impl Budget {
                 return Ok(());
             };
             bytes = rest;
-            // The decoder skips unknown fields too.
+            // Skip unknown fields, as the decoder does.
             let Some(field) = message.get_field(number) else { continue };
             let is_repeated = field.is_list() || field.is_map();
             match field.kind() {
@@ -103,7 +103,7 @@ impl Budget {
                     self.walk(&inner, content, depth - 1)?;
                 }
                 Kind::String | Kind::Bytes if is_repeated => self.elements(1)?,
-                // Numbers may be packed: varints or fixed-size numbers, back to back.
+                // Repeated numbers may be packed: varints or fixed-size numbers, back to back.
                 Kind::Double | Kind::Fixed64 | Kind::Sfixed64 if is_repeated => self.elements(1 + content.len() / 8)?,
                 Kind::Float | Kind::Fixed32 | Kind::Sfixed32 if is_repeated => self.elements(1 + content.len() / 4)?,
                 _ if is_repeated => self.elements(1 + content.iter().filter(|byte| **byte < 0x80).count())?,
@@ -122,8 +122,8 @@ impl Budget {
     }
 }
 
-/// Splits off the content of a length-delimited field. It is empty for other fields, which are skipped. `None` if the bytes cannot be
-/// walked.
+/// Splits off the content of a length-delimited field. For other fields, which are skipped, the content is empty. Returns `None` if the
+/// bytes cannot be walked.
 fn content(wire_type: u64, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let skip = |count: usize| Some((&bytes[..0], bytes.get(count..)?));
     match wire_type {

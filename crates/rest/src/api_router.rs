@@ -1,4 +1,4 @@
-//! The table of routes. Each route is registered together with its `OpenAPI` description, so there is no undocumented route.
+//! The table of routes. Each route is registered together with its `OpenAPI` description, so there are no undocumented routes.
 //!
 //! PUT and PATCH are treated alike here. `paths` handles alternative spellings of paths, and `openapi` defines the descriptions.
 
@@ -13,28 +13,28 @@ use crate::openapi::route_description::{Caller, RouteDescription};
 
 const UPDATES: &[Method] = &[Method::PATCH, Method::PUT];
 
-/// A route with its description.
+/// A route with its `OpenAPI` description.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// The path in axum's syntax, which is also the syntax of `OpenAPI`.
+    /// The path of the route, in the syntax that axum and `OpenAPI` share.
     pub path: String,
-    /// The methods that the route accepts.
+    /// The HTTP methods that the route accepts.
     pub methods: &'static [Method],
-    /// The `OpenAPI` tag.
+    /// The `OpenAPI` tag of the route.
     pub tag: &'static str,
-    /// The `OpenAPI` description.
+    /// The `OpenAPI` description of the route.
     pub description: RouteDescription,
     pub(crate) methods_router: MethodRouter<Routes>,
 }
 
 impl Route {
-    /// Whether the route updates a resource of an account.
+    /// Whether the route updates a resource that belongs to an account.
     pub fn is_account_update(&self) -> bool {
         self.methods == UPDATES && matches!(self.description.required_caller(), Caller::Member | Caller::Administrator)
     }
 }
 
-/// The routes of one tag, or of the whole API.
+/// A table of routes: those with one tag, or those of the whole API.
 #[derive(Debug)]
 pub struct ApiRouter {
     tag: &'static str,
@@ -42,7 +42,7 @@ pub struct ApiRouter {
 }
 
 impl ApiRouter {
-    /// Creates an empty table. Routes added to it get the tag `tag`.
+    /// Creates an empty table. Routes added to the table have the tag `tag`.
     pub fn new(tag: &'static str) -> Self {
         Self { tag, routes: Vec::new() }
     }
@@ -72,7 +72,7 @@ impl ApiRouter {
         self.add(path, &[Method::DELETE], on(MethodFilter::DELETE, handler), description)
     }
 
-    /// Returns the routes.
+    /// Returns the routes in the table.
     pub fn into_routes(self) -> Vec<Route> {
         self.routes
     }
@@ -88,7 +88,7 @@ impl ApiRouter {
         self
     }
 
-    /// Appends the routes of another table.
+    /// Appends the routes in another table.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
         self.routes.extend(other.routes);

@@ -1,4 +1,4 @@
-//! Makes the gRPC calls of a REST request: the request's headers become metadata.
+//! Makes the gRPC calls for a REST request, whose headers become metadata of the calls.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -27,11 +27,11 @@ use crate::{
     layers::response_metadata::{CursorRecorder, ResponseMetadata},
 };
 
-/// The metadata key of the token, regardless of the header it arrived in.
+/// The metadata key of the token, whichever header contained the token.
 const TOKEN: &str = "api_access_token";
-/// The header that makes a write idempotent. Clients may send any string.
+/// The header that makes a write idempotent. Its value may be any string.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Headers that are forwarded unchanged: W3C trace context and baggage, and the log position that a read waits for.
+/// Headers that are forwarded unchanged: the W3C trace context and baggage, and the log position that a read waits for.
 const FORWARDED_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
@@ -39,8 +39,8 @@ const FORWARDED_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("parley-min-cursor"),
 ];
 
-/// The context of one REST request, from which its gRPC calls are made. The state of the router is the set of prepared gRPC services with
-/// their middleware.
+/// The context of one REST request, from which its gRPC calls are made. The state of the router contains the gRPC services with their
+/// middleware.
 #[derive(Debug)]
 pub struct Call {
     routes: Routes,
@@ -55,7 +55,7 @@ pub struct Call {
     rpc_method: RpcMethod,
 }
 
-/// The method of the contract that a route calls, as named in its description: `Service.Method`.
+/// The method of the contract that a route calls, in the form `Service.Method`, as in the route's description.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RpcMethod(pub &'static str);
 
@@ -95,17 +95,17 @@ macro_rules! clients {
 
 impl Call {
     clients! {
-        /// A client of `EventsService`.
+        /// Creates a client of `EventsService`.
         events: EventsServiceClient,
-        /// A client of `ClientService`, the API of contact sessions.
+        /// Creates a client of `ClientService`, the API of contact sessions.
         client: ClientServiceClient,
-        /// A client of `ContactsService`.
+        /// Creates a client of `ContactsService`.
         contacts: ContactsServiceClient,
-        /// A client of `ConversationsService`.
+        /// Creates a client of `ConversationsService`.
         conversations: ConversationsServiceClient,
-        /// A client of `PubsubService`.
+        /// Creates a client of `PubsubService`.
         pubsub: PubsubServiceClient,
-        /// A client of `FilesService`.
+        /// Creates a client of `FilesService`.
         files: FilesServiceClient,
     }
 
@@ -119,8 +119,8 @@ impl Call {
         self.address
     }
 
-    /// Returns the caller's `Idempotency-Key` as a request id: a UUID is used as is, and any other string is hashed to a UUID. Empty
-    /// without the header.
+    /// Returns the caller's `Idempotency-Key` as a request id: a UUID is used as is, and any other string is hashed to a UUID. Returns an
+    /// empty string without the header.
     pub fn request_id(&self) -> String {
         let key = self.headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
         if key.is_empty() {
@@ -129,7 +129,8 @@ impl Call {
         Uuid::try_parse_ascii(key).unwrap_or_else(|_| hash_to_uuid(key)).to_string()
     }
 
-    /// Returns the request id of an additional write that the same REST request makes. Empty without the header.
+    /// Returns the request id for an additional write by the same REST request. Returns an empty string without an `Idempotency-Key`
+    /// header.
     pub fn request_id_of(&self, part: &str) -> String {
         let whole = self.request_id();
         if whole.is_empty() {
@@ -138,7 +139,7 @@ impl Call {
         hash_to_uuid(format!("{whole} {part}").as_bytes()).to_string()
     }
 
-    /// Wraps a message in a gRPC request with the caller's metadata.
+    /// Wraps a message in a gRPC request with the caller's token and the headers that are forwarded as metadata.
     pub fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         if let Some(from) = self.from {
@@ -167,7 +168,7 @@ impl Call {
     /// Calls a unary method with the caller's metadata, and returns its response.
     ///
     /// # Errors
-    /// Returns the status of the call.
+    /// Returns the status of the call if it fails.
     pub fn send<R: UnaryRequest>(&self, message: R) -> impl Future<Output = Result<R::Response, Status>> + Send + use<R> {
         let (mut client, mut request) = (
             Grpc::new(self.services()).max_decoding_message_size(usize::MAX),
@@ -181,7 +182,7 @@ impl Call {
         }
     }
 
-    /// The services of this process. Their responses need no limit of size: it is bounded where they are created.
+    /// Returns the gRPC services of this process. Clients do not limit the size of their responses, because the services already bound it.
     fn services(&self) -> CursorRecorder {
         CursorRecorder {
             routes: self.routes.clone(),
@@ -189,11 +190,11 @@ impl Call {
         }
     }
 
-    /// Returns `result`, but reveals an error that the gateway itself found only to callers with access to the account. Other callers get
+    /// Returns `result`. An error that the gateway itself found is revealed only to callers with access to the account; other callers get
     /// the authorization error instead.
     ///
     /// # Errors
-    /// Returns the error of the access check, or else that of `result`.
+    /// Returns the error of the access check if it fails, and otherwise the error in `result`.
     pub async fn authorize_error<T>(&self, account_id: i64, result: Result<T, ApiError>) -> Result<T, ApiError> {
         if result.is_err() {
             self.authorize(account_id).await?;
@@ -201,11 +202,11 @@ impl Call {
         result
     }
 
-    /// Checks that the caller may access the account and use this route. For responses that need no other gRPC call, and would otherwise
-    /// not be authorized.
+    /// Checks that the caller may access the account and use this route. Needed for responses that require no other gRPC call, and would
+    /// therefore not be authorized.
     ///
     /// # Errors
-    /// Returns the error of the access check.
+    /// Returns the error of the access check if it fails.
     pub async fn authorize(&self, account_id: i64) -> Result<(), ApiError> {
         Ok(self.access(account_id).await?)
     }
@@ -213,7 +214,7 @@ impl Call {
     /// Like [`Self::authorize`], but returns the gRPC status.
     ///
     /// # Errors
-    /// Returns the status of the access check.
+    /// Returns the status of the access check if it fails.
     pub async fn access(&self, account_id: i64) -> Result<(), Status> {
         let request = pb::GetAccessRequest {
             account_id,

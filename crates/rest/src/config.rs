@@ -10,20 +10,20 @@ use crate::{origins::AllowedOrigins, params::form_files::DiscardUploads};
 /// The configuration of the REST gateway.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Limits of callers without a token.
+    /// Limits on callers without a token.
     pub anonymous: Arc<AnonymousLimits>,
     /// The origins whose pages may call the APIs that require a token.
     pub cors: AllowedOrigins,
-    /// Deletes those uploads of a form that its request did not use.
+    /// Deletes those files uploaded with a form that the request did not use.
     pub discard_uploads: DiscardUploads,
     /// The public base URL of the REST gateway, such as `https://chat.example.org`. Empty if unknown.
     pub base_url: String,
     /// Cancelled on shutdown, to close long-lived connections.
     pub drain: CancellationToken,
-    /// The maximum size of a request body in bytes. A larger body gets 413.
+    /// The maximum size of a request body in bytes. A larger body is rejected with status 413.
     pub max_body_bytes: usize,
-    /// The memory budget that all requests share.
+    /// The memory budget shared by all requests.
     pub memory: RequestMemory,
-    /// The scheme of the listener: `http` or `https`.
+    /// The URL scheme of the listener: `http` or `https`.
     pub scheme: &'static str,
 }

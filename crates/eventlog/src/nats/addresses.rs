@@ -5,7 +5,7 @@ use async_nats::{ConnectOptions, ServerAddr};
 use percent_encoding::percent_decode_str;
 
 /// Parses comma-separated addresses, `nats://USER:PASSWORD@HOST:PORT` or `nats://TOKEN@HOST`. All servers of a cluster accept the same
-/// credentials, so those of the last address that has any are used for all.
+/// credentials, so the credentials of the last address that contains any are used for every server.
 ///
 /// # Errors
 /// Returns an error if an address is malformed. The error does not contain the address.
@@ -22,7 +22,7 @@ pub fn read(addresses: &str, mut options: ConnectOptions) -> anyhow::Result<(Con
             (token, None) => options.token(decoded(token)?),
             (user, Some(password)) => options.user_and_password(decoded(user)?, decoded(password)?),
         };
-        // An address that cannot have credentials has none to remove.
+        // Removing credentials fails only for an address that cannot contain any.
         let _ = (address.set_username(""), address.set_password(None));
         servers.push(ServerAddr::from_url(address)?);
     }

@@ -22,7 +22,7 @@ use crate::{broadcaster::Broadcaster, event_record::EventRecord};
 /// Maximum number of messages that are handled together.
 const MAX_BATCH: usize = 256;
 
-/// How often subscriptions are compared with the followed accounts. A newly followed account also triggers a comparison at once.
+/// How often the subscriptions are compared with the followed accounts. A newly followed account also triggers a comparison immediately.
 const RESUBSCRIBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Publishes and receives events until `stop` is cancelled.
@@ -65,7 +65,7 @@ async fn follow(broadcaster: &Broadcaster, client: &Client, followed: &Notify) {
     }
 }
 
-/// The subscription to the subject of one account.
+/// The subscription to the NATS subject of one account.
 #[derive(Debug)]
 struct Subject {
     account: AccountId,
@@ -80,7 +80,7 @@ impl futures_util::Stream for Subject {
     }
 }
 
-/// Waits for a message, and returns it together with others that have already arrived.
+/// Waits for a message, and returns it together with any others that have already arrived.
 async fn next_batch(heard: &mut SelectAll<Subject>) -> Option<Vec<async_nats::Message>> {
     let mut messages = vec![heard.next().await?];
     while messages.len() < MAX_BATCH
@@ -106,7 +106,7 @@ fn dispatch(broadcaster: &Broadcaster, messages: Vec<async_nats::Message>) {
     }
 }
 
-/// Sorts entries into runs without gaps. There can be several runs, because the events between them may never have been published.
+/// Groups entries into runs without gaps. There can be several runs, because the events between them may never have been published.
 fn contiguous_runs(mut entries: Vec<EventRecord>) -> Vec<Vec<EventRecord>> {
     entries.sort_by_key(|entry| entry.seq);
     entries.dedup_by_key(|entry| entry.seq);

@@ -25,7 +25,7 @@ pub struct AnonymousConcurrency {
 }
 
 impl AnonymousConcurrency {
-    /// Creates a layer that acquires processing slots from the limits of `authenticator`.
+    /// Creates a layer that acquires processing slots from the limits that `authenticator` enforces.
     pub fn new(authenticator: Arc<Authenticator>) -> Self {
         Self { authenticator }
     }
@@ -70,7 +70,7 @@ where
         let Some(address) = Authenticator::turn_address(payer, call.request.extensions()) else {
             return Either::Left(self.inner.call(call));
         };
-        // As in `Auth`: call the service that was polled for readiness, not the clone.
+        // As in `Auth`, call the service that was polled for readiness, not its clone.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
         let authenticator = Arc::clone(&self.authenticator);

@@ -1,4 +1,4 @@
-//! The audit layer.
+//! The layer that writes an audit event for each audited call.
 
 use std::{
     pin::Pin,
@@ -17,7 +17,7 @@ use super::{
     response::{Response, code},
 };
 
-/// Writes the audit event of a call when the call completes or is cancelled. Costs one check if the method is not audited.
+/// Writes the audit event of a call when the call completes or is cancelled. If the method is not audited, the layer costs only one check.
 #[derive(Clone, Debug)]
 pub struct Audit {
     log: AuditLog,

@@ -17,25 +17,25 @@ use tonic::Code;
 
 use crate::meter::code_name;
 
-/// The `tracing` target of audit lines, by which `log.filter` selects them.
+/// The `tracing` target of audit lines, which `log.filter` can select.
 pub const TARGET: &str = "parley::audit";
 
-/// The target of a call.
+/// The account and the resource that an audited call acts on.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditTarget {
-    /// The account; absent if the call does not act on one.
+    /// The account, or `None` if the call does not act on one.
     pub account: Option<AccountId>,
     /// The request field that identifies a single resource, and its value.
     pub resource: Option<(&'static str, i64)>,
 }
 
 /// The data collected about an audited call. `Audit` creates the event and writes it when the call ends. `Auth` adds the caller and the
-/// handler adds the target through a shared reference, so both are set at most once.
+/// handler adds the target through a shared reference, so each of the two is set at most once.
 #[derive(Debug)]
 pub struct AuditEvent {
     method: &'static str,
     peer: Option<SocketAddr>,
-    /// Unset until authentication has finished. Then the caller, or `None` if the call had no valid token.
+    /// Unset until authentication has finished. After that, the caller, or `None` if the call had no valid token.
     caller: OnceLock<Option<Arc<Caller>>>,
     target: OnceLock<AuditTarget>,
 }
@@ -55,7 +55,7 @@ impl AuditEvent {
 
     /// Sets the caller after authentication. An event whose caller was never set is not written, however the call ends.
     pub fn set_caller(&self, caller: Option<Arc<Caller>>) {
-        // Only the authentication layer calls this, once per call.
+        // The result is ignored because only the authentication layer calls this, once per call.
         let _ = self.caller.set(caller);
     }
 
@@ -81,11 +81,12 @@ impl AuditEvent {
         tracing::info!(target: TARGET, call = %self.method, %who, token, peer, account, resource, code = code_name(code), "{message}");
     }
 
-    /// Queues the event for storage in `log`. Anyone can make failing calls without a valid token, so only a bounded number of their events
-    /// is stored; otherwise they could fill the table.
+    /// Queues the event for storage in `log`. Anyone can make failing calls without a valid token and could fill the table with their
+    /// events, so only a bounded number of these events is stored.
     fn store(&self, log: &AuditLog, caller: Option<&Caller>, code: Code) {
         let target = self.target.get();
-        // A call rejected before its request was decoded has no target. Attribute it to the caller's account if there is exactly one.
+        // A call that was rejected before its request was decoded has no target. Attribute it to the caller's account if the caller has
+        // exactly one account.
         let only_account = || {
             let accounts = &caller?.accounts;
             accounts.keys().next().copied().filter(|_| accounts.len() == 1)

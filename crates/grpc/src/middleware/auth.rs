@@ -1,4 +1,4 @@
-//! The authentication layer.
+//! The layer that authenticates callers.
 
 use std::{
     mem,
@@ -27,11 +27,11 @@ use super::{
     response::{Response, code, refuse},
 };
 
-/// Authenticates the caller. For a method that needs no token, determines the address or service to charge instead.
+/// Authenticates the caller. If the method needs no token, determines the address or service that the call is charged to instead.
 ///
 /// Authentication may read the database, and the `Deadline` layer only starts below the rate limit, so this layer applies the call's
-/// deadline itself. It is also the only layer that always awaits before it calls the inner service. What it awaits is an async function of
-/// `domain`, whose future type cannot be named, so this layer's future is boxed; those of the other layers are not.
+/// deadline itself. It is also the only layer that always awaits before it calls the inner service. It awaits an async function from
+/// `domain` whose future type cannot be named, so this layer's future is boxed, unlike the futures of the other layers.
 #[derive(Clone, Debug)]
 pub struct Auth {
     authenticator: Arc<Authenticator>,
@@ -39,8 +39,8 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Creates a layer that authenticates with `authenticator`. A unary call takes at most `max_duration`, or less if the client asks for
-    /// less.
+    /// Creates a layer that authenticates with `authenticator`. A unary call takes at most `max_duration`, or the client's timeout if that
+    /// is shorter.
     pub fn new(authenticator: Arc<Authenticator>, max_duration: Duration) -> Self {
         Self {
             authenticator,
@@ -97,7 +97,7 @@ impl Auth {
         let identity = match identified.await {
             Ok(Ok(identity)) => identity,
             Ok(Err(error)) => {
-                // Anyone can cause these failures, so the number of audit entries for them is bounded.
+                // Anyone can cause authentication failures, so the number of audit entries about them is bounded.
                 if let Some(audit) = call.audit.filter(|_| self.authenticator.should_log()) {
                     audit.set_caller(None);
                 }
@@ -125,7 +125,7 @@ impl Auth {
             rate_limit: None,
         };
         let answer = inner.call(call).await?;
-        // The method needs no token, and the handler rejected the credential in the request: a pubsub token, a login or a signature.
+        // The method needs no token, but the handler rejected the credential in the request: a pubsub token, a login or a signature.
         if let Some(payer) = payer
             && code(&answer) == Code::Unauthenticated
             && let Err(error) = self.authenticator.failed(&payer)
@@ -135,8 +135,8 @@ impl Auth {
         Ok(answer)
     }
 
-    /// Determines the caller. A path that the contract does not define requires a token. Takes the parts of the call because a body is not
-    /// `Sync`, so a future that borrows the whole call would not be `Send`.
+    /// Determines the caller. A path that the contract does not define requires a token. Takes the parts of the call rather than the whole
+    /// call: a body is not `Sync`, so a future that borrows the whole call would not be `Send`.
     ///
     /// # Errors
     /// Returns [`Error::TokenMissing`] or [`Error::TokenInvalid`] if authentication fails, [`Error::QuotaExceeded`] if the address has too

@@ -1,4 +1,4 @@
-//! Authentication of tokens, accounting of calls without a token, and limits on failed authentication.
+//! Authenticates tokens, charges calls without a token, and limits failed authentication.
 
 use std::sync::Arc;
 
@@ -18,16 +18,16 @@ use parley_types::{
     id::{AccountId, InboxId},
 };
 
-/// The party that a call without a token is charged to. Stored in the extensions of such requests.
+/// The party that a call without a token is charged to. It is stored in the extensions of the request.
 #[derive(Clone, Debug, Default)]
 pub struct Payer {
     address: Option<ClientAddress>,
-    /// The service whose token accompanies the request: an integration that forwards its visitors' calls.
+    /// The service that authenticated with its own token: an integration that forwards calls from its visitors.
     service: Option<Arc<Caller>>,
 }
 
 impl Payer {
-    /// Returns the payer of a request. Without a client address, as in tests without a listener, only limits per inbox apply.
+    /// Returns the payer of a request. If the client address is unknown, as in tests without a listener, only the limits per inbox apply.
     pub fn of<T>(request: &tonic::Request<T>) -> Self {
         request.extensions().get().cloned().unwrap_or_default()
     }
@@ -37,8 +37,8 @@ impl Payer {
         self.service.as_ref()
     }
 
-    /// Charges an activity and its bytes to the address and the inbox. A service that may use the inbox is exempt: the rate limit of its
-    /// token applies.
+    /// Charges an activity and its bytes to the address and the inbox. A service that may use the inbox is exempt, because the rate limit
+    /// of its token applies instead.
     ///
     /// # Errors
     /// Returns [`Error::QuotaExceeded`] if a limit is exceeded.
@@ -63,16 +63,16 @@ impl Payer {
         access.is_some_and(|access| access.inboxes.as_ref().is_none_or(|inboxes| inboxes.contains(&inbox)))
     }
 
-    /// Counts an open resource until the permit is dropped.
+    /// Counts an open resource against the payer's address until the permit is dropped.
     ///
     /// # Errors
-    /// Returns [`Error::QuotaExceeded`] if too many are open.
+    /// Returns [`Error::QuotaExceeded`] if the address has too many resources of this kind open.
     pub fn open(&self, limits: &Arc<AnonymousLimits>, resource: Resource) -> Result<Permit> {
         Ok(limits.open(self.address, resource)?)
     }
 }
 
-/// Authenticates tokens, and charges callers that have none.
+/// Authenticates tokens, and charges calls without a token.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     tokens: Tokens,
@@ -90,7 +90,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// Returns [`Error::TokenMissing`] without a secret, [`Error::TokenInvalid`] if the secret is not valid, and [`Error::QuotaExceeded`]
-    /// after too many of these failures. Database errors are passed through.
+    /// after too many failed authentications from the address. Database errors are passed through.
     pub async fn authenticate(&self, extensions: &Extensions, secret: Option<&str>) -> Result<Arc<Caller>> {
         let address = address(extensions);
         if let Err(exceeded) = self.limits.may_authenticate(address) {
@@ -125,8 +125,8 @@ impl Authenticator {
         let address = address(extensions);
         let service = match secret {
             None => None,
-            // The method needs no token, so an invalid one does not fail the call. It still counts as a failure: otherwise lookups would be
-            // unlimited.
+            // The method needs no token, so an invalid token does not fail the call. It still counts as a failed authentication: otherwise
+            // the number of token lookups would be unlimited.
             Some(_) => match self.authenticate(extensions, secret).await {
                 Ok(caller) if matches!(caller.principal, Principal::Service { .. }) => Some(caller),
                 Ok(_) | Err(Error::TokenInvalid) => None,
@@ -139,18 +139,20 @@ impl Authenticator {
         Ok(Payer { address, service })
     }
 
-    /// Returns the address whose processing slot the call has to wait for here, or `None` if it does not wait. Only calls from the REST
-    /// gateway wait here, because their requests are complete. A call from the network acquires its slot where its message is read.
+    /// Returns the address for which the call must wait for a processing slot in the middleware, or `None` if the call does not wait there.
+    /// Only calls from the REST gateway wait in the middleware, because their requests are complete. A call from the network acquires its
+    /// slot where its message is read.
     pub fn turn_address(payer: &Payer, extensions: &Extensions) -> Option<Option<ClientAddress>> {
         (payer.service.is_none() && extensions.get::<Charged>().is_some()).then_some(payer.address)
     }
 
-    /// Waits for a processing slot for an address. The slot is released when it is dropped. Returns `None` if the protection is off.
+    /// Waits for a processing slot for an address. Dropping the slot releases it. Returns `None` if the protection is off.
     pub async fn processing_slot(&self, address: Option<ClientAddress>) -> Option<ProcessingSlot> {
         self.limits.processing_slot(address).await
     }
 
-    /// Charges a call that failed with UNAUTHENTICATED although its method needs no token: a wrong pubsub token, login or signature.
+    /// Charges a call that failed with UNAUTHENTICATED although its method needs no token: the pubsub token, login or signature in its
+    /// request is wrong.
     ///
     /// # Errors
     /// Returns [`Error::QuotaExceeded`] after too many failures.
@@ -161,7 +163,7 @@ impl Authenticator {
         }
     }
 
-    /// Returns whether a failed authentication may be logged. Also logs how many were suppressed since the last one.
+    /// Returns whether a failed authentication may be logged. If log lines were suppressed before, also logs their number.
     pub fn should_log(&self) -> bool {
         let Some(left_out) = self.limits.may_log() else { return false };
         if left_out > 0 {

@@ -1,4 +1,4 @@
-//! A call as it passes through the middleware. Layers pass data down in fields and not in request extensions, which would cost an
+//! The types that represent a call in the middleware. Layers pass data down in fields and not in request extensions, which would cost an
 //! allocation and a lookup each. [`AuthenticatedCall`] is a separate type so that a layer that needs the caller cannot be placed above
 //! `Auth`.
 
@@ -15,9 +15,10 @@ use super::{audit_event::AuditEvent, authenticator::Payer, identity::Identity};
 #[derive(Debug)]
 pub struct RpcCall {
     pub request: Request<axum::body::Body>,
-    /// `None` for a path that the contract does not define. The router answers those with UNIMPLEMENTED, after authentication.
+    /// The method, or `None` if the contract does not define the path. The router responds to such a call with UNIMPLEMENTED, after
+    /// authentication.
     pub method: Option<&'static Method>,
-    /// Present if the method is audited.
+    /// The audit event; present if the method is audited.
     pub audit: Option<Arc<AuditEvent>>,
 }
 
@@ -31,7 +32,7 @@ impl RpcCall {
         }
     }
 
-    /// Whether the client determines the duration of the call: a subscription, a download or an upload.
+    /// Whether the client determines how long the call lasts, as for a subscription, a download or an upload.
     pub fn is_streaming(&self) -> bool {
         self.method.is_some_and(|method| method.is_stream() || method.is_upload())
     }
@@ -42,7 +43,7 @@ impl RpcCall {
 pub enum CallIdentity {
     /// A caller whose token is valid.
     Caller(Identity),
-    /// A call to a method that needs no token, with the party it is charged to.
+    /// A call to a method that needs no token, with the party that the call is charged to.
     Anonymous(Payer),
 }
 
@@ -55,7 +56,7 @@ impl CallIdentity {
         }
     }
 
-    /// Returns the token whose rate limit the call counts against, if any.
+    /// Returns the token whose rate limit the call is charged to, if any.
     pub fn token(&self) -> Option<TokenId> {
         match self {
             Self::Caller(identity) => Some(identity.caller.token),
@@ -70,8 +71,8 @@ pub struct AuthenticatedCall {
     pub request: Request<axum::body::Body>,
     pub method: Option<&'static Method>,
     pub identity: CallIdentity,
-    /// The time by which the call must be answered; for a stream, the time by which it must be open.
+    /// The time by which the response must be ready; for a stream, the time by which the stream must be open.
     pub deadline: Instant,
-    /// The remaining rate limit of the token after this call; absent without a token or a limit.
+    /// The remaining rate limit of the token after this call; `None` without a token or a limit.
     pub rate_limit: Option<super::limits::RateLimitState>,
 }

@@ -14,7 +14,7 @@ use super::call_span;
 #[derive(Debug)]
 pub struct CallRecord {
     method: &'static str,
-    /// Whether the client determines the duration of the call, which is then not measured.
+    /// Whether the client determines how long the call lasts, in which case the duration is not measured.
     is_streaming: bool,
     context: Context,
     begun: Instant,
@@ -22,7 +22,7 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
-    /// Starts the record of a call; `context` holds its span.
+    /// Starts the record of a call. `context` contains the span of the call.
     pub fn begin(method: &'static str, is_streaming: bool, context: Context) -> Self {
         Self {
             method,
@@ -33,7 +33,7 @@ impl CallRecord {
         }
     }
 
-    /// Returns the context that holds the span of the call.
+    /// Returns the context that contains the span of the call.
     pub fn context(&self) -> &Context {
         &self.context
     }

@@ -1,5 +1,5 @@
-//! The server span of a call, a child of the span in the caller's `traceparent`. If tracing is disabled, the caller's context takes its
-//! place.
+//! The server span of a call, which is a child of the span in the caller's `traceparent`. If tracing is disabled, the call runs in the
+//! caller's trace context instead.
 
 use opentelemetry::{Context, KeyValue, trace::SpanKind};
 use parley_telemetry::{
@@ -11,7 +11,7 @@ use tonic::Code;
 
 use crate::meter::{self, is_server_error};
 
-/// Starts the span of a call and returns the context to run the call in.
+/// Starts the span of a call, and returns the context in which the call must run.
 pub fn begin(headers: &http::HeaderMap, method: &'static str) -> Context {
     let described = || {
         let attributes = vec![KeyValue::new(RPC_SYSTEM_NAME, "grpc"), KeyValue::new(RPC_METHOD, method)];
@@ -32,7 +32,8 @@ pub fn end(context: &Context, code: Code) {
     });
 }
 
-/// Returns the trace context to store with the events of a request: the context of its own span, or the caller's if tracing is disabled.
+/// Returns the trace context that is stored with the events of a request: the context of the server span, or the caller's context if
+/// tracing is disabled.
 pub fn traceparent<R>(request: &tonic::Request<R>) -> String {
     let sent = || request.metadata().get(TRACEPARENT)?.to_str().ok();
     context::own().or_else(|| sent().and_then(context::read)).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The deadline layer.
+//! The layer that applies the deadline of a call.
 
 use std::{
     pin::Pin,
@@ -19,19 +19,20 @@ use super::{
     response::{Response, refuse},
 };
 
-/// The maximum duration of an upload: enough for the largest file over a slow connection.
+/// The maximum duration of an upload, which is enough for the largest file over a slow connection.
 const MAX_UPLOAD: Duration = Duration::from_hours(1);
 
-/// How long before its requested deadline a call ends; a tenth of the requested timeout if that is less. tonic enforces the same deadline
-/// around this layer and responds with CANCELLED; ending earlier lets this layer respond with `DEADLINE_EXCEEDED`. See [`record_arrival`].
+/// How long before its requested deadline a call ends, or a tenth of the requested timeout if that is less. tonic enforces the same
+/// deadline around this layer and responds with CANCELLED; ending the call earlier lets this layer respond with `DEADLINE_EXCEEDED`. See
+/// [`record_arrival`].
 const MARGIN: Duration = Duration::from_millis(10);
 
 /// The arrival time of a call, stored in the request's extensions.
 #[derive(Clone, Copy, Debug)]
 struct ArrivedAt(Instant);
 
-/// Records the arrival time of a call. Apply it as the outermost layer of a listener: tonic's timeout starts just after it. If ours started
-/// at the first poll, tonic's would expire first on a busy machine.
+/// Records the arrival time of a call. Apply it as the outermost layer of a listener: tonic's timeout starts just after it. If the deadline
+/// were measured from the first poll instead, tonic's timeout would expire first on a busy machine.
 pub fn record_arrival<B>(mut request: Request<B>) -> Request<B> {
     request.extensions_mut().insert(ArrivedAt(Instant::now()));
     request
@@ -54,7 +55,7 @@ fn bounded(headers: &HeaderMap, most: Duration) -> Duration {
     timeout(headers).map_or(most, |requested| requested.saturating_sub(MARGIN.min(requested / 10)).min(most))
 }
 
-/// Parses the `grpc-timeout` header: at most eight digits and a unit, as the gRPC protocol defines it.
+/// Parses the `grpc-timeout` header, which contains at most eight digits and a unit, as defined by the gRPC protocol.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -70,8 +71,8 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// Ends a call at its deadline with `DEADLINE_EXCEEDED`. For a stream, only opening it is bounded: its messages follow the response
-/// headers.
+/// Ends a call at its deadline with `DEADLINE_EXCEEDED`. For a stream, the deadline applies only to opening it: the messages of the stream
+/// follow the response headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline;
 

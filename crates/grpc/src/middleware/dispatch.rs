@@ -14,7 +14,7 @@ use super::{
     response::Response,
 };
 
-/// Converts an [`AuthenticatedCall`] into the request that handlers receive, with the caller in its extensions.
+/// Converts an [`AuthenticatedCall`] into the request that handlers receive, and stores the caller in its extensions.
 ///
 /// Layers that have to wait clone their inner service. A route is a boxed service whose clone allocates, so this layer shares it in an
 /// `Arc` and clones it once per call.
@@ -50,7 +50,7 @@ where
     type Error = S::Error;
     type Future = S::Future;
 
-    /// Always ready: the inner service is cloned for each call, and axum's routes wait for readiness within the call.
+    /// Always ready: the inner service is cloned for each call, and axum's routes wait for readiness when they are called.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }

@@ -29,7 +29,7 @@ where
     W: Future<Output = ()>,
 {
     /// Creates the layer. `outage` returns a future that resolves when an outage begins, or immediately during one. It is a generic
-    /// function rather than a boxed future because it runs on every call.
+    /// function, not one that returns a boxed future, because it runs on every call.
     pub fn new(outage: O) -> Self {
         Self { outage }
     }
@@ -77,7 +77,7 @@ where
 pin_project! {
     /// The future of [`FailFastService`].
     pub struct FailFastFuture<F, W> {
-        // `None` after an outage has ended the call.
+        // The call; `None` after an outage has ended it.
         #[pin]
         inner: Option<F>,
         #[pin]

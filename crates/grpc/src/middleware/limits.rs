@@ -1,4 +1,4 @@
-//! Limits on calls and streams, per token and in total. Each replica counts separately.
+//! Limits on calls and streams, per token and in total. Each replica counts its own calls and streams.
 
 use std::{
     collections::HashMap,
@@ -26,17 +26,17 @@ use crate::meter::InFlightGuard;
 /// The configured limits. 0 means unlimited.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitsConfig {
-    /// Average calls per second per token.
+    /// Average number of calls per second that a token may make.
     pub calls_per_second: u32,
-    /// The burst size: calls that a token may make at once.
+    /// The burst size: the number of calls that a token may make at once.
     pub burst: u32,
-    /// Calls in flight of all tokens together; streams are not counted.
+    /// Maximum number of calls in flight, for all tokens together. Streams are not counted.
     pub calls: i64,
-    /// Open streams per token.
+    /// Maximum number of open streams per token.
     pub streams: usize,
 }
 
-/// The owner of a stream, whose limit the stream counts against. A user and a contact session each have one pubsub token.
+/// The owner of a stream, whose limit applies to the stream. A user and a contact session each have one pubsub token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamOwner {
     /// An access token.
@@ -54,7 +54,7 @@ type Rates = RateLimiter<TokenId, DashMapStateStore<TokenId>, DefaultClock, Stat
 pub struct Limits {
     config: LimitsConfig,
     rates: Option<Rates>,
-    /// Calls since the state of idle tokens was last removed.
+    /// The number of calls since the state of idle tokens was last removed.
     calls_since_cleanup: AtomicU32,
     streams: Mutex<HashMap<StreamOwner, usize>>,
 }
@@ -62,7 +62,7 @@ pub struct Limits {
 /// The number of calls after which the state of idle tokens is removed.
 const CLEANUP_INTERVAL: u32 = 1 << 16;
 
-/// The remaining rate limit of a token. Reported in each response, in the headers of draft-ietf-httpapi-ratelimit-headers.
+/// The remaining rate limit of a token. It is reported in each response, in the headers that draft-ietf-httpapi-ratelimit-headers defines.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimitState {
     limit: u32,
@@ -70,7 +70,7 @@ pub struct RateLimitState {
     reset: u64,
 }
 
-/// The header names of the fields of [`RateLimitState`], in declaration order.
+/// The header names for the fields of [`RateLimitState`], in the order of their declaration.
 pub const HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),
@@ -88,7 +88,7 @@ impl RateLimitState {
 }
 
 impl Limits {
-    /// Creates the counters for `config`.
+    /// Creates the counters for the limits in `config`.
     pub fn new(config: LimitsConfig) -> Self {
         let rates = NonZeroU32::new(config.calls_per_second).map(|rate| {
             let burst = NonZeroU32::new(config.burst).unwrap_or(rate);
@@ -102,13 +102,13 @@ impl Limits {
         }
     }
 
-    /// Counts a call in flight until the guard is dropped. Returns `None` if the limit is reached.
+    /// Counts a call in flight until the guard is dropped. Returns `None` if the limit has been reached.
     pub fn begin_call(&self) -> Option<InFlightGuard> {
         let (call, active) = InFlightGuard::begin();
         (self.config.calls == 0 || active <= self.config.calls).then_some(call)
     }
 
-    /// Charges a call to its token and returns the remaining rate limit; `None` if there is no limit.
+    /// Charges a call to its token and returns the remaining rate limit, or `None` if there is no limit.
     ///
     /// # Errors
     /// Returns [`Error::RateLimited`] and the state of the limit if the token has exceeded its rate.

@@ -1,4 +1,4 @@
-//! The load shedding layer.
+//! The layer that rejects calls under overload.
 
 use std::{
     pin::Pin,
@@ -22,7 +22,7 @@ use crate::{
 use super::{call::RpcCall, limits::Limits, response::Response};
 
 /// Limits the total number of calls in flight, and rejects further calls with a prebuilt `RESOURCE_EXHAUSTED`. Streams are not counted
-/// here: they have limits of their own. Also converts the request into an [`RpcCall`], because this is the first layer that needs the
+/// here, because they have separate limits. Also converts the request into an [`RpcCall`], because this is the first layer that needs the
 /// method's policy.
 #[derive(Clone, Debug)]
 pub struct LoadShed {
@@ -89,7 +89,7 @@ where
 }
 
 pin_project! {
-    /// The future of [`LoadShedService`]. A call counts until its response is ready, or until the client disconnects and the future is
+    /// The future of [`LoadShedService`]. A call is counted until its response is ready, or until the client disconnects and the future is
     /// dropped.
     pub struct LoadShedFuture<F, E> {
         #[pin]
@@ -107,7 +107,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = ready!(this.inner.poll(cx));
-        // Stop counting here: sending the response may take long, but the call's work is done.
+        // Stop counting the call here: sending the response may take long, but the call needs no more processing.
         drop(this.in_flight.take());
         Poll::Ready(answer)
     }

@@ -19,8 +19,8 @@ use super::{
     response::{Response, refuse},
 };
 
-/// The headers that carry the position: binary metadata, and text for clients without binary metadata. Either header accepts every encoding
-/// of a cursor.
+/// The headers that carry the log position to wait for: binary metadata, and text for clients without binary metadata. Either header
+/// accepts every encoding of a cursor.
 const HEADERS: [&str; 2] = ["parley-min-cursor-bin", "parley-min-cursor"];
 
 /// Delays a call until this replica has read the log up to the position in `parley-min-cursor`, which gives clients read-your-writes
@@ -31,7 +31,7 @@ pub struct MinCursor {
 }
 
 impl MinCursor {
-    /// Creates a layer that waits for log positions in `broadcaster`.
+    /// Creates a layer that waits until `broadcaster` has reached the requested log positions.
     pub fn new(broadcaster: Arc<Broadcaster>) -> Self {
         Self { broadcaster }
     }
@@ -72,7 +72,7 @@ where
         let Some(cursor) = min_cursor(call.request.headers()) else {
             return Either::Left(self.inner.call(call));
         };
-        // As in `Auth`: call the service that was polled for readiness, not the clone.
+        // As in `Auth`, call the service that was polled for readiness, not its clone.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
         let broadcaster = Arc::clone(&self.broadcaster);
@@ -85,21 +85,22 @@ where
     }
 }
 
-/// Returns the position that the call has to wait for, if it names one.
+/// Returns the log position that the call has to wait for, or `None` if the request names none.
 fn min_cursor(headers: &HeaderMap) -> Option<Result<Cursor, Error>> {
     let (name, text) = HEADERS.iter().find_map(|name| Some((*name, headers.get(*name)?)))?;
     let text = text.to_str().unwrap_or_default();
     Some(Cursor::decode(name, &cursor_text::decode(text).unwrap_or_default()))
 }
 
-/// Waits until the log has reached a position.
+/// Waits until this replica has reached a log position.
 ///
 /// # Errors
 /// Returns [`Error::Invalid`] if the header is not a cursor, [`Error::NotMember`] if the caller is not a member of the cursor's account,
 /// and [`Error::Cursor`] if the cursor belongs to another epoch.
 async fn wait(broadcaster: &Broadcaster, identity: &CallIdentity, cursor: Result<Cursor, Error>) -> Result<(), Error> {
     let cursor = cursor?;
-    // A call without a token identifies a contact session instead, and access to the cursor's account cannot be checked here. Do not wait.
+    // Do not wait for a call without a token: its request identifies a contact session instead, so access to the cursor's account cannot be
+    // checked here.
     if let Some(identity) = identity.caller() {
         identity.caller.access(cursor.account)?;
         broadcaster.wait_until_reached(cursor).await?;

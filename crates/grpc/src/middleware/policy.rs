@@ -1,5 +1,5 @@
 //! Enforces the part of a method's policy that does not depend on the request: the kind of token, and read-only tokens. Access to accounts
-//! and inboxes is checked in `domain`, where they are known.
+//! and inboxes is checked in `domain`, where the account and inbox of a request are known.
 
 use std::task::{Context, Poll};
 
@@ -17,7 +17,7 @@ use super::{
     response::{Response, refuse},
 };
 
-/// Rejects callers whose kind of token the method does not accept. Methods that need no token have no such policy.
+/// Rejects callers whose kind of token the method does not accept. Calls to methods that need no token pass unchecked.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy;
 
@@ -60,8 +60,8 @@ where
 /// router responds with UNIMPLEMENTED.
 ///
 /// # Errors
-/// Returns [`Error::WrongToken`] for an agent bot's or the operator's token that the method does not accept, and [`Error::Denied`] for a
-/// method reserved for the operator or a read-only token on a method that writes.
+/// Returns [`Error::WrongToken`] for an agent bot's or the operator's token that the method does not accept, and [`Error::Denied`] if the
+/// method is reserved for the operator, or if it writes and the token is read-only.
 pub fn check(method: Option<&Method>, caller: &Caller) -> Result<()> {
     let is_bot = matches!(caller.principal, Principal::AgentBot(_));
     let Some(method) = method else {

@@ -1,4 +1,4 @@
-//! The rate limit of tokens: [`RateLimit`] charges a call, [`RateLimitHeaders`] reports the remainder.
+//! The rate limit of tokens: [`RateLimit`] charges each call to its token, and [`RateLimitHeaders`] reports the remaining rate limit.
 
 use std::{
     pin::Pin,
@@ -18,15 +18,15 @@ use super::{
     response::{Response, refuse},
 };
 
-/// Charges a call to the rate limit of its token, and responds with `RESOURCE_EXHAUSTED` if the limit is exceeded. Calls without a token
-/// are charged to their address, by `Auth`.
+/// Charges a call to the rate limit of its token, and responds with `RESOURCE_EXHAUSTED` if the limit is exceeded. `Auth` charges calls
+/// without a token to their address.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     limits: Arc<Limits>,
 }
 
 impl RateLimit {
-    /// Creates a layer that charges calls to `limits`.
+    /// Creates a layer that charges calls to the rate limits in `limits`.
     pub fn new(limits: Arc<Limits>) -> Self {
         Self { limits }
     }

@@ -18,16 +18,16 @@ use tonic::{Status, body::Body};
 
 use crate::status::{no_memory, to_status};
 
-/// The resources that each call to a service holds while it is open.
+/// The resources that a call to a service without authentication holds while it is open.
 #[derive(Clone, Debug)]
 pub struct TokenlessService {
-    /// The limits of callers without a token.
+    /// The limits on callers without a token.
     pub limits: Arc<AnonymousLimits>,
-    /// The kind of resource that a call counts as.
+    /// The kind of resource that a call is counted as.
     pub resource: Resource,
     /// The memory budget that all requests share.
     pub memory: RequestMemory,
-    /// Bytes of `memory` that a call holds.
+    /// The number of bytes of `memory` that each call holds.
     pub bytes: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The trace layer.
+//! The layer that traces and measures calls.
 
 use std::{
     pin::Pin,

@@ -1,4 +1,4 @@
-//! `AccountsService`, except its token methods.
+//! Implements `AccountsService`, except for its token methods.
 
 use parley_domain::{
     Domain,
@@ -35,10 +35,10 @@ use crate::{
     },
 };
 
-/// The account id under which calls outside of any account store their idempotent responses.
+/// The account id under which the idempotent responses of calls outside of any account are stored.
 const OUTSIDE_ACCOUNTS: AccountId = AccountId(0);
 
-/// The paths of an update mask, sorted and without duplicates.
+/// Returns the paths of an update mask, sorted and without duplicates. An empty mask is a violation.
 pub(super) fn mask(fields: &mut Validator, mask: Option<prost_types::FieldMask>) -> Vec<String> {
     let mut paths = mask.map(|mask| mask.paths).unwrap_or_default();
     if paths.is_empty() {
@@ -49,7 +49,7 @@ pub(super) fn mask(fields: &mut Validator, mask: Option<prost_types::FieldMask>)
     paths
 }
 
-/// Maximum characters of a domain, as in Chatwoot.
+/// Maximum length of a domain in characters, as in Chatwoot.
 const DOMAIN: usize = 100;
 
 fn locale(fields: &mut Validator, field: &str, locale: &str) {
@@ -199,7 +199,7 @@ impl AccountsService for AccountsApi {
         identity.caller.platform().or_status()?;
         let mut fields = Validator::default();
         let account = AccountId(request.get_ref().account_id);
-        // The audit event belongs to no account: those of the account are deleted with it.
+        // The audit event belongs to no account, because the account's own audit events are deleted with it.
         identity.set_audit_target(None, Some(("account_id", account.0)));
         let call = resource_call(&mut fields, &request).or_status()?;
         fields.finish().or_status()?;
@@ -375,7 +375,7 @@ fn domain(fields: &mut Validator, field: &str, domain: Option<String>) -> Option
     fields.optional(field, domain, DOMAIN)
 }
 
-/// Adds an attribute object of an account, or one key of it, to the patch.
+/// Adds an attribute object of an account to the patch, or a single key of the object if `path` names one.
 fn object(fields: &mut Validator, whole: &mut AccountPatch, account: &pb::Account, path: &str) {
     let (name, key) = path.split_once('.').map_or((path, None), |(name, key)| (name, Some(key)));
     let (given, part) = match name {
@@ -399,7 +399,7 @@ fn memberships(profile: &Profile) -> Vec<pb::Membership> {
     truncation::memberships(profile.memberships.iter().map(with))
 }
 
-/// The membership fields of a request. Unspecified ones are `None`.
+/// Converts the membership fields of a request to a patch, in which unspecified fields are `None`.
 pub(super) fn membership(fields: &mut Validator, role: i32, availability: i32, auto_offline: Option<bool>) -> MembershipPatch {
     MembershipPatch {
         role: fields.kind::<pb::Role>("role", role).and_then(pb::Role::to_row),

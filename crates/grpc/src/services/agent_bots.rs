@@ -1,4 +1,4 @@
-//! `AgentBotsService`.
+//! Implements `AgentBotsService`, which manages agent bots.
 
 use std::sync::Arc;
 
@@ -29,13 +29,13 @@ use crate::{
     },
 };
 
-/// Maximum characters of a description.
+/// Maximum length of a description in characters.
 const TEXT: usize = 20_000;
 
-/// Maximum characters of a URL.
+/// Maximum length of a URL in characters.
 const URL: usize = 2048;
 
-/// The account that stores the response of an idempotent request; 0 if the bot belongs to no account.
+/// Returns the account under which the response to an idempotent request is stored; 0 if the bot belongs to no account.
 fn idempotency_account(account_id: Option<i64>) -> AccountId {
     AccountId(account_id.unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The methods of `AccountsService` for agents: account members, created by e-mail address.
+//! The agent methods of `AccountsService`. Agents are account members, created by e-mail address.
 
 use bytes::Bytes;
 use parley_domain::joined::Agent;
@@ -21,7 +21,7 @@ use crate::{
     validation::fields::{SHORT_TEXT, Validator},
 };
 
-/// Maximum number of addresses in one call.
+/// Maximum number of e-mail addresses in one call.
 const MAX_EMAILS: usize = 100;
 
 fn address(fields: &mut Validator, field: &str, email: &str) -> String {

@@ -1,4 +1,4 @@
-//! `AuditService`: the audit log of administrative calls.
+//! Implements `AuditService`, which lists the audit log of administrative calls.
 
 use parley_domain::{
     Domain,
@@ -14,7 +14,7 @@ use crate::{
     validation::{fields::Validator, page},
 };
 
-/// The default page size.
+/// The default number of audit events per page.
 const PAGE: i32 = 100;
 
 /// Implements `AuditService`.
@@ -42,7 +42,7 @@ impl AuditService for AuditApi {
         let mut fields = Validator::default();
         let page = page::requested(&mut fields, &req, PAGE);
         fields.finish().or_status()?;
-        // Events that this replica has recorded but not stored yet must be in the list.
+        // Store the pending events first: the list must include events that this replica has recorded but not stored yet.
         self.audit_events.flush().await;
         let account = req.account_id.map(AccountId);
         let (found, total) = self

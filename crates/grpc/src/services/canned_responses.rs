@@ -1,4 +1,4 @@
-//! The fields of `CannedResponsesService`.
+//! Declares the fields of canned responses, from which `CannedResponsesService` is implemented.
 
 use parley_domain::{record::canned_response::Entity, records::canned_responses::CannedResponsePatch};
 use parley_proto as pb;
@@ -6,7 +6,7 @@ use parley_proto as pb;
 use super::records::RecordApi;
 use crate::validation::fields::{SHORT_TEXT, Validator};
 
-/// Maximum characters of the content.
+/// Maximum length of a canned response's content in characters.
 const TEXT: usize = 20_000;
 
 impl RecordApi for Entity {

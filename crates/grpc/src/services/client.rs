@@ -1,4 +1,4 @@
-//! `ClientService`: calls of contact sessions. They carry no token; each request names its session.
+//! Implements `ClientService`, the calls of contact sessions. They carry no token; each request names its session.
 
 use std::sync::Arc;
 
@@ -46,10 +46,10 @@ use crate::{
     },
 };
 
-/// Maximum characters of a message.
+/// Maximum length of a message in characters.
 const CONTENT: usize = 150_000;
 
-/// Maximum characters of an avatar URL.
+/// Maximum length of an avatar URL in characters.
 const URL: usize = 2048;
 
 /// Implements `ClientService`.
@@ -80,13 +80,13 @@ impl ClientApi {
         self.public_inboxes.session(&session.inbox_identifier, &session.source_id).await
     }
 
-    /// Charges an activity of a session and the bytes of its request.
+    /// Charges the payer of a request for an activity of a contact session and for the size of the request.
     fn charge<R: prost::Message>(&self, request: &Request<R>, visitor: &ContactSession, activity: Option<Activity>) -> Result<()> {
         let inbox = (visitor.account(), visitor.client.inbox.row.id);
         Payer::of(request).charge(&self.server.config.anonymous, inbox, activity, request.get_ref().encoded_len())
     }
 
-    /// Adds the messages visible to the contact to a conversation that was changed. They are read after the change and are not part of the
+    /// Adds the messages that the contact may see to a changed conversation. The messages are read after the change and are not part of the
     /// stored idempotent response.
     async fn add_messages(&self, visitor: &ContactSession, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
         if let Some(conversation) = conversation {
@@ -164,8 +164,8 @@ impl ClientService for ClientApi {
         let mut call = idempotent_call_as(&mut fields, &request, Arc::clone(&public_inbox.caller), account, respond);
         // Without a session, only the client address distinguishes callers.
         match request.extensions().get::<ClientAddress>() {
-            // Disable idempotency: all clients behind that proxy have the same address, and the stored response contains the credential of
-            // a session.
+            // Disable idempotency: all clients behind the proxy have the same address, and the stored response contains the credential of a
+            // session.
             Some(ClientAddress::UndeclaredProxy(_)) => call.key = None,
             from => {
                 let address = from.map(|from| match from {
@@ -384,7 +384,7 @@ impl ClientService for ClientApi {
         request: Request<Streaming<pb::UploadClientFileRequest>>,
     ) -> Result<Response<pb::UploadClientFileResponse>, Status> {
         let payer = Payer::of(&request);
-        // An upload holds memory while it lasts, so it counts against a concurrency limit like a stream.
+        // An upload occupies memory until it ends, so it counts against a concurrency limit like a stream.
         let _permit = payer.open(&self.server.config.anonymous, Resource::Upload).or_status()?;
         let mut requests = request.into_inner();
         let first = files::first(&mut requests).await?;
@@ -431,7 +431,7 @@ impl ClientService for ClientApi {
     }
 }
 
-/// Sets the newest messages of a conversation, oldest first: as many as fit into a page.
+/// Sets the newest messages of a conversation, oldest first. Only as many messages are included as fit into a page.
 fn set_messages(conversation: &mut pb::ClientConversation, newest: &Newest, visitor: &ContactSession) {
     let shown = |message| client_message(message, &visitor.client.row);
     let (mut messages, whole) = page::take(newest.messages.iter().rev(), shown);
@@ -448,7 +448,7 @@ fn seen(seen: &VisibleConversation, visitor: &ContactSession) -> pb::ClientConve
     conversation
 }
 
-/// A conversation without messages.
+/// Converts a conversation without its messages.
 fn without_messages(conversation: &Conversation, visitor: &ContactSession) -> pb::ClientConversation {
     client_conversation(conversation, &[], &visitor.client.row)
 }

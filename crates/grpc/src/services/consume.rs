@@ -1,4 +1,4 @@
-//! `EventsService.Consume`: sessions of durable consumers.
+//! Implements `EventsService.Consume`: the sessions of durable consumers.
 
 use futures_util::{FutureExt as _, stream};
 use parley_eventlog::{
@@ -34,20 +34,20 @@ use crate::{
     },
 };
 
-/// Maximum characters of a consumer's name.
+/// Maximum length of a consumer's name in characters.
 const NAME: usize = 255;
 
-/// Maximum number of queued client requests that are handled together.
+/// Maximum number of queued client requests that are handled in one batch.
 const MAX_BATCHED_REQUESTS: usize = 256;
 
-/// The responses of a session.
+/// The response stream of a session.
 pub type Frames = WatchedStream<Frame>;
 
 /// Opens a session from the first request of the stream.
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] if the stream does not begin with `open` or its fields are invalid. Errors from authorizing the caller and
-/// from opening the session are passed through.
+/// Returns [`Error::Invalid`] if the stream does not begin with `open` or its fields are invalid. Errors in authorizing the caller or
+/// opening the session are passed through.
 pub async fn open(server: &ServiceContext, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Frames, Status> {
     let (metadata, extensions, mut inbound) = request.into_parts();
     let first = inbound.message().await?.and_then(|first| first.request);
@@ -137,7 +137,7 @@ fn begin(start: Option<consume_open::Start>) -> Option<Start> {
     })
 }
 
-/// Sorts the lists of a filter and removes duplicates, so that equal filters have equal bytes.
+/// Sorts the lists in a filter and removes duplicates, so that equal filters have equal bytes.
 fn canonical(mut filter: pb::EventFilter) -> pb::EventFilter {
     fn sort<T: Ord>(list: &mut Vec<T>) {
         list.sort_unstable();
@@ -151,8 +151,8 @@ fn canonical(mut filter: pb::EventFilter) -> pb::EventFilter {
     filter
 }
 
-/// Decodes a consumer's stored filter and restricts it to what this caller may access. The filter was validated when the consumer was
-/// created.
+/// Decodes a consumer's stored filter and restricts it to the inboxes and contacts that this caller may access. The filter was validated
+/// when the consumer was created.
 fn stored_filter(bytes: &[u8], guard: &StreamGuard) -> Filter {
     let stored = pb::EventFilter::decode(bytes).unwrap_or_default();
     filter(&mut Validator::default(), stored, guard.access())
@@ -165,12 +165,12 @@ fn to_frame(response: ResponseKind) -> Frame {
     frame
 }
 
-/// An open session. It ends for one of the reasons in the contract, or when the client closes its side.
+/// An open session of a durable consumer. It ends for one of the reasons in the contract, or when the client closes its side.
 struct ConsumerStream {
     session: Session,
     guard: StreamGuard,
     position: StreamPosition,
-    /// `None` after the client has closed its side.
+    /// The client's requests; `None` after the client has closed its side.
     inbound: Option<Streaming<pb::ConsumeRequest>>,
     ready: Option<Frame>,
     ended: bool,
@@ -193,7 +193,7 @@ impl ConsumerStream {
                 self.position.set(Some(self.session.position()));
                 return Some(Ok(frame));
             }
-            // Once the client has closed its side it cannot commit any more, so the session ends.
+            // A client that has closed its side can no longer commit, so the session ends.
             let inbound = self.inbound.as_mut()?;
             let event = tokio::select! {
                 biased;
@@ -216,15 +216,16 @@ impl ConsumerStream {
         }
     }
 
-    /// Handles a client request together with those already queued behind it. Of several commits, only the one that is farthest ahead is
-    /// stored.
+    /// Handles a client request together with any requests already queued behind it. If there are several commits, only the one farthest
+    /// ahead is stored.
     async fn handle_requests(&mut self, first: pb::ConsumeRequest) -> Result<()> {
         let (mut received, mut farthest) = (Some(first), None::<Cursor>);
         for _ in 0..MAX_BATCHED_REQUESTS {
             match received.and_then(|received| received.request) {
                 Some(RequestKind::Commit(commit)) => {
                     let cursor = Cursor::decode("commit.cursor", &commit.cursor)?;
-                    // A cursor of another account replaces the farthest one even if its seq is lower, so that `commit` rejects it.
+                    // A cursor that belongs to another account replaces the farthest cursor even if its seq is lower, so that `commit`
+                    // rejects it.
                     farthest = farthest
                         .filter(|known| known.seq > cursor.seq && known.account == cursor.account)
                         .or(Some(cursor));
@@ -240,7 +241,7 @@ impl ConsumerStream {
                         "must be sent once, as the first message of the stream",
                     ));
                 }
-                // A request type from a newer client: ignore it.
+                // The client is newer and sent a request type that this version does not know. Ignore the request.
                 None => {}
             }
             let ready = self.inbound.as_mut().and_then(|inbound| inbound.message().now_or_never());

@@ -1,4 +1,4 @@
-//! `ConsumersService`.
+//! Implements `ConsumersService`, which manages durable consumers.
 
 use std::collections::HashMap;
 

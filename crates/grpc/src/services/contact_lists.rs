@@ -1,4 +1,4 @@
-//! Lists of contacts for `ContactsService`: all, search results, filter results.
+//! Lists contacts for `ContactsService`: all contacts, search results and filter results.
 
 use parley_domain::{
     auth::caller::Caller,
@@ -20,7 +20,7 @@ use crate::validation::{
     filters, page,
 };
 
-/// The default page size.
+/// The default number of contacts per page.
 const PAGE: i32 = 15;
 
 /// Lists the contacts that have a name, an e-mail address, a phone number or an identifier.
@@ -55,7 +55,7 @@ pub(super) async fn list(contacts: &Contacts, caller: &Caller, req: pb::ListCont
     }))
 }
 
-/// Lists the contacts that contain a text.
+/// Lists the contacts that match a search text.
 pub(super) async fn search(
     contacts: &Contacts,
     caller: &Caller,
@@ -124,7 +124,7 @@ pub(super) async fn filter(
     }))
 }
 
-/// Parses `order_by`. Each order comes with whether it is descending.
+/// Parses `order_by` into its sort orders, each with a flag that is true for descending order.
 fn orders(fields: &mut Validator, order_by: &str) -> Vec<(ContactOrder, bool)> {
     let mut orders: Vec<(ContactOrder, bool)> = Vec::new();
     for part in order_by.split(',') {

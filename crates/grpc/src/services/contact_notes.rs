@@ -1,4 +1,4 @@
-//! `ContactNotesService`.
+//! Implements `ContactNotesService`, which manages the notes about contacts.
 
 use parley_domain::{Domain, contacts::notes::ContactNotes};
 use parley_eventlog::conversion::FromStored as _;
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Maximum characters of a note.
+/// Maximum length of a note in characters.
 const TEXT: usize = 20_000;
 
 /// Implements `ContactNotesService`.

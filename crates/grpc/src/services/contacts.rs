@@ -1,4 +1,4 @@
-//! `ContactsService`.
+//! Implements `ContactsService`, which manages contacts.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-/// Maximum characters of an avatar URL.
+/// Maximum length of an avatar URL in characters.
 const URL: usize = 2048;
 
 /// Implements `ContactsService`.
@@ -297,7 +297,7 @@ fn session(session: &Session, cursor: Bytes) -> pb::CreateContactSessionResponse
     }
 }
 
-/// Validates an optional text that a message sets. A blank one counts as absent.
+/// Validates an optional text field of a message and returns its value. A blank text counts as absent.
 fn validated(fields: &mut Validator, text: Text, message: &impl OptionalStrings) -> Option<String> {
     let value = message.optional_string(text.name).map(str::to_owned);
     match text.name {
@@ -342,7 +342,7 @@ fn patch(fields: &mut Validator, contact: &pb::Contact, paths: Vec<String>) -> C
     patch
 }
 
-/// Patches a single attribute. The key may contain dots.
+/// Adds a change to a single attribute to the patch. The key of the attribute may contain dots.
 fn one(patch: &mut AttributesPatch, given: &Map<String, Json>, key: &str) {
     patch.keys.push((key.to_owned(), given.get(key).cloned()));
 }

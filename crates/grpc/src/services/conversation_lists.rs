@@ -1,4 +1,4 @@
-//! The queries of conversation lists, and the fields of listed conversations that depend on the caller.
+//! The queries for conversation lists, and the fields of listed conversations that depend on the caller.
 
 use parley_domain::{
     auth::caller::Caller,
@@ -15,7 +15,8 @@ use parley_types::{
 
 use crate::validation::fields::{SHORT_TEXT, Validator};
 
-/// Sets `is_member` of the conversations' teams for this caller. Events cannot contain it because they are the same for all subscribers.
+/// Sets `is_member` in the teams of conversations for this caller. Events cannot contain this field because they are the same for all
+/// subscribers.
 pub(super) fn set_team_membership<'a>(
     caller: &Caller,
     account: AccountId,
@@ -31,7 +32,7 @@ pub(super) fn set_team_membership<'a>(
     }
 }
 
-/// Converts counts to the wire format.
+/// Converts conversation counts to the wire format.
 pub(super) fn counts_to_proto(counts: Counts) -> pb::ConversationCounts {
     pb::ConversationCounts {
         mine: counts.mine,
@@ -41,7 +42,7 @@ pub(super) fn counts_to_proto(counts: Counts) -> pb::ConversationCounts {
     }
 }
 
-/// Converts a list request to a query.
+/// Converts a list request to a query for conversations.
 pub(super) fn query(fields: &mut Validator, req: pb::ListConversationsRequest, caller: Option<UserId>) -> ConversationQuery {
     let (name, descending) = req
         .order_by

@@ -1,4 +1,4 @@
-//! `ConversationsService`.
+//! Implements `ConversationsService`, which manages conversations.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-/// Implements a method that changes one conversation and returns it.
+/// Defines a method that changes one conversation and returns it.
 macro_rules! update_and_respond {
     ($self:ident, $request:ident, $response:ident, |$fields:ident, $req:ident| $patch:expr) => {{
         let $req = $request.get_ref();
@@ -418,7 +418,7 @@ impl ConversationsService for ConversationsApi {
     }
 }
 
-/// Splits a message that contains only the requested attachment into the attachment and the message.
+/// Converts a message that contains only the requested attachment to that attachment and the message without it.
 fn attached(message: &Message) -> pb::ConversationAttachment {
     let mut message = pb::Message::from_stored(message);
     pb::ConversationAttachment {

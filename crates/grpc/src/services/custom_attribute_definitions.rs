@@ -1,4 +1,4 @@
-//! The fields of `CustomAttributeDefinitionsService`.
+//! Declares the fields of custom attribute definitions, from which `CustomAttributeDefinitionsService` is implemented.
 
 use parley_domain::{
     kind::{AttributeModel, AttributeType},
@@ -10,7 +10,7 @@ use parley_proto as pb;
 use super::records::RecordApi;
 use crate::validation::fields::{SHORT_TEXT, Validator};
 
-/// Maximum characters of a description.
+/// Maximum length of a description in characters.
 const TEXT: usize = 20_000;
 
 impl RecordApi for Entity {

@@ -1,4 +1,4 @@
-//! `EventsService`.
+//! Implements `EventsService`, through which clients subscribe to the event log.
 
 use std::sync::Arc;
 
@@ -103,7 +103,7 @@ impl EventsService for EventsApi {
     }
 }
 
-/// An open subscription. It ends for one of the reasons in the contract.
+/// An open subscription, which ends for one of the reasons in the contract.
 struct EventSubscription {
     subscription: Subscription,
     guard: StreamGuard,

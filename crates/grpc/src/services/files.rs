@@ -1,4 +1,4 @@
-//! `FilesService`, and the uploads of `ClientService`.
+//! Implements `FilesService`, and the uploads of `ClientService`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{
     validation::fields::{SHORT_TEXT, Validator, required},
 };
 
-/// Maximum time between two messages of an upload.
+/// Maximum time to wait for the next message of an upload.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a download may continue after shutdown has begun.
@@ -43,9 +43,9 @@ pub enum UploadPart {
     Chunk(Bytes),
 }
 
-/// A request message of an upload stream.
+/// A request message of an upload stream, as sent by a client.
 pub trait UploadMessage {
-    /// The payload; `None` if it is missing or of an unknown type.
+    /// The payload of the message, or `None` if it is missing or of an unknown type.
     fn part(self) -> Option<UploadPart>;
 }
 
@@ -69,7 +69,7 @@ impl_upload_message!(UploadClientFileRequest, pb::upload_client_file_request::Pa
 /// Reads the first message of an upload stream.
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] if there is none within [`MESSAGE_TIMEOUT`], and the status of the stream if it fails.
+/// Returns [`Error::Invalid`] if no message arrives within [`MESSAGE_TIMEOUT`], and the status of the stream if the stream fails.
 pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
     let first = tokio::time::timeout(MESSAGE_TIMEOUT, requests.message()).await;
     let first = first
@@ -78,7 +78,7 @@ pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
     required("header", first).or_status()
 }
 
-/// Counts an open download until it is dropped.
+/// Counts a download as open until the guard is dropped.
 enum DownloadPermit {
     OfService {
         _permit: OpenStreamGuard,
@@ -86,7 +86,7 @@ enum DownloadPermit {
     OfAddress {
         _permit: Permit,
     },
-    /// Used if a test has disabled the limit.
+    /// Used if a test has turned off the limit on downloads.
     Uncounted,
 }
 
@@ -105,7 +105,7 @@ impl FilesApi {
         }
     }
 
-    /// Counts a download. Those of a service count as streams of its token, all others by client address.
+    /// Counts a download. Downloads by a service count as streams of its token, and all others are counted by client address.
     fn download_permit(&self, payer: &Payer) -> Result<DownloadPermit> {
         if !parley_fault::is_on(Protection::DownloadPermits) {
             return Ok(DownloadPermit::Uncounted);
@@ -121,12 +121,12 @@ impl FilesApi {
     }
 }
 
-/// Stores an upload whose first message has been read. It belongs to `session`, or, if that is `None`, to a caller with a token.
+/// Stores an upload whose first message has been read. The file belongs to `session`, or, if that is `None`, to a caller with a token.
 /// `charge` is called with the size of each chunk before the chunk is stored.
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] for an invalid header, [`Error::Unavailable`] if the stream breaks off, and the errors of `charge` and of
-/// storing the file.
+/// Returns [`Error::Invalid`] if the metadata is invalid, [`Error::Unavailable`] if the stream ends prematurely, and errors from `charge`
+/// and from storing the file.
 pub(super) async fn receive<R: UploadMessage + Send + 'static>(
     files: &Files,
     account: AccountId,
@@ -152,8 +152,8 @@ pub(super) async fn receive<R: UploadMessage + Send + 'static>(
             retry_after: Duration::from_secs(1),
         }),
     });
-    // tonic reports a cancelled call as the end of its stream. Yielding once lets the call be dropped before a partial upload is taken
-    // for a complete one.
+    // tonic reports a cancelled call as the end of its stream. Yielding once allows the call to be dropped, so that a partial upload is not
+    // mistaken for a complete one.
     let chunks = chunks.chain(stream::once(tokio::task::yield_now()).filter_map(|()| future::ready(None)));
     let declared = DeclaredFile {
         name: header.file_name,
@@ -162,7 +162,7 @@ pub(super) async fn receive<R: UploadMessage + Send + 'static>(
     Ok(file(files.upload(account, session, declared, chunks).await?))
 }
 
-/// The error of a download that shutdown does not wait for.
+/// Returns the error that ends a download that has not completed within [`SHUTDOWN_GRACE`] after shutdown began.
 fn shutting_down() -> Error {
     Error::Unavailable {
         reason: "the server is shutting down; resume the download at the offset that was reached",
@@ -221,7 +221,7 @@ impl FilesService for FilesApi {
             }
         }
         fields.finish().or_status()?;
-        // Count the download before the first lookup, and until the client has received everything, disconnects, or stalls for too long.
+        // Count the download from before the first lookup until the client has received everything, disconnects, or stalls for too long.
         let counted = (
             self.server.events.broadcaster.acquire_permit(StreamKind::Download).or_status()?,
             self.download_permit(&payer).or_status()?,
@@ -238,7 +238,7 @@ impl FilesService for FilesApi {
             let _ = &counted;
             part(Part::Chunk(chunk.or_status()?))
         });
-        // The client can resume at its offset, so shutdown does not wait for slow readers.
+        // The client can resume the download at its offset, so shutdown does not wait for slow readers.
         let drain = self.server.drain.clone();
         let late = Box::pin(async move {
             drain.cancelled().await;
@@ -247,7 +247,7 @@ impl FilesService for FilesApi {
         let chunks = stream::unfold(Some((chunks, late)), |state| async move {
             let (mut chunks, mut late) = state?;
             tokio::select! {
-                // A chunk is ready whenever the stream is polled, so unbiased polling could delay the end.
+                // A chunk is ready whenever the stream is polled, so unbiased polling could delay the end of the stream.
                 biased;
                 () = late.as_mut() => Some((Err(to_status(shutting_down())), None)),
                 chunk = chunks.next() => Some((chunk?, Some((chunks, late)))),

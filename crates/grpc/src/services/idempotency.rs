@@ -1,4 +1,4 @@
-//! Idempotent requests: the fingerprint that distinguishes requests with the same request id.
+//! Fingerprints of idempotent requests, which tell apart different requests with the same request id.
 
 use std::any::Any;
 
@@ -6,11 +6,11 @@ use parley_domain::files::signed::content_of;
 use parley_proto::{self as pb, rpc::WriteRequest};
 use sha2::{Digest as _, Sha256};
 
-/// Identifies a request by its type and all fields except its id. Uploads are replaced by the hash of their content, because a client that
-/// retries a request may have uploaded the file again.
+/// Computes the fingerprint of a request from its type and all fields except its request id. Uploads are replaced by the hash of their
+/// content, because a client that retries a request may have uploaded the file again.
 ///
-/// The name of the type is part of the fingerprint, so it must not change: stored responses outlive the version of the program that stored
-/// them.
+/// The name of the request type is part of the fingerprint, so it must not change: stored responses outlive the version of the program that
+/// stored them.
 pub fn fingerprint<R: WriteRequest>(request: &R) -> [u8; 32] {
     let mut rest = request.clone();
     rest.set_request_id(String::new());
@@ -24,7 +24,7 @@ pub fn fingerprint<R: WriteRequest>(request: &R) -> [u8; 32] {
         .into()
 }
 
-/// The upload ids in a request.
+/// Returns mutable references to the upload ids in a request, so that the ids can be replaced.
 fn upload_ids(request: &mut dyn Any) -> Vec<&mut String> {
     macro_rules! uploads {
         ($($request:ident => |$name:ident| $ids:expr),+ $(,)?) => {

@@ -1,4 +1,4 @@
-//! `InboxesService`.
+//! Implements `InboxesService`, which manages inboxes and their members.
 
 use std::sync::Arc;
 
@@ -37,13 +37,13 @@ use crate::{
     },
 };
 
-/// Maximum characters of a greeting and similar texts.
+/// Maximum length of a greeting or a similar text in characters.
 const TEXT: usize = 10_000;
 
-/// Maximum characters of a URL.
+/// Maximum length of a URL in characters.
 const URL: usize = 2048;
 
-/// The fields that an update mask may contain; those of the channel with their full path.
+/// The fields that an update mask may contain. Fields of the channel are named by their full path.
 const FIELDS: [&str; 22] = [
     "name",
     "avatar_url",
@@ -155,7 +155,7 @@ impl InboxesService for InboxesApi {
         for path in paths.iter().filter(|path| !FIELDS.contains(&path.as_str())) {
             fields.unknown_path(path);
         }
-        // `apply` runs twice: here to validate the request, and in the write, on the inbox as it is then.
+        // `apply` runs twice: here to validate the request, and again during the write, on the current state of the inbox.
         let apply = move |fields: &mut Validator, new: &mut NewInbox| paths.iter().for_each(|path| apply_field(fields, new, &inbox, path));
         let mut given = NewInbox::named("");
         fields.within("inbox", |fields| apply(fields, &mut given));
@@ -254,7 +254,7 @@ impl InboxesService for InboxesApi {
     }
 }
 
-/// Creates the call of a membership change, and returns the users that the request names.
+/// Creates the call for a membership change, and returns the users named in the request.
 fn members<R: WriteRequest, M: Message + 'static>(
     request: &Request<R>,
     account: i64,
@@ -349,7 +349,7 @@ fn timezone(fields: &mut Validator, path: &str, name: &str) -> String {
     name.to_owned()
 }
 
-/// Validates the reply window: a number of hours, or the same as text if it comes from a form.
+/// Validates the reply window, which is a number of hours, or such a number as text if it comes from a form.
 fn reply_window(fields: &mut Validator, attributes: &Json) {
     let window = match attributes.get("agent_reply_time_window") {
         None | Some(Json::Null) => return,
@@ -363,7 +363,7 @@ fn reply_window(fields: &mut Validator, attributes: &Json) {
     }
 }
 
-/// Replaces the days in the request; the others are unchanged.
+/// Replaces the days that the request contains; the other days are unchanged.
 fn working_hours(fields: &mut Validator, week: &mut Json, days: &[pb::WorkingHours]) {
     let Json::Array(week) = week else { return };
     for day in days {

@@ -1,4 +1,4 @@
-//! The fields of `LabelsService`.
+//! Declares the fields of labels, from which `LabelsService` is implemented.
 
 use parley_domain::{record::label::Entity, records::labels::LabelPatch};
 use parley_proto as pb;
@@ -7,7 +7,7 @@ use parley_types::error::Rule;
 use super::records::RecordApi;
 use crate::validation::fields::{SHORT_TEXT, Validator};
 
-/// Maximum characters of a description.
+/// Maximum length of a description in characters.
 const TEXT: usize = 20_000;
 /// The default color of a label.
 const COLOR: &str = "#1f93ff";

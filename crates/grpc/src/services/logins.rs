@@ -1,4 +1,4 @@
-//! `LoginsService`.
+//! Implements `LoginsService`, which creates login links and redeems logins.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use tonic::{Request, Response, Status};
 use super::{request::caller, service_context::ServiceContext};
 use crate::{status::OrStatus as _, validation::fields::Validator};
 
-/// Maximum characters of the secret of a login link.
+/// Maximum length of a login link's secret in characters.
 const SECRET: usize = 64;
 
-/// Rejects a request id: the response contains a secret, which is not stored, so the call cannot be idempotent.
+/// Rejects a call with a request id: the response contains a secret, which must not be stored, so the call cannot be idempotent.
 pub(super) fn reject_request_id(fields: &mut Validator, request_id: &str) {
     if !request_id.is_empty() {
         fields.add_violation(

@@ -1,4 +1,4 @@
-//! `MessagesService`.
+//! Implements `MessagesService`, which creates, changes, lists and searches messages.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-/// Maximum number of messages in a batch.
+/// Maximum number of messages in a batch request.
 const BATCH: usize = 500;
 
 fn edge(message: &pb::Message) -> Key {
@@ -46,7 +46,8 @@ fn edge(message: &pb::Message) -> Key {
     }
 }
 
-/// Returns the messages of a page, oldest first, as many as fit, and the key of the next page. A backward page keeps the newest ones.
+/// Returns as many messages of a page as fit, oldest first, and the key of the next page. If not all fit, a backward page keeps its newest
+/// messages.
 pub(super) fn page_of<'a>(
     found: &'a MessagePage,
     forward: bool,
@@ -136,7 +137,7 @@ impl MessagesService for MessagesApi {
         fields.finish().or_status()?;
         page.check_key(&[Sort::by_id(false)]).or_status()?;
         let (mut before, mut after) = (req.before.map(MessageId), req.after.map(MessageId));
-        // A forward list continues after the last message of the page, a backward one before the first.
+        // A forward list continues after the last message of the page, and a backward list before the first message.
         if let Some(key) = page.after {
             if req.after.is_some() {
                 after = Some(MessageId(key.id.saturating_add(i64::from(before.is_some()))));

@@ -1,7 +1,7 @@
-//! The gRPC services: a file per service, and what they share.
+//! The gRPC services: one file per service, and the code that they share.
 //!
-//! A handler is a few lines: authorize the caller, convert the request to a command while collecting all invalid fields, run the command,
-//! convert the result to the response.
+//! A handler takes only a few steps: authorize the caller, convert the request to a command while collecting all invalid fields, run the
+//! command, and convert the result to the response.
 
 pub mod accounts;
 pub mod agent_bots;

@@ -1,4 +1,4 @@
-//! `PresenceService`.
+//! Implements `PresenceService`, through which members report their presence.
 
 use parley_domain::{Domain, people::presence::Presence};
 use parley_proto::{self as pb, presence_service_server::PresenceService};

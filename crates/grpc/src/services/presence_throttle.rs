@@ -7,19 +7,19 @@ use parley_proto as pb;
 use tokio::time::{Instant, sleep_until};
 
 /// The minimum interval between two presence lists. Each subscriber reads its own list, so without this limit a member who keeps changing
-/// their availability would cause a database read per subscriber and change.
+/// their availability would cause one database read for each change and subscriber.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The schedule of one stream.
+/// The schedule for the presence lists of one stream.
 #[derive(Debug, Default)]
 pub struct PresenceThrottle {
-    /// When the next list is due; `None` if nothing has changed since the last one.
+    /// When the next presence list is due; `None` if nothing has changed since the last list was sent.
     due: Option<Instant>,
     sent: Option<Instant>,
 }
 
 impl PresenceThrottle {
-    /// Schedules a presence list if an event in the response changes it.
+    /// Schedules a presence list if an event in the response changes the list.
     pub fn observe(&mut self, response: &pb::SubscribePubsubResponse) {
         let mut events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
         if events.any(changes_presence) {
@@ -32,7 +32,7 @@ impl PresenceThrottle {
         }
     }
 
-    /// Waits until a list is due, or forever if none is scheduled. Cancel safe.
+    /// Waits until a presence list is due, or forever if none is scheduled. Cancel safe.
     pub async fn due(&self) {
         match self.due {
             Some(due) => sleep_until(due).await,
@@ -40,7 +40,7 @@ impl PresenceThrottle {
         }
     }
 
-    /// Records that the scheduled list is being sent.
+    /// Records that the scheduled presence list is being sent.
     pub fn sent(&mut self) {
         (self.due, self.sent) = (None, Some(Instant::now()));
     }

@@ -1,4 +1,4 @@
-//! `PubsubService`.
+//! Implements `PubsubService`, through which the holders of pubsub tokens receive events.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ use crate::{
     validation::fields::{Validator, required},
 };
 
-/// The responses of a subscription.
+/// The response stream of a subscription.
 type PubsubStream = WatchedStream<pb::SubscribePubsubResponse>;
 
 /// The event kinds that contact sessions receive.
@@ -179,12 +179,12 @@ struct OpenSubscription {
     subscription: Subscription,
     key: pb::PubsubKey,
     subscriber: PubsubSubscriber,
-    /// When the token is looked up again.
+    /// When the token is next looked up.
     due: Instant,
     /// When the stream reaches its maximum age.
     rotation_time: Option<Instant>,
     _counted: (OpenStreamGuard, Permit),
-    /// The position up to which everything has been sent.
+    /// The position in the log up to which everything has been sent.
     position: StreamPosition,
     /// Whether the last lookup found that the session now belongs to a different contact than the one that the filter selects.
     contact_differs: bool,
@@ -215,13 +215,15 @@ impl OpenSubscription {
                         Ok(subscriber) if scope(&subscriber) == scope(&self.subscriber) && subscriber.contact() == self.subscriber.contact() => {
                             (self.subscriber, self.contact_differs) = (subscriber, false);
                         }
-                        // The contact was merged. The merge event is still in flight; the filter changes when it arrives.
+                        // The contact was merged into another one. The merge event has not been sent yet; the filter changes when it
+                        // arrives.
                         Ok(subscriber)
                             if scope(&subscriber) == scope(&self.subscriber) && !self.contact_differs && parley_fault::is_on(Protection::FollowedMerges) =>
                         {
                             self.contact_differs = true;
                         }
-                        // The scope of the filter is fixed for the lifetime of a stream. The client reconnects and gets the new one.
+                        // The scope of the filter is fixed for the lifetime of a stream. End the stream; the client reconnects with the new
+                        // scope.
                         Ok(_) => return Some(Err(self.end(rotated(None, Duration::ZERO)))),
                         Err(Error::Unavailable { .. } | Error::Database(_)) => {}
                         Err(error) => return Some(Err(self.end(to_status(error)))),
@@ -301,7 +303,7 @@ impl OpenSubscription {
         (at, mark): (Seq, Option<Mark>),
     ) -> Result<(), Status> {
         // Read the session's access again before any event of the other contact is sent, because the access depends on whether the session
-        // is verified. The contact may have been merged once more in the meantime; each merge is followed when its event arrives.
+        // is verified. The other contact may have been merged once more in the meantime; each merge is followed when its event arrives.
         let found = self.api.subscriber(&self.key).await.map(|subscriber| subscriber.as_contact(into));
         let found = found.and_then(|subscriber| filter(&subscriber).map(|filter| (subscriber, filter)));
         let (subscriber, filter) = match found {
@@ -317,7 +319,8 @@ impl OpenSubscription {
         Ok(())
     }
 
-    /// Removes what a contact session does not receive: events of other sessions, private messages, and activity messages.
+    /// Removes events and messages that a contact session must not receive: events of other sessions, private messages, and activity
+    /// messages.
     fn filter_for_session(&self, response: &mut pb::SubscribePubsubResponse) {
         if self.subscriber.session().is_none() {
             return;
@@ -341,7 +344,7 @@ impl OpenSubscription {
         });
     }
 
-    /// Converts events to the representation that contact sessions receive from the client API.
+    /// Converts events to the representation that contact sessions also receive from the client API.
     fn show(&self, response: &mut pb::SubscribePubsubResponse) {
         let Some(session) = self.subscriber.session_row() else { return };
         let visitor = Visitor(session);
@@ -353,9 +356,10 @@ impl OpenSubscription {
         response.ephemeral = ephemeral.into_iter().map(|event| visitor.ephemeral(event)).collect();
     }
 
-    /// Removes typing events of conversations that the subscriber cannot access, those for private notes, and the subscriber's own.
+    /// Removes typing events in conversations that the subscriber cannot access, typing events for private notes, and the subscriber's own
+    /// typing events.
     async fn filter_ephemeral(&self, response: &mut pb::SubscribePubsubResponse) {
-        // Events identify the contact by the id that its session sees.
+        // Events for a contact session identify the contact by the id that the session knows.
         let contact = self.subscriber.contact().unwrap_or_default().0;
         let own = match (self.subscriber.session_row(), self.key.user_id) {
             (Some(session), _) => (pb::ActorType::Contact, Visitor(session).contact_id(contact)),
@@ -374,8 +378,8 @@ impl OpenSubscription {
         response.ephemeral = kept;
     }
 
-    /// Returns the current presence list, or `None` if it cannot be read: presence is best effort by contract, and the client asks again
-    /// with its next presence report.
+    /// Returns the current presence list, or `None` if it cannot be read: presence is best effort by contract, and the client requests the
+    /// list again with its next presence report.
     async fn presence(&mut self) -> Option<pb::SubscribePubsubResponse> {
         self.throttle.sent();
         let present = self.api.pubsub.list_present(&self.subscriber).await.ok()?;
@@ -386,9 +390,9 @@ impl OpenSubscription {
     }
 
     /// Adds the cache keys to a response with events about labels, teams or inboxes. Each subscriber reads its own keys because they depend
-    /// on its access; this costs less than the lists that its dashboard reads when a key has changed. If the keys cannot be read at the
-    /// moment, the events are sent without them, and the stream ends shortly after, at a random time: a client that reconnects reads the
-    /// lists.
+    /// on its access; this costs less than reading the lists, which a dashboard does when a key has changed. If the keys cannot be read at
+    /// the moment, the events are sent without them, and the stream ends shortly after, at a random time, because a client that reconnects
+    /// reads the lists.
     /// # Errors
     /// Returns the status that ends the stream if the caller has lost access.
     async fn add_cache_keys(&mut self, response: &mut pb::SubscribePubsubResponse) -> Result<(), Status> {
@@ -418,7 +422,7 @@ impl OpenSubscription {
 
     fn end(&mut self, status: Status) -> Status {
         self.ended = true;
-        // Events read after this position have not been sent.
+        // Events after this position were read but have not been sent.
         let status = ended_at(status, self.position.get());
         meter::ended(StreamKind::Pubsub, &status);
         status
@@ -446,15 +450,15 @@ fn filter(subscriber: &PubsubSubscriber) -> Result<Filter> {
     })
 }
 
-/// Returns the contact that was merged into another, as named in the merge event.
+/// Returns the contact that was merged into another contact, as named in the merge event.
 fn merged_contact(event: &pb::Event) -> Option<ContactId> {
     let change = event.changes.iter().find(|change| change.field == "merged_contact_id")?;
     if let Some(pb::exact_value::Kind::Integer(id)) = change.exact_after.as_ref().and_then(|value| value.kind.as_ref()) {
         return Some(ContactId(*id));
     }
-    // Replicas of the previous release write only this field.
+    // Replicas of the previous release write the id only to this field.
     match change.after.as_ref()?.kind.as_ref()? {
-        // Ids are counted from 1, far below the integers that a double cannot represent exactly.
+        // Ids are counted from 1, and stay far below the integers that a double cannot represent exactly.
         #[allow(clippy::cast_possible_truncation)]
         prost_types::value::Kind::NumberValue(id) => Some(ContactId(*id as i64)),
         _ => None,

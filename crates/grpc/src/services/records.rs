@@ -1,4 +1,5 @@
-//! The five standard methods of a record: create, get, list, update and delete. A record declares its fields ([`RecordApi`]).
+//! The five standard methods of a record: create, get, list, update and delete. The fields of a record are declared by implementing
+//! [`RecordApi`].
 
 use parley_domain::records::record::{Record, Records, Row};
 use parley_eventlog::conversion::FromStored;
@@ -22,29 +23,29 @@ use crate::{
 /// The default number of records in a page.
 const PAGE: i32 = 1000;
 
-/// A record's fields in requests.
+/// Declares and validates the fields of a record in requests.
 pub trait RecordApi: Record {
-    /// The message of the record.
+    /// The protobuf message of the record.
     type Message: rpc::Record + for<'a> FromStored<&'a Row<Self>>;
-    /// The fields that cannot be changed after the creation.
+    /// The fields that are set on creation and cannot be changed afterwards.
     const FIXED_FIELDS: &'static [&'static str] = &[];
-    /// The other fields.
+    /// The fields that can be both set on creation and changed afterwards.
     const FIELDS: &'static [&'static str];
 
     /// Validates a field of a message and sets it in the patch.
     fn set(patch: &mut Self::Patch, field: &str, message: &Self::Message, fields: &mut Validator);
 
-    /// Validates the conditions of a list. By default, there are none.
+    /// Validates the conditions of a list request. By default, a list has no conditions.
     fn query(_request: &<Self::Message as rpc::Record>::List, _fields: &mut Validator) -> Self::Query {
         Self::Query::default()
     }
 }
 
-/// Handles the methods of a record.
+/// Handles the five standard methods of a record.
 #[derive(Debug)]
 pub struct RecordsApi<R>(Records<R>);
 
-/// Creates the server of a record.
+/// Creates the gRPC server for a record.
 pub fn server<R: Clone>(records: &Records<R>) -> RecordServer<RecordsApi<R>> {
     RecordServer(RecordsApi(records.clone()))
 }
@@ -88,7 +89,7 @@ fn patch<'a, R: RecordApi>(fields: &mut Validator, message: &R::Message, paths: 
     patch
 }
 
-/// Creates a record.
+/// Validates the fields of a new record and creates it.
 async fn create<R: RecordApi>(records: &Records<R>, request: Request<Create<R>>) -> Handled<Create<R>> {
     records.authorize_create(&*caller(&request)?, account(&request))?;
     let mut fields = Validator::default();
@@ -99,13 +100,13 @@ async fn create<R: RecordApi>(records: &Records<R>, request: Request<Create<R>>)
     resource_response(records.create(call, new).await?)
 }
 
-/// Returns a record.
+/// Returns the record with the requested id.
 async fn get<R: RecordApi>(records: &Records<R>, request: Request<Get<R>>) -> Handled<Get<R>> {
     let row = records.get(&*caller(&request)?, account(&request), request.get_ref().id()).await?;
     Ok(found(&row))
 }
 
-/// Returns a page of records.
+/// Returns the requested page of records.
 async fn list<R: RecordApi>(records: &Records<R>, request: Request<List<R>>) -> Handled<List<R>> {
     let (caller, account) = reader(&request)?;
     let mut fields = Validator::default();
@@ -116,7 +117,7 @@ async fn list<R: RecordApi>(records: &Records<R>, request: Request<List<R>>) -> 
     Ok(page::response(request.get_ref(), &found, FromStored::from_stored))
 }
 
-/// Changes the fields of a record that the mask names.
+/// Changes the fields of a record that the update mask names.
 async fn update<R: RecordApi>(records: &Records<R>, request: Request<Update<R>>) -> Handled<Update<R>> {
     authorize_write(&request)?;
     let mut fields = Validator::default();
@@ -135,7 +136,7 @@ async fn update<R: RecordApi>(records: &Records<R>, request: Request<Update<R>>)
     resource_response(records.update(call, id, patch).await?)
 }
 
-/// Deletes a record.
+/// Deletes the record with the requested id.
 async fn delete<R: RecordApi>(records: &Records<R>, request: Request<Delete<R>>) -> Handled<Delete<R>> {
     authorize_write(&request)?;
     let mut fields = Validator::default();

@@ -1,4 +1,4 @@
-//! What handlers extract from a request: its caller, and the data that makes a change idempotent.
+//! Extracts data from requests for handlers: the caller, the account, and the data that makes a change idempotent.
 
 use std::sync::Arc;
 
@@ -45,12 +45,12 @@ pub(super) fn caller<R>(request: &Request<R>) -> Result<Arc<Caller>> {
     identity(request).map(|identity| identity.caller)
 }
 
-/// Returns the account of a request.
+/// Returns the account that a request names.
 pub(super) fn account<R: AccountRequest>(request: &Request<R>) -> AccountId {
     AccountId(request.get_ref().account_id())
 }
 
-/// Returns the caller and the account of a request that reads in the account.
+/// Returns the caller and the account of a request that reads data in the account.
 ///
 /// # Errors
 /// Returns [`Error::NotMember`] if the caller has no access to the account.
@@ -60,16 +60,16 @@ pub(super) fn reader<R: AccountRequest>(request: &Request<R>) -> Result<(Arc<Cal
     Ok((caller, account))
 }
 
-/// Checks that the caller may write in the account of a request.
+/// Checks that the caller may write in the account that a request names.
 ///
 /// # Errors
-/// Returns [`Error::NotMember`] or [`Error::Denied`] if it may not.
+/// Returns [`Error::NotMember`] or [`Error::Denied`] if the caller may not write there.
 pub(super) fn authorize_write<R: AccountRequest>(request: &Request<R>) -> Result<()> {
     caller(request)?.write_access(account(request)).map(drop)
 }
 
-/// Like [`idempotent_call`], for a method in the account of the request whose response contains the resource, or only the cursor; see
-/// [`resource_response`](super::response::resource_response).
+/// Like [`idempotent_call`], but for a method in the account of the request, whose response contains the resource and the cursor, or only
+/// the cursor; see [`resource_response`](super::response::resource_response).
 ///
 /// # Errors
 /// Returns [`Error::Internal`] if the service runs without its middleware.
@@ -81,7 +81,7 @@ where
     resource_call_in(account(request), fields, request)
 }
 
-/// Like [`resource_call`], with the account that stores the response.
+/// Like [`resource_call`], but stores the response under the given account.
 ///
 /// # Errors
 /// Returns [`Error::Internal`] if the service runs without its middleware.
@@ -93,7 +93,7 @@ where
     idempotent_call(fields, request, account, with_resource::<T, R::Response>)
 }
 
-/// Creates the [`Call`] of a request that changes something. `respond` builds its response, which is also stored for retries of an
+/// Creates the [`Call`] for a request that changes something. `respond` builds its response, which is also stored for retries of an
 /// idempotent request. A `request_id` that is not a UUID is reported in `fields`.
 ///
 /// # Errors
@@ -110,7 +110,7 @@ pub(super) fn idempotent_call<R: WriteRequest, T: 'static, M: Message + 'static>
     Ok(idempotent_call_as(fields, request, caller, account, respond))
 }
 
-/// Like [`idempotent_call`], for a caller that is identified by the request itself.
+/// Like [`idempotent_call`], but for a caller that the request itself identifies.
 pub(super) fn idempotent_call_as<R: WriteRequest, T: 'static, M: Message + 'static>(
     fields: &mut Validator,
     request: &Request<R>,

@@ -1,4 +1,4 @@
-//! The responses of calls that change something, new or replayed.
+//! Builds the responses to calls that change something, whether the result is new or replayed.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ pub(super) fn encode(cursor: Option<Cursor>) -> Bytes {
     cursor.map(Cursor::encode).unwrap_or_default()
 }
 
-/// Builds the response of a call that changed something. The cursor is repeated in the metadata, where proxies can read it without decoding
-/// the message.
+/// Builds the response to a call that changed something. The cursor is also sent in the metadata, where proxies can read it without
+/// decoding the message.
 ///
 /// # Errors
 /// Returns [`Error::Internal`] as a status if a stored response cannot be decoded.
@@ -31,7 +31,7 @@ pub(super) fn to_response<T, M: Message + Name + Default>(
     response(answer, respond).or_status()
 }
 
-/// Builds the response of a call that changed a resource, or deleted it (`()`).
+/// Builds the response to a call that changed a resource, or deleted it (in which case the resource is `()`).
 ///
 /// # Errors
 /// Returns [`Error::Internal`] if a stored response cannot be decoded.
@@ -42,12 +42,12 @@ where
     response(answer, with_resource)
 }
 
-/// The response of a call that read a resource.
+/// Builds the response to a call that read a resource.
 pub(super) fn found<T, M: ResourceResponse<Resource: for<'a> FromStored<&'a T>>>(value: &T) -> Response<M> {
     Response::new(with_resource(value, Bytes::new()))
 }
 
-/// A response with a resource that was created or changed.
+/// Builds a response that contains a created or changed resource.
 pub(super) fn with_resource<T, M: ResourceResponse<Resource: for<'a> FromStored<&'a T>>>(value: &T, cursor: Bytes) -> M {
     M::new(value.to_proto(), cursor)
 }
@@ -74,7 +74,7 @@ fn response<T, M: Message + Name + Default>(answer: Answer<T>, respond: impl Fn(
     Ok(response)
 }
 
-/// The response of a call that created one message.
+/// Builds the response to a call that created one message.
 pub(super) fn created(messages: &Created, cursor: Bytes) -> pb::CreateMessageResponse {
     pb::CreateMessageResponse {
         message: messages.first().map(Arc::as_ref).map(ToProto::to_proto),

@@ -1,4 +1,4 @@
-//! Restricts the contact data in conversations and messages for services that are limited to inboxes.
+//! Restricts the contact data in conversations and messages for services whose tokens are limited to inboxes.
 
 use parley_domain::{auth::caller::Caller, contacts::sessions::Sessions};
 use parley_eventlog::conversion::InConversation;
@@ -7,7 +7,7 @@ use parley_types::{
     id::{AccountId, ConversationId},
 };
 
-/// Replaces each contact that the caller cannot access by the data that the conversation's session has submitted.
+/// Replaces each contact that the caller cannot access with the data that the conversation's session has submitted.
 pub(super) async fn restrict_contacts<'a, T: InConversation + 'a>(
     sessions: &Sessions,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! The methods of `AccountsService` that members use for themselves, and the cache keys of their lists.
+//! The methods of `AccountsService` with which members manage their own data, and the cache keys of their lists.
 
 use parley_domain::cache_keys::CacheKeys;
 use parley_proto as pb;
@@ -28,7 +28,7 @@ impl AccountsApi {
         let req = request.get_ref();
         let (identity, account) = (identity(&request).or_status()?, AccountId(req.account_id));
         identity.caller.write_access(account).or_status()?;
-        // The target of the audit event is the user, whom the request does not name.
+        // The target of the audit event is the caller's own user, which the request does not name.
         let user = identity.caller.user_id().map(|user| ("user_id", user.0));
         identity.set_audit_target(Some(account), user);
         let mut fields = Validator::default();

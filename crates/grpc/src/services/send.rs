@@ -1,4 +1,4 @@
-//! `SendMessages`: a stream of messages in, a stream of their results out, in the same order.
+//! Implements `SendMessages`, which takes a stream of messages and returns a stream of their results in the same order.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -46,36 +46,36 @@ use crate::{
     },
 };
 
-/// Maximum number of messages in flight per stream. Beyond it the stream is not read, which blocks the sender.
+/// Maximum number of messages in flight per stream. While a stream has this many, it is not read, which blocks the sender.
 const MAX_IN_FLIGHT: usize = 512;
 
 /// Maximum number of results in one response.
 const MAX_BATCHED_RESULTS: usize = 256;
 
-/// The responses of a stream.
+/// The response stream of a call.
 pub type SendResults = WatchedStream<pb::SendMessagesResponse>;
 
-/// The dependencies of a stream of messages.
+/// The dependencies of a `SendMessages` stream.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    /// Stores the messages.
+    /// The service that stores the messages.
     pub messages: Messages,
-    /// Finds the contacts whose data is restricted for the caller.
+    /// Finds the contacts whose data the caller may only see in part.
     pub sessions: Sessions,
-    /// Limits, configuration and drain.
+    /// The limits, the configuration and the drain signal.
     pub server: Arc<ServiceContext>,
 }
 
 struct SendStream {
     sender: Sender,
     caller: Arc<Caller>,
-    /// The trace context of the stream, shared by all its messages.
+    /// The trace context of the stream, which all its messages share.
     traceparent: String,
     requests: Streaming<pb::SendMessagesRequest>,
-    /// Pending results, in the order of their messages.
+    /// The pending results, in the order of their messages.
     pending: VecDeque<PendingResult>,
     next_index: u64,
-    /// Set when the client has closed its side, or a request could not be read.
+    /// Set when the client has closed its side, or when a request could not be read.
     end: Option<Result<(), Status>>,
     _counted: (StreamPermit, OpenStreamGuard),
 }
@@ -83,15 +83,16 @@ struct SendStream {
 /// The pending result of one message.
 struct PendingResult {
     index: u64,
-    /// The time at which waiting for the result ends. Results are returned in order, so the first pending result has the earliest deadline.
+    /// When waiting for the result ends. Results are returned in order, so the first pending result has the earliest deadline.
     deadline: Instant,
-    /// Whether the content is a template, which is rendered before the message is queued. No later message may be queued until then.
+    /// Whether the content is a template, which is rendered before the message is queued. Until the message is queued, no later message may
+    /// be queued.
     is_template: bool,
     answer: BoxFuture<'static, pb::SendResult>,
 }
 
 impl PendingResult {
-    /// Waits for the result or the deadline.
+    /// Waits for the result of the message or for its deadline.
     async fn take(&mut self) -> pb::SendResult {
         tokio::select! {
             biased;
@@ -102,7 +103,7 @@ impl PendingResult {
 }
 
 /// Returns one result per message, in order. Each message has the deadline that a unary call would have. Results that are ready are sent
-/// together, without waiting for more.
+/// together, without waiting for further results.
 ///
 /// # Errors
 /// Returns [`Error::TooManyStreams`] if the token has too many streams open, [`Error::Busy`] if too many streams are open in total, and
@@ -261,7 +262,7 @@ fn result(index: u64, made: &pb::CreateMessageResponse) -> pb::SendResult {
     }
 }
 
-/// Returns the status of a stream that ends because of shutdown. Results of accepted messages are sent before it.
+/// Returns the status of a stream that ends because of shutdown. The results of accepted messages are sent before this status.
 fn shutting_down() -> Status {
     let error = Error::Unavailable {
         reason: "the server is shutting down; resend the messages that have no result",
@@ -271,7 +272,7 @@ fn shutting_down() -> Status {
 }
 
 fn error_result(index: u64, status: &Status) -> pb::SendResult {
-    // The status details contain code and message as well.
+    // The status details also contain the code and the message.
     let decoded = tonic_types::Status::decode(status.details()).ok();
     let error = decoded.unwrap_or_else(|| tonic_types::Status {
         code: status.code().into(),

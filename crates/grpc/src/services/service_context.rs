@@ -1,4 +1,4 @@
-//! What the services share apart from the domain.
+//! The dependencies that all services share, apart from the domain.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{config::Config, middleware::limits::Limits};
 
 use super::stall::StallMonitor;
 
-/// What the services share apart from the domain: the configuration, the limits, and what streams need.
+/// The dependencies that all services share, apart from the domain: the configuration, the limits, and the dependencies of streams.
 #[derive(Debug)]
 pub struct ServiceContext {
     pub(crate) config: Config,
@@ -18,7 +18,7 @@ pub struct ServiceContext {
     pub(crate) stalls: Arc<StallMonitor>,
     /// The event log, which counts all open streams.
     pub(crate) events: Events,
-    /// Authenticates the token of an open stream again.
+    /// Authenticates the tokens of open streams again.
     pub(crate) tokens: Tokens,
     /// Cancelled when streams must end so that their clients resume elsewhere.
     pub(crate) drain: CancellationToken,

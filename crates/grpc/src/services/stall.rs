@@ -1,7 +1,7 @@
 //! Releases the resources of stalled streams, whose clients have stopped reading.
 //!
-//! A connection polls a stream only when its flow-control window has room. Between polls a stream cannot do anything itself, not even end.
-//! So a stream whose client never reads would hold its stream permit, its position and its session forever.
+//! A connection polls a stream only when its flow-control window has room. Between polls, a stream cannot do anything, not even end. So a
+//! stream whose client never reads would hold its stream permit, its position and its session forever.
 //!
 //! tonic's encoder polls a stream until it is pending, and only then passes on the buffered items. So even a stream whose last poll
 //! returned `Pending` may have a client that does not read. To find out, the connection is woken once after each item: if it does not poll
@@ -32,27 +32,27 @@ const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// The stream that produces the items.
 type Source<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// A stream that has not ended.
+/// The state of a stream that has not ended.
 struct Open<T> {
     source: Source<T>,
-    /// When the connection was first expected to poll; `None` if it is waiting for the source.
+    /// When the connection was first expected to poll. `None` if the stream is waiting for its source.
     expected_since: Option<Instant>,
-    /// Whether an item was returned and the connection has not been probed since.
+    /// Whether an item has been returned and the connection has not been probed since.
     is_unprobed: bool,
-    /// The waker of the connection, if it may have to be woken for a probe.
+    /// The waker of the connection, if it may have to be woken to check whether it polls again.
     reader: Option<Waker>,
 }
 
 enum State<T> {
     Open(Open<T>),
-    /// The source was dropped; the client has not received the status yet.
+    /// The source has been dropped, but the client has not received the status yet.
     Stalled,
     Ended,
 }
 
 struct WatchedState<T> {
     kind: StreamKind,
-    /// The position of the stream; `None` for streams without one.
+    /// The position of the stream; contains `None` for a stream without a position.
     position: StreamPosition,
     state: Mutex<State<T>>,
 }
@@ -65,7 +65,7 @@ impl<T> WatchedState<T> {
 
 /// Type-erased access to a watched stream.
 trait Stallable: Send + Sync {
-    /// Wakes a connection that may not have sent the last item, and expects it to poll from then on.
+    /// Wakes a connection that may not have sent the last item. From then on, the connection is expected to poll.
     fn probe(&self);
 
     /// Drops the source if the connection has not polled for `timeout`.
@@ -76,7 +76,7 @@ impl<T> Stallable for WatchedState<T> {
     fn probe(&self) {
         let mut state = self.state();
         let State::Open(open) = &mut *state else { return };
-        // If `expected_since` is set, a poll is expected already.
+        // If `expected_since` is set, the connection is already expected to poll.
         if !open.is_unprobed || open.expected_since.is_some() {
             return;
         }
@@ -84,7 +84,7 @@ impl<T> Stallable for WatchedState<T> {
         open.expected_since = Some(Instant::now());
         let reader = open.reader.take();
         drop(state);
-        // After releasing the lock: waking may poll immediately.
+        // Wake the connection after releasing the lock, because the wake may poll the stream immediately.
         if let Some(reader) = reader {
             reader.wake();
         }
@@ -99,7 +99,7 @@ impl<T> Stallable for WatchedState<T> {
         }
         let source = std::mem::replace(&mut *state, State::Stalled);
         drop(state);
-        // After releasing the lock: dropping the source may take long.
+        // Drop the source after releasing the lock, because dropping it may take long.
         drop(source);
         meter::ended(self.kind, &stalled());
         tracing::info!(kind = self.kind.name(), "closed a stalled stream: the client stopped reading");
@@ -120,7 +120,7 @@ impl<T> Stream for WatchedStream<T> {
                 match &next {
                     Poll::Pending => {
                         open.expected_since = None;
-                        // After the probe, only the source may wake the connection.
+                        // After the connection has been woken for a probe, only the source may wake it.
                         open.reader = open.is_unprobed.then(|| cx.waker().clone());
                     }
                     Poll::Ready(Some(_)) => {
@@ -161,7 +161,7 @@ impl std::fmt::Debug for StallMonitor {
 }
 
 impl StallMonitor {
-    /// Creates a monitor. Streams whose client reads nothing for `timeout` are dropped while [`StallMonitor::run`] runs.
+    /// Creates a monitor. While [`StallMonitor::run`] runs, it drops streams whose clients have read nothing for `timeout`.
     pub fn new(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -169,7 +169,7 @@ impl StallMonitor {
         }
     }
 
-    /// Checks the streams until `stop` is cancelled. A stalled stream is dropped at most half a timeout too late.
+    /// Checks the streams until `stop` is cancelled. A stalled stream is dropped late by at most half the timeout.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let every = (self.timeout / 4).min(MAX_CHECK_INTERVAL);
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
@@ -177,7 +177,7 @@ impl StallMonitor {
         }
     }
 
-    /// Watches a stream. `kind` is its name in metrics, and `position` supplies the cursor for the status that ends it.
+    /// Watches a stream. `kind` is its name in metrics, and `position` supplies the cursor for the status that ends the stream.
     pub fn watch<T: Send + 'static>(
         &self,
         kind: StreamKind,
@@ -187,7 +187,7 @@ impl StallMonitor {
         let state = Arc::new(WatchedState {
             kind,
             position,
-            // If the flow-control window never opens, the connection does not even poll for the first item.
+            // If the flow-control window never opens, the connection does not even poll the stream for its first item.
             state: Mutex::new(State::Open(Open {
                 source: Box::pin(source),
                 expected_since: Some(Instant::now()),

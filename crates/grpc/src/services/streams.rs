@@ -1,4 +1,4 @@
-//! Behaviour shared by open streams: re-authentication, rotation, and the status that ends them.
+//! Behavior shared by open streams: re-authentication, rotation, and the status that ends them.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::{
 /// Why the server ends a stream that has not failed.
 #[derive(Debug)]
 pub enum End {
-    /// The client should resume on another connection.
+    /// The client should resume the stream on another connection.
     Rotated,
     /// The token is no longer valid or has lost access to the account.
     Refused(Error),
@@ -45,7 +45,7 @@ pub struct StreamGuard {
 }
 
 impl StreamGuard {
-    /// Creates the guard of a stream over an account that the caller may access.
+    /// Creates the guard for a stream in an account that the caller may access.
     ///
     /// # Errors
     /// Returns the errors of [`parley_domain::auth::caller::Caller::access`], and [`Error::TooManyStreams`] if the token has too many
@@ -72,7 +72,7 @@ impl StreamGuard {
         &self.access
     }
 
-    /// Waits until the stream has to end. Cancel safe.
+    /// Waits until the stream must end, and returns the reason. Cancel safe.
     pub async fn ended(&mut self) -> End {
         loop {
             if self.drain.is_cancelled() || self.has_expired() {
@@ -89,7 +89,8 @@ impl StreamGuard {
             }
             match Box::pin(self.reauthenticate()).await {
                 Ok(true) => {}
-                // The filter is fixed for the lifetime of a stream. The client reconnects and gets the new one.
+                // The filter is fixed for the lifetime of a stream. End the stream, so that the client reconnects with a filter for its new
+                // access.
                 Ok(false) => return End::Rotated,
                 Err(error) => return End::Refused(error),
             }
@@ -105,7 +106,7 @@ impl StreamGuard {
         self.due = Instant::now() + self.every;
         match self.tokens.authenticate(&self.identity.secret).await {
             Ok(caller) => Ok(caller.access(self.account)?.inboxes == self.access.inboxes),
-            // A database outage does not end the stream here; if the stream needs the database, it fails itself.
+            // A database outage does not end the stream here. If the stream needs the database, its next query fails.
             Err(Error::Unavailable { .. } | Error::Database(_)) => Ok(true),
             Err(error) => Err(error),
         }
@@ -119,7 +120,7 @@ pub fn rotation_time(age: Option<Duration>) -> Option<Instant> {
 }
 
 impl End {
-    /// Returns the status that ends the stream, without its cursor.
+    /// Returns the status that ends the stream for this reason, without the stream's cursor.
     pub fn status(self) -> Status {
         match self {
             // Randomize the delay within a second so that clients do not all reconnect at the same time.

@@ -1,4 +1,4 @@
-//! `TeamsService`.
+//! Implements `TeamsService`, which manages teams and their members.
 
 use bytes::Bytes;
 use parley_domain::{
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// Maximum characters of a description.
+/// Maximum length of a description in characters.
 const TEXT: usize = 10_000;
 
 fn seen(team: &TeamView) -> pb::Team {

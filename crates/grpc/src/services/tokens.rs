@@ -1,4 +1,4 @@
-//! The token methods of `AccountsService`.
+//! The methods of `AccountsService` that manage access tokens.
 
 use parley_domain::{auth::tokens::NewToken, kind::TokenKind};
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};

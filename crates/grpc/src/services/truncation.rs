@@ -1,12 +1,13 @@
-//! Truncates responses without pagination, whose rows are named by the request or belong to one user. Fields that exceed the size limit are
-//! omitted from the rows and listed in their `truncated_fields`.
+//! Truncates responses without pagination, whose rows are named in the request or belong to one user. Fields beyond the size limit are
+//! omitted from the rows and listed in the rows' `truncated_fields`.
 
 use parley_fault::Protection;
 use parley_proto as pb;
 
 use crate::validation::page::PAGE_BYTES;
 
-/// Returns the rows in order. `shorten` is applied to the row with which they exceed the maximum bytes of a page, and to all rows after it.
+/// Returns the rows in order. Applies `shorten` to the row with which the response exceeds the maximum size of a page in bytes, and to all
+/// rows after it.
 fn truncate_rows<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl Fn(&mut M)) -> Vec<M> {
     let mut bytes = 0;
     let fit = |mut row: M| {
@@ -19,7 +20,7 @@ fn truncate_rows<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl
     rows.map(fit).collect()
 }
 
-/// Returns account members. Beyond the maximum bytes of a page, attributes and avatars are omitted.
+/// Returns account members. Once the response exceeds the maximum size of a page in bytes, attributes and avatars are omitted.
 pub fn agents(agents: impl Iterator<Item = pb::Agent>) -> Vec<pb::Agent> {
     truncate_rows(agents, |agent| {
         agent.custom_attributes = None;
@@ -28,7 +29,8 @@ pub fn agents(agents: impl Iterator<Item = pb::Agent>) -> Vec<pb::Agent> {
     })
 }
 
-/// Returns created messages. Beyond the maximum bytes of a page, the fields that the caller sent and the sender's contact are omitted.
+/// Returns created messages. Once the response exceeds the maximum size of a page in bytes, the fields that the caller sent and the
+/// sender's contact are omitted.
 pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message> {
     truncate_rows(messages, |message| {
         message.content = None;
@@ -43,7 +45,8 @@ pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message>
     })
 }
 
-/// Returns a user's memberships. Beyond the maximum bytes of a page, the account fields that the operator sets are omitted.
+/// Returns a user's memberships. Once the response exceeds the maximum size of a page in bytes, the account fields that the operator sets
+/// are omitted.
 pub fn memberships(memberships: impl Iterator<Item = pb::Membership>) -> Vec<pb::Membership> {
     truncate_rows(memberships, |membership| {
         if let Some(account) = &mut membership.account {

@@ -1,4 +1,4 @@
-//! Validates messages to be created: their fields, and the items that content types require.
+//! Validates drafts of messages: their fields, and the items that their content type requires.
 
 use parley_domain::{
     files::new_attachment::{NewAttachment, Plain},
@@ -17,10 +17,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::fields::{SHORT_TEXT, Validator};
 
-/// Maximum characters of a message, as in Chatwoot.
+/// Maximum length of a message in characters, as in Chatwoot.
 const CONTENT: usize = 150_000;
 
-/// Maximum characters of a URL, as in Chatwoot.
+/// Maximum length of a URL in characters, as in Chatwoot.
 const URL: usize = 2048;
 
 /// The keys of `content_attributes` that are stored on creation, as in Chatwoot.
@@ -83,8 +83,8 @@ fn attachments(fields: &mut Validator, drafts: Vec<pb::AttachmentDraft>) -> Vec<
     let read =
         |(nth, draft): (usize, pb::AttachmentDraft)| fields.within(&format!("attachments[{nth}]"), |fields| attachment(fields, draft));
     let attachments: Vec<NewAttachment> = drafts.into_iter().enumerate().filter_map(read).collect();
-    // The attachments are stored in one message, so their `meta` objects together must fit into the limit of one attribute map. A single
-    // `meta` that exceeds it has already been reported.
+    // The attachments are stored in one message, so their `meta` objects together must fit into the limits on one attribute map. A single
+    // `meta` object that exceeds the limits has already been reported.
     let meta = |attachment: &NewAttachment| match attachment {
         NewAttachment::Plain(plain) => AttributeSize::of(&plain.meta).bytes(),
         NewAttachment::Upload(_) => 0,
@@ -162,7 +162,7 @@ fn template(fields: &mut Validator, attributes: Option<&Struct>) -> Map<String, 
     object
 }
 
-/// Returns the allowed keys of an item, or `None` if the content type has no items.
+/// Returns the keys that an item of this content type may have, or `None` if the content type has no items.
 fn item_keys(content_type: ContentType) -> Option<&'static [&'static str]> {
     match content_type {
         ContentType::InputSelect => Some(&["title", "value"]),

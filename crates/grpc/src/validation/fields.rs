@@ -12,10 +12,10 @@ use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-/// Maximum characters of a short string field, unless the contract says otherwise.
+/// Maximum length of a short string field in characters, unless the contract specifies another length.
 pub const SHORT_TEXT: usize = 255;
 
-/// Maximum number of violations to collect. A status has room for fewer.
+/// Maximum number of violations to collect, which is more than fit into a status.
 const VIOLATIONS: usize = 200;
 
 /// The additional attributes of contacts that are indexed for search, sorting and filters.
@@ -29,7 +29,7 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// Adds a violation, unless [`VIOLATIONS`] have been collected.
+    /// Adds a violation, unless the maximum of [`VIOLATIONS`] has been reached.
     pub fn add_violation(&mut self, field: &str, rule: Rule, description: impl Into<String>) {
         if self.violations.len() < VIOLATIONS {
             self.violations
@@ -37,8 +37,8 @@ impl Validator {
         }
     }
 
-    /// Adds a violation for an update mask path that cannot be changed. The mask is a field of the request itself, so the current prefix
-    /// does not apply.
+    /// Adds a violation for an update mask path that cannot be changed. The mask is a top-level field of the request, so its violation does
+    /// not get the current prefix.
     pub fn unknown_path(&mut self, path: &str) {
         let description = format!("must name fields that can be changed; {path} is not one of them");
         if self.violations.len() < VIOLATIONS {
@@ -59,7 +59,7 @@ impl Validator {
     /// Ends the validation and returns the violations as an error.
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] with all violations, if there are any.
+    /// Returns [`Error::Invalid`] with all violations if any were added.
     pub fn finish(self) -> Result<()> {
         if self.violations.is_empty() {
             Ok(())
@@ -70,7 +70,7 @@ impl Validator {
 
     /// Validates the length of a string in characters, and rejects NUL, which PostgreSQL cannot store.
     pub fn text(&mut self, field: &str, text: &str, limit: usize) {
-        // A character has at least one byte, so the characters of most strings need not be counted.
+        // A character has at least one byte, so only strings with more bytes than the limit need their characters counted.
         if text.len() > limit && text.chars().count() > limit {
             self.add_violation(field, Rule::TooLong(limit), format!("must have at most {limit} characters"));
         }
@@ -87,7 +87,7 @@ impl Validator {
         self.text(field, text, limit);
     }
 
-    /// Like [`Validator::required`], and returns the string as the new value of a field in a patch.
+    /// Like [`Validator::required`], but also returns the string as the new value of a field in a patch.
     #[expect(clippy::unnecessary_wraps, reason = "a field of a patch is optional")]
     pub fn given(&mut self, field: &str, text: &str, limit: usize) -> Option<String> {
         self.required(field, text, limit);
@@ -137,7 +137,7 @@ impl Validator {
         Some(email)
     }
 
-    /// Validates a phone number by Chatwoot's pattern, which is not anchored at the start.
+    /// Validates a phone number by Chatwoot's pattern, which is not anchored at the start, so any text may precede the number.
     pub fn phone_number(&mut self, field: &str, number: Option<String>) -> Option<String> {
         let number = self.optional(field, number, SHORT_TEXT)?;
         let digits = number.rsplit_once('+').map_or("", |(_, digits)| digits);
@@ -148,7 +148,7 @@ impl Validator {
         Some(number)
     }
 
-    /// Validates an absolute http(s) URL. Empty means absent.
+    /// Validates an absolute URL with the scheme http or https. An empty string counts as absent.
     pub fn url(&mut self, field: &str, url: &str, limit: usize) {
         self.text(field, url, limit);
         let web = url
@@ -159,7 +159,7 @@ impl Validator {
         }
     }
 
-    /// Validates an avatar: a URL, or the id of an upload, which is resolved later. Empty means absent.
+    /// Validates an avatar, which is a URL or the id of an upload that is resolved later. An empty string counts as absent.
     pub fn avatar(&mut self, field: &str, url: &str, limit: usize) {
         let name = url.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if name {
@@ -177,7 +177,7 @@ impl Validator {
         }
     }
 
-    /// Validates the attribute map of a new resource against [`parley_types::attribute_limits`]. Returns an empty map for an absent one.
+    /// Validates the attribute map of a new resource against [`parley_types::attribute_limits`]. Returns an empty map if the map is absent.
     pub fn attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let object = self.attribute_update(field, attributes);
         if !object.is_empty() {
@@ -193,7 +193,8 @@ impl Validator {
     }
 
     /// Validates an attribute map that replaces or patches a stored one. Only the nesting is checked here. The domain command checks bytes
-    /// and keys ([`attribute_limits::check_change`]), because the limits apply to the result, and a map that exceeds them may shrink.
+    /// and keys ([`attribute_limits::check_change`]), because the limits apply to the resulting map, and a stored map that exceeds them may
+    /// be reduced in size.
     pub fn attribute_update(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let Some(attributes) = attributes else { return Map::new() };
         match object(attributes) {
@@ -217,8 +218,8 @@ impl Validator {
         }
     }
 
-    /// Validates a contact's additional attributes that are indexed for search, sorting and filters. They may be at most [`SHORT_TEXT`]
-    /// characters long.
+    /// Validates the additional attributes of a contact that are indexed for search, sorting and filters. Each may be at most
+    /// [`SHORT_TEXT`] characters long.
     pub fn indexed_attributes(&mut self, field: &str, attributes: &Map<String, Json>) {
         if !parley_fault::is_on(Protection::IndexedTexts) {
             return;
@@ -230,14 +231,14 @@ impl Validator {
         }
     }
 
-    /// Like [`Validator::attributes`], for a conversation, whose values have Chatwoot's limits.
+    /// Like [`Validator::attributes`], but for a conversation, whose attribute values have Chatwoot's limits.
     pub fn conversation_attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let object = self.attributes(field, attributes);
         self.conversation_entries(field, &object);
         object
     }
 
-    /// Like [`Validator::attribute_update`], for a conversation, whose values have Chatwoot's limits.
+    /// Like [`Validator::attribute_update`], but for a conversation, whose attribute values have Chatwoot's limits.
     pub fn conversation_attribute_update(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let object = self.attribute_update(field, attributes);
         self.conversation_entries(field, &object);
@@ -275,7 +276,7 @@ impl Validator {
         read
     }
 
-    /// Validates an enum value of the contract. 0 means unspecified.
+    /// Validates the number of an enum value in the contract. 0 means unspecified.
     pub fn kind<W: TryFrom<i32>>(&mut self, field: &str, number: i32) -> Option<W> {
         if number == 0 {
             return None;
@@ -294,7 +295,7 @@ impl Validator {
         }
     }
 
-    /// Normalizes labels: splits at commas, trims, and removes duplicates, preserving the order.
+    /// Normalizes labels: splits them at commas, trims them, and removes duplicates, preserving the order.
     pub fn labels(&mut self, field: &str, labels: &[String]) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for name in labels
@@ -312,14 +313,14 @@ impl Validator {
         names
     }
 
-    /// Validates a request id. Empty means absent.
+    /// Validates a request id. An empty string counts as absent.
     pub fn request_id(&mut self, id: &str) -> Option<Uuid> {
         if id.is_empty() {
             return None;
         }
         let uuid = Uuid::parse_str(id).ok();
         if uuid.is_none() {
-            // The id is a field of the request itself, so the current prefix does not apply.
+            // The id is a top-level field of the request, so its violation does not get the current prefix.
             self.violations.push(FieldViolation::new(
                 "request_id",
                 Rule::Invalid,
@@ -333,7 +334,7 @@ impl Validator {
 /// Returns a message that the request must contain.
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] if it is absent.
+/// Returns [`Error::Invalid`] if the message is absent.
 pub fn required<T>(field: &str, message: Option<T>) -> Result<T> {
     message.ok_or_else(|| Error::invalid(field, Rule::Required, "must be given"))
 }

@@ -1,4 +1,4 @@
-//! Converts filters of the contract to domain conditions. `parley_domain::filter` validates the conditions and reports their violations in
+//! Converts filters in requests to domain conditions. `parley_domain::filter` validates the conditions and reports their violations in
 //! order.
 
 use parley_domain::filter::{Joiner, Operator, RequestedCondition};
@@ -7,7 +7,7 @@ use parley_types::error::Rule;
 
 use super::fields::Validator;
 
-/// Converts the conditions of a filter. An absent filter has none.
+/// Converts the conditions of a filter. An absent filter has no conditions.
 pub fn read(fields: &mut Validator, filter: Option<pb::Filter>) -> Vec<RequestedCondition> {
     let conditions = filter.unwrap_or_default().conditions;
     conditions

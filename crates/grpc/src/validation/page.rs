@@ -1,4 +1,4 @@
-//! Pagination: parsing the requested page, and limiting the rows of a response by bytes.
+//! Pagination: parses the requested page, and limits the size in bytes of the rows in a response.
 
 use parley_domain::page::{Key, Page, PageRequest};
 use parley_fault::Protection;
@@ -12,15 +12,15 @@ use super::{
     page_token::{decode, encode, fingerprint},
 };
 
-/// Maximum bytes of the rows of a page; a larger first row is returned alone. Even with the largest row, or with the conversation that
-/// accompanies a list of messages, a response stays below the 4 MiB that gRPC clients accept by default.
+/// Maximum size in bytes of the rows of a page; a larger first row is returned alone. Even with the largest row, or with the conversation
+/// that accompanies a list of messages, a response stays below the 4 MiB that gRPC clients accept by default.
 pub const PAGE_BYTES: usize = 1792 * 1024;
 
-/// The maximum page size and the maximum skip.
+/// The maximum page size, and the maximum number of rows to skip.
 const MAX_SIZE: i32 = 1000;
 const MAX_SKIP: i32 = 1_000_000;
 
-/// Validates and parses the page fields of a request. `default` is the number of rows if the request leaves it open.
+/// Validates and parses the page fields of a request. `default` is the number of rows if the request does not specify it.
 pub fn requested<R: PagedRequest>(fields: &mut Validator, request: &R, default: i32) -> PageRequest {
     read(
         fields,
@@ -31,7 +31,7 @@ pub fn requested<R: PagedRequest>(fields: &mut Validator, request: &R, default: 
     )
 }
 
-/// The response with the rows of a page, as many as fit, and the token of the next page.
+/// Builds the response with as many rows of a page as fit, and the token of the next page.
 pub fn response<'a, T, R>(
     request: &R,
     found: &'a Page<T>,
@@ -44,7 +44,7 @@ where
     Response::new(PageResponse::new(rows, next_page_token))
 }
 
-/// Validates and parses the page fields. `without_paging` is the request without them.
+/// Validates and parses the page fields of a request. `without_paging` is the request without these fields.
 pub fn read(fields: &mut Validator, without_paging: &impl Message, (size, default): (i32, i32), token: &str, skip: i32) -> PageRequest {
     if !(0..=MAX_SIZE).contains(&size) {
         fields.add_violation(
@@ -80,10 +80,10 @@ pub fn read(fields: &mut Validator, without_paging: &impl Message, (size, defaul
     }
 }
 
-/// Converts as many rows as fit into a page, at least one. Also returns whether these are all rows.
+/// Converts as many rows as fit into a page, but at least one. Also returns whether all rows fit.
 pub fn take<T, M: Message>(rows: impl IntoIterator<Item = T>, mut to_wire: impl FnMut(T) -> M) -> (Vec<M>, bool) {
     let (mut rows, mut taken, mut bytes) = (rows.into_iter(), Vec::new(), 0);
-    // Converts rows and returns whether all were taken, or `None` as soon as the converted rows exceed `until` bytes.
+    // Converts rows and returns whether all of them were converted, or `None` as soon as the converted rows exceed `until` bytes.
     let mut take = |until| {
         for row in rows.by_ref() {
             let row = to_wire(row);

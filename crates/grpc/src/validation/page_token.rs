@@ -5,7 +5,7 @@ use bytes::{Buf, BufMut};
 use parley_domain::page::{Key, SortValue};
 use prost::Message;
 
-/// Maximum bytes of a token. A token contains only a few sort values.
+/// Maximum size of a page token in bytes. A token contains only a few sort values.
 const TOKEN_BYTES: usize = 64 * 1024;
 
 /// Returns a checksum over all fields of a request except those that select the page.
@@ -45,7 +45,8 @@ fn put(bytes: &mut Vec<u8>, value: &SortValue) {
     }
 }
 
-/// Decodes a value. Nested lists are never written, so they are rejected: otherwise a forged token could cause unbounded recursion.
+/// Decodes a sort value. Tokens never contain nested lists, so these are rejected: otherwise a forged token could cause unbounded
+/// recursion.
 fn get(body: &mut &[u8], is_in_list: bool) -> Option<SortValue> {
     Some(match body.try_get_u8().ok()? {
         0 => SortValue::Null,

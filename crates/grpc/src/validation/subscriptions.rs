@@ -1,4 +1,4 @@
-//! The fields that `Subscribe` and a consumer's `open` share: start, filter and heartbeat.
+//! Validates the fields that `Subscribe` requests and a consumer's `open` message have in common: start, filter and heartbeat.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use prost_types::Duration as WireDuration;
 
 use super::fields::Validator;
 
-/// Maximum entries in a list of a filter.
+/// Maximum number of entries in each list of a filter.
 const LIST: usize = 1000;
 
-/// Converts the start of a subscription. Defaults to the head of the log.
+/// Converts the start of a subscription. Without a start, the subscription begins at the head of the log.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Invalid`] if a cursor cannot be decoded.
@@ -31,7 +31,7 @@ pub fn start(fields: &mut Validator, start: Option<&subscribe_request::Start>) -
     })
 }
 
-/// Converts a filter and restricts it to what the caller may access.
+/// Converts a filter and restricts it to the data that the caller may access.
 pub fn filter(fields: &mut Validator, requested: pb::EventFilter, access: &Access) -> Filter {
     fields.within("filter", |fields| {
         fields.count("kinds", requested.kinds.len(), 100);

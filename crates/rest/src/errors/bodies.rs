@@ -1,71 +1,71 @@
-//! The bodies of error responses, with their schemas. The shapes are those of Chatwoot.
+//! The bodies of error responses, with their schemas. They have the same shapes as in Chatwoot.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::openapi::schema::inline_schema;
 
-/// The JSON of an error.
+/// The JSON body of an error response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum ErrorBody {
-    /// Shape A.
+    /// Shape A: one sentence in `error`.
     Error(Error),
-    /// Shape B.
+    /// Shape B: `message` and `attributes` for a resource that cannot be stored.
     Record(RecordError),
-    /// Shape C.
+    /// Shape C: a list of sentences in `errors`.
     Credentials(CredentialsError),
-    /// Shape D.
+    /// Shape D: `status` and `error` for an error of the protocol or the server.
     Fault(Fault),
 }
 
-/// An error with one sentence.
+/// An error that is described by one sentence.
 #[allow(clippy::struct_field_names)] // The API's contract has chosen the names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Error {
-    /// What is wrong, as a sentence for a person.
+    /// Describes what is wrong, as a human-readable sentence.
     pub error: String,
-    /// Stable name of the error, for programs.
+    /// Stable name of the error, for use by programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub reason: Option<String>,
-    /// Id of the resource that already has the value.
+    /// Id of the existing resource that already has a value that must be unique.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub existing_id: Option<i64>,
-    /// Oldest event that is kept, where a cursor cannot be continued.
+    /// Seq of the oldest event that is kept. Present if the log cannot be read from the cursor.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub earliest_seq: Option<i64>,
-    /// Newest event, where a cursor cannot be continued.
+    /// Seq of the newest event. Present if the log cannot be read from the cursor.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub head_seq: Option<i64>,
-    /// Identity of the log, where a cursor cannot be continued.
+    /// Identity of the log's history. Present if the log cannot be read from the cursor.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub epoch: Option<String>,
 }
 
-/// An error of a resource that cannot be stored.
+/// The error for a resource that cannot be stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RecordError {
-    /// What is wrong, as sentences joined with commas.
+    /// Describes what is wrong, as sentences joined with commas.
     pub message: String,
-    /// Names of the fields that are wrong.
+    /// Names of the invalid fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub attributes: Option<Vec<String>>,
-    /// Id of the resource that already has the value.
+    /// Id of the existing resource that already has a value that must be unique.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub existing_id: Option<i64>,
 }
 
-/// The error of a request without a token.
+/// The error for a request without a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CredentialsError {
-    /// Sentences for a person.
+    /// Describes what is wrong, as human-readable sentences.
     pub errors: Vec<String>,
 }
 
@@ -74,15 +74,15 @@ pub struct CredentialsError {
 pub struct Fault {
     /// HTTP status of the response.
     pub status: i64,
-    /// Name of the status, or what is wrong.
+    /// Name of the status, or a description of what is wrong.
     pub error: String,
 }
 
-/// The text of a 429 response.
+/// The text body of a 429 response.
 pub struct RetryLater;
 
 impl RetryLater {
-    /// Chatwoot's text.
+    /// The text that Chatwoot returns.
     pub const TEXT: &str = "Retry later";
 }
 

@@ -1,11 +1,11 @@
-//! Error messages about fields, in the wording that clients of the JSON API expect.
+//! Error messages about fields, with the wording that clients of the JSON API expect.
 
 use tonic_types::FieldViolation;
 
-/// Maximum number of characters of the client's input that a message repeats.
+/// Maximum number of characters of the client's input that an error message repeats.
 const ECHO: usize = 255;
 
-/// Truncates the client's input to [`ECHO`] characters, for use in a message.
+/// Truncates the client's input to [`ECHO`] characters, for use in an error message.
 pub fn echo(text: &str) -> std::borrow::Cow<'_, str> {
     match text.char_indices().nth(ECHO) {
         Some((end, _)) => format!("{}…", &text[..end]).into(),
@@ -13,12 +13,12 @@ pub fn echo(text: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// A violation of a rule by a request.
+/// A violation of a rule by a request, as the JSON API reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
-    /// The attribute, as the JSON API names it.
+    /// The name of the attribute in the JSON API.
     pub attribute: String,
-    /// The message, which begins with the humanized attribute.
+    /// The error message, which begins with the humanized name of the attribute.
     pub message: String,
     /// Whether the message is returned without the prefix `Validation failed: `.
     pub is_standalone: bool,
@@ -34,7 +34,7 @@ impl FieldError {
         }
     }
 
-    /// Creates the violation for a number at a dotted path that a double cannot represent exactly.
+    /// Creates the violation for a number that a double cannot represent exactly. `path` is the dotted path of the number.
     pub fn inexact(path: &str) -> Self {
         const TEXT: &str = "is a number that cannot be represented exactly";
         match path.split_once('.') {
@@ -43,7 +43,7 @@ impl FieldError {
         }
     }
 
-    /// Creates the violation for a name that is not one of the allowed values.
+    /// Creates the violation for a value, `name`, that is not one of the attribute's allowed values.
     pub fn invalid_choice(attribute: &str, name: &str) -> Self {
         Self {
             attribute: attribute.to_owned(),
@@ -82,7 +82,7 @@ impl FieldError {
             "avatar_url" if violation.description.starts_with("must be a JPEG") => Self::new("avatar", "filetype not supported"),
             "avatar_url" if violation.reason == "UNKNOWN" => Self::new("avatar", &violation.description),
             "page_token" => Self::new("cursor", "is not a cursor of this list with these parameters"),
-            // The gRPC status does not say which of the users is unknown.
+            // The gRPC status does not say which user is unknown.
             "user_ids" if violation.reason == "UNKNOWN" => Self::new("user", "must exist"),
             "channel" | "api_channel" => Self::new("channel", "must exist"),
             "custom_attributes" | "additional_attributes" if !inside.is_empty() => Self::new(attribute, &entry(violation, inside, limit)),
@@ -114,7 +114,7 @@ fn strip_parents(field: &str) -> &str {
     name
 }
 
-/// Returns the message about one entry of an attributes object.
+/// Returns the error message about one entry of an attributes object.
 fn entry(violation: &FieldViolation, key: &str, limit: Option<&str>) -> String {
     match violation.reason.as_str() {
         "TOO_LONG" => format!("{key} length should be < {}", limit.unwrap_or("1500")),
@@ -128,7 +128,7 @@ fn text(violation: &FieldViolation, attribute: &str, limit: Option<&str>) -> Str
     match (violation.reason.as_str(), attribute, limit) {
         ("TAKEN", ..) => "has already been taken".to_owned(),
         ("TOO_MANY", "attachments", _) => "exceeded maximum allowed".to_owned(),
-        // Return the messages about items unchanged: they name the invalid keys.
+        // Return error messages about items unchanged, because they name the invalid keys.
         (_, "content_attributes" | "attachments", _) => violation.description.clone(),
         ("REQUIRED", ..) if violation.field.starts_with("team.") || violation.field.starts_with("label.") => "must not be blank".to_owned(),
         ("INVALID", "title", _) => "is invalid".to_owned(),

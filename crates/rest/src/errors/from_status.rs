@@ -1,4 +1,4 @@
-//! Maps gRPC statuses to status codes and bodies of the JSON API.
+//! Maps gRPC statuses to HTTP status codes and bodies of the JSON API.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::errors::{
 };
 
 impl ApiError {
-    /// Creates the 410 error for a cursor from which the log cannot be resumed, with the range of the log. An `EventSource` does not
-    /// reconnect after 410.
+    /// Creates the 410 error for a cursor from which the log cannot be resumed. The error contains the range of the log. An `EventSource`
+    /// does not reconnect after a 410 response.
     fn gone(reason: &str, status: &Status) -> Self {
         let details = status.get_error_details();
         let detail = |key: &str| metadata(&details, key).unwrap_or_default();
@@ -30,7 +30,7 @@ impl ApiError {
         Self::new(StatusCode::GONE, ErrorBody::Error(body))
     }
 
-    /// An error of shape A whose cause programs can tell.
+    /// Creates an error of shape A with a `reason`, by which programs can identify the cause.
     fn with_reason(status: StatusCode, text: &str, reason: &str) -> Self {
         let body = Error {
             error: text.to_owned(),
@@ -40,12 +40,12 @@ impl ApiError {
         Self::new(status, ErrorBody::Error(body))
     }
 
-    /// Converts the status of a failed message creation.
+    /// Converts the gRPC status of a failed message creation.
     pub fn from_message(status: &Status) -> Self {
         Self::of(status, Self::message)
     }
 
-    /// Converts the status of a failed update of a message's status.
+    /// Converts the gRPC status of a call that failed to update the delivery status of a message.
     pub fn from_message_status(status: &Status) -> Self {
         if reason(&status.get_error_details()) == "FAILED_PRECONDITION" {
             return Self::error(StatusCode::FORBIDDEN, "Message status update is only allowed for API inboxes");
@@ -53,7 +53,7 @@ impl ApiError {
         Self::of(status, Self::record)
     }
 
-    /// Converts the status of a failed filter query: returns its first violation, in the service's wording.
+    /// Converts the gRPC status of a failed filter query to an error that contains the first violation, in the service's wording.
     pub fn from_filter(status: &Status) -> Self {
         let details = status.get_error_details();
         let faults = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
@@ -63,7 +63,7 @@ impl ApiError {
         }
     }
 
-    /// Converts the status of a failed retry of a message. As in Chatwoot, an unknown message is not a 404 here.
+    /// Converts the gRPC status of a failed retry of a message. As in Chatwoot, an unknown message results in 422 rather than 404.
     pub fn from_retry(status: &Status, id: i64) -> Self {
         let details = status.get_error_details();
         let kind = details.error_info().and_then(|info| info.metadata.get("kind"));
@@ -74,7 +74,7 @@ impl ApiError {
         Self::from(status.clone())
     }
 
-    /// Converts the status of a failed client API call: a missing resource gets the same response as an unknown route.
+    /// Converts the gRPC status of a failed client API call. A missing resource gets the same response as an unknown route.
     pub fn from_client(status: &Status) -> Self {
         if reason(&status.get_error_details()) == "NOT_FOUND" {
             return Self::unknown_route();
@@ -82,7 +82,8 @@ impl ApiError {
         Self::of(status, Self::record)
     }
 
-    /// Converts the status of a failed platform API call: any token other than the operator's gets the same response as an invalid one.
+    /// Converts the gRPC status of a failed platform API call. Any token other than the operator's gets the same response as an invalid
+    /// token.
     pub fn from_platform(status: &Status) -> Self {
         match reason(&status.get_error_details()) {
             "TOKEN_MISSING" | "TOKEN_INVALID" | "NOT_ALLOWED" | "NOT_A_MEMBER" | "WRONG_TOKEN_KIND" | "BOT_NOT_CONNECTED" => {
@@ -93,12 +94,12 @@ impl ApiError {
         }
     }
 
-    /// Returns the id of the resource that already has a value that must be unique.
+    /// Returns the id of the existing resource that already has a value that must be unique, as reported in the gRPC status.
     pub fn existing_id(status: &Status) -> Option<i64> {
         metadata(&status.get_error_details(), "existing_id")?.parse().ok()
     }
 
-    /// Returns the kind of resource that was not found.
+    /// Returns the kind of resource that was not found, or `None` if the gRPC status reports another error.
     pub fn missing_kind(status: &Status) -> Option<String> {
         let details = status.get_error_details();
         metadata(&details, "kind")
@@ -136,22 +137,22 @@ impl ApiError {
             "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::retry_later(&details),
             "RATE_LIMITED" => invalid(&[FieldError::whole("Too many messages")]).retry(&details),
             "BUSY" => Self::retry_later(&details),
-            // The server did not respond in time. As during an outage, a retry may succeed.
+            // The server did not respond in time. As during an outage, a later retry may succeed.
             "UNAVAILABLE" | "STREAM_ROTATED" | "DEADLINE_EXCEEDED" => Self::status_error(StatusCode::SERVICE_UNAVAILABLE).retry(&details),
             "FAILED_PRECONDITION" => Self::error(StatusCode::UNPROCESSABLE_ENTITY, status.message()),
             _ => Self::from_code(status.code()),
         }
     }
 
-    /// Converts statuses without a reason, which are created below the services.
+    /// Converts gRPC statuses without a reason, which are created below the services.
     fn from_code(code: Code) -> Self {
         match code {
             Code::Unavailable | Code::DeadlineExceeded => {
                 Self::status_error(StatusCode::SERVICE_UNAVAILABLE).retry(&ErrorDetails::default())
             }
-            // Decoding the request would create more elements than allowed.
+            // The request was rejected because decoding it would create more elements than allowed.
             Code::InvalidArgument => Self::status_error(StatusCode::BAD_REQUEST),
-            // The message exceeds the size limit of the codec.
+            // The message exceeds the codec's size limit.
             Code::OutOfRange => Self::status_error(StatusCode::PAYLOAD_TOO_LARGE),
             _ => Self::status_error(StatusCode::INTERNAL_SERVER_ERROR),
         }
@@ -195,7 +196,7 @@ impl ApiError {
         }
     }
 
-    /// Sets `Retry-After` from the status, in whole seconds, at least 1.
+    /// Sets `Retry-After` to the retry delay in the gRPC status, in whole seconds and at least 1.
     fn retry(mut self, details: &ErrorDetails) -> Self {
         let delay = details.retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
         self.retry_after = Some(whole_seconds(delay));
@@ -203,7 +204,7 @@ impl ApiError {
     }
 }
 
-/// Rounds a delay up to whole seconds, at least 1.
+/// Rounds a delay up to whole seconds, with a minimum of 1.
 fn whole_seconds(delay: Duration) -> u64 {
     (delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1)
 }

@@ -1,7 +1,9 @@
-//! The only place that creates error responses of the JSON API. `bodies` defines the shapes; `from_status` maps each gRPC status to one.
+//! Creates all error responses of the JSON API; no other module creates any. `bodies` defines the shapes; `from_status` maps each gRPC
+//! status to a shape.
 //!
-//! As in Chatwoot, missing permission is 401 and invalid input 422. The shapes are A `{"error"}`, B `{"message","attributes"}`, C
-//! `{"errors"}` and D `{"status","error"}`. Message creation uses shape A for everything that is wrong with the message.
+//! As in Chatwoot, a missing permission results in 401, and invalid input in 422. The shapes are A `{"error"}`, B
+//! `{"message","attributes"}`, C `{"errors"}` and D `{"status","error"}`. Message creation uses shape A for everything that is wrong with
+//! the message.
 
 pub(crate) mod bodies;
 pub(crate) mod field_error;
@@ -23,7 +25,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// Maximum number of violations named in one response.
+/// Maximum number of violations that one error response lists.
 const MAX_NAMED_ERRORS: usize = 50;
 
 /// An error response.
@@ -34,7 +36,7 @@ pub struct ApiError {
     retry_after: Option<u64>,
 }
 
-/// The result of a handler.
+/// The result of a request handler.
 pub type ApiResult = Result<Response, ApiError>;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +63,7 @@ impl ApiError {
         Self::new(status, ErrorBody::Fault(body))
     }
 
-    /// Creates an error of shape B.
+    /// Creates an error of shape B, `{"message","attributes"}`.
     fn invalid(message: String, attributes: Option<Vec<String>>) -> Self {
         let body = RecordError {
             message,
@@ -71,7 +73,7 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorBody::Record(body))
     }
 
-    /// Creates an error of shape A.
+    /// Creates an error of shape A, `{"error"}`.
     pub fn error(status: StatusCode, text: &str) -> Self {
         let body = Error {
             error: text.to_owned(),
@@ -80,12 +82,12 @@ impl ApiError {
         Self::new(status, ErrorBody::Error(body))
     }
 
-    /// Creates an error of shape D.
+    /// Creates an error of shape D, `{"status","error"}`.
     pub fn status_error(status: StatusCode) -> Self {
         Self::fault(status, status.canonical_reason().unwrap_or_default().to_owned())
     }
 
-    /// Creates a 400 error for a request that exceeds a parser limit: shape D, with the limit as its message.
+    /// Creates a 400 error for a request that exceeds a parser limit. The error has shape D and names the limit.
     pub fn limit_exceeded(limit: TooLarge) -> Self {
         Self::fault(StatusCode::BAD_REQUEST, format!("the request {}", limit.0))
     }
@@ -103,7 +105,7 @@ impl ApiError {
         Self::status_error(StatusCode::NOT_FOUND)
     }
 
-    /// Creates a 404 error for a request that would create a webhook in Chatwoot. Its message names the alternative.
+    /// Creates a 404 error for a request that would create a webhook in Chatwoot. The error message names the alternative.
     pub fn no_webhooks() -> Self {
         let text = "Not Found: Parley calls no URLs. Follow its stream of events: GET /api/v1/accounts/{account_id}/events, or gRPC.";
         Self::fault(StatusCode::NOT_FOUND, text.to_owned())
@@ -130,8 +132,8 @@ impl ApiError {
         )
     }
 
-    /// Creates a 422 error of shape B for an update without a single known attribute. It names the attributes that were sent and those that
-    /// can be changed.
+    /// Creates a 422 error of shape B for an update without a single known attribute. The error message names the attributes that were sent
+    /// and the attributes that can be changed.
     pub fn unsupported(names: &[String], changeable: &[&str]) -> Self {
         let names: Vec<_> = names.iter().map(|name| echo(name).into_owned()).collect();
         let text = format!(
@@ -153,7 +155,7 @@ impl ApiError {
         Self::invalid(joined(field_errors), Some(attributes))
     }
 
-    /// Creates a 422 error of shape A, as for message creation.
+    /// Creates a 422 error of shape A for invalid fields, as message creation returns it.
     pub fn message(field_errors: &[FieldError]) -> Self {
         let text = match field_errors.iter().find(|field_error| field_error.is_standalone) {
             Some(field_error) => field_error.message.clone(),
@@ -162,7 +164,7 @@ impl ApiError {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, &text)
     }
 
-    /// Creates a 422 error for a contact that cannot be deleted because it is online. The name is capitalized.
+    /// Creates a 422 error for a contact that cannot be deleted because it is online. The contact's name is capitalized in the message.
     pub fn online(name: &str) -> Self {
         let mut letters = name.chars();
         let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
@@ -170,7 +172,7 @@ impl ApiError {
         Self::invalid(text, None)
     }
 
-    /// Creates a 422 error for filter conditions that are joined by an unknown operator or by none.
+    /// Creates a 422 error for filter conditions that are joined by an unknown operator or without an operator.
     pub fn bad_query_operator() -> Self {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, "Query operator must be either \"AND\" or \"OR\".")
     }
@@ -184,12 +186,12 @@ impl ApiError {
         }
     }
 
-    /// Whether the response reports invalid input.
+    /// Whether the error response reports invalid input.
     pub fn is_invalid(&self) -> bool {
         self.status == StatusCode::UNPROCESSABLE_ENTITY
     }
 
-    /// Whether the response reports a missing resource.
+    /// Whether the error response reports a missing resource.
     pub fn is_not_found(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
     }
@@ -209,7 +211,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Joins the first [`MAX_NAMED_ERRORS`] messages, followed by the number of the remaining ones.
+/// Joins the first [`MAX_NAMED_ERRORS`] error messages, followed by the number of remaining errors.
 fn joined(field_errors: &[FieldError]) -> String {
     let text = field_errors
         .iter()
