@@ -1,10 +1,11 @@
-//! The domain: operations and their rules, one type per resource over a shared context. Independent of gRPC and JSON.
+//! The domain layer: operations and their business rules, with one type per resource, all over a shared context. Independent of gRPC and
+//! JSON.
 
 use parley_storage::{Database, entity::idempotency_key};
 use parley_types::{error::Result, time::Micros};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
-// Rows and kinds that operations accept and return, so that callers do not depend on `parley_storage`.
+// Re-export the row types and enums that operations accept and return, so that callers do not depend on `parley_storage`.
 pub use parley_storage::{entity::kind, joined};
 
 /// Rows that operations return unchanged.

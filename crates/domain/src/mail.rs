@@ -1,4 +1,4 @@
-//! Sends e-mails by SMTP, regardless of their contents.
+//! Sends e-mails by SMTP. Callers provide the subject and the body.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The mail server and the sender.
 #[derive(Clone)]
 pub struct Config {
-    /// `smtp://` or `smtps://` with user, password, host and port; `?tls=required` for STARTTLS. If empty, no e-mails are sent.
+    /// The mail server as an `smtp://` or `smtps://` URL with user, password, host and port; `?tls=required` requires STARTTLS. If empty,
+    /// no e-mails are sent.
     pub url: String,
     /// The sender, such as `Parley <no-reply@example.org>`.
     pub from: String,

@@ -1,7 +1,8 @@
-//! Patches of rows: optional new values, whose changes are reported in events.
+//! Applies patches, which contain optional new values for the fields of a row, and reports the changes for events.
 
-/// Sets the fields of a row for which a patch has a value. Evaluates to an array with the change of each field, `None` if its value is the same
-/// as before. A field has the same name in the patch, in the row and in events, and changes keep the order of the list.
+/// Sets those fields of a row for which the patch has a value. Evaluates to an array with one optional change per listed field, in the
+/// order of the list. The change is `None` if the value stays the same. Each field must have the same name in the patch, in the row and in
+/// events.
 macro_rules! patch_fields {
     ($patch:ident, $row:ident: $($field:ident),+) => {
         [$($patch.$field.and_then(|value| {

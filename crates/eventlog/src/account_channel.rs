@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{Config, event_record::EventRecord, log::LogRange, mark::Mark, tail::Tail};
 
-/// The number of ephemeral events by which a subscriber can lag before it loses some, as the contract allows.
+/// The number of ephemeral events that a subscriber can lag behind before it loses some of them, which the contract allows.
 pub(super) const EPHEMERAL_BACKLOG: usize = 64;
 
 /// The kind of event that reports the deletion, and thereby the erasure, of a contact.
@@ -27,7 +27,7 @@ pub struct AccountChannel {
     pub(super) ephemeral: broadcast::Sender<Arc<pb::EphemeralEvent>>,
     /// The newest known event, with its mark. It is kept when the tail cache is cleared.
     newest: Mutex<Option<(Seq, Mark)>>,
-    /// Whether another history has replaced the one with this epoch.
+    /// Whether the log's history has been replaced, so that `epoch` is no longer current.
     replaced: AtomicBool,
 }
 
@@ -45,7 +45,7 @@ impl AccountChannel {
         }
     }
 
-    /// Whether the history was replaced, so that every subscriber must end with an error.
+    /// Returns whether the history was replaced, in which case every subscriber must end with an error.
     pub(super) fn is_replaced(&self) -> bool {
         self.replaced.load(Ordering::Relaxed)
     }
@@ -66,8 +66,9 @@ impl AccountChannel {
         self.after(&lock(&self.tail))
     }
 
-    /// Appends the events that continue the tail cache, and wakes subscribers. Skips events that are already in the cache. Returns `false`
-    /// if events are missing before or among them. If one of the events reports the deletion of a contact, the cache is cleared instead.
+    /// Appends events that continue the tail cache, and wakes the subscribers. Events that are already in the cache are skipped. Returns
+    /// `false` if events are missing before or between the given ones. If one of the events reports the deletion of a contact, the cache is
+    /// cleared instead.
     pub(super) fn append(&self, mut entries: Vec<EventRecord>) -> bool {
         let Some(last) = entries.last().map(|entry| entry.seq) else {
             return true;
@@ -95,7 +96,7 @@ impl AccountChannel {
         true
     }
 
-    /// Continues after `head`, skipping events that the log no longer has.
+    /// Moves the tail cache ahead so that it continues after `head`, because the events in between are no longer in the log.
     pub(super) fn skip_to(&self, head: Seq) {
         let mut tail = lock(&self.tail);
         if self.after(&tail) < head {
@@ -123,7 +124,7 @@ fn is_dense(first: Seq, last: Seq, count: usize) -> bool {
     usize::try_from(last.0 - first.0 + 1) == Ok(count)
 }
 
-/// Locks a mutex. A poisoned one guards consistent data, because no code panics while it holds one of these locks.
+/// Locks one of the event log's mutexes. A poisoned mutex still guards consistent data, because no code panics while it holds the lock.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! The broadcaster: a tail cache and a watched head for each followed account. It wakes subscribers, which then read for themselves; it
-//! never pushes into a subscriber's queue.
+//! The broadcaster keeps a tail cache and a watched head for each followed account. It only wakes the subscribers, which then read the
+//! events themselves, and never pushes events into a subscriber's queue.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -41,15 +41,15 @@ pub struct Broadcaster {
     channels: Mutex<HashMap<AccountId, Weak<AccountChannel>>>,
     /// The number of open streams, indexed by [`StreamKind`].
     streams: [AtomicUsize; StreamKind::ALL.len()],
-    /// Heads of followed accounts that are ahead of their tail cache.
+    /// The newest heads of those followed accounts whose tail cache is behind.
     behind: Mutex<HashMap<AccountId, Seq>>,
     pub(super) behind_notify: Notify,
     /// The latest fencing number of each consumer shard that has a session in this process.
     pub(super) sessions: Mutex<HashMap<ConsumerShardId, watch::Sender<i64>>>,
-    /// Heads of which other replicas have yet to be notified.
+    /// New heads that have yet to be reported to other replicas.
     pub(super) pending_heads: Mutex<HashMap<AccountId, Seq>>,
     pub(super) committed: Notify,
-    /// Ephemeral events of which other replicas have yet to be notified. They are not stored.
+    /// Ephemeral events that have yet to be sent to other replicas. They are never stored.
     pub(super) pending_ephemeral: Mutex<VecDeque<Arc<pb::EphemeralEvent>>>,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct KnownState {
     pub newest: Option<(Seq, Mark)>,
 }
 
-/// Counts an open stream until it is dropped.
+/// A permit for one open stream, which counts the stream until the permit is dropped.
 #[derive(Debug)]
 pub struct StreamPermit(Arc<Broadcaster>, StreamKind);
 
@@ -131,10 +131,10 @@ impl Broadcaster {
         self.streams[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// Counts another open stream.
+    /// Returns a permit for another open stream.
     ///
     /// # Errors
-    /// Returns [`Error::Busy`] if the maximum number of streams is open.
+    /// Returns [`Error::Busy`] if the maximum number of streams is already open.
     pub fn acquire_permit(self: &Arc<Self>, kind: StreamKind) -> Result<StreamPermit> {
         self.streams[kind as usize].fetch_add(1, Ordering::Relaxed);
         let permit = StreamPermit(Arc::clone(self), kind);
@@ -177,13 +177,13 @@ impl Broadcaster {
                 channel
             })
         };
-        // Commits made before the channel was in the map were not passed to it, so read the head again.
+        // The channel did not receive commits made before it was added to the map, so read the head again.
         let range = self.log.range(account).await?;
         self.observe_head(account, range.head);
         Ok((channel, range))
     }
 
-    /// Waits until the account's log has reached a position, forever if it never does. Cancel safe.
+    /// Waits until the account's log has reached the position of `cursor`. Waits forever if it never does. Cancel safe.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if the account does not exist, [`Error::Cursor`] if the cursor belongs to another history, and
@@ -209,7 +209,7 @@ impl Broadcaster {
             }
             let mut head_receiver = channel.head.subscribe();
             while *head_receiver.borrow_and_update() < cursor.seq && !channel.is_replaced() {
-                // Cannot fail: `channel` owns the sender.
+                // Ignore the result: waiting cannot fail, because `channel` owns the sender.
                 let _ = head_receiver.changed().await;
             }
         }
@@ -250,8 +250,8 @@ impl Broadcaster {
         self.relay.as_ref().is_some_and(Relay::is_up)
     }
 
-    /// Processes a head that was read from the database or reported by another replica: if the tail cache is behind it, the events in
-    /// between are read.
+    /// Processes a head that was read from the database or reported by another replica. If the tail cache is behind this head, the missing
+    /// events are read.
     pub(super) fn observe_head(&self, account: AccountId, head: Seq) {
         if let Some(channel) = self.channel(account)
             && *channel.head.borrow() < head
@@ -330,9 +330,9 @@ impl Broadcaster {
         Ok(())
     }
 
-    /// Whether the log now contains a different event at the seq of the one that was seen. If that event is at
-    /// the head, `range` contains the answer. If the log is ahead of it, because the latest commits have not been signalled yet, this takes
-    /// one indexed read.
+    /// Returns whether the log now contains a different event at the seq of the newest event seen so far. If that seq is the head, the mark
+    /// is already in `range`. If the log is ahead, because the latest commits have not been signaled yet, the mark is read with one indexed
+    /// read.
     async fn has_different_mark(&self, range: &LogRange, newest: Option<(Seq, Mark)>) -> Result<bool> {
         let Some((seq, seen)) = newest.filter(|_| parley_fault::is_on(Protection::CursorMark)) else {
             return Ok(false);
@@ -341,7 +341,7 @@ impl Broadcaster {
             Some(mark) => Some(mark),
             None => history::mark(self.log.database().read(), range.account, seq).await?,
         };
-        // `None` if the event was trimmed.
+        // `stored` is `None` if the event was trimmed, in which case nothing can be compared.
         Ok(stored.is_some_and(|stored| stored != seen))
     }
 
@@ -360,14 +360,14 @@ impl Broadcaster {
     /// Reads the events between the tail cache and `head` into the cache, and wakes the subscribers.
     ///
     /// # Errors
-    /// Returns [`Error::Unavailable`] or [`Error::Database`] if a query fails. The events that were read until then are in the cache.
+    /// Returns [`Error::Unavailable`] or [`Error::Database`] if a query fails. Events that were read before the failure stay in the cache.
     pub(super) async fn catch_up(&self, account: AccountId, head: Seq) -> Result<()> {
         while let Some(channel) = self.channel(account) {
             let position = channel.position();
             if position >= head {
                 break;
             }
-            // The tail cache holds no more bytes than this.
+            // Do not read more bytes than the tail cache can hold.
             let most = PageLimits {
                 events: self.config.page_events,
                 bytes: self.config.tail_bytes,

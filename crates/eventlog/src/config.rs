@@ -24,7 +24,7 @@ pub struct Config {
 /// How much of a log is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct RetentionLimits {
-    /// The age at which an event can be removed. Events are removed earlier if there are too many.
+    /// The age from which an event can be removed. Events are removed earlier if there are more than `events`.
     pub age: Duration,
     /// The age up to which an event is kept for durable consumers that have not committed it.
     pub held: Duration,

@@ -1,4 +1,4 @@
-//! Metrics of the delivery of events to subscribers.
+//! Metrics about the delivery of events to subscribers.
 
 use std::sync::LazyLock;
 
@@ -35,12 +35,12 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
     database: [KeyValue::new(names::SOURCE, "database")],
 });
 
-/// Records events that are sent from the tail cache. `at` is the time of the last one.
+/// Records the delivery of `events` events from the tail cache. `at` is the time of the last event, for the histogram of delivery lag.
 pub fn live(events: usize, at: Option<Micros>) {
     let instruments = &*INSTRUMENTS;
     instruments.delivered.add(events as u64, &instruments.memory);
     if let Some(at) = at {
-        // The clocks of replicas differ, so an event may appear to arrive before its commit. Record 0 then.
+        // The clocks of replicas differ, so an event may appear to be delivered before its commit. In that case, record a lag of 0.
         let micros = u32::try_from((Micros::now().0 - at.0).max(0)).unwrap_or(u32::MAX);
         instruments.lag.record(f64::from(micros) / 1e6, &[]);
     }

@@ -1,7 +1,7 @@
 //! Erasure: replaces the events of a deleted contact with tombstones at the same positions.
 //!
-//! From the commit of the deletion, every read redacts the contact's events. Afterwards the rows themselves are rewritten, a bounded number
-//! at a time. The chain, the counts, and the columns that filters use stay the same.
+//! From the commit of the deletion on, every read redacts the contact's events. Afterwards, the stored rows themselves are rewritten, a
+//! bounded number at a time. The chain of events, the number of events, and the columns that filters use stay the same.
 
 use parley_storage::{
     Database,
@@ -77,10 +77,11 @@ pub async fn erase(txn: &impl ConnectionTrait, account: AccountId, contact: Cont
 }
 
 impl Log {
-    /// Rewrites some of the rows of erased contacts. Returns 0 if no erasure is pending, otherwise the number of rewritten rows plus one.
+    /// Rewrites a bounded number of rows that belong to an erased contact. Returns 0 if no erasure is pending, and otherwise the number of
+    /// rewritten rows plus one.
     ///
     /// # Errors
-    /// Returns `Error::Unavailable` or `Error::Database` if a statement fails. Rows that were rewritten until then stay rewritten.
+    /// Returns `Error::Unavailable` or `Error::Database` if a statement fails. Rows that were rewritten before the failure stay rewritten.
     pub async fn rewrite_erased(&self) -> Result<u64> {
         let db = self.database();
         let pending = erasure::Entity::find()

@@ -10,7 +10,7 @@ use sea_orm::Set;
 
 use crate::mark::Mark;
 
-/// An event of a log.
+/// An event in the log of an account.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventRecord {
     pub account: AccountId,

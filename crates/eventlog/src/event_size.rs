@@ -1,7 +1,8 @@
 //! Limits the size of events.
 //!
-//! The limits of fields keep new events far below [`EVENT_BYTES`]. The size is checked here as well, where events are encoded, so that
-//! neither a new field nor a row from before the limits can produce an event that a client with default settings cannot receive.
+//! Because the fields of resources are limited, new events are far smaller than [`EVENT_BYTES`]. The size is nevertheless checked where
+//! events are encoded, so that neither a new field nor a row stored before the limits existed can produce an event that a client with
+//! default settings cannot receive.
 
 use std::borrow::Cow;
 
@@ -59,8 +60,8 @@ fn change(change: &Change) -> pb::FieldChange {
     }
 }
 
-/// Returns an integer, a time or a list of integers with its exact type. `None` for everything else, which [`Value`] represents exactly,
-/// and for a list that is too large for [`Value`].
+/// Returns the exact form of an integer, a time or a list of integers, whose type [`Value`] cannot represent. Returns `None` for any other
+/// value, which [`Value`] represents exactly, and for a list that is too large for [`Value`].
 fn exact(json: &Json, time: Option<Micros>) -> Option<pb::ExactValue> {
     use pb::exact_value::Kind;
     let kind = match (json, time) {
@@ -110,8 +111,8 @@ pub(super) fn encode(event: &mut pb::Event) -> Vec<u8> {
     event.encode_to_vec()
 }
 
-/// Returns a stored event as clients receive it: data from before the limits is pruned. Events within the limits, which include all new
-/// ones, are not copied.
+/// Returns a stored event as clients receive it. Oversized data that was stored before the limits existed is pruned. Events within the
+/// limits, which include all new ones, are not copied.
 pub(super) fn received(payload: Vec<u8>) -> Vec<u8> {
     let pruned = match prune::event(&payload) {
         Cow::Owned(pruned) => Some(pruned),

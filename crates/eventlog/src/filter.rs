@@ -10,8 +10,8 @@ use sea_orm::{
 
 use crate::{event_record::EventRecord, kind::EventKind};
 
-/// A shard of a log. Events are assigned by conversation, or by contact if they have no conversation, so that the events of each stay
-/// together. Events with neither belong to shard 0.
+/// A shard of a log. Events are assigned to shards by conversation or, if they have none, by contact, so that the events of a conversation
+/// or contact stay together. Events with neither belong to shard 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     /// The index of the shard, from 0.
@@ -46,8 +46,8 @@ pub struct Filter {
     pub inboxes: Vec<InboxId>,
     pub conversations: Vec<ConversationId>,
     pub contacts: Vec<ContactId>,
-    /// Whether merges of all contacts match, regardless of `contacts`: the event of a merge is about the contact that remains, and the one
-    /// that was merged into it may be a listed contact.
+    /// Whether all events about merged contacts match, regardless of `contacts`. Such an event is about the contact that remains, but a
+    /// listed contact may be the one that was merged into it.
     pub merges: bool,
     pub message_types: Vec<MessageType>,
     /// `Some(true)` for private messages only, `Some(false)` for public messages only.

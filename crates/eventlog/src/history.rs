@@ -102,15 +102,16 @@ impl Log {
         Ok(Cursor { mark, ..cursor })
     }
 
-    /// Checks that reading can continue after `cursor`, and that the event there is the one for which the cursor was issued. Returns the
-    /// position with the mark that the log has there. Takes at most one indexed read, unless the event is trimmed in the meantime.
+    /// Checks that reading can continue after `cursor`, and that the log still has the event for which the cursor was issued. Returns the
+    /// cursor with the mark that the log has at its position. Takes at most one indexed read, unless the event is trimmed in the meantime.
     ///
-    /// There is nothing to compare before the first event. Two positions are accepted by their seq alone: the one before the oldest event
-    /// of a log that was trimmed by the last release, which did not store its mark, and any cursor without a mark.
+    /// Before the first event, there is no mark to compare. Two other positions are accepted by their seq alone: any cursor without a mark,
+    /// and the cursor directly before the oldest event of a log that was trimmed by the last release, which did not store the mark of the
+    /// last trimmed event.
     ///
     /// # Errors
-    /// Returns the errors of [`LogRange::check`]; `Error::Cursor` with [`CursorFault::EpochChanged`] if another event is at the seq;
-    /// `Error::Unavailable` or `Error::Database` if a query fails.
+    /// Returns the errors of [`LogRange::check`]; `Error::Cursor` with [`CursorFault::EpochChanged`] if the log has a different event at
+    /// the cursor's seq; `Error::Unavailable` or `Error::Database` if a query fails.
     pub(super) async fn locate(&self, range: &LogRange, cursor: Cursor) -> Result<Cursor> {
         let seq = range.check(cursor)?;
         let mut range = *range;
@@ -130,7 +131,8 @@ impl Log {
 }
 
 /// Returns how much longer cursors must be issued without their marks, because replicas of a release without marks, which reject marked
-/// cursors, may run on this database. Zero if no such release has ever run on it, or once `after` has passed since the migration.
+/// cursors, may still be running on this database. Returns zero if no such release has ever run on it, or once `after` has passed since the
+/// migration.
 ///
 /// # Errors
 /// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if the query fails.

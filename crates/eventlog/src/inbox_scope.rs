@@ -1,10 +1,10 @@
-//! Redacts events for subscribers limited to inboxes.
+//! Redacts events for subscribers that are limited to certain inboxes.
 //!
-//! Stored events are shared by all subscribers, and contain all sessions of a contact. The `source_id` of a session is a credential of the
-//! client API, so a subscriber that does not see an inbox must not receive the sessions there. A service limited to inboxes receives only
-//! the ids of contacts that no session in its inboxes opens, and in conversations the data that the session submitted. All frames for such
-//! services are decoded and encoded again, as are the frames with events about contacts for other limited subscribers. All other frames are
-//! sent as stored.
+//! Stored events are shared by all subscribers and contain all sessions of a contact. The `source_id` of a session is a credential of the
+//! client API, so a subscriber that may not see an inbox must not receive the contact's sessions in it. A service limited to inboxes sees a
+//! contact in full only if a session in one of its inboxes makes the contact visible. Of other contacts, it receives only the ids and, in
+//! conversations, the data that the session submitted. All frames for such services are decoded and encoded again. For other limited
+//! subscribers, only frames that contain events about contacts are re-encoded. All other frames are sent as stored.
 
 use parley_fault::Protection;
 use parley_proto::{self as pb, ActorType, delivery::encoded, event::Resource, frame::Frame};
@@ -56,8 +56,8 @@ pub(super) async fn redact_for_inboxes(db: &impl ConnectionTrait, account: Accou
     Ok(frame)
 }
 
-/// For a service limited to inboxes: replaces each contact that no session in its inboxes opens with the data that the conversation's
-/// session submitted.
+/// Replaces contacts in events for a service limited to inboxes. A contact that no session in those inboxes makes visible is replaced with
+/// the data that the conversation's session submitted.
 pub(super) async fn show_submitted(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -74,7 +74,7 @@ pub(super) async fn show_submitted(
     Ok(())
 }
 
-/// Returns the contact of an event about a contact or a contact note.
+/// Returns the id of the contact if an event is about a contact or a contact note.
 fn contact_of(event: &pb::Event) -> Option<ContactId> {
     match &event.resource {
         Some(Resource::Contact(about)) => about.contact.as_ref().map(|contact| ContactId(contact.id)),
@@ -83,7 +83,7 @@ fn contact_of(event: &pb::Event) -> Option<ContactId> {
     }
 }
 
-/// Removes everything but ids from an event about a contact.
+/// Removes all contact data except the ids from an event about a contact or a contact note.
 fn redact(event: &mut pb::Event) {
     event.changes.clear();
     if let Some(actor) = event.actor.as_mut().filter(|actor| actor.r#type() == ActorType::Contact) {
@@ -112,7 +112,7 @@ fn redact(event: &mut pb::Event) {
     }
 }
 
-/// Removes the sessions in other inboxes, including those in `changes`.
+/// Removes the contact's sessions in inboxes outside of `scope` from an event, including those listed in `changes`.
 fn remove_hidden_sessions(event: &mut pb::Event, scope: &[InboxId]) {
     let Some(Resource::Contact(about)) = &mut event.resource else {
         return;

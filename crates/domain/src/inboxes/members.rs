@@ -1,4 +1,4 @@
-//! Members of inboxes, and the agents to whom conversations of an inbox can be assigned.
+//! Inbox members, and the agents to whom an inbox's conversations can be assigned.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -47,7 +47,7 @@ async fn members(db: &impl ConnectionTrait, account: AccountId, inbox: InboxId) 
     Ok(users.into_iter().collect())
 }
 
-/// Changes the members from `before` to `after`.
+/// Stores the change of an inbox's members from `before` to `after`: deletes the rows of removed members and inserts rows for new ones.
 async fn store(write: &Write, inbox: InboxId, before: &HashSet<UserId>, after: &HashSet<UserId>) -> Result<()> {
     let (account, at) = (write.account().id, write.set.at);
     let gone: Vec<i64> = before.difference(after).map(|user| user.0).collect();
@@ -85,7 +85,7 @@ impl InboxMembers {
         }
     }
 
-    /// Returns a page of the members of an inbox, by name.
+    /// Returns a page of the members of an inbox, sorted by name.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if there is no such inbox, and [`Error::Denied`] if the caller has no access to it.
@@ -102,7 +102,7 @@ impl InboxMembers {
         list_agents(&self.context.db, account, members, page).await
     }
 
-    /// Changes the members of an inbox. Returns all members after the change, by name.
+    /// Changes the members of an inbox as `edit` specifies. Returns all members after the change, sorted by name.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if there is no such inbox, [`Error::Denied`] if the caller may not change it, and [`Error::Invalid`] if
@@ -144,8 +144,8 @@ impl InboxMembers {
         answer
     }
 
-    /// Returns a page of the agents to whom conversations of all these inboxes can be assigned, by name: members of all of them, and
-    /// administrators.
+    /// Returns a page of the agents to whom conversations in every one of the given inboxes can be assigned, sorted by name. These are the
+    /// users who are members of all the inboxes, and the account's administrators.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if an inbox does not exist, and [`Error::Denied`] if the caller has no access to it.

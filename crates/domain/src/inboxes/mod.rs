@@ -129,11 +129,11 @@ impl NewInbox {
         }
     }
 
-    /// Checks the templates of automatic messages.
+    /// Checks the inbox's templates for automatic messages (greeting, out-of-office message and satisfaction survey).
     ///
     /// # Errors
-    /// Returns [`parley_types::error::Error::Invalid`] with the first setting whose template cannot be rendered, and
-    /// [`parley_types::error::Error::Busy`] if the pool that renders templates has no capacity.
+    /// Returns [`parley_types::error::Error::Invalid`] for the first setting whose template cannot be rendered, and
+    /// [`parley_types::error::Error::Busy`] if the thread pool that renders templates has no free capacity.
     pub async fn check_templates(&self) -> Result<()> {
         let survey = self.csat_config.get("message").and_then(Json::as_str);
         liquid::check("inbox.greeting_message", self.greeting_message.as_deref()).await?;
@@ -141,7 +141,7 @@ impl NewInbox {
         liquid::check("inbox.csat_config.message", survey).await
     }
 
-    /// Returns the fields under the names that events use in their changes.
+    /// Returns every setting with the name under which events report its changes.
     fn fields(&self) -> [(&'static str, Json); 22] {
         [
             ("name", json!(self.name)),
@@ -169,7 +169,7 @@ impl NewInbox {
         ]
     }
 
-    /// Checks the attribute maps against their limits. `before` is the stored inbox, or one with defaults.
+    /// Checks the attribute maps against their size limits. `before` is the inbox as stored or, for a new inbox, one with default values.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Invalid`] if a map exceeds [`parley_types::attribute_limits`].
@@ -319,7 +319,7 @@ impl Inboxes {
         Ok(inbox)
     }
 
-    /// Returns a page of the inboxes that the caller can see, by name.
+    /// Returns a page of the inboxes that the caller can see, sorted by name.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to the account.

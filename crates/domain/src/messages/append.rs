@@ -1,4 +1,5 @@
-//! Appends messages to their conversation and records changes to the conversation. The effects of a message are in `rules`.
+//! Appends messages to their conversation and records the resulting changes to the conversation row. The module `rules` applies the further
+//! effects of a message.
 
 use std::sync::Arc;
 
@@ -129,8 +130,8 @@ pub(super) fn store(set: &mut WriteSet, conversation: &mut Conversation, mut new
         attachments,
         echo_id: new.echo_id,
     });
-    // The event of a public message contains that message, which is now the newest public one, so the event's copy of the conversation must
-    // not contain the previous one.
+    // The event for a public message contains the message itself, which is now the newest public one. The copy of the conversation in that
+    // event must therefore not contain the previous newest public message.
     let before = if public { conversation.last_public.take() } else { None };
     set.emit(PendingEvent::new(
         EventKind::MessageCreated,

@@ -1,7 +1,8 @@
-//! Automatic messages: the greeting, the out-of-office message and the satisfaction survey. Each is part of the write that causes it.
+//! Automatic messages: the greeting, the out-of-office message and the satisfaction survey. Each is stored in the same write as the message
+//! or status change that triggers it.
 //!
-//! The row of the conversation stores the times that the greeting depends on (when an agent last replied and when the last template was
-//! sent), so that no earlier message has to be read.
+//! The greeting depends on whether an agent has replied and whether an automatic message has been sent. The conversation row stores the
+//! time of the last reply and of the last automatic message, so no earlier messages have to be read.
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use chrono_tz::Tz;
@@ -29,10 +30,10 @@ use crate::{
 /// An agent who replied within this time counts as available, even outside of the working hours.
 const LATELY: std::time::Duration = std::time::Duration::from_mins(5);
 
-/// The message of a survey for which none is configured, as in Chatwoot.
+/// The message text for a satisfaction survey if the inbox does not configure one, as in Chatwoot.
 const SURVEY: &str = "Please rate the conversation";
 
-/// Returns whether the automatic reply to an incoming message could be a Liquid template.
+/// Returns whether the inbox's automatic reply to an incoming message (greeting or out-of-office message) might contain Liquid tags.
 pub fn has_template(inbox: &inbox::Model) -> bool {
     let is_template = |on: bool, text: &Option<String>| on && text.as_deref().is_some_and(liquid::is_template);
     is_template(inbox.greeting_enabled, &inbox.greeting_message) || is_template(inbox.working_hours_enabled, &inbox.out_of_office_message)
@@ -84,8 +85,8 @@ fn day(timezone: &str, at: Micros) -> NaiveDate {
     local(timezone, at).date_naive()
 }
 
-/// Returns whether a time is outside of the working hours. `week` has one entry per day, Sunday first, in the time zone of the inbox.
-/// Closing time itself is still open.
+/// Returns whether a time is outside of the working hours. `week` has one entry per day, starting with Sunday, in the inbox's time zone.
+/// The closing time itself still counts as open.
 fn closed(week: &Json, timezone: &str, at: Micros) -> bool {
     let now = local(timezone, at);
     let Some(day) = week.get(now.weekday().num_days_from_sunday() as usize) else {
@@ -141,7 +142,8 @@ pub async fn survey(write: &mut Write, conversation: &mut Conversation) -> Resul
     Ok(())
 }
 
-/// Returns whether the survey's rule about labels allows the survey. A rule without labels allows every survey.
+/// Returns whether the inbox's label rule allows a survey for a conversation with these labels. A rule that names no labels always allows
+/// it.
 fn wanted(config: &Json, labels: &[String]) -> bool {
     let rule = config.get("survey_rules");
     let named = rule.and_then(|rule| rule.get("values")).and_then(Json::as_array);

@@ -51,9 +51,9 @@ const DELETED: &str = "This message was deleted";
 /// Selects messages of a conversation.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageQuery {
-    /// Only messages with a smaller id.
+    /// If set, selects only messages with a smaller id.
     pub before: Option<MessageId>,
-    /// Only messages with a greater id; if `before` is also set, this id itself is included.
+    /// If set, selects only messages with a greater id. If `before` is also set, the message with this id is included, as in Chatwoot.
     pub after: Option<MessageId>,
     /// Whether private notes and activity messages are left out.
     pub public_only: bool,
@@ -66,9 +66,9 @@ pub struct MessageQuery {
 pub struct MessagePage {
     /// The messages.
     pub messages: Vec<Message>,
-    /// Whether there are more messages in the direction of the page.
+    /// Whether there are more messages beyond the page: newer ones if the query sets `after`, otherwise older ones.
     pub more: bool,
-    /// Their conversation.
+    /// The conversation that contains the messages.
     pub conversation: ConversationSummary,
 }
 
@@ -99,12 +99,12 @@ impl Messages {
         }
     }
 
-    /// Creates messages: all of them, or none.
+    /// Creates messages, possibly in several conversations: either all of them, or none.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if a conversation does not exist; [`Error::Denied`] without access to its inbox; [`Error::Flood`] if a
-    /// conversation has reached its message rate limit; [`Error::Taken`] if another message has the same unique source id; [`Error::Busy`]
-    /// if the writer's queue is full or too many templates are being rendered.
+    /// [`Error::NotFound`] if a conversation does not exist; [`Error::Denied`] if the caller has no access to its inbox; [`Error::Flood`]
+    /// if a conversation has reached its message rate limit; [`Error::Taken`] if another message has the same unique source id;
+    /// [`Error::Busy`] if the writer's queue is full or too many templates are being rendered.
     pub async fn create(&self, call: Call<Created>, mut items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
         call.caller.write_access(call.account)?;
         resolve_speakers(self.context.db.read(), call.account, items.iter_mut().map(|(_, new)| new)).await?;
@@ -118,7 +118,7 @@ impl Messages {
     /// Returns one message.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] if the caller has no access to the inbox.
     pub async fn get(&self, caller: &Caller, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<Message> {
         let access = caller.access(account)?;
         if access.session_scope.is_some() {
@@ -131,10 +131,10 @@ impl Messages {
         messages.pop().ok_or_else(|| Error::not_found("message", id))
     }
 
-    /// Returns a page of messages with their conversation.
+    /// Returns a page of a conversation's messages, together with the conversation.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] if the caller has no access to the inbox.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -151,7 +151,7 @@ impl Messages {
             select = select.filter(Column::Id.lt(before));
         }
         if let Some(after) = query.after {
-            // As in Chatwoot: with both bounds, the lower one is included.
+            // If both bounds are given, the lower one is inclusive, as in Chatwoot.
             select = select.filter(if query.before.is_some() {
                 Column::Id.gte(after)
             } else {
@@ -178,7 +178,7 @@ impl Messages {
     /// Changes a message's delivery status or content attributes. A status that would move the delivery backwards is ignored.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] if the caller has no access to the inbox.
     pub async fn update(
         &self,
         call: Call<Message>,
@@ -205,10 +205,10 @@ impl Messages {
         .await
     }
 
-    /// Replaces the content of a message with a fixed text.
+    /// Deletes a message by replacing its content with a fixed text. The message itself remains.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] if the caller has no access to the inbox.
     pub async fn delete(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
         self.change(call, conversation, id, |row| {
             row.content = Some(DELETED.to_owned());
@@ -221,7 +221,7 @@ impl Messages {
     /// Marks a message to be delivered again: resets its status to sent and clears its content attributes.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation or the message does not exist; [`Error::Denied`] if the caller has no access to the inbox.
     pub async fn retry(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
         self.change(call, conversation, id, |row| {
             row.status = MessageStatus::Sent;
@@ -247,8 +247,8 @@ impl Messages {
     }
 }
 
-/// Renders the templates among new messages with the current values of their conversations. The content of a message stays unchanged if it
-/// cannot be rendered, or if the caller has no access to the conversation: the writer rejects that message.
+/// Renders the templates in new messages with the current values of their conversations. The content of a message stays unchanged if its
+/// template cannot be rendered or the caller has no access to the conversation; in the latter case, the writer rejects the message.
 async fn render_templates(db: &impl ConnectionTrait, call: &Call<Created>, items: &mut [(ConversationId, NewMessage)]) -> Result<()> {
     let access = call.caller.write_access(call.account)?;
     let account = load::account(db, call.account).await?;

@@ -25,19 +25,19 @@ pub struct NewMessage {
     pub content_type: ContentType,
     /// The attributes of the content type; a JSON object.
     pub content_attributes: Json,
-    /// Whether it is a private note, which only members see.
+    /// Whether the message is a private note, which only members see.
     pub private: bool,
     /// The message's id in the caller's own system.
     pub source_id: Option<String>,
     /// Whether `source_id` must be unique in the inbox.
     pub unique_source_id: bool,
-    /// Returned in the response, but not stored in the message's row.
+    /// An id chosen by the client, which is returned in the response but not stored in the message's row.
     pub echo_id: Option<String>,
     /// Additional attributes, which programs set; a JSON object.
     pub additional_attributes: Json,
     /// The bot on whose behalf an outgoing message is sent.
     pub agent_bot_id: Option<AgentBotId>,
-    /// That bot, after it was loaded.
+    /// The bot with the id `agent_bot_id`, once it has been loaded.
     pub agent_bot: Option<Arc<agent_bot::Model>>,
     /// The attachments as the request names them.
     pub wanted: Vec<NewAttachment>,
@@ -71,7 +71,7 @@ impl NewMessage {
 }
 
 impl NewMessage {
-    /// Returns whether the content has to be rendered: messages to the contact can be templates.
+    /// Returns whether the content still has to be rendered. Only outgoing and automatic messages can be templates.
     pub fn is_template(&self) -> bool {
         !self.rendered
             && matches!(self.message_type, MessageType::Outgoing | MessageType::Template)

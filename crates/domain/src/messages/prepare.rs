@@ -18,13 +18,13 @@ use crate::{
     write::Write,
 };
 
-/// Prepares a message to be added to a conversation: checks the flood limit, claims its uploads, resolves the message that it replies to,
-/// and checks its unique source id.
+/// Prepares a message that is to be added to a conversation: checks the flood limit, claims the message's uploads, resolves the message
+/// that it replies to, and checks its unique source id.
 ///
 /// # Errors
 /// [`Error::Taken`](parley_types::error::Error::Taken) if another message has the same unique source id;
 /// [`Error::Flood`](parley_types::error::Error::Flood) if the conversation has reached its message rate limit;
-/// [`Error::Invalid`](parley_types::error::Error::Invalid) for uploads that cannot be claimed;
+/// [`Error::Invalid`](parley_types::error::Error::Invalid) if an upload cannot be claimed;
 /// [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if a query
 /// fails.
 pub async fn prepare_message(write: &Write, conversation: &Conversation, new: &mut NewMessage, messages_per_minute: u32) -> Result<()> {

@@ -1,9 +1,9 @@
-//! The delivery status of a message, as receipts report it: each receipt arrives at least once, and in any order.
+//! The delivery status of a message, which receipts update. A receipt can arrive more than once, and receipts can arrive in any order.
 //!
-//! Sent becomes delivered, then read. Failed can follow sent or delivered, and only a retry ends it. A receipt that does not move the
-//! status forward is late and changes nothing. Therefore repeated receipts do not change the result, and receipts that do not report a
-//! failure lead to the furthest status, whatever their order. Of a failure and a read receipt, the first one wins: a message that was read
-//! did arrive, and a failure stays until a retry.
+//! The status moves from sent to delivered to read. Sent and delivered can also become failed, which only a retry can end. A receipt that
+//! would not move the status forward is late and changes nothing. Therefore, repeated receipts do not change the result, and receipts that
+//! do not report a failure lead to the furthest status they report, in whatever order they arrive. If both a failure and a read receipt are
+//! reported, the first one wins: a message that was read did arrive, and a failure stays until a retry.
 
 use parley_fault::Protection;
 use parley_storage::entity::kind::MessageStatus;

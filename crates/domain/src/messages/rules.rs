@@ -25,7 +25,8 @@ use crate::{auth::caller::Caller, messages::automatic, write::WriteSet};
 use super::append::store;
 pub use super::append::{add_activity, changed_with};
 
-/// Returns whether a new message might need a template rendered: its own content, or the automatic reply of its inbox.
+/// Returns whether adding a message might require a template to be rendered: the message's own content or, for an incoming message, the
+/// inbox's automatic reply.
 pub fn needs_rendering(conversation: &Conversation, new: &NewMessage) -> bool {
     match new.message_type {
         MessageType::Incoming => automatic::has_template(&conversation.inbox.row),
@@ -33,7 +34,7 @@ pub fn needs_rendering(conversation: &Conversation, new: &NewMessage) -> bool {
     }
 }
 
-/// The activity message for a contact's message that reopens a conversation of an API inbox.
+/// The text of the activity message that is added when a message from the contact reopens a conversation in an API inbox.
 const REOPENED: &str = "System reopened the conversation due to a new incoming message.";
 
 /// Adds a message and applies the rules that it triggers.
@@ -81,7 +82,8 @@ pub fn speaker(caller: &Caller, account: AccountId, in_name_of: Option<Arc<agent
         .or_else(|| caller.person(account).cloned().map(Sender::User))
 }
 
-/// Returns the status of a new conversation of this inbox, and of a resolved one that is reopened: pending if an agent bot is active.
+/// Returns the status for a new conversation in this inbox, and for a resolved one that is reopened: pending if the inbox has an active
+/// agent bot, otherwise open.
 pub fn first_status(inbox: &Inbox) -> ConversationStatus {
     if inbox.row.agent_bot_active {
         ConversationStatus::Pending
@@ -90,7 +92,8 @@ pub fn first_status(inbox: &Inbox) -> ConversationStatus {
     }
 }
 
-/// Sets a status and adds its events. Returns whether the status changed. The caller adds the activity message.
+/// Sets the status of a conversation and adds the events. Returns whether the status changed. Adding an activity message is up to the
+/// caller.
 pub fn set_status(set: &mut WriteSet, conversation: &mut Conversation, status: ConversationStatus, until: Option<Micros>) -> bool {
     let row = &mut conversation.row;
     let before = (row.status, row.snoozed_until, row.waiting_since);
@@ -133,7 +136,7 @@ fn reopen(set: &mut WriteSet, conversation: &mut Conversation) -> bool {
     woken && line && status == ConversationStatus::Open
 }
 
-/// Applies an incoming message: the contact is now waiting for a reply, and its time of last activity is updated.
+/// Applies the effects of an incoming message: the contact is now waiting for a reply, and the contact's time of last activity is updated.
 fn received(set: &mut WriteSet, conversation: &mut Conversation) {
     let at = set.at;
     if conversation.row.waiting_since.is_none() {
@@ -155,7 +158,7 @@ fn received(set: &mut WriteSet, conversation: &mut Conversation) {
     });
 }
 
-/// Applies a reply: the contact no longer waits, and the time of the first reply is recorded.
+/// Applies the effects of a reply: the contact no longer waits, and if this is the first reply, its time is recorded.
 fn replied(set: &mut WriteSet, conversation: &mut Conversation) {
     let first = conversation.row.first_reply_created_at.is_none();
     let before = (conversation.row.first_reply_created_at, conversation.row.waiting_since);

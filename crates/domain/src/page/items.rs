@@ -6,7 +6,7 @@ use sea_orm::sea_query::SimpleExpr;
 /// The value of a sort key in the last row of a page.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SortValue {
-    /// A missing value; these sort last.
+    /// A missing value. Rows with missing values sort last.
     Null,
     /// An integer or a time.
     Int(i64),
@@ -35,7 +35,7 @@ impl SortValue {
         }
     }
 
-    /// Returns the value as an SQL expression for comparisons, or `None` if it is missing.
+    /// Returns the value as an SQL expression for comparisons, or `None` if it is missing or consists of several values.
     pub(super) fn expr(&self) -> Option<SimpleExpr> {
         match self {
             Self::Int(value) => Some(Expr::value(*value)),
@@ -74,7 +74,7 @@ impl<T> Page<T> {
         }
     }
 
-    /// Ends the page after `count` items. The next page starts with the dropped ones.
+    /// Truncates the page to `count` items. The next page then starts with the first dropped item.
     pub fn truncate(&mut self, count: usize) {
         if count < self.items.len() {
             self.items.truncate(count);

@@ -9,7 +9,7 @@ use sea_orm::{
 
 use super::{Key, Page, PageRequest, Sort, SortValue};
 
-/// A query with its sort keys and the direction in which ids order equal rows.
+/// A query with its sort keys, and the direction in which rows with equal sort values are ordered by id.
 struct Listed<'a, E: EntityTrait> {
     query: Select<E>,
     id: SimpleExpr,
@@ -39,7 +39,7 @@ impl<E: EntityTrait> Listed<'_, E> {
         any.add(same.add(next))
     }
 
-    /// Reads the keys of up to `limit` rows after `after`, without the first `skip` ones.
+    /// Reads the keys of up to `limit` rows after the position `after`, skipping the first `skip` rows.
     async fn keys(&self, db: &impl ConnectionTrait, after: Option<&Key>, skip: u64, limit: u64) -> Result<Vec<Key>> {
         let mut query = self.query.clone().select_only().expr_as(self.id.clone(), "id");
         for (nth, sort) in self.sorts.iter().enumerate() {
@@ -72,9 +72,9 @@ impl<E: EntityTrait> Listed<'_, E> {
         }
     }
 
-    /// Restricts the query to rows that can be among the first `rows` rows after a key. These are the rows up to the first sort value of
-    /// the last of them, which an index finds. Only they have to be sorted by the other values; without this condition, SQLite sorts all
-    /// rows.
+    /// Restricts the query to rows that can be among the first `rows` rows after a position. These are the rows up to the first sort value
+    /// of the last such row, which an index finds. Only these rows have to be sorted by the other sort values, whereas without this
+    /// condition, SQLite would sort all rows.
     async fn narrowed(self, db: &impl ConnectionTrait, after: Option<&Key>, rows: u64) -> Result<Self> {
         let first = match self.sorts {
             [first, _, ..] if first.by.is_some() => first,
@@ -98,7 +98,7 @@ impl<E: EntityTrait> Listed<'_, E> {
 fn read(row: &QueryResult, sorts: &[Sort]) -> Result<Key> {
     let mut values = Vec::with_capacity(sorts.len());
     for (nth, sort) in sorts.iter().enumerate() {
-        // The id is the first column.
+        // Column 0 is the id, so the sort values start at column 1.
         let value = match (&sort.by, sort.text) {
             (None, _) => None,
             (Some(_), true) => row.try_get_by::<Option<String>, _>(nth + 1)?.map(SortValue::Text),
@@ -127,8 +127,8 @@ pub async fn ids<E: EntityTrait>(
     ids_by(db, query, id, std::slice::from_ref(sort), page).await
 }
 
-/// Like [`ids`], sorted by several values. The first one is read from an index and determines the direction of ids; the others order rows
-/// with equal first values.
+/// Like [`ids`], but sorts by several values. The first value is read from an index, and its direction also applies to ids. The other
+/// values order rows whose first values are equal.
 ///
 /// # Errors
 /// Same as [`ids`].
@@ -164,8 +164,8 @@ pub async fn ids_by<E: EntityTrait>(
     })
 }
 
-/// Reads the rows that have the first sort value and the rows that lack it as two lists, each of which an index provides in order. No
-/// single index provides both, with missing values last in both directions.
+/// Reads two lists, first the rows that have the first sort value and then the rows that lack it, because an index returns each of them in
+/// order. No single index would return all rows with missing values last in both directions.
 async fn valued_first<E: EntityTrait>(
     db: &impl ConnectionTrait,
     listed: &Listed<'_, E>,
@@ -223,7 +223,7 @@ async fn valued_first<E: EntityTrait>(
         sorts: if rest.is_empty() { &by_id } else { rest },
         descending: listed.descending,
     };
-    // The keys of this list do not contain the missing value.
+    // The keys of this list do not contain the first sort value, which is missing in all of its rows.
     let after = after_missing.map(|key| Key {
         value: SortValue::of(key.value.parts()[1..].to_vec()),
         id: key.id,

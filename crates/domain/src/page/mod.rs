@@ -27,11 +27,12 @@ pub struct PageRequest {
 }
 
 impl PageRequest {
-    /// Checks that the key came from a list with these sort keys: one value per sort key, of the matching type, or missing where rows can
-    /// lack the value.
+    /// Checks that the page starts after a key of a list with these sort keys: one value per sort key, with the matching type, or missing
+    /// if rows of the list can lack the value.
     ///
-    /// A page token contains a checksum, not a signature, so a caller can forge any key. Without this check, the database would compare a
-    /// string with a number. `PostgreSQL` rejects that, as it rejects NUL characters in strings; `SQLite` returns a wrong page instead.
+    /// A page token contains a checksum, not a signature, so a caller can forge any key. Without this check, a forged key could make the
+    /// database compare a string with a number. `PostgreSQL` would return an error, as it does for NUL characters in strings, and `SQLite`
+    /// would return a wrong page.
     ///
     /// # Errors
     /// Returns [`Error::Invalid`] for `page_token` if the key does not match.
@@ -56,7 +57,7 @@ impl PageRequest {
 pub struct Sort {
     /// The value; `None` to sort only by id.
     pub by: Option<SimpleExpr>,
-    /// A coarser value with the same order, if that is what the index contains.
+    /// A coarser value with the same order, for sort keys whose index contains only the coarser value.
     pub coarse: Option<BucketedSortKey>,
     /// A side table with the value, if the index is on that table. Only for values that can be missing.
     pub aside: Option<SideTable>,
@@ -68,8 +69,8 @@ pub struct Sort {
     pub descending: bool,
 }
 
-/// A side table that repeats values with an index, because an index on the rows themselves would make every write to them more expensive.
-/// It contains only rows with a value.
+/// A side table that repeats a column and has an index on it. An index on the original table would make every write to that table more
+/// expensive. The side table contains only rows that have a value.
 #[derive(Clone, Debug)]
 pub struct SideTable {
     /// The name of the side table.
@@ -113,7 +114,7 @@ impl Sort {
         }
     }
 
-    /// Returns whether a row of a list in this order can have the value.
+    /// Returns whether a row in a list with this sort key can have the value.
     fn takes(&self, value: &SortValue) -> bool {
         match value {
             SortValue::Null => self.by.is_none() || self.nullable,
@@ -123,7 +124,7 @@ impl Sort {
         }
     }
 
-    /// Returns the sort order among rows that have a value.
+    /// Returns this sort key for a list that contains only rows with a value.
     fn valued(&self) -> Self {
         Self {
             by: self.aside.as_ref().map(|aside| aside.value.clone()).or_else(|| self.by.clone()),
@@ -140,8 +141,8 @@ impl Sort {
         }
     }
 
-    /// Returns a condition that an index can evaluate and that matches everything after a value and slightly more. Without it, each page
-    /// would scan all rows before the value.
+    /// Returns a condition that an index can evaluate and that matches all rows after a value, and possibly a few before it. Without it,
+    /// each page would scan all rows before the value.
     fn about_after(&self, value: &SortValue) -> Option<SimpleExpr> {
         let (by, bound) = match (&self.coarse, value) {
             (Some(coarse), SortValue::Int(value)) => (&coarse.by, Expr::value(value.div_euclid(coarse.divisor))),

@@ -1,8 +1,8 @@
-//! Limits the rows of a page by their size in bytes, regardless of the requested number.
+//! Limits a page by the size of its rows in bytes, in addition to the requested number of rows.
 //!
-//! A page is limited by its number of rows, and a row by the limits of its fields. Together, these limits allow 600 MB for a page of 1,000
-//! messages. Therefore the sizes are queried first, and only rows that fit are read. `parley_grpc` then truncates the page by the exact
-//! size of the response.
+//! A page has a maximum number of rows, and the fields of a row have maximum sizes, but these limits still allow 600 MB for a page of 1,000
+//! messages. Therefore, the sizes are queried first, and only the rows that fit are read. `parley_grpc` then truncates the page according
+//! to the exact size of the response.
 
 use parley_storage::octets;
 use parley_types::error::Result;
@@ -10,8 +10,8 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Select};
 
 use super::items::Page;
 
-/// Truncates a page of ids to the rows that fit into [`octets::PAGE_BYTES`], but at least one. `select` and `column` find the rows by their
-/// ids; `around` is an SQL expression for the number of bytes that are read in addition to each row.
+/// Truncates a page of ids so that its rows fit into [`octets::PAGE_BYTES`], but keeps at least one. `select` and `column` select the rows
+/// by id, and `around` is an SQL expression for the number of additional bytes that are read with each row.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.
@@ -27,7 +27,7 @@ pub async fn fitting<E: EntityTrait>(
     Ok(ids)
 }
 
-/// Reads the rows of a page of ids, as many as fit into [`octets::PAGE_BYTES`], but at least one.
+/// Reads the rows for a page of ids: as many as fit into [`octets::PAGE_BYTES`], but at least one.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.

@@ -54,7 +54,7 @@ impl AccountPatch {
         self.status.is_some() || objects.iter().any(|patch| patch.replace.is_some() || !patch.keys.is_empty())
     }
 
-    /// Changes the row and returns the changes.
+    /// Applies the patch to the row, and returns the changed fields.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Invalid`] if an attribute map exceeds [`parley_types::attribute_limits`].
@@ -112,7 +112,7 @@ impl Accounts {
         }
     }
 
-    /// Creates an account with an empty log.
+    /// Creates an account, whose event log starts with the event of its creation.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Denied`] unless the caller is the operator.
@@ -144,7 +144,7 @@ impl Accounts {
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to it. The operator receives
-    /// [`parley_types::error::Error::NotFound`] if it does not exist.
+    /// [`parley_types::error::Error::NotFound`] if the account does not exist.
     pub async fn get(&self, caller: &Caller, id: AccountId) -> Result<Arc<account::Model>> {
         if !caller.is_platform() {
             caller.access(id)?;
@@ -152,7 +152,7 @@ impl Accounts {
         load::account(self.context.db.read(), id).await
     }
 
-    /// Returns a page of the accounts that the caller can see, by id.
+    /// Returns a page of the accounts that the caller can see, sorted by id.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Database`] if a query fails.

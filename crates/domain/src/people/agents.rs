@@ -1,4 +1,4 @@
-//! Adds agents by e-mail address, on behalf of administrators. Creates the user if none has the address.
+//! Lets administrators add agents by e-mail address. If no user has the address, a user is created.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-/// Returns the users with these addresses, after creating the missing ones with these names.
+/// Returns the users with the given addresses. Users that do not exist yet are created with the given names.
 async fn users(write: &Write, wanted: &[(String, String)]) -> Result<Vec<user::Model>> {
     let at = write.set.at;
     let new = wanted.iter().map(|(email, name)| user::ActiveModel {
@@ -174,7 +174,7 @@ impl Agents {
         answer
     }
 
-    /// Changes a member. The name applies to this account only: the user and its other memberships keep theirs.
+    /// Changes a member. A new name applies only in this account: the user, and the user's other memberships, keep their names.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if there is no such member, and [`Error::Denied`] unless the caller is an administrator.

@@ -1,4 +1,4 @@
-//! Memberships of accounts. For members of inboxes see `inboxes::members`.
+//! Memberships of users in accounts. For members of inboxes, see `inboxes::members`.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -44,7 +44,7 @@ pub struct MembershipPatch {
 }
 
 impl MembershipPatch {
-    /// Changes a membership, and returns the changes.
+    /// Applies the patch to a membership, and returns the changed fields.
     pub(super) fn apply(self, row: &mut membership::Model) -> Vec<Change> {
         patch_fields!(self, row: role, availability, auto_offline)
             .into_iter()
@@ -289,7 +289,7 @@ impl Members {
         answer
     }
 
-    /// Returns a page of the members of an account, by name.
+    /// Returns a page of the members of an account, sorted by name.
     ///
     /// # Errors
     /// Returns [`Error::NotMember`] if the caller has no access to the account.
@@ -306,7 +306,7 @@ impl Members {
     }
 }
 
-/// Returns a page of these users as members of the account, by name.
+/// Returns a page of the given users as members of the account, sorted by name.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.

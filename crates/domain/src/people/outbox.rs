@@ -1,6 +1,6 @@
-//! The outbox of changes to users and to bots of the installation, which belong to no account. Each account that the user is a member of,
-//! or to one of whose inboxes the bot is connected, gets an event about the change. The transaction of the change stores a row for each
-//! such account, and the write that appends the event deletes the row, so a crash in between loses no event.
+//! The outbox for changes to users and to installation-wide bots. Neither belongs to an account, but an event about each change is appended
+//! to the log of every account that has the user as a member or has an inbox connected to the bot. The transaction that makes the change
+//! stores one outbox row per such account, and the write that appends the event deletes the row, so a crash in between loses no event.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use sea_orm::{
 
 use crate::{auth::caller::Caller, context::Context, write::call::Call};
 
-/// The age at which any replica delivers a change, because the call that made the change has failed to deliver it.
+/// The age from which any replica may deliver a pending change. By then, the call that made the change must have failed to deliver it.
 const LATE: Duration = Duration::from_secs(10);
 
 /// How many rows one call of [`Outbox::deliver_late`] processes.
@@ -34,7 +34,7 @@ const BATCH: u64 = 200;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum OutboxSubject {
     User(UserId),
-    /// A bot of the installation.
+    /// An installation-wide bot, which belongs to no account.
     AgentBot(AgentBotId),
 }
 
@@ -108,8 +108,8 @@ impl Outbox {
         }
     }
 
-    /// Appends an event about a subject to the log of each account for which a row is pending. A write that fails is retried by
-    /// [`Outbox::deliver_late`], so this does not return an error.
+    /// Appends an event about the changed user or bot to the log of each account for which the change is pending. Returns no error, because
+    /// [`Outbox::deliver_late`] retries a write that fails.
     pub(crate) async fn deliver(&self, caller: &Arc<Caller>, traceparent: &str, about: OutboxSubject) {
         let (kind, id) = about.stored();
         let accounts = announcement::Entity::find()
@@ -131,7 +131,8 @@ impl Outbox {
         }
     }
 
-    /// Delivers changes that were not delivered in time, a bounded number per call. Returns how many were processed; more can be pending.
+    /// Delivers a bounded number of changes that were not delivered in time. Returns the number of processed changes. More changes can
+    /// still be pending.
     ///
     /// # Errors
     /// Returns [`Error::Database`] if a query fails.

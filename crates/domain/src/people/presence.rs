@@ -26,15 +26,16 @@ use sea_orm::{
 
 use crate::{auth::caller::Caller, context::Context};
 
-/// A report is not stored if the previous one is more recent than this.
+/// The minimum time between two stored presence reports of the same user or contact.
 const FRESH: Duration = Duration::from_secs(5);
 /// The precision with which memberships store when their user was last active.
 const ACTIVE: Duration = Duration::from_mins(10);
 
-/// The minimum difference between the activity times of a user's most recently active account and the account before it.
+/// The minimum difference between the activity times of a user's most recently active membership and the one before it.
 const TICK: Duration = Duration::from_micros(1);
 
-/// Returns whether activity with a token counts: the use of a token that is limited to the account does not confirm a membership.
+/// Returns whether the use of a token counts as activity of the user. While a membership is unconfirmed, using a token that is limited to
+/// the account does not count, because that would confirm the membership.
 fn counts(row: &membership::Model, in_person: bool) -> bool {
     in_person || !row.is_unconfirmed() || !parley_fault::is_on(Protection::TokenLimits)
 }
@@ -127,8 +128,8 @@ impl Presence {
         Ok(())
     }
 
-    /// Records that a user has switched to an account. Does nothing if the account already is the one in which the user was active last,
-    /// and this was recorded within [`ACTIVE`].
+    /// Records that a user has switched to an account. Does nothing if the user's most recent activity was in this account and was recorded
+    /// within [`ACTIVE`].
     ///
     /// # Errors
     /// Returns [`Error::Database`] if a query fails.
@@ -150,7 +151,7 @@ impl Presence {
             .await
     }
 
-    /// Returns a user's availability as others see it, for each of these memberships, in their order.
+    /// Returns a user's availability as others see it in each of the user's given memberships, in the same order.
     ///
     /// # Errors
     /// Returns [`Error::Database`] if a query fails.

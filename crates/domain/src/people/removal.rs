@@ -148,8 +148,8 @@ impl Users {
     }
 }
 
-/// Deletes the rows of a deleted account with at most `statements` statements, and returns their number. The row of the account itself is
-/// deleted last, so that an interrupted deletion is continued.
+/// Deletes rows of an account that is marked as deleted, with at most `statements` statements, and returns the number of deleted rows. The
+/// account's own row is deleted last, so that an interrupted deletion can be continued.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.

@@ -25,7 +25,7 @@ fn own(caller: &Caller, account: AccountId) -> Result<UserId> {
     caller.user_id().ok_or(Error::Denied("only users can be members of an account"))
 }
 
-/// Operations of members on their own membership.
+/// Operations that members perform on their own membership.
 #[derive(Clone, Debug)]
 pub struct OwnMembership {
     context: Arc<Context>,

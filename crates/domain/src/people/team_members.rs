@@ -43,7 +43,7 @@ pub(crate) async fn members(db: &impl ConnectionTrait, account: AccountId, id: T
     Ok(users.into_iter().collect())
 }
 
-/// Changes the members from `before` to `after`.
+/// Stores the change of a team's members from `before` to `after`: deletes the rows of removed members and inserts rows for new ones.
 async fn store(write: &mut Write, id: TeamId, before: &HashSet<UserId>, after: &HashSet<UserId>) -> Result<()> {
     let (account, at) = (write.account().id, write.set.at);
     let gone: Vec<i64> = before.difference(after).map(|user| user.0).collect();
@@ -83,7 +83,7 @@ impl TeamMembers {
         }
     }
 
-    /// Returns a page of the members of a team, by name.
+    /// Returns a page of the members of a team, sorted by name.
     ///
     /// # Errors
     /// Returns [`Error::NotMember`] if the caller has no access to the account, and [`Error::NotFound`] if there is no such team.
@@ -99,7 +99,7 @@ impl TeamMembers {
         list_agents(&self.context.db, account, users, page).await
     }
 
-    /// Changes the members of a team. Returns those who were added or, for [`Edit::Set`], all members, by name.
+    /// Changes the members of a team. Returns the users who were added or, for [`Edit::Set`], all members, sorted by name.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if there is no such team, [`Error::Denied`] if the caller may not change it, and [`Error::Invalid`] if a

@@ -85,7 +85,7 @@ pub(crate) async fn known(write: &Write, id: TeamId) -> Result<team::Model> {
     }
 }
 
-/// Returns the account's teams that a user belongs to; empty if the caller is not a user.
+/// Returns the ids of the account's teams that a user belongs to. The result is empty if the caller is not a user.
 async fn teams_of(db: &impl ConnectionTrait, account: AccountId, user: Option<UserId>) -> Result<HashSet<TeamId>> {
     let Some(user) = user else {
         return Ok(HashSet::new());
@@ -177,7 +177,7 @@ impl Teams {
         view(self.context.db.read(), row, caller.user_id()).await
     }
 
-    /// Returns a page of the teams of an account, by name.
+    /// Returns a page of the teams of an account, sorted by name.
     ///
     /// # Errors
     /// Returns [`Error::NotMember`] if the caller has no access to the account.
@@ -253,8 +253,8 @@ impl Teams {
             .write(call, move |write| {
                 Box::pin(async move {
                     let row = find(&write.txn, write.account().id, id).await?;
-                    // The event about the team covers all its conversations: writer shards that read it evict the account's rows from their
-                    // caches.
+                    // No conversation needs an event of its own: the event about the team makes writer shards evict all of the account's
+                    // rows from their caches.
                     conversation::Entity::update_many()
                         .col_expr(conversation::Column::TeamId, Expr::value(Option::<i64>::None))
                         .col_expr(conversation::Column::Version, Expr::value(write.set.next_seq().0))
@@ -288,7 +288,7 @@ pub(crate) async fn authorize_change(db: &Database, caller: &Caller, account: Ac
     caller.administer_seen(account, find(db.read(), account, id)).await
 }
 
-/// Returns the ids of members, sorted, as events report them in changes.
+/// Returns user ids in ascending order, as listed in the changes of an event.
 pub(crate) fn ids(users: impl IntoIterator<Item = UserId>) -> Json {
     let mut ids: Vec<i64> = users.into_iter().map(i64::from).collect();
     ids.sort_unstable();

@@ -1,4 +1,5 @@
-//! Users. They exist outside of accounts; each account gets an event when one of its members changes.
+//! Users, who exist outside of accounts. When a user changes, an event is appended to the log of each account in which the user is a
+//! member.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -58,7 +59,7 @@ pub struct UserPatch {
 }
 
 impl UserPatch {
-    /// Returns the changed row.
+    /// Applies the patch to a user, and returns the changed row.
     ///
     /// # Errors
     /// Returns [`Error::Invalid`] if an attribute map exceeds [`parley_types::attribute_limits`].
@@ -86,14 +87,15 @@ impl UserPatch {
 #[derive(Clone, Debug)]
 pub struct Profile {
     pub user: user::Model,
-    /// The memberships with their accounts, in Chatwoot's order: those that were never active first, then the most recently active ones.
+    /// The memberships with their accounts, in Chatwoot's order: memberships that were never active come first, followed by the others,
+    /// most recently active first.
     pub memberships: Vec<(membership::Model, account::Model)>,
     /// The pubsub token that belongs to the caller's token. Only [`Users::profile`] sets it.
     pub pubsub_token: String,
 }
 
-/// Returns the id of a new user, other than the first one. It is random: sequential ids would reveal to an account whether a user that it
-/// adds by e-mail address existed before.
+/// Returns the id for a new user, except for the first user of the installation. The id is random, because sequential ids would reveal to
+/// an account whether a user that it adds by e-mail address existed before.
 pub fn new_id() -> ActiveValue<UserId> {
     if parley_fault::is_on(Protection::UserIds) {
         Set(UserId::random())
@@ -102,7 +104,7 @@ pub fn new_id() -> ActiveValue<UserId> {
     }
 }
 
-/// Inserts a user. `id` is not set for the first user, which gets the first id of the sequence.
+/// Inserts a user. For the first user of the installation, `id` is not set, so that the user gets the first id of the sequence.
 ///
 /// # Errors
 /// Returns [`Error::Taken`] if another user has the e-mail address.
@@ -135,8 +137,8 @@ fn email_taken(error: sea_orm::DbErr) -> Error {
     }
 }
 
-/// Makes memberships adopt the new name or address of a user. Only memberships in which the user has been active adopt them: an account
-/// that merely added an address must not learn whose it is.
+/// Makes a user's memberships adopt the user's new name or address. Only memberships in which the user has been active adopt it: an account
+/// that merely added an e-mail address must not learn to whom the address belongs.
 async fn follow_user(db: &impl ConnectionTrait, before: &user::Model, after: &user::Model) -> Result<()> {
     use membership::Column;
     let none = || Expr::value(Option::<String>::None);
@@ -214,7 +216,8 @@ impl Users {
         })
     }
 
-    /// Returns the memberships of a user with their accounts, those that were never active first, then the most recently active ones.
+    /// Returns the memberships of a user with their accounts. Memberships that were never active come first, followed by the others, most
+    /// recently active first.
     async fn memberships(&self, id: UserId) -> Result<Vec<(membership::Model, account::Model)>> {
         let db = self.context.db.read();
         let mut rows = membership::Entity::find().filter(membership::Column::UserId.eq(id)).all(db).await?;
@@ -277,13 +280,14 @@ impl Users {
         })
     }
 
-    /// Changes a user. Accounts in which the user has been active adopt a new name or address. A token that is limited to an account cannot
-    /// change a user, because users exist outside of accounts.
+    /// Changes a user. Accounts in which the user has been active adopt a new name or address. A token that is limited to one account
+    /// cannot change users, because users exist outside of accounts.
     ///
     /// # Errors
     /// Returns [`Error::Denied`] if the token is read-only or limited to an account, or if a caller other than the operator sends a new
-    /// e-mail address: a user could probe which addresses have users, or claim an address that it does not own. Returns [`Error::NotFound`]
-    /// if there is no such user or the caller is not allowed to change it, and [`Error::Taken`] if another user has the address.
+    /// e-mail address. Otherwise, users could probe which addresses belong to users, or claim an address that is not theirs. Returns
+    /// [`Error::NotFound`] if there is no such user or the caller is not allowed to change it, and [`Error::Taken`] if another user has the
+    /// address.
     pub async fn update(&self, call: Call<user::Model>, id: UserId, patch: UserPatch) -> Result<Answer<user::Model>> {
         call.caller.may_write()?;
         if call.caller.user_id() != Some(id) {

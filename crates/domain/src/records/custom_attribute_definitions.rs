@@ -1,5 +1,5 @@
-//! Definitions of the custom attributes of an account, for people and for filters. Values are not validated against them, and are kept when
-//! a definition is deleted.
+//! Definitions of an account's custom attributes. They describe the attributes to people and to filters; attribute values are not validated
+//! against them and remain when a definition is deleted.
 
 use parley_eventlog::{kind::EventKind, pending_event::Subject};
 use parley_storage::entity::{
@@ -47,26 +47,26 @@ const OF_CONTACTS: [&str; 10] = [
 record_patch! {
     /// The fields of a definition.
     pub struct DefinitionPatch for custom_attribute_definition {
-        /// Whether the attribute belongs to contacts or conversations. It does not change.
+        /// Whether the attribute belongs to contacts or to conversations. This cannot be changed later.
         model: AttributeModel,
         key: String,
         /// The name shown to people.
         display_name: String,
-        /// The type of its values.
+        /// The type of the attribute's values.
         display_type as "type": AttributeType,
         description: Option<String>,
-        /// The values to choose from, a list of texts.
+        /// The values to choose from, as a list of strings.
         choices as "values": Json,
         /// A regular expression that front ends check values against. Parley does not evaluate it.
         regex_pattern: Option<String>,
-        /// The hint that front ends show for a value that does not match.
+        /// The hint that front ends show if a value does not match the regular expression.
         regex_cue: Option<String>,
     }
 }
 
 impl Record for Entity {
     type Patch = DefinitionPatch;
-    /// The model of the listed definitions; `None` for both.
+    /// Lists only definitions for contacts or only definitions for conversations. `None` lists both.
     type Query = Option<AttributeModel>;
     const KIND: &'static str = "custom_attribute_definition";
     const UNIQUE: Column = Column::Key;
@@ -89,7 +89,7 @@ impl Record for Entity {
 
     fn check(new: &DefinitionPatch) -> Result<()> {
         if new.model.zip(new.key.as_deref()).is_some_and(|(model, key)| reserved(model, key)) {
-            // Chatwoot's wording.
+            // The text is the same as in Chatwoot.
             let text = "The provided key is not allowed as it might conflict with default attributes.";
             return Err(Error::invalid("custom_attribute_definition.key", Rule::Invalid, text));
         }

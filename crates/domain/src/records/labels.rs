@@ -1,5 +1,5 @@
-//! The labels that an account defines. Labels of contacts and conversations are names and need no definition: a label that is deleted
-//! remains on them.
+//! The labels that an account defines. Contacts and conversations store their labels by name, so a label does not have to be defined before
+//! it is used, and remains on them when its definition is deleted.
 
 use parley_eventlog::{kind::EventKind, pending_event::Subject};
 use parley_storage::entity::{contact, conversation, kind::LabelTarget, label, labeling};
@@ -22,9 +22,9 @@ record_patch! {
         /// The name, in lower case.
         title: String,
         description: Option<String>,
-        /// A colour in the syntax of front ends, such as `#1f93ff`.
+        /// A color in the syntax of front ends, such as `#1f93ff`.
         color: String,
-        /// Whether front ends show it in the sidebar.
+        /// Whether front ends show the label in the sidebar.
         show_on_sidebar: Option<bool>,
     }
 }
@@ -65,8 +65,8 @@ fn carriers(account: AccountId, kind: LabelTarget, name: &str) -> SelectStatemen
     carriers
 }
 
-/// Renames a label on all contacts and conversations. The event of the label, which the caller emits next, covers all of them: writer
-/// shards that see it evict the account's rows from their caches.
+/// Renames a label on all contacts and conversations. They need no events of their own: the event about the label, which the caller emits
+/// next, makes writer shards evict all of the account's rows from their caches.
 async fn rename(write: &mut Write, old: &str, new: &str) -> Result<()> {
     let (account, version) = (write.account().id, write.set.next_seq());
     conversation::Entity::update_many()
@@ -81,7 +81,7 @@ async fn rename(write: &mut Write, old: &str, new: &str) -> Result<()> {
         .filter(contact::Column::Id.in_subquery(carriers(account, LabelTarget::Contact, old)))
         .exec(&write.txn)
         .await?;
-    // If a contact or conversation has both labels, only one remains.
+    // If a contact or conversation already has a label with the new name, delete the old one, so that only one remains.
     let other = Alias::new("other");
     let mut both = Query::select();
     both.expr(Expr::val(1))

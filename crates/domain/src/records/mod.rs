@@ -1,5 +1,5 @@
-//! Records of an account: what they have in common (`record.rs`, `patch.rs`, `search.rs`), a file per record, and queries for one row by id
-//! and for a page of rows.
+//! Records of an account, such as labels and canned responses: one file per kind of record, code that all kinds share (`record.rs`,
+//! `patch.rs`, `search.rs`), and queries for a single row and for a page of rows.
 
 pub mod canned_responses;
 pub mod custom_attribute_definitions;
@@ -19,7 +19,7 @@ use sea_orm::{
 
 use crate::page::{self, Page, PageRequest, Sort};
 
-/// Reads the id of a row.
+/// A function that returns the id of a row.
 pub(super) type IdOf<E> = fn(&<E as EntityTrait>::Model) -> i64;
 
 /// Selects the rows of an account.
@@ -51,7 +51,7 @@ pub(super) async fn rows<E: EntityTrait>(
     page::rows(db, E::find(), column, id, ids).await
 }
 
-/// Sorts by a text, ascending.
+/// Returns the ascending sort order by a text expression that is never NULL.
 pub(super) fn by_text(text: impl Into<Expr>) -> Sort {
     Sort {
         by: Some(text.into()),

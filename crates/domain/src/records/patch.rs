@@ -1,4 +1,4 @@
-//! The fields of a record that callers set: as one patch for creation and changes.
+//! Patches of records. A patch contains values for the fields that callers can set, and is used both to create and to change a record.
 
 use parley_eventlog::pending_event::Change;
 use parley_types::{
@@ -8,42 +8,43 @@ use parley_types::{
 };
 use sea_orm::EntityTrait;
 
-/// Values for fields of a record. `record_patch!` declares the type and implements this.
+/// Optional values for the fields of a record. The macro `record_patch!` declares the type and implements this trait for it.
 pub trait RecordPatch: Default + Send + 'static {
-    /// The table.
+    /// The entity of the record's table.
     type Entity: EntityTrait;
-    /// The column of the id.
+    /// The id column of the table.
     const ID: <Self::Entity as EntityTrait>::Column;
 
-    /// Creates a row with these values, without an id. A creation names every field.
+    /// Creates a row with the values of this patch, without an id. The patch must have a value for every field.
     ///
     /// # Errors
     /// Returns [`Error::Internal`] if a field is missing.
     fn into_row(self, account_id: AccountId, at: Micros) -> Result<<Self::Entity as EntityTrait>::Model>;
 
-    /// Sets these values in a row.
+    /// Sets the fields of a row for which this patch has a value.
     fn apply(self, row: &mut <Self::Entity as EntityTrait>::Model);
 
-    /// The fields whose values differ between two states of a row.
+    /// Returns the fields whose values differ between two states of a row.
     fn changes(before: &<Self::Entity as EntityTrait>::Model, after: &<Self::Entity as EntityTrait>::Model) -> Vec<Change>;
 
-    /// The id of a row.
+    /// Returns the id of a row.
     fn id(row: &<Self::Entity as EntityTrait>::Model) -> i64;
 
     /// Sets the time of a row's last change.
     fn set_updated_at(row: &mut <Self::Entity as EntityTrait>::Model, at: Micros);
 }
 
-/// Returns the value of a field that a creation must name.
+/// Returns the value of a field that is required to create a record.
 ///
 /// # Errors
-/// Returns [`Error::Internal`] without a value.
+/// Returns [`Error::Internal`] if the value is absent.
 pub(crate) fn given<T>(field: &str, value: Option<T>) -> Result<T> {
     value.ok_or_else(|| Error::Internal(format!("a record was created without {field}")))
 }
 
-/// Declares the patch of a record: a struct with an optional value for each column that callers set. The entity has these columns, `id`,
-/// `account_id`, `created_at` and `updated_at`. `as` gives the field's name in events where it is not that of the column.
+/// Declares the patch type of a record: a struct with an optional value for each column that callers can set. The entity must have exactly
+/// these columns in addition to `id`, `account_id`, `created_at` and `updated_at`. `as` sets the field's name in events, for fields whose
+/// name there is not the name of the column.
 macro_rules! record_patch {
     (
         $(#[$doc:meta])*

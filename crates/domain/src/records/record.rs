@@ -1,4 +1,5 @@
-//! Records of an account: resources with a row each, which members read, and which members or administrators create, change and delete.
+//! Records of an account: resources with one row each. All members can read them, and either members or administrators can create, change
+//! and delete them.
 
 use std::{marker::PhantomData, sync::Arc};
 
@@ -37,43 +38,43 @@ pub enum Writers {
     Administrators,
 }
 
-/// A record, declared for its entity. [`Records`] implements its operations.
+/// A kind of record, implemented for its entity. [`Records`] provides the operations.
 pub trait Record: EntityTrait<Model: ResponseSubject + Sync + IntoActiveModel<Self::ActiveModel>, ActiveModel: Send> {
     /// The fields that callers set.
     type Patch: RecordPatch<Entity = Self>;
-    /// The conditions of a list.
+    /// The criteria by which a list of records is filtered.
     type Query: Default + Send;
 
     /// The name of the resource in errors.
     const KIND: &'static str;
-    /// The column whose value is unique in the account, or among the rows of [`Record::same`].
+    /// The column whose value must be unique in the account, or among the rows that match [`Record::same`].
     const UNIQUE: Self::Column;
     const WRITERS: Writers = Writers::Members;
     const CREATED: EventKind;
     const UPDATED: EventKind;
     const DELETED: EventKind;
-    /// Creates the subject of its events.
+    /// Creates the subject for events about the record.
     const SUBJECT: fn(Self::Model) -> Subject;
 
-    /// The condition of the rows with the same unique value.
+    /// Returns the condition that matches the rows whose unique value equals that of `row`.
     fn same(row: &Self::Model) -> Condition {
         Self::UNIQUE.eq(row.get(Self::UNIQUE)).into()
     }
 
-    /// Selects and sorts the rows of a list. By default, all rows by id.
+    /// Filters and sorts the rows of a list. By default, all rows are returned in the order of their ids.
     fn list(rows: Select<Self>, _query: Self::Query) -> (Select<Self>, Sort) {
         (rows, Sort::by_id(false))
     }
 
-    /// Checks a record before it is created.
+    /// Validates a record before it is created.
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] for values that are rejected. By default, none are.
+    /// Returns [`Error::Invalid`] if a value is not allowed. The default implementation allows all values.
     fn check(_new: &Self::Patch) -> Result<()> {
         Ok(())
     }
 
-    /// Changes other rows that repeat values of this one, before it is updated. By default, there are none.
+    /// Before a record is updated, changes other rows that repeat its values. The default implementation does nothing.
     ///
     /// # Errors
     /// Returns [`Error::Database`] if a statement fails.
@@ -89,8 +90,8 @@ pub struct Records<R> {
     kind: PhantomData<fn() -> R>,
 }
 
-/// Rejects a unique value that another row has. The caller holds the lock of the account's counters, so no other write can take the value
-/// meanwhile.
+/// Returns an error if another row has the same unique value. The caller holds the row lock of the account's counters, so no other write
+/// can insert the value in the meantime.
 async fn check_unique<R: Record>(write: &Write, row: &R::Model) -> Result<()> {
     let (account, own) = (write.account().id, R::Patch::id(row));
     let same = records::of_account::<R>(account).filter(R::same(row)).one(&write.txn).await?;
@@ -119,7 +120,7 @@ impl<R: Record> Records<R> {
     /// Checks that the caller may create records.
     ///
     /// # Errors
-    /// Returns [`Error::NotMember`] or [`Error::Denied`] if it may not.
+    /// Returns [`Error::NotMember`] or [`Error::Denied`] if the caller may not create records.
     pub fn authorize_create(&self, caller: &Caller, account: AccountId) -> Result<()> {
         match R::WRITERS {
             Writers::Members => caller.write_access(account).map(drop),
@@ -127,10 +128,11 @@ impl<R: Record> Records<R> {
         }
     }
 
-    /// Checks that the caller may change or delete a record. If only administrators may, other callers learn first whether it exists.
+    /// Checks that the caller may change or delete a record. If only administrators may do so, other callers receive [`Error::NotFound`]
+    /// rather than [`Error::Denied`] if the record does not exist.
     ///
     /// # Errors
-    /// Returns [`Error::NotMember`] or [`Error::Denied`] if it may not, and the errors of [`Self::get`].
+    /// Returns [`Error::NotMember`] or [`Error::Denied`] if the caller may not change the record, and the errors of [`Self::get`].
     pub async fn authorize_change(&self, caller: &Caller, account: AccountId, id: i64) -> Result<()> {
         match R::WRITERS {
             Writers::Members => caller.write_access(account).map(drop),
@@ -138,7 +140,7 @@ impl<R: Record> Records<R> {
         }
     }
 
-    /// Creates a record. The patch names every field.
+    /// Creates a record. `new` must have a value for every field.
     ///
     /// # Errors
     /// Returns the errors of [`Self::authorize_create`] and [`Record::check`], and [`Error::Taken`] if another record has the unique value.
@@ -185,11 +187,11 @@ impl<R: Record> Records<R> {
         records::rows(self.context.db.read(), rows, (R::Patch::ID, R::Patch::id), &sort, page).await
     }
 
-    /// Changes a record. A patch that changes nothing is no change: there is no event.
+    /// Changes a record. If the patch changes no value, nothing is stored and no event is added.
     ///
     /// # Errors
-    /// Returns the errors of [`Self::authorize_change`], [`Error::NotFound`] if there is no such record, and [`Error::Taken`] if another one
-    /// has the new unique value.
+    /// Returns the errors of [`Self::authorize_change`], [`Error::NotFound`] if there is no such record, and [`Error::Taken`] if another
+    /// record has the new unique value.
     pub async fn update(&self, call: Call<R::Model>, id: i64, patch: R::Patch) -> Result<Answer<R::Model>> {
         self.authorize_change(&call.caller, call.account, id).await?;
         let writer = &self.context.writer;

@@ -1,4 +1,4 @@
-//! Searches in texts of records.
+//! Searches for records by a text that they contain.
 
 use sea_orm::{
     Condition, EntityTrait, ExprTrait, QueryFilter, Select,
@@ -7,7 +7,7 @@ use sea_orm::{
 
 use crate::page::Sort;
 
-/// A condition for a column that contains `text`, ignoring case. If `first` is set, the column must start with it.
+/// Returns a condition that matches if the column contains `text`, ignoring case. If `first` is set, the column must start with `text`.
 fn has<E: EntityTrait>(column: E::Column, text: &str, first: bool) -> SimpleExpr {
     let mut pattern = String::from(if first { "" } else { "%" });
     for letter in text.to_lowercase().chars() {
@@ -20,8 +20,8 @@ fn has<E: EntityTrait>(column: E::Column, text: &str, first: bool) -> SimpleExpr
     Expr::expr(Func::lower(Expr::col((E::default(), column)))).like(LikeExpr::new(pattern).escape('\\'))
 }
 
-/// Selects the rows in which the name or the other text contains `text`, ignoring case: first those whose name begins with it, then those
-/// whose name contains it, then the others. All rows by id if `text` is empty.
+/// Selects the rows in which either column contains `text`, ignoring case. Rows whose `name` starts with the text come first, then rows
+/// whose `name` contains it, then the others. If `text` is empty, all rows are selected, in the order of their ids.
 pub(super) fn best_matches<E: EntityTrait>(rows: Select<E>, [name, other]: [E::Column; 2], text: &str) -> (Select<E>, Sort) {
     let mut sort = Sort::by_id(false);
     if text.is_empty() {

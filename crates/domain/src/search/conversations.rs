@@ -1,8 +1,8 @@
 //! Finds conversations by a substring of their messages.
 //!
-//! A list of conversations has its own order and includes counts, so all matches must be collected before the first one is returned. For a
-//! common word, collecting all matches would be too expensive, so the search examines only as many of the newest messages as a search for
-//! messages does.
+//! A list of conversations is sorted in its own order and includes counts, so all matching conversations must be collected before the first
+//! one can be returned. For a common word, that would be too expensive. Therefore, the search examines only the newest messages, as many as
+//! a message search examines for one page.
 
 use parley_storage::entity::{kind::MessageType, message};
 use parley_types::{
@@ -18,7 +18,8 @@ use super::{
 };
 use crate::auth::caller::Access;
 
-/// If this many of the newest messages match, the search string is common: the index would return more messages than a search examines.
+/// The number of matches among the newest messages from which a search string counts as common. The index is not used for a common string,
+/// because it would return more messages than a search may examine.
 const COMMON: usize = 20;
 
 /// The conversations that a search found.
@@ -31,7 +32,7 @@ pub struct Holding {
 }
 
 impl Search {
-    /// Returns the conversations of the newest incoming and outgoing messages that contain a string, each once.
+    /// Finds the newest incoming and outgoing messages that contain a string, and returns the ids of their conversations.
     ///
     /// # Errors
     /// [`parley_types::error::Error::Busy`] if too many searches are running; [`parley_types::error::Error::Database`] if a query fails.

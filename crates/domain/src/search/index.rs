@@ -29,10 +29,10 @@ use super::{
 const MESSAGES: u64 = 500;
 /// The maximum number of events that one batch examines for changed content.
 const EVENTS: i64 = 5000;
-/// The bytes of content that one batch indexes, and of events that it examines. A single item that is larger forms a batch of its own. A
-/// batch is held in memory, and SQLite's writer stores it in one transaction.
+/// The maximum number of bytes of message content that one batch indexes, and of bytes of events that it examines. A single larger item
+/// forms a batch of its own. The limit is needed because a batch is held in memory, and is stored by SQLite's writer in one transaction.
 const BATCH_BYTES: u64 = 512 * 1024;
-/// The number of batches, and the bytes of content, that a search waits for before it starts.
+/// The maximum number of batches, and of bytes of content, that are indexed before a search starts.
 const BEFORE_SEARCH: usize = 40;
 const BEFORE_SEARCH_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -144,8 +144,8 @@ async fn step(db: &Database, account: AccountId) -> Result<Option<Step>> {
         from = position(db.write(), account).await?;
     }
     let Some(from) = from else { return Ok(None) };
-    // Read and fold the content before the transaction, so that no other write waits for this work. A change in between adds an event after
-    // these counters, so a later batch finds it.
+    // Read and fold the content before the transaction, so that no other write has to wait. If a message changes in the meantime, the event
+    // about the change comes after the counters that were read, so a later batch finds it.
     let batch = Batch::read(db.read(), account, from, &counters).await?;
     let rows = prepare(db.dialect().message_index(), account, batch.texts).await?;
     let txn = db.begin().await?;
@@ -293,7 +293,8 @@ async fn put(db: &impl ConnectionTrait, account: AccountId, rows: String) -> Res
     Ok(())
 }
 
-/// Returns the index entry for folded content. For a folded search string, the same value is the query.
+/// Returns the index entry for case-folded content. For a case-folded search string, the returned value is the query to match against
+/// entries.
 pub(super) fn entry(stored: MessageIndex, account: AccountId, folded: String) -> String {
     match stored {
         MessageIndex::Text => folded,

@@ -30,17 +30,17 @@ use crate::{
 pub struct MessageSearch {
     /// The string to search for.
     pub text: String,
-    /// Messages in any of these inboxes.
+    /// Only messages in one of these inboxes match.
     pub inboxes: Vec<InboxId>,
-    /// Messages in any of these conversations.
+    /// Only messages in one of these conversations match.
     pub conversations: Vec<ConversationId>,
-    /// Messages in the conversations of this contact.
+    /// Only messages in conversations with this contact match.
     pub contact: Option<ContactId>,
-    /// Messages of any of these types.
+    /// Only messages of one of these types match.
     pub types: Vec<MessageType>,
-    /// Messages created at or after this time.
+    /// Only messages created at or after this time match.
     pub since: Option<Micros>,
-    /// Messages created before this time.
+    /// Only messages created before this time match.
     pub before: Option<Micros>,
 }
 
@@ -49,7 +49,8 @@ pub struct MessageSearch {
 pub struct SearchResults {
     /// The messages, newest first.
     pub messages: Vec<Message>,
-    /// The key after which the next page begins, if there might be one.
+    /// The position after which the next page starts, even though that page can turn out to be empty. `None` if no messages remain to be
+    /// examined.
     pub next: Option<Key>,
     /// Whether the search covers all messages.
     pub complete: bool,
@@ -96,7 +97,7 @@ impl MessageSearch {
     }
 }
 
-/// Returns a condition for the messages that the index finds for a folded search string.
+/// Returns a condition that uses the index to select candidates for a case-folded search string.
 pub(super) fn found(dialect: Dialect, account: AccountId, folded: &str) -> SimpleExpr {
     dialect.message_in_index(account, &index::entry(dialect.message_index(), account, folded.to_owned()))
 }
@@ -105,8 +106,8 @@ impl Search {
     /// Returns a page of the messages that contain the search string.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Busy`] if too many searches
-    /// are running.
+    /// [`parley_types::error::Error::NotMember`] if the caller has no access to the account; [`parley_types::error::Error::Busy`] if too
+    /// many searches are running.
     pub async fn messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<SearchResults> {
         let access = caller.access(account)?;
         page.check_key(&[Sort::by_id(true)])?;
@@ -131,8 +132,8 @@ impl Search {
                 query = query.filter(found(self.context.db.dialect(), account, &folded));
             }
             query = if search.is_narrow() {
-                // The plus sign keeps the planner from scanning all messages of the account in the order of the index: the conversations
-                // have only a few of them.
+                // The unary plus keeps the query planner from scanning all messages of the account in index order, although only a few of
+                // them belong to the given conversations.
                 query.order_by(Expr::cust("+\"messages\".\"id\""), Order::Desc)
             } else {
                 query.order_by_desc(message::Column::Id)

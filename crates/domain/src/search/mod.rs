@@ -18,7 +18,7 @@ use scan::SearchLimit;
 
 /// The number of messages in one round of a search.
 const LOOK: u64 = 1000;
-/// The maximum number of rounds of a search; older messages are found by the next page.
+/// The maximum number of rounds for one page. Older messages are examined for the next page.
 const LOOKS: usize = 20;
 /// The number of rounds that do not use the index.
 const PLAIN: usize = 2;

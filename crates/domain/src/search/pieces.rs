@@ -3,7 +3,7 @@
 /// The number of characters of an n-gram. A shorter string has no n-grams.
 pub const PIECE: usize = 3;
 
-/// Folds the case of a string, character by character, so that a substring is folded in the same way on its own and within the string.
+/// Folds the case of a string character by character, so that a substring has the same folded form on its own as within a longer string.
 pub fn fold(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }

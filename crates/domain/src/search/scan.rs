@@ -15,19 +15,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pieces::fold;
 
-/// The bytes of content that one search reads; older messages are found by the next page.
+/// The maximum number of bytes of content that one search reads. Older messages are examined for the next page.
 const BYTES: u64 = 8 * 1024 * 1024;
 /// The bytes after which a search uses the index, if the search string is long enough for it.
 const PLAIN_BYTES: u64 = 2 * 1024 * 1024;
 /// The bytes of content to hold in memory at once. A single larger message is read alone.
 const SLICE_BYTES: u64 = 1024 * 1024;
 
-/// The number of searches that may wait for each one that may run.
+/// The maximum number of waiting searches per search that may run concurrently.
 const WAITING: usize = 8;
 
 /// The pool that compares message content with search strings.
 static POOL: ComputePool = ComputePool::new("search", 2, 64);
-/// The maximum time for one slice of messages, including the time in the queue.
+/// The maximum time for comparing one slice of messages, including the time in the queue.
 const SLICE_BUDGET: Duration = Duration::from_secs(10);
 
 /// The permit of a running search.
@@ -73,7 +73,7 @@ impl SearchLimit {
 /// The id of a message (or the seq of an event), and the size of its content (or payload) in bytes.
 pub type Sized = (i64, u64);
 
-/// Returns the ids and content sizes of the messages that a query finds, in its order. Reads no content.
+/// Returns the ids and content sizes of the messages that a query selects, in the order of the query. Reads no content.
 ///
 /// # Errors
 /// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
@@ -107,8 +107,8 @@ pub fn with_ids(account: AccountId, ids: &[Sized]) -> Select<message::Entity> {
         .filter(message::Column::Id.is_in(ids.iter().map(|(id, _)| *id)))
 }
 
-/// Restricts a query to the range from the first to the last of the messages that it listed, newest first. This is a range of the primary
-/// key, which planners read in order. For a list of a thousand ids, a planner could choose to read the whole table.
+/// Restricts a query to the range of ids from the first to the last message in `listed`, which is sorted newest first. Query planners read
+/// a range of the primary key in order, whereas for a list of a thousand ids, they might choose to scan the whole table.
 pub fn between(query: Select<message::Entity>, listed: &[Sized]) -> Select<message::Entity> {
     let (first, last) = (listed.first(), listed.last());
     query
@@ -142,7 +142,7 @@ impl Scan {
         self.read >= PLAIN_BYTES
     }
 
-    /// Returns the messages to read next, out of those that remain; empty if none remain.
+    /// Returns the next slice of the messages in `left` to read. Empty if `left` is empty.
     pub fn next<'s>(&mut self, left: &'s [Sized]) -> &'s [Sized] {
         let slice = prefix(left, SLICE_BYTES);
         self.read += slice.iter().map(|(_, bytes)| bytes).sum::<u64>();

@@ -10,7 +10,7 @@ use lru::LruCache;
 use parley_storage::entity::{account, account_log};
 use parley_types::id::AccountId;
 
-/// The number of accounts whose counters a shard caches. `unwrap` is evaluated at compile time.
+/// The number of accounts whose counters a shard caches. `unwrap` cannot fail at run time, because it is evaluated at compile time.
 const ACCOUNTS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// An account and its counters.
@@ -18,7 +18,7 @@ const ACCOUNTS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 pub struct AccountState {
     /// The account.
     pub account: Arc<account::Model>,
-    /// Its counters after this shard's last write or read.
+    /// The account's counters as of this shard's last read or write.
     pub counters: account_log::Model,
     /// Whether another replica also writes to the account. An optimistic write, which requires that the head has not moved, would then
     /// probably fail, so calls take the row lock from the start.

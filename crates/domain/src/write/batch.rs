@@ -72,9 +72,9 @@ impl<B: BatchStore> WriterShard<B> {
         (plan, state)
     }
 
-    /// Plans calls, with the automatic messages that they need rendered on a compute pool. A first plan determines which templates these
-    /// messages have, because that follows from the rules alone; it is discarded if any has to be rendered. Batches without templates are
-    /// planned only once.
+    /// Plans calls, and has the automatic messages that they cause rendered on a compute pool. These messages follow from the rules alone,
+    /// so a first plan determines their templates. The first plan is discarded if any template has to be rendered. Batches without
+    /// templates are planned only once.
     async fn plan_rendered(&self, mut input: PlanInput<B>, group: Vec<BatchCall<B>>) -> (Plan<B>, AccountState) {
         let batch_bytes = self.config.batch_bytes;
         if !B::may_need_texts(&input.context, &group) {
@@ -91,8 +91,8 @@ impl<B: BatchStore> WriterShard<B> {
         Plan::make(&self.planner, batch_bytes, input, calls).await
     }
 
-    /// Allocates sequence numbers as a database sequence would: immediately, not at the commit. It allocates many more than the calls need,
-    /// so that the gaps that failed calls leave become visible to the test.
+    /// For tests: allocates sequence numbers as a database sequence would, immediately rather than at the commit. Allocates many more than
+    /// the calls need, so that the gaps left by failed calls become visible to the test.
     #[cfg(feature = "faults")]
     async fn without_lock(&mut self, mut input: PlanInput<B>, group: &[BatchCall<B>]) -> PlanInput<B> {
         if self.config.unlocked() {
@@ -104,8 +104,8 @@ impl<B: BatchStore> WriterShard<B> {
         input
     }
 
-    /// Stores plans of several accounts in one statement, each on condition that no other replica has written to its account since it was
-    /// planned.
+    /// Stores the plans of several accounts in one statement. Each plan is stored only if no other replica has written to its account since
+    /// the plan was made.
     async fn store_plans(&mut self, plans: Vec<(Plan<B>, AccountState)>, deferred: &mut Vec<BatchCall<B>>) {
         let (full, empty): (Vec<_>, Vec<_>) = plans.into_iter().partition(|(plan, _)| !plan.is_empty());
         for (plan, _) in empty {

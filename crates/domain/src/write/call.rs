@@ -24,7 +24,7 @@ pub struct Call<T> {
 pub struct IdempotencyKey<T> {
     /// The id that the client chose for the request.
     pub request_id: Uuid,
-    /// The owner of the id: the same id used by another caller is a different key.
+    /// The owner of the key. If two callers use the same request id, their keys are different.
     pub owner: KeyOwner,
     /// The SHA-256 of the method's name and the request.
     pub fingerprint: [u8; 32],
@@ -38,9 +38,9 @@ pub type Encode<T> = Box<dyn Fn(&T, Option<Cursor>) -> Vec<u8> + Send + Sync>;
 /// The result of a call.
 #[derive(Debug)]
 pub enum Answer<T> {
-    /// The call was executed now. The cursor is that of its last event, if it added any.
+    /// The call was executed now. Contains its result and the cursor of its last event, if it added any.
     Fresh(T, Option<Cursor>),
-    /// The call was executed before: the encoded response that was stored then.
+    /// The call had already been executed. Contains the encoded response that was stored at that time.
     Replayed(Vec<u8>),
 }
 

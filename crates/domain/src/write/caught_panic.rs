@@ -1,4 +1,4 @@
-//! Handles panics of rules: they fail only the call that caused them.
+//! Handles panics in business rules, so that a panic fails only the call that caused it.
 
 use parley_types::error::Error;
 

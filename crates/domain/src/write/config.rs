@@ -1,6 +1,6 @@
 //! Settings of the writer.
 
-/// Limits of the writer.
+/// The number of writer shards, and limits on their queues and batches.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The number of writer shards on PostgreSQL; SQLite has one.
@@ -9,7 +9,8 @@ pub struct Config {
     pub queue: usize,
     /// The number of items, such as messages, at which a batch is full. A call is never split, so the last call can exceed this number.
     pub batch_items: usize,
-    /// The bytes of content at which a batch is full, and the bytes of events at which a plan defers the remaining calls.
+    /// The number of bytes of message content at which a batch is full. A plan whose events reach the same number of bytes defers the
+    /// remaining calls.
     pub batch_bytes: usize,
     /// The protection to disable, in tests only.
     #[cfg(feature = "faults")]

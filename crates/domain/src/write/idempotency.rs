@@ -89,11 +89,11 @@ pub async fn load_on_sqlite<'k, T: 'k>(
 
 /// Returns the caller's own stored response, if there is one.
 ///
-/// The response to the first caller that uses a request id is stored under that id itself, where older releases, which do not record
-/// owners, find it during a rolling update. The responses to every other caller, and to every visitor, are stored under an id derived from
-/// the owner and the request id: visitors cannot choose where their responses are stored, so they cannot occupy the ids of others. A row
-/// without an owner was written by an older release: it belongs to the caller that repeats the same request, unless that is a visitor
-/// without a session, whose response contains a credential.
+/// The response to the first caller that uses a request id is stored under the request id itself, where replicas of older releases, which
+/// do not record owners, find it during a rolling update. The responses to every other caller, and to every visitor, are stored under an id
+/// derived from the owner and the request id. Visitors therefore cannot choose where their responses are stored, and cannot occupy the
+/// request ids of other callers. A row without an owner was written by an older release. It is returned to any caller that repeats the same
+/// request, except to visitors without a session, because the responses to their requests contain credentials.
 pub fn find<'k, T>(key: &IdempotencyKey<T>, stored: &'k StoredResponses) -> Option<&'k idempotency_key::Model> {
     // In the usual case, skip computing the digest.
     if stored.is_empty() {
@@ -112,11 +112,11 @@ pub fn find<'k, T>(key: &IdempotencyKey<T>, stored: &'k StoredResponses) -> Opti
     first.or_else(derived)
 }
 
-/// Returns the stored response to a request that was executed before.
+/// Returns the stored response to a request that has already been executed.
 ///
 /// # Errors
-/// [`Error::NotFound`] if the response was erased with the contact that it was about; [`Error::IdempotencyKeyReused`] if it belongs to a
-/// different request of the same caller.
+/// [`Error::NotFound`] if the response was erased together with the contact it was about; [`Error::IdempotencyKeyReused`] if the response
+/// belongs to a different request of the same caller.
 pub fn replay<T>(key: &IdempotencyKey<T>, stored: &idempotency_key::Model) -> Result<Answer<T>> {
     if stored.fingerprint == key.fingerprint && stored.response == ERASED {
         Err(Error::not_found("the reply to request_id", key.request_id))
@@ -127,7 +127,7 @@ pub fn replay<T>(key: &IdempotencyKey<T>, stored: &idempotency_key::Model) -> Re
     }
 }
 
-/// Creates the row that stores a response. `stored` contains the responses that are stored under the ids of the key.
+/// Creates the row in which a response is stored. `stored` contains the responses that were found by [`load`] for the key.
 pub fn row<T>(account: AccountId, key: &IdempotencyKey<T>, stored: &StoredResponses, response: &NewResponse<T>) -> idempotency_key::Model {
     let is_taken = key.owner.is_visitor || stored.contains_key(&key.request_id);
     idempotency_key::Model {
@@ -177,7 +177,7 @@ pub fn contact<T: ResponseSubject>(value: &T, entries: &[EventRecord]) -> Option
     })
 }
 
-/// Replaces an erased response. No encoded message has these bytes, because 0 is not a field number.
+/// The value that replaces an erased response. It cannot be an encoded message, because 0 is not a valid field number.
 const ERASED: &[u8] = &[0];
 
 /// Erases the stored responses about a contact. The rows remain, so a repeated request is not executed again.
@@ -200,7 +200,8 @@ pub async fn erase(db: &impl ConnectionTrait, account: AccountId, contact: Conta
     Ok(())
 }
 
-/// Reassigns the stored responses about one contact to the contact that it is merged into, so that the erasure of the latter erases them.
+/// Reassigns the stored responses about the contact `from` to the contact `to`, into which it is merged, so that erasing `to` also erases
+/// them.
 ///
 /// # Errors
 /// [`Error::Database`] if the update fails.

@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use crate::auth::caller::{Caller, Principal};
 
-/// The owner of an idempotency key: a user, a bot, the operator, a service (by its name and inboxes), or a contact session. It does not
-/// change when the caller receives a new token.
+/// The owner of an idempotency key: a user, a bot, the operator, a service (identified by its name and inboxes), a contact session, or a
+/// visitor without a session. The owner stays the same when the caller receives a new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyOwner {
     /// A digest of the owner's kind and name.
     pub id: Uuid,
-    /// Whether the owner is a visitor without a session, who is identified only by an IP address.
+    /// Whether the owner is a visitor without a session, identified only by an inbox and an IP address.
     pub is_anonymous: bool,
     /// Whether the owner is a visitor, with or without a session.
     pub is_visitor: bool,

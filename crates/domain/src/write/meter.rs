@@ -16,7 +16,7 @@ use parley_types::error::{Error, Result};
 use sea_orm::DbBackend;
 use tokio::sync::mpsc;
 
-/// The maximum number of calls of a batch that its span links to.
+/// The maximum number of a batch's calls that are linked to its span.
 const LINKS: usize = 32;
 
 static OPERATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
@@ -129,7 +129,7 @@ pub fn queues<T: Send + 'static>(shards: &[mpsc::Sender<T>]) {
                 if let Some(shard) = shard.upgrade() {
                     let waiting = shard.max_capacity() - shard.capacity();
                     let label = i64::try_from(number).unwrap_or_default();
-                    // Both label names are in one series: a second series would double every sum over the metric.
+                    // Put both label names into one series, because a second series would double every sum over the metric.
                     let labels = [KeyValue::new(names::WRITER_SHARD, label), KeyValue::new(names::LANE, label)];
                     gauge.observe(waiting as u64, &labels);
                 }

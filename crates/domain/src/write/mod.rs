@@ -1,11 +1,11 @@
 //! The writer, which performs every write that appends events, with group commit.
 //!
-//! Each account belongs to one writer shard. A shard takes the queued calls, up to a limit of items and bytes, stores them in one
-//! transaction, responds to the callers, and publishes the events. There is no timer: a batch grows while the previous one commits. New
+//! Each account belongs to one writer shard. A shard takes queued calls, up to a limit of items and bytes, stores them in one transaction,
+//! publishes the events, and responds to the callers. There is no timer: a batch grows while the previous one is being committed. New
 //! messages are stored together by set-based statements; other writes run one by one, each in a transaction of its own.
 //!
-//! The writer does not depend on the resources that it writes. An implementation of `BatchStore` provides the rules and statements of the
-//! writes that are stored in batches, so the rules depend on the writer and never the reverse.
+//! The writer does not depend on the resources that it writes. The rules and statements for batched writes are provided by an
+//! implementation of `BatchStore`, so the rules depend on the writer and never the reverse.
 
 use std::{sync::Arc, time::Duration};
 
@@ -72,12 +72,13 @@ impl<B: BatchStore> std::fmt::Debug for Writer<B> {
     }
 }
 
-/// The suggested retry delay after a full queue: about the time that a shard needs to empty it.
+/// The retry delay suggested to callers when a queue is full: about the time that a shard needs to empty its queue.
 const RETRY: Duration = Duration::from_millis(200);
 
 impl<B: BatchStore> Writer<B> {
-    /// Starts the shards. They terminate when every clone of the writer has been dropped and their queues are empty: await the set to flush
-    /// the writer. If a shard terminates earlier, it has failed and nothing can be written to its accounts, so the process must exit.
+    /// Starts the shards, and returns the writer and the set of their tasks. The shards terminate once every clone of the writer has been
+    /// dropped and their queues are empty, so await the set to flush the writer. If a shard terminates earlier, it has failed and nothing
+    /// can be written to its accounts, so the process must exit.
     pub fn start(config: &Config, planner_config: B::Config, db: &Database, events: &Events) -> (Self, JoinSet<()>) {
         let count = if db.backend() == sea_orm::DbBackend::Sqlite {
             1
@@ -106,7 +107,7 @@ impl<B: BatchStore> Writer<B> {
         &self.planner_config
     }
 
-    /// Stores the items of a call, together with those of other calls: all of its items, or none.
+    /// Stores either all or none of a call's items, in a batch together with those of other calls.
     ///
     /// Not cancel safe: if the future is dropped before it completes, the items might still be stored. A call that must not be executed
     /// twice needs an idempotency key.

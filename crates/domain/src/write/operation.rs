@@ -36,7 +36,8 @@ impl<B: BatchStore> WriterShard<B> {
     /// Runs an operation and commits its changes.
     ///
     /// # Errors
-    /// The errors of the operation; then nothing is stored. If the commit itself fails, it is unknown whether the changes were stored.
+    /// The errors of the operation, in which case nothing is stored. If the commit itself fails, it is unknown whether the changes were
+    /// stored.
     pub(super) async fn run_operation<T, F>(&mut self, call: Call<T>, operation: F) -> Result<Answer<T>>
     where
         T: ResponseSubject + Send + 'static,
@@ -53,9 +54,9 @@ impl<B: BatchStore> WriterShard<B> {
             Ok(committed) => {
                 let eviction = self.planner.evict_changed(account, &committed.drafts);
                 self.finish_eviction(account, eviction);
-                // Cached rows are current only if no other replica wrote between this shard's last read and this operation, even if the
-                // operation added no event. Otherwise mark the account as contended: the next batch reads from the log what the other
-                // replica, and this operation, wrote.
+                // Even if the operation added no event, cached rows are current only if no other replica wrote between this shard's last
+                // read and this operation. If one did, mark the account as contended: the next batch then reads from the log what the other
+                // replica and this operation wrote.
                 let first = committed.entries.first().map(|entry| Seq(entry.seq.0 - 1));
                 let began = first.unwrap_or(committed.counters.head_seq);
                 let epoch = committed.counters.epoch;
@@ -83,7 +84,7 @@ impl<B: BatchStore> WriterShard<B> {
     {
         let txn = self.db.begin().await?;
         let counters = log::lock(&txn, call.account).await?;
-        // `verb` is the name of the fault switch that tests set.
+        // `verb` is the name under which tests request a panic at this point.
         parley_fault::panic_if_requested("verb");
         let stored = idempotency::load(&txn, call.account, call.key.iter()).await?;
         if let Some(key) = &call.key
@@ -140,8 +141,8 @@ fn conflict(error: Error) -> Error {
     }
 }
 
-/// Returns the stored response to this request if it was executed before. For operations that look up a resource before they write: when
-/// the request is repeated, the resource may no longer exist.
+/// Returns the stored response to a request that has already been executed, or `None` if it has not. Operations that look up a resource
+/// before they write need this function, because the resource may no longer exist when the request is repeated.
 ///
 /// # Errors
 /// [`Error::IdempotencyKeyReused`] if a different request has the same id; [`Error::NotFound`] if the response was erased;
@@ -154,10 +155,10 @@ pub async fn replayed<T>(db: &Database, call: &Call<T>) -> Result<Option<Answer<
         .transpose()
 }
 
-/// Executes a write that belongs to no existing account's log, once per idempotency key.
+/// Executes a write that does not belong to the log of an existing account, at most once per idempotency key.
 ///
 /// # Errors
-/// The errors of `write`; then nothing is stored.
+/// The errors of `write`, in which case nothing is stored.
 pub async fn once<T, F>(db: &Database, call: Call<T>, write: F) -> Result<Answer<T>>
 where
     F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(T, Option<Cursor>)>> + Send,

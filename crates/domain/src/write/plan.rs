@@ -22,10 +22,11 @@ use super::{
     write_set::WriteSet,
 };
 
-/// The bytes of events to encode before yielding to other tasks of the runtime thread: less than ten milliseconds of work.
+/// The number of bytes of encoded events after which planning yields to other tasks on the runtime thread. Encoding this many bytes takes
+/// less than ten milliseconds.
 const SLICE_BYTES: usize = 512 * 1024;
 
-/// The input for planning a batch of one account.
+/// The input for planning a batch of calls to one account.
 pub struct PlanInput<B: BatchPlanner> {
     /// The account and its counters.
     pub state: AccountState,
@@ -72,11 +73,11 @@ impl<B: BatchPlanner> fmt::Debug for PlannedCall<B> {
 pub struct Plan<B: BatchPlanner> {
     /// The counters that the plan is based on. The plan is stored only if they have not moved.
     pub expected: account_log::Model,
-    /// The counters after the plan.
+    /// The counters as they will be after the plan has been stored.
     pub counters: account_log::Model,
-    /// The rows of the items, such as messages.
+    /// The rows to store for the calls' items, such as messages.
     pub rows: B::Rows,
-    /// The events.
+    /// The events to append to the log.
     pub entries: Vec<EventRecord>,
     /// The responses to store for calls with an idempotency key.
     pub responses: Vec<idempotency_key::Model>,
@@ -175,7 +176,7 @@ impl<B: BatchPlanner> Plan<B> {
         self.entries.is_empty()
     }
 
-    /// Returns the calls without their results, to plan them again or to fail them.
+    /// Returns the planned calls without their results, so that they can be planned again or answered with an error.
     pub fn into_calls(self) -> Vec<BatchCall<B>> {
         self.planned.into_iter().map(|planned| planned.call).collect()
     }

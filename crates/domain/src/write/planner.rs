@@ -1,8 +1,7 @@
-//! The interface by which a kind of writes that are stored in batches, such as new messages, provides its rules and its cache to the
-//! writer.
+//! The interface through which a kind of batched write, such as new messages, provides its rules and its cache to the writer.
 //!
-//! The writer owns everything that does not depend on the kind of writes: queues, limits, the counters of accounts, locks, idempotency and
-//! responses. A planner never acquires a lock and never decides which calls are retried.
+//! The writer is responsible for everything that does not depend on the kind of write: queues, limits, account counters, locks, idempotency
+//! and responses. A planner never acquires a lock and never decides which calls are retried.
 
 use std::{fmt, sync::Arc};
 
@@ -53,13 +52,13 @@ impl<B: BatchPlanner> BatchCall<B> {
 /// How much a call adds to the size of a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BatchSize {
-    /// The number of its items.
+    /// The number of the call's items.
     pub items: usize,
-    /// The size of its items' content in bytes.
+    /// The size of the content of the call's items, in bytes.
     pub bytes: usize,
 }
 
-/// What a planner evicted from its cache of an account.
+/// The extent to which a planner has evicted an account's rows from its cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eviction {
     /// Only the changed rows were evicted; the rest of the cache is current.
@@ -68,11 +67,12 @@ pub enum Eviction {
     Account,
 }
 
-/// An operation that follows from stored batches. The writer runs it after it has responded to their calls, in a transaction of its own.
+/// An operation that becomes necessary once batches are stored, such as the assignment of agents. The writer runs it in its own
+/// transaction, after the calls of the batches have received their responses.
 pub struct FollowUp {
-    /// The account.
+    /// The account to which the operation writes.
     pub account: AccountId,
-    /// The operation.
+    /// The operation to run.
     pub operation: FollowUpOperation,
     /// The log message if the operation fails. A failed operation is not retried.
     pub failure: &'static str,
@@ -84,15 +84,15 @@ impl fmt::Debug for FollowUp {
     }
 }
 
-/// See [`FollowUp::operation`].
+/// The type of [`FollowUp::operation`], which runs in a transaction provided by the writer.
 pub type FollowUpOperation = Box<dyn for<'w> FnOnce(&'w mut Write) -> BoxFuture<'w, Result<()>> + Send>;
 
 /// The conversation and the contact that an event in the log names.
 pub type ChangedRows = (Option<ConversationId>, Option<ContactId>);
 
-/// The rules for one kind of writes that are stored in batches. Each writer shard has its own planner, with its own cache.
+/// The rules for one kind of batched write. Each writer shard has its own planner with its own cache.
 ///
-/// All methods that are not async are pure computations: they run on a runtime thread between two statements.
+/// All methods that are not async are pure computations, because they run on a runtime thread between two statements.
 pub trait BatchPlanner: Sized + Send + Sync + 'static {
     /// The settings of the planner.
     type Config: Clone + Send + Sync + 'static;
@@ -141,7 +141,8 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
         stored: &StoredResponses,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Returns whether a call might need a template rendered. If so, the batch is planned again after the missing templates were rendered.
+    /// Returns whether planning the calls might require rendered templates. If it does, the batch is planned again after they have been
+    /// rendered.
     fn may_need_texts(context: &Self::Context, calls: &[BatchCall<Self>]) -> bool;
 
     /// Renders templates on a compute pool, within a bounded time. Templates that are missing from the result are stored unrendered.

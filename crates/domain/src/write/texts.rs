@@ -1,7 +1,7 @@
-//! The templates that a write set needs rendered, and the values to render them with.
+//! The templates that a write set needs rendered, and the values for rendering them.
 //!
-//! Rendering belongs to the rules (`messages::liquid`). It is CPU-bound and runs on compute pools, so a write set only collects the missing
-//! templates: the writer shard has them rendered and plans again.
+//! Rendering is part of the rules (`messages::liquid`). It is CPU-bound and runs on compute pools, so a write set only collects the
+//! templates that have not been rendered. The writer shard has them rendered and plans again.
 
 use std::collections::HashMap;
 

@@ -29,11 +29,11 @@ const TICK: Duration = Duration::from_micros(1);
 /// An uploaded attachment that a write claims.
 #[derive(Clone, Copy, Debug)]
 pub struct AttachmentClaim {
-    /// The attachment.
+    /// The id of the attachment.
     pub id: i64,
-    /// The message that claims it; 0 if something other than a message does.
+    /// The message that claims the attachment, or 0 if it is claimed by something other than a message.
     pub message: MessageId,
-    /// Its position among the attachments of the message.
+    /// The position of the attachment in the message.
     pub position: usize,
 }
 
@@ -85,7 +85,7 @@ pub struct CompletedWrite {
 }
 
 impl WriteSet {
-    /// Opens a write set for the write that follows these counters.
+    /// Opens a write set for the next write to the account after these counters.
     pub fn open(account: Arc<account::Model>, counters: account_log::Model, caller: &Caller, traceparent: &str) -> Self {
         let actor = (!caller.is_parley()).then(|| caller.actor(account.id));
         let tick = if parley_fault::is_on(Protection::MonotonicTimes) {
@@ -93,7 +93,8 @@ impl WriteSet {
         } else {
             Duration::ZERO
         };
-        // Later than every earlier write of the account, even if the clock was set back: cache keys rely on this.
+        // Choose a time later than every earlier write to the account, even if the clock was set back, because cache keys rely on
+        // increasing times.
         let at = Micros::now().max(counters.last_occurred_at.plus(tick));
         Self {
             account,
@@ -170,7 +171,7 @@ impl WriteSet {
         &self.drafts
     }
 
-    /// Returns the newest message that an event added so far is about.
+    /// Returns the message of the most recently added event that is about a message.
     pub fn newest_message(&self) -> Option<&Message> {
         self.drafts.iter().rev().find_map(|draft| match &draft.subject {
             Subject::Message(message, _) => Some(message.as_ref()),

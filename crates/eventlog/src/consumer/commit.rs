@@ -16,13 +16,13 @@ use super::{ConsumerShardId, owned_by, session::Session};
 use crate::{cursor::Cursor, history};
 
 impl Session {
-    /// Records that everything up to and including a cursor has been processed. Returns the stored position, which is that of an earlier
-    /// commit if that one was further ahead.
+    /// Records that all events up to and including the position of `cursor` have been processed. Returns the stored position, which is
+    /// ahead of `cursor` if an earlier commit was.
     ///
     /// # Errors
     /// Returns [`Error::Invalid`] if the cursor is ahead of the position up to which this session was sent events; [`Error::CursorForeign`]
-    /// if it belongs to another account; [`Error::Cursor`] if it belongs to another history; [`Error::Consumer`] once a newer session owns
-    /// the shard; [`Error::Unavailable`] or [`Error::Database`] if a statement fails.
+    /// if the cursor belongs to another account; [`Error::Cursor`] if it belongs to another history; [`Error::Consumer`] once a newer
+    /// session owns the shard; [`Error::Unavailable`] or [`Error::Database`] if a statement fails.
     pub async fn commit(&mut self, cursor: Cursor) -> Result<Cursor> {
         let position = self.position();
         if cursor.account != position.account {
@@ -42,7 +42,7 @@ impl Session {
         let db = self.broadcaster.log.database();
         let known = match () {
             () if cursor.seq == position.seq => position.mark,
-            // One indexed read in addition to the write.
+            // Reading the mark takes one indexed read in addition to the write.
             () => history::mark(db.read(), position.account, cursor.seq).await?,
         };
         let has_different_mark = known.zip(cursor.mark).is_some_and(|(known, given)| known != given);
@@ -53,14 +53,15 @@ impl Session {
         let seq: Seq = store(db.write(), &self.shard_id, self.fence, cursor).await?;
         let mark = match seq {
             seq if seq == cursor.seq => known.or(cursor.mark),
-            // The position of an earlier commit is further ahead.
+            // An earlier commit has stored a position further ahead.
             seq => history::mark(db.read(), position.account, seq).await?,
         };
         Ok(Cursor { seq, mark, ..position })
     }
 }
 
-/// Stores a position and returns the stored one. The stored position stays as it is if it is further ahead, or belongs to another epoch.
+/// Stores a position and returns the position that is stored afterwards. If the stored position is further ahead or belongs to another
+/// epoch, it does not change.
 ///
 /// # Errors
 /// Returns [`Error::Consumer`] if a newer session owns the shard, and [`Error::Unavailable`] or [`Error::Database`] if the statement fails.

@@ -1,8 +1,8 @@
-//! Durable consumers: the position and the owner of each of their shards.
+//! Durable consumers. For each of a consumer's shards, the position and the owner are stored.
 //!
-//! Each shard has a fencing number in the database, which every session raises when it opens; the shard belongs to the session with the
-//! latest number. From then on, commits of an older session are rejected on every replica, even if that session does not know about the
-//! newer one yet.
+//! Each shard has a fencing number in the database, which every session raises when it opens. The shard belongs to the session with the
+//! latest number. From then on, commits of older sessions are rejected on every replica, even if those sessions do not know about the newer
+//! one yet.
 
 use std::collections::HashMap;
 
@@ -74,7 +74,7 @@ pub(super) struct AcquiredShard {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Consumer {
     pub row: consumer::Model,
-    /// Its shards by index. A shard that was never opened has no row yet.
+    /// The shards, sorted by index. A shard that has never been opened has no row yet.
     pub shards: Vec<consumer_shard::Model>,
 }
 
@@ -105,12 +105,12 @@ pub fn lag(range: &LogRange, seq: Seq) -> u64 {
     u64::try_from(range.head.0 - seq.0).unwrap_or_default()
 }
 
-/// Acquires a shard in a transaction: creates the consumer if it is new, and raises the fencing number.
+/// Acquires a shard as part of a transaction: creates the consumer if it does not exist yet, and raises the shard's fencing number.
 ///
 /// # Errors
-/// Returns the error of `start` if the consumer is new; [`Error::Consumer`] if its filter differs, or its number of shards differs while
-/// sessions are alive; [`Error::Precondition`] if the account then has more than [`MAX_CONSUMERS`] consumers; [`Error::Unavailable`] or
-/// [`Error::Database`] if a statement fails.
+/// Returns the error of `start` if the consumer is new; [`Error::Consumer`] if the consumer's filter differs, or its number of shards
+/// differs while it has sessions that are alive; [`Error::Precondition`] if the new consumer would exceed [`MAX_CONSUMERS`];
+/// [`Error::Unavailable`] or [`Error::Database`] if a statement fails.
 pub(super) async fn acquire(
     txn: &impl ConnectionTrait,
     opening: &OpenSession,
@@ -200,7 +200,7 @@ fn key_of(row: &consumer::Model) -> consumer::ActiveModel {
     }
 }
 
-/// Reads and locks the consumer, so that until the transaction ends no other session of it can open.
+/// Reads a consumer and locks its row, so that no other session of the consumer can open until the transaction ends.
 ///
 /// # Errors
 /// Returns [`Error::NotFound`] if the consumer does not exist, and [`Error::Unavailable`] or [`Error::Database`] if the query fails.
@@ -287,7 +287,8 @@ pub async fn list(db: &impl ConnectionTrait, account: AccountId, after: &str, li
     Ok(joined.collect())
 }
 
-/// Returns the marks of the events at the positions of these consumers' shards, for those events that are kept.
+/// Returns the marks of the events at the positions of the named consumers' shards. Events that have been trimmed are missing from the
+/// result.
 ///
 /// # Errors
 /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the query fails.

@@ -42,13 +42,13 @@ pub struct Session {
 }
 
 impl Broadcaster {
-    /// Opens a session after the position that the consumer has committed; a new consumer begins at `start`. `filter` decodes the stored
-    /// filter.
+    /// Opens a session that reads after the consumer's committed position or, for a new consumer, from `start`. `filter` is called to
+    /// decode the consumer's stored filter.
     ///
     /// # Errors
     /// Returns [`Error::Busy`] if the maximum number of streams is open; [`Error::Cursor`] if the log cannot be read from the committed
-    /// position; [`Error::Consumer`] if the filter differs, or the number of shards differs while sessions are alive;
-    /// [`Error::Precondition`] if the account has too many consumers; [`Error::NotFound`] if the account does not exist;
+    /// position; [`Error::Consumer`] if the consumer's filter differs, or its number of shards differs while it has sessions that are
+    /// alive; [`Error::Precondition`] if the account has too many consumers; [`Error::NotFound`] if the account does not exist;
     /// [`Error::Unavailable`] or [`Error::Database`] if a statement fails.
     pub async fn consume(
         self: &Arc<Self>,
@@ -143,7 +143,7 @@ impl Session {
             }
             tokio::select! {
                 biased;
-                // Cannot fail: the broadcaster keeps the sender as long as there is a receiver.
+                // Ignore the result: waiting cannot fail, because the broadcaster keeps the sender as long as there is a receiver.
                 _ = self.newest.changed() => {}
                 () = sleep_until(self.renew_at) => {
                     self.renew_at = Instant::now() + RENEW;
@@ -158,7 +158,7 @@ impl Session {
         }
     }
 
-    /// Adds to the session's credit.
+    /// Adds to the credit that limits how much the session may send.
     pub fn grant(&mut self, more: Credit) {
         self.subscription.grant(more);
     }

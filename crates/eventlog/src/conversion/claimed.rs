@@ -1,6 +1,6 @@
-//! Conversations whose contact a service limited to inboxes may not see: an unverified session in the service's inbox entered an address
-//! and was attached to the contact with that address. The service receives the data that the session submitted instead of the stored
-//! contact.
+//! Redacts conversations whose contact a service limited to inboxes may not see. In such a conversation, an unverified session in the
+//! service's inbox submitted an address and was attached to the contact with that address. The service receives the data that the session
+//! submitted instead of the stored contact.
 
 use parley_proto::{self as pb, ActorType, SenderType, event::Resource};
 use parley_storage::entity::contact_inbox;

@@ -56,7 +56,7 @@ impl FromStored<&joined::Conversation> for pb::Conversation {
 /// messages fits into the same response.
 const BYTES: usize = 2 * 1024 * 1024;
 
-/// The fields that are omitted from a larger conversation, in this order.
+/// The fields that are omitted from a conversation with more than `BYTES` bytes, in this order, until it fits.
 const OMITTED: [&str; 3] = ["last_public_message", "last_non_activity_message", "last_message"];
 
 /// Converts a conversation as in responses and lists, with the newest messages.
@@ -72,7 +72,8 @@ impl FromStored<&joined::ConversationSummary> for pb::Conversation {
             last_non_activity_message: summary.last_non_activity.as_ref().map(ToProto::to_proto),
             ..conversation
         };
-        // Three messages of maximum length fit, but not necessarily together with the largest attributes, labels and attachments.
+        // Three messages of maximum length fit into `BYTES`, but not necessarily together with the largest attributes, labels and
+        // attachments.
         for omit in OMITTED {
             if whole.encoded_len() <= BYTES {
                 break;
@@ -90,8 +91,8 @@ impl FromStored<&joined::ConversationSummary> for pb::Conversation {
     }
 }
 
-/// Whether a reply is allowed, by Chatwoot's rule for API channels: within `agent_reply_time_window` hours of the last incoming message, or
-/// always if no window is set.
+/// Returns whether agents may reply. As in Chatwoot, an API channel allows replies within `agent_reply_time_window` hours of the last
+/// incoming message, or at any time if no window is set.
 fn can_reply(conversation: &joined::Conversation, now: Micros) -> bool {
     let window = conversation.inbox.channel.additional_attributes.get("agent_reply_time_window");
     let hours = window.and_then(|hours| hours.as_u64().or_else(|| hours.as_str()?.trim().parse().ok()));

@@ -8,7 +8,8 @@ use parley_storage::{entity::attachment, joined};
 
 use super::{FromStored, ToProto};
 
-/// Converts a message as in events: the sender has no contact, because the conversation contains it.
+/// Converts a message to the form used in events. Its sender does not include the contact, because the conversation in the event already
+/// does.
 pub fn without_sender_contact(message: &joined::Message) -> pb::Message {
     let row = &message.row;
     let mut maps = AttributeMaps::default();
@@ -36,7 +37,7 @@ pub fn without_sender_contact(message: &joined::Message) -> pb::Message {
     }
 }
 
-/// Converts a sender without the contact.
+/// Converts a message's sender. If the sender is a contact, the contact itself is not included.
 impl FromStored<&joined::Sender> for pb::Sender {
     fn from_stored(sender: &joined::Sender) -> Self {
         match sender {
@@ -67,7 +68,7 @@ impl FromStored<&joined::Sender> for pb::Sender {
     }
 }
 
-/// Converts a message as in responses: the sender includes the contact.
+/// Converts a message to the form used in responses. If the sender is a contact, the contact is included.
 impl FromStored<&joined::Message> for pb::Message {
     fn from_stored(message: &joined::Message) -> Self {
         let mut without_sender_contact = without_sender_contact(message);

@@ -1,6 +1,6 @@
-//! Conversion of stored rows to messages of the contract, with one file per resource.
+//! Converts stored rows to the protobuf messages of the API contract, with one file per resource.
 //!
-//! Rows and messages are defined in other crates, so this crate has its own traits instead of `From` and `Into`.
+//! Rows and messages are defined in other crates, so this crate defines its own traits instead of implementing `From` and `Into`.
 
 mod account;
 mod agent_bot;
@@ -20,17 +20,17 @@ pub use inbox::{CredentialsShown, inbox_of};
 pub use message::without_sender_contact;
 pub use visitor::Visitor;
 
-/// A message of the contract that is built from a stored row, or from rows that belong together.
+/// A protobuf message of the API contract that can be built from a stored row, or from several rows that belong together.
 pub trait FromStored<R> {
     fn from_stored(stored: R) -> Self;
 }
 
-/// A write that returns no resource.
+/// The result of a write that returns no resource.
 impl FromStored<&()> for () {
     fn from_stored((): &()) {}
 }
 
-/// Conversion as a method: the counterpart of [`FromStored`], as `Into` is that of `From`.
+/// Provides the conversion as a method. This trait is to [`FromStored`] as `Into` is to `From`.
 pub trait ToProto {
     fn to_proto<'a, M: FromStored<&'a Self>>(&'a self) -> M {
         M::from_stored(self)

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::{FromStored, ToProto as _};
 
-/// The value of a column as that of a message's field.
+/// Converts the value of a column to the value of a message field.
 trait ToField<F> {
     fn to_field(&self) -> F;
 }
@@ -40,7 +40,8 @@ impl<T: Clone> ToField<Self> for Option<T> {
     }
 }
 
-/// Converts the rows of an entity to messages whose fields have the names of the columns. Every record has an id, an account and two times.
+/// Implements the conversion from rows of an entity to messages whose fields have the same names as the columns. The id, the account and
+/// the two times, which every record has, are converted in addition to the listed fields.
 macro_rules! records {
     ($($row:ident => $message:ident { $($field:ident),+ }),+ $(,)?) => {$(
         impl FromStored<&$row::Model> for pb::$message {

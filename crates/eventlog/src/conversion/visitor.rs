@@ -1,8 +1,8 @@
-//! The view of a contact's session: the data that it may see, the same over REST, gRPC, pubsub and `/cable`.
+//! Restricts data to what a contact's session may see. The result is the same over REST, gRPC, pubsub and `/cable`.
 //!
-//! Every message is built field by field, so a field that is added to the contract stays hidden until it is added here. Labels, priorities,
-//! attributes of conversations, assignees, notes, email addresses of agents, and data that programs stored about the contact are for
-//! members only. An unverified session sees only what it submitted about its contact, because anyone can enter another person's address.
+//! Every message is built field by field, so a field that is added to the API contract stays hidden until it is added here. Only members
+//! may see labels, priorities, conversation attributes, assignees, notes, agents' email addresses, and data that programs stored about the
+//! contact. An unverified session sees only the contact data that it submitted itself, because anyone can enter another person's address.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use parley_proto::{
 use parley_storage::entity::contact_inbox;
 use serde_json::Value as Json;
 
-/// Keeps only the names of omitted fields that a session may see.
+/// Removes the names of fields that a session may not see from a list of omitted fields.
 fn only(truncated_fields: Vec<String>, shown: &[&str]) -> Vec<String> {
     truncated_fields
         .into_iter()
@@ -28,7 +28,7 @@ fn only(truncated_fields: Vec<String>, shown: &[&str]) -> Vec<String> {
 pub struct Visitor<'a>(pub &'a contact_inbox::Model);
 
 impl Visitor<'_> {
-    /// Returns the id of the session's contact. An unverified session sees an id of its own instead.
+    /// Returns the id of the session's contact. An unverified session receives a substitute id that is specific to the session.
     pub fn contact_id(self, stored: i64) -> i64 {
         let session = self.0;
         if session.hmac_verified || !parley_fault::is_on(Protection::VisitorView) {
@@ -147,7 +147,8 @@ impl Visitor<'_> {
         }
     }
 
-    /// Converts a conversation as in events: the fields of `ClientConversation`, and the session.
+    /// Converts a conversation for the session, to the form used in events. It includes the fields of `ClientConversation` and the
+    /// conversation's session.
     pub fn conversation(self, conversation: pb::Conversation) -> pb::Conversation {
         if !parley_fault::is_on(Protection::VisitorView) {
             return conversation;

@@ -1,4 +1,4 @@
-//! Automatic assignment of conversations that messages opened.
+//! Automatic assignment of agents to conversations that new messages opened.
 
 use parley_types::id::{AccountId, ConversationId};
 

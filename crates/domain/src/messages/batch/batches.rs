@@ -6,10 +6,10 @@ use parley_types::id::{AccountId, ConversationId};
 use super::cache::ConversationCache;
 use crate::write::Writer;
 
-/// The writer of this crate: it stores new messages in batches, and everything else as operations.
+/// The writer as this crate uses it: new messages are stored in batches, and every other write runs as a separate operation.
 pub type MessageWriter = Writer<MessageBatches>;
 
-/// Settings of messages.
+/// Configuration of message writes.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The number of conversations whose rows are cached, across all writer shards.

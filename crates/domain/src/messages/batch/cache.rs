@@ -20,12 +20,12 @@ use parley_types::{
 use super::flood::Flood;
 use crate::write::planner::{ChangedRows, Eviction};
 
-/// A conversation with its contact and its recent messages.
+/// A conversation with its contact and its recent message counts.
 #[derive(Clone, Debug)]
 pub struct CachedConversation {
     /// The conversation.
     pub conversation: Conversation,
-    /// The number of messages that it had in each second of the last minute.
+    /// The number of messages in the conversation in each second of the last minute, for the flood limit.
     pub flood: Flood,
 }
 
@@ -46,8 +46,9 @@ struct Flooded {
     at: Micros,
 }
 
-/// How long the recent message counts of an evicted conversation remain usable. Messages added since then are counted by the difference in
-/// `message_count` and assumed to be as recent as the newest one, so the window of the flood limit is off by at most this time.
+/// How long the recent message counts of an evicted conversation remain usable. Messages added in the meantime are counted by the
+/// difference in `message_count` and are assumed to be as recent as the newest one, so the window of the flood limit is off by at most this
+/// time.
 const MOMENT: Duration = Duration::from_secs(2);
 
 impl ConversationCache {
@@ -92,7 +93,7 @@ impl ConversationCache {
                 // This also evicts the contact's conversations, which count as cached only together with their contact.
                 Subject::Contact(contact) => drop(self.contacts.pop(&(account, contact.row.id))),
                 Subject::ContactSessions(contact) => drop(self.contacts.pop(&(account, contact.contact.row.id))),
-                // These are not cached.
+                // Attribute definitions, canned responses and notes are not part of any cached row.
                 Subject::Definition(_) | Subject::CannedResponse(_) | Subject::Note(_) => {}
                 // Any number of cached conversations and contacts can contain a copy of the changed row.
                 Subject::Team(_) | Subject::Label(_) | Subject::Inbox(_) | Subject::Account | Subject::Agent(_) | Subject::AgentBot(_) => {
@@ -103,8 +104,8 @@ impl ConversationCache {
         Eviction::Rows
     }
 
-    /// Evicts the rows that another replica changed: the conversation and the contact of each of its events. An event with neither can
-    /// represent a change to any number of rows.
+    /// Evicts the rows that another replica changed: the conversation and the contact named by each of its events. An event that names
+    /// neither can represent a change to any number of rows, so the whole account must be evicted.
     pub fn evict_logged(&mut self, account: AccountId, changes: &[ChangedRows], cached_at: Micros) -> Eviction {
         for (conversation, contact) in changes {
             if conversation.is_none() && contact.is_none() {
@@ -127,7 +128,8 @@ impl ConversationCache {
         Eviction::Rows
     }
 
-    /// Returns the recent message counts of a conversation whose row was read again, or `None` if they must be counted in the database.
+    /// Returns the recent message counts that were kept for an evicted conversation, brought up to date from its newly read row. Returns
+    /// `None` if the messages must be counted in the database instead.
     pub fn flood(&mut self, row: &conversation::Model) -> Option<Flood> {
         let Flooded { mut flood, messages, at } = self.floods.pop(&(row.account_id, row.id))?;
         if at < row.last_activity_at.minus(MOMENT) {

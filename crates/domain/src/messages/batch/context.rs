@@ -14,11 +14,11 @@ use crate::{files::claims::Available, write::AttachmentClaim};
 /// The rows of one account that are read before a batch is planned.
 #[derive(Clone, Debug, Default)]
 pub struct BatchContext {
-    /// The conversations that the calls name. Conversations that do not exist are missing.
+    /// The conversations to which the calls add messages. Conversations that do not exist are left out.
     pub conversations: HashMap<ConversationId, CachedConversation>,
     /// The messages that the calls reply to.
     pub replied_to: HashMap<MessageId, RepliedTo>,
-    /// Those of the calls' unique source ids that existing messages already have, with the ids of these messages.
+    /// The unique source ids in the calls that existing messages already use, with the ids of those messages.
     pub taken_source_ids: HashMap<(InboxId, String), MessageId>,
     /// The uploads that the calls name, and reserved ids for new attachments.
     pub available: Available,
@@ -27,13 +27,13 @@ pub struct BatchContext {
 /// The changes that one planned call makes.
 #[derive(Debug)]
 pub struct CallChanges {
-    /// The conversations that it changes.
+    /// The conversations that the call changes.
     pub conversations: HashMap<ConversationId, CachedConversation>,
-    /// The contacts of these conversations.
+    /// The contacts of the changed conversations.
     pub contacts: HashMap<ContactId, Arc<Contact>>,
-    /// Conversations that it opened and that have no assignee.
+    /// Conversations that the call opened and that have no assignee.
     pub opened: Vec<ConversationId>,
-    /// The unique source ids of its messages.
+    /// The unique source ids of the call's messages.
     pub source_ids: Vec<((InboxId, String), MessageId)>,
 }
 
@@ -44,17 +44,17 @@ pub struct MessageRows {
     pub messages: Vec<message::Model>,
     /// Uploads that the messages claim. Calls with uploads are planned only under the row lock.
     pub claims: Vec<AttachmentClaim>,
-    /// New attachments, which are also stored only under the row lock.
+    /// New attachments. Like claimed uploads, they are stored only under the row lock.
     pub attachments: Vec<attachment::Model>,
-    /// The conversations after the plan.
+    /// The changed conversations, as they are after the plan.
     pub conversations: HashMap<ConversationId, CachedConversation>,
-    /// The contacts of these conversations after the plan.
+    /// The contacts of the changed conversations, as they are after the plan.
     pub contacts: HashMap<ContactId, Arc<Contact>>,
     /// Conversations that the plan opens and that have no assignee.
     pub opened: Vec<ConversationId>,
 }
 
-/// The result of a call: its messages, in the order of the request.
+/// The result of a call: the created messages, in the order of the request.
 pub type NewMessages = Vec<Arc<Message>>;
 
 impl MessageRows {

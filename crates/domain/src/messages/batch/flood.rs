@@ -17,7 +17,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
 
 const WINDOW_SECONDS: i64 = 60;
 
-/// The number of messages in each second of the last minute: at most 61 pairs of a second and a count.
+/// The number of messages in each second of the last minute: at most 61 pairs of a Unix time in seconds and a count.
 #[derive(Clone, Debug, Default)]
 pub struct Flood(VecDeque<(i64, u32)>);
 
@@ -41,10 +41,10 @@ impl Flood {
         }
     }
 
-    /// Checks whether the limit allows another message.
+    /// Checks whether the limit allows another message at `at`.
     ///
     /// # Errors
-    /// [`Error::Flood`] if the conversation has reached `limit`; 0 means no limit.
+    /// [`Error::Flood`] if the conversation has reached `limit`. A `limit` of 0 means no limit.
     pub fn check(&mut self, at: Micros, limit: u32) -> Result<()> {
         self.drop_older(at);
         let count: u32 = self.0.iter().map(|(_, count)| count).sum();

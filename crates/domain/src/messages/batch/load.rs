@@ -28,7 +28,7 @@ fn items(calls: &[BatchCall<MessageBatches>]) -> impl Iterator<Item = &(Conversa
 }
 
 impl MessageBatches {
-    /// Returns the conversations of the calls, from the cache if possible, otherwise from the database.
+    /// Loads the conversations to which the calls add messages: from the cache if possible, otherwise from the database.
     pub(super) async fn load_conversations(
         &mut self,
         db: &impl ConnectionTrait,
@@ -80,8 +80,8 @@ impl MessageBatches {
         Ok(conversations.into_iter().map(with).collect())
     }
 
-    /// Reads the messages that the calls reply to, the unique source ids that are already taken, and the uploads, and reserves ids for new
-    /// attachments. Most of these statements run only if a call needs them.
+    /// Reads the messages that the calls reply to, the unique source ids that are already taken, and the uploads; also reserves ids for new
+    /// attachments. Most of the statements run only if a call needs them.
     pub(super) async fn load_references(
         &self,
         db: &impl ConnectionTrait,
@@ -102,7 +102,7 @@ impl MessageBatches {
         let uploads = rows::uploads(db, account, named.collect()).await?;
         let new_calls = calls.iter().filter(|call| call.is_new(stored));
         let count = new_calls.flat_map(|call| &call.items).map(|(_, new)| new.new_rows()).sum();
-        // On SQLite, reserving ids writes, and the connections of the read pool are read-only.
+        // Reserving ids on SQLite requires a write, and the connections of the read pool are read-only.
         let ids = if db.get_database_backend() == DbBackend::Postgres {
             rows::reserve(db, count).await?
         } else {

@@ -1,4 +1,4 @@
-//! New messages, which are stored in batches: planning, cache and statements.
+//! Storing new messages in batches: the planner, the cache of conversations and contacts, and the SQL statements.
 
 mod auto_assign;
 mod batches;

@@ -22,17 +22,17 @@ use crate::{
     write::{WriteSet, planner::BatchCall},
 };
 
-/// The maximum number of bytes of attributes that the events of one call can repeat: each message's event contains the attributes of its
-/// conversation and contact. A call is planned in one step, because it is stored entirely or not at all, so only this limit bounds the
-/// duration of that step.
+/// The maximum number of bytes of attributes that the events of one call may repeat: the event of each message contains the attributes of
+/// its conversation and contact. A call is stored entirely or not at all, so it is planned without yielding, and only this limit bounds the
+/// time that planning it takes.
 const REPEATED_BYTES: usize = 4 * 1024 * 1024;
 
-/// Plans the messages of a call in their order. `planned` contains the changes of earlier calls of the batch.
+/// Plans the messages of a call in the order of the request. `planned` contains the changes made by earlier calls of the batch.
 ///
 /// # Errors
-/// [`Error::NotFound`] if a conversation does not exist; [`Error::Denied`] without access to its inbox; [`Error::Flood`] if it has reached
-/// its message rate limit; [`Error::Taken`] if another message has the same unique source id; [`Error::Invalid`] if uploads cannot be
-/// claimed or there are too many messages.
+/// [`Error::NotFound`] if a conversation does not exist; [`Error::Denied`] if the caller has no access to its inbox; [`Error::Flood`] if
+/// the conversation has reached its message rate limit; [`Error::Taken`] if another message has the same unique source id;
+/// [`Error::Invalid`] if uploads cannot be claimed or there are too many messages.
 pub fn plan_call(
     messages_per_minute: u32,
     context: &mut BatchContext,
@@ -100,10 +100,11 @@ pub fn plan_call(
     Ok((messages, changes))
 }
 
-/// Rejects a call whose events would repeat too many bytes: each event contains the attributes of the conversation and of its contact.
+/// Rejects a call whose events would repeat too many bytes of attributes: the event of each message contains the attributes of the
+/// conversation and of its contact.
 ///
 /// # Errors
-/// [`Error::Invalid`], which names the number of messages that would fit.
+/// [`Error::Invalid`], which states how many messages would fit.
 fn limit_repeated_attributes(context: &BatchContext, call: &BatchCall<MessageBatches>) -> Result<()> {
     let mut sizes: HashMap<ConversationId, usize> = HashMap::new();
     if call.items.len() == 1 {

@@ -1,4 +1,4 @@
-//! Implements the writer's [`BatchPlanner`] for messages.
+//! Implements [`BatchPlanner`], the writer's interface for batched writes, for messages.
 
 use std::sync::Arc;
 
@@ -115,7 +115,8 @@ impl BatchPlanner for MessageBatches {
         planned.messages.len()
     }
 
-    /// Unique source ids are checked while planning, but another write could store one in between: the unique index decides.
+    /// Planning already checks unique source ids, but another write could store the same one in the meantime: the unique index then rejects
+    /// it.
     fn constraint_error(error: Error) -> Error {
         match &error {
             Error::Database(source) if is_unique_violation(source.as_ref()) => Error::invalid(

@@ -1,4 +1,4 @@
-//! References from new messages: the messages that they reply to, and unique source ids.
+//! Lookups for new messages: the existing messages that they reply to, and the unique source ids that are already taken.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use crate::messages::new_message::NewMessage;
 
-/// The conversation and the source id of the message that another one replies to.
+/// The conversation and the source id of a message that a new message replies to.
 pub type RepliedTo = (ConversationId, Option<String>);
 
 /// Loads the messages with these ids, which new messages reply to.
@@ -60,8 +60,8 @@ pub async fn taken_source_ids(
     Ok(rows.into_iter().map(|(inbox, source, id)| ((inbox, source), id)).collect())
 }
 
-/// Completes the reference of a reply. A reply to a message of the same conversation also receives that message's source id; a reference to
-/// any other message becomes null, as in Chatwoot.
+/// Completes the attributes of a reply. If the message that it replies to is in the same conversation, the source id of that message is
+/// added; otherwise the reference becomes null, as in Chatwoot.
 pub fn resolve_reply(new: &mut NewMessage, conversation: ConversationId, replied_to: &HashMap<MessageId, RepliedTo>) {
     let Json::Object(attributes) = &mut new.content_attributes else {
         return;

@@ -1,4 +1,4 @@
-//! Renders the templates of an operation before its rules use them.
+//! Renders the templates that an operation needs before the operation applies its rules.
 
 use std::sync::Arc;
 

@@ -1,12 +1,13 @@
-//! Liquid templates: outgoing and automatic messages can insert values of the contact, the agent, the conversation, the inbox and the
-//! account.
+//! Liquid templates in outgoing and automatic messages. A template can insert values of the contact, the agent, the conversation, the inbox
+//! and the account.
 //!
-//! The language is restricted to constructs that cannot grow: no loops, no assignments, no includes, and only filters whose output is about
-//! as long as their input. A template that cannot be rendered is sent unchanged, as in Chatwoot.
+//! The language is restricted to constructs whose output cannot grow much: no loops, no assignments, no includes, and only filters whose
+//! output is about as long as their input. A template that cannot be rendered is sent unchanged, as in Chatwoot.
 //!
-//! Callers write templates, so their CPU time is bounded: `segments` limits what the library parses, and rendering runs only on compute
-//! pools. Messages from callers are rendered before they are queued for the writer. The templates of automatic messages are found while a
-//! batch is planned; the writer shard waits until they are rendered, at most `BUDGET` per batch, but does not render them itself.
+//! Callers write templates, so the CPU time for rendering is bounded: `segments` limits what the library parses, and rendering runs only on
+//! compute pools. Messages from callers are rendered before they are queued for the writer. The templates of automatic messages become
+//! known only while a batch is planned. The writer shard does not render them itself, but waits for a compute pool to do so, for at most
+//! `BUDGET` per batch.
 
 use std::{
     borrow::Cow,
@@ -40,7 +41,7 @@ mod segments;
 
 use segments::{Fault, literal_name};
 
-/// The maximum number of characters of a rendered template: the same limit as for any content.
+/// The maximum number of characters of a rendered template, which is also the limit for message content without templates.
 const CONTENT: usize = 150_000;
 /// The maximum number of segments of a path such as `contact.custom_attribute.plan`.
 const DEPTH: usize = 8;
@@ -48,7 +49,7 @@ const DEPTH: usize = 8;
 /// can be larger.
 const ATTRIBUTE_BYTES: usize = 256 * 1024;
 
-/// The pool that renders callers' messages and checks templates in settings.
+/// The pool that renders templates in callers' messages and checks templates in inbox settings.
 static MESSAGES: ComputePool = ComputePool::new("template", 2, 256);
 /// The pool that renders automatic messages. It is separate, so that callers cannot fill its queue with their templates.
 static AUTOMATIC: ComputePool = ComputePool::new("automatic text", 2, 64);
@@ -56,8 +57,8 @@ static AUTOMATIC: ComputePool = ComputePool::new("automatic text", 2, 64);
 /// The maximum time for a caller's templates, including the time in the queue. The deadline of the call can be earlier.
 const MESSAGE_BUDGET: Duration = Duration::from_secs(5);
 /// How long a writer shard waits for the automatic messages of a batch. Rendering one takes well below a millisecond, so the wait times out
-/// only if the host is overloaded; the templates are then stored unrendered. The limit is longer in debug builds, because they are slow and
-/// test hosts are busy.
+/// only if the host is overloaded, in which case the templates are stored unrendered. The limit is longer in debug builds, which are slow
+/// and often run on busy test hosts.
 const BUDGET: Duration = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 250 });
 
 /// Returns whether a string contains Liquid tags.
@@ -65,10 +66,10 @@ pub fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%")
 }
 
-/// Renders a caller's templates, in order; `None` for a template that cannot be rendered. Cancel safe.
+/// Renders a caller's templates and returns the texts in the same order, with `None` for a template that cannot be rendered. Cancel safe.
 ///
 /// # Errors
-/// [`Error::Busy`] if too many templates are being rendered: a template that could be rendered must not be sent unrendered.
+/// [`Error::Busy`] if too many templates are being rendered, because a valid template must not be sent unrendered.
 pub async fn render(requests: Vec<TextRequest>) -> Result<Vec<Option<String>>> {
     let done = MESSAGES.run(MESSAGE_BUDGET, move |cancel| {
         let mut done = Vec::with_capacity(requests.len());
@@ -105,10 +106,10 @@ pub async fn render_automatic(requests: Vec<TextRequest>) -> RenderedTexts {
     done
 }
 
-/// Checks a template in a setting. A value without tags is accepted without parsing.
+/// Checks a template in an inbox setting. A value without Liquid tags is accepted without parsing.
 ///
 /// # Errors
-/// [`Error::Invalid`] for the field if its template is invalid; [`Error::Busy`] if too many templates are being rendered.
+/// [`Error::Invalid`], naming `field`, if the template is invalid; [`Error::Busy`] if too many templates are being rendered.
 pub async fn check(field: &str, text: Option<&str>) -> Result<()> {
     let Some(text) = text.filter(|text| is_template(text)).map(str::to_owned) else {
         return Ok(());
@@ -201,9 +202,9 @@ fn drops(conversation: &Conversation, sender: Option<&Sender>, template: &str) -
     drops
 }
 
-/// Returns the part of the contact's data that the session is allowed to see, because rendered messages are sent to the session. Anybody
-/// can submit any e-mail address, so a session that neither a signature nor a member vouches for receives only what it submitted itself,
-/// not what is stored about the contact with that address.
+/// Returns the contact's data as far as the session may see it, because rendered messages are sent to the session. Anyone can submit any
+/// e-mail address. Therefore, a session whose identity is confirmed neither by a signature nor by a member receives only the data that it
+/// submitted itself, not the stored data of the contact with that address.
 fn known_contact(conversation: &Conversation) -> Cow<'_, contact::Model> {
     let (contact, session) = (&conversation.contact.row, &conversation.session);
     if session.is_vouched_for() || !parley_fault::is_on(Protection::VisitorView) {
@@ -270,7 +271,7 @@ impl Compiled {
     fn new(text: &str) -> Result<Self, Fault> {
         debug_assert!(cfg!(test) || parley_compute::is_worker(), "templates are parsed on a compute pool");
         let segments = segments::split(text)?;
-        // A panic of the library counts as an invalid template.
+        // A panic in the Liquid library counts as an invalid template.
         let parsed = catch_unwind(AssertUnwindSafe(|| PARSER.as_ref()?.parse(&segments.template).ok()));
         Ok(Self {
             template: parsed.ok().flatten().ok_or("must be a Liquid template")?,
@@ -299,7 +300,8 @@ impl Compiled {
     }
 }
 
-/// Adds an empty object for every missing variable of a path. Without it, the library would reject the whole template.
+/// Adds an empty object for every missing variable along a path, because the Liquid library rejects the whole template if a variable is
+/// missing.
 fn name(drops: &mut Map<String, Json>, path: &str) {
     let mut at = drops;
     for part in path.split('.').take(DEPTH) {
@@ -315,7 +317,7 @@ fn name(drops: &mut Map<String, Json>, path: &str) {
     }
 }
 
-/// A writer that fails beyond the number of bytes that the longest content can have.
+/// A writer that fails once the output exceeds the number of bytes that the longest valid content can have.
 struct Limited(Vec<u8>);
 
 impl io::Write for Limited {

@@ -1,23 +1,23 @@
-//! Splits a template into literal text and tags before the library parses it. Has no side effects, runs in time linear in the length of the
-//! template, and does not recurse.
+//! Splits a template into literal text and tags before the Liquid library parses it. Splitting has no side effects, takes time linear in
+//! the length of the template, and does not recurse.
 //!
-//! The library's grammar is quadratic in runs of white space, recursive in brackets and blocks, and has no limits. Therefore the library
-//! never receives literal text: each piece of it is replaced by a variable (`{{__0}}`), and the number, size and nesting of the tags in
-//! between are bounded.
+//! The library's parser takes quadratic time for runs of white space, recurses into brackets and blocks, and has no limits. Therefore, the
+//! library never receives literal text: each piece of it is replaced by a variable (`{{__0}}`), and the number, size and nesting of the
+//! remaining tags are bounded.
 
 use parley_fault::Protection;
 
 /// The maximum number of tags (outputs and blocks) in a template.
 const TAGS: usize = 250;
-/// The maximum number of block tags (`{% … %}`) in a template: the library recurses into each `elsif`.
+/// The maximum number of block tags (`{% … %}`) in a template. It is limited because the Liquid library recurses into each `elsif`.
 const BLOCK_TAGS: usize = 100;
 /// The maximum size of one tag in bytes.
 const TAG_BYTES: usize = 1000;
 /// The maximum size of all tags together in bytes.
 const ALL_TAG_BYTES: usize = 16 * 1024;
-/// The maximum number of filters in a template: each copies its input.
+/// The maximum number of filters in a template. It is limited because each filter copies its input.
 const FILTERS: usize = 100;
-/// The maximum number of digits of a number: the library panics on integers that do not fit into an `i64`.
+/// The maximum number of digits in a number. It is limited because the Liquid library panics on integers that do not fit into an `i64`.
 const DIGITS: usize = 18;
 /// The maximum nesting depth of brackets within a tag.
 const BRACKETS: usize = 8;
@@ -27,10 +27,10 @@ const BLOCKS: usize = 16;
 /// White space that `{{-` and `-}}` strip.
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// Why a template cannot be rendered: an error message that says what would be valid.
+/// The reason why a template cannot be rendered, as an error message that states what would be valid.
 pub type Fault = &'static str;
 
-/// A template whose literal text was replaced by variables, and that text.
+/// A template whose literal text has been replaced by variables, together with the replaced text.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Segments {
     /// The tags, with a variable in place of each piece of literal text.
@@ -197,7 +197,7 @@ impl Cutter<'_> {
         Ok(())
     }
 
-    /// Continues after an end tag.
+    /// Moves the current position to the end of an end tag.
     fn leave(&mut self, tag: &EndTag) {
         self.at = tag.end;
         if tag.strips_after {
@@ -205,7 +205,7 @@ impl Cutter<'_> {
         }
     }
 
-    /// Finds the next tag that consists of one of these names only.
+    /// Finds the next block tag that contains nothing but one of the given names.
     fn end_tag(&self, names: &[&'static str]) -> Result<EndTag, Fault> {
         let mut from = self.at;
         while let Some(found) = self.text[from..].find("{%") {
@@ -257,7 +257,7 @@ impl Tag {
     fn read(text: &str, closing: &str) -> Result<Self, Fault> {
         let mut content = String::new();
         let (mut quote, mut depth, mut filters) = (None, 0_usize, 0);
-        // The digits of the number at the current position, or `None` within a name.
+        // The number of digits read so far of the number at the current position, or `None` within a name.
         let mut digits = Some(0_usize);
         for (at, letter) in text.char_indices() {
             if quote.is_none() && text[at..].starts_with(closing) {

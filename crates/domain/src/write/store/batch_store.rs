@@ -1,4 +1,4 @@
-//! The statements that a kind of writes that are stored in batches provides to the writer.
+//! The interface through which a kind of batched write provides its SQL statements to the writer.
 
 use std::collections::HashSet;
 
@@ -12,10 +12,10 @@ use sqlx::PgConnection;
 
 use super::super::{plan::Plan, planner::BatchPlanner, write_set::NewRows};
 
-/// The statements of a kind of writes that are stored in batches.
+/// The SQL statements for a kind of batched write.
 pub trait BatchStore: BatchPlanner {
-    /// Stores plans on PostgreSQL by one statement that claims the counters, and returns the accounts whose head was where the plan
-    /// expected it. Nothing is stored for the other accounts. `unlocked` leaves the claim out, in tests only.
+    /// Stores plans on PostgreSQL in a single statement that first claims the counters. A plan is stored only if its account's head is
+    /// where the plan expects it. Returns the accounts whose plans were stored. `unlocked` omits the claim, which only tests do.
     ///
     /// # Errors
     /// [`Error::Database`] or [`Error::Unavailable`] if the statement fails.
@@ -25,7 +25,8 @@ pub trait BatchStore: BatchPlanner {
         unlocked: bool,
     ) -> impl Future<Output = Result<HashSet<AccountId>>> + Send;
 
-    /// Stores, in the same transaction, the rows that only a plan made under the row lock can have.
+    /// Stores the rows that only a plan made under the row lock can contain. Runs in the same transaction as
+    /// [`BatchStore::store_postgres`].
     ///
     /// # Errors
     /// Same as [`BatchStore::store_postgres`].
@@ -34,7 +35,7 @@ pub trait BatchStore: BatchPlanner {
     /// Stores plans on SQLite, in one transaction.
     ///
     /// # Errors
-    /// Same as [`BatchStore::store_postgres`]; then nothing is stored.
+    /// Same as [`BatchStore::store_postgres`]. If an error is returned, nothing is stored.
     fn store_sqlite(db: &Database, plans: &[&Plan<Self>]) -> impl Future<Output = Result<()>> + Send;
 
     /// Stores the new rows of an operation in its transaction.

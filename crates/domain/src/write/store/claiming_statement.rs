@@ -14,7 +14,7 @@ const CLAIM: &str = "locked AS (SELECT l.account_id FROM account_logs l JOIN n O
      last_occurred_at = n.last_occurred_at FROM n JOIN locked USING (account_id) WHERE l.account_id = n.account_id \
      RETURNING l.account_id)";
 
-/// Replaces the claim in the test that shows what it protects against.
+/// Replaces the claim in the test that shows what the claim protects against.
 const NO_CLAIM: &str = "c AS (SELECT account_id FROM n)";
 
 /// Builds the text of a statement. Its parameters are [`COUNTERS`], followed by the columns of the parts in the order in which they are
@@ -26,7 +26,8 @@ pub struct ClaimingStatement {
 }
 
 impl ClaimingStatement {
-    /// Begins with the claim of the counters. `unlocked` leaves the claim out, for the test that shows what it protects against.
+    /// Creates a statement that consists of the claim of the counters. `unlocked` omits the claim, for the test that shows what the claim
+    /// protects against.
     pub fn new(unlocked: bool) -> Self {
         let mut parameters = 0;
         let counters = rows(&mut parameters, COUNTERS);

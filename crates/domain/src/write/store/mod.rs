@@ -1,7 +1,7 @@
-//! Stores plans: on condition that the head has not moved, or under the row lock of an account's counters.
+//! Stores plans, either on condition that the account's head has not moved, or under the row lock of the account's counters.
 //!
-//! This module has the connection, the lock, and the parts of statements that every batch has (counters, events, stored responses). An
-//! implementation of [`BatchStore`] provides the other statements.
+//! This module contains the connection, the lock, and the parts of the statements that every batch has (counters, events and stored
+//! responses). An implementation of [`BatchStore`] provides the other statements.
 
 use std::collections::HashSet;
 
@@ -28,7 +28,7 @@ pub mod sqlite;
 
 pub use batch_store::{BatchStore, failed};
 
-/// The database access of a shard.
+/// A shard's access to the database.
 #[derive(Debug)]
 pub struct Store {
     db: Database,
@@ -44,11 +44,12 @@ impl Store {
         Self { db, postgres, unlocked }
     }
 
-    /// Stores, in one transaction, the plans of those accounts whose head is where the plan expects it, and returns these accounts.
+    /// Stores plans in one transaction, and returns the accounts whose plans were stored. A plan is stored only if its account's head is
+    /// where the plan expects it.
     ///
     /// # Errors
-    /// [`Error::Database`] if a constraint is violated; then nothing is stored. [`Error::Unavailable`] if the connection broke; then it is
-    /// unknown whether the plans were stored.
+    /// [`Error::Database`] if a constraint is violated, in which case nothing is stored; [`Error::Unavailable`] if the connection broke, in
+    /// which case it is unknown whether the plans were stored.
     pub async fn store_if_unchanged<'a, B: BatchStore>(&mut self, plans: impl Iterator<Item = &'a Plan<B>>) -> Result<HashSet<AccountId>> {
         let plans: Vec<&Plan<B>> = plans.collect();
         let backend = self.db.backend();

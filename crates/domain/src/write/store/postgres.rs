@@ -17,8 +17,8 @@ use super::{
     batch_store::{BatchStore, failed},
 };
 
-/// A shard's own connection, which is faster than a pool: a pool tests each returned connection with a round trip, which would be one per
-/// batch. It uses sqlx directly, because sea-query would convert each element of an array to a separate value.
+/// A connection that belongs to one shard. It is faster than a connection pool, which tests each returned connection with a round trip and
+/// would thus add one per batch. It uses sqlx directly, because sea-query would convert each element of an array into a separate value.
 #[derive(Debug)]
 pub struct ShardConnection {
     db: Database,
@@ -62,11 +62,12 @@ impl ShardConnection {
         })
     }
 
-    /// Stores the plans of those accounts whose head is where the plan expects it, and returns these accounts.
+    /// Stores plans, and returns the accounts whose plans were stored. A plan is stored only if its account's head is where the plan
+    /// expects it.
     ///
     /// # Errors
-    /// [`Error::Database`] if a constraint is violated; then nothing is stored. [`Error::Unavailable`] if the connection broke; then it is
-    /// unknown whether the plans were stored.
+    /// [`Error::Database`] if a constraint is violated, in which case nothing is stored; [`Error::Unavailable`] if the connection broke, in
+    /// which case it is unknown whether the plans were stored.
     pub async fn store<B: BatchStore>(&mut self, plans: &[&Plan<B>], unlocked: bool) -> Result<HashSet<AccountId>> {
         let db = self.db.clone();
         let stored = db
@@ -80,10 +81,10 @@ impl ShardConnection {
         })
     }
 
-    /// Begins a transaction that locks the account's counters, and returns them, or `None` if the account does not exist.
+    /// Begins a transaction that locks the account's counters, and returns the counters. Returns `None` if the account does not exist.
     ///
     /// # Errors
-    /// [`Error::Database`] or [`Error::Unavailable`] if a statement fails; then nothing is locked.
+    /// [`Error::Database`] or [`Error::Unavailable`] if a statement fails, in which case nothing is locked.
     pub async fn lock(&mut self, account: AccountId) -> Result<Option<account_log::Model>> {
         let db = self.db.clone();
         let connection = self.get().await?;
@@ -142,7 +143,7 @@ impl ShardConnection {
     }
 }
 
-/// The maximum time for a statement that needs no work. A connection that takes longer is considered broken.
+/// The maximum time for a statement that causes no work in the database. A connection that takes longer is considered broken.
 const PROMPTLY: Duration = Duration::from_secs(1);
 
 /// Returns whether the connection still works.

@@ -1,5 +1,5 @@
-//! Statements on SQLite, which has no arrays and does not allow writes in a WITH clause, so each table needs one statement. All statements
-//! of a batch are sent at once, because each message to SQLite's thread costs more than a row.
+//! Statements for SQLite. SQLite has no arrays and does not allow writes in a WITH clause, so each table needs its own statement. All
+//! statements of a batch are sent at once, because each message to SQLite's thread costs more than storing a row.
 
 use parley_types::error::{Error, Result};
 use sqlx::{Arguments as _, sqlite::SqliteArguments};
@@ -12,10 +12,10 @@ pub mod text;
 /// A statement text with its parameters.
 pub type Bound = (&'static str, SqliteArguments);
 
-/// Binds values in their order.
+/// Binds the values in the given order.
 ///
 /// # Errors
-/// [`Error::Internal`] if a value cannot be encoded, which does not occur.
+/// [`Error::Internal`] if a value cannot be encoded; this does not happen in practice.
 pub fn bind<'a>(arguments: &mut SqliteArguments, cells: impl IntoIterator<Item = Cell<'a>>) -> Result<()> {
     for cell in cells {
         let added = match cell {

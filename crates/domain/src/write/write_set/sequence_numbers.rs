@@ -1,4 +1,4 @@
-//! Sequence numbers: each event of a write gets the number after that of the event before it, counted from the head of the log.
+//! Assigns sequence numbers: the events of a write are numbered consecutively, starting after the head of the log.
 
 use parley_eventlog::pending_event::{WriteMetadata, encode_all};
 use parley_types::id::Seq;

@@ -1,4 +1,5 @@
-//! The statements that store messages: one on PostgreSQL, four to six on SQLite, for any number of messages.
+//! The statements that store a batch of messages. Whatever the number of messages, there is one statement on PostgreSQL and four to six on
+//! SQLite.
 
 use std::collections::HashSet;
 

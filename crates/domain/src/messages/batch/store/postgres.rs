@@ -1,4 +1,4 @@
-//! Stores plans of messages on PostgreSQL.
+//! Stores message plans on PostgreSQL.
 
 use std::collections::HashSet;
 
@@ -23,7 +23,8 @@ mod text;
 
 use text::Shape;
 
-/// Stores, by one statement, the plans of those accounts whose head is where the plan expects it, and returns these accounts.
+/// Stores plans in a single statement, and returns the accounts whose plans were stored. A plan is stored only if its account's head is
+/// where the plan expects it.
 ///
 /// # Errors
 /// [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if the
@@ -80,7 +81,7 @@ pub async fn store_attachments(connection: &mut PgConnection, plan: &Plan<Messag
     Ok(())
 }
 
-/// Binds the messages in the order of [`MESSAGES`](super::columns::MESSAGES). The functions below use the corresponding column lists.
+/// Binds the messages, column by column, in the order of [`MESSAGES`](super::columns::MESSAGES).
 fn bind_messages<'q>(query: Bound<'q>, plans: &[&'q Plan<MessageBatches>]) -> Bound<'q> {
     let rows: Vec<&message::Model> = plans.iter().flat_map(|plan| &plan.rows.messages).collect();
     let query = column(query, &rows, |row| row.account_id.0);

@@ -1,8 +1,8 @@
-//! Stores plans of messages on SQLite.
+//! Stores message plans on SQLite.
 //!
-//! A plan with one message, the usual case, has one parameter for each value: reading its rows from JSON would cost SQLite more than
-//! storing them. Larger batches have one parameter for each table, a JSON array of arrays, which limits the number of statement texts to
-//! prepare; binary values are concatenated into one blob that is bound separately.
+//! A plan with a single message, the usual case, is stored with one parameter per value, because SQLite would take longer to parse the rows
+//! from JSON than to store them. Larger batches use one parameter per table, a JSON array of arrays, which limits the number of statement
+//! texts to prepare. Their binary values are concatenated into one blob that is bound separately.
 
 use parley_storage::{Database, entity::idempotency_key, joined::Conversation};
 use parley_types::error::Result;
@@ -32,7 +32,7 @@ mod text;
 ///
 /// # Errors
 /// [`Error::Database`](parley_types::error::Error::Database) or [`Error::Unavailable`](parley_types::error::Error::Unavailable) if a
-/// statement fails; then nothing is stored.
+/// statement fails, in which case nothing is stored.
 pub async fn store(db: &Database, plans: &[&Plan<MessageBatches>]) -> Result<()> {
     let (sql, arguments) = match Single::of(plans) {
         Some(single) => single.bound(),
@@ -140,7 +140,7 @@ fn many(plans: &[&Plan<MessageBatches>]) -> Result<Bound> {
     let is_whole = contacts != EMPTY || keys != EMPTY;
     if is_whole {
         bind(&mut arguments, [Cell::from(contacts)])?;
-        // The same blob is bound once for each binary column.
+        // The statements reference the blob once for each binary column, so bind it once for each of them.
         bind(&mut arguments, (0..4).map(|_| Cell::Bytes(&responses.0)))?;
         bind(&mut arguments, [Cell::from(keys)])?;
     }

@@ -113,10 +113,10 @@ impl Blob {
     }
 }
 
-/// Encodes rows as a JSON array of arrays. Bytes are appended to `blob`, and the row contains their position and length.
+/// Encodes rows as a JSON array of arrays. Binary values are appended to `blob` and represented in the row by their position and length.
 ///
 /// # Errors
-/// [`Error::Internal`] if a value cannot be encoded, which does not occur.
+/// [`Error::Internal`] if a value cannot be encoded; this does not happen in practice.
 pub fn json<'a, const N: usize>(rows: impl Iterator<Item = [Cell<'a>; N]>, blob: &mut Blob) -> Result<String> {
     let mut out = vec![b'['];
     for row in rows {

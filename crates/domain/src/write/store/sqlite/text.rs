@@ -6,7 +6,7 @@ use super::super::columns::{COUNTERS, Column};
 /// Describes how an update finds its row and which columns it sets.
 #[derive(Clone, Copy, Debug)]
 pub struct Update {
-    /// The table.
+    /// The name of the table.
     pub table: &'static str,
     /// All columns, those of the key first.
     pub columns: &'static [Column],
@@ -16,8 +16,8 @@ pub struct Update {
     pub set_from: usize,
 }
 
-/// The columns between the key and the new counters are the expected counters. The update does not check them, because no other process can
-/// have changed them.
+/// Updates the counters of an account. The columns between the key and the new counters are the expected counters, which the update does
+/// not check, because no other process can have changed them.
 pub const ACCOUNT_LOGS: Update = Update {
     table: "account_logs",
     columns: COUNTERS,
@@ -29,13 +29,13 @@ fn names(columns: &[Column]) -> String {
     columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns an insert of `rows` rows, with one parameter per value.
+/// Returns a statement that inserts `rows` rows, with one parameter per value.
 pub fn insert(table: &str, columns: &[Column], rows: usize) -> String {
     let row = format!("({})", vec!["?"; columns.len()].join(", "));
     format!("INSERT INTO {table} ({}) VALUES {}", names(columns), vec![row; rows].join(", "))
 }
 
-/// Returns an update of one row, with one parameter per value: first those that are set, then those of the key.
+/// Returns a statement that updates one row, with one parameter per value: first the columns to set, then the key.
 pub fn update_one(update: Update) -> String {
     let is = |columns: &[Column]| columns.iter().map(|(name, _)| format!("{name} = ?")).collect::<Vec<_>>();
     let (set, found) = (is(&update.columns[update.set_from..]), is(&update.columns[..update.key]));
@@ -51,7 +51,7 @@ fn value(nth: usize, (_, kind): &Column) -> String {
     }
 }
 
-/// Returns an insert of any number of rows: one parameter for all of them, after the parameters for binary values.
+/// Returns a statement that inserts any number of rows, which are all bound to one parameter, after the parameters for binary values.
 pub fn insert_many(table: &str, columns: &[Column]) -> String {
     let values: Vec<_> = columns.iter().enumerate().map(|(nth, column)| value(nth, column)).collect();
     format!(
@@ -61,7 +61,7 @@ pub fn insert_many(table: &str, columns: &[Column]) -> String {
     )
 }
 
-/// Returns an update of any number of rows, with one parameter for all of them.
+/// Returns a statement that updates any number of rows, which are all bound to one parameter.
 pub fn update_many(
     Update {
         table,

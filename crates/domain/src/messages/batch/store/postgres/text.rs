@@ -11,16 +11,16 @@ use crate::write::store::{
 /// The optional parts of the statement. Most batches change no contact and store no response, and every part costs time even without rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Whether contacts change.
+    /// Whether the statement updates contacts.
     pub contacts: bool,
-    /// Whether responses are stored.
+    /// Whether the statement stores responses for idempotency keys.
     pub keys: bool,
-    /// Whether the claim is left out, for the test that shows what it protects against.
+    /// Whether to omit the claim of the counters, for the test that shows what the claim protects against.
     pub unlocked: bool,
 }
 
-/// Returns the text of the statement with these parts. Its parameters are the columns of the counters, messages, events, conversations,
-/// contacts and responses, in this order.
+/// Returns the text of a statement with the given optional parts. Its parameters are the columns of the counters, messages, events,
+/// conversations, contacts and responses, in this order.
 pub fn text(shape: Shape) -> &'static str {
     static TEXTS: LazyLock<[String; 8]> = LazyLock::new(|| {
         std::array::from_fn(|bits| {

@@ -32,9 +32,9 @@ pub const EVENTS_OF_ONE: usize = 4;
 pub struct Shape {
     /// The number of events, from one to [`EVENTS_OF_ONE`].
     pub events: usize,
-    /// Whether its contact changes.
+    /// Whether the plan updates the contact.
     pub contact: bool,
-    /// Whether a response is stored.
+    /// Whether the plan stores a response for an idempotency key.
     pub key: bool,
 }
 
