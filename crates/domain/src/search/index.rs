@@ -87,8 +87,8 @@ impl Backlog {
     }
 }
 
-/// Indexes the missing messages of the accounts that `backlog` selects. If an account is being written to, only one batch is indexed, so
-/// that the index does not slow down its writers; otherwise the index catches up completely.
+/// Indexes the missing messages of the accounts that `backlog` selects. Indexing of an account stops when its log has grown since the
+/// previous batch, so that the index does not slow down its writers; otherwise the index catches up completely.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a statement fails;
