@@ -15,19 +15,19 @@ use crate::{
     resources::filters,
 };
 
-/// Parses a JSON body.
+/// Parses the input as a JSON body.
 pub fn json(body: &[u8]) {
     if let Ok(text) = std::str::from_utf8(body) {
         let _ = lossless_json::parse(text);
     }
 }
 
-/// Parses a URL-encoded form body.
+/// Parses the input as a URL-encoded form body.
 pub fn form(body: &[u8]) {
     let _ = Params::default().form(body);
 }
 
-/// Parses a multipart form with the boundary `x`. The first byte determines the size of the chunks in which the body arrives.
+/// Parses the input as a multipart form with the boundary `x`. The first byte determines the size of the chunks in which the body arrives.
 pub async fn multipart(body: &[u8]) {
     let size = body.first().map_or(1, |byte| usize::from(*byte) * 64 + 16);
     let pieces: Vec<_> = body
@@ -51,14 +51,14 @@ pub async fn multipart(body: &[u8]) {
     }
 }
 
-/// Parses a frame sent by a client of `/cable`.
+/// Parses the input as a frame sent by a client of `/cable`.
 pub fn cable_frame(frame: &[u8]) {
     if let Ok(text) = std::str::from_utf8(frame) {
         cable::read_frame(text);
     }
 }
 
-/// Parses a JSON body as a contact filter, and returns the encoded gRPC request.
+/// Parses the input as a contact filter in JSON, and returns the encoded gRPC request.
 pub fn filter(body: &[u8]) -> Option<Vec<u8>> {
     let mut params = Params::default();
     params.json(&Bytes::copy_from_slice(body)).ok()?;

@@ -1,8 +1,9 @@
-//! The REST gateway: the JSON API that `OneHash` Chat and Chatwoot document for agents and back offices, as a client of Parley's gRPC
-//! services.
+//! The REST gateway. It implements the JSON API that `OneHash` Chat and Chatwoot document for agents and back offices, as a client of
+//! Parley's gRPC services.
 //!
-//! JSON is converted to a Protobuf request, the generated client passes it through the same middleware as a call from the network, and the
-//! response is converted to JSON. The services are responsible for authorization, validation and storage; this crate only converts.
+//! A JSON request is converted to a Protobuf request, the generated client sends it through the same middleware as a call from the network,
+//! and the Protobuf response is converted to JSON. The services are responsible for authorization, validation and storage; this crate only
+//! converts.
 
 mod api_router;
 mod call;
@@ -40,13 +41,14 @@ pub use params::form_files::DiscardUploads;
 use api_router::ApiRouter;
 use errors::ApiResult;
 
-/// Paths of Chatwoot that Parley does not implement. They must be listed so that `import` is not taken for a contact's id.
+/// Paths of Chatwoot's API that Parley does not implement. They must be listed so that, for example, `import` is not parsed as a contact
+/// id.
 const UNIMPLEMENTED_PATHS: [&str; 2] = [
     "/api/v1/accounts/{account_id}/contacts/import",
     "/api/v1/accounts/{account_id}/contacts/export",
 ];
 
-/// Returns all routes with their descriptions, except the routes that serve the description itself.
+/// Returns all routes with their descriptions, except the routes that serve the `OpenAPI` document and its page.
 fn routes() -> ApiRouter {
     resources::profile::routes()
         .merge(resources::installation::routes())
@@ -82,7 +84,7 @@ fn routes() -> ApiRouter {
         .merge(resources::unsupported_features::routes())
 }
 
-/// Builds the REST gateway. `services` are the same gRPC services, with their middleware, that the gRPC listener serves.
+/// Builds the REST gateway. `services` are the gRPC services that the gRPC listener serves, including their middleware.
 #[allow(clippy::needless_pass_by_value)] // the gateway owns its configuration
 pub fn router(services: Routes, config: Config) -> Router {
     let router = routing::router(routes(), services, &config, &UNIMPLEMENTED_PATHS)
@@ -101,6 +103,6 @@ pub fn router(services: Routes, config: Config) -> Router {
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             layers::trace::watch(config.scheme, request, next)
         }));
-    // Layers of a router run after routing, so the path is normalized by a service around the router.
+    // The layers of a router run after routing, so the path is normalized by a service that wraps the router.
     Router::new().fallback_service(MapRequestLayer::new(layers::paths::normalize).layer(router))
 }

@@ -2,23 +2,23 @@
 
 use http::HeaderValue;
 
-/// Maximum number of origins: each preflight request searches them.
+/// Maximum number of origins, because each preflight request searches the whole list.
 const MAX_ORIGINS: usize = 100;
 
 /// The allowed origins of web pages, in the form of the `Origin` header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AllowedOrigins {
-    /// No other origin.
+    /// No origin other than the server's own.
     #[default]
     None,
     /// Any origin.
     Any,
-    /// These origins.
+    /// Only these origins.
     Of(Vec<HeaderValue>),
 }
 
 impl AllowedOrigins {
-    /// Parses the setting: origins separated by commas, `*`, or nothing.
+    /// Parses the setting: origins separated by commas, `*` for any origin, or an empty string for none.
     ///
     /// # Errors
     /// Returns a description of the valid values if the setting is invalid.

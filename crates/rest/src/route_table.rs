@@ -1,7 +1,8 @@
-//! The routes of the JSON API without services, for commands that compare recorded calls with the routes that Parley serves.
+//! A table of the JSON API's routes that needs no running services, for commands that compare recorded calls with the routes that Parley
+//! serves.
 //!
-//! It is built from the same declarations as the server's router, normalizes paths in the same way, and uses the same matching library as
-//! axum.
+//! The table is built from the same declarations as the server's router, normalizes paths in the same way, and uses the same matching
+//! library as axum.
 
 use std::fmt;
 
@@ -17,10 +18,10 @@ use crate::{
     routing::CABLE,
 };
 
-/// All routes that are served.
+/// A lookup table of all routes that Parley serves.
 pub struct RouteTable {
     routes: Vec<Entry>,
-    /// The indices into `routes` for each path. Empty for a path that is not served although it matches a path with an id.
+    /// The indices into `routes` for each path. The list is empty for a path that is not served although it matches a path with an id.
     by_path: matchit::Router<Vec<usize>>,
 }
 
@@ -33,10 +34,10 @@ impl fmt::Debug for RouteTable {
 #[derive(Debug)]
 struct Entry {
     path: String,
-    /// Empty if the route accepts any method.
+    /// The methods that the route accepts. Empty if it accepts any method.
     methods: &'static [Method],
     names: KnownNames,
-    /// Whether a body without known parameters is rejected.
+    /// Whether the route rejects a body without known parameters.
     refuses_no_change: bool,
 }
 
@@ -46,28 +47,29 @@ impl Entry {
     }
 }
 
-/// The route of a call.
+/// The route that serves a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'table> {
     entry: &'table Entry,
 }
 
-/// The differences between the parameters of a call and those that its route recognizes.
+/// The differences between the parameters of a call and the parameters that its route recognizes.
 #[derive(Debug)]
 pub struct Difference {
-    /// The unknown names, as in the header `Parley-Ignored`.
+    /// The unknown names, as the `Parley-Ignored` header lists them.
     pub ignored: Ignored,
     /// Whether the call is rejected because its body has only unknown names.
     pub is_refused: bool,
 }
 
 impl<'table> Found<'table> {
-    /// Returns the path template, such as `/api/v1/accounts/{account_id}/labels`.
+    /// Returns the path template of the route, such as `/api/v1/accounts/{account_id}/labels`.
     pub fn path(self) -> &'table str {
         &self.entry.path
     }
 
-    /// Compares the parameters of a call with those that the route recognizes. `has_files` is whether its body contained files.
+    /// Compares the parameters of a call with the parameters that the route recognizes. `has_files` is whether the body of the call
+    /// contained files.
     pub fn compare(self, body: &Map<String, Json>, has_files: bool, query: &Map<String, Json>) -> Difference {
         let compared = self.entry.names.compare(body, has_files, query);
         Difference {
@@ -84,7 +86,7 @@ impl Default for RouteTable {
 }
 
 impl RouteTable {
-    /// Builds the table.
+    /// Builds the table from the declarations of all routes.
     pub fn new() -> Self {
         let described = routes().merge(openapi::routes(&openapi::Document::default())).into_routes();
         let described = described.into_iter().map(|route| Entry {
@@ -109,7 +111,7 @@ impl RouteTable {
         }
         let mut by_path = matchit::Router::default();
         for (path, indices) in paths {
-            // The server would not start with two conflicting paths. Here the second one is left out, which a test detects.
+            // A server with two conflicting paths would not start. Here the second path is left out, which a test detects.
             let _ = by_path.insert(path, indices);
         }
         Self { routes, by_path }
@@ -126,7 +128,7 @@ impl RouteTable {
         entries.find(|entry| entry.takes(method)).map(|entry| Found { entry })
     }
 
-    /// Returns the method and path of all routes. The method is `None` if the route accepts any.
+    /// Returns the method and path of each route. The method is `None` if the route accepts any method.
     pub fn iter(&self) -> impl Iterator<Item = (Option<&'static Method>, &str)> {
         self.routes.iter().flat_map(|route| {
             let any = route.methods.is_empty().then_some((None, route.path.as_str()));
@@ -141,7 +143,7 @@ pub fn normalize(path: &str) -> String {
     paths::normal(path).into_owned()
 }
 
-/// Whether a path segment can be an id.
+/// Returns whether a path segment can be an id.
 fn is_number(text: &str) -> bool {
     (1..=19).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,4 +1,4 @@
-//! Builds the router from the routes of an [`ApiRouter`], with their middleware and their description. No other file registers routes.
+//! Builds the router from the routes of an [`ApiRouter`], with their middleware and the `OpenAPI` document. No other file registers routes.
 
 use std::sync::Arc;
 
@@ -25,19 +25,20 @@ use crate::{
     realtime::cable,
 };
 
-/// Action Cable: anyone may open the WebSocket. It receives nothing before a subscription, which requires a pubsub token.
+/// The endpoint of Action Cable. Anyone may open the WebSocket, but receives nothing without a subscription, which requires a pubsub token.
 pub(crate) const CABLE: Endpoint = Endpoint {
     path: "/cable",
     caller: Caller::Anyone,
     credential: "a pubsub token in each subscription",
 };
 
-/// Builds the router. The paths in `absent` are not routes, even though a route with an id in that segment matches them.
+/// Builds the router. The paths in `absent` are treated as unknown routes, even though they match a route with an id in one of their
+/// segments.
 pub fn router(api_router: ApiRouter, services: Routes, config: &Config, absent: &[&str]) -> Router {
     let document = openapi::Document::default();
     let all = api_router.merge(openapi::routes(&document)).into_routes();
     let described = openapi::document(&all, &[CABLE], &config.base_url);
-    // `set` fails only if the document is already set, and it was created above.
+    // `set` fails only if the document is already set. It cannot be set, because it was created above.
     let _ = document.set(Bytes::from(described));
     let services = services.prepare();
     let mut router = Router::new();
@@ -58,7 +59,7 @@ pub fn router(api_router: ApiRouter, services: Routes, config: &Config, absent: 
         router = router.route(path, any(unknown_route));
     }
     router
-        // The WebSocket has a protocol of its own, which `OpenAPI` cannot describe.
+        // The WebSocket has its own protocol, which `OpenAPI` cannot describe.
         .route(CABLE.path, any(cable::open))
         .layer(Extension(cable::Drain(config.drain.clone())))
         .layer(Extension(Arc::clone(&config.anonymous)))

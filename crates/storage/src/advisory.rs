@@ -1,8 +1,8 @@
-//! Keys of the PostgreSQL advisory locks that replicas and commands use to exclude each other. The numbers are arbitrary; nothing else uses
+//! Keys of the PostgreSQL advisory locks with which replicas and commands exclude each other. The numbers are arbitrary; nothing else uses
 //! them.
 
-/// Held while migrations run, and while a backup is restored.
+/// Key of the lock that is held while migrations run and while a backup is restored.
 pub const MIGRATION: i64 = 0x7061_726c_6579;
 
-/// Held while an empty database is bootstrapped, and while the rows of a backup are loaded.
+/// Key of the lock that is held while an empty database is bootstrapped and while the rows of a backup are loaded.
 pub const BOOTSTRAP: i64 = 0x7061_726c_6578;

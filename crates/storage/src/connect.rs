@@ -15,33 +15,33 @@ use sqlx::{
 
 use super::{connection_errors, dialect::Dialect, outage::Outage};
 
-/// The database to connect to, and the limits on its use.
+/// The database to connect to, and the connection limits and timeouts.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `sqlite://file.db` or `postgres://…`.
+    /// The URL of the database: `sqlite://file.db` or `postgres://…`.
     pub url: String,
-    /// Whether to create a missing SQLite file. A `mode` in the URL overrides this.
+    /// Whether to create the SQLite file if it is missing. A `mode` in the URL overrides this setting.
     pub create: bool,
-    /// Maximum number of open connections, in the pools and from [`Database::connect_alone`] together.
+    /// Maximum number of open connections, including both the pools and the connections from [`Database::connect_alone`].
     pub max_connections: u32,
     /// How many of `max_connections` to reserve for [`Database::connect_alone`].
     pub alone: u32,
-    /// How long to wait for a connection.
+    /// How long to wait for a connection, whether it is opened or taken from a pool.
     pub connect_timeout: Duration,
-    /// How long PostgreSQL may take for one write; see [`Database::in_time`].
+    /// Maximum time that PostgreSQL may take for one write; see [`Database::in_time`].
     pub write_timeout: Duration,
 }
 
-/// Why the database could not be opened. Each variant has a message for the operator and its own exit code.
+/// The reason why the database could not be opened. Each variant has a message for the operator and its own exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL has a scheme other than `sqlite` and `postgres`.
     #[error("database.url is neither sqlite://… nor postgres://…")]
     Url,
-    /// The database cannot be reached or opened. The message says what to change.
+    /// The database cannot be reached or opened. The message says what the operator must change.
     #[error("{0}")]
     Refused(String),
-    /// The disk of the SQLite file is full.
+    /// The disk that contains the SQLite file is full.
     #[error("not enough disk space to open the database {0}: free some space, or use a larger volume")]
     NoRoom(String),
     /// The connection failed while the database was being opened.
@@ -61,7 +61,7 @@ pub enum OpenError {
     Migration(#[source] DbErr),
 }
 
-/// An open database: a pool for writing and one for reading. Clones share the pools.
+/// An open database: one pool of connections for writing and one for reading. Clones share the pools.
 #[derive(Clone, Debug)]
 pub struct Database {
     write: DatabaseConnection,
@@ -73,8 +73,8 @@ pub struct Database {
     _lock: Option<Arc<std::fs::File>>,
 }
 
-/// A connection that was idle for this long is tested before it is used: a proxy or a restart of the database could have closed it, and the
-/// first write after a quiet period should not fail because of that.
+/// A connection that was idle for this long is tested before it is used, so that the first write after a quiet period does not fail because
+/// a proxy or a restart of the database has closed the connection.
 pub const IDLE: Duration = Duration::from_secs(1);
 
 /// Settings with which PostgreSQL ends the session of a replica that hangs or is unreachable, because the session's locks would block the
@@ -87,12 +87,12 @@ const GONE: [(&str, &str); 5] = [
     ("tcp_user_timeout", "20s"),
 ];
 
-/// Bounds the test of a connection that returns to its pool. If the server died without closing the connection, no reply ever arrives;
-/// without this bound the connection would occupy its place in the pool until the kernel gives up after about 15 minutes.
+/// Maximum time to test a connection that returns to its pool. If the server died without closing the connection, no reply ever arrives;
+/// without this limit, the connection would occupy its place in the pool until the kernel gives up after about 15 minutes.
 const BACK: Duration = Duration::from_secs(5);
 
 impl Database {
-    /// Opens the database. A SQLite file is locked for this process.
+    /// Opens the database. A SQLite file is locked, so that no other process can open it.
     ///
     /// # Errors
     /// Returns [`OpenError::Url`] if the scheme is unknown, [`OpenError::Refused`] or [`OpenError::Unreachable`] if the connection fails,
@@ -107,8 +107,8 @@ impl Database {
         }
     }
 
-    /// Opens the pools: half of the connections write and half read. The write connections use generic plans: while batches are small,
-    /// PostgreSQL would otherwise plan the writer's statement again for every batch, which costs more than executing it.
+    /// Opens the pools: half of the connections are for writing and half for reading. Connections for writing use generic plans: while
+    /// batches are small, PostgreSQL would otherwise plan the writer's statement again for every batch, which costs more than executing it.
     async fn open_postgres(config: &Config) -> Result<Self, OpenError> {
         connection_errors::postgres(&config.url, config.connect_timeout)
             .await
@@ -121,9 +121,9 @@ impl Database {
         write.map_sqlx_postgres_pool_opts(tried);
         let write = sea_orm::Database::connect(write).await.map_err(OpenError::Unreachable)?;
         let mut read = options(config, pooled.saturating_sub(writers).max(1));
-        // Test every read connection before use, so that a restart of the database causes no failed reads. On write connections that would
-        // cost one round trip per batch, so those are tested only after an idle period; a write that fails nevertheless can be retried with
-        // its `request_id`.
+        // Test every connection in the read pool before use, so that a restart of the database causes no failed reads. In the write pool,
+        // such a test would cost one round trip per batch, so connections are tested only after an idle period; if a write fails
+        // nevertheless, it can be retried with its `request_id`.
         read.test_before_acquire(true);
         read.map_sqlx_postgres_opts(|postgres| postgres.options(GONE));
         read.map_sqlx_postgres_pool_opts(tried);
@@ -152,8 +152,8 @@ impl Database {
         Ok(creates && !file.exists())
     }
 
-    /// Opens the pools: one connection writes while others read (WAL). An advisory lock on a file next to the database excludes other
-    /// processes, because two writers would assign the same sequence numbers.
+    /// Opens the pools: one connection writes while others read (WAL). The lock on a file next to the database excludes other processes,
+    /// because two writers would assign the same sequence numbers.
     async fn open_sqlite(config: &Config) -> Result<Self, OpenError> {
         let parsed = SqliteConnectOptions::from_str(&config.url).map_err(|_| OpenError::Url)?;
         let in_memory = is_in_memory(&config.url);
@@ -262,7 +262,7 @@ impl Database {
         self.write.begin_with_options(options).await
     }
 
-    /// Like [`Self::begin`] for SQLite, but returns a transaction of sqlx.
+    /// Like [`Self::begin`], but for SQLite only, and returns an sqlx transaction.
     ///
     /// # Errors
     /// Returns a [`DbErr`] if no connection is available, and always on PostgreSQL.
@@ -282,8 +282,8 @@ impl Database {
         Ok(self.write.get_sqlite_connection_pool())
     }
 
-    /// Awaits the statements of a write, on PostgreSQL for at most `write_timeout`: a host that died without closing its connections never
-    /// replies. SQLite has no timeout. A write that timed out can still have been committed.
+    /// Awaits the statements of a write. PostgreSQL must complete them within `write_timeout`, because a host that died without closing its
+    /// connections never replies. SQLite has no timeout. A write that timed out may have been committed nevertheless.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] after the timeout, and otherwise the error of `asked`.
@@ -294,12 +294,12 @@ impl Database {
     /// Like [`Self::in_time`] with four times the timeout, for background work that no caller waits for.
     ///
     /// # Errors
-    /// The same as [`Self::in_time`].
+    /// Returns the same errors as [`Self::in_time`].
     pub async fn with_long_timeout<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         within(self.write_timeout.map(|most| most * 4), asked).await
     }
 
-    /// Whether the database is currently known to be unavailable.
+    /// Returns the shared record of whether the database is currently known to be unavailable.
     pub fn outage(&self) -> &Outage {
         &self.outage
     }
@@ -307,11 +307,11 @@ impl Database {
     /// Checks that PostgreSQL replies, over a new connection, so that busy pools do not make the check fail.
     ///
     /// # Errors
-    /// Returns a [`DbErr`] if it does not reply, and always on SQLite.
+    /// Returns a [`DbErr`] if PostgreSQL does not reply, and always on SQLite.
     pub async fn probe(&self) -> Result<(), DbErr> {
         let mut connection = self.connect_alone().await?;
         let answered = sqlx::Connection::ping(&mut connection).await;
-        // Only the ping matters; errors when closing the connection are ignored.
+        // Only the reply to the ping matters, so errors when closing the connection are ignored.
         let _ = sqlx::Connection::close(connection).await;
         answered.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
     }
@@ -319,7 +319,7 @@ impl Database {
     /// Checks that the database replies, over a connection of the read pool.
     ///
     /// # Errors
-    /// Returns a [`DbErr`] if it does not reply.
+    /// Returns a [`DbErr`] if the database does not reply.
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.read
             .query_one_raw(self.dialect().unbound_statement("SELECT 1"))
@@ -345,7 +345,7 @@ async fn within<T>(most: Option<Duration>, asked: impl Future<Output = Result<T,
     }))
 }
 
-/// Tests a connection that returns to its pool, within [`BACK`]. sqlx also tests it, but without a timeout.
+/// Configures a pool to test each connection that returns to it, within [`BACK`]. sqlx also tests the connection, but without a timeout.
 fn tried(pool: PgPoolOptions) -> PgPoolOptions {
     pool.after_release(|connection, _| {
         Box::pin(async move {
@@ -376,7 +376,8 @@ fn sqlite_options(config: &Config, connections: u32) -> ConnectOptions {
             .synchronous(SqliteSynchronous::Full)
             .locking_mode(SqliteLockingMode::Normal)
             .foreign_keys(true)
-            // Two batches fill SQLite's default of 1,000 pages, and each checkpoint waits for the disk. Use 32 MiB of log instead.
+            // Two batches fill the 1,000 pages after which SQLite checkpoints by default, and each checkpoint waits for the disk.
+            // Checkpoint only after 32 MiB of log instead.
             .pragma("wal_autocheckpoint", "8192")
             // Batches touch rows all over the file, and SQLite's default cache of 2 MB soon evicts them.
             .pragma("cache_size", "-16384")
@@ -385,14 +386,15 @@ fn sqlite_options(config: &Config, connections: u32) -> ConnectOptions {
     options
 }
 
-/// Returns whether a connection that returns to the pool has no open transaction. Otherwise the pool closes the connection, which rolls the
-/// transaction back.
+/// Returns whether a connection that returns to the pool has no open transaction. If it has one, the pool closes the connection, which
+/// rolls the transaction back.
 ///
-/// If the disk is full, SQLite rolls back by itself. sqlx then cannot roll back again and counts the transaction as still open, so the next
-/// transaction on this connection would be a savepoint inside it, and its writes might never be committed.
+/// If the disk is full, SQLite rolls the transaction back by itself. sqlx then cannot roll back again and counts the transaction as still
+/// open, so the next transaction on this connection would become a savepoint inside it, and the writes of that next transaction might never
+/// be committed.
 async fn is_whole(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     if connection.is_in_transaction() {
-        // Wait for the rollback that dropping a transaction has queued: the reply to a ping comes after it.
+        // Wait for the rollback that is queued when a transaction is dropped: the reply to a ping arrives after the rollback.
         connection.ping().await?;
     }
     Ok(!connection.is_in_transaction())
@@ -411,11 +413,12 @@ fn is_in_memory(url: &str) -> bool {
     url.contains(":memory:") || url.contains("mode=memory")
 }
 
-/// The mode of every file that contains data: only its owner can read and write it.
+/// The mode of every file that contains data: only the owner of the file can read and write it.
 const PRIVATE: u32 = 0o600;
 
-/// Creates the database file if it is missing. `SQLite` would create it with the permissions that the umask leaves; its journal files have
-/// the mode of the database file. An existing file keeps the mode that the operator gave it (`parley doctor` reports permissive modes).
+/// Creates the database file if it is missing. `SQLite` itself would create the file with the permissions that the umask leaves, and it
+/// gives its journal files the mode of the database file. An existing file keeps the mode that the operator gave it (`parley doctor`
+/// reports permissive modes).
 async fn create_private(file: &std::path::Path) -> Result<(), OpenError> {
     let made = tokio::fs::OpenOptions::new()
         .create(true)

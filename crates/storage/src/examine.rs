@@ -1,4 +1,4 @@
-//! Properties of a database, for diagnosis (`parley doctor`).
+//! Properties of a database, for diagnosis by `parley doctor`.
 
 use parley_types::time::Micros;
 use sea_orm::{ConnectionTrait, DbErr};
@@ -8,19 +8,19 @@ use super::{Database, migrate::SchemaStatus};
 /// Properties of a database and its server.
 #[derive(Clone, Debug)]
 pub struct Examination {
-    /// Product and version, such as `PostgreSQL 15.8` or `SQLite 3.46.0`.
+    /// The product and version of the database, such as `PostgreSQL 15.8` or `SQLite 3.46.0`.
     pub version: String,
     /// The major version of PostgreSQL; `None` for SQLite.
     pub postgres_major: Option<i64>,
-    /// Whether the database rejects writes, because it is a standby or is set to read-only.
+    /// Whether the database rejects writes, because it is a standby or because it is set to read-only.
     pub read_only: bool,
-    /// Whether the user can create tables, which a server needs if migrations are missing.
+    /// Whether the database user can create tables, which a server requires if migrations are missing.
     pub may_create: bool,
-    /// The maximum number of connections of all clients; `None` for SQLite.
+    /// The maximum number of connections that the server accepts from all clients; `None` for SQLite.
     pub max_connections: Option<i64>,
     /// How many microseconds the database's clock is ahead of this machine's.
     pub clock_ahead: i64,
-    /// Whether this version can run on the schema.
+    /// Whether this version of Parley can run on the schema.
     pub schema_status: SchemaStatus,
 }
 
@@ -70,7 +70,7 @@ impl Database {
             .try_get_by_index(0)
     }
 
-    /// Runs a query that returns one number; returns `None` if the database has no such query.
+    /// Runs a query that returns one number. Returns `None` if the dialect has no such query.
     async fn maybe_number(&self, sql: Option<&str>) -> Result<Option<i64>, DbErr> {
         let Some(sql) = sql else { return Ok(None) };
         let rows = self.query(sql).await?;

@@ -1,4 +1,4 @@
-//! Rows of several tables that are read together.
+//! Rows of several tables that are loaded together.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::{
     present::present,
 };
 
-/// A note about a contact, with its author.
+/// A note about a contact, with the user who edited it last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {
     pub row: contact_note::Model,
-    /// The user who edited the note last. `None` if no user did, or if that user is no longer a member.
+    /// The user who edited the note last. `None` if no user did, or if the user is no longer a member of the account.
     pub author: Option<Arc<Agent>>,
 }
 
@@ -25,12 +25,13 @@ pub struct Note {
 pub struct Agent {
     pub user: Arc<user::Model>,
     pub membership: membership::Model,
-    /// When the user was last seen, as of the read; `None` if never.
+    /// When the user was last seen, at the time of loading; `None` if never.
     pub seen_at: Option<Micros>,
 }
 
 impl Agent {
-    /// Returns the availability that others see. A member with `auto_offline` counts as offline shortly after being last seen.
+    /// Returns the availability of the member that others see. A member with `auto_offline` counts as offline shortly after it was last
+    /// seen.
     pub fn availability(&self, now: Micros) -> Availability {
         shown(&self.membership, self.seen_at, now)
     }
@@ -56,27 +57,27 @@ pub struct Inbox {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contact {
     pub row: contact::Model,
-    /// The names of the labels, in the order in which they were set.
+    /// The names of the contact's labels, in the order in which they were set.
     pub labels: Vec<String>,
-    /// When the contact was last seen, as of the read; `None` if never.
+    /// When the contact was last seen, at the time of loading; `None` if never.
     pub seen_at: Option<Micros>,
 }
 
 impl Contact {
-    /// Whether the contact is online.
+    /// Returns whether the contact is online at the time `now`.
     pub fn online(&self, now: Micros) -> bool {
         present(self.seen_at, now)
     }
 }
 
-/// A session with its inbox.
+/// A contact session with its inbox.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
     pub row: contact_inbox::Model,
     pub inbox: Arc<Inbox>,
 }
 
-/// A session with its inbox and contact, as the client API returns it.
+/// A contact session with its inbox and contact, as the client API returns it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Client {
     pub inbox: Arc<Inbox>,
@@ -88,14 +89,14 @@ pub struct Client {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContactSessions {
     pub contact: Contact,
-    /// The newest sessions, oldest first.
+    /// The contact's newest sessions, in ascending order of creation.
     pub sessions: Vec<Session>,
     /// Whether the contact has older sessions, which were not read.
     pub more_sessions: bool,
 }
 
 impl ContactSessions {
-    /// Removes the sessions that are not in these inboxes.
+    /// Removes all sessions except those in these inboxes.
     pub fn keep_sessions_of(&mut self, inboxes: &[InboxId]) {
         self.sessions.retain(|session| inboxes.contains(&session.row.inbox_id));
     }
@@ -113,10 +114,11 @@ pub enum Sender {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     pub row: message::Model,
-    /// The sender; `None` if the message has none, or if its sender was deleted.
+    /// The sender of the message; `None` if the message has no sender, or if its sender was deleted.
     pub sender: Option<Sender>,
     pub attachments: Vec<attachment::Model>,
-    /// The `echo_id` that the creator sent. It is present only in the response to the creation and in its event.
+    /// The `echo_id` that the creator of the message sent. It is present only in the response that creates the message and in the creation
+    /// event.
     pub echo_id: Option<String>,
 }
 
@@ -128,21 +130,21 @@ pub struct Conversation {
     pub inbox: Arc<Inbox>,
     pub contact: Arc<Contact>,
     pub session: Arc<contact_inbox::Model>,
-    /// The assignee, if it is still a member of the account.
+    /// The assignee; `None` if the conversation has no assignee, or if the assignee is no longer a member of the account.
     pub assignee: Option<Arc<Agent>>,
     pub team: Option<Arc<team::Model>>,
-    /// The names of the labels, in the order in which they were set.
+    /// The names of the conversation's labels, in the order in which they were set.
     pub labels: Arc<Vec<String>>,
-    /// The newest message that is neither private nor an activity message.
+    /// The newest message in the conversation that is neither private nor an activity message.
     pub last_public: Option<Arc<Message>>,
 }
 
-/// A conversation with its newest messages, as lists return it.
+/// A conversation with its newest messages, as conversation lists return it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConversationSummary {
     pub conversation: Conversation,
-    /// The newest message of any type.
+    /// The newest message of any type in the conversation.
     pub last: Option<Message>,
-    /// The newest message that is not an activity message.
+    /// The newest message in the conversation that is not an activity message.
     pub last_non_activity: Option<Message>,
 }

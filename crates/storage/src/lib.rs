@@ -1,4 +1,5 @@
-//! The database: connections, tables, migrations and queries that load related rows. It contains no rules.
+//! The database layer: connections, tables, migrations, and queries that load rows together with related rows. It contains no business
+//! rules.
 
 pub mod advisory;
 pub mod connect;

@@ -1,4 +1,4 @@
-//! Migrates the schema, and determines which versions of Parley can run on which schema.
+//! Migrates the schema of the database, and determines which versions of Parley can run on which schema.
 
 use std::time::Duration;
 
@@ -10,40 +10,42 @@ use super::{
     migration::{FLOOR, Migrator},
 };
 
-/// How often a replica that waits for another replica's migrations polls the lock.
+/// How often a replica polls the migration lock while another replica runs migrations.
 const LOCK_RETRY: Duration = Duration::from_millis(100);
 
-/// The library's table of completed migrations.
+/// The table of completed migrations, which the migration library maintains.
 const MIGRATION_TABLE: &str = "seaql_migrations";
 
-/// The table that names the oldest version which can run on the schema.
+/// The table that names the oldest version of Parley that can run on the schema.
 const SCHEMA_FLOOR: &str = "schema_floor";
 
-/// Whether this version can run on the schema of a database.
+/// Whether this version of Parley can run on the schema of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SchemaStatus {
-    /// The schema is that of this version.
+    /// The schema is exactly the schema of this version.
     Same,
-    /// The schema is this many migrations behind.
+    /// The schema lacks this many migrations of this version.
     Behind(usize),
-    /// A newer version has migrated the database, and this version can run on the schema. Contains one of the unknown migrations.
+    /// A newer version has migrated the database, but this version can run on the schema. Contains the name of a migration that this
+    /// version does not know.
     Newer(String),
-    /// A newer version has migrated the database, and this version cannot run on the schema. Contains one of the unknown migrations.
+    /// A newer version has migrated the database, and this version cannot run on the schema. Contains the name of a migration that this
+    /// version does not know.
     TooNew(String),
 }
 
-/// A gap in the migrations of a database: they were not run in this version's order.
+/// A gap in the migrations of a database, which shows that they were not run in the order of this version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The missing migration.
+    /// The migration that is missing.
     pub lacks: String,
-    /// A later migration that was run.
+    /// A migration that was run although it comes after the missing migration.
     pub has: String,
 }
 
 impl Database {
-    /// Migrates the schema to this version, while holding the migration lock. A newer schema that this version can run on is left
-    /// unchanged.
+    /// Migrates the schema to this version, while holding the migration lock. If the schema is newer and this version can run on it, it is
+    /// left unchanged.
     ///
     /// # Errors
     /// Returns [`OpenError::Newer`] if this version cannot run on the schema, in which case nothing was changed, [`OpenError::Migration`]
@@ -52,12 +54,12 @@ impl Database {
         if !self.dialect().is_shared() {
             return self.migrate_locked().await;
         }
-        // A session-level advisory lock belongs to a connection, so acquire one for it.
+        // Acquire a connection for the lock, because a session-level advisory lock belongs to a connection.
         let pool = self.write().get_postgres_connection_pool();
         let unreachable = |error: sqlx::Error| OpenError::Unreachable(DbErr::Custom(error.to_string()));
         let mut connection = pool.acquire().await.map_err(unreachable)?;
-        // Poll instead of blocking: CREATE INDEX CONCURRENTLY waits for all running statements, and would deadlock with one that waits for
-        // this lock.
+        // Poll instead of blocking: CREATE INDEX CONCURRENTLY waits for all running statements, so it would deadlock with a statement that
+        // waits for this lock.
         let lock = || sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)").bind(advisory::MIGRATION);
         while !lock().fetch_one(&mut *connection).await.map_err(unreachable)? {
             tokio::time::sleep(LOCK_RETRY).await;
@@ -90,8 +92,8 @@ impl Database {
         migrations.iter().find(|name| !known.contains(name)).cloned()
     }
 
-    /// Returns the first gap in the migrations of a database: a missing migration before one that was run. Migrations run in order, so a
-    /// database that only released versions migrated has no gap.
+    /// Returns the first gap in the migrations of a database: a migration that is missing although a later migration was run. Migrations
+    /// run in order, so a database that was migrated only by released versions has no gap.
     pub fn gap(migrations: &[String]) -> Option<Gap> {
         let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
         let lacks = known.iter().position(|name| !migrations.contains(name))?;
@@ -102,8 +104,8 @@ impl Database {
         })
     }
 
-    /// Migrates the schema to exactly these migrations, which must be the first ones of this version. The caller holds
-    /// [`advisory::MIGRATION`].
+    /// Migrates the schema until exactly these migrations have been run, which must be the first migrations of this version. The caller
+    /// must hold [`advisory::MIGRATION`].
     ///
     /// # Errors
     /// Returns [`OpenError::Migration`] if a migration fails, and [`OpenError::Newer`] if the database has a migration that is not in the
@@ -131,14 +133,14 @@ impl Database {
     /// Like [`Self::migrate`], for a caller that holds [`advisory::MIGRATION`] or has exclusive access to the file.
     ///
     /// # Errors
-    /// The same as [`Database::migrate`].
+    /// Returns the same errors as [`Database::migrate`].
     pub async fn migrate_locked(&self) -> Result<(), OpenError> {
         match self.schema_status().await.map_err(OpenError::Unreachable)? {
             SchemaStatus::Same | SchemaStatus::Behind(_) => {}
             newer => return serve_on(newer),
         }
         let manager = SchemaManager::new(self.write());
-        // Raise the floor before a migration removes anything, so that a version that needs what is removed can no longer start.
+        // Raise the floor before a migration removes anything, so that versions that still need the removed parts can no longer start.
         if manager.has_table(SCHEMA_FLOOR).await.map_err(OpenError::Migration)? {
             self.raise_floor().await.map_err(OpenError::Migration)?;
         }
@@ -170,7 +172,7 @@ impl Database {
                 SchemaStatus::Behind(behind)
             });
         };
-        // The names begin with date and number, so their order is the order of the migrations.
+        // The name of a migration begins with its date and number, so the names sort in the order of the migrations.
         let floor = self.texts(SCHEMA_FLOOR, "SELECT migration FROM schema_floor").await?;
         let reached = |floor: &String| known.last().is_some_and(|newest| newest >= floor);
         Ok(if behind == 0 && floor.first().is_some_and(reached) {
@@ -190,7 +192,7 @@ impl Database {
     }
 }
 
-/// Decides whether to start on a schema that is not this version's own.
+/// Decides whether to start although the schema is not exactly the schema of this version.
 fn serve_on(schema_status: SchemaStatus) -> Result<(), OpenError> {
     match schema_status {
         SchemaStatus::Same | SchemaStatus::Behind(_) => Ok(()),

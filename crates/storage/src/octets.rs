@@ -1,4 +1,4 @@
-//! SQL for the size of rows in bytes, so that the database can determine how many fit into a response before they are read.
+//! SQL for the size of rows in bytes, with which the database determines how many rows fit into a response before they are read.
 
 use std::collections::HashMap;
 
@@ -15,11 +15,11 @@ use crate::{
     entity::{contact, message},
 };
 
-/// Maximum size of the text and attribute maps of one page of a list, in bytes. A single larger row is returned nevertheless.
+/// Maximum total size of the text and attribute maps on one page of a list, in bytes. A single row that is larger is returned nevertheless.
 pub const PAGE_BYTES: i64 = 2 * 1024 * 1024;
 
-/// Returns SQL for the size in bytes of the text and attribute maps of a row of `E`, for a statement that names its table `table`. Returns
-/// `0` if the entity has no such columns.
+/// Returns SQL for the size in bytes of the text and attribute maps of a row of `E`, for a statement in which the table is named `table`.
+/// Returns `0` if the entity has no such columns.
 pub fn octets<E: EntityTrait>(dialect: Dialect, table: &str) -> String {
     let length = |column: E::Column| {
         let quoted = format!("\"{table}\".\"{}\"", column.as_str());
@@ -38,7 +38,7 @@ pub fn octets<E: EntityTrait>(dialect: Dialect, table: &str) -> String {
     }
 }
 
-/// Returns SQL for the size in bytes of the data that is read together with a row of `conversations`: its contact and its newest messages.
+/// Returns SQL for the size in bytes of the data that is read together with a row of `conversations`: the contact and the newest messages.
 pub fn around_conversation(dialect: Dialect) -> String {
     format!(
         "COALESCE((SELECT {} FROM contacts WHERE contacts.id = conversations.contact_id), 0) + COALESCE((SELECT SUM({}) FROM messages WHERE \
@@ -49,8 +49,8 @@ pub fn around_conversation(dialect: Dialect) -> String {
     )
 }
 
-/// Returns how many of the rows with these ids, starting with the first, fit into [`PAGE_BYTES`], but at least one. `select` finds rows by
-/// their key; `around` is SQL for the bytes that are read with each row.
+/// Returns how many of the rows with these ids, starting with the first id, fit into [`PAGE_BYTES`], but at least one. `select` finds the
+/// rows by their key, and `around` is SQL for the size in bytes of the data that is read together with each row.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.

@@ -1,8 +1,9 @@
-//! Whether the database is known to be unavailable. During an outage, calls are rejected immediately instead of waiting for a connection.
+//! Records whether the database is known to be unavailable. During an outage, calls are rejected immediately instead of waiting for a
+//! connection.
 
 use tokio::sync::watch;
 
-/// The result of the readiness check, shared with everything that would otherwise wait for the database. Clones share the state.
+/// The result of the readiness check, shared with all code that would otherwise wait for the database. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct Outage(watch::Sender<bool>);
 
@@ -13,19 +14,19 @@ impl Default for Outage {
 }
 
 impl Outage {
-    /// Records whether the database is unavailable, and returns whether this changed.
+    /// Records whether the database is unavailable, and returns whether the state has changed.
     pub fn set(&self, is_away: bool) -> bool {
         self.0.send_if_modified(|known| std::mem::replace(known, is_away) != is_away)
     }
 
-    /// Whether the database is known to be unavailable.
+    /// Returns whether the database is known to be unavailable.
     pub fn is_known(&self) -> bool {
         *self.0.borrow()
     }
 
     /// Waits until the database is known to be unavailable. Cancel safe.
     pub async fn begins(&self) {
-        // Fails only if the sender is dropped, and `self` holds it.
+        // Waiting fails only if the sender is dropped, but `self` holds the sender.
         let _ = self.0.subscribe().wait_for(|is_away| *is_away).await;
     }
 }

@@ -1,5 +1,5 @@
-//! Finds rows that were stored before the limits of their fields existed and exceed them. Those fields are left out of responses, so the
-//! operator needs a list of the rows. Nothing here changes them.
+//! Finds rows that were stored before their fields had limits and that exceed the limits. The oversized fields are left out of responses,
+//! so the operator needs a list of the rows. Nothing in this module changes them.
 
 use parley_types::{
     attribute_limits::{AttributeSize, BYTES, KEYS, LEVELS},
@@ -29,33 +29,34 @@ const MAPS: [(&str, &str, bool); 15] = [
     ("attachments", "meta", true),
 ];
 
-/// Columns with times chosen by callers: the table, the column, and an SQL expression for the row's account (`0` if the table has no such
-/// column).
+/// Columns that contain times chosen by callers: the table, the column, and an SQL expression for the account of a row (`0` if the table
+/// has no account column).
 const TIMES: [(&str, &str, &str); 2] = [("conversations", "snoozed_until", "account_id"), ("tokens", "expires_at", "0")];
 
-/// Maximum number of candidates read per column. Most are false positives: every map with many braces or colons is a candidate.
+/// Maximum number of candidates read per column. Most of them are false positives, because every map with many braces or colons is a
+/// candidate.
 const CANDIDATES: usize = 1000;
 
 /// Maximum number of rows listed per column.
 const NAMED: usize = 10;
 
-/// Maximum size of an event that is sent to clients, in bytes. Larger events were stored before their size was limited.
+/// Maximum size in bytes of an event that is sent to clients. Events that are larger were stored before the size of events was limited.
 const EVENT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
-/// The rows of one column that exceed its limits.
+/// The rows that exceed the limits of one column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oversized {
     pub table: &'static str,
     pub column: &'static str,
-    /// Up to ten rows, each as `ID` or `ID of account ACCOUNT`.
+    /// Up to ten of the rows, each as `ID` or `ID of account ACCOUNT`.
     pub rows: Vec<String>,
-    /// Whether there may be more rows.
+    /// Whether there may be more rows than `rows` lists.
     pub more: bool,
 }
 
 impl Database {
-    /// Returns the rows that exceed the limits. The query scans all tables with attributes, so it can take a long time in a large database;
-    /// the amount of data that it reads into memory is bounded.
+    /// Returns the rows with fields that exceed their limits. The query scans all tables with attributes, so it can take a long time in a
+    /// large database; the amount of data that it reads into memory is bounded.
     ///
     /// # Errors
     /// Returns a [`DbErr`] if the query fails.
@@ -76,8 +77,8 @@ impl Database {
         Ok(found)
     }
 
-    /// Returns the rows with a time outside the range that clients can represent, stored before times were validated. Responses contain the
-    /// nearest representable time instead.
+    /// Returns the rows with a time outside the range that clients can represent. Such times were stored before times were validated, and
+    /// responses contain the nearest representable time instead.
     ///
     /// # Errors
     /// Returns a [`DbErr`] if the query fails.
@@ -106,7 +107,7 @@ impl Database {
         let without = |of: &str| format!("length({text}) - length({of})");
         let braces = without(&format!("replace(replace({text}, '{{', ''), '[', '')"));
         let colons = without(&format!("replace({text}, ':', '')"));
-        // A map that exceeds the size limit needs no further check, so its text is not read.
+        // A map whose text exceeds the size limit needs no further check, so its text is not read.
         let sql = format!(
             "SELECT id, CAST({account} AS BIGINT) AS account_id, CASE WHEN octet_length({text}) <= {BYTES} THEN {text} END AS map FROM {table} \
              WHERE octet_length({text}) > {BYTES} OR {braces} > {LEVELS} OR {colons} > {KEYS} LIMIT {CANDIDATES}"

@@ -1,4 +1,4 @@
-//! The JSON of an account for its members, and of its lists' cache keys.
+//! The JSON representation of an account as its members see it, and of the cache keys for the account's lists.
 
 use parley_proto::{self as pb, AccountStatus};
 use prost_types::{Value, value::Kind};
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::params::{attributes::Attributes, timestamps::Iso};
 
-/// The attribute that names the current onboarding step. Dashboards show their onboarding pages while it names one. Parley has no
-/// onboarding, so it is `"true"` unless the operator has set it.
+/// The custom attribute that names the current onboarding step. Chatwoot dashboards show their onboarding pages while it names a step.
+/// Parley has no onboarding, so the value is `"true"`, which names no step, unless the operator has set another one.
 const ONBOARDING_STEP: &str = "onboarding_step";
 
-/// The operator's custom attributes that members see, as in Chatwoot, whose dashboards read these keys. All others are hidden from the
-/// tenant.
+/// The custom attributes of an account that its members can see. They are set by the operator, and Chatwoot dashboards read these keys. All
+/// other custom attributes are hidden from the tenant.
 const SHOWN: [&str; 6] = [ONBOARDING_STEP, "company_size", "industry", "logo", "plan_name", "timezone"];
 
 json_type! {
@@ -31,7 +31,7 @@ json_type! {
         /// Id of the account.
         id: Id = account.id.into(),
         name: String = account.name,
-        /// Language code.
+        /// Language code of the account.
         locale: String = account.locale,
         /// Domain of the account.
         domain: Option<String> = account.domain,
@@ -39,16 +39,16 @@ json_type! {
         support_email: Option<String> = account.support_email,
         /// Whether the account is active.
         status: Name<AccountStatus> = status,
-        /// When the account was created.
+        /// When the account was created, in ISO 8601.
         created_at: Iso = account.created_at.into(),
-        /// Feature flags by their names.
+        /// Feature flags of the account by name.
         features: Attributes = account.features.into(),
-        /// Always empty.
+        /// Always empty; the key exists for compatibility with Chatwoot.
         settings: Attributes = Attributes::default(),
         custom_attributes: Attributes = Some(custom_attributes).into(),
-        /// Always null.
+        /// Always null; the key exists for compatibility with Chatwoot.
         auto_resolve_duration: () = (),
-        /// Always null.
+        /// Always null; the key exists for compatibility with Chatwoot.
         latest_chatwoot_version: () = (),
         cache_keys: CacheKeys = keys.into(),
     }
@@ -56,13 +56,13 @@ json_type! {
 }
 
 json_type! {
-    /// Keys that change when a list does and only then, as the caller sees it.
+    /// Cache keys for the account's lists, as the caller sees them. A key changes if and only if its list changes.
     pub struct CacheKeys(keys: pb::CacheKeys) {
-        /// Key of the list of labels.
+        /// Cache key for the list of labels.
         label: String = keys.label,
-        /// Key of the list of inboxes.
+        /// Cache key for the list of inboxes.
         inbox: String = keys.inbox,
-        /// Key of the list of teams.
+        /// Cache key for the list of teams.
         team: String = keys.team,
     }
 }

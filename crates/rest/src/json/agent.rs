@@ -1,4 +1,4 @@
-//! The JSON of users, as members of an account and as senders.
+//! The JSON representation of users, as members of an account and as senders.
 
 use parley_proto::{self as pb, AccountStatus, Availability, Role};
 use schemars::JsonSchema;
@@ -23,7 +23,7 @@ impl Named for AccountStatus {
     const NAMES: &'static [(&'static str, Self)] = &[("active", Self::Active), ("suspended", Self::Suspended)];
 }
 
-/// Whether an account is active. A deleted account is suspended until it is removed.
+/// Returns whether an account is active or suspended. An account that is being deleted counts as suspended until it is removed.
 pub fn account_status(account: &pb::Account) -> Name<AccountStatus> {
     Name(match account.status() {
         AccountStatus::Deleted => AccountStatus::Suspended,
@@ -52,7 +52,8 @@ json_type! {
     truncated_fields = agent.truncated_fields;
 }
 
-/// The value of `custom_attributes`. Without attributes the key is omitted, unless they were truncated: then it is an empty object.
+/// Returns the value of the `custom_attributes` key. A user without custom attributes has no such key; if the attributes were truncated,
+/// the value is an empty object.
 pub fn shown_attributes(attributes: Option<prost_types::Struct>, truncated_fields: &[String]) -> Option<Attributes> {
     let attributes = Attributes(attributes);
     let is_shown = !attributes.is_empty() || truncated_fields.iter().any(|field| field == "custom_attributes");
@@ -61,7 +62,7 @@ pub fn shown_attributes(attributes: Option<prost_types::Struct>, truncated_field
 
 constant!(UserType, "user");
 
-/// A user as the sender of a message and in events.
+/// A user, as the sender of a message or in an event.
 #[derive(Serialize, JsonSchema)]
 pub struct UserEvent {
     pub id: Id,
@@ -69,7 +70,7 @@ pub struct UserEvent {
     pub available_name: String,
     pub avatar_url: String,
     r#type: UserType,
-    // Null only where the availability is not disclosed, in messages that contacts read.
+    // Null only in messages that contacts read, because availability is not disclosed to contacts.
     #[schemars(required)]
     pub availability_status: Option<Name<Availability>>,
     thumbnail: String,
@@ -78,7 +79,7 @@ pub struct UserEvent {
 }
 
 impl UserEvent {
-    /// Creates it from what an event or a message records of a user.
+    /// Creates a user from the values that an event or a message stores about it.
     pub fn new(id: i64, name: String, available_name: String, avatar_url: String, availability: Option<Availability>) -> Self {
         Self {
             id: id.into(),
@@ -103,7 +104,7 @@ impl From<pb::Agent> for UserEvent {
 }
 
 json_type! {
-    // What the profile and the platform API's form of a user have in common.
+    // Fields that the profile and the platform API's user object have in common.
     #[schemars(inline)]
     pub(super) struct UserFields(user: pb::User) with {
         let display_name = user.display_name.as_deref().filter(|name| !name.trim().is_empty());
@@ -126,20 +127,20 @@ json_type! {
 }
 
 json_type! {
-    /// The user whose token is used.
+    /// The profile of the user whose token authenticates the request.
     pub struct Profile(profile: pb::GetProfileResponse, access_token: String) with {
         let last = profile.memberships.first();
     } {
-        /// Token of the request.
+        /// The token with which the request was made.
         access_token: String = access_token,
         /// Id of the account in which the user was last present.
         account_id: Option<i64> = last.map(|last| last.account_id),
-        /// Always null.
+        /// Always null; the key exists for compatibility with Chatwoot.
         inviter_id: Option<i64> = last.and_then(|last| last.inviter_id),
-        /// Credential for subscriptions on `/cable`. It belongs to the token of the request.
+        /// Credential for subscriptions on `/cable`. It belongs to the token with which the request was made.
         pubsub_token: String = profile.pubsub_token,
         role: Option<Name<Role>> = last.and_then(|last| Name::known(last.role())),
-        /// Always null.
+        /// Always null; the key exists for compatibility with Chatwoot.
         r#type: () = (),
         /// Accounts of which the user is a member.
         accounts: Vec<Membership> = profile.memberships.into_iter().map(Membership::from).collect(),
@@ -149,7 +150,7 @@ json_type! {
 }
 
 json_type! {
-    /// An account of which the user is a member.
+    /// An account of which the user is a member, with the user's role in it.
     struct Membership(membership: pb::Membership) with {
         let role = Name::known(membership.role());
         let (availability, availability_status) = (membership.availability(), membership.availability_status());
@@ -163,7 +164,7 @@ json_type! {
         name: String = account.name,
         active_at: Option<Iso> = Iso::optional(membership.active_at),
         role: Option<Name<Role>> = role,
-        /// The role, as a list.
+        /// The user's role in the account, as a list with one element.
         permissions: Vec<Option<Name<Role>>> = vec![role],
         availability: Name<Availability> = Name(availability),
         availability_status: Name<Availability> = Name(availability_status),

@@ -1,11 +1,11 @@
-//! The JSON of agent bots.
+//! The JSON representation of agent bots.
 
 use parley_proto as pb;
 
 use super::json_type::json_type;
 
 json_type! {
-    /// An agent bot, without its token: only the hash is stored.
+    /// An agent bot. Its token is not included, because only the hash of the token is stored.
     pub struct AccountAgentBot(bot: pb::AgentBot) {
         id: i64 = bot.id,
         name: String = bot.name,

@@ -1,4 +1,4 @@
-//! The JSON of attachments.
+//! The JSON representation of attachments.
 
 use parley_proto::{self as pb, AttachmentType};
 use schemars::JsonSchema;
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{json_type::json_type, sender::Sender, values::Id};
 use crate::params::{attributes::Attributes, timestamps::Unix};
 
-/// Converts the attachments of a message.
+/// Converts the attachments of a message to JSON.
 pub fn attachments(attachments: Vec<pb::Attachment>, account_id: i64) -> Vec<Attachment> {
     attachments
         .into_iter()
@@ -15,7 +15,7 @@ pub fn attachments(attachments: Vec<pb::Attachment>, account_id: i64) -> Vec<Att
         .collect()
 }
 
-/// A file of a message, or a reference such as a location.
+/// An attachment of a message: a file, or a reference such as a location.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Attachment {
@@ -97,7 +97,7 @@ json_type! {
 }
 
 /// Attributes of an attachment.
-// Named, because code generators would otherwise create a model of the same name for each variant.
+// This type has a name because code generators would otherwise create an identical model for each variant of `Attachment`.
 #[derive(Serialize, JsonSchema)]
 struct AttachmentMeta(Attributes);
 
@@ -113,24 +113,24 @@ json_type! {
 json_type! {
     #[schemars(inline)]
     struct File(attachment: pb::Attachment) {
-        /// Extension of the file's name.
+        /// Extension of the file name.
         extension: Option<String> = attachment.extension,
         /// Link to the file.
         #[schemars(with = "Option<String>")]
         data_url: String = attachment.data_url,
-        /// Link to a smaller picture.
+        /// Link to a thumbnail of the file.
         #[schemars(with = "Option<String>")]
         thumb_url: String = attachment.thumb_url,
-        /// Bytes.
+        /// Size of the file in bytes.
         file_size: Option<i64> = attachment.file_size,
-        /// Pixels.
+        /// Width of the image in pixels.
         width: Option<i64> = attachment.width.map(i64::from),
-        /// Pixels.
+        /// Height of the image in pixels.
         height: Option<i64> = attachment.height.map(i64::from),
     }
 }
 
-/// The name of an attachment's type.
+/// Returns the name of an attachment's type in the JSON API.
 fn file_type(attachment: &pb::Attachment) -> &'static str {
     match attachment.r#type() {
         AttachmentType::Image => "image",
@@ -159,13 +159,13 @@ impl Attachment {
 }
 
 json_type! {
-    /// A file in the list of a conversation's attachments.
-    // Chatwoot omits the id of the attachment.
+    /// An attachment in the list of all attachments of a conversation.
+    // Chatwoot omits the id of the attachment from this list.
     pub struct ListedAttachment(listed: pb::ConversationAttachment) with {
         let attachment = listed.attachment.unwrap_or_default();
         let message = listed.message.unwrap_or_default();
     } {
-        /// Id of the message.
+        /// Id of the message to which the file is attached.
         message_id: Id = attachment.message_id.into(),
         /// Kind of the file, such as `image` or `file`.
         file_type: &'static str = file_type(&attachment),

@@ -1,4 +1,5 @@
-//! The JSON of the client API, as contacts see it: inboxes, sessions, conversations, messages and contact records.
+//! The JSON representation of the client API's resources, as contacts see them: inboxes, sessions, conversations, messages and contact
+//! records.
 
 use parley_proto::{self as pb, ContentType, ConversationStatus};
 use schemars::JsonSchema;
@@ -22,7 +23,7 @@ json_type! {
     pub struct ClientInbox(inbox: pb::ClientInbox) {
         /// Public identifier of the inbox.
         identifier: String = inbox.identifier,
-        /// Whether each session must prove its identifier.
+        /// Whether each session must prove its identifier with an HMAC signature.
         identity_validation_enabled: bool = inbox.hmac_mandatory,
         name: String = inbox.name,
         timezone: String = inbox.timezone,
@@ -42,7 +43,7 @@ json_type! {
         source_id: String = session.source_id,
         /// Credential of the session for subscriptions on `/cable`.
         pubsub_token: String = session.pubsub_token,
-        /// Id of the contact; a number of the session's own unless the session is verified.
+        /// Id of the contact if the session is verified; otherwise a number that identifies only the session.
         id: Id = contact.id.into(),
         name: String = contact.name,
         email: Option<String> = contact.email,
@@ -71,17 +72,17 @@ json_type! {
         account_id: Id = contact.account_id.into(),
         created_at: Iso = contact.created_at.into(),
         updated_at: Iso = contact.updated_at.into(),
-        /// City of the contact, from its attributes.
+        /// City of the contact, from its additional attributes.
         #[schemars(with = "Attribute")]
         location: Option<Attribute> = additional_attributes.get("city"),
-        /// Country of the contact, from its attributes.
+        /// Country of the contact, from its additional attributes.
         #[schemars(with = "Attribute")]
         country_code: Option<Attribute> = additional_attributes.get("country"),
         additional_attributes: Attributes = additional_attributes,
         identifier: Option<String> = contact.identifier,
         custom_attributes: Attributes = contact.custom_attributes.into(),
         last_activity_at: Option<Iso> = Iso::optional(contact.last_activity_at),
-        /// `lead` with an e-mail address or phone number, else `visitor`.
+        /// `lead` if the contact has an e-mail address or phone number, otherwise `visitor`.
         contact_type: ContactKind = if is_lead { ContactKind::Lead } else { ContactKind::Visitor },
         middle_name: &'static str = "",
         last_name: &'static str = "",
@@ -91,7 +92,7 @@ json_type! {
 }
 
 json_type! {
-    /// A conversation as its contact sees it.
+    /// A conversation as its contact sees it in the client API.
     pub struct ClientConversation(conversation: pb::ClientConversation) {
         /// Number of the conversation in its account.
         id: Id = conversation.id.into(),
@@ -107,7 +108,7 @@ json_type! {
 }
 
 json_type! {
-    /// A message as its contact sees it.
+    /// A message as the contact in its conversation sees it.
     pub struct ClientMessage(message: pb::Message) {
         id: Id = message.id.into(),
         message_type: i64 = number(message.r#type()),

@@ -1,4 +1,4 @@
-//! The JSON of contacts and their sessions.
+//! The JSON representation of contacts and their sessions.
 
 use parley_proto as pb;
 use schemars::JsonSchema;
@@ -12,7 +12,7 @@ use super::{
 use crate::params::{attributes::Attributes, timestamps::Unix};
 
 json_type! {
-    // What every form of a contact has.
+    // Fields that all representations of a contact have in common.
     #[schemars(inline)]
     struct Person(contact: pb::Contact) {
         additional_attributes: Attributes = contact.additional_attributes.into(),
@@ -63,7 +63,7 @@ json_type! {
     truncated_fields = truncated_fields;
 }
 
-// A contact, with its sessions unless the client declined them.
+// A contact. Its sessions are included unless the client asked to omit them.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
@@ -73,7 +73,7 @@ pub enum ListedContact {
 }
 
 impl ListedContact {
-    /// Converts a contact.
+    /// Converts a contact to JSON, with or without its sessions.
     pub fn new(contact: pb::Contact, with_sessions: bool) -> Self {
         if with_sessions {
             Self::WithSessions(Box::new(contact.into()))
@@ -84,21 +84,21 @@ impl ListedContact {
 }
 
 json_type! {
-    /// A session of a contact in an inbox.
+    /// A session of a contact in an inbox, as part of the contact.
     struct ContactSession(session: pb::ContactInbox) {
-        /// Id of the session in the inbox.
+        /// Source id of the session, unique in the inbox.
         source_id: String = session.source_id,
         inbox: Option<SessionInbox> = session.inbox.map(SessionInbox::from),
         hmac_verified: bool = session.hmac_verified,
-        /// Id of another contact that has an e-mail address, phone number or identifier that the session submitted.
+        /// Id of another contact whose e-mail address, phone number or identifier the session submitted.
         possible_duplicate_contact_id: Option<Id> = session.possible_duplicate_contact_id.map(Id),
     }
 }
 
 json_type! {
-    /// A session of a contact in an inbox, without the contact.
+    /// A session of a contact in an inbox, returned without the contact.
     pub struct LoneContactSession(session: pb::ContactInbox) {
-        /// Id of the session in the inbox.
+        /// Source id of the session, unique in the inbox.
         source_id: String = session.source_id,
         inbox: Option<SlimInbox> = session.inbox.map(SlimInbox::from),
     }
@@ -107,7 +107,7 @@ json_type! {
 json_type! {
     /// An inbox through which a contact can be reached.
     pub struct ContactableInbox(inbox: pb::ContactableInbox) {
-        /// Id of the contact's session in the inbox, or a new random id that is not stored.
+        /// Source id of the contact's session in the inbox, or a new random id that is not stored.
         source_id: String = inbox.source_id,
         inbox: Option<SlimInbox> = inbox.inbox.map(SlimInbox::from),
     }
@@ -116,7 +116,7 @@ json_type! {
 constant!(ContactType, "contact");
 
 json_type! {
-    /// A contact as the sender of a message and in events.
+    /// A contact, as the sender of a message or in an event.
     pub struct ContactEvent(mut contact: pb::Contact) with {
         let truncated_fields = std::mem::take(&mut contact.truncated_fields);
     } {

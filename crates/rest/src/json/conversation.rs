@@ -1,4 +1,4 @@
-//! The JSON of conversations.
+//! The JSON representation of conversations.
 
 use parley_proto::{self as pb, ConversationPriority, ConversationStatus};
 use schemars::JsonSchema;
@@ -65,7 +65,7 @@ json_type! {
         let last_activity_at = conversation.last_activity_at.into();
     } {
         muted: bool = person.blocked,
-        /// The contact, the assignee and the team.
+        /// The contact, the assignee and the team of the conversation.
         meta: Meta = Meta {
             sender: person.into(),
             channel: ChannelType,
@@ -89,7 +89,7 @@ json_type! {
         snoozed_until: Option<Iso> = Iso::optional(conversation.snoozed_until),
         status: Name<ConversationStatus> = Name(status),
         created_at: Unix = conversation.created_at.into(),
-        /// When the conversation last changed, in seconds since 1970 with fractions.
+        /// When the conversation last changed, in seconds since 1970 with a fractional part.
         updated_at: f64 = fractional(conversation.updated_at.as_ref()),
         timestamp: Unix = last_activity_at,
         first_reply_created_at: Unix = conversation.first_reply_created_at.into(),
@@ -104,7 +104,7 @@ json_type! {
 }
 
 json_type! {
-    // The numbers of conversations, in the format of filters and searches. Numbers that were not counted are null.
+    // Conversation counts, as filters and searches return them. Counts that were not computed are null.
     #[schemars(inline)]
     pub struct Counts(counts: Option<pb::ConversationCounts>) {
         mine_count: Option<i64> = counts.map(|counts| counts.mine),
@@ -114,7 +114,7 @@ json_type! {
 }
 
 json_type! {
-    // The numbers of conversations in a list.
+    // Conversation counts, as conversation lists return them.
     #[schemars(inline)]
     pub struct ListCounts(counts: Option<pb::ConversationCounts>) {
         #[serde(flatten)]
@@ -124,7 +124,7 @@ json_type! {
 }
 
 json_type! {
-    // What a list of messages has of their conversation.
+    // Fields of a conversation that accompany the list of its messages.
     #[schemars(inline)]
     pub struct MessageListMeta(conversation: pb::Conversation) {
         labels: Vec<String> = conversation.labels,

@@ -1,4 +1,4 @@
-//! The JSON of inboxes in four formats: full, slim, as part of a contact session, and the raw record.
+//! The JSON representation of inboxes in four formats: full, slim, as part of a contact session, and the raw record.
 
 use parley_proto::{self as pb, SenderNameType, inbox::Channel};
 use schemars::JsonSchema;
@@ -16,7 +16,7 @@ impl Named for SenderNameType {
     const NAMES: &'static [(&'static str, Self)] = &[("friendly", Self::Friendly), ("professional", Self::Professional)];
 }
 
-// Keys that are null because only other channels have them.
+// Keys of an inbox that are always null here, because only channels other than the API channel use them.
 #[derive(Default, Serialize, JsonSchema)]
 #[schemars(inline)]
 struct OtherChannels {
@@ -36,7 +36,7 @@ struct OtherChannels {
 }
 
 json_type! {
-    // What the full format and the raw record have in common.
+    // Fields that the full format and the raw record have in common.
     #[schemars(inline)]
     struct Settings(inbox: pb::Inbox, channel_id: i64) {
         id: Id = inbox.id.into(),
@@ -53,7 +53,7 @@ json_type! {
         name: String = inbox.name,
         greeting_message: Option<String> = inbox.greeting_message,
         csat_config: Attributes = inbox.csat_config.into(),
-        /// Settings of the automatic assignment.
+        /// Settings for automatic assignment.
         auto_assignment_config: Attributes = inbox.auto_assignment_config.into(),
         out_of_office_message: Option<String> = inbox.out_of_office_message,
         timezone: String = inbox.timezone,
@@ -61,7 +61,7 @@ json_type! {
     }
 }
 
-/// Takes the channel out of an inbox.
+/// Takes the API channel out of an inbox, or returns an empty one if the inbox has no channel.
 fn take_channel(inbox: &mut pb::Inbox) -> pb::ApiChannel {
     match inbox.channel.take() {
         Some(Channel::ApiChannel(channel)) => channel,
@@ -86,7 +86,7 @@ json_type! {
         webhook_url: Option<String> = channel.webhook_url,
         #[schemars(required)]
         inbox_identifier: Option<String> = channel.identifier,
-        /// Settings of the channel, such as `agent_reply_time_window` in hours.
+        /// Settings of the API channel, such as `agent_reply_time_window` in hours.
         additional_attributes: Attributes = channel.additional_attributes.into(),
         #[serde(skip_serializing_if = "Option::is_none")] #[schemars(required)]
         hmac_token: Option<String> = channel.hmac_token,
@@ -95,7 +95,7 @@ json_type! {
 }
 
 json_type! {
-    // The working hours of one day.
+    // The fields of an inbox's working hours on one day.
     #[schemars(inline)]
     pub struct Day(day: pb::WorkingHours) {
         day_of_week: i64 = day.day_of_week.into(),
@@ -109,20 +109,21 @@ json_type! {
 }
 
 json_type! {
-    /// Working hours of one day of the week.
+    /// Working hours of an inbox on one day of the week.
     struct WorkingHours(hours: pb::WorkingHours) {
         #[serde(flatten)]
         day: Day = hours.into(),
     }
 }
 
-/// The seven days, starting on Sunday. A missing day has the default hours of a new inbox.
+/// Returns the working hours of all seven days, starting on Sunday. A day that is missing from `hours` has the default hours of a new
+/// inbox.
 fn week(hours: &[pb::WorkingHours]) -> Vec<WorkingHours> {
     let known = |day| hours.iter().find(|hours| hours.day_of_week == day).copied();
     (0..7).map(|day| known(day).unwrap_or_else(|| default_day(day)).into()).collect()
 }
 
-/// The default hours: closed on weekends, otherwise 9 to 17.
+/// Returns the default working hours of a day: closed on weekends, otherwise 9:00 to 17:00.
 fn default_day(day_of_week: i32) -> pb::WorkingHours {
     let closed = matches!(day_of_week, 0 | 6);
     let at = |number| (!closed).then_some(number);
@@ -150,8 +151,8 @@ json_type! {
 }
 
 json_type! {
-    /// An inbox with the keys that a session shows.
-    // Chatwoot's slim keys together with the thirteen keys of its help article; only website widgets have those that are null.
+    /// An inbox with the keys that it has as part of a contact session.
+    // Chatwoot's slim keys plus the thirteen keys in its help article. The keys that are always null apply only to website widgets.
     pub struct SessionInbox(mut inbox: pb::InboxSummary) {
         website_url: () = (),
         widget_color: () = (),

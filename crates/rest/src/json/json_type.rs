@@ -1,6 +1,6 @@
-//! Declares types of the JSON API, each field in one place: its key, its type and where its value comes from.
+//! Declares the types of the JSON API. Each field is declared in one place, with its key, its type and the expression for its value.
 
-/// Declares a struct that is made from messages of the gRPC API, with `From` if it is one message, else with `new`.
+/// Declares a JSON struct that is created from messages of the gRPC API: with `From` if there is one message, otherwise with `new`.
 ///
 /// ```ignore
 /// json_type! {
@@ -15,7 +15,8 @@
 /// }
 /// ```
 ///
-/// The values are computed in the order of the fields, so what borrows the message stands before what moves a field out of it.
+/// The values are computed in the order of the fields, so an expression that borrows the message must precede one that moves a field out of
+/// it.
 macro_rules! json_type {
     (
         $(#[$meta:meta])*
@@ -58,7 +59,7 @@ macro_rules! json_type {
     };
     (@constructor $name:ident ($($arguments:tt)*) $body:block) => {
         impl $name {
-            /// Converts messages of the gRPC API.
+            /// Creates the value from messages of the gRPC API.
             pub fn new($($arguments)*) -> Self $body
         }
     };

@@ -1,4 +1,4 @@
-//! The JSON of messages in two formats, and of their attachments.
+//! The JSON representation of messages: as part of a conversation, and as part of an event.
 
 use parley_proto::{self as pb, ContentType, MessageStatus, MessageType, SenderType};
 use schemars::JsonSchema;
@@ -46,7 +46,7 @@ impl Named for MessageStatus {
     ];
 }
 
-/// The number of a message type in the JSON API.
+/// Returns the number that represents a message type in the JSON API.
 pub(super) fn number(kind: MessageType) -> i64 {
     match kind {
         MessageType::Incoming | MessageType::Unspecified => 0,
@@ -57,7 +57,7 @@ pub(super) fn number(kind: MessageType) -> i64 {
 }
 
 json_type! {
-    // What both formats have in common.
+    // Fields that the representations of a message in conversations and in events have in common.
     #[schemars(inline)]
     struct Common(message: pb::Message, contact: Option<&pb::Contact>) with {
         let account_id = message.account_id;
@@ -83,7 +83,7 @@ json_type! {
 }
 
 json_type! {
-    /// A message of a conversation.
+    /// A message, as message lists and calls that write messages return it.
     pub struct Message(mut message: pb::Message) with {
         let truncated_fields = std::mem::take(&mut message.truncated_fields);
     } {
@@ -93,7 +93,7 @@ json_type! {
     truncated_fields = truncated_fields;
 }
 
-// What the messages of a conversation have of it.
+// The fields of a conversation that are included in each message of an event.
 #[derive(Clone, Serialize, JsonSchema)]
 #[schemars(inline)]
 struct EventConversation {
@@ -109,14 +109,14 @@ struct EventSession {
     source_id: Option<String>,
 }
 
-/// What the messages of a conversation need of it.
+/// The data of a conversation that is needed to convert its messages for an event.
 pub struct MessageContext<'a> {
     contact: Option<&'a pb::Contact>,
     conversation: EventConversation,
 }
 
 impl<'a> MessageContext<'a> {
-    /// That of a conversation.
+    /// Returns the context for the messages of this conversation.
     pub fn of(conversation: &'a pb::Conversation) -> Self {
         Self {
             contact: conversation.contact.as_ref(),
@@ -133,7 +133,7 @@ impl<'a> MessageContext<'a> {
 }
 
 json_type! {
-    /// A message in a conversation and in events.
+    /// A message, as part of a conversation or an event.
     pub struct MessageEvent(mut message: pb::Message, context: &MessageContext<'_>) with {
         let truncated_fields = std::mem::take(&mut message.truncated_fields);
         let text = message.content.as_ref();

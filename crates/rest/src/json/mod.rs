@@ -1,9 +1,11 @@
-//! The JSON of each resource, one file per noun, with exactly the keys of the API's contract.
+//! The JSON representation of each resource, in one file per noun, with exactly the keys of the API contract.
 //!
-//! Each type is both: what a response contains, by `Serialize`, and its schema in the document, by `JsonSchema`. Its documentation is
-//! published as the description of the schema; texts of fields that many schemas have are in `openapi/texts/response_fields.toml`.
+//! Each type defines both the content of responses (through `Serialize`) and the schema in the `OpenAPI` document (through `JsonSchema`).
+//! The doc comment of a type is published as the description of its schema. Descriptions of fields that many schemas share are in
+//! `openapi/texts/response_fields.toml`.
 //!
-//! A key that may be absent is an `Option` with `skip_serializing_if`. `#[schemars(required)]` says that it is not null if it is present.
+//! A key that may be absent is an `Option` with `skip_serializing_if`. `#[schemars(required)]` on such a key means that its value is never
+//! null if the key is present.
 
 pub mod account;
 pub mod agent;
@@ -38,14 +40,14 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("the keys of all maps are strings")
 }
 
-/// A response with a JSON body.
+/// Returns a response with this status and a JSON body.
 pub fn respond<T: Serialize + ?Sized>(status: StatusCode, body: &T) -> Response {
     let mut response = of(Body::from(encode(body)));
     *response.status_mut() = status;
     response
 }
 
-/// A 200 response whose body is already encoded JSON.
+/// Returns a 200 response whose body is already encoded JSON.
 pub fn of(body: Body) -> Response {
     let mut response = Response::new(body);
     response
@@ -54,36 +56,36 @@ pub fn of(body: Body) -> Response {
     response
 }
 
-/// A 200 response with a JSON body.
+/// Returns a 200 response with a JSON body.
 pub fn ok<T: Serialize + ?Sized>(body: &T) -> Response {
     respond(StatusCode::OK, body)
 }
 
-/// A 204 response.
+/// Returns a 204 response.
 pub fn no_content() -> Response {
     let mut response = empty();
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 
-/// A 200 response with an empty body.
+/// Returns a 200 response with an empty body.
 pub fn empty() -> Response {
     Response::new(Body::empty())
 }
 
 #[cfg(test)]
 pub mod test_json {
-    //! What the tests of this folder share.
+    //! Functions that the tests in this folder share.
 
     use serde::Serialize;
     use serde_json::{Map, Value as Json};
 
-    /// A value as JSON.
+    /// Returns a value as JSON.
     pub fn to_json(value: &impl Serialize) -> Json {
         serde_json::to_value(value).unwrap()
     }
 
-    /// The keys of a JSON object.
+    /// Returns the keys of a JSON object.
     pub fn keys(json: &Json) -> Vec<&str> {
         json.as_object().map(Map::keys).into_iter().flatten().map(String::as_str).collect()
     }

@@ -1,4 +1,5 @@
-//! The JSON of events at the WebSocket, in Chatwoot's push format. The `pubsub_token` of sessions is omitted, because it is a credential.
+//! Converts events to the JSON that is sent over the WebSocket, in Chatwoot's push format. The `pubsub_token` of sessions is omitted,
+//! because it is a credential.
 
 use parley_fault::Protection;
 use parley_proto::{self as pb, ActorType, EventKind, event::Resource, value::json_of};
@@ -18,8 +19,8 @@ use crate::params::{
     timestamps::{Iso, Unix, fractional},
 };
 
-/// The name and data of each frame for an event; empty for events that the WebSocket does not send. `user` is the subscriber, or `None` if
-/// it is a contact session. `keys` are the cache keys that accompany the event.
+/// Returns the name and data of each frame for an event, or nothing if the event is not sent over the WebSocket. `user` is the id of the
+/// subscribed user, or `None` if the subscriber is a contact session. `keys` are the cache keys that accompany the event.
 pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>) -> Vec<(&'static str, Json)> {
     let contact = user.is_none();
     let frame = |name, data| vec![(name, data)];
@@ -76,7 +77,7 @@ pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>
     }
 }
 
-/// Whether this is a private note that mentions a user, in the syntax of front ends: `(mention://user/5/Ravi)`.
+/// Returns whether a message is a private note that mentions a user. Front ends write mentions as `(mention://user/5/Ravi)`.
 fn mentions(resource: &pb::MessageResource, user: i64) -> bool {
     let mention = format!("mention://user/{user}/");
     let note = resource.message.as_ref().filter(|message| message.private);
@@ -84,8 +85,8 @@ fn mentions(resource: &pb::MessageResource, user: i64) -> bool {
         .is_some_and(|content| content.contains(&mention))
 }
 
-/// Whether the contact has read the conversation. An agent's read event is not sent to dashboards: they respond to each frame of the open
-/// conversation by marking it as read, which would loop.
+/// Returns whether the contact, rather than an agent, has read the conversation. Read events of agents are not sent to dashboards: a
+/// dashboard responds to each frame for the open conversation by marking it as read, which would cause a loop.
 fn read_by_contact(event: &pb::Event) -> bool {
     event.changes.iter().any(|change| change.field == "contact_last_seen_at") || !parley_fault::is_on(Protection::SilentViews)
 }
@@ -115,7 +116,7 @@ fn message(event: &pb::Event, resource: &pb::MessageResource) -> Json {
     data
 }
 
-/// The agent who caused an event, with the fields that the event contains.
+/// Returns the agent who caused an event, with the fields that the event contains.
 fn performer(event: &pb::Event) -> Option<UserEvent> {
     let actor = event.actor.as_ref().filter(|actor| actor.r#type() == ActorType::User)?;
     Some(UserEvent::new(
@@ -127,7 +128,7 @@ fn performer(event: &pb::Event) -> Option<UserEvent> {
     ))
 }
 
-/// The previous and new value of each changed field.
+/// Returns the previous and the new value of each changed field.
 fn previous(event: &pb::Event) -> Json {
     let value = |value: &Option<prost_types::Value>| value.as_ref().and_then(|value| json_of(value).ok()).unwrap_or_default();
     let changed: Map<String, Json> = event
@@ -138,7 +139,7 @@ fn previous(event: &pb::Event) -> Json {
     Json::Object(changed)
 }
 
-/// A conversation in a frame.
+/// Converts a conversation to the JSON in a frame.
 pub fn conversation(mut conversation: pb::Conversation) -> Json {
     let last = conversation.last_public_message.take();
     let context = MessageContext::of(&conversation);
@@ -192,7 +193,8 @@ pub fn conversation(mut conversation: pb::Conversation) -> Json {
     json
 }
 
-/// The frame of a typing event. It has only the id of the conversation: ephemeral events carry no state.
+/// Returns the name and data of the frame for a typing event. The frame contains only the id of the conversation, because ephemeral events
+/// carry no state.
 pub fn typing(event: &pb::EphemeralEvent) -> (&'static str, Json) {
     let name = match event.kind() {
         pb::EphemeralKind::TypingOff => "conversation.typing_off",

@@ -1,4 +1,4 @@
-//! The JSON of search results, which have fewer keys than the resources themselves.
+//! The JSON representation of search results, which have fewer keys than the resources themselves.
 
 use parley_proto::{self as pb, ContentType};
 
@@ -11,7 +11,7 @@ use super::{
 use crate::params::timestamps::Unix;
 
 json_type! {
-    /// A conversation in the result of a search, with the messages that match.
+    /// A conversation in a search result, with its messages that match the query.
     pub struct FoundConversation(conversation: pb::Conversation, inbox: Option<&pb::Inbox>, messages: Vec<pb::Message>) {
         /// Number of the conversation in its account.
         id: Id = conversation.id.into(),
@@ -49,7 +49,7 @@ json_type! {
         id: Id = message.id.into(),
         message_type: i64 = number(message.r#type()),
         content: Option<String> = message.content,
-        /// Name of the sender.
+        /// Name of the sender; absent if the message has no sender.
         #[serde(skip_serializing_if = "Option::is_none")] #[schemars(required)]
         sender_name: Option<String> = message.sender.map(|sender| sender.name),
         created_at: Unix = message.created_at.into(),
@@ -58,7 +58,7 @@ json_type! {
 }
 
 json_type! {
-    /// A message in the result of a search.
+    /// A message in a search result.
     pub struct FoundMessage(message: pb::Message) {
         id: Id = message.id.into(),
         message_type: i64 = number(message.r#type()),
@@ -76,7 +76,7 @@ json_type! {
 }
 
 json_type! {
-    /// A contact in the result of a search.
+    /// A contact in a search result.
     pub struct FoundContact(contact: pb::Contact) {
         id: Id = contact.id.into(),
         #[schemars(with = "Option<String>")]

@@ -1,4 +1,4 @@
-//! The JSON of the senders of messages.
+//! The JSON representation of message senders.
 
 use parley_proto::{self as pb, Availability, SenderType};
 use schemars::JsonSchema;
@@ -23,7 +23,7 @@ json_type! {
     }
 }
 
-// The sender of a message, as of when it was written.
+// The sender of a message, as it was when the message was written.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
@@ -34,7 +34,7 @@ pub enum Sender {
 }
 
 impl Sender {
-    /// `contact` is that of the conversation, if known.
+    /// Converts the sender of a message. `contact` is the contact of the message's conversation, if it is known.
     pub fn new(sender: pb::Sender, contact: Option<&pb::Contact>) -> Self {
         match sender.r#type() {
             SenderType::Contact | SenderType::Unspecified => {
@@ -49,7 +49,7 @@ impl Sender {
             }
             SenderType::User => {
                 let available_name = sender.available_name.unwrap_or_else(|| sender.name.clone());
-                // The message describes its sender as of when it was written, not the current availability.
+                // The sender is shown as it was when the message was written, so its current availability is not disclosed.
                 let availability = Some(Availability::Offline);
                 Self::User(Box::new(UserEvent::new(
                     sender.id,
@@ -63,7 +63,7 @@ impl Sender {
         }
     }
 
-    /// Hides whether an agent is there.
+    /// Removes the availability of the sender, if the sender is a user.
     #[must_use]
     pub fn without_availability(mut self) -> Self {
         if let Self::User(user) = &mut self {

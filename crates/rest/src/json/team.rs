@@ -1,4 +1,4 @@
-//! The JSON of teams.
+//! The JSON representation of teams.
 
 use parley_proto as pb;
 
@@ -6,7 +6,7 @@ use super::{json_type::json_type, values::Id};
 use crate::params::timestamps::Iso;
 
 json_type! {
-    /// A team of agents.
+    /// A team of agents in an account.
     pub struct Team(team: pb::Team) {
         id: Id = team.id.into(),
         account_id: Id = team.account_id.into(),

@@ -1,14 +1,14 @@
-//! `truncated_fields`: the keys of an object whose values are too large to send, such as attributes that were stored before their limit was
-//! introduced.
+//! The `truncated_fields` key of JSON objects. It lists the keys of the object whose values are too large to send, such as attributes that
+//! were stored before their limit was introduced.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-/// Fields of the gRPC API that have another name in the JSON API.
+/// Fields of the gRPC API whose keys in the JSON API have a different name.
 const RENAMED: [(&str, &str); 1] = [("avatar_url", "thumbnail")];
 
-// The value of the key, which is absent if no value was truncated.
+// The value of the `truncated_fields` key, which is omitted if no value was truncated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct TruncatedFields(Vec<String>);
@@ -19,7 +19,8 @@ impl TruncatedFields {
         self.0.is_empty()
     }
 
-    /// The truncated fields of a message of the gRPC API that are among the keys of its JSON.
+    /// Converts the truncated fields of a gRPC message to the corresponding keys of its JSON object. Fields without such a key are left
+    /// out.
     pub fn of(json: &impl Serialize, fields: &[String]) -> Self {
         if fields.is_empty() {
             return Self::default();
@@ -31,7 +32,7 @@ impl TruncatedFields {
     }
 }
 
-/// The key of an object that corresponds to a field of the gRPC API.
+/// Returns the key of a JSON object that corresponds to a field of the gRPC API.
 fn key_of<'f>(json: &Json, field: &'f str) -> Option<&'f str> {
     let outer = field.split('.').next().unwrap_or(field);
     let other = RENAMED.iter().find(|(name, _)| *name == outer).map(|(_, other)| *other);

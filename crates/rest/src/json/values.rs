@@ -1,4 +1,4 @@
-//! Values and wrappers that the JSON of several resources has.
+//! Value types and wrapper objects that several resources of the JSON API share.
 
 use std::borrow::Cow;
 
@@ -20,24 +20,24 @@ impl From<i64> for Id {
     }
 }
 
-/// Any JSON.
+/// Any JSON value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Any(pub Json);
 
 inline_schema!(Any, {});
 
-/// An enumeration of the gRPC API whose values have names in the JSON API.
+/// An enum of the gRPC API whose values have names in the JSON API.
 pub trait Named: Copy + PartialEq + 'static {
-    /// The names. Some requests also accept the index in this list.
+    /// The values with their names. Some requests also accept a value's index in this list instead of its name.
     const NAMES: &'static [(&'static str, Self)];
 }
 
-/// A value by its name. An unnamed value has the first name.
+/// An enum value that is represented by its name. A value without a name is represented by the first name in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name<T>(pub T);
 
 impl<T: Named> Name<T> {
-    /// A value, if it is named.
+    /// Returns the value as a [`Name`], or `None` if it has no name.
     pub fn known(value: T) -> Option<Self> {
         T::NAMES.iter().any(|(_, named)| *named == value).then_some(Self(value))
     }
@@ -69,7 +69,7 @@ impl<T: Named> JsonSchema for Name<T> {
     }
 }
 
-/// Declares the type of a value that never changes, as in `"type": "contact"`.
+/// Declares a type that has only one value, as in `"type": "contact"`.
 macro_rules! constant {
     ($visibility:vis $name:ident, $value:literal) => {
         #[derive(Debug)]
@@ -86,7 +86,7 @@ macro_rules! constant {
 }
 pub(crate) use constant;
 
-/// Declares the type of a parameter with a few possible texts.
+/// Declares the type of a string parameter that accepts only certain values.
 macro_rules! choice {
     ($visibility:vis $name:ident, $texts:tt) => {
         $visibility struct $name;
@@ -98,12 +98,12 @@ pub(crate) use choice;
 
 choice!(pub OnOrOff, ["on", "off"]);
 
-// An object without keys.
+// A JSON object without keys.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[schemars(inline, deny_unknown_fields)]
 pub struct Empty {}
 
-/// Declares an object with a single key.
+/// Declares an object with a single key, for use as a wrapper.
 macro_rules! one_key {
     ($visibility:vis $name:ident { $key:ident }) => {
         #[derive(Debug, serde::Serialize, schemars::JsonSchema)]
@@ -117,7 +117,7 @@ pub(crate) use one_key;
 
 one_key!(pub Payload { payload });
 
-// A list with its metadata.
+// A list in the key `payload`, with its metadata in the key `meta`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct List<M, T> {
@@ -125,7 +125,7 @@ pub struct List<M, T> {
     pub payload: T,
 }
 
-// One of two types.
+// A value of one of two types, encoded without a tag.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]

@@ -1,4 +1,4 @@
-//! Charges requests without a valid token to the client's address, before the body is read.
+//! Middleware that charges requests without a valid token to the rate limit of the client's address, before the body is read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,11 +16,12 @@ use parley_admission::{
 
 use crate::{errors::ApiError, params::INLINE_BYTES};
 
-/// Charges a request that has no token, or whose token was not recently found valid. A request with a valid token is charged by the gRPC
-/// call that it makes, where the token is looked up; if its body cannot be parsed, it makes no call.
+/// Charges a request to the rate limit of its address if it has no token or if its token was not recently found valid. A request with a
+/// valid token is instead charged by the gRPC call that it makes, which looks up the token; it is not charged if its body cannot be parsed,
+/// because it then makes no call.
 ///
-/// The body of a charged request, if large, is read in the queue of anonymous requests. The token of such a request is therefore looked up
-/// here first, so that a member whose token was not used recently does not wait behind anonymous callers.
+/// A large body of a charged request is read in the queue for anonymous requests. The token of a request with a large body is therefore
+/// looked up here first, so that a member whose token was not used recently does not wait behind anonymous callers.
 pub async fn charge(State((limits, memory)): State<(Arc<AnonymousLimits>, RequestMemory)>, mut request: Request, next: Next) -> Response {
     let sender = RequestSender::of(request.headers(), request.extensions());
     if memory.holder(&sender) != MemoryShare::Authenticated && !(is_large(request.body()) && memory.has_valid_token(&sender).await) {
@@ -28,8 +29,8 @@ pub async fn charge(State((limits, memory)): State<(Arc<AnonymousLimits>, Reques
             Ok(()) => {
                 request.extensions_mut().insert(Charged);
             }
-            // The address has used up its limit, perhaps through other clients that share it. Look up the token, which counts against the
-            // address's failed authentications.
+            // The address has used up its limit, perhaps because of other clients that share it. Look up the token; an invalid one counts
+            // against the address's failed authentications.
             Err(_) if memory.has_valid_token(&sender).await => {}
             Err(exceeded) => return ApiError::from(exceeded).into_response(),
         }
@@ -37,7 +38,7 @@ pub async fn charge(State((limits, memory)): State<(Arc<AnonymousLimits>, Reques
     next.run(request).await
 }
 
-/// Whether a body is parsed on a compute pool. A body of unknown length counts as large.
+/// Returns whether a body is large enough to be parsed on a compute pool. A body of unknown length counts as large.
 fn is_large(body: &Body) -> bool {
     let length = body.size_hint().exact();
     length.is_none_or(|bytes| bytes > INLINE_BYTES as u64)

@@ -1,7 +1,7 @@
 //! CORS: the allowed origins of each API, and responses to preflight requests.
 //!
 //! Requests carry an explicit token or identifier and no cookies, so a page cannot act on behalf of a user who merely visits it. Error
-//! responses also carry the headers: without them a page could not read the error.
+//! responses also carry the CORS headers; without them, a page could not read the error.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -29,17 +29,17 @@ const EXPOSED: [HeaderName; 6] = [
     RETRY_AFTER,
 ];
 
-/// The CORS policies of the APIs.
+/// The CORS policy of each API.
 #[derive(Clone, Debug)]
 pub struct Cors {
-    /// The client API: any origin is allowed.
+    /// The policy of the client API, which allows any origin.
     client: CorsLayer,
-    /// The APIs that require a token, including Server-Sent Events; `None` if no origins are configured.
+    /// The policy of the APIs that require a token, including Server-Sent Events; `None` if no origins are configured.
     members: Option<CorsLayer>,
 }
 
 impl Cors {
-    /// Creates the policies. `origins` applies to the APIs that require a token.
+    /// Creates the policies. `origins` are the allowed origins for the APIs that require a token.
     pub fn new(origins: AllowedOrigins) -> Arc<Self> {
         Arc::new(Self {
             client: layer(AllowOrigin::from(Any)),
@@ -51,7 +51,7 @@ impl Cors {
         })
     }
 
-    /// Returns the policy of a normalized path. The platform API is for servers, so browsers may not call it.
+    /// Returns the policy for a normalized path. The platform API has none: it is meant for servers, so browsers may not call it.
     fn of(&self, path: &str) -> Option<&CorsLayer> {
         if path.starts_with("/public/api/") {
             Some(&self.client)
@@ -75,7 +75,7 @@ fn layer(origins: AllowOrigin) -> CorsLayer {
 
 /// Responds to preflight requests, and adds the CORS headers to all other responses.
 pub async fn answer(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> Response {
-    // An OPTIONS request that is not a preflight is passed on and finds no route.
+    // An OPTIONS request that is not a preflight is passed on to the router, which has no route for it.
     let is_plain = request.method() == Method::OPTIONS && !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let Some(layer) = cors.of(request.uri().path()).filter(|_| !is_plain) else {
         return next.run(request).await;

@@ -1,8 +1,8 @@
 //! Authorizes the caller before a large body is read.
 //!
-//! Normally the service authorizes the caller after the body has been read and parsed, which is fine for small bodies. A larger body, one
-//! of unknown length, and a multipart form (whose files are stored while it is read) are read only after the caller has been authorized. A
-//! form also requires that the resource it is sent to exists.
+//! Normally the service authorizes the caller after the body has been read and parsed, which is fine for small bodies. Large bodies, bodies
+//! of unknown length, and multipart forms (whose files are stored while the form is read) are read only after the caller has been
+//! authorized. A form is read only if the resource that it is sent to exists as well.
 
 use axum::{
     body::HttpBody as _,
@@ -21,8 +21,8 @@ use crate::{call::Call, errors::ApiError, openapi::Caller, params::multipart};
 /// Maximum bytes of a body that is read before the caller is authorized.
 const SMALL: u64 = 64 * 1024;
 
-/// Rejects a request without reading its body if the service would reject its caller. A multipart form is also rejected if its resource
-/// does not exist.
+/// Rejects a request without reading its body if the service would reject the caller. A multipart form is also rejected if the resource
+/// that it is sent to does not exist.
 pub async fn check(State((services, caller)): State<(Routes, Caller)>, request: Request, next: Next) -> Response {
     let body = request.body();
     let is_small = body.is_end_stream() || body.size_hint().exact().is_some_and(|bytes| bytes <= SMALL);
@@ -39,7 +39,7 @@ pub async fn check(State((services, caller)): State<(Routes, Caller)>, request: 
     }
 }
 
-/// The resource ids in the path.
+/// The resource ids in the path of a request.
 #[derive(Debug, Default)]
 struct Resource {
     account: Option<i64>,
@@ -57,7 +57,7 @@ impl Resource {
             return resource;
         };
         for (name, value) in &path {
-            // A value that is not an id becomes an id that no resource has.
+            // A path segment that is not a valid id is replaced by an id that no resource has.
             let id = || Some(value.parse().ok().filter(|id| *id > 0).unwrap_or(i64::MAX));
             match name {
                 "account_id" => resource.account = id(),
@@ -87,17 +87,17 @@ impl Resource {
         }
     }
 
-    /// Checks the token and, if `of_account`, its access to the account.
+    /// Checks the token of the caller and, if `of_account` is set, whether it may access the account.
     async fn check_access(&self, call: &Call, of_account: bool) -> Result<(), Status> {
         let access = call.access(self.account.unwrap_or_default()).await;
         let of_account = of_account && self.account.is_some();
         final_error(access, |status| status.code() == Code::PermissionDenied && of_account)
     }
 
-    /// Checks that the resource that a form is sent to exists.
+    /// Checks that the resource to which a form is sent exists.
     async fn check_exists(&self, call: &Call) -> Result<(), Status> {
         let account_id = self.account.unwrap_or_default();
-        // Agent bots may write to conversations that they may not read.
+        // Agent bots may write to conversations that they are not allowed to read, so an error for the wrong kind of token is not final.
         let may_not_ask = |status: &Status| {
             status
                 .get_details_error_info()
@@ -126,7 +126,7 @@ impl Resource {
         Ok(())
     }
 
-    /// Checks that the inbox, the session and the conversation of a client API path exist.
+    /// Checks that the inbox, session and conversation in a path of the client API exist.
     async fn check_session(self, call: &Call) -> Result<(), ApiError> {
         let Some(inbox_identifier) = self.inbox_identifier else {
             return Ok(());
@@ -163,8 +163,8 @@ impl Resource {
     }
 }
 
-/// Keeps only errors that the handler's own call would get as well: authentication failures, exhausted limits and outages, and those that
-/// `is_final` selects. All others are left to the handler.
+/// Keeps an error only if the handler's own call would fail with it as well: authentication failures, exhausted limits, outages, and the
+/// errors that `is_final` selects. All other errors are dropped, so that the handler decides.
 fn final_error<T>(answer: Result<T, Status>, is_final: impl Fn(&Status) -> bool) -> Result<(), Status> {
     match answer {
         Err(status)

@@ -1,4 +1,4 @@
-//! The middleware of REST requests.
+//! Middleware for REST requests: admission, CORS, early authorization, path normalization, response metadata and tracing.
 
 pub(crate) mod admission;
 pub(crate) mod cors;

@@ -1,8 +1,8 @@
 //! Normalizes the path of a request before routing, so that paths that Rails accepts reach the same routes: repeated slashes count as one,
 //! then a trailing slash and the suffix `.json` are dropped. Method, query and body are unchanged, and there are no redirects.
 //!
-//! Everything that depends on the path runs after this: routing, and so policies, early authorization and rate limits. Percent-encoded
-//! characters are not decoded: `%2F` in a source id remains part of it, and so does `%2Ejson` at its end.
+//! Everything that depends on the path runs after normalization: routing, and therefore policies, early authorization and rate limits.
+//! Percent-encoded characters are not decoded: `%2F` in a source id remains part of the id, and so does `%2Ejson` at its end.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,11 @@ use axum::http::{
     uri::{Parts, PathAndQuery},
 };
 
-/// The prefixes under which `.json` is dropped. Elsewhere it is part of a name, such as `/openapi.json` or the name of a message's file.
+/// The path prefixes under which `.json` is dropped. Elsewhere the suffix is part of a name, such as `/openapi.json` or the file name of an
+/// attachment.
 const WITH_SUFFIX: [&str; 3] = ["/api/", "/public/api/", "/platform/api/"];
 
-/// Normalizes the path of a request.
+/// Middleware that normalizes the path of a request.
 pub fn normalize<B>(mut request: Request<B>) -> Request<B> {
     if let Some(uri) = normalized(request.uri()) {
         *request.uri_mut() = uri;
@@ -33,7 +34,7 @@ fn normalized(uri: &Uri) -> Option<Uri> {
         None => path.into_owned(),
     };
     let mut parts: Parts = uri.clone().into_parts();
-    // The path was valid before, and only slashes and a suffix were removed.
+    // This cannot fail: the path was valid before, and only slashes and a suffix were removed.
     parts.path_and_query = Some(PathAndQuery::try_from(whole).ok()?);
     Uri::from_parts(parts).ok()
 }
@@ -58,7 +59,7 @@ pub(crate) fn normal(path: &str) -> Cow<'_, str> {
     } else {
         bare
     };
-    // The root stays `/`.
+    // Keep the slash of the root path.
     let length = bare.len().max(1).min(path.len());
     match &mut path {
         Cow::Borrowed(path) => *path = &path[..length],

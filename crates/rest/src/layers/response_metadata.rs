@@ -1,6 +1,6 @@
-//! Forwards the services' response metadata as headers: the cursor of a write (a read that sends the cursor back waits until the log has
-//! reached it) and the token's remaining rate limit. Also marks a request as heavy (see [`Weight`]) when a service returns a large
-//! response.
+//! Forwards response metadata of the gRPC services as HTTP headers: the cursor of a write (a read that sends it back waits until the log
+//! has reached that position) and the token's remaining rate limit. Also marks a request as heavy (see [`Weight`]) when a service returns a
+//! large response.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -18,7 +18,7 @@ use parley_types::cursor_text;
 use tonic::{body::Body, service::Routes};
 use tower::Service;
 
-/// The response header of the cursor, in base64url as everywhere in the JSON API.
+/// The response header that contains the cursor of a write, in base64url like all cursors in the JSON API.
 const CURSOR: HeaderName = HeaderName::from_static("parley-cursor");
 
 /// Converts a cursor from binary metadata (base64) to its text form (base64url).
@@ -29,7 +29,7 @@ fn as_text(value: &HeaderValue) -> HeaderValue {
         .unwrap_or_else(|| value.clone())
 }
 
-/// The forwarded metadata keys, each with the name of its response header.
+/// The metadata keys to forward, each with the name of its response header.
 const FORWARDED_METADATA: [(HeaderName, HeaderName); 4] = [
     (
         HeaderName::from_static("parley-cursor-bin"),
@@ -49,7 +49,7 @@ const FORWARDED_METADATA: [(HeaderName, HeaderName); 4] = [
     ),
 ];
 
-/// The latest headers that the services returned during one request, and whether the request is heavy.
+/// The latest metadata that the services returned during one request, and whether the request is heavy.
 #[derive(Clone, Debug, Default)]
 pub struct ResponseMetadata(Arc<RecordedMetadata>);
 
@@ -80,20 +80,20 @@ impl ResponseMetadata {
     }
 }
 
-/// Adds the headers to the response.
+/// Adds the forwarded headers to the response.
 pub async fn forward_metadata(mut request: Request, next: Next) -> Response {
     let response_metadata = ResponseMetadata::default();
     request.extensions_mut().insert(response_metadata.clone());
     let mut response = response_metadata.weight().run(next.run(request)).await;
     response.headers_mut().extend(response_metadata.take());
     if response_metadata.weight().is_heavy() {
-        // The pages of a streamed list are written after the response headers, so polling its body is heavy as well.
+        // The pages of a streamed list are written after the response headers, so polling the response body is heavy as well.
         response = response.map(|body| axum::body::Body::new(HeavyBody::new(body)));
     }
     response
 }
 
-/// The services, wrapped to record their response headers.
+/// The gRPC services, wrapped so that their response metadata is recorded.
 #[derive(Clone, Debug)]
 pub struct CursorRecorder {
     pub routes: Routes,

@@ -1,4 +1,4 @@
-//! The span and metrics of a request. Both contain the route and never the path: some paths contain secrets.
+//! The tracing span and the metrics of a request. Both contain the route and never the path, because some paths contain secrets.
 
 use std::{sync::LazyLock, time::Instant};
 
@@ -31,7 +31,7 @@ static DURATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
         .build()
 });
 
-/// The value of `error.type` if the client disconnected before the response.
+/// The value of `error.type` if the client disconnected before it received the response.
 const GONE: &str = "cancelled";
 
 /// Traces and measures a request until its response headers are ready or the client disconnects.
@@ -125,7 +125,8 @@ impl Drop for RequestRecord {
     }
 }
 
-/// Reports unknown methods as `_OTHER`: clients choose them freely, and each would create another time series.
+/// Returns the name of a method, or `_OTHER` if it is unknown. Clients choose methods freely, and each different one would create another
+/// time series.
 fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

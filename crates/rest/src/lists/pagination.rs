@@ -1,4 +1,4 @@
-//! Pagination by page number, as in Chatwoot, and by opaque cursor, for clients with large lists. All lists share it.
+//! Pagination by page number, as in Chatwoot, and by opaque cursor, for clients that read large lists. Shared by all lists.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,19 +8,19 @@ use crate::{errors::field_error::FieldError, openapi::RouteDescription, params::
 
 /// The maximum value of `per_page`.
 const MAX_PER_PAGE: i64 = 100;
-/// The maximum number of rows that the service skips.
+/// The maximum number of rows that the gRPC service skips.
 const MAX_SKIP: i64 = 1_000_000;
 
-/// The requested rows of a list.
+/// The part of a list that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageWindow {
-    /// Number of rows to skip.
+    /// Number of rows to skip before the first returned row.
     pub skip: i32,
-    /// Number of rows to request.
+    /// Number of rows to request from the gRPC service.
     pub size: i32,
     /// The page token to continue from; empty for the start.
     pub token: String,
-    /// Number of requested rows to return: 0 for a page beyond [`MAX_SKIP`].
+    /// Maximum number of rows to return; 0 for a page beyond [`MAX_SKIP`].
     pub rows: usize,
     /// Whether the response contains the cursor of the next page.
     with_cursor: bool,
@@ -34,7 +34,7 @@ impl PageWindow {
         if by_cursor(fields) { window } else { window.at(fields.page()) }
     }
 
-    /// Like [`Self::read`], for a list without page numbers.
+    /// Like [`Self::read`], for a list that is paginated only by cursor.
     pub fn unnumbered(fields: &mut ParamReader<'_>, usual: i32) -> Self {
         let mut size = usual;
         if fields.has_value("per_page") {
@@ -50,7 +50,7 @@ impl PageWindow {
         }
     }
 
-    /// Like [`Self::read`], for a list with page numbers only.
+    /// Like [`Self::read`], for a list that is paginated only by page number.
     pub fn numbered(fields: &ParamReader<'_>, usual: i32) -> Self {
         Self::first(usual).at(fields.page())
     }
@@ -60,7 +60,7 @@ impl PageWindow {
             skip: 0,
             size,
             token: String::new(),
-            // 0 selects the service's default size.
+            // A size of 0 selects the service's default page size.
             rows: usize::try_from(size).ok().filter(|rows| *rows > 0).unwrap_or(usize::MAX),
             with_cursor: false,
         }
@@ -74,12 +74,12 @@ impl PageWindow {
         }
     }
 
-    /// Whether to count all rows. A list that is paginated by cursor is counted only on its first page.
+    /// Returns whether to count all rows of the list. A list that is paginated by cursor is counted only for its first page.
     pub fn counts(&self) -> bool {
         self.token.is_empty()
     }
 
-    /// Where the list continues, if the client asked for it.
+    /// Returns the cursor of the next page, or `None` if the client did not ask for cursors.
     pub fn cursor(&self, next_page_token: &str) -> Option<Cursor> {
         let next = Some(next_page_token).filter(|token| !token.is_empty() && self.rows > 0);
         self.with_cursor.then(|| Cursor {
@@ -88,12 +88,12 @@ impl PageWindow {
         })
     }
 
-    /// Like [`Self::cursor`], for a message search, which may be incomplete.
+    /// Like [`Self::cursor`], for a message search. `complete` is whether all messages were searched.
     pub fn search_cursor(&self, next_page_token: &str, complete: Option<bool>) -> Option<SearchCursor> {
         self.cursor(next_page_token).map(|cursor| SearchCursor { cursor, complete })
     }
 
-    /// Returns the window of a further page that belongs to the same response.
+    /// Returns the window for a further page of the same response, starting at `token`.
     pub fn page(&self, token: String, size: usize) -> Self {
         Self {
             skip: 0,
@@ -103,8 +103,8 @@ impl PageWindow {
         }
     }
 
-    /// Returns the token with which this response continues after the service has cut the page at its byte limit. Empty for clients that
-    /// receive the cursor of the next page.
+    /// Returns the token of the page with which this response must continue because the service cut the current page at its byte limit. The
+    /// token is empty if the client receives the cursor of the next page instead.
     pub fn cut(&self, next_page_token: String) -> String {
         if self.with_cursor || self.rows == 0 {
             String::new()
@@ -118,7 +118,7 @@ fn by_cursor(fields: &ParamReader<'_>) -> bool {
     fields.is_present("cursor") && fields.raw("cursor") != Some(&Json::Null)
 }
 
-// Where a list continues.
+// The position at which a list continues on the next page.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Cursor {
@@ -126,7 +126,7 @@ pub struct Cursor {
     next_cursor: Option<String>,
 }
 
-// Where the result of a message search continues.
+// The position at which the result of a message search continues.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct SearchCursor {
@@ -137,7 +137,7 @@ pub struct SearchCursor {
     complete: Option<bool>,
 }
 
-// The metadata of a list, with where it continues, a [`Cursor`] or a [`SearchCursor`].
+// The metadata of a list, and the position at which it continues: a [`Cursor`] or a [`SearchCursor`].
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct PageMeta<M, C = Cursor> {
@@ -147,12 +147,12 @@ pub struct PageMeta<M, C = Cursor> {
     pub cursor: Option<C>,
 }
 
-/// Describes the parameters that [`PageWindow::read`] parses.
+/// Describes the parameters that [`PageWindow::read`] parses, for the `OpenAPI` document.
 pub fn page_params(description: RouteDescription) -> RouteDescription {
     cursor_params(description.query::<i64>("page"))
 }
 
-/// Describes the parameters that [`PageWindow::unnumbered`] parses.
+/// Describes the parameters that [`PageWindow::unnumbered`] parses, for the `OpenAPI` document.
 pub fn cursor_params(description: RouteDescription) -> RouteDescription {
     description.query::<i64>("per_page").query::<String>("cursor")
 }

@@ -1,8 +1,8 @@
 //! Lists of the JSON API, which return as many rows as Chatwoot does, regardless of their size.
 //!
-//! The service limits pages by bytes. A response that needs more than one page is streamed page by page: the next page is requested once
-//! the client has read the previous ones, so at most one page is in memory for a client that does not read. The first page is fetched
-//! before the response begins, so the status is correct. A later failure aborts the body, which every HTTP client reports.
+//! The gRPC service limits the size of pages in bytes. A response that needs more than one page is streamed page by page: the next page is
+//! requested once the client has read the previous ones, so at most one page is in memory for a client that does not read. The first page
+//! is fetched before the response begins, so the status is correct. A later failure aborts the body, which every HTTP client reports.
 
 use std::{borrow::Cow, io, marker::PhantomData};
 
@@ -25,13 +25,13 @@ use crate::{ApiResult, call::Call, errors::ApiError, json};
 /// The rows of one page, and the token of the next page (empty if there is none).
 pub type Page<T> = (Vec<T>, String);
 
-/// Number of rows to request per page of an unlimited list.
+/// Number of rows to request per page of a list that has no row limit.
 const ROWS_PER_FETCH: usize = 1000;
 
-/// The position of a list in the response that contains it, and the type of its rows, which are encoded apart.
+/// A placeholder that marks the position of a list in its response. `T` is the type of the rows, which are encoded separately.
 #[derive(Debug)]
 pub struct Rows<T> {
-    /// Random, so it cannot occur in the data.
+    /// A random string, so that it cannot occur in the data.
     placeholder: String,
     rows: PhantomData<T>,
 }
@@ -56,10 +56,10 @@ impl<T: JsonSchema> JsonSchema for Rows<T> {
     }
 }
 
-/// A list without pagination. `frame` wraps the rows, `fetch` requests the page of a token.
+/// Responds with all rows of a list. `frame` wraps the rows in the response object, and `fetch` requests the page for a page token.
 ///
 /// # Errors
-/// Returns the error of the first page.
+/// Returns the error if the first page cannot be fetched.
 pub async fn all_pages<T, F, R>(frame: impl FnOnce(Rows<T>) -> F, mut fetch: impl FnMut(String) -> R + Send + 'static) -> ApiResult
 where
     T: Serialize + Send + 'static,
@@ -70,10 +70,11 @@ where
     Ok(paginated(first, usize::MAX, frame, move |token, _| fetch(token)))
 }
 
-/// A list without pagination of all rows that a request lists. `frame` wraps the rows, `json` converts one.
+/// Responds with all rows that a gRPC list request returns. `frame` wraps the rows in the response object, and `json` converts a row to
+/// JSON.
 ///
 /// # Errors
-/// Returns the error of the first page.
+/// Returns the error if the first page cannot be fetched.
 pub async fn all_rows<R, T, F>(
     call: Call,
     request: R,
@@ -88,10 +89,10 @@ where
     all_rows_or(ApiError::from, call, request, frame, json).await
 }
 
-/// Like [`all_rows`], with the conversion of errors.
+/// Like [`all_rows`], but converts gRPC errors with `refused`.
 ///
 /// # Errors
-/// Returns the error of the first page.
+/// Returns the error if the first page cannot be fetched.
 pub async fn all_rows_or<R, T, F>(
     refused: fn(Status) -> ApiError,
     call: Call,
@@ -116,8 +117,8 @@ where
     .await
 }
 
-/// A list of at most `limit` rows whose first page has been fetched. `fetch` requests the page of a token with at most the given number of
-/// rows.
+/// Responds with at most `limit` rows of a list whose first page has already been fetched. `fetch` requests the page for a page token, with
+/// at most the given number of rows.
 pub fn paginated<T, F, R>(
     first: Page<T>,
     limit: usize,
@@ -132,11 +133,11 @@ where
     sections([Section::new(first, limit, fetch)], |[position]| frame(position.rows()))
 }
 
-/// Responds with at most `limit` rows of a list whose pages go backwards: the first page, which has been fetched, contains the last rows.
-/// The response contains the rows in ascending order.
+/// Responds with at most `limit` rows of a list that the service pages through backwards: the first page, which has already been fetched,
+/// contains the newest rows. The response contains the rows in ascending order.
 ///
 /// # Errors
-/// Returns the error of a page that is fetched to locate the first rows.
+/// Returns the error if one of the pages that are fetched to locate the oldest rows fails.
 pub async fn backwards<T, F, R>(
     (rows, token): Page<T>,
     limit: usize,
@@ -151,8 +152,8 @@ where
     if token.is_empty() || rows.len() >= limit {
         return Ok(sections([Section::whole(&rows)], |[position]| frame(position.rows())));
     }
-    // The response begins with the rows of the last page. Keeping all pages until then would hold the whole list in memory, so the tokens
-    // of all pages are determined first, and each page is fetched again when it is written.
+    // The response begins with the rows of the page that is fetched last. Keeping all pages until then would hold the whole list in memory.
+    // Determine the tokens of all pages first, and fetch each page again when it is written.
     let (mut pages, mut token, mut left) = (Vec::new(), token, limit - rows.len());
     while !token.is_empty() && left > 0 {
         let page = fetch(token.clone(), left).await?;
@@ -172,11 +173,11 @@ where
     Ok(sections([section], |[position]| frame(position.rows())))
 }
 
-/// The source of further rows.
+/// A source of further rows of a list.
 trait Source: Send + 'static {
     type Row: Serialize + Send + 'static;
 
-    /// The rows of the next page; `None` at the end.
+    /// Returns the rows of the next page, or `None` at the end of the list.
     fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Self::Row>>, ApiError>> + Send;
 }
 
@@ -208,7 +209,7 @@ where
 }
 
 struct BackwardPages<T, F> {
-    /// The token and number of requested rows of each page; the page with the oldest rows is the last one.
+    /// The token and number of requested rows of each page. The page with the oldest rows is at the end.
     pages: Vec<(String, usize)>,
     newest: Option<Vec<T>>,
     fetch: F,
@@ -230,7 +231,7 @@ where
     }
 }
 
-/// One of several lists in a response, built from the arguments of [`paginated`].
+/// One of several lists in a response. Built from the same arguments as [`paginated`].
 pub struct Section {
     /// The encoded rows of the first page.
     first: String,
@@ -238,11 +239,11 @@ pub struct Section {
     further: Option<EncodedPages>,
 }
 
-/// Pages of encoded rows, each fetched when it is polled.
+/// A stream of pages of encoded rows. Each page is fetched when the stream is polled.
 type EncodedPages = BoxStream<'static, Result<String, ApiError>>;
 
 impl Section {
-    /// A list of at most `limit` rows whose first page has been fetched.
+    /// Creates the section for a list of at most `limit` rows whose first page has already been fetched.
     pub fn new<T, R>((mut rows, token): Page<T>, limit: usize, fetch: impl FnMut(String, usize) -> R + Send + 'static) -> Self
     where
         T: Serialize + Send + 'static,
@@ -265,11 +266,11 @@ impl Section {
     }
 }
 
-/// The position of a section.
+/// The position of a section in the response.
 pub struct Position(String);
 
 impl Position {
-    /// The position as the list of a section's rows.
+    /// Returns the list of rows to place at this position.
     pub fn rows<T>(self) -> Rows<T> {
         Rows {
             placeholder: self.0,
@@ -278,10 +279,10 @@ impl Position {
     }
 }
 
-/// A response with several lists, each written like [`paginated`] does. `frame` wraps their rows. The lists are written in the order of
-/// their occurrence in the response's text, so a client that does not read holds at most one further page.
+/// Responds with several lists, each written in the same way as by [`paginated`]. `frame` places them in the response object. The lists are
+/// written in the order in which they occur in the response text, so at most one further page is in memory for a client that does not read.
 pub fn sections<const N: usize, F: Serialize>(sections: [Section; N], frame: impl FnOnce([Position; N]) -> F) -> Response {
-    // Frame random placeholders first, and write the rows in their place.
+    // Encode the response object with random placeholders, and then write the rows in their place.
     let placeholders: [String; N] = std::array::from_fn(|_| Uuid::new_v4().to_string());
     let framed = json::encode(&frame(placeholders.clone().map(Position)));
     let mut positions: Vec<_> = placeholders
@@ -290,7 +291,7 @@ pub fn sections<const N: usize, F: Serialize>(sections: [Section; N], frame: imp
         .filter_map(|(placeholder, section)| Some((framed.find(placeholder.as_str())?, section)))
         .collect();
     positions.sort_by_key(|(at, _)| *at);
-    // A placeholder is enclosed in quotes, which are removed with it.
+    // A placeholder is encoded in quotes, which are removed together with it.
     let length = placeholders.first().map_or(0, String::len) + 1;
     let mut end = 0;
     let mut parts = Vec::with_capacity(N);
@@ -315,7 +316,7 @@ pub fn sections<const N: usize, F: Serialize>(sections: [Section; N], frame: imp
     })))
 }
 
-/// Encodes the pages of a source. `follows` tells whether other rows precede them.
+/// Encodes the pages of a source. `follows` is whether other rows precede them, in which case a comma is written first.
 fn further(source: impl Source, follows: bool) -> EncodedPages {
     let pages = stream::unfold((source, follows), |(mut source, mut follows)| async move {
         let page = source.next().await.transpose()?;
@@ -325,7 +326,7 @@ fn further(source: impl Source, follows: bool) -> EncodedPages {
     Box::pin(pages)
 }
 
-/// Encodes rows, separated by commas. `follows` tells whether other rows precede them.
+/// Encodes rows, separated by commas. `follows` is whether other rows precede them, in which case a comma is written first.
 fn text<T: Serialize>(rows: &[T], follows: &mut bool) -> String {
     let mut text = String::new();
     for row in rows {

@@ -17,9 +17,10 @@ use crate::{
     params::known_params::{is_id, parameters as in_path},
 };
 
-/// Generates the document as JSON. Without a base URL, its server is the one that it was read from.
+/// Generates the document as JSON. If `base_url` is empty, the document names the server from which it was read.
 ///
-/// Encoded path by path: as JSON values, the whole document would take twenty times the memory of its text, which the process would retain.
+/// The document is encoded path by path. Built as one JSON value, it would take twenty times the memory of its text, and the process would
+/// retain that memory.
 pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> String {
     let texts = Texts::read();
     let mut schemas = Schemas::new();
@@ -97,7 +98,7 @@ fn security_schemes() -> Json {
     })
 }
 
-/// A key with its value, which is already encoded.
+/// Encodes an entry of an object from its key and its already encoded value.
 fn entry(key: &str, value: &str) -> String {
     format!("{}:{value}", Json::from(key))
 }
@@ -109,7 +110,7 @@ fn json_object(entries: &[String]) -> String {
 fn operation(route: &Route, method: &Method, texts: &Texts, schemas: &mut Schemas) -> Json {
     let route_description = &route.description;
     let writes = route_description.writes(method);
-    // Operation ids are unique, so the PUT of an update needs one of its own.
+    // Operation ids must be unique, so the PUT variant of an update needs an id of its own.
     let id = if method == Method::PUT {
         format!("{}ByPut", route_description.operation)
     } else {
@@ -176,7 +177,8 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, schemas: &mut Schem
     }
     let header = match (route.description.writes(method), route.description.accepts_idempotency_key(method)) {
         (true, true) => Some("Idempotency-Key"),
-        // Add an optional parameter: code generators handle an operation badly that has several body formats and no optional parameter.
+        // Add an optional parameter, because code generators do not handle an operation well if it has several body formats and no optional
+        // parameter.
         (true, false) => Some("traceparent"),
         (false, _) if !route.description.rpc.is_empty() => Some("Parley-Min-Cursor"),
         _ => None,
@@ -190,7 +192,7 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, schemas: &mut Schem
     parameters
 }
 
-/// The description of a parameter or body field: that of the operation, or the shared one.
+/// Returns the description of a parameter or body field: the operation's own description, or otherwise the shared one.
 fn description<'a>(own: Option<&'a Operation>, texts: &'a Texts, name: &str) -> Option<&'a String> {
     own.and_then(|own| own.fields.get(name)).or_else(|| texts.parameters.get(name))
 }

@@ -1,4 +1,4 @@
-//! The description of the REST gateway: how routes are described, the generated `OpenAPI` document, and a page to read it.
+//! The description of the REST gateway: how routes are described, the generated `OpenAPI` document, and a page on which to read it.
 
 mod document;
 mod responses;
@@ -22,21 +22,21 @@ use crate::{api_router::ApiRouter, params::attributes::Attributes};
 pub use document::document;
 pub use route_description::{Caller, Endpoint, RouteDescription, describe};
 
-/// The Content-Security-Policy of the page: nothing is loaded from other origins, and only our own script files run.
+/// The Content-Security-Policy of the documentation page: nothing is loaded from other origins, and only the page's own script files run.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
-/// The path of the page.
+/// The path of the documentation page.
 const REFERENCE: &str = "/docs/api";
 
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
 const STYLE: &str = include_str!("page.css");
 
-/// The document, set once all routes are known.
+/// The `OpenAPI` document, set once all routes are known.
 pub type Document = Arc<OnceLock<Bytes>>;
 
-/// The routes that serve the description. They are part of it themselves.
+/// Returns the routes that serve the `OpenAPI` document and the documentation page. They are themselves part of the document.
 pub fn routes(document: &Document) -> ApiRouter {
     let document = Arc::clone(document);
     let shown = move || {

@@ -1,6 +1,7 @@
-//! The responses of an operation: its success, and the errors that are possible for a route of its shape.
+//! The responses of an operation: its successful response, and the errors that are possible given its method and parameters.
 //!
-//! An error that is identical for many operations is a component of the document. An operation with its own example or cause has its own.
+//! An error response that is identical for many operations is a shared component of the document. An operation with its own example or
+//! cause of an error has its own error response.
 
 use axum::http::Method;
 use serde_json::{Map, Value as Json, json};
@@ -16,7 +17,7 @@ use crate::{
     json::values::OneOf,
 };
 
-/// The common errors, with the names of their components.
+/// The status codes of the common errors, with the names of their components in the document.
 const COMMON: [(&str, &str); 10] = [
     ("400", "BadRequest"),
     ("401", "Unauthorized"),
@@ -30,7 +31,7 @@ const COMMON: [(&str, &str); 10] = [
     ("503", "ServiceUnavailable"),
 ];
 
-/// The schema of an error's body.
+/// Returns the schema of the error body for a status code.
 fn shape(status: &str) -> Declared {
     match status {
         "401" => declared::<OneOf<Error, CredentialsError>>(),
@@ -46,8 +47,8 @@ fn media_type(status: &str) -> &'static str {
     if status == "429" { "text/plain" } else { "application/json" }
 }
 
-/// Whether the error is possible for the route. Parsing parameters can fail on every route that has any. A route whose path and query have
-/// no ids cannot respond with 404; a nonexistent account is treated like an account of others (401).
+/// Returns whether an error is possible for the route. Parsing parameters can fail on every route that has any. A route without ids in its
+/// path and query cannot respond with 404; an account that does not exist is treated like an account of others (401).
 fn is_possible(status: &str, route: &Route, method: &Method) -> bool {
     let route_description = &route.description;
     let changes = method != Method::GET;
@@ -56,7 +57,7 @@ fn is_possible(status: &str, route: &Route, method: &Method) -> bool {
         "401" => route_description.caller != Caller::Anyone,
         "404" => !is_static && (changes || has_resource_id(route)),
         "409" => route_description.accepts_idempotency_key(method),
-        // `Parley-Min-Cursor` may be rejected with 410.
+        // A read that sends `Parley-Min-Cursor` may be rejected with 410.
         "410" => !is_static && !route_description.writes(method) && route_description.caller != Caller::Anyone,
         "413" => changes,
         "400" | "422" | "500" => !is_static,
@@ -64,7 +65,7 @@ fn is_possible(status: &str, route: &Route, method: &Method) -> bool {
     }
 }
 
-/// Whether a path or query contains an id other than the caller's account.
+/// Returns whether the path or query contains an id other than the id of the caller's account.
 fn has_resource_id(route: &Route) -> bool {
     let of_members = matches!(route.description.caller, Caller::Member | Caller::Administrator);
     let in_path = route.path.split('/').filter(|part| part.starts_with('{'));
@@ -76,7 +77,7 @@ fn has_resource_id(route: &Route) -> bool {
             .any(|name| name.ends_with("_id") || name.ends_with("_ids"))
 }
 
-/// Generates the components of the common errors.
+/// Generates the document components for the common errors.
 pub fn common(texts: &Texts, schemas: &mut Schemas) -> Json {
     let errors = COMMON.iter().map(|(status, name)| {
         let text = texts.error(status);
@@ -87,7 +88,7 @@ pub fn common(texts: &Texts, schemas: &mut Schemas) -> Json {
     Json::Object(errors.collect())
 }
 
-/// Generates the components of the response headers.
+/// Generates the document components for the response headers.
 pub fn headers(texts: &Texts) -> Json {
     let header = |name: &str, schema: Json| {
         let description = texts.parameters.get(name).map_or("", String::as_str);
@@ -133,8 +134,8 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, schemas: &mut Sc
     for (status, when) in &route_description.failures {
         let plain = json!({ "status": status.as_u16(), "error": status.canonical_reason() });
         let status = status.as_str();
-        // The common example of 401 is a missing token, but these are other causes, such as a missing signature. Statuses outside of
-        // `COMMON` have no common example either.
+        // The common example for 401 shows a missing token, but the failures of a route have other causes, such as a missing signature.
+        // Statuses that are not in `COMMON` have no common example either.
         let usual = texts.error(status).map(|text| &text.example).filter(|_| status != "401");
         let example = operation_example(example, status).or(usual).unwrap_or(&plain);
         let shape = if status == "422" {
@@ -145,7 +146,7 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, schemas: &mut Sc
         responses.insert(status.to_owned(), response(status, when, shape, example, schemas));
     }
     if route_description.empty_not_found {
-        // The body is not described, because it may be empty.
+        // The body of this 404 response is not described, because it may be empty.
         let description = texts.error("404").map_or("", |text| &text.description);
         responses.insert(
             "404".to_owned(),
@@ -221,12 +222,12 @@ fn response(status: &str, description: &str, schema: Declared, example: &Json, s
 }
 
 impl RouteDescription {
-    /// Whether a call with this method changes anything.
+    /// Returns whether a call with this method changes anything.
     pub(super) fn writes(&self, method: &Method) -> bool {
         !self.reads && method != Method::GET
     }
 
-    /// Whether a call with this method accepts an `Idempotency-Key`, which is the case if its gRPC method is idempotent by contract.
+    /// Returns whether a call with this method accepts an `Idempotency-Key`. It does if its gRPC method is idempotent by contract.
     pub(super) fn accepts_idempotency_key(&self, method: &Method) -> bool {
         let rpc = format!("parley.v1.{}", self.rpc.replace('.', "/"));
         self.writes(method) && parley_proto::policy::method(&rpc).is_some_and(|method| method.idempotent)

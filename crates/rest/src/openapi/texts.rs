@@ -1,14 +1,15 @@
-//! The texts of the document, stored as data: a file for each tag, one for parameters, one for schemas, one for errors; and the examples.
+//! The texts of the `OpenAPI` document, stored in data files: one file for each tag, one for parameters, one for response fields, one for
+//! errors, and one for the examples.
 //!
-//! The behaviour tests generate `examples.json` from recorded responses. They also fail for an operation without texts or examples, and for
-//! unused texts.
+//! The behaviour tests generate `examples.json` from recorded responses. They fail if an operation has no texts or examples, or if a text
+//! is unused.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value as Json;
 
-/// The introduction to the API, in Markdown.
+/// The introduction to the JSON API, in Markdown.
 pub const INTRODUCTION: &str = include_str!("texts/introduction.md");
 
 const EXAMPLES: &str = include_str!("examples.json");
@@ -16,7 +17,7 @@ const PARAMETERS: &str = include_str!("texts/parameters.toml");
 const RESPONSE_FIELDS: &str = include_str!("texts/response_fields.toml");
 const ERRORS: &str = include_str!("texts/errors.toml");
 
-/// The files of the tags.
+/// The names of the tags, each with the content of its text file.
 const TAGS: [(&str, &str); 21] = [
     ("Absent features", include_str!("texts/absent_features.toml")),
     ("Account", include_str!("texts/account.toml")),
@@ -41,10 +42,10 @@ const TAGS: [(&str, &str); 21] = [
     ("Teams", include_str!("texts/teams.toml")),
 ];
 
-/// Descriptions by the name of the item they describe.
+/// Descriptions by the name of the parameter or field that they describe.
 pub type Descriptions = BTreeMap<String, String>;
 
-/// The texts of one tag and its operations.
+/// The description of a tag, and the texts of its operations.
 #[derive(Debug, Default, Deserialize)]
 struct Tag {
     description: String,
@@ -52,20 +53,20 @@ struct Tag {
     operations: BTreeMap<String, Operation>,
 }
 
-/// The texts of one operation.
+/// The texts that describe one operation.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
-    /// A few words, without a full stop.
+    /// A short phrase, without a full stop.
     pub summary: String,
-    /// One sentence or more.
+    /// A description of one or more sentences.
     pub description: String,
-    /// Descriptions of its parameters and body fields that override the shared ones.
+    /// Descriptions of the operation's parameters and body fields, which override the shared ones.
     #[serde(default)]
     pub fields: Descriptions,
 }
 
-/// A common error.
+/// An error that many operations share.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Error {
@@ -77,7 +78,7 @@ pub struct Error {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Example {
-    /// Values of the parameters.
+    /// Values of the request parameters in the example.
     #[serde(default)]
     pub parameters: BTreeMap<String, Json>,
     pub request: Option<Json>,
@@ -86,20 +87,20 @@ pub struct Example {
     pub errors: BTreeMap<String, Json>,
 }
 
-/// All texts and examples.
+/// All texts and examples of the document.
 #[derive(Debug)]
 pub struct Texts {
     tags: BTreeMap<&'static str, Tag>,
-    /// Descriptions of parameters and body fields, unless the operation overrides them.
+    /// Shared descriptions of parameters and body fields. The texts of an operation can override them.
     pub parameters: Descriptions,
-    /// Descriptions of fields of responses, unless their type has its own.
+    /// Shared descriptions of response fields. A type can override them with doc comments on its fields.
     pub response_fields: Descriptions,
     errors: BTreeMap<String, Error>,
     examples: BTreeMap<String, Example>,
 }
 
 impl Texts {
-    /// Parses all files.
+    /// Parses all text files.
     pub fn read() -> Self {
         Self {
             tags: TAGS.iter().map(|(tag, file)| (*tag, parsed(file))).collect(),
@@ -110,29 +111,29 @@ impl Texts {
         }
     }
 
-    /// The description of a tag.
+    /// Returns the description of a tag.
     pub fn tag(&self, name: &str) -> &str {
         self.tags.get(name).map_or("", |tag| &tag.description)
     }
 
-    /// The texts of an operation, if there are any.
+    /// Returns the texts of an operation, if there are any.
     pub fn operation(&self, tag: &str, operation: &str) -> Option<&Operation> {
         self.tags.get(tag)?.operations.get(operation)
     }
 
-    /// The text of a common error.
+    /// Returns the text of a common error.
     pub fn error(&self, status: &str) -> Option<&Error> {
         self.errors.get(status)
     }
 
-    /// The examples of an operation, if there are any.
+    /// Returns the examples of an operation, if there are any.
     pub fn example(&self, operation: &str) -> Option<&Example> {
         self.examples.get(operation)
     }
 }
 
-/// Adds the available descriptions to the fields of a schema that have none, including those of nested lists and objects. References are
-/// skipped: the schemas that they refer to have their own descriptions.
+/// Adds the available descriptions to those fields of a schema that have none, including the fields of nested lists and objects. References
+/// are skipped, because the schemas that they refer to have their own descriptions.
 pub fn describe_fields<'a>(schema: &mut Json, text: &impl Fn(&str) -> Option<&'a String>) {
     match schema {
         Json::Array(shapes) => shapes.iter_mut().for_each(|shape| describe_fields(shape, text)),

@@ -10,7 +10,7 @@ use crate::openapi::schema::inline_schema;
 /// enclosing messages take a few more.
 pub const DEPTH: usize = 24;
 
-/// 2^53: doubles represent all integers up to it exactly.
+/// 2^53. A double represents every integer up to this absolute value exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Whether a value is nested at most [`DEPTH`] levels deep.
@@ -25,14 +25,14 @@ pub fn is_shallow(json: &Json) -> bool {
     within(json, DEPTH)
 }
 
-/// Converts an object to Protobuf. The caller has checked that all its numbers are exact.
+/// Converts a JSON object to a Protobuf struct. The caller must have checked that a double represents all its numbers exactly.
 pub fn to_struct(map: &Map<String, Json>) -> Struct {
     Struct {
         fields: map.iter().map(|(key, value)| (key.clone(), to_value(value))).collect(),
     }
 }
 
-/// Converts a value to Protobuf.
+/// Converts a JSON value to a Protobuf value.
 pub fn to_value(json: &Json) -> Value {
     let kind = match json {
         Json::Null => Kind::NullValue(0),
@@ -47,21 +47,21 @@ pub fn to_value(json: &Json) -> Value {
     Value { kind: Some(kind) }
 }
 
-/// Attributes in a response; absent ones are `{}`.
+/// Attributes in a response. Missing attributes are encoded as `{}`.
 #[derive(Clone, Debug, Default)]
 pub struct Attributes(pub Option<Struct>);
 
-/// A value of attributes in a response.
+/// A single attribute value in a response.
 #[derive(Clone, Debug)]
 pub struct Attribute(pub Value);
 
 impl Attributes {
-    /// Whether there are none.
+    /// Returns whether there are no attributes.
     pub fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|attributes| attributes.fields.is_empty())
     }
 
-    /// A copy of the value of a key.
+    /// Returns a copy of the value of a key, or `None` if the key does not exist.
     pub fn get(&self, key: &str) -> Option<Attribute> {
         self.0.as_ref()?.fields.get(key).cloned().map(Attribute)
     }
@@ -104,7 +104,8 @@ impl Serialize for Borrowed<'_> {
     }
 }
 
-/// Writes whole numbers that a double represents exactly as integers. Infinite numbers, which JSON does not have, become null.
+/// Encodes a double. Whole numbers that a double represents exactly are written as integers. Infinite numbers become null, because JSON
+/// cannot represent them.
 #[allow(clippy::cast_possible_truncation)] // below 2^53, and without a fraction
 fn serialize_number<S: Serializer>(double: f64, serializer: S) -> Result<S::Ok, S::Error> {
     if double.fract() == 0.0 && double.abs() < EXACT {
@@ -114,7 +115,7 @@ fn serialize_number<S: Serializer>(double: f64, serializer: S) -> Result<S::Ok, 
     }
 }
 
-/// Converts an object from Protobuf.
+/// Converts a Protobuf struct to a JSON object.
 #[cfg(test)]
 pub fn object(attributes: Option<&Struct>) -> Json {
     serde_json::to_value(Attributes(attributes.cloned())).unwrap()

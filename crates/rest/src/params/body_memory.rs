@@ -1,6 +1,6 @@
-//! Charges request bodies to the memory budget shared by all requests, chunk by chunk as they arrive. As soon as a chunk does not fit, the
-//! request is rejected with 503. A body that declares its length is rejected before it is read if that length does not fit into the
-//! remaining budget.
+//! Charges request bodies to the memory budget shared by all requests, chunk by chunk as they arrive. As soon as a chunk does not fit into
+//! the remaining budget, the request is rejected with 503. A body with a declared length is rejected before it is read if that length does
+//! not fit.
 //!
 //! A multipart form releases the memory of each chunk of a file once the chunk is stored.
 
@@ -33,15 +33,15 @@ use crate::{
     params::{memory_charge::BodyCharge, multipart},
 };
 
-/// Charges the body of a request until the response is ready. A body larger than `max` bytes is rejected by its parser. Bodies of callers
-/// without a token are read at the rate that their address is allowed.
+/// Charges the body of a request to the memory budget until the response is ready. A body larger than `max` bytes is rejected by its
+/// parser. Bodies sent by callers without a token are read at the rate that their address is allowed.
 pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max: usize, mut request: Request, next: Next) -> Response {
     let sender = RequestSender::of(request.headers(), request.extensions());
     let mut holder = memory.holder(&sender);
     let charge = Arc::new(memory.charge(holder));
     let has_body = !request.body().is_end_stream();
-    // A form may be longer than the remaining budget, because its files are stored as they arrive, and a body longer than `max` is not read
-    // at all. The declared lengths of these two are therefore not checked here.
+    // Do not check the declared length of a form, because its files are stored as they arrive, so the form may be longer than the remaining
+    // budget. Nor check the declared length of a body longer than `max`, because such a body is not read at all.
     let declared = request
         .body()
         .size_hint()
@@ -51,10 +51,11 @@ pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max
     let length = declared
         .filter(|length| *length <= max && !is_form)
         .unwrap_or(usize::from(has_body));
-    // Check even without a body: the response takes memory too.
+    // Check the budget even if the request has no body, because the response takes memory too.
     let begin = |holder| memory.check(holder).and_then(|()| charge.begin(length));
     if begin(holder).is_err() {
-        // The token was not used recently. Look it up before rejecting the request: the share of known callers may have room.
+        // The token was not used recently. Look it up before rejecting the request, because the share for authenticated callers may have
+        // room.
         if holder == MemoryShare::Authenticated || !memory.has_valid_token(&sender).await {
             return ApiError::no_memory().into_response();
         }
@@ -92,12 +93,12 @@ pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max
     response
 }
 
-/// A request body that is charged as it arrives.
+/// A request body that is charged to the memory budget as it arrives.
 struct Charged {
     body: Body,
     charge: Arc<MemoryCharge>,
-    /// The sender of a request that was not charged as authenticated. Checked again when the first chunk arrives: by then the token of a
-    /// large body has been looked up.
+    /// The sender of a request that was not charged as authenticated. It is checked again when the first chunk arrives, because the token
+    /// of a request with a large body has been looked up by then.
     unknown: Option<(RequestMemory, RequestSender)>,
     /// The rate limit on the body of a caller without a token.
     slowed: Option<(Arc<AnonymousLimits>, Option<ClientAddress>, BodyThrottle)>,

@@ -1,8 +1,8 @@
 //! Reports parameters that a route does not recognize. They are accepted, as in Chatwoot, and named in the response header
-//! `Parley-Ignored`. An update of an account's resource without a single known parameter is rejected instead: its caller would mistake a
-//! 200 for a change.
+//! `Parley-Ignored`. An update of an account's resource that has only unknown parameters is rejected instead, because its caller would take
+//! a 200 response to mean that something was changed.
 //!
-//! The known parameters of a route are those of its description (`known_params`).
+//! The known parameters of a route are the ones in its description (see `known_params`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,19 +23,20 @@ use crate::{
 
 const HEADER: HeaderName = HeaderName::from_static("parley-ignored");
 
-/// Maximum bytes of the header, not counting the final `...` that marks omitted names.
+/// Maximum bytes of the `Parley-Ignored` header, not counting the final `...` that stands for omitted names.
 const BYTES: usize = 1024;
-/// Maximum characters of a name in the header.
+/// Maximum characters of one parameter name in the `Parley-Ignored` header.
 const NAME: usize = 100;
 
-/// The characters that are percent-encoded in the header: everything except letters, digits and these.
+/// The characters that are percent-encoded in the `Parley-Ignored` header: everything except letters, digits, `_`, `-`, `.`, `[` and `]`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'[').remove(b']');
 
-/// The known parameters of one route.
+/// The known parameters of one route, and whether the route rejects updates without any of them.
 #[derive(Debug)]
 pub struct KnownParams {
     names: KnownNames,
-    /// Present if updates without known parameters are rejected: the services with which the caller is authorized first.
+    /// The services with which to authorize the caller before an update without known parameters is rejected. `None` if the route does not
+    /// reject such updates.
     refusing: Option<Routes>,
 }
 
@@ -48,13 +49,13 @@ impl KnownParams {
         })
     }
 
-    /// Returns the known parameters of the body.
+    /// Returns the known parameters of the request body.
     pub fn body(&self) -> &[&'static str] {
         &self.names.body
     }
 }
 
-/// Returns the header that names the ignored parameters, or `None` if there are none.
+/// Returns the `Parley-Ignored` header, which names the ignored parameters, or `None` if there are none.
 fn header(ignored: &Ignored) -> Option<HeaderValue> {
     let mut text = String::new();
     let mut is_cut = ignored.more;
@@ -76,21 +77,22 @@ fn header(ignored: &Ignored) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok().filter(|value| !value.is_empty())
 }
 
-/// Compares a request with its route's known parameters. Stored in the request's extensions.
+/// Compares the parameters of a request with the known parameters of its route. Stored in the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     known_params: Arc<KnownParams>,
-    /// `None` until the parameters are parsed.
+    /// The ignored parameters, or `None` until the parameters of the request are parsed.
     ignored: Arc<Mutex<Option<Ignored>>>,
 }
 
 impl Comparison {
-    /// Returns the services with which to authorize the caller, if the route rejects updates without known parameters.
+    /// Returns the services with which to authorize the caller before an update without known parameters is rejected. `None` if the route
+    /// does not reject such updates.
     pub fn refusing(&self) -> Option<&Routes> {
         self.known_params.refusing.as_ref()
     }
 
-    /// Records the unknown names. Returns them if the request is an update without known parameters, which has to be rejected.
+    /// Records the unknown names. Returns them if the request must be rejected because it is an update without known parameters.
     pub fn compare(&self, body: &Map<String, Json>, has_files: bool, query: &Map<String, Json>) -> Option<Vec<String>> {
         let compared = self.known_params.names.compare(body, has_files, query);
         let refused = compared.changes_nothing.then(|| compared.ignored.names.clone());
@@ -98,12 +100,12 @@ impl Comparison {
         refused.filter(|_| self.known_params.refusing.is_some())
     }
 
-    /// Returns the known parameters of the route.
+    /// Returns the known parameters of the request's route.
     pub fn known_params(&self) -> &KnownParams {
         &self.known_params
     }
 
-    /// Builds the header. If the handler parsed no parameters, compares the query here.
+    /// Builds the `Parley-Ignored` header. If the handler did not parse the parameters, the query is compared here.
     fn header(&self, query: Option<&str>) -> Option<HeaderValue> {
         if let Some(ignored) = &*self.ignored.lock().unwrap_or_else(PoisonError::into_inner) {
             return header(ignored);
@@ -119,7 +121,7 @@ impl Comparison {
     }
 }
 
-/// Adds the header to the response.
+/// Middleware that adds the `Parley-Ignored` header to the response.
 pub async fn report(State(known_params): State<Arc<KnownParams>>, mut request: Request, next: Next) -> Response {
     let comparison = Comparison {
         known_params,

@@ -1,7 +1,7 @@
-//! The known parameter names of a route, from its description, and the unknown names of a request.
+//! Collects the known parameter names of a route from its description, and finds the unknown names in a request.
 //!
-//! Only top-level names and those directly under a root key are compared; deeper names belong to the value. `ignored` compares requests
-//! that are being served, `route_table` compares calls in a recorded log.
+//! Only top-level names and names directly under a root key are compared; deeper names belong to the value of a parameter. `ignored`
+//! compares requests that are being served, and `route_table` compares calls in a recorded log.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub(crate) const NAMES: usize = 20;
 /// The known parameter names of one route.
 #[derive(Debug)]
 pub(crate) struct KnownNames {
-    /// Parameters of the body, which are also accepted in the query.
+    /// Names of the body's parameters, which are also accepted in the query.
     pub body: Vec<&'static str>,
     pub query: Vec<&'static str>,
     pub path: BTreeSet<String>,
@@ -26,9 +26,9 @@ pub(crate) struct KnownNames {
 /// The parameters of a request that its route does not recognize.
 #[derive(Debug, Default)]
 pub struct Ignored {
-    /// The first [`NAMES`] unknown names.
+    /// The first [`NAMES`] unknown names of the request.
     pub names: Vec<String>,
-    /// Whether there are more unknown names.
+    /// Whether the request has more unknown names than `names` contains.
     pub more: bool,
 }
 
@@ -42,11 +42,11 @@ impl Ignored {
     }
 }
 
-/// The result of comparing a request with its route's known names.
+/// The result of comparing the parameters of a request with the known names of its route.
 #[derive(Debug)]
 pub(crate) struct Compared {
     pub ignored: Ignored,
-    /// Whether the body has unknown names and no known ones, so that an update would change nothing.
+    /// Whether the request has unknown names in its body and no known ones, so that an update would change nothing.
     pub changes_nothing: bool,
 }
 
@@ -65,7 +65,7 @@ impl KnownNames {
         self.body.contains(&name) || self.query.contains(&name) || self.path.contains(name)
     }
 
-    /// Whether an object has a known name of the body. Names in the path do not count.
+    /// Returns whether an object contains a known name of a body parameter. Names of path parameters do not count.
     fn has_known(&self, map: &Map<String, Json>) -> bool {
         self.body.iter().any(|name| map.contains_key(*name))
     }
@@ -96,7 +96,8 @@ impl KnownNames {
                         ignored.add(|| name.clone());
                     }
                 }
-                // A missing or empty root key is rejected when it is read, and a file by the handler.
+                // Do not treat a missing or empty root key or a file as an update without known parameters: the root key is rejected when
+                // it is read, and the file by the handler.
                 self.root.is_some() || has_files || self.has_known(body)
             }
         };
@@ -115,7 +116,7 @@ pub(crate) fn parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
-/// Whether a path parameter is numeric: ids are, identifiers are not.
+/// Returns whether a path parameter must be a number. Ids are numbers, whereas identifiers are not.
 pub(crate) fn is_id(parameter: &str) -> bool {
     parameter == "id" || parameter.ends_with("_id")
 }

@@ -1,8 +1,8 @@
 //! A JSON parser that reports numbers that would lose precision.
 //!
-//! `serde_json` may be off in the last digit of a fraction, and rejects a whole document because of one number that is too large.
-//! Attributes are transferred as doubles, so a number that a double cannot represent exactly must be reported to the caller, with its
-//! field.
+//! `serde_json` may parse a fraction with a wrong last digit, and rejects a whole document because of one number that is too large.
+//! Attributes are transferred as doubles, so a number that a double cannot represent exactly must be reported to the caller with the path
+//! of its field.
 //!
 //! The parser runs before authentication, so its memory must be linear in the length of the document: the number of values and objects, the
 //! depth, the length of keys, and the number of reported paths are limited while parsing.
@@ -26,10 +26,10 @@ const EXPANDED_BYTES: usize = 16 * 1024;
 /// The number of significant decimal digits that a double always preserves.
 const PRESERVED_DIGITS: usize = 15;
 
-/// Maximum number of inexact numbers. A document with more of them is rejected, because each one must be reported.
+/// Maximum number of inexact numbers. A document with more of them is rejected, because every inexact number must be reported.
 const INEXACT: usize = 16;
 
-/// Maximum bytes of a reported path; a longer one is truncated.
+/// Maximum bytes of a reported path. A longer path is truncated.
 const PATH_BYTES: usize = 256;
 
 /// Why a document was rejected.
@@ -50,8 +50,8 @@ impl From<TooLarge> for ParseError {
 }
 
 /// Parses one JSON value, and returns the dotted paths (with list positions as numbers) of numbers that a double cannot represent exactly.
-/// In the value, such a number is an integer if it fits into 64 bits, otherwise a rounded double that must not be used. Paths above 256
-/// bytes are truncated.
+/// In the returned value, such a number is an integer if it fits into 64 bits, and otherwise a rounded double that must not be used. Paths
+/// longer than 256 bytes are truncated.
 ///
 /// # Errors
 /// Returns [`ParseError::Malformed`] if the document is not valid JSON or nested more than 128 levels deep. Returns
@@ -76,7 +76,7 @@ pub fn parse(text: &str) -> Result<(Json, BTreeSet<String>), ParseError> {
     }
 }
 
-/// One step of the path to a value.
+/// One step of the path to a value: an object key or a list position.
 enum Step {
     Key(String),
     Index(usize),
@@ -87,7 +87,7 @@ struct Reader<'a> {
     at: usize,
     path: Vec<Step>,
     inexact: BTreeSet<String>,
-    /// Bytes of integers expanded so far.
+    /// Total bytes of the integers whose exact expansion was computed so far.
     expanded: usize,
     /// The number of inexact numbers so far. It can exceed the number of paths, because a repeated key or a truncated path can yield the
     /// same path twice.
@@ -136,7 +136,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Parses the value at `step` within the current one.
+    /// Parses the value at the path step `step` within the current value.
     fn inner(&mut self, step: Step) -> Result<Json, ParseError> {
         if self.path.len() == DEPTH {
             return Err(Malformed);
@@ -243,8 +243,8 @@ impl Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// Whether a double represents the number exactly: either its shortest representation has the same digits, or the number is the exact
-    /// integer value of the double.
+    /// Returns whether a double represents the number exactly: either the double's shortest representation has the same digits, or the
+    /// number is the exact integer value of the double.
     ///
     /// # Errors
     /// Returns [`TooLarge::EXPANDED`] if the integers that need an expansion have too many digits in total.
@@ -259,12 +259,12 @@ impl Reader<'_> {
             return Ok(true);
         }
         if let Ok(integer) = literal.parse::<i64>() {
-            // A double within the range of `i64` converts without loss; one beyond the range is not equal to any `i64`.
+            // The conversion is lossless for a double within the range of `i64`; a double beyond that range is not equal to any `i64`.
             #[allow(clippy::cast_possible_truncation)]
             let held = double as i128;
             return Ok(held == i128::from(integer));
         }
-        // The expansion has neither a fraction nor an exponent, so a literal that has one cannot be equal to it.
+        // The exact expansion of a large double has neither a fraction nor an exponent, so a literal with either cannot be equal to it.
         if literal.contains(['.', 'e', 'E']) {
             return Ok(false);
         }
@@ -299,7 +299,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a literal matches the number grammar of RFC 8259, section 6.
+/// Returns whether a literal matches the number grammar of RFC 8259, section 6.
 fn well_formed(literal: &str) -> bool {
     let (mantissa, exponent) = match literal.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))),
@@ -314,7 +314,8 @@ fn well_formed(literal: &str) -> bool {
     digits(whole) && (whole.len() == 1 || !whole.starts_with('0')) && fraction.is_none_or(digits) && exponent.is_none_or(digits)
 }
 
-/// Normalizes a decimal number to its sign, its significant digits, and the power of ten of the last digit. `None` if the power overflows.
+/// Normalizes a decimal number to its sign, its significant digits, and the power of ten of its last digit. Returns `None` if the power
+/// overflows.
 fn normal(literal: &str) -> Option<(bool, String, i64)> {
     let (mantissa, exponent) = literal.split_once(['e', 'E']).unwrap_or((literal, "0"));
     let negative = mantissa.starts_with('-');

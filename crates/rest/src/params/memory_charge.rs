@@ -1,4 +1,4 @@
-//! The memory charge of a request while its form is read.
+//! Gives parsers access to the memory charge of a request while they read its multipart form.
 
 use std::sync::Arc;
 

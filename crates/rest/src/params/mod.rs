@@ -1,6 +1,6 @@
-//! The parameters of a request: path, body and query form one namespace, as in Rails.
+//! The parameters of a request. Path, body and query share one namespace, as in Rails.
 //!
-//! Files are rejected here and only their field names are kept. Routes that accept files parse their parameters with `uploads`.
+//! Files are rejected here; only the names of their fields are kept. Routes that accept files parse their parameters with `uploads`.
 
 pub(crate) mod attributes;
 pub(crate) mod body_memory;
@@ -43,18 +43,19 @@ use crate::{
     },
 };
 
-/// Parses large bodies, two at a time, which keeps the processors of a small machine busy. The queue is also bounded by the memory budget
-/// for requests.
+/// The compute pool that parses large bodies, two at a time, which is enough to keep the processors of a small machine busy. Its queue is
+/// also bounded by the memory budget for requests.
 static PARSE_POOL: ComputePool = ComputePool::new("request body", 2, 256);
 
-/// Parses large bodies of callers without a token, one at a time: the second processor is reserved for callers with a token.
+/// The compute pool that parses large bodies from callers without a token, one at a time: the second processor is reserved for callers with
+/// a token.
 static ANONYMOUS_PARSE_POOL: ComputePool = ComputePool::new("anonymous request body", 1, 256);
 
-/// Maximum time to parse a body, including time in the queue.
+/// Maximum time to parse a body, including the time it waits in the queue.
 const PARSE_BUDGET: Duration = Duration::from_secs(10);
 
-/// Maximum size in bytes of a body that is parsed and processed directly on a runtime worker; larger ones go to a compute pool. For scale:
-/// 45 KB of small objects kept a worker busy for 22 ms.
+/// Maximum size in bytes of a body that is parsed and processed directly on a runtime worker; larger bodies are passed to a compute pool.
+/// For scale: 45 KB of small objects kept a worker busy for 22 ms.
 pub(crate) const INLINE_BYTES: usize = 16 * 1024;
 
 /// The parameters of a request. If a name occurs more than once, the path takes precedence over the body, and the body over the query.
@@ -65,9 +66,9 @@ pub struct Params {
     pub(crate) inexact: BTreeSet<String>,
     /// Names of the fields that contained files.
     pub(crate) files: BTreeSet<String>,
-    /// Whether the body was a form. A form must not omit the root key.
+    /// Whether the body was a form. Unlike JSON, a form must not omit the root key.
     pub(crate) form: bool,
-    /// The remaining budget for the form's data structures.
+    /// The remaining budget for the data structures of a form.
     pub(crate) budget: FormBudget,
 }
 
@@ -87,7 +88,7 @@ impl Params {
         Ok(())
     }
 
-    /// Inserts a string at the path that its name describes.
+    /// Inserts a string at the path that its parameter name describes.
     ///
     /// # Errors
     /// Returns 400 if the name contradicts another one or the form exceeds a limit.
@@ -108,7 +109,7 @@ impl Params {
             lossless_json::ParseError::Malformed => malformed(),
             lossless_json::ParseError::TooLarge(limit) => ApiError::limit_exceeded(limit),
         })?;
-        // A body that is not an object has no named parameters.
+        // A body that is not a JSON object has no named parameters.
         if let Json::Object(map) = value {
             self.map = map;
             self.inexact = inexact;
@@ -133,8 +134,8 @@ impl Params {
         }
         let job = move |_: &Cancel| {
             self.text(&kind, &body)?;
-            // Processing the parameters takes as long as parsing them, so mark the request as heavy. After a parse error there is nothing
-            // to process.
+            // Processing the parameters takes as long as parsing them, so mark the request as heavy, unless parsing failed and there is
+            // nothing to process.
             if let Some(response_metadata) = response_metadata {
                 response_metadata.weight().add();
             }
@@ -151,14 +152,14 @@ impl Params {
     fn text(&mut self, kind: &str, body: &Bytes) -> Result<(), ApiError> {
         match kind {
             "application/x-www-form-urlencoded" => self.form(body),
-            // A body without a content type is parsed as JSON, the default of this API.
+            // A body without a content type is parsed as JSON, because JSON is the default of this API.
             "" => self.json(body),
             kind if kind == "application/json" || kind.ends_with("+json") => self.json(body),
             _ => Ok(()),
         }
     }
 
-    /// Records a file that the route does not accept, by the name of its field.
+    /// Records the field name of a file that the route does not accept.
     ///
     /// # Errors
     /// Returns 400 if the name is too long.
@@ -171,7 +172,7 @@ impl Params {
     async fn multipart(&mut self, mut parts: Parts, response_metadata: Option<ResponseMetadata>) -> Result<(), ApiError> {
         let (mut files_left, mut texts) = (multipart::FILES, TextWeight::new(response_metadata));
         while let Some(mut part) = parts.next().await? {
-            // One chunk of the body may contain thousands of small parts.
+            // One chunk of the body may contain thousands of small parts, so let other tasks run between parts.
             tokio::task::coop::consume_budget().await;
             let name = part.name();
             if part.is_file() {
@@ -189,7 +190,7 @@ impl Params {
         Ok(())
     }
 
-    /// Adds parameters that the body does not have.
+    /// Adds those parameters from `lower` that the body does not contain.
     fn merge_defaults(&mut self, lower: Params) {
         for (name, value) in lower.map {
             self.map.entry(name).or_insert(value);
@@ -203,18 +204,18 @@ impl Params {
     }
 }
 
-/// The parts of a request other than its body.
+/// The parameters in a request's path and query, which are parsed separately from the body.
 pub(crate) struct OuterParams {
     path: RawPathParams,
     query: Params,
-    /// The known parameters of the route, if it reports unknown ones.
+    /// The known parameters of the route. `None` if the route does not report unknown parameters.
     comparison: Option<Comparison>,
-    /// The caller to authorize before an update without known parameters is rejected.
+    /// The call that authorizes the caller before an update without known parameters is rejected.
     call: Option<Call>,
 }
 
 impl OuterParams {
-    /// Parses the path and the query.
+    /// Parses the parameters in the path and the query.
     ///
     /// # Errors
     /// Returns 400 if names in the query contradict each other.
@@ -237,16 +238,16 @@ impl OuterParams {
         })
     }
 
-    /// Returns a parameter of the path.
+    /// Returns the value of a path parameter.
     pub(crate) fn of_path(&self, name: &str) -> Option<&str> {
         let mut parts = self.path.iter();
         parts.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// Merges path and query into the parameters of the body.
+    /// Merges the parameters of the path and the query into the parameters of the body.
     ///
     /// # Errors
-    /// Returns 422 for an update without known parameters; if its caller may not make the update, returns the authorization error instead.
+    /// Returns 422 for an update without known parameters; if the caller may not make the update, returns the authorization error instead.
     pub(crate) async fn complete(self, mut params: Params) -> Result<Params, ApiError> {
         if let Some(comparison) = &self.comparison
             && let Some(names) = comparison.compare(&params.map, !params.files.is_empty(), &self.query.map)
@@ -272,7 +273,7 @@ pub(crate) struct TextWeight {
 }
 
 impl TextWeight {
-    /// Creates the counter of a request. The request can only be marked as heavy if `response_metadata` is given.
+    /// Creates the counter for a request. The request can only be marked as heavy if `response_metadata` is given.
     pub(crate) fn new(response_metadata: Option<ResponseMetadata>) -> Self {
         Self {
             response_metadata,
@@ -285,7 +286,8 @@ impl TextWeight {
         self.bytes += text.len();
     }
 
-    /// Marks the request as heavy if its text fields are large, and then yields, because only the next poll runs as a heavy step.
+    /// Marks the request as heavy if its text fields are large, and then yields, because the request runs as a heavy one only from its next
+    /// poll on.
     pub(crate) async fn complete(self) {
         if let Some(response_metadata) = self.response_metadata.filter(|_| self.bytes > INLINE_BYTES) {
             response_metadata.weight().add();

@@ -1,4 +1,4 @@
-//! Names of form and query fields in Rails's syntax: `labels[]=a`, `custom_attributes[plan]=gold`.
+//! Parses the names of form and query fields in Rails's syntax: `labels[]=a`, `custom_attributes[plan]=gold`.
 
 use serde_json::{Map, Value as Json};
 
@@ -7,7 +7,7 @@ use crate::params::{
     tree_budget::{TooLarge, TreeBudget, exceeds, take},
 };
 
-/// Maximum number of fields of a form or query, as in Rack.
+/// Maximum number of fields in a form or query, as in Rack.
 const FIELDS: usize = 4096;
 
 /// Maximum bytes of a field's name.
@@ -16,7 +16,7 @@ const NAME_BYTES: usize = 1024;
 /// Why a field was rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RejectedField {
-    /// The name contradicts another one (`a=1&a[b]=2`) or is nested too deeply.
+    /// The name contradicts another name in the form (as in `a=1&a[b]=2`) or is nested too deeply.
     Contradiction,
     /// The form exceeds a limit.
     TooLarge(TooLarge),
@@ -30,7 +30,7 @@ impl From<TooLarge> for RejectedField {
     }
 }
 
-/// The remaining budget of one form.
+/// The remaining budget for the fields and values of one form.
 #[derive(Debug)]
 pub struct FormBudget {
     fields: usize,
@@ -53,15 +53,15 @@ enum Step<'a> {
     Next,
 }
 
-/// Inserts a value at the path that its name describes.
+/// Inserts a value at the path that its field name describes.
 ///
 /// # Errors
-/// Returns [`RejectedField`]. The map may then contain part of the path.
+/// Returns [`RejectedField`]. In that case, the map may already contain part of the path.
 pub fn put(budget: &mut FormBudget, map: &mut Map<String, Json>, name: &str, value: Json) -> Result<(), RejectedField> {
     budget.fields = take(budget.fields, TooLarge::FIELDS)?;
     check_name(name)?;
     let Some((key, steps)) = split(name) else {
-        // Unbalanced brackets are part of the name.
+        // Treat unbalanced brackets as part of the name.
         map.insert(name.to_owned(), value);
         return Ok(());
     };
@@ -121,7 +121,7 @@ fn descend(budget: &mut TreeBudget, slot: &mut Json, steps: &[Step<'_>], value: 
                 *slot = Json::Array(Vec::new());
             }
             let items = slot.as_array_mut().ok_or(Contradiction)?;
-            // `a[][x]=1&a[][y]=2&a[][x]=3` creates two objects: a repeated key starts the next one.
+            // `a[][x]=1&a[][y]=2&a[][x]=3` creates two objects, because a repeated key starts the next object.
             let goes_on = match (rest.first(), items.last()) {
                 (Some(Step::Key(key)), Some(Json::Object(last))) => !last.contains_key(*key) || rest.len() > 1,
                 _ => false,

@@ -1,4 +1,4 @@
-//! Parameters that narrow a search: by inbox and contact; for messages also by author and time.
+//! Parameters that narrow a search: inbox and contact, and for messages also author and time.
 
 use parley_proto::{self as pb, MessageType};
 use prost_types::Timestamp;
@@ -10,12 +10,12 @@ use crate::{
     params::{fields::ParamReader, timestamps},
 };
 
-/// Adds the parameters that narrow a search for conversations.
+/// Describes the parameters that narrow a search for conversations.
 pub fn of_conversations(description: RouteDescription) -> RouteDescription {
     description.query::<Id>("inbox_id").query::<Id>("contact_id")
 }
 
-/// Adds the parameters that narrow a search for messages.
+/// Describes the parameters that narrow a search for messages.
 pub fn of_messages(description: RouteDescription) -> RouteDescription {
     of_conversations(description)
         .query::<String>("from")
@@ -23,20 +23,20 @@ pub fn of_messages(description: RouteDescription) -> RouteDescription {
         .query::<i64>("until")
 }
 
-/// Restricts which conversations and messages are searched.
+/// Narrows a search to some conversations or messages.
 #[derive(Clone, Debug, Default)]
 pub struct SearchScope {
     pub inbox_ids: Vec<i64>,
     pub contact_id: Option<i64>,
-    /// The author of the messages, always a contact.
+    /// The id of the contact who wrote the messages; only contacts can be searched for as authors.
     from: Option<i64>,
     since: Option<Timestamp>,
-    /// Exclusive, unlike the parameter `until`.
+    /// The end of the time range. Exclusive, unlike the parameter `until`, from which it is computed.
     before: Option<Timestamp>,
 }
 
 impl SearchScope {
-    /// Parses the parameters. Violations are collected in `fields`.
+    /// Parses the parameters. Violations are added to `fields`.
     pub fn read(fields: &mut ParamReader<'_>) -> Self {
         let from = fields.text("from").filter(|from| !from.trim().is_empty());
         let contact = from.as_deref().and_then(|from| from.trim().strip_prefix("contact:")?.parse().ok());
@@ -55,7 +55,7 @@ impl SearchScope {
         }
     }
 
-    /// Adds the conditions to a search for messages. A search for two different contacts finds nothing.
+    /// Adds the conditions to a search for messages. If `contact_id` and `from` name different contacts, the search finds nothing.
     pub fn apply(&self, request: &mut pb::SearchMessagesRequest) {
         request.inbox_ids.clone_from(&self.inbox_ids);
         request.contact_id = match (self.contact_id, self.from) {

@@ -11,7 +11,7 @@ use crate::openapi::schema::inline_schema;
 /// Parses a timestamp parameter. Returns `None` if it is invalid.
 pub type ParseTime = fn(&Json) -> Option<Timestamp>;
 
-/// A time in whole seconds since 1970; 0 if absent.
+/// A time in whole seconds since 1970; 0 if there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Unix(i64);
 
@@ -21,12 +21,12 @@ impl From<Option<Timestamp>> for Unix {
     }
 }
 
-/// A time as `"2031-03-04T05:06:07.000Z"`, or null if absent.
+/// A time in ISO 8601, such as `"2031-03-04T05:06:07.000Z"`; null if there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Iso(Option<DateTime<Utc>>);
 
 impl Iso {
-    /// A time that is absent for some resources.
+    /// Converts an optional time. Returns `None` if there is no time.
     pub fn optional(at: Option<Timestamp>) -> Option<Self> {
         at.map(|at| Self::from(Some(at)))
     }
@@ -49,7 +49,7 @@ impl Serialize for Iso {
 inline_schema!(Unix, { "type": "integer", "format": "int64" });
 inline_schema!(Iso, { "type": "string", "format": "date-time" });
 
-/// Seconds since 1970 with a fraction, in microsecond precision.
+/// Returns a time in seconds since 1970 with a fractional part, in microsecond precision.
 #[allow(clippy::cast_precision_loss)] // microseconds of any valid date are below 2^53
 pub fn fractional(at: Option<&Timestamp>) -> f64 {
     at.map_or(0.0, |at| {
@@ -57,7 +57,7 @@ pub fn fractional(at: Option<&Timestamp>) -> f64 {
     })
 }
 
-/// Parses Unix seconds, as a number or as text.
+/// Parses a time in Unix seconds, given as a number or as text.
 pub fn from_unix(value: &Json) -> Option<Timestamp> {
     let seconds = match value {
         Json::Number(number) => number.as_i64()?,
@@ -67,12 +67,12 @@ pub fn from_unix(value: &Json) -> Option<Timestamp> {
     within_range(Timestamp { seconds, nanos: 0 })
 }
 
-/// Rejects a time outside the range that the API accepts.
+/// Returns the time, or `None` if it is outside the range that the API accepts.
 fn within_range(at: Timestamp) -> Option<Timestamp> {
     micros(&at).map(|_| at)
 }
 
-/// Parses a date, optionally with a time of day. A time without an offset is in UTC.
+/// Parses a date, optionally followed by a time of day. A time without an offset is in UTC.
 pub fn from_iso(value: &Json) -> Option<Timestamp> {
     let text = value.as_str()?.trim();
     let plain = text.strip_suffix(" UTC").unwrap_or(text);
@@ -89,7 +89,7 @@ pub fn from_iso(value: &Json) -> Option<Timestamp> {
     })
 }
 
-/// Returns the time `seconds` before now, by the system clock.
+/// Returns the time that is `seconds` before now, by the system clock.
 pub fn ago(seconds: i64) -> Timestamp {
     let now = chrono::Utc::now().timestamp();
     Timestamp {

@@ -1,43 +1,43 @@
-//! Limits the values that a request body or query may expand to: a value of two bytes, such as `0,` or `a[]=`, takes many times its size in
-//! memory.
+//! Limits the number of values that a request body or query may contain: a value of two bytes, such as `0,` or `a[]=`, takes many times its
+//! size in memory.
 
 use parley_fault::Protection;
 
-/// Maximum number of values in one request.
+/// Maximum number of JSON values in one request.
 const VALUES: usize = 50_000;
 
-/// Maximum number of non-empty objects. Each takes a B-tree node of about 650 bytes, regardless of its content.
+/// Maximum number of non-empty objects in one request. Each one takes a B-tree node of about 650 bytes, regardless of its content.
 const OBJECTS: usize = 5_000;
 
 /// Maximum bytes of a JSON key.
 pub const KEY_BYTES: usize = 512;
 
-/// A limit that a request exceeds, with its description.
+/// A limit that a request exceeds, with its description for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge(pub &'static str);
 
 impl TooLarge {
-    /// The limit on values.
+    /// The limit on the number of values.
     pub const VALUES: Self = Self("must have at most 50000 values");
-    /// The limit on non-empty objects.
+    /// The limit on the number of non-empty objects.
     pub const OBJECTS: Self = Self("must have at most 5000 objects");
-    /// The limit on the length of a key.
+    /// The limit on the length of a JSON key.
     pub const KEY: Self = Self("must have keys of at most 512 bytes");
     /// The limit on the length of a number.
     pub const NUMBER: Self = Self("must have numbers of at most 2048 digits");
-    /// The limit on numbers that a double cannot represent exactly.
+    /// The limit on the count of numbers that a double cannot represent exactly.
     pub const INEXACT: Self = Self("must have at most 16 numbers that cannot be represented exactly");
-    /// The limit on digits in integers whose exact expansion is computed.
+    /// The limit on the total digits of integers whose exact expansion is computed.
     pub const EXPANDED: Self = Self("must have at most 16384 digits in integers beyond 2^53");
-    /// The limit on the fields of a form.
+    /// The limit on the number of fields in a form.
     pub const FIELDS: Self = Self("must have at most 4096 form fields");
     /// The limit on the length of a form field's name.
     pub const NAME: Self = Self("must have field names of at most 1024 bytes");
-    /// The limit on the length of a preamble or part header.
+    /// The limit on the length of a multipart preamble or part header.
     pub const PART_HEADER: Self = Self("must have part headers of at most 16384 bytes");
 }
 
-/// The remaining budget of one request.
+/// The remaining budget for the values of one request.
 #[derive(Debug)]
 pub struct TreeBudget {
     values: usize,
@@ -63,7 +63,7 @@ impl TreeBudget {
         Ok(())
     }
 
-    /// Counts an object when it gets its first key, in addition to counting it as a value.
+    /// Counts an object when its first key is inserted, in addition to counting it as a value.
     ///
     /// # Errors
     /// Returns [`TooLarge::OBJECTS`] if the budget is used up.
@@ -73,10 +73,10 @@ impl TreeBudget {
     }
 }
 
-/// Decrements a budget.
+/// Decrements one of the budgets.
 ///
 /// # Errors
-/// Returns `limit` if nothing is left.
+/// Returns `limit` if the budget is used up.
 pub fn take(left: usize, limit: TooLarge) -> Result<usize, TooLarge> {
     match left.checked_sub(1) {
         Some(left) => Ok(left),
@@ -85,7 +85,7 @@ pub fn take(left: usize, limit: TooLarge) -> Result<usize, TooLarge> {
     }
 }
 
-/// Whether a length exceeds its limit.
+/// Returns whether a length exceeds its limit.
 pub fn exceeds(length: usize, limit: usize) -> bool {
     length > limit && parley_fault::is_on(Protection::RequestTree)
 }

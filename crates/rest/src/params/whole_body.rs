@@ -1,8 +1,8 @@
-//! Reads complete bodies.
+//! Reads complete request bodies into memory.
 //!
 //! A client decides how its body is split into chunks. If chunks were collected as they arrive, each would take 32 bytes plus the read
-//! buffer that it keeps alive: a body of single-byte chunks takes forty times its size, but is charged only eight times. Chunks are
-//! therefore copied into one buffer.
+//! buffer that it keeps alive: a body of single-byte chunks would take forty times its size in memory, but would be charged only eight
+//! times its size. Chunks are therefore copied into one buffer.
 
 use std::error::Error as _;
 
@@ -22,7 +22,7 @@ use crate::errors::ApiError;
 /// Reads the body of a request, up to the limit of its route.
 ///
 /// # Errors
-/// Returns 413 if the body exceeds the limit, and 400 if it is cut off or times out.
+/// Returns 413 if the body exceeds the limit, and 400 if the body is cut off or times out.
 pub async fn read(request: Request) -> Result<Bytes, ApiError> {
     if !parley_fault::is_on(Protection::ContiguousBodies) {
         let collected = Bytes::from_request(request, &()).await;
@@ -33,7 +33,7 @@ pub async fn read(request: Request) -> Result<Bytes, ApiError> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| ApiError::status_error(status(&error)))?;
         let Ok(data) = frame.into_data() else { continue };
-        // Most bodies have one chunk and need no copy.
+        // Most bodies consist of one chunk, which needs no copy.
         if whole.is_empty() && body.is_end_stream() {
             return Ok(data);
         }

@@ -1,7 +1,8 @@
 //! The WebSocket at `/cable`: Action Cable's JSON protocol on top of the event log, for existing Chatwoot front ends and mobile clients.
 //!
 //! Anyone may open a connection, so its resources are bounded: subscriptions (including pending ones), the length of identifiers, frames
-//! per second, and bytes queued for the client. Their memory is charged to the budget for requests. Outgoing frames go through `outbox`.
+//! per second, and bytes queued for the client. The memory of these resources is charged to the budget for requests. Outgoing frames are
+//! queued in `outbox`.
 
 mod outbox;
 mod subscription;
@@ -28,32 +29,32 @@ use crate::{call::Call, errors::ApiError};
 use outbox::{Outbox, Outgoing};
 use subscription::Subscription;
 
-/// The subprotocol that clients request.
+/// The WebSocket subprotocol that Action Cable clients request.
 const PROTOCOL: &str = "actioncable-v1-json";
 
-/// The ping interval. Clients reconnect after two missed pings.
+/// The interval between pings to the client. Clients reconnect after two missed pings.
 const PING: Duration = Duration::from_secs(3);
 
-/// Maximum bytes of a received frame: an escaped identifier and the other fields.
+/// Maximum bytes of a received frame: enough for an escaped identifier and the other fields.
 const FRAME_BYTES: usize = 16 * 1024;
 
 /// Bytes of memory charged per connection: the read buffer, and the identifiers and state of a few subscriptions.
 const CONNECTION_BYTES: usize = FRAME_BYTES + 16 * 1024;
 
-/// Maximum bytes of an identifier. The identifiers of Chatwoot's front end have about 150 bytes.
+/// Maximum bytes of a subscription identifier. The identifiers of Chatwoot's front end are about 150 bytes long.
 const IDENTIFIER_BYTES: usize = 2048;
 
 /// Maximum subscriptions per connection, including pending ones.
 const SUBSCRIPTIONS: usize = 16;
 
-/// The burst size and rate of received frames. Front ends send one per subscription, and then one every 20 seconds.
+/// The burst size and the rate per second of received frames. Front ends send one frame per subscription, and then one every 20 seconds.
 const FRAMES_AT_ONCE: f64 = 240.0;
 const FRAMES_PER_SECOND: f64 = 20.0;
 
 /// Maximum time to send one frame to the client.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Cancelled on shutdown, to close connections. Stored in the extensions of every request.
+/// Cancelled on shutdown, to close all WebSocket connections. Stored in the extensions of every request.
 #[derive(Clone, Debug)]
 pub struct Drain(pub CancellationToken);
 
@@ -63,7 +64,7 @@ struct Command {
     #[serde(rename = "command")]
     verb: String,
     identifier: String,
-    /// The action: a JSON object, or a string that contains one. Absent or null if there is none.
+    /// The action to perform: a JSON object, or a string that contains one. Absent or null if the command has no action.
     #[serde(default)]
     data: Json,
 }
@@ -78,7 +79,7 @@ impl Command {
     }
 }
 
-/// Opens a connection. It needs no credential; each subscription has its own.
+/// Opens a connection. The connection needs no credential, because each subscription has its own.
 pub async fn open(
     call: Call,
     Extension(Drain(drain)): Extension<Drain>,
@@ -115,14 +116,14 @@ pub async fn open(
 struct Connection {
     call: Arc<Call>,
     socket: WebSocket,
-    /// The subscriptions by identifier, compared byte for byte. At most [`SUBSCRIPTIONS`]. A rejected subscription is removed before the
-    /// client is notified.
+    /// The subscriptions by their identifiers, which are compared byte for byte. There are at most [`SUBSCRIPTIONS`]. A rejected
+    /// subscription is removed before the client is notified.
     subscriptions: HashMap<String, Subscription>,
     frame_budget: FrameBudget,
     outbox: Outbox,
 }
 
-/// What to do after a command.
+/// What the connection does after it has handled a command.
 enum Next {
     Continue,
     Send(Json),
@@ -174,19 +175,20 @@ impl Connection {
                 return;
             }
         };
-        // End the subscriptions now rather than after the disconnect frame is sent: the client may delay that.
+        // End the subscriptions now rather than after the disconnect frame is sent, because a slow client may delay that frame.
         self.subscriptions.clear();
         let farewell = match end {
             End::Restart => json!({ "type": "disconnect", "reason": "server_restart", "reconnect": true }),
             End::Refused => json!({ "type": "disconnect", "reason": "invalid_request", "reconnect": false }),
         };
         if self.send(farewell.to_string()).await {
-            // Best effort: the connection ends in any case.
+            // Ignore errors, because the connection ends in any case.
             let _ = timeout(PING, self.socket.send(Message::Close(None))).await;
         }
     }
 
-    /// Sends a frame, and returns whether it was sent in time. Nothing is received meanwhile, so a slow client delays only itself.
+    /// Sends a frame, and returns whether it was sent in time. The connection receives nothing in the meantime, so a slow client delays
+    /// only itself.
     async fn send(&mut self, frame: String) -> bool {
         let sent = timeout(SEND_TIMEOUT, self.socket.send(Message::text(frame))).await;
         matches!(sent, Ok(Ok(())))
@@ -228,7 +230,7 @@ impl Connection {
     }
 }
 
-/// Parses a frame as a connection does, for the fuzz targets.
+/// Parses a frame in the same way as a connection does. Used by the fuzz targets.
 #[cfg(feature = "faults")]
 pub fn read_frame(text: &str) {
     if text.len() > FRAME_BYTES {
@@ -254,7 +256,7 @@ impl FrameBudget {
         }
     }
 
-    /// Counts a frame, and returns whether it is allowed.
+    /// Counts a received frame, and returns whether the client was allowed to send it.
     fn take(&mut self) -> bool {
         let now = Instant::now();
         let earned = now.duration_since(self.at).as_secs_f64() * FRAMES_PER_SECOND;

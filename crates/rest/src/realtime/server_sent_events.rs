@@ -1,4 +1,4 @@
-//! The event stream as Server-Sent Events: the same log and cursors as the gRPC API, for browsers and scripts.
+//! The event stream as Server-Sent Events: the same log and cursors as in the gRPC API, for browsers and scripts.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -26,7 +26,7 @@ use crate::{
     params::{Params, fields::ParamReader, timestamps},
 };
 
-/// The header with the cursor of a reconnecting client, as the standard of Server-Sent Events defines it.
+/// The header in which a reconnecting client sends its cursor, as the Server-Sent Events standard defines it.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The header that disables response buffering in nginx.
@@ -85,12 +85,12 @@ async fn follow(call: Call, headers: HeaderMap, params: Params) -> ApiResult {
     let stream = call.events().subscribe(call.request(request)).await?;
     let events = stream::unfold(Some(stream.into_inner()), step);
     let mut response = Sse::new(flattened(events)).into_response();
-    // nginx would otherwise collect events in its buffers before it forwards any.
+    // Without this header, nginx would buffer events before it forwards them.
     response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));
     Ok(response)
 }
 
-/// All parameters of the route, including those of its path.
+/// All parameters of the event stream, including those in its path.
 const PARAMETERS: [&str; 13] = [
     "account_id",
     "start",
@@ -107,8 +107,8 @@ const PARAMETERS: [&str; 13] = [
     "heartbeat",
 ];
 
-/// Rejects unknown parameters: a misspelt start would silently begin somewhere else. Names that begin with `_` are accepted, because
-/// scripts add them to bypass caches.
+/// Rejects unknown parameters, because a stream with a misspelled `start` parameter would silently begin at the wrong position. Names that
+/// begin with `_` are accepted, because scripts add such parameters to bypass caches.
 fn refuse_unknown(fields: &mut ParamReader<'_>, params: &Params) {
     let unknown = params
         .map
@@ -124,7 +124,7 @@ fn refuse_unknown(fields: &mut ParamReader<'_>, params: &Params) {
 }
 
 fn read(fields: &mut ParamReader<'_>, headers: &HeaderMap, account_id: i64) -> pb::SubscribeRequest {
-    // A reconnecting client continues at `Last-Event-ID`, even though its URL still has the original start.
+    // A reconnecting client continues at `Last-Event-ID`, even though its URL still contains the original start position.
     let resumed = headers
         .get(LAST_EVENT_ID)
         .and_then(|id| id.to_str().ok())
@@ -192,7 +192,7 @@ fn from(fields: &mut ParamReader<'_>) -> Option<Start> {
     start
 }
 
-/// Parses a comma-separated list.
+/// Parses a list of values separated by commas.
 fn many<T>(fields: &mut ParamReader<'_>, key: &'static str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
     let text = fields.text(key).unwrap_or_default();
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -213,7 +213,8 @@ fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
-/// Converts the next response of the stream to events. Also returns the stream, or `None` if it has ended.
+/// Converts the next response of the stream to events. Also returns the stream for the next step, or `None` in its place if the stream has
+/// ended.
 async fn step(stream: Option<Streaming<pb::SubscribeResponse>>) -> Option<(Vec<Event>, Option<Streaming<pb::SubscribeResponse>>)> {
     let mut stream = stream?;
     match stream.message().await {
@@ -251,8 +252,8 @@ fn to_events(response: &pb::SubscribeResponse) -> Vec<Event> {
     events
 }
 
-/// Returns the last event of a stream, which says when to reconnect, or why not to. Its id is the cursor at which the stream ended, if it
-/// has one.
+/// Returns the last event of a stream, which tells the client when to reconnect or why not to. If the status contains the cursor at which
+/// the stream ended, the cursor is the id of the event.
 fn end(status: &Status) -> Event {
     let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);
     let end = match retry.filter(|_| status.code() == Code::Unavailable) {

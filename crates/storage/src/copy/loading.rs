@@ -1,8 +1,9 @@
 //! Loads a copy into a PostgreSQL database, in one transaction.
 //!
-//! Another process can start in the meantime: a server that migrates or bootstraps the empty database, or another restore. Therefore the
-//! migration lock is held from before the first inspection of the database until the end, and the database is inspected again under the
-//! locks of all its tables. The second inspection finds data that was written in between; a process that starts later waits.
+//! Another process can start during a restore: a server that migrates or bootstraps the empty database, or another restore. Therefore the
+//! migration lock is held from before the first inspection of the database until the end of the restore, and the database is inspected
+//! again while all its tables are locked. The second inspection finds data that was written since the first one; a process that starts
+//! after the second one waits for the locks.
 
 use std::time::Duration;
 
@@ -20,15 +21,15 @@ use crate::advisory;
 #[derive(Debug)]
 pub struct Target {
     connection: PgConnection,
-    /// The URL with an application name that distinguishes connections of this restore from others.
+    /// The URL, with an application name that distinguishes the connections of this restore from other connections.
     url: String,
     name: String,
 }
 
-/// What a database contains before a copy is loaded into it.
+/// The contents and the connections of a database before a copy is loaded into it.
 #[derive(Clone, Debug)]
 pub struct TargetContents {
-    /// Whether it contains an account.
+    /// Whether the database contains an account.
     pub holds_data: bool,
     /// The number of connections by the same user that do not belong to this restore.
     pub sessions: i64,
@@ -51,7 +52,7 @@ impl Target {
         Ok((is_locked || !parley_fault::is_on(Protection::RestoreLocks)).then_some(Self { connection, url, name }))
     }
 
-    /// Returns the URL for other connections of this restore, which [`TargetContents::sessions`] does not count.
+    /// Returns the URL for further connections of this restore, which [`TargetContents::sessions`] does not count.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -64,7 +65,7 @@ impl Target {
         inspect(&mut self.connection, &self.name).await
     }
 
-    /// Returns the migrations that were run.
+    /// Returns the migrations that were run on the database.
     ///
     /// # Errors
     /// Returns a [`sqlx::Error`] if the query fails.
@@ -85,7 +86,8 @@ impl Target {
         let tables: Vec<Table> = tables.into_iter().map(|(name, columns)| Table { name, columns }).collect();
         let names: Vec<String> = tables.iter().map(|table| quoted(&table.name)).collect();
         if parley_fault::is_on(Protection::RestoreLocks) {
-            // Take this lock first, in the order of a server that bootstraps an empty database, so that the two cannot deadlock on a table.
+            // Take the bootstrap lock before the table locks, in the same order as a server that bootstraps an empty database, so that the
+            // two cannot deadlock.
             sqlx::query("SELECT pg_advisory_xact_lock($1)")
                 .bind(advisory::BOOTSTRAP)
                 .execute(&mut self.connection)
@@ -125,21 +127,21 @@ async fn inspect(connection: &mut PgConnection, name: &str) -> Result<TargetCont
     Ok(TargetContents { holds_data, sessions })
 }
 
-/// A copy that is being loaded. If it is dropped before [`Loading::commit`], the database is unchanged.
+/// A copy that is being loaded. If this value is dropped before [`Loading::commit`], the database remains unchanged.
 #[derive(Debug)]
 pub struct Loading {
     target: Target,
     tables: Vec<Table>,
-    /// Table, name and definition of each foreign key, which [`Loading::commit`] creates again.
+    /// The table, name and definition of each foreign key that was dropped. [`Loading::commit`] creates them again.
     keys: Vec<(String, String, String)>,
 }
 
-/// Why a copy was not loaded.
+/// The reason why a copy was not loaded.
 #[derive(Debug)]
 pub enum NotLoaded {
-    /// The database is unchanged.
+    /// Loading failed, and the database is unchanged.
     Refused(sqlx::Error),
-    /// The connection broke during the commit, so the outcome is unknown.
+    /// The connection broke during the commit, so it is unknown whether the copy was loaded.
     Unknown(sqlx::Error),
 }
 
@@ -150,7 +152,7 @@ impl From<sqlx::Error> for NotLoaded {
 }
 
 impl Loading {
-    /// Inspects the database again under the locks of its tables, so that its contents can no longer change.
+    /// Inspects the database again. Its tables are now locked, so its contents can no longer change.
     ///
     /// # Errors
     /// Returns a [`sqlx::Error`] if the query fails.
@@ -158,7 +160,7 @@ impl Loading {
         self.target.inspect().await
     }
 
-    /// Empties every table, drops foreign keys and disables triggers.
+    /// Empties every table, drops the foreign keys and disables the triggers.
     ///
     /// # Errors
     /// Returns a [`sqlx::Error`] if a statement fails.
@@ -175,7 +177,8 @@ impl Loading {
         .await?;
         let names: Vec<String> = self.tables.iter().map(|table| quoted(&table.name)).collect();
         run(connection, format!("TRUNCATE {}", names.join(", "))).await?;
-        // The rows that triggers maintain are part of the copy, and tables are not loaded in the order of their foreign keys.
+        // Disable triggers because the copy already contains the rows that they maintain. Drop foreign keys because the tables are not
+        // loaded in the order that foreign keys require.
         for (table, name, _) in &self.keys {
             run(connection, format!("ALTER TABLE {table} DROP CONSTRAINT {}", quoted(name))).await?;
         }
@@ -203,8 +206,8 @@ impl Loading {
         Ok(())
     }
 
-    /// Restores triggers, foreign keys and sequences, assigns a new epoch to every log, and commits. Returns the number of logs and the
-    /// target, which is still locked.
+    /// Restores the triggers, foreign keys and sequences, assigns a new epoch to every log, and commits. Returns the number of logs and the
+    /// target database, which is still locked.
     ///
     /// # Errors
     /// Returns [`NotLoaded::Refused`] if rows violate a foreign key or a statement fails, and [`NotLoaded::Unknown`] if the connection
@@ -243,7 +246,7 @@ impl Loading {
 }
 
 impl Target {
-    /// Analyses the new rows and releases the lock.
+    /// Analyzes the tables, so that the planner knows the new rows, and releases the migration lock.
     ///
     /// # Errors
     /// Returns a [`sqlx::Error`] if the connection is broken.

@@ -1,4 +1,4 @@
-//! Consistent copies of a whole database: taking them while a server runs, and loading them.
+//! Takes consistent copies of a whole database while a server runs, and loads such copies.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,26 +6,26 @@ pub mod loading;
 pub mod postgres;
 pub mod sqlite;
 
-/// The schema of the database that was copied.
+/// The schema of the database from which a copy was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// `sqlite` or `postgresql`.
+    /// The kind of database: `sqlite` or `postgresql`.
     pub backend: String,
-    /// The migrations that had been run, in order.
+    /// The migrations that had been run on the database, in order.
     pub migrations: Vec<String>,
-    /// The tables in order, with their columns. Empty for SQLite, which is copied as a file.
+    /// The tables in order, with their columns. Empty for SQLite, because its database is copied as a file.
     pub tables: Vec<Table>,
 }
 
-/// A table of a copy.
+/// A table that a copy contains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     pub name: String,
-    /// The columns, except those that the database computes.
+    /// The columns of the table, except those that the database computes.
     pub columns: Vec<String>,
 }
 
-/// A sequence and the last value that it returned.
+/// A sequence, with the last value that it returned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sequence {
     pub name: String,
@@ -35,26 +35,26 @@ pub struct Sequence {
 /// An object in the blob store that a row of `attachments` refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// The id of the row.
+    /// The id of the row in `attachments`.
     pub id: i64,
     /// The name of the object in the blob store.
     pub name: String,
-    /// The size in bytes.
+    /// The size of the object in bytes.
     pub size: u64,
-    /// The size of the thumbnail in bytes; `None` if there is none.
+    /// The size of the thumbnail in bytes; `None` if the object has no thumbnail.
     pub small: Option<u64>,
-    /// Whether the attachment is in use, so that the object must exist.
+    /// Whether the attachment is in use. If it is, the object must exist.
     pub in_use: bool,
 }
 
 /// How many rows of `attachments` one query reads.
 const ROWS: i64 = 500;
 
-/// Selects one page of objects, after an id: those that were stored completely and are not marked as removed.
+/// Selects one page of objects whose attachment ids are greater than `$1`: those that were stored completely and are not marked as removed.
 const OBJECTS: &str = "SELECT id, object, file_size, thumb_size, state FROM attachments
     WHERE id > $1 AND object IS NOT NULL AND file_size IS NOT NULL AND state <> 2 ORDER BY id LIMIT $2";
 
-/// A row of [`OBJECTS`].
+/// A row that [`OBJECTS`] selects.
 type ObjectRow = (i64, String, i64, Option<i64>, i16);
 
 fn object((id, name, size, small, state): ObjectRow) -> Object {
@@ -67,5 +67,5 @@ fn object((id, name, size, small, state): ObjectRow) -> Object {
     }
 }
 
-/// Lists the migrations that were run.
+/// Lists the migrations that were run on the database.
 const MIGRATIONS: &str = "SELECT version FROM seaql_migrations ORDER BY version";

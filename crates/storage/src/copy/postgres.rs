@@ -1,4 +1,4 @@
-//! Copies of a PostgreSQL database: one snapshot, from which `COPY` reads the rows of every table.
+//! Copies of a PostgreSQL database: `COPY` reads the rows of every table in one snapshot.
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, po
 
 use super::{MIGRATIONS, OBJECTS, Object, ObjectRow, ROWS, Sequence, Source, Table, object};
 
-/// The tables of Parley, except the list of migrations: a restore runs the migrations instead of loading their rows. Other tables in the
-/// schema belong to other programs; they are neither copied nor emptied.
+/// The tables that belong to Parley, except the list of migrations, because a restore runs the migrations instead of loading the rows of
+/// that list. Other tables in the schema belong to other programs; they are neither copied nor emptied.
 pub(super) const OWN: [&str; 43] = [
     "account_logs",
     "accounts",
@@ -74,7 +74,7 @@ impl Table {
 }
 
 pub(super) async fn connect(url: &str, timeout: Duration) -> Result<PgConnection, sqlx::Error> {
-    // Disable these timeouts: a copy can take arbitrarily long.
+    // Disable these timeouts, because a copy can take arbitrarily long.
     let options = PgConnectOptions::from_str(url)?.options([("idle_in_transaction_session_timeout", "0"), ("statement_timeout", "0")]);
     tokio::time::timeout(timeout, options.connect())
         .await
@@ -85,7 +85,7 @@ pub(super) async fn run(connection: &mut PgConnection, sql: String) -> Result<()
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
 }
 
-/// A snapshot of a database. It does not block writers.
+/// A snapshot of a database. Open snapshots do not block writers.
 #[derive(Debug)]
 pub struct Snapshot(PgConnection);
 
@@ -100,13 +100,13 @@ impl Snapshot {
         Ok(Self(connection))
     }
 
-    /// Describes the schema of the snapshot.
+    /// Returns a description of the schema in the snapshot.
     ///
     /// # Errors
     /// Returns a [`sqlx::Error`] if the query fails.
     pub async fn source(&mut self) -> Result<Source, sqlx::Error> {
         let mut migrations: Vec<String> = sqlx::query_scalar(MIGRATIONS).fetch_all(&mut self.0).await?;
-        // Sort here: the order in SQL depends on the collation of the database.
+        // Sort here, because the order in SQL depends on the collation of the database.
         migrations.sort_unstable();
         let tables: Vec<(String, Vec<String>)> = sqlx::query_as(TABLES).bind(&OWN[..]).fetch_all(&mut self.0).await?;
         Ok(Source {
@@ -124,7 +124,7 @@ impl Snapshot {
         self.0.copy_out_raw(&format!("COPY {} TO STDOUT", table.spelled())).await
     }
 
-    /// Reads the sequences, which are not part of a snapshot. Call this after reading the tables, so that no sequence is behind its table.
+    /// Reads the sequences. They are not part of a snapshot. Call this after reading the tables, so that no sequence is behind its table.
     ///
     /// # Errors
     /// Returns a [`sqlx::Error`] if the query fails.

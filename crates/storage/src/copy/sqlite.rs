@@ -1,4 +1,4 @@
-//! Copies of a `SQLite` file.
+//! Copies of a `SQLite` database, which is a single file.
 
 use std::{path::Path, str::FromStr as _, time::Duration};
 
@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::Sqlit
 use super::{MIGRATIONS, OBJECTS, Object, ObjectRow, ROWS, Source, object};
 
 /// Copies the database to a file that does not exist yet. A server can write concurrently: the copy contains everything that was committed
-/// before it began, and it takes no lock that blocks a writer.
+/// before copying began, and copying takes no lock that blocks a writer.
 ///
 /// # Errors
 /// Returns a [`sqlx::Error`] if the database does not exist or the disk has no space for the copy.
@@ -37,7 +37,7 @@ pub async fn open(copy: &Path) -> Result<SqliteConnection, sqlx::Error> {
         .await
 }
 
-/// Describes the schema of a copy.
+/// Returns a description of the schema in a copy.
 ///
 /// # Errors
 /// Returns a [`sqlx::Error`] if the query fails.
@@ -58,8 +58,8 @@ pub async fn objects(copy: &mut SqliteConnection, after: i64) -> Result<Vec<Obje
     Ok(rows.into_iter().map(object).collect())
 }
 
-/// Moves the contents of the write-ahead log into the database file, so that the file is complete by itself. No other process may have the
-/// database open.
+/// Moves the contents of the write-ahead log into the database file, so that the database file is complete without the log. No other
+/// process may have the database open.
 ///
 /// # Errors
 /// Returns a [`sqlx::Error`] if the file is not a database or cannot be written.

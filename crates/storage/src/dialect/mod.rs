@@ -1,8 +1,8 @@
-//! The differences between PostgreSQL and SQLite: SQL fragments, whole statements and facts about the database.
+//! Encapsulates the differences between PostgreSQL and SQLite: SQL fragments, whole statements and facts about the database.
 //!
-//! Callers ask for a fragment or a fact by its purpose and never check which database they use. Each difference is therefore in one place,
-//! and a third database would be one more implementation of [`SqlDialect`]. Exceptions are connecting (`connect.rs`), migrations and copies
-//! (`copy/`), where the two databases have nothing in common.
+//! Callers request a fragment or a fact by its purpose and never check which database they use. Each difference is therefore in one place,
+//! and a third database would need only another implementation of [`SqlDialect`]. Connecting (`connect.rs`), migrations and copies
+//! (`copy/`) are exceptions, because the two databases have nothing in common there.
 
 use std::ops::Deref;
 
@@ -34,7 +34,7 @@ impl Dialect {
         Statement::from_string(self.backend(), sql)
     }
 
-    /// Converts a built query to a statement.
+    /// Converts a query that was built with sea-query to a statement.
     pub fn build(self, query: &impl StatementBuilder) -> Statement {
         self.backend().build(query)
     }
@@ -60,7 +60,7 @@ impl From<DbBackend> for Dialect {
     fn from(backend: DbBackend) -> Self {
         match backend {
             DbBackend::Sqlite => Self(&sqlite::Sqlite),
-            // `Database::open` accepts no other databases.
+            // `Database::open` accepts only these two databases.
             _ => Self(&postgres::Postgres),
         }
     }

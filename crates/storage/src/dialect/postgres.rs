@@ -1,4 +1,4 @@
-//! The dialect of PostgreSQL.
+//! The SQL dialect of PostgreSQL.
 
 use parley_types::id::AccountId;
 use sea_orm::{
@@ -66,7 +66,7 @@ impl SqlDialect for Postgres {
         Expr::cust_with_exprs("($1 COLLATE \"C\")", [text])
     }
 
-    // The default escape character of ILIKE is the backslash.
+    // A backslash is the default escape character of ILIKE, so no ESCAPE clause is needed.
     fn contains(&self, text: SimpleExpr, piece: &str) -> SimpleExpr {
         text.ilike(LikeExpr::new(containing(piece, '\\')))
     }
@@ -103,7 +103,8 @@ impl SqlDialect for Postgres {
     }
 
     fn id_among_few(&self, id: SimpleExpr, ids: SelectStatement) -> SimpleExpr {
-        // PostgreSQL computes the array first. With a subquery, the planner's estimate can lead to a scan of the whole list.
+        // Pass the ids as an array, which PostgreSQL computes first. With a subquery, the planner's estimate can lead to a scan of the
+        // whole list.
         let ids = SimpleExpr::SubQuery(None, Box::new(ids.into()));
         Expr::cust_with_exprs("$1 = ANY (ARRAY $2)", [id, ids])
     }
@@ -129,7 +130,8 @@ impl SqlDialect for Postgres {
         format!("DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE account_id = {account} LIMIT {rows}))")
     }
 
-    // The value changes with every reply in a conversation. An index on it would prevent the HOT updates that messages rely on.
+    // A separate table, because the value changes with every reply in a conversation. An index on the column in `conversations` would
+    // prevent the HOT updates that messages rely on.
     fn waiting_table(&self) -> Option<&'static str> {
         Some("conversation_waits")
     }
@@ -158,7 +160,7 @@ impl SqlDialect for Postgres {
     }
 
     fn contacts_by_pattern(&self, text: &str) -> Condition {
-        // `%` and `_` are wildcards here, but a backslash is an ordinary character.
+        // `%` and `_` in the text are wildcards, but a backslash is an ordinary character, so it is escaped.
         let pattern = format!("%{}%", text.replace('\\', "\\\\"));
         let column = |column: Column| Expr::col((contact::Entity, column));
         let ilike = |expr: SimpleExpr| expr.ilike(LikeExpr::new(pattern.as_str()));
@@ -171,8 +173,8 @@ impl SqlDialect for Postgres {
     }
 
     fn contacts_with_piece(&self, account: AccountId, piece: &str) -> SimpleExpr {
-        // Must match the expression of the index. If a character has two characters in lower case, only the first one is compared.
-        // sea-query binds no values inside brackets, so a function extends the array.
+        // This must match the expression of the index. If a character becomes two characters in lower case, only the first one is compared.
+        // sea-query does not bind values inside brackets, so `array_append` builds the array.
         Expr::cust_with_values(
             "parley_pieces(\"contacts\".\"account_id\", ARRAY[\"contacts\".\"name\", \"contacts\".\"email\", \
              \"contacts\".\"phone_number\", \"contacts\".\"identifier\", \"contacts\".\"additional_attributes\" ->> 'company_name']) \
@@ -186,7 +188,7 @@ impl SqlDialect for Postgres {
             .select_only()
             .column(Column::Id)
             .filter(Column::AccountId.eq(account))
-            // The condition of the partial index.
+            // Repeat the condition of the partial index, so that PostgreSQL can use the index.
             .filter(contact::is_resolved())
             .filter(self.contacts_with_piece(account, piece))
             .limit(most);

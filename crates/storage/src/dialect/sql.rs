@@ -1,4 +1,4 @@
-//! The interface that each dialect implements.
+//! The interface that each SQL dialect implements.
 
 use std::fmt::Debug;
 
@@ -8,153 +8,160 @@ use sea_orm::{
     sea_query::{LockType, SelectStatement, SimpleExpr},
 };
 
-/// Fragments, statements and facts of one database.
+/// SQL fragments, statements and facts for one kind of database.
 ///
 /// A fragment is either text that the caller inserts into its own statement, or an expression with bound values. Names of tables and
 /// columns are constants of this program and are not escaped.
 pub trait SqlDialect: Debug + Send + Sync {
-    /// Returns sea-orm's backend, which determines the syntax of statements and how values are bound.
+    /// Returns the backend in sea-orm, which determines the syntax of statements and how values are bound.
     fn backend(&self) -> DbBackend;
 
-    /// Whether the database is a server that several replicas can share. A SQLite file belongs to one process.
+    /// Returns whether the database is a server that several replicas can share. A SQLite file belongs to one process.
     fn is_shared(&self) -> bool;
 
-    /// Returns a statement that waits for an advisory lock and holds it until the transaction ends. `None` if only one process writes.
+    /// Returns a statement that waits for an advisory lock and holds it until the transaction ends. Returns `None` if only one process can
+    /// write to the database.
     fn advisory_lock(&self, key: i64) -> Option<String>;
 
-    /// Returns a statement that notifies the listening sessions; it binds the channel and the payload. `None` if there are no other
-    /// replicas.
+    /// Returns a statement that notifies the listening sessions; it binds the channel and the payload. Returns `None` if the database
+    /// cannot have other replicas to notify.
     fn notification(&self) -> Option<&'static str>;
 
-    /// Returns the lock for rows that a transaction reads in order to change them. `None` if a write transaction excludes all others.
+    /// Returns the type of lock for rows that a transaction reads in order to change them. Returns `None` if a write transaction excludes
+    /// all other writers.
     fn row_lock(&self) -> Option<LockType>;
 
-    /// Returns queries about the database server.
+    /// Returns queries for properties of the database server.
     fn server_queries(&self) -> ServerQueries;
 
-    /// Returns a query for the size of the event log with its indexes, as `bytes`. For databases that do not measure tables, it selects the
-    /// size of the whole database.
+    /// Returns a query for the size in bytes of the event log with its indexes, in the column `bytes`. For databases that cannot measure
+    /// single tables, it selects the size of the whole database.
     fn log_bytes(&self) -> &'static str;
 
-    /// Returns the placeholder of the `nth` value of a statement, counted from 1, typed as a 64-bit integer even where the context does not
-    /// determine a type.
+    /// Returns the placeholder for the `nth` value of a statement, counted from 1. The placeholder has the type of a 64-bit integer even
+    /// where the context does not determine a type.
     fn integer_parameter(&self, nth: usize) -> String;
 
     /// Converts a JSON column to text, for string functions.
     fn json_as_text(&self, column: &str) -> String;
 
-    /// Returns the value of a key of a JSON column, as text.
+    /// Returns an expression for the value of a key of a JSON column, as text.
     fn json_field(&self, json: SimpleExpr, key: &'static str) -> SimpleExpr;
 
-    /// Makes a string compare bytewise, regardless of the collation of the database.
+    /// Returns the string as an expression that compares bytewise, regardless of the collation of the database.
     fn bytewise(&self, text: SimpleExpr) -> SimpleExpr;
 
-    /// Whether `text` contains `piece`, ignoring case. Characters in `piece` that LIKE treats as wildcards match literally.
+    /// Returns a condition that holds if `text` contains `piece`, ignoring case. Characters in `piece` that LIKE treats as wildcards match
+    /// literally.
     fn contains(&self, text: SimpleExpr, piece: &str) -> SimpleExpr;
 
-    /// The negation of [`Self::contains`]; NULL if `text` is NULL.
+    /// Returns a condition that is the negation of [`Self::contains`]; it is NULL if `text` is NULL.
     fn does_not_contain(&self, text: SimpleExpr, piece: &str) -> SimpleExpr;
 
-    /// Whether a JSON map has a value other than null for a key.
+    /// Returns a condition that holds if a JSON map has a value other than null for a key.
     fn attribute_present(&self, map: SimpleExpr, key: &str) -> SimpleExpr;
 
-    /// Returns a string, number or boolean in a JSON map as text; NULL for any other value.
+    /// Returns an expression for the value of a key in a JSON map as text, if it is a string, number or boolean; NULL for any other value.
     fn attribute_text(&self, map: SimpleExpr, key: &str) -> SimpleExpr;
 
-    /// Returns a number in a JSON map, or a string that contains a decimal number; NULL for any other value.
+    /// Returns an expression for the value of a key in a JSON map as a number, if it is a number or a string that contains a decimal
+    /// number; NULL for any other value.
     fn attribute_number(&self, map: SimpleExpr, key: &str) -> SimpleExpr;
 
-    /// Returns the first ten characters of a string in a JSON map that begins with a date, so that they sort chronologically; NULL for any
-    /// other value.
+    /// Returns an expression for the first ten characters of the value of a key in a JSON map, if it is a string that begins with a date,
+    /// so that such values sort chronologically; NULL for any other value.
     fn attribute_date(&self, map: SimpleExpr, key: &str) -> SimpleExpr;
 
-    /// Whether `id` is in `ids`, which are bound as one value because databases limit the number of bound values.
+    /// Returns a condition that holds if `id` is in `ids`. The ids are bound as one value, because databases limit the number of bound
+    /// values.
     fn id_in_list(&self, id: SimpleExpr, ids: &[i64]) -> SimpleExpr;
 
-    /// Whether `id` is in the small result of a query, in a form that makes the planner look up each of the ids.
+    /// Returns a condition that holds if `id` is in the small result of a query. The form of the condition makes the planner look up each
+    /// of the ids.
     fn id_among_few(&self, id: SimpleExpr, ids: SelectStatement) -> SimpleExpr;
 
-    /// Whether [`Self::id_among_few`] changes the plan, so that a selectivity probe pays off.
+    /// Returns whether [`Self::id_among_few`] changes the plan of a query, so that a selectivity probe pays off.
     fn plans_by_selectivity(&self) -> bool;
 
     /// Returns the statements that reserve ids from the sequence of a table's primary key.
     fn reserve_ids(&self, table: &'static str) -> IdReservation;
 
-    /// Returns a statement that inserts rows with these columns, which are bound as one JSON array of objects. The columns in `json`
-    /// contain JSON themselves.
+    /// Returns a statement that inserts rows with these columns. The rows are bound as one JSON array of objects. The columns listed in
+    /// `json` contain JSON themselves.
     fn insert_json_rows(&self, table: &str, columns: &[&str], json: &[&str]) -> String;
 
     /// Returns a statement that deletes up to `rows` rows of an account, in no particular order.
     fn delete_batch(&self, table: &str, account: AccountId, rows: u64) -> String;
 
-    /// Returns the table of conversations whose contact is waiting for a reply (`account_id`, `conversation_id`, `since`). `None` if
-    /// `conversations.waiting_since` is indexed instead.
+    /// Returns the table of conversations whose contact is waiting for a reply (`account_id`, `conversation_id`, `since`). Returns `None`
+    /// if `conversations.waiting_since` is indexed instead.
     fn waiting_table(&self) -> Option<&'static str>;
 
-    /// Returns what the message index stores.
+    /// Returns what the message index stores for each message.
     fn message_index(&self) -> MessageIndex;
 
     /// Returns a statement that stores entries of the message index. It binds the account and a JSON array of pairs of message id and
     /// entry, and skips messages that no longer exist.
     fn store_message_index(&self) -> &'static str;
 
-    /// Whether the message index matches a message of the account. `entry` is derived from the search text in the same way as the entries
-    /// of the index.
+    /// Returns a condition that holds if the message index matches a message of the account. `entry` is derived from the search text in the
+    /// same way as the entries of the index are derived from messages.
     fn message_in_index(&self, account: AccountId, entry: &str) -> SimpleExpr;
 
-    /// Matches contacts that contain a string of at least three characters, through the trigram index. `%` and `_` are wildcards. `None` if
-    /// the string contains wildcards and the index does not support them.
+    /// Returns a condition that matches contacts that contain a string of at least three characters, through the trigram index. `%` and `_`
+    /// are wildcards. Returns `None` if the string contains wildcards and the index does not support them.
     fn contacts_by_trigrams(&self, text: &str) -> Option<Condition>;
 
-    /// Matches contacts that contain a string, without an index. `%` and `_` are wildcards.
+    /// Returns a condition that matches contacts that contain a string, without using an index. `%` and `_` are wildcards.
     fn contacts_by_pattern(&self, text: &str) -> Condition;
 
-    /// Matches contacts of the account that contain `piece`, a string of one or two characters, ignoring case. Uses the index of short
-    /// n-grams.
+    /// Returns a condition that matches contacts of the account that contain `piece`, a string of one or two characters, ignoring case. It
+    /// uses the index of short n-grams.
     fn contacts_with_piece(&self, account: AccountId, piece: &str) -> SimpleExpr;
 
-    /// Returns a statement that counts the contacts that [`Self::contacts_with_piece`] matches, up to `most`, as `count`.
+    /// Returns a statement that counts the contacts that [`Self::contacts_with_piece`] matches, up to `most`, in the column `count`.
     fn count_contacts_with_piece(&self, account: AccountId, piece: &str, most: u64) -> Statement;
 }
 
-/// Queries about a database server. Each returns one string or number. `None` if the database has no such property.
+/// Queries for properties of a database server. Each returns one string or number. A query is `None` if the database does not have the
+/// property.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerQueries {
-    /// The name of the product.
+    /// Selects the name of the product.
     pub product: &'static str,
-    /// The version, as text.
+    /// Selects the version of the server, as text.
     pub version: &'static str,
-    /// The version as a number, in which 10,000 is one major version.
+    /// Selects the version of the server as a number, in which 10,000 is one major version.
     pub version_number: Option<&'static str>,
-    /// Whether the database is read-only: it accepts writes if the result equals `writable`.
+    /// Selects whether the database is read-only. The database accepts writes if the result equals `writable`.
     pub read_only: &'static str,
-    /// The result of `read_only` in a database that accepts writes.
+    /// The result of `read_only` for a database that accepts writes.
     pub writable: &'static str,
-    /// Whether the user may create tables: `true` or `false`.
+    /// Selects whether the database user may create tables: `true` or `false`.
     pub may_create: Option<&'static str>,
-    /// The maximum number of connections.
+    /// Selects the maximum number of connections to the server.
     pub max_connections: Option<&'static str>,
-    /// The time of the server's clock, in microseconds since 1970.
+    /// Selects the time of the server's clock, in microseconds since 1970.
     pub clock: Option<&'static str>,
 }
 
-/// How to reserve ids.
+/// The statements that reserve ids from a sequence, and the form of their result.
 #[derive(Clone, Debug)]
 pub struct IdReservation {
-    /// A statement to execute first. It binds no values.
+    /// A statement that must be executed before `reserve`. It binds no values.
     pub prepare: Option<String>,
-    /// The statement that reserves ids; it binds their number.
+    /// The statement that reserves ids. It binds the number of ids.
     pub reserve: String,
-    /// Which ids the rows of `reserve` contain.
+    /// Which of the reserved ids the result of `reserve` contains.
     pub returned: ReturnedIds,
 }
 
-/// Which ids a reservation returns.
+/// Which of the reserved ids a reservation returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReturnedIds {
-    /// One row per id. The ids need not be consecutive.
+    /// Each reserved id in a row of its own. The ids need not be consecutive.
     Each,
-    /// The last of a range of consecutive ids.
+    /// Only the last reserved id. The ids are consecutive.
     Last,
 }
 
@@ -163,7 +170,7 @@ pub enum ReturnedIds {
 pub enum MessageIndex {
     /// The case-folded text, whose trigrams the database indexes.
     Text,
-    /// An array of numbers that we compute from the case-folded text, in text form: one for the account and one per trigram.
+    /// An array of numbers in text form, which Parley computes from the case-folded text: one number for the account and one per trigram.
     NGrams,
 }
 
@@ -181,7 +188,7 @@ pub(super) fn containing(piece: &str, escape: char) -> String {
     pattern
 }
 
-/// The company of a contact, as the same expression as in the indexes.
+/// SQL for the company name of a contact. It must be the same expression as in the indexes.
 pub(super) const CONTACT_COMPANY: &str = "(\"contacts\".\"additional_attributes\" ->> 'company_name')";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The dialect of SQLite.
+//! The SQL dialect of SQLite.
 
 use parley_types::id::AccountId;
 use sea_orm::{
@@ -29,7 +29,7 @@ impl SqlDialect for Sqlite {
         None
     }
 
-    // The only connection that writes holds a lock on the whole file.
+    // No row lock is needed, because the only connection that writes holds a lock on the whole file.
     fn row_lock(&self) -> Option<LockType> {
         None
     }
@@ -67,7 +67,7 @@ impl SqlDialect for Sqlite {
         text
     }
 
-    // LIKE ignores the case of ASCII letters and has no escape character by default.
+    // In SQLite, LIKE ignores the case of ASCII letters and has no escape character by default.
     fn contains(&self, text: SimpleExpr, piece: &str) -> SimpleExpr {
         text.like(LikeExpr::new(containing(piece, ESCAPE)).escape(ESCAPE))
     }
@@ -114,14 +114,14 @@ impl SqlDialect for Sqlite {
         id.in_subquery(ids)
     }
 
-    // Without statistics, SQLite has one plan for each form of a query.
+    // Without statistics about values, SQLite uses the same plan for a query regardless of the bound values.
     fn plans_by_selectivity(&self) -> bool {
         false
     }
 
     fn reserve_ids(&self, table: &'static str) -> IdReservation {
         IdReservation {
-            // `sqlite_sequence` has a row for a table only after the first insert into it.
+            // Insert a row first, because `sqlite_sequence` has no row for a table before the first insert into that table.
             prepare: Some(format!(
                 "INSERT INTO sqlite_sequence (name, seq) SELECT '{table}', 0 \
                  WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = '{table}')"
@@ -162,7 +162,8 @@ impl SqlDialect for Sqlite {
     }
 
     fn message_in_index(&self, account: AccountId, entry: &str) -> SimpleExpr {
-        // All accounts share one index. The account is in the high bits of the row number.
+        // All accounts share one index, so restrict the search to the account's range of row numbers: the high bits of a row number contain
+        // the account id.
         let first = account.0 << MESSAGE_BITS;
         Expr::cust_with_values(
             "\"messages\".\"id\" IN (SELECT rowid & 1099511627775 FROM message_search WHERE message_search MATCH ? \
@@ -175,7 +176,8 @@ impl SqlDialect for Sqlite {
         if text.contains(['%', '_']) {
             return None;
         }
-        // The full-text table finds the ids directly, regardless of the number of contacts, and folds the case of letters in any language.
+        // The full-text table finds the contact ids directly, regardless of the number of contacts, and it ignores the case of letters in
+        // any language.
         let id = Expr::col((contact::Entity, Column::Id));
         let phrase = phrase(text);
         Some(Condition::all().add(Expr::cust_with_exprs(
@@ -213,7 +215,8 @@ impl SqlDialect for Sqlite {
     }
 
     fn count_contacts_with_piece(&self, account: AccountId, piece: &str, most: u64) -> Statement {
-        // CROSS JOIN fixes the order of the tables. Otherwise SQLite collects all contacts with the n-gram first, regardless of the limit.
+        // CROSS JOIN fixes the order of the tables. With another join, SQLite would collect all contacts with the n-gram first, regardless
+        // of the limit.
         let sql = "SELECT COUNT(*) AS count FROM (SELECT 1 FROM contact_pieces CROSS JOIN contacts ON contacts.id = contact_pieces.rowid \
              WHERE contact_pieces MATCH ? AND contacts.account_id = ? LIMIT ?)";
         let values: [Value; 3] = [marked(piece).into(), account.0.into(), most.into()];
@@ -224,13 +227,13 @@ impl SqlDialect for Sqlite {
 /// The escape character of our LIKE patterns.
 const ESCAPE: char = '!';
 
-/// How many low bits of a row number of `message_search` contain the message id.
+/// The number of low bits in a row number of `message_search` that contain the message id.
 const MESSAGE_BITS: u32 = 40;
 
 /// Separates characters in the index of short n-grams.
 const MARK: &str = "\u{1}";
 
-/// Applies an SQL template to a JSON map and a key, which take the places of its two question marks.
+/// Applies an SQL template to a JSON map and a key, which replace the two question marks in the template.
 fn attribute(template: &'static str, map: SimpleExpr, key: &str) -> SimpleExpr {
     Expr::cust_with_exprs(template, [map, Expr::value(key)])
 }
@@ -240,8 +243,8 @@ fn phrase(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// Returns a phrase for the index of short n-grams, in which a mark precedes and follows each character, so that one or two characters form
-/// a trigram.
+/// Returns a full-text phrase for the index of short n-grams. The index has a mark before and after each character, so one or two
+/// characters with their marks form a trigram.
 fn marked(piece: &str) -> String {
     let characters: Vec<String> = piece.chars().map(String::from).collect();
     let marked = match characters.as_slice() {
@@ -251,7 +254,7 @@ fn marked(piece: &str) -> String {
     phrase(&marked)
 }
 
-/// Converts a LIKE pattern to a GLOB pattern. Identifiers are case-sensitive, and LIKE ignores case.
+/// Converts a LIKE pattern to a GLOB pattern. Identifiers need GLOB because they are case-sensitive, whereas LIKE ignores case.
 fn glob(text: &str) -> String {
     let pattern: String = text
         .chars()

@@ -1,4 +1,4 @@
-//! Accounts, the tenants.
+//! Accounts, which are the tenants of the installation.
 
 use parley_types::{id::AccountId, time::Micros};
 use sea_orm::entity::prelude::*;
@@ -19,7 +19,7 @@ pub struct Model {
     pub updated_at: Micros,
     pub domain: Option<String>,
     pub support_email: Option<String>,
-    /// The enabled features, each with the value true.
+    /// The features that are enabled for the account, as a map from name to `true`.
     #[sea_orm(column_type = "JsonBinary")]
     pub features: Json,
     #[sea_orm(column_type = "JsonBinary")]

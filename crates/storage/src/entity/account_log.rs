@@ -1,4 +1,4 @@
-//! The counters of an account's log. Every write locks this row, which orders the writes of the account.
+//! The counters of an account's log. Every write locks the row of its account, which puts the writes of an account in order.
 
 use parley_types::{
     id::{AccountId, ConversationId, Epoch, MessageId, Seq},
@@ -18,7 +18,7 @@ pub struct Model {
     pub earliest_seq: Seq,
     pub last_conversation_id: ConversationId,
     pub last_message_id: MessageId,
-    /// The time of the newest event. Event times never go back within an account.
+    /// The time of the newest event. The times of an account's events never go backwards.
     pub last_occurred_at: Micros,
     #[sea_orm(belongs_to, from = "account_id", to = "id", skip_fk)]
     pub account: BelongsTo<super::account::Entity>,

@@ -13,7 +13,7 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: AgentBotId,
-    /// The only account that can use the bot; `None` if all accounts can.
+    /// The only account that can use the bot; `None` if all accounts can use it.
     pub account_id: Option<AccountId>,
     pub name: String,
     pub description: String,

@@ -1,4 +1,5 @@
-//! The outbox of changes to users and to shared agent bots: accounts in which the change is still to be published as an event.
+//! The outbox of changes to users and to shared agent bots. Each row names an account in which a change is still to be published as an
+//! event.
 
 use parley_types::{id::AccountId, time::Micros};
 use sea_orm::entity::prelude::*;

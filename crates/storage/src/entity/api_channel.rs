@@ -1,4 +1,4 @@
-//! The API channels of inboxes.
+//! API channels, each of which belongs to an inbox.
 
 use parley_types::{
     id::{AccountId, ChannelId},
@@ -14,11 +14,12 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: ChannelId,
     pub account_id: AccountId,
-    /// Unique in the installation.
+    /// The public identifier, unique in the installation.
     pub identifier: String,
     pub hmac_token: String,
     pub hmac_mandatory: bool,
-    /// Whether an unverified session is attached to the contact that has the same address, phone number or identifier.
+    /// Whether an unverified session is attached to the contact that has the e-mail address, phone number or identifier that the session
+    /// submitted.
     pub attach_unverified_sessions: bool,
     pub webhook_url: Option<String>,
     #[sea_orm(column_type = "JsonBinary")]

@@ -14,7 +14,7 @@ pub struct Model {
     pub inbox_id: InboxId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: UserId,
-    /// The seq of the event of the last assignment.
+    /// The seq of the event that last assigned a conversation to the member.
     pub turn: Seq,
     #[sea_orm(belongs_to, from = "(account_id, inbox_id)", to = "(account_id, id)", skip_fk)]
     pub inbox: BelongsTo<super::inbox::Entity>,

@@ -1,4 +1,4 @@
-//! Attachments of messages, and uploads that are not attached yet.
+//! Attachments of messages, and uploads that are not attached to a message yet.
 
 use parley_types::{
     id::{AccountId, MessageId},
@@ -16,7 +16,7 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i64,
     pub account_id: AccountId,
-    /// 0 while the file is not attached to a message.
+    /// The id of the message, or 0 while the file is not attached to a message.
     pub message_id: MessageId,
     pub file_type: AttachmentType,
     pub extension: Option<String>,
@@ -32,16 +32,16 @@ pub struct Model {
     pub meta: Json,
     pub created_at: Micros,
     pub state: AttachmentState,
-    /// The name of the object in the blob store; `None` if the attachment has no file there.
+    /// The name of the file's object in the blob store; `None` if the attachment has no file there.
     pub object: Option<String>,
     pub file_name: String,
     pub content_type: String,
-    /// The size of the thumbnail, which is stored next to the object; `None` if there is none.
+    /// The size in bytes of the thumbnail, which is stored next to the object; `None` if there is no thumbnail.
     pub thumb_size: Option<i64>,
-    /// The position within the message, from 0.
+    /// The position of the attachment within its message, counted from 0.
     pub position: i64,
-    /// The contact session that uploaded the file. `None` if a member, a bot or a service did, or if an older version without this column
-    /// wrote the row.
+    /// The contact session that uploaded the file. `None` if a member, a bot or a service uploaded it, or if the row was written by an
+    /// older version without this column.
     pub contact_inbox_id: Option<i64>,
     #[sea_orm(belongs_to, from = "(account_id, message_id)", to = "(account_id, id)", skip_fk)]
     pub message: BelongsTo<super::message::Entity>,

@@ -14,7 +14,7 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: CannedResponseId,
     pub account_id: AccountId,
-    /// Unique in the account.
+    /// The code that agents type to insert the text; unique in the account.
     pub short_code: String,
     pub content: String,
     pub created_at: Micros,

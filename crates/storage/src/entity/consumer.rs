@@ -15,14 +15,14 @@ pub struct Model {
     pub account_id: AccountId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub name: String,
-    /// An encoded `parley.v1.EventFilter`.
+    /// The filter of the consumer, as an encoded `parley.v1.EventFilter`.
     pub filter: Vec<u8>,
     pub shard_count: i64,
-    /// The position at which a shard that was never opened starts.
+    /// The epoch of the position at which a shard starts if it was never opened. `start_seq` is the sequence number of that position.
     pub start_epoch: Epoch,
     pub start_seq: Seq,
-    /// The fencing number of the newest session. It starts from the time at which the consumer was created, so that it also rises if the
-    /// consumer is deleted and created again.
+    /// The fencing number of the newest session. Its initial value is the time at which the consumer was created, so that it rises even if
+    /// the consumer is deleted and created again.
     pub fence: i64,
     pub created_at: Micros,
     #[sea_orm(belongs_to, relation_enum = "Log", from = "account_id", to = "account_id", skip_fk)]

@@ -17,13 +17,13 @@ pub struct Model {
     pub name: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub shard: i64,
-    /// The epoch of the log that `seq` belongs to.
+    /// The epoch of the log to which `seq` belongs.
     pub epoch: Epoch,
-    /// All events up to this one are processed.
+    /// The position of the shard: all its events up to this seq are processed.
     pub seq: Seq,
-    /// The fencing number of the newest session. Commits with an older one are rejected.
+    /// The fencing number of the newest session. Commits with an older fencing number are rejected.
     pub fence: i64,
-    /// When the lease of the session expires, unless it is renewed.
+    /// When the lease of the current session expires, unless the session renews it.
     pub leased_until: Micros,
     pub committed_at: Micros,
     #[sea_orm(belongs_to, from = "(account_id, name)", to = "(account_id, name)", skip_fk)]

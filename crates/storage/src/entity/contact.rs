@@ -1,4 +1,4 @@
-//! Contacts.
+//! Contacts, who are the customers of an account.
 
 use parley_types::{
     id::{AccountId, ContactId, Seq},
@@ -16,9 +16,9 @@ pub struct Model {
     pub id: ContactId,
     pub account_id: AccountId,
     pub name: String,
-    /// Lower case; unique in the account.
+    /// The e-mail address in lower case; unique in the account.
     pub email: Option<String>,
-    /// Unique in the account.
+    /// The phone number; unique in the account.
     pub phone_number: Option<String>,
     /// Unique in the account.
     pub identifier: Option<String>,
@@ -39,7 +39,7 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// A contact of which nothing is known, without an id: the database generates it.
+    /// Creates a contact without any data. It has no id yet, because the database generates the id.
     pub fn new(account_id: AccountId, created_at: Micros, version: Seq) -> Self {
         Self {
             id: ContactId(0),
@@ -60,22 +60,22 @@ impl Model {
     }
 }
 
-/// An optional text of contacts: callers set and remove it.
+/// An optional text field of contacts, which callers can set and remove.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
-    /// The name of the column, which is also that of the field in the contract and in events.
+    /// The name of the column, which is also the name of the field in the API contract and in events.
     pub name: &'static str,
     of: fn(&Model) -> Option<&str>,
     of_mut: fn(&mut Model) -> &mut Option<String>,
 }
 
 impl Text {
-    /// Returns the text of a contact.
+    /// Returns the value of this text field in a contact.
     pub fn of(self, row: &Model) -> Option<&str> {
         (self.of)(row)
     }
 
-    /// Sets or removes the text of a contact.
+    /// Sets the value of this text field in a contact, or removes it.
     pub fn set(self, row: &mut Model, value: Option<String>) {
         *(self.of_mut)(row) = value;
     }

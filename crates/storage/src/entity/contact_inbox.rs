@@ -20,10 +20,10 @@ pub struct Model {
     pub account_id: AccountId,
     pub contact_id: ContactId,
     pub inbox_id: InboxId,
-    /// Unique in the inbox.
+    /// The id of the session in its inbox; unique in the inbox.
     pub source_id: String,
     pub hmac_verified: bool,
-    /// What the session itself has submitted; `None` if it submitted nothing, or if its row is older than this column.
+    /// The data that the session has submitted about its contact; `None` if it submitted nothing, or if the row is older than this column.
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub submitted: Option<Submitted>,
     /// Another contact whose e-mail address, phone number or identifier the session submitted.
@@ -49,14 +49,14 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The first id shown to unverified sessions. It is above every id that a sequence assigns. The ids stay below 2^53, up to which JavaScript
-/// represents integers exactly.
+/// The first id that can be shown to unverified sessions. It is above every id that a sequence assigns. The shown ids stay below 2^53, up
+/// to which JavaScript represents integers exactly.
 const SHOWN_IDS: i64 = 1 << 52;
 
 impl Model {
-    /// Returns the id that an unverified session sees instead of its contact's id, which would reveal whether a contact with the submitted
-    /// address existed before. It is a digest of the session's own ids, so it discloses nothing about the contact and stays the same when
-    /// the session moves to another contact.
+    /// Returns the id that an unverified session sees instead of the id of its contact. The real id would reveal whether a contact with the
+    /// submitted address existed before. The returned id is a digest of the session's own ids, so it discloses nothing about the contact
+    /// and stays the same when the session moves to another contact.
     pub fn shown_contact_id(&self) -> i64 {
         let digest = Sha256::digest(format!("session {} of account {}", self.id, self.account_id));
         let number = digest.iter().take(8).fold(0_i64, |number, byte| (number << 8) | i64::from(*byte));
@@ -70,14 +70,14 @@ impl Model {
             .map_or(submitted::Relation::Assigned, |submitted| submitted.relation)
     }
 
-    /// Whether the connection to the contact is confirmed independently of what the session submitted: by an HMAC signature, or by the
-    /// member who created the session.
+    /// Returns whether the connection to the contact is confirmed by something other than the data that the session submitted: by an HMAC
+    /// signature, or by the member who created the session.
     pub fn is_vouched_for(&self) -> bool {
         self.hmac_verified || self.relation() == submitted::Relation::Assigned
     }
 }
 
-/// Returns [`Model::is_vouched_for`] as a condition on `contact_inboxes`.
+/// Returns a condition on `contact_inboxes` that is equivalent to [`Model::is_vouched_for`].
 pub fn vouched_for() -> Condition {
     Condition::any().add(Column::HmacVerified.eq(true)).add(Expr::cust(
         "COALESCE(\"contact_inboxes\".\"submitted\" ->> 'relation', 'assigned') = 'assigned'",
@@ -85,8 +85,8 @@ pub fn vouched_for() -> Condition {
 }
 
 /// Matches sessions that make their contact visible to a service that is limited to their inbox. This excludes unverified sessions that
-/// were attached because they submitted an address, phone number or identifier of the contact: the service could open such a session
-/// itself.
+/// were attached to the contact because they submitted its address, phone number or identifier, because the service could open such a
+/// session itself.
 pub fn opens_contact() -> Condition {
     if !parley_fault::is_on(Protection::MatchedSessions) {
         return Condition::all();

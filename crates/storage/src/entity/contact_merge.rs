@@ -1,4 +1,4 @@
-//! Merges of contacts.
+//! Merges of contacts: which contact was merged into which other contact.
 
 use parley_types::id::{AccountId, ContactId};
 use sea_orm::entity::prelude::*;
@@ -10,10 +10,10 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub account_id: AccountId,
-    /// The contact that was merged into another and deleted.
+    /// The contact that was merged into another contact and then deleted.
     #[sea_orm(primary_key, auto_increment = false)]
     pub contact_id: ContactId,
-    /// The contact that it was merged into.
+    /// The contact into which `contact_id` was merged.
     pub into_id: ContactId,
     #[sea_orm(
         belongs_to,

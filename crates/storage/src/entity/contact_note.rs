@@ -15,7 +15,7 @@ pub struct Model {
     pub id: NoteId,
     pub account_id: AccountId,
     pub contact_id: ContactId,
-    /// The user who edited the note last; `None` if no user did.
+    /// The user who last edited the note; `None` if no user edited it.
     pub user_id: Option<UserId>,
     pub content: String,
     pub created_at: Micros,

@@ -1,4 +1,4 @@
-//! Conversations. `id` counts per account.
+//! Conversations. The ids of conversations are counted separately in each account.
 
 use parley_types::{
     id::{AccountId, ContactId, ContactInboxId, ConversationId, InboxId, MessageId, Seq, TeamId, UserId},
@@ -37,14 +37,14 @@ pub struct Model {
     pub waiting_since: Option<Micros>,
     pub last_activity_at: Micros,
     pub last_incoming_at: Option<Micros>,
-    /// The number of incoming messages since `agent_last_seen_at`.
+    /// The number of incoming messages since `agent_last_seen_at`, which is when an agent last saw the conversation.
     pub unread_count: i64,
-    /// The `number` of the newest message.
+    /// The `number` of the newest message in the conversation.
     pub message_count: i64,
     pub last_message_id: Option<MessageId>,
     pub last_non_activity_message_id: Option<MessageId>,
     pub last_public_message_id: Option<MessageId>,
-    /// The time of the newest public outgoing message.
+    /// The time of the newest outgoing message that is not private.
     pub last_reply_at: Option<Micros>,
     /// The time of the newest automatic message.
     pub last_template_at: Option<Micros>,

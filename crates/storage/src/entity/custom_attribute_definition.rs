@@ -17,12 +17,12 @@ pub struct Model {
     pub id: DefinitionId,
     pub account_id: AccountId,
     pub model: AttributeModel,
-    /// Unique per account and model.
+    /// The key of the attribute; unique per account and model.
     pub key: String,
     pub display_name: String,
     pub display_type: AttributeType,
     pub description: Option<String>,
-    /// A list of strings.
+    /// The values that an attribute of the type list may have, as a list of strings.
     pub choices: Json,
     pub regex_pattern: Option<String>,
     pub regex_cue: Option<String>,

@@ -1,4 +1,4 @@
-//! Contacts whose personal data is erased from the log.
+//! Contacts whose personal data is erased from the event log.
 
 use parley_types::{
     id::{AccountId, ContactId, Seq},
@@ -15,12 +15,12 @@ pub struct Model {
     pub account_id: AccountId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub contact_id: ContactId,
-    /// The contact's events up to this seq are tombstones.
+    /// The contact's events up to this sequence number are tombstones.
     pub seq: Seq,
     pub erased_at: Micros,
-    /// The event rows up to this seq have been rewritten and contain no personal data of the contact.
+    /// The event rows up to this sequence number have been rewritten and contain no personal data of the contact.
     pub rewritten_seq: Seq,
-    /// Whether all event rows have been rewritten.
+    /// Whether the rewriting of event rows is complete.
     pub rewritten: bool,
     #[sea_orm(belongs_to, relation_enum = "Log", from = "account_id", to = "account_id", skip_fk)]
     pub log: BelongsTo<super::account_log::Entity>,

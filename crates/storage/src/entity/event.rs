@@ -1,4 +1,4 @@
-//! Events, in the encoding in which they are sent, with the columns that filters use.
+//! Events, in the encoding in which they are sent, with separate columns for filters.
 
 use parley_types::{
     id::{AccountId, ContactId, ConversationId, InboxId, Seq},
@@ -18,7 +18,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub seq: Seq,
     pub transaction_id: Seq,
-    /// The `EventKind` as a number.
+    /// The kind of the event, as the number of an `EventKind`.
     pub kind: i16,
     pub inbox_id: Option<InboxId>,
     pub conversation_id: Option<ConversationId>,
@@ -26,7 +26,7 @@ pub struct Model {
     pub message_type: Option<MessageType>,
     pub private: Option<bool>,
     pub occurred_at: Micros,
-    /// An encoded `parley.v1.Event`.
+    /// The event, as an encoded `parley.v1.Event`.
     pub payload: Vec<u8>,
     #[sea_orm(belongs_to, relation_enum = "Log", from = "account_id", to = "account_id", skip_fk)]
     pub log: BelongsTo<super::account_log::Entity>,

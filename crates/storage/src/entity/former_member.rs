@@ -1,4 +1,4 @@
-//! Names and addresses of former members, as their account knew them.
+//! Names and e-mail addresses of former members, as their account last knew them.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// Returns the user as the account knew it. Later changes by the user are not shown to the account.
+    /// Returns the user as the account last knew the user. Later changes by the user are not shown to the account.
     pub fn view_of(&self, user: &user::Model) -> Arc<user::Model> {
         Arc::new(user::Model {
             name: self.name.clone(),

@@ -1,4 +1,4 @@
-//! Stored responses of requests with an idempotency key.
+//! Stored responses to requests with an idempotency key.
 
 use parley_types::{
     id::{AccountId, ContactId},
@@ -11,20 +11,20 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "idempotency_keys")]
 pub struct Model {
-    /// 0 for requests outside of accounts.
+    /// The account of the request; 0 for requests outside of accounts.
     #[sea_orm(primary_key, auto_increment = false)]
     pub account_id: AccountId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub request_id: Uuid,
-    /// SHA-256 of the method and the request.
+    /// SHA-256 of the method and the request, to detect a key that is reused for another request.
     pub fingerprint: Vec<u8>,
-    /// The encoded response.
+    /// The encoded response, which is returned again if the request is repeated.
     pub response: Vec<u8>,
     pub created_at: Micros,
     /// A digest of the owner of the key (`parley_domain::write::key_owner`). `None` if an older version without owners stored the row.
     pub owner: Option<Uuid>,
-    /// The contact that the response contains, whose erasure deletes the row. 0 if there are several, or if the writer could not determine
-    /// it.
+    /// The contact that the response contains. Erasing the contact deletes the row. 0 if the response contains several contacts, or if the
+    /// writer could not determine the contact.
     pub contact_id: Option<ContactId>,
 }
 

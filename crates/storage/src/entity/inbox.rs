@@ -1,4 +1,4 @@
-//! Inboxes.
+//! Inboxes of an account.
 
 use parley_types::{
     id::{AccountId, AgentBotId, ChannelId, InboxId, Seq},
@@ -24,7 +24,7 @@ pub struct Model {
     pub greeting_enabled: bool,
     pub greeting_message: Option<String>,
     pub working_hours_enabled: bool,
-    /// Seven objects, Sunday first.
+    /// The working hours: seven objects, one per day, starting on Sunday.
     #[sea_orm(column_type = "JsonBinary")]
     pub working_hours: Json,
     pub out_of_office_message: Option<String>,
@@ -42,7 +42,7 @@ pub struct Model {
     pub business_name: Option<String>,
     pub portal_id: Option<i64>,
     pub agent_bot_id: Option<AgentBotId>,
-    /// Whether the bot replies; false if the inbox has no bot.
+    /// Whether the agent bot replies in the inbox; false if the inbox has no bot.
     pub agent_bot_active: bool,
     pub created_at: Micros,
     pub updated_at: Micros,

@@ -1,4 +1,4 @@
-//! Members of inboxes.
+//! Memberships of users in inboxes.
 
 use parley_types::{
     id::{AccountId, InboxId, UserId},

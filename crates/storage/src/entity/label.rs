@@ -1,4 +1,4 @@
-//! The labels that an account defines.
+//! The labels that are defined in an account.
 
 use parley_types::{
     id::{AccountId, LabelId},
@@ -14,7 +14,7 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: LabelId,
     pub account_id: AccountId,
-    /// Lower case; unique in the account.
+    /// The title in lower case; unique in the account.
     pub title: String,
     pub description: Option<String>,
     pub color: String,

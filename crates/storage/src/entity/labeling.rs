@@ -1,4 +1,4 @@
-//! The labels of conversations and contacts.
+//! The labels that are set on conversations and contacts.
 
 use parley_types::id::AccountId;
 use sea_orm::entity::prelude::*;
@@ -18,7 +18,7 @@ pub struct Model {
     pub subject_id: i64,
     #[sea_orm(primary_key, auto_increment = false)]
     pub name: String,
-    /// The position in the list of labels that the caller sent.
+    /// The position of the label in the list of labels that the caller sent.
     pub position: i32,
 }
 

@@ -1,9 +1,9 @@
-//! Unused login links. Only the SHA-256 of each secret is stored.
+//! Login links that were not used yet. Only the SHA-256 of each link's secret is stored.
 
 use parley_types::{id::UserId, time::Micros};
 use sea_orm::entity::prelude::*;
 
-/// A row of `logins`. Deleting the row redeems the link, so a link works once.
+/// A row of `logins`. Using a link deletes its row, so each link works only once.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "logins")]
@@ -12,7 +12,7 @@ pub struct Model {
     pub hash: Vec<u8>,
     pub user_id: UserId,
     pub expires_at: Micros,
-    /// The latest expiry of the token that the link is exchanged for; `None` if the usual expiry of logins applies.
+    /// The latest time at which the token that the link is exchanged for may expire; `None` if only the usual expiry of logins applies.
     pub token_expires_at: Option<Micros>,
     #[sea_orm(belongs_to, from = "user_id", to = "id", on_delete = "Cascade")]
     pub user: BelongsTo<super::user::Entity>,

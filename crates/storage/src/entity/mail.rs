@@ -1,4 +1,4 @@
-//! Mails that are queued, and mails sent within the last hour, which count against the limit.
+//! Queued mails, and mails that were sent within the last hour, which count against the rate limit.
 
 use parley_types::{id::AccountId, time::Micros};
 use sea_orm::entity::prelude::*;

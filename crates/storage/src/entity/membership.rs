@@ -30,9 +30,9 @@ pub struct Model {
     pub inviter_id: Option<UserId>,
     pub created_at: Micros,
     pub updated_at: Micros,
-    /// The user's name within the account; `None` if the account uses the user's own name.
+    /// The name of the user within the account; `None` if the account uses the name in the user's row.
     pub name: Option<String>,
-    /// The e-mail address with which the account added the user; `None` if the operator added it.
+    /// The e-mail address with which the account added the user; `None` if the operator added the user.
     pub email: Option<String>,
     #[sea_orm(belongs_to, from = "account_id", to = "id", on_delete = "Cascade")]
     pub account: BelongsTo<super::account::Entity>,
@@ -45,9 +45,10 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// Returns the user as the account is allowed to see it. An account that added a user by e-mail address sees only what it supplied,
-    /// until the user has been active in the account. This hides whether the address already had a user, and what the user or another
-    /// account stored about it. Afterwards the name and the address remain those of the account.
+    /// Returns the user as the account is allowed to see it. An account that added a user by e-mail address sees only the data that it
+    /// supplied, until the user has been active in the account. This hides whether a user with the address already existed, and the data
+    /// that the user or another account stored about the user. After that, the account sees the rest of the user's data, but the name and
+    /// the address that it supplied remain.
     pub fn view_of(&self, user: &Arc<user::Model>) -> Arc<user::Model> {
         if (self.name.is_none() && self.email.is_none()) || !parley_fault::is_on(Protection::MemberView) {
             return Arc::clone(user);
@@ -65,7 +66,7 @@ impl Model {
         Arc::new(view)
     }
 
-    /// Whether the account added the user by e-mail address and the user has not been active in the account yet.
+    /// Returns whether the account added the user by e-mail address and the user has not been active in the account yet.
     pub fn is_unconfirmed(&self) -> bool {
         self.email.is_some() && self.active_at.is_none()
     }

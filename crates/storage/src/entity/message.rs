@@ -1,4 +1,4 @@
-//! Messages. `id` counts per account in the order of commits. Only the writer inserts rows.
+//! Messages. Their ids are counted separately in each account, in the order of commits. Only the writer inserts rows.
 
 use parley_types::{
     id::{AccountId, ConversationId, InboxId, MessageId, Seq},
@@ -30,7 +30,7 @@ pub struct Model {
     pub status: MessageStatus,
     pub private: bool,
     pub source_id: Option<String>,
-    /// Equal to `source_id` if the caller requested uniqueness within the inbox, otherwise `None`.
+    /// The `source_id` if the caller requested that it be unique within the inbox, otherwise `None`.
     pub unique_source_id: Option<String>,
     pub sender_type: Option<SenderType>,
     pub sender_id: Option<i64>,

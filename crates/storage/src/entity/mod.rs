@@ -1,10 +1,10 @@
-//! The entities, one file per table. `kind` contains the enums of columns.
+//! The entities, in one file per table. `kind` contains the enums that columns use.
 //!
-//! A `belongs_to` relation leads to the row that a row refers to. Where the schema has a foreign key, the relation uses its single column
-//! and its `on_delete`. Otherwise (`skip_fk`) the relation uses the account and the id, so that a join never crosses accounts. Only the
-//! referring side declares a relation, because modules must not import each other in cycles; `join_rev` follows it in reverse. Therefore
-//! there is no relation from a conversation to its newest messages. Columns that refer to rows of several tables (`labelings`, `presences`)
-//! or to rows that might be deleted (`contact_merges.contact_id`, the columns of `events`) have no relation either.
+//! A `belongs_to` relation leads from a row to the row that it refers to. Where the schema has a foreign key, the relation uses the column
+//! and the `on_delete` of that key. Otherwise (`skip_fk`), the relation uses the account and the id, so that a join never crosses accounts.
+//! Only the referring side declares a relation, because modules must not import each other in cycles; `join_rev` follows it in reverse.
+//! Therefore there is no relation from a conversation to its newest messages. Columns that refer to rows of several tables (`labelings`,
+//! `presences`) or to rows that might be deleted (`contact_merges.contact_id`, the columns of `events`) have no relation either.
 
 pub mod account;
 pub mod account_log;

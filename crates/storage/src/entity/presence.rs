@@ -1,4 +1,5 @@
-//! When users and contacts were last seen. Changes of these rows append no events, because they are outdated within seconds.
+//! When users and contacts were last seen. Changes to these rows append no events to the log, because the events would be outdated within
+//! seconds.
 
 use parley_types::{id::AccountId, time::Micros};
 use sea_orm::entity::prelude::*;
@@ -14,7 +15,7 @@ pub struct Model {
     pub account_id: AccountId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub kind: PresenceKind,
-    /// The id of the user or contact.
+    /// The id of the user or contact, depending on `kind`.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
     pub seen_at: Micros,

@@ -1,4 +1,4 @@
-//! Secrets that all replicas share and that no API returns.
+//! Secrets of the installation, which all replicas share and no API returns.
 
 use sea_orm::entity::prelude::*;
 

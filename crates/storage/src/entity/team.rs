@@ -1,4 +1,4 @@
-//! Teams: groups of members who share work.
+//! Teams, which are groups of members who share work.
 
 use parley_types::{
     id::{AccountId, TeamId},
@@ -14,7 +14,7 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: TeamId,
     pub account_id: AccountId,
-    /// Lower case; unique in the account.
+    /// The name in lower case; unique in the account.
     pub name: String,
     pub description: Option<String>,
     pub allow_auto_assign: bool,

@@ -1,4 +1,4 @@
-//! Members of teams.
+//! Memberships of users in teams.
 
 use parley_types::{
     id::{AccountId, TeamId, UserId},

@@ -1,4 +1,4 @@
-//! Tokens. Only the SHA-256 of each secret is stored.
+//! API tokens. Only the SHA-256 of each token's secret is stored.
 
 use parley_types::{
     id::{AccountId, AgentBotId, TokenId, UserId},
@@ -17,19 +17,19 @@ pub struct Model {
     pub id: TokenId,
     pub kind: TokenKind,
     pub name: String,
-    /// SHA-256 of the secret; unique.
+    /// SHA-256 of the token's secret; unique.
     pub hash: Vec<u8>,
     pub user_id: Option<UserId>,
     pub agent_bot_id: Option<AgentBotId>,
     pub account_id: Option<AccountId>,
     pub read_only: bool,
-    /// An array of inbox ids; empty if the token is not limited to inboxes.
+    /// The ids of the inboxes to which the token is limited, as an array; empty if the token is not limited to inboxes.
     #[sea_orm(column_type = "JsonBinary")]
     pub inbox_ids: Json,
     pub expires_at: Option<Micros>,
     pub revoked_at: Option<Micros>,
     pub created_at: Micros,
-    /// Incremented by each rotation of the token's pubsub token.
+    /// A number that is incremented each time the token's pubsub token is rotated.
     pub pubsub_generation: i64,
     #[sea_orm(belongs_to, from = "user_id", to = "id", skip_fk)]
     pub user: BelongsTo<Option<super::user::Entity>>,

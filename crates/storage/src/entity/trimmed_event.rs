@@ -1,4 +1,4 @@
-//! The last event that retention removed from each log.
+//! The last event that retention removed from each account's log.
 
 use parley_types::id::{AccountId, Seq};
 use sea_orm::entity::prelude::*;
@@ -11,7 +11,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub account_id: AccountId,
     pub seq: Seq,
-    /// The mark of that event, encoded by `parley_eventlog::mark`.
+    /// The mark of the removed event, encoded by `parley_eventlog::mark`.
     pub mark: i64,
     #[sea_orm(belongs_to, relation_enum = "Log", from = "account_id", to = "account_id", skip_fk)]
     pub log: BelongsTo<super::account_log::Entity>,

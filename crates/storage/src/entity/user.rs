@@ -1,4 +1,4 @@
-//! Users, across accounts.
+//! Users. A user can be a member of several accounts.
 
 use parley_types::{id::UserId, time::Micros};
 use sea_orm::entity::prelude::*;
@@ -12,7 +12,7 @@ pub struct Model {
     pub id: UserId,
     pub name: String,
     pub display_name: Option<String>,
-    /// Lower case; unique.
+    /// The e-mail address in lower case; unique in the installation.
     pub email: String,
     pub avatar_url: String,
     #[sea_orm(column_type = "JsonBinary")]
@@ -28,7 +28,7 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// The name that contacts see; Chatwoot's `available_name`.
+    /// Returns the name that contacts see, which Chatwoot calls `available_name`.
     pub fn available_name(&self) -> &str {
         let chosen = self.display_name.as_deref().filter(|name| !name.trim().is_empty());
         chosen.unwrap_or(&self.name)

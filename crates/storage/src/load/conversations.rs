@@ -24,7 +24,7 @@ use crate::{
     octets::{PAGE_BYTES, octets},
 };
 
-/// Loads the senders and attachments of messages, in the order given.
+/// Loads the senders and attachments of messages, in the order of the given rows.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
@@ -68,8 +68,8 @@ pub async fn with_senders(db: &impl ConnectionTrait, account: AccountId, rows: V
     Ok(rows.into_iter().map(with).collect())
 }
 
-/// Reads messages by ascending or descending id, up to `rows` of them and [`PAGE_BYTES`] in total, but at least one. Also returns whether
-/// there are more. The sizes are queried first, so messages that do not fit are not read.
+/// Reads messages in ascending or descending order of their ids: at most `rows` messages with [`PAGE_BYTES`] in total, but at least one.
+/// Also returns whether there are more messages. Their sizes are queried first, so messages that do not fit are not read.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
@@ -106,7 +106,7 @@ pub async fn messages_within(
     Ok((found, more))
 }
 
-/// Loads messages by id.
+/// Loads messages by id, with their senders and attachments.
 async fn messages(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -128,7 +128,7 @@ async fn messages(
         .collect())
 }
 
-/// Loads the related rows of conversations, in the order given.
+/// Loads the related rows of conversations, and returns the conversations in the given order.
 async fn around(
     db: &impl ConnectionTrait,
     account: &Arc<account::Model>,
@@ -140,7 +140,7 @@ async fn around(
         .filter(contact_inbox::Column::AccountId.eq(id))
         .filter(contact_inbox::Column::Id.is_in(unique(rows.iter().map(|row| row.contact_inbox_id.0))))
         .all(db);
-    // Run concurrently: the queries do not depend on each other.
+    // Run the queries concurrently, because they do not depend on each other.
     let (inboxes, contacts, assignees, teams, mut labels, sessions) = tokio::try_join!(
         inboxes(db, id, rows.iter().map(|row| row.inbox_id)),
         contacts(db, id, rows.iter().map(|row| row.contact_id)),
@@ -194,7 +194,7 @@ pub async fn conversation(db: &impl ConnectionTrait, account: &Arc<account::Mode
         .ok_or_else(|| Error::not_found("conversation", id))
 }
 
-/// Loads the related rows and newest messages of conversations, in the order given.
+/// Loads the related rows and newest messages of conversations, in the order of the given rows.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.

@@ -1,4 +1,4 @@
-//! Loads rows with their related rows, with a number of statements that does not depend on the number of rows.
+//! Loads rows together with their related rows. The number of SQL statements does not depend on the number of rows.
 
 mod conversations;
 mod opened;
@@ -39,10 +39,10 @@ fn unique<T: Eq + Hash>(ids: impl Iterator<Item = T>) -> Vec<T> {
 /// Loads an account.
 ///
 /// # Errors
-/// Returns [`Error::NotFound`] if it does not exist or is being deleted, and [`Error::Database`] if the query fails.
+/// Returns [`Error::NotFound`] if the account does not exist or is being deleted, and [`Error::Database`] if the query fails.
 pub async fn account(db: &impl ConnectionTrait, id: AccountId) -> Result<Arc<account::Model>> {
     let row = account::Entity::find_by_id(id).one(db).await?;
-    // The rows of a deleted account are removed in the background. Until then, treat it as absent.
+    // Treat a deleted account as nonexistent, although its rows still exist until they are removed in the background.
     row.filter(|row| row.status != AccountStatus::Deleted)
         .map(Arc::new)
         .ok_or_else(|| Error::not_found("account", id))
@@ -64,8 +64,8 @@ pub async fn users(db: &impl ConnectionTrait, ids: impl Iterator<Item = UserId>)
     Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
 }
 
-/// Loads users by id as the account is allowed to see them: with the account's own names for its members, and with the last known names for
-/// former members.
+/// Loads users by id, as the account is allowed to see them: members with the names that the account uses for them, and former members with
+/// the names that the account last knew.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
@@ -95,7 +95,7 @@ pub async fn people(
             }
         }
     }
-    // If a former member was added again, the current membership takes precedence.
+    // If a former member was added to the account again, the current membership takes precedence.
     for row in memberships {
         if let Some(user) = users.get_mut(&row.user_id) {
             *user = row.view_of(user);
@@ -104,7 +104,7 @@ pub async fn people(
     Ok(users)
 }
 
-/// Loads agent bots by id, limited to those that the account can use: its own and those of the installation.
+/// Loads agent bots by id, limited to the bots that the account can use: its own bots and the bots of the installation.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
@@ -167,7 +167,7 @@ pub async fn agents(
     Ok(memberships.into_iter().filter_map(agent).collect())
 }
 
-/// Loads teams by id.
+/// Loads teams of an account by id.
 async fn teams(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -207,7 +207,7 @@ pub async fn inboxes(
     Ok(inboxes.into_iter().map(|inbox| (inbox.row.id, Arc::new(inbox))).collect())
 }
 
-/// Loads the channels of inboxes, in the order given.
+/// Loads the channels of inboxes, in the order of the given rows.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
@@ -238,7 +238,7 @@ pub async fn inbox(db: &impl ConnectionTrait, account: AccountId, id: InboxId) -
         .ok_or_else(|| Error::not_found("inbox", id))
 }
 
-/// Loads the labels of conversations or contacts by their ids, in the order in which they were set.
+/// Loads the labels of conversations or contacts by the ids of the conversations or contacts, in the order in which the labels were set.
 async fn labels(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -259,7 +259,7 @@ async fn labels(
     Ok(labels)
 }
 
-/// Loads the labels and the presence of contacts, in the order given.
+/// Loads the labels and the presence of contacts, in the order of the given rows.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
@@ -312,7 +312,7 @@ pub async fn contact(db: &impl ConnectionTrait, account: AccountId, id: ContactI
         .ok_or_else(|| Error::not_found("contact", id))
 }
 
-/// Loads the inboxes of sessions, in the order given.
+/// Loads the inboxes of sessions, in the order of the given rows.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
@@ -327,11 +327,11 @@ pub async fn with_inboxes(db: &impl ConnectionTrait, account: AccountId, rows: V
     Ok(rows.into_iter().filter_map(with).collect())
 }
 
-/// How many of a contact's newest sessions are read with it. The number must be bounded: anyone who knows a contact's address can open more
-/// sessions for it.
+/// Maximum number of sessions that are loaded with a contact, newest first. There must be a limit, because anyone who knows a contact's
+/// address can open more sessions for the contact.
 const SESSIONS_OF_A_CONTACT: i64 = 100;
 
-/// Loads the newest sessions of contacts, oldest first for each contact, in the order of `contacts`.
+/// Loads contacts with their newest sessions, in the order of `contacts`. The sessions of each contact are in ascending order of creation.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
@@ -344,7 +344,7 @@ pub async fn with_sessions(db: &impl ConnectionTrait, account: AccountId, contac
     let newest = Query::select()
         .column(Asterisk)
         .from_subquery(numbered, "numbered")
-        // Read one more than is returned, to find out whether there are more.
+        // Read one more session than is returned, to find out whether there are more.
         .and_where(Expr::cust("nth").lte(SESSIONS_OF_A_CONTACT + 1))
         .order_by("id", Order::Asc)
         .take();

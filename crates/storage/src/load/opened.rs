@@ -1,4 +1,4 @@
-//! Determines which contacts are visible to callers that are limited to inboxes.
+//! Determines which contacts are visible to callers that are limited to certain inboxes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 use super::unique;
 use crate::entity::{contact_inbox, conversation};
 
-/// Returns the contacts among `contacts` that a session in one of the inboxes currently makes visible.
+/// Returns those of the given contacts that are currently visible through a session in one of the inboxes.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.
@@ -40,7 +40,7 @@ pub async fn opened_contacts(
     Ok(found.into_iter().collect())
 }
 
-/// For each conversation whose contact is not visible through any session in the inboxes, returns the session of the conversation.
+/// Returns the sessions of those conversations whose contact is not visible through any session in the inboxes, by conversation id.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.

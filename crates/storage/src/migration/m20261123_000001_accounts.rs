@@ -1,4 +1,4 @@
-//! Accounts, users, memberships, tokens.
+//! Creates the tables for accounts, users, memberships and tokens.
 
 use sea_orm_migration::prelude::*;
 

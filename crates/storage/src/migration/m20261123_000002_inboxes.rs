@@ -1,4 +1,4 @@
-//! Inboxes, their API channels and members.
+//! Creates the tables for inboxes, their API channels and their members.
 
 use sea_orm_migration::prelude::*;
 

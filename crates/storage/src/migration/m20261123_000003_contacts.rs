@@ -1,4 +1,4 @@
-//! Contacts and their sessions. The unique indexes prevent duplicates from concurrent inserts.
+//! Creates the tables for contacts and their sessions. The unique indexes prevent duplicates when rows are inserted concurrently.
 
 use sea_orm_migration::prelude::*;
 

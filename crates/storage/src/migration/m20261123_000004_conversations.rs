@@ -1,4 +1,4 @@
-//! Conversations, messages, attachments, labels.
+//! Creates the tables for conversations, messages, attachments and labels.
 
 use sea_orm_migration::prelude::*;
 
@@ -79,7 +79,7 @@ impl MigrationTrait for Migration {
         manager
             .create_index(index("messages", &["account_id", "conversation_id", "id"]))
             .await?;
-        // Partial, because most messages have no unique source id and their inserts should not maintain the index.
+        // This index is partial, because most messages have no unique source id, and inserting them should not update the index.
         let connection = manager.get_connection();
         connection
             .execute_unprepared(
@@ -88,7 +88,8 @@ impl MigrationTrait for Migration {
             )
             .await?;
         if manager.get_database_backend() == sea_orm::DbBackend::Postgres {
-            // Each message updates its conversation. Leave space on the page for the new row version, so that the update can be HOT.
+            // Each message updates its conversation. Leave space on the page for the new row version of the conversation, so that the
+            // update can be HOT.
             connection
                 .execute_unprepared("ALTER TABLE conversations SET (fillfactor = 70)")
                 .await?;

@@ -1,4 +1,4 @@
-//! The log: counters, events, and the stored responses of idempotent requests.
+//! Creates the tables for the event log: its counters, its events, and the stored responses of idempotent requests.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,6 +1,6 @@
-//! Sorts conversations by the hour of their last activity. Each message changes `last_activity_at`; if that column were indexed, PostgreSQL
-//! would write a new entry into every index of the table for every message (no HOT update). The hour changes at most once an hour and
-//! preserves the order.
+//! Adds a column for the hour of a conversation's last activity, by which conversations are sorted. Each message changes
+//! `last_activity_at`. If that column were indexed, PostgreSQL would write a new entry into every index of the table for every message (no
+//! HOT update). The hour changes at most once an hour, and sorting by it preserves the order of activity.
 
 use sea_orm_migration::prelude::*;
 
@@ -17,7 +17,8 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // PostgreSQL compares stored values to decide whether an update is HOT. SQLite can only add virtual columns.
+        // PostgreSQL needs a stored column, because it compares stored values to decide whether an update is HOT. SQLite needs a virtual
+        // column, because it cannot add stored ones.
         let kind = match manager.get_database_backend() {
             sea_orm::DbBackend::Sqlite => "VIRTUAL",
             _ => "STORED",

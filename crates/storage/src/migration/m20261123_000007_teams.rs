@@ -1,4 +1,4 @@
-//! Teams, their members, and the team of a conversation.
+//! Creates the tables for teams and their members, and adds the team to conversations.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Records of an account: definitions of custom attributes, canned responses, and notes about contacts.
+//! Creates the tables for an account's records: custom attribute definitions, canned responses, and notes about contacts.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Participants of conversations, presence, and round-robin assignment.
+//! Creates the tables for conversation participants, presence, and round-robin assignment.
 
 use sea_orm_migration::prelude::*;
 
@@ -30,7 +30,8 @@ impl MigrationTrait for Migration {
             .create_table(table("assignment_turns", &["account_id", "inbox_id", "user_id"], turns))
             .await?;
         let connection = manager.get_connection();
-        // Partial, because few conversations are snoozed and few messages contain mentions; other rows should not maintain these indexes.
+        // These indexes are partial, because few conversations are snoozed and few messages contain mentions. Writes to other rows should
+        // not update the indexes.
         for sql in [
             "CREATE INDEX conversations_snoozed_until ON conversations (snoozed_until) WHERE snoozed_until IS NOT NULL",
             "CREATE INDEX messages_mentions ON messages (account_id, conversation_id) WHERE private AND content LIKE '%mention://user/%'",

@@ -1,11 +1,12 @@
-//! Times that automatic messages depend on, in the row of the conversation: the last reply and the last automatic message.
+//! Adds the times on which automatic messages depend to the rows of conversations: the times of the last reply and of the last automatic
+//! message.
 
 use sea_orm_migration::prelude::*;
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-/// In `messages.message_type`, 1 is outgoing and 3 is template.
+/// The new columns, each with the condition for the messages that determine it. A `message_type` of 1 is outgoing, and 3 is template.
 const COLUMNS: [(&str, &str); 2] = [
     ("last_reply_at", "m.message_type = 1 AND NOT m.private"),
     ("last_template_at", "m.message_type = 3"),

@@ -1,6 +1,6 @@
-//! The message index: trigrams of message content, so that a search finds any part of it. The index follows the log and is never written
-//! together with a message. SQLite has trigram indexes. For PostgreSQL, Parley computes the trigrams, because the extension for them is not
-//! available everywhere.
+//! Creates the message index: trigrams of message content, through which a search finds any part of the content. The index follows the
+//! event log and is never written in the same transaction as a message. SQLite has trigram indexes. For PostgreSQL, Parley computes the
+//! trigrams, because the extension for trigrams is not available everywhere.
 
 use sea_orm_migration::prelude::*;
 
@@ -26,11 +26,12 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// The position of an account's index: the log up to `seq`, and existing messages up to `message_id`.
+/// The position that the message index of an account has reached: events of the log up to `seq`, and messages that already existed up to
+/// `message_id`.
 const POSITIONS: &str = "CREATE TABLE search_positions (account_id bigint NOT NULL PRIMARY KEY REFERENCES accounts (id) ON DELETE CASCADE, \
      seq bigint NOT NULL, message_id bigint NOT NULL)";
 
-/// The foreign key deletes the index row of a deleted message.
+/// When a message is deleted, the foreign key deletes its row in the index.
 const POSTGRES: &str = "
 CREATE TABLE message_search (
     account_id bigint NOT NULL, message_id bigint NOT NULL, pieces bigint[] NOT NULL, PRIMARY KEY (account_id, message_id),
@@ -39,7 +40,7 @@ CREATE TABLE message_search (
 CREATE INDEX message_search_pieces ON message_search USING gin (pieces);
 ";
 
-/// The row number contains the account id in the high bits and the message id in the low 40 bits.
+/// A row number in `message_search` contains the account id in its high bits and the message id in its low 40 bits.
 const SQLITE: &str = "
 CREATE VIRTUAL TABLE message_search USING fts5 (content, content = '', contentless_delete = 1, tokenize = 'trigram');
 CREATE TRIGGER message_search_delete AFTER DELETE ON messages BEGIN

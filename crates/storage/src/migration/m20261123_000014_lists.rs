@@ -1,17 +1,19 @@
-//! Indexes for lists: one for each order of contacts, trigrams for searches in contacts, and the common filters of conversations.
+//! Creates indexes for lists: one for each sort order of contacts, trigrams for contact searches, and indexes for the common conversation
+//! filters.
 //!
-//! Lists contain only resolved contacts, so anonymous visitors occupy no space in the indexes. Sorting by last activity uses its day, for
-//! the same reason as the hour of conversations: each message of a contact changes the time and would write into every index.
+//! Contact lists contain only resolved contacts, so anonymous visitors occupy no space in the indexes. Contacts are sorted by the day of
+//! their last activity, because each message of a contact changes the exact time, and an index on it would make PostgreSQL write into every
+//! index of the table.
 
 use sea_orm_migration::prelude::*;
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-/// The condition for a resolved contact. Queries must use the same expression, or the databases do not use the indexes.
+/// The condition for a resolved contact. Queries must use the same expression, because the databases would otherwise not use the indexes.
 const NAMED: &str = "email IS NOT NULL OR phone_number IS NOT NULL OR identifier IS NOT NULL";
 
-/// The sort orders that no unique index supports. Attributes are truncated because long values do not fit into an index.
+/// The sort orders of contact lists that no unique index supports. Attributes are truncated, because long values do not fit into an index.
 const ORDERS: [(&str, &str); 7] = [
     ("named", "id"),
     ("by_name", "lower(name), id"),
@@ -22,7 +24,7 @@ const ORDERS: [(&str, &str); 7] = [
     ("by_activity_day", "activity_day"),
 ];
 
-/// Filters of conversations that are selective. None of these columns changes with a message more often than once an hour.
+/// Indexes for selective conversation filters. None of the indexed columns changes with a message more often than once an hour.
 const CONVERSATIONS: [(&str, &str); 4] = [
     ("by_created_at", "created_at, id"),
     ("by_status", "status, activity_hour"),
@@ -40,7 +42,8 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         let sqlite = manager.get_database_backend() == sea_orm::DbBackend::Sqlite;
-        // PostgreSQL compares stored values to decide whether an update is HOT. SQLite can only add virtual columns.
+        // PostgreSQL needs a stored column, because it compares stored values to decide whether an update is HOT. SQLite needs a virtual
+        // column, because it cannot add stored ones.
         let kind = if sqlite { "VIRTUAL" } else { "STORED" };
         let day = "ALTER TABLE contacts ADD COLUMN activity_day bigint GENERATED ALWAYS AS (last_activity_at / 86400000000)";
         connection.execute_unprepared(&format!("{day} {kind}")).await?;
@@ -48,8 +51,8 @@ impl MigrationTrait for Migration {
             let index = format!("CREATE INDEX contacts_{name} ON contacts (account_id, {columns}) WHERE {NAMED}");
             connection.execute_unprepared(&index).await?;
         }
-        // Not limited to resolved contacts: PostgreSQL collects no statistics about an expression from a partial index, and then does not
-        // use the index.
+        // This index is not limited to resolved contacts, because PostgreSQL collects no statistics about an expression in a partial index,
+        // and would then not use the index.
         connection
             .execute_unprepared("CREATE INDEX contacts_by_identifier ON contacts (account_id, lower(identifier))")
             .await?;
@@ -66,8 +69,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// The extension is trusted, so the owner of the database can create it. If it cannot be created, searches scan the account's contacts. The
-/// fill factor leaves space for the row versions that messages create.
+/// The `pg_trgm` extension is trusted, so the owner of the database can create it. If it cannot be created, searches scan all contacts of
+/// the account. The fill factor leaves space for the row versions that messages create.
 const POSTGRES: &str = "
 ALTER TABLE contacts SET (fillfactor = 80);
 DO $$ BEGIN
@@ -82,7 +85,7 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 ";
 
-/// Triggers maintain the indexed text, so that every change of a contact is covered.
+/// Triggers maintain the indexed text, so that the index reflects every change to a contact.
 const SQLITE: &str = "
 CREATE VIRTUAL TABLE contact_search USING fts5 (name, email, phone_number, identifier, company_name, tokenize = 'trigram');
 INSERT INTO contact_search (rowid, name, email, phone_number, identifier, company_name)

@@ -1,4 +1,5 @@
-//! Files: an attachment is an upload until a message attaches it. Also the secrets of the installation.
+//! Adds files to attachments. An attachment is an upload until a message attaches it. Also creates the table for the secrets of the
+//! installation.
 
 use sea_orm_migration::prelude::*;
 
@@ -28,7 +29,7 @@ impl MigrationTrait for Migration {
                 .execute_unprepared(&format!("ALTER TABLE attachments ADD COLUMN {column}"))
                 .await?;
         }
-        // Only uploads and removed attachments are looked up by state.
+        // This index is partial, because only uploads and removed attachments are looked up by state.
         connection
             .execute_unprepared("CREATE INDEX attachments_state ON attachments (state, created_at) WHERE state <> 1")
             .await?;

@@ -1,4 +1,4 @@
-//! Agent bots, the bots of inboxes, and the tokens of bots.
+//! Creates the table for agent bots, and adds the ids of bots to inboxes and tokens.
 
 use sea_orm_migration::prelude::*;
 
@@ -29,7 +29,7 @@ impl MigrationTrait for Migration {
         bots.foreign_key(&mut belongs("agent_bots", "account_id", "accounts"));
         manager.create_table(bots).await?;
         manager.create_index(index("agent_bots", &["account_id"])).await?;
-        // Stored in the inbox and not in a separate table, so that reading an inbox includes its bot.
+        // The bot is stored in the row of the inbox and not in a separate table, so that reading an inbox includes its bot.
         let active = ColumnDef::new(Alias::new("agent_bot_active"))
             .boolean()
             .not_null()

@@ -1,4 +1,4 @@
-//! Mails that are queued, and mails sent within the last hour, which count against the limit.
+//! Creates the table for queued mails and for mails sent within the last hour, which count against the rate limit.
 
 use sea_orm_migration::prelude::*;
 

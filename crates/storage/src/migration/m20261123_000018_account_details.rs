@@ -1,4 +1,4 @@
-//! Details of an account that the operator maintains.
+//! Adds the account details that the operator maintains.
 
 use sea_orm_migration::prelude::*;
 

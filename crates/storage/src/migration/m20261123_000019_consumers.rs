@@ -1,4 +1,4 @@
-//! Durable consumers with their positions, and contacts whose data is erased from the log.
+//! Creates the tables for durable consumers and their positions, and for contacts whose data is erased from the event log.
 
 use sea_orm_migration::prelude::*;
 
@@ -39,13 +39,13 @@ impl MigrationTrait for Migration {
         manager
             .create_table(table("consumer_shards", &["account_id", "name", "shard"], shards))
             .await?;
-        // Records which contacts were merged into a contact: their events are erased together with its own.
+        // Records which contacts were merged into a contact, so that the events of the merged contacts are erased together with its own.
         let merges = vec![int("account_id"), int("contact_id"), int("into_id")];
         manager
             .create_table(table("contact_merges", &["account_id", "contact_id"], merges))
             .await?;
         manager.create_index(index("contact_merges", &["account_id", "into_id"])).await?;
-        // Events of the contact up to `seq` are tombstones. Event rows up to `rewritten_seq` have been rewritten.
+        // The events of an erased contact up to `seq` are tombstones. The event rows up to `rewritten_seq` have been rewritten.
         let erasures = vec![
             int("account_id"),
             int("contact_id"),

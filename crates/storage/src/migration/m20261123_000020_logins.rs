@@ -1,4 +1,4 @@
-//! Unused login links.
+//! Creates the table for unused login links.
 
 use sea_orm_migration::prelude::*;
 
@@ -18,7 +18,7 @@ impl MigrationTrait for Migration {
         let mut logins = table("logins", &["hash"], vec![bytes("hash"), int("user_id"), int("expires_at")]);
         logins.foreign_key(&mut belongs("logins", "user_id", "users"));
         manager.create_table(logins).await?;
-        // The WebSocket looks up users by this token.
+        // The WebSocket looks up users by their pubsub token.
         manager.create_index(unique("users", &["pubsub_token"])).await?;
         manager.create_index(index("logins", &["user_id"])).await?;
         manager.create_index(index("logins", &["expires_at"])).await

@@ -1,4 +1,4 @@
-//! The oldest version that can run on the schema.
+//! Creates the table that names the oldest version that can run on the schema.
 
 use sea_orm_migration::prelude::*;
 
@@ -15,7 +15,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // The table has exactly one row.
+        // The `schema_floor` table has exactly one row.
         let columns = vec![int("id"), text("migration")];
         manager.create_table(table("schema_floor", &["id"], columns)).await
     }

@@ -1,7 +1,7 @@
-//! Indexes for conversations by priority, by waiting time, and for counting them by status and assignee. A priority rarely changes, so it
-//! is indexed directly. A wait begins and ends with every reply; if it were indexed, PostgreSQL would write into every index of the table
-//! each time (no HOT update). On PostgreSQL, triggers therefore maintain it in a narrow side table. SQLite writes only into the indexes
-//! whose columns change.
+//! Creates indexes for listing conversations by priority and by waiting time, and for counting them by status and assignee. A priority
+//! rarely changes, so it is indexed directly. Waits for a reply begin and end with every reply; if they were indexed, PostgreSQL would
+//! write into every index of the table each time (no HOT update). On PostgreSQL, triggers therefore maintain the waits in a narrow side
+//! table. SQLite writes only into the indexes whose columns change.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -31,7 +31,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Queries must use the same expression for the priority.
+/// Queries by priority must use the same expression as these indexes.
 const SQLITE: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS conversations_by_priority ON conversations (account_id, CAST(priority AS bigint), id)
         WHERE CAST(priority AS bigint) IS NOT NULL",
@@ -40,8 +40,8 @@ const SQLITE: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS conversations_counted ON conversations (account_id, status, assignee_id, inbox_id)",
 ];
 
-/// The table is filled after the triggers exist, so that they record concurrent changes. Conversations with a wait are locked until their
-/// rows are inserted: otherwise a wait that ends in between would remain in the table.
+/// The side table is filled after the triggers exist, so that they record concurrent changes. Conversations with a wait are locked until
+/// their rows are inserted. Otherwise, a wait that ends before its row is inserted would remain in the table.
 const POSTGRES: &[&str] = &[
     "DROP INDEX CONCURRENTLY IF EXISTS conversations_by_priority",
     "CREATE INDEX CONCURRENTLY conversations_by_priority ON conversations (account_id, CAST(priority AS bigint), id)

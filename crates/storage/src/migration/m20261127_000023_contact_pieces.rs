@@ -1,5 +1,5 @@
-//! The index of short n-grams: finds contacts by one or two characters, where trigrams need three. Like the trigram index, it contains only
-//! resolved contacts.
+//! Creates the index of short n-grams, which finds contacts by one or two characters, whereas trigrams require three. Like the trigram
+//! index, it contains only resolved contacts.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -30,8 +30,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Each n-gram contains the account id, so that n-grams that are common in other accounts cost nothing. Statistics are disabled because the
-/// planner does not need them: a search determines the number of matches itself.
+/// Each n-gram contains the account id, so that n-grams that are common in other accounts cost nothing. Statistics are disabled, because
+/// the planner does not need them: each search determines the number of matches itself.
 const POSTGRES: [&str; 4] = [
     "CREATE OR REPLACE FUNCTION parley_pieces(account bigint, texts text[]) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
         SELECT coalesce(array_agg(DISTINCT account || ':' || substr(folded, at, size)), '{}')
@@ -45,14 +45,15 @@ const POSTGRES: [&str; 4] = [
     "ALTER INDEX contacts_pieces ALTER COLUMN 1 SET STATISTICS 0",
 ];
 
-/// Returns SQL for the searchable text of a contact, with a mark before and after every character. One character with its marks, and two
-/// characters with the mark between them, are three characters, which the trigram index finds.
+/// Returns SQL for the searchable text of a contact, with a mark before and after every character. Both a single character with its two
+/// marks and two characters with the mark between them form a trigram, which the trigram index finds.
 fn marked(row: &str) -> String {
     let all = format!(
         "coalesce({row}name, '') || char(10) || coalesce({row}email, '') || char(10) || coalesce({row}phone_number, '') || char(10) \
          || coalesce({row}identifier, '') || char(10) || coalesce({row}additional_attributes ->> 'company_name', '')"
     );
-    // SQLite has no series of numbers here; the keys of an array with as many elements as characters serve as one.
+    // `generate_series` is not available in SQLite here. Use the keys of a JSON array with as many elements as there are characters
+    // instead.
     format!(
         "(SELECT char(1) || group_concat(substr(whole, key + 1, 1), char(1) ORDER BY key) || char(1) FROM (SELECT {all} AS whole), \
          json_each('[0' || replace(hex(zeroblob(length(whole) - 1)), '00', ',0') || ']'))"

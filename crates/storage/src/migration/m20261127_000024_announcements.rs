@@ -1,4 +1,4 @@
-//! The outbox of changes to users and to shared agent bots: accounts in which the change is still to be published.
+//! Creates the outbox of changes to users and to shared agent bots. It lists the accounts in which each change is still to be published.
 
 use sea_orm_migration::prelude::*;
 

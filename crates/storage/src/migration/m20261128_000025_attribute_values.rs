@@ -1,6 +1,6 @@
-//! Indexes for filters on attributes, which are not columns. The attributes in the JSON of contacts and conversations become rows of a
-//! narrow side table that triggers maintain, so that an index finds selective conditions on a key, a value or a number. Also indexes for
-//! blocked contacts and unanswered conversations.
+//! Creates indexes for filters on attributes, which are not columns. The attributes in the JSON of contacts and conversations are copied to
+//! the rows of a narrow side table, which triggers maintain, so that an index finds the matches of selective conditions on a key, a value
+//! or a number. Also creates indexes for blocked contacts and unanswered conversations.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -65,9 +65,9 @@ const TABLES: [(&str, i16, &[&str]); 2] = [
     ),
 ];
 
-/// Custom attributes have the source 1, additional attributes the source 2. A long value is truncated to fit into the index; a long key is
-/// left out. Only the first 100 custom attributes of a row are indexed, to bound the number of rows that a write creates; a row with the
-/// source 3 marks that there are more.
+/// Custom attributes have the source 1, and additional attributes have the source 2. A long value is truncated to fit into the index, and
+/// an attribute with a long key is left out. Only the first 100 custom attributes of a row are indexed, to limit the number of rows that a
+/// write creates. A row with the source 3 marks that there are more attributes.
 const FUNCTIONS: &str = "
 CREATE OR REPLACE FUNCTION parley_attribute_values(custom jsonb, additional jsonb, named text[])
 RETURNS TABLE (source smallint, key text, value text, number double precision) LANGUAGE sql STABLE AS $$
@@ -117,7 +117,7 @@ fn on_postgres() -> Vec<String> {
             keep(&has("old"))
         ));
         // The triggers record concurrent changes. Lock only a few hundred rows at a time, and only until their attribute rows are inserted,
-        // because messages wait for the lock of their conversation.
+        // because messages wait for the lock of their conversation's row.
         all.push(format!(
             "DO $$ DECLARE done bigint[] := '{{0,0}}'; upto bigint[]; BEGIN LOOP
                 SELECT max(ARRAY[account_id, id]) INTO upto FROM (
@@ -140,7 +140,7 @@ fn on_postgres() -> Vec<String> {
     }
     all.extend(
         [
-            // Without statistics, the planner assumes an empty table and chooses the wrong index until autovacuum analyses it.
+            // Without statistics, the planner assumes an empty table and chooses the wrong index until autovacuum analyzes the table.
             "ANALYZE attribute_values",
             "DROP INDEX CONCURRENTLY IF EXISTS contacts_blocked",
             "CREATE INDEX CONCURRENTLY contacts_blocked ON contacts (account_id, id) WHERE blocked",
@@ -152,7 +152,8 @@ fn on_postgres() -> Vec<String> {
     all
 }
 
-/// Returns SQL that inserts the attribute rows of the row that fired a trigger or, outside of a trigger, of all rows of a table.
+/// Returns SQL that inserts attribute rows. In a trigger, they are the attributes of the row that fired the trigger; otherwise, the
+/// attributes of all rows of a table.
 fn values(table: &str, kind: i16, named: &[&str], is_trigger: bool) -> String {
     let each: Vec<String> = named.iter().map(|name| format!("SELECT '{name}' AS name")).collect();
     let each = each.join(" UNION ALL ");

@@ -1,9 +1,9 @@
-//! Bounds the index of short n-grams of contacts: only the first 255 characters of each value are indexed, and the cost is linear. The
-//! previous index (migration 23) had no limit, and its cost was quadratic in the length of values. On SQLite, its triggers contained an
-//! ordered aggregate, which SQLite before 3.44 cannot parse, so tools of those versions could not open the file.
+//! Limits the index of short n-grams of contacts: only the first 255 characters of each value are indexed, and the cost is linear in the
+//! length of the value. The previous index (migration 23) had no limit, and its cost was quadratic. On SQLite, the previous triggers
+//! contained an ordered aggregate, which SQLite before 3.44 cannot parse, so tools with older versions of SQLite could not open the file.
 //!
-//! Searches are unchanged, because they look up the same n-grams. One or two characters are found only at the beginning of a longer value;
-//! three or more are found anywhere, through trigrams.
+//! Searches are unchanged, because they look up the same n-grams. In a value of more than 255 characters, a search for one or two
+//! characters finds only matches within the first 255; a search for three or more characters finds matches anywhere, through trigrams.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -31,9 +31,9 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Index entries of the previous function remain. For values of up to 255 characters they are identical; for longer values there are
-/// additional entries, and a search compares their rows with the value again. So the index is not rebuilt, and both versions find the same
-/// contacts.
+/// Index entries that the previous function computed remain. For values of up to 255 characters, both functions compute the same entries.
+/// For longer values, the previous function computed additional entries, and a search compares the rows that it finds through them with the
+/// value again. So the index is not rebuilt, and both versions find the same contacts.
 const POSTGRES: &str = "
 CREATE OR REPLACE FUNCTION parley_pieces(account bigint, texts text[]) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(array_agg(DISTINCT account || ':' || piece), '{}')
@@ -46,7 +46,7 @@ CREATE OR REPLACE FUNCTION parley_pieces(account bigint, texts text[]) RETURNS t
     WHERE piece IS NOT NULL
 $$";
 
-/// The indexed values, as SQL expressions.
+/// SQL expressions for the values of a contact that are indexed.
 const TEXTS: [&str; 5] = [
     "name",
     "email",
@@ -55,14 +55,15 @@ const TEXTS: [&str; 5] = [
     "additional_attributes ->> 'company_name'",
 ];
 
-/// Returns SQL for each character of the values together with the next one, with marks around and between them. One character with its
-/// marks, and two characters with the mark between them, are three characters, which the trigram index finds. The order of the groups does
-/// not matter.
+/// Returns SQL for groups of two characters: each character of the values together with the next one, with marks around and between them.
+/// Both a single character with its two marks and two characters with the mark between them form a trigram, which the trigram index finds.
+/// The order of the groups does not matter.
 fn marked(row: &str) -> String {
     let texts = TEXTS
         .map(|text| format!("SELECT substr({row}{text}, 1, 255) AS given"))
         .join(" UNION ALL ");
-    // SQLite has no series of numbers here; the keys of an array with as many elements as characters serve as one.
+    // `generate_series` is not available in SQLite here. Use the keys of a JSON array with as many elements as there are characters
+    // instead.
     format!(
         "(SELECT coalesce(group_concat(char(1) || substr(given, key + 1, 1) || char(1) || substr(given, key + 2, 1) || char(1), char(2)), '') \
          FROM ({texts}) AS texts, json_each('[0' || replace(hex(zeroblob(length(given) - 1)), '00', ',0') || ']') \
@@ -73,7 +74,8 @@ fn marked(row: &str) -> String {
 fn sqlite() -> Vec<String> {
     let named = |row: &str| format!("({row}email IS NOT NULL OR {row}phone_number IS NOT NULL OR {row}identifier IS NOT NULL)");
     let insert = |row: &str| format!("INSERT INTO contact_pieces (rowid, pieces) SELECT {row}id, {} ", marked(row));
-    // Without `contentless_delete`, which requires SQLite 3.43, deleting an index row requires the indexed content.
+    // Deleting an index row requires the content that was indexed, because the table does not use `contentless_delete`, which requires
+    // SQLite 3.43.
     let delete = format!(
         "INSERT INTO contact_pieces (contact_pieces, rowid, pieces) SELECT 'delete', old.id, {} WHERE {}",
         marked("old."),

@@ -1,5 +1,5 @@
-//! What an unverified session has submitted about itself, another contact that may be the same person, and whether an inbox attaches such
-//! sessions to matching contacts.
+//! Adds columns for the data that an unverified session has submitted about its contact, for another contact that may be the same person,
+//! and for whether an inbox attaches unverified sessions to matching contacts.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -23,7 +23,7 @@ impl MigrationTrait for Migration {
             manager.alter_table(sessions).await?;
         }
         if !manager.has_column("contact_inboxes", "possible_duplicate_id").await? {
-            // Written in SQL, because sea-query can add a foreign key to an existing table only on PostgreSQL.
+            // The statement is written in SQL, because sea-query can add a foreign key to an existing table only on PostgreSQL.
             connection
                 .execute_unprepared(
                     "ALTER TABLE contact_inboxes ADD COLUMN possible_duplicate_id bigint REFERENCES contacts (id) ON DELETE SET NULL",
@@ -51,7 +51,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-// Serves the deletion of a contact, which looks for rows that refer to it.
+// This index is used when a contact is deleted, to find the sessions that refer to the contact as a possible duplicate.
 const SQLITE: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS contact_inboxes_possible_duplicate_id ON contact_inboxes (possible_duplicate_id)
         WHERE possible_duplicate_id IS NOT NULL",

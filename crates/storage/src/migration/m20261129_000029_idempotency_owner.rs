@@ -1,4 +1,5 @@
-//! The owner of an idempotency key, and the contact in the stored response. Both are NULL in rows of older versions.
+//! Adds columns for the owner of an idempotency key and for the contact in the stored response. Both are NULL in rows that older versions
+//! wrote.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;

@@ -1,4 +1,4 @@
-//! Audit events: who made which administrative call, and from where.
+//! Creates the table for audit events, which record who made which administrative call, and from where.
 
 use sea_orm_migration::prelude::*;
 
@@ -31,7 +31,7 @@ impl MigrationTrait for Migration {
             flag("refused"),
         ];
         manager.create_table(table("audit_events", &[], columns)).await?;
-        // Lists filter by account. Events are trimmed by age and by number, refused calls separately from others.
+        // Lists filter by account. Events are trimmed by age and by number, and refused calls are trimmed separately from other calls.
         manager.create_index(index("audit_events", &["account_id", "id"])).await?;
         manager
             .create_index(index("audit_events", &["account_id", "refused", "id"]))

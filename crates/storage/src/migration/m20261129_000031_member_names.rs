@@ -1,7 +1,7 @@
-//! The names of members within an account, and the limits that tokens pass on to pubsub tokens and logins.
+//! Adds columns for the names of members within an account, and for the limits that tokens pass on to pubsub tokens and logins.
 //!
-//! `memberships.name` and `memberships.email` are NULL if the account uses the user's own name and address: in rows of earlier versions,
-//! and for members whom the operator added.
+//! `memberships.name` and `memberships.email` are NULL if the account uses the user's own name and address. This is the case for rows that
+//! earlier versions wrote, and for members whom the operator added.
 
 use sea_orm_migration::prelude::*;
 
@@ -21,16 +21,17 @@ impl MigrationTrait for Migration {
         let added = [
             ("memberships", maybe_text("name")),
             ("memberships", maybe_text("email")),
-            // Incremented by each rotation, which invalidates the pubsub tokens derived before.
+            // Incremented by each rotation of the pubsub token, which invalidates the pubsub tokens that were derived before it.
             ("tokens", int("pubsub_generation").default(0).to_owned()),
-            // The expiry that the operator's token passes on to the token of the login.
+            // The expiry of the operator's token, which also limits the token that the login link is exchanged for.
             ("logins", maybe_int("token_expires_at")),
         ];
         for (table, column) in added {
             let mut change = Table::alter().table(Alias::new(table)).take();
             manager.alter_table(change.add_column(column).to_owned()).await?;
         }
-        // The names that old messages show for a former member: the account must not see later changes of the user.
+        // The names of former members that old messages show. They are stored so that an account does not see changes that the user makes
+        // after leaving.
         let columns = vec![
             int("account_id"),
             int("user_id"),

@@ -1,4 +1,5 @@
-//! The contact session that uploaded a file. Its uploads expire earlier than those of members and are subject to a quota.
+//! Adds the contact session that uploaded a file. Uploads by contact sessions expire earlier than uploads by members, and are subject to a
+//! quota.
 
 use sea_orm_migration::prelude::*;
 
@@ -12,7 +13,7 @@ impl MigrationTrait for Migration {
         Some(true)
     }
 
-    // No index is needed: unattached uploads are found through `attachments_state`, which contains few rows.
+    // The new column needs no index, because unattached uploads are found through `attachments_state`, which contains few rows.
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         connection

@@ -1,4 +1,4 @@
-//! An index for labels regardless of case, as the contact filter compares them.
+//! Creates an index for finding labels regardless of case, as the contact filter compares them.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -28,7 +28,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Filters must use the same expression.
+/// Filters must use the same expression as this index, `LOWER(name)`.
 const SQLITE: &[&str] = &["CREATE INDEX IF NOT EXISTS labelings_folded ON labelings (account_id, subject_kind, LOWER(name), subject_id)"];
 
 const POSTGRES: &[&str] = &[

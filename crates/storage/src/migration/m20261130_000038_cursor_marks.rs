@@ -1,4 +1,5 @@
-//! What cursors with marks require: the mark of the last trimmed event, and the time of the upgrade to a version with marks.
+//! Creates tables for cursors with marks: the mark of the last trimmed event in each log, and the time of the upgrade to a version with
+//! marks.
 
 use sea_orm::{DbBackend, Statement};
 use sea_orm_migration::prelude::*;
@@ -15,15 +16,15 @@ impl MigrationTrait for Migration {
         Some(true)
     }
 
-    // A separate table instead of a column of `account_logs`: the previous version reads all columns of that table with a prepared
-    // statement, which PostgreSQL rejects after a column was added.
+    // The marks are stored in a separate table instead of a column of `account_logs`, because the previous version reads all columns of
+    // `account_logs` with a prepared statement, which PostgreSQL rejects after a column was added.
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let trimmed = vec![int("account_id"), int("seq"), int("mark")];
         manager.create_table(table("trimmed_events", &["account_id"], trimmed)).await?;
         manager
             .create_table(table("cursor_marks", &["id"], vec![int("id"), int("migrated_at")]))
             .await?;
-        // A new database gets no row, because no version without marks has ever used it.
+        // A new database gets no row in `cursor_marks`, because no version without marks has ever used it.
         let now = match manager.get_database_backend() {
             DbBackend::Sqlite => "CAST(unixepoch() AS bigint)",
             _ => "CAST(extract(epoch FROM now()) AS bigint)",

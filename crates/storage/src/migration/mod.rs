@@ -1,8 +1,8 @@
-//! The migrations, one per file, for both databases. Never change a released migration: add another.
+//! The migrations, one per file, for both databases. Never change a released migration; add a new one instead.
 //!
 //! A migration only adds to the schema, because older versions keep running during an upgrade and can be started again after it. New
-//! columns are nullable or have a default. Something may be removed only in a release after the last version that needs it; that release
-//! raises [`FLOOR`].
+//! columns are nullable or have a default. A part of the schema may be removed only in a release after the last version that needs it, and
+//! that release must raise [`FLOOR`].
 //!
 //! Tables with many writes (messages, events) have no foreign keys: the writer inserts their rows in the same transaction as the rows that
 //! they refer to, and checking each row would cost a quarter of its throughput.
@@ -46,7 +46,7 @@ mod m20261130_000038_cursor_marks;
 /// and older versions refuse to start.
 pub const FLOOR: &str = "m20261123_000019_consumers";
 
-/// Runs the migrations in order.
+/// Runs the migrations in the order of this list.
 #[derive(Debug)]
 pub struct Migrator;
 

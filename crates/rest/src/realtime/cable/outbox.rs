@@ -1,4 +1,4 @@
-//! The frames queued for a client, bounded in number and bytes regardless of the number of subscriptions.
+//! The queue of frames for a client. It is bounded in number and bytes of frames, regardless of the number of subscriptions.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 /// Maximum number of queued frames.
 const FRAMES: usize = 64;
 
-/// Maximum bytes of queued frames. A larger frame is queued alone.
+/// Maximum total bytes of queued frames. A frame that is larger than this is queued alone.
 const BYTES: u32 = 256 * 1024;
 
-/// An item for the client.
+/// An item that is queued for the client.
 pub enum Outgoing {
-    /// A frame.
+    /// A frame to send.
     Frame(String),
     /// The subscription with this identifier was rejected.
     Rejected(String),
-    /// Close the connection; the client should reconnect.
+    /// Close the connection, and tell the client to reconnect.
     Leave,
 }
 
@@ -26,7 +26,7 @@ pub enum Outgoing {
 #[derive(Debug)]
 pub struct ConnectionClosed;
 
-/// The resources of a queued frame.
+/// The queue space and the memory that a queued frame occupies. Released on drop.
 struct Waiting {
     _room: OwnedSemaphorePermit,
     charge: Arc<MemoryCharge>,
@@ -39,7 +39,7 @@ impl Drop for Waiting {
     }
 }
 
-/// The sending half, used by subscriptions. Cheap to clone.
+/// The sending half of the queue, used by subscriptions. Cheap to clone.
 #[derive(Clone)]
 pub struct Outbox {
     queue: mpsc::Sender<(Outgoing, Waiting)>,
@@ -47,13 +47,13 @@ pub struct Outbox {
     charge: Arc<MemoryCharge>,
 }
 
-/// The receiving half, used by the connection.
+/// The receiving half of the queue, used by the connection.
 pub struct Receiver {
     queue: mpsc::Receiver<(Outgoing, Waiting)>,
 }
 
 /// Creates an empty outbox for a connection. `charge` is the connection's memory charge, to which queued frames are added. The outbox
-/// itself bounds them, so they are never rejected for lack of memory.
+/// itself bounds the queued frames, so they are never rejected for lack of memory.
 pub fn open(charge: Arc<MemoryCharge>) -> (Outbox, Receiver) {
     let (sender, receiver) = mpsc::channel(FRAMES);
     let outbox = Outbox {
@@ -73,7 +73,7 @@ impl Outbox {
         self.put(Outgoing::Frame(frame.to_string())).await
     }
 
-    /// Like [`Self::frame`], for any item.
+    /// Like [`Self::frame`], but queues any item.
     ///
     /// # Errors
     /// Returns [`ConnectionClosed`] if the connection has been closed.
@@ -99,7 +99,8 @@ impl Outbox {
 }
 
 impl Receiver {
-    /// Receives the next item. Cancel safe. The connection itself holds an outbox, so the queue is never closed while it runs.
+    /// Receives the next item. Cancel safe. The connection itself holds a sending half, so the queue is never closed while the connection
+    /// runs.
     pub async fn next(&mut self) -> Outgoing {
         self.queue.recv().await.map_or(Outgoing::Leave, |(outgoing, _waiting)| outgoing)
     }

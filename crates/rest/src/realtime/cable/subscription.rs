@@ -1,4 +1,4 @@
-//! A subscription of a connection at `/cable`: a stream of `PubsubService`, converted to frames.
+//! A subscription of a connection at `/cable`. It forwards a stream of `PubsubService` to the client as frames.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     json::push::{frames, typing},
 };
 
-/// The content of an identifier, in the formats that JavaScript clients send. Other keys are ignored.
+/// The content of a subscription identifier, in the formats that JavaScript clients send. Unknown keys are ignored.
 #[derive(Debug, Deserialize)]
 struct Identifier {
     channel: String,
@@ -25,13 +25,13 @@ struct Identifier {
     user_id: Json,
 }
 
-/// An id in an identifier.
+/// An account id or user id in a subscription identifier.
 #[derive(Debug, PartialEq, Eq)]
 enum GivenId {
-    /// Absent, null, false or a blank string, which Rails's `blank?` treats alike.
+    /// The id is absent, null, false or a blank string, all of which Rails's `blank?` treats alike.
     Blank,
     Id(i64),
-    /// A value that cannot be an id.
+    /// The value cannot be an id.
     Unknown,
 }
 
@@ -47,8 +47,8 @@ fn given_id(value: &Json) -> GivenId {
     }
 }
 
-/// Parses an identifier. Returns `None` for an unknown channel and for invalid ids. Without a user id, the token is that of a contact
-/// session, which determines the account, so the account id is ignored.
+/// Parses a subscription identifier. Returns `None` if the channel is unknown or an id is invalid. Without a user id, the token belongs to
+/// a contact session, which determines the account, so the account id is ignored.
 pub fn key(identifier: &str) -> Option<PubsubKey> {
     let parsed: Identifier = serde_json::from_str(identifier).ok()?;
     if parsed.channel != "RoomChannel" {
@@ -66,12 +66,12 @@ pub fn key(identifier: &str) -> Option<PubsubKey> {
     })
 }
 
-/// Creates a frame about the subscription itself.
+/// Creates a frame about the subscription itself, rather than one with an event.
 pub fn frame(identifier: &str, kind: &str) -> Json {
     json!({ "identifier": identifier, "type": kind })
 }
 
-/// A subscription. Dropping it aborts its tasks.
+/// A subscription of a client. Dropping it aborts its tasks.
 pub struct Subscription {
     key: PubsubKey,
     _task: AbortOnDropHandle<()>,
@@ -80,7 +80,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Subscribes in a task, which also notifies the client of the result.
+    /// Starts a task that subscribes, notifies the client of the result, and then forwards events.
     pub fn open(call: &Arc<Call>, identifier: String, key: PubsubKey, outbox: &Outbox) -> Self {
         let task = follow(Arc::clone(call), identifier, key.clone(), outbox.clone());
         Self {
@@ -90,7 +90,7 @@ impl Subscription {
         }
     }
 
-    /// Reports that the subscriber is online. Ignored while a previous report is still running.
+    /// Reports that the subscriber is online. Does nothing while a previous report is still running.
     pub fn report_presence(&mut self, call: &Arc<Call>, identifier: String, outbox: &Outbox) {
         if self.reporting.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
             let (call, key, outbox) = (Arc::clone(call), self.key.clone(), outbox.clone());
@@ -103,7 +103,7 @@ impl Subscription {
     }
 }
 
-/// Runs a subscription until it is dropped or its stream ends.
+/// Runs a subscription until its stream ends or the task is aborted.
 async fn follow(call: Arc<Call>, identifier: String, key: PubsubKey, outbox: Outbox) {
     let request = pb::SubscribePubsubRequest { key: Some(key.clone()) };
     let stream = match call.pubsub().subscribe_pubsub(call.request(request)).await {
@@ -117,7 +117,7 @@ async fn follow(call: Arc<Call>, identifier: String, key: PubsubKey, outbox: Out
         }
     };
     if forward_events(stream, &call, &identifier, &key, &outbox).await.is_ok() {
-        // The stream has ended. A client that reconnects can resubscribe.
+        // The stream has ended. Close the connection, so that the client reconnects and subscribes again.
         let _ = outbox.put(Outgoing::Leave).await;
     }
 }
@@ -152,7 +152,7 @@ fn presence_update(identifier: &str, data: &Json) -> Json {
     json!({ "identifier": identifier, "message": { "event": "presence.update", "data": data } })
 }
 
-/// Reports that the subscriber is online, and sends it the presence list.
+/// Reports that the subscriber is online, and sends the current presence list to the subscriber.
 async fn presence(call: &Call, identifier: &str, key: PubsubKey, outbox: &Outbox) -> Result<(), ConnectionClosed> {
     let is_user = key.user_id.is_some();
     let request = pb::ReportPubsubPresenceRequest {
